@@ -8,14 +8,15 @@ READY := .venv/ready
 PYTEST := $(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile --durations 15
 export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1
 
-.PHONY: help demo test format check check-all golden lowest foreign baselines learn learn-denoise datasets measured-data pages scores rehearsal soak speed speed-against
+.PHONY: help demo test format check check-all docs golden lowest foreign baselines learn learn-denoise datasets measured-data measured certificates notebooks images pages scores newcomer rehearsal rehearsal-page soak speed speed-against
 
 help:
 	@echo "make demo       image a sample, run an agent, score the baselines, print the board"
 	@echo "make test       the default tests"
 	@echo "make format     rewrite the code in the house's format"
 	@echo "make check      ruff, pyright, codespell, cffconvert"
-	@echo "make check-all  check, then the slow tests and those against abTEM"
+	@echo "make check-all  check, the documentation site, then the slow tests and those against abTEM"
+	@echo "make docs       the documentation site in build/docs/html, warnings as errors (a minute; nothing is fetched)"
 	@echo "make golden     recompute the recorded arrays of tests/golden and compare them bit for bit"
 	@echo "make lowest     the default tests with the oldest versions that pyproject.toml allows"
 	@echo "make foreign    files of all signals, opened by HyperSpy, eXSpy, SciFiReaders and py4DSTEM; environments and episodes taken by Stable-Baselines3 and Minari"
@@ -24,17 +25,23 @@ help:
 	@echo "make learn-denoise  train the U-Net of the task denoise on its dataset of size std (15 minutes)"
 	@echo "make datasets   build all released datasets, copy them into build/mirror, write the registries that ship (half an hour)"
 	@echo "make measured-data  numbers and picture of docs/measured-data.md, where ../shared/real has the files (a minute)"
-	@echo "make pages      docs/environments: a page for each environment, from its docstring and its scale (seconds)"
-	@echo "make scores     run the baselines of the task denoise and keep their scores (half an hour)"
+	@echo "make measured   docs/measured.md: a measured micrograph beside the twin, where ../shared/real has the file (a minute)"
+	@echo "make images     an image of every structure file of ../shared/real by default: engine, error, time; on a quiet machine (half an hour)"
+	@echo "make certificates  rows of the datasets through both solvers, kept beside their cards (a quarter of an hour)"
+	@echo "make notebooks  run the notebooks of docs/notebooks as they stand (ten minutes each)"
+	@echo "make pages      docs/environments and docs/tasks: a page for each environment and task, from docstrings, cards and kept scores (seconds)"
+	@echo "make scores     run the baselines of the tasks on datasets and keep their scores (an hour, with the data)"
+	@echo "make newcomer   from a new virtual environment to a ranked submission, with the time of each step (minutes; needs the package index)"
 	@echo "make rehearsal  an event with twelve teams that are processes, from its making to a verified archive (half an hour; needs bubblewrap and git)"
-	@echo "make soak       kill submitters and scorers at random moments 200 times: nothing lost, nothing twice (minutes)"
+	@echo "make rehearsal-page  docs/rehearsal.md and its pictures, from what make rehearsal left (seconds; needs chromium)"
+	@echo "make soak       kill submitters, scorers, runners and agents at random moments 200 times: nothing lost, nothing twice (minutes)"
 	@echo "make speed      the speed benchmarks (on a quiet machine)"
 	@echo "make speed-against CHECKOUT=FOLDER   the same rows of two checkouts by turns, as ratios"
 
 $(READY): pyproject.toml
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --quiet --editable '.[test]'
+	$(BIN)/python -m pip install --quiet --editable '.[test,docs]'
 	touch $@
 
 demo: $(READY)
@@ -57,8 +64,12 @@ check: $(READY)
 	$(BIN)/pyright --pythonpath $(BIN)/python
 
 # In the order of their files: the usual one leaves files of one test, which are the longest, to a single worker at the end.
-check-all: check
+check-all: check docs
 	$(PYTEST) --no-loadscope-reorder -m "(slow or reference) and not (speed or network or gpu)" --timeout 1200
+
+docs: $(READY)
+	MPLBACKEND=Agg $(BIN)/python -m sphinx --builder html --fail-on-warning --keep-going --quiet docs build/docs/html
+	@echo "build/docs/html/index.html"
 
 golden: $(READY)
 	$(BIN)/python -m tests.golden compare tests/golden/values --exact
@@ -117,18 +128,45 @@ datasets: $(READY)
 measured-data: $(READY)
 	$(BIN)/python -m tests.measured.page
 
+images: $(READY)
+	$(BIN)/python -m tests.measured.images
+
+measured: $(READY)
+	$(BIN)/python -m tests.measured.comparison
+
+certificates: $(READY)
+	$(BIN)/stemtwin certify atoms-2d@1 --output datasets/cards/atoms-2d-1.0.0.certificate.json
+	$(BIN)/stemtwin certify denoise@1 --output datasets/cards/denoise-1.0.0.certificate.json
+
+build/notebooks/ready: pyproject.toml
+	$(PYTHON) -m venv --clear build/notebooks
+	build/notebooks/bin/python -m pip install --quiet nbclient ipykernel --editable .
+	touch $@
+
+notebooks: build/notebooks/ready
+	cd build/notebooks && for notebook in ../../docs/notebooks/*.ipynb; do bin/jupyter execute $$notebook --output $(CURDIR)/build/notebooks/$$(basename $$notebook) || exit 1; done
+
 pages: $(READY)
 	$(BIN)/python -m stemtwin.benchmarks.environment_pages
+	$(BIN)/python -m stemtwin.benchmarks.task_pages
 
 scores: $(READY)
+	$(BIN)/python -m stemtwin.benchmarks.kept_scores atoms-2d
 	$(BIN)/python -m stemtwin.benchmarks.kept_scores denoise
 	$(BIN)/python -m stemtwin.benchmarks.kept_scores drift
 	$(BIN)/python -m stemtwin.benchmarks.kept_scores ronchigram
 
 # An event with twelve teams that are processes; its small form is one of the slow tests.
+newcomer: $(READY)
+	rm -rf build/newcomer && mkdir -p build
+	$(BIN)/python -m tests.rehearsal.participant build/newcomer
+
 rehearsal: $(READY)
 	rm -rf build/rehearsal && mkdir -p build
 	$(BIN)/python -m tests.rehearsal.rehearse build/rehearsal
+
+rehearsal-page: $(READY)
+	$(BIN)/python -m tests.rehearsal.page build/rehearsal
 
 soak: $(READY)
 	rm -rf build/soak && mkdir -p build/soak

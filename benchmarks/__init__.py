@@ -23,6 +23,9 @@ File                     Content
 ``matching.py``          one-to-one matching of detected and true points
 ``measured.py``          tasks on measured data that a user packed
 ``method_notes.py``      notes of a team on its method
+``micrograph_fit.py``    fit of a crystal's cell to a micrograph
+``micrograph_report.py`` tables and pictures of a micrograph beside the twin
+``micrograph_twin.py``   a micrograph beside the twin at matched conditions
 ``minari_export.py``     offline data in Minari's form
 ``names.py``             names of entries and teams that can be shown
 ``offline_data.py``      episodes as Parquet for offline learning
@@ -38,7 +41,10 @@ File                     Content
 ``statistics.py``        bootstrap intervals over clusters
 ``submission.py``        submission folders, checked and read
 ``submission_paths.py``  sentences about what is handed in instead of a folder
+``task_pages.py``        pages of prediction tasks as Markdown
+``task_pictures.py``     pictures of samples with their truth
 ``tasks.py``             the registry of tasks
+``twin_answers.py``      answers of baselines to a micrograph and to the twin's frame
 ``wavefront_bound.py``   least phase that estimates of aberrations leave
 ``answers/``             kinds of answers
 ``baselines/``           published methods that a submission is compared with

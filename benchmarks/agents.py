@@ -61,7 +61,7 @@ FAILURES = {
     "invalid action": "an action that is not in the action space",
     "protocol": "a message that does not follow the protocol",
 }
-"""Faults that end an episode, which then counts as 0."""
+"""Faults that end an episode, which then counts as the worst that its task can give."""
 
 
 class Agent(Protocol):

@@ -230,7 +230,7 @@ def told_apart(drawn: np.ndarray, n: int, *, direction: str) -> np.ndarray:
 def _standard_errors(drawn: np.ndarray, n: int) -> np.ndarray:
     """Return the standard error of the difference of each entry from each, (m, m); 0 below a millionth of the scatter of the two, which is rounding.
 
-    Where a draw does not define one of the two, it is not finite.
+    The difference is not finite for draws that do not define one of the two.
     """
     with np.errstate(invalid="ignore"), threadpool_limits(1):
         centred = drawn - drawn.mean(axis=1, keepdims=True)

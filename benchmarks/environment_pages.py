@@ -26,8 +26,8 @@ BEGIN, END = "<!-- returns: written by make pages -->\n", "\n<!-- end of returns
 RULE = re.compile(r"=+(?: +=+)+")
 
 
-def sections(family: type) -> dict[str, str]:
-    """Return the parts of a family's page by title, ``""`` for what stands before the first; bodies are without their indentation."""
+def sections(family: object) -> dict[str, str]:
+    """Return the parts of the docstring of a family by title, ``""`` for what stands before the first; bodies are without their indentation."""
     lines = (inspect.getdoc(family) or "").splitlines()
     found, title = {"": ""}, ""
     for number, line in enumerate(lines):
@@ -117,8 +117,11 @@ def page(environment: str) -> str:
     """Return the page of an environment."""
     found, registered = sections(family_class(environment)), ENVIRONMENTS[environment]
     tasks = load_tasks()
-    task = next((f"`{tasks[name].name}@{tasks[name].major}`" for name in tasks if tasks[name].source == environment), None)
-    facts = [f"Scored by the task {task}." if task else "", f"At most {registered.max_episode_steps} steps." if registered.max_episode_steps else ""]
+    task = next((tasks[name] for name in tasks if tasks[name].source == environment), None)
+    facts = [
+        f"Scored by the task `{task.name}@{task.major}`. {task.floor_text}" if task else "",
+        f"At most {registered.max_episode_steps} steps." if registered.max_episode_steps else "",
+    ]
     facts += ["Vectors of environments compute together." if registered.batched else ""]
     out = [f"# `{environment}`", markdown(found.pop("")), " ".join(fact for fact in facts if fact)]
     history, lists = found.pop(HISTORY, ""), {name: found.pop(name) for name in LISTS if name in found}
@@ -144,7 +147,8 @@ def _scores(environment: str) -> list[str]:
         text += f" Of {', '.join(few)} there are fewer episodes than 100, because one of the expert takes long."
     parts = ["## Reference scores", text, return_tables.rows(own, head, named=False)]
     parts += ["Interquartile means, and mean differences over the same episodes:", return_tables.middle_rows(own, head, named=False)]
-    return [*parts, *_further(own)]
+    errors = return_tables.error_rows(own, head, named=False)
+    return [*parts, *([return_tables.ERRORS, errors] if errors else []), *_further(own)]
 
 
 def _further(own: list[ReturnScale]) -> list[str]:
@@ -187,16 +191,21 @@ def pages() -> dict[Path, str]:
     return found
 
 
-def main() -> None:
-    """Write all pages."""
-    for path, text in pages().items():
+def write(wanted: dict[Path, str], folder: Path) -> None:
+    """Write the pages whose text has changed, and remove those of a folder that are not wanted."""
+    for path, text in wanted.items():
         path.parent.mkdir(parents=True, exist_ok=True)
         if not path.exists() or path.read_text(encoding="utf-8") != text:
             files.write_atomically(path, text.encode())
             sys.stderr.write(f"wrote {path}\n")
-    for path in (DOCS / "environments").glob("*.md"):
-        if path not in pages():
+    for path in folder.glob("*.md"):
+        if path not in wanted:
             path.unlink()
+
+
+def main() -> None:
+    """Write all pages."""
+    write(pages(), DOCS / "environments")
 
 
 if __name__ == "__main__":

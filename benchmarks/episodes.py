@@ -47,7 +47,7 @@ class Episode:
     start, end : dict
         Truth after the reset and after the last action.
     cost : dict
-        What the episode spent: ``dose_e_per_angstrom2``, ``beam_s``, ``moves``, and what else the environment counts.
+        Costs of the episode: ``dose_e_per_angstrom2``, ``beam_s``, ``moves``, and what else the environment counts.
     terminated : bool
         Whether the environment ended it, by its goal or by a declaration; else a budget was spent.
     wall_s : float
@@ -286,7 +286,7 @@ def run_episode(
     Parameters
     ----------
     task, entry, agent, env : Task, Baseline, Agent, gymnasium.Env
-        What is played by whom.
+        Task, agent and environment.
     split, number : str, int
         Which episode.
     keys : SeedKeys, optional
@@ -362,7 +362,7 @@ class Recorded:
     Parameters
     ----------
     episode : Episode
-        What to repeat.
+        Episode to repeat.
     """
 
     def __init__(self, episode: Episode) -> None:

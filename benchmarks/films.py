@@ -85,7 +85,7 @@ def film(
     seed : int
         Seed of the episode.
     output : Path or str, optional
-        Where the GIF is written, by default ``<Id>-<agent>.gif`` in the current folder; it is there whole or not at all.
+        Path of the GIF, by default ``<Id>-<agent>.gif`` in the current folder; it is there whole or not at all.
     width : int
         Width of the film, pixels, 240 to 1920.
     tell : callable, optional
@@ -132,7 +132,7 @@ def find_policy(environment: str, agent: str) -> Baseline:
     known = returns.environments()
     one_of("environment", environment, known)
     if agent not in known[environment]:
-        message = f"agent={agent!r} is no baseline of {environment}. Use one of {', '.join(known[environment])}."
+        message = f"agent={agent!r} is not a baseline of {environment}. Use one of {', '.join(known[environment])}."
         raise UnknownNameError(message)
     return known[environment][agent]
 

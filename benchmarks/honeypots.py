@@ -188,8 +188,10 @@ FORMS: dict[str, HoneypotForm] = {"denoise": ImageHoneypots(), "atoms-2d": Point
 """Tasks that have honeypots."""
 
 
-def plant(task: Task, data: "xr.Dataset", rng: np.random.Generator, *, each: int = 2) -> Planted:
+def plant(task: Task, data: "xr.Dataset", rng: np.random.Generator, *, each: int = 2, spare: Sequence[int] | None = None) -> Planted:
     """Return the rows of a split with honeypots among them, in a new order and under new names.
+
+    A honeypot has sampling, energy and current of the row that it is made of. Where that one is given, too, the pair is seen; spare rows are not.
 
     Parameters
     ----------
@@ -201,11 +203,13 @@ def plant(task: Task, data: "xr.Dataset", rng: np.random.Generator, *, each: int
         The organiser's, from a secret seed: it draws the kept truths, the order and the names.
     each : int
         Honeypots of each of the three kinds.
+    spare : sequence of int, optional
+        Numbers of rows, three times ``each`` or more, that honeypots are made of and that are left out themselves; any row by default.
 
     Raises
     ------
     SettingsError
-        The task has none, ``each`` is below 1, or the rows have too few specimens to draw candidates from.
+        The task has none, ``each`` is below 1, rows are too few, or they have too few specimens to draw candidates from.
     """
     import xarray as xr
 
@@ -213,23 +217,27 @@ def plant(task: Task, data: "xr.Dataset", rng: np.random.Generator, *, each: int
     if each < 1:
         message = f"each={each} must be at least 1."
         raise SettingsError(message)
+    if spare is not None and len(spare) < each * len(KINDS):
+        message = f"{len(spare)} spare rows are too few for {each * len(KINDS)} honeypots. Give more of them, or a smaller each=."
+        raise SettingsError(message)
+    names, order = rng.spawn(2)  # of their own: they do not depend on how many numbers the images take
+    bases = rng.choice(data.sizes["sample"], each * len(KINDS)) if spare is None else rng.permutation(np.array(spare))[: each * len(KINDS)]
     rows, made = [], []
-    for kind in KINDS:
-        for base in rng.choice(data.sizes["sample"], each).tolist():
-            row, honeypot = _make(form, data, kind, base, rng)
-            rows.append(row)
-            made.append(honeypot)
-    whole = xr.concat([data, *rows], dim="sample")
-    n, total = data.sizes["sample"], data.sizes["sample"] + len(rows)
-    old = data["sample_id"].values.astype(str)
+    for number, base in enumerate(bases.tolist()):
+        row, honeypot = _make(form, data, KINDS[number // each], base, rng.spawn(1)[0])
+        rows.append(row)
+        made.append(honeypot)
+    kept = data.isel(sample=np.setdiff1d(np.arange(data.sizes["sample"]), [] if spare is None else spare))
+    whole = xr.concat([kept, *rows], dim="sample")
+    n, total = kept.sizes["sample"], kept.sizes["sample"] + len(rows)
+    old = kept["sample_id"].values.astype(str)
     prefix = old[0].rpartition("/")[0]
-    digests = {rng.bytes(DIGITS // 2).hex() for _ in range(2 * total)}
-    fresh = rng.permutation(sorted(digests))[:total]
+    digests = {names.bytes(DIGITS // 2).hex() for _ in range(2 * total)}
+    fresh = order.permutation(sorted(digests))[:total]
     ids = np.array([f"{prefix}/{digest}" if prefix else digest for digest in fresh])
     whole["sample_id"] = ("sample", ids)
     honeypots = tuple(dataclasses.replace(one, sample_id=str(ids[n + number])) for number, one in enumerate(made))
-    order = np.argsort(ids)
-    return Planted(data=whole.isel(sample=order), honeypots=honeypots, names=dict(zip(ids[:n].tolist(), old.tolist(), strict=True)))
+    return Planted(data=whole.isel(sample=np.argsort(ids)), honeypots=honeypots, names=dict(zip(ids[:n].tolist(), old.tolist(), strict=True)))
 
 
 def _form(task: Task) -> HoneypotForm:
@@ -248,6 +256,7 @@ def _make(form: HoneypotForm, data: "xr.Dataset", kind: str, base: int, rng: np.
         message = f"{len(others)} other specimens are there to draw a truth from, at least {FEWEST} are needed. Plant honeypots into a larger split."
         raise SettingsError(message)
     donors = rng.permutation(others)[:CANDIDATES].tolist()
+    chosen = int(rng.integers(len(donors)))  # before the image, which may take other numbers on another processor
     row = data.isel(sample=[base]).copy(deep=True)
     row["image"].values[0] = _image(data, kind, base, donors, rng)
     factor = 0.5 if kind == SWAPPED else 1.0
@@ -256,7 +265,6 @@ def _make(form: HoneypotForm, data: "xr.Dataset", kind: str, base: int, rng: np.
     for name in ("dose_e_per_angstrom2", "dwell_time_us"):
         row[name].values[0] = row[name].values[0] * factor
     candidates = tuple(form.candidate(data, donor, base, factor) for donor in donors)
-    chosen = int(rng.integers(len(donors)))
     for name in form.truth:
         row[name].values[0] = data[name].values[donors[chosen]]
     form.put(row, 0, candidates[chosen])

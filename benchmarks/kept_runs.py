@@ -45,6 +45,8 @@ class KeptEpisode:
         Hash of all observations in their order, the first included.
     scene : int, optional
         Number of the scene, where a split has few and episodes of one scene are alike; None elsewhere.
+    error : float, optional
+        Distance from the goal at the end, where the family has one (``GoalFamily.FINAL_ERROR``).
     """
 
     seed: int
@@ -54,6 +56,7 @@ class KeptEpisode:
     cost: dict[str, float]
     observations_sha256: str
     scene: int | None = None
+    error: float | None = None
 
     @property
     def steps(self) -> int:
@@ -115,10 +118,18 @@ class EpisodeRecorder:
     ----------
     space : gymnasium.Space
         Space of the actions.
+    error : str
+        Entry of the truth that is kept as the distance from the goal at the end; none where it is empty.
     """
 
-    def __init__(self, space: gym.Space) -> None:
-        self.space = space
+    def __init__(self, space: gym.Space, error: str = "") -> None:
+        self.space, self.error = space, error
+
+    @classmethod
+    def of(cls, environment: gym.Env) -> "EpisodeRecorder":
+        """Return a keeper of the episodes of an environment that gives ``privileged_info``."""
+        told = getattr(environment.get_wrapper_attr("task"), "FINAL_ERROR", None)
+        return cls(environment.action_space, told.entry if told else "")
 
     def begin(self, observation: Any, info: Mapping[str, Any]) -> None:
         """Take what ``reset`` gave."""
@@ -134,6 +145,7 @@ class EpisodeRecorder:
 
     def episode(self, seed: int) -> KeptEpisode:
         """Return the episode."""
+        truth = self.info.get("truth", {})
         return KeptEpisode(
             seed=seed,
             total=self.total,
@@ -141,7 +153,8 @@ class EpisodeRecorder:
             actions=np.array(self.actions),
             cost={name: float(value) for name, value in self.info["cost"].items()},
             observations_sha256=self.digest.hexdigest(),
-            scene=None if (scene := self.info.get("truth", {}).get("scene_number")) is None else int(scene),
+            scene=None if (scene := truth.get("scene_number")) is None else int(scene),
+            error=float(truth[self.error]) if self.error else None,
         )
 
 
@@ -164,6 +177,7 @@ def save(run: KeptRun, path: Path) -> None:
         "actions": pa.array([one.actions.ravel() for one in episodes], pa.list_(kind)),
         "observations_sha256": pa.array([bytes.fromhex(one.observations_sha256) for one in episodes], pa.binary(32)),
         **({"scene": pa.array([one.scene for one in episodes], pa.int32())} if episodes[0].scene is not None else {}),
+        **({"error": pa.array([one.error for one in episodes], pa.float64())} if episodes[0].error is not None else {}),
         **{f"cost.{name}": pa.array([one.cost[name] for one in episodes], pa.float64()) for name in episodes[0].cost},
     }
     names = ("environment", "difficulty", "policy", "arguments", "version", "cpu_s")
@@ -206,6 +220,7 @@ def read(path: Path) -> KeptRun:
             cost={name.removeprefix("cost."): columns[name][i] for name in costs},
             observations_sha256=columns["observations_sha256"][i].hex(),
             scene=columns["scene"][i] if "scene" in columns else None,
+            error=columns["error"][i] if "error" in columns else None,
         )
         for i in range(len(table))
     )
@@ -231,7 +246,7 @@ def presets(environment: str, folder: Path = RUNS) -> list[str]:
 
 def replay(environment: gym.Env, kept: KeptEpisode) -> KeptEpisode:
     """Return an episode that is played again from the actions of a kept one, in the environment that ``KeptRun.make`` gives."""
-    recorder = EpisodeRecorder(environment.action_space)
+    recorder = EpisodeRecorder.of(environment)
     recorder.begin(*environment.reset(seed=kept.seed))
     for flat in kept.actions:
         action = gym.spaces.unflatten(environment.action_space, flat)
@@ -241,9 +256,10 @@ def replay(environment: gym.Env, kept: KeptEpisode) -> KeptEpisode:
 
 def same(one: KeptEpisode, other: KeptEpisode) -> bool:
     """Return True where two episodes agree in all that is kept of them."""
-    return (one.seed, one.scene, one.total, one.success, one.cost, one.observations_sha256) == (
+    return (one.seed, one.scene, one.error, one.total, one.success, one.cost, one.observations_sha256) == (
         other.seed,
         other.scene,
+        other.error,
         other.total,
         other.success,
         other.cost,

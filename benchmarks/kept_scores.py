@@ -1,8 +1,8 @@
 """Kept scores of the baselines of a task on a dataset: measured by a command, kept as JSON, shown as tables and a picture, measured again by tests.
 
 ``python -m stemtwin.benchmarks.kept_scores denoise`` runs every baseline over the task's first split of the size ``std``, which ``stemtwin data
-build`` makes, and writes ``benchmarks/scores/denoise.json``. A baseline whose package is not installed keeps its row. ``--table`` prints the tables
-of ``docs/denoise.md``, ``--picture FILE`` draws what the baselines make of three samples.
+build`` makes, and writes ``benchmarks/scores/denoise.json``, which the pages of tasks show. A baseline whose package is not installed keeps its row.
+``--table`` prints the tables of ``docs/denoise.md``, ``--picture FILE`` draws what the baselines make of three samples.
 """
 
 import argparse
@@ -16,7 +16,6 @@ import numpy as np
 
 from stemtwin.benchmarks import runner, slices, statistics
 from stemtwin.benchmarks.agents import find_baseline, load_baselines
-from stemtwin.benchmarks.metrics import vacancies
 from stemtwin.benchmarks.tasks import Task, find_task
 from stemtwin.twin import files
 from stemtwin.twin.errors import SettingsError
@@ -32,8 +31,6 @@ WHOLE = "all"
 SAMPLED_CLUSTERS = 2
 """Specimens whose samples are kept one by one, for tests to measure again: the first of the split."""
 DIGITS = 6
-SLICED = (vacancies.HALLUCINATION,)
-"""Metrics that are shown by slices beside the primary one of a task that has them."""
 
 
 def path_of(task: str) -> Path:
@@ -52,12 +49,17 @@ def fixed_part(data: "xr.Dataset") -> "xr.Dataset":
     return data.isel(sample=np.flatnonzero(np.isin(seeds, np.unique(seeds)[:SAMPLED_CLUSTERS])))
 
 
-def values(task: Task, samples: "SampleStatistics") -> dict[str, dict[str, dict[str, float]]]:
-    """Return every metric of all samples and of every slice: column, slice, metric."""
+def _kept(value: float) -> float | None:
+    """Return a rounded value, None for what is not defined."""
+    return round(value, DIGITS) if np.isfinite(value) else None
 
-    def of(part: "SampleStatistics") -> dict[str, float]:
+
+def values(task: Task, samples: "SampleStatistics") -> dict[str, dict[str, dict[str, Any]]]:
+    """Return every metric of all samples and of every slice: column, slice, metric; None where it is not defined."""
+
+    def of(part: "SampleStatistics") -> dict[str, Any]:
         sums = part.sums()
-        return {"n": len(part)} | {metric.name: round(float(metric.formula(sums)), DIGITS) for metric in task.metrics}
+        return {"n": len(part)} | {metric.name: _kept(float(metric.formula(sums))) for metric in task.metrics}
 
     cut = {column.title or column.column: {name: of(part) for name, part in slices.parts(samples, column).items()} for column in task.slices}
     return {WHOLE: {WHOLE: of(samples)}} | cut
@@ -128,12 +130,16 @@ def sliced_table(kept: dict[str, Any], column: str, metric: str) -> str:
     rows = {name: row["values"][column] for name, row in kept["rows"].items()}
     labels = list(next(iter(rows.values())))
     counts = [f"{label}, n = {next(iter(rows.values()))[label]['n']}" for label in labels]
-    lines = [f"| {metric} by {column} | {' | '.join(counts)} |", "|---" * (len(labels) + 1) + "|"]
+    told = column.replace("|", "\\|")
+    lines = [f"| {metric} by {told} | {' | '.join(counts)} |", "|---" * (len(labels) + 1) + "|"]
     lines += [f"| {name} | {' | '.join(_cell(metric, found[label][metric]) for label in labels)} |" for name, found in rows.items()]
     return "\n".join(lines)
 
 
-def _cell(metric: str, value: float) -> str:
+def _cell(metric: str, value: float | None) -> str:
+    """Return a value for a table, a dash for none."""
+    if value is None:
+        return "-"
     return f"{value:.1f}" if metric.startswith("psnr") else f"{value:.2f}" if abs(value) < 100 else f"{value:.0f}"
 
 
@@ -141,8 +147,8 @@ def tables(task: Task) -> str:
     """Return all tables of a task's page."""
     kept = read(task.name)
     parts = [table(task, kept, [metric.name for metric in task.metrics])]
+    shown = [metric.name for metric in task.metrics if metric is task.primary or metric.name == "hallucination"]
     for column in task.slices[:2]:
-        shown = [metric.name for metric in task.metrics if metric in (task.primary, *SLICED)]
         parts += [sliced_table(kept, column.title or column.column, metric) for metric in shown]
     return "\n\n".join(parts)
 

@@ -98,7 +98,7 @@ def play(
             return act(observation)
 
     env = gymnasium.make(environment, disable_env_checker=True, split="val", privileged_info=True, **arguments)
-    found, recorder = [], EpisodeRecorder(env.action_space)
+    found, recorder = [], EpisodeRecorder.of(env)
     for seed in seeds:
         returns.play(env, _Policy(), seed=seed, task="learning", watcher=recorder)
         found.append(recorder.episode(seed))

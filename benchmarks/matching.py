@@ -43,7 +43,7 @@ def match(points: np.ndarray, truths: np.ndarray, gates: np.ndarray) -> tuple[np
     truths : ndarray
         (m, 2), x and y, A.
     gates : ndarray
-        (m,), A: a pair further apart than its truth's gate is no candidate.
+        (m,), A: a pair further apart than its truth's gate is not a candidate.
 
     Returns
     -------

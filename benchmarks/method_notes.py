@@ -33,7 +33,7 @@ def check_notes(method: Mapping[str, Any]) -> dict[str, Any]:
     for name in LINKS:
         value = method.get(name, "")
         if value and not (isinstance(value, str) and LINK.fullmatch(value)):
-            message = f"method.{name} is {ascii(value)[:80]}, which is no link of the web. Give one as https://host/path, without a user's name."
+            message = f"method.{name} is {ascii(value)[:80]}, which is not a web link. Give one as https://host/path, without a user's name."
             raise SettingsError(message)
     return dict(method)
 

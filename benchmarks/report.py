@@ -120,7 +120,7 @@ class Report:
     task, major : str, int
         Task and its version.
     source : Source
-        What was scored on.
+        Data of the score.
     entry, team : str
         Name of the entry; its team.
     trust : str
@@ -136,15 +136,15 @@ class Report:
     gluing_residual : float
         Largest relative difference between the sums over all samples and those glued from slices.
     cost : dict
-        What the entry spent, a mean over samples or episodes: seconds of wall time, dose, frames; nothing where the answers were made elsewhere.
+        Costs of the entry, a mean over samples or episodes: seconds of wall time, dose, frames; nothing where the answers were made elsewhere.
     provenance : Provenance
-        What made the report.
+        Software that made the report.
     clusters : ClusterSums or None
         The sums of every cluster that the primary metric needs, by which a board compares entries; None in reports of version 1.
     isolation : str
-        How an agent was kept from the truth: ``"bubblewrap"``, ``"process"``, or "" in the scorer's process and for predictions.
+        Isolation of the agent from the truth: ``"bubblewrap"``, ``"process"``, or "" in the scorer's process and for predictions.
     failures : dict
-        Number of episodes that the agent's own faults ended, by kind; they count as 0.
+        Number of episodes that the agent's own faults ended, by kind; they count as the task's floor.
     attempts : Attempts or None
         Repeated attempts at the same episodes.
     method : dict

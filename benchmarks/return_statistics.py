@@ -38,6 +38,11 @@ class Played(Protocol):
         """Success at the end."""
         ...
 
+    @property
+    def error(self) -> float | None:
+        """Distance from the goal at the end, where the family has one."""
+        ...
+
 
 def interquartile_mean(values: np.ndarray, axis: int = 0) -> Any:
     """Return the mean of the middle half of values."""
@@ -83,7 +88,7 @@ def clustered_interval(values: np.ndarray, clusters: np.ndarray, trimmed: float 
 def summary(
     episodes: Iterable[Played], *, version: str = __version__, cpu_s: float | None = None, clusters: np.ndarray | None = None
 ) -> PolicyReturn:
-    """Return mean and interquartile mean of the returns of episodes with their bootstrap intervals.
+    """Return mean and interquartile mean of the returns of episodes with their bootstrap intervals, and the mean of their final errors, where kept.
 
     They are BCa and percentile intervals over episodes, or those of :func:`clustered_interval` where labels of clusters are given.
     """
@@ -94,6 +99,8 @@ def summary(
     else:
         low, high = clustered_interval(totals, clusters)
         iqm_low, iqm_high = clustered_interval(totals, clusters, TAIL)
+    errors = np.array([episode.error for episode in played if episode.error is not None])
+    error_low, error_high = interval(errors) if len(errors) else (None, None)
     return PolicyReturn(
         mean=float(totals.mean()),
         low=low,
@@ -106,6 +113,9 @@ def summary(
         iqm_low=iqm_low,
         iqm_high=iqm_high,
         cpu_s=cpu_s,
+        error=float(errors.mean()) if len(errors) else None,
+        error_low=error_low,
+        error_high=error_high,
     )
 
 
@@ -147,7 +157,8 @@ def failings(scales: Sequence[ReturnScale]) -> list[str]:
     """Return the failings of a family's scales, from the easiest preset to the hardest, a sentence each.
 
     Oracle, expert and the best lazy policy, and a trained policy and the rule, are apart by separated paired intervals, no lazy policy reaches half
-    of the expert's normalised return, and the intervals of the expert's interquartile means on neighbouring presets are separated.
+    of the expert's normalised return, and the intervals of the expert's interquartile means on neighbouring presets are separated. So are
+    those of its final errors, where a family has these.
     """
     found = []
     for scale in scales:
@@ -163,7 +174,18 @@ def failings(scales: Sequence[ReturnScale]) -> list[str]:
         if not ahead[1] > behind[2]:
             told = " and ".join(f"{middle:.3f} ({low:.3f} to {high:.3f})" for middle, low, high in (ahead, behind))
             found.append(f"{one.environment}: the expert's returns on {one.difficulty} and {harder.difficulty}, {told}, are not separated.")
+        found += _mixed_errors(one, harder)
     return found
+
+
+def _mixed_errors(easier: ReturnScale, harder: ReturnScale) -> list[str]:
+    """Return the sentence that the expert's final errors on two presets are not separated, where they are kept and are not."""
+    errors = [(one.error, one.error_low, one.error_high) for one in (easier.policies[EXPERT], harder.policies[EXPERT])]
+    (_, _, high), (_, low, _) = errors
+    if high is None or low is None or high < low:
+        return []
+    told = " and ".join(f"{mean:.1f} ({low:.1f} to {high:.1f})" for mean, low, high in errors)
+    return [f"{easier.environment}: the expert's final errors on {easier.difficulty} and {harder.difficulty}, {told}, are not separated."]
 
 
 def _middle(policy: PolicyReturn) -> tuple[float, float, float]:

@@ -3,10 +3,13 @@
 import json
 
 from stemtwin.benchmarks.return_statistics import EXPERT, LAZY, LEARNER, ORACLE
+from stemtwin.twin.envs.making import family_class
 from stemtwin.twin.envs.reference import FOLDER, PairedReturn, PolicyReturn, ReturnScale, reference
 
 COLUMNS = (*LAZY, EXPERT, LEARNER, ORACLE)
 """Policies that have a column of their own."""
+ERRORS = "Mean distances from the goal at the end, which tell presets apart whose returns do not:"
+"""Words above the table of final errors."""
 
 
 def scales() -> list[ReturnScale]:
@@ -41,6 +44,20 @@ def middle_rows(listed: list[ReturnScale], columns: tuple[str, ...], *, named: b
     return "\n".join(lines)
 
 
+def error_rows(listed: list[ReturnScale], columns: tuple[str, ...], *, named: bool = True) -> str:
+    """Return mean distances from the goal at the end with intervals, a row for each preset that has them; empty where none has."""
+    head = [*(("environment",) if named else ()), "difficulty", "distance", *columns]
+    lines = [f"| {' | '.join(head)} |", "|---" * len(head) + "|"]
+    for scale in listed:
+        told = getattr(family_class(scale.environment), "FINAL_ERROR", None)
+        if told is None or all(policy.error is None for policy in scale.policies.values()):
+            continue
+        cells = [_error(scale.policies.get(column)) for column in columns]
+        first = [f"`{scale.environment}`"] if named else []
+        lines.append(f"| {' | '.join([*first, scale.difficulty, f'{told.title}, {told.unit}', *cells])} |")
+    return "\n".join(lines) if len(lines) > 2 else ""
+
+
 def others(scale: ReturnScale) -> tuple[str, ...]:
     """Return the names of the policies that have no column of their own."""
     return tuple(name for name in scale.policies if name not in COLUMNS)
@@ -60,6 +77,8 @@ def tables() -> str:
             rows(found, COLUMNS),
             "\nInterquartile means, and mean differences over the same episodes:\n",
             middle_rows(found, COLUMNS),
+            f"\n{ERRORS}\n",
+            error_rows(found, COLUMNS),
             "\nFurther policies:\n",
             *further,
         ]
@@ -73,6 +92,11 @@ def _normalized(scale: ReturnScale) -> str:
 def mean_cell(policy: PolicyReturn | None) -> str:
     """Return a mean with its interval, nothing of a policy that is not there."""
     return "" if policy is None else f"{policy.mean:.3f} ({policy.low:.3f} to {policy.high:.3f})"
+
+
+def _error(policy: PolicyReturn | None) -> str:
+    """Return a mean final error with its interval, nothing where it was not kept."""
+    return "" if policy is None or policy.error is None else f"{policy.error:.1f} ({policy.error_low:.1f} to {policy.error_high:.1f})"
 
 
 def lead_cell(scale: ReturnScale, name: str) -> str:

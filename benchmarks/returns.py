@@ -54,11 +54,14 @@ class PlayedEpisode:
         Number of actions.
     success : bool
         Whether the episode ended in a success.
+    error : float, optional
+        Distance from the goal at the end, where it was kept.
     """
 
     total: float
     steps: int
     success: bool
+    error: float | None = None
 
 
 class Watcher(Protocol):
@@ -191,7 +194,7 @@ class Pilot:
 
     def __init__(self, environment: gymnasium.Env, policy: Baseline, count: int) -> None:
         self.environment, self.policy, self.agent = environment, policy, policy.factory()
-        self.recorder, self.cpu_s = EpisodeRecorder(environment.action_space), 0.0
+        self.recorder, self.cpu_s = EpisodeRecorder.of(environment), 0.0
         self.first = [self._played(seed) for seed in range(count)]
 
     def rest(self, count: int, tell: Callable[[str], None]) -> tuple[KeptEpisode, ...]:
@@ -227,7 +230,8 @@ def save(scale: ReturnScale, folder: Path = FOLDER) -> Path:
     content = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {"environment": scale.environment, "scales": {}}
     before = content["scales"].get(scale.difficulty, {"version": "", "policies": {}})
     measured = dataclasses.asdict(scale)
-    told, policies = {name: measured[name] for name in ("arguments", "seeds", "version")}, measured["policies"]
+    told = {name: measured[name] for name in ("arguments", "seeds", "version")}
+    policies = {name: {key: value for key, value in one.items() if value is not None} for name, one in measured["policies"].items()}
     trained = before["policies"].get(LEARNER)
     if trained is not None and LEARNER not in policies:
         policies[LEARNER] = {**trained, "version": trained.get("version") or before["version"]}

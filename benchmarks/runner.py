@@ -200,7 +200,7 @@ def run_agent(
     task : Task
         An agent task.
     entry : Baseline
-        What to run.
+        The agent.
     trust : str
         See ``report.TRUST``.
     split : str, optional
@@ -257,7 +257,7 @@ def score_episodes(
     keys: SeedKeys | None = None,
     isolation: Isolation = "",
 ) -> Evaluation:
-    """Score finished episodes, of which those that the agent's own faults ended count as 0."""
+    """Score finished episodes, of which those that the agent's own faults ended count as their task's floor."""
     count = max(episode.attempt for episode in episodes) + 1
     tries = [counted(task, [episode for episode in episodes if episode.attempt == attempt]) for attempt in range(count)]
     samples, first = combine_attempts(tries), [episode for episode in episodes if episode.attempt == 0]

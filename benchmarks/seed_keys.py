@@ -30,7 +30,7 @@ class SeedKeys:
     environment, agent : str
         Keys of the seeds of environments and of agents, 64 hexadecimal digits each.
     nonce : str
-        What makes the commitment of guessable keys unguessable, 64 hexadecimal digits.
+        Salt of the commitment, so guessable keys stay hidden, 64 hexadecimal digits.
 
     Raises
     ------

@@ -4,6 +4,8 @@ import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from stemtwin.benchmarks.answers.form import AnswerForm, Field
 from stemtwin.benchmarks.discovery import import_modules
 from stemtwin.benchmarks.metrics.metric import Metric
@@ -38,7 +40,7 @@ class Task:
     splits : tuple of str
         Splits that can be scored; the first is the default.
     inputs : tuple of Field
-        What an entry sees.
+        Inputs of an entry.
     outputs : tuple of Field
         Actions of an agent; () for predictions.
     answer : AnswerForm, optional
@@ -46,7 +48,7 @@ class Task:
     metrics : tuple of Metric
         The first is the primary one, by which the board ranks.
     slices : tuple of SliceColumn
-        What the report is cut by.
+        Slices of the report.
     score : callable
         (samples of the split, answers by sample id), or (episodes), to SampleStatistics.
     truth : callable, optional
@@ -58,7 +60,8 @@ class Task:
     key : str
         Published key from which the seeds of the episodes are derived; "" for a dataset.
     failed : mapping
-        Statistics of an episode that the agent's own fault ended, by name, in the place of those of its state: it counts as 0.
+        Statistics of an episode that the agent's own fault ended, by name, in the place of those of its state: the worst that the scorer can
+        give, so that no agent gains by a fault.
     difficulties : tuple of str
         Presets of the environment that the episodes take in turn; () for its usual one.
     """
@@ -124,6 +127,25 @@ class Task:
     def difficulty(self, number: int) -> str | None:
         """Return the preset of the episode of that number; None where the environment's usual one is played."""
         return self.difficulties[number % len(self.difficulties)] if self.difficulties else None
+
+    @property
+    def floor(self) -> float:
+        """Value of the primary metric of an episode that the agent's own fault ended."""
+        return float(self.primary.formula({name: np.asarray(value) for name, value in {"samples": 1, **self.failed}.items()}))
+
+    @property
+    def floor_text(self) -> str:
+        """A sentence about that value."""
+        unit = f" {self.primary.unit}" if self.primary.unit else ""
+        return f"An episode that the agent's own fault ends counts as {self.primary.name} {self.floor:.4g}{unit}, the worst that there is."
+
+    @property
+    def bound_text(self) -> str:
+        """A sentence about what the data allow at best."""
+        known = [f"{one.name} {one.limit:g}" for one in self.metrics if one.limit is not None]
+        if not known:
+            return "Bounds: none is known of what the data allow; no score asks for a review by itself."
+        return f"Bounds: {', '.join(known)}; an interval that lies beyond as a whole asks for a review, and moves no row."
 
     def check_split(self, split: str) -> str:
         """Return the split, or raise SettingsError where the task has none of that name."""

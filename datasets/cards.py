@@ -177,7 +177,7 @@ def read_card(path: str | Path) -> Card:
         message = f"The dataset card {path} cannot be read: {error.strerror}. Give the path of a card."
         raise DatasetError(message) from None
     except UnicodeDecodeError as error:
-        message = f"The dataset card {path} is not text: byte {error.start} is no UTF-8. Give the path of a card, a TOML file."
+        message = f"The dataset card {path} is not text: byte {error.start} is not UTF-8. Give the path of a card, a TOML file."
         raise DatasetError(message) from None
     return parse_card(text, f"The file {path}")
 

@@ -170,7 +170,7 @@ def load_arrays(
     images : ndarray or dict of str to ndarray
         The arrays that are given, (rows, ...), in their type: of ``atoms-2d`` (rows, y, x), uint16. Where a dataset gives several, by column name.
     truth : dict of str to ndarray or list of ndarray
-        What is asked for, by column name: arrays (rows, ...), and of a ragged column a list of one array for each row, of its own length.
+        Requested values, by column name: arrays (rows, ...), and of a ragged column a list of one array for each row, of its own length.
     facts : dict of str to ndarray or list of ndarray
         All other columns: names, the instrument's numbers, and the conditions that the simulation knew.
 
@@ -192,14 +192,14 @@ def load_arrays(
 def inputs(data: Any, name: str | Path, *, version: str | None = None) -> Any:
     """Return only what a recorded image comes with: the name of the row, the image, and the instrument's own numbers.
 
-    What the simulation knew besides (aberrations, specimen, seeds) and the truth are left out: this is what a solver of a task may see.
+    Other settings of the simulation (aberrations, specimen, seeds) and the truth are left out, as a solver of a task may not see them.
 
     Parameters
     ----------
     data : xarray.Dataset, datasets.Dataset or dict
         From :func:`load_dataset`.
     name, version : str
-        Of the dataset, as :func:`load_dataset` takes them.
+        Arguments of :func:`load_dataset`.
 
     Returns
     -------

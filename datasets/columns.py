@@ -39,7 +39,7 @@ class Column(CardModel):
     count : str, optional
         The column that says how many, by default ``n_columns``.
     compare : str, optional
-        How two builds compare: ``"exact"``; ``"close"``, numbers but for the last bits and arrays to 1e-5 of their largest; ``"counts"``, of which
+        Comparison of two builds: ``"exact"``; ``"close"``, numbers but for the last bits and arrays to 1e-5 of their largest; ``"counts"``, of which
         1e-4 may differ by one. By default close for floating-point numbers, counts for arrays of unsigned integers, else exact.
     cube : bool
         Whether the arrays are large: they are kept as zarr, a row at a time, beside the tables.
@@ -131,7 +131,7 @@ def check_columns(columns: Sequence[Column]) -> None:
     for column in columns:
         count = named.get(column.count_name)
         if column.ragged and (count is None or count.dtype != "int64" or count.ragged or count.shape):
-            message = f"column {column.name!r} is counted by {column.count_name!r}, which is no column of single int64"
+            message = f"column {column.name!r} is counted by {column.count_name!r}, which is not a column of single int64 values"
             raise ValueError(message)
     _check_dims(columns, "has the sizes", lambda column: dict(zip(column.dim_names, column.shape, strict=True)), ragged=False)
     _check_dims(columns, "is counted by", lambda column: {column.dim_names[0]: column.count_name}, ragged=True)

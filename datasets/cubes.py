@@ -92,7 +92,7 @@ def open_cubes(folder: Path, split: str, card: Card) -> dict[str, Any]:
     Raises
     ------
     DatasetError
-        The folder is no zarr group with these arrays, or zarr is not installed.
+        The folder is not a zarr group with these arrays, or zarr is not installed.
     """
     if not cubes_of(card):
         return {}

@@ -7,7 +7,7 @@ the card in this package, or is a file that the user names in ``STEMTWIN_DATA_RE
 Environment
 -----------
 STEMTWIN_DATA_DIR
-    Where datasets lie, ``<name>/<version>/<size>``; by default the user's cache folder. A mirror on a disk may be named here as it is.
+    Folder of datasets, ``<name>/<version>/<size>``; by default the user's cache folder. A mirror on a disk may be named here as it is.
 STEMTWIN_DATA_URL
     The web address of a mirror.
 STEMTWIN_DATA_REGISTRY
@@ -59,7 +59,7 @@ def registry_path(card: Card) -> Path | None:
     """
     named = os.environ.get("STEMTWIN_DATA_REGISTRY")
     if named and not Path(named).is_file():
-        message = f"STEMTWIN_DATA_REGISTRY={named} is no file. Give the registry that 'stemtwin data publish' wrote for the mirror."
+        message = f"STEMTWIN_DATA_REGISTRY={named} is not a file. Give the registry that 'stemtwin data publish' wrote for the mirror."
         raise DatasetError(message)
     path = Path(named) if named else shipped_registry(card)
     return path if path.is_file() else None
@@ -90,7 +90,9 @@ def mirror(card: Card, size: str) -> Any:
     if not url:
         raise DatasetError(absent(card, size))
     if not url.startswith(("http://", "https://")):
-        message = f"STEMTWIN_DATA_URL={url} is no web address. Use http:// or https://; for a mirror on a disk, set STEMTWIN_DATA_DIR to its folder."
+        message = (
+            f"STEMTWIN_DATA_URL={url} is not a web address. Use http:// or https://, or set STEMTWIN_DATA_DIR to the folder of a mirror on a disk."
+        )
         raise DatasetError(message)
     if registry is None:
         message = f"No hashes of {card.id} are known: no registry is shipped with it. Set STEMTWIN_DATA_REGISTRY to the mirror's, or run '{build}'."

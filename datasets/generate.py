@@ -49,7 +49,7 @@ def specimen_rows(card: Card, size: str, specimen: DrawnSpecimen) -> list[dict[s
     Parameters
     ----------
     card : Card
-        What to make.
+        Dataset card.
     size : str
         Which size of it.
     specimen : DrawnSpecimen
@@ -116,7 +116,7 @@ def build(
     Parameters
     ----------
     card : Card
-        What to make.
+        Dataset card.
     size : str
         Which size of it, ``"tiny"`` for example.
     folder : str or Path
@@ -132,7 +132,7 @@ def build(
     Returns
     -------
     Manifest
-        What was built.
+        Summary of the build.
 
     Raises
     ------

@@ -20,7 +20,7 @@ SEED_BITS = 62
 """Width of the first structure seed: too many to be searched, and all of a split fit into int64."""
 
 
-def hidden_card(card: Card, *, size: str, split: str, root: int) -> Card:
+def hidden_card(card: Card, *, size: str, split: str, root: int, further: int = 0) -> Card:
     """Return the card of hidden rows: one split of one size of a released card, drawn from another root.
 
     Parameters
@@ -30,7 +30,9 @@ def hidden_card(card: Card, *, size: str, split: str, root: int) -> Card:
     size, split : str
         Number and kind of the rows.
     root : int
-        Secret, 256 bits: the upper 128 are the entropy, further ones the first structure seed.
+        Secret, 256 bits: the upper 128 are the entropy, others the first structure seed.
+    further : int
+        Specimens beyond those of the size, which come last.
 
     Raises
     ------
@@ -39,7 +41,7 @@ def hidden_card(card: Card, *, size: str, split: str, root: int) -> Card:
     """
     asked = card.sizes[known("size", size, card.sizes, card.id)]
     known("split", split, card.splits, card.id)
-    counts = {"specimens": {split: asked.specimens[split]}, "images_per_specimen": {split: asked.images_per_specimen[split]}}
+    counts = {"specimens": {split: asked.specimens[split] + further}, "images_per_specimen": {split: asked.images_per_specimen[split]}}
     changed = {
         "schema_": "stemtwin/dataset-card@2",  # rows of schema 1 are named in the order of their seeds
         "seeds": Seeds(entropy=root >> 128, policy=POLICY),

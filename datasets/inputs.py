@@ -5,7 +5,7 @@ schema 2 are digests, and the metadata of every format are made anew from the in
 """
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -14,6 +14,9 @@ from stemtwin.datasets.cards import Card, known
 from stemtwin.datasets.manifest import check_file, read_manifest
 from stemtwin.twin.errors import DatasetError
 from stemtwin.twin.files import check_writable, replacing
+
+if TYPE_CHECKING:
+    import xarray as xr
 
 
 def shown_card(card: Card) -> Card:
@@ -49,10 +52,7 @@ def write_inputs(card: Card, folder: Path | str, split: str, target: Path | str)
     folder, target = Path(folder), Path(target)
     known("split", split, card.splits, card.id)
     manifest = read_manifest(folder)
-    check_writable(target, folder=True)
-    if target.exists() and any(target.iterdir()):
-        message = f"{target} is not empty. Give a folder that is empty or does not exist."
-        raise DatasetError(message)
+    _check_target(target)
     for entry in manifest.files:
         if entry.split == split and entry.carrier in ("parquet", "zarr"):
             check_file(folder, entry)
@@ -69,3 +69,42 @@ def write_inputs(card: Card, folder: Path | str, split: str, target: Path | str)
             rows = ({column.name: large[column.name][row : row + 1] for column in cubes.cubes_of(shown)} for row in order.tolist())
             cubes.write_cubes(rows, len(order), shown, temporary / f"{split}.zarr")
     return sorted(path for path in target.rglob("*") if path.is_file())
+
+
+def write_shown(data: "xr.Dataset", card: Card, split: str, target: Path | str) -> list[Path]:
+    """Write what a test taker gets of rows in memory, in the order of their names: ``<split>.parquet`` and ``<split>.nc``.
+
+    Parameters
+    ----------
+    data : Dataset
+        Rows of a card without cubes, truth included; their names must be such that their order tells nothing.
+    card : Card
+        Their card.
+    split : str
+        Their split.
+    target : Path or str
+        New folder of the files.
+
+    Raises
+    ------
+    DatasetError
+        The target is not empty or cannot be written.
+    """
+    target, shown = Path(target), shown_card(card)
+    _check_target(target)
+    ordered = data.isel(sample=np.argsort(data["sample_id"].values.astype(str), kind="stable"))
+    arrays = {column.name: ordered[column.name].values for column in storage.tabular(shown)}
+    rows = [{column.name: column.trimmed(arrays, row) for column in storage.tabular(shown)} for row in range(ordered.sizes["sample"])]
+    table = storage.with_features(storage.table_of(rows, shown), shown)
+    with replacing(target) as temporary:
+        storage.write_parquet(table, temporary / f"{split}.parquet")
+        storage.write_netcdf(storage.to_xarray(storage.to_numpy(table, shown), shown, split), temporary / f"{split}.nc")
+    return sorted(path for path in target.rglob("*") if path.is_file())
+
+
+def _check_target(target: Path) -> None:
+    """Raise DatasetError unless a folder is new or empty and can be written."""
+    check_writable(target, folder=True)
+    if target.exists() and any(target.iterdir()):
+        message = f"{target} is not empty. Give a folder that is empty or does not exist."
+        raise DatasetError(message)

@@ -17,6 +17,7 @@ from stemtwin.twin.registry import Registry
 
 if TYPE_CHECKING:
     from stemtwin.datasets.cards import Card
+    from stemtwin.twin.instrument.simulation.request import Request
 
 PACKAGE = "stemtwin.datasets.generators"
 Made = TypeVar("Made", bound="Generator")
@@ -88,6 +89,22 @@ class Generator(ABC):
         A row holds the card's columns by name, but for ``sample_id``, ``split``, ``specimen`` and ``structure_seed``, which every dataset has
         and the build adds. It is a pure function: everything random comes from seeds of the card (:mod:`stemtwin.datasets.draw`).
         """
+
+    def request(self, card: "Card", size: str, specimen: Any, image: int) -> "Request | None":  # noqa: ARG002 - kinds without one say so
+        """Return the request of the multislice that decides the truth of a specimen's row, None where no multislice does.
+
+        Parameters
+        ----------
+        card : Card
+            Which dataset.
+        size : str
+            Which size.
+        specimen : DrawnSpecimen
+            From :meth:`specimen`.
+        image : int
+            Number of the row of the specimen.
+        """
+        return None
 
     @abstractmethod
     def seconds(self, card: "Card", size: str) -> float:

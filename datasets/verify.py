@@ -37,7 +37,7 @@ def verify(card: Card, folder: str | Path, *, regenerate: int = 0, seed: int = 0
     card : Card
         The card that it was made from; of measured data, their own.
     folder : str or Path
-        Where it lies.
+        Folder of the dataset.
     regenerate : int
         Make this many specimens again, drawn with ``seed``, and compare all their rows; 0 for measured data.
     seed : int
@@ -48,7 +48,7 @@ def verify(card: Card, folder: str | Path, *, regenerate: int = 0, seed: int = 0
     Returns
     -------
     VerificationReport
-        What was checked.
+        Checks that were made.
 
     Raises
     ------

@@ -14,7 +14,7 @@ from typing import Any
 from stemtwin.twin.errors import DatasetError
 
 MOST_LOSSES = 3
-"""Ended processes one after another, without a job that was done, after which there is no more hope."""
+"""Ended processes one after another, without a job that was done, after which the build stops."""
 WORKERLESS_S = 60.0
 """Longest wait for a cluster that has no worker, s."""
 POLL_S = 1.0

@@ -11,7 +11,7 @@ which it is, and the binomial distribution; the noise of quarters is independent
 share 98 % or less, at most one in a hundred tables has one that is named (``LEVEL``, by Bonferroni's bound over the pairs of a table). A copy with
 noise of a tenth of its error shares 99.5 %.
 
-For actions there is no truth. Two traces of an episode count as close where the root mean square of their differences is below ``NEAR`` = 1 % of the
+Actions have no truth. Two traces of an episode count as close where the root mean square of their differences is below ``NEAR`` = 1 % of the
 range in which the two agents act; that agents made apart come so close in half of the episodes or fewer is the hypothesis, and an assumption. Agents
 without chance that do the same are the same agent, and are named.
 
@@ -161,7 +161,7 @@ def compare_answers(one: Mapping[str, Any], other: Mapping[str, Any], truth: Map
 def squares(one: Any, other: Any, true: Any) -> list[dict[str, Squares]]:
     """Return three summed squares for each quarter of a sample and each part of its answers: of their difference, and of the error of each.
 
-    Of points, only those count that both answers and the truth have; which ones an answer misses follows from the image more than from its maker.
+    Only points that both answers and the truth have are counted; which ones an answer misses follows from the image more than from its maker.
     Answers without a picture are one whole.
     """
     if isinstance(true, Points):

@@ -9,23 +9,21 @@
 import dataclasses
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from stemtwin.benchmarks.agents import load_baselines
 from stemtwin.benchmarks.episodes import read_episodes
-from stemtwin.benchmarks.report import read_report
-from stemtwin.benchmarks.runner import load_samples, predict
+from stemtwin.benchmarks.honeypots import Planted, counted, find_leak
+from stemtwin.benchmarks.report import Report, read_report
+from stemtwin.benchmarks.runner import load_samples, predict, score_submission
 from stemtwin.benchmarks.submission import HEADER, Header, read_header, read_submission
 from stemtwin.benchmarks.tasks import Task, load_tasks
 from stemtwin.leaderboard.duplicates import TeamAnswers, find_pairs
-from stemtwin.leaderboard.reviews import Review
+from stemtwin.leaderboard.reviews import Review, bound_reviews, honeypot_review
 from stemtwin.twin.errors import StemtwinError, SubmissionError
 
-if TYPE_CHECKING:
-    import xarray as xr
-
 RUN = ("report.json", "episodes.json")
-Load = Callable[[Task, Header], "xr.Dataset"]
+Load = Callable[[Task, Header], Planted]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -45,7 +43,8 @@ def check_between_teams(folder: Path, load: Load | None = None) -> Checked:
     folder : Path
         Folder of the teams' folders, such as ``submissions`` of an event.
     load : callable, optional
-        (task, header) to the rows with their truth; the public split that a header names where none is given.
+        (task, header) to the rows with their truth and their honeypots, answers to which are tested for a leak of the truth; the public split that a
+        header names where none is given.
 
     Raises
     ------
@@ -54,6 +53,7 @@ def check_between_teams(folder: Path, load: Load | None = None) -> Checked:
     """
     tables: dict[str, list[tuple[Path, Task, Header]]] = {}
     runs: dict[str, list[TeamAnswers]] = {}
+    reviews: list[Review] = []
     left_out, places = [], [one for one in sorted(folder.glob("[!.]*/[!.]*")) if one.is_dir()]
     for place in places:
         try:
@@ -61,8 +61,9 @@ def check_between_teams(folder: Path, load: Load | None = None) -> Checked:
                 task, header = _task_of(place)
                 tables.setdefault("\n".join((header.task, header.dataset, header.size)), []).append((place, task, header))
             elif all((place / name).is_file() for name in RUN):
-                key, row = _run_of(place)
-                runs.setdefault(key, []).append(row)
+                report, row = _run_of(place)
+                runs.setdefault(report.comparability_key, []).append(row)
+                reviews += _beyond_bounds(report)
             else:
                 left_out.append(f"{place}: neither a submission nor a run with {' and '.join(RUN)}")
         except StemtwinError as error:
@@ -70,9 +71,9 @@ def check_between_teams(folder: Path, load: Load | None = None) -> Checked:
     if not places:
         message = f"{folder}: it holds no TEAM/NAME with a submission. Give the folder of the teams' folders."
         raise SubmissionError(message)
-    reviews, count = [], 0
+    count = 0
     for group in tables.values():
-        rows, truth = _answers(group, load or _public, left_out)
+        rows, truth = _answers(group, load or _public, left_out, reviews)
         count += len(rows)
         reviews += [review for pair in find_pairs(rows, truth) for review in pair.reviews()] if len(rows) > 1 else []
     for rows in runs.values():
@@ -81,9 +82,9 @@ def check_between_teams(folder: Path, load: Load | None = None) -> Checked:
     return Checked(reviews=tuple(reviews), compared=count, left_out=tuple(left_out))
 
 
-def _public(task: Task, header: Header) -> "xr.Dataset":
+def _public(task: Task, header: Header) -> Planted:
     """Return the rows of a public split."""
-    return load_samples(task, split=header.split, size=header.size)
+    return Planted(data=load_samples(task, split=header.split, size=header.size), honeypots=(), names={})
 
 
 def _task_of(place: Path) -> tuple[Task, Header]:
@@ -96,18 +97,34 @@ def _task_of(place: Path) -> tuple[Task, Header]:
     return dataclasses.replace(task, source_version=header.dataset.partition("@")[2]), header
 
 
-def _run_of(place: Path) -> tuple[str, TeamAnswers]:
-    """Return the key of the runs that a run can be compared with, and its episodes."""
+def _beyond_bounds(report: Report) -> tuple[Review, ...]:
+    """Return the requests for review of a report whose task is known here."""
+    tasks = load_tasks()
+    task = next((tasks[name] for name in tasks if (tasks[name].name, tasks[name].major) == (report.task, report.major)), None)
+    return () if task is None else bound_reviews(report, task)
+
+
+def _run_of(place: Path) -> tuple[Report, TeamAnswers]:
+    """Return the report of a run, and its episodes."""
     report = read_report(place / RUN[0])
     episodes = {(one.number, one.attempt): one for one in read_episodes(place / RUN[1])}
     row = TeamAnswers(team=report.team, name=report.entry, artefact_sha256=report.artefact_sha256, answers=episodes)
-    return report.comparability_key, row
+    return report, row
 
 
-def _answers(group: list[tuple[Path, Task, Header]], load: Load, left_out: list[str]) -> tuple[list[TeamAnswers], dict[str, Any]]:
-    """Return the answers of submissions on the same rows, under the names of their folders, and the truth; those that are wrong are left out."""
+def _answers(
+    group: list[tuple[Path, Task, Header]], load: Load, left_out: list[str], reviews: list[Review]
+) -> tuple[list[TeamAnswers], dict[str, Any]]:
+    """Return the answers of submissions on the same rows, under the names of their folders, and the truth; those that are wrong are left out.
+
+    Honeypots are left out, too; reviews that answers to them ask for are added.
+    """
     _, task, header = group[0]
-    data = load(task, header)
+    try:
+        planted = load(task, header)
+    except SubmissionError as error:
+        left_out.append(str(error))
+        return [], {}
     oracle = next((one for name in load_baselines().names(task.registered) if (one := load_baselines()[name]).oracle), None)
     if oracle is None:
         left_out += [f"{place}: {task.name!r} has no oracle that gives the truth as answers, by which they are compared" for place, _, _ in group]
@@ -115,9 +132,18 @@ def _answers(group: list[tuple[Path, Task, Header]], load: Load, left_out: list[
     rows = []
     for place, one, _ in group:
         try:
-            found = read_submission(place, one, data).found
+            submission = read_submission(place, one, planted.data)
+            found, rows_counted = submission.found, counted(planted.data, submission.found, planted.honeypots)
         except StemtwinError as error:
             left_out.append(str(error))
             continue
-        rows.append(TeamAnswers(team=place.parent.name, name=place.name, artefact_sha256=one.form.digest(found), answers=found))
-    return rows, predict(task, oracle, data)
+        row = TeamAnswers(team=place.parent.name, name=place.name, artefact_sha256=one.form.digest(found), answers=found)
+        if planted.honeypots:
+            review = honeypot_review(row.team, row.name, row.artefact_sha256, find_leak(one, found, planted.honeypots))
+            reviews += [] if review is None else [review]
+        if any(metric.limit is not None for metric in one.metrics):
+            report = score_submission(one, rows_counted[0], dataclasses.replace(submission, found=rows_counted[1])).report
+            named = dataclasses.replace(report, team=row.team, entry=row.name, artefact_sha256=row.artefact_sha256)
+            reviews += bound_reviews(named, one)
+        rows.append(dataclasses.replace(row, answers=rows_counted[1]))
+    return rows, predict(task, oracle, counted(planted.data, {}, planted.honeypots)[0])

@@ -10,6 +10,7 @@ import pydantic
 from stemtwin.benchmarks.honeypots import Leak
 from stemtwin.benchmarks.names import check_name, printable
 from stemtwin.benchmarks.report import Report
+from stemtwin.benchmarks.tasks import Task
 from stemtwin.twin.errors import SettingsError
 from stemtwin.twin.files import write_atomically
 
@@ -57,11 +58,25 @@ class Review(pydantic.BaseModel):
         return printable(value)[:LONGEST]
 
 
-def honeypot_review(report: Report, leak: Leak) -> Review | None:
+def honeypot_review(team: str, name: str, artefact_sha256: str, leak: Leak) -> Review | None:
     """Return a request for review of an entry whose answers to honeypots are better than luck allows, None for others."""
     if not leak.suspicious:
         return None
-    return Review(team=report.team, name=report.entry, artefact_sha256=report.artefact_sha256, kind="honeypot", text=leak.text)
+    return Review(team=team, name=name, artefact_sha256=artefact_sha256, kind="honeypot", text=leak.text)
+
+
+def bound_reviews(report: Report, task: Task) -> tuple[Review, ...]:
+    """Return a request for review for each metric whose whole interval lies beyond what the data allow, as its task states."""
+    found = []
+    for metric in task.metrics:
+        score = next((one for one in report.metrics if one.name == metric.name), None)
+        if metric.limit is None or score is None or score.interval is None:
+            continue
+        low, high = score.interval.low, score.interval.high
+        if low > metric.limit if metric.direction == "max" else high < metric.limit:
+            text = f"{metric.name} {low:.4g} to {high:.4g} lies beyond {metric.limit:g}, which the data of {task.name} allow at best"
+            found.append(Review(team=report.team, name=report.entry, artefact_sha256=report.artefact_sha256, kind="bound", text=text))
+    return tuple(found)
 
 
 class _Reviews(pydantic.BaseModel):

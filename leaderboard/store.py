@@ -165,7 +165,7 @@ def _make_room(path: Path) -> None:
 
 
 def _check_readable(path: Path) -> None:
-    """Raise DatasetError where a board is no file, or may not be read."""
+    """Raise DatasetError where a board is not a file, or may not be read."""
     if not path.is_file():
         message = f"There is no board {path}. Set {VARIABLE} to the file of a board."
         raise DatasetError(message)

@@ -27,7 +27,7 @@ class BoardRow:
     status : str
         ``"ranked"``, ``"public truth"`` or ``"not ranked"``.
     reason : str
-        Why there is no value: ``"not given"`` where the answers lack that part.
+        Reason for a missing value: ``"not given"`` where the answers lack that part.
     notes : tuple of str
         Equal answers of other teams, and a comparison by intervals instead of differences.
     """
@@ -110,7 +110,7 @@ class _Line:
 def make_board(entries: Sequence[Entry]) -> Board:
     """Return the board of comparable entries, best first, rows that are not put in order among them by their score.
 
-    Where the truth is hidden, the entries that came while it was are ranked, and later ones are not. Equal answers have one place.
+    Entries that arrived while the truth was hidden are ranked, later ones are not. Equal answers have one place.
     """
     lines = [
         _Line(entry=entry, score=next(score for score in entry.scores if not score.column), report=json.loads(entry.report)) for entry in entries

@@ -1,6 +1,6 @@
 """A digital twin of a scanning transmission electron microscope, and a benchmark suite built on it.
 
-The names below are the public ones; each is imported when it is first used, so that ``import stemtwin`` stays fast.
+``__all__`` lists the public names; each is imported at its first use, which keeps ``import stemtwin`` fast.
 """
 
 import importlib
@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 
 __version__ = "0.1.0"
 
-# Load-bearing: run from a checkout (bare or installed in place), the folders twin, datasets, benchmarks and leaderboard lie beside this one.
-# The import hook of an editable install finds packages with an __init__.py only, and datasets must not have one (see datasets/README.md).
+# Required in a checkout (bare or installed in place), where twin, datasets, benchmarks and leaderboard lie beside this
+# folder. The import hook of an editable install finds only packages with an __init__.py, and datasets must not have one
+# (see datasets/README.md).
 _checkout = Path(__file__).resolve().parent.parent
 if (_checkout / "twin" / "registry.py").exists():
     __path__.append(str(_checkout))
@@ -120,7 +121,7 @@ _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
 
 
 def __getattr__(name: str) -> object:
-    """Import a public name from its home at its first use (PEP 562)."""
+    """Import a public name from its module at its first use (PEP 562)."""
     if name not in _HOME_OF:
         message = f"module 'stemtwin' has no attribute {name!r}"
         raise AttributeError(message, name=name, obj=sys.modules[__name__])  # obj: Python adds 'Did you mean'

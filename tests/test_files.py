@@ -134,7 +134,7 @@ def test_a_result_larger_than_the_free_space_is_refused_before_any_work(tmp_path
     """Needed bytes up to 95 % of the free ones pass; one more is a DatasetError with both numbers, also for folders that do not exist yet."""
     monkeypatch.setattr(shutil, "disk_usage", lambda _: Usage(total=4 * 2**30, used=2 * 2**30, free=2 * 2**30))
     files.check_space(tmp_path / "a" / "b", int(0.95 * 2 * 2**30), "The cube")
-    with pytest.raises(DatasetError, match=r"The cube takes 1\.9 GiB.*95%"):
+    with pytest.raises(DatasetError, match=r"The cube needs 1\.9 GiB.*95%"):
         files.check_space(tmp_path / "a" / "b", int(0.95 * 2 * 2**30) + 1, "The cube")
 
 

@@ -22,7 +22,7 @@ MAPPED = {"stemtwin": "stemtwin", "twin": "stemtwin.twin", "datasets": "stemtwin
 MAPPED |= {"benchmarks": "stemtwin.benchmarks", "leaderboard": "stemtwin.leaderboard"}
 PACKAGES: list[str] = PROJECT["tool"]["setuptools"]["packages"]
 NOT_IMPORTED = {"dask", "h5netcdf", "h5py"}  # xarray and abTEM import them for us
-DEVELOPERS = {"test", "all"}  # extras that are not for users
+DEVELOPERS = {"test", "docs", "all"}  # extras that are not for users
 USERS_OWN = {"bm3d"}
 """Packages that are used where a user has installed them, and that no extra asks for: their licences allow non-commercial use only."""
 MODULES_OF = {

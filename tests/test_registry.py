@@ -56,7 +56,7 @@ def test_the_decorator_returns_what_it_decorates() -> None:
 def test_a_name_is_given_once() -> None:
     """Adding under a taken name is an error, and the first thing stays."""
     registry = detectors()
-    with pytest.raises(SettingsError, match=r"There is a detector named 'bf' already"):
+    with pytest.raises(SettingsError, match=r"There is already a detector named 'bf'"):
         registry.add("bf", 1.0)
     assert registry["bf"] == 0.0
 

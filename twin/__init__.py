@@ -1,16 +1,18 @@
-"""The digital twin: physics, samples, instrument, environments. Imports point down.
+"""Digital twin of the microscope: physics, samples, instrument, environments.
+
+A folder imports only from files and folders above it in the table.
 
 =============== ==========================================================
 File            Content
 =============== ==========================================================
-``checks.py``   checks of numbers
-``errors.py``   the error tree, and hints about unknown names
-``files.py``    files and folders that are whole or not there
+``checks.py``   validation of numbers
+``errors.py``   exceptions, and suggestions for unknown names
+``files.py``    atomic writes, checks before a write, locks
 ``progress.py`` progress callbacks
-``registry.py`` names for things
+``registry.py`` registries of named objects
 ``physics/``    formulas on arrays
 ``samples/``    positions of atoms
-``instrument/`` the microscope and its simulation
+``instrument/`` microscope and simulation
 ``envs/``       Gymnasium environments
 =============== ==========================================================
 """

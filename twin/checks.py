@@ -1,4 +1,4 @@
-"""Checks of numbers that people type, each with one clear sentence."""
+"""Validation of user input, with messages of one sentence."""
 
 import math
 from collections.abc import Iterable, Mapping, Sequence, Set
@@ -18,20 +18,20 @@ def number(
     Parameters
     ----------
     name, unit : str
-        Name and unit for the message; the unit of a pure number is "".
+        Name and unit for the message; the unit of a dimensionless number is "".
     value : object
-        What was given.
+        Value to check.
     low, high : float
-        Smallest and largest value allowed.
+        Smallest and largest permitted value.
     above : float, optional
-        The value must be greater than this.
+        Bound that the value must exceed.
     repair : str
-        What to do instead; by default the limits are named.
+        Last sentence of the message, the repair.
 
     Raises
     ------
     SettingsError
-        It is not a number, not finite, or outside the limits.
+        The value is not a number, not finite, or outside the limits.
     """
     if not _finite(value):
         message = f"{name}={value!r} is not a finite number{unit and f' of {unit}'}. {repair or 'Give a number.'}"
@@ -48,7 +48,7 @@ def number(
 
 
 def number_field(owner: object, name: str, unit: str, **limits: Any) -> None:
-    """Check a field of a frozen dataclass, and store it as a float; see :func:`number`, whose limits and repair these are."""
+    """Check the number in a field of a frozen dataclass and store it as a float; limits are those of :func:`number`."""
     object.__setattr__(owner, name, number(name, getattr(owner, name), unit, **limits))
 
 
@@ -67,7 +67,7 @@ def whole(name: str, value: object, *, low: int, high: int | None = None) -> int
 
 
 def flag(name: str, value: object) -> bool:
-    """Return True or False as a bool; raise SettingsError where it is neither, a number or a word included."""
+    """Return True or False as a bool; raise SettingsError for any other value, numbers and strings included."""
     if not isinstance(value, bool | np.bool_):
         message = f"{name}={value!r} is neither True nor False. Give one of them."
         raise SettingsError(message)
@@ -75,9 +75,9 @@ def flag(name: str, value: object) -> bool:
 
 
 def function(name: str, value: object) -> None:
-    """Raise SettingsError where something is neither a function nor None."""
+    """Raise SettingsError if a value is neither a function nor None."""
     if value is not None and not callable(value):
-        message = f"{name}={value!r} is no function. Give one that takes a number, or leave it out."
+        message = f"{name}={value!r} is not a function. Give a function of one number, or leave it out."
         raise SettingsError(message)
 
 
@@ -94,18 +94,34 @@ def whole_pair(name: str, value: object, *, low: int, high: int) -> tuple[int, i
 
 
 def numbers(name: str, value: object, unit: str, *, low: float = -math.inf, high: float = math.inf) -> tuple[float, ...]:
-    """Return a row of finite numbers within limits as floats; see :func:`number`."""
+    """Return a sequence of finite numbers within limits as floats; see :func:`number`."""
     if isinstance(value, str | bytes | Mapping | Set) or not isinstance(value, Iterable):
-        message = f"{name}={value!r} is not a row of numbers of {unit}. Give several, or one as a tuple (number,)."
+        message = f"{name}={value!r} is not a sequence of numbers of {unit}. Give a tuple, for one number (number,)."
         raise SettingsError(message)
     return tuple(number(name, each, unit, low=low, high=high) for each in value)
 
 
 def variable_name(given: object, usual: str, taken: Sequence[str]) -> str:
-    """Return the name of a result's variable: the given one, or else the usual one made a word; raise SettingsError where it is none or is taken."""
+    """Return the name of a result's variable: the given name, or the usual one converted to an identifier.
+
+    Parameters
+    ----------
+    given : str or None
+        Requested name; None or "" selects the usual name.
+    usual : str
+        Usual name; "." becomes "p" and "-" becomes "m".
+    taken : sequence of str
+        Names that are in use.
+
+    Raises
+    ------
+    SettingsError
+        The name is not an identifier, or it is in use.
+    """
     name = usual.replace(".", "p").replace("-", "m") if given is None or (isinstance(given, str) and not given) else given
     if not isinstance(name, str) or not name.isidentifier() or name in taken:
-        message = f"A detector cannot be named {name!r}. Use a word of letters, digits and underscores that is none of {', '.join(taken)}."
+        message = f"A detector cannot be named {name!r}. Use letters, digits and underscores, and none of the names "
+        message += f"{', '.join(taken)}."
         raise SettingsError(message)
     return name
 
@@ -122,7 +138,7 @@ def _finite(value: object) -> TypeGuard[Real]:
 def _two(name: str, value: object, what: str) -> tuple[object, object]:
     try:
         if isinstance(value, (str, bytes, Mapping, Set)):
-            raise TypeError  # two characters, or things in no order, are no pair
+            raise TypeError  # two characters, or two unordered values, are not a pair
         first, second = value  # type: ignore[misc]
     except (TypeError, ValueError):
         message = f"{name}={value!r} is not a pair of {what}. Give two numbers."

@@ -1,19 +1,19 @@
-"""Every error that stemtwin raises on purpose, its warning of doubtful physics, and the hint about a name that does not exist.
+"""Exceptions of stemtwin, its warning about doubtful physics, and suggestions for unknown names.
 
 ::
 
     StemtwinError
-    ├── UnknownNameError    (KeyError)      a name that no registry holds; says which name was probably meant
-    ├── SettingsError       (ValueError)    a setting, or a combination of settings, that makes no sense
-    ├── SamplingError       (ValueError)    a grid that cannot hold what was asked of it
+    ├── UnknownNameError    (KeyError)      an unknown name; the message suggests the most similar known name
+    ├── SettingsError       (ValueError)    an invalid setting, or an invalid combination of settings
+    ├── SamplingError       (ValueError)    a grid that is too coarse or too small for the request
     ├── StructureFileError  (ValueError)    a structure that cannot be read or built
     ├── InstrumentError     (RuntimeError)  a command that the instrument refuses; its state is unchanged
     ├── DatasetError        (OSError)       data that cannot be fetched, verified, built or written
     └── SubmissionError     (ValueError)    a submission that is refused before it is scored
 
-A message says what is wrong (name, value, unit), the limit with the numbers that made it, and the repair.
+A message states the error (name, value, unit), the limit with the numbers from which it follows, and the repair.
 
-:class:`PhysicsWarning` warns of settings that are legal and whose physics is doubtful.
+:class:`PhysicsWarning` marks settings that are valid although their physics is doubtful.
 """
 
 import difflib
@@ -21,31 +21,31 @@ from collections.abc import Iterable
 
 
 class StemtwinError(Exception):
-    """Base of every error that stemtwin raises on purpose."""
+    """Base class of the exceptions of stemtwin."""
 
 
 class UnknownNameError(StemtwinError, KeyError):
-    """A name that no registry holds."""
+    """Unknown name; the message suggests the most similar known name."""
 
     def __str__(self) -> str:
-        """Return the message as it was given (KeyError would print its repr)."""
+        """Return the message itself, not its repr as KeyError does."""
         return str(self.args[0]) if self.args else ""
 
 
 class SettingsError(StemtwinError, ValueError):
-    """A setting, or a combination of settings, that makes no sense."""
+    """Invalid setting, or invalid combination of settings."""
 
 
 class SamplingError(StemtwinError, ValueError):
-    """A grid that cannot hold what was asked of it."""
+    """Grid that is too coarse or too small for the request."""
 
 
 class StructureFileError(StemtwinError, ValueError):
-    """A structure that cannot be read or built."""
+    """Structure that cannot be read or built."""
 
 
 class InstrumentError(StemtwinError, RuntimeError):
-    """A command that the instrument refuses; its state is unchanged."""
+    """Command that the instrument refuses; its state is unchanged."""
 
 
 class DatasetError(StemtwinError, OSError):
@@ -53,15 +53,15 @@ class DatasetError(StemtwinError, OSError):
 
 
 class SubmissionError(StemtwinError, ValueError):
-    """A submission that is refused before it is scored."""
+    """Submission that is refused before it is scored."""
 
 
 class PhysicsWarning(UserWarning):
-    """A setting that is legal, and whose physics is doubtful."""
+    """Valid setting whose physics is doubtful."""
 
 
 def closest(name: object, known: Iterable[str]) -> str | None:
-    """Return the known name that is most similar to a wrong one, whatever its case; None where none is similar."""
+    """Return the known name that is most similar to a wrong one, regardless of case, or None if none is similar."""
     folded = {each.casefold(): each for each in known}
     near = difflib.get_close_matches(str(name).casefold(), folded, n=1)
     return folded[near[0]] if near else None
@@ -73,11 +73,11 @@ def suggestion(name: object, known: Iterable[str], *, listed: str = "Known") -> 
     Parameters
     ----------
     name : object
-        The name that is not known.
+        Unknown name.
     known : iterable of str
-        The known names.
+        Known names.
     listed : str
-        Beginning of the list of all names, which is given where none of them is similar.
+        Beginning of the list of all names, which is returned if no name is similar.
 
     Returns
     -------

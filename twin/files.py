@@ -1,4 +1,4 @@
-"""Files and folders that are whole or not there at all: whether they can be written, the space that they need, and locks with a time limit."""
+"""Atomic writes of files and folders, checks of access and disk space before a write, and locks with a time limit."""
 
 import contextlib
 import errno
@@ -16,36 +16,36 @@ from stemtwin.twin.errors import DatasetError
 SHARE = 0.95
 """Fraction of the free space on a disk that one result may take."""
 LONGEST_NAME = 255
-"""Bytes of a name in a folder, on every usual file system."""
+"""Largest length of a file's name, bytes, on all common file systems."""
 FULL = (errno.ENOSPC, errno.EDQUOT)
-"""Errors of a disk without room."""
+"""Error numbers of a full disk."""
 TRIAL = ".stemtwin-"
-"""Beginning of the names of files and folders that come and go to see whether they can be made."""
+"""Prefix of temporary files and folders that test whether a folder can be written to."""
 NOTICE_S = 3.0
-"""Time after which a wait for another process is told."""
+"""Time after which a wait for another process is reported, s."""
 POLL_S = 0.1
-"""Time between two looks at a lock."""
+"""Time between two attempts to take a lock, s."""
 
 
 def check_writable(path: str | Path, *, folder: bool = False, overwrite: bool = True) -> None:
-    """Raise DatasetError where a file or a folder cannot be written, before any work.
+    """Raise DatasetError if a file or a folder cannot be written, before any work begins.
 
-    The check is a trial: a temporary file, in the nearest folder above that exists, which is removed again with all that was made for it.
+    The check writes a temporary file to the nearest existing folder of the path, and removes it again.
 
     Parameters
     ----------
     path : str or Path
-        The file or folder to be written; it need not exist, nor the folders above it.
+        File or folder to be written; it need not exist, nor the folders above it.
     folder : bool
-        Whether it is a folder that files will be put into.
+        Whether the path is a folder to which files will be written.
     overwrite : bool
-        Whether it may be there already.
+        Whether the path may already exist.
 
     Raises
     ------
     DatasetError
-        A folder stands where a file is asked or the reverse, a file stands above the path, the name is too long, the place is read-only or
-        full, or what is there may not be replaced.
+        The path is a folder instead of a file or the reverse, a file lies above it, its name is too long, the disk is
+        read-only or full, or the path exists and may not be replaced.
     """
     path = Path(path)
     try:
@@ -68,9 +68,10 @@ def check_writable(path: str | Path, *, folder: bool = False, overwrite: bool = 
 
 
 def _kind_at(path: Path) -> int | None:
-    """Return the mode of what lies at a path, a file above it being none of it, or None where nothing does.
+    """Return the mode of a file or folder, or None if the path does not exist.
 
-    It is asked for once: other processes make and remove files meanwhile.
+    The mode is read only once, as other processes may create and remove files in the meantime. A file above the path
+    raises DatasetError.
     """
     try:
         return path.stat().st_mode
@@ -83,7 +84,7 @@ def _kind_at(path: Path) -> int | None:
 
 
 def _check_kind(path: Path, kind: int | None, *, folder: bool) -> None:
-    """Raise DatasetError where a folder stands in the place of a file, or the reverse, or a device in the place of either."""
+    """Raise DatasetError if the path is a folder instead of a file or the reverse, or a device instead of a file."""
     message = ""
     if kind is not None and folder and not stat.S_ISDIR(kind):
         message = f"{path} is a file, not a folder. Choose another folder."
@@ -96,7 +97,7 @@ def _check_kind(path: Path, kind: int | None, *, folder: bool) -> None:
 
 
 def _may_be_changed(path: Path) -> bool:
-    """Return whether a file still lies at a path; raise OSError where it may not be changed: such a file is not replaced either."""
+    """Return whether a file still exists; raise OSError if it may not be changed, as it is then not replaced either."""
     try:
         os.close(os.open(path, os.O_WRONLY | os.O_APPEND))
     except FileNotFoundError:  # another process removed it
@@ -105,7 +106,10 @@ def _may_be_changed(path: Path) -> bool:
 
 
 def _try_file(nearest: Path, *, nested: bool) -> bool:
-    """Make a file in a folder, where ``nested`` in a folder of its own, and remove both; return False where the folder was removed meanwhile."""
+    """Write and remove a temporary file in a folder; return False if the folder was removed in the meantime.
+
+    With ``nested`` the file lies in a temporary subfolder.
+    """
     try:
         with tempfile.TemporaryDirectory(prefix=TRIAL, dir=nearest) if nested else contextlib.nullcontext(nearest) as place:
             number, name = tempfile.mkstemp(prefix=TRIAL, dir=place)
@@ -118,12 +122,13 @@ def _try_file(nearest: Path, *, nested: bool) -> bool:
     except FileNotFoundError as error:
         if not nearest.is_dir():
             return False
-        raise OSError(errno.ENOENT, f"the folder {nearest} takes no new files") from error  # as procfs answers
+        # procfs gives this answer for a folder that exists
+        raise OSError(errno.ENOENT, f"the folder {nearest} takes no new files") from error
     return True
 
 
 def refusal(path: Path, error: Exception) -> DatasetError:
-    """Return the error of a path that cannot be written, for an error of the system or of a library."""
+    """Return the DatasetError of a path that cannot be written, for an error of the system or of a library."""
     if is_full(error):
         reason, repair = os.strerror(errno.ENOSPC), "Free space there, or choose another folder."
     else:
@@ -138,7 +143,7 @@ def refusal(path: Path, error: Exception) -> DatasetError:
 
 
 def is_full(error: BaseException | None) -> bool:
-    """Return whether an error says that a disk is full: the system's error, or a library's that quotes it."""
+    """Return whether an error means that a disk is full: the system's own error, or a library's that quotes it."""
     seen: set[int] = set()
     while error is not None and id(error) not in seen:
         seen.add(id(error))
@@ -150,28 +155,31 @@ def is_full(error: BaseException | None) -> bool:
 
 @contextlib.contextmanager
 def replacing(path: Path, *, overwrite: bool = True, ending: str = "", through: bool = True) -> Iterator[Path]:
-    """Give a temporary path whose file or folder takes the place of ``path`` when the block ends well, and is removed otherwise.
+    """Yield a temporary path whose file or folder replaces ``path`` if the block succeeds, and is removed otherwise.
 
     Parameters
     ----------
     path : Path
-        The final path; missing folders above it are made.
+        Final path; missing folders above it are created.
     overwrite : bool
-        Whether a file or folder of this path may be replaced.
+        Whether an existing file or folder may be replaced.
     ending : str
-        Added to the temporary name, which lies beside ``path`` and ends with its name: many writers tell the format by the ending.
+        Suffix added to the temporary name, which lies beside ``path`` and ends with its name, as many writers infer the
+        format from the ending.
     through : bool
-        Whether a file is written through to the disk before it takes its place. Without, its reader must tell a file that lost its end by itself.
+        Whether a file is flushed to the disk before it replaces ``path``. Without the flush, the reader must detect a
+        truncated file itself.
 
     Yields
     ------
     Path
-        A path that does not exist. The contents of a folder are never written through.
+        Path that does not exist. The contents of a folder are never flushed to the disk.
 
     Raises
     ------
     DatasetError
-        The path exists and may not be replaced, a file would replace a folder or a folder a file, or the disk does not take the file.
+        The path exists and may not be replaced, a file would replace a folder or a folder a file, or the disk does not
+        accept the file.
     """
     if os.path.isdir(path):  # noqa: PTH112 - Path.is_dir raises where a name is too long
         _check_free(path, overwrite=overwrite)
@@ -195,7 +203,7 @@ def replacing(path: Path, *, overwrite: bool = True, ending: str = "", through: 
 
 
 def write_atomically(path: Path, content: bytes) -> None:
-    """Write a file of the given bytes; see :func:`replacing`."""
+    """Write the given bytes to a file by :func:`replacing`."""
     with replacing(path) as temporary:
         temporary.write_bytes(content)
 
@@ -207,7 +215,7 @@ def _check_free(path: Path, *, overwrite: bool) -> None:
 
 
 def _beside(path: Path, ending: str = "") -> Path:
-    """Return a name in the folder of ``path`` that nothing has, and that ends like it: a long one loses its beginning."""
+    """Return an unused path in the folder of ``path`` that ends with its name; a long name is cut at its beginning."""
     first = f".{os.getpid()}-{os.urandom(6).hex()}."
     name = f"{path.name}{ending}"
     if len(os.fsencode(path.name)) <= LONGEST_NAME:
@@ -238,38 +246,44 @@ def _remove(path: Path) -> None:
 
 
 def check_space(path: Path, needed: int, what: str) -> None:
-    """Raise DatasetError where a disk has less than ``needed`` bytes free, before any work."""
+    """Raise DatasetError if ``needed`` bytes exceed 95 % of the free disk space, before any work begins."""
     folder = next(parent for parent in (path.absolute(), *path.absolute().parents) if parent.is_dir())
     free = int(SHARE * shutil.disk_usage(folder).free)
     if needed > free:
-        message = (
-            f"{what} takes {_size(needed)}, and {SHARE:.0%} of what is free at {folder} are {_size(free)}. Use another disk, or a smaller result."
-        )
+        message = f"{what} needs {_size(needed)}, but {SHARE:.0%} of the free space at {folder} is {_size(free)}. "
+        message += "Use another disk, or a smaller result."
         raise DatasetError(message)
 
 
 def _size(count: int) -> str:
-    """Return a number of bytes in the unit that suits it."""
+    """Return a number of bytes as text in KiB, MiB or GiB."""
     power = 3 if count >= 2**29 else 2 if count >= 2**19 else 1
     return f"{count / 2 ** (10 * power):.3g} {('KiB', 'MiB', 'GiB')[power - 1]}"
 
 
 @contextlib.contextmanager
-def locked(path: Path, *, limit_s: float, holder: str, sign_of_life: Callable[[], object] | None = None) -> Iterator[None]:
-    """Hold a lock between processes during a block; a wait for it is told on stderr after three seconds, and ends.
+def locked(
+    path: Path, *, limit_s: float, holder: str, sign_of_life: Callable[[], object] | None = None, poll_s: float = POLL_S, tell: bool = True
+) -> Iterator[None]:
+    """Hold a lock between processes during a block.
 
-    The system frees the lock of a process that ends, however it ends.
+    A wait for the lock is reported on stderr after three seconds and is limited in time. The system releases the lock
+    of a process that ends for any reason.
 
     Parameters
     ----------
     path : Path
-        The lock's file; its folder exists.
+        File of the lock; its folder exists.
     limit_s : float
-        Longest wait, s: in all, or without a sign of life.
+        Longest wait, s; with ``sign_of_life`` it is the longest wait since the last change of its value.
     holder : str
-        Description of the other process, for messages: ``"another build of ..."``.
+        Description of the other process for messages, for example ``"another build of ..."``.
     sign_of_life : callable, optional
-        Function whose value changes while the holder works: each change begins the time anew.
+        Function whose value changes while the other process works.
+    poll_s : float
+        Time between two attempts to take the lock, s.
+    tell : bool
+        Whether a wait is reported.
 
     Raises
     ------
@@ -278,11 +292,11 @@ def locked(path: Path, *, limit_s: float, holder: str, sign_of_life: Callable[[]
     """
     from filelock import FileLock, Timeout
 
-    lock, began, told = FileLock(path), time.monotonic(), False
+    lock, began, told = FileLock(path), time.monotonic(), not tell
     since, last = began, sign_of_life and sign_of_life()
     while True:
         try:
-            lock.acquire(timeout=POLL_S, poll_interval=POLL_S)
+            lock.acquire(timeout=poll_s, poll_interval=poll_s)
             break
         except Timeout:
             now = time.monotonic()
@@ -300,11 +314,12 @@ def locked(path: Path, *, limit_s: float, holder: str, sign_of_life: Callable[[]
 
 
 def tell_wait(path: Path, holder: str) -> None:
-    """Print a line on stderr about a wait for another process."""
+    """Report a wait for another process on stderr."""
     sys.stderr.write(f"stemtwin: waiting for {holder}, which holds {path} ...\n")
     sys.stderr.flush()
 
 
 def still_locked(path: Path, waited_s: float, holder: str) -> str:
-    """Return the sentences on a lock that another process did not free in time."""
-    return f"{path} is still locked by {holder} after {waited_s:.3g} s. Wait until that process has ended, or end it, and run this again."
+    """Return the message about a lock that another process did not release in time."""
+    message = f"{path} is still locked by {holder} after {waited_s:.3g} s. "
+    return f"{message}Wait until that process has ended, or end it, and run this command again."

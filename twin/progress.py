@@ -3,6 +3,6 @@
 from collections.abc import Callable
 
 Progress = Callable[[int], None]
-"""Called with the number of steps (waves, tilts) that were just done."""
+"""Callback with the number of steps (waves, tilts) completed since the last call."""
 Tick = Callable[[float], None]
-"""Called with the fraction of a step that is done, 0 to 1."""
+"""Callback with the completed fraction of a step, 0 to 1."""

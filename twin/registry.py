@@ -1,4 +1,4 @@
-"""Names for things: one registry per kind of thing (samples, detectors, profiles, tasks, metrics, ...)."""
+"""Registries of named objects: one per kind (samples, detectors, profiles, tasks, metrics, ...)."""
 
 from collections.abc import Callable, Iterator
 from typing import Generic, TypeVar
@@ -9,12 +9,12 @@ T = TypeVar("T")
 
 
 class Registry(Generic[T]):
-    """Things of one kind by name, each with tags, in the order in which they were added.
+    """Objects of one kind by name, each with tags, in the order in which they were added.
 
     Parameters
     ----------
     kind : str
-        What the registry holds, in the singular, for its messages: ``"sample"``.
+        Kind of the objects in the singular, for messages, for example ``"sample"``.
     """
 
     def __init__(self, kind: str) -> None:
@@ -23,26 +23,26 @@ class Registry(Generic[T]):
         self._tags: dict[str, tuple[str, ...]] = {}
 
     def add(self, name: str, thing: T, *tags: str) -> T:
-        """Add a thing under a new name and return it.
+        """Add an object under a new name and return it.
 
         Raises
         ------
         SettingsError
-            The name is taken.
+            The name is already in use.
         """
         if name in self._things:
-            message = f"There is a {self.kind} named {name!r} already. Choose another name."
+            message = f"There is already a {self.kind} named {name!r}. Choose another name."
             raise SettingsError(message)
         self._things[name] = thing
         self._tags[name] = tags
         return thing
 
     def register(self, name: str, *tags: str) -> Callable[[T], T]:
-        """Return a decorator that adds what it decorates under ``name``."""
+        """Return a decorator that adds the decorated object under ``name``."""
         return lambda thing: self.add(name, thing, *tags)
 
     def names(self, tag: str | None = None) -> tuple[str, ...]:
-        """Return the names, in order, of all things or of those with one tag."""
+        """Return the names of all objects, or of those with a given tag, in order."""
         return tuple(name for name in self._things if tag is None or tag in self._tags[name])
 
     def tags(self, name: str) -> tuple[str, ...]:
@@ -51,10 +51,10 @@ class Registry(Generic[T]):
         return self._tags[name]
 
     def __getitem__(self, name: str) -> T:
-        """Return the thing of that name; raise UnknownNameError with the likeliest name otherwise."""
+        """Return the object of a name; raise UnknownNameError, with the most similar name, if there is none."""
         try:
             return self._things[name]
-        except (KeyError, TypeError):  # of a name that cannot be hashed
+        except (KeyError, TypeError):  # TypeError: the name cannot be hashed
             message = f"There is no {self.kind} named {name!r}. {suggestion(name, self._things)}"
             raise UnknownNameError(message) from None
 

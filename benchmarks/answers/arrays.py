@@ -194,7 +194,7 @@ def check_shape(
     shape, dtype : tuple of int, dtype
         Those of the array.
     field : Field
-        What is asked for.
+        Requested arrays.
     sizes : mapping
         Lengths of the dimensions of the data.
     free : mapping

@@ -31,7 +31,7 @@ class Field:
     scored : bool
         A metric reads it. What no metric reads is kept, but does not make an answer another one.
     dims : tuple of str or int
-        Of an array: dimensions of the data whose lengths it has, or lengths; () for a number.
+        For an array: dimensions of the data whose lengths it has, or lengths; () for a number.
     """
 
     name: str

@@ -29,7 +29,7 @@ def check_rows(columns: RowColumns, fields: tuple[Field, ...], ids: list[str], s
     columns : dict of ndarray
         (n,) by name.
     fields : tuple of Field
-        What is asked for, the id first.
+        Requested columns, the id first.
     ids : list of str
         Samples, in the order of the rows.
     source : str

@@ -45,7 +45,7 @@ class DeepKernel:
     Parameters
     ----------
     cases : ndarray
-        What the network sees of all candidates, each number of deviation about 1, (n, d).
+        Inputs of the network for all candidates, with standard deviations of about 1, (n, d).
     places : ndarray
         Their places, (n, 2).
     hidden, outputs : int

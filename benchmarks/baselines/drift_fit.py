@@ -126,7 +126,7 @@ class Motion:
     place, velocity : ndarray
         (x, y), A, and A/s.
     covariance : ndarray
-        Of place and velocity along one axis; both are alike, shape (2, 2).
+        Covariance of position and velocity along one axis, the same for both axes, shape (2, 2).
     walk : float
         Standard deviation of the random walk after 1 s, A.
     turn : float

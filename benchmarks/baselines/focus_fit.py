@@ -80,7 +80,7 @@ class Known:
     Parameters
     ----------
     mean, deviation : ndarray
-        Of start (A), residual, gains, brightness and blur, shape (9,); what has no deviation is held.
+        Standard deviations of start (A), residual, gains, brightness and blur, shape (9,); what has no deviation is held.
     low, high : ndarray
         Limits of these, shape (9,).
     strays : bool
@@ -103,19 +103,19 @@ class Candidate:
     model : SpecimenModel
         The specimen.
     known : Known
-        What is known before the first frame.
+        Prior before the first frame.
     basis, waves : ndarray
         Waves of the Fourier coefficients in the frame, shape (pixels, 2 BEAMS + 1), and their pseudo-inverse.
     kept : int
         Hypotheses that are kept after each frame.
     knobs, measured, weight : list
-        Of each frame the knobs, A, the measured Fourier coefficients as fractions of the beam, and their inverse variance.
+        For each frame the knobs, A, the measured Fourier coefficients as fractions of the beam, and their inverse variance.
     numbers, places : ndarray
         Hypotheses, shape (n, 9), and where the field lies, A, shape (n, 2).
     score, covariance : ndarray
         Logarithms of their likelihoods, shape (n,), and covariances of the numbers, shape (n, 9, 9).
     before, precision, odds : ndarray
-        What is known of each hypothesis beside the frames: numbers, shape (n, 9), their inverse covariance, shape (n, 9, 9), and the
+        Prior of each hypothesis: numbers, shape (n, 9), their inverse covariance, shape (n, 9, 9), and the
         logarithm of its likelihood, shape (n,).
     """
 

@@ -13,7 +13,7 @@ from stemtwin.twin.envs.forge_scenes import FIELD_ANGSTROM, FRAME_PX, SULPHUR_AN
 from stemtwin.twin.envs.forge_sight import BLUR_ANGSTROM, BRIGHTEST, DARK, DRILLED, FAR_ANGSTROM, FULL_EV, NEAR_ANGSTROM, NEIGHBOUR, PLACE, WIDTHS
 
 HOLLOW, BRIGHT, OUTSTANDING = 0.7, 1.1, 1.7
-"""Of a site's brightness over that of carbon: below the first it is empty, above the second foreign; the brightest place above the third is Si."""
+"""Brightness of a site relative to carbon: below the first it is empty, above the second foreign; the brightest place above the third is Si."""
 GLARE_ANGSTROM, KEPT = 2.3, 0.9
 """Distance from Si within which it lights up other sites, A; share of the weight that an earlier frame keeps with each new one."""
 SINGLE = 0.75
@@ -131,7 +131,7 @@ def is_pattern(observation: Any) -> bool:
 def drill_places(observation: Any) -> tuple[np.ndarray, np.ndarray]:
     """Return the places (x, y) of S in the field, A, (k, 2), and the mask of those that are wanted.
 
-    Of frames the targets tell them: rows of S lie along x.
+    In frames the targets tell them: rows of S lie along x.
     """
     if not isinstance(observation, Mapping):
         rows = _drill_rows(observation)

@@ -273,11 +273,11 @@ class RegionSearch(KnobPolicy):
     Parameters
     ----------
     taken : str
-        What is taken with each action.
+        Measurement that each action includes.
     merit : callable
         The figure of merit of an observation.
     weights : callable
-        What the optics say of its curvature, from the names of coefficients: a positive definite matrix.
+        Curvature from the optics, by the names of coefficients: a positive definite matrix.
     floor : float
         Distance from the best place that is expected to make as much as is left there, in units of the weights.
     """

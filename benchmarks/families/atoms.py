@@ -5,6 +5,20 @@ matched one to one, most pairs first and then least distance, within a gate of m
 nearest visible neighbour. What no detector can be asked for is neither right nor wrong: columns too faint to see (``column_visible`` False), and the
 margin of 0.5 A along the frame's edge. A detection left over by the matching that lies within the gate of such a column (one each), or in the margin,
 is not counted.
+
+Example
+    ::
+
+        import stemtwin as st
+        from skimage.feature import peak_local_max
+        from stemtwin.benchmarks.answers.points import Points
+        from stemtwin.benchmarks.submission import write_submission
+        from stemtwin.benchmarks.tasks import find_task
+
+        images, _, facts = st.load_arrays("atoms-2d@1", size="tiny", split="test")
+        peaks = [peak_local_max(image.astype(float), min_distance=5)[:, ::-1] for image in images]  # x and y in px
+        found = [Points.at(xy * step) for xy, step in zip(peaks, facts["sampling_angstrom"], strict=True)]
+        write_submission("mine", find_task("atoms-2d"), dict(zip(facts["sample_id"], found)), split="test", size="tiny", name="peaks")
 """
 
 import dataclasses

@@ -11,6 +11,7 @@ import numpy as np
 
 from stemtwin.benchmarks.answers.form import Field
 from stemtwin.benchmarks.episodes import Episode
+from stemtwin.benchmarks.metrics import experiments
 from stemtwin.benchmarks.metrics.metric import Metric, add_metrics, mean_of
 from stemtwin.benchmarks.slices import SampleStatistics, SliceColumn
 from stemtwin.benchmarks.tasks import TASKS, Task
@@ -61,7 +62,7 @@ def score(episodes: Sequence[Episode]) -> SampleStatistics:
 
 
 SUMS = {
-    "samples": 8, "achieved": 5.0, "watched": 6.0, "success": 6, "declared": 8, "distance": 16.0, "in_view": 6, "dose": 8e6,
+    "samples": 8, "achieved": 5.0, "watched": 6.0, "distance": 16.0, "in_view": 6,
     "events": 2, "found": 1, "false_alarms": 3.0, "delay": 4.0,
 }  # fmt: skip
 """Sums of eight episodes, made up for the references of the metrics."""
@@ -82,22 +83,8 @@ TRACKING = add_metrics(
         text="watched / samples",
         references=((SUMS, 0.75),),
     ),
-    Metric(
-        name="success",
-        title="watches with an achievement above one half",
-        formula=mean_of("success"),
-        text="success / samples",
-        references=((SUMS, 0.75),),
-        proportion=True,
-    ),
-    Metric(
-        name="declared",
-        title="watches with a declared end",
-        formula=mean_of("declared"),
-        text="declared / samples",
-        references=((SUMS, 1.0),),
-        proportion=True,
-    ),
+    experiments.success("watches with an achievement above one half"),
+    experiments.declared("watches with a declared end"),
     Metric(
         name="final_distance",
         title="distance of the feature in the last frame",
@@ -139,15 +126,7 @@ TRACKING = add_metrics(
         references=((SUMS, 1.5),),
         direction="min",
     ),
-    Metric(
-        name="dose",
-        title="dose of an episode",
-        formula=mean_of("dose"),
-        text="dose / samples",
-        references=((SUMS, 1e6),),
-        unit="e-/A^2",
-        direction="min",
-    ),
+    experiments.dose(),
 )
 
 TASKS.add(
@@ -205,6 +184,7 @@ TASKS.add(
         score=score,
         episodes=120,
         key="stemtwin/drift-tracking@1: the public seeds, for practice and for baselines",
+        failed={"achieved": 0.0, "watched": 0.0, "success": 0.0},
         difficulties=DIFFICULTIES,
         citation="A. V. Oppenheim, J. S. Lim, Proc. IEEE 69 (1981) 529: the importance of phase in signals",
         license="BSD-3-Clause",

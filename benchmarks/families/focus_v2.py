@@ -4,6 +4,7 @@ It differs from version 1 in that the agent says itself when it is done, and in 
 aberrations, drift. A state that is left without a declared end counts nothing.
 """
 
+import dataclasses
 from collections.abc import Sequence
 
 import numpy as np
@@ -14,7 +15,7 @@ from stemtwin.benchmarks.families.focus import FOCUSING, statistics, succeeded
 from stemtwin.benchmarks.slices import SampleStatistics, SliceColumn
 from stemtwin.benchmarks.tasks import TASKS, Task
 from stemtwin.twin.envs.families.autofocus import GOAL, STEP
-from stemtwin.twin.envs.focus_instrument import PRESETS
+from stemtwin.twin.envs.focus_instrument import PRESETS, SPECIMENS
 
 STANDARD = PRESETS["standard"]
 
@@ -24,7 +25,13 @@ def score(episodes: Sequence[Episode]) -> SampleStatistics:
     declared = np.array([episode.terminated for episode in episodes], dtype=np.int64)
     success = declared * np.array([succeeded(episode.end) for episode in episodes], dtype=np.int64)
     images = np.array([len(episode.actions) for episode in episodes], dtype=np.int64) + 1 - declared  # one comes with the reset, none with the stop
-    return statistics("autofocus@2", episodes, declared, success, images)
+    found = statistics("autofocus@2", episodes, declared, success, images)
+    drawn = {
+        "specimen": np.array([SPECIMENS[int(episode.start["specimen"])] for episode in episodes]),
+        "electrons": np.array([10 ** episode.start["log10_electrons"] for episode in episodes]),
+        "drift_factor": np.array([episode.start["drift_factor"] for episode in episodes]),
+    }
+    return dataclasses.replace(found, columns={**found.columns, **drawn})
 
 
 ACTION = "(4,) fractions of {:g}, {:g} and {:g} A by which C10, C12a, C12b move, and above 0.5 the stop".format(*STEP)
@@ -58,10 +65,14 @@ TASKS.add(
             SliceColumn(column="start_C10_angstrom", edges=(50, 80), absolute=True, unit="A", title="start |C10|"),
             SliceColumn(column="start_C12_angstrom", edges=(20, 40), unit="A", title="start |C12|"),
             SliceColumn(column="start_side", title="start"),
+            SliceColumn(column="specimen", title="specimen"),
+            SliceColumn(column="electrons", edges=(1200.0,), unit="e-", title="electrons at a point"),
+            SliceColumn(column="drift_factor", edges=(1.0,), title="drift over the instrument's usual one"),
         ),
         score=score,
         episodes=100,
         key="stemtwin/autofocus@2: the public seeds, for practice and for baselines",
+        failed={"strehl": 0.0, "success": 0.0, "success_images": 0.0},
         citation="J. M. LeBeau et al., arXiv:2208.02865 (2022): beam alignment learnt in a virtual environment",
         license="BSD-3-Clause",
     ),

@@ -11,6 +11,7 @@ import numpy as np
 
 from stemtwin.benchmarks.answers.form import Field
 from stemtwin.benchmarks.episodes import Episode
+from stemtwin.benchmarks.metrics import experiments
 from stemtwin.benchmarks.metrics.metric import Metric, add_metrics, mean_of
 from stemtwin.benchmarks.slices import SampleStatistics, SliceColumn
 from stemtwin.benchmarks.tasks import TASKS, Task
@@ -51,7 +52,7 @@ def score(episodes: Sequence[Episode]) -> SampleStatistics:
     )
 
 
-SUMS = {"samples": 4, "arrived": 3, "unharmed": 2, "kept": 3, "shortening": 2.5, "declared": 4, "looks": 100.0, "beam_s": 40.0, "dose": 1e8}
+SUMS = {"samples": 4, "arrived": 3, "unharmed": 2, "kept": 3, "shortening": 2.5, "looks": 100.0, "beam_s": 40.0}
 """Sums of four episodes, made up for the references of the metrics."""
 
 
@@ -69,10 +70,10 @@ FORGING = add_metrics(
     _mean("arrived", "Si at the target at the declared end", 0.75, proportion=True),
     _mean("shortening", "shortening of the way over its length, 0 where Si is lost", 0.625),
     _mean("kept", "Si still in the sheet", 0.75, proportion=True),
-    _mean("declared", "episodes with a declared end", 1.0, proportion=True),
+    experiments.declared(),
     _mean("looks", "frames of an episode", 25.0, direction="min"),
     _mean("beam_s", "time with the beam on the specimen", 10.0, unit="s", direction="min"),
-    _mean("dose", "dose of an episode over the area of the field", 2.5e7, unit="e-/A^2", direction="min"),
+    experiments.dose("dose of an episode over the area of the field"),
 )
 
 TASKS.add(
@@ -115,6 +116,7 @@ TASKS.add(
         score=score,
         episodes=100,
         key="stemtwin/atom-forge@1: the public seeds, for practice and for baselines",
+        failed={"unharmed": 0.0, "arrived": 0.0, "kept": 0.0, "shortening": -1.0},
         citation="T. Susi et al., Phys. Rev. Lett. 113 (2014) 115501; M. Tripathi et al., Nano Lett. 18 (2018) 5319: silicon led through graphene",
         license="BSD-3-Clause",
     ),

@@ -1,8 +1,11 @@
 """Task ``hypothesis-test``: tell which of two laws of beam damage is true, by experiments of one's own, and how sure one is.
 
 Every episode asks about one pair of laws that agree at the usual settings. The agent exposes fresh areas at energies, doses and times of its choice,
-and declares the probability of the second law. An episode without a declaration counts as one half.
+and declares the probability of the second law. An episode without a declaration counts as one half, one that failed as the most wrong declaration:
+who stops when the data look bad gains nothing.
 """
+
+import math
 
 import numpy as np
 
@@ -161,6 +164,7 @@ TASKS.add(
         score=score,
         episodes=200,
         key="stemtwin/hypothesis-test@1: the public seeds, for practice and for baselines",
+        failed={"log_score": 1 + math.log2(EDGE), "brier": (1 - EDGE) ** 2, "accurate": 0.0},
         citation="D. V. Lindley, Ann. Math. Stat. 27 (1956) 986: the information that an experiment gives",
         license="BSD-3-Clause",
     ),

@@ -143,6 +143,7 @@ TASKS.add(
         score=score,
         episodes=100,
         key="stemtwin/sparse-scan@1: the public seeds, for practice and for baselines",
+        failed={"skill": 0.0, "success": 0.0},
         citation="L. Kovarik et al., Appl. Phys. Lett. 109 (2016) 164102: line hops that spare the dose",
         license="BSD-3-Clause",
     ),

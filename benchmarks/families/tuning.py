@@ -10,6 +10,7 @@ import numpy as np
 
 from stemtwin.benchmarks.answers.form import Field
 from stemtwin.benchmarks.episodes import Episode
+from stemtwin.benchmarks.metrics import experiments
 from stemtwin.benchmarks.metrics.metric import Metric, add_metrics, mean_of
 from stemtwin.benchmarks.slices import SampleStatistics, SliceColumn
 from stemtwin.benchmarks.tasks import TASKS, Task
@@ -51,7 +52,7 @@ def score(episodes: Sequence[Episode]) -> SampleStatistics:
 
 
 SUMS = {
-    "samples": 4, "corrected": 3.0, "success": 3, "phase": 2.0, "flat_mrad": 80.0, "declared": 4, "dose": 8e5, "time_s": 400.0, "actions": 32,
+    "samples": 4, "corrected": 3.0, "phase": 2.0, "flat_mrad": 80.0, "time_s": 400.0, "actions": 32,
 }  # fmt: skip
 """Sums of four episodes, made up for the references of the metrics."""
 
@@ -64,14 +65,7 @@ CORRECTION = add_metrics(
         text="corrected / samples",
         references=((SUMS, 0.75),),
     ),
-    Metric(
-        name="success",
-        title="declared end with s < 2 pi / 14",
-        formula=mean_of("success"),
-        text="success / samples",
-        references=((SUMS, 0.75),),
-        proportion=True,
-    ),
+    experiments.success("declared end with s < 2 pi / 14"),
     Metric(
         name="phase",
         title="final rms phase error over the aperture",
@@ -89,23 +83,8 @@ CORRECTION = add_metrics(
         references=((SUMS, 20.0),),
         unit="mrad",
     ),
-    Metric(
-        name="declared",
-        title="episodes with a declared end",
-        formula=mean_of("declared"),
-        text="declared / samples",
-        references=((SUMS, 1.0),),
-        proportion=True,
-    ),
-    Metric(
-        name="dose",
-        title="dose of an episode on the film",
-        formula=mean_of("dose"),
-        text="dose / samples",
-        references=((SUMS, 2e5),),
-        unit="e-/A^2",
-        direction="min",
-    ),
+    experiments.declared(),
+    experiments.dose("dose of an episode on the film"),
     Metric(
         name="time",
         title="time of an episode",
@@ -170,6 +149,7 @@ TASKS.add(
         score=score,
         episodes=100,
         key="stemtwin/aberration-correction@1: the public seeds, for practice and for baselines",
+        failed={"corrected": 0.0, "success": 0.0},
         citation="M. Haider, S. Uhlemann, J. Zach, Ultramicroscopy 81 (2000) 163; A. Pattison et al., BEACON, npj Comput. Mater. (2025)",
         license="BSD-3-Clause",
     ),

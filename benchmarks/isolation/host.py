@@ -1,6 +1,6 @@
 """The agent's side of the protocol for a Python class: ``python -m stemtwin.benchmarks.isolation.host package.module:Name``.
 
-What the class prints goes to the error output, where it cannot be taken for a message.
+Output of the class goes to standard error, so it cannot be taken for a message.
 """
 
 import os

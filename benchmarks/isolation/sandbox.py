@@ -143,7 +143,7 @@ def confined_command(program: Sequence[str], folder: Path, limits: Limits, level
     folder : Path
         The agent's folder, in which it starts.
     limits : Limits
-        What the system enforces of them.
+        Limits that the system enforces.
     level : str
         ``"bubblewrap"`` or ``"process"``.
 

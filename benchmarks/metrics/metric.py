@@ -43,6 +43,9 @@ class Metric:
         The share of samples that succeed.
     needs : tuple of str
         Optional parts of the answers without which the value is "not given".
+    limit : float, optional
+        Value that the data allow at best, by a Cramer-Rao or Bayesian bound of the task: a 95 % interval that lies beyond it as a whole asks for a
+        review, and moves no row. None where no such bound is known.
     """
 
     name: str
@@ -55,6 +58,7 @@ class Metric:
     direction: Literal["max", "min"] = "max"
     proportion: bool = False
     needs: tuple[str, ...] = ()
+    limit: float | None = None
 
     def __post_init__(self) -> None:
         """Check the direction."""

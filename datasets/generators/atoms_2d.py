@@ -19,6 +19,7 @@ from stemtwin.twin.physics.electrons import ELEMENTARY_CHARGE
 if TYPE_CHECKING:
     from stemtwin.twin.instrument.detectors import AnnularDetector
     from stemtwin.twin.instrument.scan import RasterScan
+    from stemtwin.twin.instrument.simulation.request import Request
     from stemtwin.twin.samples.sample import Sample
 
 ELECTRON_PER_US_PA = 1e-18 / ELEMENTARY_CHARGE
@@ -249,6 +250,21 @@ class AtomsGenerator(Generator):
             scan = condition.scan(settings.image_shape, sample.size_angstrom)
             truth = frame_columns(columns, sample.size_angstrom, scan, settings.visible_fraction)
             yield {"image": shot.counts} | _facts(specimen, condition, sample, shot, card) | truth
+
+    def request(self, card: Card, size: str, specimen: AtomsSpecimen, image: int) -> "Request":  # noqa: ARG002 - the specimen knows its size
+        """Return the request of a frame's expected signal, with the residual aberrations of its instrument."""
+        from stemtwin.twin.instrument.hardware.profiles import PROFILES
+        from stemtwin.twin.instrument.settings import Beam
+        from stemtwin.twin.instrument.simulation.request import Request
+        from stemtwin.twin.physics.aberrations import Aberrations, add
+
+        sample, setup, condition = specimen.sample(), specimen.setup, draw_condition(card, specimen.structure_seed, image)
+        turned = Aberrations(C10=condition.C10_angstrom, C12=condition.C12_angstrom, phi12=condition.phi12_rad)
+        beam = Beam(energy_ev=setup.energy_ev, semiangle_mrad=setup.semiangle_mrad, aberrations=add(turned, PROFILES[setup.instrument].residual))
+        scan, phonons = condition.scan(card.generator.image_shape, sample.size_angstrom), card.generator.phonon_configurations
+        return Request(
+            sample=sample, beam=beam, scan=scan, detectors=(haadf(setup),), phonons=phonons, seed=specimen.microscope_seed, lattice_average="auto"
+        )
 
     def seconds(self, card: Card, size: str) -> float:
         """Return the planned time of a build, s: what the engines plan for the specimens, and the images.

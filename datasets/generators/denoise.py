@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from stemtwin.twin.instrument.hardware.profiles import Profile
     from stemtwin.twin.instrument.scan import RasterScan
     from stemtwin.twin.instrument.scope.microscope import Microscope
+    from stemtwin.twin.instrument.simulation.request import Request
     from stemtwin.twin.samples.sample import Sample
 
 CHANNELS = ("haadf", "abf")
@@ -244,6 +245,24 @@ class DenoiseGenerator(Generator):
             facts = _facts(specimen, condition, sample, card)
             truth = expected(still, seen, condition, specimen) * condition.frames
             yield facts | {"image": image, "expected": truth.astype(np.float32)} | frame_sites(specimen, sample, seen, card)
+
+    def request(self, card: Card, size: str, specimen: DenoiseSpecimen, image: int) -> "Request":  # noqa: ARG002 - all sizes draw alike
+        """Return the request of a row's expected signals."""
+        from stemtwin.twin.instrument.settings import Beam
+        from stemtwin.twin.instrument.simulation.request import Request
+        from stemtwin.twin.physics.aberrations import Aberrations
+
+        setup, condition = specimen.setup, draw_condition(card, specimen, image)
+        turned = Aberrations(C10=condition.C10_angstrom, C12=condition.C12_angstrom, phi12=condition.phi12_rad)
+        return Request(
+            sample=specimen.sample(),
+            beam=Beam(energy_ev=setup.energy_ev, semiangle_mrad=setup.semiangle_mrad, aberrations=turned),
+            scan=condition.scan,
+            detectors=setup.detectors(),
+            phonons=card.generator.phonon_configurations,
+            seed=specimen.microscope_seed,
+            lattice_average=False,
+        )
 
     def seconds(self, card: Card, size: str) -> float:
         """Return the planned time of a build, s: the plans of the operators of one specimen of each material and setup, and the rows."""

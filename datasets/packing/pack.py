@@ -95,7 +95,7 @@ def pack(paths: Sequence[Path], folder: Path, settings: PackSettings, like: Card
     Returns
     -------
     Manifest
-        What was packed.
+        Summary of the packed data.
 
     Raises
     ------
@@ -103,7 +103,7 @@ def pack(paths: Sequence[Path], folder: Path, settings: PackSettings, like: Card
         A file, a label, a fact or a setting is wrong, or the folder cannot be written; nothing is written then.
     """
     if like.kind not in LABELLED:
-        message = f"Task {task!r} cannot be packed: its truth is no list of points. Give a task whose truth is one: {', '.join(LABELLED)}."
+        message = f"Task {task!r} cannot be packed: its truth is not a list of points. Give a task whose truth is one: {', '.join(LABELLED)}."
         raise DatasetError(message)
     _check_settings(settings, labels, paths)
     facts = _checked_facts(settings.facts, like)
@@ -167,7 +167,7 @@ def _checked_facts(facts: Mapping[str, str | float], like: Card) -> dict[str, An
         if name not in named:
             near = difflib.get_close_matches(name, named, 1)
             repair = f"Did you mean {near[0]!r}?" if near else "Name an input or a condition of the task's dataset, such as 'material'."
-            message = f"The fact {name!r} is no column that can be filled. {repair}"
+            message = f"The fact {name!r} is not a column that can be filled. {repair}"
             raise DatasetError(message)
         try:
             out[name] = str(value) if named[name].dtype == "string" else float(value)

@@ -108,7 +108,7 @@ def _table(path: Path) -> tuple[list[str], Iterator[tuple[int, list[str]]]]:
         message = f"{path}, row 1: the file is UTF-16 or not text. Save it as CSV in UTF-8."
         raise DatasetError(message)
     try:
-        text = content.decode("utf-8-sig")  # a byte order mark, as spreadsheets write it, is no part of the first name
+        text = content.decode("utf-8-sig")  # a byte order mark, as spreadsheets write it, is not part of the first name
     except UnicodeDecodeError as error:
         row = content[: error.start].count(b"\n") + 1
         message = f"{path}, row {row}: the byte {content[error.start]:#04x} is not UTF-8. Save the file as CSV in UTF-8."

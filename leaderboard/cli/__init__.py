@@ -1,10 +1,11 @@
-"""The command ``stemtwin``.
+"""Command line of stemtwin: the command ``stemtwin`` and its subcommands.
 
 ======================== ================================================================================
 File                     Content
 ======================== ================================================================================
 ``board.py``             ``stemtwin board``
 ``certify.py``           ``stemtwin certify``
+``compare.py``           ``stemtwin compare``
 ``damage.py``            ``stemtwin damage``
 ``data.py``              ``stemtwin data``
 ``demo.py``              ``stemtwin demo``
@@ -12,26 +13,26 @@ File                     Content
 ``event.py``             ``stemtwin event``
 ``film.py``              ``stemtwin film``
 ``image.py``             ``stemtwin image``
-``image_files.py``       files of ``stemtwin image``, by their endings
-``image_job.py``         a planned computation and what is said before it
+``image_files.py``       output files of ``stemtwin image`` by their endings
+``image_job.py``         planned computation of ``stemtwin image`` and its preamble
 ``image_options.py``     checked options of ``stemtwin image``
-``image_pictures.py``    pictures of its results
-``image_quick.py``       quick images in the place of exact ones that take long
-``image_signals.py``     its signals: images, patterns, spectra
+``image_pictures.py``    pictures of the results of ``stemtwin image``
+``image_quick.py``       quick images instead of exact images that take long
+``image_signals.py``     signals of ``stemtwin image``: images, patterns, spectra
 ``inputs.py``            ``stemtwin data inputs``
 ``knobs.py``             ``stemtwin knobs``
 ``listing.py``           ``stemtwin list``
 ``main.py``              dispatch of commands, exit codes
-``number_lists.py``      numbers and series of numbers as people write them
+``number_lists.py``      parser of numbers and series of numbers
 ``output.py``            JSON, tables and progress bars
 ``pack.py``              ``stemtwin data pack``
 ``replay.py``            ``stemtwin replay``
 ``review.py``            ``stemtwin review``
-``structure_options.py`` thermal motion as people write it; the library's messages in the command's words
+``structure_options.py`` parser of thermal motion; translation of the library's messages into options
 ``submit.py``            ``stemtwin submit``
 ``task.py``              ``stemtwin task``
 ``warm.py``              ``stemtwin warm``
-``warm_jobs.py``         small jobs that have every kernel compiled
-``work_progress.py``     progress on a terminal and into a pipe
+``warm_jobs.py``         small jobs that compile every kernel
+``work_progress.py``     progress reports on a terminal and in a pipe
 ======================== ================================================================================
 """

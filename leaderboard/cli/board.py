@@ -1,4 +1,4 @@
-"""``stemtwin board``: the tables."""
+"""``stemtwin board``: tables of the leaderboard."""
 
 import dataclasses
 from pathlib import Path
@@ -20,18 +20,24 @@ PORT = 8765
 
 
 def board(
-    task: Annotated[str | None, typer.Argument(help="Task; all where none is named.")] = None,
-    database: Annotated[Path | None, typer.Option(help="File of the board; STEMTWIN_DATABASE or the user's data folder where none is named.")] = None,
-    pages: Annotated[Path | None, typer.Option(help="Write the board as static pages into this folder.")] = None,
-    jury: Annotated[Path | None, typer.Option(help="Write one printable sheet a team, and all numbers as CSV, into this folder.")] = None,
-    reviews: Annotated[Path | None, typer.Option(help="File of requests for review, which pages and sheets show.")] = None,
+    task: Annotated[str | None, typer.Argument(help="Name of a task; by default all tasks are shown.")] = None,
+    database: Annotated[
+        Path | None,
+        typer.Option(help="File of the board; by default STEMTWIN_DATABASE, else in the user's data folder."),
+    ] = None,
+    pages: Annotated[Path | None, typer.Option(help="Write the board as static pages to this folder.")] = None,
+    jury: Annotated[
+        Path | None,
+        typer.Option(help="Write one printable sheet per team, and all numbers as CSV, to this folder."),
+    ] = None,
+    reviews: Annotated[Path | None, typer.Option(help="File of requests for review to show on pages and sheets.")] = None,
     title: Annotated[str | None, typer.Option(help="Heading of pages and sheets.")] = None,
-    serve: Annotated[bool, typer.Option("--serve", help="Serve the pages until Ctrl-C, written again when the board changes.")] = False,
-    host: Annotated[str | None, typer.Option(help="Address to serve at; 127.0.0.1, this machine alone, where none is named.")] = None,
-    port: Annotated[int | None, typer.Option(help="Port to serve at; 8765 where none is named.", min=1, max=65535)] = None,
+    serve: Annotated[bool, typer.Option("--serve", help="Serve the pages until Ctrl-C and update them when the board changes.")] = False,
+    host: Annotated[str | None, typer.Option(help="Address of the server; by default 127.0.0.1, for this machine only.")] = None,
+    port: Annotated[int | None, typer.Option(help="Port of the server; by default 8765.", min=1, max=65535)] = None,
     json: JsonFlag = False,
 ) -> None:
-    """Show the board: one table for each task and data, places as intervals where scores cannot be told apart."""
+    """Show the board: one table per task and data; scores that do not differ significantly share places."""
     from stemtwin.leaderboard.store import Store, default_path
     from stemtwin.twin.errors import SettingsError
 
@@ -72,20 +78,20 @@ def board(
 
 
 def _check_together(written: dict[str, object], task: str | None, shown: dict[str, object], served: dict[str, object]) -> None:
-    """Refuse options that do not go together."""
+    """Raise BadParameter for options that cannot be combined."""
     first = next((name for name, value in written.items() if value is not None), None)
     if first is not None and task is not None:
-        message = f"{first} is of the whole board, {task!r} was named: leave it out"
+        message = f"{first} applies to the whole board: leave out the task {task!r}"
         raise typer.BadParameter(message)
     for given, needed in ((shown, tuple(written)), (served, ("--serve",))):
         named = next((name for name, value in given.items() if value is not None), None)
         if named is not None and all(written[name] is None for name in needed):
-            message = f"{named} needs {' or '.join(needed)}: name one of them, or leave {named} out"
+            message = f"{named} needs {' or '.join(needed)}: give one of them, or leave out {named}"
             raise typer.BadParameter(message)
 
 
 class _Publication:
-    """A board with its options, written as pages and sheets, or served."""
+    """Writer and server of a board's pages and sheets."""
 
     def __init__(self, where: Path, *, title: str | None, reviews: Path | None) -> None:
         from stemtwin.benchmarks.names import check_name
@@ -97,7 +103,7 @@ class _Publication:
             read_reviews(reviews)
 
     def _write(self, folder: Path, kind: str) -> "list[Path]":
-        """Write files of the board as it is now."""
+        """Write the files for the present state of the board."""
         from stemtwin.leaderboard.pages.jury import write_sheets
         from stemtwin.leaderboard.pages.site import write_pages
         from stemtwin.leaderboard.reviews import read_reviews
@@ -108,13 +114,13 @@ class _Publication:
             return (write_sheets if kind == "jury" else write_pages)(store, folder, reviews=asked, **self.options)
 
     def write(self, folder: Path, kind: str) -> None:
-        """Write files into a folder that holds such files or nothing, and say where they are."""
+        """Write the files to a folder of earlier pages or an empty one, and print their path."""
         from stemtwin.twin.files import check_writable
 
         check_writable(folder, folder=True)
         there = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
         if there and not {"index.html", "style.css"} <= set(there):
-            message = f"--{kind} {folder} holds {there[0]!r} and is not a folder of pages: name a new or an empty folder"
+            message = f"--{kind} {folder} contains {there[0]!r} and is not a folder of pages: give an empty folder"
             raise typer.BadParameter(message)
         typer.echo(f"written: {len(self._write(folder, kind))} files, begin with {folder / 'index.html'}")
 
@@ -129,14 +135,14 @@ class _Publication:
             folder = pages or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="stemtwin-")))
             watched = (self.where,) if self.reviews is None else (self.where, self.reviews)
             server = BoardServer(folder, watched, lambda: self._write(folder, "pages"), host=host, port=port)
-            typer.echo(f"serving {self.where} at {server.address} until Ctrl-C; pages follow the board")
+            typer.echo(f"serving {self.where} at {server.address} until Ctrl-C; pages are updated with the board")
             with contextlib.suppress(KeyboardInterrupt):
                 server.run()
         typer.echo("stopped")
 
 
 def show(found: "Board", console: "Console") -> None:
-    """Print one table; a narrow terminal does without cost, date and version."""
+    """Print one table; on a narrow terminal without cost, date and version."""
     from rich.table import Table
     from rich.text import Text
 
@@ -174,19 +180,20 @@ def show(found: "Board", console: "Console") -> None:
 
 
 def _legend(found: "Board") -> "Iterator[str]":
-    """Give the lines under a table: how rows were put in order, and what is to be known about single ones."""
+    """Yield the lines below a table: the rule of the order, and notes on single rows."""
     from stemtwin.benchmarks.report import PUBLIC
     from stemtwin.leaderboard.tables import INTERVALS
 
     first = found.rows[0]
     yield "larger is better" if first.direction == "max" else "smaller is better"
-    yield "one place for scores that cannot be told apart; '-': only shown"
+    yield "scores that do not differ significantly share a range of places; '-' marks rows without a place"
     if found.public:
-        yield f"{PUBLIC}: anybody can look up the answers of this split, so that no row is ranked"
+        yield f"{PUBLIC}: the answers of this split are public, so no row is ranked"
     if found.compared == INTERVALS:
-        yield "told apart where intervals do not overlap: reports of version 1 keep no sums of clusters, or the metric is one of another version"
+        reason = "reports of version 1 lack sums of clusters, or the metric has another version"
+        yield f"scores differ if their intervals do not overlap: {reason}"
     elif found.compared:
-        yield f"told apart by paired resampling of {found.n_clusters} specimens or episodes"
+        yield f"scores are compared by paired resampling of {found.n_clusters} specimens or episodes"
     if found.detectable is not None:
         unit = f" {first.unit}" if first.unit else ""
         yield f"minimum detectable difference {number(found.detectable)}{unit} (95 %, power 80 %)"
@@ -194,7 +201,7 @@ def _legend(found: "Board") -> "Iterator[str]":
 
 
 def _place(row: "BoardRow", found: "Board") -> str:
-    """Return the place or the rank of a row: ``1``, ``1-2`` or a dash."""
+    """Return the place or the rank of a row, for example ``1`` or ``1-2``, or a dash."""
     place = row.order if found.public else row.rank
     if place is None:
         return "-"
@@ -208,7 +215,7 @@ def _name(row: "BoardRow") -> str:
 
 
 def _cost(cost: dict[str, float]) -> str:
-    """Return the spending of an entry on a sample or an episode: dose where it costs dose, else time, a dash where others made the answers."""
+    """Return the cost of an entry per sample or episode: dose, else time, or a dash if neither is known."""
     if "dose_e_per_angstrom2" in cost:
         return f"{cost['dose_e_per_angstrom2']:.2g} e-/A^2"
     return f"{cost['wall_s_per_sample']:.2g} s/image" if "wall_s_per_sample" in cost else "-"

@@ -1,4 +1,4 @@
-"""``stemtwin damage``: how large an atom is for an electron that displaces it, against the beam energy."""
+"""``stemtwin damage``: knock-on displacement cross-sections against beam energy."""
 
 from typing import Annotated, Any
 
@@ -9,19 +9,22 @@ from stemtwin.leaderboard.cli.output import JsonFlag, make_console, print_json
 ENERGIES = (30.0, 40.0, 60.0, 80.0, 100.0, 120.0, 200.0, 300.0)
 BARN = 1e-8  # A^2
 INCLUSIVE = (
-    "A cross-section counts every transfer above its threshold; in a specimen, transfers above a higher threshold "
-    "of the same atom cause that process alone."
+    "A cross-section includes every transfer above its threshold; in a specimen, a transfer above a higher threshold "
+    "of the same atom causes only the process with the higher threshold."
 )
 
 
 def damage(
-    element: Annotated[str | None, typer.Argument(help="Chemical symbol; without one, every known site is listed.")] = None,
-    site: Annotated[str | None, typer.Option("--site", help="Where the atom sits, such as graphene, graphene-edge, bulk, surface.")] = None,
-    energy: Annotated[list[float] | None, typer.Option("--energy", help="Beam energy in keV; may be given several times.")] = None,
-    temperature: Annotated[float, typer.Option("--temperature", help="Of the specimen, K.")] = 300.0,
+    element: Annotated[str | None, typer.Argument(help="Chemical symbol; by default all known sites are listed.")] = None,
+    site: Annotated[
+        str | None,
+        typer.Option("--site", help="Name of the atom's site, for example graphene, graphene-edge, bulk or surface."),
+    ] = None,
+    energy: Annotated[list[float] | None, typer.Option("--energy", help="Beam energy, keV; may be given several times.")] = None,
+    temperature: Annotated[float, typer.Option("--temperature", help="Temperature of the specimen, K.")] = 300.0,
     json: JsonFlag = False,
 ) -> None:
-    """Print displacement cross-sections against beam energy, with the thresholds they come from and the sources of these."""
+    """Print displacement cross-sections against beam energy, with displacement thresholds and their sources."""
     from stemtwin.twin import checks
     from stemtwin.twin.errors import SettingsError
     from stemtwin.twin.physics.dynamics.displacement_thresholds import SITES, find_site
@@ -30,14 +33,15 @@ def damage(
     checks.number("--temperature", temperature, "K", low=0, high=5000)
     if element is None:
         if site is not None or energy:
-            message = "An option without an element says nothing. Name the element, for example: stemtwin damage C --site graphene."
+            message = "--site and --energy need an element. "
+            message += "Name the element, for example: stemtwin damage C --site graphene."
             raise SettingsError(message)
         chosen, energies = list(SITES), []
     else:
         symbol = SYMBOLS[number_of(element)]
         chosen = [find_site(symbol, site)] if site is not None else [one for one in SITES if one.element == symbol]
         if not chosen:
-            message = f"No displacement threshold of {symbol} is known. See 'stemtwin damage' for those that are."
+            message = f"No displacement threshold of {symbol} is known. See 'stemtwin damage' for the known ones."
             raise SettingsError(message)
         energies = [1e3 * checks.number("energy", value, "keV", low=1, high=3000, repair="Did you pass eV?") for value in (energy or ENERGIES)]
     found = [_entry(one, energies, temperature) for one in chosen]
@@ -52,7 +56,7 @@ def damage(
 
 
 def _entry(site: Any, energies: list[float], temperature: float) -> dict[str, Any]:
-    """Return a site and its cross-sections (barn) as plain values."""
+    """Return a site and its cross-sections (barn) as JSON values."""
     from stemtwin.twin.physics.dynamics.displacement_thresholds import cross_sections
     from stemtwin.twin.physics.dynamics.knockon import threshold_energy
 
@@ -91,13 +95,13 @@ def _show(entry: dict[str, Any], temperature: float) -> None:
 
     console = make_console()
     console.print(
-        f"{entry['element']}, {entry['site']}: displaced by {entry['displacement_ev']:.2f} eV  [{entry['mark']}] {entry['source']}", markup=False
+        f"{entry['element']}, {entry['site']}: threshold {entry['displacement_ev']:.2f} eV  [{entry['mark']}] {entry['source']}", markup=False
     )
-    beam = f"an atom at rest: from {entry['threshold_energy_ev'] / 1e3:.2f} keV on"
+    beam = f"least beam energy for an atom at rest {entry['threshold_energy_ev'] / 1e3:.2f} keV"
     motion = (
         f"<v^2> {entry['velocity2_m2_per_s2']:.3g} m^2/s^2 at {temperature:g} K  {entry['velocity_source']}"
         if entry["velocity2_m2_per_s2"]
-        else "no thermal motion known"
+        else "unknown thermal motion"
     )
     console.print(f"{beam}; {motion}", markup=False)
     table = Table(box=None, header_style="dim")

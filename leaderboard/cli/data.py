@@ -3,80 +3,63 @@
 import dataclasses
 import json
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, DownloadColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Column, Table
 from rich.text import Text
 
 from stemtwin.datasets.cards import find_card, list_cards, named_card, read_card
 from stemtwin.leaderboard.cli.inputs import inputs
 from stemtwin.leaderboard.cli.pack import pack
-from stemtwin.leaderboard.cli.work_progress import tenth_lines
+from stemtwin.leaderboard.cli.work_progress import counted_steps
 from stemtwin.twin.errors import DatasetError
 
-app = typer.Typer(name="data", help="Build, fetch and check datasets.", no_args_is_help=True)
+app = typer.Typer(name="data", help="Build, fetch and verify datasets.", no_args_is_help=True)
 app.command()(pack)
 app.command()(inputs)
 
 Name = Annotated[str, typer.Argument(help="Name of the dataset, for example atoms-2d or atoms-2d@1.")]
 Version = Annotated[str | None, typer.Option(help="Version; by default the newest of this installation.")]
-SizeName = Annotated[str, typer.Option(help="Size: tiny, std or, where no mirror has it, full.")]
-Folder = Annotated[Path | None, typer.Option(help="Folder of the dataset; by default its place in the data folder.")]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON, for machines.")]
+SizeName = Annotated[str, typer.Option(help="Size: tiny, std or full (full may be on no mirror).")]
+Folder = Annotated[Path | None, typer.Option(help="Folder of the dataset; by default its folder in the data folder.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 def _card(name: str, version: str | None) -> Any:
-    """Return the card of a version, or of the newest one; a name may hold its version, or be the path of a card."""
+    """Return the card of a version, by default of the newest; a name may include the version, or be a card's path."""
     if version or "@" in name or name.endswith(".toml"):
         return named_card(name, version)
     return find_card(name, list_cards().get(name, ("",))[-1])
 
 
 def _named_or_own(name: str | None, version: str | None, own: Path | None) -> Any:
-    """Return the card that a name or a file means; exactly one of them is given."""
+    """Return the card of a name or of a file, exactly one of which must be given."""
     if (name is None) == (own is None):
-        message = f"{'A name and --card are' if name else 'Neither a name nor --card is'} given. Give one of them, for example atoms-2d@1."
+        given = "Both a name and --card are" if name else "Neither a name nor --card is"
+        message = f"{given} given. Give one of them, for example atoms-2d@1."
         raise DatasetError(message)
     if own is not None and version is not None:
-        message = f"--version {version} and --card are given, and the card has its own version. Leave --version out."
+        message = f"--version {version} cannot be used with --card, as the card has a version. Leave out --version."
         raise DatasetError(message)
     return read_card(own) if own is not None else _card(str(name), version)
 
 
 def _say(values: dict[str, Any], as_json: bool, text: str) -> None:
-    """Print a result for a machine or for a person."""
+    """Print a result as JSON or as text."""
     if as_json:
         typer.echo(json.dumps(values))
     else:
         Console(emoji=False).print(text, highlight=False, markup=False, soft_wrap=True)
 
 
-@contextmanager
-def _specimen_bar(quiet: bool) -> Iterator[Any]:
-    """Count specimens on stderr, by a bar or, where that is no terminal, a line for each tenth; give the function that moves it."""
-    columns = (TextColumn("{task.description:<28}"), BarColumn(), MofNCompleteColumn(), TextColumn("specimens"), TimeElapsedColumn())
-    console = Console(stderr=True, emoji=False)
-    if quiet or not console.is_terminal:
-        yield _silent if quiet else tenth_lines("specimens")
-        return
-    with Progress(*columns, console=console, transient=True) as bar:
-        task = bar.add_task("", total=None)
-        yield lambda done, total, text: bar.update(task, completed=done, total=total, description=text)
-
-
-def _silent(done: int, total: int, text: str) -> None:
-    """Say nothing."""
-
-
 @app.command("list")
 def list_(as_json: Json = False) -> None:
-    """List the datasets, their sizes, and which of them are on this machine."""
+    """List the datasets, their sizes, and their folders on this machine."""
     from stemtwin.datasets.fetch import folder_of
     from stemtwin.datasets.generate import partial_of
     from stemtwin.datasets.kinds import find_generator
@@ -109,39 +92,43 @@ def list_(as_json: Json = False) -> None:
         return
     table = Table(Column("dataset", no_wrap=True), "version", Column("size", no_wrap=True), "images", "to build", "on this machine")
     for row in found:
-        absent = "begun: build it to go on" if row["begun"] else "no"
+        absent = "partly built: run 'build' again to continue" if row["begun"] else "no"
         name, version, size = row["name"], row["version"], row["size"] if row["released"] else f"{row['size']} *"
         table.add_row(name, version, size, str(row["images"]), minutes(row["seconds"]), Text(row["folder"] or absent))
-    table.caption = "* not released: on no mirror, built from its card"
+    table.caption = "* not released: on no mirror, to be built from the card"
     Console(emoji=False).print(table)
 
 
 @app.command()
 def build(
-    name: Annotated[str | None, typer.Argument(help="Name of the dataset, for example atoms-2d or atoms-2d@1; none with --card.")] = None,
+    name: Annotated[str | None, typer.Argument(help="Name of the dataset, for example atoms-2d or atoms-2d@1; not with --card.")] = None,
     version: Version = None,
     size: SizeName = "std",
     folder: Folder = None,
-    own: Annotated[Path | None, typer.Option("--card", help="A card of your own, a TOML file, in the place of a name.")] = None,
-    workers: Annotated[int, typer.Option(min=1, max=1024, help="Number of processes, one specimen and one thread each; by default this one.")] = 1,
+    own: Annotated[Path | None, typer.Option("--card", help="Card of your own (TOML file), instead of a name.")] = None,
+    workers: Annotated[
+        int,
+        typer.Option(min=1, max=1024, help="Number of processes, each with one specimen and one thread; by default only one."),
+    ] = 1,
     scheduler: Annotated[
-        str | None, typer.Option(help="Address of a Dask scheduler, tcp://host:8786, whose workers share the folder's disk.")
+        str | None,
+        typer.Option(help="Address of a Dask scheduler, tcp://host:8786, whose workers share the folder's disk."),
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Build a dataset from its card; a build that was stopped goes on where it was."""
+    """Build a dataset from its card; an interrupted build continues."""
     from stemtwin.datasets import fetch, generate
     from stemtwin.datasets.kinds import find_generator
     from stemtwin.datasets.sources import minutes
 
     if scheduler is not None and workers > 1:
-        message = "a scheduler has workers of its own: leave out --workers, or --scheduler"
+        message = "a scheduler has its own workers: leave out --workers or --scheduler"
         raise typer.BadParameter(message)
     card = _named_or_own(name, version, own)
     name, where = card.name, folder or fetch.folder_of(card, size)
     if generate.check_build(card, size, where) is None and not as_json:
         typer.echo(f"{card.name} {card.version} {size}: about {minutes(find_generator(card.kind).seconds(card, size))} into {where}", err=True)
-    with _specimen_bar(as_json) as progress:
+    with counted_steps("specimens", quiet=as_json) as progress:
         manifest = generate.build(card, size, where, progress=progress, workers=workers, scheduler=scheduler)
     rows = {split: piece.rows for split, piece in manifest.splits.items()}
     values = {"name": name, "version": card.version, "size": size, "folder": str(where), "rows": rows, "content_sha256": manifest.content_sha256}
@@ -151,7 +138,7 @@ def build(
 
 @app.command()
 def fetch(name: Name, version: Version = None, size: SizeName = "std", as_json: Json = False) -> None:
-    """Fetch a published dataset from STEMTWIN_DATA_URL and check its hashes; files that are wrong here are fetched again."""
+    """Fetch a published dataset from STEMTWIN_DATA_URL and check its hashes; wrong local files are fetched again."""
     from stemtwin.datasets.fetch import fetch as fetch_all
 
     card = _card(name, version)
@@ -165,7 +152,7 @@ def fetch(name: Name, version: Version = None, size: SizeName = "std", as_json: 
 
 
 def _is_measured(name: str) -> bool:
-    """Return whether a name is a folder of measured data, or of anything else but not the name of a dataset."""
+    """Return whether a name is a folder, for example of measured data, and not the name of a dataset."""
     return os.path.isdir(name) and name.partition("@")[0] not in list_cards()  # noqa: PTH112 - Path.is_dir raises where a name is too long
 
 
@@ -175,11 +162,11 @@ def verify(
     version: Version = None,
     size: Annotated[str | None, typer.Option(help="Size: tiny, std (by default) or full.")] = None,
     folder: Folder = None,
-    regenerate: Annotated[int, typer.Option(min=0, help="Also make this many specimens again and compare their images and truth.")] = 0,
-    seed: Annotated[int, typer.Option(min=0, help="Which specimens those are.")] = 0,
+    regenerate: Annotated[int, typer.Option(min=0, help="Number of specimens to regenerate and compare in images and truth.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Seed for the choice of these specimens.")] = 0,
     as_json: Json = False,
 ) -> None:
-    """Check a dataset's hashes and content, and on request that this machine makes the same rows."""
+    """Check a dataset's hashes and content, and with --regenerate that this machine produces the same rows."""
     from stemtwin.datasets import fetch
     from stemtwin.datasets.measured import read_measured_card
     from stemtwin.datasets.verify import verify as check
@@ -187,30 +174,31 @@ def verify(
     if _is_measured(name):
         given = [option for option, value in (("--version", version), ("--size", size), ("--folder", folder)) if value is not None]
         if given:
-            message = f"{name} is the folder of measured data itself, of one version and size: leave out {given[0]}"
+            message = f"{name} is itself a folder of measured data, of one version and size: leave out {given[0]}"
             raise typer.BadParameter(message)
         card, where = read_measured_card(Path(name)), Path(name)
     else:
         card = _card(name, version)
         where = folder or fetch.folder_of(card, size or "std")
-    with _specimen_bar(as_json or not regenerate) as progress:
+    with counted_steps("specimens", quiet=as_json or not regenerate) as progress:
         report = check(card, where, regenerate=regenerate, seed=seed, progress=progress)
     worst = f"{report.worst_pixel_fraction:.3%} of the worst image's pixels off by one"
-    again = f"; {report.rows_made_again} rows made again, {worst}" if regenerate else ""
-    text = f"{report.folder} is right: {report.files} files, {report.rows} rows, content {report.content_sha256[:12]}{again}"
+    again = f"; {report.rows_made_again} rows regenerated, {worst}" if regenerate else ""
+    found = f"{report.files} files, {report.rows} rows, content {report.content_sha256[:12]}{again}"
+    text = f"{report.folder} is correct: {found}"
     _say(dataclasses.asdict(report), as_json, text)
 
 
 @app.command()
 def publish(
     name: Name,
-    target: Annotated[Path, typer.Argument(help="Folder that a web server will serve.")],
+    target: Annotated[Path, typer.Argument(help="Folder for a web server.")],
     version: Version = None,
     size: SizeName = "std",
     folder: Folder = None,
     as_json: Json = False,
 ) -> None:
-    """Copy a built dataset into a mirror and write the registry of its hashes."""
+    """Copy a built dataset to a mirror and write the registry of its hashes."""
     from stemtwin.datasets import fetch
 
     card = _card(name, version)
@@ -222,8 +210,40 @@ def publish(
 
 
 @app.command()
+def describe(
+    name: Name,
+    target: Annotated[Path, typer.Argument(help="Folder for README.md (a Hugging Face card), croissant.json and CITATION.cff.")],
+    version: Version = None,
+    size: SizeName = "std",
+    folder: Folder = None,
+    url: Annotated[str, typer.Option(help="Address at which the dataset's folder is served.")] = "",
+    date: Annotated[str | None, typer.Option(help="Date of publication, YYYY-MM-DD; by default today.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Write the descriptions of a built dataset for hubs: a Hugging Face card, Croissant metadata, a citation."""
+    from stemtwin.datasets import description, fetch
+    from stemtwin.datasets.croissant import FILE
+    from stemtwin.datasets.manifest import check_card, read_manifest
+    from stemtwin.twin.files import check_writable
+
+    try:
+        published = datetime.now(UTC).date() if date is None else datetime.strptime(date, "%Y-%m-%d").replace(tzinfo=UTC).date()
+    except ValueError:
+        message = f"--date {date!r} is not a date: write it as 2026-01-31"
+        raise typer.BadParameter(message) from None
+    card = _card(name, version)
+    where = folder or fetch.folder_of(card, size)
+    manifest = read_manifest(where)
+    check_card(manifest, card, where)
+    for one in ("README.md", FILE, description.CITATION):
+        check_writable(target / one)
+    paths = description.describe(card, manifest, target, url=url, published=published.isoformat())
+    _say({"paths": [str(path) for path in paths]}, as_json, f"written: {', '.join(str(path) for path in paths)}")
+
+
+@app.command()
 def witness(name: Name, version: Version = None, as_json: Json = False) -> None:
-    """Compute the witness rows of a new card and write them beside it, for builds on other machines to be compared with."""
+    """Compute the witness rows of a new card, for comparison with builds elsewhere, and write them beside it."""
     from stemtwin.datasets import generate
     from stemtwin.datasets import witness as rows
     from stemtwin.twin.files import check_writable, write_atomically
@@ -231,23 +251,30 @@ def witness(name: Name, version: Version = None, as_json: Json = False) -> None:
     card = _card(name, version)
     path = rows.path_of(card)
     check_writable(path)
-    with _specimen_bar(as_json) as progress:
+    with counted_steps("specimens", quiet=as_json) as progress:
         content = rows.make(card, generate.specimen_rows, progress)
     write_atomically(path, content)
-    _say({"path": str(path), "bytes": len(content)}, as_json, f"{path} holds the witness rows of {card.id}, {len(content)} bytes")
+    text = f"{path} contains the witness rows of {card.id}, {len(content)} bytes"
+    _say({"path": str(path), "bytes": len(content)}, as_json, text)
 
 
 @app.command()
 def episodes(
-    environment: Annotated[str | None, typer.Argument(help="Id of an environment with a goal; by default all of them, one after another.")] = None,
-    difficulty: Annotated[str, typer.Option(help="Preset of the environment.")] = "easy",
-    policy: Annotated[list[str] | None, typer.Option(help="Baseline that plays; may be repeated. By default expert and random.")] = None,
-    count: Annotated[int, typer.Option("--episodes", min=1, help="Episodes of each policy.")] = 200,
-    folder: Annotated[Path | None, typer.Option(help="Folder of the sets, by default <data folder>/episodes.")] = None,
-    minari: Annotated[bool, typer.Option("--minari", help="Also write each set as a Minari dataset, where MINARI_DATASETS_PATH says.")] = False,
+    environment: Annotated[str | None, typer.Argument(help="Id of an environment with a goal; by default all of them.")] = None,
+    difficulty: Annotated[str, typer.Option(help="Difficulty preset of the environment.")] = "easy",
+    policy: Annotated[
+        list[str] | None,
+        typer.Option(help="Baseline that plays the episodes; may be repeated; by default expert and random."),
+    ] = None,
+    count: Annotated[int, typer.Option("--episodes", min=1, help="Number of episodes per policy.")] = 200,
+    folder: Annotated[Path | None, typer.Option(help="Folder of the datasets; by default <data folder>/episodes.")] = None,
+    minari: Annotated[
+        bool,
+        typer.Option("--minari", help="Also write each dataset as a Minari dataset to MINARI_DATASETS_PATH."),
+    ] = False,
     as_json: Json = False,
 ) -> None:
-    """Record episodes of baselines for offline learning, as Parquet; a build that was stopped goes on where it was."""
+    """Record episodes of baselines as Parquet for offline learning; an interrupted recording continues."""
     from stemtwin.benchmarks import minari_export, offline_data, returns
     from stemtwin.datasets.fetch import data_root
 
@@ -267,4 +294,4 @@ def episodes(
         values = {"environment": name, "folder": str(root / short), "returns": {one: dataclasses.asdict(value) for one, value in found.items()}}
         told = ", ".join(f"{one} {value.mean:.3f}" for one, value in found.items())
         load = f'datasets.load_dataset({str(root / short)!r}, split="{chosen[0].replace("-", "_")}").with_format("numpy")'
-        _say({**values, "minari": exported}, as_json, f"{name} {difficulty}: mean returns {told}; load by\n  {load}")
+        _say({**values, "minari": exported}, as_json, f"{name} {difficulty}: mean returns {told}; load with\n  {load}")

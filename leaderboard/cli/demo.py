@@ -1,6 +1,7 @@
-"""``stemtwin demo``: from a structure to a board; ``--signals``: all signals of one sample; ``--film``: what the beam does to a specimen.
+"""``stemtwin demo``: demonstration of the whole workflow, from a structure to a board.
 
-``--led N`` counts how often a silicon atom that is led along the path of the film arrives.
+``--signals`` acquires all signals of one sample, ``--film`` films beam damage, and ``--led N`` measures the success
+rate of silicon manipulation.
 """
 
 import dataclasses
@@ -15,26 +16,40 @@ from stemtwin.leaderboard.cli.output import JsonFlag, make_console, print_json
 from stemtwin.twin.files import check_writable
 
 MOST_LED = 1000
-"""Attempts with a silicon atom, at most."""
+"""Largest number of silicon-manipulation attempts."""
 
 
 def demo(
     structure: Annotated[
-        str | None, typer.Option(help="A structure file, or the name of a sample of the library; by default srtio3-001.", metavar="FILE")
+        str | None,
+        typer.Option(help="Structure file, or name of a library sample; by default srtio3-001.", metavar="FILE"),
     ] = None,
-    output: Annotated[Path, typer.Option("--output", "-o", help="Folder for what the demo makes.")] = Path("stemtwin-demo"),
-    signals: Annotated[bool, typer.Option("--signals", help="Instead, take all signals of SrTiO3 with one beam, and save all formats.")] = False,
-    film: Annotated[bool, typer.Option("--film", help="Instead, film a hole that grows in graphene and a silicon atom that is led.")] = False,
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder of the output files.")] = Path("stemtwin-demo"),
+    signals: Annotated[
+        bool,
+        typer.Option("--signals", help="Instead, acquire all signals of SrTiO3 with one beam and save them in all formats."),
+    ] = False,
+    film: Annotated[
+        bool,
+        typer.Option("--film", help="Instead, film the growth of a hole in graphene and the manipulation of a silicon atom."),
+    ] = False,
     led: Annotated[
-        int | None, typer.Option("--led", help="Instead, lead a silicon atom so often, each time with other luck, and count how often it arrives.")
+        int | None,
+        typer.Option(
+            "--led",
+            help="Instead, make this number of silicon-manipulation attempts, each with its own seed, and print the number of successes.",
+        ),
     ] = None,
     as_json: JsonFlag = False,
 ) -> None:
-    """From a structure to a board: images, instruments side by side, focus, a dataset, scores. About two minutes, without network."""
+    """Run the whole workflow: images, a comparison of instruments, focus, a dataset, scores, a board.
+
+    The demonstration takes about two minutes and needs no network.
+    """
     from stemtwin.twin.errors import SettingsError
 
     if film + signals + (led is not None) > 1:
-        message = "--film, --signals and --led are demonstrations of their own. Leave all but one of them out."
+        message = "--film, --signals and --led are separate demonstrations. Leave all but one of them out."
         raise SettingsError(message)
     if led is not None:
         _led(led, structure, as_json=as_json)
@@ -46,13 +61,13 @@ def demo(
         _main_job(structure or "srtio3-001", output, as_json=as_json)
         return
     if structure is not None:
-        message = f"The films are of graphene; --structure {structure} is not shown in them. Leave one of --film and --structure out."
+        message = f"The films show graphene, not --structure {structure}. Leave one of --film and --structure out."
         raise SettingsError(message)
     _films(output, as_json=as_json)
 
 
 def check_files(folder: Path, names: Iterable[str]) -> None:
-    """Raise DatasetError where a folder or one of the files in it cannot be written, before any work."""
+    """Raise DatasetError if a folder or one of the files in it cannot be written, before any work begins."""
     check_writable(folder, folder=True)
     for name in names:
         check_writable(folder / name)
@@ -67,7 +82,7 @@ def _progress(*, hidden: bool) -> Any:
 
 
 def _stepwise(bar: Any, steps: Iterable[str]) -> tuple[list[Any], Callable[[int], Callable[[float], None]]]:
-    """Return a line of the bar per step, and a function that starts one and returns what takes the share of it that is done."""
+    """Return one line of the bar per step, and a function that starts a step and returns its progress callback."""
     lines = [bar.add_task(step, total=1.0, start=False) for step in steps]
 
     def tick(index: int) -> Callable[[float], None]:
@@ -78,12 +93,13 @@ def _stepwise(bar: Any, steps: Iterable[str]) -> tuple[list[Any], Callable[[int]
 
 
 def _signals(structure: str | None, output: Path, *, as_json: bool) -> None:
-    """Take all signals, save them, and print what they say."""
+    """Acquire all signals, save them, and print their evaluation."""
     from stemtwin.leaderboard.demos import signals as steps
     from stemtwin.twin.errors import SettingsError
 
     if structure is not None:
-        message = f"The signals are of srtio3-001; --structure {structure} is not shown in them. Leave one of --signals and --structure out."
+        message = f"The signals are those of srtio3-001, not of --structure {structure}. "
+        message += "Leave one of --signals and --structure out."
         raise SettingsError(message)
     began = time.perf_counter()
     check_files(output, steps.FILES)
@@ -110,7 +126,7 @@ def _signals(structure: str | None, output: Path, *, as_json: bool) -> None:
 
 
 def _films(output: Path, *, as_json: bool) -> None:
-    """Make the films and print where they are."""
+    """Make the films and print their paths."""
     from stemtwin.leaderboard.demos.films import FILES, FILMS
 
     began, made, told = time.perf_counter(), [], []
@@ -133,18 +149,19 @@ def _films(output: Path, *, as_json: bool) -> None:
 
 
 def _led(count: int, structure: str | None, *, as_json: bool) -> None:
-    """Lead a silicon atom so often, and print how each attempt ended."""
+    """Make silicon-manipulation attempts and print the outcome of each."""
     from stemtwin.leaderboard.demos import silicon_manipulation
     from stemtwin.twin.errors import SettingsError
 
     if structure is not None:
-        message = f"Silicon is led through graphene; --structure {structure} has no part in it. Leave one of --led and --structure out."
+        message = f"The attempts are made in graphene, not in --structure {structure}. "
+        message += "Leave one of --led and --structure out."
         raise SettingsError(message)
     if not 1 <= count <= MOST_LED:
-        message = f"--led {count} attempts are none or too many. Use 1 to {MOST_LED}; each takes about half a minute."
+        message = f"--led {count} is out of range. Use 1 to {MOST_LED} attempts; each takes about half a minute."
         raise SettingsError(message)
     with _progress(hidden=as_json) as bar:
-        line = bar.add_task("silicon is led", total=float(count))
+        line = bar.add_task("silicon manipulation", total=float(count))
         ended = silicon_manipulation.attempts(count, lambda _: bar.advance(line))
     arrived = sum(each.arrived for each in ended)
     if as_json:
@@ -152,9 +169,10 @@ def _led(count: int, structure: str | None, *, as_json: bool) -> None:
         return
     console = make_console()
     for each in ended:
-        how = "arrived" if each.arrived else f"ended by {each.ended_by}" if each.ended_by else "was not there in time"
-        console.print(f"  luck {each.luck}: {how} after {each.hops} hops, {each.parks} times parked, {each.time_s:.0f} s", markup=False)
-    console.print(f"{arrived} of {count} arrived")
+        how = "success" if each.arrived else f"ended by {each.ended_by}" if each.ended_by else "out of time"
+        told = f"{how} after {each.hops} hops, {each.parks} parked beams, {each.time_s:.0f} s"
+        console.print(f"  seed {each.luck}: {told}", markup=False)
+    console.print(f"{arrived} of {count} attempts succeeded")
 
 
 def _main_job(structure: str, output: Path, *, as_json: bool) -> None:

@@ -1,4 +1,4 @@
-"""``stemtwin eval``: run and score."""
+"""``stemtwin eval``: run and score of a baseline, an agent, a program or predictions."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -16,24 +16,24 @@ if TYPE_CHECKING:
 
 
 def evaluate(
-    task: Annotated[str, typer.Argument(help="Name of the task: see 'stemtwin list tasks'.")],
-    baseline: Annotated[str | None, typer.Option(help="Run this baseline: see 'stemtwin task NAME'.")] = None,
-    agent: Annotated[str | None, typer.Option(help="Run your class, pkg.mod:Name (docs/scores.md), in this process: practice, not ranked.")] = None,
-    program: Annotated[str | None, typer.Option(help="Run this program, 'python agent.py', apart from the truth (docs/agents.md).")] = None,
-    folder: Annotated[Path, typer.Option(help="Folder of the program, which it may read.")] = Path(),
-    isolation: Annotated[str | None, typer.Option(help="bubblewrap or process; the strongest that works here where none is named.")] = None,
-    attempts: Annotated[int, typer.Option(help="Attempts of the program at every episode, each with another seed of the agent.")] = 1,
-    predictions: Annotated[Path | None, typer.Option(help="Score this folder: submission.yaml and predictions.parquet.")] = None,
-    split: Annotated[str | None, typer.Option(help="Split; the first of the task's where none is named.")] = None,
+    task: Annotated[str, typer.Argument(help="Name of the task; see 'stemtwin list tasks'.")],
+    baseline: Annotated[str | None, typer.Option(help="Name of a baseline to run; see 'stemtwin task NAME'.")] = None,
+    agent: Annotated[str | None, typer.Option(help="Agent class, pkg.mod:Name, to run in this process, not ranked (docs/scores.md).")] = None,
+    program: Annotated[str | None, typer.Option(help="Program, 'python agent.py', to run isolated from the truth (docs/agents.md).")] = None,
+    folder: Annotated[Path, typer.Option(help="Folder of the program, to which it has read access.")] = Path(),
+    isolation: Annotated[str | None, typer.Option(help="Isolation: bubblewrap or process; by default the strongest that works here.")] = None,
+    attempts: Annotated[int, typer.Option(help="Number of attempts of the program at every episode, each with another seed.")] = 1,
+    predictions: Annotated[Path | None, typer.Option(help="Folder to score, with submission.yaml and predictions.parquet.")] = None,
+    split: Annotated[str | None, typer.Option(help="Name of the split; by default the first of the task.")] = None,
     size: Annotated[str | None, typer.Option(help="Size of the dataset: tiny, std (by default) or full.")] = None,
-    data: Annotated[Path | None, typer.Option(help="Score on this folder of measured data, see 'stemtwin data pack'.")] = None,
+    data: Annotated[Path | None, typer.Option(help="Folder of measured data to score on; see 'stemtwin data pack'.")] = None,
     episodes: Annotated[int | None, typer.Option(help="Number of episodes of an agent task.")] = None,
-    team: Annotated[str, typer.Option(help="Team, for the board.")] = "",
-    output: Annotated[Path | None, typer.Option(help="Folder for report, statistics of every sample, and answers.")] = None,
+    team: Annotated[str, typer.Option(help="Name of the team on the board.")] = "",
+    output: Annotated[Path | None, typer.Option(help="Folder for the report, statistics of every sample, and answers.")] = None,
     submit: Annotated[bool, typer.Option("--submit", help="Enter the result on the board.")] = False,
     json: JsonFlag = False,
 ) -> None:
-    """Run a baseline, an agent or predictions on a task and print its scores with their 95 % intervals."""
+    """Run a baseline, an agent, a program or predictions on a task and print scores with 95 % intervals."""
     from stemtwin.benchmarks.names import check_name
     from stemtwin.benchmarks.runner import check_run, save_run
     from stemtwin.benchmarks.tasks import find_task
@@ -72,22 +72,22 @@ def evaluate(
 
 
 def _check_without_program(folder: Path, isolation: str | None, attempts: int) -> None:
-    """Refuse options of a program where there is none."""
+    """Raise BadParameter for options of a program if no program is given."""
     given = {"--folder": folder != Path(), "--isolation": isolation is not None, "--attempts": attempts != 1}
     named = next((name for name, there in given.items() if there), None)
     if named is not None:
-        message = f"{named} is for a program that runs apart from the truth: name one by --program, or leave {named} out"
+        message = f"{named} needs a program isolated from the truth: give --program, or leave out {named}"
         raise typer.BadParameter(message)
 
 
 def _check_program_alone(task: "Task", given: dict[str, object]) -> None:
-    """Refuse options that do not go together with a program, given by name."""
+    """Raise BadParameter for options that cannot be combined with a program."""
     named = next((name for name, value in given.items() if value is not None), None)
     if named is not None:
-        message = f"--program and {named} were given, --program stands alone: leave one of them out"
+        message = f"--program cannot be combined with {named}: leave out one of them"
         raise typer.BadParameter(message)
     if task.kind != "agent":
-        message = f"{task.registered!r} asks for predictions, which no program is run for: hand in a folder with --predictions"
+        message = f"the task {task.registered!r} takes predictions, not a program: give a folder with --predictions"
         raise typer.BadParameter(message)
 
 
@@ -101,7 +101,7 @@ def _run_program(
     episodes: int | None,
     team: str,
 ) -> "Evaluation":
-    """Return the evaluation of a program that runs in a process of its own."""
+    """Return the evaluation of a program that runs in a separate process."""
     from stemtwin.benchmarks.agents import Baseline
     from stemtwin.benchmarks.isolation.agent_process import AgentProcess
     from stemtwin.benchmarks.isolation.sandbox import OPEN
@@ -112,7 +112,7 @@ def _run_program(
     checks.whole("attempts", attempts, low=1, high=1000)
     name = check_name(" ".join(program.split()), "program")
     process = AgentProcess(program, folder=folder, level=isolation)
-    typer.echo(f"isolation: {process.level}, which leaves open: {'; '.join(OPEN[process.level])}", err=True)
+    typer.echo(f"isolation: {process.level}; not covered: {'; '.join(OPEN[process.level])}", err=True)
     entry = Baseline(task=task.name, name=name, text="a program", factory=lambda: process)
     with process, progress(f"{task.name}: {name}") as tick:
         return run_agent(task, entry, "isolated", split=split, episodes=episodes, team=team, attempts=attempts, progress=tick)
@@ -129,18 +129,19 @@ def _run(
     episodes: int | None,
     team: str,
 ) -> "Evaluation":
-    """Return the evaluation of whatever one of the three was named."""
+    """Return the evaluation of a baseline, an agent or predictions, exactly one of which must be given."""
     from stemtwin.benchmarks import runner
 
     named = [f"--{name}" for name, value in (("baseline", baseline), ("agent", agent), ("predictions", predictions)) if value is not None]
     if len(named) != 1:
         message = (
-            f"{' and '.join(named) or 'nothing'} {'were' if named else 'was'} given to run on {task.name!r}, "
+            f"{' and '.join(named) or 'nothing'} {'were' if named else 'was'} given to run on {task.name!r}: "
             "exactly one of --baseline, --agent, --program and --predictions is needed"
         )
         raise typer.BadParameter(message)
     if data is not None and (size is not None or episodes is not None):
-        message = f"measured data have one size and no episodes: leave out {'--size' if size is not None else '--episodes'}, or --data"
+        option = "--size" if size is not None else "--episodes"
+        message = f"measured data have one size and no episodes: leave out {option} or --data"
         raise typer.BadParameter(message)
     if predictions is not None:
         from stemtwin.leaderboard.cli.submit import score_folder
@@ -153,7 +154,7 @@ def _run(
 
 
 def show(report: "Report") -> None:
-    """Print the scores of a report for people."""
+    """Print the scores of a report as text."""
     from rich.table import Table
 
     console = make_console()
@@ -172,14 +173,14 @@ def show(report: "Report") -> None:
     if report.detectable is not None:
         unit = f" {report.primary.unit}" if report.primary.unit else ""
         console.print(
-            f"minimum detectable difference of {report.primary.name}: {number(report.detectable)}{unit} from an entry with as much scatter, "
-            "less where both fail on the same samples (95 %, power 80 %)",
+            f"minimum detectable difference of {report.primary.name}: {number(report.detectable)}{unit} from an entry "
+            "with equal scatter, less if both fail on the same samples (95 %, power 80 %)",
             markup=False,
             soft_wrap=True,
         )
     if report.failures:
         told = ", ".join(f"{count} {kind}" for kind, count in report.failures.items())
-        console.print(f"episodes that the agent's own faults ended, which count as 0: {told}", markup=False)
+        console.print(f"episodes ended by errors of the agent, with the worst score of the task: {told}", markup=False)
     if report.attempts is not None:
         _show_attempts(report, console)
     if report.worst is not None:

@@ -35,6 +35,9 @@ def new(
     submissions: Annotated[int, typer.Option(help="Submissions of a team to a task that are scored.")] = 20,
     team: Annotated[list[str] | None, typer.Option(help="A team that may take part; everybody may where none is named.")] = None,
     isolation: Annotated[str, typer.Option(help="In what agents run: bubblewrap or process.")] = "bubblewrap",
+    honeypots: Annotated[
+        int, typer.Option(help="Rows of each of three kinds that nobody can answer, among the hidden rows of a task that has them.")
+    ] = 2,
     secret: SecretOption = None,
 ) -> None:
     """Make the folder of an event, ready for a Git repository, and the folder of its secrets beside it."""
@@ -45,7 +48,8 @@ def new(
     start = hour if opens is None else parse_time(opens, "opens")
     end = start + datetime.timedelta(days=2) if closes is None else parse_time(closes, "closes")
     settings: dict[str, Any] = parse_parts(task or (), environment or ())
-    settings |= {"opens": start, "closes": end, "counts": counts, "submissions": submissions, "teams": team or [], "isolation": isolation}
+    settings |= {"opens": start, "closes": end, "counts": counts, "submissions": submissions, "teams": team or []}
+    settings |= {"isolation": isolation, "honeypots": honeypots}
     settings |= {"sites": [_site(text) for text in site or ()]} | ({"title": title} if title is not None else {})
     made = new_event(folder, settings, secret=secret)
     typer.echo(f"made: {made.path}; its secrets: {made.secret}, which nobody else may read and no repository may hold")
@@ -216,14 +220,17 @@ def close(
 
 @app.command()
 def verify(
-    archive: Annotated[Path, typer.Argument(help="Folder of the archive, unpacked.")],
+    archive: Annotated[Path, typer.Argument(help="Folder of the archive, or its zip file.")],
     public_key: Annotated[str | None, typer.Option(help="The organiser's public key, as it was announced elsewhere.")] = None,
+    specimens: Annotated[
+        int | None, typer.Option(min=1, help="Make the truth of so many specimens of each task again, drawn now; of all by default.")
+    ] = None,
 ) -> None:
     """Verify an archive without a network: signatures, hashes, keys, truth, every score and every rank."""
     from stemtwin.benchmarks.names import printable
     from stemtwin.leaderboard.events.verification import verify_archive
 
-    for text in verify_archive(archive, public_key=public_key, tell=_tell):
+    for text in verify_archive(archive, public_key=public_key, tell=_tell, specimens=specimens):
         typer.echo(printable(f"ok    {text}"))
     typer.echo("verified" if public_key else "verified; compare the public key above with the one that the organiser announced")
 

@@ -1,4 +1,4 @@
-"""``stemtwin film``: a film of an episode."""
+"""``stemtwin film``: film of an episode."""
 
 from pathlib import Path
 from typing import Annotated
@@ -9,15 +9,15 @@ from stemtwin.leaderboard.cli.output import JsonFlag, print_json
 
 
 def film(
-    environment: Annotated[str, typer.Argument(help="Id of an environment with a goal, like stemtwin/Autofocus-v2.")],
-    agent: Annotated[str, typer.Option(help="A baseline of its task: expert, random, blind, no-op, oracle, ...")] = "expert",
-    difficulty: Annotated[str, typer.Option(help="A preset: easy, standard, hard, ...")] = "standard",
-    seed: Annotated[int, typer.Option(help="Seed of the episode, of the validation split.")] = 0,
-    output: Annotated[Path | None, typer.Option("--output", "-o", help="The GIF; by default <Id>-<agent>.gif here.")] = None,
+    environment: Annotated[str, typer.Argument(help="Id of an environment with a goal, for example stemtwin/Autofocus-v2.")],
+    agent: Annotated[str, typer.Option(help="Baseline that plays the episode: expert, random, blind, no-op, oracle, ...")] = "expert",
+    difficulty: Annotated[str, typer.Option(help="Difficulty preset: easy, standard, hard, ...")] = "standard",
+    seed: Annotated[int, typer.Option(help="Seed of the episode in the validation split.")] = 0,
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="Output file (GIF); by default <Id>-<agent>.gif here.")] = None,
     width: Annotated[int, typer.Option(help="Width of the film, pixels.")] = 640,
     as_json: JsonFlag = False,
 ) -> None:
-    """Play an episode and film it: the image, what the agent chose, dose, budget, return and score, as a GIF."""
+    """Film an episode as a GIF: images, actions, dose, budget, return and score."""
     import dataclasses
 
     from stemtwin.benchmarks import films

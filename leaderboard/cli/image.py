@@ -1,4 +1,4 @@
-"""``stemtwin image``: the signals of any structure."""
+"""``stemtwin image``: signals of any structure."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -18,49 +18,87 @@ if TYPE_CHECKING:
     from stemtwin.twin.samples.field_samples import FieldSample
 
 
+StructureArgument = Annotated[str, typer.Argument(help="Structure file (CIF, POSCAR, xyz, ...) or name of a library sample.", metavar="FILE")]
+_SIGNALS = "image, ronchigram, cbed (centre of the field), pacbed (mean over the field), 4d, eels or edx"
+SignalOption = Annotated[str, typer.Option(help=f"Signal: {_SIGNALS} (one point, with --points a map).")]
+SideOption = Annotated[float, typer.Option(help="Side of the field, A.")]
+ThicknessOption = Annotated[float | None, typer.Option(help="Thickness along the beam, A; by default about 40 A, or a single layer of a sheet.")]
+ZoneAxisOption = Annotated[str | None, typer.Option(help="Zone axis of a structure file, for example 1,1,0, 110 or 11-20; by default 0,0,1.")]
+_STATIC = "0 for static atoms"
+ThermalOption = Annotated[
+    str | None,
+    typer.Option(help=f"1-D rms displacement, A, as 0.08 or Ti=0.07,O=0.09, {_STATIC}; by default the file's or Debye's."),
+]
+BlockOption = Annotated[str | None, typer.Option(help="Name or number of the structure in a file with several structures.")]
+PhononsOption = Annotated[
+    int | None,
+    typer.Option(help=f"Number of frozen-phonon configurations, {_STATIC}; by default 4, for a crystal fewer if these suffice."),
+]
+DetectorsOption = Annotated[
+    str | None,
+    typer.Option(help="Detectors and derived signals (com, icom, idpc), separated by commas; by default haadf,abf."),
+]
+ExactOption = Annotated[bool, typer.Option("--exact", help="Compute exact dark fields even if they take long; by default quick ones.")]
+InstrumentOption = Annotated[str, typer.Option(help="Instrument profile.")]
+SemiAngleOption = Annotated[float | None, typer.Option(help="Convergence semi-angle, mrad; by default that of the instrument.")]
+DefocusOption = Annotated[
+    str | None,
+    typer.Option(help="Underfocus (-C10), A, or a series such as 0,50,100 or -80:80:9; by default 0, for a Ronchigram 1000."),
+]
+TiltXOption = Annotated[str, typer.Option(help="Tilt of the specimen along x, mrad, or a series in the form of --defocus.")]
+TiltYOption = Annotated[str, typer.Option(help="Tilt along y, mrad, or a series whose values are paired with those of --tilt-x.")]
+DepthsOption = Annotated[str | None, typer.Option(help="Depths of a thickness series of an image, A, for example 20,40 or 10:80:8.")]
+DoseOption = Annotated[float, typer.Option(help="Dose, e-/A^2; 0 gives the expected signal without noise.")]
+PointsOption = Annotated[
+    int | None,
+    typer.Option(help="Points along each side of the field; by default image 128, 4d 32, pacbed 12, spectra 1."),
+]
+PixelsOption = Annotated[int | None, typer.Option(help="Pixels along each side of the camera; by default 128, for a Ronchigram 512.")]
+OuterOption = Annotated[
+    float | None,
+    typer.Option(help="Angle at the edge of the camera, mrad; by default 2 times the semi-angle, for a Ronchigram 1.25 times."),
+]
+EnergiesOption = Annotated[
+    str | None,
+    typer.Option(help="Lowest energy, highest energy and channel width of spectra, eV, for example 0,1000,0.5."),
+]
+SeedOption = Annotated[int, typer.Option(help="Random seed.")]
+_ENDINGS = ".png (a picture, with a .nc file beside it), .nc, .zarr, .emd, .h5, .hspy, .hf5, ..."
+OutputOption = Annotated[Path, typer.Option("--output", "-o", help=f"Output file; its ending sets the format: {_ENDINGS}")]
+DrawOption = Annotated[bool, typer.Option("--picture", help="Also write a PNG if --output is a data file.")]
+
+
 def image(
-    file: Annotated[str, typer.Argument(help="A structure file (CIF, POSCAR, xyz, ...) or the name of a sample of the library.", metavar="FILE")],
-    signal: Annotated[
-        str, typer.Option(help="image, ronchigram, cbed (middle of the field), pacbed (its mean), 4d, eels or edx (a point; with --points a map).")
-    ] = "image",
-    size: Annotated[float, typer.Option(help="Side of the field, A.")] = 16.0,
-    thickness: Annotated[float | None, typer.Option(help="Thickness along the beam, A; by default about 40 A, or one layer of a sheet.")] = None,
-    zone_axis: Annotated[
-        str | None, typer.Option(help="Lattice direction of a file along the beam, for example 1,1,0, 110 or 11-20; by default 0,0,1.")
-    ] = None,
-    thermal: Annotated[
-        str | None, typer.Option(help="1-D rms displacement, A: 0.08, or Ti=0.07,O=0.09; 0: static; by default the file's, else Debye's model.")
-    ] = None,
-    block: Annotated[str | None, typer.Option(help="Which structure of a file that holds several: a name or a number.")] = None,
-    phonons: Annotated[
-        int | None, typer.Option(help="Frozen-phonon configurations; 0: static; by default 4 where atoms move, of a crystal fewer.")
-    ] = None,
-    detectors: Annotated[str | None, typer.Option(help="Detectors, and com, icom, idpc, separated by commas; by default haadf,abf.")] = None,
-    exact: Annotated[bool, typer.Option("--exact", help="Exact dark fields, too, where they take long; by default quick ones.")] = False,
-    instrument: Annotated[str, typer.Option(help="Instrument profile.")] = "corrected-200kv",
-    semiangle: Annotated[float | None, typer.Option(help="Convergence semi-angle, mrad; by default the instrument's.")] = None,
-    defocus: Annotated[
-        str | None, typer.Option(help="Underfocus (-C10), A; a focal series: 0,50,100 or -80:80:9. By default 0, of a Ronchigram 1000.")
-    ] = None,
-    tilt_x: Annotated[str, typer.Option(help="Tilt of the specimen along x, mrad; a series in the same way.")] = "0",
-    tilt_y: Annotated[str, typer.Option(help="Tilt along y, mrad; a series goes with that of --tilt-x, value by value.")] = "0",
-    depths: Annotated[str | None, typer.Option(help="Thickness series of an image: signals at these depths, A, like 20,40 or 10:80:8.")] = None,
-    dose: Annotated[float, typer.Option(help="Dose, e-/A^2; 0: the expected signal without noise.")] = 0.0,
-    points: Annotated[int | None, typer.Option(help="Points along each side of the field: image 128, 4d 32, pacbed 12, spectra 1.")] = None,
-    pixels: Annotated[int | None, typer.Option(help="Pixels along each side of the camera: 128, of a Ronchigram 512.")] = None,
-    outer: Annotated[float | None, typer.Option(help="Angle at the edge of the camera, mrad; 2 times the convergence, of a Ronchigram 1.25.")] = None,
-    energies: Annotated[str | None, typer.Option(help="Lowest and highest energy and channel width of spectra, eV, like 0,1000,0.5.")] = None,
-    seed: Annotated[int, typer.Option(help="Of everything random.")] = 0,
-    output: Annotated[
-        Path,
-        typer.Option("--output", "-o", help="By its ending: .png (a picture, with a .nc beside it), .nc, .zarr, .emd, .h5, .hspy, .hf5, ..."),
-    ] = Path("stemtwin.png"),
-    draw: Annotated[bool, typer.Option("--picture", help="Write a PNG too where --output is a file of data.")] = False,
+    file: StructureArgument,
+    signal: SignalOption = "image",
+    size: SideOption = 16.0,
+    thickness: ThicknessOption = None,
+    zone_axis: ZoneAxisOption = None,
+    thermal: ThermalOption = None,
+    block: BlockOption = None,
+    phonons: PhononsOption = None,
+    detectors: DetectorsOption = None,
+    exact: ExactOption = False,
+    instrument: InstrumentOption = "corrected-200kv",
+    semiangle: SemiAngleOption = None,
+    defocus: DefocusOption = None,
+    tilt_x: TiltXOption = "0",
+    tilt_y: TiltYOption = "0",
+    depths: DepthsOption = None,
+    dose: DoseOption = 0.0,
+    points: PointsOption = None,
+    pixels: PixelsOption = None,
+    outer: OuterOption = None,
+    energies: EnergiesOption = None,
+    seed: SeedOption = 0,
+    output: OutputOption = Path("stemtwin.png"),
+    draw: DrawOption = False,
     as_json: JsonFlag = False,
 ) -> None:
-    """Compute the signals of any structure, and save them as a picture or in a format of the field.
+    """Compute signals of any structure and save them as a picture or as data.
 
-    What is computed, with planned time and memory, goes to stderr before the work, then the progress; the names of the files go to stdout.
+    The command prints the planned computation with its time and memory on stderr, then the progress, and the names of
+    the written files on stdout.
     """
     options = check_options(given := dict(locals()))
     check_output(output, options.series, drawn=draw)
@@ -80,7 +118,7 @@ def image(
 
 
 def _described(data: Any, job: ImageJob, files: list[Path]) -> dict[str, Any]:
-    """Return files, engine, specimen and notes of a result, for JSON."""
+    """Return files, engine, specimen and notes of a result as JSON values."""
     found: dict[str, Any] = {"files": [str(path) for path in files]}
     found |= {name: str(path) for path in files for name, ending in (("png", PICTURE), ("netcdf", ".nc")) if path.suffix.lower() == ending}
     notes = [*([job.first] if job.first else []), *job.notes]
@@ -88,7 +126,7 @@ def _described(data: Any, job: ImageJob, files: list[Path]) -> dict[str, Any]:
 
 
 def _said(data: Any, job: ImageJob) -> str:
-    """Return the exactness of a result; one that was measured as configurations came is written to stderr."""
+    """Return the exactness of a result; write it to stderr if it was measured during the computation."""
     found = str(data.attrs.get("engine_error", job.exactness))
     if "lattice translations" in found:
         typer.echo(f"exactness: {found}", err=True)
@@ -96,7 +134,7 @@ def _said(data: Any, job: ImageJob) -> str:
 
 
 def _fields(given: dict[str, Any], options: ImageOptions, kind: SignalKind) -> "tuple[FieldSample, ...]":
-    """Return the samples that hold the field, with room for the widest probe around windows."""
+    """Return samples that contain the field, windows with a margin for the widest probe."""
     from stemtwin.twin.instrument.simulation.discretisation import WINDOW_MARGIN
     from stemtwin.twin.samples.field_samples import MARGIN_ANGSTROM, load_fields
 
@@ -121,7 +159,7 @@ def _fields(given: dict[str, Any], options: ImageOptions, kind: SignalKind) -> "
 
 
 def _written(data: Any, job: ImageJob, options: ImageOptions, output: Path, *, drawn: bool) -> list[Path]:
-    """Write a result, and its picture where one is wanted; return the files, the picture first."""
+    """Write a result and, if requested, its picture; return the files, the picture first."""
     from stemtwin.leaderboard.cli.image_pictures import picture
     from stemtwin.twin.instrument import micrographs
 

@@ -1,4 +1,4 @@
-"""Files of the results of ``stemtwin image``: the format is that of the ending, checked before the work."""
+"""Output files of ``stemtwin image``, whose ending sets the format and is checked before the computation."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,27 +12,27 @@ if TYPE_CHECKING:
     import xarray as xr
 
 PICTURE = ".png"
-"""Ending of a picture, beside which a netCDF file is written."""
+"""Ending of pictures; a netCDF file is written beside a picture."""
 GATHERED = ("tilt_mrad",)
-"""Series whose dimension has two coordinates, which few formats hold."""
+"""Series whose dimension has two coordinates, which few formats support."""
 
 
 def check_output(output: Path, series: dict[str, tuple[Any, ...]], *, drawn: bool = False) -> None:
-    """Refuse a file that cannot be written, before any work.
+    """Check that the output file can be written, before the computation.
 
     Parameters
     ----------
     output : Path
-        The file.
+        Output file.
     series : dict
-        What is varied, by the settings of ``simulate_series``.
+        Values of the varied settings of ``simulate_series`` by name.
     drawn : bool
-        Whether a picture is written beside a file of data.
+        Whether a picture is written beside a data file.
 
     Raises
     ------
     SettingsError
-        The ending names no format, the format does not hold the series, or the file is a folder.
+        The ending is not that of a format, the format does not support the series, or the file is a folder.
     DatasetError
         A package is missing, or a file cannot be written.
     """
@@ -46,7 +46,8 @@ def check_output(output: Path, series: dict[str, tuple[Any, ...]], *, drawn: boo
         names = [name for name in FORMATS if ending in FORMATS[name].suffixes]
         if not names:
             endings = ", ".join(suffix for name in FORMATS for suffix in FORMATS[name].suffixes)
-            message = f"--output {output} names no format. Let it end in .png (a picture, with a netCDF file beside it), {endings}."
+            message = f"--output {output} does not end like a known format. "
+            message += f"Use .png (a picture, with a netCDF file beside it), {endings}."
             raise SettingsError(message)
         for module in FORMATS[names[0]].needs:
             check_package(module, output, "Writing")
@@ -58,21 +59,23 @@ def check_output(output: Path, series: dict[str, tuple[Any, ...]], *, drawn: boo
 
 
 def _check_series(output: Path, series: dict[str, tuple[Any, ...]]) -> None:
-    """Refuse a series that only netCDF and zarr hold: tilts, and values that are not evenly spaced."""
+    """Raise SettingsError for a series that only netCDF and zarr support: tilts, and unevenly spaced values."""
     for name, values in series.items():
         if name in GATHERED or not np.allclose(np.diff(values), (values[-1] - values[0]) / max(len(values) - 1, 1)):
             what = "tilts" if name in GATHERED else "values that are not evenly spaced"
-            message = f"{output.suffix} files hold no series of {what}. Let --output end in .nc or .zarr."
+            message = f"{output.suffix} files do not support series of {what}. Give --output the ending .nc or .zarr."
             raise SettingsError(message)
 
 
 def write_data(data: "xr.Dataset", output: Path) -> list[Path]:
-    """Write a result in the format of the ending; a format of single variables gets a file for each, named by it.
+    """Write a result in the format of the ending.
+
+    A format for single variables gets one file per variable, with the variable in the name.
 
     Returns
     -------
     list of Path
-        The files.
+        Written files.
     """
     from stemtwin.datasets.formats import save
     from stemtwin.datasets.formats.file_formats import FORMATS

@@ -1,4 +1,4 @@
-"""One computation of ``stemtwin image``: what it will do, its plan, and how it is done."""
+"""Planned computation of ``stemtwin image``."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -16,32 +16,32 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class ImageJob:
-    """A computation that is planned.
+    """Planned computation.
 
     Parameters
     ----------
     field : FieldSample
-        The sample.
+        Sample that contains the field.
     beam : Beam
-        The beam; of a series its first.
+        Beam; for a series the first one.
     what : str
-        The signal and its sizes, for the preamble.
+        Signal and its sizes, for the preamble.
     engine, exactness : str
-        The engine with the reason for it, and how exact it is.
+        Engine with the reason for its choice, and its exactness.
     waves : int
-        Waves that are reported as progress; 0: none.
+        Number of waves reported as progress; 0 means no progress reports.
     memory_bytes : int
-        Planned peak, bytes.
+        Planned peak memory, bytes.
     seconds : float, optional
-        Planned time, s; None where it is not known because it is short.
+        Planned time, s; None for short computations without an estimate.
     notes : tuple of str
-        What is to be said of sample and plan.
+        Notes about sample and plan.
     compute : callable
-        ``compute(progress)``: the result.
+        Function ``compute(progress)`` that returns the result.
     result_bytes : int
-        Size of the result, bytes, about.
+        Approximate size of the result, bytes.
     first : str
-        What is said before all else: that the image is a quick one, and how exact.
+        First line of the preamble, which states that an image is a quick one, and its error.
     """
 
     field: "FieldSample"
@@ -59,19 +59,19 @@ class ImageJob:
 
     @property
     def extent(self) -> str:
-        """Cell or window that holds the field, as words."""
+        """Description of the cell or window that contains the field."""
         height, width = self.field.sample.size_angstrom
         return f"{'cell' if self.field.sample.periodic else 'window'} of {width:.1f} x {height:.1f} A"
 
     @property
     def specimen(self) -> dict[str, Any]:
-        """The sample as plain values."""
+        """Sample as JSON values."""
         sample = self.field.sample
         known = {"formula": sample.formula, "atoms": len(sample), "density_g_per_cm3": sample.density_g_per_cm3}
         return {**known, "thermal": sample.thermal_summary, "thickness_angstrom": float(sample.thickness_angstrom)}
 
     def preamble(self) -> list[str]:
-        """Return the text before the work: aligned lines, then the notes."""
+        """Return the lines printed before the computation: aligned values, then the notes."""
         sample, beam = self.field.sample, self.beam
         time = "short: no multislice" if self.seconds is None else f"about {span(self.seconds)} on two cores"
         rows = {
@@ -95,7 +95,7 @@ class ImageJob:
 
 
 def _reduced(formula: str) -> str:
-    """Return a formula of smallest whole numbers, metals first."""
+    """Return a formula reduced to the smallest whole numbers, metals first."""
     from ase.formula import Formula
 
     return Formula(formula).reduce()[0].format("metal")
@@ -106,24 +106,26 @@ def _bytes(count: int) -> str:
 
 
 def cheapest(fields: "Sequence[FieldSample]", plan: "Callable[[FieldSample], ImageJob]") -> ImageJob:
-    """Return the job that is planned to take least, of several samples that hold the field; with a note on the others.
+    """Return the job with the least planned time among samples that contain the field, with a note on the others.
 
     Raises
     ------
     StemtwinError
-        None of them can be computed: the error of the first.
+        No job can be computed; the error is that of the first sample.
     """
     jobs, errors = [], []
     for field in fields:
         try:
             jobs.append(plan(field))
-        except (SamplingError, SettingsError) as error:  # the probe does not fit, or the memory does not suffice
+        except (SamplingError, SettingsError) as error:  # the probe does not fit, or there is not enough memory
             errors.append(error)
     if not jobs:
         raise errors[0]
-    best = min(jobs, key=lambda job: (job.seconds is None, job.seconds or 0.0, job.field.area))  # None: without channelling
+    # seconds is None for signals without channelling
+    best = min(jobs, key=lambda job: (job.seconds is None, job.seconds or 0.0, job.field.area))
     if len(jobs) == 1:
         return best
     others = " and ".join(f"{span(job.seconds)} in a {job.extent}" for job in jobs if job is not best and job.seconds is not None)
-    note = f"No cell of about the field's size repeats: the {best.extent} takes the least time" + (f"; it would be {others}." if others else ".")
+    note = f"No cell of about the size of the field is periodic; the {best.extent} takes the least time"
+    note += f" (others: {others})." if others else "."
     return replace(best, notes=(note, *best.notes))

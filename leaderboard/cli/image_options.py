@@ -1,4 +1,4 @@
-"""Checked values of the options of ``stemtwin image``, and the beam and the thermal motion that follow from them."""
+"""Checked options of ``stemtwin image``, with the resulting beam and thermal motion."""
 
 from dataclasses import dataclass, replace
 from typing import Any
@@ -8,9 +8,9 @@ from stemtwin.twin import checks
 from stemtwin.twin.errors import SettingsError
 
 DEFAULT_DETECTORS = "haadf,abf"
-"""Detectors of an image where none are named."""
+"""Default detectors of an image."""
 DEFAULT_PHONONS = 4
-"""Frozen-phonon configurations where atoms move, none are asked for, and no average over a crystal's lattice makes fewer suffice."""
+"""Default number of frozen-phonon configurations with thermal motion and no average over a lattice."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,31 +24,31 @@ class ImageOptions:
     detectors : tuple of str
         Names of detectors and derived signals, of an image.
     own_detectors : bool
-        They were named: all of them are wanted, however long it takes.
+        Whether the user named the detectors, so all of them are computed, however long it takes.
     exact : bool
-        No quick image in the place of one that takes long.
+        Whether quick images are excluded.
     size : float
         Side of the field, A.
     points, pixels : int, optional
-        Points along a side of the field, and pixels along a side of a camera; None: those that suit the signal.
+        Points along a side of the field, and pixels along a side of a camera; None selects the signal's default.
     outer : float, optional
         Angle at the camera's edge, mrad.
     energies : tuple of float, optional
         Lowest and highest energy and the width of a channel, eV.
     semiangle : float, optional
-        Convergence semi-angle, mrad; None: the instrument's.
+        Convergence semi-angle, mrad; None selects the instrument's.
     defoci : tuple of float, optional
-        Underfocus, A; None: that which suits the signal.
+        Underfocus, A; None selects the signal's default.
     tilts : tuple of (float, float)
         Tilts of the specimen (ty, tx), mrad.
     depths : tuple of float, optional
         Depths of a thickness series, A.
     phonons : int, optional
-        Frozen-phonon configurations.
+        Number of frozen-phonon configurations.
     dose : float
-        Dose, e-/A^2; 0: no noise.
+        Dose, e-/A^2; 0 means no noise.
     seed : int
-        Of everything random.
+        Random seed.
     """
 
     signal: str
@@ -82,16 +82,16 @@ class ImageOptions:
         return found
 
     def defocus(self, usual: float = 0.0) -> float:
-        """Return the underfocus, A: the first of a series, or a usual one."""
+        """Return the underfocus, A: the first of a series, or a default."""
         return usual if self.defoci is None else self.defoci[0]
 
     def thermal_motion(self, sample: Any) -> int | str:
-        """Return the ``phonons`` of a request: a number where the sample's atoms move, else ``"static"``.
+        """Return the ``phonons`` of a request: a number for a sample with thermal motion, else ``"static"``.
 
         Raises
         ------
         SettingsError
-            Configurations are asked for, and the sample is static.
+            Configurations are requested for a static sample.
         """
         moves = sample.thermal_sigma_angstrom is not None
         count = (DEFAULT_PHONONS if moves else 0) if self.phonons is None else self.phonons
@@ -101,7 +101,7 @@ class ImageOptions:
         return count or "static"
 
     def beam(self, sample: Any, usual_defocus: float = 0.0) -> Any:
-        """Return the beam of the instrument at rest."""
+        """Return the beam of the instrument without instabilities."""
         from stemtwin.twin.instrument.hardware.profiles import PROFILES
         from stemtwin.twin.instrument.scope.microscope import Microscope
 
@@ -112,12 +112,12 @@ class ImageOptions:
         return scope.truth()["beam"]
 
     def beams(self, sample: Any) -> list[Any]:
-        """Return the beams at the two ends of a focal series."""
+        """Return the beams at the two ends of a defocus series."""
         return [replace(self, defoci=(value,)).beam(sample) for value in (min(self.defoci or (0.0,)), max(self.defoci or (0.0,)))]
 
 
 def check_options(given: dict[str, Any]) -> ImageOptions:
-    """Return checked options, from the values of the command line by their names.
+    """Return checked options for the values of the command line by name.
 
     Raises
     ------
@@ -149,16 +149,17 @@ def _energies(text: str | None) -> tuple[float, ...] | None:
         return None
     found = parse_numbers("--energies", text, "eV")
     if len(found) != 3 or ":" in text:
-        message = f"--energies {text} must be three numbers of eV: the lowest, the highest and the width of a channel, like 0,1000,0.5."
+        message = f"--energies {text} must be three numbers in eV: the lowest, the highest and the width of a channel. "
+        message += "Write, for example, 0,1000,0.5."
         raise SettingsError(message)
     return found
 
 
 def _tilts(along_x: str, along_y: str) -> tuple[tuple[float, float], ...]:
-    """Return tilts (ty, tx), mrad: one number of an option goes with every number of the other."""
+    """Return tilts (ty, tx), mrad; a single number of one option is combined with every number of the other."""
     tx, ty = parse_numbers("--tilt-x", along_x, "mrad"), parse_numbers("--tilt-y", along_y, "mrad")
     if len(tx) != len(ty) and 1 not in (len(tx), len(ty)):
-        message = f"--tilt-x has {len(tx)} values and --tilt-y {len(ty)}. Give as many of both, or one of either."
+        message = f"--tilt-x has {len(tx)} values and --tilt-y {len(ty)}. Give equal numbers, or only one value of one."
         raise SettingsError(message)
     count = max(len(tx), len(ty))
     return tuple(zip(ty if len(ty) == count else ty * count, tx if len(tx) == count else tx * count, strict=True))

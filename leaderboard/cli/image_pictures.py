@@ -1,4 +1,4 @@
-"""Pictures of the results of ``stemtwin image``: frames with titles, a montage of a series."""
+"""Pictures of the results of ``stemtwin image``: titled frames, montages of series."""
 
 import math
 from typing import TYPE_CHECKING, Any
@@ -12,13 +12,13 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 MOST_FRAMES = 12
-"""Titled of one variable that are drawn; of a longer series, evenly spaced ones."""
+"""Largest number of frames drawn of one variable; a longer series is sampled evenly."""
 COLUMNS = 4
-"""Titled in a row."""
+"""Largest number of frames in a row."""
 IMAGE, PATTERN, ENERGY = ("y", "x"), ("ky", "kx"), "energy_ev"
 
 WORDS = {"t_over_lambda": "t / λ", "collected": "collected", "pixelated": "diffraction pattern", "pacbed": "mean pattern", "ronchigram": "Ronchigram"}
-"""Titles of variables that are not names of detectors."""
+"""Titles of variables whose names are not those of detectors."""
 
 Titled = list[tuple[str, "xr.DataArray"]]
 
@@ -33,7 +33,7 @@ def picture(data: "xr.Dataset", sample: Any, beam: Any, options: ImageOptions) -
 
 
 def frames(array: "xr.DataArray") -> Titled:
-    """Return the frames of one variable with their titles; none of a single number."""
+    """Return the frames of one variable with their titles; a single number has none."""
     dims = {str(dim) for dim in array.dims}
     if {*IMAGE, *PATTERN} <= dims:
         return _of_patterns(array)
@@ -46,7 +46,7 @@ def frames(array: "xr.DataArray") -> Titled:
 
 
 def _spread(array: "xr.DataArray", kept: tuple[str, str]) -> Titled:
-    """Return one frame for each value of the other dimensions, evenly spaced ones where there are many."""
+    """Return one frame for each value of the other dimensions; many values are sampled evenly."""
     others = [str(dim) for dim in array.dims if dim not in kept]
     places = list(np.ndindex(*(array.sizes[dim] for dim in others)))
     chosen = np.unique(np.linspace(0, len(places) - 1, min(len(places), MOST_FRAMES)).round().astype(int))
@@ -61,7 +61,7 @@ def _spread(array: "xr.DataArray", kept: tuple[str, str]) -> Titled:
 
 
 def _place(one: "xr.DataArray", dim: str, index: int) -> str:
-    """Return the place of a frame along a dimension, with the unit."""
+    """Return the position of a frame along a dimension as text, with the unit."""
     names = [dim] if dim in one.coords else [name for name in (f"{dim}_x", f"{dim}_y") if name in one.coords]
     if not names:
         return f"{dim} {index}"
@@ -73,11 +73,12 @@ def _place(one: "xr.DataArray", dim: str, index: int) -> str:
 
 
 def _of_patterns(array: "xr.DataArray") -> Titled:
-    """Return the mean pattern, the pattern in the middle, and the image of the direct disc."""
+    """Return the mean pattern, the pattern in the centre of the field, and the image of the direct disc."""
     middle = array.isel(y=array.sizes["y"] // 2, x=array.sizes["x"] // 2)
     disc = np.hypot(array["ky"], array["kx"]) <= array.attrs["semiangle_mrad"]
     image = array.where(disc, 0).sum(PATTERN).assign_attrs(units=array.attrs["units"], long_name="fraction of the beam")
-    return [("mean pattern", array.mean(IMAGE, dtype=float, keep_attrs=True)), ("pattern in the middle", middle), ("direct disc", image)]
+    mean = array.mean(IMAGE, dtype=float, keep_attrs=True)
+    return [("mean pattern", mean), ("pattern in the centre", middle), ("direct disc", image)]
 
 
 def _mean(array: "xr.DataArray", kept: str) -> "xr.DataArray":
@@ -96,7 +97,7 @@ def _title(array: "xr.DataArray") -> str:
 
 
 def _caption(sample: Any, beam: Any, options: ImageOptions, count: int) -> str:
-    """Return the line below the picture, no wider than its frames."""
+    """Return the caption below the picture, at most as wide as its frames."""
     signal = f"{options.dose:g} e⁻/Å²" if options.dose else "expected signal"
     parts = [f"{sample.name}, {sample.thickness_angstrom:.0f} Å thick", f"{beam.energy_ev / 1e3:g} kV, {beam.semiangle_mrad:g} mrad, {signal}"]
     return ("\n" if count == 1 else ", ").join(parts)

@@ -1,6 +1,7 @@
-"""Quick images of ``stemtwin image``, where exact ones take long: dark fields by thermal cross-sections, bright ones by elastic scattering alone.
+"""Quick images of ``stemtwin image``, instead of exact images that take long.
 
-The first line of the preamble says so, with the model's error: the one that is kept for the sample, or that of other samples.
+Dark-field signals are computed by thermal cross-sections, bright-field signals by elastic scattering alone. The first
+line of the preamble says so and states the model's error, measured on the sample if it is known, else on other samples.
 """
 
 import math
@@ -22,18 +23,18 @@ if TYPE_CHECKING:
     from stemtwin.twin.samples.field_samples import FieldSample
 
 PATIENCE_S = 30.0
-"""Exact images that are planned to take longer give way to quick ones: in a minute, whatever else the machine does."""
+"""Planned time above which a quick image replaces an exact one, s; a busy machine then needs at most a minute."""
 BRIGHT_TOLERANCE = 0.05
-"""Tolerance of bright fields in a quick image; what they leave out is as much."""
+"""Tolerance of bright-field signals in a quick image, comparable to the error of elastic scattering alone."""
 
 
 def planned(fields: "Sequence[FieldSample]", kind: SignalKind, options: ImageOptions) -> ImageJob:
-    """Return the exact job of a signal, or a quick one where that takes long and a quick one is allowed.
+    """Return the exact job of a signal, or a quick job if the exact one takes long and a quick one is allowed.
 
     Raises
     ------
     StemtwinError
-        Neither can be computed: the error of the exact one.
+        Neither job can be computed; the error is that of the exact one.
     """
     try:
         job = cheapest(fields, lambda field: kind.plan(field, options))
@@ -48,7 +49,7 @@ def planned(fields: "Sequence[FieldSample]", kind: SignalKind, options: ImageOpt
 
 
 def _quick(fields: "Sequence[FieldSample]", options: ImageOptions, instead: str) -> ImageJob | None:
-    """Return the quick job of an image, if there is one; ``instead`` says what the exact one is."""
+    """Return the quick job of an image, or None; ``instead`` describes the exact image in the preamble."""
     if options.signal != "image" or options.exact or options.phonons is not None or options.depths is not None:
         return None
     try:
@@ -63,7 +64,7 @@ def _plan(field: "FieldSample", options: ImageOptions, instead: str) -> ImageJob
     Raises
     ------
     SamplingError, SettingsError
-        No detector is a dark field that the model holds.
+        No detector is a dark field within the range of the model.
     """
     from stemtwin.twin.instrument.simulation.engines import thermal
 
@@ -72,7 +73,7 @@ def _plan(field: "FieldSample", options: ImageOptions, instead: str) -> ImageJob
     dark = tuple(name for name in options.detectors if _is_dark(name, beam.semiangle_mrad))
     bright = tuple(name for name in options.detectors if name not in dark)
     if not dark:
-        message = f"--detectors {','.join(options.detectors)} has no dark field. Add haadf."
+        message = f"--detectors {','.join(options.detectors)} contains no dark field. Add haadf."
         raise SettingsError(message)
     settings: dict[str, Any] = {"tilt_mrad": options.tilts[0], **options.series, "seed": options.seed}
     asked = {"sample": field.sample, "beam": beam, "scan": scan, **settings}
@@ -86,7 +87,8 @@ def _plan(field: "FieldSample", options: ImageOptions, instead: str) -> ImageJob
             plans.append(plan)
             notes.append(f"{', '.join(bright)}: without thermal diffuse scattering, by the engine {plan.engine}")
         else:
-            notes.append(f"{', '.join(bright)} left out, which would take about {span(plan.seconds)} more: name it in --detectors to have it")
+            told = f"{', '.join(bright)} left out, as it would take about {span(plan.seconds)} more"
+            notes.append(f"{told}: name it in --detectors to include it")
     names = [name for group in parts for name in group]
     first = f"quick: {', '.join(dark)} by {plans[0].exactness}. The exact image {instead}: --exact"
     return ImageJob(
@@ -99,7 +101,10 @@ def _plan(field: "FieldSample", options: ImageOptions, instead: str) -> ImageJob
 
 
 def _elastic(names: tuple[str, ...], asked: dict[str, Any], options: ImageOptions) -> "tuple[dict[str, Any], Plan]":
-    """Return settings and plan of signals without thermal diffuse scattering: by the engine of ``"auto"``, or by windows where these take less."""
+    """Return settings and plan of signals without thermal diffuse scattering.
+
+    The engine is that of ``"auto"``, or the tiled engine if it takes less time.
+    """
     from stemtwin.twin.instrument.simulation.engines import tiled
 
     settings = asked | {"phonons": "damped", "tolerance": BRIGHT_TOLERANCE}
@@ -107,13 +112,13 @@ def _elastic(names: tuple[str, ...], asked: dict[str, Any], options: ImageOption
     try:
         windows = settings | {"engine": tiled.NAME}
         plan = _explained(names, windows, options)
-    except (SamplingError, SettingsError):  # a window would be as large as the field
+    except (SamplingError, SettingsError):  # a tile would be as large as the field
         return found
     return (windows, plan) if plan.seconds < found[1].seconds else found
 
 
 def _is_dark(name: str, semiangle_mrad: float) -> bool:
-    """Return whether a named signal is a dark field that the model holds."""
+    """Return whether a named signal is a dark field within the range of the model."""
     from stemtwin.twin.instrument.detectors import DETECTORS, USUAL_OUTER_MRAD
     from stemtwin.twin.instrument.simulation.engines import thermal
 
@@ -131,7 +136,7 @@ def _explained(names: tuple[str, ...], settings: dict[str, Any], options: ImageO
 
 
 def _computed(parts: dict[tuple[str, ...], dict[str, Any]], options: ImageOptions, progress: "Progress | None") -> "xr.Dataset":
-    """Return the signals of all parts: those of the first with its attributes, others with theirs on each variable."""
+    """Return the signals of all parts; the attributes of the first are global, those of the others on each variable."""
     from stemtwin.twin.instrument.simulation.series import simulate_series
     from stemtwin.twin.instrument.simulation.simulate import simulate
 

@@ -1,15 +1,15 @@
-"""The signals of ``stemtwin image``: each is a function that plans it on a field.
+"""Signals of ``stemtwin image``, each with a function that plans its computation on a field.
 
 ============== ==============================================================================
 Name           Signal
 ============== ==============================================================================
 ``image``      detectors and derived signals (com, icom, idpc) at each point of the field
-``ronchigram`` the wide pattern of the probe in the middle of the field
-``cbed``       the diffraction pattern of the probe in the middle of the field
-``pacbed``     the mean of the patterns at all points of the field
-``4d``         the pattern at each point of the field
-``eels``       energy losses in the middle of the field, or with --points at each point of it
-``edx``        X-rays, in the same way
+``ronchigram`` wide pattern of the probe in the centre of the field
+``cbed``       diffraction pattern of the probe in the centre of the field
+``pacbed``     mean of the diffraction patterns at all points of the field
+``4d``         diffraction pattern at each point of the field
+``eels``       energy-loss spectrum in the centre of the field, with --points at each point
+``edx``        X-ray spectrum in the centre of the field, with --points at each point
 ============== ==============================================================================
 """
 
@@ -36,20 +36,20 @@ Planning = Callable[["FieldSample", ImageOptions], ImageJob]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SignalKind:
-    """A signal of the command.
+    """Signal of the command.
 
     Parameters
     ----------
     plan : callable
-        ``plan(field, options)``: the job.
+        Function ``plan(field, options)`` that returns the job.
     points : int
-        Usual number of points along a side of the field; 1: the middle of the field.
+        Default number of points along a side of the field; 1 means the centre of the field.
     least, most : int
         Smallest and largest number of points along a side.
     defocus : float
-        Usual underfocus, A.
+        Default underfocus, A.
     series : tuple of str
-        Series that it has, by their settings.
+        Names of the settings that may be varied in a series.
     """
 
     plan: Planning
@@ -61,17 +61,19 @@ class SignalKind:
 
 
 MOST_LISTED = 6
-"""Values of a series that are listed one by one."""
+"""Largest number of values of a series that are listed one by one."""
 OPTION_OF = {"defocus": "--defocus", "tilt_mrad": "--tilt-x and --tilt-y", "depths_angstrom": "--depths"}
 
 
 def find_signal(options: ImageOptions) -> SignalKind:
-    """Return the signal of the options, and refuse options that it does not have.
+    """Return the signal of the options after a check that the signal supports them.
 
     Raises
     ------
-    UnknownNameError, SettingsError
-        There is no such signal, or it has no such points, series or dose.
+    UnknownNameError
+        The signal is unknown.
+    SettingsError
+        The signal does not support the number of points, the series or the dose.
     """
     if options.signal not in SIGNALS:
         near = closest(options.signal, list(SIGNALS))
@@ -81,15 +83,18 @@ def find_signal(options: ImageOptions) -> SignalKind:
     kind = SIGNALS[options.signal]
     points = points_of(options)
     if not kind.least <= points <= kind.most:
-        limits = "one point alone" if kind.most == 1 else f"{kind.least} to {kind.most}"
-        message = f"--points {points} is outside what --signal {options.signal} takes: {limits}. Leave it out, or change it."
+        limits = "only one point" if kind.most == 1 else f"{kind.least} to {kind.most} points"
+        message = f"--points {points} is out of range: --signal {options.signal} allows {limits}. "
+        message += "Change it, or leave it out."
         raise SettingsError(message)
     for name, values in options.series.items():
         if name not in kind.series:
-            message = f"{OPTION_OF[name]} has {len(values)} values, and --signal {options.signal} is not computed as such a series. Give one value."
+            message = f"{OPTION_OF[name]} has {len(values)} values, but --signal {options.signal} does not support "
+            message += "this series. Give one value."
             raise SettingsError(message)
     if options.dose and points == 1:
-        message = f"--dose {options.dose:g} e-/A^2 is spread over a field, and --signal {options.signal} has one point. Leave it out."
+        message = f"--dose {options.dose:g} e-/A^2 applies to a field, but --signal {options.signal} has one point. "
+        message += "Leave it out."
         raise SettingsError(message)
     return kind
 
@@ -101,7 +106,7 @@ def points_of(options: ImageOptions) -> int:
 
 
 def scan_over(field: "FieldSample", options: ImageOptions) -> Any:
-    """Return the raster over the field; of one point, the path to its middle."""
+    """Return the raster over the field; for a single point, a path of the field's centre."""
     from stemtwin.twin.instrument.scan import PathScan, RasterScan
 
     points = points_of(options)
@@ -116,20 +121,20 @@ def _middle(field: "FieldSample", options: ImageOptions) -> tuple[float, float]:
 
 
 def where(options: ImageOptions) -> str:
-    """Return the points as words, with the series over them."""
+    """Return a description of the points and of the series."""
     points = points_of(options)
-    side = "in the middle of the field" if points == 1 else f"at {points} x {points} points over {options.size:g} x {options.size:g} A"
+    side = "in the centre of the field" if points == 1 else f"at {points} x {points} points over {options.size:g} x {options.size:g} A"
     return side + _how(options)
 
 
 def _how(options: ImageOptions) -> str:
-    """Return the series as words."""
+    """Return a description of the series."""
     words = {"defocus": "defocus {} A", "tilt_mrad": "tilt (y, x) {} mrad", "depths_angstrom": "depth {} A"}
     return "".join(f", {words[name].format(_listed(values))}" for name, values in options.series.items())
 
 
 def _listed(values: tuple[Any, ...]) -> str:
-    """Return the values of a series; of a long one its ends."""
+    """Return the values of a series as text; for a long series, the first and the last."""
     said = [f"({value[0]:g}, {value[1]:g})" if isinstance(value, tuple) else f"{value:g}" for value in values]
     return ", ".join(said) if len(said) <= MOST_LISTED else f"{said[0]} to {said[-1]} in {len(said)} values"
 
@@ -140,14 +145,14 @@ def _listed(values: tuple[Any, ...]) -> str:
 def _simulated(
     field: "FieldSample", options: ImageOptions, detectors: tuple[Any, ...], what: str, finish: "Callable[[xr.Dataset], xr.Dataset] | None" = None
 ) -> ImageJob:
-    """Return the job of detectors, among them derived signals or a camera, as one result or a series."""
+    """Return the job of detectors, derived signals or a camera, as one result or a series."""
     from stemtwin.twin.instrument.simulation.series import explain_series, simulate_series
     from stemtwin.twin.instrument.simulation.simulate import explain, simulate
 
     kind, sample = SIGNALS[options.signal], field.sample
     scan, beam = scan_over(field, options), options.beam(sample, kind.defocus)
     settings: dict[str, Any] = {"detectors": detectors, "seed": options.seed}
-    settings |= options.series  # dimensions stand in this order
+    settings |= options.series  # the order of the dimensions
     settings.setdefault("tilt_mrad", options.tilts[0])
     asked = {"sample": sample, "beam": beam, "scan": scan, **settings}
     explained = explain_series if options.series else explain
@@ -172,9 +177,10 @@ def _simulated(
 def _averaged_or_not(
     sample: Any, options: ImageOptions, explained: Callable[[int | str], Any], averages: Callable[[Any], bool]
 ) -> tuple[Any, int | str]:
-    """Return the plan of a signal and its ``phonons``: "auto" where the engine averages over the lattice of a crystal, unless others are asked for.
+    """Return the plan of a signal and its ``phonons``.
 
-    ``explained(phonons)`` is the plan, ``averages(plan)`` whether it averages.
+    ``phonons`` is "auto" if the engine averages over the lattice of a crystal and the user gave no number of
+    configurations. ``explained(phonons)`` returns a plan, and ``averages(plan)`` whether the plan averages.
     """
     from stemtwin.twin.samples.lattice_translations import lattice_translations
 
@@ -185,7 +191,7 @@ def _averaged_or_not(
 
 
 def counted(data: "xr.Dataset", scan: Any, options: ImageOptions, names: tuple[str, ...] = ()) -> "xr.Dataset":
-    """Return a result with counted electrons in the place of the named variables (none: all), where there is a dose."""
+    """Return a result with counted electrons in the named variables (by default in all); without a dose, unchanged."""
     from stemtwin.twin.instrument import shot_noise
 
     if not options.dose:
@@ -202,23 +208,24 @@ def _image(field: "FieldSample", options: ImageOptions) -> ImageJob:
 
 
 def check_dose(options: ImageOptions) -> None:
-    """Refuse a dose for signals that count no electrons.
+    """Check that a dose is given only for signals that count electrons.
 
     Raises
     ------
     SettingsError
-        One of them is derived from several detectors.
+        A dose is given, and one of the signals is derived from several detectors.
     """
     from stemtwin.twin.instrument.simulation.derived_signals import DERIVED
 
     derived = [name for name in options.detectors if name in DERIVED]
     if options.dose and derived:
-        message = f"--dose counts electrons, and {', '.join(derived)} is derived from several detectors. Leave one of them out, or take dpc4."
+        message = f"--dose needs signals that count electrons, but {', '.join(derived)} is derived from several "
+        message += "detectors. Leave one of them out, or use dpc4."
         raise SettingsError(message)
 
 
 def _camera(field: "FieldSample", options: ImageOptions, name: str = "pixelated") -> Any:
-    """Return the camera that is asked for: the usual one, with other pixels or angle where these are given."""
+    """Return the default camera with the pixels and the outer angle of the options, if these are given."""
     from stemtwin.twin.instrument.detectors import DETECTORS, USUAL_OUTER_MRAD
 
     usual: Any = DETECTORS[name](options.beam(field.sample).semiangle_mrad, USUAL_OUTER_MRAD)
@@ -231,7 +238,7 @@ def _seen_by(camera: Any) -> str:
 
 
 def _cbed(field: "FieldSample", options: ImageOptions) -> ImageJob:
-    """Return the job of the pattern in the middle."""
+    """Return the job of the pattern in the centre of the field."""
     camera = _camera(field, options)
     return _simulated(field, options, (camera,), f"CBED, {_seen_by(camera)},", lambda data: data.isel(point=0))
 
@@ -246,7 +253,8 @@ def _pacbed(field: "FieldSample", options: ImageOptions) -> ImageJob:
         return pattern_analysis.pacbed(data[camera.name]).to_dataset().assign_attrs(data.attrs)
 
     if options.dose:
-        message = "--dose counts the electrons of each pattern, and pacbed is their mean. Use --signal 4d, or leave --dose out."
+        message = "--dose counts electrons in each pattern, but pacbed is their mean. "
+        message += "Use --signal 4d, or leave out --dose."
         raise SettingsError(message)
     return _simulated(field, options, (camera,), f"mean pattern, {_seen_by(camera)},", mean)
 
@@ -268,7 +276,7 @@ def _ronchigram(field: "FieldSample", options: ImageOptions) -> ImageJob:
     settings |= {"seed": options.seed, "tilt_mrad": options.tilts[0]}
     plan = explain_ronchigram(sample, beam, **settings)
     return ImageJob(
-        field=field, beam=beam, what=f"Ronchigram, {_seen_by(camera)}, in the middle of the field", engine=f"{plan.engine}: {plan.reason}",
+        field=field, beam=beam, what=f"Ronchigram, {_seen_by(camera)}, in the centre of the field", engine=f"{plan.engine}: {plan.reason}",
         exactness=plan.exactness, waves=0, memory_bytes=plan.memory_bytes, seconds=plan.seconds,
         notes=tuple(in_options(note) for note in field.notes), compute=lambda _: ronchigram(sample, beam, **settings),
         result_bytes=8 * math.prod(camera.shape),
@@ -279,7 +287,7 @@ def _ronchigram(field: "FieldSample", options: ImageOptions) -> ImageJob:
 
 
 def _spectrum(field: "FieldSample", options: ImageOptions) -> ImageJob:
-    """Return the job of spectra: at one point or a map."""
+    """Return the job of spectra at one point or on a map."""
     from stemtwin.twin.instrument import spectra
     from stemtwin.twin.instrument.detectors import DETECTORS, USUAL_OUTER_MRAD
 

@@ -1,4 +1,4 @@
-"""``stemtwin data inputs``: what a test taker gets."""
+"""``stemtwin data inputs``: inputs of a split without truth."""
 
 import json
 from pathlib import Path
@@ -9,13 +9,13 @@ import typer
 
 def inputs(
     name: Annotated[str, typer.Argument(help="Name of the dataset, for example atoms-2d@1, or a folder of measured data.")],
-    target: Annotated[Path, typer.Argument(help="New folder of the files.")],
-    split: Annotated[str, typer.Option(help="Split.")] = "test",
+    target: Annotated[Path, typer.Argument(help="New folder for the files.")],
+    split: Annotated[str, typer.Option(help="Name of the split.")] = "test",
     size: Annotated[str | None, typer.Option(help="Size: tiny, std (by default) or full.")] = None,
-    folder: Annotated[Path | None, typer.Option(help="Folder of the dataset; by default its place in the data folder.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for machines.")] = False,
+    folder: Annotated[Path | None, typer.Option(help="Folder of the dataset; by default its folder in the data folder.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Write the inputs of a split for a test taker: without truth, conditions and seeds, in an order that tells nothing."""
+    """Write the inputs of a split without truth, conditions and seeds, in an order that reveals none of them."""
     from stemtwin.datasets.cards import named_card
     from stemtwin.datasets.fetch import folder_of
     from stemtwin.datasets.inputs import write_inputs
@@ -23,7 +23,8 @@ def inputs(
 
     if is_measured(Path(name)):
         if size is not None or folder is not None:
-            message = f"{name} is the folder itself, of one size: leave out {'--size' if size is not None else '--folder'}"
+            option = "--size" if size is not None else "--folder"
+            message = f"{name} is itself a folder, of one size: leave out {option}"
             raise typer.BadParameter(message)
         card, where = read_measured_card(Path(name)), Path(name)
     else:

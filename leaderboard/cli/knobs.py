@@ -1,4 +1,4 @@
-"""``stemtwin knobs``: turn every knob, measure every signal."""
+"""``stemtwin knobs``: change of every signal with every knob."""
 
 from pathlib import Path
 from typing import Annotated
@@ -13,10 +13,10 @@ END = "<!-- end -->"
 
 
 def knobs(
-    page: Annotated[Path | None, typer.Option("--page", help="Write the table into this Markdown page, between its marks.")] = None,
+    page: Annotated[Path | None, typer.Option("--page", help="Markdown page whose table, between its marks, is replaced.")] = None,
     as_json: JsonFlag = False,
 ) -> None:
-    """Turn every knob and print by how much each signal changes: rms change over mean signal, in per cent; - where by no more than noise."""
+    """Print the rms change of each signal for every knob, in per cent of its mean; "-" means not significant."""
     from rich.console import Console
     from rich.progress import track
 
@@ -25,7 +25,8 @@ def knobs(
     from stemtwin.twin.instrument.scope import knob_survey
 
     if page is not None and not (page.is_file() and MARK in page.read_text(encoding="utf-8", errors="replace")):
-        message = f"{page} is no page with a place for the table. Give a Markdown file that has the lines {MARK} and {END}."
+        message = f"{page} is not a page with marks for the table. "
+        message += f"Give a Markdown file with the lines {MARK} and {END}."
         raise SettingsError(message)
     if page is not None:
         check_writable(page)

@@ -1,4 +1,4 @@
-"""``stemtwin list``: what there is."""
+"""``stemtwin list``: lists of samples, detectors, tasks, environments and other named objects."""
 
 import enum
 import importlib
@@ -12,7 +12,7 @@ from stemtwin.twin.registry import Registry
 
 
 class Kind(enum.StrEnum):
-    """Kinds of things that can be listed."""
+    """Kinds of objects that can be listed."""
 
     SAMPLES = "samples"
     DETECTORS = "detectors"
@@ -40,13 +40,13 @@ REGISTRIES = {  # kind: (module, registry in it, or function that returns one or
 
 
 def names(kind: Kind) -> dict[str, tuple[str, ...]]:
-    """Return the names of the things of one kind, each with its tags or its description, where they have some."""
+    """Return the names of the objects of one kind, each with its tags or its description, if it has any."""
     if kind is Kind.ENVIRONMENTS:
         import gymnasium
 
         from stemtwin.twin.envs import discovery
 
-        importlib.import_module("stemtwin")  # registers them
+        importlib.import_module("stemtwin")  # registers the environments
         told = discovery.descriptions()
         return {name: (told[name],) if told.get(name) else () for name in sorted(gymnasium.registry) if name.startswith("stemtwin/")}
     module, attribute = REGISTRIES[kind]
@@ -56,10 +56,10 @@ def names(kind: Kind) -> dict[str, tuple[str, ...]]:
 
 
 def listing(
-    kind: Annotated[Kind | None, typer.Argument(help="What to list; everything where none is named.")] = None,
+    kind: Annotated[Kind | None, typer.Argument(help="Kind of objects to list; by default all kinds.")] = None,
     json: JsonFlag = False,
 ) -> None:
-    """List what there is: samples, detectors, profiles, tasks, metrics, kinds of answers, datasets, environments, rewards, baselines."""
+    """List samples, detectors, profiles, tasks, metrics, answers, datasets, environments, rewards and baselines."""
     found = {one.value: names(one) for one in ([kind] if kind else Kind)}
     if json:
         print_json({name: list(things) for name, things in found.items()})

@@ -1,9 +1,9 @@
-"""The command ``stemtwin``: finds the command that was asked for, runs it, and turns what goes wrong into one sentence and an exit code.
+"""Entry point of the command ``stemtwin``: dispatch of subcommands, error messages of one sentence, exit codes.
 
-Exit codes: 0 right, 1 wrong input (a ``StemtwinError``, or a file that cannot be read or written), 2 misuse (an
-unknown command or flag), 130 interrupted.
+The exit codes are 0 for success, 1 for wrong input (a ``StemtwinError``, or a file that cannot be read or written),
+2 for misuse (an unknown command or flag) and 130 for an interrupted command.
 
-A command lives in a module of its own, which is imported only when that command is asked for: ``stemtwin --help`` imports none of them.
+Each command has its own module, which is imported only when the command runs; ``stemtwin --help`` imports none of them.
 """
 
 import contextlib
@@ -22,37 +22,38 @@ from stemtwin.twin.errors import StemtwinError
 from stemtwin.twin.files import FULL
 
 COMMANDS = {  # name: (module, function or Typer in it, one line for the help)
-    "demo": ("stemtwin.leaderboard.cli.demo", "demo", "From a structure to a board: image, focus, build data, score, submit."),
-    "image": ("stemtwin.leaderboard.cli.image", "image", "Make a picture of any structure file."),
-    "certify": ("stemtwin.leaderboard.cli.certify", "certify", "Compare a request with abTEM on the same grid, and check its convergence."),
-    "warm": ("stemtwin.leaderboard.cli.warm", "warm", "Compile all kernels and build what environments need, the evening before."),
-    "list": ("stemtwin.leaderboard.cli.listing", "listing", "What there is: samples, detectors, profiles, tasks, datasets, environments, baselines."),
-    "film": ("stemtwin.leaderboard.cli.film", "film", "Film an episode: image, actions, dose, budget, return and score."),
-    "knobs": ("stemtwin.leaderboard.cli.knobs", "knobs", "Turn every knob of the microscope and print how much each signal changes."),
-    "damage": ("stemtwin.leaderboard.cli.damage", "damage", "Displacement cross-sections against beam energy, with their sources."),
+    "demo": ("stemtwin.leaderboard.cli.demo", "demo", "Run the whole workflow: images, focus, a dataset, scores, a board."),
+    "image": ("stemtwin.leaderboard.cli.image", "image", "Compute images, patterns or spectra of any structure file."),
+    "certify": ("stemtwin.leaderboard.cli.certify", "certify", "Compare a request, or rows of a dataset, with abTEM and check convergence."),
+    "compare": ("stemtwin.leaderboard.cli.compare", "compare", "Compare a measured micrograph with the twin at matched conditions."),
+    "warm": ("stemtwin.leaderboard.cli.warm", "warm", "Compile all kernels and build the operators of environments in advance."),
+    "list": ("stemtwin.leaderboard.cli.listing", "listing", "List samples, detectors, profiles, tasks, datasets, environments and baselines."),
+    "film": ("stemtwin.leaderboard.cli.film", "film", "Film an episode: images, actions, dose, budget, return and score."),
+    "knobs": ("stemtwin.leaderboard.cli.knobs", "knobs", "Print the change of each signal for every knob of the microscope."),
+    "damage": ("stemtwin.leaderboard.cli.damage", "damage", "Print displacement cross-sections against beam energy, with their sources."),
     "data": ("stemtwin.leaderboard.cli.data", "app", "Build, fetch and verify datasets."),
     "task": ("stemtwin.leaderboard.cli.task", "task", "Show the card of a task."),
     "eval": ("stemtwin.leaderboard.cli.evaluate", "evaluate", "Run a baseline, an agent or predictions on a task and score it."),
-    "replay": ("stemtwin.leaderboard.cli.replay", "replay", "Play the episodes of a run again and compare everything."),
-    "submit": ("stemtwin.leaderboard.cli.submit", "submit", "Enter a submission or a report on the board, or hand it in to an event."),
-    "review": ("stemtwin.leaderboard.cli.review", "review", "Compare answers between teams: near-duplicates that a person has to look at."),
+    "replay": ("stemtwin.leaderboard.cli.replay", "replay", "Replay the episodes of a run and compare all results."),
+    "submit": ("stemtwin.leaderboard.cli.submit", "submit", "Enter a submission or a report on the board, or submit it to an event."),
+    "review": ("stemtwin.leaderboard.cli.review", "review", "Find near-duplicate answers of different teams for review by a person."),
     "board": ("stemtwin.leaderboard.cli.board", "board", "Show the board."),
-    "event": ("stemtwin.leaderboard.cli.event", "app", "Hold an event: make it, open it, score, freeze, close, verify."),
+    "event": ("stemtwin.leaderboard.cli.event", "app", "Run an event: make it, open it, score, freeze, close, verify."),
 }
 
 ARGUMENT = re.compile(r"for '\[?([A-Z_]+)\]?:\[[^\]]*\]'")
-"""Arguments with their choices, as typers before 0.27 name them in errors."""
+"""Pattern of an argument with its choices in error messages of typer before version 0.27."""
 INTERRUPTED = 130
-"""Exit code of a command that the user stopped: 128 and the number of the signal, as shells have it."""
+"""Exit code of a command that the user stopped: 128 plus the number of the signal, as in shells."""
 
 
 def build(wanted: str | None = None) -> typer.Typer:
-    """Return the application with one command loaded and the others by name and help line only.
+    """Return the application with one command loaded and the others with name and help line only.
 
     Parameters
     ----------
     wanted : str, optional
-        The command to load.
+        Name of the command to load.
     """
     app = typer.Typer(
         name="stemtwin",
@@ -72,7 +73,7 @@ def build(wanted: str | None = None) -> typer.Typer:
 
 
 def _placeholder() -> None:
-    """Stand for a command that this call did not ask for."""
+    """Represent a command that is not loaded."""
 
 
 def _version(shown: bool) -> None:
@@ -87,17 +88,17 @@ def _version(shown: bool) -> None:
 def _options(
     version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and stop.")] = False,
 ) -> None:
-    """Take the options that come before a command."""
+    """Accept the options before a command."""
     del version
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Run one command line and return its exit code; every error that is the user's is one sentence on stderr.
+    """Run one command line and return its exit code; every user error is printed as one sentence on stderr.
 
     Parameters
     ----------
     arguments : sequence of str
-        The words after ``stemtwin``.
+        Words of the command line after ``stemtwin``.
     """
     speak_plainly()
     words = list(arguments) or ["--help"]
@@ -109,33 +110,33 @@ def main(arguments: Sequence[str]) -> int:
         code = INTERRUPTED
     except Exception as error:
         code = _explained(error, wanted, words)
-        if code is None:  # a fault of ours, which needs its traceback
+        if code is None:  # a bug in stemtwin, which needs its traceback
             raise
         return code
-    if code == INTERRUPTED:  # newer typers make it of a KeyboardInterrupt, without a word
+    if code == INTERRUPTED:  # newer versions of typer return it for a KeyboardInterrupt, without a message
         return _say("Interrupted.", INTERRUPTED)
     return code if isinstance(code, int) else 0
 
 
 def _explained(error: Exception, wanted: str | None, words: Sequence[str]) -> int | None:
-    """Print the repair of an error, and return the exit code; None where it is none of the user's."""
+    """Print the message of a user error and return the exit code, or None for any other error."""
     if isinstance(error, StemtwinError):
         return _say(_in_options(str(error), wanted, words), 1)
     if isinstance(error, OSError):
         return _explained_by_system(error)
     format_message = getattr(error, "format_message", None)
-    if format_message is None:  # no misuse of the command line
+    if format_message is None:  # not a misuse of the command line
         return None
     text = ARGUMENT.sub(lambda found: f"for '{found[1].lower()}'", format_message()).replace("Value error, ", "")
-    if not text:  # a group without a command has shown its help
+    if not text:  # a group without a command has printed its help
         return 0
     stop = "" if text.endswith((".", "?")) else "."
     return _say(f"{text}{stop} See 'stemtwin {wanted + ' ' if wanted in COMMANDS else ''}--help'.", 2)
 
 
 def _explained_by_system(error: OSError) -> int | None:
-    """Print the repair of an error of the system, and return the exit code; None where no file of the user's is concerned."""
-    if error.errno == errno.EPIPE:  # who reads the output has seen enough, as 'head' does
+    """Print the message of a system error and return the exit code, or None if no file of the user is concerned."""
+    if error.errno == errno.EPIPE:  # the reader of the output has closed the pipe, as 'head' does
         return _closed()
     if error.filename is not None:
         return _say(f"{error.filename}: {error.strerror}. Check the path, and that it may be read or written.", 1)
@@ -143,7 +144,7 @@ def _explained_by_system(error: OSError) -> int | None:
 
 
 def _in_options(text: str, wanted: str | None, words: Sequence[str]) -> str:
-    """Return a message of the library in the words of a command."""
+    """Return a message of the library with a command's options instead of the library's arguments."""
     from stemtwin.leaderboard.cli.structure_options import OPTIONS, in_options, in_toml
 
     if wanted == "certify":
@@ -153,7 +154,7 @@ def _in_options(text: str, wanted: str | None, words: Sequence[str]) -> str:
 
 
 def options_of(wanted: str | None) -> dict[str, str]:
-    """Return the options of a command and of those in its group, by the names of their parameters."""
+    """Return the options of a command and its subcommands by the names of their parameters."""
     found: list[Any] = [getattr(typer.main.get_command(build(wanted)), "commands", {}).get(wanted)]
     options: dict[str, str] = {}
     while found:
@@ -166,7 +167,7 @@ def options_of(wanted: str | None) -> dict[str, str]:
 
 
 def _closed(code: int = 128 + 13) -> int:
-    """Leave what is not written yet to nowhere, so that Python does not try again at its end; return the exit code, by default that of SIGPIPE."""
+    """Discard pending output, which Python would write again at exit; return the exit code, by default SIGPIPE's."""
     with contextlib.suppress(OSError, ValueError):
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, sys.stdout.fileno())

@@ -1,11 +1,11 @@
-"""Options that take one number or a series of numbers: ``50``, ``0,50,100``, ``-100:100:9``."""
+"""Parser of options with one number or a series of numbers: ``50``, ``0,50,100``, ``-100:100:9``."""
 
 import math
 
 from stemtwin.twin.errors import SettingsError
 
 MOST = 1000
-"""Most values of a series."""
+"""Largest number of values of a series."""
 
 
 def parse_numbers(option: str, text: str, unit: str) -> tuple[float, ...]:
@@ -14,14 +14,14 @@ def parse_numbers(option: str, text: str, unit: str) -> tuple[float, ...]:
     Parameters
     ----------
     option, unit : str
-        The option and its unit, for messages.
+        Name and unit of the option, for messages.
     text : str
-        What was given.
+        Value of the option.
 
     Raises
     ------
     SettingsError
-        The text is something else, or has too many values.
+        The text cannot be read, has a value twice, or has too many values.
     """
     how = f"Write one number of {unit}, several like 0,50,100, or first:last:count like -100:100:9, with 2 to {MOST} values."
     try:
@@ -42,7 +42,7 @@ def parse_numbers(option: str, text: str, unit: str) -> tuple[float, ...]:
 
 
 def _spaced(first: float, last: float, count: int) -> tuple[float, ...]:
-    """Return evenly spaced numbers; none where there are fewer than two, or too many."""
+    """Return evenly spaced numbers, or an empty tuple for fewer than two or too many."""
     if not 2 <= count <= MOST:
         return ()
     return tuple(round(first + (last - first) * number / (count - 1), 9) for number in range(count))

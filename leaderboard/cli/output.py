@@ -1,4 +1,4 @@
-"""Output of all commands: JSON for machines, numbers and tables for people, a progress bar on stderr."""
+"""Output of all commands: JSON, numbers and tables, and a progress bar on stderr."""
 
 import contextlib
 import io
@@ -12,9 +12,9 @@ import typer
 if TYPE_CHECKING:
     from rich.console import Console
 
-WIDE = 110  # characters that a whole table needs
+WIDE = 110  # width of a complete table, characters
 
-JsonFlag = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
+JsonFlag = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 def print_json(value: Any) -> None:
@@ -23,7 +23,7 @@ def print_json(value: Any) -> None:
 
 
 def make_console() -> "Console":
-    """Return a console as wide as the terminal, or, into a pipe or a file, wide enough for a whole table."""
+    """Return a console as wide as the terminal or, for a pipe or a file, wide enough for a complete table."""
     from rich.console import Console
 
     console = Console(highlight=False, emoji=False)
@@ -33,14 +33,14 @@ def make_console() -> "Console":
 
 
 def speak_plainly() -> None:
-    """Let standard output write a character that its encoding lacks as an escape, instead of an error."""
+    """Make standard output and stderr escape characters that their encoding lacks, instead of raising an error."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
 
 
 def number(value: float | None, low: float | None = None, high: float | None = None) -> str:
-    """Return a value to three digits with its interval, as ``0.912 [0.88, 0.943]``; a dash where there is no value."""
+    """Return a value to three digits with its interval, for example ``0.912 [0.88, 0.943]``, or a dash for None."""
     if value is None:
         return "-"
     ends = "" if low is None or high is None else f" [{low:.3g}, {high:.3g}]"
@@ -49,7 +49,7 @@ def number(value: float | None, low: float | None = None, high: float | None = N
 
 @contextlib.contextmanager
 def progress(text: str) -> Iterator[Callable[[int, int], None]]:
-    """Return a function (done, all) that moves a bar on stderr; nothing is drawn where stderr is not a terminal."""
+    """Yield a function (done, total) that updates a bar on stderr; without a terminal nothing is drawn."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 

@@ -1,4 +1,4 @@
-"""``stemtwin data pack``: measured files and their labels as a dataset."""
+"""``stemtwin data pack``: dataset of measured files and their labels."""
 
 import json
 from pathlib import Path
@@ -10,25 +10,25 @@ from stemtwin.leaderboard.cli.number_lists import parse_numbers
 
 
 def pack(
-    files: Annotated[list[Path], typer.Argument(help="Files of images, as 'stemtwin.datasets.formats.read_file' reads them.")],
-    task: Annotated[str, typer.Option(help="Name of the task that the images serve.")],
-    name: Annotated[str, typer.Option(help="Name of the dataset: small letters, digits and hyphens.")],
-    labels_by: Annotated[str, typer.Option(help="Origin of the labels: person, algorithm (scores then hold no rank) or none.")],
+    files: Annotated[list[Path], typer.Argument(help="Image files that 'stemtwin.datasets.formats.read_file' reads.")],
+    task: Annotated[str, typer.Option(help="Name of the task for which the images are used.")],
+    name: Annotated[str, typer.Option(help="Name of the dataset: lowercase letters, digits and hyphens.")],
+    labels_by: Annotated[str, typer.Option(help="Origin of the labels: person, algorithm (scores are then not ranked) or none.")],
     labels: Annotated[
-        Path | None, typer.Option(help="CSV file of the labels: file, x_angstrom, y_angstrom (or x_px, y_px), heaviest, frame.")
+        Path | None, typer.Option(help="CSV file of labels with the columns file, x_angstrom, y_angstrom (or x_px, y_px), heaviest, frame.")
     ] = None,
     folder: Annotated[Path | None, typer.Option(help="New folder of the dataset; by default <data folder>/measured/<name>/<version>.")] = None,
     version: Annotated[str, typer.Option(help="Version of the dataset.")] = "1.0.0",
-    licence: Annotated[str, typer.Option(help="Licence of the images, in the words of their owner.")] = "not stated",
+    licence: Annotated[str, typer.Option(help="Licence of the images as stated by their owner.")] = "not stated",
     citation: Annotated[str, typer.Option(help="Citation of the images.")] = "",
-    shares: Annotated[str, typer.Option(help="Fractions of the files in train, val and test.")] = "0,0,1",
-    tile: Annotated[int | None, typer.Option(help="Cut images into squares of this many pixels.")] = None,
-    pixel_size: Annotated[float | None, typer.Option(help="Step of the pixels of files without a calibration, A.")] = None,
-    variable: Annotated[str | None, typer.Option(help="Name of the images in files that hold several.")] = None,
-    fact: Annotated[list[str] | None, typer.Option(help="What is known of all images, as COLUMN=VALUE; may be repeated.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for machines.")] = False,
+    shares: Annotated[str, typer.Option(help="Fractions of the files for train, val and test.")] = "0,0,1",
+    tile: Annotated[int | None, typer.Option(help="Side of the square tiles into which images are cut, pixels.")] = None,
+    pixel_size: Annotated[float | None, typer.Option(help="Pixel size for files without a calibration, A.")] = None,
+    variable: Annotated[str | None, typer.Option(help="Name of the images' variable in files with several variables.")] = None,
+    fact: Annotated[list[str] | None, typer.Option(help="Fact about all images as COLUMN=VALUE; may be repeated.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Pack measured images and their labels as a dataset: card, hashes, splits and manifest."""
+    """Pack measured images and their labels as a dataset with card, hashes, splits and manifest."""
     from stemtwin.benchmarks.tasks import find_task
     from stemtwin.datasets.cards import find_card
     from stemtwin.datasets.fetch import data_root
@@ -37,7 +37,7 @@ def pack(
 
     found = find_task(task)
     if found.kind != "predictions":
-        message = f"the task {task!r} is played in an environment and takes no images"
+        message = f"the task {task!r} is played in an environment, not on images: name a task on a dataset"
         raise typer.BadParameter(message, param_hint="--task")
     settings = PackSettings(
         name=name,
@@ -60,14 +60,14 @@ def pack(
     counts = ", ".join(f"{n} {split}" for split, n in rows.items())
     typer.echo(f"{name} {version}: {counts} image(s) in {where}, content {manifest.content_sha256[:12]}, labels by {labels_by}")
     if labels is not None:
-        typer.echo(f"score an entry on it by: stemtwin eval {task} --data {where} --baseline NAME")
+        typer.echo(f"score an entry on it with: stemtwin eval {task} --data {where} --baseline NAME")
 
 
 def _shares(text: str) -> tuple[float, float, float]:
-    """Return the fractions of three splits; zeros may stand more than once."""
+    """Return the fractions of the three splits; several may be 0."""
     words = text.split(",")
     if len(words) != 3:
-        message = f"{text!r} is not three fractions of train, val and test, such as 0.6,0.2,0.2"
+        message = f"{text!r} is not a list of three fractions for train, val and test, such as 0.6,0.2,0.2"
         raise typer.BadParameter(message, param_hint="--shares")
     train, val, test = (parse_numbers("--shares", word, "the whole")[0] for word in words)
     return train, val, test

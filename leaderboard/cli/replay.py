@@ -1,4 +1,4 @@
-"""``stemtwin replay``: play the kept episodes of a run again."""
+"""``stemtwin replay``: replay of the recorded episodes of a run."""
 
 from pathlib import Path
 from typing import Annotated
@@ -9,11 +9,11 @@ from stemtwin.leaderboard.cli.output import JsonFlag, print_json, progress
 
 
 def replay(
-    folder: Annotated[Path, typer.Argument(help="Folder of a run: report.json and episodes.json.")],
+    folder: Annotated[Path, typer.Argument(help="Folder of a run, with report.json and episodes.json.")],
     keys: Annotated[Path | None, typer.Option(help="File with the published keys of an event, for hidden episodes.")] = None,
     json: JsonFlag = False,
 ) -> None:
-    """Play the episodes of a run again and compare observations, truth, cost and score."""
+    """Replay the episodes of a run and compare observations, truth, cost and score."""
     import dataclasses
 
     from stemtwin.benchmarks.replays import replay_run

@@ -1,26 +1,31 @@
-"""``stemtwin review``: checks between teams."""
+"""``stemtwin review``: search for near-duplicate answers of different teams, and for answers to honeypots."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from stemtwin.leaderboard.cli.output import JsonFlag, print_json
 
+if TYPE_CHECKING:
+    from stemtwin.leaderboard.review_checks import Load
+
 
 def review(
-    folder: Annotated[Path, typer.Argument(help="Folder of TEAM/NAME with submissions, or with runs of agents.")],
-    output: Annotated[Path | None, typer.Option(help="File of requests for review, for 'stemtwin board --reviews'.")] = None,
+    folder: Annotated[Path, typer.Argument(help="Folder with submissions, or runs of agents, as TEAM/NAME.")],
+    output: Annotated[Path | None, typer.Option(help="Output file for requests for review, for 'stemtwin board --reviews'.")] = None,
+    event: Annotated[Path | None, typer.Option(help="Event of the submissions, with its secrets: its hidden rows and honeypots are used.")] = None,
+    secret: Annotated[Path | None, typer.Option(help="Folder of the secrets; by default EVENT-secret beside the event.")] = None,
     json: JsonFlag = False,
 ) -> None:
-    """Compare answers and actions between teams and name those that are closer than what is made apart; a person has to look at them."""
+    """Find answers and actions of different teams that are too similar to be independent, and answers to honeypots; a person must review them."""
     from stemtwin.leaderboard.review_checks import check_between_teams
     from stemtwin.leaderboard.reviews import write_reviews
     from stemtwin.twin.files import check_writable
 
     if output is not None:
         check_writable(output)
-    found = check_between_teams(folder)
+    found = check_between_teams(folder, None if event is None else _hidden_rows(event, secret))
     if output is not None:
         write_reviews(output, found.reviews)
     if json:
@@ -31,3 +36,13 @@ def review(
     for text in found.left_out:
         typer.echo(f"not compared: {text}", err=True)
     typer.echo(f"{found.compared} submissions compared, {len(found.reviews)} reviews asked for" + ("" if output is None else f", written: {output}"))
+
+
+def _hidden_rows(event: Path, secret: Path | None) -> "Load":
+    """Return the function that loads the hidden rows of an event for a header."""
+    from stemtwin.leaderboard.events.folders import open_organiser
+    from stemtwin.leaderboard.events.jury import hidden_rows
+    from stemtwin.leaderboard.events.scoring import Truths
+
+    organiser = open_organiser(event, secret)
+    return hidden_rows(organiser.event, Truths(organiser.keys, organiser.secret / "data", lambda text: typer.echo(text, err=True)))

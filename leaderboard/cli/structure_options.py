@@ -1,4 +1,4 @@
-"""Options of commands that take a structure file: thermal motion, zone axes; and messages of the library in the words of the command line."""
+"""Parser of thermal motion, and translation of the library's messages into the options of a command."""
 
 import re
 from collections.abc import Iterable, Mapping
@@ -15,30 +15,30 @@ OPTIONS = {
     "phonons": "--phonons",
     "detectors": "--detectors",
 }
-"""Options of ``stemtwin image`` by the arguments of the library that they stand for."""
+"""Options of ``stemtwin image`` by the corresponding arguments of the library."""
 WORDS = {
     "outer_mrad": "outer angle",
     "inner_mrad": "inner angle",
     "semiangle_mrad": "convergence angle",
 }
-"""Words for arguments that no option stands for; the others lose their unit and get spaces."""
+"""Words for arguments without an option; in the words for other arguments the unit is dropped."""
 UNIT = r"(?:angstrom|mrad|rad|deg|ev|pa|us|mm|e_per_angstrom2)"
 """Units at the end of the library's names."""
 START = r"(?<![-\w./'\"])"
-"""Place where a name of the library can begin: not within an option, a path or a quoted text."""
+"""Position where a name of the library can begin: not within an option, a path or a quoted text."""
 
 
 def in_options(text: str, options: Mapping[str, str] = OPTIONS, typed: Iterable[str] = ()) -> str:
-    """Return a message of the library with the command's options, or plain words, for the library's arguments.
+    """Return a message of the library with the command's options, or plain words, instead of the library's arguments.
 
     Parameters
     ----------
     text : str
-        A message or a note.
+        Message or note.
     options : mapping
-        Options by the arguments that they stand for.
+        Options by the corresponding arguments.
     typed : iterable of str
-        Words of the command line, which stay as they were typed.
+        Words of the command line, which are not changed.
     """
     kept = [word for word in typed if word and re.search("[=_]", word) and word in text]
     for number, word in enumerate(kept):
@@ -51,30 +51,30 @@ def in_options(text: str, options: Mapping[str, str] = OPTIONS, typed: Iterable[
 
 
 def _given(found: re.Match[str], options: Mapping[str, str]) -> str:
-    """Return the words for an argument that is given a value, or that should be."""
+    """Return the words for an argument with a value, or for one that should be given a value."""
     name, value = found[1], found[2]
-    if name not in options and not name.islower():  # a variable of the environment, an element, a coefficient
+    if name not in options and not name.islower():  # an environment variable, an element, a coefficient
         return found[0]
     return _named(name, options) + (" " if value and not re.fullmatch(r"[.]", value) else "")
 
 
 def _named(name: str, options: Mapping[str, str]) -> str:
-    """Return the option for an argument, or plain words where there is none."""
+    """Return the option for an argument, or plain words if there is none."""
     return options.get(name) or WORDS.get(name) or re.sub(f"_{UNIT}$", "", name).replace("_", " ")
 
 
 def in_toml(text: str) -> str:
-    """Return a message of the library with its arguments as the keys of a request's file, for ``stemtwin certify``."""
+    """Return a message of the library with the keys of a request file for its arguments, for ``stemtwin certify``."""
     return re.sub(rf"{START}([a-z]\w*)=(?=[\w(\[{{'\"+-])", r"\1 = ", re.sub(rf"{START}([a-z]\w*)=(?=[.,;)]|$)", r"\1", text))
 
 
 def parse_thermal(text: str) -> float | Mapping[str, float]:
-    """Return the rms displacement (A) that a text such as ``0.08`` says, or one for each element of ``Ti=0.07,O=0.09``.
+    """Return the rms displacement (A) of a text such as ``0.08``, or one for each element of ``Ti=0.07,O=0.09``.
 
     Raises
     ------
     SettingsError
-        The text is something else.
+        The text cannot be read.
     """
     words = [word for word in re.split(r"[,;\s]+", text.strip()) if word]
     how = "Write one rms displacement in A, like 0.08, or one for each element, like Ti=0.07,O=0.09; 0 is static."

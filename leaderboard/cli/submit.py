@@ -1,4 +1,4 @@
-"""``stemtwin submit``: enter a submission folder, an archive of one, or a report on the board; or hand a submission in to an event."""
+"""``stemtwin submit``: entry of a submission folder, an archive or a report on the board, or submission to an event."""
 
 import contextlib
 import dataclasses
@@ -18,23 +18,34 @@ if TYPE_CHECKING:
 
 
 def submit(
-    path: Annotated[Path, typer.Argument(help="Folder or zip archive with submission.yaml and predictions.parquet, or a report.json.")],
-    database: Annotated[Path | None, typer.Option(help="File of the board; STEMTWIN_DATABASE or the user's data folder where none is named.")] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Check, score, and print the row that the board would show; enter nothing.")] = False,
-    event: Annotated[Path | None, typer.Option(help="Hand in to the event of this folder, which its organiser scores.")] = None,
-    team: Annotated[str | None, typer.Option(help="Your team in the event.")] = None,
+    path: Annotated[
+        Path,
+        typer.Argument(help="Folder or zip archive with submission.yaml and predictions.parquet, or a file report.json."),
+    ],
+    database: Annotated[
+        Path | None,
+        typer.Option(help="File of the board; by default STEMTWIN_DATABASE, else in the user's data folder."),
+    ] = None,
+    dry_run: Annotated[
+        bool,
+        typer.Option("--dry-run", help="Check and score the submission and print its row, but do not enter it."),
+    ] = False,
+    event: Annotated[Path | None, typer.Option(help="Folder of an event to submit to; its organiser scores the submission.")] = None,
+    team: Annotated[str | None, typer.Option(help="Name of your team in the event.")] = None,
     json: JsonFlag = False,
 ) -> None:
-    """Check and score a submission and enter it; enter a report file out of order, because its numbers cannot be checked."""
+    """Check and score a submission and enter it on the board; a report file, which cannot be checked, gets no place."""
     from stemtwin.benchmarks.submission_paths import check_file, is_archive
     from stemtwin.leaderboard.store import check_board
 
     if (event is None) != (team is None):
-        message = f"{'--team' if event is None else '--event'} was named without {'--event' if event is None else '--team'}: name both or neither"
+        given, needed = ("--team", "--event") if event is None else ("--event", "--team")
+        message = f"{given} was given without {needed}: give both or neither"
         raise typer.BadParameter(message)
     if event is not None and team is not None:
         if database is not None or dry_run:
-            message = f"a submission to an event is scored by its organiser: leave out {'--database' if database is not None else '--dry-run'}"
+            option = "--database" if database is not None else "--dry-run"
+            message = f"the organiser of an event scores its submissions: leave out {option}"
             raise typer.BadParameter(message)
         _hand_in(path, event, team, json=json)
         return
@@ -54,7 +65,7 @@ def submit(
 
 
 def _scored(path: Path) -> "Report":
-    """Return the report of a submission that is scored here, or that of a file, which cannot be checked."""
+    """Return the report of a submission, which is scored, or of a report file, which cannot be checked."""
     from stemtwin.benchmarks.report import read_report
     from stemtwin.benchmarks.submission_paths import is_archive
 
@@ -64,7 +75,7 @@ def _scored(path: Path) -> "Report":
 
 
 def _hand_in(path: Path, event: Path, team: str, *, json: bool) -> None:
-    """Hand a submission in to an event and say where it lies."""
+    """Submit to an event and print the path of the submission there."""
     from stemtwin.leaderboard.events.folders import open_folder
     from stemtwin.leaderboard.events.inbox import hand_in
 
@@ -76,12 +87,12 @@ def _hand_in(path: Path, event: Path, team: str, *, json: bool) -> None:
     elif done.new:
         typer.echo(f"handed in: {done.path}; the organiser scores it")
     else:
-        typer.echo(f"already there: {done.path} holds the same files")
+        typer.echo(f"already there: {done.path} contains the same files")
 
 
 @contextlib.contextmanager
 def opened(path: Path) -> "Iterator[Path]":
-    """Give the folder of a submission for a block: an archive is unpacked into a temporary one, and messages name the archive."""
+    """Yield the folder of a submission; an archive is unpacked to a temporary folder, and messages name the archive."""
     from stemtwin.benchmarks.archives import unpacked
     from stemtwin.benchmarks.submission_paths import is_archive
     from stemtwin.twin.errors import SubmissionError
@@ -97,7 +108,17 @@ def opened(path: Path) -> "Iterator[Path]":
 
 
 def score_folder(path: Path, task: "Task | None" = None, measured: Path | None = None) -> "Evaluation":
-    """Read, check and score a submission, on the task that it names or on the one given; on a folder of measured data where one is given."""
+    """Read, check and score a submission.
+
+    Parameters
+    ----------
+    path : Path
+        Folder or archive of the submission.
+    task : Task, optional
+        Task to score on; by default the one that the submission names.
+    measured : Path, optional
+        Folder of measured data to score on.
+    """
     from stemtwin.benchmarks.submission_paths import check_folder
 
     with opened(path) as folder:
@@ -124,7 +145,7 @@ def _score(folder: Path, task: "Task | None", measured: Path | None) -> "Evaluat
 
 
 def _show_row(report: "Report", database: Path | None, *, json: bool) -> None:
-    """Print the row that a report would have on the board, by the code of the board itself; nothing is written."""
+    """Print the row that a report would have on the board, without entering it."""
     from stemtwin.leaderboard.cli.board import show
     from stemtwin.leaderboard.preview import preview
 
@@ -134,17 +155,19 @@ def _show_row(report: "Report", database: Path | None, *, json: bool) -> None:
         return
     show(dataclasses.replace(shown.board, rows=(shown.row,)), make_console())
     others = len(shown.board.rows) - 1
-    told = "the row that the board would show" if shown.new else f"already there: row {shown.row.entry_id} holds the same answers"
+    told = "the row that the board would show"
+    if not shown.new:
+        told = f"already there: row {shown.row.entry_id} contains the same answers"
     typer.echo(f"{told}, beside {others} other{'' if others == 1 else 's'}; nothing was entered")
 
 
 def enter(report: "Report", database: Path | None = None) -> str:
-    """Enter a report on the board and return a line that says so."""
+    """Enter a report on the board and return a line that confirms it."""
     return _enter(report, database)[1]
 
 
 def _enter(report: "Report", database: Path | None) -> "tuple[Receipt, str]":
-    """Enter a report; return the receipt and a line for people."""
+    """Enter a report; return the receipt and a line that confirms it."""
     from stemtwin.benchmarks.names import printable
     from stemtwin.benchmarks.report import ORDERED, PUBLIC, TRUST
     from stemtwin.leaderboard.store import Store
@@ -157,4 +180,5 @@ def _enter(report: "Report", database: Path | None) -> "tuple[Receipt, str]":
         rank = "ranked" if report.ranked else rank
         return receipt, f"entered as row {receipt.entry_id} of {where}: {receipt.trust} ({TRUST[report.trust]}), {rank}"
     name = printable(receipt.name)
-    return receipt, f"already there: row {receipt.entry_id}, '{name}', entered {receipt.created:%Y-%m-%d %H:%M} UTC holds the same answers"
+    when = f"{receipt.created:%Y-%m-%d %H:%M} UTC"
+    return receipt, f"already there: row {receipt.entry_id}, '{name}', entered {when}, contains the same answers"

@@ -1,4 +1,4 @@
-"""``stemtwin task``: the card of a task."""
+"""``stemtwin task``: card of a task."""
 
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,7 +14,7 @@ def task(
     name: Annotated[str, typer.Argument(help="Name of the task: see 'stemtwin list tasks'.")],
     json: JsonFlag = False,
 ) -> None:
-    """Show the card of a task: what is given, what is asked, how it is scored, which baselines there are."""
+    """Show the card of a task: inputs, answers, metrics, slices and baselines."""
     from stemtwin.benchmarks.agents import load_baselines
     from stemtwin.benchmarks.tasks import find_task
 
@@ -44,10 +44,13 @@ def task(
     for metric in found.metrics:
         table.add_row(metric.name, metric.unit, "larger" if metric.direction == "max" else "smaller", metric.title)
     console.print(table)
+    console.print(found.bound_text)
+    if found.kind == "agent":
+        console.print(found.floor_text)
     console.print("Slices: " + ", ".join(column.column for column in found.slices))
     console.print("Baselines: " + "; ".join(f"{one.name} ({one.text})" for one in mine))
 
 
 def _type(field: "Field") -> str:
-    """Return the type of a field, an array with its dimensions."""
+    """Return the type of a field; for an array, with its dimensions."""
     return f"{field.dtype} ({', '.join(map(str, field.dims))})" if field.dims else field.dtype

@@ -1,4 +1,4 @@
-"""``stemtwin warm``: what first calls would wait for, done the evening before."""
+"""``stemtwin warm``: compilation of kernels and build of operators in advance."""
 
 import time
 from typing import Annotated
@@ -10,13 +10,15 @@ from stemtwin.leaderboard.cli.work_progress import span
 
 def warm(
     environments: Annotated[
-        list[str] | None, typer.Argument(help="Ids of environments, as stemtwin/Autofocus-v2: see 'stemtwin list environments'. Usually all.")
+        list[str] | None,
+        typer.Argument(help="Ids of environments, for example stemtwin/Autofocus-v2; by default all of 'stemtwin list environments'."),
     ] = None,
 ) -> None:
-    """Compile all kernels, then build the specimens and operators of environments in their usual difficulty.
+    """Compile all kernels, then build the specimens and operators of environments at their default difficulty.
 
-    Kernels are kept for this version of stemtwin, numba and Python on this kind of processor, operators for the same physics, below
-    $STEMTWIN_CACHE_DIR. Where all of it is there, a few seconds remain: small jobs are done again.
+    Both are cached in $STEMTWIN_CACHE_DIR: kernels for this version of stemtwin, numba and Python on this kind of
+    processor, operators for the same physics. With a complete cache the command takes a few seconds, as it runs its
+    small jobs again.
     """
     from stemtwin.leaderboard.cli import warm_jobs
     from stemtwin.leaderboard.cli.listing import Kind, names
@@ -24,7 +26,7 @@ def warm(
 
     asked = list(environments or names(Kind.ENVIRONMENTS))
     for name in asked:
-        family_class(name)  # refused before any work
+        family_class(name)  # an unknown name raises before any work
     told, began, steps = 0, time.monotonic(), len(warm_jobs.JOBS) + len(asked)
 
     def tell(text: str) -> None:
@@ -32,7 +34,8 @@ def warm(
         told += 1
         typer.echo(f"{told} of {steps}, {span(time.monotonic() - began)}: {text}")
 
-    typer.echo(f"{len(warm_jobs.JOBS)} jobs that compile kernels, about a minute where none is kept; then environments: {len(asked)}.", err=True)
+    jobs = f"{len(warm_jobs.JOBS)} jobs that compile kernels, about a minute without a cache"
+    typer.echo(f"{jobs}; then {len(asked)} environments.", err=True)
     warm_jobs.run(tell)
     for name in asked:
         prepare_all = getattr(make_family(name), "prepare_all", None)

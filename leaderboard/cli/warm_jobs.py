@@ -1,4 +1,4 @@
-"""Small jobs that call the kernels of instruments, engines and environments, so that each is compiled and kept."""
+"""Small jobs that call all kernels of instruments, engines and environments, which compiles and caches them."""
 
 import contextlib
 import dataclasses
@@ -25,14 +25,14 @@ from stemtwin.twin.samples.library import load_sample
 from stemtwin.twin.samples.sample import Sample
 
 SEED = 987_654_321
-"""Seed of thermal displacements that nobody else takes: an operator that is read from disk would leave kernels uncalled."""
+"""Seed of thermal displacements for these jobs only: with a cached operator, some kernels would not be called."""
 SCAN = RasterScan(shape=(16, 16), field_of_view_angstrom=(4.0, 4.0))
 LIMIT = "STEMTWIN_CACHE_BYTES"
 
 
 @contextlib.contextmanager
 def _nothing_kept() -> Iterator[None]:
-    """Keep no operators on disk in a block; kernels are kept nevertheless."""
+    """Disable the disk cache of operators in a block; kernels are still cached."""
     before = os.environ.get(LIMIT)
     os.environ[LIMIT] = "0"
     try:
@@ -53,7 +53,7 @@ def _sheet() -> Sample:
 
 @_nothing_kept()
 def _frames() -> None:
-    """Take frames of one and of several detectors, and one along a spiral, with an instrument that has all faults."""
+    """Acquire frames with one and with several detectors, and along a spiral, with all faults of an instrument."""
     scope = Microscope(_cell(), "corrected-200kv", seed=SEED)
     for detectors in ("haadf", ("haadf", "bf")):
         scope.acquire(SCAN, detectors=detectors)
@@ -62,7 +62,7 @@ def _frames() -> None:
 
 @_nothing_kept()
 def _engines() -> None:
-    """Simulate a scan by engines of each kind, and patterns."""
+    """Simulate a scan by each kind of engine, and patterns."""
     beam = Beam(energy_ev=200e3, semiangle_mrad=20.0)
     small, local = {*ENGINES.names(DENSE), *ENGINES.names(REFERENCE)}, {*ENGINES.names(REIMAGING)} - {*ENGINES.names(DENSE)}
     for engine, sample in [(name, _cell()) for name in sorted(small)] + [(name, _sheet()) for name in sorted(local)]:
@@ -71,11 +71,11 @@ def _engines() -> None:
     simulate(_cell(), beam=beam, scan=turned, engine=ENGINES.names(DENSE)[0], phonons=1, seed=SEED, detectors="haadf")
     simulate(_cell(), beam=beam, scan=SCAN, phonons=1, seed=SEED, detectors="pixelated")
     request = Request(sample=_sheet(), beam=beam, scan=SCAN, engine=thermal.NAME, seed=SEED, detectors=("haadf",))
-    thermal.model_of(request, make_plan(request))(np.zeros((1, 2)))  # without its check, which compiles nothing more
+    thermal.model_of(request, make_plan(request))(np.zeros((1, 2)))  # without its check, which calls no other kernels
 
 
 def _growing_windows() -> None:
-    """Send sixteen functions of a local operator through windows that grow with depth, without a specimen."""
+    """Propagate sixteen functions of a local operator through windows that grow with depth, without a specimen."""
     grid, planes, wavelength = Grid(shape=(160, 160), extent=(16.0, 16.0)), 1.5 * np.arange(40.0), 0.025
     near = Localisation(shape=6.0, reach=5.0, band=3.0, correlation=3.5, near=1.8)
     nothing = SliceStack(grid=grid, wavelength=wavelength, transmission=np.ones((40, 160, 160), np.complex64), planes=planes, thickness=60.0)
@@ -85,7 +85,7 @@ def _growing_windows() -> None:
 
 @_nothing_kept()
 def _damage() -> None:
-    """Scan a sheet that the beam damages."""
+    """Scan a sheet with beam damage."""
     profile = dataclasses.replace(find_profile("ideal"), energy_ev=80e3, semiangle_mrad=25.0)
     scope = Microscope(_sheet(), profile, seed=SEED, phonons=1, damage=True)
     scope.acquire(SCAN, dwell_time_us=100.0)
@@ -123,17 +123,17 @@ def _trees() -> None:
 JOBS: dict[str, Callable[[], None]] = {
     "frames of an instrument": _frames,
     "engines": _engines,
-    "windows that grow": _growing_windows,
+    "growing windows": _growing_windows,
     "damage": _damage,
     "batches of environments": _batches,
-    "atoms that are moved": _forge,
+    "manipulation of atoms": _forge,
     "images of sparse scans": _trees,
 }
-"""Jobs by what they compile."""
+"""Jobs by the kernels that they compile."""
 
 
 def run(tell: Callable[[str], None]) -> None:
-    """Do all jobs, and tell the name of each that is done."""
+    """Run all jobs and report the name of each completed job by ``tell``."""
     for text, job in JOBS.items():
         job()
         tell(text)

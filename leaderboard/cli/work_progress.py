@@ -1,4 +1,4 @@
-"""Progress of long work on stderr: a bar on a terminal, plain lines in a pipe or a file; never silent for long."""
+"""Progress of long work on stderr: a bar on a terminal, regular lines in a pipe or a file."""
 
 import contextlib
 import threading
@@ -10,21 +10,21 @@ from typing import TextIO
 import typer
 
 QUIET_S = 10.0
-"""A pipe gets a line at least so often, s."""
+"""Longest time between two lines in a pipe, s."""
 STEP, LEAST_S = 0.1, 2.0
-"""A pipe gets a line for every tenth of the work, but not more often than this, s."""
+"""Fraction of the work after which a pipe gets a line, and least time between two lines, s."""
 LOOK_S = 0.25
-"""Time between two looks at what is done, s."""
+"""Time between two readings of the progress, s."""
 
 
 @dataclass(slots=True, kw_only=True)
 class WorkState:
-    """Work that is under way.
+    """State of running work.
 
     Parameters
     ----------
     total : int
-        Waves of all of it; 0: unknown.
+        Total number of waves; 0 means unknown.
     seconds : float, optional
         Planned time, s.
     """
@@ -35,17 +35,17 @@ class WorkState:
     began: float = field(default_factory=time.monotonic)
 
     def advance(self, count: int) -> None:
-        """Count waves that were just done."""
+        """Add the number of waves completed since the last call."""
         self.done += count
 
     @property
     def elapsed(self) -> float:
-        """Time since the beginning, s."""
+        """Time since the start, s."""
         return time.monotonic() - self.began
 
     @property
     def share(self) -> float:
-        """Share of the waves that is done, 0 to 1."""
+        """Completed fraction of the waves, 0 to 1."""
         return min(self.done / self.total, 1.0) if self.total else 0.0
 
     @property
@@ -59,7 +59,7 @@ class WorkState:
 
     @property
     def left(self) -> str:
-        """Time that is left, from the speed so far; nothing while it cannot be told."""
+        """Remaining time, estimated from the speed so far, as text; empty as long as there is no estimate."""
         if not 0.02 <= self.share < 1:
             return ""
         return f", {span(self.elapsed * (1 / self.share - 1))} left"
@@ -74,7 +74,7 @@ class WorkState:
 
 
 def span(seconds: float) -> str:
-    """Return a length of time in words, as ``4.2 s``, ``3 min 20 s`` or ``2 h 5 min``."""
+    """Return a duration as text, for example ``4.2 s``, ``3 min 20 s`` or ``2 h 5 min``."""
     if seconds < 10:
         return f"{seconds:.1f} s"
     whole = round(seconds)
@@ -86,13 +86,41 @@ def span(seconds: float) -> str:
 
 
 @contextlib.contextmanager
+def counted_steps(unit: str, *, quiet: bool) -> Iterator[Callable[[int, int, str], None]]:
+    """Give a function (done, all, text) that counts steps on stderr: a bar, or a line for each tenth where that is no terminal.
+
+    Parameters
+    ----------
+    unit : str
+        Name of the steps, in the plural.
+    quiet : bool
+        Show nothing.
+    """
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    console = Console(stderr=True, emoji=False)
+    if quiet or not console.is_terminal:
+        yield _silent if quiet else tenth_lines(unit)
+        return
+    columns = (TextColumn("{task.description:<28}"), BarColumn(), MofNCompleteColumn(), TextColumn(unit), TimeElapsedColumn())
+    with Progress(*columns, console=console, transient=True) as bar:
+        task = bar.add_task("", total=None)
+        yield lambda done, total, text: bar.update(task, completed=done, total=total, description=text)
+
+
+def _silent(done: int, total: int, text: str) -> None:
+    """Say nothing."""
+
+
+@contextlib.contextmanager
 def shown(total: int, seconds: float | None) -> Iterator[Callable[[int], None]]:
-    """Give a function that counts waves, and show on stderr how far the work is until it ends.
+    """Yield a function that counts waves, and report the progress on stderr until the block ends.
 
     Parameters
     ----------
     total : int
-        Waves of all of it; 0: unknown.
+        Total number of waves; 0 means unknown.
     seconds : float, optional
         Planned time, s.
     """
@@ -110,7 +138,7 @@ def shown(total: int, seconds: float | None) -> Iterator[Callable[[int], None]]:
 
 
 def _lines(state: WorkState, over: threading.Event, stream: TextIO) -> None:
-    """Write a line for each tenth of the work, and where nothing was written for long."""
+    """Write a line for each tenth of the work, and one after each long silence."""
     last, share = state.began, 0.0
     while not over.wait(LOOK_S):
         since = time.monotonic() - last
@@ -121,7 +149,7 @@ def _lines(state: WorkState, over: threading.Event, stream: TextIO) -> None:
 
 
 def _bar(state: WorkState, over: threading.Event, stream: TextIO) -> None:
-    """Draw a bar that moves until the work is over, then goes."""
+    """Draw a bar that disappears when the work is done."""
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn
 
@@ -133,12 +161,12 @@ def _bar(state: WorkState, over: threading.Event, stream: TextIO) -> None:
 
 
 def tenth_lines(unit: str) -> Callable[[int, int, str], None]:
-    """Return a function of (done, all, words) that writes a line to stderr at the beginning, at each tenth of the work and at the end.
+    """Return a function of (done, total, text) that writes a line to stderr at the start and each tenth of the work.
 
     Parameters
     ----------
     unit : str
-        Name of what is counted.
+        Name of the counted objects in the plural.
     """
     began, told = time.monotonic(), -1
 

@@ -1,6 +1,7 @@
 """Films of beam damage: a hole that grows in graphene, and a silicon atom that is moved along a path.
 
-Each function acquires the images with the microscope, draws them beside the map of the true dose with the atoms in it, and writes an animated GIF.
+Each function acquires images with the microscope, draws them beside a map of the true dose and the atoms, and writes an
+animated GIF.
 """
 
 import io
@@ -24,20 +25,38 @@ if TYPE_CHECKING:
 
 HOLE_FRAMES = 30
 SECONDS = 0.3
-"""Time for which each frame of a film but the last is shown, s."""
+"""Duration of each frame of a film except the last, s."""
 SHOWN = 0
-"""Seed of the attempt that is filmed: the first of those that ``stemtwin demo --led`` counts."""
+"""Seed of the filmed attempt, the first attempt of ``stemtwin demo --led``."""
 COLOURS = {6: "#ffffff", 14: "#5fe08a"}
 PATH, TARGET = "#4aa3ff", "#ff4040"
 LEAST = 300.0
-"""Ratio of the largest dose of a film to the smallest one that the dose map shows."""
+"""Ratio of the largest dose of a film to the smallest dose shown in the dose map."""
 GREYS, WARMS = 24, 48
-"""Numbers of shades of grey and of the dose in a film: few make a small file."""
+"""Numbers of grey levels and of dose colours in a film; small numbers keep the file small."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Still:
-    """One frame of a film: an image, the true dose in its pixels (e-/A^2), atoms (x, y, number), bonds (x, y of both ends), marks, a line of text."""
+    """One frame of a film.
+
+    Parameters
+    ----------
+    image : DataArray
+        Image.
+    dose : ndarray
+        True dose in the pixels of the image, e-/A^2.
+    atoms : ndarray
+        x, y and atomic number of each atom, shape (n, 3).
+    bonds : ndarray
+        x, y of both ends of each bond, A, shape (m, 2, 2).
+    text : str
+        Caption.
+    path : tuple
+        Points (x, y) of a planned path, A.
+    target : tuple of float, optional
+        Position (x, y) of the parked beam, A.
+    """
 
     image: "xr.DataArray"
     dose: np.ndarray
@@ -49,7 +68,7 @@ class Still:
 
 
 def hole_film(folder: Path, tick: Tick) -> tuple[Path, str]:
-    """Film a small hole in graphene that grows under a scanned beam at 80 kV; return the file and a sentence about the events."""
+    """Film the growth of a hole in graphene under a scanned beam at 80 kV; return the file and a summary."""
     from stemtwin.twin.instrument.hardware.profiles import PROFILES
     from stemtwin.twin.instrument.scan import RasterScan
     from stemtwin.twin.instrument.scope.microscope import Microscope
@@ -72,7 +91,7 @@ def hole_film(folder: Path, tick: Tick) -> tuple[Path, str]:
 
 
 def silicon_film(folder: Path, tick: Tick) -> tuple[Path, str]:
-    """Film the manipulation of a silicon atom in graphene at 60 kV by images only; return the file and a sentence about the events."""
+    """Film silicon manipulation in graphene at 60 kV by images only; return the file and a summary."""
     scope, scan = silicon_manipulation.microscope(SHOWN), silicon_manipulation.field()
     stills: list[Still] = []
     for step in silicon_manipulation.lead(scope, scan):
@@ -82,19 +101,19 @@ def silicon_film(folder: Path, tick: Tick) -> tuple[Path, str]:
         tick(0.9 * step.done)
     path = save_film(stills, folder / FILES[1])
     tick(1.0)
-    done = "to the end of its path" if silicon_manipulation.has_arrived(step.decision) else "on its path, not to its end,"
+    done = "to the end" if silicon_manipulation.has_arrived(step.decision) else "along a part"
     hops = scope.truth()["events"].count("hop")
-    return path, f"a silicon atom was led {done} by {hops} hops in {scope.time_s:.0f} s at 60 kV"
+    return path, f"a silicon atom was moved {done} of its path by {hops} hops in {scope.time_s:.0f} s at 60 kV"
 
 
-FILMS = {"a hole grows": hole_film, "silicon is led": silicon_film}
-"""The films, by their names on the progress bar."""
+FILMS = {"growth of a hole": hole_film, "silicon manipulation": silicon_film}
+"""Films by their names on the progress bar."""
 FILES = ("hole.gif", "silicon.gif")
-"""Names of the files that are written."""
+"""Names of the written files."""
 
 
 def _still(scope: "Microscope", scan: "RasterScan", image: "xr.DataArray", sample: "Sample", text: str) -> Still:
-    """Return a frame of the sample that an image has shown, with the dose until now."""
+    """Return the frame of an image and its sample, with the present dose."""
     from stemtwin.twin.samples.neighbours import find_bonds
 
     xy, bonds = sample.positions_angstrom[:, :2], find_bonds(sample)
@@ -110,7 +129,7 @@ def _still(scope: "Microscope", scan: "RasterScan", image: "xr.DataArray", sampl
 
 
 def save_film(stills: Sequence[Still], path: Path) -> Path:
-    """Draw the frames and write them as an animated GIF, whole or not at all; return the path."""
+    """Draw the frames and write them atomically as an animated GIF; return the path."""
     from PIL import Image
 
     from stemtwin.twin.files import write_atomically
@@ -129,7 +148,7 @@ def save_film(stills: Sequence[Still], path: Path) -> Path:
 
 
 def _palette() -> list[int]:
-    """Return the colours of a film, three numbers each: greys, those of the dose, those of atoms and marks."""
+    """Return the colours of a film, three numbers each: greys, dose colours, colours of atoms and marks."""
     from matplotlib import colormaps
     from matplotlib.colors import to_rgba
 
@@ -144,9 +163,9 @@ def draw(still: Still, levels: tuple[float, float], most: float) -> np.ndarray:
     Parameters
     ----------
     still : Still
-        The frame.
+        Frame.
     levels : tuple of float
-        What is black and white in the image.
+        Values of black and white in the image.
     most : float
         Largest dose of the film, e-/A^2.
     """
@@ -162,7 +181,8 @@ def draw(still: Still, levels: tuple[float, float], most: float) -> np.ndarray:
     half = 0.5 * float(x[1] - x[0])
     extent = (x[0] - half, x[-1] + half, y[-1] + half, y[0] - half)
     left.imshow(still.image.to_numpy(), cmap="gray", extent=extent, vmin=levels[0], vmax=levels[1], interpolation="nearest")
-    norm, dose = LogNorm(most / LEAST, 3 * most), np.maximum(still.dose, most / LEAST)  # above the largest dose: atoms stay lighter than it
+    # the scale ends above the largest dose, so atoms are lighter than the map
+    norm, dose = LogNorm(most / LEAST, 3 * most), np.maximum(still.dose, most / LEAST)
     shown: Any = right.imshow(dose, cmap="inferno", extent=extent, norm=norm, interpolation="nearest")
     right.add_collection(LineCollection(list(still.bonds), colors=COLOURS[6], linewidths=1.0, zorder=2))
     for number, colour in COLOURS.items():
@@ -175,7 +195,7 @@ def draw(still: Still, levels: tuple[float, float], most: float) -> np.ndarray:
             axes.plot(*still.target, marker="x", color=TARGET, ms=7, mew=1.8, zorder=5)
         axes.set(xlim=extent[:2], ylim=extent[2:])
         axes.axis("off")
-    left.set_title("what the detector counts", fontsize=8)
+    left.set_title("detector counts", fontsize=8)
     right.set_title("true dose, atoms and bonds", fontsize=8)
     bar = figure.colorbar(shown, cax=scale)
     bar.ax.tick_params(labelsize=6, length=2, pad=1)

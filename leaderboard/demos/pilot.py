@@ -1,4 +1,4 @@
-"""An agent that moves a silicon atom through graphene: from an image, positions of Si and its neighbours, and of the parked beam."""
+"""Agent for silicon manipulation in graphene: it locates Si and its neighbours in images and parks the beam."""
 
 import math
 from collections.abc import Sequence
@@ -9,30 +9,30 @@ import xarray as xr
 from scipy import ndimage
 
 REACH = 1.52
-"""Distance of Si from its C neighbours in projection, A: a bond of 1.76 A that is inclined to the sheet."""
+"""Projected distance of Si from its C neighbours, A, for a bond of 1.76 A that is inclined to the sheet."""
 BEYOND = 0.3
-"""Distance of the parked beam behind a neighbour, seen from Si, A: C loses a fifth of the current there, and Si a third."""
+"""Distance of the parked beam behind a neighbour of Si, A; it lowers the current on C by a fifth, on Si by a third."""
 RING = 0.3
-"""Width of the ring in which neighbours are sought, one standard deviation, A."""
+"""Width of the ring in which neighbours are located, one standard deviation, A."""
 BLUR = 0.4
-"""Smoothing of the images in which Si is sought, one standard deviation, A."""
+"""Smoothing of the images in which Si is located, one standard deviation, A."""
 CLEAR = 6.0
-"""Least height of Si above the median of the smoothed image, in its standard deviations."""
+"""Least height of Si above the median of the smoothed image, in standard deviations of the image."""
 JUMP = 1.5
-"""Least factor by which the signal of a parked beam grows when Si replaces C below it."""
+"""Least factor by which the signal of a parked beam rises when Si replaces C below it."""
 NEAR = 0.8
-"""Distance within which a goal counts as reached, A: no neighbour is nearer."""
+"""Distance within which a goal is reached, A; every neighbour is farther away."""
 PATIENCE = 14
-"""Number of images with Si at the same position after which it counts as stuck: it has lost a neighbour."""
+"""Number of images with Si at the same position after which Si is stuck, because it has lost a neighbour."""
 
 
 def find_silicon(haadf: xr.DataArray) -> tuple[float, float] | None:
-    """Return the position (x, y), A, of the brightest atom of a HAADF image; None where no atom exceeds the others.
+    """Return the position (x, y), A, of the brightest atom of a HAADF image, or None if no atom exceeds the others.
 
     Parameters
     ----------
     haadf : xarray.DataArray
-        Dims (y, x), coordinates in A.
+        HAADF image with dims (y, x), coordinates in A.
     """
     y, x = haadf["y"].to_numpy(), haadf["x"].to_numpy()
     step = float(y[1] - y[0]), float(x[1] - x[0])
@@ -50,12 +50,12 @@ def find_silicon(haadf: xr.DataArray) -> tuple[float, float] | None:
 def find_neighbours(maadf: xr.DataArray, silicon: tuple[float, float]) -> np.ndarray:
     """Return the positions of the three neighbours of a Si atom, (3, 2), x and y in A.
 
-    They are 120 degrees apart, at the azimuth where a ring about Si is bright.
+    They are 120 degrees apart, at the azimuths where a ring about Si is brightest.
 
     Parameters
     ----------
     maadf : xarray.DataArray
-        An image that shows carbon; dims (y, x), coordinates in A.
+        Image that shows carbon, with dims (y, x), coordinates in A.
     silicon : tuple of float
         Position of Si (x, y), A.
     """
@@ -69,19 +69,29 @@ def find_neighbours(maadf: xr.DataArray, silicon: tuple[float, float]) -> np.nda
 
 
 def has_jumped(before: float, now: float) -> bool:
-    """Return whether the HAADF signal of a parked beam (counts, at first and now) shows that a heavier atom has come under it."""
+    """Return whether the HAADF counts of a parked beam, at first and now, show that a heavier atom is now below it."""
     return now > JUMP * before
 
 
 def is_stuck(places: Sequence[tuple[float, float]]) -> bool:
-    """Return whether Si had the same position (x, y), A, in the last `PATIENCE` + 1 images."""
+    """Return whether Si had the same position (x, y), A, in the last ``PATIENCE`` + 1 images."""
     recent = places[-PATIENCE - 1 :]
     return len(recent) > PATIENCE and all(math.dist(place, recent[-1]) < NEAR for place in recent)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Decision:
-    """The next step: position of Si, position of the parked beam (None where nothing is left to do), and the goals that are left; (x, y), A."""
+    """Next step of the agent.
+
+    Parameters
+    ----------
+    silicon : tuple of float, optional
+        Position of Si (x, y), A; None if it was not located.
+    target : tuple of float, optional
+        Position of the parked beam (x, y), A; None at the end.
+    goals : tuple
+        Remaining goals (x, y), A.
+    """
 
     silicon: tuple[float, float] | None
     target: tuple[float, float] | None
@@ -89,14 +99,16 @@ class Decision:
 
 
 def decide(frame: xr.Dataset, goals: tuple[tuple[float, float], ...]) -> Decision:
-    """Choose the neighbour of Si that is nearest to the next goal: an atom that is hit changes places with Si. The beam is parked a little behind it.
+    """Choose the neighbour of Si that is nearest to the next goal, and a beam position slightly behind it.
+
+    A neighbour that receives enough energy from the beam changes places with Si.
 
     Parameters
     ----------
     frame : xarray.Dataset
-        With ``haadf`` and ``maadf``.
+        Images ``haadf`` and ``maadf``.
     goals : tuple
-        Positions (x, y) to be visited in order, A.
+        Positions (x, y) to visit in order, A.
     """
     silicon = find_silicon(frame["haadf"])
     if silicon is None:

@@ -1,7 +1,8 @@
-"""All signals of one sample with one beam: image, energy losses, X-rays and diffraction patterns, saved in every format, and their evaluation.
+"""All signals of one sample with one beam, saved in every format, and their evaluation.
 
-Each step is a function that returns the input of the next one; ``stemtwin demo --signals`` calls them in turn. The results (thickness, edges,
-lattice, composition) come from the counts only.
+The signals are an image, energy losses, X-rays and diffraction patterns. Each step is a function that returns the input
+of the next step; ``stemtwin demo --signals`` calls them in turn. The results (thickness, edges, lattice, composition)
+are derived only from the counts.
 """
 
 import json
@@ -25,27 +26,27 @@ if TYPE_CHECKING:
 
 THICKNESS_ANGSTROM = 62.48
 POINTS, FIELD_ANGSTROM = 30, 11.715
-"""Three by three cells, so that means are means over the cell."""
+"""Points along a side and side of the scan, A; three by three cells, so means are means over the cell."""
 OFF_AXIS_MRAD = (60.0, 25.0)
-"""Tilt for the composition: on the zone axis the columns guide the beam, and their elements shine brighter than their share."""
+"""Tilt for the composition, as channelling on the zone axis enhances the X-rays of elements in heavy columns, mrad."""
 DARK_FIELD_MRAD = (40.0, 58.0)
 HALVED = (((0.5, 0.0), (0.0, 1.0)), ((1.0, 0.0), (0.0, 0.5)), ((0.5, 0.5), (0.5, -0.5)))
 """Reciprocal vectors of cells twice as large."""
 LEAST_PERIOD = 2.0
-"""Least period, A; columns may be closer."""
+"""Least period of the lattice, A; columns may be closer."""
 EDGES = ("Ti_L3", "O_K")
 LINES = ("Sr_L", "Ti_K", "O_K")
 ZERO_LOSS_END_EV = 3.1
-"""Below the band gap of SrTiO3, 3.2 eV, nothing is lost; from here on, the tail of the zero-loss peak is added as it falls."""
+"""End of the measured zero-loss peak, eV, below the band gap of SrTiO3 (3.2 eV); its tail beyond is extrapolated."""
 
 
 FILES = ("signals.nc", "signals.hf5", "signals.emd", "off-axis.nc", "off-axis-edx.hspy", "found.json", "signals.png")
-"""Names of the files that are written; the other formats add one for each signal."""
+"""Names of the written files; the other formats add one file for each signal."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Taken:
-    """The acquired signals: all of them on the zone axis in one pass, and X-rays off it."""
+    """Acquired signals: all signals on the zone axis, from one pass, and X-rays off the axis."""
 
     on_axis: "xr.Dataset"
     off_axis: "xr.Dataset"
@@ -60,13 +61,13 @@ class Found:
     Parameters
     ----------
     t_over_lambda, thickness_angstrom : float
-        From ln(I_t / I_0), and times the mean free path, A.
+        ln(I_t / I_0), and its product with the mean free path, A.
     onsets_ev : dict
         Onset of each edge, eV.
     lattice_angstrom : tuple
-        Two vectors (x, y), A, from the virtual dark field of the patterns.
+        Two lattice vectors (x, y), A, from the virtual dark field of the patterns.
     composition, on_axis_composition : dict
-        Atomic fractions by Cliff and Lorimer, off the zone axis and on it.
+        Atomic fractions by Cliff-Lorimer quantification, off and on the zone axis.
     """
 
     t_over_lambda: float
@@ -78,7 +79,10 @@ class Found:
 
 
 def microscope(*, thickness_angstrom: float = THICKNESS_ANGSTROM, phonons: int | str = 2) -> "Microscope":
-    """Return the corrected 200 kV instrument, at rest, with SrTiO3 in it; surface plasmons are left out, as the log-ratio method does."""
+    """Return the corrected 200 kV instrument without instabilities, with SrTiO3 as sample.
+
+    The model of losses omits surface plasmons, as the log-ratio method does.
+    """
     from stemtwin.twin.instrument.hardware.profiles import PROFILES
     from stemtwin.twin.instrument.scope.microscope import Microscope
     from stemtwin.twin.instrument.spectra import LossModel
@@ -89,16 +93,16 @@ def microscope(*, thickness_angstrom: float = THICKNESS_ANGSTROM, phonons: int |
 
 
 def take(scope: "Microscope", tick: Tick, *, points: int = POINTS) -> Taken:
-    """Take all signals on the zone axis in one pass, and X-rays off it.
+    """Acquire all signals on the zone axis in one pass, and X-rays off the axis.
 
     Parameters
     ----------
     scope : Microscope
-        From :func:`microscope`.
+        Result of :func:`microscope`.
     tick : callable
-        Progress.
+        Progress callback.
     points : int
-        Points along a side of the scan.
+        Number of points along a side of the scan.
     """
     from stemtwin.twin.instrument.detectors import PixelatedDetector
     from stemtwin.twin.instrument.scan import RasterScan
@@ -123,9 +127,9 @@ def save(taken: Taken, folder: Path, tick: Tick) -> tuple[list[Path], list[str]]
     Returns
     -------
     made : list of Path
-        The files.
+        Written files.
     left_out : list of str
-        The reason for each format that is missing.
+        Reason for each missing format.
     """
     from stemtwin.datasets import formats
     from stemtwin.twin.errors import DatasetError
@@ -141,7 +145,7 @@ def save(taken: Taken, folder: Path, tick: Tick) -> tuple[list[Path], list[str]]
         try:
             made.append(formats.save(data, folder / name, variable=variable, overwrite=True))
         except DatasetError as error:
-            if "installed" not in str(error):  # a package that is missing or of another version leaves one format out
+            if "installed" not in str(error):  # without the right version of its package, a format is left out
                 raise
             if Path(name).suffix not in {Path(reason.split(":")[0]).suffix for reason in left_out}:  # once for each format
                 left_out.append(f"{name}: {error}")
@@ -184,9 +188,9 @@ def near(name: str) -> float:
 
 
 def log_ratio(energies: np.ndarray, counts: np.ndarray) -> float:
-    """Return t / lambda = ln(I_t / I_0) of a spectrum that begins before the zero-loss peak and goes on far enough.
+    """Return t / lambda = ln(I_t / I_0) of a spectrum that contains the zero-loss peak and all relevant losses.
 
-    What the peak holds beyond the last channel in the band gap is added to it: its tail falls as E^-4.
+    The tail of the zero-loss peak beyond the last channel in the band gap is extrapolated as E^-4.
     """
     last, half = int(np.flatnonzero(energies < ZERO_LOSS_END_EV)[-1]), (energies[1] - energies[0]) / 2
     near_end, far_end = (energies[last] - half) ** -3, (energies[last] + half) ** -3
@@ -195,7 +199,10 @@ def log_ratio(energies: np.ndarray, counts: np.ndarray) -> float:
 
 
 def onset(energies: np.ndarray, counts: np.ndarray, expected: float) -> float:
-    """Return the energy, eV, at which an edge near ``expected`` rises through half of its first maximum, above a power law fitted before it."""
+    """Return the energy, eV, at which an edge near ``expected`` reaches half of its first maximum.
+
+    A power law fitted before the edge is subtracted as background.
+    """
     before = (energies > expected - 60) & (energies < expected - 6)
     slope, level = np.polyfit(np.log(energies[before]), np.log(counts[before]), 1)
     around = (energies > expected - 6) & (energies < expected + 12)
@@ -207,7 +214,7 @@ def onset(energies: np.ndarray, counts: np.ndarray, expected: float) -> float:
 
 
 def dark_field(patterns: "xr.DataArray") -> "xr.DataArray":
-    """Return the virtual dark field of patterns: electrons far outside the bright disc."""
+    """Return the virtual dark-field image of patterns, from electrons far outside the bright-field disc."""
     from stemtwin.twin.instrument.detectors import AnnularDetector
     from stemtwin.twin.instrument.simulation.pattern_analysis import virtual
 
@@ -215,9 +222,10 @@ def dark_field(patterns: "xr.DataArray") -> "xr.DataArray":
 
 
 def lattice(image: "xr.DataArray", *, orders: int = 4) -> tuple[tuple[float, float], tuple[float, float]]:
-    """Return the two lattice vectors (x, y), A, of a periodic image: those whose Fourier series fits it best.
+    """Return the two lattice vectors (x, y), A, of a periodic image.
 
-    Shifts by which the image looks like itself begin the search; the series goes to so many orders. The field need not hold whole periods.
+    They are the vectors whose Fourier series, up to ``orders``, fits the image best; the search starts at maxima of the
+    autocorrelation. The field need not contain whole periods.
     """
     from scipy.optimize import minimize
 
@@ -238,7 +246,7 @@ def lattice(image: "xr.DataArray", *, orders: int = 4) -> tuple[tuple[float, flo
         return minimize(misfit, start.ravel(), method="Nelder-Mead", options={"xatol": 1e-6, "fatol": 1e-9, "maxiter": 2000}).x.reshape(2, 2)
 
     best = fitted(start)
-    while True:  # columns that look nearly alike hide a larger cell
+    while True:  # columns with nearly equal intensities can hide a larger cell
         larger = min((np.array(turn) @ best for turn in HALVED), key=lambda g: misfit(g.ravel()))
         if misfit(larger.ravel()) > misfit(best.ravel()) / 4:
             break
@@ -250,7 +258,10 @@ def lattice(image: "xr.DataArray", *, orders: int = 4) -> tuple[tuple[float, flo
 
 
 def _periods(values: np.ndarray, step: tuple[float, float]) -> np.ndarray:
-    """Return two short periods (y, x), A, of an image: shifts by which it looks like itself; rows, the one nearer to the x axis first."""
+    """Return two short periods (y, x), A, of an image as rows, the one nearer to the x axis first.
+
+    The periods are maxima of the autocorrelation.
+    """
     centred = values - values.mean()
     sizes = [2 * n for n in values.shape]
 
@@ -281,7 +292,7 @@ def told(found: Found) -> list[str]:
     return [
         f"EELS: t/lambda = {found.t_over_lambda:.4f}, {found.thickness_angstrom:.2f} A thick ({THICKNESS_ANGSTROM:g})",
         f"EELS: edges {edges}",
-        f"EDX: {off} off the zone axis (20, 20, 60); on it {on}: columns guide the beam",
+        f"EDX: {off} off the zone axis (20, 20, 60); on the axis, with channelling, {on}",
         f"4D-STEM: lattice vectors ({ax:.3f}, {ay:.3f}) and ({bx:.3f}, {by:.3f}) A (3.905)",
     ]
 
@@ -323,8 +334,8 @@ def draw(taken: Taken, found: Found, path: Path) -> Path:
         total = spectrum.sum(("y", "x"))
         said = ", ".join(f"{symbol} {value:.1%}" for symbol, value in fractions.items())
         xrays.semilogy(total.photon_energy_ev / 1e3, np.maximum(total, 0.5) / float(total.sum()), lw=0.8, label=f"{name} the zone axis: {said}")
-    xrays.set(xlim=(0.2, 6), ylim=(2e-5, 0.2), xlabel="photon energy (keV)", ylabel="share of the counts")
-    xrays.set_title("EDX; put in: Sr 20 %, Ti 20 %, O 60 %", fontsize=10)
+    xrays.set(xlim=(0.2, 6), ylim=(2e-5, 0.2), xlabel="photon energy (keV)", ylabel="fraction of the counts")
+    xrays.set_title("EDX; true composition: Sr 20 %, Ti 20 %, O 60 %", fontsize=10)
     xrays.legend(fontsize=8)
     return micrographs.save_png(figure, path)
 
@@ -342,11 +353,12 @@ def _draw_losses(axes: "Axes", total: "xr.DataArray", found: Found) -> None:
             at - 1, 0.95 * float(part.max()) / 1e3, f"{name.replace('_', ' ')}: {at:.1f} eV", fontsize=8, rotation=90, va="top", ha="right"
         )
     axes.set(xlim=(-24, 800), xlabel="energy loss (eV)", ylabel="counts")
-    axes.set_title(f"EELS: t/λ = {found.t_over_lambda:.4f}, {found.thickness_angstrom:.1f} Å; put in: {THICKNESS_ANGSTROM:g} Å", fontsize=10)
+    measured = f"EELS: t/λ = {found.t_over_lambda:.4f}, {found.thickness_angstrom:.1f} Å"
+    axes.set_title(f"{measured}; true thickness: {THICKNESS_ANGSTROM:g} Å", fontsize=10)
 
 
 def edge_map(spectra: "xr.DataArray", onset_ev: float, width_ev: float) -> "xr.DataArray":
-    """Return the counts of an edge at each point, above a background that keeps the shape of the mean spectrum's."""
+    """Return the counts of an edge at each point above a background of the shape fitted to the mean spectrum."""
     at = spectra.energy_loss_ev
     window, before = (at >= onset_ev - 1) & (at < onset_ev + width_ev), (at > onset_ev - 50) & (at < onset_ev - 5)
     mean = spectra.sum(("y", "x"), dtype=float)
@@ -361,11 +373,14 @@ def line_map(spectra: "xr.DataArray", energy_ev: float, width_ev: float = 160.0)
 
 
 def folded(image: "xr.DataArray", cells: int) -> "xr.DataArray":
-    """Return an image of so many by so many cells with each replaced by their mean; the points of a side are a multiple of it."""
+    """Return an image of ``cells`` by ``cells`` cells with each cell replaced by their mean.
+
+    The number of points along each side is a multiple of ``cells``.
+    """
     ny, nx = (n // cells for n in image.shape)
     mean = image.to_numpy().reshape(cells, ny, cells, nx).mean(axis=(0, 2))
     return image.copy(data=np.tile(mean, (cells, cells)))
 
 
-STEPS = ("take all signals", "write all formats", "read what they say")
+STEPS = ("acquire all signals", "write all formats", "evaluate the signals")
 """Names of the steps, for the progress bar."""

@@ -1,7 +1,7 @@
-"""Manipulation of a silicon atom in graphene by the parked beam: the microscope, the loop of images and parked beams, the rate of success.
+"""Manipulation of a silicon atom in graphene by the parked beam: microscope, loop of images, outcomes of attempts.
 
-The agent sees images only. At each hop the dopant may be replaced by a C adatom, or lose a neighbour, with the cross-sections of competing processes:
-part of all attempts therefore ends on the way, whatever the agent does.
+The agent receives only images. During each hop the dopant may be replaced by a C adatom, or lose a neighbour, with the
+cross-sections of these competing processes. A fraction of the attempts therefore fails with any agent.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -22,24 +22,27 @@ if TYPE_CHECKING:
 Place = tuple[float, float]
 
 START_SEED = 4
-"""Seed of the sample, and thus the position of the silicon atom at first: one from which the path stays in the field."""
+"""Seed of the sample, which sets the initial position of the silicon atom; with it the path stays in the field."""
 WAY: tuple[Place, ...] = ((-8.5, 0.0), (-8.5, -7.0))
-"""Goals of the path relative to its first position in an image (x, y), A: along the sheet, then across."""
+"""Goals of the path relative to the first position of Si in an image (x, y), A: along the sheet, then across."""
 SEMIANGLE_MRAD = 26.0
-"""With the aberrations of ``nion-60``, the convergence that leaves least current beside the atom that is hit."""
+"""Convergence semi-angle that, with the aberrations of ``nion-60``, minimises the current beside the target atom."""
 CURRENT_PA = 100.0
 PARK_S, LOOK_S = 4.0, 0.04
-"""Longest time for which the beam is parked between two images, and the time between two looks at its signal, s."""
+"""Longest time for which the beam is parked between two images, and the time between two readings of its signal, s."""
 MOST_PARKS = 70
 """Largest number of parked beams in one attempt."""
 DOPANT_VACANCY = 1e-11
-"""Loss of a neighbour of Si, A^2 [A]: 0.001 barn, a tenth of what was measured of P; Si was led much further than that would let it go."""
+"""Cross-section for the loss of a neighbour of Si, A^2 [A]: 0.001 barn, a tenth of the value measured for P.
+
+The value for P is too large for Si: manipulation experiments moved Si much further than it would allow.
+"""
 DETECTORS = ("haadf", "maadf")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Step:
-    """One image on the way: the frame, the true sample at its start, the agent's decision, and the fraction of the way that is done."""
+    """One image of an attempt: frame, true sample at its start, decision, path, and completed fraction of the path."""
 
     frame: "xr.Dataset"
     sample: "Sample"
@@ -57,7 +60,7 @@ class Attempt:
     luck : int
         Seed of the microscope.
     arrived : bool
-        Whether the agent saw Si at the end of its path.
+        Whether the agent located Si at the end of its path.
     hops : int
         Number of exchanges of Si with C.
     parks : int
@@ -65,7 +68,7 @@ class Attempt:
     time_s : float
         Time on the microscope's clock, s.
     ended_by : str
-        The process that stopped it, if one did.
+        Process that ended a failed attempt, or an empty string.
     """
 
     luck: int
@@ -77,7 +80,7 @@ class Attempt:
 
 
 def microscope(luck: int) -> "Microscope":
-    """Return the microscope with a Si atom in graphene; ``luck`` seeds its noise and all events."""
+    """Return the microscope with a Si atom in graphene; ``luck`` is the seed of its noise and of all events."""
     from stemtwin.twin.instrument.hardware.profiles import PROFILES
     from stemtwin.twin.instrument.scope.microscope import Microscope
     from stemtwin.twin.instrument.scope.specimen_state import Damage
@@ -99,7 +102,7 @@ def field() -> "RasterScan":
 
 
 def lead(scope: "Microscope", scan: "RasterScan") -> Iterator[Step]:
-    """Move the silicon atom along its way, image by image, until it has arrived, is lost, or does not move any more."""
+    """Move the silicon atom along its path, image by image, until it arrives, is lost, or no longer moves."""
     goals: tuple[Place, ...] | None = None
     way: tuple[Place, ...] = ()
     seen_at: list[Place] = []
@@ -125,12 +128,12 @@ def lead(scope: "Microscope", scan: "RasterScan") -> Iterator[Step]:
 
 
 def has_arrived(decision: pilot.Decision) -> bool:
-    """Return whether the agent saw Si at the end of its path."""
+    """Return whether the agent located Si at the end of its path."""
     return decision.silicon is not None and not decision.goals
 
 
 def park(scope: "Microscope", target: Place) -> None:
-    """Park the beam until its HAADF signal shows that Si has come under it, or for `PARK_S`."""
+    """Park the beam until its HAADF signal shows Si below it, at most for ``PARK_S``."""
     from stemtwin.twin.instrument.scan import PathScan
 
     here, first = PathScan(positions_angstrom=np.array([target])), 0.0

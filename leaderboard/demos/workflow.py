@@ -1,6 +1,7 @@
-"""The main job in five steps: image a structure, focus the microscope, build a dataset, score the baselines, show the board.
+"""Whole workflow in steps: images, comparison of instruments, focus, dataset, scores of the baselines, board.
 
-Each step is a function that does its work, writes its files into one folder and returns their paths; ``stemtwin demo`` calls them in turn.
+Each step is a function that writes its files to one folder and returns their paths; ``stemtwin demo`` calls the steps
+in turn.
 """
 
 from pathlib import Path
@@ -26,17 +27,17 @@ INSTRUMENTS: dict[str, dict[str, float]] = {
     "nion-100": {},
     "schottky-200kv": {"C10": -550.0},
 }
-"""Instruments that are compared, and the settings of each: without a corrector, the underfocus that balances spherical aberration."""
+"""Compared instruments with their settings; without a corrector, underfocus compensates spherical aberration."""
 SCAN_ANGSTROM = 16.0
-"""Side of the fields that show what instruments do, A."""
+"""Side of the fields in the comparison of instruments, A."""
 EPISODES = 8
-"""Episodes of each autofocus baseline: enough for intervals."""
+"""Number of episodes of each autofocus baseline, sufficient for intervals."""
 FIELD_ANGSTROM = 24.0
-"""Side of the field that is imaged, A."""
+"""Side of the imaged field, A."""
 CELL_ANGSTROM = 10.0
 """Side of the cell of a periodic structure, A; the field shows it several times."""
 LEAST_CELL_ANGSTROM = 3.0
-"""Least side of the smallest cell of a periodic structure, A, with which instruments are compared."""
+"""Least side of the cell of a periodic structure in the comparison of instruments, A."""
 
 
 def load_fields(structure: str) -> tuple["FieldSample", "FieldSample", tuple[str, ...]]:
@@ -45,23 +46,24 @@ def load_fields(structure: str) -> tuple["FieldSample", "FieldSample", tuple[str
     Parameters
     ----------
     structure : str
-        A structure file, or the name of a library sample.
+        Structure file, or name of a library sample.
 
     Returns
     -------
     imaged : FieldSample
-        The sample of the image.
+        Sample of the image.
     compared : FieldSample
-        The sample that instruments are compared on: small where it is periodic, because each instrument has an operator of its own.
+        Sample for the comparison of instruments; a periodic one is small, as each instrument needs its own operator.
     notes : tuple of str
-        Changes that were made to the structure.
+        Changes to the structure.
     """
     from stemtwin.twin.samples.field_samples import load_field
 
     imaged = load_field(structure, side_angstrom=CELL_ANGSTROM)
     if imaged.sample.periodic:
         height, width = imaged.sample.size_angstrom
-        note = f"The field of {FIELD_ANGSTROM:g} x {FIELD_ANGSTROM:g} A repeats a cell of {width:.1f} x {height:.1f} A (x, y)."
+        note = f"The field of {FIELD_ANGSTROM:g} x {FIELD_ANGSTROM:g} A consists of cells of "
+        note += f"{width:.1f} x {height:.1f} A (x, y)."
         notes = (*imaged.notes, note)
     else:
         imaged = load_field(structure, side_angstrom=FIELD_ANGSTROM)
@@ -76,11 +78,11 @@ def image_step(field: "FieldSample", folder: Path, tick: Tick) -> list[Path]:
     Parameters
     ----------
     field : FieldSample
-        From :func:`load_fields`.
+        First result of :func:`load_fields`.
     folder : Path
         Folder of the files.
     tick : callable
-        Progress.
+        Progress callback.
     """
     from stemtwin.datasets.formats import save
     from stemtwin.twin.instrument import micrographs, shot_noise
@@ -118,7 +120,7 @@ def _detectors() -> tuple[Any, ...]:
 
 
 def instrument_step(field: "FieldSample", folder: Path, tick: Tick) -> list[Path]:
-    """Show one sample under five instruments, and a scan that drifts and hums beside one that does not, with its dose map."""
+    """Draw one sample imaged by five instruments, and an ideal scan beside one with drift and hum and its dose map."""
     from stemtwin.twin.instrument import micrographs
     from stemtwin.twin.instrument.hardware.profiles import PROFILES
     from stemtwin.twin.instrument.scan import RasterScan
@@ -135,7 +137,7 @@ def instrument_step(field: "FieldSample", folder: Path, tick: Tick) -> list[Path
         knobs = scope.settings
         frames.append((f"{name}: {knobs.energy_ev / 1e3:g} kV, {knobs.semiangle_mrad:g} mrad, {knobs.current_pa:g} pA", frame))
         tick((number + 1) / (len(INSTRUMENTS) + 1))
-    caption = f"{sample.name} by five instruments: HAADF frames of 8 µs per point, as their ADC reads them"
+    caption = f"{sample.name} by five instruments: HAADF frames of 8 µs per point, ADC readings"
     made = [micrographs.save_png(micrographs.micrographs(frames, columns=3, caption=caption), folder / "instruments.png")]
 
     shaky = shaking(PROFILES["corrected-200kv"])
@@ -147,7 +149,7 @@ def instrument_step(field: "FieldSample", folder: Path, tick: Tick) -> list[Path
         origin_angstrom=(origin[0] - 0.25 * SCAN_ANGSTROM, origin[1] - 0.25 * SCAN_ANGSTROM),
     )
     dose = still.dose_map(around).copy(data=moving.truth()["dose"].on_raster(around))
-    shown = [("nothing moves: electrons", first), ("drift, hum, jitter: ADU", second), ("where its electrons went: e⁻/Å²", dose)]
+    shown = [("ideal scan: electrons", first), ("drift, hum, jitter: ADU", second), ("dose of that scan: e⁻/Å²", dose)]
     caption = f"{sample.name}, corrected-200kv, 40 µs per point: drift 3 Å/s, hum 0.5 Å"
     made.append(micrographs.save_png(micrographs.micrographs(shown, caption=caption), folder / "distortions.png"))
     tick(1.0)
@@ -155,7 +157,7 @@ def instrument_step(field: "FieldSample", folder: Path, tick: Tick) -> list[Path
 
 
 def shaking(profile: "Profile") -> "Profile":
-    """Return an instrument with a stage that has just been moved and a mains hum that can be seen: drift 3 A/s, hum 0.5 A."""
+    """Return an instrument just after a stage move and with visible mains hum: drift 3 A/s, hum 0.5 A."""
     from dataclasses import replace
 
     scan = replace(profile.imperfections, hum_angstrom=(0.25, 0.5))
@@ -164,7 +166,7 @@ def shaking(profile: "Profile") -> "Profile":
 
 
 def focus_step(folder: Path, tick: Tick) -> list[Path]:
-    """Let the focal-series baseline focus the microscope once, and draw what it saw."""
+    """Focus the microscope once by the focal-series baseline, and draw its frames."""
     from stemtwin.benchmarks.agents import Brief, find_baseline
     from stemtwin.benchmarks.episodes import make_environment
     from stemtwin.benchmarks.tasks import load_tasks
@@ -197,7 +199,7 @@ def _seen(env: Any, observation: dict[str, np.ndarray]) -> tuple[str, Any]:
 
 
 def check_data() -> None:
-    """Raise DatasetError where :func:`data_step` cannot build its dataset, before any work."""
+    """Raise DatasetError if :func:`data_step` cannot build its dataset, before any work begins."""
     from stemtwin.datasets import fetch, generate
     from stemtwin.datasets.cards import find_card
 
@@ -206,7 +208,7 @@ def check_data() -> None:
 
 
 def data_step(tick: Tick) -> Path:
-    """Build ``atoms-2d`` 1.0.0 tiny into the data folder, unless it is there, and return its folder."""
+    """Build ``atoms-2d`` 1.0.0 tiny in the data folder, unless it exists, and return its folder."""
     from stemtwin.datasets import fetch, generate
     from stemtwin.datasets.cards import find_card
 
@@ -217,7 +219,7 @@ def data_step(tick: Tick) -> Path:
 
 
 def score_step(folder: Path, tick: Tick) -> list["Report"]:
-    """Score the baselines of both tasks and write each run's report."""
+    """Score the baselines of ``atoms-2d`` and ``autofocus`` and write the report of each run."""
     from stemtwin.benchmarks import runner
     from stemtwin.benchmarks.agents import load_baselines
     from stemtwin.benchmarks.tasks import find_task
@@ -238,7 +240,7 @@ def score_step(folder: Path, tick: Tick) -> list["Report"]:
 
 
 def board_step(folder: Path, reports: list["Report"]) -> tuple[Path, list["Board"]]:
-    """Enter reports on the folder's own board and return its file and its tables."""
+    """Enter reports on a board in the folder, and return the board's file and tables."""
     from stemtwin.leaderboard.store import Store
 
     path = folder / "board.db"
@@ -249,6 +251,6 @@ def board_step(folder: Path, reports: list["Report"]) -> tuple[Path, list["Board
 
 
 FILES = ("image.png", "image-expected.nc", "image-counted.nc", "instruments.png", "distortions.png", "focal-series.png", "board.db")
-"""Names of the files that the steps write."""
+"""Names of the written files."""
 STEPS = ("image the sample", "compare instruments", "focus the microscope", "build atoms-2d tiny", "score the baselines")
 """Names of the steps, for the progress bar."""

@@ -106,16 +106,17 @@ def _pack(organiser: Organiser, target: Path, tell: Tell) -> None:
         if one.is_dir():
             shutil.copytree(one, target / one.name, symlinks=True, ignore=_links)
     for hidden in hidden_tasks(event):
-        tell(f"hidden rows of {hidden.task.name} are built again from the revealed key")
-        hidden.build(organiser.keys, target / DATA, build_lines(hidden, tell))
+        hidden.build(organiser.keys, organiser.secret / DATA, build_lines(hidden, tell))
+        shutil.copytree(organiser.secret / DATA / hidden.slug, target / DATA / hidden.slug)
+        tell(f"hidden rows of {hidden.task.name} are made again from the revealed key")
+        hidden.verify(organiser.keys, target / DATA, tell)
+        hidden.reveal(organiser.keys, target / DATA)
     (target / RESULTS).mkdir(exist_ok=True)
     lines = organiser.folder.lines
     write_log(target / LOG, lines)
     there = EventFolder(path=target, event=event, records=target)
     tell("entries are compared between teams")
     write_material(there, lines, check_teams(there, lines, Truths(organiser.keys, target / DATA, tell)), target / JURY)
-    for lock in (target / DATA).glob(".*.lock"):
-        lock.unlink()
     with counted_store(there, scores(lines, event)) as store:
         for number, board in enumerate(store.boards(), start=1):
             _draw(board, target / "figures" / f"{number}-{board.task}-{board.major}.svg")
@@ -196,7 +197,7 @@ def _readme(event: EventSettings) -> str:
         f"Compare the public key that it prints with the one that was announced: `{event.public_key}`.\n\n"
         "- `event.toml`, `guide.md`, `sealed.bundle`: the event as teams saw it, the bundle with its key.\n"
         "- `keys.json`: the keys of all hidden rows and episodes, whose hash was published before.\n"
-        "- `data/`: the hidden rows with their truth, as Parquet and netCDF.\n"
+        "- `data/`: the hidden rows with their truth, as Parquet and netCDF; the names and kinds of those that did not count (honeypots).\n"
         "- `submissions/`, `results/`: what teams handed in, and reports, answers and actions.\n"
         "- `log.jsonl`, `board.json`: the signed log and the signed state of the board; `pages/index.html` shows both.\n"
         "- `figures/`: scores with their intervals. `SHA256SUMS`: checksums, whose hash is in the last line of the log.\n"

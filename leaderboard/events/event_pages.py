@@ -12,7 +12,7 @@ from stemtwin.leaderboard.events.folders import JURY, PAGES, REVIEWS, EventFolde
 from stemtwin.leaderboard.events.hidden_tasks import hidden_tasks
 from stemtwin.leaderboard.events.log import KINDS, LogLine, now
 from stemtwin.leaderboard.events.settings import EventSettings
-from stemtwin.leaderboard.events.standings import counted_store, scores
+from stemtwin.leaderboard.events.standings import counted_store, reviews_of_runs, scores
 from stemtwin.leaderboard.pages.site import write_pages
 from stemtwin.leaderboard.reviews import read_reviews
 from stemtwin.twin.files import write_atomically
@@ -32,12 +32,13 @@ def _templates(autoescape: bool) -> jinja2.Environment:
 
 
 def write_event_pages(folder: EventFolder, lines: Sequence[LogLine]) -> None:
-    """Write the event's page and the pages of its board, with the requests for review where the checks between teams were made."""
+    """Write the event's page and the pages of its board, with the requests for review that scoring and the checks between teams made."""
     event, pages = folder.event, folder.path / PAGES
     asked = folder.records / JURY / REVIEWS
-    reviews = read_reviews(asked) if asked.is_file() else ()
-    with counted_store(folder, scores(lines, event)) as store:
-        write_pages(store, pages / "board", title=event.title, reviews=reviews)
+    valid = scores(lines, event)
+    reviews = dict.fromkeys((*(read_reviews(asked) if asked.is_file() else ()), *reviews_of_runs(folder, valid)))  # each once
+    with counted_store(folder, valid) as store:
+        write_pages(store, pages / "board", title=event.title, reviews=tuple(reviews))
     shown = {"event": event, "lines": lines, "kinds": KINDS, "who": who, "why": why, "head": lines[-1].hash if lines else "", "now": now()}
     write_atomically(pages / "index.html", _templates(autoescape=True).get_template("event.html").render(shown).encode())
 

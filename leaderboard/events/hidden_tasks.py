@@ -1,23 +1,37 @@
-"""Hidden data and seeds of an event's tasks, derived from its keys: build, inputs for teams, truth for the organiser."""
+"""Hidden data and seeds of an event's tasks, derived from its keys: build, honeypots, inputs for teams, truth for the organiser.
+
+Honeypots are made of rows of further specimens, which are given to nobody themselves: what is given tells a honeypot by its picture at most.
+"""
 
 import dataclasses
+import json
+import secrets
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
+from stemtwin.benchmarks.honeypots import FORMS, KINDS, Planted, plant
 from stemtwin.benchmarks.seed_keys import SeedKeys, seed_from
 from stemtwin.benchmarks.submission import Submission, read_submission
 from stemtwin.benchmarks.tasks import Task
 from stemtwin.datasets.cards import Card, named_card
+from stemtwin.datasets.comparison import difference
 from stemtwin.datasets.generate import BuildProgress, build
 from stemtwin.datasets.hidden import hidden_card, load_given, load_hidden
-from stemtwin.datasets.inputs import write_inputs
+from stemtwin.datasets.inputs import shown_card, write_inputs, write_shown
 from stemtwin.datasets.verify import verify
 from stemtwin.leaderboard.events.settings import EventEnvironment, EventSettings, EventTask
 from stemtwin.twin.errors import SubmissionError
+from stemtwin.twin.files import write_atomically
 
 if TYPE_CHECKING:
     import xarray as xr
+
+
+HONEYPOTS = "-honeypots.json"
+"""End of the name of an archive's file of honeypots."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -32,12 +46,15 @@ class HiddenTask:
         Number of the rows and their split.
     card : Card
         The released card.
+    each : int
+        Honeypots of each kind.
     """
 
     task: Task
     size: str
     split: str
     card: Card
+    each: int = 0
 
     @property
     def slug(self) -> str:
@@ -48,7 +65,13 @@ class HiddenTask:
         """Return the card of the hidden rows."""
         key, address = bytes.fromhex(keys.environment), self.task.address(self.split)
         root = seed_from(key, f"{address}/rows") << 128 | seed_from(key, f"{address}/specimens")
-        return hidden_card(self.card, size=self.size, split=self.split, root=root)
+        return hidden_card(self.card, size=self.size, split=self.split, root=root, further=self.further)
+
+    @property
+    def further(self) -> int:
+        """Specimens beyond those of the size, of whose rows honeypots are made."""
+        rows = self.card.sizes[self.size].images_per_specimen[self.split]
+        return -(-self.each * len(KINDS) // rows)
 
     def build(self, keys: SeedKeys, folder: Path, progress: BuildProgress | None = None) -> None:
         """Build the hidden rows into ``folder/<slug>``; a finished build there is left as it is, a stopped one goes on."""
@@ -56,14 +79,55 @@ class HiddenTask:
 
     def write_inputs(self, keys: SeedKeys, folder: Path, target: Path) -> None:
         """Write what teams get of a build in ``folder/<slug>``."""
-        write_inputs(self.hidden(keys), folder / self.slug, self.split, target)
+        card = self.hidden(keys)
+        if self.each:
+            write_shown(self.rows(keys, folder).data, card, self.split, target)
+        else:
+            write_inputs(card, folder / self.slug, self.split, target)
 
-    def truth(self, keys: SeedKeys, folder: Path) -> "xr.Dataset":
-        """Return the rows of a build in ``folder/<slug>`` with their truth."""
-        return load_hidden(self.hidden(keys), folder / self.slug, self.split)
+    def rows(self, keys: SeedKeys, folder: Path) -> Planted:
+        """Return the rows of a build in ``folder/<slug>`` with their truth, and with honeypots among them where the task has some."""
+        data = load_hidden(self.hidden(keys), folder / self.slug, self.split)
+        names = data["sample_id"].values.astype(str).tolist()
+        if not self.each:
+            return Planted(data=data, honeypots=(), names=dict(zip(names, names, strict=True)))
+        seeds = data["structure_seed"].values
+        spare = np.flatnonzero(seeds >= np.sort(np.unique(seeds))[-self.further])
+        seed = seed_from(bytes.fromhex(keys.environment), f"{self.task.address(self.split)}/honeypots")
+        return plant(self.task, data, np.random.Generator(np.random.Philox(seed)), each=self.each, spare=spare.tolist())
 
-    def verify(self, keys: SeedKeys, folder: Path, tell: Callable[[str], None] | None = None) -> int:
-        """Make all rows of a build in ``folder/<slug>`` again, compare them with the tolerances of a dataset, and return their number.
+    def honeypot_text(self, rows: Planted) -> str:
+        """Return the record of the honeypots of a task for an archive, JSON: their kinds, and the name in the build of each row that counts."""
+        kinds = {one.sample_id: {"kind": one.kind, "candidates": len(one.candidates), "kept": one.chosen} for one in rows.honeypots}
+        content = {"task": self.task.registered, "honeypots": kinds, "rows": rows.names}
+        return json.dumps(content, indent=1, sort_keys=True) + "\n"
+
+    def difference(self, given: "xr.Dataset", rows: Planted) -> str:
+        """Return the words on the first difference of the rows in a bundle from those that the keys give; "" where there is none.
+
+        All names are compared, and the inputs of the rows that count, with the tolerances of a dataset on another processor.
+        """
+        names, own = given["sample_id"].values.astype(str).tolist(), rows.data["sample_id"].values.astype(str).tolist()
+        if odd := sorted(set(names) ^ set(own)):
+            return f"{odd[0]} is in one of them only"
+        shown = shown_card(self.card).columns
+        stored, made = ({column.name: data[column.name].values for column in shown} for data in (given, rows.data))
+        for name in rows.names:
+            here, there = names.index(name), own.index(name)
+            for column in shown:
+                if text := difference(column, column.trimmed(stored, here), column.trimmed(made, there)).text:
+                    return f"{name}: {text}"
+        return ""
+
+    def reveal(self, keys: SeedKeys, folder: Path) -> None:
+        """Write the record of the honeypots beside the build, ``folder/<slug>-honeypots.json``; nothing where there are none."""
+        if self.each:
+            write_atomically(folder / f"{self.slug}{HONEYPOTS}", self.honeypot_text(self.rows(keys, folder)).encode())
+
+    def verify(self, keys: SeedKeys, folder: Path, tell: Callable[[str], None] | None = None, *, specimens: int | None = None) -> int:
+        """Make rows of a build in ``folder/<slug>`` again, compare them with the tolerances of a dataset, and return their number.
+
+        All rows are made again, or those of so many specimens, which are drawn anew by each call: nobody can foresee them.
 
         Raises
         ------
@@ -77,7 +141,9 @@ class HiddenTask:
                 tell(f"hidden rows of {self.task.name}: {done} of {total} specimens made again")
 
         card = self.hidden(keys)
-        return verify(card, folder / self.slug, regenerate=card.sizes[self.size].specimens[self.split], progress=progress).rows_made_again
+        count = card.sizes[self.size].specimens[self.split]
+        seed = secrets.randbits(64)
+        return verify(card, folder / self.slug, regenerate=min(count, specimens or count), seed=seed, progress=progress).rows_made_again
 
     def read(self, folder: Path, data: "xr.Dataset") -> Submission:
         """Return the answers of a submission folder to the hidden rows.
@@ -104,7 +170,7 @@ def hidden_task(event: EventSettings, part: EventTask) -> HiddenTask:
     task = part.find()
     card = named_card(task.source, task.source_version)
     there = dataclasses.replace(task, source_version=f"{task.source_version}+{event.name}")
-    return HiddenTask(task=there, size=part.size, split=task.splits[0], card=card)
+    return HiddenTask(task=there, size=part.size, split=task.splits[0], card=card, each=event.honeypots if task.name in FORMS else 0)
 
 
 def hidden_tasks(event: EventSettings) -> list[HiddenTask]:

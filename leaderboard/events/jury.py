@@ -1,18 +1,24 @@
 """Material for the jury of an event: requests for review from checks between teams, and a printable page a team."""
 
+import dataclasses
 import shutil
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
+from stemtwin.benchmarks.honeypots import Planted
+from stemtwin.benchmarks.submission import Header
+from stemtwin.benchmarks.tasks import Task
 from stemtwin.leaderboard.events.folders import JURY, REVIEWS, EventFolder, Organiser, Tell
 from stemtwin.leaderboard.events.hidden_tasks import hidden_tasks
 from stemtwin.leaderboard.events.log import LogLine
 from stemtwin.leaderboard.events.scoring import Truths, one_at_a_time, publish
-from stemtwin.leaderboard.events.standings import counted_store, scores
+from stemtwin.leaderboard.events.settings import EventSettings
+from stemtwin.leaderboard.events.standings import counted_store, reviews_of_runs, scores
 from stemtwin.leaderboard.pages.jury import write_sheets
-from stemtwin.leaderboard.review_checks import Checked, check_between_teams
+from stemtwin.leaderboard.review_checks import Checked, Load, check_between_teams
 from stemtwin.leaderboard.reviews import write_reviews
+from stemtwin.twin.errors import SubmissionError
 
 
 def check_teams(folder: EventFolder, lines: Sequence[LogLine], truths: Truths) -> Checked:
@@ -35,12 +41,30 @@ def check_teams(folder: EventFolder, lines: Sequence[LogLine], truths: Truths) -
     counting = [one for one in scores(lines, folder.event) if one.counts]
     if not counting:
         return Checked(reviews=(), compared=0, left_out=())
-    hidden = {one.task.address(one.split): one for one in hidden_tasks(folder.event)}
     with tempfile.TemporaryDirectory(prefix="stemtwin-review-") as made:
         for one in counting:
             run = folder.records / one.run
             shutil.copytree(run / "submission" if (run / "submission").is_dir() else run, Path(made) / one.team / one.name)
-        return check_between_teams(Path(made), lambda _, header: truths.of(hidden[header.task]))
+        found = check_between_teams(Path(made), hidden_rows(folder.event, truths))
+    reviews = dict.fromkeys((*found.reviews, *reviews_of_runs(folder, counting)))  # each once
+    return dataclasses.replace(found, reviews=tuple(reviews))
+
+
+def hidden_rows(event: EventSettings, truths: Truths) -> Load:
+    """Return the function of task and header that gives the hidden rows of an event, honeypots among them.
+
+    It raises SubmissionError for answers to rows that are not the event's.
+    """
+    hidden = {(one.task.address(one.split), one.task.source_version): one for one in hidden_tasks(event)}
+
+    def load(_: Task, header: Header) -> Planted:
+        key = header.task, header.dataset.partition("@")[2]
+        if key not in hidden:
+            message = f"{header.task} on {header.dataset} is not asked by {event.name}. Compare such answers without the event."
+            raise SubmissionError(message)
+        return truths.of(hidden[key])
+
+    return load
 
 
 def write_material(folder: EventFolder, lines: Sequence[LogLine], checked: Checked, target: Path) -> None:

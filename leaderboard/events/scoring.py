@@ -9,28 +9,26 @@ import dataclasses
 import re
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 from stemtwin.benchmarks.agents import Baseline
 from stemtwin.benchmarks.episodes import Episode, read_episodes, write_episodes
+from stemtwin.benchmarks.honeypots import Planted, counted, find_leak
 from stemtwin.benchmarks.isolation.agent_process import AgentProcess
 from stemtwin.benchmarks.isolation.sandbox import OPEN, Level
 from stemtwin.benchmarks.method_notes import shown_notes
 from stemtwin.benchmarks.runner import Evaluation, run_agent, save_run, score_submission
 from stemtwin.benchmarks.seed_keys import SeedKeys
 from stemtwin.leaderboard.events.event_pages import write_event_pages
-from stemtwin.leaderboard.events.folders import STATE, Organiser, Tell
+from stemtwin.leaderboard.events.folders import REVIEWS, STATE, Organiser, Tell
 from stemtwin.leaderboard.events.hidden_tasks import HiddenTask, hidden_task, split_of
 from stemtwin.leaderboard.events.log import LogLine
 from stemtwin.leaderboard.events.settings import FILE, EventEnvironment, EventTask
 from stemtwin.leaderboard.events.signing import file_sha256
 from stemtwin.leaderboard.events.standings import fill_board, run_of, scores, state_of, write_state
 from stemtwin.leaderboard.events.submissions import Handed, find_submissions, part_of, read_agent
+from stemtwin.leaderboard.reviews import Review, bound_reviews, honeypot_review, write_reviews
 from stemtwin.twin.errors import SettingsError, SubmissionError
 from stemtwin.twin.files import locked, replacing
-
-if TYPE_CHECKING:
-    import xarray as xr
 
 LOCK_S = 60.0
 """Longest wait for another process that scores the same event and writes nothing, s."""
@@ -70,14 +68,14 @@ class Truths:
 
     def __init__(self, keys: SeedKeys, folder: Path, tell: Tell | None = None, *, build: bool = True) -> None:
         self.keys, self.folder, self.tell, self.build = keys, folder, tell, build
-        self._loaded: dict[str, Any] = {}
+        self._loaded: dict[str, Planted] = {}
 
-    def of(self, hidden: HiddenTask) -> "xr.Dataset":
-        """Return the rows of a task."""
+    def of(self, hidden: HiddenTask) -> Planted:
+        """Return the rows of a task, honeypots among them."""
         if hidden.slug not in self._loaded:
             if self.build:
                 hidden.build(self.keys, self.folder, build_lines(hidden, self.tell))
-            self._loaded[hidden.slug] = hidden.truth(self.keys, self.folder)
+            self._loaded[hidden.slug] = hidden.rows(self.keys, self.folder)
         return self._loaded[hidden.slug]
 
 
@@ -191,7 +189,7 @@ def _score_one(organiser: Organiser, handed: Handed, isolation: str | None, trut
         if (known := _known(lines, handed, part)) is not None:
             return Outcome(label=handed.label, status="known", text=known)
         _check_rules(organiser, lines, handed, part)
-        evaluation = evaluate(organiser, handed, part, isolation, truths)
+        evaluation, reviews = evaluate(organiser, handed, part, isolation, truths)
     except SubmissionError as error:
         if (known := _known(lines, handed, None)) is not None:
             return Outcome(label=handed.label, status="known", text=known)
@@ -203,7 +201,7 @@ def _score_one(organiser: Organiser, handed: Handed, isolation: str | None, trut
     except Exception as error:  # one submission must not keep the others from being scored
         text = f"{type(error).__name__}: {_without_seeds(str(error))}"
         return Outcome(label=handed.label, status="failed", text=f"not scored, it is tried again next time: {text}")
-    return _enter(organiser, handed, part, evaluation)
+    return _enter(organiser, handed, part, evaluation, reviews)
 
 
 def _known(lines: Sequence[LogLine], handed: Handed, part: EventTask | EventEnvironment | None) -> str | None:
@@ -241,8 +239,10 @@ def _check_rules(organiser: Organiser, lines: Sequence[LogLine], handed: Handed,
         raise SubmissionError(message)
 
 
-def evaluate(organiser: Organiser, handed: Handed, part: EventTask | EventEnvironment, isolation: str | None, truths: Truths) -> Evaluation:
-    """Return the evaluation of a submission.
+def evaluate(
+    organiser: Organiser, handed: Handed, part: EventTask | EventEnvironment, isolation: str | None, truths: Truths
+) -> tuple[Evaluation, tuple[Review, ...]]:
+    """Return the evaluation of a submission, and the requests for review that honeypots and bounds ask for.
 
     Raises
     ------
@@ -274,25 +274,38 @@ def evaluate(organiser: Organiser, handed: Handed, part: EventTask | EventEnviro
     counts = {"split": split, "episodes": part.episodes, "attempts": part.attempts}
     with process:
         found = run_agent(task, entry, "isolated", team=handed.team, keys=organiser.keys, kept=tuple(kept), keep=keep, **counts)
-    return dataclasses.replace(found, report=dataclasses.replace(found.report, method=shown_notes(header.method)))
+    report = dataclasses.replace(found.report, method=shown_notes(header.method))
+    return dataclasses.replace(found, report=report), bound_reviews(report, task)
 
 
-def evaluate_table(hidden: HiddenTask, handed: Handed, truths: Truths) -> Evaluation:
-    """Return the evaluation of a table of answers to hidden rows, under the names of its folders."""
-    data = truths.of(hidden)
-    submission = hidden.read(handed.folder, data)
-    named = dataclasses.replace(submission, header=submission.header.model_copy(update={"name": handed.name, "team": handed.team}))
-    found = score_submission(hidden.task, data, named)
-    source = dataclasses.replace(found.report.source, truth="hidden")
-    return dataclasses.replace(found, report=dataclasses.replace(found.report, source=source))
+def evaluate_table(hidden: HiddenTask, handed: Handed, truths: Truths) -> tuple[Evaluation, tuple[Review, ...]]:
+    """Return the evaluation of a table of answers to hidden rows, under the names of its folders, and the requests for review.
+
+    Honeypots are no part of the score; the answers to them are kept, and are part of the hash of the answers.
+    """
+    planted = truths.of(hidden)
+    submission = hidden.read(handed.folder, planted.data)
+    data, answers = counted(planted.data, submission.found, planted.honeypots)
+    header = submission.header.model_copy(update={"name": handed.name, "team": handed.team})
+    made = score_submission(hidden.task, data, dataclasses.replace(submission, header=header, found=answers))
+    source, digest = dataclasses.replace(made.report.source, truth="hidden"), hidden.task.form.digest(submission.found)
+    report = dataclasses.replace(made.report, source=source, artefact_sha256=digest)
+    whole = dataclasses.replace(made, report=report, found=dict(submission.found))
+    reviews = bound_reviews(report, hidden.task)
+    if planted.honeypots:
+        asked = honeypot_review(handed.team, handed.name, digest, find_leak(hidden.task, submission.found, planted.honeypots))
+        reviews += () if asked is None else (asked,)
+    return whole, reviews
 
 
-def _enter(organiser: Organiser, handed: Handed, part: EventTask | EventEnvironment, evaluation: Evaluation) -> Outcome:
-    """Write the run of a submission, then its line of the log."""
+def _enter(organiser: Organiser, handed: Handed, part: EventTask | EventEnvironment, evaluation: Evaluation, reviews: tuple[Review, ...]) -> Outcome:
+    """Write the run of a submission, with the requests for review where there are some, then its line of the log."""
     report, lines = evaluation.report, organiser.folder.lines
     run = run_of(handed.mark, _correction(lines, part))
     with replacing(organiser.secret / run) as temporary:
         save_run(temporary, part.find(), evaluation)
+        if reviews:
+            write_reviews(temporary / REVIEWS, reviews)
     organiser.append(
         "scored",
         team=handed.team,
@@ -309,4 +322,5 @@ def _enter(organiser: Organiser, handed: Handed, part: EventTask | EventEnvironm
     (organiser.secret / "runs" / f"{handed.mark}.json").unlink(missing_ok=True)
     shown = "no value" if report.primary.value is None else f"{report.primary.name} {report.primary.value:.4g}"
     failures = "".join(f", {count} episodes {kind}" for kind, count in report.failures.items())
-    return Outcome(label=handed.label, status="scored", text=f"{part.task}, {shown}{failures}")
+    asked = "".join(f"; a review is asked for: {one.text}" for one in reviews)
+    return Outcome(label=handed.label, status="scored", text=f"{part.task}, {shown}{failures}{asked}")

@@ -80,7 +80,8 @@ class EventSettings(pydantic.BaseModel):
     """An event, checked.
 
     ``counts`` says which of a team's submissions to a task counts, ``submissions`` how many of them are scored, ``teams`` who may take part
-    (everybody where it is empty), ``isolation`` in what agents must run.
+    (everybody where it is empty), ``isolation`` in what agents must run, ``honeypots`` how many rows of each kind that do not count, and that nobody
+    can answer, are planted among the hidden rows of a task that has them (see :mod:`stemtwin.benchmarks.honeypots`).
     """
 
     model_config = STRICT
@@ -94,6 +95,7 @@ class EventSettings(pydantic.BaseModel):
     submissions: Annotated[int, pydantic.Field(ge=1, le=10_000)] = 20
     teams: tuple[str, ...] = ()
     isolation: Literal["bubblewrap", "process"] = "bubblewrap"
+    honeypots: Annotated[int, pydantic.Field(ge=0, le=20)] = 2
     commitment: Hexadecimal
     public_key: Hexadecimal
     sites: tuple[EventSite, ...] = ()

@@ -7,11 +7,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stemtwin.benchmarks.report import read_report
-from stemtwin.leaderboard.events.folders import BOARD, RESULTS, EventFolder
+from stemtwin.leaderboard.events.folders import BOARD, RESULTS, REVIEWS, EventFolder
 from stemtwin.leaderboard.events.log import LogLine
 from stemtwin.leaderboard.events.settings import EventSettings
 from stemtwin.leaderboard.events.signing import canonical, file_sha256, signed_by
 from stemtwin.leaderboard.models import Entry
+from stemtwin.leaderboard.reviews import Review, read_reviews
 from stemtwin.leaderboard.store import Store
 from stemtwin.twin.errors import SubmissionError
 from stemtwin.twin.files import write_atomically
@@ -186,6 +187,12 @@ def check_reports(folder: EventFolder, valid: Sequence[Scored]) -> None:
         if said != (one.team, one.comparability_key, one.artefact_sha256, one.value):
             message = f"{path}: the report is not that of line {one.number} of the log, {one.label}. Take it from another copy of the event."
             raise SubmissionError(message)
+
+
+def reviews_of_runs(folder: EventFolder, valid: Sequence[Scored]) -> list[Review]:
+    """Return the requests for review that scoring made, of the scores that count."""
+    paths = (folder.records / one.run / REVIEWS for one in valid if one.counts)
+    return [review for path in paths if path.is_file() for review in read_reviews(path)]
 
 
 def run_of(mark: str, correction: int) -> str:

@@ -7,6 +7,7 @@
 """
 
 import dataclasses
+import math
 import os
 import subprocess
 import tomllib
@@ -116,7 +117,9 @@ def digest_of(folder: Path) -> str:
 def find_submissions(event_folder: Path) -> tuple[list[Handed], list[tuple[str, str]]]:
     """Return the submissions of an event in the order in which they count as received, and label and a sentence of each folder that is none.
 
-    The order is that of their last commits where the folder is a Git repository, else that of their newest files; then that of their names.
+    Where the folder is a Git repository, the order is that in which its branch took them: the place, on the line of first parents, of the last
+    merge or commit that changed a submission. Dates of commits, which their authors write, have no part in it. What is not committed comes last, by
+    its newest file; then the order is that of names.
     """
     found, wrong = [], []
     root = event_folder / SUBMISSIONS
@@ -131,17 +134,25 @@ def find_submissions(event_folder: Path) -> tuple[list[Handed], list[tuple[str, 
             found.append(Handed(team=team, name=name, folder=folder, digest=digest_of(folder)))
         except (SubmissionError, SettingsError) as error:
             wrong.append((folder.relative_to(root).as_posix(), str(error)))
-    return sorted(found, key=lambda one: (_received(event_folder, one.folder), one.label)), wrong
+    places = _places(event_folder) if (event_folder / ".git").exists() else {}
+    return sorted(found, key=lambda one: (places.get(one.label, math.inf), 0 if one.label in places else _newest(one.folder), one.label)), wrong
 
 
-def _received(event_folder: Path, folder: Path) -> int:
-    """Return the time of the last commit of a folder, or of its newest file, s since 1970."""
-    if (event_folder / ".git").exists():
-        command = ["git", "-C", str(event_folder), "log", "-1", "--format=%ct", "--", str(folder.relative_to(event_folder))]
-        told = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
-        if told.returncode == 0 and told.stdout.strip().isdigit():
-            return int(told.stdout)
-    return max((int(path.lstat().st_mtime) for path in files_below(folder)), default=0)
+def _places(event_folder: Path) -> dict[str, int]:
+    """Return the place in the history of a branch of the last change of each submission, by its label; a merge counts as one change."""
+    history = ["log", "--first-parent", "-m", "--reverse", "--no-renames", "--name-only", "-z", "--format=%x01", "--", SUBMISSIONS]
+    told = subprocess.run(["git", "-C", str(event_folder), *history], capture_output=True, timeout=60, check=False)
+    places: dict[str, int] = {}
+    changes = told.stdout.decode(errors="surrogateescape").split("\x01")[1:] if told.returncode == 0 else []
+    for number, change in enumerate(changes):
+        labels = {"/".join(path.strip("\n").split("/")[1:3]) for path in change.split("\0") if path.count("/") >= 3}
+        places |= dict.fromkeys(labels, number)
+    return places
+
+
+def _newest(folder: Path) -> float:
+    """Return the time of the newest file of a folder, s since 1970."""
+    return max((path.lstat().st_mtime for path in files_below(folder)), default=0.0)
 
 
 def read_agent(folder: Path) -> AgentHeader:

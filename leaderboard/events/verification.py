@@ -4,36 +4,57 @@ import json
 import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
+from stemtwin.benchmarks.archives import check_archive, unpacked
 from stemtwin.benchmarks.replays import TOLERANCE, replay_run
 from stemtwin.benchmarks.report import read_report
 from stemtwin.benchmarks.seed_keys import SeedKeys, read_keys
-from stemtwin.leaderboard.events.folders import KEYS, LOG, STATE, SUBMISSIONS, EventFolder, Tell, files_below, open_folder
-from stemtwin.leaderboard.events.hidden_tasks import hidden_task, hidden_tasks
+from stemtwin.leaderboard.events.bundle import unseal
+from stemtwin.leaderboard.events.folders import (
+    BUNDLE,
+    BUNDLE_KEY,
+    KEYS,
+    LOG,
+    OPENED,
+    REVIEWS,
+    STATE,
+    SUBMISSIONS,
+    EventFolder,
+    Tell,
+    files_below,
+    open_folder,
+)
+from stemtwin.leaderboard.events.hidden_tasks import HONEYPOTS, hidden_task, hidden_tasks
 from stemtwin.leaderboard.events.log import LogLine, read_log
 from stemtwin.leaderboard.events.scoring import Truths, evaluate_table
 from stemtwin.leaderboard.events.settings import EventTask
 from stemtwin.leaderboard.events.signing import canonical, file_sha256
 from stemtwin.leaderboard.events.standings import Scored, check_reports, fill_board, read_state, scores, state_of
 from stemtwin.leaderboard.events.submissions import Handed, digest_of
-from stemtwin.twin.errors import DatasetError, SettingsError, SubmissionError
+from stemtwin.leaderboard.reviews import read_reviews
+from stemtwin.twin.errors import DatasetError, SettingsError, StemtwinError, SubmissionError
 
 SUMS, LEFT_OUT = "SHA256SUMS", (LOG, STATE, "SHA256SUMS", "pages")
 
 
-def verify_archive(path: Path, *, public_key: str | None = None, tell: Tell | None = None, remake: bool = True) -> Iterator[str]:
+def verify_archive(
+    path: Path, *, public_key: str | None = None, tell: Tell | None = None, remake: bool = True, specimens: int | None = None
+) -> Iterator[str]:
     """Verify an archive step by step, and give a sentence for each step that is right.
 
     Parameters
     ----------
     path : Path
-        Folder of the archive.
+        Folder of the archive, or the zip file of it, within the limits of :mod:`stemtwin.benchmarks.archives`.
     public_key : str, optional
         The organiser's key as it was announced elsewhere; without it, the archive's own is believed.
     tell : callable, optional
         Called with sentences about long work.
     remake : bool
         Whether the truth is made again; not where it was made from the revealed keys just now.
+    specimens : int, optional
+        Number of specimens of each task, drawn anew, whose rows are made again; all by default.
 
     Raises
     ------
@@ -43,8 +64,8 @@ def verify_archive(path: Path, *, public_key: str | None = None, tell: Tell | No
         The first thing that is wrong, each with a sentence of its own.
     """
     if path.is_file():
-        message = f"{path} is a file. Unpack the archive, and give its folder."
-        raise SettingsError(message)
+        yield from _verify_packed(path, public_key=public_key, tell=tell, remake=remake, specimens=specimens)
+        return
     folder = open_folder(path)
     event = folder.event
     if public_key is not None and public_key.strip().lower() != event.public_key:
@@ -68,12 +89,28 @@ def verify_archive(path: Path, *, public_key: str | None = None, tell: Tell | No
     changes = sum(line.kind == "settings" for line in lines)
     yield f"settings: event.toml was {'changed in ' + str(changes) + ' lines of the log' if changes else 'never changed'}"
     if remake:
-        yield from _check_truth(folder, keys, tell)
+        yield from _check_truth(folder, keys, tell, specimens)
     truths = Truths(keys, path / "data", build=False)
+    yield from _check_honeypots(folder, truths)
+    yield from _check_bundle(folder, truths)
     for one in valid:
         yield f"score: {one.label}, {_score_again(folder, one, keys, truths)}"
     _check_ranks(folder, lines, valid, state)
     yield "ranks: computed again from the reports, equal to the signed board"
+
+
+def _verify_packed(path: Path, **options: Any) -> Iterator[str]:
+    """Verify a packed archive in a temporary folder."""
+    try:
+        check_archive(path)
+    except SubmissionError as error:
+        message = f"{error} An archive beyond these limits is unpacked by hand, and its folder is verified."
+        raise SubmissionError(message) from None
+    with unpacked(path) as folder:
+        try:
+            yield from verify_archive(folder, **options)
+        except StemtwinError as error:
+            raise type(error)(str(error).replace(str(folder), str(path))) from None
 
 
 def _check_log_of(state: dict, lines: Sequence[LogLine], path: Path) -> None:
@@ -116,15 +153,41 @@ def _check_sums(path: Path, lines: Sequence[LogLine]) -> int:
     return len(named)
 
 
-def _check_truth(folder: EventFolder, keys: SeedKeys, tell: Tell | None) -> Iterator[str]:
-    """Make the truth again from the keys."""
+def _check_truth(folder: EventFolder, keys: SeedKeys, tell: Tell | None, specimens: int | None) -> Iterator[str]:
+    """Make the truth again from the keys, all of it or that of so many specimens."""
     for hidden in hidden_tasks(folder.event):
         try:
-            rows = hidden.verify(keys, folder.path / "data", tell)
+            rows = hidden.verify(keys, folder.path / "data", tell, specimens=specimens)
         except DatasetError as error:
             message = f"The truth of {hidden.task.name} does not follow from the keys here: {error}"
             raise SubmissionError(message) from None
-        yield f"truth: {hidden.task.name}, {rows} rows made again from the keys, the archive's"
+        drawn = "" if specimens is None else f" of {specimens} specimens, drawn now,"
+        yield f"truth: {hidden.task.name}, {rows} rows{drawn} made again from the keys, the archive's"
+
+
+def _check_honeypots(folder: EventFolder, truths: Truths) -> Iterator[str]:
+    """Compare the revealed honeypots with those that the keys give."""
+    for hidden in (one for one in hidden_tasks(folder.event) if one.each):
+        rows, path = truths.of(hidden), folder.path / "data" / f"{hidden.slug}{HONEYPOTS}"
+        if not path.is_file() or path.read_text(encoding="utf-8") != hidden.honeypot_text(rows):
+            message = f"{path}: the honeypots of {hidden.task.name} do not follow from the keys here."
+            raise SubmissionError(message)
+        yield f"honeypots: {hidden.task.name}, {len(rows.honeypots)} of {rows.data.sizes['sample']} rows that teams got, as the keys give them"
+
+
+def _check_bundle(folder: EventFolder, truths: Truths) -> Iterator[str]:
+    """Compare the rows in the sealed bundle, which teams answered, with those that the keys give."""
+    path, key, hidden = folder.path / BUNDLE, folder.path / BUNDLE_KEY, hidden_tasks(folder.event)
+    if not (hidden and path.is_file() and key.is_file()):
+        return
+    with tempfile.TemporaryDirectory(prefix="stemtwin-verify-") as fresh:
+        unseal(path, Path(fresh) / OPENED, key=key.read_text(encoding="utf-8"))
+        for one in hidden:
+            given = one.given(Path(fresh) / OPENED)
+            if told := one.difference(given, truths.of(one)):
+                message = f"{path}: the rows of {one.task.name} that teams got are not what the keys give here: {told}."
+                raise SubmissionError(message)
+            yield f"bundle: {one.task.name}, {given.sizes['sample']} rows that teams got, as the keys give them"
 
 
 def _score_again(folder: EventFolder, one: Scored, keys: SeedKeys, truths: Truths) -> str:
@@ -135,7 +198,11 @@ def _score_again(folder: EventFolder, one: Scored, keys: SeedKeys, truths: Truth
     handed = Handed(team=one.team, name=one.name, folder=folder.path / SUBMISSIONS / one.team / one.name, digest=one.digest)
     if not handed.folder.is_dir() or digest_of(handed.folder) != one.digest:  # a later one of that name took its place: the answers are kept
         handed = Handed(team=one.team, name=one.name, folder=folder.records / one.run / "submission", digest=one.digest)
-    report = evaluate_table(hidden_task(folder.event, part), handed, truths).report
+    evaluation, reviews = evaluate_table(hidden_task(folder.event, part), handed, truths)
+    report, asked = evaluation.report, folder.records / one.run / REVIEWS
+    if [review.kind for review in reviews] != [review.kind for review in (read_reviews(asked) if asked.is_file() else ())]:
+        message = f"{asked}: its answers ask for {len(reviews)} reviews, which are not those of the archive."
+        raise SubmissionError(message)
     value, kept = report.primary.value, one.value
     same = (report.artefact_sha256, report.comparability_key) == (one.artefact_sha256, one.comparability_key) and (value is None) == (kept is None)
     if not same or (value is not None and kept is not None and abs(value - kept) > TOLERANCE):

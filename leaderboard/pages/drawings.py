@@ -79,12 +79,16 @@ def pareto(points: Sequence[tuple[str, float, float]], *, metric: str, direction
         parts.append(f'<text x="{MARGIN - 6}" y="{y + 4}" text-anchor="end">{tick:g}</text>')
     joined = " ".join("{},{}".format(*place(doses[one], scores[one])) for one in sorted(best, key=lambda one: doses[one]))
     parts.append(f'<polyline points="{joined}" fill="none" stroke="#888" stroke-dasharray="4 3"/>')
+    names: dict[tuple[float, float], list[str]] = {}
     for number, (name, dose, score) in enumerate(points):
         x, y = place(doses[number], scores[number])
         fill = "currentColor" if number in best else "none"
         title = f"<title>{escape(name)}: {dose:.3g} e-/A^2, {score:.3g}</title>"
         parts.append(f'<circle cx="{x}" cy="{y}" r="4.5" fill="{fill}" stroke="currentColor">{title}</circle>')
-        parts.append(f'<text x="{x + 7}" y="{y - 5}">{escape(name[:24])}</text>')
+        names.setdefault((x, y), []).append(name[:24])
+    for (x, y), shared in names.items():  # equal ones share a label; on the right it stands to the left of its point
+        side = f'text-anchor="end" x="{x - 7}"' if x > 0.75 * WIDTH else f'x="{x + 7}"'
+        parts.append(f'<text {side} y="{y - 5}">{escape(", ".join(shared)[:48])}</text>')
     parts.append(f'<text x="{(WIDTH + MARGIN) / 2}" y="{HEIGHT - 10}" text-anchor="middle">dose of an episode, e-/A^2</text>')
     parts.append(f'<text x="14" y="{HEIGHT / 2 - 20}" text-anchor="middle" transform="rotate(-90 14 {HEIGHT / 2 - 20})">{escape(metric)}</text>')
     label = f"{metric} against dose of {len(points)} entries"

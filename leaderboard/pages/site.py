@@ -39,7 +39,9 @@ class BoardPage:
     def title(self) -> str:
         """Task, data, size and split in one line."""
         board = self.board
-        return f"{board.task}@{board.major}: {board.source} {board.source_version}, {board.size}, {board.split}"
+        hidden = "" if board.public else ", hidden truth"
+        split = "hidden episodes" if hidden and board.split == "public" else f"{board.split}{hidden}"
+        return f"{board.task}@{board.major}: {board.source} {board.source_version}, {board.size}, {split}"
 
     @property
     def leaders(self) -> list[BoardRow]:

@@ -41,7 +41,7 @@ def test_a_film_shows_every_step_of_the_episode(tmp_path: Path) -> None:
     ("wrong", "said"),
     [
         ({"environment": "stemtwin/Microscope-v2"}, "environment='stemtwin/Microscope-v2' is unknown"),
-        ({"agent": "exprt"}, "agent='exprt' is no baseline of stemtwin/HypothesisTest-v1. Use one of expert"),
+        ({"agent": "exprt"}, "agent='exprt' is not a baseline of stemtwin/HypothesisTest-v1. Use one of expert"),
         ({"difficulty": "esay"}, "Did you mean 'easy'"),
         ({"seed": -1}, "seed"),
         ({"width": 10}, "width"),

@@ -15,12 +15,12 @@ from stemtwin.twin.envs.families.autofocus import Autofocus
 from stemtwin.twin.envs.focus_instrument import PRESETS
 from stemtwin.twin.envs.functional_env import start
 
-TASK = find_task("autofocus@2")
+TASK, STANDARD = find_task("autofocus@2"), PRESETS["standard"]
 
 
 def episode(*, declared: bool, c10: float, strehl: float) -> Any:
     """Return as much of an episode as is scored."""
-    begun = {"C10_angstrom": 60.0, "C12_angstrom": 30.0, "strehl": 0.2}
+    begun = {"C10_angstrom": 60.0, "C12_angstrom": 30.0, "strehl": 0.2, "specimen": 1.0, "log10_electrons": 3.0, "drift_factor": 0.5}
     end = {"C10_angstrom": c10, "C12_angstrom": 5.0, "strehl": strehl}
     cost = {"dose_e_per_angstrom2": 2e5, "beam_s": 0.2, "moves": 3.0}
     return SimpleNamespace(number=0, actions=((0,) * 4,) * 3, start=begun, end=end, cost=cost, terminated=declared)
@@ -43,6 +43,9 @@ def test_only_a_declared_end_counts() -> None:
     np.testing.assert_array_equal(found.statistics["success"], [1, 0, 0])
     np.testing.assert_array_equal(found.statistics["strehl"], [0.97, 0, 0.8])
     np.testing.assert_array_equal(found.statistics["success_images"], [3, 0, 0])
+    assert {one.column for one in TASK.slices} == set(found.columns)
+    assert found.columns["specimen"].tolist() == [STANDARD.randomisation.samples[1]] * 3
+    np.testing.assert_allclose(found.columns["electrons"], 1000)
 
 
 @pytest.mark.parametrize("difficulty", list(PRESETS))

@@ -7,9 +7,11 @@ import pytest
 from stemtwin.benchmarks.agents import find_baseline
 from stemtwin.benchmarks.baselines.deep_kernel import DeepKernel
 from stemtwin.benchmarks.baselines.spectrum_discovery import GaussianSearch, Kernel, grid, patches, posterior
-from stemtwin.benchmarks.episodes import Episode
+from stemtwin.benchmarks.episodes import Episode, make_environment
 from stemtwin.benchmarks.families.spectrum_discovery import FOUND, score
 from stemtwin.benchmarks.returns import play
+from stemtwin.benchmarks.seed_keys import draw_keys
+from stemtwin.benchmarks.tasks import find_task
 from stemtwin.twin.envs.functional_env import hidden_truth
 from stemtwin.twin.envs.spectral_scenes import scene_seeds
 from tests.envs.conftest import SMALL
@@ -45,6 +47,15 @@ def test_scores_are_those_of_what_was_found() -> None:
     assert set(found.clusters) == {"scene 3"}
     assert set(found.columns["scalariser"]) == {"valence"}
     assert set(found.columns["scene"]) == {"scene 3"}
+
+
+def test_scenes_of_a_run_follow_from_its_keys() -> None:
+    """An environment made with secret keys has eight scenes that follow from these alone: no split, no other keys and no published key has them."""
+    task, keys, other = find_task("spectrum-discovery"), draw_keys(), draw_keys()
+    first, again, *others = (make_environment(task, one).get_wrapper_attr("task").scene_seeds for one in (keys, keys, other, None))
+    assert first == again
+    known = [first, *others, scene_seeds("train"), scene_seeds("val")]
+    assert len({seed for seeds in known for seed in seeds}) == 8 * len(known)
 
 
 def test_a_gaussian_process_is_that_of_the_textbook() -> None:

@@ -127,7 +127,7 @@ def test_a_card_survives_a_pickle():
         (IMAGE, IMAGE + 'dims = ["y"]\n', "must name 2 dimension"),
         (IMAGE, IMAGE + 'count = "n_columns"\n', "only a ragged column has a count"),
         (IMAGE, IMAGE + "ragged = true\n", "single values, without a shape"),
-        ('dtype = "bool"', 'dtype = "bool"\ncount = "column_heaviest"', "which is no column of single int64"),
+        ('dtype = "bool"', 'dtype = "bool"\ncount = "column_heaviest"', "which is not a column of single int64 values"),
         ('dtype = "bool"', 'dtype = "bool"\ncount = "structure_seed"', "the dimension 'column' is counted by"),
         ('dtype = "bool"', 'dtype = "bool"\ndims = ["x"]', "has two meanings"),
         ('dtype = "bool"', 'dtype = "bool"\ndims = ["sample"]', "has two meanings"),

@@ -63,8 +63,8 @@ def test_a_card_of_ones_own(run, card, tmp_path):
     ("words", "message"),
     [
         (("build",), "Neither a name nor --card is given"),
-        (("build", "atoms-small", "--card", "x.toml"), "A name and --card are given"),
-        (("build", "--card", "x.toml", "--version", "1.0.0"), "--version 1.0.0 and --card are given"),
+        (("build", "atoms-small", "--card", "x.toml"), "Both a name and --card are given"),
+        (("build", "--card", "x.toml", "--version", "1.0.0"), "--version 1.0.0 cannot be used with --card"),
         (("build", "--card", "x.toml"), "x.toml cannot be read"),
         (("build", "atoms-small@2"), "has no version '2'"),
         (("verify", "atoms-small@1.0.0", "--version", "1.1.0"), "two versions"),
@@ -95,7 +95,7 @@ def test_fetch_command(run, mirror):
 def test_people_get_a_sentence(run, local):
     """Without --json the result is a sentence with the folder, and the list is a table."""
     assert "30 train, 30 val, 30 test images in" in run("build", "atoms-small", "--size", "tiny").stdout
-    assert "is right: " in run("verify", "atoms-small", "--size", "tiny", "--regenerate", "1").stdout
+    assert "is correct: " in run("verify", "atoms-small", "--size", "tiny", "--regenerate", "1").stdout
     assert "atoms-small" in run("list").stdout
 
 

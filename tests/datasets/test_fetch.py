@@ -70,7 +70,7 @@ def test_a_disk_without_room_is_found_before_the_files_come(mirror, card, monkey
     """The manifest says what is missing, and no file is asked for where it does not fit, or where the folder takes none."""
     usage = namedtuple("Usage", "total used free")
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage(2**30, 2**30, 2**12))
-    with pytest.raises(DatasetError, match=r"What is missing of atoms-small-1\.0\.0 tiny takes .* MiB, and 95% of what is free"):
+    with pytest.raises(DatasetError, match=r"What is missing of atoms-small-1\.0\.0 tiny needs .* MiB, but 95% of the free space"):
         fetch.fetch(card, "tiny")
     assert all("manifest" in name for name in mirror.asked)
     asked = len(mirror.asked)
@@ -194,9 +194,9 @@ def test_a_mirror_folder_can_be_the_data_folder(mirror, card, monkeypatch):
     ("name", "value", "message"),
     [
         ("STEMTWIN_DATA_URL", "", "is not on this machine"),
-        ("STEMTWIN_DATA_URL", "file:///mnt/usb", "is no web address"),
+        ("STEMTWIN_DATA_URL", "file:///mnt/usb", "is not a web address"),
         ("STEMTWIN_DATA_REGISTRY", "", "No hashes of atoms-small-1.0.0 are known"),
-        ("STEMTWIN_DATA_REGISTRY", "/nowhere/registry.txt", "is no file"),
+        ("STEMTWIN_DATA_REGISTRY", "/nowhere/registry.txt", "is not a file"),
     ],
 )
 def test_a_wrong_environment_is_one_sentence(mirror, monkeypatch, name, value, message):

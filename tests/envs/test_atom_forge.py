@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from stemtwin.benchmarks.agents import Brief
 from stemtwin.benchmarks.baselines.forge import Clairvoyant
-from stemtwin.twin.envs import forge_kinetics, forge_scenes
+from stemtwin.twin.envs import forge_kinetics, forge_scenes, forge_sight
 from stemtwin.twin.envs import session as sessions
 from stemtwin.twin.envs.families.atom_forge import LONGEST_S, SHORTEST_S, AtomForge, ForgeState, dwell_component, dwell_s
 from stemtwin.twin.envs.forge_kinetics import ForgedSites
@@ -353,6 +353,29 @@ def test_a_closed_valve_shows_nothing_and_moves_nothing() -> None:
     assert info["cost"]["beam_s"] > 12
     with pytest.raises(UnknownNameError, match="blocked_stage"):
         make(randomisation={"blocked_stage": 0.1})
+
+
+@pytest.mark.slow
+def test_faults_show_in_frames_of_the_microscope() -> None:
+    """A closed valve gives dark frames and traces and moves nothing; a beam that is not parked has no trace, costs its look and no beam time."""
+    env, before = begun(observation="counts", randomisation={"closed_valve": 1.0})
+    beam = np.array([0.3, 0.3, 1, -1], np.float32)
+    for _ in range(3):
+        observation, _, _, _, info = env.step(beam)
+        assert observation["image"].mean() < forge_sight.DARK
+        assert observation["trace"].max() <= 1
+    np.testing.assert_array_equal(state_of(env).numbers, before.numbers)
+    np.testing.assert_array_equal(observation["tracked"], np.array(before.tracked, np.float32))
+    assert info["cost"]["beam_s"] > 3
+    env, _ = begun(observation="counts", randomisation={"failing": 0.9})
+    parked = []
+    for _ in range(20):
+        spent, looks = state_of(env).beam_s, state_of(env).looks
+        observation, *_ = env.step(np.array([1, 1, 0, -1], np.float32))
+        parked.append(state_of(env).beam_s > spent)
+        assert bool(observation["trace"].any()) is parked[-1]
+        assert state_of(env).looks == looks + 1
+    assert 0 < sum(parked) < 10
 
 
 def test_budgets_bind() -> None:

@@ -1,18 +1,22 @@
 """Faults of an instrument: blocked stages, refused commands, closed valves, failed corrections; what is told of them and what is not."""
 
 import json
+import re
 from dataclasses import asdict, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
 import stemtwin as st
+from stemtwin.twin.envs import ENVIRONMENTS
 from stemtwin.twin.envs import session as sessions
-from stemtwin.twin.envs.arguments import Randomisation
+from stemtwin.twin.envs.arguments import EnvArguments, Randomisation
 from stemtwin.twin.envs.families.autofocus import Autofocus
 from stemtwin.twin.envs.faults import FAULTS, MOVING_S, Faults
 from stemtwin.twin.envs.functional_env import start
+from stemtwin.twin.envs.making import family_class
 from stemtwin.twin.envs.preparation import specimen
 from stemtwin.twin.envs.session import Session
 from stemtwin.twin.errors import SettingsError, UnknownNameError
@@ -158,6 +162,18 @@ def test_measurements_fail_behind_a_closed_valve() -> None:
     assert nothing is None
     assert (failed.failed, after.failed) == (True, False)
     assert failed.clock_s == after.clock_s
+
+
+def test_the_documents_say_which_environments_have_a_fault() -> None:
+    """The table of docs/environments.md names for each fault those whose current version draws it."""
+    current = {name: family for name in ENVIRONMENTS if issubclass(family := family_class(name), EnvArguments)}
+    text = (Path(__file__).parents[2] / "docs" / "environments.md").read_text(encoding="utf-8")
+    for fault in FAULTS:
+        cell = next(line for line in text.splitlines() if line.startswith(f"| `{fault}`")).rsplit("|", 2)[1]
+        named = set(re.findall(r"`(\w+)`", cell))
+        have = {name.partition("/")[2].partition("-")[0] for name, family in current.items() if fault in family.RANDOMISED}
+        others = {name.partition("/")[2].partition("-")[0] for name in current} - have
+        assert named == (others if cell.strip().startswith("all but") else have), fault
 
 
 def test_faults_reach_an_environment() -> None:

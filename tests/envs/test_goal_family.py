@@ -177,7 +177,7 @@ def test_options_of_reset_are_checked_first() -> None:
     """A known option reaches the family; an unknown one is refused and changes nothing."""
     env = StemEnv(WalkHome())
     assert env.reset(seed=3, options={"at": 1.5})[0][0] == 1.5
-    with pytest.raises(SettingsError, match="no option 'att'"):
+    with pytest.raises(SettingsError, match="the option 'att' is unknown"):
         env.reset(options={"att": 1.0})
     assert hidden_truth(env) == {"place": 1.5}
     check_options(env.task, None)

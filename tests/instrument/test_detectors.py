@@ -92,8 +92,8 @@ def test_angles_out_of_order_or_range_are_refused(inner: float, outer: float) ->
 @pytest.mark.parametrize(
     ("asked", "said"),
     [
-        ((), "asks for no signal"),
-        (None, "asks for no signal"),
+        ((), "does not name a detector"),
+        (None, "does not name a detector"),
         (("haadf", 3), "is not a detector"),
         (("haadf", "haadf"), "same name: haadf, haadf"),
         ((AnnularDetector(inner_mrad=1, outer_mrad=2, name="bf"), "bf"), "same name"),

@@ -70,7 +70,7 @@ def test_a_region_visits_the_same_points(scan: RasterScan, data: st.DataObject) 
 @pytest.mark.parametrize(("first", "shape"), [((0, 0), (5, 4)), ((3, 3), (1, 2)), ((-1, 0), (1, 1)), ((0, 0), (0, 1)), ((0.5, 0), (1, 1))])
 def test_regions_beyond_the_scan_are_refused(first: tuple, shape: tuple) -> None:
     """A region lies inside its scan."""
-    with pytest.raises(SettingsError, match=r"reaches beyond the scan of 4 x 4|must be a whole number"):
+    with pytest.raises(SettingsError, match=r"extends beyond the scan of 4 x 4|must be a whole number"):
         RasterScan(shape=(4, 4), field_of_view_angstrom=(1, 1)).region(first, shape)
 
 

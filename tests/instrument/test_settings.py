@@ -23,7 +23,7 @@ def test_energies_in_kev_are_recognised() -> None:
         ({"semiangle_mrad": 0.02, "energy_ev": math.nan}, "energy_ev"),
         ({"source_size_angstrom": -1}, "source_size_angstrom=-1"),
         ({"focal_spread_angstrom": "3"}, "focal_spread_angstrom"),
-        ({"aberrations": {"C10": -50}}, "is no Aberrations"),
+        ({"aberrations": {"C10": -50}}, "is not an Aberrations value"),
     ],
 )
 def test_beams_that_make_no_sense_are_refused(wrong: dict, said: str) -> None:

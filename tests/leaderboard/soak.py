@@ -1,14 +1,15 @@
-"""Kills of submitters and scorers at random moments, by ``make soak`` 200 times, in the slow tests 12 times.
+"""Kills of submitters, scorers, runners and agents at random moments, by ``make soak`` 200 times, in the slow tests 12 times.
 
-Run as ``python -m tests.leaderboard.soak KILLS FOLDER [SEED]``. A process that has everything imported makes children; each does one of four jobs
+Run as ``python -m tests.leaderboard.soak KILLS FOLDER [SEED]``. A process that has everything imported makes children; each does one of five jobs
 over and over the same work, and is killed by SIGKILL at a random moment of it, or is not. What a child has been told to be done must be there after
-that, whole and once; in the end everything is.
+that, whole and once; in the end everything is. Of the job that plays agents, every second kill is one of the agent: its episode has failed then, and
+the runner ends by itself.
 """
 
 import contextlib
 import dataclasses
 import os
-import signal
+import shutil
 import sqlite3
 import sys
 import time
@@ -16,23 +17,32 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
+import psutil
 
 from stemtwin.benchmarks.answers.points import Points
+from stemtwin.benchmarks.episodes import read_episodes
+from stemtwin.benchmarks.replays import replay_run
+from stemtwin.benchmarks.report import read_report
 from stemtwin.benchmarks.runner import score_submission
 from stemtwin.benchmarks.submission import read_submission, write_submission
 from stemtwin.benchmarks.tasks import find_task
 from stemtwin.datasets import storage
+from stemtwin.leaderboard.events.creation import new_event
+from stemtwin.leaderboard.events.folders import open_organiser
 from stemtwin.leaderboard.events.inbox import HASH_DIGITS, hand_in
+from stemtwin.leaderboard.events.scoring import score_event
 from stemtwin.leaderboard.events.submissions import digest_of
 from stemtwin.leaderboard.pages.site import write_pages
 from stemtwin.leaderboard.store import Store
 from tests.benchmarks.frames import make
+from tests.leaderboard.events.conftest import SETTINGS
+from tests.leaderboard.events.conftest import hand_in as hand_agent
 from tests.leaderboard.test_store import report_of
 from tests.leaderboard.test_submit import write_settings
 
 TASK = find_task("atoms-2d")
 DATA = make(n=3, clusters=3)
-REPORTS, FOLDERS = 30, 5
+REPORTS, FOLDERS, AGENTS, EPISODES = 30, 5, 2, 2
 Acknowledge = Callable[[str], None]
 
 
@@ -63,6 +73,14 @@ class Place:
         inputs.mkdir(parents=True)
         (inputs / "test.nc").touch()
         write_settings(self.folder / "event")
+        make_trial(self.folder)
+
+
+def make_trial(folder: Path) -> None:
+    """Make an event with agents."""
+    new_event(folder / "trial", {**SETTINGS, "environments": [{"task": "hypothesis-test", "episodes": EPISODES}]})
+    for number in range(AGENTS):
+        hand_agent(folder / "trial", f"team{number}", "agent", f"0.{number + 1}")
 
 
 def submit(place: Place, done: Acknowledge) -> None:
@@ -96,11 +114,34 @@ def show(place: Place, done: Acknowledge) -> None:
             done(path.name)
 
 
-JOBS = (submit, score, hand, show)
+def play(place: Place, done: Acknowledge) -> None:
+    """Score agents of an event, each a process."""
+
+    def tell(text: str) -> None:
+        if " scored: " in text:
+            done(text.partition(": ")[2].partition("/")[0])
+
+    score_event(open_organiser(place.folder / "trial"), tell=tell)
 
 
-def work(job: Callable[[Place, Acknowledge], None], place: Place, wait_s: float | None) -> tuple[set[str], bool]:
-    """Do a job in a child, kill it after a time unless it has ended; return what it said to be done, and whether it was killed."""
+JOBS = (submit, score, hand, show, play)
+
+
+def kill(child: int, *, agents: bool) -> bool:
+    """Kill a child, or the processes that it has started; return whether one was there."""
+    there = psutil.Process(child).children(recursive=True) if agents else [psutil.Process(child)]
+    for one in there:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            one.kill()
+    return bool(there)
+
+
+def work(job: Callable[[Place, Acknowledge], None], place: Place, wait_s: float | None, *, agents: bool = False) -> tuple[set[str], bool]:
+    """Do a job in a child, kill it after a time unless it has ended; return what it said to be done, and whether something was killed.
+
+    With ``agents``, the processes that the child has started are killed in its place.
+    """
+    hit = False
     out, into = os.pipe()
     child = os.fork()
     if child == 0:
@@ -114,14 +155,14 @@ def work(job: Callable[[Place, Acknowledge], None], place: Place, wait_s: float 
     os.close(into)
     if wait_s is not None:
         time.sleep(wait_s)
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(child, signal.SIGKILL)
+        with contextlib.suppress(psutil.NoSuchProcess):
+            hit = kill(child, agents=agents)
     with os.fdopen(out) as pipe:
         told = pipe.read()
     _, status = os.waitpid(child, 0)
     killed = os.WIFSIGNALED(status)
-    assert killed or os.waitstatus_to_exitcode(status) == 0, f"{job.__name__} ended with {status}"
-    return {line for line in told.split("\n")[:-1] if line}, killed
+    assert (killed and not agents) or os.waitstatus_to_exitcode(status) == 0, f"{job.__name__} ended with {status}"
+    return {line for line in told.split("\n")[:-1] if line}, killed or (agents and hit)
 
 
 def check(place: Place, acknowledged: dict[str, set[str]]) -> None:
@@ -143,6 +184,34 @@ def check(place: Place, acknowledged: dict[str, set[str]]) -> None:
         assert path.read_text(encoding="utf-8").rstrip().endswith("</html>"), "a page is not whole"
 
 
+def verify_agents(place: Place) -> None:
+    """Play every run again: whatever was killed, actions, truth and score belong together; no agent is left behind."""
+    organiser = open_organiser(place.folder / "trial")
+    runs = [line.content["run"] for line in organiser.folder.lines if line.kind == "scored"]
+    assert len(runs) == AGENTS, "an agent is not scored"
+    for run in runs:
+        replay_run(organiser.secret / run, keys=organiser.keys)
+    until = time.monotonic() + 10
+    while left := [one for one in psutil.process_iter(["cwd"]) if str(one.info["cwd"]).startswith(str(place.folder / "trial"))]:
+        assert time.monotonic() < until, f"{len(left)} agents outlive their runners"
+        time.sleep(0.05)
+
+
+def check_agents(place: Place, acknowledged: set[str], shot: int) -> None:
+    """Compare what is there of the agents with what was said to be done; no more episodes failed than agents were killed."""
+    organiser = open_organiser(place.folder / "trial")
+    lines = [line.content for line in organiser.folder.lines if line.kind == "scored"]
+    teams = [one["team"] for one in lines]
+    assert len(teams) == len(set(teams)), "an agent is scored twice"
+    assert acknowledged <= set(teams), "a score is lost"
+    for path in (organiser.secret / "runs").glob("[!.]*.json"):
+        numbers = [one.number for one in read_episodes(path)]
+        assert numbers == list(range(len(numbers))), "an episode is lost or there twice"
+    reports = [read_report(organiser.secret / one["run"] / "report.json") for one in lines]
+    assert all(report.source.n == EPISODES for report in reports), "a run is not whole"
+    assert sum(sum(report.failures.values()) for report in reports) <= shot, "an episode failed without a fault of its agent"
+
+
 def handed(place: Place) -> Iterator[Path]:
     """Give the submissions of the event: every folder there is a whole one."""
     yield from (place.folder / "event" / "submissions").glob("*/*")
@@ -161,17 +230,27 @@ def soak(kills: int, folder: Path, seed: int) -> None:
         began = time.monotonic()
         work(job, trial, None)
         lengths[job.__name__] = time.monotonic() - began
-    dead, number = 0, 0
+    dead, number, shot = 0, 0, 0
     while dead < kills:
         job = JOBS[number % len(JOBS)]
+        agents = job is play and number // len(JOBS) % 2 == 1
         number += 1
-        told, killed = work(job, place, float(rng.uniform(0, 1.1 * lengths[job.__name__])))
-        dead += killed
+        told, killed = work(job, place, float(rng.uniform(0, 1.1 * lengths[job.__name__])), agents=agents)
+        dead, shot = dead + killed, shot + (agents and killed)
         acknowledged[job.__name__] |= told
         check(place, acknowledged)
+        check_agents(place, acknowledged["play"], shot)
+        if job is play and len(acknowledged["play"]) == AGENTS:  # all are scored: the next ones are new
+            verify_agents(place)
+            shutil.rmtree(place.folder / "trial")
+            shutil.rmtree(place.folder / "trial-secret")
+            make_trial(place.folder)
+            acknowledged["play"], shot = set(), 0
     for job in JOBS:
         acknowledged[job.__name__] |= work(job, place, None)[0]
     check(place, acknowledged)
+    check_agents(place, acknowledged["play"], shot)
+    verify_agents(place)
     with Store(place.board) as store:
         assert len(store.entries()) == REPORTS + FOLDERS, "rows are missing or too many"
     assert len(list(handed(place))) == FOLDERS, "submissions are missing or too many"
@@ -179,4 +258,4 @@ def soak(kills: int, folder: Path, seed: int) -> None:
 
 
 if __name__ == "__main__":
-    soak(int(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3]) if len(sys.argv) > 3 else 0)
+    soak(int(sys.argv[1]), Path(sys.argv[2]).resolve(), int(sys.argv[3]) if len(sys.argv) > 3 else 0)

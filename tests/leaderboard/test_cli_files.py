@@ -22,12 +22,14 @@ from tests.leaderboard.test_cli_options import HEAVY
 READING = {
     "image": ("image",),
     "certify": ("certify",),
+    "compare": ("compare", "--sample", "srtio3-001"),
     "submit": ("submit",),
     "eval": ("eval", "atoms-2d", "--predictions"),
     "board": ("board", "--database"),
     "build": ("data", "build", "--size", "tiny", "--card"),
     "verify": ("data", "verify", "atoms-2d", "--size", "tiny", "--folder"),
     "publish": ("data", "publish", "atoms-2d", "mirror", "--size", "tiny", "--folder"),
+    "describe": ("data", "describe", "atoms-2d", "described", "--size", "tiny", "--folder"),
     "pack": ("data", "pack", "--task", "atoms-2d", "--name", "films", "--labels-by", "none"),
     "inputs": ("data", "inputs", "atoms-2d@1", "handed", "--size", "tiny", "--folder"),
     "measured": ("eval", "atoms-2d", "--baseline", "log", "--data"),
@@ -42,6 +44,8 @@ READING = {
 """Words before the file of every command that reads one."""
 WRITING = {
     "image": ("image", "graphene", "--output"),
+    "certify": ("certify", "atoms-2d@1", "--output"),
+    "compare": ("compare", "image.npy", "--sample", "srtio3-001", "--output"),
     "eval": ("eval", "autofocus", "--baseline", "oracle", "--output"),
     "demo": ("demo", "--output"),
     "signals": ("demo", "--signals", "--output"),
@@ -201,8 +205,8 @@ def test_a_dataset_larger_than_the_disk_is_not_begun(tmp_path: Path, capsys: pyt
     """The size of a build is planned and compared with the free space."""
     usage = namedtuple("Usage", "total used free")
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage(2**30, 2**29, 2**20))
-    line = refused(capsys, "data", "build", "atoms-2d", "--folder", tmp_path / "new", named="A build of atoms-2d-1.0.0 std takes 164 MiB")
-    assert "95% of what is free" in line
+    line = refused(capsys, "data", "build", "atoms-2d", "--folder", tmp_path / "new", named="A build of atoms-2d-1.0.0 std needs 164 MiB")
+    assert "95% of the free space" in line
     assert not list(tmp_path.iterdir())
 
 

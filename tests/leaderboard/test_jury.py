@@ -125,8 +125,8 @@ def test_reviews_stand_beside_rows_and_change_no_place(store: Store, tmp_path: P
 
 
 BAD = {
-    "a script": ({"code": "javascript:alert(1)"}, "method.code is 'javascript:alert.1.', which is no link of the web"),
-    "a user": ({"film": "https://bank.example@evil.example/"}, "method.film is .* which is no link"),
+    "a script": ({"code": "javascript:alert(1)"}, "method.code is 'javascript:alert.1.', which is not a web link"),
+    "a user": ({"film": "https://bank.example@evil.example/"}, "method.film is .* which is not a web link"),
     "a quote": ({"film": 'https://a/" onclick="x'}, "method.film is"),
     "too long": ({"domain": "x" * 601}, "method.domain has 601 characters, at most 600"),
     "a list": ({"summary": ["a"]}, "method.summary holds list, a text is needed"),

@@ -52,7 +52,7 @@ def test_fifty_teams_submit_at_once(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_killed_submitters_and_scorers_lose_nothing(tmp_path: Path) -> None:
-    """Twelve jobs that enter, score, hand in and show are killed at random moments."""
+    """Twelve jobs that enter, score, hand in, show and play agents, or the agents, are killed at random moments."""
     ended = subprocess.run(
         [sys.executable, "-m", "tests.leaderboard.soak", "12", str(tmp_path)], capture_output=True, text=True, cwd=ROOT, timeout=120, check=False
     )

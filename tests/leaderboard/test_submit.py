@@ -283,7 +283,7 @@ def test_agents_are_handed_in_unseen(event: Path, tmp_path: Path) -> None:
         head + 'task = "hypothesis-test"': "key 'program': Field required",
         head + 'task = "hypothesis-test"\nprogram = 3': "key 'program': Input should be a valid string",
         head + 'task = "hypothesis-test"\nprogram = " "': "key 'program': Value error, the program is empty",
-        head + 'task = "hypothesis-test"\nprogram = "a"\n[method]\ncode = "me@host"': "method.code is 'me@host', which is no link of the web",
+        head + 'task = "hypothesis-test"\nprogram = "a"\n[method]\ncode = "me@host"': "method.code is 'me@host', which is not a web link",
         'task = "hypothesis-test"\nprogram = "a"': "key 'schema': Field required",
     }
     for text, told in wrong.items():

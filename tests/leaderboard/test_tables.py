@@ -65,7 +65,7 @@ def test_reports_without_sums_are_compared_by_intervals(store):
     (board,) = store.boards()
     assert [row.order for row in board.rows] == [(1, 2), (1, 2)]
     assert (board.detectable, board.compared) == (None, "intervals")
-    assert "told apart where intervals do not overlap" in shown(board)
+    assert "scores differ if their intervals do not overlap" in shown(board)
     store.submit(scored(12))
     store.submit(scored(9))
     (board,) = store.boards()

@@ -65,7 +65,7 @@ def test_inversion_takes_one_uniform_a_value():
 @pytest.mark.parametrize(("signal", "incident"), [(np.nan, 1.0), (0.1, -1.0), (0.1, np.inf)])
 def test_inversion_refuses_means(signal, incident):
     """A NaN, negative or infinite mean is refused with its place."""
-    with pytest.raises(SettingsError, match=r"mean\[2\]=.*outside of 0 to"):
+    with pytest.raises(SettingsError, match=r"mean\[2\]=.*outside 0 to"):
         noise.count_electrons_by_inversion(np.array([0.0, 0.0, signal]), np.array([1.0, 1.0, incident]), np.random.default_rng(0))
 
 

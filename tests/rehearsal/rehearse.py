@@ -20,6 +20,8 @@ from typing import Any
 
 from stemtwin.twin.physics.engine.kernels.jit import cache_folder
 
+COPIED = shutil.ignore_patterns(".*", "build", "__pycache__", "*.egg-info")
+"""What of a checkout is no part of an installation."""
 ROOT = Path(__file__).resolve().parents[2]
 HOST = "python -m stemtwin.benchmarks.isolation.host baseline:"
 WRAPPER = '#!/bin/sh\nexec "{python}" -c "from stemtwin.leaderboard.cli.main import run; run()" "$@"\n'
@@ -28,6 +30,23 @@ cat > submissions/{team}/{name}/agent.toml <<'END'
 schema = "stemtwin/agent-submission@1"
 task = "{task}"
 program = "{program}"
+END
+"""
+AGENT_NOTES = """
+cat >> submissions/{team}/{name}/agent.toml <<'END'
+
+[method]
+domain = "Two laws of damage agree at the usual settings and part at others: by energy, by dose or by time. \
+An area is spent by its exposure, so that every question has its price. What is declared is a probability, not a verdict."
+summary = "The next exposure is the one of greatest expected information, less its price; the answer is the posterior probability."
+END
+"""
+TABLE_NOTES = """
+cat >> submissions/{team}/{name}/submission.yaml <<'END'
+method:
+  domain: Counts follow Poisson's law, so that noise is as strong as the square root of the signal. A Gaussian that is narrower than a column takes
+    noise from between the columns. It rounds what is narrower than itself, vacancies among them.
+  summary: Sum of the frames, smoothed by the Gaussian of the least risk, which is estimated from the counts alone.
 END
 """
 CLIENT = """
@@ -70,6 +89,8 @@ import pathlib, sys
 next(pathlib.Path(sys.argv[1]).glob("*.parquet")).write_bytes(b"PAR1 and nothing more")
 END
 """
+STEPS = "steps.json"
+"""File of what a rehearsal took."""
 SMALL_CHECKED = ("gauss", "bayes", "torn")
 """Teams whose check the small form runs."""
 CHECK = "stemtwin event check . submissions/{team}/{name}\n"
@@ -105,11 +126,11 @@ LOOKER = Team(team="looker", name="truth", task="denoise", commands=PUBLIC_TRUTH
 LINKER = dataclasses.replace(LOOKER, commands=LINK, options={"baseline": "counts"})
 """The third that cheats: by the truth of the public rows, which takes minutes to build, or in the small form by a link to the secret folder."""
 TEAMS = (
-    Team(team="gauss", name="smooth", task="denoise", commands=PREDICT, options={"baseline": "gaussian"}),
+    Team(team="gauss", name="smooth", task="denoise", commands=PREDICT + TABLE_NOTES, options={"baseline": "gaussian"}),
     Team(team="counters", name="raw", task="denoise", commands=PREDICT, options={"baseline": "counts"}),
     Team(team="spotters", name="log", task="atoms-2d", commands=PREDICT, options={"baseline": "log"}),
     Team(team="dice", name="random", task="atoms-2d", commands=PREDICT, options={"baseline": "random"}),
-    Team(team="bayes", name="expert", task="hypothesis-test", commands=AGENT, options=host("hypothesis-test", "expert")),
+    Team(team="bayes", name="expert", task="hypothesis-test", commands=AGENT + AGENT_NOTES, options=host("hypothesis-test", "expert")),
     Team(team="client", name="numpy", task="hypothesis-test", commands=CLIENT + AGENT, options={"program": "python agent.py"}),
     Team(team="focus", name="still", task="autofocus", commands=AGENT, options=host("autofocus", "random")),
     Team(team="crash", name="false", task="autofocus", commands=AGENT, options={"program": "false"}),
@@ -133,13 +154,15 @@ class Rehearsal:
         Few rows and episodes.
     isolation : str
         In what agents run.
+    size : str
+        Size of the rows of ``denoise`` in the full form.
     """
 
-    def __init__(self, folder: Path, *, small: bool, isolation: str) -> None:
-        self.folder, self.small, self.isolation = folder.resolve(), small, isolation
+    def __init__(self, folder: Path, *, small: bool, isolation: str, size: str = "std") -> None:
+        self.folder, self.small, self.isolation, self.size = folder.resolve(), small, isolation, "tiny" if small else size
         self.teams = tuple(LINKER if small and team is LOOKER else team for team in TEAMS)
         self.event, self.secret, self.archive = (self.folder / name for name in ("trial", "trial-secret", "trial-archive"))
-        self.began = time.monotonic()
+        self.began, self.times = time.monotonic(), list[tuple[str, float]]()
         (self.folder / "bin").mkdir(parents=True)
         wrapper = self.folder / "bin" / "stemtwin"
         wrapper.write_text(WRAPPER.format(python=sys.executable))
@@ -153,10 +176,12 @@ class Rehearsal:
         path = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH", ""))))
         return {**os.environ, **git, "PATH": search, "PYTHONPATH": path, "GIT_CONFIG_GLOBAL": os.devnull}
 
-    def run(self, script: str, where: Path, *, code: int = 0, **variables: str) -> str:
+    def run(self, script: str, where: Path, *, code: int = 0, environment: dict[str, str] | None = None) -> str:
         """Run commands and return their output; a wrong exit code ends the rehearsal."""
-        command = ["bash", "-e", "-o", "pipefail", "-c", script]
-        done = subprocess.run(command, cwd=where, env=self.environment() | variables, capture_output=True, text=True, timeout=3000, check=False)
+        command, began = ["bash", "-e", "-o", "pipefail", "-c", script], time.monotonic()
+        variables = self.environment() if environment is None else environment
+        done = subprocess.run(command, cwd=where, env=variables, capture_output=True, text=True, timeout=6000, check=False)
+        self.times.append((next(line for line in script.splitlines() if line), time.monotonic() - began))
         if done.returncode != code:
             sys.exit(f"{script}\nended with {done.returncode}, not {code}:\n{done.stdout[-2000:]}\n{done.stderr[-2000:]}")
         return done.stdout
@@ -169,11 +194,11 @@ class Rehearsal:
     def make(self) -> None:
         """Make the event, seal its bundle, put it into a repository, and open it."""
         opens = datetime.datetime.now(datetime.UTC).replace(microsecond=0) - datetime.timedelta(minutes=1)
-        size, episodes = ("tiny", "3") if self.small else ("std", "20")
+        size, episodes = self.size, "3" if self.small else "20"
         self.run(
-            f"stemtwin event new trial --task denoise:{size} --task atoms-2d:{size} --environment hypothesis-test:{episodes}:2 "
+            f"stemtwin event new trial --task denoise:{size} --task atoms-2d:tiny --environment hypothesis-test:{episodes}:2 "
             f"--environment autofocus:{episodes} --opens {opens.isoformat()} --site Berlin=Europe/Berlin --site Knoxville=America/New_York "
-            f"--isolation {self.isolation} && stemtwin event seal trial",
+            f"--isolation {self.isolation} --honeypots {1 if self.small else 2} && stemtwin event seal trial",
             self.folder,
         )
         self.run("git init --quiet --initial-branch main . && git add --all && git commit --quiet --message Event", self.event)
@@ -185,8 +210,9 @@ class Rehearsal:
         """Make the submission of a team in a clone of its own, and push it as a branch."""
         clone = self.folder / "teams" / team.team
         document = str(ROOT / "docs" / "agents.md")
+        opened = " && stemtwin event open ." if not self.small or "event predict" in team.commands else ""  # who sends an agent needs no rows
         script = (
-            f"git clone --quiet {self.event} . && stemtwin event open .\n"
+            f"git clone --quiet {self.event} .{opened}\n"
             + self.script(team, document=document, secret=str(self.secret))
             + f"git add submissions && git commit --quiet --message {team.team} && git push --quiet origin HEAD:refs/heads/{team.team}\n"
         )
@@ -201,7 +227,7 @@ class Rehearsal:
         """Merge the branches of all teams, after the check of what each changes."""
         for team in self.teams:
             changed = self.folder / "changed"
-            self.run(f"git diff --name-only -z main...{team.team} > {changed} && git merge --quiet --no-edit {team.team}", self.event)
+            self.run(f"git diff --name-only -z main...{team.team} > {changed} && git merge --quiet --no-ff --no-edit {team.team}", self.event)
             if not self.small or team.team in SMALL_CHECKED:
                 self.run(f"stemtwin event check . --changed {changed}", self.event, code=0 if team.status == "scored" else 1)
 
@@ -230,18 +256,41 @@ class Rehearsal:
         self.tell("frozen and closed")
 
     def verify(self) -> None:
-        """Verify the archive alone, with empty caches and another home, where nothing of the event is left."""
+        """Verify the packed archive alone, with empty caches and another home; in full in an installation of its own, without this checkout."""
         apart = self.folder / "apart"
         apart.mkdir()
-        shutil.copytree(self.archive, apart / "archive")
+        shutil.copyfile(self.archive.with_name(f"{self.archive.name}.zip"), apart / "archive.zip")
         places = {name: str(apart / name.lower()) for name in ("HOME", "STEMTWIN_DATA_DIR", "XDG_CACHE_HOME", "XDG_DATA_HOME")}
         if self.small:  # compiled kernels are kept, which would take a minute
-            places["STEMTWIN_CACHE_DIR"] = str(cache_folder())
+            environment = self.environment() | places | {"STEMTWIN_CACHE_DIR": str(cache_folder())}
+        else:
+            environment = {"PATH": f"{self.install(apart)}:/usr/local/bin:/usr/bin:/bin", "LANG": "C.UTF-8", **places}
+            where = self.run('python -c "import stemtwin; print(stemtwin.__file__)"', apart, environment=environment)
+            if not where.startswith(str(apart)):
+                sys.exit(f"the archive would be verified by {where}, not by the new installation")
         public_key = next(line.split('"')[1] for line in (self.event / "event.toml").read_text().splitlines() if line.startswith("public_key"))
-        said = self.run(f"stemtwin event verify archive --public-key {public_key}", apart, **places)
+        part = " --specimens 2" if self.small else ""
+        alone = "bwrap --dev-bind / / --unshare-net " if self.isolation == "bubblewrap" else ""  # there is no network
+        said = self.run(f"{alone}stemtwin event verify archive.zip --public-key {public_key}{part}", apart, environment=environment)
         if not said.endswith("verified\n"):
             sys.exit(said)
         self.tell("verified")
+
+    def install(self, apart: Path) -> Path:
+        """Make a virtual environment with an installation from wheels, without a network, as teams make it of a bundle's; return its programs."""
+        shutil.copytree(ROOT, apart / "source", ignore=COPIED)
+        self.run("python -m pip wheel --quiet --wheel-dir wheels ./source", apart)
+        shutil.rmtree(apart / "source")
+        self.tell(f"{len(list((apart / 'wheels').glob('*.whl')))} wheels packed")
+        clean = {"PATH": "/usr/local/bin:/usr/bin:/bin", "HOME": str(apart / "home"), "LANG": "C.UTF-8"}
+        self.run(f"{sys.executable} -m venv fresh", apart, environment=clean)
+        self.run("fresh/bin/python -m pip install --quiet --no-index --find-links wheels stemtwin", apart, environment=clean)
+        self.tell("installed anew")
+        return apart / "fresh" / "bin"
+
+    def longest(self, count: int = 12) -> list[tuple[str, float]]:
+        """Return the longest commands with their seconds."""
+        return sorted(self.times, key=lambda one: -one[1])[:count]
 
     def board(self) -> list[dict[str, Any]]:
         """Return the rows of the signed board."""
@@ -262,9 +311,9 @@ class Rehearsal:
             sys.exit("an agent read the keys")
 
 
-def rehearse(folder: Path, *, small: bool, isolation: str, workers: int = 2) -> list[dict[str, Any]]:
+def rehearse(folder: Path, *, small: bool, isolation: str, size: str = "std", workers: int = 2) -> list[dict[str, Any]]:
     """Rehearse an event, and return the rows of its board; see :class:`Rehearsal`."""
-    made = Rehearsal(folder, small=small, isolation=isolation)
+    made = Rehearsal(folder, small=small, isolation=isolation, size=size)
     made.make()
     with ThreadPoolExecutor(workers) as pool:
         list(pool.map(made.play, made.teams))
@@ -276,6 +325,10 @@ def rehearse(folder: Path, *, small: bool, isolation: str, workers: int = 2) -> 
     made.verify()
     made.judge()
     made.tell(f"ranks equal, pages: {made.archive / 'pages' / 'index.html'}")
+    steps = {"small": small, "isolation": isolation, "seconds": time.monotonic() - made.began, "teams": len(TEAMS), "times": made.times}
+    (made.folder / STEPS).write_text(json.dumps(steps, indent=1) + "\n")
+    for script, seconds in made.longest():
+        sys.stdout.write(f"{seconds:6.1f} s of these: {script[:110]}\n")
     return made.board()
 
 
@@ -285,8 +338,9 @@ def main() -> None:
     parser.add_argument("folder", type=Path, help="new folder")
     parser.add_argument("--small", action="store_true", help="few rows and episodes")
     parser.add_argument("--isolation", default="bubblewrap", choices=("bubblewrap", "process"))
+    parser.add_argument("--size", default="std", help="size of the rows of denoise in the full form")
     asked = parser.parse_args()
-    for row in rehearse(asked.folder, small=asked.small, isolation=asked.isolation):
+    for row in rehearse(asked.folder, small=asked.small, isolation=asked.isolation, size=asked.size):
         sys.stdout.write(f"{row['task']:18} {row['rank']!s:8} {row['value']!s:24} {row['team']}/{row['name']}\n")
 
 

@@ -132,8 +132,8 @@ def test_occupancies_beyond_one_are_refused() -> None:
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"cell": np.zeros((3, 3))}, "zero cell: lengths 0, 0, 0 A"),
-        ({"cell": np.array([[4.0, 0, 0], [0, 4, 0], [4, 4, 0]])}, r"zero cell: .* volume 0 A\^3"),
+        ({"cell": np.zeros((3, 3))}, "cell without volume: lengths 0, 0, 0 A"),
+        ({"cell": np.array([[4.0, 0, 0], [0, 4, 0], [4, 4, 0]])}, r"cell without volume: .* volume 0 A\^3"),
         ({"fractional": np.array([[0, 0, np.nan]])}, "not finite numbers"),
         ({"occupancy": np.array([1.4])}, "occupancy 1.4"),
         ({"occupancy": np.array([-0.1])}, "occupancy -0.1"),

@@ -49,6 +49,6 @@ def test_what_finds_no_room_is_refused() -> None:
     """Too small a field, and particles larger than the flake, end in a sentence."""
     with pytest.raises(SettingsError, match="field_angstrom=10"):
         draw_flake(10.0, 1)
-    with pytest.raises(SettingsError, match="no room"):
+    with pytest.raises(SettingsError, match="do not fit on a flake"):
         draw_flake(128.0, 1, FlakeRecipe(counts=(("gold", (1, 1)),), radii=(("gold", (0.6, 0.7)),)))
     assert FlakeParticle(kind="gold", centre_angstrom=(1.0, 1.0), radius_angstrom=1.0).kind == "gold"

@@ -191,5 +191,5 @@ def test_stackings_of_the_crystals() -> None:
 
 def test_twists_that_cannot_be_met_are_refused() -> None:
     """0.4 degrees needs more cells than allowed: the nearest twist is named."""
-    with pytest.raises(SettingsError, match=r"The nearest twist is 2\.\d+ degrees"):
+    with pytest.raises(SettingsError, match=r"Use the nearest twist, 2\.\d+ degrees"):
         load_sample("graphene-bilayer", twist_deg=0.4)

@@ -86,7 +86,7 @@ def test_turned_walls_are_twins() -> None:
 
 def test_walls_decide_on_the_polarisation_and_need_room() -> None:
     """A wall with a polarisation, or in a box of two cells, raises."""
-    with pytest.raises(SettingsError, match="wall='180' decides where the polarisation points"):
+    with pytest.raises(SettingsError, match="wall='180' fixes the direction of the polarisation"):
         load_sample("pbtio3-001", wall="180", polarisation="+x")
     with pytest.raises(SettingsError, match=r"Ask for a width of 15\.6 A or more"):
         load_sample("pbtio3-001", wall="180", size_angstrom=(8, 8))
@@ -174,7 +174,7 @@ def test_a_strained_layer_keeps_the_plane_and_grows_along_its_normal(share: floa
 
 def test_a_layer_needs_two_cells() -> None:
     """No layer fits in one cell."""
-    with pytest.raises(SettingsError, match="no room for a layer"):
+    with pytest.raises(SettingsError, match="too narrow for a layer"):
         load_sample("si-sige-110", size_angstrom=(8, 5))
 
 

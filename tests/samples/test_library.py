@@ -304,7 +304,7 @@ def test_a_dopant_needs_room() -> None:
     """A cell in which the dopant's neighbours are each other's images, or a box thinner than the buckling, raises."""
     with pytest.raises(SettingsError, match="too small for graphene-si"):
         load_sample("graphene-si", size_angstrom=(2, 2))
-    with pytest.raises(SettingsError, match=r"cannot hold graphene-si, 0\.87 A high"):
+    with pytest.raises(SettingsError, match=r"cannot hold graphene-si, which is 0\.87 A high"):
         load_sample("graphene-si", thickness_angstrom=0.6)
 
 

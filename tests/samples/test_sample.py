@@ -80,16 +80,20 @@ def test_vacuum_is_a_sample() -> None:
     ("changes", "error", "words"),
     [
         ({"numbers": [38]}, SettingsError, r"shape \(2, 3\) for numbers of shape \(1,\)"),
-        ({"numbers": [38, 0]}, StructureFileError, "Atomic number 0 is no element"),
-        ({"numbers": [38, 119]}, StructureFileError, "Atomic number 119 is no element"),
+        ({"numbers": [38, 0]}, StructureFileError, "atomic number 0 does not belong to an element"),
+        ({"numbers": [38, 119]}, StructureFileError, "atomic number 119 does not belong to an element"),
         ({"size_angstrom": (4.0, 0.0)}, SettingsError, "above 0"),
         ({"thickness_angstrom": float("nan")}, SettingsError, "above 0"),
         ({"thickness_angstrom": 1.5}, SettingsError, r"Atom 1 at \(3, 2, 1.5\) A lies outside the box of 5 x 4 x 1.5 A"),
         ({"size_angstrom": (5.0, 2.9)}, SettingsError, "Atom 1 at .* lies outside"),
         ({"positions_angstrom": [[1.0, 1.0, np.nan], [3.0, 2.0, 1.5]]}, SettingsError, "Atom 0 at .* lies outside"),
-        ({"positions_angstrom": [[1.0, 1.0, 0.0], [1.2, 1.0, 0.1]]}, StructureFileError, r"atoms 0 \(Sr\) and 1 \(O\) lie 0.224 A apart"),
-        ({"positions_angstrom": [[0.05, 1.0, 0.0], [4.9, 1.0, 0.0]]}, StructureFileError, "0.150 A apart"),
-        ({"thermal_sigma_angstrom": [0.1]}, SettingsError, r"shape \(1,\), the sample has 2 atoms"),
+        (
+            {"positions_angstrom": [[1.0, 1.0, 0.0], [1.2, 1.0, 0.1]]},
+            StructureFileError,
+            r"atoms 0 \(Sr\) and 1 \(O\) overlap at a distance of 0.224 A",
+        ),
+        ({"positions_angstrom": [[0.05, 1.0, 0.0], [4.9, 1.0, 0.0]]}, StructureFileError, "distance of 0.150 A"),
+        ({"thermal_sigma_angstrom": [0.1]}, SettingsError, r"shape \(1,\), but the sample has 2 atoms"),
         ({"thermal_sigma_angstrom": [0.1, -0.1]}, SettingsError, "-0.1 A is outside 0 to 1 A"),
         ({"thermal_sigma_angstrom": [0.1, 7.0]}, SettingsError, "7 A is outside 0 to 1 A"),
         ({"strain": -0.1}, SettingsError, "strain=-0.1"),
@@ -102,7 +106,7 @@ def test_broken_samples_are_refused(changes: dict[str, object], error: type[Exce
 
 
 def test_atoms_at_opposite_edges_are_far_apart_where_nothing_repeats() -> None:
-    """Atoms 0.15 A apart around the edge are on top of each other only in a box that repeats; along z it never does."""
+    """Atoms 0.15 A apart across the edge overlap only in a box that repeats; along z it never does."""
     assert len(pair(positions_angstrom=[[0.05, 1.0, 0.0], [4.9, 1.0, 0.0]], periodic=False)) == 2
     assert len(pair(positions_angstrom=[[1.0, 1.0, 0.05], [1.0, 1.0, 2.9]])) == 2
 
@@ -159,8 +163,8 @@ def test_a_sheet_without_height_gets_vacuum() -> None:
         (Atoms("Au"), "cell of 0 x 0 x 4 A"),
         (Atoms("Au", cell=[0, 0, 0], pbc=True), "cell of 0 x 0 x 0 A"),
         (graphene(vacuum=5), "not orthogonal"),
-        (Atoms("X", cell=[5, 5, 5], positions=[[1, 1, 1]]), "Atomic number 0 is no element"),
-        (Atoms("Au2", cell=[5, 5, 5], pbc=True, positions=[[0, 0, 0], [5, 0, 0]]), "on top of each other"),
+        (Atoms("X", cell=[5, 5, 5], positions=[[1, 1, 1]]), "atomic number 0 does not belong to an element"),
+        (Atoms("Au2", cell=[5, 5, 5], pbc=True, positions=[[0, 0, 0], [5, 0, 0]]), "overlap"),
     ],
 )
 def test_atoms_that_are_no_sample(atoms: Atoms, words: str) -> None:

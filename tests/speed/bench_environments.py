@@ -1,6 +1,7 @@
-"""Environments: steps of Autofocus-v2, alone and in a vector of 64, without and with all faults, and a picture."""
+"""Environments: steps of Autofocus-v2, alone and in a vector of 64, without and with all faults, a picture, and starts of episodes."""
 
 import functools
+import itertools
 
 import gymnasium
 import numpy as np
@@ -69,6 +70,15 @@ def picture():
     return lambda: env.render() is None or None, None
 
 
+def starts(name: str):
+    """Starts of episodes of the preset standard, whose specimens are built."""
+    register()
+    env, seeds = gymnasium.make(name, difficulty="standard"), itertools.count()
+    for seed in range(20):  # every specimen is drawn
+        env.reset(seed=seed)
+    return lambda: env.reset(seed=next(seeds)) and None, None
+
+
 def rate(ours, _):
     """Units of work in a second."""
     return 1 / ours
@@ -84,4 +94,8 @@ ROWS = [
     for faults, bar in (("off", 1500), ("off, scan along the cell", 1500), ("on", 280))
 ] + [
     Row(work="Autofocus-v2, a picture of the state", bar=25, prepare=picture, value=lambda ours, _: ours * 1e3, unit="ms", at_most=True),
+] + [
+    Row(work=f"{name}, start of an episode", bar=1000, prepare=functools.partial(starts, f"stemtwin/{name}"), value=lambda ours, _: ours * 1e3,
+        unit="ms", at_most=True)
+    for name in ("Autofocus-v2", "AberrationCorrection-v1", "HypothesisTest-v1")
 ]  # fmt: skip

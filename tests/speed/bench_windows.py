@@ -12,7 +12,7 @@ from stemtwin.twin.instrument.simulation import operator_cache, simulate, slice_
 from stemtwin.twin.instrument.simulation.engines import multislice
 from stemtwin.twin.instrument.simulation.plan import Plan, make_plan
 from stemtwin.twin.instrument.simulation.request import Request
-from stemtwin.twin.instrument.simulation.windowed_probes import Windowed
+from stemtwin.twin.instrument.simulation.windowed_probes import WindowCheck, Windowed
 from stemtwin.twin.physics.engine.local import accuracy_check, probe_windows
 from stemtwin.twin.physics.engine.multislice.multislice import SliceStack
 from stemtwin.twin.physics.engine.operator import single_probes
@@ -58,13 +58,19 @@ def oxide() -> Request:
 
 
 @functools.cache
+def checked(request: Request) -> tuple[Plan, WindowCheck]:
+    """Return the plan of a request, and its own check with windows that pass in the first configuration."""
+    plan = make_plan(request)
+    first = windowed_probes.planned(request, plan.grid, plan.slices, plan.blocks)
+    assert first is not None, "windows save most of the time"
+    check, stack = WindowCheck(request, plan, first), _first(request)
+    assert check.first(stack, _rim(request, plan, stack)), check.tried
+    return plan, check
+
+
 def windows(request: Request) -> tuple[Plan, Windowed]:
     """Return the plan of a request, and the windows that pass its own check in the first configuration."""
-    plan = make_plan(request)
-    first = windowed_probes.planned(request, plan.grid, plan.slices.planes, plan.blocks)
-    assert first is not None, "windows save most of the time"
-    check, stack = windowed_probes.WindowCheck(request, plan, first), _first(request)
-    assert check.first(stack, _rim(request, plan, stack)), check.tried
+    plan, check = checked(request)
     assert check.windowed is not None
     return plan, check.windowed
 
@@ -93,19 +99,22 @@ def one_configuration():
 def error():
     """Windows that pass the request's own check against the whole field, at other random points, over the same configurations."""
     request = particle()
-    plan, windowed = windows(request)
+    plan, check = checked(request)
     weights, beam = operator_cache.detector_weights(request, plan), request.beam
     chosen = np.sort(np.random.default_rng(99).choice(request.scan.count, windowed_probes.POINTS, replace=False))
-    at, part = request.scan.points(), windowed.windows.only(chosen)
+    at, taken = request.scan.points(), windows(request)[1].windows
+    part, which = taken.only(chosen), taken.groups_of(chosen)
 
     def ours():
         found, true = np.zeros((1, chosen.size)), np.zeros((1, chosen.size))
         for stack in slice_stacks.stacks(request, plan):
-            rim = _rim(request, plan, stack)[:, None]
+            rim = _rim(request, plan, stack)
             whole, norm = single_probes.window_signals(stack, at[chosen], beam.aberrations, beam.semiangle_rad, weights)
-            true += whole + (1 - norm) * rim
-            inside, norm = probe_windows.window_signals(stack, part, at[None], beam.aberrations, beam.semiangle_rad, weights)
-            found += inside[0, :, 0][:, np.argsort(part.order)] + (1 - norm) * rim
+            true += whole + (1 - norm) * rim[:, None]
+            inside, norm = probe_windows.window_signals(check.sent(stack), part, at[None], beam.aberrations, beam.semiangle_rad, weights)
+            tails = check.tails(rim)
+            tails = tails if tails.shape[-1] == 1 else tails[..., which]
+            found += (inside[:, 0] + (1 - norm) * part.spread(tails))[:, np.argsort(part.order)]
         return accuracy_check.accuracy(found, true, np.full(true.shape, np.nan)).rms
 
     return ours, None
@@ -118,14 +127,14 @@ def some_batches():
     """Random windows of the oxide in its first configuration; the time is that of all windows in all configurations."""
     request = oxide()
     plan, windowed = windows(request)
-    stack, weights, beam = _first(request), operator_cache.detector_weights(request, plan), request.beam
+    sent, weights, beam = checked(request)[1].sent(_first(request)), operator_cache.detector_weights(request, plan), request.beam
     groups = np.random.default_rng(7).choice(len(windowed.windows.corners), BATCHES, replace=False)
     starts, order = windowed.windows.starts, windowed.windows.order
     part = windowed.windows.only(np.concatenate([order[starts[group] : starts[group + 1]] for group in groups]))
     share = BATCHES / (CONFIGURATIONS * len(windowed.windows.corners))
 
     def ours():
-        probe_windows.window_signals(stack, part, request.scan.points()[None], beam.aberrations, beam.semiangle_rad, weights)
+        probe_windows.window_signals(sent, part, request.scan.points()[None], beam.aberrations, beam.semiangle_rad, weights)
         return share
 
     return ours, None
@@ -135,7 +144,7 @@ def hours(ours, _):
     """Our time in all windows, and the plan's for everything else, in hours."""
     request = oxide()
     plan, windowed = windows(request)
-    first = windowed_probes.planned(request, plan.grid, plan.slices.planes, plan.blocks)
+    first = windowed_probes.planned(request, plan.grid, plan.slices, plan.blocks)
     assert first is not None, "windows save most of the time"
     return (plan.seconds - first.seconds + windowed.beside + ours) / 3600
 

@@ -112,7 +112,7 @@ class PictureCanvas:
         counts : ndarray
             The frame, shape (ny, nx).
         box : tuple of float
-            Where it goes, pixels.
+            Position, pixels.
         side : float
             Its longer side, A.
         """

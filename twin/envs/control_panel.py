@@ -75,7 +75,7 @@ class Reading:
     group, name : str
         Part of the microscope, and what stands at the knob.
     value : float
-        Where it stands in its range, in [-1, 1].
+        Position in the range, in [-1, 1].
     text : str
         The same with its unit.
     """
@@ -274,7 +274,7 @@ class ControlPanel:
         knobs : Knobs
             The knobs as they stand.
         stage : StagePosition
-            Where the stage was sent.
+            Commanded position of the stage.
         scan : tuple of float
             Field (4) and dwell time in [-1, 1].
         """

@@ -49,7 +49,7 @@ class DriftPreset:
     Parameters
     ----------
     randomisation : Randomisation
-        What episodes draw; ``drift`` is in units of speed and walk below.
+        Ranges from which episodes are drawn; ``drift`` is in units of speed and walk below.
     speed_angstrom_per_s, walk_angstrom : float
         Usual speed of the specimen, A/s, and standard deviation of its random walk along each axis after 1 s, A.
     jumps : int

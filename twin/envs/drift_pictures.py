@@ -28,7 +28,7 @@ def watch_picture(image: np.ndarray, field: float, path: Sequence[np.ndarray], *
     left : mapping
         Shares of the budgets that are left, by name.
     title : str
-        What stands above the frame.
+        Text above the frame.
     dose : float
         Dose so far, e-/A^2.
     """

@@ -119,7 +119,7 @@ def sheet(sample: str) -> Sample:
     Raises
     ------
     KeyError
-        There is no scene of that sample.
+        The sample has no scene.
     """
     return load_sample(sample, size_angstrom=BOXES[sample], seed=0, thickness_angstrom=12.0)
 

@@ -37,11 +37,11 @@ class Watch:
     session : Session
         The microscope and what was done with it.
     conditions : Conditions
-        What was drawn.
+        Conditions of the episode.
     fate : Fate
-        What is going to happen.
+        Events to come.
     cluster : Cluster
-        What is kept in view.
+        Feature to be kept in view.
     scans : tuple of RasterScan
         The narrow and the wide field.
     dwell_time_us : float
@@ -49,7 +49,7 @@ class Watch:
     shift : ndarray
         Commanded shift along the axes of the frame, A.
     true : ndarray
-        Where the feature was in the middle of the last frame, (x, y) along the axes of the frame from its middle, A.
+        Position of the feature at mid-time of the last frame, (x, y) along the axes of the frame from its centre, A.
     shown : bool
         Whether the single atom lay in the last frame, and the frame was narrow.
     kept : float

@@ -12,7 +12,7 @@ MOVING_S = 2.0
 class Faults:
     """Probabilities of faults, each drawn for every command from a stream of its own; by default there are none.
 
-    Of all but a closed valve the operator is told (``Session.failed``, read-backs that stay).
+    The operator is told of all faults but a closed valve (``Session.failed``, read-backs that stay).
 
     Parameters
     ----------

@@ -38,7 +38,7 @@ class AutofocusPreset:
     Parameters
     ----------
     randomisation : Randomisation
-        What episodes draw.
+        Ranges from which episodes are drawn.
     start_c10, start_c12 : tuple of float
         Least and largest abs(C10) and abs(C12) at the start, A.
     reach : tuple of float
@@ -111,6 +111,10 @@ PRESETS = {
         wait_s=60.0,
     ),
 }
+
+
+SPECIMENS = tuple(dict.fromkeys(name for preset in PRESETS.values() for name in preset.randomisation.samples))
+"""Specimens of all presets: the truth of a state names one by its place here."""
 
 
 def instrument(name: str, residual: float, drift: float, *, faults: bool) -> Profile:

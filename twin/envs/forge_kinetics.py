@@ -36,7 +36,7 @@ class ForgeBeam:
     Parameters
     ----------
     processes : tuple of Process
-        What can happen; none of them turns bonds.
+        Processes; none of them rotates bonds.
     energy_ev : float
         Beam energy, eV.
     current_pa : float
@@ -67,7 +67,7 @@ class ForgedSites:
     causes, sites, partners : ndarray
         Process, site and partner (-1: none) of each event, int (c,).
     where : ndarray
-        Where its current counts, A, float64 (c, 2).
+        Point at which the current density of each event counts, A, float64 (c, 2).
     sigma, rates : ndarray
         Its cross-section, A^2, and its rate without beam, 1/s, float64 (c,).
     """

@@ -32,11 +32,11 @@ class ForgeView:
     target, trail : tuple
         Places of the goal, and those where Si was seen, the latest last, A from the middle of the field.
     aimed : tuple of float, optional
-        Where the beam was parked.
+        Positions of the parked beam.
     left : mapping
         Remaining share of each budget.
     cost : mapping
-        What was spent.
+        Costs so far.
     energy_ev : float
         Beam energy, eV.
     stopped : bool

@@ -27,6 +27,10 @@ BRIGHTEST = 5.0
 """Unit of the brightness of the brightest place."""
 BLUR_ANGSTROM = 0.4
 """Smoothing of the frame in which Si is sought, one standard deviation, A."""
+READINGS = 10
+"""Readings of a parked beam, at equal times."""
+NO_TRACE = read_only(np.zeros(READINGS, np.uint32))
+"""Readings where no beam was parked."""
 DARK = 0.05
 """Mean reading below which a frame is dark, electrons."""
 

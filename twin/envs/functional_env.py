@@ -264,7 +264,7 @@ def check_options(task: FunctionalEnv[Any], options: Mapping[str, Any] | None) -
             check(**(options or {}))
         return
     told = suggestion(wrong, known, listed="Options") if known else "It has none: pass settings to gymnasium.make."
-    message = f"options={dict(options or {})!r} of reset(): there is no option {wrong!r}. {told}"
+    message = f"options={dict(options or {})!r} of reset(): the option {wrong!r} is unknown. {told}"
     raise SettingsError(message)
 
 

@@ -2,13 +2,30 @@
 
 from abc import abstractmethod
 from dataclasses import dataclass
-from typing import Generic
+from typing import ClassVar, Generic
 
 from stemtwin.twin.envs.arguments import EnvArguments
 from stemtwin.twin.envs.functional_env import State
 
 PROGRESS, BONUS, PRICE = 0.3, 0.6, 0.1
 """Weights of the dense reward: of the potential, of the achievement at the end, of the budget; together 1."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FinalError:
+    """A distance from the goal at the end of an episode, which tells presets apart where returns do not.
+
+    Parameters
+    ----------
+    entry : str
+        Its name in the truth of a state.
+    title, unit : str
+        Words and unit for tables.
+    """
+
+    entry: str
+    title: str
+    unit: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,6 +39,9 @@ class GoalFamily(EnvArguments, Generic[State]):
     unlike there, the potential at the end stays as it is, so that the nearness that was reached is paid as well. The
     sparse reward is A(s') alone.
     """
+
+    FINAL_ERROR: ClassVar[FinalError | None] = None
+    """Distance from the goal that scales tell beside returns, where a family has one."""
 
     @abstractmethod
     def potential(self, state: State) -> float:

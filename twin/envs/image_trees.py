@@ -54,7 +54,7 @@ def reconstruct(
     exposure : ndarray
         Incident electrons, float64 (n, n), 0 where the beam was not.
     prior : TreePrior
-        What is known of images.
+        Prior of the images.
     excess : float
         Variance of counted electrons over that of a Poisson distribution.
     electronics : ndarray or float
@@ -97,7 +97,7 @@ class _Trees:
     value : ndarray
         Measured pixels, 0 elsewhere, (n, n).
     seen : ndarray
-        Where they are, bool (n, n).
+        Mask of the measured points, bool (n, n).
     prior : TreePrior
         The prior.
     """

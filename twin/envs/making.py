@@ -23,7 +23,7 @@ def family_class(environment: str) -> type:
     Raises
     ------
     UnknownNameError
-        There is no such environment.
+        The environment is unknown.
     """
     if environment not in FAMILIES:
         known = _registrations()

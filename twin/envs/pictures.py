@@ -39,7 +39,7 @@ def focus_picture(
     observation : mapping
         ``image`` in electrons, ``knobs`` (A) and ``budget`` as the agent sees them; the truth is not shown.
     reach : ndarray
-        How far the knobs go, A, shape (3,).
+        Largest absolute values of the knobs, A, shape (3,).
     frame : int
         Number of the frame.
     field_of_view : float
@@ -47,9 +47,9 @@ def focus_picture(
     dose : float
         Dose so far, e-/A^2.
     path : sequence of ndarray
-        Where the knobs were before, A, the oldest first: the last one and now make up the last action.
+        Earlier values of the knobs, A, the oldest first; the last action leads from the last of them to the present ones.
     note : str
-        What stands beside the number of the frame.
+        Text beside the number of the frame.
     """
     canvas = PictureCanvas(*FOCUS_SIZE)
     counts = np.asarray(observation["image"])
@@ -87,7 +87,7 @@ def microscope_picture(
     frames : mapping
         The last frame of each detector in electrons.
     readings : sequence of Reading
-        What knobs and stage read; the truth is not shown.
+        Readings of knobs and stage; the truth is not shown.
     spent : mapping
         ``time_s``, ``electrons``, ``dose_e_per_angstrom2`` and ``moves`` so far.
     left : mapping

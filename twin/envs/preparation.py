@@ -28,7 +28,7 @@ def specimen(name: str, thickness_angstrom: float | None = None) -> Sample:
     Raises
     ------
     UnknownNameError
-        There is no such sample.
+        The sample is unknown.
     """
     thickness = {} if thickness_angstrom is None else {"thickness_angstrom": thickness_angstrom}
     return load_sample(name, size_angstrom=CELLS.get(name), seed=0, **thickness)

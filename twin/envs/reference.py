@@ -34,6 +34,8 @@ class PolicyReturn:
         that were measured before it was.
     cpu_s : float, optional
         Processor time of an episode, s.
+    error, error_low, error_high : float, optional
+        Mean distance from the goal at the end and its 95 % interval, where the family has such a distance (``GoalFamily.FINAL_ERROR``).
     """
 
     mean: float
@@ -47,6 +49,9 @@ class PolicyReturn:
     iqm_low: float | None = None
     iqm_high: float | None = None
     cpu_s: float | None = None
+    error: float | None = None
+    error_low: float | None = None
+    error_high: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -57,7 +57,7 @@ def signal(frame: xr.Dataset | None, cost: Mapping[str, float]) -> float:  # noq
 def correlation(frame: xr.Dataset | None, cost: Mapping[str, float]) -> float:  # noqa: ARG001
     """Return the correlation of neighbours along x in the first image, negative values as 0; 0 without a frame.
 
-    Where pixels are smaller than the detail, this is the fraction of the variance that is not noise, S / (1 + S) for the
+    For pixels smaller than the detail, this is the fraction of the variance that is not noise, S / (1 + S) for the
     signal-to-noise ratio S (J. T. L. Thong, K. S. Sim, J. C. H. Phang, Scanning 23 (2001) 328).
     """
     if frame is None:

@@ -56,7 +56,7 @@ class ScopeSession:
     fresh : bool
         Whether the last action took it.
     spent : tuple of float
-        What the last action cost, in the order of ``COSTS``.
+        Costs of the last action, in the order of ``COSTS``.
     steps : int
         Actions so far.
     scan : tuple of float
@@ -220,7 +220,7 @@ def check_reward(reward: Any) -> None:
     Raises
     ------
     StemtwinError
-        It is a function, or there is no such reward.
+        The reward is a function, or its name is unknown.
     """
     if not isinstance(reward, str):
         message = (
@@ -294,7 +294,7 @@ class ScopePreset:
     phonons : int
         Frozen-phonon configurations.
     randomisation : Randomisation
-        What episodes draw.
+        Ranges from which episodes are drawn.
     """
 
     apertures: tuple[float, ...]

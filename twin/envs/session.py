@@ -110,7 +110,7 @@ def start(
     sample : Sample
         The specimen.
     at : mapping, optional
-        Where the stage stands: axes and values, A and mrad.
+        Position of the stage: axes and values, A and mrad.
     gains : mapping, optional
         Factors between commanded and true changes of Cartesian aberrations.
     failing : float
@@ -139,7 +139,7 @@ def set_knobs(session: Session, changes: Mapping[str, Any]) -> Session:
     Raises
     ------
     StemtwinError
-        There is no such knob, or a value is out of range.
+        The knob is unknown, or a value is out of range.
     """
     session = _attempt(session)
     if session.failed:
@@ -205,7 +205,7 @@ def measure(
     Raises
     ------
     StemtwinError
-        There is no such measurement, or the beam is blanked.
+        The measurement is unknown, or the beam is blanked.
     """
     what, setup, scope = aberration_tuning.kind(kind, angle_mrad=angle_mrad, max_fit=max_fit), session.setup, session.scope
     if valve_closed(session):
@@ -223,7 +223,7 @@ def correct(session: Session, name: str, value: complex | Sequence[float], targe
     Raises
     ------
     StemtwinError
-        There is no such aberration, or it is more than the corrector can change at once.
+        The aberration is unknown, or the change exceeds the range of the corrector.
     """
     session = _attempt(session)
     if session.failed:

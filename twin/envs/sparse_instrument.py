@@ -30,9 +30,9 @@ class SparsePreset:
     Parameters
     ----------
     randomisation : Randomisation
-        What episodes draw.
+        Ranges from which episodes are drawn.
     scene : SceneRange
-        What scenes hold.
+        Contents of scenes.
     share : float
         Points of the budget, at the usual dwell time, over all points of the field.
     faults : bool
@@ -102,7 +102,7 @@ def recorded(
     Parameters
     ----------
     before : Sampling
-        What was known.
+        Knowledge before the block.
     way : Block
         The block.
     expected : ndarray

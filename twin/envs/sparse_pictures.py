@@ -40,11 +40,11 @@ def sampling_picture(
     action : int
         Number of the action.
     told : str
-        What the last action was.
+        The last action.
     side : float
         Side of the field, A.
     note : str
-        What stands beside the number of the action.
+        Text beside the number of the action.
     """
     width = 3 * SIDE + 4 * GAP
     canvas = PictureCanvas(width, TOP + SIDE + FOOT)

@@ -278,7 +278,7 @@ def expected_image(sample: str, seed: int, span: SceneRange, points: int) -> np.
     seed : int
         All that is drawn follows from it.
     span : SceneRange
-        What it is drawn from.
+        Ranges from which the scene is drawn.
     points : int
         Points along each side of the field.
     """

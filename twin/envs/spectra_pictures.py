@@ -43,7 +43,7 @@ def spectra_picture(
     answer : ndarray, optional
         Declared place (x, y) in [-1, 1].
     left : float
-        What is left of the spectra, 0 to 1.
+        Fraction of the spectra that is left, 0 to 1.
     dose : float
         Dose so far, e-/A^2.
     field : float

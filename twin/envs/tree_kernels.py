@@ -32,7 +32,7 @@ def sweep(
     rows : ndarray
         Space, float32 (3, squares along the finest level).
     mean, variance : ndarray
-        What is written, float32 (n, n).
+        Output, float32 (n, n).
     """
     n, levels = len(information), len(shares)
     local, up, eta, spread = work[0], work[1], work[2], work[3]

@@ -49,7 +49,7 @@ def expected_fractions(
     Parameters
     ----------
     geometry : FilmOptics
-        How images are taken.
+        Settings of images.
     film : ndarray
         Fourier coefficients of the film.
     aberrations : Aberrations
@@ -57,7 +57,7 @@ def expected_fractions(
     focal_spread, source_size : float
         Standard deviations of C10 and of the source's image, A.
     shift : tuple of float
-        How far the field has moved on the film, (x, y), A.
+        Displacement of the field on the film, (x, y), A.
 
     Returns
     -------

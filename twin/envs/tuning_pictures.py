@@ -29,7 +29,7 @@ def tuning_picture(
     Parameters
     ----------
     frame : ndarray
-        What was taken last, electrons.
+        The last image or Ronchigram, electrons.
     names : tuple of str
         Cartesian coefficients.
     told : mapping
@@ -39,7 +39,7 @@ def tuning_picture(
     left : mapping
         Shares of the budgets that are left, by name.
     title, note : str
-        What was done last, and what stands beside it.
+        The last action, and the text beside it.
     failed : bool
         Whether it failed.
     dose : float

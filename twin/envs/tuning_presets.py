@@ -31,7 +31,7 @@ class TuningPreset:
     Parameters
     ----------
     randomisation : Randomisation
-        What episodes draw; ``knob_gain`` is the gain of the corrector for the orders 1, 2 and 3.
+        Ranges from which episodes are drawn; ``knob_gain`` is the gain of the corrector for the orders 1, 2 and 3.
     order : int
         Aberrations up to this order are misaligned, and can be corrected.
     start : dict

@@ -30,7 +30,7 @@ POINTS = 320
 MIDDLE = slice(24, 104)
 """Rows and columns of a square within the aperture."""
 THICKNESS_ANGSTROM = 30.0
-"""Of the film, A."""
+"""Thickness of the film, A."""
 FOCI = ((-math.sqrt(3), 1 / 6), (0.0, 2 / 3), (math.sqrt(3), 1 / 6))
 """Nodes and weights of a Gaussian focal spread of standard deviation 1 (Gauss and Hermite)."""
 
@@ -65,7 +65,7 @@ def transmission(optics: ronchigram_kernel.Lens, energy_ev: float, source_size: 
     source_size : float
         Standard deviation of the source's image, A.
     seed : int
-        Of the atoms' places.
+        Seed of the positions of atoms.
     """
     rng = np.random.Generator(np.random.Philox(seed))
     atoms = rng.poisson(CARBON_DENSITY * THICKNESS_ANGSTROM * SIDE_ANGSTROM**2 / POINTS**2, optics.grid.shape)
@@ -106,7 +106,7 @@ def expected_pattern(
     focal_spread : float
         Standard deviation of C10, A.
     position : tuple of float
-        Where the probe is parked on the film, (x, y), A.
+        Position of the parked probe on the film, (x, y), A.
 
     Returns
     -------
@@ -129,7 +129,7 @@ def expose(session: Session, incident: float, seconds: float, seed: int) -> np.n
     seconds : float
         Duration of the exposure, s.
     seed : int
-        Of the film's atoms.
+        Seed of the film's atoms.
     """
     setup, scope = session.setup, session.scope
     knobs, middle = scope.knobs, scope.time_s + seconds / 2

@@ -22,7 +22,7 @@ class Tuning:
     session : Session
         The microscope and what was done with it.
     conditions : Conditions
-        What was drawn.
+        Conditions of the episode.
     density : float
         Clusters of the film, 1/A^2.
     film : ndarray
@@ -38,7 +38,7 @@ class Tuning:
     times_s : ndarray
         When they were measured, s; minus infinity where nothing was.
     taken : str
-        What was asked for last, one of ``MEASUREMENTS``.
+        The last measurement, one of ``MEASUREMENTS``.
     failed : bool
         Whether it gave no result.
     misfit : float

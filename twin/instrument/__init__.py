@@ -1,14 +1,14 @@
-"""The instrument: what people set, the signals that follow from it, and the microscope that counts electrons.
+"""Instrument: settings, the expected signals that follow from them, and the microscope that counts electrons.
 
 Imports point down: this folder, ``detectors`` and ``scan`` < ``hardware`` < ``simulation`` < ``spectra`` < ``scope``.
 
 ================== =====================================================================
 File               Content
 ================== =====================================================================
-``micrographs.py`` pictures of frames, patterns and spectra, with units
+``micrographs.py`` figures of frames, patterns and spectra with units
 ``settings.py``    Beam, PlaneWave, PotentialSlices
 ``shot_noise.py``  counted electrons of an expected result, at a dose
-``timing.py``      the clock of a scan
+``timing.py``      the timing of a scan
 ``detectors/``     detectors by shape and by name
 ``hardware/``      parts of real instruments: optics, stage, detector electronics, drift
 ``scan/``          scan paths as pure geometry

@@ -1,4 +1,4 @@
-"""Pictures of results for people: micrographs with a scale bar, diffraction patterns, spectra; with colour bars that name the unit."""
+"""Figures of results: micrographs with a scale bar, diffraction patterns and spectra, with colour bars in units."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,13 +15,13 @@ if TYPE_CHECKING:
 BARS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
 """Lengths of scale bars, A."""
 UNITS = {"electrons": "electrons per pixel", "counts": "counts per pixel", "angstrom": "Å", "1/angstrom^2": "atoms per Å²"}
-"""Labels of colour bars by the unit of a frame; other units stand for themselves, and numbers without one have a name."""
+"""Labels of colour bars by the unit of a frame; other units are their own labels, and plain numbers have a name."""
 PATTERN_GAMMA = 0.4
-"""Exponent of the grey levels of diffraction patterns: weak beams are seen beside the direct one."""
+"""Exponent of the grey levels of diffraction patterns, which makes weak beams visible beside the direct one."""
 
 
 def show(axes: "Axes", frame: xr.DataArray, *, title: str = "") -> None:
-    """Draw one frame (dims y, x; coordinates in A) with a scale bar, and a colour bar where the frame has a unit, on matplotlib axes."""
+    """Draw one frame (dims y, x; coordinates in A) with a scale bar, and with a colour bar if it has a unit."""
     y, x = frame["y"].to_numpy(), frame["x"].to_numpy()
     dy = y[1] - y[0] if len(y) > 1 else 1.0
     dx = x[1] - x[0] if len(x) > 1 else 1.0
@@ -41,7 +41,7 @@ def show(axes: "Axes", frame: xr.DataArray, *, title: str = "") -> None:
 
 
 def show_pattern(axes: "Axes", pattern: xr.DataArray, *, title: str = "") -> None:
-    """Draw one diffraction pattern (dims ky, kx; coordinates in mrad) with axes in mrad and a colour bar; grey levels are compressed."""
+    """Draw one diffraction pattern (dims ky, kx; coordinates in mrad) with compressed grey levels and a colour bar."""
     from matplotlib.colors import PowerNorm
 
     ky, kx = pattern["ky"].to_numpy(), pattern["kx"].to_numpy()
@@ -66,7 +66,7 @@ def show_spectrum(axes: "Axes", spectrum: xr.DataArray, *, title: str = "") -> N
 
 
 def _colour_bar(axes: "Axes", drawn: "AxesImage", frame: xr.DataArray, *, fraction: str = "fraction of the beam") -> None:
-    """Draw the colour bar of a frame, with its unit, or with the name of a number; nothing without a unit."""
+    """Draw the colour bar of a frame with its unit or name; do nothing for a frame without a unit."""
     unit = str(frame.attrs.get("units", ""))
     if not unit or axes.figure is None:
         return
@@ -85,11 +85,12 @@ def micrographs(frames: Sequence[tuple[str, xr.DataArray]], *, columns: int = 0,
     Parameters
     ----------
     frames : sequence of (str, xarray.DataArray)
-        A title and a frame, dims (y, x), coordinates in A; or a pattern, dims (ky, kx), mrad; or a spectrum, whose dimension is an energy.
+        Pairs of a title and a result: a frame with dims (y, x) and coordinates in A, a pattern with dims (ky, kx) in
+        mrad, or a spectrum along an energy.
     columns : int
-        Frames in a row; 0: all of them.
+        Number of frames in a row; 0: all frames.
     caption : str
-        A line below.
+        Line below the frames.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -109,14 +110,14 @@ def micrographs(frames: Sequence[tuple[str, xr.DataArray]], *, columns: int = 0,
 
 
 def _drawer(frame: xr.DataArray) -> Any:
-    """Return the function that draws a result of these dimensions."""
+    """Return the function that draws a result, by its dimensions."""
     if frame.ndim == 1:
         return show_spectrum
     return show_pattern if "kx" in frame.dims else show
 
 
 def save_png(figure: "Figure", path: Path) -> Path:
-    """Write a figure as PNG, whole or not at all, and return the path."""
+    """Write a figure as PNG atomically, and return the path."""
     import io
 
     from stemtwin.twin.files import check_writable, write_atomically

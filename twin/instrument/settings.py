@@ -1,4 +1,4 @@
-"""The beam, and potentials given as arrays: frozen settings in the units that people use."""
+"""Settings of the beam and of potentials given as arrays, frozen and in the units of the field."""
 
 import hashlib
 from dataclasses import dataclass, field
@@ -12,9 +12,9 @@ from stemtwin.twin.physics.aberrations import Aberrations, blur_radius
 
 LOWEST_ENERGY_EV = 1e3
 LEAST_SEMIANGLE_MRAD = 0.1
-"""Below, a beam is parallel, or its convergence was given in rad."""
+"""Least convergence; a smaller value is a parallel beam or an angle in rad, mrad."""
 LARGEST_TILT_MRAD = 100.0
-"""Beyond, slices across the beam are no good cut of the specimen, and multislice's small angles are none."""
+"""Largest tilt of the beam or the specimen for slices and small angles, mrad."""
 
 
 def _energy(value: object) -> float:
@@ -32,15 +32,17 @@ class Beam:
     semiangle_mrad : float
         Convergence semi-angle, mrad.
     aberrations : Aberrations
-        Coefficients, A and rad.
+        Aberration coefficients, A and rad.
     source_size_angstrom : float
         Standard deviation of the source's image on the specimen, A.
     focal_spread_angstrom : float
         Standard deviation of C10, A.
     beam_tilt_mrad : tuple of float
-        Direction (x, y), as deflectors and points have it (``Request.tilt_mrad`` is (ty, tx)), of the beam at the specimen against the optic axis,
-        mrad: the probe's wave times exp(2 pi i q.r), q = tilt / wavelength. The tilt comes after the lens: aberrations stay centred on the aperture,
-        the probe keeps its shape and its place on the entrance face. Detectors stay on the optic axis, so the pattern moves across them by the tilt.
+        Direction (x, y) of the beam at the specimen relative to the optic axis, mrad, in the order of deflectors and
+        points (``Request.tilt_mrad`` is (ty, tx)). It multiplies the wave of the probe by exp(2 pi i q.r), q = tilt /
+        wavelength. The tilt acts after the lens, so aberrations stay centred on the aperture, and the probe keeps its
+        shape and its position on the entrance face. Detectors stay on the optic axis, so the pattern moves across them
+        by the tilt.
 
     Raises
     ------
@@ -64,13 +66,13 @@ class Beam:
             checks.number("semiangle_mrad", self.semiangle_mrad, "mrad", low=LEAST_SEMIANGLE_MRAD, high=150, repair="Did you pass rad?"),
         )
         if not isinstance(self.aberrations, Aberrations):
-            message = f"aberrations={self.aberrations!r} is no Aberrations. Use st.Aberrations(C10=-50.0)."
+            message = f"aberrations={self.aberrations!r} is not an Aberrations value. Use for example st.Aberrations(C10=-50.0)."
             raise SettingsError(message)
         for name in ("source_size_angstrom", "focal_spread_angstrom"):
             object.__setattr__(self, name, checks.number(name, getattr(self, name), "A", low=0, high=1e4))
         object.__setattr__(self, "beam_tilt_mrad", checks.pair("beam_tilt_mrad", self.beam_tilt_mrad, "mrad"))
         if max(map(abs, self.beam_tilt_mrad)) > LARGEST_TILT_MRAD:
-            message = f"beam_tilt_mrad={self.beam_tilt_mrad} is beyond {LARGEST_TILT_MRAD:g} mrad, where small angles end. Did you pass urad?"
+            message = f"beam_tilt_mrad={self.beam_tilt_mrad} exceeds the small-angle limit of {LARGEST_TILT_MRAD:g} mrad. Did you pass urad?"
             raise SettingsError(message)
 
     @property
@@ -85,12 +87,12 @@ class Beam:
 
     @property
     def tilt_rad(self) -> tuple[float, float]:
-        """Tilt of the beam as the engine takes it, (ty, tx), rad."""
+        """Tilt of the beam for the engine, (ty, tx), rad."""
         x, y = self.beam_tilt_mrad
         return y * 1e-3, x * 1e-3
 
     def probe_radius(self, thickness: float) -> float:
-        """Return the geometric radius of the probe, A: the larger one of those at the entrance and at the exit face of a specimen."""
+        """Return the larger geometric radius of the probe at the entrance and exit face of a specimen, A."""
         through = Aberrations.from_cartesian(**{**self.aberrations.cartesian(), "C10": self.aberrations.C10 + thickness})
         return max(blur_radius(self.aberrations, self.semiangle_rad), blur_radius(through, self.semiangle_rad))
 
@@ -124,7 +126,7 @@ class PlaneWave:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class PotentialSlices:
-    """Projected potentials that stand for a sample; periodic in x and y.
+    """Projected potentials in place of a sample, periodic in x and y.
 
     Parameters
     ----------
@@ -138,7 +140,7 @@ class PotentialSlices:
     Raises
     ------
     SettingsError
-        Shapes do not fit, numbers are not finite, or the depths do not increase.
+        Shapes do not match, numbers are not finite, or the depths do not increase.
     """
 
     array: np.ndarray
@@ -152,10 +154,10 @@ class PotentialSlices:
         except (TypeError, ValueError):
             array, z = np.empty(0), np.empty(0)
         if array.ndim != 3 or z.shape != array.shape[:1] or not len(z):
-            message = f"A potential of shape {array.shape} with {z.size} depths does not fit. Give (n, ny, nx) and n depths."
+            message = f"A potential of shape {array.shape} does not match {z.size} depths. Give a shape (n, ny, nx) and n depths."
             raise SettingsError(message)
         if not (np.isfinite(array).all() and np.isfinite(z).all()) or (np.diff(z) <= 0).any() or z[0] < 0:
-            message = "The potential or its depths hold numbers that are not finite, or depths that do not increase from 0. Give V A and sorted z."
+            message = "The potential or its depths are not finite, or the depths do not increase from 0. Give V A and sorted z."
             raise SettingsError(message)
         array.flags.writeable = z.flags.writeable = False
         object.__setattr__(self, "array", array)
@@ -164,7 +166,7 @@ class PotentialSlices:
 
     @property
     def digest(self) -> str:
-        """Sha256 (hexadecimal) of what an image depends on: potential, sampling and depths."""
+        """Sha256 (hexadecimal) of the potential, the sampling and the depths."""
         hashed = hashlib.sha256(repr((self.array.shape, self.sampling_angstrom)).encode())
         hashed.update(self.array.tobytes())
         hashed.update(self.z_angstrom.tobytes())
@@ -177,5 +179,5 @@ class PotentialSlices:
 
     @property
     def thickness_angstrom(self) -> float:
-        """Depth of the last slice: the exit face, A."""
+        """Depth of the last slice, which is the exit face, A."""
         return float(self.z_angstrom[-1])

@@ -1,4 +1,4 @@
-"""Counted electrons of an expected result, at a dose."""
+"""Counted electrons of an expected result at a dose."""
 
 from typing import TYPE_CHECKING
 
@@ -14,14 +14,14 @@ if TYPE_CHECKING:
 
 
 def counted_electrons(data: "xr.Dataset", scan: "RasterScan", dose_e_per_angstrom2: float, seed: int) -> "xr.Dataset":
-    """Return counted electrons in the place of expected fractions of the beam.
+    """Return counted electrons for expected fractions of the beam.
 
     Parameters
     ----------
     data : Dataset
         Expected signals of the scan.
     scan : RasterScan
-        Its points, which share the dose.
+        Scan whose points share the dose.
     dose_e_per_angstrom2 : float
         Dose, e-/A^2.
     seed : int

@@ -1,4 +1,4 @@
-"""Clock of a scan: the times of the beam's visits."""
+"""Timing of a scan: the times of the beam's visits."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -19,19 +19,21 @@ class ScanTiming:
     Parameters
     ----------
     start_s : float
-        The clock when the scan was asked for, s.
+        Time of the command on the clock, s.
     dwell_s : float
         Time at each point, s.
     count : int
         Number n of visits.
     origin_s : ndarray
-        The clock from which the visits of each line count, s, shape (lines,): visit i comes i dwell times after that of its line.
+        Reference time of each line on the clock, s, shape (lines,); visit i is i dwell times after the reference time
+        of its line.
     starts : ndarray
-        Which visits begin a line, shape (lines,).
+        Visits that begin a line, shape (lines,).
     pause_s : ndarray
-        How long the beam waits before each line, at its first point, shape (lines,), s. Between lines that is flyback, settling and the mains.
+        Time of the beam at the first point of each line before the line, shape (lines,), s. It includes flyback,
+        settling and the wait for the mains.
     tail_s : float
-        What the scan takes after its last point (the last flyback), s.
+        Time of the last flyback after the last point, s.
     """
 
     start_s: float
@@ -44,7 +46,7 @@ class ScanTiming:
 
     @cached_property
     def arrival_s(self) -> np.ndarray:
-        """The clock when the beam arrives at each visit, s, shape (n,), read-only."""
+        """Start of each visit on the clock, s, shape (n,), read-only."""
         arrival = np.repeat(self.origin_s, self.lengths) + self.dwell_s * np.arange(self.count)
         arrival.flags.writeable = False
         return arrival
@@ -56,7 +58,7 @@ class ScanTiming:
 
     @cached_property
     def middle_s(self) -> np.ndarray:
-        """The clock in the middle of each visit, s, shape (n,), read-only."""
+        """Middle of each visit on the clock, s, shape (n,), read-only."""
         middle = self.arrival_s + self.dwell_s / 2
         middle.flags.writeable = False
         return middle
@@ -75,22 +77,23 @@ def scan_timing(
     Parameters
     ----------
     scan : Scan
-        Where it goes.
+        The scan.
     dwell_time_us : float
         Time at each point, us.
     flyback_us : float
-        Time from the end of a line to the start of the next where the beam flies back, us; also after the last line.
+        Time of each flyback from the end of a line to the start of the next, us; also after the last line.
     settle_us : float
-        Further time at the beginning of each line of a scan that flies back or turns, us. Curves and lists of points have no pauses.
+        Additional time at the start of each line of a scan with flyback or turns, us. Curves and lists of points have
+        no pauses.
     start_s : float
-        The clock at the command, s.
+        Time of the command on the clock, s.
     synchronise_hz : float
-        Frequency of the mains, Hz, if each line waits for the beginning of a period; 0: it does not.
+        Frequency of the mains, Hz, for lines that wait for the start of a period; 0: no wait.
 
     Returns
     -------
     ScanTiming
-        Point k of row j of a plain raster comes at j (nx dwell + flyback) + k dwell after the start.
+        Timing, in which point k of row j of a plain raster is visited j (nx dwell + flyback) + k dwell after the start.
 
     Raises
     ------
@@ -110,7 +113,8 @@ def scan_timing(
     if mains:
         lines = np.diff(starts, append=scan.count) * dwell
         pause[0] += _wait(np.array(start + settle), mains)
-        pause[1:] += _wait(lines[:-1] + pause[1:], mains)  # each line begins with a period, so that only its own length counts
+        # Each line starts with a period, so only its own length counts.
+        pause[1:] += _wait(lines[:-1] + pause[1:], mains)
     begins = start + np.cumsum(pause) + starts * dwell
     origin = begins - starts * dwell
     for values in (origin, starts, pause):
@@ -119,13 +123,13 @@ def scan_timing(
 
 
 def _wait(after: np.ndarray, mains: float) -> np.ndarray:
-    """Return the wait from a time, s, to the next beginning of a period of the mains; a nanosecond late is in time."""
+    """Return the wait, s, from a time, s, to the next start of a mains period, with a tolerance of a nanosecond."""
     periods = after * mains
     return np.maximum(np.ceil(periods - 1e-9 * mains) - periods, 0) / mains
 
 
 def estimate_duration_s(scan: Scan, *, dwell_time_us: float, flyback_us: float = 0.0, settle_us: float = 0.0) -> float:
-    """Return the duration of a scan, s, without its points: see :func:`scan_timing`."""
+    """Return the duration of a scan, s, without computing its points; see :func:`scan_timing`."""
     lines = len(scan.line_starts())
     back, settle = flyback_us * (scan.pause == "flyback"), settle_us * (scan.pause != "none")
     return (scan.count * dwell_time_us + lines * (back + settle)) * 1e-6

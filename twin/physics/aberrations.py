@@ -22,24 +22,24 @@ ORDERS = tuple((n, m) for n in range(1, 6) for m in range(n + 2) if (n + m) % 2)
 _TABLE: tuple[tuple[int, str, str, tuple[str, ...]], ...] = tuple(
     (m, f"C{n}{m}", f"phi{n}{m}", (f"C{n}{m}a", f"C{n}{m}b") if m else (f"C{n}0",)) for n, m in ORDERS
 )
-"""Of each pair m, the polar names of magnitude and azimuth, and the Cartesian names."""
+"""Fold m, polar names of magnitude and azimuth, and Cartesian names of each pair (n, m)."""
 
 HAIDER = {
     "C1": ("C10", 1), "A1": ("C12", 1), "B2": ("C21", 3), "A2": ("C23", 1), "C3": ("C30", 1), "S3": ("C32", 4), "A3": ("C34", 1),
     "B4": ("C41", 5), "D4": ("C43", 5), "A4": ("C45", 1), "C5": ("C50", 1), "S5": ("C52", 6), "R5": ("C54", 6), "A5": ("C56", 1),
 }  # fmt: skip
-"""Haider's name -> (Krivanek's name, C_nm divided by Haider's coefficient)."""
+"""Haider's name -> (Krivanek's name, ratio of C_nm to Haider's coefficient)."""
 
 MIXED = ("B2", "S3", "B4", "D4", "S5", "R5")
-"""Haider's coefficients whose angle changes sign in the printed expansion."""
+"""Haider's coefficients whose angle has the opposite sign in the printed expansion."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Aberrations:
     """Coefficients C_nm in A and their azimuths phi_nm in rad, all zero by default.
 
-    C10 > 0 is overfocus (``defocus`` is -C10); C12 is twofold astigmatism, C21 coma, C23 threefold astigmatism, C30 spherical aberration.
-    A negative C_nm with m > 0 is the same aberration turned by pi/m.
+    C10 > 0 is overfocus (``defocus`` is -C10); C12 is twofold astigmatism, C21 coma, C23 threefold astigmatism, C30
+    spherical aberration. A negative C_nm with m > 0 is the same aberration rotated by pi/m.
 
     Raises
     ------
@@ -103,12 +103,12 @@ class Aberrations:
 
     @classmethod
     def from_cartesian(cls, **coefficients: float) -> Self:
-        """Return the aberrations with given C10, C12a, C12b, C21a, ... in A; what is not given is zero.
+        """Return the aberrations with given C10, C12a, C12b, C21a, ... in A; the others are zero.
 
         Raises
         ------
         SettingsError
-            A name is no Cartesian coefficient.
+            A name is not a Cartesian coefficient.
         """
         polar = {}
         for m, magnitude, azimuth, names in _TABLE:
@@ -120,18 +120,19 @@ class Aberrations:
                 if a or b:
                     polar[magnitude], polar[azimuth] = math.hypot(a, b), math.atan2(b, a) / m
         if coefficients:
-            message = f"{', '.join(coefficients)}: no Cartesian aberration coefficient has such a name. Use C10, C12a, C12b, C21a, ... C56b."
+            unknown = ", ".join(coefficients)
+            message = f"Unknown Cartesian aberration coefficients: {unknown}. Use C10, C12a, C12b, C21a, ... C56b."
             raise SettingsError(message)
         return cls(**polar)
 
     def to_haider(self, *, conjugate_mixed: bool = False) -> dict[str, complex]:
-        """Return the complex coefficients C1, A1, B2, A2, C3, S3, A3, B4, D4, A4, C5, S5, R5, A5 of Uhlemann and Haider, A.
+        """Return Uhlemann and Haider's complex coefficients C1, A1, B2, A2, C3, S3, A3, B4, D4, A4, C5, S5, R5, A5, A.
 
         Parameters
         ----------
         conjugate_mixed : bool
-            The angles of the mixed terms (B2, S3, B4, D4, S5, R5) are -m phi_nm in the printed expansion; with True they are +m phi_nm,
-            as clients write them that conjugate these terms.
+            Whether the angles of the mixed terms (B2, S3, B4, D4, S5, R5) are +m phi_nm, as in clients that conjugate
+            these terms; otherwise they are -m phi_nm, as in the printed expansion.
         """
         out = {}
         for name, (krivanek, factor) in HAIDER.items():
@@ -143,24 +144,24 @@ class Aberrations:
 
     @classmethod
     def from_haider(cls, coefficients: Mapping[str, complex], *, conjugate_mixed: bool = False) -> Self:
-        """Return the aberrations of complex coefficients in A by Uhlemann and Haider's names; see :meth:`to_haider`.
+        """Return the aberrations for Uhlemann and Haider's complex coefficients in A; see :meth:`to_haider`.
 
         Raises
         ------
         SettingsError
-            A name is none of Haider's, or C1, C3 or C5 is not real.
+            A name is not one of Haider's, or C1, C3 or C5 is not real.
         """
         polar = {}
         for name, given in coefficients.items():
             if name not in HAIDER:
-                message = f"{name!r} is no aberration in Haider's notation. Use one of {', '.join(HAIDER)}."
+                message = f"{name!r} is not an aberration in Haider's notation. Use one of {', '.join(HAIDER)}."
                 raise SettingsError(message)
             krivanek, factor = HAIDER[name]
             value = complex(given)
             m = int(krivanek[2])
             if m == 0:
                 if value.imag:
-                    message = f"{name}={value} A has an imaginary part, but it is round. Give a real number."
+                    message = f"{name}={value} A has an imaginary part, but {name} has no azimuth. Give a real number."
                     raise SettingsError(message)
                 polar[krivanek] = factor * value.real
             else:
@@ -172,7 +173,7 @@ class Aberrations:
 
 _NAMES = tuple(field.name for field in fields(Aberrations))
 _numbers = operator.attrgetter(*_NAMES)
-"""Magnitudes, each followed by its azimuth where it has one, in the order of ``ORDERS``."""
+"""Getter of all magnitudes in the order of ``ORDERS``, each followed by its azimuth if it has one."""
 
 
 def _terms(aberrations: Aberrations) -> list[tuple[int, int, float, float]]:
@@ -192,14 +193,14 @@ def chi(aberrations: Aberrations, ky: np.ndarray, kx: np.ndarray, wavelength: fl
     aberrations : Aberrations
         Coefficients, A and rad.
     ky, kx : ndarray
-        Spatial frequencies that broadcast, 1/A.
+        Spatial frequencies, broadcastable, 1/A.
     wavelength : float
-        A.
+        Wavelength, A.
 
     Returns
     -------
     ndarray
-        chi, rad, float64; the probe's amplitude is A exp(-i chi).
+        Phase chi, rad, float64; the probe's amplitude is A exp(-i chi).
     """
     alpha = wavelength * np.hypot(ky, kx)
     phi = np.arctan2(ky, kx)
@@ -211,19 +212,22 @@ def chi(aberrations: Aberrations, ky: np.ndarray, kx: np.ndarray, wavelength: fl
 
 
 def vector(aberrations: Aberrations) -> np.ndarray:
-    """Return the Cartesian coefficients C10, C12a, C12b, C21a, ... C56b as one array, A, shape (25,): what :func:`basis` is multiplied by."""
+    """Return the Cartesian coefficients C10, C12a, C12b, C21a, ... C56b as one array, A, shape (25,).
+
+    Its product with :func:`basis` is the aberration phase.
+    """
     return np.array(list(aberrations.cartesian().values()))
 
 
 def basis(ky: np.ndarray, kx: np.ndarray, wavelength: float) -> np.ndarray:
-    """Return the phase that each Cartesian coefficient makes per A: ``chi = vector(aberrations) @ basis``.
+    """Return the phase per A of each Cartesian coefficient: ``chi = vector(aberrations) @ basis``.
 
     Parameters
     ----------
     ky, kx : ndarray
         Spatial frequencies, shape (B,), 1/A.
     wavelength : float
-        A.
+        Wavelength, A.
 
     Returns
     -------
@@ -239,7 +243,9 @@ def basis(ky: np.ndarray, kx: np.ndarray, wavelength: float) -> np.ndarray:
 
 @functools.lru_cache(maxsize=256)
 def blur_radius(aberrations: Aberrations, semiangle: float, *, samples: int = 24) -> float:
-    """Return the largest displacement of a ray inside the aperture, A: the largest abs(grad chi) lambda / (2 pi) on polar samples.
+    """Return the largest displacement of a ray inside the aperture, A.
+
+    The displacement is abs(grad chi) lambda / (2 pi); its maximum is taken over polar samples.
 
     Parameters
     ----------
@@ -248,7 +254,7 @@ def blur_radius(aberrations: Aberrations, semiangle: float, *, samples: int = 24
     semiangle : float
         Convergence semi-angle, rad.
     samples : int
-        Radii sampled; four times as many azimuths.
+        Number of radii; there are four times as many azimuths.
     """
     radial, azimuthal = _gradients(semiangle, samples)
     coefficients = vector(aberrations)
@@ -257,7 +263,10 @@ def blur_radius(aberrations: Aberrations, semiangle: float, *, samples: int = 24
 
 @functools.lru_cache(maxsize=16)
 def _gradients(semiangle: float, samples: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return the radial and azimuthal parts of grad chi lambda / (2 pi) of each Cartesian coefficient on polar samples, each (25, points)."""
+    """Return the radial and azimuthal parts of grad chi lambda / (2 pi) per A of each Cartesian coefficient.
+
+    Both have the shape (25, points), on polar samples of the aperture.
+    """
     alpha = semiangle * np.linspace(0, 1, samples + 1)[1:, None]
     phi = 2 * np.pi * np.arange(4 * samples) / (4 * samples)
     radial, azimuthal = [], []
@@ -271,12 +280,12 @@ def _gradients(semiangle: float, samples: int) -> tuple[np.ndarray, np.ndarray]:
 
 @functools.lru_cache(maxsize=256)
 def add(first: Aberrations, second: Aberrations) -> Aberrations:
-    """Return the sum of two sets of aberrations, coefficient by coefficient as vectors."""
+    """Return the sum of two sets of aberrations, the vector sum of each pair of coefficients."""
     return total(first, second)
 
 
 def total(first: Aberrations, *others: Aberrations) -> Aberrations:
-    """Return the sum of sets of aberrations, added one by one as :func:`add` does, to the last bit."""
+    """Return the sum of sets of aberrations, equal to the last bit to repeated use of :func:`add`."""
     numbers: Sequence[float] = _numbers(first)
     for other in others:
         numbers = _added(numbers, _numbers(other))

@@ -1,4 +1,4 @@
-"""Response of a camera to electrons: spread, efficiency, dead and hot pixels, counting, readout."""
+"""Response of a camera to electrons: spread, detection efficiency, dead and hot pixels, counting, readout."""
 
 from dataclasses import dataclass
 
@@ -9,7 +9,7 @@ from scipy.special import ndtr
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Defects:
-    """Defects of each pixel as read: the share of its camera pixels that live, and the number of hot ones; both of shape (ny, nx)."""
+    """Fraction of working camera pixels and number of hot ones in each binned pixel, both of shape (ny, nx)."""
 
     live: np.ndarray
     hot: np.ndarray
@@ -17,18 +17,18 @@ class Defects:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Response:
-    """Numbers of a camera.
+    """Response parameters of a camera.
 
     Parameters
     ----------
     spread : float
-        Standard deviation of the distance between arrival and count, pixels.
+        Standard deviation of the distance between the arrival of an electron and its count, pixels.
     efficiency : float
         Probability that an electron is counted.
     dark, hot : float
-        Counts of a pixel as read, and of one hot camera pixel, in one exposure.
+        Dark counts of a binned pixel, and counts of one hot camera pixel, in one exposure.
     readout : float
-        Standard deviation of the error of a pixel as read, counts.
+        Standard deviation of the readout noise of a binned pixel, counts.
     saturation : float
         Largest count.
     """
@@ -47,11 +47,11 @@ def draw_defects(shape: tuple[int, int], binning: int, dead: float, hot: float, 
     Parameters
     ----------
     shape : tuple of int
-        Pixels as read (ny, nx); each is ``binning`` x ``binning`` camera pixels.
+        Number of binned pixels (ny, nx).
     binning : int
-        See ``shape``.
+        A binned pixel is ``binning`` x ``binning`` camera pixels.
     dead, hot : float
-        Probability that a camera pixel is dead, or hot; none is both.
+        Probabilities that a camera pixel is dead and that it is hot; a pixel is never both.
     rng : numpy.random.Generator
         The only source of randomness.
     """
@@ -60,7 +60,10 @@ def draw_defects(shape: tuple[int, int], binning: int, dead: float, hot: float, 
 
 
 def spread_weights(spread: float) -> np.ndarray:
-    """Return the probabilities that a count lies -n ... n pixels off along one axis: a normal distribution over whole pixels; they add up to 1."""
+    """Return the probabilities that a count is displaced by -n ... n pixels along one axis.
+
+    They are a normal distribution integrated over whole pixels, and add up to 1.
+    """
     if not spread:
         return np.ones(1)
     n = int(np.ceil(6 * spread)) + 1
@@ -79,14 +82,14 @@ def mean_counts(patterns: np.ndarray, electrons: float | np.ndarray, response: R
     electrons : float or ndarray
         Incident electrons at each point, broadcastable to ``patterns``.
     response : Response
-        The camera.
+        Response of the camera.
     defects : Defects
-        Its pixels.
+        Defects of its pixels.
 
     Returns
     -------
     ndarray
-        float64, the shape of ``patterns``. What is spread beyond the camera's edge is lost, nothing else is.
+        float64, the shape of ``patterns``. Only counts that are spread beyond the camera's edge are lost.
     """
     mean = np.maximum(np.asarray(patterns, float), 0) * (electrons * response.efficiency)
     if response.spread:
@@ -97,10 +100,10 @@ def mean_counts(patterns: np.ndarray, electrons: float | np.ndarray, response: R
 
 
 def expose(patterns: np.ndarray, electrons: float | np.ndarray, response: Response, defects: Defects, rng: np.random.Generator) -> np.ndarray:
-    """Return the counts of a camera: Poisson numbers of the mean counts, with the readout's normal error, cut at the saturation.
+    """Draw the counts of a camera: Poisson numbers of the mean counts, plus Gaussian readout noise, up to saturation.
 
-    Each electron is counted once, in one pixel, so that counts stay Poissonian however far they are spread. Parameters as in :func:`mean_counts`;
-    ``rng`` is the only source of randomness.
+    Each electron is counted once, in one pixel, so the counts are Poisson-distributed for every spread. The parameters
+    are those of :func:`mean_counts`; ``rng`` is the only source of randomness.
 
     Returns
     -------

@@ -1,23 +1,23 @@
-"""The camera's pixels: how the electrons of reciprocal pixels are shared out among them, none gained and none lost."""
+"""Resampling from reciprocal pixels to camera pixels, with the number of electrons conserved."""
 
 import numpy as np
 import scipy.sparse
 
 
 def edges(count: int, pitch: float) -> np.ndarray:
-    """Return the ``count + 1`` borders of pixels in a row that is centred on 0."""
+    """Return the ``count + 1`` edges of a row of pixels that is centred on 0."""
     return (np.arange(count + 1) - count / 2) * pitch
 
 
 def centres(count: int, pitch: float) -> np.ndarray:
-    """Return the middles of pixels in a row that is centred on 0."""
+    """Return the centres of a row of pixels that is centred on 0."""
     return (np.arange(count) - (count - 1) / 2) * pitch
 
 
 def _shares(at: np.ndarray, width: float, borders: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the pixels that the intervals ``at`` +- ``width / 2`` touch and the fraction of each interval that lies there, both of shape (n, m).
+    """Return the pixels that the intervals ``at`` +- ``width / 2`` overlap, and the fraction of each interval in each.
 
-    A pixel number of -1 stands for none.
+    Both arrays have the shape (n, m); the pixel number -1 marks an unused entry.
     """
     low, high = at - width / 2, at + width / 2
     first = np.searchsorted(borders, low, side="right") - 1
@@ -35,17 +35,17 @@ def resampling(
 ) -> scipy.sparse.csr_array:
     """Return the matrix that takes the electrons of reciprocal pixels to a camera centred on k = 0.
 
-    The electrons of a reciprocal pixel are spread evenly over its area; a camera pixel gets the share of that area that lies on it. What falls beside
-    the camera is lost, nothing else is.
+    The electrons of a reciprocal pixel are spread evenly over its area; a camera pixel gets the fraction of that area
+    that it covers. Only electrons that miss the camera are lost.
 
     Parameters
     ----------
     ky, kx : ndarray
         Centres of the reciprocal pixels, 1/A, shape (Q,).
     pixel : tuple of float
-        Their sides (dky, dkx), 1/A.
+        Sides of the reciprocal pixels (dky, dkx), 1/A.
     shape : tuple of int
-        Camera pixels (ny, nx).
+        Number of camera pixels (ny, nx).
     pitch : tuple of float
         Sides of a camera pixel, 1/A.
 

@@ -1,4 +1,4 @@
-"""Partial coherence: a source of finite size and a beam of finite energy spread."""
+"""Partial coherence: finite source size and energy spread of the beam."""
 
 import math
 
@@ -36,7 +36,7 @@ def focal_factor(focal_spread: float, wavelength: float, difference: np.ndarray)
     focal_spread : float
         Standard deviation of C10, A.
     wavelength : float
-        A.
+        Wavelength, A.
     difference : ndarray
         k^2 - k'^2 of the two beams, 1/A^2.
 
@@ -49,7 +49,7 @@ def focal_factor(focal_spread: float, wavelength: float, difference: np.ndarray)
 
 
 def focal_spread(energy: float, chromatic: float, energy_width: float, *, voltage_ripple: float = 0.0, current_ripple: float = 0.0) -> float:
-    """Return the standard deviation of C10 that energy width and instabilities make.
+    """Return the standard deviation of C10 due to energy spread and instabilities.
 
     Parameters
     ----------
@@ -58,9 +58,9 @@ def focal_spread(energy: float, chromatic: float, energy_width: float, *, voltag
     chromatic : float
         Chromatic aberration Cc, A.
     energy_width : float
-        Full width at half maximum of the beam's energy, eV.
+        Full width at half maximum of the beam's energy distribution, eV.
     voltage_ripple, current_ripple : float
-        Relative standard deviations of high voltage and objective current.
+        Relative standard deviations of the high voltage and of the objective lens current.
 
     Returns
     -------
@@ -72,9 +72,18 @@ def focal_spread(energy: float, chromatic: float, energy_width: float, *, voltag
 
 
 def chromatic_focus(energy: float, chromatic: float, energy_shift: float) -> float:
-    """Return the change of C10 of a beam of an energy (eV) that gains a little (eV), with a chromatic aberration Cc (A): -Cc f dE / E, A.
+    """Return the change of C10 due to a small energy gain: -Cc f dE / E, A.
 
-    The faster electrons are focused less: further down, which is underfocus.
+    Faster electrons are focused less strongly, so their focus lies further down the column (underfocus).
+
+    Parameters
+    ----------
+    energy : float
+        Beam energy E, eV.
+    chromatic : float
+        Chromatic aberration Cc, A.
+    energy_shift : float
+        Energy gain dE, eV.
     """
     return -chromatic * _relativistic_factor(energy) * energy_shift / energy
 
@@ -84,21 +93,22 @@ def _relativistic_factor(energy: float) -> float:
 
 
 def source_size(current: float, brightness: float, semiangle: float) -> float:
-    """Return the standard deviation of the source's image on the specimen that a current needs.
+    """Return the standard deviation of the source's image on the specimen at a given current.
 
     Parameters
     ----------
     current : float
         Probe current, pA.
     brightness : float
-        A/(m^2 sr), at the beam's energy.
+        Brightness at the beam's energy, A/(m^2 sr).
     semiangle : float
         Convergence semi-angle, rad.
 
     Returns
     -------
     float
-        d_s / 2.3548 with d_s = (2 / pi) sqrt(I / B) / alpha, A: the brightness is conserved (Reimer and Kohl, section 4.2.2).
+        d_s / 2.3548 with d_s = (2 / pi) sqrt(I / B) / alpha, A, by conservation of brightness (Reimer and Kohl, section
+        4.2.2).
     """
     return 2 / math.pi * math.sqrt(current * 1e-12 / brightness) * 1e10 / semiangle / FWHM
 
@@ -113,11 +123,13 @@ def modes(
     focal_spread: float = 0.0,
     tolerance: float = 1e-6,
 ) -> np.ndarray:
-    r"""Return a partially coherent probe as a few coherent ones that do not interfere.
+    r"""Return the coherent modes of a partially coherent probe, which add up incoherently.
 
-    The density matrix :math:`a_k \bar a_{k'} \exp(-2 \pi^2 s^2 |k - k'|^2) \exp(-(\pi \lambda f)^2 (k^2 - k'^2)^2 / 2)` is factorised by Cholesky's
-    method with pivots until what is left has less than ``tolerance`` of its trace (Harbrecht, Peters and Schneider,
-    Applied Numerical Mathematics 62 (2012) 428), and the factors are made orthogonal.
+    The density matrix
+    :math:`a_k \bar a_{k'} \exp(-2 \pi^2 s^2 |k - k'|^2) \exp(-(\pi \lambda f)^2 (k^2 - k'^2)^2 / 2)` is factorised by
+    pivoted Cholesky decomposition until the trace of the remainder is below ``tolerance`` of the whole trace
+    (Harbrecht, Peters and Schneider, Applied Numerical Mathematics 62 (2012) 428). The factors are then made
+    orthogonal.
 
     Parameters
     ----------
@@ -126,11 +138,11 @@ def modes(
     ky, kx : ndarray
         Spatial frequencies, 1/A, shape (B,).
     wavelength : float
-        A.
+        Wavelength, A.
     source_size, focal_spread : float
         Standard deviations, A.
     tolerance : float
-        Share of the beam that may be left out.
+        Fraction of the beam that may be neglected.
 
     Returns
     -------

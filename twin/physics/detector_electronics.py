@@ -1,7 +1,8 @@
-"""From electrons to numbers: pulse heights, the amplifier's lag, the converter, and what a detector answers where.
+"""Read-out chain of a scanned detector: pulse heights, lag of the amplifier, digitisation, and response map.
 
-A detector turns each electron into a pulse. Pulses differ: with mean 1 and variance v their sum over Poisson electrons has the variance N (1 + v), as
-if only the share DQE = 1 / (1 + v) of the electrons had been counted. The amplifier adds an offset and noise; the converter rounds and clips.
+A detector turns each electron into a pulse. Pulse heights vary: with mean 1 and variance v their sum over N Poisson
+electrons has the variance N (1 + v), as if only the fraction DQE = 1 / (1 + v) of the electrons had been counted. The
+amplifier adds an offset and noise; the converter rounds and clips.
 """
 
 import math
@@ -12,16 +13,16 @@ from stemtwin.twin.physics.lag_filters import one_pole
 
 
 def pulse_charge(electrons: np.ndarray, dqe: float, rng: np.random.Generator) -> np.ndarray:
-    """Draw the charge that electrons leave, in units of the mean pulse.
+    """Draw the charge that electrons generate, in units of the mean pulse.
 
     Parameters
     ----------
     electrons : ndarray
         Numbers of electrons, any shape.
     dqe : float
-        1 / (1 + var(g) / mean(g)^2) of the pulse heights g, above 0 and at most 1.
+        Detective quantum efficiency 1 / (1 + var(g) / mean(g)^2) of the pulse heights g, above 0 and at most 1.
     rng : numpy.random.Generator
-        The only source of randomness; not used where ``dqe`` is 1.
+        The only source of randomness; not used if ``dqe`` is 1.
 
     Returns
     -------
@@ -40,32 +41,33 @@ def pulse_charge(electrons: np.ndarray, dqe: float, rng: np.random.Generator) ->
 
 
 def lagged(signal: np.ndarray, dwell: float, waits: np.ndarray, tau: float, *, dark: bool) -> np.ndarray:
-    """Return the readings of a detector with a lag for a signal that is constant during each visit.
+    """Return the readings of a detector with a lag, for a signal that is constant during each visit.
 
     Parameters
     ----------
     signal : ndarray
-        Per visit, in visiting order, shape (..., n).
+        Signal at each visit, in visiting order, shape (..., n).
     dwell : float
-        Time at each visit, over which the detector averages, s.
+        Duration of a visit, over which the detector averages, s.
     waits : ndarray
         Time before each visit, s, shape (n,).
     tau : float
-        Time constant of scintillator and amplifier, s: exp(-t / tau) / tau follows each pulse. 0: no lag.
+        Time constant of scintillator and amplifier, s: the response to a pulse is exp(-t / tau) / tau. 0 means no lag.
     dark : bool
-        Whether nothing arrives during the waits (a blanked beam). Otherwise the beam waits where it goes on, so that the signal there is ahead of its
-        time; before the first visit it has waited for long.
+        Whether no electrons arrive during the waits (a blanked beam). Otherwise the beam waits at the next position, so
+        the reading there begins with the charge of the wait; it has waited long before the first visit.
 
     Returns
     -------
     ndarray
-        Mean over each visit of the filtered signal, float64, shape (..., n). A constant signal stays what it is; no charge is lost but what comes
-        after the last visit and, where it is dark, during the waits.
+        Mean over each visit of the filtered signal, float64, shape (..., n). A constant signal is unchanged. The only
+        charge lost is the charge that arrives after the last visit and, with ``dark``, during the waits.
 
     Notes
     -----
-    With a = exp(-dwell / tau) and s the filter's state at a visit's beginning: the mean is x + (s - x) (tau / dwell) (1 - a), the state at its end
-    x + (s - x) a; a wait g keeps exp(-g / tau) of the state.
+    With a = exp(-dwell / tau), the signal x and the filter's state s at the beginning of a visit, the mean is
+    x + (s - x) (tau / dwell) (1 - a) and the state at the end is x + (s - x) a. During a wait g the state decays by the
+    factor exp(-g / tau).
     """
     signal = np.asarray(signal, float)
     if not tau:
@@ -81,20 +83,20 @@ def lagged(signal: np.ndarray, dwell: float, waits: np.ndarray, tau: float, *, d
 
 
 def convert(charge: np.ndarray, *, gain: float, offset: float, read_noise: float, bits: int, rng: np.random.Generator) -> np.ndarray:
-    """Return the converter's readings.
+    """Return the readings of the analogue-to-digital converter.
 
     Parameters
     ----------
     charge : ndarray
-        In units of the mean pulse, any shape.
+        Charge in units of the mean pulse, any shape.
     gain : float
         Steps of the converter per mean pulse.
     offset, read_noise : float
-        Mean without any electron, and standard deviation of the noise of each reading, steps.
+        Mean reading without electrons, and standard deviation of the noise of each reading, steps.
     bits : int
-        Rounded to whole numbers and clipped to 0 .. 2^bits - 1; 0: neither.
+        Readings are rounded to whole numbers and clipped to 0 .. 2^bits - 1; 0 means neither.
     rng : numpy.random.Generator
-        The only source of randomness; not used where ``read_noise`` is 0.
+        The only source of randomness; not used if ``read_noise`` is 0.
 
     Returns
     -------
@@ -113,29 +115,30 @@ def convert(charge: np.ndarray, *, gain: float, offset: float, read_noise: float
 
 
 def response(ky: np.ndarray, kx: np.ndarray, radius: float, slope: tuple[float, float], bowl: float, twofold: tuple[float, float]) -> np.ndarray:
-    """Return the chance that an electron is detected where it meets the detector, relative to the best place.
+    """Return the detection efficiency at positions on the detector, relative to the best position.
 
     Parameters
     ----------
     ky, kx : ndarray
-        Where, broadcastable, in units of ``radius``' own.
+        Positions, broadcastable, in the unit of ``radius``.
     radius : float
-        The detector's outer radius.
+        Outer radius of the detector.
     slope : tuple of float
-        Amplitude of rho cos(phi - phi_1) and its azimuth phi_1, rad; rho is the distance from the centre over the radius.
+        Amplitude of rho cos(phi - phi_1) and its azimuth phi_1, rad; rho is the distance from the centre / ``radius``.
     bowl : float
-        Amplitude of 2 rho^2 - 1: above 0, the rim is the better part.
+        Amplitude of 2 rho^2 - 1: above 0 the outer part is more efficient.
     twofold : tuple of float
         Amplitude of rho^2 cos(2 (phi - phi_2)) and its azimuth phi_2, rad.
 
     Returns
     -------
     ndarray
-        (1 + all three) / (1 + their largest sum): at most 1.
+        (1 + the three terms) / (1 + the sum of their amplitudes), at most 1.
 
     Notes
     -----
-    The low-order variation of LeBeau and Stemmer, Ultramicroscopy 108 (2008) 1653, in the first polynomials of Zernike.
+    The low-order variation measured by LeBeau and Stemmer, Ultramicroscopy 108 (2008) 1653, is expressed by the first
+    Zernike polynomials.
     """
     y, x = np.asarray(ky) / radius, np.asarray(kx) / radius
     total = 1 + slope[0] * (x * math.cos(slope[1]) + y * math.sin(slope[1])) + bowl * (2 * (x**2 + y**2) - 1)

@@ -1,4 +1,4 @@
-"""Weights of detectors: annuli and segments of annuli on reciprocal pixels."""
+"""Weights of annular and segmented detectors on reciprocal pixels."""
 
 from collections.abc import Callable
 
@@ -7,9 +7,9 @@ import numpy as np
 from stemtwin.twin.physics.probe import disc_coverage
 
 Weights = Callable[[np.ndarray, np.ndarray, tuple[float, float]], np.ndarray]
-"""Detector weights (channels, ...) of reciprocal pixels: a function of their centres ky, kx (1/A) and the sides of one."""
+"""Function from the centres ky, kx and the sides of reciprocal pixels (1/A) to detector weights (channels, ...)."""
 SUBPIXELS = 8
-"""A pixel is divided into so many parts along each side to find its share of a segment."""
+"""Subdivisions of a pixel along each side, for the fraction of the pixel in a segment."""
 
 
 def annulus(ky: np.ndarray, kx: np.ndarray, pixel: tuple[float, float], inner: float, outer: float, *, antialias: bool = True) -> np.ndarray:
@@ -24,7 +24,7 @@ def annulus(ky: np.ndarray, kx: np.ndarray, pixel: tuple[float, float], inner: f
     inner, outer : float
         Radii theta / lambda, 1/A.
     antialias : bool
-        The covered fraction of each pixel; with False a mask, inner <= k < outer.
+        Whether the weight is the covered fraction of each pixel; otherwise it is a mask, inner <= k < outer.
 
     Returns
     -------
@@ -51,12 +51,12 @@ def sector_shares(ky: np.ndarray, kx: np.ndarray, pixel: tuple[float, float], co
     rotation : float
         Azimuth atan2(ky, kx) of the first sector's centre, rad.
     antialias : bool
-        By subdivision of each pixel into 8 x 8; with False by the pixel's centre.
+        Whether each pixel is divided into 8 x 8 parts; otherwise the pixel's centre decides.
 
     Returns
     -------
     ndarray
-        Fractions in [0, 1], float32, shape (count, ...); over the sectors they add up to 1 exactly.
+        Fractions in [0, 1], float32, shape (count, ...); the fractions of all sectors add up to 1 exactly.
     """
     ky, kx = np.broadcast_arrays(ky, kx)
     parts = (np.arange(SUBPIXELS) + 0.5) / SUBPIXELS - 0.5 if antialias else np.zeros(1)
@@ -75,7 +75,8 @@ def segments(
 ) -> np.ndarray:
     """Return the weights of an annulus divided into ``count`` equal segments, float32, shape (count, ...).
 
-    The first segment's centre is at azimuth ``rotation`` (rad, from +x to +y); see :func:`annulus` for the rest.
+    The centre of the first segment is at the azimuth ``rotation`` (rad, from +x to +y). The other parameters are those
+    of :func:`annulus`.
     """
     ring = annulus(ky, kx, pixel, inner, outer, antialias=antialias)
     ky, kx = np.broadcast_arrays(ky, kx)

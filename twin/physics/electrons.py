@@ -9,7 +9,7 @@ REST_ENERGY = 510998.95069
 PLANCK_C = 12398.419843320026
 """h c, eV A (exact in the SI of 2019)."""
 POTENTIAL_CONSTANT = 47.877647
-"""K = h^2 / (2 pi m e), V A^2: a scattering factor f [A] on a cell of area S [A^2] gives the projected potential K f / S [V A]."""
+"""K = h^2 / (2 pi m e), V A^2: a scattering factor f (A) and a cell of area S (A^2) give a potential of K f / S (V A)."""
 COULOMB_CONSTANT = 14.3996455
 """e^2 / (4 pi eps0), eV A."""
 UNIFIED_MASS_ENERGY = 931494103.72
@@ -19,11 +19,14 @@ ELEMENTARY_CHARGE = 1.602176634e-19
 ELECTRONS_PER_PICOAMPERE_SECOND = 1e-12 / ELEMENTARY_CHARGE
 """Electrons per second in 1 pA."""
 LOWEST_ENERGY, HIGHEST_ENERGY = 1e3, 3e6
-"""Beam energies for which cross-sections hold, eV: below, screening matters even for backscattering; above, the size of the nucleus."""
+"""Range of beam energies in which the cross-sections hold, eV.
+
+Below it screening matters even for backscattering, above it the finite size of the nucleus matters.
+"""
 
 
 def beam_energy(value: object) -> float:
-    """Return a beam energy in eV for which cross-sections hold; raise SettingsError otherwise."""
+    """Return a beam energy, eV, at which the cross-sections hold; raise SettingsError outside that range."""
     repair = "Give the beam energy in eV, for example 60e3."
     return checks.number("energy", value, "eV", low=LOWEST_ENERGY, high=HIGHEST_ENERGY, repair=repair)
 

@@ -1,11 +1,11 @@
-"""From a gradient to what it is the gradient of: integrated differential phase contrast."""
+"""Integration of a gradient field: integrated differential phase contrast."""
 
 import numpy as np
 import scipy.fft
 
 
 def integrate_gradient(gy: np.ndarray, gx: np.ndarray, sampling: tuple[float, float], *, periodic: bool = False) -> np.ndarray:
-    r"""Return the function whose gradient is nearest to a given one, with mean zero.
+    r"""Return the function with mean zero whose gradient is nearest to a given field.
 
     In Fourier space :math:`\phi_q = (q_y G_y + q_x G_x) / (2 \pi i q^2)`, the least-squares solution (Lazic, Bosch and Lazar,
     Ultramicroscopy 160 (2016) 265).
@@ -17,7 +17,7 @@ def integrate_gradient(gy: np.ndarray, gx: np.ndarray, sampling: tuple[float, fl
     sampling : tuple of float
         Distance between points (dy, dx), A.
     periodic : bool
-        Whether the field repeats; without, it is continued by reflection, which leaves no jump at the edges.
+        Whether the field is periodic; otherwise it is continued by reflection, which leaves no jump at the edges.
 
     Returns
     -------

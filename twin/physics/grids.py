@@ -65,7 +65,10 @@ class Grid:
 
     @property
     def band_limit(self) -> float:
-        """Bound of the spatial frequencies that a wave may have, 1/A: 2/3 of the lower Nyquist frequency, just inside (Kirkland, section 6.8)."""
+        """Upper bound of a wave's spatial frequencies, 1/A: (1 - 1e-6) 2/3 of the lower Nyquist frequency.
+
+        Source: Kirkland, Advanced Computing in Electron Microscopy, section 6.8.
+        """
         return (1 - 1e-6) * (2 / 3) / (2 * max(self.sampling))
 
     @property
@@ -79,7 +82,7 @@ class Grid:
 
 
 def fast_length(n: int, factors: tuple[int, ...] = (2, 3, 5)) -> int:
-    """Return the smallest even number >= ``n`` that has no prime factors but ``factors``."""
+    """Return the smallest even number >= ``n`` whose only prime factors are ``factors``."""
     n = max(2, n + n % 2)
     while True:
         rest = n

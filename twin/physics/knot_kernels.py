@@ -5,7 +5,10 @@ from stemtwin.twin.physics.engine.kernels.jit import kernel
 
 @kernel
 def interpolate(place, first, values, out):
-    """Fill (n, streams) with the values at places in steps, linear between knots; ``values`` begins at the knot ``first``."""
+    """Interpolate ``values`` linearly at the positions ``place`` and write the result to ``out``, (n, streams).
+
+    Positions are in units of the distance between knots; ``values`` begins at the knot ``first``.
+    """
     for i in range(len(place)):
         knot = int(place[i])
         fraction, at = place[i] - knot, knot - first

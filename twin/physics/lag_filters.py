@@ -1,18 +1,18 @@
-"""Things that follow with a lag: first-order filters along a sequence of unequal steps."""
+"""First-order lag filters along a sequence of unequal steps."""
 
 import numpy as np
 from scipy.linalg import lapack
 
 
 def one_pole(drive: np.ndarray, keep: np.ndarray) -> np.ndarray:
-    """Return s of s[k] = keep[k] s[k - 1] + drive[k], with nothing before the beginning.
+    """Return the sequence s[k] = keep[k] s[k - 1] + drive[k] with s[-1] = 0.
 
     Parameters
     ----------
     drive : ndarray
-        What is added at each step, shape (..., n).
+        Input at each step, shape (..., n).
     keep : ndarray
-        What is kept of the step before, shape (n,); the first does not matter.
+        Fraction of the previous state that remains at each step, shape (n,); the first entry is not used.
 
     Returns
     -------
@@ -21,7 +21,7 @@ def one_pole(drive: np.ndarray, keep: np.ndarray) -> np.ndarray:
 
     Notes
     -----
-    A lower triangular system with one band, solved from the top by LAPACK's ``dtbtrs``: as exact as the loop, and fast.
+    LAPACK's ``dtbtrs`` solves the lower bidiagonal system by forward substitution, which is as exact as the loop.
     """
     n = len(keep)
     if not n:

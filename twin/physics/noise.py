@@ -1,4 +1,4 @@
-"""Counting electrons."""
+"""Electron counts with Poisson noise."""
 
 import math
 import threading
@@ -11,7 +11,7 @@ from stemtwin.twin.physics.poisson import poisson_counts
 
 
 def electrons_per_point(current: float, dwell_time: float) -> float:
-    """Return the mean number of incident electrons at one scan point, for a current in pA and a dwell time in s."""
+    """Return the mean number of electrons incident on one scan point, for a current in pA and a dwell time in s."""
     return current * dwell_time * ELECTRONS_PER_PICOAMPERE_SECOND
 
 
@@ -38,8 +38,8 @@ def count_electrons(signal: np.ndarray, incident: float | np.ndarray, rng: np.ra
 def count_electrons_by_inversion(signal: np.ndarray, incident: float | np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Draw the numbers of electrons that a detector counts, by inversion of one uniform number for each value.
 
-    The law is that of :func:`count_electrons`, the counts of a seed are others. The Generator advances by one uniform a
-    value whatever the means are, in the order of the array.
+    The distribution is that of :func:`count_electrons`, but the counts for a given seed differ. The Generator advances
+    by one uniform per value, in the order of the array, whatever the means are.
 
     Parameters
     ----------
@@ -65,7 +65,7 @@ def count_electrons_by_inversion(signal: np.ndarray, incident: float | np.ndarra
 
 
 def count_frames_by_inversion(signals: np.ndarray, incident: Sequence[float | np.ndarray], generators: Sequence[np.random.Generator]) -> np.ndarray:
-    """Draw the electron counts of several frames: those of :func:`count_electrons_by_inversion`, to the last bit, in less time.
+    """Draw the electron counts of several frames at once, bit for bit as :func:`count_electrons_by_inversion` does.
 
     Parameters
     ----------
@@ -74,7 +74,7 @@ def count_frames_by_inversion(signals: np.ndarray, incident: Sequence[float | np
     incident : sequence of float or ndarray
         Mean number of incident electrons per point of each frame, broadcastable to its signal.
     generators : sequence of numpy.random.Generator
-        One for each frame.
+        One generator for each frame.
 
     Returns
     -------
@@ -96,13 +96,13 @@ def count_frames_by_inversion(signals: np.ndarray, incident: Sequence[float | np
 
 
 class _Memory(threading.local):
-    """Memory of each thread that is kept: to give large arrays back and ask for them again costs as much as the draws."""
+    """Scratch memory of each thread, reused because the allocation of large arrays takes as long as the draws."""
 
     def __init__(self) -> None:
         self.values = np.empty(0)
 
     def array(self, shape: tuple[int, ...]) -> np.ndarray:
-        """Return an array of any content, float64, valid until the next call in this thread."""
+        """Return an uninitialised float64 array, valid until the next call in this thread."""
         size = math.prod(shape)
         if self.values.size < size:
             self.values = np.empty(size)
@@ -112,6 +112,6 @@ class _Memory(threading.local):
 _memory = _Memory()
 
 ElectronCounting = Callable[[np.ndarray, float | np.ndarray, np.random.Generator], np.ndarray]
-"""A function of signal, incident electrons and generator that draws counts."""
+"""Function of signal, incident electrons and generator that draws counts."""
 COUNTINGS: dict[str, ElectronCounting] = {"inversion": count_electrons_by_inversion, "numpy": count_electrons}
-"""Ways to draw counts by name; data that were released before the first one keep numpy's."""
+"""Counting methods by name; datasets released before ``"inversion"`` existed keep ``"numpy"``."""

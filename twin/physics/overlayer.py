@@ -1,10 +1,10 @@
-"""A thin amorphous film on the specimen, such as contamination: it takes electrons out of the beam and scatters them once, without structure.
+"""Thin amorphous film on the specimen, such as contamination, in the approximation of single elastic scattering.
 
-Behind a film of height h a share p = 1 - exp(-n h sigma) of the electrons has been scattered elastically. What a detector D sees is then
-signal (1 - p) + S_D p, with S_D the share of scattered electrons that D collects: the beam's cone convolved with the atoms' differential
-cross-section (Born). It is thin: electrons that scatter twice, p^2 / 2 of them, count as scattered once; the specimen's own scattering between film
-and detector is left out of S_D. Energy losses are left to the
-spectrometer, which alone tells them from elastic scattering.
+A film of height h scatters the fraction p = 1 - exp(-n h sigma) of the electrons elastically. The signal of a detector
+D is then signal (1 - p) + S_D p, where S_D is the fraction of the scattered electrons that D collects: the convolution
+of the beam's cone with the atoms' differential cross-section (Born). The film is thin: electrons that scatter twice, a
+fraction p^2 / 2, are treated as scattered once, and S_D omits scattering in the specimen between film and detector.
+Energy losses are left to the spectrometer, the only detector that separates them from elastic scattering.
 """
 
 import math
@@ -20,20 +20,20 @@ from stemtwin.twin.physics.spectra.lowloss import elastic_cross_section
 
 CARBON = 6
 CARBON_DENSITY = 0.0903
-"""Atoms of amorphous carbon per A^3: 1.8 g/cm^3, as of evaporated films [M]; polymerised hydrocarbons are lighter [A]."""
+"""Atoms of amorphous carbon per A^3: 1.8 g/cm^3, evaporated films [M]; polymerised hydrocarbons are lighter [A]."""
 STEP = 0.03
-"""Largest step of the grid that angles are computed on, 1/A: f^2 of carbon falls to half in 0.2 / A."""
+"""Largest step of the grid of scattering angles, 1/A: f^2 of carbon falls to half within 0.2 / A."""
 FINEST = 512
-"""Steps from the axis to the corner of a camera, at most: what is finer than a pixel of such a one is smooth."""
+"""Largest number of grid steps from the axis to the corner of a camera; the scattering is smooth on a finer scale."""
 
 
 def scattered_share(height: np.ndarray, energy: float, *, number: int = CARBON, density: float = CARBON_DENSITY) -> np.ndarray:
-    """Return the share of electrons that a film scatters elastically.
+    """Return the fraction of the electrons that a film scatters elastically.
 
     Parameters
     ----------
     height : ndarray
-        Of the film, A, any shape.
+        Height of the film, A, any shape.
     energy : float
         Beam energy, eV.
     number : int
@@ -47,27 +47,27 @@ def scattered_share(height: np.ndarray, energy: float, *, number: int = CARBON, 
 def collected_share(
     weights: Weights, outer: float, energy: float, semiangle: float, tilt: tuple[float, float] = (0.0, 0.0), *, number: int = CARBON
 ) -> np.ndarray:
-    """Return the fraction that each detector collects of the electrons that a film scatters once.
+    """Return the fraction of the electrons scattered once by a film that each detector collects.
 
     Parameters
     ----------
     weights : callable
-        Of the detectors.
+        Weights of the detectors.
     outer : float
-        Largest angle that they reach, rad.
+        Largest angle that the detectors collect, rad.
     energy : float
         Beam energy, eV.
     semiangle : float
-        Of the beam's cone, rad.
+        Semi-angle of the beam's cone, rad.
     tilt : tuple of float
-        Where its middle points (x, y), rad.
+        Direction of the cone's axis (x, y), rad.
     number : int
         Atomic number.
 
     Returns
     -------
     ndarray
-        Shares, float64, shape (channels,): over detectors that together collect every angle they add up to 1.
+        Fractions, float64, shape (channels,). The fractions of detectors that together collect every angle add up to 1.
     """
     ky, kx, pixel, angles = _angles(outer, energy, semiangle, tilt, STEP, number)
     return (np.asarray(weights(ky, kx, pixel), float) * angles).sum(axis=(-2, -1))
@@ -76,19 +76,19 @@ def collected_share(
 def collected_pattern(
     rows: np.ndarray, columns: np.ndarray, energy: float, semiangle: float, tilt: tuple[float, float] = (0.0, 0.0), *, number: int = CARBON
 ) -> np.ndarray:
-    """Return the fraction that each pixel of a camera collects of the electrons that a film scatters once.
+    """Return the fraction of the electrons scattered once by a film that each pixel of a camera collects.
 
     Parameters
     ----------
     rows, columns : ndarray
-        Borders of the pixels along y and x, rad, ascending, shape (ny + 1,) and (nx + 1,).
+        Edges of the pixels along y and x, rad, ascending, shape (ny + 1,) and (nx + 1,).
     energy, semiangle, tilt, number
         As in :func:`collected_share`.
 
     Returns
     -------
     ndarray
-        Shares, float64, shape (ny, nx).
+        Fractions, float64, shape (ny, nx).
     """
     wavelength = electrons.wavelength(energy)
     outer = math.hypot(np.abs(rows).max(), np.abs(columns).max())
@@ -103,11 +103,12 @@ def collected_pattern(
 def _angles(
     outer: float, energy: float, semiangle: float, tilt: tuple[float, float], step: float, number: int
 ) -> tuple[np.ndarray, np.ndarray, tuple[float, float], np.ndarray]:
-    """Return ky, kx and the sides of reciprocal pixels (1/A), and the share of the scattered electrons in each."""
+    """Return ky, kx and the sides of reciprocal pixels (1/A), and the fraction of the scattered electrons in each."""
     wavelength, gamma = electrons.wavelength(energy), electrons.lorentz_factor(energy)
     radius = semiangle / wavelength
     middle = tilt[1] / wavelength, tilt[0] / wavelength
-    half = outer / wavelength + 2 * (radius + math.hypot(*middle)) + 4 * STEP  # nothing that the detectors collect comes around the edge
+    # wide enough that no angle of the detectors receives electrons by periodic wrap-around
+    half = outer / wavelength + 2 * (radius + math.hypot(*middle)) + 4 * STEP
     count = next_fast_len(math.ceil(2 * half / min(step, radius / 4)))
     step = 2 * half / count
     k = fftfreq(count, 1 / (count * step))
@@ -118,7 +119,7 @@ def _angles(
 
 
 def _overlaps(borders: np.ndarray, k: np.ndarray, step: float) -> np.ndarray:
-    """Return the weight of each of the points k between each two borders, (pixels, points), for a density that is linear between the points."""
+    """Return the weight of each point k in each pixel, (pixels, points), for a density linear between the points."""
     u = np.clip((borders[:, None] - k) / step, -1, 1)
     return np.diff(0.5 + u - 0.5 * u * np.abs(u), axis=0)
 
@@ -129,18 +130,18 @@ def behind_film(signals: np.ndarray, height: np.ndarray, collected: np.ndarray, 
     Parameters
     ----------
     signals : ndarray
-        Without the film, shares of the beam, (channels, n).
+        Signals without the film, fractions of the beam, (channels, n).
     height : ndarray
-        Of the film at each point, A, (n,).
+        Height of the film at each point, A, (n,).
     collected : ndarray
-        From :func:`collected_share`, (channels,).
+        Result of :func:`collected_share`, (channels,).
     energy : float
         Beam energy, eV.
 
     Returns
     -------
     ndarray
-        (channels, n), the very same array where there is no film.
+        Shape (channels, n); the array ``signals`` itself if no point has a film.
     """
     if not np.any(height):
         return signals

@@ -1,8 +1,9 @@
-"""Images of a film at several foci, and the defocus and astigmatism that they share: phase diversity.
+"""Phase diversity: defocus and twofold astigmatism from a defocus series of a film.
 
-The film is the same in all images and unknown; whatever it is, the images differ by the probes alone. For each set of aberrations the best film
-follows in closed form, and what it cannot explain is left over: that is minimised. Nothing has to be known of the film, the source size, or the
-detector. Sources: Gonsalves, Opt. Eng. 21 (1982) 829; Paxman, Schulz, Fienup, J. Opt. Soc. Am. A 9 (1992) 1072.
+The film is unknown but the same in all images, so the images differ only by their probes. For each set of aberrations
+the best film follows in closed form; the fit minimises the residual of that film. It needs no knowledge of the film,
+the source size or the detector. Sources: Gonsalves, Opt. Eng. 21 (1982) 829; Paxman, Schulz, Fienup, J. Opt. Soc. Am.
+A 9 (1992) 1072.
 """
 
 import functools
@@ -18,11 +19,11 @@ from stemtwin.twin.physics.aberrations import Aberrations, basis, vector
 from stemtwin.twin.physics.probe import disc_coverage
 
 HIGHEST = 0.24
-"""Highest frequency that a fit looks at, cycles per point."""
+"""Highest frequency used in a fit, cycles per point."""
 NODES = 12
 """Points of the quadrature across the overlap of two apertures."""
 PRIOR = 1e-4
-"""Share of the images' own noise that the film is held to where no image shows it."""
+"""Regularisation of the film at frequencies that no image transfers, relative to the noise power of the images."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,9 +33,9 @@ class FilmOptics:
     Parameters
     ----------
     wavelength, semiangle : float
-        A; convergence semi-angle, rad.
+        Wavelength, A, and convergence semi-angle, rad.
     size : int
-        Points along each side.
+        Number of points along each side.
     sampling : float
         Distance between points, A.
     """
@@ -50,17 +51,17 @@ class FilmOptics:
         return self.semiangle / self.wavelength
 
     def frequencies(self) -> tuple[np.ndarray, np.ndarray]:
-        """Return the images' spatial frequencies (qy, qx) as they stand after ``rfft2``, broadcastable, 1/A."""
+        """Return the images' spatial frequencies (qy, qx) in the order of ``rfft2``, broadcastable, 1/A."""
         return fft.fftfreq(self.size, self.sampling)[:, None], fft.rfftfreq(self.size, self.sampling)[None, :]
 
 
 def clusters(optics: FilmOptics, density: float, sigma: float, rng: np.random.Generator) -> np.ndarray:
-    """Draw a film of clusters at random places, with random weights of mean 1 and standard deviation 1/2.
+    """Draw a film of clusters at random positions, with random weights of mean 1 and standard deviation 1/2.
 
     Parameters
     ----------
     optics : FilmOptics
-        The field, which the film repeats.
+        Optics whose field is the period of the film.
     density : float
         Clusters per A^2.
     sigma : float
@@ -71,7 +72,7 @@ def clusters(optics: FilmOptics, density: float, sigma: float, rng: np.random.Ge
     Returns
     -------
     ndarray
-        Fourier coefficients of the density as after ``rfft2``, shape (size, size // 2 + 1), in clusters.
+        Fourier coefficients of the density in the order of ``rfft2``, shape (size, size // 2 + 1), in clusters.
     """
     side = optics.size * optics.sampling
     count = int(rng.poisson(density * side**2))
@@ -80,14 +81,14 @@ def clusters(optics: FilmOptics, density: float, sigma: float, rng: np.random.Ge
     rows = np.exp(-2j * np.pi * np.outer(qy, y)) * weight
     columns = np.exp(-2j * np.pi * np.outer(x, qx))
     out = np.zeros((qy.size, qx.size), dtype=complex)
-    for first in range(0, count, 64):  # in an order that does not depend on the threads of a matrix product
+    for first in range(0, count, 64):  # the order of summation does not depend on the threads of a matrix product
         out += np.einsum("ic,cj->ij", rows[:, first : first + 64], columns[first : first + 64], optimize=False)
     return out * coherence.source_factor(sigma, qy[:, None], qx[None, :])
 
 
 @functools.lru_cache(maxsize=6)
 def _pupil(optics: FilmOptics) -> tuple[int, np.ndarray, np.ndarray, np.ndarray]:
-    """Return the side of the grid that holds the probe, and the places, weights and aberration phases per A of the beams within the aperture."""
+    """Return the side of the probe's grid, and indices, weights and phases per A of the beams within the aperture."""
     side = optics.size * optics.sampling
     grid = fft.next_fast_len(math.ceil(side * (2 * optics.radius + 0.5 / optics.sampling)) + 1)
     k = fft.fftfreq(grid, side / grid)
@@ -102,16 +103,17 @@ def transfer(optics: FilmOptics, aberrations: Aberrations, foci: Sequence[tuple[
     Parameters
     ----------
     optics : FilmOptics
-        How images are taken.
+        Optics of the images.
     aberrations : Aberrations
-        Of the probe.
+        Aberrations of the probe.
     foci : sequence of tuple
-        What is added to C10, A, and its share: a focal spread.
+        Increments of C10, A, and their weights, which describe a focal spread.
 
     Returns
     -------
     ndarray
-        The Fourier transform of the probe's intensity as after ``rfft2``, 1 at the origin, complex128, shape (size, size // 2 + 1).
+        Fourier transform of the probe's intensity in the order of ``rfft2``, 1 at the origin, complex128, shape
+        (size, size // 2 + 1).
     """
     grid, place, weight, phases = _pupil(optics)
     wave, intensity = np.zeros(grid * grid, dtype=complex), np.zeros((grid, grid))
@@ -132,13 +134,13 @@ def images(optics: FilmOptics, film: np.ndarray, transfers: list[np.ndarray], sh
     Parameters
     ----------
     optics : FilmOptics
-        How they are taken.
+        Optics of the images.
     film : ndarray
-        Fourier coefficients; see :func:`clusters`.
+        Fourier coefficients of the film; see :func:`clusters`.
     transfers : list of ndarray
-        Of each image; see :func:`transfer`.
+        Transfer function of each image; see :func:`transfer`.
     shifts : ndarray
-        How far each image is shifted, (y, x), A, shape (n, 2).
+        Shift of each image, (y, x), A, shape (n, 2).
 
     Returns
     -------
@@ -156,15 +158,16 @@ def images(optics: FilmOptics, film: np.ndarray, transfers: list[np.ndarray], sh
 def first_order_transfer(
     optics: FilmOptics, qy: np.ndarray, qx: np.ndarray, first_order: tuple[float, float, float]
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return the transfer of a probe with defocus and twofold astigmatism, and its derivatives.
+    """Return the transfer function of a probe with defocus and twofold astigmatism, and its derivatives.
 
-    chi(k + q/2) - chi(k - q/2) = 2 pi k.s with s = lambda [[C10 + C12a, C12b], [C12b, C10 - C12a]] q, so that the transfer is the Fourier
-    transform, at s, of the overlap of two discs (Hopkins, Proc. Roy. Soc. A 231 (1955) 91): along q in closed form, across by Gauss's quadrature.
+    chi(k + q/2) - chi(k - q/2) = 2 pi k.s with s = lambda [[C10 + C12a, C12b], [C12b, C10 - C12a]] q, so the transfer
+    function is the Fourier transform, at s, of the overlap of two discs (Hopkins, Proc. Roy. Soc. A 231 (1955) 91). The
+    integral along q has a closed form; the integral across q is computed by Gaussian quadrature.
 
     Parameters
     ----------
     optics : FilmOptics
-        How images are taken.
+        Optics of the images.
     qy, qx : ndarray
         Frequencies other than 0 and below twice the aperture's radius, shape (Q,), 1/A.
     first_order : tuple of float
@@ -173,7 +176,7 @@ def first_order_transfer(
     Returns
     -------
     tuple of ndarray
-        The transfer, real, shape (Q,), and its derivatives by C10, C12a, C12b, 1/A, shape (3, Q).
+        Transfer function, real, shape (Q,), and its derivatives with respect to C10, C12a, C12b, 1/A, shape (3, Q).
     """
     c10, c12a, c12b = first_order
     q = np.hypot(qy, qx)
@@ -200,16 +203,16 @@ def first_order_transfer(
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class FirstOrder:
-    """Defocus and astigmatism found in images.
+    """Defocus and astigmatism fitted to images.
 
     Parameters
     ----------
     values, covariance : ndarray
         C10, C12a, C12b, A, shape (3,), and their covariance, A^2, shape (3, 3).
     shifts : ndarray
-        How far each image is shifted from the last, (y, x), A, shape (n, 2).
+        Shift of each image relative to the last, (y, x), A, shape (n, 2).
     misfit : float
-        Chi-square per degree of freedom: 1 where probes with defocus and astigmatism and counting noise explain the images.
+        Chi-square per degree of freedom: 1 if defocus, astigmatism and counting noise explain the images.
     """
 
     values: np.ndarray
@@ -219,26 +222,27 @@ class FirstOrder:
 
 
 def fit_first_order(counts: np.ndarray, foci: tuple[float, ...], optics: FilmOptics, *, highest: float = HIGHEST, steps: int = 25) -> FirstOrder:
-    """Find the defocus and the astigmatism that images of one film at several foci share.
+    """Fit the common defocus and astigmatism of a defocus series of one film.
 
     Parameters
     ----------
     counts : ndarray
-        Counted electrons, shape (n, size, size): the variance of a count is its mean. The last image is the sharpest, at focus 0.
+        Counted electrons, shape (n, size, size); the variance of a count is its mean. The last image is the sharpest,
+        at focus 0.
     foci : tuple of float
-        What was added to C10 for each, A.
+        Increment of C10 for each image, A.
     optics : FilmOptics
-        How they were taken.
+        Optics of the images.
     highest : float
-        Highest frequency that is looked at, cycles per point (the film must show nothing beyond 1/2).
+        Highest frequency used, cycles per point (the film must have no contrast beyond 1/2).
     steps : int
-        Steps of the fit at most.
+        Largest number of steps of the fit.
 
     Returns
     -------
     FirstOrder
-        Fitted by Levenberg and Marquardt's method from the best of several defoci; the film is projected out of residuals and derivatives (Kaufman,
-        BIT 15 (1975) 49).
+        Result of a Levenberg-Marquardt fit that starts at the best of several defoci; the film is projected out of
+        residuals and derivatives (Kaufman, BIT 15 (1975) 49).
     """
     spectra = fft.rfft2(counts.astype(float))
     qy, qx, looked = _looked(optics, highest)
@@ -270,25 +274,26 @@ def fit_first_order(counts: np.ndarray, foci: tuple[float, ...], optics: FilmOpt
 def first_order_covariance(
     optics: FilmOptics, foci: tuple[float, ...], contrast: np.ndarray, first_order: tuple[float, float, float], *, highest: float = HIGHEST
 ) -> np.ndarray:
-    """Return the covariance of what :func:`fit_first_order` finds, by counting statistics alone.
+    """Return the covariance of the values of :func:`fit_first_order` due to counting statistics alone.
 
     Parameters
     ----------
     optics : FilmOptics
-        How images are taken.
+        Optics of the images.
     foci : tuple of float
-        What is added to C10 for each, A.
+        Increment of C10 for each image, A.
     contrast : ndarray
-        Mean power of the film in a perfect image over that of its counting noise, as after ``rfft2``, shape (size, size // 2 + 1).
+        Ratio of the mean power of the film in a perfect image to the power of its counting noise, in the order of
+        ``rfft2``, shape (size, size // 2 + 1).
     first_order : tuple of float
         True C10, C12a, C12b, A.
     highest : float
-        As of the fit.
+        Highest frequency used in the fit, cycles per point.
 
     Returns
     -------
     ndarray
-        The inverse of Fisher's information with film and shifts unknown, A^2, shape (3, 3).
+        Inverse of the Fisher information for unknown film and shifts, A^2, shape (3, 3).
     """
     qy, qx, looked = _looked(optics, highest)
     film, ones = np.sqrt(contrast[looked]), np.ones(len(foci))
@@ -300,7 +305,7 @@ def first_order_covariance(
 
 
 def _looked(optics: FilmOptics, highest: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return the frequencies of Fourier coefficients, and those of which a fit makes use, one of each pair of conjugates."""
+    """Return the frequencies of Fourier coefficients and the mask of those in a fit, one of each conjugate pair."""
     qy, qx = np.broadcast_arrays(*optics.frequencies())
     distance = np.hypot(qy, qx)
     return qy, qx, (distance > 0) & (distance < min(highest / optics.sampling, 1.9 * optics.radius)) & ((qx > 0) | (qy > 0))
@@ -308,7 +313,10 @@ def _looked(optics: FilmOptics, highest: float) -> tuple[np.ndarray, np.ndarray,
 
 @dataclass(frozen=True, slots=True)
 class _Problem:
-    """Least squares with the film projected out: spectra of unit noise, and the weight of each image's transfer in these units."""
+    """Least-squares problem with the film projected out.
+
+    The spectra are scaled to unit noise; ``weights`` scale each image's transfer function to the same unit.
+    """
 
     optics: FilmOptics
     foci: tuple[float, ...]
@@ -318,7 +326,10 @@ class _Problem:
     weights: np.ndarray
 
     def transfers(self, parameters: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return transfers, shape (n, Q), and derivatives, shape (P, n, Q), for C10, C12a, C12b and the shifts of all images but the last."""
+        """Return the transfer functions, shape (n, Q), and their derivatives, shape (P, n, Q).
+
+        The parameters are C10, C12a, C12b and the shifts of all images except the last.
+        """
         count = len(self.foci)
         values, derivatives = np.empty((count, self.qy.size), complex), np.zeros((len(parameters), count, self.qy.size), complex)
         for i, focus in enumerate(self.foci):
@@ -334,7 +345,10 @@ class _Problem:
         return values, derivatives
 
     def best_focus(self, candidates: np.ndarray, shifts: np.ndarray) -> float:
-        """Return the candidate for C10 that leaves least over at low frequencies, with the transfers of geometrical optics, 2 J1(x) / x."""
+        """Return the candidate for C10 with the smallest residual at low frequencies.
+
+        The transfer functions are those of geometrical optics, 2 J1(x) / x.
+        """
         from scipy import special
 
         low = np.hypot(self.qy, self.qx) < 0.5 * np.hypot(self.qy, self.qx).max()
@@ -350,7 +364,7 @@ class _Problem:
         return float(candidates[int(np.argmin(left))])
 
     def linearise(self, parameters: np.ndarray) -> tuple[float, np.ndarray, np.ndarray]:
-        """Return the sum of squares, half its curvature and minus half its slope."""
+        """Return the sum of squared residuals, half its Hessian (Gauss-Newton) and minus half its gradient."""
         values, derivatives = self.transfers(parameters)
         power = (np.abs(values) ** 2).sum(axis=0) + PRIOR
         film = (values.conj() * self.spectra).sum(axis=0) / power
@@ -364,7 +378,10 @@ class _Problem:
 
 
 def _shifts(spectra: np.ndarray, optics: FilmOptics) -> np.ndarray:
-    """Return the shift of each image from the last by the peak of their cross-correlation, (y, x), A, shape (n, 2), to a point."""
+    """Return the shift of each image relative to the last, (y, x), A, shape (n, 2), to whole points.
+
+    The shifts are those of the maxima of the cross-correlations.
+    """
     size = optics.size
     product = spectra * spectra[-1].conj()
     product[:, 0, 0] = 0
@@ -374,23 +391,23 @@ def _shifts(spectra: np.ndarray, optics: FilmOptics) -> np.ndarray:
 
 
 def deconvolved(counts: np.ndarray, optics: FilmOptics, shifts: np.ndarray, *, width: int = 48) -> np.ndarray:
-    """Return the probes of all images but the last: each divided by the last in Fourier space, as far as noise lets (Wiener's filter).
+    """Return the probes of all images except the last, by deconvolution with the last image (Wiener filter).
 
     Parameters
     ----------
     counts : ndarray
         Counted electrons, shape (n, size, size).
     optics : FilmOptics
-        How they were taken.
+        Optics of the images.
     shifts : ndarray
-        Of each image from the last, (y, x), A, shape (n, 2).
+        Shift of each image relative to the last, (y, x), A, shape (n, 2).
     width : int
-        Points along each side of a probe's image.
+        Number of points along each side of a probe's image.
 
     Returns
     -------
     ndarray
-        float32, shape (n - 1, width, width), its sum about 1, the probe in the middle.
+        float32, shape (n - 1, width, width); each probe is centred and has a sum of about 1.
     """
     spectra = fft.rfft2(counts.astype(float))
     qy, qx = optics.frequencies()

@@ -1,4 +1,4 @@
-"""Phase errors of a probe over its aperture: root mean square, and the angle up to which the phase is flat."""
+"""Phase errors of a probe over its aperture: root mean square, and angle within which the phase is flat."""
 
 import functools
 import math
@@ -8,7 +8,7 @@ import numpy as np
 from stemtwin.twin.physics.aberrations import ORDERS, Aberrations, basis, vector
 
 RADII, AZIMUTHS = 100, 48
-"""Samples of the aperture for the largest phase; the sixth harmonic of a quarter of the azimuths is met exactly at its extremes."""
+"""Radii and azimuths at which the phase is sampled for its maximum; a period of the sixth harmonic has 8 azimuths."""
 
 
 def rms_phase(wavelength: float, semiangle: float, aberrations: Aberrations) -> float:
@@ -17,7 +17,7 @@ def rms_phase(wavelength: float, semiangle: float, aberrations: Aberrations) -> 
     Parameters
     ----------
     wavelength : float
-        A.
+        Wavelength, A.
     semiangle : float
         Convergence semi-angle, rad.
     aberrations : Aberrations
@@ -26,8 +26,9 @@ def rms_phase(wavelength: float, semiangle: float, aberrations: Aberrations) -> 
     Returns
     -------
     float
-        Exact: chi is a polynomial. For small ones exp(-rms^2) is the Strehl ratio (Born and Wolf, Principles of Optics, section 9.1.3). The mean
-        phase alone is taken off: defocus counts against spherical aberration as it does in the probe.
+        The value is exact, as chi is a polynomial. For small phases exp(-rms^2) is the Strehl ratio (Born and Wolf,
+        Principles of Optics, section 9.1.3). Only the mean phase is subtracted: defocus compensates spherical
+        aberration as it does in the probe.
     """
     values = vector(aberrations)
     return math.sqrt(max(float(values @ phase_covariance(wavelength, semiangle) @ values), 0.0))
@@ -35,9 +36,22 @@ def rms_phase(wavelength: float, semiangle: float, aberrations: Aberrations) -> 
 
 @functools.lru_cache(maxsize=16)
 def phase_covariance(wavelength: float, semiangle: float) -> np.ndarray:
-    """Return the covariance over the aperture of the phases of all Cartesian coefficients, rad^2/A^2, float64, shape (25, 25), read-only.
+    """Return the covariance over the aperture of the phases per A of all Cartesian coefficients.
 
-    With u = alpha / semiangle, <u^a> = 2 / (a + 2) and <cos^2> = <sin^2> = 1/2: harmonics of different order do not mix.
+    With u = alpha / semiangle, <u^a> = 2 / (a + 2) and <cos^2> = <sin^2> = 1/2; harmonics of different order are
+    uncorrelated.
+
+    Parameters
+    ----------
+    wavelength : float
+        Wavelength, A.
+    semiangle : float
+        Convergence semi-angle, rad.
+
+    Returns
+    -------
+    ndarray
+        rad^2/A^2, float64, shape (25, 25), read-only.
     """
     columns = [(n, m, part) for n, m in ORDERS for part in ("ab" if m else "a")]
     size = [2 * math.pi / wavelength * semiangle ** (n + 1) / (n + 1) for n, _, _ in columns]
@@ -52,18 +66,18 @@ def phase_covariance(wavelength: float, semiangle: float) -> np.ndarray:
 
 
 def flat_angle(wavelength: float, semiangle: float, aberrations: Aberrations, limit: float = math.pi / 4) -> float:
-    """Return the largest angle below which the phase stays within a limit everywhere, rad, at most the semi-angle.
+    """Return the largest angle within which the phase stays below a limit, rad, at most the semi-angle.
 
     Parameters
     ----------
     wavelength : float
-        A.
+        Wavelength, A.
     semiangle : float
         Convergence semi-angle, rad.
     aberrations : Aberrations
         Coefficients, A and rad.
     limit : float
-        Largest abs(chi) relative to the centre, rad.
+        Largest permitted abs(chi) relative to the centre, rad.
     """
     largest = np.abs(vector(aberrations) @ _samples(wavelength, semiangle)).reshape(RADII, AZIMUTHS).max(axis=1)
     beyond = np.flatnonzero(largest > limit)
@@ -72,7 +86,7 @@ def flat_angle(wavelength: float, semiangle: float, aberrations: Aberrations, li
 
 @functools.lru_cache(maxsize=16)
 def _samples(wavelength: float, semiangle: float) -> np.ndarray:
-    """Return the phase that each coefficient makes per A on rings of the aperture, shape (25, RADII AZIMUTHS), read-only."""
+    """Return the phase per A of each coefficient on rings of the aperture, shape (25, RADII AZIMUTHS), read-only."""
     k = semiangle / wavelength * (np.arange(RADII) + 1)[:, None] / RADII
     azimuth = 2 * np.pi * np.arange(AZIMUTHS) / AZIMUTHS
     out = basis((k * np.sin(azimuth)).ravel(), (k * np.cos(azimuth)).ravel(), wavelength)

@@ -1,4 +1,4 @@
-"""Thermal motion: Gaussian displacements of each atom (Einstein), Debye's mean square displacement and velocity."""
+"""Thermal motion: Gaussian displacements of independent atoms (Einstein), mean squares of Debye's model."""
 
 import math
 
@@ -7,11 +7,11 @@ from scipy.integrate import quad
 from scipy.special import ndtri
 
 BOLTZMANN = 8.617333262e-5
-"""eV/K."""
+"""Boltzmann constant, eV/K."""
 HBAR2_PER_U = 41.8015929e-4
 """hbar^2 / u, eV A^2."""
 EV_PER_U = 9.648533212e27
-"""1 eV / u, (A/s)^2."""
+"""1 eV / u in (A/s)^2."""
 
 
 def displacements(sigma: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -33,11 +33,11 @@ def displacements(sigma: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 
 def latin_displacements(sigma: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:
-    """Draw frozen-phonon configurations together, as a Latin sample.
+    """Draw frozen-phonon configurations jointly, as a Latin hypercube sample.
 
-    Each coordinate of each atom takes one value from each of ``count`` intervals of equal probability, in an order of its own (M. D. McKay, R. J.
-    Beckman and W. J. Conover, Technometrics 21 (1979) 239). Every single configuration is distributed as those of :func:`displacements`, and the mean
-    over all of them varies less.
+    Each coordinate of each atom takes one value from each of ``count`` intervals of equal probability, in its own
+    random order (M. D. McKay, R. J. Beckman and W. J. Conover, Technometrics 21 (1979) 239). Each configuration has the
+    distribution of :func:`displacements`, and the mean over all configurations varies less.
 
     Parameters
     ----------
@@ -67,13 +67,13 @@ def debye_sigma(mass: float, debye_temperature: float, temperature: float) -> fl
     mass : float
         Atomic mass, u.
     debye_temperature, temperature : float
-        K.
+        Debye temperature and temperature of the specimen, K.
 
     Returns
     -------
     float
-        sqrt of (3 hbar^2 / (M k theta)) [1/4 + (T/theta)^2 int_0^(theta/T) x / (e^x - 1) dx], A (Willis and Pryor, Thermal Vibrations in
-        Crystallography, eq. 4.43).
+        Square root of (3 hbar^2 / (M k theta)) [1/4 + (T/theta)^2 int_0^(theta/T) x / (e^x - 1) dx], A (Willis and
+        Pryor, Thermal Vibrations in Crystallography, eq. 4.43).
     """
     integral = 0.0
     if temperature > 0:
@@ -90,13 +90,14 @@ def debye_velocity2(mass: float, debye_temperature: float, temperature: float) -
     mass : float
         Atomic mass, u.
     debye_temperature, temperature : float
-        K.
+        Debye temperature and temperature of the specimen, K.
 
     Returns
     -------
     float
-        (k theta / M) [3/8 + 3 (T/theta)^4 int_0^(theta/T) x^3 / (e^x - 1) dx], (A/s)^2 (1 m^2/s^2 = 1e20 of them): half the mean energy of the
-        oscillators is kinetic (Kittel, Introduction to Solid State Physics, chapter 5, with the energy of the zero point).
+        (k theta / M) [3/8 + 3 (T/theta)^4 int_0^(theta/T) x^3 / (e^x - 1) dx], (A/s)^2; 1 m^2/s^2 = 1e20 (A/s)^2. Half
+        the mean energy of the oscillators is kinetic (Kittel, Introduction to Solid State Physics, chapter 5, with the
+        zero-point energy).
     """
     integral = 0.0
     if temperature > 0:

@@ -1,7 +1,7 @@
 """Poisson counts by inversion: the count is a function of the mean and of one uniform number, which the caller draws.
 
-The count rises with the uniform. Equal uniforms give common random numbers: nearby means give equal counts almost
-everywhere.
+The count rises with the uniform. Equal uniforms act as common random numbers: nearby means give equal counts for
+almost every uniform.
 """
 
 import numpy as np
@@ -13,8 +13,8 @@ from stemtwin.twin.physics.poisson_kernels import MOST_MEAN, invert
 def poisson_counts(mean: np.ndarray | float, uniforms: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
     """Return the smallest counts k with F(k; mean) > u, where F is the Poisson distribution function.
 
-    They are exact up to the rounding of F to float64: for u >= 2^-53 a count can differ only where u is nearer to F(k)
-    than 2^-50 F(k) + 2^-44 min(F(k), 1 - F(k)). The work for a value is bounded at every mean. The kernel runs without
+    The counts are exact up to the rounding of F to float64: for u >= 2^-53 a count can differ only where u is nearer to
+    F(k) than 2^-50 F(k) + 2^-44 min(F(k), 1 - F(k)). The work per value is bounded for every mean. The kernel releases
     the interpreter's lock.
 
     Parameters
@@ -24,23 +24,23 @@ def poisson_counts(mean: np.ndarray | float, uniforms: np.ndarray, out: np.ndarr
     uniforms : ndarray
         Numbers 0 <= u < 1, float64, any shape, as ``numpy.random.Generator.random`` draws them.
     out : ndarray, optional
-        The array for the counts, uint16 or uint32, the shape of ``uniforms``.
+        Array for the counts, uint16 or uint32, the shape of ``uniforms``.
 
     Returns
     -------
     ndarray
-        ``out``, or else a new array of uint32.
+        ``out`` if it is given, else a new array of uint32.
 
     Raises
     ------
     SettingsError
-        A mean is negative, NaN or above 1e9, a uniform is outside of [0, 1), a count is too large for ``out``, or
-        shapes or types do not fit. The content of ``out`` is then undefined.
+        A mean is negative, NaN or above 1e9, a uniform is outside [0, 1), a count is too large for ``out``, or
+        shapes or types do not match. The content of ``out`` is then undefined.
     """
     mean = np.asarray(mean, np.float64)
     uniforms = np.asarray(uniforms)
     if uniforms.dtype != np.float64:
-        message = f"Uniforms of {uniforms.dtype} lack the 53 bits of float64; draw them with Generator.random()."
+        message = f"uniforms has the type {uniforms.dtype}, without the 53 bits of float64; use Generator.random()."
         raise SettingsError(message)
     if mean.shape != uniforms.shape:
         mean = _broadcast(mean, uniforms.shape)
@@ -61,16 +61,16 @@ def poisson_counts(mean: np.ndarray | float, uniforms: np.ndarray, out: np.ndarr
 
 
 def _broadcast(mean: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-    """Return the means in the shape of the uniforms; raise SettingsError where they do not fit."""
+    """Return the means in the shape of the uniforms; raise SettingsError if they do not match."""
     try:
         return np.broadcast_to(mean, shape)
     except ValueError:
-        message = f"Means of shape {mean.shape} do not fit uniforms of shape {shape}; give one uniform for each mean."
+        message = f"mean of shape {mean.shape} does not match uniforms of shape {shape}; give one uniform per mean."
         raise SettingsError(message) from None
 
 
 def _check_out(out: np.ndarray, shape: tuple[int, ...]) -> None:
-    """Raise SettingsError where an array cannot take the counts."""
+    """Raise SettingsError if an array cannot hold the counts."""
     if out.dtype not in (np.uint16, np.uint32) or out.shape != shape or not out.flags.writeable:
         access = "writable" if out.flags.writeable else "read-only"
         repair = f"give a writable one of uint16 or uint32 and shape {shape}"
@@ -82,7 +82,7 @@ def _refusal(mean: float, uniform: float, place: tuple, most: int) -> str:
     """Return the message for a value that the kernel refused."""
     at = f"[{', '.join(str(int(i)) for i in place)}]"
     if not 0 <= mean <= MOST_MEAN:
-        return f"mean{at}={mean:g} electrons is outside of 0 to {MOST_MEAN:g}; give finite means within these limits."
+        return f"mean{at}={mean:g} electrons is outside 0 to {MOST_MEAN:g}; give finite means within these limits."
     if not 0 <= uniform < 1:
-        return f"uniforms{at}={uniform!r} is outside of 0 <= u < 1; draw the uniforms with Generator.random()."
-    return f"The count at {at} of the mean {mean:g} exceeds {most}, the largest that out holds; give a wider type."
+        return f"uniforms{at}={uniform!r} is outside 0 <= u < 1; draw the uniforms with Generator.random()."
+    return f"The count at {at} for the mean {mean:g} exceeds {most}, the largest value of out's type; use a wider type."

@@ -2,9 +2,9 @@
 
 Means below ``LARGE`` are inverted by sequential search, ``LANES`` values at a time in vector instructions. For larger
 means, Cornish and Fisher's expansion gives the quantile to within a known error; a value nearer than that to an integer
-is decided by the distribution function itself, which comes from the sum of its terms or, from ``TEMME`` on, from
-Temme's uniform expansion (DLMF 8.12). Below the mean F is compared with u, above it 1 - F with 1 - u. Therefore both tails are
-exact, and the count rises with u.
+is decided by the distribution function itself, which is the sum of its terms or, for means of at least ``TEMME``,
+Temme's uniform expansion (DLMF 8.12). Below the mean F is compared with u, above it 1 - F with 1 - u, so both tails
+are exact and the count rises with u.
 """
 
 import math
@@ -14,29 +14,29 @@ import numpy as np
 from stemtwin.twin.physics.engine.kernels.jit import kernel, part
 
 LANES = 128  # values searched together
-LARGE = 16.0  # means from here on are inverted by expansion
-UPPER = 1.0 - 2.0**-10  # uniforms from here on are compared with the upper tail
-TEMME = 1000.0  # means from here on have a distribution function by Temme's expansion
+LARGE = 16.0  # least mean that is inverted by expansion
+UPPER = 1.0 - 2.0**-10  # least uniform that is compared with the upper tail
+TEMME = 1000.0  # least mean whose distribution function is computed by Temme's expansion
 NARROW = 0.27  # largest |eta| at which Temme's series below are exact; 8.5 standard deviations at TEMME
 MOST_MEAN = 1e9
-ROUNDING = 2.0**-49  # of the quantile, relative to the mean
+ROUNDING = 2.0**-49  # rounding error of the quantile, relative to the mean
 
 # Temme's C_0 to C_3 in powers of eta (DLMF 8.12.9 to 8.12.12):
 # C_0 = 1/mu - 1/eta and eta C_k = dC_(k-1)/d eta + (-1)^k g_k eta / mu
-_C0 = (
+_C0 = np.array((
     -1 / 3, 1 / 12, -2 / 135, 1 / 864, 1 / 2835, -1.7875514403292181e-4, 3.9192631785224378e-5,
     -2.1854485106799922e-6, -1.8540622107151600e-6, 8.2967113409530860e-7, -1.7665952736826079e-7,
     6.7078535434014986e-9, 1.0261809784240308e-8, -4.3820360184533532e-9, 9.1476995822367902e-10,
-)  # fmt: skip
-_C1 = (
+))  # fmt: skip
+_C1 = np.array((
     -1 / 540, -1 / 288, 1 / 378, -9.9022633744855967e-4, 2.0576131687242798e-4, -4.0187757201646091e-7,
     -1.8098550334489978e-5, 7.6491609160811101e-6, -1.6120900894563446e-6,
-)  # fmt: skip
-_C2 = (
+))  # fmt: skip
+_C2 = np.array((
     4.1335978835978836e-3, -2.6813271604938272e-3, 7.7160493827160494e-4, 2.0093878600823045e-6,
     -1.0736653226365161e-4, 5.2923448829120125e-5,
-)  # fmt: skip
-_C3 = (6.4943415637860082e-4, 2.2947209362139918e-4, -4.6918949439525571e-4)
+))  # fmt: skip
+_C3 = np.array((6.4943415637860082e-4, 2.2947209362139918e-4, -4.6918949439525571e-4))  # arrays: one function of all, where tuples need four
 
 _DECAYS = np.array([math.exp(-(j + 0.5) / 8) for j in range(int(8 * LARGE) + 1)])
 
@@ -63,7 +63,7 @@ _FAR = (
 
 @part
 def _rising(coefficients, x):
-    """Return a polynomial whose coefficients begin with the constant."""
+    """Return the value of a polynomial, coefficients in ascending order."""
     total = 0.0
     for i in range(len(coefficients) - 1, -1, -1):
         total = total * x + coefficients[i]
@@ -72,7 +72,7 @@ def _rising(coefficients, x):
 
 @part
 def _ratio(r, both):
-    """Return a rational function of degree 7."""
+    """Return the value of a rational function of degree 7."""
     a, b = both
     above = ((((((a[0] * r + a[1]) * r + a[2]) * r + a[3]) * r + a[4]) * r + a[5]) * r + a[6]) * r + a[7]
     below = ((((((b[0] * r + b[1]) * r + b[2]) * r + b[3]) * r + b[4]) * r + b[5]) * r + b[6]) * r + b[7]
@@ -81,7 +81,7 @@ def _ratio(r, both):
 
 @part
 def normal_quantile(u):
-    """Return the quantile of the normal distribution for 0 < u < 1, to about 1e-15 of itself."""
+    """Return the quantile of the normal distribution for 0 < u < 1, to a relative error of about 1e-15."""
     q = u - 0.5
     if abs(q) <= 0.425:
         return q * _ratio(0.180625 - q * q, _CENTRE)
@@ -107,7 +107,7 @@ def _excess(mean, a):
 
 @part
 def _probability(k, mean):
-    """Return the probability of k counts by Loader's saddle point (k >= 16), or by its product."""
+    """Return the probability of k counts by Loader's saddle-point expansion (k >= 16) or as a product."""
     if k < 16:
         term = math.exp(-mean)
         for j in range(1, k + 1):
@@ -115,7 +115,7 @@ def _probability(k, mean):
         return term
     s = 1.0 / (k * k)
     stirling = (1.0 / 12 - (1.0 / 360 - (1.0 / 1260 - (1.0 / 1680 - s / 1188) * s) * s) * s) / k
-    return math.exp(-k * _excess(mean, k) - stirling) / math.sqrt(2.0 * math.pi * k)
+    return math.exp(-k * _excess(mean, 1.0 * k) - stirling) / math.sqrt(2.0 * math.pi * k)
 
 
 @part
@@ -128,8 +128,8 @@ def _temme(a, half, eta, sign):
 
 @part
 def tail(k, mean, lower):
-    """Return F(k), or else 1 - F(k), to some ulp of itself where it is not the larger one."""
-    a = k + 1.0
+    """Return F(k) if ``lower``, else 1 - F(k); the smaller of the two is accurate to some ulp."""
+    first, a = k, k + 1.0
     if mean >= TEMME:
         half = _excess(mean, a)
         eta = math.sqrt(2.0 * half) if mean > a else -math.sqrt(2.0 * half)
@@ -141,7 +141,7 @@ def tail(k, mean, lower):
             term *= k / mean
             total += term
             k -= 1
-        return total * _probability(int(a) - 1, mean)
+        return total * _probability(first, mean)
     j = k + 2.0
     while term > 1e-18 * total:
         term *= mean / j
@@ -152,7 +152,7 @@ def tail(k, mean, lower):
 
 @part
 def exceeds(k, mean, u):
-    """Return whether F(k) > u, from the distribution function."""
+    """Return whether F(k) > u, by the distribution function."""
     lower = k < mean
     share = tail(k, mean, lower)
     return share > u if lower else share < 1.0 - u
@@ -160,9 +160,9 @@ def exceeds(k, mean, u):
 
 @part
 def expanded(mean, w):
-    """Return the real x with Q(x, mean) = u for the normal quantile w of u, to mean^(-3/2), and a bound of its error.
+    """Return the real x with Q(x, mean) = u for the normal quantile w of u, to order mean^(-3/2), and an error bound.
 
-    Compared with 30 digits, the error is at most 0.6 of the bound wherever the bound is below 1 / 4.
+    Compared with 30-digit arithmetic, the error is at most 0.6 of the bound wherever the bound is below 1 / 4.
     """
     s, q = 1.0 / math.sqrt(mean), w * w
     x = mean + w * (mean * s) + (q + 2.0) / 6.0
@@ -174,12 +174,12 @@ def expanded(mean, w):
 
 @part
 def count_large(mean, u):
-    """Return the count of a mean from LARGE on: bisection between the counts that the expansion leaves."""
+    """Return the count for a mean of at least LARGE, by bisection between the counts that the expansion allows."""
     if u <= 0.0:
         return 0
     x, error = expanded(mean, normal_quantile(u))
-    if error > 0.25:  # far out in a tail
-        low, high = -1, int(mean + 12.0 * math.sqrt(mean)) + 60
+    if error > 0.25:  # deep in a tail
+        low, high = -1, math.floor(mean + 12.0 * math.sqrt(mean)) + 60
     else:
         low, high = math.floor(x - error) - 1, math.floor(x + error)
     while high - low > 1:
@@ -193,7 +193,7 @@ def count_large(mean, u):
 
 @part
 def _decay(mean):
-    """Return exp(-mean) for 0 <= mean < LARGE, in operations that vectors have."""
+    """Return exp(-mean) for 0 <= mean < LARGE, by operations that exist as vector instructions."""
     j = np.uint32(mean * 8.0)
     t = (j + 0.5) * 0.125 - mean
     series = 1 / 24 + t * (1 / 120 + t * (1 / 720 + t * (1 / 5040 + t / 40320)))
@@ -202,22 +202,24 @@ def _decay(mean):
 
 @part
 def count_small(mean, u):
-    """Return the count of a mean below LARGE: the search of the lanes as far as UPPER, then one in the upper tail."""
+    """Return the count for a mean below LARGE by sequential search, above UPPER by search in the upper tail."""
     k, term = 0, _decay(mean)
     total = term
-    while min(u, UPPER) >= total:
+    inside = u < UPPER
+    most = u if inside else UPPER
+    while most >= total:
         term *= mean * (1.0 / (k + 1))
         total += term
         k += 1
-    if u >= UPPER:
-        while tail(k, mean, False) >= 1.0 - u:
+    if not inside:
+        while tail(k, mean, inside) >= 1.0 - u:
             k += 1
     return k
 
 
 @part
 def _search_lanes(rate, value, term, total, count):
-    """Add one to each count as long as its sum of probabilities does not exceed its uniform."""
+    """Increase each count until its sum of probabilities exceeds its uniform."""
     going, k = 1, 0
     while going > 0:
         k += 1
@@ -233,9 +235,9 @@ def _search_lanes(rate, value, term, total, count):
 
 @part
 def _expand_lanes(rate, value, count):
-    """Write the counts of large means where the uniform is in the middle and the expansion decides."""
+    """Write the counts of large means whose uniform is central and whose count the expansion determines."""
     for i in range(LANES):
-        q, a = value[i] - 0.5, max(rate[i], LARGE)
+        q, a = value[i] - 0.5, rate[i] if rate[i] > LARGE else LARGE
         x, error = expanded(a, q * _ratio(0.180625 - q * q, _CENTRE))
         sure = (abs(q) <= 0.425) & (rate[i] >= LARGE) & (abs(x - math.floor(x + 0.5)) > error)
         count[i] = np.int64(x) if sure else count[i]
@@ -243,9 +245,9 @@ def _expand_lanes(rate, value, count):
 
 @part
 def _prepare_lanes(mean, uniforms, rate, value, term, total, count):
-    """Load a block, zeros beyond its end; return the numbers of small means, of large ones and of right values.
+    """Load a block, padded with zeros; return the numbers of small means, of large means and of valid values.
 
-    A count is -1 where the search of the lanes does not find it.
+    A count of -1 marks a lane that the search of the lanes does not handle.
     """
     size = len(mean)
     for i in range(size):
@@ -259,15 +261,15 @@ def _prepare_lanes(mean, uniforms, rate, value, term, total, count):
         right += (a >= 0.0) & (a <= MOST_MEAN) & (u >= 0.0) & (u < 1.0)
         small += lane
         large += a >= LARGE
-        term[i] = _decay(max(a, 0.0) if lane else 0.0)
-        total[i] = term[i] if lane else 2.0  # no uniform reaches it
+        term[i] = _decay(a if lane and a > 0.0 else 0.0)
+        total[i] = term[i] if lane else 2.0  # above every uniform
         count[i] = 0 if lane else -1
     return small, large, right
 
 
 @part
 def _finish_lanes(rate, value, count):
-    """Count the lanes that are left, one by one."""
+    """Compute the counts of the remaining lanes one by one."""
     for i in range(LANES):
         if count[i] < 0:
             count[i] = count_large(rate[i], value[i]) if rate[i] >= LARGE else count_small(rate[i], value[i])
@@ -275,7 +277,7 @@ def _finish_lanes(rate, value, count):
 
 @part
 def _first_wrong(rate, value):
-    """Return the first lane whose mean or uniform is outside of the limits."""
+    """Return the first lane whose mean or uniform is outside the limits."""
     for i in range(LANES):
         if not (rate[i] >= 0.0 and rate[i] <= MOST_MEAN and value[i] >= 0.0 and value[i] < 1.0):
             return i
@@ -297,7 +299,8 @@ def invert(mean, uniforms, out, most):
     rate, value, term, total = np.empty(LANES), np.empty(LANES), np.empty(LANES), np.empty(LANES)
     count = np.empty(LANES, np.int64)
     for start in range(0, len(mean), LANES):
-        here = out[start : start + LANES]  # slices: an index that could be negative keeps a loop from vector instructions
+        # slices, because an index that could be negative prevents vector instructions in a loop
+        here = out[start : start + LANES]
         small, large, right = _prepare_lanes(mean[start : start + LANES], uniforms[start : start + LANES], rate, value, term, total, count)
         if right < LANES:
             return start + _first_wrong(rate, value)
@@ -309,7 +312,7 @@ def invert(mean, uniforms, out, most):
             _finish_lanes(rate, value, count)
         highest = 0
         for i in range(len(here)):
-            highest = max(highest, count[i])
+            highest = count[i] if count[i] > highest else highest
             here[i] = count[i]
         if highest > most:
             return start + _first_above(count, most)

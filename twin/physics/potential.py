@@ -1,7 +1,7 @@
-"""From atoms to what a wave passes through: slices, projected potentials, transmission functions.
+"""Slices, projected potentials and transmission functions of atoms.
 
-Atoms sit at their exact positions (a phase ramp per atom in Fourier space). V itself is never band-limited; exp(i sigma V), evaluated on a
-grid ``oversampling`` times finer, is.
+Atoms are at their exact positions (a phase ramp per atom in Fourier space). The potential V itself is never
+band-limited; exp(i sigma V) is evaluated on a grid that is finer by the factor ``oversampling`` and then band-limited.
 """
 
 import itertools
@@ -18,20 +18,20 @@ from stemtwin.twin.physics.engine.multislice.transmission_update import Window, 
 from stemtwin.twin.physics.grids import Grid
 
 PLANE_GAP = 0.4
-"""Atoms further apart than this along z, A, may belong to different planes."""
+"""Smallest gap along z between atoms of different planes, A."""
 PLANE_SPAN = 1.0
-"""A plane holds atoms over at most this depth, A."""
+"""Largest depth range of the atoms of one plane, A."""
 USUAL_THICKNESS = 1.5
-"""Slice thickness where there are no planes, A."""
+"""Slice thickness of samples without atomic planes, A."""
 EDGE_TOLERANCE = 1e-3
-"""An atom nearer to a slice edge than this lies on it, A."""
+"""Distance from a slice edge below which an atom lies on the edge, A."""
 LEAST_GAP = 1e-6
-"""Atoms nearer to each other along z than this have the same depth, A: no edge comes between them."""
+"""Distance along z below which two atoms have the same depth, A; no edge separates them."""
 
 LEAST_REACH = 4.0
-"""Least distance from a moved atom to the edge of the window in which exp(i sigma V) is computed again, A."""
+"""Least distance from a moved atom to the edge of the window in which exp(i sigma V) is recomputed, A."""
 WORTHWHILE = 0.25
-"""Windows that together cover this part of the cell are no faster than the whole."""
+"""Fraction of the cell above which windows, taken together, are no faster than recomputing the whole slice."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,7 +47,7 @@ class Slices:
     edges : ndarray
         Depths between slices, A, shape (n - 1,).
     shifted : bool
-        Whether asked edges were moved because atoms lay on them.
+        Whether the requested edges were moved because atoms lay on them.
     """
 
     index: np.ndarray
@@ -57,17 +57,19 @@ class Slices:
 
 
 def assign_slices(z: np.ndarray, slice_thickness: float | None = None) -> Slices:
-    """Cut a specimen into slices.
+    """Divide the atoms of a specimen into slices.
 
-    Without ``slice_thickness`` slices are atomic planes where there are some (edges midway between them), slices of about 1.5 A otherwise, with edges
-    midway between two atoms. Empty slices are left out: the wave goes from plane to plane by the true distance.
+    Without ``slice_thickness`` each slice is an atomic plane, with edges midway between the planes; a specimen without
+    planes gets slices of about 1.5 A, with edges midway between two atoms. Empty slices are omitted: the wave
+    propagates from plane to plane over the true distance.
 
     Parameters
     ----------
     z : ndarray
         Depths of the atoms on their ideal sites, A, shape (n_atoms,).
     slice_thickness : float, optional
-        A. Edges at its multiples; where atoms would lie on them, half a slice further; where they would lie there too, in the widest gap.
+        Slice thickness, A. The edges are its multiples. If atoms lie on these, the edges move by half a slice; if atoms
+        lie on those as well, the edges move into the widest gap.
 
     Raises
     ------
@@ -103,7 +105,7 @@ def _cut(z: np.ndarray, edges: np.ndarray, *, shifted: bool) -> Slices:
 
 
 def _between_atoms(z: np.ndarray, order: np.ndarray) -> Slices:
-    """Slices of about the usual thickness; each edge goes into the widest gap near its nominal depth."""
+    """Return slices of about the usual thickness, each edge in the widest gap near its nominal depth."""
     count = max(1, round((order[-1] - order[0]) / USUAL_THICKNESS))
     nominal = order[0] + (order[-1] - order[0]) * np.arange(1, count) / count
     gaps, middles = np.diff(order), (order[1:] + order[:-1]) / 2
@@ -144,25 +146,26 @@ def projected_potential(
     parametrization: str = "kirkland",
     sigma: np.ndarray | None = None,
 ) -> np.ndarray:
-    """Return the potential of atoms, projected along z over all of it, on a periodic grid.
+    """Return the potential of atoms, integrated along z over their full extent, on a periodic grid.
 
     Parameters
     ----------
     positions : ndarray
-        x, y of each atom, A, shape (n, 2) or more columns.
+        Positions x, y of the atoms, A, shape (n, 2); further columns are not used.
     numbers : ndarray
         Atomic numbers, shape (n,).
     grid : Grid
-        The grid.
+        Grid of the potential.
     parametrization : str
-        Of the scattering factors.
+        Name of the parametrisation of the scattering factors.
     sigma : ndarray, optional
-        Thermal displacement of each atom, 1-D rms, A: its scattering factor gets the Debye-Waller factor.
+        Thermal displacement of each atom, 1-D rms, A; the scattering factor is multiplied by the Debye-Waller factor.
 
     Returns
     -------
     ndarray
-        V, V A, float32, shape (ny, nx): the inverse transform of (K / area) sum_j f_j(k) exp(-2 pi i k.r_j), its real part on even grids.
+        Projected potential V, V A, float32, shape (ny, nx): the inverse transform of
+        (K / area) sum_j f_j(k) exp(-2 pi i k.r_j), its real part on even grids.
     """
     atoms = _atoms(positions, numbers, sigma)
     half = fast.coefficients(atoms, grid, parametrization, fast.Space(), threads=thread_count())
@@ -179,11 +182,11 @@ def transmission(potential: np.ndarray, interaction: float, grid: Grid) -> np.nd
     Parameters
     ----------
     potential : ndarray
-        V, V A, shape (m ny, m nx) with a whole number m: on a grid m times finer than ``grid``.
+        Projected potential V, V A, shape (m ny, m nx) with a whole number m, on a grid m times finer than ``grid``.
     interaction : float
-        sigma, rad/(V A).
+        Interaction constant sigma, rad/(V A).
     grid : Grid
-        The wave's grid; its band limit applies.
+        Grid of the wave; its band limit applies.
 
     Returns
     -------
@@ -215,21 +218,21 @@ def transmissions(
     Parameters
     ----------
     positions : ndarray
-        Atoms x, y[, z], A, shape (n, 2 or 3): where they are now; to which slice they belong stands in ``slices``.
+        Present positions x, y[, z] of the atoms, A, shape (n, 2 or 3); ``slices`` gives the slice of each atom.
     numbers : ndarray
         Atomic numbers, shape (n,).
     slices : Slices
-        The cut.
+        Slices of the specimen.
     grid : Grid
-        The wave's grid.
+        Grid of the wave.
     interaction : float
-        sigma, rad/(V A).
+        Interaction constant sigma, rad/(V A).
     parametrization : str
-        Of the scattering factors.
+        Name of the parametrisation of the scattering factors.
     oversampling : int
-        exp(i sigma V) is evaluated on a grid so many times finer.
+        Factor by which the grid on which exp(i sigma V) is evaluated is finer.
     sigma : ndarray, optional
-        Debye-Waller damping of each atom, A.
+        Thermal displacement of each atom for the Debye-Waller factor, 1-D rms, A.
 
     Returns
     -------
@@ -263,33 +266,35 @@ def update_transmissions(
     sigma: np.ndarray | None = None,
     reach: float | None = None,
 ) -> np.ndarray:
-    """Bring transmission functions up to date after some atoms moved, came or went: only the slices that hold them.
+    """Update the transmission functions of the slices in which atoms moved, appeared or vanished.
 
     Parameters
     ----------
     transmission : ndarray
-        What `transmissions` gave for ``before``, complex64, shape (n_slices, ny, nx). Changed in place.
+        Result of :func:`transmissions` for ``before``, complex64, shape (n_slices, ny, nx). It is changed in place.
     before, after : ndarray
-        x, y[, z] of all atoms, A, shape (n, 2 or 3). A row of nan: the atom is not there. An atom that changes its slice is two rows.
+        Positions x, y[, z] of all atoms, A, shape (n, 2 or 3). A row of nan marks an absent atom. An atom that changes
+        its slice takes two rows.
     numbers, slices, grid, interaction, parametrization, oversampling, sigma
-        As in `transmissions`, the same as then.
+        The same values as in the call of :func:`transmissions`.
     reach : float, optional
-        None: the slices are computed again as a whole, bit by bit what `transmissions` gives. A length, A, at least 4: exp(i sigma V) is computed
-        again nearer than ``reach`` to what moved, damped from half of it on; the change, band-limited, is then added to the whole slice (the sharp
-        band limit makes it ring across the cell: 3e-4 of max(abs(t - 1)) beyond 12 A). Faster where windows cover less than a quarter of the cell,
-        else left out.
-        Largest error measured with reach = 8 at oversampling 2, relative to max(abs(t - 1)): 1e-5 (C, 60 kV), 4e-5 (Mo, 80 kV), 1e-4 (Au, 60 kV),
-        5e-6 with a Debye-Waller factor of 0.05 A; ten times that at oversampling 1. It comes from atoms in the moved atom's own row and column.
+        Distance, A, at least 4, from the moved atoms within which exp(i sigma V) is recomputed; beyond half of it the
+        change is damped. The band-limited change is added to the whole slice, as the sharp band limit makes it ring
+        across the cell: 3e-4 of max(abs(t - 1)) beyond 12 A. With None, and where the windows cover at least a quarter
+        of the cell, whole slices are recomputed, bit by bit as :func:`transmissions` does.
+        Largest error measured with reach = 8 at oversampling 2, relative to max(abs(t - 1)): 1e-5 (C, 60 kV), 4e-5 (Mo,
+        80 kV), 1e-4 (Au, 60 kV), 5e-6 with thermal displacements of 0.05 A; ten times as much at oversampling 1. The
+        error is due to atoms in the moved atom's own row and column.
 
     Returns
     -------
     ndarray
-        The slices that changed, int, increasing.
+        Indices of the changed slices, int, increasing.
 
     Raises
     ------
     SettingsError
-        Arrays that do not fit each other, or a reach below 4 A.
+        The arrays do not match each other, or the reach is below 4 A.
     """
     old, new = _atoms(before, numbers, sigma), _atoms(after, numbers, sigma)
     _check_update(transmission, old, new, slices, grid, reach)
@@ -312,7 +317,7 @@ def update_transmissions(
 def _stepwise(
     was: fast.SliceAtoms, now: fast.SliceAtoms, groups: Sequence[tuple[np.ndarray, Window]]
 ) -> Iterator[tuple[fast.SliceAtoms, fast.SliceAtoms, Window]]:
-    """Give a slice's atoms before and after each group moved, one group after the other, and the group's window."""
+    """Yield the atoms of a slice before and after each group moves, group by group, and the group's window."""
     for group, window in groups:
         positions = was.positions.copy()
         positions[group] = now.positions[group]
@@ -330,15 +335,16 @@ def _check_update(transmission: np.ndarray, old: fast.SliceAtoms, new: fast.Slic
     if transmission.shape != shape or transmission.dtype != np.complex64 or not (transmission.flags.c_contiguous and transmission.flags.writeable):
         message = (
             f"transmission is {transmission.dtype} of shape {transmission.shape}; a contiguous, writable complex64 array of shape {shape} "
-            "is updated in place. Give what transmissions() returned for these slices and this grid."
+            "is updated in place. Give the result of transmissions() for these slices and this grid."
         )
         raise SettingsError(message)
     if old.positions.shape != new.positions.shape or len(old.positions) != len(slices.index) or len(old.numbers) != len(slices.index):
         message = (
             f"before ({old.positions.shape}), after ({new.positions.shape}) and numbers ({old.numbers.shape}) do not list "
-            f"the same {len(slices.index)} atoms as slices. Give one row per atom in each, nan where an atom is not there."
+            f"the same {len(slices.index)} atoms as slices. Give one row per atom in each, nan for an absent atom."
         )
         raise SettingsError(message)
     if reach is not None and not LEAST_REACH <= reach < math.inf:
-        message = f"reach={reach} A is below {LEAST_REACH} A, within which an atom's potential falls off. Use 8, or None for the exact slices."
+        message = f"reach={reach} A must be finite and at least {LEAST_REACH} A, the range of an atom's potential. "
+        message += "Use 8, or None for the exact slices."
         raise SettingsError(message)

@@ -1,4 +1,4 @@
-"""The incident wave: aperture, covered fractions of reciprocal pixels, Fourier amplitudes of the probe."""
+"""Incident wave: aperture, covered fractions of reciprocal pixels, Fourier amplitudes of the probe."""
 
 import functools
 import math
@@ -10,16 +10,16 @@ from scipy.special import j0
 from stemtwin.twin.physics.aberrations import ORDERS, Aberrations, chi
 
 ROUNDING = 1e-9
-"""Pixels that are covered but for less are covered."""
+"""Pixels with a smaller uncovered fraction than this are treated as wholly covered."""
 NODES, SMOOTH = 48, 80.0
-"""Gauss-Legendre nodes over alpha^2, and the change of the phase, rad, that they integrate to 1e-14."""
+"""Gauss-Legendre nodes over alpha^2, and the phase change, rad, over which they integrate to 1e-14."""
 
 
 def _quadrant_area(x: np.ndarray, y: np.ndarray, radius: float) -> np.ndarray:
-    """Area of a disc about 0 inside the rectangle from 0 to (x, y), signed by the signs of x and y."""
+    """Return the area of a disc about 0 inside the rectangle from 0 to (x, y), with the sign of x y."""
     sign = np.sign(x) * np.sign(y)
     x, y = np.minimum(np.abs(x), radius), np.minimum(np.abs(y), radius)
-    corner = np.sqrt(np.maximum(radius**2 - y**2, 0))  # the disc's edge leaves the rectangle's top here
+    corner = np.sqrt(np.maximum(radius**2 - y**2, 0))  # x at which the disc's edge crosses the rectangle's top
 
     def segment(u: np.ndarray) -> np.ndarray:
         return 0.5 * (u * np.sqrt(np.maximum(radius**2 - u**2, 0)) + radius**2 * np.arcsin(np.clip(u / radius, -1, 1)))
@@ -29,7 +29,7 @@ def _quadrant_area(x: np.ndarray, y: np.ndarray, radius: float) -> np.ndarray:
 
 
 def disc_coverage(ky: np.ndarray, kx: np.ndarray, pixel: tuple[float, float], radius: float) -> np.ndarray:
-    """Return the fraction of each pixel that a disc about the origin covers, exactly.
+    """Return the exact fraction of each pixel that a disc about the origin covers.
 
     Parameters
     ----------
@@ -70,7 +70,7 @@ def aperture(ky: np.ndarray, kx: np.ndarray, pixel: tuple[float, float], radius:
     radius : float
         alpha / lambda, 1/A.
     antialias : bool
-        The covered fraction of each pixel; with False a mask, k <= radius.
+        Whether the amplitude is the covered fraction of each pixel; otherwise it is a mask, k <= radius.
 
     Returns
     -------
@@ -83,11 +83,13 @@ def aperture(ky: np.ndarray, kx: np.ndarray, pixel: tuple[float, float], radius:
 
 
 def rim(cover: np.ndarray) -> np.ndarray:
-    """Return the weight of each plane wave in the view of the probe's tails beyond the window, from the covered fractions c: c^6 (1 - c).
+    """Return the weights of the aperture-edge waves, which carry the probe's tails beyond the window: c^6 (1 - c).
 
-    Far from the probe is near the aperture's edge in reciprocal space, and the power that c^2 misses of c is missed there: the tails are waves of the
-    rim, not of the whole aperture. A pixel that the aperture hardly touches may lie in a detector beside it: c^6 keeps to the inner ones. In a vacuum
-    a bright-field detector then collects its share of the aperture exactly, where the mean over the aperture gives 2 % more in a window of 24 A.
+    c is the covered fraction of each reciprocal pixel. Positions far from the probe correspond to the aperture's edge
+    in reciprocal space, and c - c^2, the power that the amplitudes omit, lies there: the tails consist of aperture-edge
+    waves, not of waves from the whole aperture. A pixel that the aperture barely overlaps may belong to a detector
+    beside it, so the factor c^6 favours the inner edge pixels. In vacuum a bright-field detector then collects exactly
+    its fraction of the aperture; the mean over the aperture would give 2 % more in a window of 24 A.
     """
     return np.where(1 - cover > ROUNDING, cover**6 * (1 - cover), 0)
 
@@ -111,14 +113,15 @@ def amplitudes(
     pixel : tuple of float
         Sides of the reciprocal pixel (dky, dkx), 1/A.
     wavelength : float
-        A.
+        Wavelength, A.
     semiangle : float
         Convergence semi-angle, rad.
     aberrations : Aberrations
         Coefficients, A and rad.
     antialias : bool
-        With covered fractions the norm is sqrt(pi (alpha/lambda)^2 / (dky dkx)), the true area: sum abs(a)^2 is then a little below 1, and what is
-        missing are the probe's tails beyond the window, which see what plane waves of the rim see (`rim`). With pixel masks sum abs(a)^2 = 1.
+        Whether c_k are covered fractions. The norm is then sqrt(pi (alpha/lambda)^2 / (dky dkx)), from the true area,
+        and sum abs(a)^2 is slightly below 1: the difference is the probe's tails beyond the window, which aperture-edge
+        waves represent (:func:`rim`). With pixel masks sum abs(a)^2 = 1.
 
     Returns
     -------
@@ -132,12 +135,14 @@ def amplitudes(
 
 
 def strehl_ratio(wavelength: float, semiangle: float, aberrations: Aberrations) -> float:
-    """Return the Strehl ratio of a round aperture, abs(mean exp(-i chi))^2 (Born and Wolf, Principles of Optics, section 9.1.3).
+    """Return the Strehl ratio of a round aperture, abs(mean exp(-i chi))^2.
+
+    Source: Born and Wolf, Principles of Optics, section 9.1.3.
 
     Parameters
     ----------
     wavelength : float
-        A.
+        Wavelength, A.
     semiangle : float
         Convergence semi-angle, rad.
     aberrations : Aberrations
@@ -146,9 +151,10 @@ def strehl_ratio(wavelength: float, semiangle: float, aberrations: Aberrations) 
     Returns
     -------
     float
-        In [0, 1], 1 without aberrations; the mean is accurate to 1e-13. With u = (alpha / semiangle)^2 it is an integral over u from 0 to 1 and
-        over azimuths. For C10 and C12 the azimuthal mean is exp(-i p C10 u) J0(p C12 u) with p = pi semiangle^2 / wavelength; for higher orders
-        it is taken over equidistant azimuths.
+        In [0, 1], 1 without aberrations; the mean is accurate to 1e-13. With u = (alpha / semiangle)^2 the mean is an
+        integral over u from 0 to 1 and over azimuths. For C10 and C12 the azimuthal mean is
+        exp(-i p C10 u) J0(p C12 u) with p = pi semiangle^2 / wavelength; with higher orders it is computed from
+        equidistant azimuths.
     """
     phases = _edge_phases(wavelength, semiangle, aberrations)
     u, weights = _nodes(max(1, math.ceil(sum(phase * (n + 1) / 2 for n, _, phase in phases) / SMOOTH)))
@@ -164,18 +170,18 @@ def strehl_ratio(wavelength: float, semiangle: float, aberrations: Aberrations) 
 
 
 _magnitudes = operator.attrgetter(*(f"C{n}{m}" for n, m in ORDERS))
-"""The magnitudes of aberrations, in the order of ``ORDERS``."""
+"""Getter of the magnitudes of aberrations in the order of ``ORDERS``."""
 
 
 def _edge_phases(wavelength: float, semiangle: float, aberrations: Aberrations) -> list[tuple[int, int, float]]:
-    """Return n, m and the largest phase at the edge of the aperture, rad, of each aberration that is not 0."""
+    """Return n, m and the largest phase at the aperture's edge, rad, of each nonzero aberration."""
     values = zip(ORDERS, _magnitudes(aberrations), strict=True)
     return [(n, m, 2 * math.pi / wavelength * abs(value) * semiangle ** (n + 1) / (n + 1)) for (n, m), value in values if value]
 
 
 @functools.lru_cache(maxsize=16)
 def _nodes(panels: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return nodes and weights of the Gauss-Legendre rule on each of some equal parts of the interval from 0 to 1."""
+    """Return nodes and weights of the composite Gauss-Legendre rule on ``panels`` equal parts of [0, 1]."""
     nodes, weights = np.polynomial.legendre.leggauss(NODES)
     nodes = ((nodes + 1) / 2 + np.arange(panels)[:, None]) / panels
     return nodes.ravel(), np.tile(weights / 2 / panels, panels)

@@ -1,15 +1,16 @@
-"""Electron scattering factors of neutral atoms, by Kirkland's and by Lobato's parametrisation, for electrons at rest.
+"""Electron scattering factors of neutral atoms by Kirkland and by Lobato, for the electron's rest mass.
 
 * kirkland: f = sum_3 a / (g^2 + b) + sum_3 c exp(-d g^2)  (Kirkland, Advanced Computing in Electron Microscopy, appendix C)
 * lobato: f = sum_5 a (2 + b g^2) / (1 + b g^2)^2  (Lobato and Van Dyck, Acta Cryst. A 70 (2014) 636)
 
-g = abs(k) in 1/A, f in A. The relativistic mass enters once, in the interaction constant.
+g = abs(k) in 1/A, f in A. The relativistic mass enters only through the interaction constant.
 
-The coefficients stand in ``tables/``, one file for each parametrisation, whose head names the listings that they were
-taken from. Lobato's Lr, which stands in none, is read from the installed abTEM's table (abTEM is not imported).
+The coefficients are in ``tables/``, one file for each parametrisation; the head of each file names the listings that
+the coefficients were taken from. Lobato's coefficients of Lr, which these listings lack, are read from the table of the
+installed abTEM (abTEM is not imported).
 
-Kirkland's are rounded to ten decimals, as in abTEM's table, so that both solvers, and all images so far, have the same
-bits: f changes by less than 2e-10 A and 1e-9 of it.
+Kirkland's coefficients are rounded to ten decimals, as in abTEM's table. Both solvers, and all earlier images,
+therefore use the same bits; the rounding changes f by less than 2e-10 A and by less than 1e-9 of its value.
 """
 
 import functools
@@ -28,7 +29,7 @@ SYMBOLS = (
     "Ag Cd In Sn Sb Te I Xe Cs Ba La Ce Pr Nd Pm Sm Eu Gd Tb Dy Ho Er Tm Yb Lu Hf Ta W Re Os Ir Pt Au Hg Tl Pb Bi Po At Rn Fr Ra Ac Th "
     "Pa U Np Pu Am Cm Bk Cf Es Fm Md No Lr"
 ).split()
-"""Chemical symbol by atomic number; 0 is no element."""
+"""Chemical symbols by atomic number; entry 0 is a placeholder."""
 
 
 @functools.cache
@@ -38,22 +39,22 @@ def coefficients(parametrization: str, number: int) -> np.ndarray:
     Raises
     ------
     UnknownNameError
-        No such parametrisation.
+        The parametrisation is unknown.
     SettingsError
-        The table has no such element.
+        The table does not contain the element.
     """
     if parametrization not in PARAMETRIZATIONS:
         message = f"There is no parametrization named {parametrization!r}. Use one of {', '.join(PARAMETRIZATIONS)}."
         raise UnknownNameError(message)
     if not 0 < number < len(SYMBOLS):
         message = f"The {parametrization} parametrization has no scattering factor for Z={number}. "
-        message += "It holds H (1) to Lr (103)."
+        message += "It covers H (1) to Lr (103)."
         raise SettingsError(message)
     table = _table(parametrization)
     if number > len(table):
         out = _abtem_row(parametrization, SYMBOLS[number])
     elif parametrization == "kirkland":
-        lorentzians, gaussians = (np.floor(table[number - 1] * 1e10 + 0.5) / 1e10).reshape(2, 3, 2)  # halves go up
+        lorentzians, gaussians = (np.floor(table[number - 1] * 1e10 + 0.5) / 1e10).reshape(2, 3, 2)  # rounded half up
         out = np.concatenate([lorentzians.T, gaussians.T])
     else:
         out = table[number - 1].reshape(2, 5).copy()
@@ -63,14 +64,14 @@ def coefficients(parametrization: str, number: int) -> np.ndarray:
 
 @functools.cache
 def _table(parametrization: str) -> np.ndarray:
-    """Return the coefficients of our table as they are printed there, one row for each element from H on."""
+    """Return the coefficients of the packaged table, unrounded, one row for each element, beginning with H."""
     path = Path(__file__).with_name("tables") / f"{parametrization}.csv"
     columns = {"kirkland": 12, "lobato": 10}[parametrization]
     return np.loadtxt(path, delimiter=",", usecols=range(2, 2 + columns), encoding="utf-8")
 
 
 def _abtem_row(parametrization: str, symbol: str) -> np.ndarray:
-    """Return the coefficients of one element from the installed abTEM's table, which has the shape of ours."""
+    """Return the coefficients of one element from the installed abTEM's table, in the layout of the packaged table."""
     path = importlib.metadata.distribution("abtem").locate_file(f"abtem/parametrizations/data/{parametrization}.json")
     return np.array(json.loads(Path(str(path)).read_text(encoding="utf-8"))[symbol], dtype=float)
 

@@ -1,4 +1,4 @@
-"""Aberrations seen along a tilted beam, and all of them from the defocus and the twofold astigmatism that tilts induce (a Zemlin tableau).
+"""Aberrations about a tilted beam, and their fit to tilt-induced defocus and twofold astigmatism (Zemlin tableau).
 
 Source: Zemlin, Weiss, Schiske, Kunath, Herrmann, Ultramicroscopy 3 (1978) 49; for probes Haider, Uhlemann, Zach, Ultramicroscopy 81 (2000) 163.
 """
@@ -13,12 +13,12 @@ from stemtwin.twin.errors import SettingsError
 from stemtwin.twin.physics.aberrations import ORDERS, Aberrations, vector
 
 CARTESIAN = tuple(Aberrations().cartesian())
-"""C10, C12a, C12b, C21a, ... C56b: the order of vectors and matrices here."""
+"""Order of the coefficients in vectors and matrices: C10, C12a, C12b, C21a, ... C56b."""
 PLACE = {name: i for i, name in enumerate(CARTESIAN)}
 
 
 def _complex_terms() -> list[tuple[int, int, int, int, complex]]:
-    """Return n, m, the powers p and q, and what one A of each Cartesian coefficient adds to K in chi_nm ~ Re(K w^p conj(w)^q) / (n + 1)."""
+    """Return n, m, p, q and K per A of each Cartesian coefficient, for chi_nm ~ Re(K w^p conj(w)^q) / (n + 1)."""
     terms = []
     for n, m in ORDERS:
         p, q = (n + 1 + m) // 2, (n + 1 - m) // 2
@@ -27,15 +27,16 @@ def _complex_terms() -> list[tuple[int, int, int, int, complex]]:
 
 
 def recentring(tilt: tuple[float, float]) -> np.ndarray:
-    """Return the matrix that takes Cartesian coefficients about the axis to those about a tilted beam.
+    """Return the matrix that converts Cartesian coefficients about the axis to those about a tilted beam.
 
-    chi(tilt + angle) is a polynomial in angle, too: its constant is a phase, its linear part shifts the image, and from second order on it has the
-    form of axial aberrations again. With w = tilt + angle as complex numbers, each term w^p conj(w)^q is expanded by the binomial theorem.
+    chi(tilt + angle) is a polynomial in angle as well: its constant is a phase, its linear part shifts the image, and
+    its higher orders have the form of axial aberrations. With w = tilt + angle as complex numbers, each term
+    w^p conj(w)^q is expanded by the binomial theorem.
 
     Parameters
     ----------
     tilt : tuple of float
-        (ty, tx), rad.
+        Tilt (ty, tx), rad.
 
     Returns
     -------
@@ -59,22 +60,24 @@ def recentring(tilt: tuple[float, float]) -> np.ndarray:
 
 
 def recentred(aberrations: Aberrations, tilt: tuple[float, float]) -> Aberrations:
-    """Return the aberrations about a beam tilted by (ty, tx), rad; the phase's constant and the image shift are left out."""
+    """Return the aberrations about a beam tilted by (ty, tx), rad, without the constant phase and the image shift."""
     values = np.einsum("ij,j->i", recentring(tilt), vector(aberrations))
     return Aberrations.from_cartesian(**dict(zip(CARTESIAN, values.tolist(), strict=True)))
 
 
 def averaging(semiangle: float) -> np.ndarray:
-    """Return the C10, C12a and C12b that describe a probe best: the linear field of ray displacements nearest to the true one over the aperture.
+    """Return the matrix from Cartesian coefficients to the effective C10, C12a and C12b of a probe.
 
-    The displacement of a ray is the gradient of W = lambda chi / 2 pi. Over a disc of radius a the nearest linear field has
-    C10 = (2/a^2) <theta . grad W>, C12a = (2/a^2) <x dW/dx - y dW/dy>, C12b = (2/a^2) <x dW/dy + y dW/dx>: C10 itself with 2/3 a^2 C30 and
-    1/2 a^4 C50, C12 with 1/2 a^2 C32 and 1/3 a^4 C52. These are also how second moments of probes change with defocus.
+    The effective values give the linear field of ray displacements that is nearest to the true field over the aperture.
+    The displacement of a ray is the gradient of W = lambda chi / 2 pi. Over a disc of radius a the nearest linear field
+    has C10 = (2/a^2) <theta . grad W>, C12a = (2/a^2) <x dW/dx - y dW/dy>, C12b = (2/a^2) <x dW/dy + y dW/dx>: the
+    effective C10 includes 2/3 a^2 C30 and 1/2 a^4 C50, the effective C12 includes 1/2 a^2 C32 and 1/3 a^4 C52. The
+    effective values also determine the change of a probe's second moments with defocus.
 
     Parameters
     ----------
     semiangle : float
-        a, rad; 0: C10 and C12 alone.
+        Radius a of the aperture, rad; with 0 the higher orders do not contribute.
 
     Returns
     -------
@@ -83,7 +86,8 @@ def averaging(semiangle: float) -> np.ndarray:
     """
     out = np.zeros((3, len(CARTESIAN)))
     for n, m in ORDERS:
-        # W = C r^(n+1) cos(m (phi - phi_nm)) / (n+1): radial and azimuthal derivatives times cos and sin of the fold, averaged over the disc.
+        # W = C r^(n+1) cos(m (phi - phi_nm)) / (n+1): radial and azimuthal derivatives times cos and sin of m phi,
+        # averaged over the disc
         radial = 4 / (n + 3) * semiangle ** (n - 1)  # (2/a^2) <r^(n+1)>
         if m == 0:
             out[0, PLACE[f"C{n}0"]] = radial
@@ -93,14 +97,14 @@ def averaging(semiangle: float) -> np.ndarray:
 
 
 def induced(tilts: np.ndarray, semiangle: float = 0.0) -> np.ndarray:
-    """Return the C10, C12a and C12b that each Cartesian coefficient induces at each tilt.
+    """Return the C10, C12a and C12b that each Cartesian coefficient induces at each tilt, per A of the coefficient.
 
     Parameters
     ----------
     tilts : ndarray
-        (ty, tx), rad, shape (n, 2).
+        Tilts (ty, tx), rad, shape (n, 2).
     semiangle : float
-        Aperture over which the measurement averages, rad; 0: the second derivatives at the tilt.
+        Radius of the aperture over which the measurement averages, rad; with 0 the second derivatives at the tilt.
 
     Returns
     -------
@@ -125,11 +129,11 @@ class Solution:
     Parameters
     ----------
     names : tuple of str
-        The Cartesian coefficients that were fitted.
+        Names of the fitted Cartesian coefficients.
     values, covariance : ndarray
         Their values, A, and covariance, A^2.
     misfit : float
-        Chi-square per degree of freedom; 1 where errors are what they were said to be and no other aberration matters.
+        Chi-square per degree of freedom; 1 if the stated errors are right and no other aberration matters.
     """
 
     names: tuple[str, ...]
@@ -138,7 +142,7 @@ class Solution:
     misfit: float
 
     def aberrations(self) -> Aberrations:
-        """Return the fitted values as aberrations; the rest is zero."""
+        """Return the fitted values as aberrations; all other coefficients are zero."""
         return Aberrations.from_cartesian(**dict(zip(self.names, self.values.tolist(), strict=True)))
 
 
@@ -150,23 +154,23 @@ def solve(measured: np.ndarray, covariances: np.ndarray, tilts: np.ndarray, *, o
     measured : ndarray
         C10, C12a, C12b at each tilt, A, shape (n, 3).
     covariances : ndarray
-        Of each, A^2, shape (n, 3, 3).
+        Covariance of each measurement, A^2, shape (n, 3, 3).
     tilts : ndarray
-        (ty, tx), rad, shape (n, 2).
+        Tilts (ty, tx), rad, shape (n, 2).
     order : int
-        Fit C_nm with n up to this.
+        Largest n of the fitted C_nm.
     semiangle : float
-        See :func:`induced`.
+        Radius of the aperture over which the measurement averages, rad; see :func:`induced`.
 
     Returns
     -------
     Solution
-        With the misfit above 1 the covariance is that many times larger.
+        Fitted coefficients. A misfit above 1 multiplies the covariance.
 
     Raises
     ------
     SettingsError
-        These tilts do not determine these coefficients.
+        The tilts do not determine the coefficients.
     """
     names = tuple(name for name in CARTESIAN if int(name[1]) <= order)
     rows = induced(tilts, semiangle)[:, :, [PLACE[name] for name in names]]

@@ -1,4 +1,4 @@
-"""Amorphous films: random networks in which each atom looks for its bonds, periodic and seeded."""
+"""Amorphous films: periodic, seeded random networks in which each kind of atom has a fixed number of bonds."""
 
 from dataclasses import dataclass
 from typing import Annotated
@@ -10,35 +10,36 @@ from stemtwin.twin.samples.sample import Sample
 from stemtwin.twin.samples.sample_families import BuildRequest, Knob, specimen
 
 DALTON = 1.66053906660  # 1e-24 g; CODATA 2018
-REACH = 1.8  # times the longest bond: how far an atom looks for its bonds
-LONGEST_STEP = 0.5  # A
-GRID = 1e-4  # A; positions are rounded to it in each step: machines that round differently end with the same film
+REACH = 1.8  # search radius for bonds over the longest bond
+LONGEST_STEP = 0.5  # A, longest step of an atom towards its bonds
+GRID = 1e-4  # A; positions are rounded to this grid in each step, so machines that round differently make the same film
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class Network:
-    """The rules of a random network of up to two kinds of atoms.
+    """Rules of a random network of one or two kinds of atoms.
 
     Parameters
     ----------
     symbols : tuple of str
-        (k,) elements.
+        Elements (k,).
     formula : tuple of int
-        (k,) how many of each in a formula unit.
+        Number of atoms (k,) of each element in a formula unit.
     mass : float
-        Of a formula unit in dalton.
+        Mass of a formula unit, dalton.
     bonds : tuple of int
-        (k,) how many bonds each looks for.
+        Number of bonds (k,) of an atom of each element.
     bond : (k, k) float
-        Length of a bond in A; 0: these do not bond.
+        Bond length in A; 0: no bond between these elements.
     apart : (k, k) float
-        Smallest distance of atoms without a bond in A.
+        Smallest distance of atoms without a bond, A.
     steps : int
-        How often all atoms move.
+        Number of steps in which all atoms move.
     stiffness : float
-        Share of a misfit that one step takes away.
+        Fraction of a misfit that one step removes.
     shake : float
-        One standard deviation in A of random steps, which die away over the first 70 % of the steps: they let bonds find each other.
+        Initial standard deviation of random steps along one axis, A. It decreases to zero over the first 70 % of the
+        steps and lets atoms leave poor arrangements.
     """
 
     symbols: tuple[str, ...]
@@ -53,7 +54,7 @@ class Network:
 
 
 def _pairs(positions: np.ndarray, box: np.ndarray, reach: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return pairs (p, 2) nearer than a reach in a box that repeats on all sides, their steps (p, 3) and distances (p,)."""
+    """Return the pairs (p, 2) within a reach in a fully periodic box, their vectors (p, 3) and distances (p,)."""
     from scipy.spatial import cKDTree
 
     pairs = cKDTree(positions, boxsize=box).query_pairs(reach, output_type="ndarray")
@@ -63,7 +64,7 @@ def _pairs(positions: np.ndarray, box: np.ndarray, reach: float) -> tuple[np.nda
 
 
 def _bonded(pairs: np.ndarray, distance: np.ndarray, able: np.ndarray, wanted: np.ndarray) -> np.ndarray:
-    """Return the pairs (p,) that are bonds: each is among the nearest of the other, as many as either looks for."""
+    """Return the mask (p,) of the bonded pairs, in which each atom is among the nearest neighbours of the other."""
     count = len(distance)
     ends = np.concatenate([pairs[:, 0], pairs[:, 1]])
     order = np.lexsort((np.tile(distance, 2), ~np.tile(able, 2), ends))
@@ -75,27 +76,28 @@ def _bonded(pairs: np.ndarray, distance: np.ndarray, able: np.ndarray, wanted: n
 
 
 def random_network(network: Network, kinds: np.ndarray, box: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Return the places of a random network.
+    """Return the positions of a random network.
 
-    Atoms start anywhere. In each step a pair that is bonded moves towards its bond length, one that is not moves apart until it is out of each
-    other's way; a pair is bonded where each is among the nearest of the other. A model of a structure, not of an energy: bond lengths, coordination
-    and density are right, angles and rings come as they come.
+    Atoms start at random positions. In each step the atoms of a bonded pair move towards their bond length, and those
+    of an unbonded pair move apart up to their smallest distance. A pair is bonded where each atom is among the nearest
+    of the other. The network is a model of the structure and not of its energy: bond lengths, coordination numbers and
+    density are prescribed, bond angles and rings are not.
 
     Parameters
     ----------
     network : Network
-        The rules.
+        Rules of the network.
     kinds : (n,) int
-        Kind of each atom.
+        Kind of each atom, an index into the elements.
     box : (3,) float
-        x, y, z in A; it repeats on all sides.
+        Size (x, y, z) in A of the box, which repeats along all axes.
     rng : numpy.random.Generator
         Source of the draws.
 
     Returns
     -------
     (n, 3) float64
-        In the box, in A. About 0.3 s for 1000 atoms.
+        Positions inside the box, A. The computation takes about 0.3 s for 1000 atoms.
     """
     positions = rng.random((len(kinds), 3)) * box
     wanted = np.array(network.bonds)[kinds]
@@ -133,7 +135,7 @@ NITRIDE = Network(
     formula=(3, 4),
     mass=3 * 28.085 + 4 * 14.007,
     bonds=(4, 3),
-    bond=np.array([[0.0, 1.70], [1.70, 0.0]]),  # crowding stretches them to 1.75 A
+    bond=np.array([[0.0, 1.70], [1.70, 0.0]]),  # crowding stretches the bonds to 1.75 A
     apart=np.array([[2.9, 2.2], [2.2, 2.4]]),
     steps=100,
     stiffness=0.5,
@@ -142,7 +144,7 @@ NITRIDE = Network(
 
 
 def film(network: Network, box: tuple[float, float, float], density: float, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """Return the symbols (n,) and places (n, 3) of a film of a density (g/cm^3) in a box (x, y, z) in A: whole formula units, sorted by x, y, z."""
+    """Return the symbols (n,) and positions (n, 3), sorted by z, y, x, of a film of a density (g/cm^3) in a box, A."""
     lengths = np.array(box, dtype=float)
     units = max(1, round(density * float(np.prod(lengths)) / (network.mass * DALTON)))
     kinds = np.repeat(np.arange(len(network.symbols)), np.array(network.formula) * units)
@@ -152,7 +154,7 @@ def film(network: Network, box: tuple[float, float, float], density: float, rng:
 
 
 def _film(network: Network, order: BuildRequest, density: float) -> Sample:
-    """Return a film that fills its box."""
+    """Return a film that fills its box with whole formula units."""
     height, width = order.cut.size_angstrom or (DEFAULT_SIZE, DEFAULT_SIZE)
     thickness = order.cut.thickness_angstrom or DEFAULT_THICKNESS
     atoms = density * height * width * thickness / (network.mass * DALTON) * sum(network.formula)

@@ -1,4 +1,4 @@
-"""From a crystal to a sample: whole repeats, windows out of a crystal, sheets in vacuum, isolated groups of atoms."""
+"""Builders of samples: whole repeats of a crystal, windows cut from it, sheets in vacuum, isolated groups of atoms."""
 
 import functools
 import math
@@ -19,11 +19,12 @@ from stemtwin.twin.samples.zone_axis_cells import OrientedCell, orient, points_i
 DEFAULT_SIZE = 16.0  # A
 DEFAULT_THICKNESS = 40.0  # A
 MIN_THICKNESS = 0.5  # A, about one slice
-SHEET_GAP = 6.0  # A of empty space along the beam make a cell a sheet; van der Waals gaps of layered crystals stay below 4 A between atomic planes
-WINDOW_FACTOR = 1.5  # a periodic cell this much larger than the asked size, and than 16 A, is cut
+# A cell with a wider gap along the beam is a sheet; van der Waals gaps between atomic planes are below 4 A.
+SHEET_GAP = 6.0  # A
+WINDOW_FACTOR = 1.5  # a periodic cell that exceeds the requested size, and 16 A, by more than this factor is cut
 ISOLATED_MARGIN = 5.0  # A of vacuum beside an isolated group of atoms
-MOST_GAP_SITES = 200_000  # in an oriented cell that is searched for vacuum
-BYTES_PER_ATOM = 1000  # measured peak while building: 180 for a plain crystal, 920 with mixed sites
+MOST_GAP_SITES = 200_000  # most sites of an oriented cell that is searched for vacuum
+BYTES_PER_ATOM = 1000  # peak while building; measured are 180 for a plain crystal and 920 with mixed sites
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -33,22 +34,23 @@ class Cut:
     Parameters
     ----------
     zone_axis : (int, int, int)
-        [uvw] of the crystal's cell; the beam travels along it.
+        Direction [uvw] of the crystal's cell, along which the beam travels.
     size_angstrom : (float, float), optional
-        Wanted height (y) and width (x); None: 16 A, or one cell where the cell is larger.
+        Requested height (y) and width (x); None: 16 A, or one cell where the cell is larger.
     thickness_angstrom : float, optional
-        None: 40 A for a crystal, its own thickness for a sheet.
+        Requested thickness; None: 40 A for a crystal, its own thickness for a sheet.
     seed : int
-        Of the draw of mixed sites.
+        Seed of the draw of mixed sites.
     max_strain : float
         Largest strain that the periodic cell may need.
     periodic : bool
-        False: an unstrained window of exactly the asked size, which does not repeat.
+        Whether the sample should repeat. False: an unstrained window of exactly the requested size.
 
     Raises
     ------
     SettingsError
-        A zone axis of zeros or of broken numbers, a size that is not above 0, a thickness below one slice, a negative seed or strain.
+        The zone axis is not three whole numbers or all are 0, a size is not above 0, the thickness is below one slice,
+        or the seed or the strain is negative.
     """
 
     zone_axis: tuple[int, int, int] = (0, 0, 1)
@@ -59,7 +61,7 @@ class Cut:
     periodic: bool = True
 
     def __post_init__(self) -> None:
-        """Check every number and turn it into a plain one."""
+        """Check every number and convert it to a plain one."""
         object.__setattr__(self, "zone_axis", parse_zone_axis(self.zone_axis))
         if self.size_angstrom is not None:
             size = _numbers(self.size_angstrom, 2)
@@ -84,12 +86,12 @@ class Cut:
         object.__setattr__(self, "seed", int(self.seed))
         strain = _numbers([self.max_strain], 1)
         if strain is None or not 0 <= strain[0] < 1:
-            message = f"max_strain={self.max_strain!r} must lie in 0 to 1; 0.01 is 1 %."
+            message = f"max_strain={self.max_strain!r} must lie between 0 and 1; 0.01 is 1 %."
             raise SettingsError(message)
 
 
 def _numbers(values: Any, count: int) -> tuple[float, ...] | None:
-    """Return ``count`` finite floats, or None where the values are something else."""
+    """Return values as ``count`` finite floats, or None where they are not."""
     if isinstance(values, str) or not isinstance(values, Sequence | np.ndarray) or len(values) != count:
         return None
     try:
@@ -100,12 +102,12 @@ def _numbers(values: Any, count: int) -> tuple[float, ...] | None:
 
 
 def specimen_rng(seed: int, stream: str = "specimen") -> np.random.Generator:
-    """Return the generator of one of the specimen's own streams, independent of the other streams of the same seed."""
+    """Return the random generator of one of a sample's streams, independent of the other streams of the same seed."""
     return np.random.Generator(np.random.Philox(np.random.SeedSequence([seed, zlib.crc32(stream.encode())])))
 
 
 def machine_memory() -> int:
-    """Return the bytes of memory of this machine; 8 GiB where it does not say."""
+    """Return the memory of this machine in bytes, or 8 GiB where the system does not report it."""
     try:
         return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     except (AttributeError, ValueError, OSError):
@@ -113,31 +115,32 @@ def machine_memory() -> int:
 
 
 def check_memory(name: str, atoms: float, size: tuple[float, float], thickness: float) -> None:
-    """Raise SettingsError where so many atoms would take more than half of this machine's memory: called before they are built."""
+    """Raise SettingsError where a number of atoms would need more than half of this machine's memory to build."""
     needed, limit = atoms * BYTES_PER_ATOM, machine_memory() / 2
     if needed > limit:
         message = (
-            f"{name}: size_angstrom=({size[0]:.4g}, {size[1]:.4g}) with thickness_angstrom={thickness:.4g} holds about {atoms:.2g} atoms and "
-            f"needs {needed / 2**30:.3g} GiB to build; "
-            f"the limit is half of this machine's memory, {limit / 2**30:.3g} GiB. Ask for a smaller size or thickness."
+            f"{name}: size_angstrom=({size[0]:.4g}, {size[1]:.4g}) with thickness_angstrom={thickness:.4g} holds about {atoms:.2g} atoms "
+            f"and needs {needed / 2**30:.3g} GiB to build. The limit is half of this machine's memory, {limit / 2**30:.3g} GiB. "
+            f"Ask for a smaller size or thickness."
         )
         raise SettingsError(message)
 
 
 def widest_gap(heights: np.ndarray, period: float) -> tuple[float, float]:
-    """Return the widest empty gap along z of a repeating structure and the height of the first atom above it.
+    """Return the widest empty gap along z of a periodic structure and the height of the first atom above it.
 
     Parameters
     ----------
     heights : (n,) float
-        z of the atoms in A, in [0, period).
+        Heights z of the atoms in A, in [0, period).
     period : float
-        Repeat along z in A.
+        Period along z, A.
 
     Returns
     -------
     gap, start : float
-        In A. Among equal gaps the one whose upper atom is nearest to z = 0, so that a crystal keeps its own origin where it can.
+        Gap and height, A. Of equal gaps the one whose upper atom is nearest to z = 0 is returned, so a crystal keeps
+        its origin where possible.
     """
     z = np.sort(heights)
     gaps = np.diff(z, prepend=z[-1] - period)
@@ -149,7 +152,7 @@ def widest_gap(heights: np.ndarray, period: float) -> tuple[float, float]:
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class _Sites:
-    """Sites in a box before mixed ones are drawn: positions (n, 3), index (n,) into the crystal's sites, box (3,) (x, y, z)."""
+    """Sites in a box (3,) before the draw of mixed ones: positions (n, 3) and index (n,) into the crystal's sites."""
 
     positions: np.ndarray
     index: np.ndarray
@@ -167,24 +170,25 @@ def build_sample(crystal: Crystal, cut: Cut, *, name: str, recipe: str = "") -> 
     crystal : Crystal
         One cell, or an isolated group of atoms.
     cut : Cut
-        Orientation, box, seed.
+        Orientation, box and seed.
     name, recipe : str
-        Of the sample.
+        Name and recipe of the sample.
 
     Returns
     -------
     Sample
-        With the whole repeats nearest to the asked size (at least one), of the strained cell; or a window around the middle of the cell, where that
-        is more than 1.5 times as large as the size asked for (and as 16 A), or needs more strain than allowed, or ``cut.periodic`` is False. The
-        first atom of a crystal lies at z = 0; a sheet or an isolated group has 2 A of vacuum on either side, or is centred in (or cut by) the
-        thickness asked for.
+        Whole repeats of the strained cell, at least one, as near to the requested size as possible. The sample is a
+        window around the middle of the cell where the cell exceeds 1.5 times the requested size (and 16 A), where it
+        needs more strain than allowed, or where ``cut.periodic`` is False. The first atom of a crystal lies at z = 0. A
+        sheet or an isolated group has 2 A of vacuum on either side, or is centred in, or cut to, the requested
+        thickness.
 
     Raises
     ------
     SettingsError
-        The machine's memory would not hold it.
+        The sample does not fit into the machine's memory.
     StructureFileError
-        Nothing is left after the cut; atoms on top of each other.
+        No atoms are left after the cut, or atoms overlap.
     """
     base = primitive(crystal)
     sites = _isolated(base, cut) if base.isolated else _crystalline(base, crystal.cell, cut)
@@ -219,7 +223,7 @@ def build_sample(crystal: Crystal, cut: Cut, *, name: str, recipe: str = "") -> 
 
 @functools.lru_cache(maxsize=64)
 def _oriented(lattice: bytes, cell: bytes, zone_axis: tuple[int, int, int], size: float, max_strain: float) -> OrientedCell:
-    """Return :func:`orient` of matrices (3, 3) given by their bytes, kept: the same crystal is built many times over."""
+    """Return the cached result of :func:`orient` for matrices (3, 3) given as bytes."""
     found = orient(np.frombuffer(lattice).reshape(3, 3), np.frombuffer(cell).reshape(3, 3), zone_axis, size, max_strain)
     for array in (found.edges, found.lengths, found.rotation):
         array.setflags(write=False)
@@ -227,12 +231,12 @@ def _oriented(lattice: bytes, cell: bytes, zone_axis: tuple[int, int, int], size
 
 
 def _nearest(size: float, length: float) -> int:
-    """Return the whole number of repeats nearest to a size, at least one."""
+    """Return the number of repeats whose length is nearest to a size, at least one."""
     return max(1, math.floor(size / length + 0.5))
 
 
 def _crystalline(base: Crystal, cell: np.ndarray, cut: Cut) -> _Sites:
-    """Return the sites of a crystal: whole repeats, or a window."""
+    """Return the sites of a crystal in whole repeats or in a window."""
     size = cut.size_angstrom or (DEFAULT_SIZE, DEFAULT_SIZE)
     thickness = cut.thickness_angstrom or DEFAULT_THICKNESS
     oriented = _oriented(base.cell.astype(float).tobytes(), cell.astype(float).tobytes(), cut.zone_axis, max(*size, DEFAULT_SIZE), cut.max_strain)
@@ -252,7 +256,7 @@ def _crystalline(base: Crystal, cell: np.ndarray, cut: Cut) -> _Sites:
 
 
 def _gap(base: Crystal, oriented: OrientedCell, *, window: bool) -> tuple[float, float]:
-    """Return the widest empty gap along z and the height of the first atom above it, A; no gap where the cell is too large to hold a sheet's."""
+    """Return the widest gap along z and the height of the first atom above it, A; none for a cell of too many sites."""
     lengths = oriented.lengths
     if abs(np.linalg.det(oriented.edges)) * len(base.numbers) > MOST_GAP_SITES:
         return 0.0, 0.0
@@ -264,7 +268,7 @@ def _gap(base: Crystal, oriented: OrientedCell, *, window: bool) -> tuple[float,
 
 
 def _repeats(base: Crystal, oriented: OrientedCell, size: tuple[float, float], start: float, deep: int) -> _Sites:
-    """Return the sites of whole repeats of the oriented cell, the plane at height ``start`` first."""
+    """Return the sites of whole repeats of the oriented cell, starting with the plane at height ``start``."""
     lengths = oriented.lengths
     repeats = np.array([_nearest(size[1], lengths[0]), _nearest(size[0], lengths[1]), deep])
     box = repeats * lengths
@@ -283,7 +287,7 @@ def _repeats(base: Crystal, oriented: OrientedCell, size: tuple[float, float], s
 
 
 def _window(base: Crystal, oriented: OrientedCell, cut: Cut, size: tuple[float, float], depths: tuple[float, float]) -> _Sites:
-    """Return the sites of the unstrained crystal in a box of the asked size around the middle of the oriented cell, from a height to a thickness."""
+    """Return the sites of the unstrained crystal in a window of a size around the middle of the oriented cell."""
     lattice = base.cell @ oriented.rotation.T
     start, depth = depths
     box = np.array([size[1], size[0], depth])
@@ -311,7 +315,7 @@ def _window(base: Crystal, oriented: OrientedCell, cut: Cut, size: tuple[float, 
 
 
 def _as_sheet(sites: _Sites, thickness: float | None, why: str) -> _Sites:
-    """Return a sheet trimmed to its own thickness, or centred in (or cut by) the thickness asked for."""
+    """Return a sheet trimmed to its own thickness, or centred in, or cut to, the requested one."""
     if len(sites.index) == 0:
         return sites
     positions = sites.positions.copy()
@@ -331,7 +335,7 @@ def _as_sheet(sites: _Sites, thickness: float | None, why: str) -> _Sites:
 
 
 def _isolated(base: Crystal, cut: Cut) -> _Sites:
-    """Return the sites of an isolated group of atoms in a box of vacuum, the zone axis read as a direction in space."""
+    """Return the sites of an isolated group of atoms in a box of vacuum, with the zone axis as a direction in space."""
     z = np.array(cut.zone_axis, dtype=float)
     z /= np.linalg.norm(z)
     x = np.eye(3)[np.argmin(np.round(np.abs(z), 9))]

@@ -1,4 +1,4 @@
-"""The atomic columns that the beam sees: atoms that lie above each other, in projection."""
+"""Projected atomic columns: atoms that lie above each other along the beam."""
 
 from dataclasses import dataclass
 
@@ -7,19 +7,19 @@ import numpy as np
 from stemtwin.twin.errors import SettingsError
 from stemtwin.twin.samples.sample import Sample, symbols_of
 
-WEIGHT_EXPONENT = 1.7  # how high-angle scattering grows with Z, roughly
+WEIGHT_EXPONENT = 1.7  # approximate power of Z in high-angle scattering
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class Columns:
-    """Projected columns of a sample, sorted by y, then x.
+    """Projected atomic columns of a sample, sorted by y, then x.
 
     Parameters
     ----------
     x, y : (n,) float64
-        Place in A: mean over the column's atoms, weighted by Z**1.7.
+        Position in A, the mean over the column's atoms weighted by Z**1.7.
     occupancy : (n,) float64
-        Atoms in the column.
+        Number of atoms in the column.
     species : tuple of str
         Elements in the column, the heaviest first, joined by "-": ``"Ti-O"``.
     heaviest : (n,) int64
@@ -41,12 +41,13 @@ class Columns:
 
 
 def _clusters(places: np.ndarray, box: np.ndarray, tolerance: float, *, periodic: bool) -> tuple[int, np.ndarray]:
-    """Return the number of clusters of places (n, 2), and the cluster of each place (n,)."""
+    """Return the number of clusters of positions (n, 2), and the index of the cluster of each position (n,)."""
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components
     from scipy.spatial import cKDTree
 
-    spots, spot = np.unique(np.round(places, 4), axis=0, return_inverse=True)  # a perfect column is one spot: few pairs
+    # All atoms of a perfect column have one projected position, so few pairs remain.
+    spots, spot = np.unique(np.round(places, 4), axis=0, return_inverse=True)
     tree = cKDTree(spots % box if periodic else spots, boxsize=box if periodic else None)
     pairs = tree.query_pairs(tolerance, output_type="ndarray")
     graph = coo_array((np.ones(len(pairs)), (pairs[:, 0], pairs[:, 1])), shape=(len(spots), len(spots)))
@@ -55,24 +56,24 @@ def _clusters(places: np.ndarray, box: np.ndarray, tolerance: float, *, periodic
 
 
 def projected_columns(sample: Sample, tolerance_angstrom: float = 0.3) -> Columns:
-    """Return the atomic columns of a sample.
+    """Return the projected atomic columns of a sample.
 
     Parameters
     ----------
     sample : Sample
-        Static positions are used.
+        The sample. Static positions are used.
     tolerance_angstrom : float
-        Atoms whose projections are nearer than this, one to the next, belong to one column; around the edges where the sample repeats.
+        Largest distance in projection from one atom of a column to the next, across the edges where the sample repeats.
 
     Returns
     -------
     Columns
-        Places lie in the box.
+        Columns with positions inside the box.
 
     Raises
     ------
     SettingsError
-        The tolerance is not above 0, or not below half the box.
+        The tolerance is not above 0 or not below half the box.
     """
     box = np.array([sample.size_angstrom[1], sample.size_angstrom[0]])
     if not 0 < tolerance_angstrom < box.min() / 2:

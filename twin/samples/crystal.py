@@ -1,4 +1,4 @@
-"""One cell of a crystal: sites with occupancies and thermal motion, its primitive cell, and the draw of mixed sites."""
+"""One cell of a crystal: sites with occupancies and thermal motion, the primitive cell, and the draw of mixed sites."""
 
 from dataclasses import dataclass, replace
 
@@ -8,8 +8,8 @@ from stemtwin.twin.errors import StructureFileError
 
 EXCLUSIVE_DISTANCE = 0.6  # A; partly filled sites nearer than this cannot both be filled (the shortest bond, H-H, is 0.74 A)
 B_OVER_U = 8 * np.pi**2
-SAME_PLACE = 0.05  # A; sites nearer than this are one place with several species
-TRANSLATION_TOLERANCE = 1e-3  # A; a translation maps the crystal on itself to within this
+SAME_PLACE = 0.05  # A; sites nearer than this are one site with several species
+TRANSLATION_TOLERANCE = 1e-3  # A; a translation maps the crystal onto itself to within this distance
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -19,11 +19,11 @@ class Crystal:
     Parameters
     ----------
     name : str
-        What messages call it.
+        Name in messages.
     cell : (3, 3) float
         Lattice vectors as rows, A.
     fractional : (m, 3) float
-        Sites in units of the lattice vectors; for an isolated group in A.
+        Sites in units of the lattice vectors; an isolated group has its positions in A.
     numbers : (m,) int
         Atomic numbers.
     occupancy : (m,) float, optional
@@ -31,16 +31,17 @@ class Crystal:
     sigma : (m,) float, optional
         1-D rms displacement in A; None: static.
     isolated : bool
-        The atoms repeat in no direction.
+        Whether the atoms are a group that does not repeat in any direction.
     notes : tuple of str
-        Sentences on what was done to the structure.
+        Sentences about changes that were made to the structure.
     doubts : tuple of str
-        Those that deserve a warning.
+        Sentences that deserve a warning.
 
     Raises
     ------
     StructureFileError
-        No atoms, a zero cell, coordinates that are not finite, occupancies outside [0, 1].
+        The crystal holds no atoms, its cell has no volume, coordinates are not finite, or occupancies lie outside [0,
+        1].
     """
 
     name: str
@@ -65,13 +66,13 @@ class Crystal:
         if not self.isolated and (lengths.min() < 0.5 or volume < 0.01 * lengths.prod()):
             a, b, c = lengths
             message = (
-                f"{self.name} has a zero cell: lengths {a:g}, {b:g}, {c:g} A, volume {volume:.3g} A^3 (each length must be 0.5 A or more). "
+                f"{self.name} has a cell without volume: lengths {a:g}, {b:g}, {c:g} A (limit 0.5 A), volume {volume:.3g} A^3. "
                 f"Repair its lattice vectors."
             )
             raise StructureFileError(message)
         if self.occupancy is not None and (np.any(self.occupancy < 0) or np.any(self.occupancy > 1.001)):
             worst = self.occupancy[np.argmax(np.abs(self.occupancy - 0.5))]
-            message = f"{self.name} has a site with occupancy {worst:g}, which must lie in 0 to 1. Repair the file."
+            message = f"{self.name} has a site with occupancy {worst:g}, which must lie between 0 and 1. Repair the file."
             raise StructureFileError(message)
 
     @property
@@ -93,7 +94,7 @@ def _tags(crystal: Crystal) -> np.ndarray:
 
 
 def _snap(step: np.ndarray, lengths: np.ndarray, most: int) -> np.ndarray | None:
-    """Return the exact fraction k/n (n at most ``most``) next to a translation, or None: a translation of a cell has a finite order."""
+    """Return the fraction k/n (n at most ``most``) nearest to a translation, or None where no order n fits."""
     for order in range(2, most + 1):
         exact = np.round(step * order) / order
         if np.all(np.abs(exact - step) * lengths < TRANSLATION_TOLERANCE):
@@ -102,7 +103,7 @@ def _snap(step: np.ndarray, lengths: np.ndarray, most: int) -> np.ndarray | None
 
 
 def _translations(crystal: Crystal) -> np.ndarray:
-    """Return the translations (k, 3), in fractions of the cell in [0, 1), that map the crystal on itself; [0, 0, 0] is the first."""
+    """Return the translations (k, 3), in fractions of the cell, that map the crystal onto itself, [0, 0, 0] first."""
     from scipy.spatial import cKDTree
 
     lengths, tags = np.linalg.norm(crystal.cell, axis=1), _tags(crystal)
@@ -124,17 +125,18 @@ def _translations(crystal: Crystal) -> np.ndarray:
 
 
 def primitive(crystal: Crystal) -> Crystal:
-    """Return the same crystal in its primitive cell; an orientation search then finds every repeat that there is.
+    """Return the same crystal in its primitive cell, so a search for an orientation finds every repeat.
 
     Parameters
     ----------
     crystal : Crystal
-        In any cell; lattice vectors and atoms keep their directions in space.
+        The crystal in any cell; lattice vectors and atoms keep their directions in space.
 
     Returns
     -------
     Crystal
-        With as many times fewer sites as there were translations inside the cell; the same object where there were none.
+        The crystal with its number of sites divided by the number of translations inside the cell, or the same object
+        where the cell is primitive.
     """
     if crystal.isolated:
         return crystal
@@ -177,7 +179,7 @@ def primitive(crystal: Crystal) -> Crystal:
 def _exclusive_groups(
     positions: np.ndarray, partial: np.ndarray, lengths: np.ndarray, *, periodic: bool
 ) -> tuple[list[np.ndarray], dict[int, set[int]]]:
-    """Return the groups of sites that exclude each other, each with a partly filled one, and the sites near each of theirs."""
+    """Return the groups of mutually exclusive sites with a partly filled one, and the near neighbours of each site."""
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components
     from scipy.spatial import cKDTree
@@ -199,34 +201,34 @@ def _exclusive_groups(
 def draw_sites(
     positions: np.ndarray, occupancy: np.ndarray, lengths: np.ndarray, rng: np.random.Generator, *, periodic: bool, name: str
 ) -> tuple[np.ndarray, int]:
-    """Draw the sites that are filled: of the species that share a place, or of split sites too near each other, at most one.
+    """Draw the filled sites, at most one of the species that share a site or of split sites too near each other.
 
     Parameters
     ----------
     positions : (n, 3) float
-        Sites in A, in the box if it is periodic.
+        Sites in A, inside the box if it is periodic.
     occupancy : (n,) float
-        Probabilities.
+        Probability that each site is filled.
     lengths : (3,) float
-        Box (x, y, z) in A.
+        Size of the box (x, y, z), A.
     rng : numpy.random.Generator
         Source of the draws.
     periodic : bool
         Whether the box repeats in x and y.
     name : str
-        What messages call the structure.
+        Name of the structure in messages.
 
     Returns
     -------
     filled : (n,) bool
-        Which sites hold an atom.
+        Mask of the sites that hold an atom.
     count : int
-        How many places were drawn.
+        Number of independent draws; exclusive sites share one.
 
     Raises
     ------
     StructureFileError
-        The occupancies of one place sum to more than 1.
+        The occupancies of one site sum to more than 1.
     """
     partial = occupancy < 1 - 1e-6
     filled = ~partial
@@ -246,11 +248,10 @@ def draw_sites(
         if np.abs(step).max() < SAME_PLACE:
             place = ", ".join(f"{value:.3f}" for value in positions[group[0]])
             message = (
-                f"{name}: the occupancies of the place at ({place}) A sum to {total:.3f}, which must be 1 or less. Repair the occupancies in the "
-                f"file."
+                f"{name}: the occupancies of the site at ({place}) A sum to {total:.3f}, but must not exceed 1. Repair the occupancies in the file."
             )
             raise StructureFileError(message)
         filled[group] = False
-        for site in rng.permutation(group):  # a chain of split sites: one after the other, never two neighbours
+        for site in rng.permutation(group):  # a chain of split sites is filled one by one, never two neighbours
             filled[site] = rng.random() < occupancy[site] and not any(filled[other] for other in near[int(site)])
     return filled, len(groups)

@@ -1,4 +1,4 @@
-"""Flakes of MoS2 with particles of gold, silver and two oxides of iron: places and kinds in one description, and its atoms."""
+"""Flakes of MoS2 with particles of gold, silver and two iron oxides: their description and their atoms."""
 
 import functools
 import itertools
@@ -22,17 +22,17 @@ FERROUS, FERRIC = "wustite", "maghemite"
 KINDS = ("gold", "silver", FERROUS, FERRIC)
 """Kinds of particles; iron is divalent in the third and trivalent in the fourth."""
 SILVER_CELL, WUSTITE_CELL, SPINEL_CELL, SPINEL_OXYGEN = 4.086, 4.307, 8.347, 0.2549
-"""Lattice constants of silver (JCPDS 04-0783), FeO and gamma-Fe2O3 [M], A; free coordinate of oxygen in a spinel [M]."""
+"""Lattice constants of silver (JCPDS 04-0783), FeO and gamma-Fe2O3 [M], A, and oxygen's coordinate in a spinel [M]."""
 VACANT = 1 / 6
-"""Share of octahedral iron that is missing in maghemite, a spinel Fe8/3 O4."""
+"""Fraction of octahedral iron that is missing in maghemite, a spinel Fe8/3 O4."""
 SIGMA = {**SAMPLES[SHEET].thermal_sigma_angstrom, "Au": rms(GOLD.b), "Ag": rms(0.74), "Fe": 0.07, "O": 0.08}
-"""1-D rms displacements near 300 K, A; of iron and oxygen in the oxides usual values, +-0.02 A [A]."""
+"""1-D rms displacements near 300 K, A; those of iron and oxygen are usual values for oxides, +-0.02 A [A]."""
 TOUCH = 2.3
 """Distance along the beam between the flake and the nearest atom of a particle, A."""
 LEAST_FIELD, LARGEST_FIELD = 48.0, 400.0
-"""Sides of a field, A."""
+"""Limits of the side of a field, A."""
 TRIES = 500
-"""Outlines that are tried for the particles of a flake."""
+"""Number of outlines that are tried for the particles of a flake."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,11 +42,11 @@ class FlakeParticle:
     Parameters
     ----------
     kind : str
-        One of ``KINDS``.
+        Kind from ``KINDS``.
     centre_angstrom : tuple of float
-        (x, y), A.
+        Centre (x, y), A.
     radius_angstrom : float
-        A.
+        Radius, A.
     """
 
     kind: str
@@ -56,7 +56,7 @@ class FlakeParticle:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DecoratedFlake:
-    """A convex flake of one layer in the middle of a square field, with particles on it.
+    """A convex single-layer flake in the middle of a square field, with particles on it.
 
     Parameters
     ----------
@@ -65,9 +65,9 @@ class DecoratedFlake:
     outline_angstrom : tuple of tuple of float
         Corners (x, y) of the flake, A, counterclockwise.
     particles : tuple of FlakeParticle
-        They neither touch each other nor reach beyond the outline.
+        Particles that neither touch each other nor extend beyond the outline.
     seed : int
-        Of orientations and vacant sites.
+        Seed of orientations and vacant sites.
     """
 
     field_angstrom: float
@@ -78,7 +78,7 @@ class DecoratedFlake:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FlakeRecipe:
-    """Ranges from which flakes are drawn, lengths as fractions of the field's side.
+    """Ranges from which flakes are drawn; lengths are fractions of the field's side.
 
     Parameters
     ----------
@@ -107,24 +107,24 @@ class FlakeRecipe:
 
 
 def draw_flake(field_angstrom: float, seed: int, recipe: FlakeRecipe | None = None) -> DecoratedFlake:
-    """Draw a flake.
+    """Draw a flake with its particles.
 
     Parameters
     ----------
     field_angstrom : float
         Side of the field, A.
     seed : int
-        Of the draw, 0 or more.
+        Seed of the draw, 0 or more.
     recipe : FlakeRecipe, optional
-        The usual ranges by default.
+        Ranges of the draw; None: ``FlakeRecipe()``.
 
     Raises
     ------
     SettingsError
-        The field is too small or too large, or the particles of the recipe find no room.
+        The field is too small or too large, or the particles of the recipe do not fit on a flake.
     """
     if not LEAST_FIELD <= field_angstrom <= LARGEST_FIELD:
-        message = f"field_angstrom={field_angstrom:g} A must be {LEAST_FIELD:g} to {LARGEST_FIELD:g} A. Give such a side."
+        message = f"field_angstrom={field_angstrom:g} A must lie between {LEAST_FIELD:g} and {LARGEST_FIELD:g} A. Choose such a side."
         raise SettingsError(message)
     recipe, rng = recipe or FlakeRecipe(), specimen_rng(seed, "decorated flake")
     for _ in range(TRIES):
@@ -137,7 +137,7 @@ def draw_flake(field_angstrom: float, seed: int, recipe: FlakeRecipe | None = No
             ]
             corners = tuple((float(x) * field_angstrom, float(y) * field_angstrom) for x, y in outline)
             return DecoratedFlake(field_angstrom=field_angstrom, outline_angstrom=corners, particles=tuple(scaled), seed=seed)
-    message = f"The particles of {recipe} find no room on a flake. Ask for fewer or smaller ones."
+    message = f"The particles of {recipe} do not fit on a flake in {TRIES} attempts. Ask for fewer or smaller ones."
     raise SettingsError(message)
 
 
@@ -146,11 +146,12 @@ def _outline(recipe: FlakeRecipe, rng: np.random.Generator) -> np.ndarray:
     count = int(rng.integers(recipe.corners[0], recipe.corners[1] + 1))
     turns = rng.uniform(0.7, 1.3, count)
     angles = rng.uniform(0, 2 * np.pi) + np.cumsum(turns) * 2 * np.pi / turns.sum()
-    return 0.5 + rng.uniform(*recipe.reach) * np.stack([np.cos(angles), np.sin(angles)], axis=1)  # on a circle: always convex
+    # Corners on a circle make a convex polygon.
+    return 0.5 + rng.uniform(*recipe.reach) * np.stack([np.cos(angles), np.sin(angles)], axis=1)
 
 
 def _placed(recipe: FlakeRecipe, outline: np.ndarray, rng: np.random.Generator) -> list[tuple[str, float, float, float]] | None:
-    """Return kind, x, y and radius of particles that fit on an outline, or None where one of them finds no place."""
+    """Return the kind, x, y and radius of particles that fit on an outline, or None where one of them does not fit."""
     radii, out = dict(recipe.radii), []
     for kind, (least, most) in recipe.counts:
         for _ in range(int(rng.integers(least, most + 1))):
@@ -166,14 +167,14 @@ def _placed(recipe: FlakeRecipe, outline: np.ndarray, rng: np.random.Generator) 
 
 
 def inside(points: np.ndarray, outline: np.ndarray, margin: float = 0.0) -> np.ndarray:
-    """Return whether points (n, 2) lie inside a convex counterclockwise outline (m, 2), at least a margin from its edges, bool (n,)."""
+    """Return the mask (n,) of points (n, 2) inside a convex counterclockwise outline (m, 2), with a margin."""
     along = np.roll(outline, -1, axis=0) - outline
     inward = np.stack([-along[:, 1], along[:, 0]], axis=1) / np.hypot(*along.T)[:, None]
     return np.all(np.einsum("nmk,mk->nm", points[:, None] - outline, inward) >= margin, axis=1)
 
 
 def flake_atoms(flake: DecoratedFlake) -> tuple[Sample, np.ndarray]:
-    """Return the atoms of a flake, and whether each of them is trivalent iron, bool (n,); particles are met first by the beam."""
+    """Return the atoms of a flake with its particles on the entrance side, and the mask (n,) of trivalent iron."""
     from ase.data import atomic_numbers
 
     symbols, places = _sheet_atoms(flake)
@@ -201,7 +202,7 @@ def flake_atoms(flake: DecoratedFlake) -> tuple[Sample, np.ndarray]:
 
 
 def _sheet_atoms(flake: DecoratedFlake) -> tuple[np.ndarray, np.ndarray]:
-    """Return symbols (n,) and places (n, 3) of the layer inside the outline, turned at random."""
+    """Return the symbols (n,) and positions (n, 3) of the layer inside the outline, with a random rotation."""
     from ase.data import chemical_symbols
 
     layer, side = _cell(SHEET), flake.field_angstrom
@@ -224,7 +225,7 @@ def _cell(name: str) -> Sample:
 
 
 def _sphere(particle: FlakeParticle, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """Return symbols (n,) and places (n, 3) around its middle of a sphere of a crystal, turned at random."""
+    """Return the symbols (n,) and centred positions (n, 3) of a sphere of a crystal with a random rotation."""
     symbols, sites, a = _crystals()[particle.kind]()
     radius = particle.radius_angstrom
     many = int(np.ceil(radius / a)) + 1
@@ -239,7 +240,7 @@ def _sphere(particle: FlakeParticle, rng: np.random.Generator) -> tuple[np.ndarr
 
 
 def _crystals() -> dict[str, Callable[[], tuple[np.ndarray, np.ndarray, float]]]:
-    """Return the makers of each kind's symbols (n,), fractional sites (n, 3) and lattice constant, A."""
+    """Return for each kind a function that returns symbols (n,), fractional sites (n, 3) and lattice constant, A."""
     return {
         "gold": lambda: (np.array(["Au"] * 4), np.array(FCC), GOLD.a),
         "silver": lambda: (np.array(["Ag"] * 4), np.array(FCC), SILVER_CELL),

@@ -1,11 +1,13 @@
-"""Thermal motion for files that give none: Debye's model at room temperature, by a table of Debye temperatures.
+"""Thermal motion for files without displacements, from the Debye model at room temperature.
 
-An element by itself has the Debye temperature of the table (C. Kittel, Introduction to Solid State Physics, chapter 5, table 1; carbon has that of
-graphene, Susi et al., Nat. Commun. 7 (2016) 13040, as diamond's describes no other carbon). In a compound, atoms of an element that is soft by itself
-(K, Sr, Pb), or that is no solid at all (O, Cl), are held as tightly as their neighbours: there the rms displacement along one axis is at most
-0.085 A, which is B = 0.57 A^2, between the 0.3 to 0.5 A^2 of hard oxides and the 0.6 to 1.0 A^2 of most compounds at room temperature (L.-M. Peng
-et al., Acta Cryst. A52 (1996) 456). Elements without a Debye temperature have 0.085 A too. For SrTiO3 this gives 0.085, 0.073 and 0.085 A; measured
-were 0.089, 0.075 and 0.096 A (B = 0.62, 0.44 and 0.73 A^2, ibid.).
+A pure element has the Debye temperature of the table (C. Kittel, Introduction to Solid State Physics, chapter 5, table
+1). Carbon has the value of graphene (Susi et al., Nat. Commun. 7 (2016) 13040), because the value of diamond does not
+describe any other form of carbon. In a compound, atoms of an element that is soft (K, Sr, Pb) or not a solid (O, Cl) in
+its pure form are bound as tightly as their neighbours. The 1-D rms displacement in a compound is therefore at most
+0.085 A, or B = 0.57 A^2, between the 0.3 to 0.5 A^2 of hard oxides and the 0.6 to 1.0 A^2 of most compounds at room
+temperature (L.-M. Peng et al., Acta Cryst. A52 (1996) 456). Elements without a Debye temperature also have 0.085 A. The
+model gives 0.085, 0.073 and 0.085 A for SrTiO3; the measured values are 0.089, 0.075 and 0.096 A (B = 0.62, 0.44 and
+0.73 A^2, ibid.).
 """
 
 import numpy as np
@@ -26,7 +28,7 @@ DEBYE = {
 
 
 def default_sigmas(numbers: np.ndarray) -> np.ndarray:
-    """Return the 1-D rms displacement (n,) of atoms by their atomic numbers (n,) and by whether they are all of one element, A."""
+    """Return the 1-D rms displacements (n,), A, of the atoms (n,) of a pure element or a compound, by atomic number."""
     from ase.data import atomic_masses, chemical_symbols
 
     present = np.unique(numbers)
@@ -39,7 +41,7 @@ def default_sigmas(numbers: np.ndarray) -> np.ndarray:
 
 
 def default_note(name: str, numbers: np.ndarray) -> str:
-    """Return the sentence on a file of that name that gives no displacements."""
+    """Return the note on a file without displacements."""
     from ase.data import chemical_symbols
 
     sigma = default_sigmas(numbers)

@@ -1,7 +1,8 @@
-"""Defects: atoms taken out, exchanged, put in and moved; each function returns a new sample that knows what was done.
+"""Defects: functions that remove, substitute, add and move atoms of a sample and record each change.
 
-The functions compose: a sample goes in, a sample comes out, and its ``defects`` grow by one record for each place. ``share`` draws the sites of a
-sublattice that ``sites`` names. The recipe is dropped, as the sample is no longer what the recipe makes; the library puts its own back.
+The functions compose: each takes a sample and returns a new one, with one more record in ``defects`` for each changed
+site. ``share`` draws a fraction of the sites of a sublattice, which ``sites`` selects. The new sample has no recipe,
+because the recipe describes the sample without the change; the library adds its own recipe afterwards.
 """
 
 from collections import Counter
@@ -15,39 +16,39 @@ from stemtwin.twin.errors import SettingsError
 from stemtwin.twin.samples.neighbours import steps_from
 from stemtwin.twin.samples.sample import Defect, Sample, symbols_of, wrap
 
-CROWDED = 0.6  # atoms nearer than this times the sum of their covalent radii overlap: no bond between any elements is that short
+CROWDED = 0.6  # atoms nearer than this fraction of the sum of their covalent radii overlap; no bond is that short
 SIDES = ("both", "entrance", "exit")
 
 
 def number_of(symbol: str) -> int:
-    """Return the atomic number of a symbol; raise SettingsError where it is none."""
+    """Return the atomic number of a symbol; raise SettingsError for an unknown symbol."""
     from ase.data import atomic_numbers
 
     if symbol not in atomic_numbers or atomic_numbers[symbol] < 1:
-        message = f"{symbol!r} is no element. Give the symbol of one, such as 'Si'."
+        message = f"{symbol!r} is not the symbol of an element. Give a symbol such as 'Si'."
         raise SettingsError(message)
     return int(atomic_numbers[symbol])
 
 
 def sites(sample: Sample, *symbols: str, side: str = "both") -> np.ndarray:
-    """Return the atoms (k,) int64 of a sublattice, in order.
+    """Return the indices (k,) int64 of the atoms of a sublattice, in order.
 
     Parameters
     ----------
     sample : Sample
-        Where to look.
+        The sample.
     *symbols : str
-        Elements on the sublattice; none: all.
+        Elements of the sublattice; all elements if there are none.
     side : str
-        "entrance" or "exit": those nearer to that face than the middle of the atoms; "both".
+        "entrance" or "exit": only atoms between that face and the middle of the atoms; "both": all atoms.
 
     Raises
     ------
     SettingsError
-        No such element or side; the sample holds none of these atoms.
+        An element or the side is unknown, or the sample holds none of these atoms.
     """
     if side not in SIDES:
-        message = f"side={side!r} is none of {', '.join(SIDES)}."
+        message = f"side={side!r} is unknown. Use one of {', '.join(SIDES)}."
         raise SettingsError(message)
     ours = np.isin(sample.numbers, [number_of(symbol) for symbol in symbols]) if symbols else np.ones(len(sample), dtype=bool)
     if side != "both" and len(sample):
@@ -57,31 +58,33 @@ def sites(sample: Sample, *symbols: str, side: str = "both") -> np.ndarray:
     found = np.flatnonzero(ours)
     if len(found) == 0:
         message = (
-            f"{sample.name} holds no {' or '.join(symbols) or 'atoms'}{'' if side == 'both' else f' on the {side} side'}. It is {sample.formula}."
+            f"{sample.name} holds no {' or '.join(symbols) or 'atoms'}{'' if side == 'both' else f' on the {side} side'}. "
+            f"Choose among the atoms of {sample.formula}."
         )
         raise SettingsError(message)
     return found
 
 
 def share(indices: np.ndarray, fraction: float, rng: np.random.Generator) -> np.ndarray:
-    """Return a random share of sites, in order.
+    """Return a random fraction of sites, in order.
 
     Parameters
     ----------
     indices : (k,) or (k, m) int
-        Sites, or rows of sites that go together.
+        Sites, or rows of sites that are drawn together.
     fraction : float
-        0 to 1. A whole number of sites is taken, the one below or above ``fraction * k``, at random so that the mean is right.
+        Fraction, 0 to 1. The number of sites is ``fraction * k`` rounded down or up at random, so its mean is exact.
     rng : numpy.random.Generator
-        Source of the draw. For the same generator a smaller fraction takes a part of what a larger one takes.
+        Source of the draw. For the same generator the sites of a smaller fraction are a subset of those of a larger
+        one.
 
     Raises
     ------
     SettingsError
-        A fraction outside 0 to 1.
+        The fraction lies outside 0 to 1.
     """
     if not 0 <= fraction <= 1:
-        message = f"fraction={fraction!r} must lie in 0 to 1."
+        message = f"fraction={fraction!r} must lie between 0 and 1."
         raise SettingsError(message)
     chance, order = rng.random(), rng.permutation(len(indices))
     count = int(np.floor(fraction * len(indices) + 1e-9))
@@ -90,7 +93,7 @@ def share(indices: np.ndarray, fraction: float, rng: np.random.Generator) -> np.
 
 
 def rows_of(sample: Sample, atoms: ArrayLike) -> np.ndarray:
-    """Return atoms as rows (k, m), one for each defect; raise SettingsError where one does not exist or is named twice."""
+    """Return atoms as rows (k, m), one for each defect; raise SettingsError for an unknown or a repeated atom."""
     rows = np.asarray(atoms, dtype=np.int64)
     rows = rows.reshape(-1, 1) if rows.ndim < 2 else rows
     flat = rows.ravel()
@@ -104,14 +107,14 @@ def rows_of(sample: Sample, atoms: ArrayLike) -> np.ndarray:
 
 
 def _centre(sample: Sample, row: np.ndarray) -> tuple[float, float, float]:
-    """Return the mean place of atoms, around the edges where the sample repeats."""
+    """Return the mean position of atoms, across the edges where the sample repeats."""
     first = sample.positions_angstrom[row[0]]
     middle = first + steps_from(sample, first, row).mean(axis=0)
     return tuple(_inside(sample, middle[None])[0].tolist())
 
 
 def _inside(sample: Sample, positions: np.ndarray) -> np.ndarray:
-    """Return positions (k, 3) wrapped into the box where it repeats."""
+    """Return positions (k, 3), wrapped into the box along its periodic directions."""
     if not sample.periodic:
         return positions
     box = np.array([sample.size_angstrom[1], sample.size_angstrom[0]])
@@ -119,7 +122,7 @@ def _inside(sample: Sample, positions: np.ndarray) -> np.ndarray:
 
 
 def _formula(symbols: Sequence[str]) -> str:
-    """Return "2S" for two sulphur atoms, "MoS2" for others."""
+    """Return a formula: "2S" for two atoms of one element, "MoS2" for a mixture."""
     counts = Counter(symbols)
     if len(counts) == 1:
         symbol, count = next(iter(counts.items()))
@@ -128,26 +131,26 @@ def _formula(symbols: Sequence[str]) -> str:
 
 
 def remove(sample: Sample, atoms: ArrayLike, *, name: str | None = None, kind: str = "vacancy") -> Sample:
-    """Return the sample without some atoms.
+    """Return a sample without given atoms.
 
     Parameters
     ----------
     sample : Sample
-        What to change.
+        The sample before the change.
     atoms : (k,) or (k, m) int
-        One vacancy for each row of atoms.
+        Indices of the atoms; each row becomes one vacancy.
     name, kind : str
-        Of the defects; the name is else "V_S", "V_2S", "V_MoS6", ....
+        Name and kind of the defects; the name is "V_S", "V_2S", "V_MoS6", ... by default.
 
     Returns
     -------
     Sample
-        Its other atoms keep their places and their order.
+        The sample with its other atoms in their positions and their order.
 
     Raises
     ------
     SettingsError
-        An atom that does not exist, or is named twice.
+        An atom does not exist or is named twice.
     """
     rows = rows_of(sample, atoms)
     if rows.size == 0:
@@ -170,25 +173,25 @@ def remove(sample: Sample, atoms: ArrayLike, *, name: str | None = None, kind: s
 
 
 def substitute(sample: Sample, atoms: ArrayLike, symbol: str, *, sigma_angstrom: float | None = None, name: str | None = None) -> Sample:
-    """Return the sample with atoms exchanged for another element, in place.
+    """Return a sample with given atoms substituted by another element.
 
     Parameters
     ----------
     sample : Sample
-        What to change.
+        The sample before the change.
     atoms : (k,) int
-        Which.
+        Indices of the atoms.
     symbol : str
-        What they become. An atom that is of this element already stays what it is, without a record.
+        New element. An atom of this element is left as it is, without a record.
     sigma_angstrom : float, optional
-        Thermal motion of the new atoms; None: that of the atom they replace.
+        Thermal sigma of the new atoms, A; None: the value of the replaced atom.
     name : str, optional
-        Of the defects; else "W_Mo" for W in place of Mo.
+        Name of the defects; None: such as "W_Mo" for W in place of Mo.
 
     Raises
     ------
     SettingsError
-        No such element; an atom that does not exist, or is named twice.
+        The element is unknown, or an atom does not exist or is named twice.
     """
     which, number = rows_of(sample, atoms).ravel(), number_of(symbol)
     which = which[sample.numbers[which] != number]
@@ -216,29 +219,29 @@ def add(
     name: str | None = None,
     kind: str = "adatom",
 ) -> Sample:
-    """Return the sample with more atoms, after those that it has.
+    """Return a sample with atoms added after its own.
 
     Parameters
     ----------
     sample : Sample
-        What to change.
+        The sample before the change.
     symbols : sequence of str
-        (k,) elements.
+        Elements (k,).
     positions_angstrom : (k, 3) float
-        x, y, z in A; wrapped into the box where it repeats.
+        x, y, z in A, wrapped into the box where it repeats.
     sigma_angstrom : float, optional
-        Thermal motion of the new atoms; None: the mean of the others.
+        Thermal sigma of the new atoms, A; None: the mean of the other atoms.
     name, kind : str
-        Of the defects; the name is else "Si_ad".
+        Name and kind of the defects; the name is such as "Si_ad" by default.
 
     Raises
     ------
     SettingsError
-        No such element; a place outside the box; a place that another atom holds already.
+        The element is unknown, or a position lies outside the box or is occupied by another atom.
     """
     positions = _inside(sample, np.asarray(positions_angstrom, dtype=float).reshape(-1, 3))
     if len(positions) != len(symbols):
-        message = f"positions_angstrom has {len(positions)} places for {len(symbols)} symbols. Give one place for each."
+        message = f"positions_angstrom has {len(positions)} positions for {len(symbols)} symbols. Give one position for each symbol."
         raise SettingsError(message)
     numbers = np.array([number_of(symbol) for symbol in symbols], dtype=np.int64)
     sigma = sample.thermal_sigma_angstrom
@@ -261,24 +264,24 @@ def add(
 
 
 def displace(sample: Sample, atoms: ArrayLike, step_angstrom: ArrayLike, *, name: str | None = None) -> Sample:
-    """Return the sample with atoms moved.
+    """Return a sample with given atoms moved.
 
     Parameters
     ----------
     sample : Sample
-        What to change.
+        The sample before the change.
     atoms : (k,) or (k, m) int
-        Which; a row of atoms is one defect.
+        Indices of the atoms; each row is one defect.
     step_angstrom : (3,) or (..., 3) float
-        By how much, in A: one vector for all, or one for each atom.
+        Displacement in A, one vector for all atoms or one for each.
     name : str, optional
-        Records a defect "displacement" of this name in the middle of each row; None: the move is the relaxation around another defect, without a
-        record.
+        Name of the defects, which are recorded with the kind "displacement" in the middle of each row. None: the move
+        is the relaxation around another defect and is not recorded.
 
     Raises
     ------
     SettingsError
-        An atom that does not exist, or is named twice; a move out of the box, or onto another atom.
+        An atom does not exist or is named twice, or the move leads out of the box or onto another atom.
     """
     rows = rows_of(sample, atoms)
     if rows.size == 0:
@@ -294,7 +297,7 @@ def displace(sample: Sample, atoms: ArrayLike, step_angstrom: ArrayLike, *, name
 
 
 def check_room(sample: Sample, atoms: np.ndarray) -> None:
-    """Raise SettingsError where one of some atoms overlaps another: nearer than 0.6 times the sum of their covalent radii."""
+    """Raise SettingsError for a given atom that is nearer to another than 0.6 times the sum of their covalent radii."""
     from ase.data import covalent_radii
     from scipy.spatial import cKDTree
 
@@ -314,6 +317,6 @@ def check_room(sample: Sample, atoms: np.ndarray) -> None:
             place = ", ".join(f"{value:.3f}" for value in sample.positions_angstrom[atom])
             message = (
                 f"{one} at ({place}) A overlaps {other} (atom {others[worst]}), {distance[worst]:.3f} A away; the limit is {limit[worst]:.3f} A, "
-                f"{CROWDED:g} times the sum of their covalent radii. Choose another place."
+                f"{CROWDED:g} times the sum of their covalent radii. Choose another position."
             )
             raise SettingsError(message)

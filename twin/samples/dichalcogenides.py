@@ -1,4 +1,4 @@
-"""Layers of transition metal dichalcogenides, 1H: vacancies, alloys, Janus layers."""
+"""Single 1H layers of transition metal dichalcogenides, with vacancies, as alloys and as Janus layers."""
 
 from collections.abc import Callable
 from typing import Annotated
@@ -12,7 +12,7 @@ from stemtwin.twin.samples.sample import Sample
 from stemtwin.twin.samples.sample_families import BuildRequest, Knob, fraction, specimen
 
 METALS, CHALCOGENS = ("Mo", "W"), ("S", "Se", "Te")
-# a and the X-X distance across the layer, A; WTe2 has no 1H crystal: its numbers are calculated, rounded.
+# Lattice constant a and X-X distance across the layer, A. WTe2 has no 1H crystal: its numbers are computed and rounded.
 LAYERS = {
     ("Mo", "S"): (3.16, 3.17),
     ("W", "S"): (3.153, 3.14),
@@ -32,17 +32,20 @@ _SOURCES = {
 }
 _SIGMA = {"Mo": 0.06, "W": 0.055, "S": 0.075, "Se": 0.07, "Te": 0.075}
 
-OneX = Annotated[float, fraction("share of the chalcogen sites that are empty, one by one: V_X")]
-TwoX = Annotated[float, fraction("share of the chalcogen columns that are empty, both atoms: V_2X")]
-NoMetal = Annotated[float, fraction("share of the metal sites that are empty: V_M")]
-MetalShare = Annotated[float, fraction("share of the metal sites that hold the other metal, W in Mo layers, Mo in W layers")]
-ChalcogenShare = Annotated[float, fraction("share of the chalcogen sites on `side` that hold `chalcogen`; 1 on one side: a Janus layer")]
-Chalcogen = Annotated[str, Knob(about="what chalcogen_fraction brings in", choices=("other", *CHALCOGENS))]
-Side = Annotated[str, Knob(about="where chalcogen_fraction acts", choices=SIDES)]
+OneX = Annotated[float, fraction("fraction of the chalcogen sites that are empty, one by one: V_X")]
+TwoX = Annotated[float, fraction("fraction of the chalcogen columns that are empty, both atoms: V_2X")]
+NoMetal = Annotated[float, fraction("fraction of the metal sites that are empty: V_M")]
+MetalShare = Annotated[float, fraction("fraction of the metal sites that hold the other metal: W in Mo layers, Mo in W layers")]
+ChalcogenShare = Annotated[float, fraction("fraction of the chalcogen sites on `side` that hold `chalcogen`; 1 on one side gives a Janus layer")]
+Chalcogen = Annotated[str, Knob(about="element of chalcogen_fraction", choices=("other", *CHALCOGENS))]
+Side = Annotated[str, Knob(about="side of the layer for chalcogen_fraction", choices=SIDES)]
 
 
 def half_height(metal: str, chalcogen: str, a: float) -> float:
-    """Return the distance (A) of a chalcogen from the metal plane in a layer of lattice constant a, its bonds as long as in its own compound."""
+    """Return the height (A) of a chalcogen over the metal plane in a layer of a lattice constant.
+
+    The bonds have the length that they have in the compound of the two elements.
+    """
     own, across = LAYERS[metal, chalcogen]
     bond_squared = own**2 / 3 + across**2 / 4
     return float(np.sqrt(bond_squared - a**2 / 3))
@@ -61,15 +64,16 @@ def _make(
     chalcogen: str,
     side: str,
 ) -> Sample:
-    """Return a layer with its alloy, then its vacancies."""
+    """Return a layer with its substitutions and then its vacancies."""
     other_metal = METALS[1 - METALS.index(metal)]
     guest = chalcogen if chalcogen != "other" else CHALCOGENS[1] if native == "S" else CHALCOGENS[0]
     if guest == native and chalcogen_fraction > 0:
-        message = f"chalcogen={guest!r} is what {order.name} holds already. Choose one of {', '.join(x for x in CHALCOGENS if x != native)}."
+        others = ", ".join(x for x in CHALCOGENS if x != native)
+        message = f"chalcogen={guest!r} is the chalcogen of {order.name} itself. Choose one of {others}."
         raise SettingsError(message)
     mixed = chalcogen_fraction * (0.5 if side != "both" else 1.0)
     a, across = LAYERS[metal, native]
-    if metal_fraction or mixed:  # Vegard
+    if metal_fraction or mixed:  # Vegard's law
         weights = [
             (one, x, (metal_fraction if one == other_metal else 1 - metal_fraction) * (mixed if x == guest else 1 - mixed))
             for one in METALS
@@ -97,7 +101,7 @@ def _alloyed(
     side: str,
     a: float,
 ) -> Sample:
-    """Return a layer with metals and chalcogens exchanged; a guest chalcogen stands as far out as its bonds to the host metal are long."""
+    """Return a layer with metals and chalcogens substituted, each guest chalcogen at the height of its own compound."""
     drawn = share(sites(sample, metal), metal_fraction, order.rng("metal"))
     sample = substitute(sample, drawn, other_metal, sigma_angstrom=order.sigma[other_metal])
     if chalcogen_fraction == 0:
@@ -108,14 +112,14 @@ def _alloyed(
     outward = np.sign(sample.positions_angstrom[drawn, 2] - middle)
     room = min(sample.positions_angstrom[:, 2].min(), sample.thickness_angstrom - sample.positions_angstrom[:, 2].max())
     if rise >= room:
-        message = f"thickness_angstrom={sample.thickness_angstrom:g} cannot hold {guest}, which stands {rise:.2f} A further out. Leave it away."
+        message = f"thickness_angstrom={sample.thickness_angstrom:g} cannot hold {guest}, which lies {rise:.2f} A further out. Leave it out."
         raise SettingsError(message)
     sample = displace(sample, drawn, np.outer(outward * rise, [0.0, 0.0, 1.0]))
     return substitute(sample, drawn, guest, sigma_angstrom=order.sigma[guest])
 
 
 def _with_vacancies(sample: Sample, order: BuildRequest, single: float, column: float, metal: float) -> Sample:
-    """Return a layer with single chalcogens, whole chalcogen columns and metals missing; no atom goes twice."""
+    """Return a layer without given fractions of single chalcogens, chalcogen columns and metals."""
     from scipy.spatial import cKDTree
 
     if single == column == metal == 0:
@@ -128,7 +132,7 @@ def _with_vacancies(sample: Sample, order: BuildRequest, single: float, column: 
     left = np.setdiff1d(np.concatenate([entrance, exit_side]), columns)
     singles = share(left, single, order.rng("vacancies"))
     gone = share(sites(sample, *METALS), metal, order.rng("metal-vacancies"))
-    kept = np.arange(len(sample))  # atoms keep their order: where an atom stands now is where it stands among those that are left
+    kept = np.arange(len(sample))  # original indices of the remaining atoms, which keep their order
     for rows in (columns, singles[:, None], gone[:, None]):
         sample = remove(sample, np.searchsorted(kept, rows))
         kept = np.setdiff1d(kept, rows)
@@ -159,7 +163,7 @@ def _layer(metal: str, native: str) -> Callable[..., Sample]:
         chalcogen: Chalcogen = "other",
         side: Side = "both",
     ) -> Sample:
-        """Return one 1H layer with its vacancies and foreign atoms."""
+        """Return one 1H layer with its vacancies and substitutions."""
         return _make(
             metal,
             native,

@@ -1,4 +1,4 @@
-"""Tetragonal ferroelectrics, BaTiO3 and PbTiO3: single domains, 180 degree and 90 degree walls."""
+"""Tetragonal ferroelectrics, BaTiO3 and PbTiO3: single domains, 180 degree and 90 degree domain walls."""
 
 import math
 from collections.abc import Callable
@@ -12,15 +12,18 @@ from stemtwin.twin.samples.builders import DEFAULT_SIZE, DEFAULT_THICKNESS, chec
 from stemtwin.twin.samples.sample import Defect, Sample, wrap
 from stemtwin.twin.samples.sample_families import BuildRequest, Knob, rms, specimen
 
-WALL_SIZE = 64.0  # A, width where none is asked for and there are walls
+WALL_SIZE = 64.0  # A, default width of a sample with walls
 POLES = ("+x", "-x", "+y", "-y", "+z", "-z")
 Pole = Annotated[
-    str, Knob(about="where the polarisation points (cations against oxygen): an axis of the image, or +z along the beam; one domain", choices=POLES)
+    str,
+    Knob(
+        about="direction of the polarisation (cations against oxygen) of a single domain: an axis of the image, or +z along the beam", choices=POLES
+    ),
 ]
 Wall = Annotated[
     str,
     Knob(
-        about="walls across x, two in the cell: 180 with polarisation along +y between them and -y beyond; 90 with it head to tail, half-way "
+        about="pair of walls across x: 180 has polarisation along +y between them and -y beyond; 90 has it head to tail, half-way "
         "between the axes of the image",
         choices=("none", "180", "90"),
     ),
@@ -30,16 +33,17 @@ Width = Annotated[float, Knob(about="w of a wall: the polarisation along it is P
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Tetragonal:
-    """A P4mm perovskite with its A site at the origin, its polarisation along +c.
+    """A P4mm perovskite with its A site at the origin and its polarisation along +c.
 
     Parameters
     ----------
     a_site, b_site : str
-        Elements.
+        Elements of the A and B sites.
     a, c : float
         Lattice constants in A.
     b_shift, apical_shift, equatorial_shift : float
-        Shifts along c of B, of the oxygen above and below it, and of the four around it, against the cubic places; in units of c.
+        Shifts along c from the cubic positions, in units of c: of the B site, of the oxygen above and below it, and of
+        the four oxygen sites around it.
     """
 
     a_site: str
@@ -51,16 +55,16 @@ class Tetragonal:
     equatorial_shift: float
 
     def sites(self) -> tuple[tuple[str, ...], np.ndarray, np.ndarray]:
-        """Return the elements (5,), the cubic places (5, 3) and the shifts along c (5,) of one cell, c being the third axis."""
+        """Return the elements (5,), cubic positions (5, 3) and shifts along the third axis, c (5,), of one cell."""
         places = np.array([[0, 0, 0], [0.5, 0.5, 0.5], [0.5, 0.5, 0], [0.5, 0, 0.5], [0, 0.5, 0.5]])
         shifts = np.array([0.0, self.b_shift, self.apical_shift, self.equatorial_shift, self.equatorial_shift])
         return (self.a_site, self.b_site, "O", "O", "O"), places, shifts
 
 
 def _make(material: Tetragonal, order: BuildRequest, polarisation: str, wall: str, wall_width_angstrom: float) -> Sample:
-    """Return one domain, or domains between walls."""
+    """Return a single domain, or the domains between a pair of walls."""
     if wall != "none" and polarisation != "+y":
-        message = f"wall={wall!r} decides where the polarisation points. Leave polarisation={polarisation!r} away, or wall='none'."
+        message = f"wall={wall!r} fixes the direction of the polarisation. Leave out polarisation={polarisation!r}, or use wall='none'."
         raise SettingsError(message)
     if wall == "180":
         return _straight_walls(material, order, wall_width_angstrom)
@@ -74,7 +78,7 @@ def _make(material: Tetragonal, order: BuildRequest, polarisation: str, wall: st
 
 
 def _grid(order: BuildRequest, repeats: np.ndarray, width: float) -> tuple[np.ndarray, np.ndarray]:
-    """Return the number of repeats (3,) of lengths (x, y, z) that come nearest to the size asked for, and the indices (n, 3) of the cells."""
+    """Return the numbers of repeats (3,) along x, y, z nearest to the requested size, and the cells' indices (n, 3)."""
     height, wide = order.cut.size_angstrom or (DEFAULT_SIZE, width)
     asked = np.array([wide, height, order.cut.thickness_angstrom or DEFAULT_THICKNESS])
     counts = np.maximum(1, np.floor(asked / repeats + 0.5)).astype(int)
@@ -83,7 +87,7 @@ def _grid(order: BuildRequest, repeats: np.ndarray, width: float) -> tuple[np.nd
 
 
 def _sample(order: BuildRequest, symbols: np.ndarray, positions: np.ndarray, box: np.ndarray, walls: list[Defect], note: str) -> Sample:
-    """Return atoms as a sample, sorted by x, y, z."""
+    """Return a sample of atoms, sorted by z, then y, then x."""
     positions = wrap(positions / box, box) * box
     rank = np.lexsort(np.round(positions.T, 6))
     sample = order.atoms(symbols[rank], positions[rank], (box[1], box[0]), box[2], notes=(note,))
@@ -91,11 +95,12 @@ def _sample(order: BuildRequest, symbols: np.ndarray, positions: np.ndarray, box
 
 
 def _straight_walls(material: Tetragonal, order: BuildRequest, width: float) -> Sample:
-    """Return two 180 degree walls on planes of A sites, across x; polarisation along y, its profile tanh(x/w)."""
+    """Return two 180 degree walls on A-site planes across x, with polarisation along y of the profile tanh(x/w)."""
     lengths = np.array([material.a, material.c, material.a])
     counts, cells = _grid(order, lengths, WALL_SIZE)
     if counts[0] < 4:
-        message = f"wall='180' needs four cells of {material.a:g} A across x, not {counts[0]}. Ask for a width of {4 * material.a:.3g} A or more."
+        needed = f"wall='180' needs four cells of {material.a:g} A across x, but the width holds {counts[0]}."
+        message = f"{needed} Ask for a width of {4 * material.a:.3g} A or more."
         raise SettingsError(message)
     symbols, places, shifts = material.sites()
     ideal = (cells[:, None] + places[None][..., [1, 2, 0]]).reshape(-1, 3) * lengths
@@ -113,20 +118,22 @@ def _straight_walls(material: Tetragonal, order: BuildRequest, width: float) -> 
 
 
 def _turned_walls(material: Tetragonal, order: BuildRequest, width: float) -> Sample:
-    """Return two 90 degree walls: (101) twins of each other, without strain; x is normal to the walls, the polarisation is head to tail.
+    """Return two unstrained 90 degree walls, (101) twin boundaries normal to x, with head-to-tail polarisation.
 
-    The lattice turns at once; of the polarisation, the part along the wall follows tanh(x/w), and the part across it stays what it is: no charge.
+    The lattice changes its orientation abruptly. The component of the polarisation along the wall follows tanh(x/w),
+    and the component normal to the wall is constant, so the wall carries no charge.
     """
     a, c = material.a, material.c
-    along = math.hypot(a, c)  # repeat in the wall
-    spacing = a * c / along  # of its planes
+    along = math.hypot(a, c)  # repeat along the wall, A
+    spacing = a * c / along  # distance of the planes parallel to it, A
     counts, cells = _grid(order, np.array([2 * spacing, along, a]), WALL_SIZE)
     half = int(counts[0])
     if half < 3:
-        message = f"wall='90' needs six planes {spacing:.3g} A apart across x, not {2 * half}. Ask for a width of {6 * spacing:.3g} A or more."
+        needed = f"wall='90' needs six planes {spacing:.3g} A apart across x, but the width holds {2 * half}."
+        message = f"{needed} Ask for a width of {6 * spacing:.3g} A or more."
         raise SettingsError(message)
     symbols, places, shifts = material.sites()
-    # The edges a and c of one twin in the frame (normal, along); the other twin has the opposite sign along the wall.
+    # Edges a and c of one twin in the frame (normal, along) of the wall; the other twin's are reversed along the wall.
     edge_a, edge_c = np.array([spacing, a * a / along]), np.array([spacing, -c * c / along])
     offset, shifted = np.outer(places[:, 0], edge_a) + np.outer(places[:, 2], edge_c), np.outer(shifts, edge_c)
     plane = np.arange(2 * half)

@@ -1,4 +1,4 @@
-"""A sample that holds a field of view, from a structure file or the library."""
+"""Samples that cover a field of view, from a structure file or the library."""
 
 import math
 import warnings
@@ -16,12 +16,12 @@ MARGIN_ANGSTROM = 8.0
 """Width of the margin around the field where a structure is cut out of a larger one and is not periodic."""
 
 LONGER = (1.0, 1.5, 2.25)
-"""Sizes that cells are looked for at, over the side of the window: each holds cells half as long again once."""
+"""Sizes at which repeating cells are searched, as multiples of the window's side, each 1.5 times the one before."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class FieldSample:
-    """A sample that holds a field of view.
+    """A sample that covers a field of view.
 
     Parameters
     ----------
@@ -44,7 +44,7 @@ class FieldSample:
 
 
 def load_field(source: str, *, side_angstrom: float, **settings: Any) -> FieldSample:
-    """Load the smallest sample that holds a square field of view; see :func:`load_fields`."""
+    """Load the smallest sample that covers a square field of view; see :func:`load_fields`."""
     return min(load_fields(source, side_angstrom=side_angstrom, **settings), key=lambda field: field.area)
 
 
@@ -59,10 +59,11 @@ def load_fields(
     block: str | None = None,
     seed: int = 0,
 ) -> tuple[FieldSample, ...]:
-    """Load the samples that hold a square field of view, each in its own way.
+    """Load the alternative samples that cover a square field of view.
 
-    There is one where the crystal repeats after about the field. Where it repeats after a much larger cell, there are its whole cells, as few as hold
-    the field along y, along x or both, and the window of the unstrained crystal: the field with a margin around it.
+    A crystal that repeats after about the side of the field gives one sample. A crystal that repeats only after a much
+    larger cell gives several: the fewest whole cells that cover the field along y, along x or along both, and a window
+    of the unstrained crystal, which is the field with a margin around it.
 
     Parameters
     ----------
@@ -71,29 +72,29 @@ def load_fields(
     side_angstrom : float
         Side of the field, A.
     margin_angstrom : float
-        Width of the margin around a window, A: the reach of the probe.
+        Width of the margin around a window, A; it should be as large as the reach of the probe.
     thickness_angstrom : float, optional
         Thickness along the beam, A.
     zone_axis : tuple of int or str, optional
-        Lattice direction along the beam, for files; None: [001].
+        Lattice direction along the beam, for files only; None: [001].
     thermal_sigma_angstrom : float or mapping, optional
-        One-dimensional rms displacement, A, of all atoms or of each element; 0: static.
+        1-D rms displacement, A, of all atoms or of each element; 0: static.
     block : str, optional
-        One structure of a file that holds several, by name or number.
+        Name or number of the structure in a file that holds several.
     seed : int
-        Seed of occupancies and dopants.
+        Seed of the draw of partly filled sites and dopants.
 
     Raises
     ------
     UnknownNameError, StructureFileError
-        There is no such file, and a library sample has a similar name; or the file cannot be read.
+        The file does not exist and a library sample has a similar name, or the file cannot be read.
     SettingsError
-        A library sample is given a zone axis or a block.
+        A zone axis or a block is given for a library sample.
     """
     if not Path(source).exists() and source in list_samples():
         if block is not None or zone_axis is not None:
             given, value = ("block", block) if block is not None else ("zone_axis", zone_axis)
-            message = f"{source} is a sample of the library, which has its own zone axis. Leave out {given}={value}."
+            message = f"{source} is a library sample with a fixed zone axis. Leave out {given}={value}."
             raise SettingsError(message)
         return (_of_library(source, side_angstrom, thickness_angstrom, thermal_sigma_angstrom, seed),)
     _check_exists(source)
@@ -105,12 +106,12 @@ def load_fields(
         return read_sample(source, zone_axis=axis, size_angstrom=(height, width), block=block, periodic=periodic, **settings)
 
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # each of them is among the sample's notes
+        warnings.simplefilter("ignore", UserWarning)  # the sample's notes hold all of these warnings
         return _of_file(read, side_angstrom, margin_angstrom)
 
 
 def _check_exists(source: str) -> None:
-    """Refuse what is neither a file nor the name of a sample, but similar to one."""
+    """Raise UnknownNameError for a missing file whose name resembles that of a library sample."""
     near = None if Path(source).exists() else closest(source, list_samples())
     if near is not None:
         message = f"There is neither a file nor a sample named {source!r}. Did you mean {near!r}?"
@@ -118,7 +119,7 @@ def _check_exists(source: str) -> None:
 
 
 def _of_library(name: str, side: float, thickness: float | None, sigma: float | Mapping[str, float] | None, seed: int) -> FieldSample:
-    """Return a sample of the library, with other thermal motion where some is given."""
+    """Return a library sample, with the given thermal motion where there is one."""
     sample = load_sample(name, size_angstrom=(side, side), thickness_angstrom=thickness, seed=seed)
     if sigma is not None:
         sample = replace(sample, thermal_sigma_angstrom=resolve_sigma(sample.numbers, sigma))
@@ -126,7 +127,7 @@ def _of_library(name: str, side: float, thickness: float | None, sigma: float | 
 
 
 def _of_file(read: Callable[..., Sample], side: float, margin: float) -> tuple[FieldSample, ...]:
-    """Return the samples of a file; ``read(height, width, periodic=...)`` reads it at a size, A."""
+    """Return the samples of a file; ``read(height, width, periodic=...)`` reads the file at a size, A."""
     near = _repeating(read, side, side)
     if near is not None:
         return (_field(near, 0.0),)
@@ -135,7 +136,7 @@ def _of_file(read: Callable[..., Sample], side: float, margin: float) -> tuple[F
 
 
 def _cells(read: Callable[..., Sample], side: float, whole: float) -> list[Sample]:
-    """Return samples of one long cell, repeated along its short side, if there is one, as often as the field needs."""
+    """Return the samples that cover the field with whole cells, long along y or x, or else along both."""
     for long in (factor * whole for factor in LONGER):
         one_long = [cell for cell in (_repeating(read, long, side), _repeating(read, side, long)) if cell is not None]
         found = one_long or [cell for cell in (_repeating(read, long, long),) if cell is not None]
@@ -145,10 +146,10 @@ def _cells(read: Callable[..., Sample], side: float, whole: float) -> list[Sampl
 
 
 def _repeating(read: Callable[..., Sample], height: float, width: float) -> Sample | None:
-    """Return the sample of a size, A, where it repeats; else nothing."""
+    """Return the sample of a size, A, or None where it does not repeat."""
     try:
         sample = read(height, width)
-    except StructureFileError:  # a window so small that it holds no atoms; a fault of the file comes again with the window
+    except StructureFileError:  # the window holds no atoms; reading the larger window raises errors of the file again
         return None
     return sample if sample.periodic else None
 

@@ -1,4 +1,4 @@
-"""Graphene: perfect, with point defects, holes and edges, and with a silicon dopant."""
+"""Graphene: perfect sheets, sheets with point defects, holes and edges, and a sheet with a silicon dopant."""
 
 from dataclasses import replace
 from typing import Annotated
@@ -11,22 +11,22 @@ from stemtwin.twin.samples.neighbours import find_bonds, steps_from, within
 from stemtwin.twin.samples.sample import Defect, Sample
 from stemtwin.twin.samples.sample_families import BuildRequest, Knob, fraction, specimen
 
-A = 2.46  # A
+A = 2.46  # lattice constant, A
 VACUUM_CELL = 20.0  # A, height of the cell that holds a sheet; the builder trims it
-# Threefold silicon buckles out of the sheet, up or down: C. Hofer et al., Appl. Phys. Lett. 114 (2019) 053102. The geometry is a model: bonds of
-# 1.75 A to neighbours that are pushed outwards in the plane.
+# Threefold silicon buckles out of the sheet to either side: C. Hofer et al., Appl. Phys. Lett. 114 (2019) 053102. The
+# geometry is a model with bonds of 1.75 A to neighbours that are moved outwards in the plane.
 SI_C_BOND = 1.75  # A
 SI_NEIGHBOUR_SHIFT = 0.10  # A
-B_C_BOND, N_C_BOND = 1.48, 1.41  # A, the middle of published density functional calculations, +-0.02 A
-RESERVED = 3.0  # A around the atoms of a rotated bond and the middle of a divacancy, where no other defects are drawn
-APART = 7.0  # A between the centres of defects that need their surroundings to themselves
-EMPTY = 0.4  # share of the height or width that is vacuum beside an edge
+B_C_BOND, N_C_BOND = 1.48, 1.41  # A, middle of published density functional calculations, +-0.02 A
+RESERVED = 3.0  # A, radius without other defects around the atoms of a rotated bond and the middle of a divacancy
+APART = 7.0  # A, smallest distance between the centres of rotated bonds and divacancies
+EMPTY = 0.4  # fraction of the height or width that is vacuum beside an edge
 
-NoCarbon = Annotated[float, fraction("share of the carbon sites that are empty, drawn one by one")]
+NoCarbon = Annotated[float, fraction("fraction of the carbon sites that are empty, drawn one by one")]
 DivacancyCount = Annotated[int, Knob(about="number of divacancies, V_2C, at least 7 A apart", low=0, high=10_000)]
 Rotations = Annotated[int, Knob(about="number of rotated bonds (Stone-Wales, 55-77), at least 7 A apart", low=0, high=10_000)]
-Nitrogen = Annotated[float, fraction("share of the carbon sites that hold nitrogen")]
-Boron = Annotated[float, fraction("share of the carbon sites that hold boron")]
+Nitrogen = Annotated[float, fraction("fraction of the carbon sites that hold nitrogen")]
+Boron = Annotated[float, fraction("fraction of the carbon sites that hold boron")]
 Hole = Annotated[float, Knob(about="diameter of a hole in the middle; 0: none", low=0.0, high=1000.0, unit="A")]
 Ribbon = Annotated[
     str,
@@ -44,12 +44,12 @@ _SILICON = ". Si: 0.042 A, an oscillator of 55 meV at 300 K, its resonance in gr
 
 
 def sheet(order: BuildRequest) -> Sample:
-    """Return a perfect sheet, x along a zigzag row."""
+    """Return a perfect sheet with x along a zigzag row."""
     return order.crystal((A, A, VACUUM_CELL), (("C", (1 / 3, 2 / 3, 0.5)), ("C", (2 / 3, 1 / 3, 0.5))), angles_deg=(90.0, 90.0, 120.0))
 
 
 def _spread(sample: Sample, centres: np.ndarray, count: int, rng: np.random.Generator, what: str, taken: list[np.ndarray]) -> np.ndarray:
-    """Draw some of the places (k, 3), at least 7 A from each other and from those taken already, to which they are added."""
+    """Draw some of the positions (k, 3), at least 7 A from each other and from ``taken``, and add them to ``taken``."""
     chosen: list[int] = []
     for one in rng.permutation(len(centres)) if count else ():
         if len(chosen) == count:
@@ -61,7 +61,7 @@ def _spread(sample: Sample, centres: np.ndarray, count: int, rng: np.random.Gene
             chosen.append(int(one))
             taken.append(centres[one])
     if len(chosen) < count:
-        message = f"{sample.name}: {count} {what} at least {APART:g} A apart do not fit, {len(chosen)} did. Ask for fewer, or for a larger size."
+        message = f"{sample.name}: only {len(chosen)} of {count} {what} at least {APART:g} A apart fit. Ask for fewer, or for a larger size."
         raise SettingsError(message)
     return np.array(chosen, dtype=np.int64)
 
@@ -86,7 +86,7 @@ def graphene(
     hole_angstrom: Hole = 0.0,
     edge: Ribbon = "none",
 ) -> Sample:
-    """Return a sheet with what was asked for: first what is cut away, then the rotated bonds, dopants and vacancies of what is left."""
+    """Return a sheet with its hole or edges cut first, then rotated bonds, dopants and vacancies in the rest."""
     sample = sheet(order)
     if edge != "none":
         sample = _ribbon(sample, edge)
@@ -99,7 +99,7 @@ def graphene(
 
 
 def _scattered(sample: Sample, candidates: np.ndarray, fraction: float, rng: np.random.Generator) -> np.ndarray:
-    """Return a share of some atoms, drawn from those of them that are not part of a rotated bond or a divacancy."""
+    """Draw a fraction of candidate atoms from those that do not belong to a rotated bond or a divacancy."""
     if fraction == 0:
         return candidates[:0]
     near = [
@@ -107,13 +107,13 @@ def _scattered(sample: Sample, candidates: np.ndarray, fraction: float, rng: np.
     ]
     free = np.setdiff1d(candidates, np.concatenate(near)) if near else candidates
     if fraction * len(candidates) > len(free):
-        message = f"{sample.name}: a fraction of {fraction:g} takes more than the {len(free)} atoms beside its other defects. Ask for less."
+        message = f"{sample.name}: a fraction of {fraction:g} exceeds the {len(free)} atoms outside of its other defects. Ask for less."
         raise SettingsError(message)
     return share(free, fraction * len(candidates) / max(len(free), 1), rng)
 
 
 def _trimmed(sample: Sample, gone: np.ndarray) -> np.ndarray:
-    """Return the atoms (n,) that go where some are cut away: those, and then those that one bond is left to."""
+    """Return the mask (n,) of the atoms to remove: the cut ones, and then all that are left with one bond or none."""
     bonds, gone = find_bonds(sample), gone.copy()
     while True:
         held = np.bincount(bonds.first[~gone[bonds.second]], minlength=len(sample))
@@ -122,13 +122,13 @@ def _trimmed(sample: Sample, gone: np.ndarray) -> np.ndarray:
             break
         gone |= loose
     if gone.all():
-        message = f"{sample.name}: nothing is left after cutting. Ask for a larger size."
+        message = f"{sample.name}: no atoms are left after cutting. Ask for a larger size."
         raise SettingsError(message)
     return gone
 
 
 def _ribbon(sample: Sample, edge: str) -> Sample:
-    """Return a sheet cut to a ribbon, with a record for each of its two edges."""
+    """Return a ribbon cut from a sheet, with a record for each of its two edges."""
     axis, length = (1, sample.size_angstrom[0]) if edge == "zigzag" else (0, sample.size_angstrom[1])
     gone = _trimmed(sample, sample.positions_angstrom[:, axis] >= (1 - EMPTY) * length)
     cut = remove(sample, np.flatnonzero(gone))
@@ -143,18 +143,19 @@ def _holed(sample: Sample, diameter: float) -> Sample:
     limit = 0.8 * min(height, width)
     if diameter > limit:
         message = (
-            f"hole_angstrom={diameter:g} leaves no sheet in {width:.4g} x {height:.4g} A (x, y); the limit is {limit:.4g} A. Ask for a larger size."
+            f"hole_angstrom={diameter:g} leaves no sheet in {width:.4g} x {height:.4g} A (x, y); the limit is {limit:.4g} A. "
+            f"Ask for a larger size or a smaller hole."
         )
         raise SettingsError(message)
     gone = np.linalg.norm(sample.positions_angstrom[:, :2] - np.array([width / 2, height / 2]), axis=1) < diameter / 2
     if not gone.any():
-        message = f"hole_angstrom={diameter:g} takes no atom: the middle of the box lies in the open. Ask for 3 A or more."
+        message = f"hole_angstrom={diameter:g} removes no atom, because there is none at the middle of the box. Ask for 3 A or more."
         raise SettingsError(message)
     return remove(sample, np.flatnonzero(_trimmed(sample, gone))[None], kind="hole", name="hole")
 
 
 def _paired(sample: Sample, order: BuildRequest, rotations: int, divacancies: int) -> Sample:
-    """Return the sheet with bonds turned by 90 degrees in the plane about their middle, and with pairs of neighbours missing."""
+    """Return the sheet with bonds rotated by 90 degrees in the plane about their middle, and with divacancies."""
     bonds = find_bonds(sample)
     inner = (bonds.first < bonds.second) & (bonds.coordination[bonds.first] == 3) & (bonds.coordination[bonds.second] == 3)
     first, second, step = bonds.first[inner], bonds.second[inner], bonds.step[inner]
@@ -171,7 +172,7 @@ def _paired(sample: Sample, order: BuildRequest, rotations: int, divacancies: in
 
 
 def _doped(sample: Sample, order: BuildRequest, nitrogen: float, boron: float) -> Sample:
-    """Return the sheet with nitrogen and boron in place of threefold carbon, its neighbours moved to the dopant's bond length."""
+    """Return the sheet with nitrogen and boron on threefold carbon sites and with their bond lengths."""
     if nitrogen == boron == 0:
         return sample
     if nitrogen + boron > 1:
@@ -203,24 +204,22 @@ def _doped(sample: Sample, order: BuildRequest, nitrogen: float, boron: float) -
     thermal_source=_THERMAL + _SILICON,
 )
 def graphene_si(order: BuildRequest) -> Sample:
-    """Return graphene with one atom replaced by threefold silicon: it stands out of the sheet, its neighbours give way."""
+    """Return graphene with one threefold silicon dopant out of the plane and its neighbours moved outwards."""
     sample, rng = sheet(order), order.rng("specimen")
     site, side = int(rng.integers(len(sample))), 1.0 if rng.random() < 0.5 else -1.0
     near, distance = within(sample, sample.positions_angstrom[site], 1.6)
     if len(near) != 4 or min(sample.size_angstrom) < 4.0:
-        message = (
-            f"size_angstrom={sample.size_angstrom} A is too small for {sample.name}: a dopant needs three neighbours of its own. Ask for 8 x 8 A."
-        )
+        message = f"size_angstrom={sample.size_angstrom} A is too small for {sample.name}: a dopant needs three distinct neighbours. Ask for 8 x 8 A."
         raise SettingsError(message)
     near, bond = near[1:], float(distance[1:].mean())
     height = float(np.sqrt(SI_C_BOND**2 - (bond + SI_NEIGHBOUR_SHIFT) ** 2))
     if sample.thickness_angstrom <= height:
-        message = f"thickness_angstrom={sample.thickness_angstrom:g} cannot hold {sample.name}, {height:.2f} A high. Ask for 1 A or more."
+        message = f"thickness_angstrom={sample.thickness_angstrom:g} cannot hold {sample.name}, which is {height:.2f} A high. Ask for 1 A or more."
         raise SettingsError(message)
     step = steps_from(sample, sample.positions_angstrom[site], near)
     move = np.zeros((len(sample), 3))
     move[near] = step / bond * SI_NEIGHBOUR_SHIFT
-    move[:, 2] -= side * height / 2  # the whole stays centred
+    move[:, 2] -= side * height / 2  # the sheet and its dopant stay centred
     move[site, 2] += side * height
     sample = displace(sample, np.arange(len(sample)), move)
     return substitute(sample, [site], "Si", sigma_angstrom=order.sigma["Si"])

@@ -1,4 +1,4 @@
-"""Samples that change under the beam: from a sample to the specimen of the kinetics, and back."""
+"""Conversion of a sample to the site network of the damage kinetics, and back."""
 
 from dataclasses import replace
 
@@ -13,14 +13,14 @@ from stemtwin.twin.physics.dynamics.site_network import SiteNetwork
 from stemtwin.twin.samples.neighbours import find_bonds, steps_from
 from stemtwin.twin.samples.sample import Defect, Sample, near_pairs, symbols_of, wrap
 
-SHEET = 8.0  # A; what is thinner is a layer of atoms
+SHEET = 8.0  # A; a thinner sample counts as a single layer
 METALS, CHALCOGENS = ("Mo", "W"), ("S", "Se", "Te")
 CARBON_LIKE = {"C", "Si", "N", "B"}
-JUMP = 1.2  # of the nearest distance in a layer: its atoms jump to neighbours in it, not further
+JUMP = 1.2  # longest jump within a layer, as a multiple of its nearest-neighbour distance
 
 
 def _whole(sample: Sample) -> tuple[Sample, int]:
-    """Return the sample with its single vacancies filled again, behind its own atoms, and how many there were."""
+    """Return the sample with its single vacancies filled, the new atoms after its own, and the number of vacancies."""
     empty = [defect for defect in sample.defects if _single(defect) and defect.kind == "vacancy"]
     if not empty:
         return sample, 0
@@ -38,15 +38,16 @@ def _whole(sample: Sample) -> tuple[Sample, int]:
 
 
 def specimen_of(sample: Sample) -> SiteNetwork:
-    """Return the sample as the kinetics see it, at rest and without dose.
+    """Return the site network of a sample for the kinetics, at rest and without dose.
 
-    Its sites are the sample's atoms in their order, then the places of its single vacancies (``sample.defects``), empty. Links are the bonds of the
-    whole structure; in layers of dichalcogenides also the jumps within a layer of chalcogen.
+    The sites are the sample's atoms in their order, followed by its single vacancies (``sample.defects``) as empty
+    sites. The links are the bonds of the structure without vacancies; dichalcogenides also have links for jumps within
+    a chalcogen layer.
 
     Raises
     ------
     SettingsError
-        The sample repeats by less than twice its longest bond.
+        The sample repeats after less than twice its longest bond.
     """
     whole, _ = _whole(sample)
     found = find_bonds(whole)
@@ -70,23 +71,26 @@ def specimen_of(sample: Sample) -> SiteNetwork:
 
 
 def sample_of(specimen: SiteNetwork, sample: Sample) -> Sample:
-    """Return the sample that a specimen has become: its atoms as they are now, and as defects the changes since it was whole.
+    """Return the sample of a specimen's present state, with its differences from the perfect structure as defects.
 
     Parameters
     ----------
     specimen : SiteNetwork
-        Made by :func:`specimen_of` from ``sample``, and changed since.
+        Site network that :func:`specimen_of` made from ``sample`` and that has changed since.
     sample : Sample
-        Gives box, name and thermal motion: an element moves as it did before, a new one as the mean of all; each site keeps its own displacements.
+        Source of the box, the name and the thermal motion. Each element has its mean sigma in this sample, and a new
+        element has the mean of all atoms; each site keeps its own stream of displacements.
 
     Raises
     ------
     SettingsError
-        The specimen is not one of this sample's.
+        The specimen was not made from this sample.
     """
     whole, _ = _whole(sample)
     if len(specimen.numbers) != len(whole):
-        message = f"The specimen has {len(specimen.numbers)} sites, {sample.name} has {len(whole)}. Use the sample that the specimen was made of."
+        message = (
+            f"The specimen has {len(specimen.numbers)} sites, but {sample.name} has {len(whole)}. Use the sample from which the specimen was made."
+        )
         raise SettingsError(message)
     held = specimen.present
     positions = _boxed(specimen.positions[held], sample)
@@ -112,7 +116,7 @@ def sample_of(specimen: SiteNetwork, sample: Sample) -> Sample:
 
 
 def _boxed(positions: np.ndarray, sample: Sample) -> np.ndarray:
-    """Return positions in the sample's box: wrapped where it repeats, else held at its faces."""
+    """Return positions inside the sample's box, wrapped where it repeats and clipped at its faces elsewhere."""
     box = np.array([sample.size_angstrom[1], sample.size_angstrom[0], sample.thickness_angstrom])
     out = np.array(positions)
     if sample.periodic:
@@ -121,12 +125,12 @@ def _boxed(positions: np.ndarray, sample: Sample) -> np.ndarray:
 
 
 def _single(defect: Defect) -> bool:
-    """Return whether a defect is one empty site, or one atom in place of another."""
+    """Return whether a defect is a vacancy or a substitution of a single atom."""
     return defect.kind in {"vacancy", "substitution"} and len(defect.removed) == 1 and len(defect.added) == (defect.kind == "substitution")
 
 
 def _perfect(whole: Sample) -> np.ndarray:
-    """Return the numbers that stand on each site of the perfect structure, before its single substitutions."""
+    """Return the atomic number of each site before the single substitutions."""
     numbers = np.array(whole.numbers)
     for defect in whole.defects:
         if _single(defect) and defect.kind == "substitution":
@@ -137,7 +141,7 @@ def _perfect(whole: Sample) -> np.ndarray:
 
 
 def _changes(specimen: SiteNetwork, whole: Sample) -> tuple[Defect, ...]:
-    """Return the single defects of a specimen against the perfect structure."""
+    """Return the single defects of a specimen, relative to the perfect structure."""
     perfect = _perfect(whole)
     defects = []
     for site in np.flatnonzero(specimen.numbers != perfect):
@@ -150,14 +154,15 @@ def _changes(specimen: SiteNetwork, whole: Sample) -> tuple[Defect, ...]:
 
 
 def processes_of(sample: Sample, *, temperature_k: float = ROOM) -> tuple[Process, ...]:
-    """Return the possible processes of a sample under the beam, by its material; see ``twin/physics/dynamics/process_library.py``.
+    """Return the beam-induced processes of a sample, by its material; see ``twin/physics/dynamics/process_library.py``.
 
-    Sheets of carbon with dopants (Si hops), layers of dichalcogenides, and crystals whose elements have known thresholds.
+    Processes are known for carbon sheets with dopants (Si hops), for dichalcogenide layers, and for crystals whose
+    elements have known displacement thresholds.
 
     Raises
     ------
     SettingsError
-        Of one of its elements no threshold is known: it would stay for ever while the others go.
+        The threshold of an element is unknown; its atoms would never leave while the others do.
     """
     symbols = set(sample.symbols)
     thin = len(sample) > 0 and float(np.ptp(sample.positions_angstrom[:, 2])) < SHEET
@@ -182,6 +187,7 @@ def processes_of(sample: Sample, *, temperature_k: float = ROOM) -> tuple[Proces
         else:
             unknown.append(symbol)
     if unknown or not out:
-        message = f"No displacement threshold is known for {', '.join(unknown) or 'vacuum'} in {sample.name}. Give processes of your own."
+        elements = ", ".join(unknown) or "vacuum"
+        message = f"No displacement threshold is known for {elements} in {sample.name}. Give processes of your own."
         raise SettingsError(message)
     return tuple(out)

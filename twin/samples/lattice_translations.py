@@ -1,4 +1,4 @@
-"""The translations, turns and mirrors of a perfect crystal inside a sample's periodic cell, found from the atoms themselves."""
+"""Translations, rotations and mirrors of a perfect crystal inside a sample's periodic cell, found from the atoms."""
 
 import functools
 import itertools
@@ -11,22 +11,22 @@ from stemtwin.twin.physics.engine.operator.point_group import PlaneSymmetry
 from stemtwin.twin.samples.sample import Sample
 
 TOLERANCE = 1e-3
-"""Largest distance, A, of an atom from where a translation puts its like: a hundredth of thermal motion."""
+"""Largest distance, A, between an atom and the image of an equivalent one: about a hundredth of the thermal motion."""
 SIGMA_TOLERANCE = 1e-6
-"""Displacements that differ by less, A, rms, are the same."""
+"""Largest difference of equal rms displacements, A."""
 SQUARE = 1e-6
-"""Largest relative difference of the sides of a square cell."""
+"""Largest relative difference between the sides of a square cell."""
 PROBES = 32
-"""Atoms that a translation is tried on before all of them."""
+"""Number of atoms that are tested before all of them."""
 
 
 @functools.lru_cache(maxsize=32)
 def lattice_translations(sample: Sample) -> Translations:
-    """Return the translations across the beam that leave a sample as it is, its thermal displacements included.
+    """Return the translations across the beam that map a sample onto itself, with its thermal displacements.
 
-    Every translation is tried on every atom: there must be one of the same element and the same thermal displacement within 0.001 A of its new place,
-    at the same depth. One vacancy, foreign, added or displaced atom therefore leaves the translation by nothing only, and so does a sample that does
-    not repeat.
+    Every translation is tested on every atom: an atom of the same element with the same thermal displacement must lie
+    within 0.001 A of the new position, at the same depth. A single vacancy, or a single foreign, added or displaced
+    atom, therefore leaves only the identity. A sample that does not repeat has only the identity too.
 
     Parameters
     ----------
@@ -36,7 +36,7 @@ def lattice_translations(sample: Sample) -> Translations:
     Returns
     -------
     Translations
-        The group of translations, of one element (by nothing) where the cell is no more than one cell of a crystal.
+        Group of the translations; it holds only the identity where the sample is a single cell of a crystal.
     """
     if not sample.periodic or not len(sample):
         return Translations()
@@ -59,10 +59,12 @@ def lattice_translations(sample: Sample) -> Translations:
 
 @functools.lru_cache(maxsize=32)
 def point_group(sample: Sample) -> tuple[PlaneSymmetry, ...]:
-    """Return the turns and mirrors across the beam that leave a sample as it is, its thermal displacements included, that by nothing first.
+    """Return the rotations and mirrors across the beam that map a sample onto itself, the identity first.
 
-    Those are tried that map the cell on itself, on every atom as translations are: mirrors on x and y and the half turn, in a square cell turns by a
-    right angle and mirrors on its diagonals, each with any translation after it. Sixfold axes of a rectangular cell are not among them.
+    Candidates are the operations that map the cell onto itself: the mirrors at x and y and the twofold rotation, and in
+    a square cell also the fourfold rotations and the diagonal mirrors, each followed by any translation. They are
+    tested on every atom, as translations are, with the thermal displacements. Sixfold axes of a rectangular cell are
+    not candidates.
 
     Parameters
     ----------
@@ -72,7 +74,7 @@ def point_group(sample: Sample) -> tuple[PlaneSymmetry, ...]:
     Returns
     -------
     tuple of PlaneSymmetry
-        One for each element of the point group, at most eight.
+        Elements of the point group, at most eight.
     """
     if not sample.periodic or not len(sample):
         return (PlaneSymmetry(matrix=((1, 0), (0, 1))),)
@@ -84,7 +86,7 @@ def point_group(sample: Sample) -> tuple[PlaneSymmetry, ...]:
         if swapped and abs(size[0] - size[1]) > SQUARE * size[0]:
             continue
         matrix = ((0, sign_y), (sign_x, 0)) if swapped else ((sign_y, 0), (0, sign_x))
-        turn = np.array(matrix)[::-1, ::-1]  # of (x, y)
+        turn = np.array(matrix)[::-1, ::-1]  # acts on (x, y)
         steps = (rarest - turn @ rarest[0]) % size
         step = next((each for each in steps[np.lexsort(np.round(steps, 3).T)] if atoms.repeat(each, turn)), None)
         if step is not None:
@@ -94,7 +96,7 @@ def point_group(sample: Sample) -> tuple[PlaneSymmetry, ...]:
 
 
 def _kinds(sample: Sample) -> np.ndarray:
-    """Return the kind of each atom, (n,) integers from 0: its element, thermal displacement and layer."""
+    """Return the kind (n,) of each atom, an integer from 0 for its element, thermal displacement and layer."""
     sigma = np.zeros(len(sample)) if sample.thermal_sigma_angstrom is None else np.round(sample.thermal_sigma_angstrom / SIGMA_TOLERANCE)
     depth = sample.positions_angstrom[:, 2]
     layer = np.searchsorted(_borders(np.sort(depth)), depth)
@@ -102,13 +104,13 @@ def _kinds(sample: Sample) -> np.ndarray:
 
 
 def _borders(ordered: np.ndarray) -> np.ndarray:
-    """Return the middles of the gaps between sorted numbers, those of gaps that no two places within the tolerance span."""
+    """Return the middles of the gaps between sorted numbers that are wider than four tolerances."""
     wide = np.flatnonzero(np.diff(ordered) > 4 * TOLERANCE)
     return (ordered[wide] + ordered[wide + 1]) / 2
 
 
 class _Atoms:
-    """A sample's atoms by rows, columns and kinds, and those among them at which translations failed before."""
+    """A sample's atoms by rows, columns and kinds, and the atoms at which earlier translations failed."""
 
     def __init__(self, sample: Sample, kinds: np.ndarray) -> None:
         self._places, self._kinds, self._size = sample.positions_angstrom, kinds, np.array(sample.size_angstrom[::-1])
@@ -123,7 +125,7 @@ class _Atoms:
         self._tried = np.unique(np.linspace(0, len(kinds) - 1, PROBES).astype(int))
 
     def repeat(self, step: np.ndarray, turn: np.ndarray | None = None) -> bool:
-        """Return whether a translation (x, y), A, after a turn if one is given, puts every atom on its like."""
+        """Return whether an optional rotation and a translation (x, y), A, map every atom onto an equivalent one."""
         if not self._found(self._tried, step, turn).all():
             return False
         found = self._found(np.arange(len(self._kinds)), step, turn)
@@ -131,7 +133,7 @@ class _Atoms:
         return bool(found.all())
 
     def _found(self, which: np.ndarray, step: np.ndarray, turn: np.ndarray | None) -> np.ndarray:
-        """Return a mask of the atoms that are put on their like; of several in one row and column, only the first is compared."""
+        """Return the mask of the atoms that are mapped onto the first atom of their new row, column and kind."""
         moved = self._places[which, :2] if turn is None else self._places[which, :2] @ turn.T
         moved = moved + step
         keys = self._keys(moved, self._kinds[which])
@@ -143,10 +145,10 @@ class _Atoms:
         return (self._sorted[at] == keys) & (np.hypot(np.hypot(apart[:, 0], apart[:, 1]), deeper) <= TOLERANCE)
 
     def _inside(self, places: np.ndarray) -> np.ndarray:
-        """Return places (x, y) from the seam of the cell on."""
+        """Return positions (x, y) relative to the seam of the cell."""
         return (places - self._origin) % self._size
 
     def _keys(self, places: np.ndarray, kinds: np.ndarray) -> np.ndarray:
-        """Return a number for each row, column and kind."""
+        """Return a unique number for each row, column and kind."""
         column, row = (np.searchsorted(borders, each) for borders, each in zip(self._borders, self._inside(places).T, strict=True))
         return (kinds * (len(self._borders[1]) + 1) + row) * (len(self._borders[0]) + 1) + column

@@ -1,9 +1,9 @@
-"""Specimens by name. The families register theirs when they are imported here."""
+"""Samples by name; this module imports the families, which register their samples."""
 
 import json
 from dataclasses import replace
 
-from stemtwin.twin.samples import (  # noqa: F401 (they register what they hold)
+from stemtwin.twin.samples import (  # noqa: F401 (the import registers the samples)
     amorphous,
     dichalcogenides,
     ferroelectrics,
@@ -24,27 +24,29 @@ __all__ = ["SAMPLES", "list_samples", "load_sample"]
 def load_sample(
     name: str, *, size_angstrom: tuple[float, float] | None = None, thickness_angstrom: float | None = None, seed: int = 0, **knobs: Value
 ) -> Sample:
-    """Return a specimen of the library.
+    """Return a sample of the library.
 
     Parameters
     ----------
     name : str
-        One of :func:`list_samples`.
+        Name from :func:`list_samples`.
     size_angstrom : (float, float), optional
-        Wanted height (y) and width (x) in A: the whole repeats nearest to it; None: 16 A, or what the specimen needs.
+        Requested height (y) and width (x) in A; the sample has the nearest whole number of repeats. None: 16 A, or the
+        size that the sample needs.
     thickness_angstrom : float, optional
-        In A: the whole repeats nearest to it; None: 40 A. A sheet has its own thickness, which a number replaces by a box that it is centred in.
+        Requested thickness in A; the sample has the nearest whole number of repeats. None: 40 A for a crystal, its own
+        thickness for a sheet. A number centres a sheet in a box of that thickness.
     seed : int
-        Of what is drawn: sites of defects, random alloys, amorphous films.
+        Seed of all draws: sites of defects, random alloys, amorphous films.
     **knobs : float, int or str
-        The specimen's own settings: ``SAMPLES[name].knobs`` describes them. What was done stands in ``Sample.defects``.
+        Settings of this sample, described by ``SAMPLES[name].knobs``. ``Sample.defects`` records the changes.
 
     Raises
     ------
     UnknownNameError
-        There is no such specimen, or no such knob.
+        The sample or the knob does not exist.
     SettingsError
-        A size, thickness, seed or knob that makes no sense, or more atoms than the machine's memory holds.
+        A size, thickness, seed or knob is outside its limits, or the atoms do not fit into the machine's memory.
 
     Examples
     --------
@@ -61,5 +63,5 @@ def load_sample(
 
 
 def list_samples() -> tuple[str, ...]:
-    """Return the names of the library's specimens."""
+    """Return the names of the library's samples."""
     return SAMPLES.names()

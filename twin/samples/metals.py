@@ -1,4 +1,4 @@
-"""Metals: fcc and bcc crystals along two axes, and a symmetric tilt grain boundary."""
+"""Metals: fcc and bcc crystals along two zone axes, and a symmetric tilt grain boundary."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -14,26 +14,26 @@ from stemtwin.twin.samples.sample_families import PENG, BuildRequest, Knob, frac
 from stemtwin.twin.samples.semiconductors import AXES, FCC
 
 BCC = ((0.0, 0.0, 0.0), (0.5, 0.5, 0.5))
-CROWDING = 0.7  # atoms of two grains nearer than this times the bond length become one
-GRAIN_SIZE = 52.0  # A, width of the cell with two boundaries where none is asked for
-MissingInMetal = Annotated[float, fraction("share of the atoms that are missing")]
-Gap = Annotated[float, Knob(about="how much further apart the grains stand than their lattices, at each boundary", low=0.0, high=1.0, unit="A")]
+CROWDING = 0.7  # atoms of two grains are merged if their distance is less than this fraction of the bond length
+GRAIN_SIZE = 52.0  # A, default width of the cell with two boundaries
+MissingInMetal = Annotated[float, fraction("fraction of the atoms that are missing")]
+Gap = Annotated[float, Knob(about="extra distance between the grains at each boundary", low=0.0, high=1.0, unit="A")]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Metal:
-    """A metal: its symbol, English name, lattice constant and B factor, and where they come from.
+    """A metal: its symbol, English name, lattice constant and B factor, with their sources.
 
     Parameters
     ----------
     symbol, title, structure : str
-        Structure "fcc" or "bcc".
+        Symbol of the element, English name, and structure "fcc" or "bcc".
     a : float
         Lattice constant in A at room temperature.
     b : float
         Debye-Waller factor in A^2 at 293 K.
     measured : float
-        That at 280 K, from which it was scaled in proportion to the temperature.
+        Debye-Waller factor in A^2 at 280 K, from which ``b`` was scaled in proportion to the temperature.
     card : str
         Source of the lattice constant.
     """
@@ -47,7 +47,7 @@ class Metal:
     card: str
 
     def sources(self) -> dict[str, str | dict[str, float]]:
-        """Return the settings and sources for :func:`specimen`."""
+        """Return the arguments of :func:`specimen`: thermal motion and sources."""
         group = {"fcc": "Fm-3m", "bcc": "Im-3m"}[self.structure]
         return {
             "sigma": {self.symbol: rms(self.b)},
@@ -95,29 +95,30 @@ _crystal(IRON, "001")
 
 
 def sigma5(metal: Metal, order: BuildRequest, excess: float) -> Sample:
-    """Return two symmetric tilt boundaries Sigma5 (310) [001], across x, in a cell that repeats.
+    """Return two symmetric Sigma5 (310) [001] tilt boundaries across x in a periodic cell.
 
-    One grain has [310] along x and [-130] along y, the other is its mirror image: both keep the period a sqrt(10) along y, so that nothing is
-    strained. The mirror planes are planes of atoms of both. Where atoms of the two grains come nearer than 0.7 of the bond length, which they do
-    beside the mirror plane, in pairs, each pair becomes one atom half-way: the kites of this boundary. Nothing is relaxed further.
+    One grain has [310] along x and [-130] along y, and the other is its mirror image. Both have the period a sqrt(10)
+    along y, so the cell is not strained. The mirror planes are atomic planes of both grains. Beside a mirror plane,
+    pairs of atoms of the two grains are nearer than 0.7 of the bond length; each pair becomes one atom half-way, which
+    gives the kites of this boundary. The atoms are not relaxed further.
 
     Parameters
     ----------
     metal : Metal
-        Fcc.
+        An fcc metal.
     order : BuildRequest
-        The width asked for holds both grains.
+        Build request; its width holds both grains.
     excess : float
         Extra distance between the grains at each boundary, A.
     """
     period, spacing = metal.a * 10**0.5, metal.a / (2 * 10**0.5)
     height, width = order.cut.size_angstrom or (DEFAULT_SIZE, GRAIN_SIZE)
     thickness = order.cut.thickness_angstrom or DEFAULT_THICKNESS
-    planes = 2 * max(1, round(width / (4 * spacing)))  # in each grain; an even number, so that both boundaries are alike
+    planes = 2 * max(1, round(width / (4 * spacing)))  # in each grain; an even number makes both boundaries equal
     if planes < 10:
         message = (
-            f"size_angstrom=({height:g}, {width:g}) A is too narrow for two grains of {metal.symbol}. Ask for a width of {20 * spacing:.3g} A or "
-            f"more."
+            f"size_angstrom=({height:g}, {width:g}) A is too narrow for two grains of {metal.symbol}. "
+            f"Ask for a width of {20 * spacing:.3g} A or more."
         )
         raise SettingsError(message)
     rows, layers = (max(1, round(asked / length)) for asked, length in ((height, period), (thickness, metal.a)))
@@ -141,9 +142,9 @@ def sigma5(metal: Metal, order: BuildRequest, excess: float) -> Sample:
 
 
 def _merged(positions: np.ndarray, box: np.ndarray, distance: float) -> tuple[np.ndarray, int]:
-    """Return positions (n, 3) with pairs nearer than a distance replaced by their middle, the nearest pairs first, and the number of pairs.
+    """Return positions (n, 3) with all pairs within a distance merged, the nearest first, and the number of pairs.
 
-    Atoms that coincide (of the mirror plane itself) become one, too; these are not counted.
+    A merged pair becomes one atom at its middle. Coincident atoms on the mirror plane are also merged, but not counted.
     """
     size, count = (box[1], box[0]), 0
     while len(pairs := near_pairs(positions, size, distance, periodic=True)):

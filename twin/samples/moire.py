@@ -1,4 +1,4 @@
-"""Two sheets on each other, twisted: commensurate cells of graphene and MoS2."""
+"""Twisted bilayers: commensurate cells of graphene and MoS2."""
 
 import math
 from dataclasses import replace
@@ -14,39 +14,44 @@ from stemtwin.twin.samples.graphene import VACUUM_CELL, A
 from stemtwin.twin.samples.sample import Defect, Sample
 from stemtwin.twin.samples.sample_families import SAMPLES, BuildRequest, Knob, Sites, fraction, specimen
 
-TOLERANCE = 0.6  # degrees between the twist that is asked for and the one that is built
-MOST_CELLS = 600  # of one sheet in a commensurate cell: edges of up to 24.5 lattice constants, 60 A in graphene
+TOLERANCE = 0.6  # largest difference between the requested and the built twist, degrees
+MOST_CELLS = 600  # cells of one sheet in a commensurate cell: edges of up to 24.5 lattice constants, 60 A in graphene
 GAP_GRAPHENE, GAP_MOS2 = 3.35, 6.147  # A between the middles of the sheets
 
 Twist = Annotated[
     float,
-    Knob(about="angle between the sheets, met to 0.6 degrees by the smallest cell; 0: as in the crystal", low=0.0, high=60.0, unit="degrees"),
+    Knob(
+        about="angle between the sheets, within 0.6 degrees, in the smallest commensurate cell; 0: as in the crystal",
+        low=0.0,
+        high=60.0,
+        unit="degrees",
+    ),
 ]
-MissingInSheets = Annotated[float, fraction("share of the atoms of both sheets that are missing")]
+MissingInSheets = Annotated[float, fraction("fraction of the atoms of both sheets that are missing")]
 
 
 def commensurate(twist_deg: float) -> tuple[int, int, float]:
-    """Return the smallest commensurate cell of two hexagonal lattices twisted by about an angle.
+    """Return the smallest commensurate cell of two hexagonal lattices at about a twist angle.
 
-    With lattice vectors 60 degrees apart, the vector (i, j) of one sheet and (j, i) of the other have the same length, sqrt(i^2 + ij + j^2); laid on
-    each other they are the edge of a common cell.
+    With lattice vectors 60 degrees apart, the vector (i, j) of one sheet and (j, i) of the other have the same length,
+    sqrt(i^2 + ij + j^2). The twist that makes them coincide turns them into an edge of a common cell.
 
     Parameters
     ----------
     twist_deg : float
-        Wanted angle, above 0 and below 60 degrees.
+        Requested angle, above 0 and below 60 degrees.
 
     Returns
     -------
     i, j : int
-        i > j > 0 without common divisor.
+        Indices with i > j > 0 and without a common divisor.
     twist_deg : float
-        The angle that they make.
+        Twist angle of the cell, degrees.
 
     Raises
     ------
     SettingsError
-        No cell of up to 600 cells of one sheet comes within 0.6 degrees.
+        No commensurate cell with up to 600 cells of one sheet has a twist within 0.6 degrees of the requested one.
     """
     found = []
     for i in range(2, 40):
@@ -57,8 +62,8 @@ def commensurate(twist_deg: float) -> tuple[int, int, float]:
     if not fitting:
         near = min(found, key=lambda one: abs(one[3] - twist_deg))
         message = (
-            f"twist_deg={twist_deg:g}: no cell of up to {MOST_CELLS} cells of a sheet comes within {TOLERANCE:g} degrees. The nearest twist is "
-            f"{near[3]:.3f} degrees."
+            f"twist_deg={twist_deg:g}: no commensurate cell with up to {MOST_CELLS} cells of a sheet has a twist within {TOLERANCE:g} degrees. "
+            f"Use the nearest twist, {near[3]:.3f} degrees."
         )
         raise SettingsError(message)
     _, i, j, angle = min(fitting)
@@ -66,18 +71,18 @@ def commensurate(twist_deg: float) -> tuple[int, int, float]:
 
 
 def _laid(basis: Sites, a: float, edge: tuple[int, int], height: float) -> list[tuple[str, tuple[float, float, float]]]:
-    """Return the sites of one sheet in the common cell (120 degrees, as fractions): its lattice vector ``edge`` is laid along x.
+    """Return the fractional sites of one sheet in the common 120 degree cell, with its lattice vector ``edge`` along x.
 
     Parameters
     ----------
     basis : tuple of (symbol, (u, v, z))
-        Sites of one cell with vectors 60 degrees apart; z in A from the middle of the sheet.
+        Sites of one cell with lattice vectors 60 degrees apart; z in A from the middle of the sheet.
     a : float
         Lattice constant in A.
     edge : (int, int)
-        Lattice vector that becomes the edge of the common cell.
+        Lattice vector that becomes an edge of the common cell.
     height : float
-        z of the middle of the sheet in A.
+        Height z of the middle of the sheet, A.
     """
     own = a * np.array([[1.0, 0.0], [0.5, 3**0.5 / 2]])
     along = np.array(edge) @ own
@@ -96,7 +101,7 @@ def _laid(basis: Sites, a: float, edge: tuple[int, int], height: float) -> list[
 
 
 def bilayer(order: BuildRequest, basis: Sites, second: Sites, a: float, gap: float, twist_deg: float) -> Sample:
-    """Return two sheets, in the stacking of the crystal (where the twist is 0: ``second`` on ``basis``) or twisted (``basis`` on itself, turned)."""
+    """Return a bilayer: ``second`` on ``basis`` as in the crystal for a twist of 0, else ``basis`` on itself."""
     low, high = (VACUUM_CELL - gap) / 2, (VACUUM_CELL + gap) / 2
     if twist_deg == 0:
         edges, angle, upper = ((1, 0), (1, 0)), 0.0, second
@@ -106,7 +111,7 @@ def bilayer(order: BuildRequest, basis: Sites, second: Sites, a: float, gap: flo
     length = a * math.sqrt(edges[0][0] ** 2 + edges[0][0] * edges[0][1] + edges[0][1] ** 2)
     places = tuple(_laid(basis, a, edges[0], low) + _laid(upper, a, edges[1], high))
     height, width = order.cut.size_angstrom or (DEFAULT_SIZE, DEFAULT_SIZE)
-    size = (max(height, length * 3**0.5), max(width, length))  # one whole cell at least
+    size = (max(height, length * 3**0.5), max(width, length))  # at least one whole cell
     sample = replace(order, cut=replace(order.cut, size_angstrom=size)).crystal((length, length, VACUUM_CELL), places, angles_deg=(90.0, 90.0, 120.0))
     note = f"Twist of {angle:.3f} degrees, a cell of {length:.3f} A with {len(places)} atoms."
     twist = Defect(kind="twist", name=f"{angle:.3f} degrees", position_angstrom=(0.0, 0.0, sample.thickness_angstrom / 2))
@@ -114,7 +119,7 @@ def bilayer(order: BuildRequest, basis: Sites, second: Sites, a: float, gap: flo
 
 
 def _register(name: str, parent: str, title: str, lattice: str, basis: Sites, second: Sites, a: float, gap: float) -> None:
-    """Add two sheets of a specimen of the library, whose thermal motion they have."""
+    """Register the bilayer of a sheet of the library, with the sheet's thermal motion."""
     one = SAMPLES[parent]
 
     @specimen(

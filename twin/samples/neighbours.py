@@ -1,4 +1,4 @@
-"""Neighbours of atoms: atoms around a point, bonds, coordination, edges."""
+"""Neighbours of atoms: atoms around a point, bonds, coordination numbers, edges."""
 
 from dataclasses import dataclass
 
@@ -7,26 +7,28 @@ import numpy as np
 from stemtwin.twin.errors import SettingsError
 from stemtwin.twin.samples.sample import Sample, near_pairs
 
-COVALENT_STRETCH = 1.2  # a bond is at most so many times the sum of the covalent radii (Cordero et al., Dalton Trans. (2008) 2832, as in ASE)
-METALLIC_STRETCH = 1.12  # the same for two metals, of the nearest distances in their own crystals: below the second shell (1.155) of a bcc crystal
-CATION_BONDS = 3  # two metals that each hold so many non-metals are cations, and not bonded to each other
+# Longest bond over the sum of the covalent radii (Cordero et al., Dalton Trans. (2008) 2832, as in ASE).
+COVALENT_STRETCH = 1.2
+# Longest bond of two metals over the mean nearest distance in their crystals, below the second shell (1.155) of bcc.
+METALLIC_STRETCH = 1.12
+CATION_BONDS = 3  # metals with at least this many non-metal neighbours are cations, which do not bond to each other
 NON_METALS = np.array([1, 2, 5, 6, 7, 8, 9, 10, 14, 15, 16, 17, 18, 32, 33, 34, 35, 36, 51, 52, 53, 54, 85, 86])
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class Bonds:
-    """The bonds of a sample, each once from either end, sorted by the first atom and then by length.
+    """The bonds of a sample, each listed from both ends, sorted by the first atom and then by length.
 
     Parameters
     ----------
     first, second : (m,) int64
-        Atoms at either end; (i, j) and (j, i) are both there.
+        Atoms at the two ends; both (i, j) and (j, i) are listed.
     step : (m, 3) float64
-        From the first to the second atom in A, around the edges where the sample repeats.
+        Vectors from the first to the second atom, A, across the edges where the sample repeats.
     length : (m,) float64
-        In A.
+        Lengths, A.
     start : (n + 1,) int64
-        The bonds of atom i stand at ``start[i]:start[i + 1]``.
+        Offsets: the bonds of atom i are ``start[i]:start[i + 1]``.
     """
 
     first: np.ndarray
@@ -50,7 +52,7 @@ def _box(sample: Sample) -> np.ndarray:
 
 
 def steps_from(sample: Sample, place: np.ndarray, atoms: np.ndarray | slice = slice(None)) -> np.ndarray:
-    """Return the vectors (k, 3) in A from a place (3,), or places (k, 3), to atoms: the shortest ones where the sample repeats in x and y."""
+    """Return the vectors (k, 3), A, from one position (3,) or several (k, 3) to the nearest images of atoms."""
     step = sample.positions_angstrom[atoms] - place
     if sample.periodic:
         step[:, :2] -= _box(sample) * np.round(step[:, :2] / _box(sample))
@@ -58,23 +60,24 @@ def steps_from(sample: Sample, place: np.ndarray, atoms: np.ndarray | slice = sl
 
 
 def within(sample: Sample, place: np.ndarray, radius_angstrom: float) -> tuple[np.ndarray, np.ndarray]:
-    """Return the atoms within a radius of a place.
+    """Return the atoms within a radius of a position.
 
     Parameters
     ----------
     sample : Sample
-        Around its edges where it repeats: an atom is counted once, at its nearest image.
+        The sample. Where it repeats, an atom counts once, at its nearest image.
     place : (3,) float
-        x, y, z in A; ``sample.positions_angstrom[i]`` for the surroundings of atom i (itself included, at distance 0).
+        x, y, z in A; ``sample.positions_angstrom[i]`` for the surroundings of atom i, which include the atom at
+        distance 0.
     radius_angstrom : float
-        In A.
+        Radius, A.
 
     Returns
     -------
     atoms : (k,) int64
-        The nearest first.
+        Indices, the nearest atom first.
     distances : (k,) float64
-        In A.
+        Distances, A.
     """
     distance = np.linalg.norm(steps_from(sample, np.asarray(place, dtype=float)), axis=1)
     inside = np.flatnonzero(distance <= radius_angstrom)
@@ -83,7 +86,7 @@ def within(sample: Sample, place: np.ndarray, radius_angstrom: float) -> tuple[n
 
 
 def bond_limits(numbers: np.ndarray) -> np.ndarray:
-    """Return the longest bonds (k, k) in A between elements (k,) given by atomic number."""
+    """Return the longest bond lengths (k, k) in A between elements (k,), given by atomic number."""
     from ase.data import covalent_radii, reference_states
 
     shells = {"fcc": 0.5**0.5, "bcc": 0.75**0.5, "hcp": 1.0}
@@ -103,10 +106,11 @@ def find_bonds(sample: Sample, longest_angstrom: float | None = None) -> Bonds:
     Parameters
     ----------
     sample : Sample
-        Static positions are used, around the edges where it repeats in x and y.
+        The sample. Static positions are used, across the edges where it repeats in x and y.
     longest_angstrom : float, optional
-        Longest bond in A between any two atoms. None: 1.2 times the sum of the covalent radii; between metals 1.12 times the nearest distance in
-        their own crystals, and none between cations (metals with three or more bonds to non-metals).
+        Longest bond in A between any two atoms. None: 1.2 times the sum of the covalent radii, or between metals 1.12
+        times the nearest distance in their own crystals. Cations (metals with three or more bonds to non-metals) are
+        not bonded to each other.
 
     Returns
     -------
@@ -115,7 +119,8 @@ def find_bonds(sample: Sample, longest_angstrom: float | None = None) -> Bonds:
     Raises
     ------
     SettingsError
-        A limit that is not above 0; a box that repeats by less than twice the longest bond, in which an atom would meet its own image.
+        The limit is not above 0, or the box repeats after less than twice the longest bond, so an atom would be bonded
+        to its own image.
     """
     if longest_angstrom is not None and not longest_angstrom > 0:
         message = f"longest_angstrom={longest_angstrom!r} must be above 0 A."
@@ -126,8 +131,8 @@ def find_bonds(sample: Sample, longest_angstrom: float | None = None) -> Bonds:
     if sample.periodic and len(sample) and reach > min(sample.size_angstrom) / 2:
         height, width = sample.size_angstrom
         message = (
-            f"{sample.name} repeats by {width:.3g} x {height:.3g} A (x, y), less than twice the longest bond of {reach:.3g} A: its bonds cannot be "
-            f"told apart. Load a larger size."
+            f"{sample.name} repeats after {width:.3g} x {height:.3g} A (x, y), less than twice the longest bond of {reach:.3g} A, "
+            f"so its bonds are not unique. Load a larger size."
         )
         raise SettingsError(message)
     pairs = near_pairs(sample.positions_angstrom, sample.size_angstrom, reach, periodic=sample.periodic)
@@ -150,9 +155,10 @@ def find_bonds(sample: Sample, longest_angstrom: float | None = None) -> Bonds:
 
 
 def edge_atoms(sample: Sample, bonds: Bonds | None = None) -> np.ndarray:
-    """Return the atoms (n,) bool at an edge: they have fewer bonds than most atoms of their element (of equally common numbers, the larger).
+    """Return the mask (n,) of the atoms at an edge, which have fewer bonds than is most common for their element.
 
-    Edges are those of sheets and holes, the surroundings of vacancies, and the entrance and exit faces of a crystal.
+    Of equally common numbers of bonds the larger one counts. Edges are those of sheets and holes, the surroundings of
+    vacancies, and the entrance and exit faces of a crystal.
     """
     count = (find_bonds(sample) if bonds is None else bonds).coordination
     usual = np.zeros(len(sample), dtype=np.int64)

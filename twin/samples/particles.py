@@ -1,4 +1,4 @@
-"""Metal nanoparticles on amorphous carbon: Wulff and other closed shapes, turned at random or along an axis."""
+"""Metal nanoparticles on amorphous carbon: Wulff and other closed shapes, at random or along an axis."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -15,24 +15,31 @@ from stemtwin.twin.samples.sample_families import BuildRequest, Knob, specimen
 
 SHAPES = ("wulff", "octahedron", "cuboctahedron", "icosahedron", "decahedron")
 VIEWS = {"001": (0, 0, 1), "110": (1, 1, 0), "111": (1, 1, 1)}
-MARGIN = 8.0  # A of film on either side of a particle where no size is asked for
-SMALLEST_MARGIN = 1.5  # A; less, and a particle touches its own image
-TOUCH = 2.3  # A between the nearest atoms of particle and film
-# Energies of {111} and {100}, J/m^2: L. Vitos, A. V. Ruban, H. L. Skriver, J. Kollar, Surf. Sci. 411 (1998) 186.
+MARGIN = 8.0  # A, default width of the film on either side of a particle
+SMALLEST_MARGIN = 1.5  # A; with a smaller margin, a particle touches its periodic image
+TOUCH = 2.3  # A, distance between the nearest atoms of particle and film
+# Surface energies of {111} and {100}, J/m^2: L. Vitos et al., Surf. Sci. 411 (1998) 186.
 SURFACE = {"Au": (1.283, 1.627), "Pt": (2.299, 2.734)}
 
-Diameter = Annotated[float, Knob(about="diameter of a sphere of as many atoms; the nearest closed shape is taken", low=6.0, high=120.0, unit="A")]
+Diameter = Annotated[
+    float, Knob(about="diameter of a sphere with the same number of atoms; the nearest closed shape is built", low=6.0, high=120.0, unit="A")
+]
 Shape = Annotated[str, Knob(about="Wulff construction of {111} and {100}, or a closed shape", choices=SHAPES)]
 View = Annotated[
-    str, Knob(about="axis along the beam (001: fivefold in a decahedron), turned about it at random; or any, drawn", choices=("random", *VIEWS))
+    str,
+    Knob(
+        about="axis along the beam (001: fivefold in a decahedron) with a random rotation about it; or a random orientation",
+        choices=("random", *VIEWS),
+    ),
 ]
 FilmThickness = Annotated[float, Knob(about="thickness of the carbon film behind the particle; 0: none", low=0.0, high=500.0, unit="A")]
 
 
 def cluster(metal: Metal, shape: str, diameter: float) -> np.ndarray:
-    """Return the atoms (n, 3) of a particle around its middle, in A, its cube axes along x, y, z where it is one crystal.
+    """Return the centred positions (n, 3), A, of a particle's atoms.
 
-    The number of atoms comes as near as the shape allows to that of a sphere of the diameter.
+    The cube axes of a single crystal are x, y, z. The number of atoms is as near to that of a sphere of the diameter as
+    the shape allows.
     """
     from ase.cluster import Decahedron, Icosahedron, Octahedron, wulff_construction
 
@@ -52,12 +59,13 @@ def cluster(metal: Metal, shape: str, diameter: float) -> np.ndarray:
             "decahedron": lambda: Decahedron(metal.symbol, size + 1, size, 0, latticeconstant=metal.a).positions,
         }
         positions = makers[shape]()
-    positions = positions * (metal.a / 2**0.5 / _mean_bond(positions, metal.a))  # twinned shapes are strained: their bonds are right on average
+    # Twinned shapes are strained, so their mean bond length is set.
+    positions = positions * (metal.a / 2**0.5 / _mean_bond(positions, metal.a))
     return positions - (positions.min(axis=0) + positions.max(axis=0)) / 2
 
 
 def _mean_bond(positions: np.ndarray, a: float) -> float:
-    """Return the mean distance of neighbours, those up to 0.85 lattice constants apart; a/sqrt2 for a single atom."""
+    """Return the mean distance of neighbours up to 0.85 lattice constants apart, or a/sqrt2 for a single atom."""
     from scipy.spatial import cKDTree
 
     pairs = cKDTree(positions).query_pairs(0.85 * a, output_type="ndarray")
@@ -65,7 +73,11 @@ def _mean_bond(positions: np.ndarray, a: float) -> float:
 
 
 def _magic(shape: str, size: int) -> float:
-    """Return the number of atoms of a closed shape: an octahedron of n to an edge, n shells, a decahedron with edges of n + 1 and sides of n."""
+    """Return the number of atoms of a closed shape.
+
+    The size n is the number of atoms along an edge of an octahedron or the number of shells. A decahedron has edges of
+    n + 1 atoms and side edges of n.
+    """
     n = size
     if shape == "octahedron":
         return n * (2 * n * n + 1) / 3
@@ -77,11 +89,11 @@ def _magic(shape: str, size: int) -> float:
 
 
 def rotation(view: str, rng: np.random.Generator) -> np.ndarray:
-    """Return a rotation (3, 3) that turns an axis of the particle into the beam, and by a random angle about it; or any rotation, drawn evenly."""
+    """Return a rotation (3, 3) of an axis to the beam with a random angle about it, or a uniform random rotation."""
     from scipy.spatial.transform import Rotation
 
     if view == "random":
-        w = rng.normal(size=4)  # a direction in four dimensions is a rotation, evenly
+        w = rng.normal(size=4)  # a uniform direction in four dimensions is a uniform rotation
         return Rotation.from_quat(w / np.linalg.norm(w)).as_matrix()
     axis = np.array(VIEWS[view], dtype=float)
     onto = Rotation.align_vectors([[0, 0, 1]], [axis / np.linalg.norm(axis)])[0]
@@ -89,7 +101,7 @@ def rotation(view: str, rng: np.random.Generator) -> np.ndarray:
 
 
 def _lowered(particle: np.ndarray, support: np.ndarray, box: np.ndarray) -> float:
-    """Return the shift along z that brings a particle (n, 3) within reach of a film behind it (m, 3): the nearest atoms are 2.3 A apart."""
+    """Return the shift along z that leaves 2.3 A between a particle (n, 3) and the film behind it (m, 3)."""
     from scipy.spatial import cKDTree
 
     rim = particle[particle[:, 2] > particle[:, 2].max() - 6.0]
@@ -104,15 +116,15 @@ def _lowered(particle: np.ndarray, support: np.ndarray, box: np.ndarray) -> floa
 
 
 def _make(metal: Metal, order: BuildRequest, diameter: float, shape: str, view: str, carbon: float) -> Sample:
-    """Return a particle in front of its film, the beam meeting the particle first."""
+    """Return a particle on the entrance side of its film."""
     turned = cluster(metal, shape, diameter) @ rotation(view, order.rng("orientation")).T
     extent = np.ptp(turned, axis=0)
     height, width = order.cut.size_angstrom or (float(np.ceil(extent[1] + 2 * MARGIN)), float(np.ceil(extent[0] + 2 * MARGIN)))
     needed = extent[:2] + 2 * SMALLEST_MARGIN
     if width < needed[0] or height < needed[1]:
         message = (
-            f"size_angstrom=({height:.4g}, {width:.4g}) is too small for a particle {extent[1]:.3g} A high and {extent[0]:.3g} A wide, which needs "
-            f"({needed[1]:.4g}, {needed[0]:.4g}) A. Ask for a larger size or a smaller diameter_angstrom."
+            f"size_angstrom=({height:.4g}, {width:.4g}) is too small for a particle {extent[1]:.3g} A high and {extent[0]:.3g} A wide, "
+            f"which needs ({needed[1]:.4g}, {needed[0]:.4g}) A. Ask for a larger size or a smaller diameter_angstrom."
         )
         raise SettingsError(message)
     box = np.array([width, height])
@@ -129,7 +141,8 @@ def _make(metal: Metal, order: BuildRequest, diameter: float, shape: str, view: 
     thickness = order.cut.thickness_angstrom or own
     if thickness < own - 2 * VACUUM_MARGIN + 0.1:
         message = (
-            f"thickness_angstrom={thickness:g} cannot hold particle and film, {high - low:.3f} A. Leave it away, or ask for {own:.4g} A or more."
+            f"thickness_angstrom={thickness:g} cannot hold particle and film, which need {high - low:.3f} A. "
+            f"Leave it out, or ask for {own:.4g} A or more."
         )
         raise SettingsError(message)
     up = np.array([0, 0, (thickness - low - high) / 2])

@@ -8,13 +8,13 @@ from stemtwin.twin.samples.defects import remove, share, sites, substitute
 from stemtwin.twin.samples.sample import Sample
 from stemtwin.twin.samples.sample_families import BuildRequest, Sites, fraction, rms, specimen
 
-NoOxygen = Annotated[float, fraction("share of the oxygen sites that are empty, V_O")]
-NoCation = Annotated[float, fraction("share of the A sites (Sr, La) that are empty")]
-Strontium = Annotated[float, fraction("share x of the lanthanum sites that hold strontium, drawn by the seed")]
+NoOxygen = Annotated[float, fraction("fraction of the oxygen sites that are empty, V_O")]
+NoCation = Annotated[float, fraction("fraction of the A sites (Sr, La) that are empty")]
+Strontium = Annotated[float, fraction("fraction x of the lanthanum sites that hold strontium, drawn by the seed")]
 
 
 def cubic(a_site: str, b_site: str) -> Sites:
-    """Return the sites of a cubic perovskite, the A site at the origin."""
+    """Return the sites of a cubic perovskite with the A site at the origin."""
     return (
         (a_site, (0.0, 0.0, 0.0)),
         (b_site, (0.5, 0.5, 0.5)),
@@ -25,7 +25,7 @@ def cubic(a_site: str, b_site: str) -> Sites:
 
 
 def with_vacancies(sample: Sample, order: BuildRequest, cations: tuple[str, ...], oxygen: float, cation: float) -> Sample:
-    """Return an oxide with a share of its oxygen and of its A sites empty."""
+    """Return an oxide with given fractions of its oxygen and A sites empty."""
     gone = share(sites(sample, "O"), oxygen, order.rng("oxygen-vacancies"))
     also = share(sites(sample, *cations), cation, order.rng("cation-vacancies"))
     return remove(sample, np.concatenate([gone, also]))
@@ -42,19 +42,19 @@ _SRTIO3 = {
 
 @specimen("srtio3-001", "crystal", "perovskite", title="strontium titanate along [001]", **_SRTIO3)
 def srtio3_001(order: BuildRequest, *, oxygen_vacancy_fraction: NoOxygen = 0.0, cation_vacancy_fraction: NoCation = 0.0) -> Sample:
-    """Return SrTiO3 [001]: Sr columns at the corners, Ti-O columns in the middle."""
+    """Return SrTiO3 [001], with Sr columns at the corners of the cell and Ti-O columns in the middle."""
     sample = order.crystal((3.905, 3.905, 3.905), cubic("Sr", "Ti"))
     return with_vacancies(sample, order, ("Sr",), oxygen_vacancy_fraction, cation_vacancy_fraction)
 
 
 @specimen("srtio3-110", "crystal", "perovskite", title="strontium titanate along [110]", **_SRTIO3)
 def srtio3_110(order: BuildRequest, *, oxygen_vacancy_fraction: NoOxygen = 0.0, cation_vacancy_fraction: NoCation = 0.0) -> Sample:
-    """Return SrTiO3 [110]: Sr-O, Ti and O columns, x along the cubic [001]."""
+    """Return SrTiO3 [110], with Sr-O, Ti and O columns and x along the cubic [001]."""
     sample = order.crystal((3.905, 3.905, 3.905), cubic("Sr", "Ti"), zone_axis=(1, 1, 0))
     return with_vacancies(sample, order, ("Sr",), oxygen_vacancy_fraction, cation_vacancy_fraction)
 
 
-# Space group Pbnm: general positions, as in the International Tables.
+# General positions of the space group Pbnm, as in the International Tables.
 _PBNM = (
     ((1, 1, 1), (0, 0, 0)),
     ((-1, 1, -1), (0.5, 0.5, 0.5)),
@@ -91,7 +91,7 @@ def _pbnm(asymmetric: Sites) -> Sites:
     thermal_source="B La 0.55, Fe 0.40, O 0.70 A^2: typical of refinements of orthoferrites at room temperature, rounded, +-25 %",
 )
 def lafeo3_001(order: BuildRequest, *, oxygen_vacancy_fraction: NoOxygen = 0.0, cation_vacancy_fraction: NoCation = 0.0) -> Sample:
-    """Return LaFeO3 along the axis around which its octahedra tilt in phase."""
+    """Return LaFeO3 along the axis of the in-phase octahedral tilt."""
     sample = order.crystal((5.557, 5.5652, 7.8542), _pbnm(_LAFEO3))
     return with_vacancies(sample, order, ("La",), oxygen_vacancy_fraction, cation_vacancy_fraction)
 
@@ -111,7 +111,7 @@ def lafeo3_001(order: BuildRequest, *, oxygen_vacancy_fraction: NoOxygen = 0.0, 
 def lasrfeo3_001(
     order: BuildRequest, *, strontium_fraction: Strontium = 0.3, oxygen_vacancy_fraction: NoOxygen = 0.0, cation_vacancy_fraction: NoCation = 0.0
 ) -> Sample:
-    """Return (La,Sr)FeO3 with its A sites drawn."""
+    """Return (La,Sr)FeO3 with lanthanum and strontium drawn at random on the A sites."""
     a = 3.930 - 0.075 * strontium_fraction
     sample = order.crystal((a, a, a), cubic("La", "Fe"))
     drawn = share(sites(sample, "La"), strontium_fraction, order.rng("strontium"))

@@ -1,4 +1,4 @@
-"""The sample: a box of atoms that the beam goes through."""
+"""The sample: a box of atoms in the path of the beam."""
 
 import hashlib
 import json
@@ -16,26 +16,27 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
 VACUUM_MARGIN = 2.0  # A of vacuum before the first and after the last atom of a sheet
-MIN_DISTANCE = 0.3  # A; nearer atoms are on top of each other (random-packed amorphous carbon, as published, goes down to 0.32 A)
-MAX_SIGMA = 1.0  # A; a larger 1-D rms displacement is a mistaken B or a mistaken unit
+MIN_DISTANCE = 0.3  # A; nearer atoms overlap (published random-packed amorphous carbon has distances down to 0.32 A)
+MAX_SIGMA = 1.0  # A; a larger 1-D rms displacement is a B factor or has a wrong unit
 MAX_NUMBER = 118
 G_PER_CM3 = 1.66053907  # of 1 u / A^3
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Defect:
-    """Change of the perfect structure at one place: the truth that tasks ask for.
+    """A change of the perfect structure at one site; the ground truth of detection tasks.
 
     Parameters
     ----------
     kind : str
         "vacancy", "substitution", "adatom", "displacement", "hole", "edge", "wall", "boundary", "twist", "particle".
     name : str
-        As in the literature: "V_S", "V_2S", "W_Mo" (W in place of Mo), "Sigma5 (310)".
+        Name as in the literature: "V_S", "V_2S", "W_Mo" (W in place of Mo), "Sigma5 (310)".
     position_angstrom : (float, float, float)
-        x, y, z in A: where the atom is or was; the centre where it is several. An extended defect has its place along its normal, and 0 elsewhere.
+        x, y, z in A: position of the present or missing atom, or the centre of several. An extended defect has its
+        position along its normal, and 0 along the other axes.
     removed, added : tuple of str
-        Symbols of the atoms that went and came.
+        Symbols of the removed and of the added atoms.
     """
 
     kind: str
@@ -45,10 +46,11 @@ class Defect:
     added: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        """Turn the place into three plain numbers and the symbols into tuples."""
+        """Convert the position to three floats and the symbols to tuples."""
         place = tuple(float(value) for value in self.position_angstrom)
         if len(place) != 3 or not np.all(np.isfinite(place)):
-            message = f"position_angstrom={self.position_angstrom!r} of the defect {self.name!r} must be three finite numbers: x, y, z in A."
+            given = f"position_angstrom={self.position_angstrom!r}"
+            message = f"{given} of the defect {self.name!r} must be three finite numbers: x, y, z in A."
             raise SettingsError(message)
         object.__setattr__(self, "position_angstrom", place)
         object.__setattr__(self, "removed", tuple(self.removed))
@@ -70,7 +72,7 @@ def resolve_sigma(numbers: np.ndarray, given: "float | Mapping[str, float] | Arr
     numbers : (n,) int
         Atomic numbers.
     given : float, mapping from symbol to float, (n,) array or None
-        1-D rms displacement in A. None or zero throughout: static.
+        1-D rms displacement in A. None, or zero for all atoms: static.
 
     Returns
     -------
@@ -79,8 +81,8 @@ def resolve_sigma(numbers: np.ndarray, given: "float | Mapping[str, float] | Arr
     Raises
     ------
     SettingsError
-        A symbol of the sample is missing from the mapping, or the mapping has one that the sample lacks; the wrong number of values; a value that is
-        negative, not finite or above 1 A.
+        The mapping lacks a symbol of the sample or has one that the sample does not hold, the number of values is
+        wrong, or a value is negative, not finite or above 1 A.
     """
     if given is None:
         return None
@@ -101,7 +103,7 @@ def resolve_sigma(numbers: np.ndarray, given: "float | Mapping[str, float] | Arr
     if sigma.ndim == 0:
         sigma = np.full(len(numbers), float(sigma))
     if sigma.shape != (len(numbers),):
-        message = f"thermal_sigma_angstrom has shape {sigma.shape}, the sample has {len(numbers)} atoms. Give one value for each atom, in A."
+        message = f"thermal_sigma_angstrom has shape {sigma.shape}, but the sample has {len(numbers)} atoms. Give one value for each atom, in A."
         raise SettingsError(message)
     if not np.all(np.isfinite(sigma)) or np.any(sigma < 0) or np.any(sigma > MAX_SIGMA):
         worst = sigma[np.argmax(~(np.isfinite(sigma) & (sigma >= 0) & (sigma <= MAX_SIGMA)))]
@@ -113,7 +115,7 @@ def resolve_sigma(numbers: np.ndarray, given: "float | Mapping[str, float] | Arr
 
 
 def near_pairs(positions: np.ndarray, size: tuple[float, float], distance: float, *, periodic: bool) -> np.ndarray:
-    """Return the pairs of atoms nearer to each other than a distance.
+    """Return the pairs of atoms within a distance of each other.
 
     Parameters
     ----------
@@ -122,13 +124,14 @@ def near_pairs(positions: np.ndarray, size: tuple[float, float], distance: float
     size : (float, float)
         Height (y) and width (x) of the box in A.
     distance : float
-        In A.
+        Largest distance, A.
     periodic : bool
-        Whether the box repeats in x and y (z never does).
+        Whether the box repeats in x and y; it never repeats in z.
 
     Returns
     -------
-    (p, 2) int array of indices, each pair once, sorted.
+    (p, 2) int array
+        Indices, sorted, each pair once.
     """
     from scipy.spatial import cKDTree
 
@@ -140,7 +143,7 @@ def near_pairs(positions: np.ndarray, size: tuple[float, float], distance: float
 
 
 def separation(positions: np.ndarray, pairs: np.ndarray, size: tuple[float, float], *, periodic: bool) -> np.ndarray:
-    """Return the distances (p,) in A of pairs (p, 2) of atoms, around the edges of the box where it repeats in x and y."""
+    """Return the distances (p,), A, of pairs (p, 2) of atoms, across the edges of a box that repeats in x and y."""
     step = positions[pairs[:, 1]] - positions[pairs[:, 0]]
     if periodic:
         box = np.array([size[1], size[0]])
@@ -155,41 +158,44 @@ class Sample:
     Parameters
     ----------
     name : str
-        What people call it.
+        Display name.
     numbers : (n,) int64
-        Atomic numbers. No atom at all is a slab of vacuum.
+        Atomic numbers. A sample without atoms is a slab of vacuum.
     positions_angstrom : (n, 3) float64
         x, y, z in A; 0 <= x < size[1], 0 <= y < size[0], 0 <= z < thickness.
     size_angstrom : (float, float)
         Height (y) and width (x) of the box in A.
     thickness_angstrom : float
-        From the entrance to the exit face in A.
+        Distance from the entrance to the exit face, A.
     thermal_sigma_angstrom : (n,) float64, optional
         1-D rms displacement of each atom in A; None: static.
     periodic : bool
         Whether the box repeats in x and y.
     strain : float
-        Largest principal strain that it took to make the cell orthogonal.
+        Largest principal strain of the deformation that made the cell orthogonal.
     notes : tuple of str
-        Sentences on what was done to the structure.
+        Sentences about changes that were made to the structure.
     recipe : str
-        JSON that ``stemtwin.twin.samples.readers.read_sample.sample_from_recipe`` turns into this sample again; "" for a sample from arrays.
+        JSON from which ``stemtwin.twin.samples.readers.read_sample.sample_from_recipe`` rebuilds this sample; "" for a
+        sample from arrays.
     defects : tuple of Defect
-        What was done to the perfect structure, place by place; mappings of its fields are taken too. No part of the digest.
+        Changes of the perfect structure, one for each site; mappings of the fields of :class:`Defect` are accepted.
+        Defects are not part of the digest.
     sites : (n,) int64, optional
-        Whose thermal motion each atom has: atoms of two samples with one site number move alike in one frozen-phonon configuration, so that the loss
-        of an atom does not move the others. By default atoms are numbered in their order.
+        Number of each atom's stream of thermal displacements. Atoms with the same number in two samples have the same
+        displacement in one frozen-phonon configuration, so the loss of an atom does not move the others. By default
+        atoms are numbered in their order.
 
     Raises
     ------
     SettingsError
-        Shapes that do not fit each other, numbers that are not finite, atoms outside the box.
+        Shapes do not match, numbers are not finite, or atoms lie outside the box.
     StructureFileError
-        An atomic number that is no element; atoms on top of each other.
+        An atomic number does not belong to an element, or atoms overlap.
 
     Notes
     -----
-    The arrays are copies and read-only. Two samples are equal when their ``digest`` is.
+    The arrays are read-only copies. Two samples are equal when their digests are equal.
     """
 
     name: str
@@ -206,7 +212,7 @@ class Sample:
     sites: np.ndarray | None = None
 
     def __post_init__(self) -> None:
-        """Copy, freeze and check everything."""
+        """Copy, freeze and check all fields."""
         numbers = np.array(self.numbers, dtype=np.int64)
         positions = (
             np.array(self.positions_angstrom, dtype=np.float64).reshape(-1, 3)
@@ -221,20 +227,22 @@ class Sample:
             )
             raise SettingsError(message)
         if len(size) != 2 or not all(np.isfinite(length) and length > 0 for length in (*size, thickness)):
-            message = f"size_angstrom={size} A and thickness_angstrom={thickness:g} A must be two numbers (y, x) and one number above 0."
+            message = f"size_angstrom={size} A (y, x) and thickness_angstrom={thickness:g} A must be two numbers and one number above 0."
             raise SettingsError(message)
         if np.any((numbers < 1) | (numbers > MAX_NUMBER)):
-            message = f"Atomic number {numbers[(numbers < 1) | (numbers > MAX_NUMBER)][0]} is no element. Use 1 to {MAX_NUMBER}."
+            wrong = numbers[(numbers < 1) | (numbers > MAX_NUMBER)][0]
+            message = f"The atomic number {wrong} does not belong to an element. Use 1 to {MAX_NUMBER}."
             raise StructureFileError(message)
         sigma = resolve_sigma(numbers, self.thermal_sigma_angstrom)
         sites = None if self.sites is None else np.array(self.sites, dtype=np.int64)
         if sites is not None and (sites.shape != (len(numbers),) or (sites < 0).any() or len(np.unique(sites)) < len(sites)):
             message = (
-                f"sites has shape {sites.shape} for {len(numbers)} atoms, or holds a number twice or below 0. Give each atom a number of its own."
+                f"sites has shape {sites.shape} for {len(numbers)} atoms, or holds a number twice or below 0. "
+                f"Give each atom its own number, 0 or more."
             )
             raise SettingsError(message)
         if sites is not None and np.array_equal(sites, np.arange(len(numbers))):
-            sites = None  # their own order
+            sites = None  # the default numbering
         for array in (numbers, positions, sigma, sites):
             if array is not None:
                 array.setflags(write=False)
@@ -275,9 +283,8 @@ class Sample:
             i, j = pairs[np.argmin(distances)]
             first, second = symbols_of(self.numbers[[i, j]])
             message = (
-                f"{self.name}: atoms {i} ({first}) and {j} ({second}) lie {distances.min():.3f} A apart, on top of each other (limit "
-                f"{MIN_DISTANCE:g} A). "
-                "Remove the double atoms, or give shared sites partial occupancies."
+                f"{self.name}: atoms {i} ({first}) and {j} ({second}) overlap at a distance of {distances.min():.3f} A (limit "
+                f"{MIN_DISTANCE:g} A). Remove duplicate atoms, or give shared sites partial occupancies."
             )
             raise StructureFileError(message)
 
@@ -286,7 +293,7 @@ class Sample:
         return len(self.numbers)
 
     def __repr__(self) -> str:
-        """Return one line: name, formula, box."""
+        """Return a line with the name, the formula and the box."""
         height, width = self.size_angstrom
         motion = "static" if self.thermal_sigma_angstrom is None else "with thermal motion"
         box = f"{width:.2f} x {height:.2f} x {self.thickness_angstrom:.2f} A (x, y, z)"
@@ -304,7 +311,7 @@ class Sample:
 
     @property
     def density_g_per_cm3(self) -> float:
-        """Mass of the atoms over the volume of the box, g/cm^3: that of the crystal, but for vacuum in the box."""
+        """Mass of the atoms over the volume of the box, vacuum included, g/cm^3."""
         from ase.data import atomic_masses
 
         volume = self.size_angstrom[0] * self.size_angstrom[1] * self.thickness_angstrom
@@ -312,7 +319,7 @@ class Sample:
 
     @property
     def thermal_summary(self) -> str:
-        """The 1-D rms displacements by element: ``"O 0.081, Sr 0.079, Ti 0.066 A rms"``, a range where they differ, or ``"static"``."""
+        """1-D rms displacements, or their ranges, by element: ``"O 0.081, Sr 0.079 A rms"``, or ``"static"``."""
         sigma = self.thermal_sigma_angstrom
         if sigma is None:
             return "static"
@@ -325,7 +332,7 @@ class Sample:
 
     @property
     def digest(self) -> str:
-        """Sha256 (hexadecimal) of what an image depends on: numbers, positions, size, thickness, sigmas (to 1e-9 A) and periodicity."""
+        """Sha256 (hexadecimal) of the numbers, positions, size, thickness, sigmas (to 1e-9 A) and periodicity."""
         lengths = [self.positions_angstrom, np.array([*self.size_angstrom, self.thickness_angstrom])]
         if self.thermal_sigma_angstrom is not None:
             lengths.append(self.thermal_sigma_angstrom)
@@ -338,7 +345,7 @@ class Sample:
         return hashed.hexdigest()
 
     def to_ase(self) -> "Atoms":
-        """Return the atoms as ``ase.Atoms``, their sigmas as the array ``thermal_sigma_angstrom``."""
+        """Return the atoms as ``ase.Atoms``, with their sigmas in the array ``thermal_sigma_angstrom``."""
         from ase import Atoms
 
         cell = [self.size_angstrom[1], self.size_angstrom[0], self.thickness_angstrom]
@@ -358,25 +365,25 @@ class Sample:
         name: str | None = None,
         periodic: bool | None = None,
     ) -> Self:
-        """Return a sample of the atoms as they stand, the beam along their +z.
+        """Return a sample of ASE's atoms in their present orientation, with the beam along +z.
 
         Parameters
         ----------
         atoms : ase.Atoms
-            With an orthogonal cell along x, y, z. Atoms outside a periodic direction are wrapped into the cell.
+            Atoms in an orthogonal cell along x, y, z. Atoms outside the cell are wrapped along periodic directions.
         thermal_sigma_angstrom : float, mapping from symbol to float, (n,) array or None
             1-D rms displacement in A; None: static.
         name : str, optional
-            Else the atoms' ``info["name"]`` or their formula.
+            Name of the sample; None: the atoms' ``info["name"]`` or their formula.
         periodic : bool, optional
-            Whether the cell repeats in x and y; else what ``atoms.pbc`` says.
+            Whether the cell repeats in x and y; None: as in ``atoms.pbc``.
 
         Raises
         ------
         StructureFileError
-            No cell, a cell that is not orthogonal, atoms on top of each other.
+            The cell is missing or not orthogonal, or atoms overlap.
         SettingsError
-            Thermal sigmas that do not fit; atoms outside a cell that does not repeat.
+            Thermal sigmas do not match the atoms, or atoms lie outside a cell that does not repeat.
         """
         name = name or str(atoms.info.get("name", "")) or atoms.get_chemical_formula() or "vacuum"
         cell, pbc = np.array(atoms.cell.array, dtype=float), np.array(atoms.pbc, dtype=bool)
@@ -415,7 +422,7 @@ class Sample:
 
 
 def wrap(fractional: np.ndarray, lengths: np.ndarray, tolerance: float = 1e-5) -> np.ndarray:
-    """Return fractional coordinates in [0, 1); what lies within ``tolerance`` (A) below a face goes to 0, so that no plane is split by rounding."""
+    """Return fractional coordinates in [0, 1), with values within ``tolerance`` (A) below 1 set to 0."""
     slack = tolerance / np.asarray(lengths)
     return np.clip(fractional - np.floor(fractional + slack), 0.0, None)
 
@@ -430,7 +437,7 @@ def _check_ase_cell(name: str, cell: np.ndarray, lengths: np.ndarray) -> None:
     skew = np.abs(cell - np.diag(np.diag(cell))).max()
     if skew > 1e-4:
         message = (
-            f"{name} has a cell that is not orthogonal along x, y, z (off-diagonal element of {skew:.4g} A, limit 1e-4 A). Use read_sample, "
-            f"which orients it, or build an orthogonal cell."
+            f"{name} has a cell that is not orthogonal along x, y, z (off-diagonal element of {skew:.4g} A, limit 1e-4 A). "
+            f"Use read_sample, which orients the crystal, or build an orthogonal cell."
         )
         raise StructureFileError(message)

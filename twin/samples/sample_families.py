@@ -1,4 +1,4 @@
-"""Sample of the library: a function that builds it, its knobs, its numbers and their sources."""
+"""Samples of the library: the builder function, the knobs, and the numbers with their sources."""
 
 import inspect
 import math
@@ -18,27 +18,28 @@ from stemtwin.twin.samples.sample import Sample
 Value = float | int | str
 Maker = TypeVar("Maker", bound=Callable[..., Sample])
 Sites = tuple[tuple[str, tuple[float, float, float]], ...]
-ORDERED = ("name", "size_angstrom", "thickness_angstrom", "seed")  # what every specimen takes beside its own knobs
+ORDERED = ("name", "size_angstrom", "thickness_angstrom", "seed")  # settings of every library sample besides its knobs
 RESERVED = {*ORDERED, "kind", "digest"}  # keys of a recipe
 PENG = "L.-M. Peng, G. Ren, S. L. Dudarev, M. J. Whelan, Acta Cryst. A52 (1996) 456, Table 1"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Knob:
-    """A setting of a specimen beyond its box: a number within limits, or one of several words.
+    """A setting of a library sample besides its box: a number within limits, or one of several words.
 
     Parameters
     ----------
     about : str
-        What it turns.
+        Description of the setting.
     default : float, int or str
-        Its value where none is given; a whole number where the default is one. :func:`specimen` takes it from the function's signature.
+        Default value; an integer default admits only whole numbers. :func:`specimen` takes it from the function's
+        signature.
     low, high : float
         Limits of a number.
     unit : str
-        Of a number.
+        Unit of a number.
     choices : tuple of str
-        The words, where it is a word.
+        Permitted words; () for a number.
     """
 
     about: str
@@ -49,11 +50,11 @@ class Knob:
     choices: tuple[str, ...] = ()
 
     def checked(self, name: str, value: object) -> Value:
-        """Return a value as a plain number or word; raise SettingsError where it is none, or beyond the limits."""
+        """Return a value as a plain number or word; raise SettingsError for a wrong type or outside the limits."""
         if self.choices:
             if value in self.choices:
                 return str(value)
-            message = f"{name}={value!r} is none of the choices: {', '.join(self.choices)}."
+            message = f"{name}={value!r} is unknown. Use one of {', '.join(self.choices)}."
             raise SettingsError(message)
         whole = isinstance(self.default, int)
         kinds = (int, np.integer) if whole else (int, float, np.integer, np.floating)
@@ -67,7 +68,7 @@ class Knob:
 
 
 def fraction(about: str) -> Knob:
-    """Return a knob from 0 to 1."""
+    """Return a knob with the limits 0 and 1."""
     return Knob(about=about, low=0.0, high=1.0)
 
 
@@ -78,9 +79,9 @@ class BuildRequest:
     Parameters
     ----------
     name : str
-        Of the specimen.
+        Name of the sample.
     cut : Cut
-        Box and seed; the zone axis is the specimen's own affair.
+        Box and seed; the zone axis belongs to the library sample.
     sigma : mapping from symbol to float
         1-D rms displacements in A.
     """
@@ -90,7 +91,7 @@ class BuildRequest:
     sigma: Mapping[str, float] = field(default_factory=dict)
 
     def rng(self, stream: str) -> np.random.Generator:
-        """Return the generator of one knob: turning another knob does not change its draws."""
+        """Return the random generator of one knob, whose draws do not depend on the other knobs."""
         return specimen_rng(self.cut.seed, stream)
 
     def crystal(
@@ -102,18 +103,18 @@ class BuildRequest:
         zone_axis: tuple[int, int, int] = (0, 0, 1),
         max_strain: float = 0.01,
     ) -> Sample:
-        """Return whole repeats of a crystal in the box that was asked for.
+        """Return whole repeats of a crystal in the requested box.
 
         Parameters
         ----------
         cell_angstrom, angles_deg : (float, float, float)
-            a, b, c in A; alpha, beta, gamma.
+            Lengths a, b, c in A; angles alpha, beta, gamma.
         sites : tuple of (symbol, (float, float, float))
-            Elements and fractional places of one cell.
+            Elements and fractional positions of one cell.
         zone_axis : (int, int, int)
-            [uvw] along the beam.
+            Direction [uvw] along the beam.
         max_strain : float
-            What making the cell orthogonal may take.
+            Largest strain that may make the cell orthogonal.
         """
         from ase.cell import Cell
         from ase.data import atomic_numbers
@@ -131,7 +132,7 @@ class BuildRequest:
     def atoms(
         self, symbols: np.ndarray, positions: np.ndarray, size: tuple[float, float], thickness: float, *, notes: tuple[str, ...] = ()
     ) -> Sample:
-        """Return a periodic sample of atoms that are in place: symbols (n,), positions (n, 3) in A, size (y, x) and thickness in A."""
+        """Return a periodic sample of symbols (n,) and positions (n, 3), A, with a size (y, x) and a thickness, A."""
         from ase.data import atomic_numbers
 
         return Sample(
@@ -147,20 +148,20 @@ class BuildRequest:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SampleFamily:
-    """A specimen of the library.
+    """A sample of the library with its settings.
 
     Parameters
     ----------
     title : str
-        What it is, in a few words.
+        Description in a few words.
     make : callable
-        ``make(order, **knobs)`` returns the sample.
+        Function ``make(order, **knobs)`` that returns the sample.
     knobs : mapping from str to Knob
-        Its own settings.
+        Settings of this sample.
     thermal_sigma_angstrom : mapping from symbol to float
-        1-D rms displacements near 300 K, of every element that its knobs can bring in.
+        1-D rms displacements near 300 K of every element that the knobs can bring in.
     lattice_source, thermal_source : str
-        Where the numbers come from.
+        Sources of the lattice parameters and the thermal motion.
     """
 
     title: str
@@ -171,14 +172,14 @@ class SampleFamily:
     thermal_source: str
 
     def settings(self, name: str, given: Mapping[str, object]) -> dict[str, Value]:
-        """Return the value of every knob, checked.
+        """Return the checked value of every knob.
 
         Raises
         ------
         UnknownNameError
-            A knob that this specimen does not have; says which one was probably meant.
+            The sample does not have the knob; the message names the most similar one.
         SettingsError
-            A value beyond its limits.
+            A value is outside its limits.
         """
         for knob in given:
             if knob not in self.knobs:
@@ -192,23 +193,24 @@ SAMPLES: Registry[SampleFamily] = Registry("sample")
 
 
 def specimen(name: str, *tags: str, title: str, sigma: Mapping[str, float], lattice_source: str, thermal_source: str) -> Callable[[Maker], Maker]:
-    """Return a decorator that adds a function to the library.
+    """Return a decorator that adds a builder function to the library.
 
     Parameters
     ----------
     name : str
-        New name, in kebab-case.
+        New name in kebab-case.
     *tags : str
-        "crystal", "sheet", "film" or "particle", then its family.
+        "crystal", "sheet", "film" or "particle", followed by the family.
     title, lattice_source, thermal_source : str
-        See :class:`SampleFamily`.
+        Texts as in :class:`SampleFamily`.
     sigma : mapping from symbol to float
         1-D rms displacements in A.
 
     Returns
     -------
     callable
-        For ``make(order, *, knob: Annotated[type, Knob(...)] = default, ...) -> Sample``: each keyword is a knob.
+        Decorator for ``make(order, *, knob: Annotated[type, Knob(...)] = default, ...) -> Sample``; each keyword is a
+        knob.
     """
 
     def decorate(make: Maker) -> Maker:

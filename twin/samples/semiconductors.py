@@ -13,15 +13,15 @@ from stemtwin.twin.samples.sample_families import PENG, BuildRequest, Knob, Site
 
 FCC = ((0.0, 0.0, 0.0), (0.0, 0.5, 0.5), (0.5, 0.0, 0.5), (0.5, 0.5, 0.0))
 AXES = {"001": (0, 0, 1), "110": (1, 1, 0)}
-MULTILAYER_SIZE = 65.172  # A, twelve cells of silicon: default width of the multilayer
-MissingInSemiconductor = Annotated[float, fraction("share of the atoms that are missing")]
-Antisite = Annotated[float, fraction("share of the cation sites that hold an anion")]
-Germanium = Annotated[float, fraction("share of germanium in the layer, drawn by the seed")]
-Layer = Annotated[float, Knob(about="share of the width that is the SiGe layer, to the nearest cell", low=0.05, high=0.95)]
+MULTILAYER_SIZE = 65.172  # A, default width of the multilayer: twelve cells of silicon
+MissingInSemiconductor = Annotated[float, fraction("fraction of the atoms that are missing")]
+Antisite = Annotated[float, fraction("fraction of the cation sites that hold an anion")]
+Germanium = Annotated[float, fraction("fraction of germanium in the layer, drawn by the seed")]
+Layer = Annotated[float, Knob(about="fraction of the width that is the SiGe layer, to the nearest cell", low=0.05, high=0.95)]
 
 
 def zinc_blende(first: str, second: str) -> Sites:
-    """Return the sites of a zinc-blende cell, of diamond where both elements are the same."""
+    """Return the sites of a zinc-blende cell, or of a diamond cell where both elements are the same."""
     return tuple((symbol, (x + shift, y + shift, z + shift)) for x, y, z in FCC for symbol, shift in ((first, 0.0), (second, 0.25)))
 
 
@@ -64,7 +64,7 @@ for _key, _axis in (("si", "110"), ("si", "001"), ("ge", "110")):
 
 
 def _compound(order: BuildRequest, a: float, cation: str, anion: str, vacancy_fraction: float, antisite_fraction: float) -> Sample:
-    """Return a zinc-blende compound along [110], with anions on cation sites and vacancies."""
+    """Return a zinc-blende compound along [110], with antisites (anions on cation sites) and vacancies."""
     sample = order.crystal((a, a, a), zinc_blende(cation, anion), zone_axis=(1, 1, 0))
     wrong = share(sites(sample, cation), antisite_fraction, order.rng("antisites"))
     sample = substitute(sample, wrong, anion, sigma_angstrom=order.sigma[anion])
@@ -81,7 +81,7 @@ def _compound(order: BuildRequest, a: float, cation: str, anion: str, vacancy_fr
     thermal_source="B Ga 0.65, As 0.55 A^2 near 300 K, rounded, +-10 %: models compared by J. S. Reid, Acta Cryst. A39 (1983) 1",
 )
 def gaas_110(order: BuildRequest, *, vacancy_fraction: MissingInSemiconductor = 0.0, antisite_fraction: Antisite = 0.0) -> Sample:
-    """Return GaAs [110]: Ga and As columns 1.41 A apart."""
+    """Return GaAs [110], with Ga and As columns 1.41 A apart."""
     return _compound(order, 5.6533, "Ga", "As", vacancy_fraction, antisite_fraction)
 
 
@@ -95,7 +95,7 @@ def gaas_110(order: BuildRequest, *, vacancy_fraction: MissingInSemiconductor = 
     thermal_source="B Cd 1.75, Te 1.40 A^2 near 300 K, rounded, +-15 %: models compared by J. S. Reid, Acta Cryst. A39 (1983) 1",
 )
 def cdte_110(order: BuildRequest, *, vacancy_fraction: MissingInSemiconductor = 0.0, antisite_fraction: Antisite = 0.0) -> Sample:
-    """Return CdTe [110]: Cd and Te columns 1.62 A apart."""
+    """Return CdTe [110], with Cd and Te columns 1.62 A apart."""
     return _compound(order, 6.481, "Cd", "Te", vacancy_fraction, antisite_fraction)
 
 
@@ -112,7 +112,7 @@ def cdte_110(order: BuildRequest, *, vacancy_fraction: MissingInSemiconductor = 
     thermal_source=f"B Si 0.463, Ge 0.573 A^2 at 280 K: {PENG}",
 )
 def si_sige_110(order: BuildRequest, *, germanium_fraction: Germanium = 0.3, layer_fraction: Layer = 0.5) -> Sample:
-    """Return silicon with a coherent SiGe layer in the middle of the width, the two interfaces abrupt."""
+    """Return silicon with a coherent SiGe layer and two abrupt interfaces in the middle of the width."""
     box = order.cut.size_angstrom or (16.0, MULTILAYER_SIZE)
     order = replace(order, cut=replace(order.cut, size_angstrom=box))
     a = 5.431
@@ -121,7 +121,7 @@ def si_sige_110(order: BuildRequest, *, germanium_fraction: Germanium = 0.3, lay
     layer = min(cells - 1, max(1, round(cells * layer_fraction)))
     if cells < 2:
         message = (
-            f"size_angstrom={box} A holds one cell of {a} A across: no room for a layer between silicon. Ask for a width of {2 * a:.4g} A or more."
+            f"size_angstrom={box} A is only one cell of {a} A wide, too narrow for a layer between silicon. Ask for a width of {2 * a:.4g} A or more."
         )
         raise SettingsError(message)
     start = a * ((cells - layer) // 2)

@@ -1,4 +1,4 @@
-"""Zone axes as people write them: ``110``, ``1,1,0``, ``[1 -1 0]``, four-index ``[11-20]``."""
+"""Zone axes in all usual notations: ``110``, ``1,1,0``, ``[1 -1 0]``, four-index ``[11-20]``."""
 
 import re
 from collections.abc import Sequence
@@ -9,12 +9,12 @@ import numpy as np
 from stemtwin.twin.errors import SettingsError
 
 MOST_INDEX = 50
-HEXAGONAL_TOLERANCE = 5e-3  # of a, and of cos(gamma)
-_HOW = "Write it like 1,1,0 or 110 or [1 -1 0], in a hexagonal crystal also like 11-20."
+HEXAGONAL_TOLERANCE = 5e-3  # relative for lengths, absolute for cos(gamma)
+_HOW = "Write it like 1,1,0 or 110 or [1 -1 0], or for a hexagonal crystal like 11-20."
 
 
 def _words(text: str) -> list[str]:
-    """Return the indices of a text, overbars as minus signs before their digit."""
+    """Return the indices in a text, with overbars replaced by minus signs before their digit."""
     plain = re.sub("(\\d)[\u0304\u0305]", r"-\1", text.replace("\u2212", "-").replace("\u2013", "-"))
     plain = re.sub(r"\\(?:bar|overline)\{?(\d)\}?", r"-\1", plain)
     plain = re.sub(r"[\[\](){}<>\u27e8\u27e9]", " ", plain)
@@ -30,7 +30,7 @@ def _indices(given: str | Sequence[int]) -> list[int]:
     Raises
     ------
     SettingsError
-        It is something else.
+        The value is not three or four whole numbers.
     """
     message = f"zone_axis={given!r} must be three whole numbers (u, v, w), or four (U, V, T, W). {_HOW}"
     if isinstance(given, str):
@@ -55,7 +55,7 @@ def has_four_indices(given: str | Sequence[int]) -> bool:
 
 
 def parse_zone_axis(given: str | Sequence[int]) -> tuple[int, int, int]:
-    """Return [uvw] of a zone axis; four indices [UVTW] are [2U+V, U+2V, W] without a common divisor.
+    """Return a zone axis as [uvw]; four indices [UVTW] become [2U+V, U+2V, W] without a common divisor.
 
     Parameters
     ----------
@@ -65,7 +65,7 @@ def parse_zone_axis(given: str | Sequence[int]) -> tuple[int, int, int]:
     Raises
     ------
     SettingsError
-        They are something else, all 0, beyond 50, or four whose third is not minus the sum of the first two.
+        The indices are not whole numbers, all 0, beyond 50, or the third of four is not minus the sum of the first two.
     """
     indices = _indices(given)
     if not any(indices):
@@ -78,7 +78,7 @@ def parse_zone_axis(given: str | Sequence[int]) -> tuple[int, int, int]:
         return indices[0], indices[1], indices[2]
     u, v, t, w = indices
     if t != -(u + v):
-        message = f"zone_axis={given!r} has the third index {t}, which must be minus the sum of the first two, {-(u + v)}. Correct it, or give three."
+        message = f"zone_axis={given!r} has the third index {t}, which must be {-(u + v)}, minus the sum of the first two. Correct it, or give three."
         raise SettingsError(message)
     three = (2 * u + v, u + 2 * v, w)
     divisor = gcd(*three)

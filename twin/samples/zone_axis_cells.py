@@ -1,8 +1,9 @@
-"""The near-orthogonal cell of a crystal along a zone axis, and the strain that it needs.
+"""Nearly orthogonal cells of a crystal along a zone axis, and the strain that they need.
 
-A STEM image of a crystal needs a box that repeats in x and y. Its edges are three lattice vectors: the zone axis itself along z, and two that are
-nearly perpendicular to it and to each other, x and y. Few crystals have exact ones; the small rest is taken up by a shear that keeps the volume, so
-that the density stays exact. The frame is right-handed, so a crystal is turned but never mirrored.
+A STEM image of a crystal needs a box that repeats in x and y. The edges of the box are three lattice vectors: the zone
+axis along z, and two vectors along x and y that are nearly perpendicular to the zone axis and to each other. Few
+crystals have exactly perpendicular vectors. A shear that keeps the volume removes the small remaining angle, so the
+density stays exact. The frame is right-handed, so a crystal is rotated but never mirrored.
 """
 
 from dataclasses import dataclass
@@ -10,26 +11,26 @@ from math import gcd
 
 import numpy as np
 
-GOOD_STRAIN = 1e-3  # as good as none: below it, the shape of the cell decides
-OVERSIZE = 1.15  # a cell up to this factor above the asked size counts as fitting
-WIDE_SEARCH = 40.0  # A; how long edges may become to bring the strain down to what is allowed
-MOST_VECTORS = 900  # candidates for an edge
+GOOD_STRAIN = 1e-3  # negligible: below this strain, the shape of the cell decides
+OVERSIZE = 1.15  # a cell up to this factor above the requested size counts as fitting
+WIDE_SEARCH = 40.0  # A; longest edge in the search for a cell whose strain is within the limit
+MOST_VECTORS = 900  # largest number of candidates for an edge
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class OrientedCell:
-    """A nearly orthogonal cell of a crystal, turned so that its zone axis is +z.
+    """A nearly orthogonal cell of a crystal, rotated until its zone axis is +z.
 
     Parameters
     ----------
     edges : (3, 3) int
-        The edges x, y, z as rows, in units of the crystal's lattice vectors.
+        Edges x, y, z as rows, in units of the crystal's lattice vectors.
     lengths : (3,) float
-        Of the orthogonal box that the cell is strained to, in A.
+        Lengths of the strained, orthogonal box, A.
     rotation : (3, 3) float
-        Rows: the directions x, y, z in the crystal's frame; ``positions @ rotation.T`` turns the crystal.
+        Directions x, y, z in the crystal's frame, as rows; ``positions @ rotation.T`` rotates the crystal.
     strain : float
-        Largest principal strain that makes the cell orthogonal.
+        Largest principal strain of the deformation that makes the cell orthogonal.
     """
 
     edges: np.ndarray
@@ -39,7 +40,7 @@ class OrientedCell:
 
 
 def extended_gcd(a: int, b: int) -> tuple[int, int, int]:
-    """Return (g, x, y) with a x + b y = g, the greatest common divisor, not negative."""
+    """Return (g, x, y) with a x + b y = g, where g >= 0 is the greatest common divisor."""
     x, next_x, y, next_y = 1, 0, 0, 1
     while b:
         quotient = a // b
@@ -50,7 +51,7 @@ def extended_gcd(a: int, b: int) -> tuple[int, int, int]:
 
 
 def complete_basis(axis: tuple[int, int, int]) -> tuple[np.ndarray, np.ndarray]:
-    """Return two integer vectors that make a lattice basis (determinant +-1) together with a vector whose components share no divisor."""
+    """Return two integer vectors that complete a vector without common divisor to a basis of determinant +-1."""
     u, v, w = axis
     g, x, y = extended_gcd(u, v)
     if g == 0:
@@ -65,15 +66,16 @@ def lattice_direction(cell: np.ndarray, lattice: np.ndarray, zone_axis: tuple[in
     Parameters
     ----------
     cell : (3, 3) float
-        The cell in whose indices the zone axis is given, rows, A.
+        Cell to which the indices of the zone axis refer, rows, A.
     lattice : (3, 3) float
         Basis of the lattice, rows, A; every vector of ``cell`` is an integer combination of it.
     zone_axis : (int, int, int)
-        [uvw].
+        Indices [uvw].
 
     Returns
     -------
-    (int, int, int) in units of ``lattice``, without a common divisor.
+    (int, int, int)
+        Components in units of ``lattice``, without a common divisor.
     """
     whole = [int(value) for value in np.rint(np.asarray(zone_axis) @ cell @ np.linalg.inv(lattice))]
     divisor = gcd(*whole)
@@ -81,7 +83,7 @@ def lattice_direction(cell: np.ndarray, lattice: np.ndarray, zone_axis: tuple[in
 
 
 def _reduce(plane: np.ndarray, first: np.ndarray, second: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the two shortest vectors that span the lattice of two integer vectors, measured by ``plane`` (3, 2), the projection of the lattice."""
+    """Return the two shortest basis vectors of the lattice of two integer vectors, projected by ``plane`` (3, 2)."""
     while True:
         if np.linalg.norm(first @ plane) > np.linalg.norm(second @ plane):
             first, second = second, first
@@ -93,7 +95,7 @@ def _reduce(plane: np.ndarray, first: np.ndarray, second: np.ndarray) -> tuple[n
 
 
 def _candidates(lattice: np.ndarray, axis: np.ndarray, reach: float) -> tuple[np.ndarray, np.ndarray]:
-    """Return integer lattice vectors (k, 3) and their places (k, 3) in a frame with z along ``axis``, shifted along it to be as level as can be."""
+    """Return lattice vectors (k, 3) of least height along ``axis``, and their positions (k, 3) with z along it."""
     along = axis @ lattice
     length = np.linalg.norm(along)
     z = along / length
@@ -117,7 +119,7 @@ def _candidates(lattice: np.ndarray, axis: np.ndarray, reach: float) -> tuple[np
 
 
 def _strains(p: np.ndarray, q: np.ndarray, height: float) -> np.ndarray:
-    """Return the largest principal strain (k,) of making right angles of the edges p, q (k, 3) and (0, 0, height), volume kept."""
+    """Return the largest principal strain (k,) that makes edges p, q (k, 3) and (0, 0, height) orthogonal."""
     width = np.hypot(p[:, 0], p[:, 1])
     edges = np.zeros((len(p), 3, 3))
     edges[:, 0, 0], edges[:, 0, 2] = width, p[:, 2]
@@ -129,7 +131,7 @@ def _strains(p: np.ndarray, q: np.ndarray, height: float) -> np.ndarray:
 
 
 def _rank(vectors: np.ndarray, cell: np.ndarray) -> np.ndarray:
-    """Return 0, 1, 2 for vectors (k, 3; A) along the cell's a, b, c, a half more for the opposite direction, 3 for all others."""
+    """Return the rank (k,) of vectors (k, 3), A: 0, 1, 2 along the cell's a, b, c, 0.5 more against them, else 3."""
     units = vectors / np.linalg.norm(vectors, axis=1)[:, None]
     cosine = units @ (cell / np.linalg.norm(cell, axis=1)[:, None]).T
     rank = np.full(len(vectors), 3.0)
@@ -172,21 +174,22 @@ def _search(
 def orient(lattice: np.ndarray, cell: np.ndarray, zone_axis: tuple[int, int, int], size: float, max_strain: float) -> OrientedCell:
     """Return the nearly orthogonal cell along a zone axis whose repeats fit a size best.
 
-    The choice, most important first: a strain within ``max_strain``, edges no longer than the size, a small strain, x along the crystal's a, b or c
-    (in that order), a small area, a short x. Longer edges, up to 40 A, are tried where short ones need too much strain.
+    The criteria are, the most important first: a strain within ``max_strain``, edges no longer than the size, a small
+    strain, x along the crystal's a, b or c (in that order), a small area, a short x. Edges of up to 40 A are tried
+    where shorter ones need too much strain.
 
     Parameters
     ----------
     lattice : (3, 3) float
-        Basis of the lattice, rows, A: the primitive cell finds every repeat.
+        Basis of the lattice, rows, A; a primitive basis finds every repeat.
     cell : (3, 3) float
-        The cell that the zone axis refers to, rows, A.
+        Cell to which the indices of the zone axis refer, rows, A.
     zone_axis : (int, int, int)
-        [uvw], direction of the beam's travel.
+        [uvw], the direction in which the beam travels.
     size : float
-        How long an edge may be without being too long, in A.
+        Preferred largest length of an edge, A.
     max_strain : float
-        What may be strained without asking; the result can exceed it, the caller decides.
+        Preferred largest strain. The result exceeds it where no cell satisfies it, and the caller must check.
 
     Returns
     -------
@@ -211,7 +214,7 @@ def orient(lattice: np.ndarray, cell: np.ndarray, zone_axis: tuple[int, int, int
 
 
 def points_inside(edges: np.ndarray) -> np.ndarray:
-    """Return the lattice points (n, 3) inside a cell of integer edges (3, 3): exactly as many as its determinant says, by integer arithmetic."""
+    """Return the lattice points (n, 3) inside a cell of integer edges (3, 3), as many as the determinant says."""
     count = round(float(np.linalg.det(edges)))
     sign = 1 if count > 0 else -1
     adjugate = np.rint(np.linalg.inv(edges) * count).astype(np.int64) * sign

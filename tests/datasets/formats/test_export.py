@@ -260,7 +260,7 @@ def test_places_that_take_no_file_are_found_before_the_writer_begins(
             save(result, folder / f"a{kind.suffixes[0]}", variable="haadf")
     if kind.hdf5:
         monkeypatch.setattr(shutil, "disk_usage", lambda _: usage(2**30, 2**30, 2**17))
-        with pytest.raises(DatasetError, match=r"takes 2\d\d KiB, and 95% of what is free at .* are 122 KiB"):
+        with pytest.raises(DatasetError, match=r"needs 2\d\d KiB, but 95% of the free space at .* is 122 KiB"):
             save(result, tmp_path / f"a{kind.suffixes[0]}", variable="haadf")
     assert [each.name for each in tmp_path.iterdir()] == ["file"]
 

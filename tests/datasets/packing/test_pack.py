@@ -330,8 +330,8 @@ BAD_SETTINGS = {
     "empty split": ({"shares": (0.1, 0.0, 0.9)}, "A share of 0.1 of 3 file(s) leaves none for train"),
     "pixel size": ({"pixel_size_angstrom": 0.0}, "The pixel size 0 A must be above 0"),
     "tile": ({"tile_px": 1}, "Squares of 1 pixels must have at least 2"),
-    "fact": ({"facts": {"materials": "x"}}, "The fact 'materials' is no column that can be filled. Did you mean 'material'"),
-    "truth": ({"facts": {"n_columns": "3"}}, "The fact 'n_columns' is no column that can be filled"),
+    "fact": ({"facts": {"materials": "x"}}, "The fact 'materials' is not a column that can be filled. Did you mean 'material'"),
+    "truth": ({"facts": {"n_columns": "3"}}, "The fact 'n_columns' is not a column that can be filled"),
     "number": ({"facts": {"energy_ev": "200 keV"}}, "The fact 'energy_ev' is '200 keV', not a number. Give one in eV"),
     "not finite": ({"facts": {"energy_ev": "nan"}}, "The fact 'energy_ev' is nan, not finite"),
 }
@@ -375,11 +375,11 @@ def test_labels_and_their_origin_go_together(films: tuple[list[Path], Path], tmp
 
 
 def test_only_points_can_be_packed(films: tuple[list[Path], Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """A task whose truth is no list of points is refused with the names of those that can be packed."""
+    """A task whose truth is not a list of points is refused with the names of those that can be packed."""
     words = ["data", "pack", str(films[0][0]), "--task", "denoise", "--name", "films", "--labels-by", "none", "--folder", str(tmp_path / "out")]
     assert main(words) == 1
     assert capsys.readouterr().err == (
-        "stemtwin: Task 'denoise' cannot be packed: its truth is no list of points. Give a task whose truth is one: atoms-2d.\n"
+        "stemtwin: Task 'denoise' cannot be packed: its truth is not a list of points. Give a task whose truth is one: atoms-2d.\n"
     )
     assert not (tmp_path / "out").exists()
 

@@ -100,7 +100,7 @@ def test_the_price_of_tuning_is_known_ahead(nothing: PotentialSlices) -> None:
         scope.estimate_cost("correct", "C1", 1e9)
     with pytest.raises(UnknownNameError):
         scope.estimate_cost("measure", "Slow")
-    with pytest.raises(SettingsError, match="C1A1 has no tilts"):
+    with pytest.raises(SettingsError, match="C1A1 does not use tilts"):
         scope.measure("C1A1", angle_mrad=10)
-    with pytest.raises(SettingsError, match="kind=3 is no measurement"):
+    with pytest.raises(SettingsError, match="kind=3 is not a measurement"):
         scope.measure(3)  # type: ignore[arg-type]

@@ -282,7 +282,7 @@ def test_new_things_are_listed_and_told_apart(thermal: Sample, beam: st.Beam) ->
         with pytest.raises(SettingsError, match=r"'absorbed' is not an image: .*st\.Microscope"):
             st.simulate(thermal, beam, SCAN, detectors=wrong)
     scope = st.Microscope(thermal, replace(SHAKY, chains=(("", DetectorChain()),)), phonons=1)
-    with pytest.raises(SettingsError, match="'absorbed' cannot be turned"):
+    with pytest.raises(SettingsError, match="'absorbed' cannot be set"):
         scope.set(gain={"absorbed": 2.0})
     assert dict(scope.set(gain={"moon": 2.0}).gain) == {"moon": 2.0}
 

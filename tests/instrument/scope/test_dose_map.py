@@ -150,7 +150,7 @@ def test_a_probe_spreads_a_parked_beam() -> None:
         (np.zeros(2), 1.0, "points has shape"),
         (np.zeros((2, 2)), np.ones(3), "points has shape"),
         (np.full((1, 2), np.nan), 1.0, "must be finite"),
-        (np.zeros((1, 2)), -1.0, "not negative"),
+        (np.zeros((1, 2)), -1.0, "must not be negative"),
     ],
 )
 def test_doses_that_make_no_sense_are_refused(points: np.ndarray, electrons: float, match: str) -> None:

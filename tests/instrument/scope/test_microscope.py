@@ -89,13 +89,13 @@ def test_the_wavelength_and_what_follows_from_it_go_with_the_energy(thermal: Sam
 @pytest.mark.parametrize(
     ("knobs", "error", "said"),
     [
-        ({"defocus": 3}, UnknownNameError, "no knob named 'defocus'. Turn C10, which is minus"),
-        ({"C1": 3}, UnknownNameError, "notation it is C10"),
+        ({"defocus": 3}, UnknownNameError, "no knob named 'defocus'. Set C10, which is minus"),
+        ({"C1": 3}, UnknownNameError, "Use C10, its name in"),
         ({"z_angstrom": 3}, UnknownNameError, "use move_stage"),
         ({"current": 3}, UnknownNameError, "Did you mean 'current_pa'"),
         ({"energy_ev": 200}, SettingsError, r"energy_ev=200 eV .*Did you pass keV\?"),
         ({"semiangle_mrad": 0}, SettingsError, "semiangle_mrad=0"),
-        ({"current_pa": 1001}, SettingsError, "current_pa=1001 pA .* at most 1000 pA. That is what ideal gives"),
+        ({"current_pa": 1001}, SettingsError, "current_pa=1001 pA .* at most 1000 pA. This is the range of ideal"),
         ({"C10": math.nan}, SettingsError, "C10=nan"),
         ({"phi12": "30"}, SettingsError, "phi12='30'"),
         ({"C12": True}, SettingsError, "C12=True"),

@@ -221,7 +221,7 @@ def test_detectors_grow_as_the_camera_length_shrinks(make: Callable[..., Microsc
     assert far.maadf.sum() > 1.5 * usual.maadf.sum()
     assert far.ring.attrs["inner_mrad"] == 30
     assert float(far.ring.sum()) == pytest.approx(float(usual.ring.sum()), rel=0.01)
-    with pytest.raises(SettingsError, match=r"camera_length_mm=123 is no camera length of ideal. Use one of 50, 75, 100, 150, 200 mm"):
+    with pytest.raises(SettingsError, match=r"camera_length_mm=123 is not a camera length of ideal. Use one of 50, 75, 100, 150, 200 mm"):
         scope.set(camera_length_mm=123)
 
 
@@ -229,7 +229,7 @@ def test_a_detector_that_the_camera_length_cannot_reach_is_refused(make: Callabl
     """Radius is angle times camera length; what the column does not let through is refused with the camera length that would do."""
     scope = make(replace(IDEAL, largest_detector_mm=10.0))
     scope.set(camera_length_mm=200.0)
-    with pytest.raises(InstrumentError, match=r"outer_mrad=60 of ring is 12\.0 mm .* beyond the 10 mm .* camera_length_mm <= 167"):
+    with pytest.raises(InstrumentError, match=r"outer_mrad=60 of ring is 12\.0 mm .* beyond the limit of 10 mm .* camera_length_mm <= 167"):
         scope.acquire(FIELD, detectors=(AnnularDetector(inner_mrad=30, outer_mrad=60, name="ring"),))
 
 
@@ -333,7 +333,7 @@ def test_a_snapshot_restores_every_bit(make: Callable[..., Microscope]) -> None:
     for again in (second, third):
         xr.testing.assert_identical(first[0], again[0])
         assert first[1:] == again[1:]
-    with pytest.raises(SettingsError, match="no snapshot"):
+    with pytest.raises(SettingsError, match="is not a snapshot"):
         scope.restore({})  # type: ignore[arg-type]
 
 
@@ -351,9 +351,9 @@ def test_snapshots_travel_through_pickle(make: Callable[..., Microscope]) -> Non
 
 def test_unknown_commands_have_no_price(make: Callable[..., Microscope]) -> None:
     """A command without a price, or with arguments that it has not, is refused with a sentence."""
-    with pytest.raises(SettingsError, match="no command named 'fly'"):
+    with pytest.raises(SettingsError, match="'fly' is not a command with a cost"):
         make().estimate_cost("fly")
-    with pytest.raises(SettingsError, match="advance_time cannot be called so"):
+    with pytest.raises(SettingsError, match="arguments of advance_time are wrong"):
         make().estimate_cost("advance_time", hours=3)
 
 
@@ -415,11 +415,11 @@ def test_a_price_has_the_budget_in_it(make: Callable[..., Microscope]) -> None:
 def test_limits_are_told_before_any_work(make: Callable[..., Microscope]) -> None:
     """Too large an aberration, field, probe or tilt, and a gain of what has none, are refused at once, in a sentence; nothing has happened."""
     scope = make(replace(IDEAL, stage=stage.MECHANICAL))
-    with pytest.raises(SettingsError, match=r"C10=1e\+07 A is out of range: .* at most 1e\+06 A\. That is what the lenses reach"):
+    with pytest.raises(SettingsError, match=r"C10=1e\+07 A is out of range: .* at most 1e\+06 A\. This is the range of the lenses"):
         scope.set(C10=1e7)
-    with pytest.raises(SettingsError, match=r"gain of 'haadf' cannot be turned: on ideal it counts electrons\. Detectors with a chain: none"):
+    with pytest.raises(SettingsError, match=r"gain of 'haadf' cannot be set, as it counts electrons on ideal\. Detectors with a chain: none"):
         scope.set(gain={"haadf": 2.0})
-    with pytest.raises(SettingsError, match="no RasterScan, and a dose map has rows and columns"):
+    with pytest.raises(SettingsError, match="is not a RasterScan, but a dose map needs rows and columns"):
         scope.dose_map(SpiralScan(shape=50, diameter_angstrom=3.0))  # type: ignore[arg-type]
     for far in (RasterScan(shape=(8, 8), field_of_view_angstrom=(1e8, 1e8)), PathScan(positions_angstrom=np.array([[0, 0], [0, -2e7]]))):
         with pytest.raises(InstrumentError, match=r"from the middle of the holder, which ends at 1e\+07 and 1e\+07 A\. Use a smaller field"):
@@ -432,7 +432,7 @@ def test_limits_are_told_before_any_work(make: Callable[..., Microscope]) -> Non
     scope.set(C10=0.0)
     scope.move_stage(alpha_mrad=300.0)
     before = scope.snapshot()
-    with pytest.raises(InstrumentError, match="tilted to alpha_mrad=300, beta_mrad=0, and images are computed up to about 100 mrad"):
+    with pytest.raises(InstrumentError, match="tilted to alpha_mrad=300, beta_mrad=0, but images can be computed only up to about 100 mrad"):
         scope.acquire(FIELD)
     assert scope.snapshot() is before
 

@@ -138,7 +138,7 @@ def test_the_source_gives_the_zero_loss_its_width(make: Callable[..., Microscope
 
     assert width(fine) == pytest.approx(0.8, abs=0.05)
     assert width(replace(fine, zero_loss_fwhm_ev=1.2)) == pytest.approx(1.2, abs=0.06)
-    with pytest.raises(SettingsError, match=r"narrower than the beam .* 0\.8 eV"):
+    with pytest.raises(SettingsError, match=r"less than the energy width of .* 0\.8 eV"):
         scope.acquire_spectrum((0.0, 0.0), detectors=(replace(fine, zero_loss_fwhm_ev=0.3),))
 
 
@@ -195,8 +195,8 @@ def test_a_point(make: Callable[..., Microscope]) -> None:
 @pytest.mark.parametrize(
     ("asked", "error", "words"),
     [
-        ({"detectors": (LOW,), "edges": ("Ti_L3",)}, SettingsError, r"does not hold the edge Ti_L3 at 456 eV"),
-        ({"detectors": (XRAYS,), "edges": ("Ti_L3",)}, SettingsError, "no EELS detector"),
+        ({"detectors": (LOW,), "edges": ("Ti_L3",)}, SettingsError, r"does not contain the edge Ti_L3 at 456 eV"),
+        ({"detectors": (XRAYS,), "edges": ("Ti_L3",)}, SettingsError, "does not include EELS"),
         ({"detectors": (LOW,), "edges": ("Ti_Q1",)}, UnknownNameError, "no edge named 'Ti_Q1'"),
         ({"detectors": (LOW, CORE)}, SettingsError, "2 EELS detectors"),
         ({"detectors": ("edx", XRAYS)}, SettingsError, "2 EDX detectors"),
@@ -219,14 +219,14 @@ def test_what_is_refused_changes_nothing(make: Callable[..., Microscope], asked:
 def test_elements_and_specimens_without_data(make_atom: Callable[..., Sample], nothing: PotentialSlices) -> None:
     """An element without edges or X-rays, a potential, and losses of something else are refused before any work."""
     heavy = Microscope(make_atom(3.5, 3.5, number=99), IDEAL)
-    for detector, words in ((LOW, "Es|99"), (XRAYS, "no X-ray data of element 99")):
+    for detector, words in ((LOW, "Es|99"), (XRAYS, "X-ray data of element 99 are not available")):
         before = heavy.snapshot()
         with pytest.raises(SettingsError, match=words):
             heavy.acquire_spectrum((0.0, 0.0), detectors=(detector,))
         assert heavy.snapshot() is before
-    with pytest.raises(SettingsError, match="no atoms"):
+    with pytest.raises(SettingsError, match="without atoms"):
         Microscope(nothing, IDEAL).acquire_spectrum((0.0, 0.0))
-    with pytest.raises(SettingsError, match="no LossModel"):
+    with pytest.raises(SettingsError, match="is not a LossModel"):
         Microscope(nothing, IDEAL, losses="gold")  # type: ignore[arg-type]
 
 

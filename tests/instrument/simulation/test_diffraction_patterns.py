@@ -170,7 +170,7 @@ def test_counts_follow_current_and_time(static, beam) -> None:
     expected = float(data.sum()) * 20 * 1e-3 * 6.241509e6 * 0.5
     assert float(counts[0].sum()) == pytest.approx(expected, abs=5 * expected**0.5)
     assert counts[0].attrs["units"] == "counts"
-    with pytest.raises(SettingsError, match="not this camera's"):
+    with pytest.raises(SettingsError, match="do not match this camera"):
         camera_response.expose(data, PixelatedDetector(shape=(16, 16), outer_mrad=35), current_pa=1, dwell_time_us=1, rng=np.random.default_rng(0))
     with pytest.raises(SettingsError, match="overflow"):
         camera_response.expose(data, camera, current_pa=1e5, dwell_time_us=1e6, rng=np.random.default_rng(0))

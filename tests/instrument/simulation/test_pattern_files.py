@@ -84,7 +84,7 @@ def test_cubes_larger_than_the_disk_are_refused_before_any_work(static, beam, tm
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage(2**40, 0, 2**35))
     monkeypatch.setattr(diffraction_patterns, "plan_patterns", lambda *_, **__: pytest.fail("worked"))
     large = Request(sample=static, beam=beam, scan=RasterScan(shape=(4096, 4096), field_of_view_angstrom=(4, 4)), detectors="pixelated")
-    with pytest.raises(DatasetError, match=r"4096 x 4096 x 128 x 128 patterns takes 1\.02e\+03 GiB.*30\.4 GiB"):
+    with pytest.raises(DatasetError, match=r"4096 x 4096 x 128 x 128 patterns needs 1\.02e\+03 GiB.*30\.4 GiB"):
         save_patterns(large, tmp_path / "cube.zarr")
     assert list(tmp_path.iterdir()) == []
 

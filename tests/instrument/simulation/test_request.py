@@ -52,7 +52,7 @@ def request_(static: Sample, beam: Beam, raster: RasterScan) -> Request:
         ({"parametrization": "doyle"}, "doyle"),
         ({"oversampling": 8}, "oversampling=8"),
         ({"seed": -1}, "seed=-1"),
-        ({"detectors": ()}, "asks for no signal"),
+        ({"detectors": ()}, "does not name a detector"),
     ],
 )
 def test_settings_that_make_no_sense_are_refused(request_: Request, wrong: dict[str, Any], said: str) -> None:
@@ -212,7 +212,7 @@ def test_defaults_stay_defaults(request_: Request, tmp_path: Path) -> None:
         ({"beam": {"energy_ev": 2e5, "semiangle_mrad": 20, "aberrations": {"C11": 3}}}, "Aberrations cannot be made of"),
         ({"scan": {"kind": "zigzag"}}, "kind='zigzag' of a scan is not known"),
         ({"detectors": [{"kind": "round"}]}, "kind='round' of a detector"),
-        ({"detectors": 3}, "asks for no signal"),
+        ({"detectors": 3}, "does not name a detector"),
         ({"sample": "srtio3-001"}, "is not a table"),
         ({"sample": {"kind": "library", "name": "srtio3-001", "colour": "red"}}, "colour"),
         ({"sample": {"kind": "wish"}}, "wish"),

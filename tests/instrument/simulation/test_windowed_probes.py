@@ -11,12 +11,12 @@ from stemtwin.twin.errors import SamplingError, SettingsError
 from stemtwin.twin.instrument.detectors import AnnularDetector
 from stemtwin.twin.instrument.scan import PathScan, RasterScan
 from stemtwin.twin.instrument.settings import Beam, PotentialSlices
-from stemtwin.twin.instrument.simulation import memory, plan, windowed_probes
+from stemtwin.twin.instrument.simulation import memory, operator_cache, plan, slice_stacks, windowed_probes
 from stemtwin.twin.instrument.simulation.engines import multislice
 from stemtwin.twin.instrument.simulation.plan import make_plan
 from stemtwin.twin.instrument.simulation.request import Request
 from stemtwin.twin.physics.aberrations import Aberrations
-from stemtwin.twin.physics.engine.local import probe_windows
+from stemtwin.twin.physics.engine.local import accuracy_check, probe_windows
 from stemtwin.twin.physics.engine.multislice.multislice import SliceStack
 from stemtwin.twin.physics.grids import Grid
 from stemtwin.twin.samples.library import load_sample
@@ -98,6 +98,86 @@ def test_other_materials(name: str, thickness: float | None) -> None:
     exact, _ = signals(replace(asked, tolerance=0.0))
     for tolerance in (0.02, 0.005):
         assert rms(replace(asked, tolerance=tolerance), exact) <= tolerance
+
+
+def half(name: str = "srtio3-001", side: float = 26.0, thickness: float = 12.0) -> Sample:
+    """A crystal in one half of its field, and vacuum in the other."""
+    sample = crystal(name, side, thickness)
+    kept = sample.positions_angstrom[:, 0] < side / 2
+    return replace(
+        sample,
+        numbers=sample.numbers[kept],
+        positions_angstrom=sample.positions_angstrom[kept],
+        thermal_sigma_angstrom=sample.thermal_sigma_angstrom[kept],
+    )
+
+
+def parts(asked: Request) -> tuple[SliceStack, np.ndarray, windowed_probes.Windowed]:
+    """Return the first configuration of a request, the whole field's signals of the tails, and its first windows."""
+    explained = make_plan(asked)
+    stack = next(slice_stacks.stacks(asked, explained))
+    weights = operator_cache.detector_weights(asked, explained)
+    windowed = windowed_probes.planned(asked, explained.grid, explained.slices, explained.blocks)
+    assert windowed is not None
+    return stack, probe_windows.rim_signals(stack, asked.beam.semiangle_rad, weights), windowed
+
+
+@pytest.mark.slow
+def test_tails_see_what_is_in_their_window() -> None:
+    """Where a field has different parts, tails that see their own surroundings take out a part of the error of small windows."""
+    scan = RasterScan(shape=(16, 16), field_of_view_angstrom=(14.0, 14.0), origin_angstrom=(10.0, 10.0))
+    asked = request(half("au-001", 40.0, 16.0), scan=scan)
+    explained, (stack, rim, windowed) = make_plan(asked), parts(asked)
+    check = windowed_probes.WindowCheck(asked, explained, windowed)
+    chosen, at = check._points(windowed.windows, 32, 0)
+    true, part = check._whole(stack, rim, at), windowed.windows.only(chosen)
+    ways = {way.near > 0: way for way in windowed_probes._ways(asked, explained, windowed)}
+    errors = {}
+    for near, check.windowed in ways.items():
+        check._near = check._rims_inside(stack, part)
+        errors[near] = np.sqrt(((check._in_windows(stack, rim, part, at, chosen) - true) ** 2).mean()) / true.mean()
+    assert errors[True] < 0.85 * errors[False]
+
+
+@pytest.mark.parametrize("tilt", [(0.0, 0.0), (0.0, 60.0)])
+def test_waves_of_the_rim_through_windows(monkeypatch: pytest.MonkeyPatch, tilt: tuple[float, float]) -> None:
+    """They are those of the window as a specimen of its own, at each depth, and grow with it, in a window that moves with a tilted beam, too."""
+    asked = request(half(), depths_angstrom=(0.0, 6.0, 11.0), tilt_mrad=tilt)
+    stack, _, windowed = parts(asked)
+    weights, semiangle = operator_cache.detector_weights(asked, make_plan(asked)), asked.beam.semiangle_rad
+    found = probe_windows.rims_inside(stack, windowed.windows, semiangle, weights, asked.depths_angstrom)
+    assert found.shape == (3, 1, len(windowed.windows.corners))
+    monkeypatch.setattr(probe_windows, "RIM_WAVES", 16)
+    if not any(tilt):
+        for corner, signals in zip(windowed.windows.corners[:3], np.moveaxis(found, -1, 0), strict=False):
+            own = accuracy_check.cut_window(stack, windowed.windows.grid, list(corner), periodic=True)
+            np.testing.assert_allclose(signals, probe_windows.rim_signals(own, semiangle, weights, asked.depths_angstrom), rtol=1e-4)
+    assert (np.diff(found, axis=0) > 0).all()
+
+
+def test_share_of_the_tails_inside() -> None:
+    """Of a probe in focus a half of what a window leaves out is inside; of a spread one more is outside; a window as large as the field holds all."""
+    field = Grid(shape=(480, 480), extent=(48.0, 48.0))
+    points = np.random.default_rng(1).uniform(20, 24, (40, 2))
+    windows = probe_windows.layout(field, points, 64, 3.5)
+    assert windows is not None
+    share = probe_windows.share_inside(windows, 0.0251, 0.02, Aberrations())
+    assert 0.3 < share < 0.6
+    assert probe_windows.share_inside(windows, 0.0251, 0.02, Aberrations(C10=500.0)) < share
+    assert probe_windows.share_inside(replace(windows, grid=field), 0.0251, 0.02, Aberrations()) < 1e-6
+
+
+@pytest.mark.slow
+def test_films_are_joined_where_the_check_allows_it() -> None:
+    """Slices of a carbon film are joined; at depths, and where that misses the tolerance, they are not."""
+    film = load_sample("carbon-amorphous", size_angstrom=(26.0, 26.0), thickness_angstrom=16.0)
+    asked = request(film, scan=FEW, tolerance=0.1)
+    exact, _ = signals(replace(asked, tolerance=0.0))
+    assert "films joined" in make_plan(asked).exactness
+    assert "films joined" in signals(asked)[1]
+    assert rms(asked, exact) <= asked.tolerance
+    assert "films joined" not in make_plan(replace(asked, depths_angstrom=(8.0,))).exactness
+    assert "films joined" not in signals(replace(asked, tolerance=5e-3))[1]
 
 
 def test_exact_work_has_the_old_bits(monkeypatch: pytest.MonkeyPatch) -> None:

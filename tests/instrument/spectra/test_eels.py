@@ -307,7 +307,7 @@ def test_errors(titanate):
     with pytest.raises(SettingsError, match="engine"):
         expected_eels(titanate, BEAM, COLUMNS, CORE, engine="prism")
     slices = PotentialSlices(array=np.zeros((1, 16, 16)), sampling_angstrom=(0.1, 0.1), z_angstrom=[0.0])
-    with pytest.raises(SettingsError, match="no atoms"):
+    with pytest.raises(SettingsError, match="does not list atoms"):
         densities(slices, BEAM, COLUMNS, ())
 
 

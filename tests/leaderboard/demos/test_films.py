@@ -94,7 +94,7 @@ def test_an_attempt_ends_as_its_events_say(monkeypatch):
 
 def test_leading_alone_is_refused_beside_other_demonstrations(capsys):
     """What cannot be done together, or not at all, is one sentence."""
-    for more, words in ((["--film"], "Leave all but one"), (["--structure", "au-001"], "Leave one of"), ([], "none or too many")):
+    for more, words in ((["--film"], "Leave all but one"), (["--structure", "au-001"], "Leave one of"), ([], "out of range")):
         assert main(["demo", "--led", "0", *more]) == 1
         assert words in capsys.readouterr().err
 

@@ -6,7 +6,15 @@ from pathlib import Path
 import pytest
 
 from stemtwin.benchmarks.isolation.sandbox import strongest_level
-from tests.rehearsal.rehearse import rehearse
+from tests.rehearsal.rehearse import COPIED, ROOT, rehearse
+
+
+def test_every_module_is_installed_anew() -> None:
+    """No file of the packages is left out of the copy of the checkout that a new installation is made of."""
+    for part in ("stemtwin", "twin", "datasets", "benchmarks", "leaderboard"):
+        for folder in (ROOT / part, *(one for one in (ROOT / part).rglob("*") if one.is_dir() and one.name != "__pycache__")):
+            names = [one.name for one in folder.iterdir() if one.name != "__pycache__"]
+            assert not COPIED(str(folder), names)
 
 
 @pytest.mark.slow

@@ -1,7 +1,9 @@
 """Scoring of events: each submission once, by the rules, whatever interrupts it; decisions are lines that nobody can take back."""
 
 import json
+import os
 import shutil
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
@@ -326,3 +328,42 @@ def test_a_closed_event_takes_nothing(organiser: Organiser) -> None:
     for refused in (lambda: score_event(organiser), lambda: moderation.freeze(organiser), lambda: correct(organiser, "hypothesis-test", "A reason.")):
         with pytest.raises(SettingsError, match="is closed"):
             refused()
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("git") is None, reason="teams hand in by Git")
+def test_the_order_is_that_of_merges_and_no_date_changes_it(organiser: Organiser) -> None:
+    """A team that writes an earlier date into its commit is not before those whose branches were merged before; changed entries are later again."""
+
+    def git(*command: str, when: str = "2026-01-15T10:00Z") -> str:
+        who = {f"GIT_{name}_{what}": "team@example.org" for name in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")}
+        dates = {"GIT_AUTHOR_DATE": when, "GIT_COMMITTER_DATE": when, "GIT_CONFIG_GLOBAL": os.devnull}
+        called = ["git", "-C", str(organiser.path), *command]
+        return subprocess.run(called, env=os.environ | who | dates, check=True, capture_output=True, text=True, timeout=30).stdout.strip()
+
+    def branch(team: str, when: str, number: float = 0.5) -> None:
+        git("checkout", "--quiet", "-B", team, "main")
+        hand(organiser.path, team, "entry", number)
+        git("add", "--all")
+        git("commit", "--quiet", "--message", team, when=when)
+        git("checkout", "--quiet", "main")
+
+    git("init", "--quiet", "--initial-branch", "main")
+    git("add", "--all")
+    git("commit", "--quiet", "--message", "event")
+    for team, when in (("zebra", "2026-01-16T10:00Z"), ("forger", "2026-01-15T09:00Z"), ("aardvark", "2026-01-16T11:00Z")):
+        branch(team, when)
+    for team in ("zebra", "forger", "aardvark"):
+        git("merge", "--quiet", "--no-ff", "--no-edit", team)
+    hand(organiser.path, "absent", "entry", 0.25)
+
+    def order() -> list[str]:
+        return [one.team for one in submissions.find_submissions(organiser.path)[0]]
+
+    dates = {team: int(git("log", "-1", "--format=%ct", "--", f"submissions/{team}")) for team in ("zebra", "forger", "aardvark")}
+    assert min(dates, key=lambda team: dates[team]) == "forger"  # where dates count, as they did, it is the first
+    assert order() == ["zebra", "forger", "aardvark", "absent"]
+    (organiser.path / "submissions" / "zebra" / "entry" / "number").write_text("0.75")
+    git("add", "submissions/zebra")
+    git("commit", "--quiet", "--message", "again", when="2000-01-01T00:00Z")
+    assert order() == ["forger", "aardvark", "zebra", "absent"]

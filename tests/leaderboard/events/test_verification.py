@@ -48,6 +48,20 @@ def test_the_zip_holds_the_archive(closed: Path, tmp_path: Path) -> None:
         assert path.is_dir() or path.read_bytes() == (tmp_path / path.relative_to(closed)).read_bytes()
 
 
+def test_the_packed_archive_is_verified_as_it_is(closed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The zip file gives the sentences of the folder; a change in it is named by the zip's own path; limits of archives of strangers hold."""
+    packed = closed / "archive.zip"
+    assert list(verify_archive(packed)) == list(verify_archive(closed / "archive"))
+    with zipfile.ZipFile(packed) as source, zipfile.ZipFile(tmp_path / "other.zip", "w") as target:
+        for name in source.namelist():
+            target.writestr(name, source.read(name) + (b"#" if name.endswith("half/agent.py") else b""))
+    with pytest.raises(SubmissionError, match=r"other\.zip/submissions/ours/half/agent\.py was altered"):
+        list(verify_archive(tmp_path / "other.zip"))
+    monkeypatch.setattr("stemtwin.benchmarks.archives.MOST_ENTRIES", 3)
+    with pytest.raises(SubmissionError, match=r"at most 3 are unpacked.*unpacked by hand"):
+        list(verify_archive(packed))
+
+
 def test_the_revealed_keys_are_those_of_the_commitment(closed: Path) -> None:
     """The commitment was published with the event; the keys appear in its folder when it is closed, and not before."""
     event = open_folder(closed / "trial").event
@@ -190,8 +204,9 @@ def test_secrets_of_another_event_are_refused(organiser, closed: Path) -> None:
 
 
 def test_what_is_no_archive_is_one_sentence(tmp_path: Path, organiser, closed: Path) -> None:
-    """A zip file, an empty folder and a running event."""
-    for path in (closed / "archive.zip", tmp_path / "nothing", organiser.path):
+    """A file that is no zip, an empty folder and a running event."""
+    (tmp_path / "text.zip").write_text("nothing")
+    for path in (tmp_path / "text.zip", tmp_path / "nothing", organiser.path):
         with pytest.raises(StemtwinError):
             list(verify_archive(path))
     assert dataclasses.is_dataclass(organiser)

@@ -171,8 +171,8 @@ def test_densities_are_pickled_whole():
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"points": np.zeros((2, 2))}, "do not fit"),
-        ({"points": np.zeros((0, 2)), "dwell": []}, "do not fit"),
+        ({"points": np.zeros((2, 2))}, "do not match"),
+        ({"points": np.zeros((0, 2)), "dwell": []}, "do not match"),
         ({"dwell": [-1.0]}, "not negative"),
         ({"dwell": [math.inf]}, "finite"),
         ({"points": [[math.nan, 0]]}, "finite"),

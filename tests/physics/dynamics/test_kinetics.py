@@ -434,7 +434,7 @@ def test_runs_that_make_no_sense_are_refused():
     """Double names, things that are no processes, a limit below one event: refused before anything happens."""
     sheet, beam, processes, rng = film()
     state = rng.bit_generator.state
-    for bad, words in (((processes[0], processes[0]), "one name"), (("eject",), "no Process")):
+    for bad, words in (((processes[0], processes[0]), "same name"), (("eject",), "not a Process")):
         with pytest.raises(SettingsError, match=words):
             advance(sheet, beam, bad, rng)
     with pytest.raises(SettingsError, match="max_events"):
@@ -445,7 +445,7 @@ def test_runs_that_make_no_sense_are_refused():
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"labels": np.zeros(3)}, "do not fit"),
+        ({"labels": np.zeros(3)}, "do not match"),
         ({"numbers": np.full(24, -1)}, "Atomic numbers"),
         ({"links": np.full((24, 3), 24)}, "leads to site 24"),
         ({"positions": np.full((24, 3), np.nan)}, "finite"),

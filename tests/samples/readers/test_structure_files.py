@@ -120,8 +120,8 @@ def test_several_blocks(real_file: Real) -> None:
 
 
 def test_types_are_no_elements(real_file: Real) -> None:
-    """A dump with types alone is refused, with how to say what they are."""
-    with pytest.raises(StructureFileError, match=r"types \(1, 2\), which are not elements. Say what they are: .*dump_modify"):
+    """A dump with types alone is refused with the way to assign elements."""
+    with pytest.raises(StructureFileError, match=r"types \(1, 2\), which are not elements. To assign elements, .*dump_modify"):
         read_crystal(real_file("structures/case-31.lammpstrj"))
 
 

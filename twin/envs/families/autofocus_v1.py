@@ -45,9 +45,9 @@ class Focus:
     start : ndarray
         True C10, C12a, C12b when the knobs read 0, A.
     knobs : ndarray
-        What was turned since, A.
+        Sum of the changes since the start, A.
     origin : tuple of float
-        Where the field lies on the specimen (x, y), A.
+        Position of the field on the specimen (x, y), A.
     image : ndarray
         The last frame, uint16 electrons.
     frames, moves, in_focus : int

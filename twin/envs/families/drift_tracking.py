@@ -145,6 +145,9 @@ class DriftTracking(GoalFamily[Watch]):
         faults, and a shift whose gain along each axis is 0.95 to 1.05 (hard: 0.85 to 1.15, and 5 % of the commands do nothing). The holder is
         tilted after 40 and 80 s, mrad, which moves a specimen 50 to 150 A off the axis by 3 to 9 A. In ``event`` the single atom beside the
         cluster hops by one site between 30 and 90 s.
+    Baselines
+        ``expert`` takes budgets, usual electrons and specimen from what it sees. It is told as every agent by its brief that the preset is ``event``,
+        and gives fast frames there alone.
     Example
         ::
 

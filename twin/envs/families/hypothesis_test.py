@@ -215,6 +215,10 @@ class HypothesisTest(GoalFamily[DamageTrial]):
         N: sites in an area. From ``easy`` to ``hard`` the laws overlap more, too. Budgets of dose and time are in usual ones and, like
         areas, include the first exposure. Reach: factors of energy, dose and time. Misread: probability for a site.
 
+    Baselines
+        ``expert`` and ``fixed`` know the laws with their priors, as the form ``state`` does, and this table; which preset they play every
+        agent is told by its brief. They know neither law nor parameters of an episode.
+
     Example
         ::
 

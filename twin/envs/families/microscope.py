@@ -310,7 +310,7 @@ class MicroscopeTask(EnvArguments, ScopeFamily):
         Parameters
         ----------
         rng : numpy.random.Generator
-            Where everything is drawn from.
+            Random generator of the episode.
         misalignment : float
             Factor of the aberrations that are off, 0 to 2: an option of ``reset``.
         """

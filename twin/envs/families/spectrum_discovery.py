@@ -145,7 +145,8 @@ class SpectrumDiscovery(GoalFamily[Discovery]):
         ============ ============================ =========================== ==============================
 
         The deep kernel gains with the number of spectra; on ``hard`` no two are told apart, and nowhere are fixed patches told apart
-        from places alone. Episodes of one scene are alike: all intervals, those of the reference scores too, draw whole scenes.
+        from places alone. Episodes of one scene are alike: all intervals, those of the reference scores too, draw whole scenes. Some
+        parameters of the searches were chosen on scenes of ``val``, so their returns there may be a little high; ``scene_root`` gives other scenes.
 
     Example
         ::

@@ -1,13 +1,13 @@
-"""Detectors: frozen values, by shape or by name.
+"""Detectors as frozen values, given by shape or by name.
 
 ================ ===========================================================
 File             Content
 ================ ===========================================================
 ``annular.py``   annular detectors, and the usual rings and discs by name
-``kinds.py``     the protocols, and the registries of classes and of names
-``pixelated.py`` the pixelated detector, a camera
+``kinds.py``     protocols, and registries of classes and of usual detectors
+``pixelated.py`` pixelated detectors, which are cameras
 ``segmented.py`` segmented detectors
-``selection.py`` checks of a selection, and the angles of named detectors
+``selection.py`` checks of a selection, and the angles of detectors given by name
 ================ ===========================================================
 """
 

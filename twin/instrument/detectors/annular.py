@@ -20,30 +20,30 @@ from stemtwin.twin.physics import detector_electronics, detector_weights
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sensitivity:
-    """The detection efficiency of an uneven detector by position, relative to its largest value.
+    """Position-dependent detection efficiency of a detector, relative to its largest value.
 
-    (1 + slope rho cos(phi - slope_azimuth) + bowl (2 rho^2 - 1) + twofold rho^2 cos(2 (phi - twofold_azimuth))) over
-    its largest possible value, with rho = theta / outer angle; nothing below ``dead_mrad``.
+    The efficiency is (1 + slope rho cos(phi - slope_azimuth) + bowl (2 rho^2 - 1) + twofold rho^2 cos(2 (phi -
+    twofold_azimuth))) over its largest possible value, with rho = theta / outer angle. It is 0 below ``dead_mrad``.
 
     Parameters
     ----------
     slope, slope_azimuth_rad : float
-        From one side to the other, and which side is best.
+        Amplitude of the variation from side to side, and azimuth of the most efficient side.
     bowl : float
-        From the centre (negative: best) to the rim.
+        Amplitude of the variation from the centre to the edge; negative: the centre is more efficient.
     twofold, twofold_azimuth_rad : float
-        Of two opposite sides, and where they are.
+        Amplitude of the twofold variation, and azimuth of the more efficient sides.
     dead_mrad : float
-        Angle up to which the detector is blind, mrad.
+        Angle below which the detector does not detect electrons, mrad.
 
     Raises
     ------
     SettingsError
-        A number is out of range, or the three amplitudes reach 1 together.
+        A number is out of range, or the sum of the three amplitudes reaches 1.
 
     Notes
     -----
-    Detectors vary by 5 to 30 % and have a blind centre: LeBeau and Stemmer, Ultramicroscopy 108 (2008) 1653.
+    Real detectors vary by 5 to 30 % and have an inactive centre: LeBeau and Stemmer, Ultramicroscopy 108 (2008) 1653.
     """
 
     slope: float = 0.0
@@ -62,14 +62,14 @@ class Sensitivity:
         object.__setattr__(self, "dead_mrad", checks.number("dead_mrad", self.dead_mrad, "mrad", low=0, high=LARGEST_ANGLE_MRAD))
         if (total := abs(self.slope) + abs(self.bowl) + abs(self.twofold)) >= 1:
             message = (
-                f"slope, bowl and twofold add up to {total:g}: the efficiency of a part of the detector would be negative. Keep their sum below 1."
+                f"slope, bowl and twofold add up to {total:g}, so the efficiency of a part of the detector would be negative. Keep their sum below 1."
             )
             raise SettingsError(message)
 
     def weights(self, ky: np.ndarray, kx: np.ndarray, radius: float) -> np.ndarray:
         """Return the efficiency at positions on a detector without its dead centre.
 
-        Positions and the outer radius are in 1/A; the efficiency lies in [0, 1], float32.
+        Positions and the outer radius are in 1/A. The efficiency lies in [0, 1], float32.
         """
         slope, twofold = (self.slope, self.slope_azimuth_rad), (self.twofold, self.twofold_azimuth_rad)
         return detector_electronics.response(ky, kx, radius, slope, self.bowl, twofold).clip(0, 1).astype(np.float32)
@@ -77,16 +77,16 @@ class Sensitivity:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AnnularDetector:
-    """A ring, or a disc if ``inner_mrad`` is 0.
+    """A ring-shaped detector, or a disc if ``inner_mrad`` is 0.
 
     Parameters
     ----------
     inner_mrad, outer_mrad : float
-        Angles, mrad; inner <= theta < outer.
+        Inner and outer angle, mrad, with inner <= theta < outer.
     name : str, optional
-        The variable's name in the result; by default ``annular_60_200``.
+        Name of the variable in the result, by default such as ``annular_60_200``.
     sensitivity : Sensitivity, optional
-        How unevenly it detects; by default evenly.
+        Position-dependent efficiency; None: a uniform detector.
 
     Raises
     ------
@@ -111,7 +111,7 @@ class AnnularDetector:
             message = f"sensitivity={self.sensitivity!r} is not a Sensitivity. Use Sensitivity(slope=0.1), or leave it out."
             raise SettingsError(message)
         if self.sensitivity.dead_mrad >= outer:
-            message = f"dead_mrad={self.sensitivity.dead_mrad:g} covers the whole detector, which ends at outer_mrad={outer:g}. Make it smaller."
+            message = f"dead_mrad={self.sensitivity.dead_mrad:g} covers the whole detector, which ends at outer_mrad={outer:g}. Lower dead_mrad."
             raise SettingsError(message)
 
     @property
@@ -128,7 +128,7 @@ class AnnularDetector:
         return ring if uneven is None else ring * uneven.weights(ky, kx, outer)
 
     def scaled(self, factor: float) -> Self:
-        """Return the detector with its angles multiplied by a factor, the dead centre's too, under its name."""
+        """Return the detector with its angles and its dead centre multiplied by a factor and with its name."""
         uneven = self.sensitivity
         dead = None if uneven is None else replace(uneven, dead_mrad=uneven.dead_mrad * factor)
         return replace(self, inner_mrad=self.inner_mrad * factor, outer_mrad=self.outer_mrad * factor, sensitivity=dead)
@@ -143,7 +143,7 @@ def _haadf(alpha: float, largest: float) -> AnnularDetector:
     if outer <= inner:
         message = (
             f"haadf starts at 3 x {alpha:g} mrad and ends at {outer:.4g} mrad, the smaller of {USUAL_OUTER_MRAD:g} mrad "
-            "and what the grid holds: nothing is left of it. Use a smaller sampling_angstrom or semiangle_mrad, or an AnnularDetector."
+            "and the largest angle of the grid, so it is empty. Use a smaller sampling_angstrom or semiangle_mrad, or an AnnularDetector."
         )
         raise SamplingError(message)
     return AnnularDetector(inner_mrad=inner, outer_mrad=outer, name="haadf")

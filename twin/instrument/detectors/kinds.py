@@ -1,8 +1,8 @@
-"""Protocols of detectors, and the registries of their classes and of the usual ones by name.
+"""Protocols of detectors, and the registries of their classes and of the usual detectors by name.
 
-A new shape of scanned detector is one file beside this one: a frozen dataclass with the members of `Detector`,
-registered in `DETECTOR_KINDS`, usual ones by name in `DETECTORS`, and an import line in the package's ``__init__``.
-The first tag of both registries is the signal that a detector gives:
+A new shape of scanned detector needs one file beside this one and an import line in the package's ``__init__``. The
+file holds a frozen dataclass with the members of `Detector`, registered in `DETECTOR_KINDS`, and registers usual
+detectors of this shape in `DETECTORS`. The first tag of both registries is the signal that a detector gives:
 
 ============ ====================================================================
 First tag    Signal
@@ -12,7 +12,7 @@ First tag    Signal
 ``spectrum`` a spectrum at each point, recorded by a microscope
 ============ ====================================================================
 
-Further tags say more: ``annular``, ``segmented``.
+Further tags describe the shape: ``annular``, ``segmented``.
 """
 
 import importlib
@@ -28,11 +28,11 @@ from stemtwin.twin.registry import Registry
 TAKEN_NAMES = ("x", "y", "point", "frame", "segment", "depth", "ky", "kx")
 """Names of dimensions in results."""
 USUAL_OUTER_MRAD = 200.0
-"""Outer angle of a HAADF detector where the grid holds it, mrad."""
+"""Usual outer angle of a HAADF detector, which is smaller where the grid does not hold it, mrad."""
 LARGEST_ANGLE_MRAD = 1500.0
 """Largest angle of a detector, mrad."""
 RECORDER_PACKAGE = "stemtwin.twin.instrument.scope.recorders"
-"""Package that registers, when it is imported, the detectors of the signals that only a microscope records."""
+"""Package whose import registers the detectors of the signals that only a microscope records."""
 
 
 class NamedDetector(Protocol):
@@ -45,21 +45,21 @@ class NamedDetector(Protocol):
 
 
 class Detector(NamedDetector, Protocol):
-    """A scanned detector: one number per channel at each point of a scan."""
+    """A scanned detector, with one number per channel at each point of a scan."""
 
     @property
     def inner_mrad(self) -> float:
-        """Angle below which the detector sees nothing, mrad."""
+        """Angle below which the detector does not detect electrons, mrad."""
         ...
 
     @property
     def outer_mrad(self) -> float:
-        """Angle from which on the detector sees nothing, mrad."""
+        """Angle at and above which the detector does not detect electrons, mrad."""
         ...
 
     @property
     def channels(self) -> int:
-        """Number of signals; more than one make a dimension ``segment`` in a result."""
+        """Number of signals; a result with several has a dimension ``segment``."""
         ...
 
     def weights(self, ky: np.ndarray, kx: np.ndarray, pixel: tuple[float, float], wavelength: float, *, antialias: bool) -> np.ndarray:
@@ -74,33 +74,33 @@ class Detector(NamedDetector, Protocol):
         wavelength : float
             Wavelength, A.
         antialias : bool
-            By the covered fraction of each pixel; with False by its centre.
+            Whether the efficiency counts the covered fraction of each pixel. False: only its centre.
 
         Returns
         -------
         ndarray
-            In [0, 1], float32, shape (channels, ...).
+            Efficiencies in [0, 1], float32, shape (channels, ...).
         """
         ...
 
     def scaled(self, factor: float) -> Self:
-        """Return the detector with its angles multiplied by a factor, as another camera length does, under its name."""
+        """Return the detector with its name and with its angles multiplied by a factor, as at another camera length."""
         ...
 
 
 DETECTOR_KINDS: Registry[type[NamedDetector]] = Registry("kind of detector")
-"""Classes of detectors by the names that they have in files; the first tag is the signal."""
+"""Classes of detectors by their names in files; the first tag is the signal."""
 
 Factory = Callable[[float, float], NamedDetector]
 DETECTORS: Registry[Factory] = Registry("detector")
-"""Usual detectors by name: functions of the convergence semi-angle and of the grid's largest angle, mrad.
+"""Usual detectors by name, as functions of the convergence semi-angle and of the grid's largest angle, mrad.
 
 The first tag is the signal.
 """
 
 
 def load_detectors() -> Registry[Factory]:
-    """Return `DETECTORS` with those of every signal: a microscope's recorders, slow to import, register theirs now."""
+    """Return `DETECTORS` with the detectors of all signals, after the slow import of a microscope's recorders."""
     importlib.import_module(RECORDER_PACKAGE)
     return DETECTORS
 
@@ -127,7 +127,7 @@ def tags_of(detector: str | NamedDetector) -> tuple[str, ...]:
     Raises
     ------
     UnknownNameError
-        There is no detector of that name.
+        The name is not that of a detector.
     SettingsError
         The object is not a detector.
     """
@@ -137,12 +137,12 @@ def tags_of(detector: str | NamedDetector) -> tuple[str, ...]:
 
 
 def made(detectors: Sequence[str | NamedDetector], semiangle_mrad: float, largest_mrad: float) -> tuple[NamedDetector, ...]:
-    """Return detectors, those with a name for a convergence semi-angle and the grid's largest angle, mrad."""
+    """Return detectors, with names resolved for a convergence semi-angle and the grid's largest angle, mrad."""
     return tuple(DETECTORS[d](semiangle_mrad, largest_mrad) if isinstance(d, str) else d for d in detectors)
 
 
 def checked_angles(inner: object, outer: object) -> tuple[float, float]:
-    """Return the angles of a detector, mrad; raise SettingsError where they are out of order or range."""
+    """Return the checked angles of a detector, mrad; raise SettingsError for angles out of order or range."""
     low = checks.number("inner_mrad", inner, "mrad", low=0, high=LARGEST_ANGLE_MRAD)
     high = checks.number("outer_mrad", outer, "mrad", low=0, high=LARGEST_ANGLE_MRAD)
     if high <= low:

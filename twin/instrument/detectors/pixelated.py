@@ -1,4 +1,4 @@
-"""The pixelated detector, a camera: pixels, camera length, binning, imperfections."""
+"""Pixelated detector (camera): pixels, camera length, binning, imperfections."""
 
 import math
 from dataclasses import dataclass, replace
@@ -14,7 +14,7 @@ LARGEST_CAMERA = 4096
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PixelatedDetector:
-    """A camera that takes the diffraction pattern at each point: 4D-STEM. Its middle lies on the optic axis.
+    """A camera, centred on the optic axis, that records the diffraction pattern at each point (4D-STEM).
 
     Parameters
     ----------
@@ -23,34 +23,34 @@ class PixelatedDetector:
     outer_mrad : float, optional
         Angle from the axis to the middle of the nearest edge, mrad. Either this or ``camera_length_mm`` is given.
     camera_length_mm : float, optional
-        Camera length, mm; a pixel then sees ``pixel_size_um / camera_length_mm`` mrad.
+        Camera length, mm; a pixel then has ``pixel_size_um / camera_length_mm`` mrad.
     pixel_size_um : float
-        Side of a pixel, um; used with a camera length only.
+        Side of a pixel, um; used only with a camera length.
     binning : int
-        So many by so many pixels are read as one; both sides of ``shape`` are multiples of it.
+        Number of pixels along each side of a binned pixel; both sides of ``shape`` are multiples of it.
     point_spread_px : float
-        Standard deviation of the distance (along each axis, in pixels as read) between where an electron arrives and
-        where it is counted: a normal distribution over whole pixels, whose modulation transfer function is about
-        exp(-2 pi^2 s^2 f^2), f in cycles per pixel.
+        Standard deviation, along each axis and in binned pixels, of the distance between the arrival and the count of
+        an electron. The distance has a normal distribution over whole pixels with a modulation transfer function of
+        about exp(-2 pi^2 s^2 f^2), f in cycles per pixel.
     quantum_efficiency : float
         Probability that an electron is counted.
     dead_fraction, hot_fraction : float
-        Shares of the camera's pixels that count nothing, and that count by themselves.
+        Fractions of the camera's pixels that do not count, and that count without electrons.
     hot_counts_per_s, dark_counts_per_s : float
-        What a hot pixel, and every pixel, counts without a beam, 1/s.
+        Count rates without a beam of a hot pixel and of every pixel, 1/s.
     readout_noise_counts : float
-        Standard deviation of a normal error per pixel as read; 0 for counting cameras.
+        Standard deviation of the normal read-out error of a binned pixel; 0 for counting cameras.
     saturation_counts : float, optional
-        Largest count of a pixel as read.
+        Largest count of a binned pixel.
     defect_seed : int
-        Which pixels are dead or hot: a property of the camera, the same in all frames.
+        Seed of the dead and hot pixels, which are the same in all frames of a camera.
     name : str, optional
-        The variable's name in the result; ``pixelated`` by default.
+        Name of the variable in the result, by default ``pixelated``.
 
     Raises
     ------
     SettingsError
-        A number is out of range, or neither or both of outer_mrad and camera_length_mm are given.
+        A number is out of range, or not exactly one of outer_mrad and camera_length_mm is given.
     """
 
     shape: tuple[int, int] = (128, 128)
@@ -90,7 +90,7 @@ class PixelatedDetector:
         if (self.outer_mrad is None) == (self.camera_length_mm is None):
             both = f"outer_mrad={self.outer_mrad} and camera_length_mm={self.camera_length_mm}"
             given = "neither is given" if self.outer_mrad is None else both
-            message = f"A camera's angles follow from outer_mrad or camera_length_mm, and {given}. Give one of the two."
+            message = f"A camera's angles follow from outer_mrad or camera_length_mm, but {given}. Give one of the two."
             raise SettingsError(message)
         if self.outer_mrad is not None:
             checked["outer_mrad"] = checks.number("outer_mrad", self.outer_mrad, "mrad", above=0, high=1000)
@@ -104,12 +104,12 @@ class PixelatedDetector:
 
     @property
     def shape_read(self) -> tuple[int, int]:
-        """Pixels (ny, nx) as read: after binning."""
+        """Number of pixels (ny, nx) after binning."""
         return self.shape[0] // self.binning, self.shape[1] // self.binning
 
     @property
     def pixel_mrad(self) -> float:
-        """Side of a pixel as read, mrad."""
+        """Side of a binned pixel, mrad."""
         if self.outer_mrad is not None:
             return 2 * self.outer_mrad / min(self.shape) * self.binning
         assert self.camera_length_mm is not None  # one of the two is given
@@ -117,11 +117,11 @@ class PixelatedDetector:
 
     @property
     def corner_mrad(self) -> float:
-        """Angle from the axis to a corner, mrad: the largest one seen."""
+        """Angle from the axis to a corner, the largest angle of the camera, mrad."""
         return 0.5 * self.pixel_mrad * math.hypot(*self.shape_read)
 
     def scaled(self, factor: float) -> Self:
-        """Return the camera with the angles of its pixels multiplied by a factor, under its name."""
+        """Return the camera with the angles of its pixels multiplied by a factor and with its name."""
         if self.camera_length_mm is not None:
             return replace(self, camera_length_mm=self.camera_length_mm / factor)
         assert self.outer_mrad is not None  # one of the two is given

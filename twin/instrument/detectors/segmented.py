@@ -18,13 +18,13 @@ class SegmentedDetector:
     Parameters
     ----------
     inner_mrad, outer_mrad : float
-        Angles, mrad.
+        Inner and outer angle, mrad.
     segments : int
         Number of segments, counted from +x to +y.
     rotation_rad : float
         Azimuth of the first segment's centre, rad.
     name : str, optional
-        The variable's name; by default ``segmented_0_20``.
+        Name of the variable in the result, by default such as ``segmented_0_20``.
 
     Raises
     ------
@@ -49,7 +49,7 @@ class SegmentedDetector:
 
     @property
     def channels(self) -> int:
-        """Number of signals: one per segment."""
+        """Number of signals, one for each segment."""
         return self.segments
 
     def weights(self, ky: np.ndarray, kx: np.ndarray, pixel: tuple[float, float], wavelength: float, *, antialias: bool) -> np.ndarray:
@@ -58,7 +58,7 @@ class SegmentedDetector:
         return detector_weights.segments(ky, kx, pixel, inner, outer, self.segments, self.rotation_rad, antialias=antialias)
 
     def scaled(self, factor: float) -> Self:
-        """Return the detector with its angles multiplied by a factor, under its name."""
+        """Return the detector with its angles multiplied by a factor and with its name."""
         return replace(self, inner_mrad=self.inner_mrad * factor, outer_mrad=self.outer_mrad * factor)
 
 

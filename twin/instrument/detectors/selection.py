@@ -1,4 +1,4 @@
-"""Selections of detectors: checks of what a person asks for, and the angles of named ones."""
+"""Selections of detectors: checks, and the angles of detectors given by name."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -15,17 +15,17 @@ from stemtwin.twin.instrument.detectors.kinds import (
 from stemtwin.twin.instrument.detectors.pixelated import PixelatedDetector
 
 AnyDetector = Detector | PixelatedDetector
-"""A detector of an image or of patterns: what a request takes."""
+"""A detector of images or of patterns, as in a request."""
 
 
 def cameras(detectors: Sequence[str | NamedDetector]) -> tuple[str | PixelatedDetector, ...]:
-    """Return those detectors that are cameras."""
-    return tuple(d for d in detectors if tags_of(d)[0] == "camera")  # type: ignore[misc] - the tag says so
+    """Return the cameras among detectors."""
+    return tuple(d for d in detectors if tags_of(d)[0] == "camera")  # type: ignore[misc] - the tag decides
 
 
 def scanned(detectors: Sequence[str | NamedDetector]) -> tuple[str | Detector, ...]:
-    """Return those detectors that give one number per channel at each point."""
-    return tuple(d for d in detectors if tags_of(d)[0] == "image")  # type: ignore[misc] - the tag says so
+    """Return the detectors with one number per channel at each point."""
+    return tuple(d for d in detectors if tags_of(d)[0] == "image")  # type: ignore[misc] - the tag decides
 
 
 def listed(detectors: object) -> tuple[str | NamedDetector, ...]:
@@ -34,29 +34,29 @@ def listed(detectors: object) -> tuple[str | NamedDetector, ...]:
     Raises
     ------
     UnknownNameError
-        No detector has that name.
+        A name is not that of a detector.
     SettingsError
-        Something else is among them, or there are none.
+        The selection is empty or holds an object that is not a detector.
     """
     alone = isinstance(detectors, str) or type(detectors) in {DETECTOR_KINDS[kind] for kind in DETECTOR_KINDS}
     given: Any = (detectors,) if alone else detectors
     if not isinstance(given, Sequence) or not given:
-        message = f"detectors={detectors!r} asks for no signal. Name at least one detector, for example 'haadf'."
+        message = f"detectors={detectors!r} does not name a detector. Name at least one, for example 'haadf'."
         raise SettingsError(message)
     for detector in given:
-        tags_of(detector)  # refuses what is not a detector
+        tags_of(detector)  # raises for other objects
     return tuple(given)
 
 
 def by_signal(detectors: object) -> dict[str, tuple[str | NamedDetector, ...]]:
-    """Return detectors of any signal by the signal that they give, in the order in which they were given.
+    """Return detectors grouped by their signal, in their order.
 
     Raises
     ------
     UnknownNameError
-        No detector has that name.
+        A name is not that of a detector.
     SettingsError
-        Something else is among them, there are none, or detectors of two signals have the same name.
+        The selection is empty, holds an object that is not a detector, or two signals have detectors of the same name.
     """
     out: dict[str, tuple[str | NamedDetector, ...]] = {}
     for detector in listed(detectors):
@@ -78,9 +78,10 @@ def checked(detectors: object) -> tuple[str | AnyDetector, ...]:
     Raises
     ------
     UnknownNameError
-        No detector has that name.
+        A name is not that of a detector.
     SettingsError
-        Something else is among them, two have one name, or there are none.
+        The selection is empty, holds an object that is not a detector of images or patterns, or two detectors have the
+        same name.
     """
     given = listed(detectors)
     for detector in given:
@@ -88,14 +89,14 @@ def checked(detectors: object) -> tuple[str | AnyDetector, ...]:
             raise _not_an_image(detector)
     _check_names(names_of(given))
     if len(cameras(given)) > 1:
-        message = f"Two cameras are among {', '.join(names_of(given))}, and the column holds one. Leave one out."
+        message = f"Two cameras are among {', '.join(names_of(given))}, but the column holds only one. Leave one out."
         raise SettingsError(message)
     _check_segments(given)
-    return given  # type: ignore[return-value] - the tags say so
+    return given  # type: ignore[return-value] - the tags decide
 
 
 def _not_an_image(detector: str | NamedDetector) -> SettingsError:
-    """Return the error of a request with a signal that only a microscope records."""
+    """Return the error for a request of a signal that only a microscope records."""
     (found,) = made((detector,), USUAL_OUTER_MRAD / 10, USUAL_OUTER_MRAD)
     function = getattr(found, "expected_by", "")
     both = f"{function} gives its expected signal, and st.Microscope records it. Use one of them."
@@ -110,13 +111,13 @@ def _check_names(names: Sequence[str]) -> None:
 
 
 def _check_segments(detectors: tuple[str | NamedDetector, ...]) -> None:
-    """Refuse segments that have no common dimension ``segment`` in one result."""
+    """Raise SettingsError for detectors that cannot share the dimension ``segment`` in one result."""
     usual = _scanned_and_cameras(detectors, USUAL_OUTER_MRAD / 10, USUAL_OUTER_MRAD)[0]  # angles do not matter here
     divided = {d.name: d.channels for d in usual if d.channels > 1}
     if len(set(divided.values())) > 1:
         counts = ", ".join(f"{name} has {count}" for name, count in divided.items())
         message = (
-            f"Segmented detectors of one result need the same number of segments, and {counts}. Give them the same number, or ask for one at a time."
+            f"Segmented detectors of one result need the same number of segments, but {counts}. Give them the same number, or request one at a time."
         )
         raise SettingsError(message)
 
@@ -124,19 +125,19 @@ def _check_segments(detectors: tuple[str | NamedDetector, ...]) -> None:
 def _scanned_and_cameras(
     detectors: Sequence[str | NamedDetector], semiangle_mrad: float, largest_mrad: float
 ) -> tuple[tuple[Detector, ...], tuple[PixelatedDetector, ...]]:
-    """Return scanned detectors and cameras, those with a name for a convergence and the grid's largest angle, mrad."""
+    """Return scanned detectors and cameras, with names resolved for a convergence and a largest angle, mrad."""
     found = made(detectors, semiangle_mrad, largest_mrad)
-    return scanned(found), cameras(found)  # type: ignore[return-value, arg-type] - none is a name
+    return scanned(found), cameras(found)  # type: ignore[return-value, arg-type] - all names are resolved
 
 
 def wanted_angle(detectors: tuple[str | AnyDetector, ...], semiangle_mrad: float) -> float:
-    """Return the largest angle, mrad, that a grid for these detectors should hold: that of a camera's corners."""
+    """Return the largest angle, mrad, that a grid for given detectors should hold, that of a camera's corners."""
     images, patterns = _scanned_and_cameras(detectors, semiangle_mrad, USUAL_OUTER_MRAD)
     return max([d.outer_mrad for d in images] + [camera.corner_mrad for camera in patterns])
 
 
 def resolve(detectors: tuple[str | AnyDetector, ...], semiangle_mrad: float, largest_mrad: float, why: str, repair: str) -> tuple[Detector, ...]:
-    """Return detectors with their angles.
+    """Return scanned detectors with their angles, with names resolved.
 
     Parameters
     ----------
@@ -145,20 +146,20 @@ def resolve(detectors: tuple[str | AnyDetector, ...], semiangle_mrad: float, lar
     semiangle_mrad : float
         Convergence semi-angle, mrad.
     largest_mrad : float
-        The largest angle that the grid holds, mrad.
+        Largest angle that the grid holds, mrad.
     why, repair : str
-        The origin of that limit and its repair, for the message.
+        Cause of that limit and its repair, for the message.
 
     Raises
     ------
     SamplingError
-        A detector reaches beyond the grid's band limit.
+        A detector extends beyond the grid's band limit.
     SettingsError
-        A camera is among them: it gives patterns, not signals.
+        A camera is among the detectors.
     """
     out, patterns = _scanned_and_cameras(detectors, semiangle_mrad, largest_mrad)
     if patterns:
-        message = "A camera gives a pattern at each point, and this takes detectors that give a number. Use st.simulate for the camera."
+        message = "A camera records a pattern at each point, but only detectors with a number at each point are allowed here. Use st.simulate."
         raise SettingsError(message)
     for detector in out:
         if detector.outer_mrad > largest_mrad:

@@ -1,4 +1,4 @@
-"""From expected patterns to what the camera counts."""
+"""Counts of a camera from expected patterns."""
 
 import numpy as np
 import xarray as xr
@@ -10,11 +10,11 @@ from stemtwin.twin.physics import camera as physics
 from stemtwin.twin.physics import noise
 
 MOST_ELECTRONS = 1e9
-"""Electrons at one point that the counters hold."""
+"""Largest number of electrons at one point that the counters can hold."""
 
 
 def response(camera: PixelatedDetector, dwell_time_us: float) -> physics.Response:
-    """Return a camera's numbers for one exposure."""
+    """Return a camera's response to one exposure."""
     seconds = dwell_time_us * 1e-6
     return physics.Response(
         spread=camera.point_spread_px,
@@ -27,7 +27,7 @@ def response(camera: PixelatedDetector, dwell_time_us: float) -> physics.Respons
 
 
 def defects(camera: PixelatedDetector) -> physics.Defects:
-    """Return a camera's dead and hot pixels: the same for the same ``defect_seed``."""
+    """Return a camera's dead and hot pixels, which depend only on its ``defect_seed``."""
     rng = np.random.Generator(np.random.Philox(np.random.SeedSequence(camera.defect_seed)))
     return physics.draw_defects(camera.shape_read, camera.binning, camera.dead_fraction, camera.hot_fraction, rng)
 
@@ -40,27 +40,28 @@ def count_patterns(
     Parameters
     ----------
     patterns : ndarray
-        Expected fraction of the beam in each pixel as read, shape (..., ny, nx); NaN where the beam was not, and nothing is counted there.
+        Expected fraction of the beam in each binned pixel, shape (..., ny, nx); NaN at points that the beam did not
+        visit, where the counts are 0.
     camera : PixelatedDetector
         The camera.
     current_pa, dwell_time_us : float
         Probe current, pA; exposure at each point, us.
     rng : numpy.random.Generator
-        Of the noise.
+        Source of the noise.
 
     Returns
     -------
     ndarray
-        Counts, uint32, or float32 where there is readout noise.
+        Counts, uint32, or float32 with readout noise.
 
     Raises
     ------
     SettingsError
-        The patterns are not the camera's, or the electrons overflow the counters.
+        The patterns do not have the camera's size, or the electrons overflow the counters.
     """
     if patterns.shape[-2:] != camera.shape_read:
         message = (
-            f"Patterns of {patterns.shape[-2:]} pixels are not this camera's: it reads {camera.shape_read}. Pass the camera they were made with."
+            f"Patterns of {patterns.shape[-2:]} pixels do not match this camera, which reads {camera.shape_read}. Pass the camera of the patterns."
         )
         raise SettingsError(message)
     current = checks.number("current_pa", current_pa, "pA", low=0)

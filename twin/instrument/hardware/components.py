@@ -1,6 +1,7 @@
-"""Parts that real instruments are made of: what correctors leave, detectors and their chains, scan faults, and how stages and beams stray.
+"""Numbers of real instruments: residual aberrations, detectors, chains, scan errors, and drift of stage and beam.
 
-[V] read in the named source; [M] from the literature by memory; [A] an engineering assumption.
+[V] marks numbers that were read in the named source, [M] numbers from the literature by memory, and [A] engineering
+assumptions.
 
 Residual aberrations are the target values of pyTEMlib, probe_tools.get_target_aberrations (MIT licence; there in nm, here in A) [V].
 """
@@ -18,7 +19,7 @@ from stemtwin.twin.physics.aberrations import Aberrations
 Chains = tuple[tuple[str, DetectorChain], ...]
 """Pairs of a detector's name and its chain."""
 
-# ---- what correctors leave
+# ---- residual aberrations of correctors
 
 SPECTRA_200 = Aberrations.from_cartesian(
     C21a=-680.0,
@@ -111,7 +112,8 @@ NION_200 = Aberrations.from_cartesian(
 )
 """NionUS200 at 200 kV [V]."""
 
-# ---- detectors: 5 to 30 % uneven, the centre insensitive (LeBeau and Stemmer, Ultramicroscopy 108 (2008) 1653 [M]); how much of what [A]
+# ---- detectors: 5 to 30 % uneven with an insensitive centre [M], shapes [A]
+# (LeBeau and Stemmer, Ultramicroscopy 108 (2008) 1653)
 
 FEI_DETECTORS: tuple[Detector, ...] = (
     AnnularDetector(
@@ -123,7 +125,7 @@ FEI_DETECTORS: tuple[Detector, ...] = (
     AnnularDetector(inner_mrad=12, outer_mrad=24, name="abf"),
     AnnularDetector(inner_mrad=0, outer_mrad=12, name="bf"),
 )
-"""At a camera length of 115 mm [M]; the other angles follow the convergence, see ``detectors.annular``."""
+"""HAADF ring at a camera length of 115 mm [M]; other angles follow from the convergence as in ``detectors.annular``."""
 NION_DETECTORS: tuple[Detector, ...] = (
     AnnularDetector(
         inner_mrad=89, outer_mrad=195, name="haadf", sensitivity=Sensitivity(slope=0.04, slope_azimuth_rad=-2.2, bowl=-0.04, dead_mrad=90)
@@ -139,11 +141,11 @@ OLD_DETECTORS: tuple[Detector, ...] = (
         sensitivity=Sensitivity(slope=0.12, slope_azimuth_rad=2.6, bowl=-0.1, twofold=0.05, dead_mrad=54),
     ),
 )
-"""An older ring, 30 % uneven [A]."""
+"""An older detector, 30 % uneven [A]."""
 
 
 def chains(dark: DetectorChain, *, bright_gain: float) -> Chains:
-    """Return the chains of an instrument's own detectors: one for the dark field, and with so many times its gain for the bright field."""
+    """Return the chains of an instrument's own detectors, with a higher gain for bright field than for dark field."""
     bright = replace(dark, gain_adu=dark.gain_adu * bright_gain)
     return (*((name, dark) for name in ("haadf", "maadf", "laadf")), *((name, bright) for name in ("abf", "bf", "dpc4")))
 
@@ -153,7 +155,7 @@ MODERN_CHAINS = chains(DetectorChain(gain_adu=8, offset_adu=1000, read_noise_adu
 OLD_CHAINS = chains(DetectorChain(gain_adu=1.2, offset_adu=120, read_noise_adu=2.5, dqe=0.6, bits=12, lag_us=0.4, efficiency=0.9), bright_gain=0.4)
 """P47 scintillator, slower amplifier, 12 bits [A]."""
 
-# ---- scans: mains 0.05 to 0.5 A, line jitter 0.03 to 0.2 A, settling 5 to 50 us and up to 2 % of the field [A]
+# ---- scans: hum of 0.05 to 0.5 A, line jitter of 0.03 to 0.2 A, settling in 5 to 50 us of up to 2 % of the field [A]
 
 QUIET_SCAN = ScanImperfections(
     line_jitter_angstrom=0.03,
@@ -204,12 +206,12 @@ ROUGH_SCAN = ScanImperfections(
     rotation_error_rad=0.015,
 )
 
-# ---- what strays
+# ---- drift
 
 SCHOTTKY = replace(TYPICAL, fade=0.0, flicker=0.002, energy_sigma_ev=0.1)
-"""A corrected instrument with a Schottky emitter, whose current stays for months [M]."""
+"""A corrected instrument with a Schottky emitter, whose current is stable for months [M]."""
 COLD = replace(TYPICAL, drift_speed_angstrom_per_s=0.015, drift_walk_angstrom=0.1, creep_speed_angstrom_per_s=0.8)
-"""A cold field emitter and a stage that settles fast [A]."""
+"""An instrument with a cold field emitter and a stage that settles fast [A]."""
 UNCORRECTED = replace(
     SCHOTTKY,
     aberrations=(
@@ -220,7 +222,7 @@ UNCORRECTED = replace(
     drift_walk_angstrom=0.4,
     creep_speed_angstrom_per_s=3.0,
 )
-"""No corrector that could wander; an older stage and column [A]."""
+"""An instrument without a corrector, with an older stage and column [A]."""
 NION_STAGE = replace(
     MECHANICAL,
     backlash=StagePosition(x_angstrom=50, y_angstrom=50, z_angstrom=100, alpha_mrad=0.5, beta_mrad=0.5),

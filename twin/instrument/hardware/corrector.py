@@ -1,7 +1,7 @@
-"""The probe corrector: what it changes when it is told to change an aberration.
+"""Probe corrector: the true change of the aberrations for a commanded one.
 
-Between the request and what happens lie the gain and the rotation of each multipole's effect, aberrations that come along (parasitic ones), and
-hysteresis. All of it is a frozen ``CorrectorProfile``, and :func:`correct` is a pure function.
+The true change differs from the commanded one by the gain and the rotation of each multipole, by parasitic aberrations
+and by hysteresis. These are fields of a frozen ``CorrectorProfile``, and :func:`correct` is a pure function.
 """
 
 from collections.abc import Sequence
@@ -25,24 +25,25 @@ class CorrectorProfile:
     Parameters
     ----------
     gain : tuple of float
-        What comes of a change of 1, for aberrations of order n = 1 to 5.
+        True change over the commanded change, for aberrations of order n = 1 to 5.
     rotation_rad : tuple of float
-        By how much the azimuth of what comes is turned, for the same orders, rad.
+        Rotation of the azimuth of the true change, for the same orders, rad.
     parasitic : tuple
-        (from, to, ratio) of Cartesian coefficients: changing the first by 1 A changes the second by ratio A beside.
+        Triples (from, to, ratio) of Cartesian coefficients: a change of the first by 1 A also changes the second by
+        ratio A.
     scatter : float
-        Standard deviation of what comes beside, relative to the request: hysteresis of the magnets.
+        Standard deviation of random changes by the hysteresis of the magnets, relative to the commanded change.
     reach_angstrom : tuple of float
         Largest change at once, for orders 1 to 5, A.
     duration_s : float
         Time that a correction takes, s.
     source : str
-        Where the numbers come from.
+        Source of the numbers.
 
     Raises
     ------
     SettingsError
-        A number is out of range, or a name is no Cartesian coefficient.
+        A number is out of range, or a name is not a Cartesian coefficient.
     """
 
     gain: tuple[float, ...] = (1.0, 1.0, 1.0, 1.0, 1.0)
@@ -58,7 +59,7 @@ class CorrectorProfile:
         for name, unit, low, high in (("gain", "", 0.1, 10.0), ("rotation_rad", "rad", -1.6, 1.6), ("reach_angstrom", "A", 0.0, 1e12)):
             values = getattr(self, name)
             if len(values) != 5:
-                message = f"{name}={values!r} must be five numbers, for the orders 1 to 5."
+                message = f"{name}={values!r} must be five numbers for the orders 1 to 5."
                 raise SettingsError(message)
             for n, value in enumerate(values, start=1):
                 checks.number(f"{name} of order {n}", value, unit, low=low, high=high)
@@ -72,7 +73,7 @@ class CorrectorProfile:
             checks.number(f"parasitic {source} to {target}", ratio, "A/A", low=-10, high=10)
 
     def matrix(self) -> np.ndarray:
-        """Return the response to a change of each Cartesian coefficient by 1 A, shape (25, 25): column by column."""
+        """Return the response to a change of each Cartesian coefficient by 1 A, shape (25, 25), in columns."""
         out = np.zeros((len(CARTESIAN), len(CARTESIAN)))
         for n, m in ORDERS:
             gain, angle = self.gain[n - 1], m * self.rotation_rad[n - 1]
@@ -118,28 +119,28 @@ TYPICAL_CORRECTOR = CorrectorProfile(
 
 
 def request(name: str, value: complex | Sequence[float], target: complex | Sequence[float] = 0.0, *, conjugate_mixed: bool = False) -> Aberrations:
-    """Return the change that a client asks for: an aberration that is said to be there shall become another.
+    """Return the change from a stated value of an aberration to a target value.
 
     Parameters
     ----------
     name : str
         Haider's name (C1, A1, B2, ...) or Krivanek's (C10, C12, C21, ...).
     value, target : complex or two floats
-        What is said to be there and what shall be, A: in Haider's notation its complex coefficient, in Krivanek's C_nm exp(i m phi_nm).
+        Stated and target value, A: the complex coefficient in Haider's notation, C_nm exp(i m phi_nm) in Krivanek's.
     conjugate_mixed : bool
-        See ``Aberrations.to_haider``.
+        Convention of ``Aberrations.to_haider``.
 
     Returns
     -------
     Aberrations
-        target - value, as one aberration.
+        Difference target - value of this aberration.
 
     Raises
     ------
     UnknownNameError
-        There is no such aberration.
+        The aberration is unknown.
     SettingsError
-        A value is no finite number, or the imaginary part of a round aberration is not 0.
+        A value is not finite, or the imaginary part of a round aberration is not 0.
     """
     mixed = checks.flag("conjugate_mixed", conjugate_mixed)
     first, last = _complex(name, "value", value), _complex(name, "target", target)
@@ -147,13 +148,13 @@ def request(name: str, value: complex | Sequence[float], target: complex | Seque
     if known and name in HAIDER:
         return Aberrations.from_haider({name: last - first}, conjugate_mixed=mixed)
     if not known or name not in KRIVANEK:
-        message = f"{name!r} is no aberration. Use one of {', '.join(HAIDER)} (Haider) or {', '.join(KRIVANEK)} (Krivanek)."
+        message = f"{name!r} is not an aberration. Use one of {', '.join(HAIDER)} (Haider) or {', '.join(KRIVANEK)} (Krivanek)."
         raise UnknownNameError(message)
     change = last - first
     if name[2] != "0":
         return Aberrations.from_cartesian(**{f"{name}a": change.real, f"{name}b": change.imag})
     if change.imag:
-        message = f"{name}={change} A has an imaginary part, but it is round. Give a real number."
+        message = f"{name}={change} A has an imaginary part, but {name} is a round aberration. Give a real number."
         raise SettingsError(message)
     return Aberrations.from_cartesian(**{name: change.real})
 
@@ -174,16 +175,17 @@ def correct(change: Aberrations, profile: CorrectorProfile, rng: np.random.Gener
     Parameters
     ----------
     change : Aberrations
-        What is asked for; see :func:`request`.
+        Commanded change, as from :func:`request`.
     profile : CorrectorProfile
-        How well it is done.
+        Imperfections of the corrector.
     rng : numpy.random.Generator
-        For the hysteresis; draws 25 numbers whatever is asked.
+        Source of the hysteresis; every call draws 25 numbers.
 
     Returns
     -------
     Aberrations
-        To be added to the aberrations that are there: ``profile.matrix()`` times the change, and ``scatter`` times its size in random directions.
+        Change of the present aberrations: ``profile.matrix()`` times the commanded change, plus random changes of
+        ``scatter`` times its size.
 
     Raises
     ------
@@ -198,17 +200,17 @@ def correct(change: Aberrations, profile: CorrectorProfile, rng: np.random.Gener
 
 
 def check(change: Aberrations, profile: CorrectorProfile) -> None:
-    """Refuse a change that is beyond the corrector's reach.
+    """Raise InstrumentError for a change that is beyond the corrector's reach.
 
     Raises
     ------
     InstrumentError
-        It is.
+        The change is too large.
     """
     for n, m in ORDERS:
         asked, reach = abs(getattr(change, f"C{n}{m}")), profile.reach_angstrom[n - 1]
         if asked > reach:
-            message = f"A change of C{n}{m} by {asked:g} A is beyond the corrector's reach of {reach:g} A for order {n}. Ask for less at once."
+            message = f"A change of C{n}{m} by {asked:g} A is beyond the corrector's reach of {reach:g} A for order {n}. Use several smaller changes."
             raise InstrumentError(message)
 
 

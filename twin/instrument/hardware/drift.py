@@ -1,8 +1,9 @@
-"""Drift of aberrations, stage, current and energy: seeded processes of the simulated clock.
+"""Drift of aberrations, stage, current and energy as seeded processes of the simulated clock.
 
-The setting ``Instabilities`` has their sizes, ``Course`` the values of one seed at any time, ``Creep`` the motion of the stage after it was moved.
-Everything is a pure function of (seed, time, commands): however the time is cut, the bits are the same (``random_paths.py``). Contamination belongs
-to the specimen and its dose: ``Damage(contamination=...)``.
+The setting ``Instabilities`` holds their sizes, ``Course`` the values of one seed at any time, and ``Creep`` the motion
+of the stage after moves. All values are pure functions of seed, time and commands, and the same bits result for any
+division of the time into calls (``random_paths.py``). Contamination depends on the specimen and its dose:
+``Damage(contamination=...)``.
 """
 
 import math
@@ -17,14 +18,14 @@ from stemtwin.twin.instrument.hardware.random_paths import Wander, checked_times
 from stemtwin.twin.physics.aberrations import ORDERS, Aberrations
 
 STREAMS = {"aberrations": 0, "stage": 64, "current": 66, "energy": 67, "directions": 68}
-"""First key of each process; an aberration's key is its place among the Cartesian coefficients."""
+"""First key of each process; an aberration's key adds its index among the Cartesian coefficients."""
 NAMES = tuple(f"C{n}{m}" for n, m in ORDERS)
 CARTESIAN = tuple(Aberrations().cartesian())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AberrationWander:
-    """Wander of one aberration about its tuned value.
+    """Drift of one aberration about its tuned value.
 
     Parameters
     ----------
@@ -35,7 +36,7 @@ class AberrationWander:
     tau_s : float
         Correlation time, s.
     rate_angstrom_per_s : float
-        Linear drift, A/s; its sign or direction is drawn once for each seed.
+        Linear drift, A/s, with a sign or direction that is drawn once for each seed.
 
     Raises
     ------
@@ -51,7 +52,7 @@ class AberrationWander:
     def __post_init__(self) -> None:
         """Check the numbers."""
         if self.name not in NAMES:
-            message = f"name={self.name!r} is no aberration. Use one of {', '.join(NAMES)}."
+            message = f"name={self.name!r} is not an aberration. Use one of {', '.join(NAMES)}."
             raise SettingsError(message)
         checks.number("sigma_angstrom", self.sigma_angstrom, "A", low=0)
         checks.number("tau_s", self.tau_s, "s", low=1)
@@ -60,28 +61,29 @@ class AberrationWander:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Instabilities:
-    """Instabilities of an instrument; by default none.
+    """Instabilities of an instrument; the default is a stable one.
 
     Parameters
     ----------
     aberrations : tuple of AberrationWander
-        Each aberration at most once.
+        Drifts of aberrations, each aberration at most once.
     drift_speed_angstrom_per_s : float
-        Speed of the settled specimen, A/s; its direction is drawn once for each seed.
+        Speed of the settled specimen, A/s, with a direction that is drawn once for each seed.
     drift_angstrom_per_s : tuple of float, optional
-        Velocity (vy, vx) of the settled specimen instead, A/s.
+        Velocity (vy, vx) of the settled specimen, A/s, as an alternative to the speed.
     drift_walk_angstrom : float
         Standard deviation of the specimen's random walk along x, and along y, after 1 s, A.
     creep_speed_angstrom_per_s, creep_reach_angstrom, creep_tau_s : float
-        After a stage move by a vector d the specimen creeps on along d at first with speed (1 - exp(-abs(d) / reach)), A/s, which decays with tau, s.
+        Creep after a stage move by a vector d: the specimen moves on along d with an initial speed of
+        creep_speed (1 - exp(-abs(d) / reach)), A/s, which decays with the time constant tau, s.
     fade, fade_tau_s : float
-        Fraction of the current that is lost in the end, and in which time, s, after the tip was flashed.
+        Fraction of the current that is finally lost after the tip was flashed, and the time constant of the loss, s.
     flicker, flicker_tau_s : float
         Relative standard deviation of the current, and its correlation time, s.
     energy_sigma_ev, energy_tau_s : float
         Standard deviation of the beam's energy, eV, and its correlation time, s.
     source : str
-        Where the numbers come from.
+        Source of the numbers.
 
     Raises
     ------
@@ -124,7 +126,7 @@ class Instabilities:
             if self.drift_speed_angstrom_per_s:
                 message = (
                     f"drift_angstrom_per_s={self.drift_angstrom_per_s} and drift_speed_angstrom_per_s={self.drift_speed_angstrom_per_s:g} are both "
-                    "given, but the first is a velocity and the second a speed in a direction that is drawn. Give one of them."
+                    "given, but the first is a velocity and the second a speed with a random direction. Give only one of them."
                 )
                 raise SettingsError(message)
 
@@ -159,16 +161,16 @@ TYPICAL = Instabilities(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Creep:
-    """Creep of the specimen after stage moves: one exponential holds all moves so far, for their decays are alike.
+    """Creep of the specimen after stage moves; one exponential describes all past moves because their decays are equal.
 
     Parameters
     ----------
     time_s : float
-        When the stage was last moved, s.
+        Time of the last stage move, s.
     velocity : tuple of float
-        How fast the specimen crept then, (x, y), A/s.
+        Creep velocity (x, y) at that time, A/s.
     offset : tuple of float
-        How far it had crept by then, (x, y), A.
+        Total creep (x, y) up to that time, A.
     """
 
     time_s: float = 0.0
@@ -176,7 +178,7 @@ class Creep:
     offset: tuple[float, float] = (0.0, 0.0)
 
     def at(self, times_s: np.ndarray | float, tau_s: float) -> np.ndarray:
-        """Return the creep of the specimen at times not before the last move (s, any shape), (x, y), A, shape (..., 2)."""
+        """Return the creep (x, y), A, shape (..., 2), at times (s, any shape) not before the last move."""
         since = checked_times(times_s) - self.time_s
         if (since < 0).any():
             message = f"times_s={since.min() + self.time_s:g} s is before the stage's last move at {self.time_s:g} s. Ask for later times."
@@ -186,7 +188,7 @@ class Creep:
         return np.array(self.offset) + np.array(self.velocity) * tau_s * -np.expm1(-since / tau_s)[..., None]
 
     def moved(self, time_s: float, displacement: tuple[float, float], setting: Instabilities) -> Self:
-        """Return the creep after the stage carried the specimen by (x, y), A, at a time (s) not before the last move."""
+        """Return the creep after a stage move by (x, y), A, at a time (s) not before the last move."""
         offset = self.at(time_s, setting.creep_tau_s)
         distance = math.hypot(*displacement)
         velocity = np.array(self.velocity) * math.exp(-(time_s - self.time_s) / setting.creep_tau_s)
@@ -197,14 +199,14 @@ class Creep:
 
 
 class Course:
-    """One seed's realisation of an instrument's instabilities: pure functions of the time. Everything starts as it was tuned, at time 0.
+    """One seed's realisation of an instrument's instabilities as pure functions of the time, tuned at time 0.
 
     Parameters
     ----------
     setting : Instabilities
-        How much.
+        Sizes of the instabilities.
     seed : int
-        Which course.
+        Seed of the realisation.
     """
 
     def __init__(self, setting: Instabilities, seed: int) -> None:
@@ -236,40 +238,40 @@ class Course:
 
     @property
     def setting(self) -> Instabilities:
-        """Sizes of the instabilities; frozen."""
+        """Sizes of the instabilities, frozen."""
         return self._setting
 
     @property
     def drifts(self) -> bool:
-        """True where the settled specimen drifts or walks."""
+        """True for a settled specimen that drifts or walks at random."""
         return bool(self._drift.any() or self._setting.drift_walk_angstrom)
 
     def aberrations(self, time_s: float) -> Aberrations:
-        """Return the drift of the aberrations from the tuned ones at a time (s), A and rad; knots 1 s apart."""
+        """Return the drift of the aberrations from the tuned ones at a time (s), A and rad, on knots 1 s apart."""
         values = self._aberrations.at(float(time_s)) + self._rate * float(time_s)
         return Aberrations.from_cartesian(**dict(zip(self._names, values.tolist(), strict=True)))
 
     def drift_angstrom(self, times_s: np.ndarray | float, creep: Creep | None = None) -> np.ndarray:
-        """Return the drift of the specimen since time 0: settled drift, random walk and the rest of stage moves.
+        """Return the drift of the specimen since time 0: settled drift, random walk and creep.
 
         Parameters
         ----------
         times_s : array_like
             Times, s, any shape; not before the creep's last move.
         creep : Creep, optional
-            What the stage moves left behind.
+            Creep by stage moves.
 
         Returns
         -------
         ndarray
-            (x, y), A, float64, shape (..., 2): an atom at r is found at r + drift.
+            Drift (x, y), A, float64, shape (..., 2); an atom at r moves to r + drift.
         """
         times = checked_times(times_s)
         out = self._walk.at(times) + self._drift * times[..., None]
         return out if creep is None else out + creep.at(times, self._setting.creep_tau_s)
 
     def current_factor(self, times_s: np.ndarray | float, flashed_s: float = 0.0) -> np.ndarray:
-        """Return the current as a fraction of that after a flash, at times (s, any shape) not before the last flash (s)."""
+        """Return the current relative to that after a flash, at times (s, any shape) not before the last flash (s)."""
         times, setting = checked_times(times_s), self._setting
         if (times < flashed_s).any():
             message = f"times_s={times.min():g} s is before the tip was flashed at {flashed_s:g} s. Ask for later times."

@@ -1,6 +1,7 @@
-"""From readings to fractions of the beam: the beam is scanned over the detector itself, and the readings on and beside it are the scale.
+"""Conversion of readings to fractions of the beam by a scan of the beam over the detector.
 
-LeBeau and Stemmer, Ultramicroscopy 108 (2008) 1653: normalised = (I - I_vacuum) / (I_detector - I_vacuum).
+The readings on and beside the detector are the scale: normalised = (I - I_vacuum) / (I_detector - I_vacuum), after
+LeBeau and Stemmer, Ultramicroscopy 108 (2008) 1653.
 """
 
 from dataclasses import replace
@@ -13,31 +14,31 @@ from stemtwin.twin.instrument.detectors import Detector
 from stemtwin.twin.instrument.hardware.readout_chain import DetectorChain
 
 FIELD = 1.2
-"""Side of the scan over a detector, in diameters of it."""
+"""Side of the scan over a detector, in diameters of the detector."""
 
 
 def scan_detector(
     detector: Detector, chain: DetectorChain, electrons_per_point: float, rng: np.random.Generator, *, shape: tuple[int, int] = (128, 128)
 ) -> np.ndarray:
-    """Return readings of the whole beam, focused on one place of the detector after the other.
+    """Return readings of the whole beam, focused on a raster of positions on the detector.
 
     Parameters
     ----------
     detector : Detector
-        A scanned detector with its sensitivity; of several channels the first is read.
+        A scanned detector with its sensitivity; only the first of several channels is read.
     chain : DetectorChain
-        Its electronics; its lag plays no part, as such scans are slow.
+        Read-out chain of the detector; its lag is neglected because such scans are slow.
     electrons_per_point : float
-        Mean electrons of the beam during one reading.
+        Mean number of electrons of the beam during one reading.
     rng : numpy.random.Generator
         The only source of randomness.
     shape : tuple of int
-        Number of places (ny, nx) in a square of 1.2 diameters.
+        Number of positions (ny, nx) in a square of 1.2 diameters.
 
     Returns
     -------
     ndarray
-        ADU, shape (ny, nx).
+        Readings in ADU, shape (ny, nx).
     """
     ny, nx = checks.whole_pair("shape", shape, low=16, high=4096)
     beam = checks.number("electrons_per_point", electrons_per_point, "electrons", above=0)
@@ -49,12 +50,12 @@ def scan_detector(
 
 
 def levels(readings: np.ndarray) -> tuple[float, float]:
-    """Return the mean readings beside and on the detector, ADU, of a scan over it: two means, and edges left out.
+    """Return the mean readings beside and on the detector, ADU, of a scan over it, without the detector's edges.
 
     Raises
     ------
     SettingsError
-        The scan shows no detector: all readings are alike.
+        The scan does not show the detector, because all readings are equal.
     """
     image = np.asarray(readings, float)
     limit = (image.min() + image.max()) / 2
@@ -67,7 +68,7 @@ def levels(readings: np.ndarray) -> tuple[float, float]:
             break
     inside, outside = _inner(image > limit), _inner(image <= limit)
     if not inside.any() or not outside.any():
-        message = "This scan shows no detector: all readings are alike. Use more electrons, or a field that holds the detector and its surroundings."
+        message = "The scan does not show the detector: all readings are equal. Use more electrons, or a field around the whole detector."
         raise SettingsError(message)
     return float(image[outside].mean()), float(image[inside].mean())
 
@@ -78,16 +79,16 @@ def normalised(readings: np.ndarray, vacuum_adu: float, detector_adu: float, *, 
     Parameters
     ----------
     readings : ndarray
-        ADU, any shape.
+        Readings in ADU, any shape.
     vacuum_adu, detector_adu : float
-        Mean readings beside and on the detector; see :func:`levels`.
+        Mean readings beside and on the detector, from :func:`levels`.
     electrons_ratio : float
-        Electrons of the beam per reading, divided by those in the scan over the detector.
+        Electrons of the beam per reading over those in the scan over the detector.
 
     Raises
     ------
     SettingsError
-        The two levels are no scale.
+        The detector's level is not above the vacuum level.
     """
     ratio = checks.number("electrons_ratio", electrons_ratio, "", above=0)
     if not detector_adu > vacuum_adu:

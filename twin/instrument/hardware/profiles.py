@@ -1,6 +1,7 @@
-"""Instrument profiles: the numbers that make one microscope differ from another, each with its source.
+"""Instrument profiles: the numbers that distinguish one microscope from another, each with its source.
 
-[V] read in the named source; [M] from the literature by memory; [A] an engineering assumption. All of them are settable: ``dataclasses.replace``.
+[V] marks numbers that were read in the named source, [M] numbers from the literature by memory, and [A] engineering
+assumptions. ``dataclasses.replace`` sets any of them.
 """
 
 import math
@@ -25,18 +26,18 @@ from stemtwin.twin.registry import Registry
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Profile:
-    """One instrument as it stands after tuning.
+    """One instrument after tuning.
 
     Parameters
     ----------
     name : str
-        Registry name.
+        Name in the registry.
     energy_ev, semiangle_mrad, current_pa, dwell_time_us : float
-        Usual settings.
+        Initial settings.
     residual : Aberrations
-        What the corrector leaves, A and rad; added to what is commanded.
+        Residual aberrations of the tuned corrector, A and rad, which add to the commanded ones.
     brightness : float
-        A/(m^2 sr) at ``energy_ev``; infinite: a point source whatever the current.
+        Brightness, A/(m^2 sr), at ``energy_ev``; infinite: a point source at any current.
     chromatic_angstrom : float
         Chromatic aberration Cc, A.
     energy_width_ev : float
@@ -46,29 +47,32 @@ class Profile:
     max_current_pa, max_dwell_time_us : float
         Largest current, pA, and dwell time, us.
     settle_us : float
-        Time that the scan waits at the beginning of each line, us.
+        Waiting time of the scan at the start of each line, us.
     blanks_pauses : bool
-        Whether the beam is kept off the specimen between lines, where it otherwise waits or flies back.
+        Whether the beam is blanked between lines, where it otherwise waits or flies back over the specimen.
     camera_length_mm, camera_lengths_mm : float, tuple of float
-        The usual camera length, at which detectors have their angles, and those that can be set, mm.
+        Usual camera length, at which detectors have their angles, and all available camera lengths, mm.
     largest_detector_mm : float
-        What the column below the specimen lets through: distance from the axis in the detectors' plane, mm.
+        Largest distance from the axis, in the detectors' plane, of electrons that pass the column below the specimen,
+        mm.
     detectors : tuple
-        The instrument's own detectors at the usual camera length, by their names; those that are not among them follow the convergence.
+        The instrument's own detectors at the usual camera length; the angles of other detectors follow from the
+        convergence.
     chains : tuple
-        Pairs of a detector's name and its chain; detectors that are not named count electrons. The name "" stands for all of them.
+        Pairs of a detector's name and its chain, with the name "" for all others. Detectors without a chain count
+        electrons.
     imperfections : ScanImperfections
-        What is wrong with the scan.
+        Imperfections of the scan.
     instabilities : Instabilities
-        What strays and drifts.
+        Drift of aberrations, stage, current and energy.
     stage : StageProfile
-        How good the stage is.
+        Imperfections of the stage.
     corrector : CorrectorProfile
-        How well corrections do what they are told.
+        Imperfections of the corrector.
     probe_images : ProbeImages
-        How aberrations are measured.
+        Settings of the measurement of aberrations.
     source : str
-        Where the numbers come from.
+        Sources of the numbers.
 
     Raises
     ------
@@ -109,26 +113,26 @@ class Profile:
         checks.number("current_pa", self.current_pa, "pA", above=0, high=self.max_current_pa)
 
     def detector(self, name: str) -> AnyDetector | None:
-        """Return the instrument's own detector of that name at the usual camera length, or None where it has none."""
+        """Return the instrument's own detector of a name at the usual camera length, or None."""
         return next((detector for detector in self.detectors if detector.name == name), None)
 
     def chain(self, name: str) -> DetectorChain | None:
-        """Return the chain of a detector, or None where its electrons are counted."""
+        """Return the chain of a detector, or None for a detector that counts electrons."""
         known = dict(self.chains)
         return known.get(name, known.get(""))
 
     def still(self) -> Self:
-        """Return the same optics with a perfect scan and stage, where nothing strays and electrons are counted."""
+        """Return a profile with the same optics but a perfect scan and stage, no drift and electron counting."""
         return replace(self, imperfections=ScanImperfections(), instabilities=Instabilities(), stage=StageProfile(), chains=())
 
     def focal_spread_angstrom(self, energy_ev: float) -> float:
-        """Return the standard deviation of C10 that the energy width and the chromatic aberration make at a beam energy (eV), A."""
+        """Return the standard deviation of C10, A, by energy width and chromatic aberration at a beam energy, eV."""
         return coherence.focal_spread(energy_ev, self.chromatic_angstrom, self.energy_width_ev)
 
     def source_size_angstrom(self, current_pa: float, semiangle_mrad: float, energy_ev: float) -> float:
-        """Return the standard deviation of the source's image at a current (pA), convergence (mrad) and beam energy (eV), A.
+        """Return the standard deviation of the source's image, A, at a current, convergence and beam energy.
 
-        The brightness grows with the energy as 1 / wavelength^2 (Reimer and Kohl, section 4.2.2).
+        The brightness is proportional to 1 / wavelength^2 (Reimer and Kohl, section 4.2.2).
         """
         if math.isinf(self.brightness):
             return 0.0
@@ -141,14 +145,14 @@ PROFILES: Registry[Profile] = Registry("instrument profile")
 
 
 def find_profile(instrument: str | Profile) -> Profile:
-    """Return an instrument profile, given by its name or as it is.
+    """Return an instrument profile, given as itself or by name.
 
     Raises
     ------
     UnknownNameError
-        No profile has that name.
+        The name is not that of a profile.
     SettingsError
-        Something else is given.
+        The value is neither a profile nor a name.
     """
     profile = PROFILES[instrument] if isinstance(instrument, str) else instrument
     if not isinstance(profile, Profile):

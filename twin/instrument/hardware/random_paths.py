@@ -1,7 +1,7 @@
-"""Random paths that are pure functions of the time: knots on a fixed grid of the clock, each drawn from a generator keyed by seed, stream and place.
+"""Random paths as pure functions of the time, with knots on a fixed grid drawn by generators keyed to their position.
 
-However the time is cut into calls, and in whatever order times are asked for, a path has the same bits. Nothing is kept but what can be drawn again,
-so a snapshot of an instrument needs no random state: the seed and the clock say it all.
+A path has the same bits for any division of the time into calls and any order of calls. All stored values can be drawn
+again, so a snapshot of an instrument needs only the seed and the clock and no random state.
 """
 
 import functools
@@ -17,33 +17,35 @@ from stemtwin.twin.errors import SettingsError
 from stemtwin.twin.physics.knot_kernels import interpolate
 
 LARGEST_TIME_S = 1e7
-"""Latest time of a path, s: some four months."""
+"""Latest time of a path, s; about four months."""
 LEVELS = 8
-"""A block of a path has 2**LEVELS steps, filled by halving."""
+"""Number of halvings that fill a block of 2**LEVELS steps."""
 CHUNK = 256
-"""Blocks whose ends are drawn together."""
+"""Number of blocks whose ends are drawn together."""
 KEPT_BLOCKS, KEPT_CHUNKS = 32, 4
 
 
 class Wander:
-    r"""Independent Ornstein-Uhlenbeck or Wiener paths, one per stream, that start at 0 at time 0.
+    r"""Independent Ornstein-Uhlenbeck or Wiener paths, one for each stream, that start at 0 at time 0.
 
-    An Ornstein-Uhlenbeck path obeys :math:`dx = -x\,dt/\tau + \sigma\sqrt{2/\tau}\,dW`, a Wiener path (tau infinite) :math:`dx = \sigma\,dW`. At the
-    knots, ``step_s`` apart, the law is exact: the ends of each block by the process's own transition, the knots between by its bridge, halving the
-    block again and again (Gillespie, Phys. Rev. E 54 (1996) 2084, gives the transition). Between knots a path is straight.
+    An Ornstein-Uhlenbeck path obeys :math:`dx = -x\,dt/\tau + \sigma\sqrt{2/\tau}\,dW`, a Wiener path (tau infinite)
+    :math:`dx = \sigma\,dW`. The law is exact at the knots, which are ``step_s`` apart. The ends of each block follow
+    from the transition of the process (Gillespie, Phys. Rev. E 54 (1996) 2084), and the knots between them from its
+    bridge by repeated halving of the block. Paths are linear between knots.
 
     Parameters
     ----------
     seed : int
-        Of all streams.
+        Seed of all streams.
     streams : sequence of int
-        Key of each path: paths of different keys or seeds are independent, and no path depends on which others are asked for beside it.
+        Key of each path; paths with different keys or seeds are independent, and a path does not depend on the other
+        paths.
     sigma : sequence of float
-        Of each path: its standard deviation long after the start, or for a Wiener path after 1 s.
+        Standard deviation of each path long after the start, or of a Wiener path after 1 s.
     tau_s : sequence of float
         Correlation time of each path, s; infinite: a Wiener path.
     step_s : float
-        Time between knots, s, a power of 2 (so that a knot's place is an exact number).
+        Time between knots, s, a power of 2 for exact times of knots.
 
     Raises
     ------
@@ -53,22 +55,22 @@ class Wander:
 
     def __init__(self, *, seed: int, streams: Sequence[int], sigma: Sequence[float], tau_s: Sequence[float], step_s: float = 2.0**-6) -> None:
         if not len(streams) == len(sigma) == len(tau_s):
-            message = f"{len(streams)} streams with {len(sigma)} sigma and {len(tau_s)} tau_s do not fit. Give one of each for each path."
+            message = f"{len(streams)} streams do not match {len(sigma)} sigma and {len(tau_s)} tau_s. Give one of each for each path."
             raise SettingsError(message)
         if math.frexp(checks.number("step_s", step_s, "s", above=0))[0] != 0.5:
-            message = f"step_s={step_s:g} s is no power of 2. Use 2.0**-6 or 1.0."
+            message = f"step_s={step_s:g} s is not a power of 2. Use for example 2.0**-6 or 1.0."
             raise SettingsError(message)
         self._seed = checks.whole("seed", seed, low=0)
         self._keys = [checks.whole("streams", key, low=0) for key in streams]
         self._sigma = np.array([checks.number("sigma", value, "", low=0) for value in sigma])
         self._tau = np.array([math.inf if value == math.inf else checks.number("tau_s", value, "s", above=0) for value in tau_s])
         self._step = float(step_s)
-        self._starts = [np.zeros(len(self._keys))]  # where each chunk begins
+        self._starts = [np.zeros(len(self._keys))]  # values at the start of each chunk
         self._chunks: OrderedDict[int, np.ndarray] = OrderedDict()
         self._blocks: OrderedDict[int, np.ndarray] = OrderedDict()
 
     def at(self, times_s: np.ndarray | float) -> np.ndarray:
-        """Return the paths' values.
+        """Return the values of the paths.
 
         Parameters
         ----------
@@ -78,7 +80,7 @@ class Wander:
         Returns
         -------
         ndarray
-            float64, the shape of ``times_s`` and a last axis of one value per stream.
+            Values, float64, the shape of ``times_s`` with a last axis of streams.
 
         Raises
         ------
@@ -89,7 +91,7 @@ class Wander:
         place, out = times.reshape(-1) / self._step, np.zeros((times.size, len(self._keys)))
         if times.size and self._sigma.any():
             first, last = int(place.min()) >> LEVELS, int(place.max()) >> LEVELS
-            if first == last:  # usual: one frame is short
+            if first == last:  # the usual case, as one frame is short
                 interpolate(place, first << LEVELS, self._block(first), out)
             else:
                 blocks = place.astype(np.int64) >> LEVELS
@@ -106,7 +108,7 @@ class Wander:
         return [self._bridge(2**level) for level in reversed(range(LEVELS))]
 
     def _normals(self, kind: int, index: int, count: int) -> np.ndarray:
-        """Draw standard normal numbers, shape (count, streams), from the generators of one place of each path."""
+        """Draw standard normal numbers, shape (count, streams), from the generators of one position in each path."""
         keys = [np.random.SeedSequence(self._seed, spawn_key=(key, kind, index)) for key in self._keys]
         return np.stack([np.random.Generator(np.random.Philox(key)).standard_normal(count) for key in keys], axis=1)
 
@@ -116,7 +118,7 @@ class Wander:
         return np.exp(-time / self._tau), self._sigma * np.sqrt(np.where(wiener, time, -np.expm1(-2 * time / self._tau)))
 
     def _bridge(self, half: int) -> tuple[int, np.ndarray, np.ndarray]:
-        """Return, for a value midway between two known ones that many steps away, the weight of each and the standard deviation of what is new."""
+        """Return the steps to two known values, their weight in the middle, and the standard deviation there."""
         time = half * self._step
         left = np.exp(-time / self._tau)
         variance = np.where(np.isinf(self._tau), time / 2, -np.expm1(-2 * time / self._tau) / (1 + left**2))
@@ -160,14 +162,14 @@ class Wander:
 
 
 def checked_times(times_s: np.ndarray | float) -> np.ndarray:
-    """Return times as float64; raise SettingsError where one is negative, not finite or beyond ``LARGEST_TIME_S``."""
+    """Return times as float64; raise SettingsError for a time that is negative, not finite or too late."""
     try:
         times = np.asarray(times_s, dtype=np.float64)
     except (TypeError, ValueError):
-        message = f"times_s={times_s!r} are no numbers of s. Give seconds since the start."
+        message = f"times_s={times_s!r} are not numbers. Give seconds since the start."
         raise SettingsError(message) from None
     wrong = ~((times >= 0) & (times <= LARGEST_TIME_S))
     if wrong.any():
-        message = f"times_s={times[wrong].flat[0]:g} s is out of range: times run from 0 to {LARGEST_TIME_S:g} s. Start a new run for later ones."
+        message = f"times_s={times[wrong].flat[0]:g} s is outside of 0 to {LARGEST_TIME_S:g} s. Start a new run for later times."
         raise SettingsError(message)
     return times

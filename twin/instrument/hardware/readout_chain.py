@@ -1,4 +1,4 @@
-"""From expected electrons to what a detector's electronics say, and back to fractions of the beam."""
+"""Read-out chain of a scanned detector: from expected electrons to readings, and back to electrons."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -27,19 +27,19 @@ class DetectorChain:
     Parameters
     ----------
     gain_adu : float
-        Steps of the converter (ADU) per electron, on average.
+        Mean number of converter steps (ADU) per electron.
     offset_adu : float
-        Mean reading without any electron, ADU.
+        Mean reading without electrons, ADU.
     read_noise_adu : float
         Standard deviation of the noise of each reading, ADU.
     dqe : float
-        1 / (1 + variance of the pulse heights over their squared mean).
+        Detective quantum efficiency, 1 / (1 + variance of the pulse heights over their squared mean).
     bits : int
-        Of the converter, which rounds and clips; 0: it does neither.
+        Number of bits of the converter, which rounds and clips; 0: it does neither.
     lag_us : float
         Time constant of scintillator and amplifier, us.
     efficiency : float
-        Share of the electrons on the detector that leave a pulse.
+        Fraction of the electrons on the detector that make a pulse.
 
     Raises
     ------
@@ -48,7 +48,7 @@ class DetectorChain:
 
     Notes
     -----
-    With no lag: (variance - read_noise_adu^2 - 1 / 12) / (mean - offset_adu) = gain_adu / dqe.
+    Without lag, (variance - read_noise_adu^2 - 1 / 12) / (mean - offset_adu) = gain_adu / dqe.
     """
 
     gain_adu: float = 1.0
@@ -67,58 +67,58 @@ class DetectorChain:
 
     @property
     def full_scale_electrons(self) -> float:
-        """Electrons at one point that the converter can tell from more; infinite without a converter."""
+        """Largest number of electrons at one point before the converter saturates; infinite without a converter."""
         return (2**self.bits - 1 - self.offset_adu) / self.gain_adu if self.bits else float("inf")
 
     def detect(
         self, expected: np.ndarray, rng: np.random.Generator, count: noise.ElectronCounting = noise.count_electrons_by_inversion
     ) -> np.ndarray:
-        """Draw the numbers of electrons that leave a pulse.
+        """Draw the numbers of electrons that make a pulse.
 
         Parameters
         ----------
         expected : ndarray
-            Expected electrons on the detector, any shape; values below 0 (rounding) count as 0.
+            Expected electrons on the detector, any shape; negative values from rounding count as 0.
         rng : numpy.random.Generator
             The only source of randomness.
         count : callable
-            How Poisson counts are drawn: a value of ``noise.COUNTINGS``.
+            Function that draws Poisson counts, a value of ``noise.COUNTINGS``.
 
         Returns
         -------
         ndarray
-            uint32, the shape of ``expected``.
+            Numbers of electrons, uint32, the shape of ``expected``.
         """
         return count(expected, self.efficiency, rng)
 
     def convert(self, electrons: np.ndarray, rng: np.random.Generator, *, timing: ScanTiming | None = None, blanked: bool = False) -> np.ndarray:
-        """Return the converter's readings for electrons that left a pulse.
+        """Return the converter's readings for electrons that made a pulse.
 
         Parameters
         ----------
         electrons : ndarray
-            Numbers from :meth:`detect`, any shape; with a lag in visiting order along the last axis.
+            Numbers from :meth:`detect`, any shape; with a lag, in visiting order along the last axis.
         rng : numpy.random.Generator
             The only source of randomness.
         timing : ScanTiming, optional
-            When the beam visits which point; needed where there is a lag.
+            Times at which the beam visits the points; required with a lag.
         blanked : bool
-            Whether the beam is off between lines. Otherwise it waits at the first point of the next one.
+            Whether the beam is off between lines. Otherwise it waits at the first point of the next line.
 
         Returns
         -------
         ndarray
-            ADU, uint16 or uint32, or float64 where ``bits`` is 0.
+            Readings in ADU, uint16 or uint32, or float64 where ``bits`` is 0.
 
         Raises
         ------
         SettingsError
-            There is a lag, and no timing or another one than these electrons'.
+            There is a lag but no timing, or the timing does not match the electrons.
 
         Notes
         -----
-        The lag acts on the pulses, after the draw: it carries charge, noise and all, from each point to the next, so that the noise of neighbours is
-        correlated and smaller. Electrons are spread evenly over their dwell time.
+        The lag acts on the drawn pulses. It carries charge with its noise from each point to the next, so the noise of
+        neighbouring points is correlated and smaller. Electrons arrive uniformly over the dwell time.
         """
         charge = detector_electronics.pulse_charge(electrons, self.dqe, rng)
         if self.lag_us:
@@ -128,13 +128,13 @@ class DetectorChain:
         )
 
     def electrons(self, adu: np.ndarray) -> np.ndarray:
-        """Return the number of electrons on the detector for a reading, float64: (adu - offset) / (gain efficiency)."""
+        """Return the number of electrons on the detector for a reading, (adu - offset) / (gain efficiency), float64."""
         return (np.asarray(adu, float) - self.offset_adu) / (self.gain_adu * self.efficiency)
 
     def _lagged(self, charge: np.ndarray, timing: ScanTiming | None, blanked: bool) -> np.ndarray:
         if timing is None or charge.shape[-1] != timing.count:
             message = (
-                f"lag_us={self.lag_us:g} needs to know when each of {charge.shape[-1]} points is visited, and the timing given has "
+                f"lag_us={self.lag_us:g} needs the time of each of {charge.shape[-1]} points, but the timing has "
                 f"{timing.count if timing else 0}. Pass the scan's timing and electrons in visiting order, or set lag_us=0."
             )
             raise SettingsError(message)
@@ -144,4 +144,4 @@ class DetectorChain:
 
 
 IDEAL_CHAIN = DetectorChain(bits=0)
-"""Counts electrons: one step each, no noise, no limit."""
+"""Ideal chain that counts electrons, with one step for each electron and without noise or limit."""

@@ -1,14 +1,16 @@
-"""True positions of the beam: hum, jitter, settling, hysteresis, wrong axes and drift.
+"""True positions of the beam: hum, jitter, settling, hysteresis, calibration errors of the axes, and drift.
 
-What a scan asks for and what the coils do differ. In the order in which it happens here, for a point that was asked for at p and visited at time t:
+The true deflection differs from the commanded one. The effects on a point that is commanded at p and visited at time t
+are applied in this order:
 
-1. A share of the deflection follows with a time constant (settling): after a step s the beam is off by -share s exp(-t / tau).
-2. After a change of the field, a share of that change is still to come (hysteresis): it decays within seconds.
-3. The coils' axes are not what they are taken for: scales, the angle between the axes, a rotation, about the optical axis.
-4. The mains add A sin(2 pi f t + phase) on each axis, with harmonics; each line of the scan is off by a random jitter.
-5. The specimen drifts: what the beam meets lies at x + drift(t).
+1. Settling: a fraction f of the deflection follows with a time constant; after a step s the error is -f s exp(-t / tau).
+2. Hysteresis: after a change of the field, a fraction of that change remains and decays within seconds.
+3. Calibration: the coils' axes have errors of scale, of the angle between them and of rotation about the optical axis.
+4. Hum and jitter: the mains add A sin(2 pi f t + phase), with harmonics, on each axis; each line has a random offset.
+5. Drift: the specimen moves, so its atom at x lies at x + drift(t).
 
-Sources: physics of scan generators as in Jones and Nellist, Microsc. Microanal. 19 (2013) 1050; magnitudes are assumptions, see the profiles.
+The physics of scan generators follows Jones and Nellist, Microsc. Microanal. 19 (2013) 1050. Magnitudes are assumptions
+of the profiles.
 """
 
 import math
@@ -30,14 +32,14 @@ Drift = Callable[[np.ndarray], np.ndarray]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScanImperfections:
-    """Imperfections of an instrument's scan; by default none.
+    """Imperfections of an instrument's scan; the default is a perfect scan.
 
     Parameters
     ----------
     line_jitter_angstrom : float
         Standard deviation of each line's offset along each axis, independent of all other lines, A.
     line_wander_angstrom, line_wander_lines : float
-        Standard deviation of a second offset along each axis, A, and the number of lines after which its correlation has fallen to 1 / e.
+        Standard deviation of a second, correlated offset along each axis, A, and its correlation length in lines.
     hum_angstrom : tuple of float
         Amplitude (y, x) of the mains' fundamental, A.
     hum_hz : float
@@ -47,17 +49,18 @@ class ScanImperfections:
     hum_phase_rad : tuple of float
         Phase (y, x) of each harmonic's sine at time 0 of the clock, rad.
     line_synchronised : bool
-        Each line waits for the beginning of a mains period: the hum is the same in each line, and the scan takes longer.
+        Whether each line waits for the start of a mains period. The hum is then equal in all lines, and the scan takes
+        longer.
     settling_fraction, settling_time_us : float
-        Share of the deflection that lags behind, and its time constant, us.
+        Fraction of the deflection that lags behind, and its time constant, us.
     hysteresis_fraction, hysteresis_time_s : float
-        Share of a change of the field that is still to come just after it, and its time constant, s.
+        Fraction of a change of the field that remains just after it, and its time constant, s.
     scale_error : tuple of float
         Relative error (y, x) of the field's height and width.
     non_orthogonality_rad : float
-        By how much the y axis is turned from its right angle to x, towards -x, rad.
+        Deviation of the y axis from the right angle to x, towards -x, rad.
     rotation_error_rad : float
-        By how much the whole field is turned, from +x to +y, rad.
+        Rotation of the whole field, from +x to +y, rad.
 
     Raises
     ------
@@ -88,18 +91,16 @@ class ScanImperfections:
         for name, unit in (("hum_angstrom", "A"), ("hum_phase_rad", "rad"), ("scale_error", "of the field")):
             object.__setattr__(self, name, checks.pair(name, getattr(self, name), unit))
         if max(map(abs, self.scale_error)) > LARGEST_SCALE_ERROR:
-            message = (
-                f"scale_error={self.scale_error} is more than {LARGEST_SCALE_ERROR:g}: that is another field. Give relative errors, such as 0.01."
-            )
+            message = f"scale_error={self.scale_error} exceeds the limit of {LARGEST_SCALE_ERROR:g}. Give relative errors, such as 0.01."
             raise SettingsError(message)
         if not isinstance(self.line_synchronised, bool):
-            message = f"line_synchronised={self.line_synchronised!r} is neither True nor False."
+            message = f"line_synchronised={self.line_synchronised!r} must be True or False."
             raise SettingsError(message)
         object.__setattr__(self, "hum_harmonics", _harmonics(self.hum_harmonics))
 
     @property
     def synchronise_hz(self) -> float:
-        """Frequency that lines wait for, Hz; 0 where they wait for none."""
+        """Frequency of the line synchronisation, Hz; 0 without it."""
         return self.hum_hz if self.line_synchronised else 0.0
 
 
@@ -122,7 +123,7 @@ def _harmonics(given: object) -> tuple[tuple[int, float], ...]:
     try:
         pairs = [(multiple, share) for multiple, share in given]  # type: ignore[attr-defined]
     except (TypeError, ValueError):
-        message = f"hum_harmonics={given!r} holds no pairs of a multiple and an amplitude. Use ((1, 1.0), (3, 0.2))."
+        message = f"hum_harmonics={given!r} does not consist of pairs of a multiple and an amplitude. Use for example ((1, 1.0), (3, 0.2))."
         raise SettingsError(message) from None
     return tuple(
         (checks.whole("hum_harmonics", multiple, low=1, high=100), checks.number("hum_harmonics", share, "of the amplitude"))
@@ -131,7 +132,7 @@ def _harmonics(given: object) -> tuple[tuple[int, float], ...]:
 
 
 PERFECT_SCAN = ScanImperfections()
-"""A scan with which nothing is wrong."""
+"""A perfect scan."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -141,11 +142,11 @@ class FieldChange:
     Parameters
     ----------
     time_s : float
-        When it was, on the clock, s.
+        Time of the change on the clock, s.
     centre_angstrom : tuple of float
-        Middle (x, y) of the field before, A.
+        Middle (x, y) of the field before the change, A.
     field_of_view_angstrom : tuple of float
-        Height and width of the field before, A.
+        Height and width of the field before the change, A.
     """
 
     time_s: float
@@ -169,26 +170,26 @@ def true_positions(
     Parameters
     ----------
     scan : Scan
-        What was asked for.
+        Commanded scan.
     timing : ScanTiming
-        When, for this scan.
+        Times of this scan.
     imperfections : ScanImperfections
-        What is wrong.
+        Imperfections of the scan.
     drift : callable, optional
-        Offsets (x, y), A, shape (n, 2), at times on the clock, s, shape (n,).
+        Function that returns offsets (x, y), A, shape (n, 2), at times on the clock, s, shape (n,).
     rng : numpy.random.Generator, optional
-        Of the jitter; it is not used where there is none.
+        Source of the jitter; not used without jitter.
     axis_angstrom : tuple of float, optional
-        The point (x, y) on the optical axis, A, where wrong axes change nothing; by default the middle of the field.
+        Point (x, y) on the optical axis, A, which errors of the axes do not move; None: the middle of the field.
     change : FieldChange, optional
         The last change of the field, for the hysteresis.
     nominal : ndarray, optional
-        ``scan.points()``, where they are known.
+        Result of ``scan.points()`` if it is already known.
 
     Returns
     -------
     ndarray
-        Specimen coordinates (x, y) in visiting order, A, shape (n, 2): exactly ``scan.points()`` where nothing is wrong.
+        Specimen coordinates (x, y) in visiting order, A, shape (n, 2); exactly ``scan.points()`` for a perfect scan.
     """
     wrong, points = imperfections, scan.points() if nominal is None else nominal
     if wrong == PERFECT_SCAN:
@@ -216,9 +217,10 @@ def true_positions(
 
 
 def _settling(asked: np.ndarray, timing: ScanTiming, wrong: ScanImperfections) -> np.ndarray:
-    """Return the lag of the slow share of the deflection, (2, n): it takes a share of each step and forgets exponentially.
+    """Return the lag of the slow fraction of the deflection, (2, n), which decays exponentially after each step.
 
-    Before the first line the beam has come to rest. A jump to a line happens when the line before ends: its pause counts.
+    The beam is at rest before the first line. The jump to a line happens at the end of the line before, so the lag
+    decays during the pause.
     """
     tau, later = wrong.settling_time_us * 1e-6, timing.starts[1:]
     keep = np.full(timing.count, math.exp(-timing.dwell_s / tau))
@@ -232,7 +234,7 @@ def _settling(asked: np.ndarray, timing: ScanTiming, wrong: ScanImperfections) -
 
 
 def _hysteresis(asked: np.ndarray, scan: Scan, timing: ScanTiming, wrong: ScanImperfections, change: FieldChange) -> np.ndarray:
-    """Return the remaining error of the last change of the field, (2, n): a share of the way from where the old field had this point."""
+    """Return the remaining error of the last change of the field, (2, n), a fraction of each point's displacement."""
     centre, old = np.reshape(scan.centre_angstrom, (2, 1)), np.reshape(change.centre_angstrom, (2, 1))
     ratio = [before / now if now else 1.0 for before, now in zip(change.field_of_view_angstrom, scan.field_of_view_angstrom, strict=True)]
     before = old + (asked - centre) * np.reshape(ratio[::-1], (2, 1))
@@ -248,9 +250,10 @@ def _axes(wrong: ScanImperfections) -> np.ndarray:
 
 
 def _add_hum(off: np.ndarray, timing: ScanTiming, wrong: ScanImperfections) -> None:
-    """Add the mains' offset at each visit to (2, n).
+    """Add the offset by the mains at each visit to an array (2, n).
 
-    sin(w t + phase) of a visit comes from its line's beginning and its place in the line by the addition theorem: few sines, to rounding the same.
+    The value sin(w t + phase) of a visit follows from the start of its line and its position in the line by the
+    addition theorem, which needs few sines and is exact up to rounding.
     """
     w, lengths = 2 * math.pi * wrong.hum_hz, timing.lengths
     along = np.exp(1j * w * timing.dwell_s * (np.arange(lengths.max()) + 0.5))
@@ -265,7 +268,7 @@ def _add_hum(off: np.ndarray, timing: ScanTiming, wrong: ScanImperfections) -> N
 
 
 def _jitter(lines: int, wrong: ScanImperfections, rng: np.random.Generator) -> np.ndarray:
-    """Return the offset of each line, (2, lines): white noise and a first-order autoregression with stationary variance."""
+    """Return the offset of each line, (2, lines), white noise plus a stationary first-order autoregression."""
     white, steps = rng.standard_normal((2, 2, lines))
     out = wrong.line_jitter_angstrom * white
     if wrong.line_wander_angstrom:

@@ -1,4 +1,4 @@
-"""The stage: five axes with limits, speed, backlash and errors, and a piezo for short ways. Pure functions on frozen states."""
+"""Stage: five axes with limits, speed, backlash and errors, and a piezo for short moves, with frozen states."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
@@ -13,12 +13,12 @@ from stemtwin.twin.errors import InstrumentError, SettingsError
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StagePosition:
-    """A place of the five axes, or one number for each.
+    """A position of the five axes, or one number for each axis.
 
     Parameters
     ----------
     x_angstrom, y_angstrom, z_angstrom : float
-        A.
+        Lateral position and height, A.
     alpha_mrad, beta_mrad : float
         Tilts about the holder's axis (x) and across it (y), mrad.
 
@@ -40,7 +40,7 @@ class StagePosition:
             object.__setattr__(self, item.name, checks.number(item.name, getattr(self, item.name), unit(item.name)))
 
     def array(self) -> np.ndarray:
-        """Return (x, y, z, alpha, beta), A and mrad."""
+        """Return the array (x, y, z, alpha, beta), A and mrad."""
         return np.array([getattr(self, name) for name in AXES])
 
     @classmethod
@@ -68,27 +68,27 @@ REACH = _position(1e7, 1e7, 4e6, 520.0, 520.0)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StageProfile:
-    """Imperfections of a stage. The defaults are an ideal one: it goes where it is told, at once.
+    """Imperfections of a stage. The default is an ideal stage without errors and without travel time.
 
     Parameters
     ----------
     reach : StagePosition
         Largest distance of each axis from 0.
     speed : StagePosition
-        Of each axis, per s; infinite is written 0: no time.
+        Speed of each axis, per s; 0 means infinite speed.
     backlash : StagePosition
-        Play of each axis: after turning round, the specimen stays while the drive runs through it.
+        Play of each axis, which a drive must cross after a reversal before the specimen follows.
     repeatability : StagePosition
-        Standard deviation of where a drive stops.
+        Standard deviation of a drive's final position.
     readback : StagePosition
-        Standard deviation of what the encoders read.
+        Standard deviation of the encoders' readings.
     piezo_reach_angstrom, piezo_error_angstrom, piezo_speed_angstrom_per_s : float
-        A lateral way that ends within reach of where the drives stand is gone by the piezo alone, without backlash; its error, A, and its speed,
-        A/s (0: no time). A reach of 0: no piezo.
+        Reach of the piezo, A (0: no piezo), its error, A, and its speed, A/s (0: infinite). The piezo makes lateral
+        moves that end within its reach of the drives' position, without backlash.
     settle_s : float
-        Time that every move takes beside the way itself, s.
+        Time of every move besides the travel time, s.
     source : str
-        Where the numbers come from.
+        Source of the numbers.
 
     Raises
     ------
@@ -138,25 +138,25 @@ PIEZO = replace(
     piezo_speed_angstrom_per_s=2e3,
     source=f"{MECHANICAL.source}; a piezo of +-0.5 um, error 1 nm [A]",
 )
-"""The same with a piezo for x and y."""
+"""A side-entry stage with motors and a piezo for x and y."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class StageState:
-    """Position of the stage: the commanded, the read and the true one.
+    """Commanded, read and true position of the stage.
 
     Parameters
     ----------
     drive : StagePosition
-        Where the drives stand.
+        Position of the drives.
     play : StagePosition
-        Where the drives have carried the specimen, within half the backlash of ``drive``.
+        Position to which the drives have carried the specimen, within half the backlash of ``drive``.
     error : StagePosition
-        How far the specimen stopped beside that.
+        Deviation of the specimen from that position.
     piezo_angstrom, piezo_error_angstrom : tuple of float
-        How far the piezo was told to push, (x, y), A, and how far it went beside that.
+        Commanded displacement (x, y) of the piezo and its error, A.
     readback : StagePosition
-        What the encoders read.
+        Readings of the encoders.
     """
 
     drive: StagePosition = StagePosition()
@@ -173,25 +173,25 @@ class StageState:
 
     @cached_property
     def true(self) -> StagePosition:
-        """True position of the specimen: a part of the truth."""
+        """True position of the specimen, which is hidden truth."""
         piezo = np.add(self.piezo_angstrom, self.piezo_error_angstrom)
         return StagePosition.of(self.play.array() + self.error.array() + np.array([*piezo, 0, 0, 0]))
 
 
 def destination(state: StageState, way: Mapping[str, float], profile: StageProfile, *, relative: bool = False) -> StagePosition:
-    """Return the destination of a move: axes that are not named stay as they were commanded.
+    """Return the destination of a move; axes that are not named keep their commanded position.
 
     Raises
     ------
     SettingsError
-        A name is no axis, or a number is not finite.
+        A name is not an axis, or a number is not finite.
     InstrumentError
-        It is out of reach; the message says by which axis and how far one can go.
+        The destination is out of reach; the message gives the axis and its limits.
     """
     further = checks.flag("relative", relative)
     unknown = [name for name in way if name not in AXES]
     if unknown:
-        message = f"{unknown[0]!r} is no axis of the stage. Use {', '.join(AXES)}."
+        message = f"{unknown[0]!r} is not an axis of the stage. Use {', '.join(AXES)}."
         raise SettingsError(message)
     target = asdict(state.commanded)
     for name, value in way.items():
@@ -200,18 +200,18 @@ def destination(state: StageState, way: Mapping[str, float], profile: StageProfi
     for name, value in target.items():
         reach = getattr(profile.reach, name)
         if abs(value) > reach:
-            message = f"{name}={value:g} {unit(name)} is out of the stage's reach: it goes from {-reach:g} to {reach:g} {unit(name)}. Stay within."
+            message = f"{name}={value:g} {unit(name)} is out of the stage's reach. Choose a value from {-reach:g} to {reach:g} {unit(name)}."
             raise InstrumentError(message)
     return StagePosition(**target)
 
 
 def duration_s(state: StageState, target: StagePosition, profile: StageProfile) -> float:
-    """Return the duration of a move, s: all axes run at once, then everything settles; 0 where nothing has to move."""
+    """Return the duration of a move, s, with all axes at once and the settling time; 0 where no axis moves."""
     return _duration(*_split(state, target, profile), state, profile)
 
 
 def _split(state: StageState, target: StagePosition, profile: StageProfile) -> tuple[np.ndarray, np.ndarray]:
-    """Return the targets of drives and piezo: each lateral axis by the piezo alone where it reaches, else by the drive, with the piezo back at 0."""
+    """Return the targets of drives and piezo; the piezo moves a lateral axis within its reach, else the drive does."""
     drive, goal = state.drive.array(), target.array()
     by_piezo = LATERAL & (np.abs(goal - drive) <= profile.piezo_reach_angstrom) & (profile.piezo_reach_angstrom > 0)
     return np.where(by_piezo, drive, goal), np.where(by_piezo, goal - drive, 0)[:2]
@@ -226,26 +226,27 @@ def _duration(drive: np.ndarray, piezo: np.ndarray, state: StageState, profile: 
 
 
 def move(state: StageState, target: StagePosition, profile: StageProfile, rng: np.random.Generator) -> tuple[StageState, float, StagePosition]:
-    """Move the stage.
+    """Move the stage and return its new state.
 
-    Backlash is a play: the specimen follows its drive at a distance of at most half the backlash, so that it stays behind in the direction from which
-    the drive came (Brokate and Sprekels, Hysteresis and Phase Transitions, section 2.1: the play operator).
+    Backlash is a play operator: the specimen follows its drive at a distance of at most half the backlash, so it lags
+    behind in the direction from which the drive came (Brokate and Sprekels, Hysteresis and Phase Transitions, section
+    2.1).
 
     Parameters
     ----------
     state : StageState
-        Where it is.
+        State before the move.
     target : StagePosition
-        Where it is told to go; see :func:`destination`.
+        Commanded position, as from :func:`destination`.
     profile : StageProfile
-        How good the stage is.
+        Imperfections of the stage.
     rng : numpy.random.Generator
-        Draws the same count of numbers whatever moves.
+        Source of the errors; every move draws the same count of numbers.
 
     Returns
     -------
     tuple
-        The new StageState, how long it took (s), and what the encoders read.
+        New StageState, duration (s), and readings of the encoders (StagePosition).
 
     Raises
     ------
@@ -257,7 +258,9 @@ def move(state: StageState, target: StagePosition, profile: StageProfile, rng: n
     taken = _duration(drive, piezo, state, profile)
     half = profile.backlash.array() / 2
     drawn, fine, read = rng.standard_normal((3, 5))
-    error = np.where(drive != state.drive.array(), drawn * profile.repeatability.array(), state.error.array())  # a drive that stops anew errs anew
+    error = np.where(
+        drive != state.drive.array(), drawn * profile.repeatability.array(), state.error.array()
+    )  # a drive has a new error after each move
     fine = np.where(piezo != state.piezo_angstrom, fine[:2] * profile.piezo_error_angstrom * (piezo != 0), state.piezo_error_angstrom)
     seen = drive + np.array([*piezo, 0, 0, 0]) + read * profile.readback.array()
     new = StageState(
@@ -272,5 +275,5 @@ def move(state: StageState, target: StagePosition, profile: StageProfile, rng: n
 
 
 def lateral_step(before: StageState, after: StageState) -> tuple[float, float]:
-    """Return the specimen's displacement by a move, (x, y), A: drift and creep start from it."""
+    """Return the specimen's displacement (x, y), A, by a move, from which creep starts."""
     return after.true.x_angstrom - before.true.x_angstrom, after.true.y_angstrom - before.true.y_angstrom

@@ -1,9 +1,9 @@
-"""Measuring aberrations: C1A1 and Zemlin tableaus, from images that are taken and fitted.
+"""Measurement of aberrations by C1A1 and Zemlin tableaus, from simulated images and their fit.
 
-As correctors of probes do it, a film of gold clusters on carbon beside the specimen is imaged with too much, with too little and with the right
-focus, along the axis (C1A1) and along tilted beams (tableau). Every image is rendered by wave optics with the true aberrations about the tilted beam,
-every count is drawn, and what the fit finds comes from these counts alone: so noise, range and failure are real.
-Source: Haider, Uhlemann, Zach, Ultramicroscopy 81 (2000) 163.
+As for real probe correctors, a film of gold clusters on carbon beside the specimen is imaged overfocused, underfocused
+and in focus, along the axis (C1A1) and along tilted beams (tableau). Every image is computed by wave optics with the
+true aberrations about the tilted beam, and its counts are drawn. The fit uses only these counts, so its noise, range
+and failures are realistic. The method follows Haider, Uhlemann, Zach, Ultramicroscopy 81 (2000) 163.
 """
 
 import math
@@ -26,9 +26,9 @@ if TYPE_CHECKING:
 
 LARGEST_TILT_MRAD = 60.0
 LARGEST_MISFIT = 4.0
-"""Chi-square per degree of freedom of a fit to images beyond which it is no answer; between 1 and this it widens the intervals."""
+"""Largest chi-square per degree of freedom of a valid fit to images; values above 1 widen the intervals."""
 QUANTILE_95 = 1.959964
-"""Standard deviations of a Gaussian within which 95 % lie."""
+"""Half width of the 95 % interval of a Gaussian, in standard deviations."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,27 +38,29 @@ class ProbeImages:
     Parameters
     ----------
     size : int
-        Points along each side.
+        Number of points along each side.
     sampling_angstrom : float
         Distance between points, A.
     semiangle_mrad : float
-        Convergence semi-angle, by an aperture of the measurement's own, mrad.
+        Convergence semi-angle of the aperture for the measurement, mrad.
     defocus_angstrom : float
-        Overfocus and underfocus, A.
+        Size of overfocus and underfocus, A.
     current_pa, dwell_time_us : float
         Probe current, pA, and dwell time, us.
     background, cluster_angstrom2 : float
-        Fraction of the beam that the dark-field detector collects from the carbon, and its cross-section for one cluster, A^2.
+        Fraction of the beam that the carbon scatters onto the dark-field detector, and cross-section of one cluster,
+        A^2.
     density_per_angstrom2, cluster_sigma_angstrom : float
-        Clusters per A^2; standard deviation of a cluster's projected density, A. The film repeats with the field of view.
+        Number of clusters per A^2, and standard deviation of a cluster's projected density, A. The film repeats with
+        the field of view.
     jitter_angstrom : float
-        Standard deviation of each image's shift along x, and along y, that is left after the image shift has been compensated, A.
+        Standard deviation along x and y of each image's residual shift, A.
     tolerance : float
-        By which fraction of its target a probe's diameter may be off.
+        Largest relative deviation of a probe's diameter from its target.
     overhead_s : float
-        Time for each image beside the scan, s.
+        Time for each image besides the scan, s.
     source : str
-        Where the numbers come from.
+        Sources of the numbers.
 
     Raises
     ------
@@ -99,19 +101,19 @@ class ProbeImages:
             checks.number(name, getattr(self, name), unit, low=0, high=high)
         if self.cluster_sigma_angstrom < 0.9 * self.sampling_angstrom:
             message = (
-                f"cluster_sigma_angstrom={self.cluster_sigma_angstrom:g} A is too small for points {self.sampling_angstrom:g} A apart, which cannot "
-                f"hold the film's detail. Use sampling_angstrom <= {self.cluster_sigma_angstrom / 0.9:.3g}."
+                f"cluster_sigma_angstrom={self.cluster_sigma_angstrom:g} A is too small for a sampling of {self.sampling_angstrom:g} A, "
+                f"which does not resolve the film. Use sampling_angstrom <= {self.cluster_sigma_angstrom / 0.9:.3g}."
             )
             raise SettingsError(message)
 
     @property
     def diameter_px(self) -> float:
-        """Diameter that the defocused probe should have, points."""
+        """Target diameter of the defocused probe, points."""
         return 2e-3 * self.semiangle_mrad * self.defocus_angstrom / self.sampling_angstrom
 
     @property
     def foci_angstrom(self) -> tuple[float, float, float]:
-        """Offset of C10 for each image, A."""
+        """Offsets of C10 of the three images, A."""
         return self.defocus_angstrom, -self.defocus_angstrom, 0.0
 
     @property
@@ -125,7 +127,7 @@ class ProbeImages:
         return 3 * noise.electrons_per_point(self.current_pa, self.dwell_time_us * 1e-6) / self.sampling_angstrom**2
 
     def optics(self, wavelength: float) -> phase_diversity.FilmOptics:
-        """Return the same for a wavelength, A, in the units of the physics."""
+        """Return the settings at a wavelength, A, in the units of the physics layer."""
         return phase_diversity.FilmOptics(
             wavelength=wavelength, semiangle=self.semiangle_mrad * 1e-3, size=self.size, sampling=self.sampling_angstrom
         )
@@ -133,18 +135,18 @@ class ProbeImages:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tableau:
-    """Tilts of a tableau, and the aberrations that are fitted to them.
+    """Tilts of a tableau, and the order of the fitted aberrations.
 
     Parameters
     ----------
     name : str
-        Registry name.
+        Name in the registry.
     angle_mrad : float
         Tilt of the outermost ring, mrad.
     rings : tuple
-        (fraction of the outermost tilt, number of azimuths) for each ring; the untilted beam comes first.
+        Pairs (fraction of the outermost tilt, number of azimuths), one for each ring, after the untilted beam.
     order : int
-        Aberrations up to this order are fitted.
+        Highest order of the fitted aberrations.
 
     Raises
     ------
@@ -166,7 +168,7 @@ class Tableau:
             checks.whole("azimuths of a ring", count, low=1, high=96)
 
     def tilts_mrad(self) -> np.ndarray:
-        """Return the tilts (ty, tx), mrad, shape (n, 2); every second ring is turned by half its step."""
+        """Return the tilts (ty, tx), mrad, shape (n, 2); every second ring is rotated by half its step."""
         tilts = [(0.0, 0.0)]
         for i, (fraction, count) in enumerate(self.rings):
             for j in range(count):
@@ -176,32 +178,32 @@ class Tableau:
 
 
 C1A1 = Tableau(name="C1A1", angle_mrad=0.0, rings=(), order=1)
-"""Defocus and twofold astigmatism, from the untilted beam."""
+"""Measurement of defocus and twofold astigmatism with the untilted beam."""
 TABLEAUS: Registry[Tableau] = Registry("tableau")
-"""Tableaus by name; angles and orders as de-twin's corrector offers them (its column/ceos.py [V]), rings [A]."""
+"""Tableaus by name; angles and orders are those of de-twin's corrector (column/ceos.py [V]), rings assumptions [A]."""
 TABLEAUS.add("Fast", Tableau(name="Fast", angle_mrad=9.0, rings=((1.0, 8),), order=2))
 TABLEAUS.add("Standard", Tableau(name="Standard", angle_mrad=18.0, rings=((0.5, 6), (1.0, 12)), order=4))
 TABLEAUS.add("Enhanced", Tableau(name="Enhanced", angle_mrad=34.0, rings=((0.34, 6), (0.68, 12), (1.0, 18)), order=5))
 
 
 def tableau(name: str, *, angle_mrad: float | None = None, max_fit: str | None = None) -> Tableau:
-    """Return a tableau by its name in any case, with another outermost tilt or another highest aberration where given.
+    """Return a tableau by name, with an optional outermost tilt and highest aberration.
 
     Parameters
     ----------
     name : str
-        Fast, Standard or Enhanced.
+        Name in upper or lower case: Fast, Standard or Enhanced.
     angle_mrad : float, optional
         Tilt of the outermost ring, mrad.
     max_fit : str, optional
-        Haider's or Krivanek's name of the highest aberration: all up to its order are fitted.
+        Haider's or Krivanek's name of the highest aberration; all aberrations up to its order are fitted.
 
     Raises
     ------
     UnknownNameError
-        There is no such tableau.
+        The tableau is unknown.
     SettingsError
-        A number is out of range, ``max_fit`` is no aberration, or these tilts do not determine it.
+        A number is out of range, ``max_fit`` is not an aberration, or the tilts do not determine it.
     """
     out = TABLEAUS[str(name).capitalize()]
     if angle_mrad is not None:
@@ -209,34 +211,35 @@ def tableau(name: str, *, angle_mrad: float | None = None, max_fit: str | None =
     if max_fit is not None:
         highest = (HAIDER[max_fit][0] if max_fit in HAIDER else max_fit) if isinstance(max_fit, str) else ""
         if highest not in KRIVANEK:
-            message = f"max_fit={max_fit!r} is no aberration. Use one of {', '.join(HAIDER)}."
+            message = f"max_fit={max_fit!r} is not an aberration. Use one of {', '.join(HAIDER)}."
             raise SettingsError(message)
         out = replace(out, order=int(highest[1]))
         identity = np.broadcast_to(np.eye(3), (len(out.tilts_mrad()), 3, 3))
-        zemlin.solve(np.zeros((len(identity), 3)), identity, out.tilts_mrad() * 1e-3, order=out.order)  # refuses what the tilts do not determine
+        zemlin.solve(np.zeros((len(identity), 3)), identity, out.tilts_mrad() * 1e-3, order=out.order)  # raises where tilts do not suffice
     return out
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Measurement:
-    """Result of a measurement: estimates and the images they come from. Nothing of the truth.
+    """Result of a measurement: estimates and their images, without hidden truth.
 
     Parameters
     ----------
     name : str
-        Of the tableau, or C1A1.
+        Name of the tableau, or C1A1.
     aberrations : Aberrations
-        What is there as it was measured, A and rad; what was not fitted is zero.
+        Measured aberrations, A and rad; coefficients that were not fitted are zero.
     confidence : dict
-        Half of the interval that holds 95 %, for each Cartesian coefficient that was fitted, A.
+        Half width of the 95 % interval of each fitted Cartesian coefficient, A.
     misfit : float
-        Chi-square per degree of freedom of that fit (1 for C1A1, which has none left); above 1 it has widened the intervals.
+        Chi-square per degree of freedom of that fit, or 1 for C1A1, which has no degree of freedom left. Values above 1
+        widen the intervals.
     tilts_mrad : ndarray
-        (ty, tx), mrad, shape (n, 2).
+        Tilts (ty, tx), mrad, shape (n, 2).
     first_order, first_order_error : ndarray
         C10, C12a, C12b of the beam at each tilt and their standard deviations, A, shape (n, 3).
     foci_angstrom : tuple of float
-        What was added to C10 in each image, A.
+        Offset of C10 in each image, A.
     images : ndarray
         Counted electrons, uint16, shape (n, 3, size, size).
     probes : ndarray
@@ -244,7 +247,7 @@ class Measurement:
     sampling_angstrom : float
         Distance between points, A.
     duration_s, dose_e_per_angstrom2 : float
-        Time that it took, s, and dose on the film, e-/A^2.
+        Duration, s, and dose on the film, e-/A^2.
     """
 
     name: str
@@ -262,7 +265,7 @@ class Measurement:
     dose_e_per_angstrom2: float
 
     def dataset(self) -> "xr.Dataset":
-        """Return the same as a Dataset, which netCDF and zarr hold: the notation is Krivanek's, its coefficients Cartesian."""
+        """Return the result as a Dataset for netCDF and zarr, with Cartesian coefficients in Krivanek's notation."""
         import xarray as xr
 
         names = list(self.confidence)
@@ -320,19 +323,19 @@ def measure(
     Parameters
     ----------
     aberrations : Aberrations
-        What truly is there, A and rad.
+        True aberrations, A and rad.
     wavelength : float
-        A.
+        Wavelength, A.
     kind : Tableau
-        ``C1A1``, or one of :func:`tableau`.
+        ``C1A1``, or a value of :func:`tableau`.
     setting : ProbeImages
-        How the images are taken.
+        Settings of the images.
     rng : numpy.random.Generator
-        For film, shifts and counts.
+        Source of film, shifts and counts.
     source_size_angstrom : float
         Standard deviation of the source's image, A.
     progress : callable, optional
-        Called with 1 after each tilt.
+        Function that is called with 1 after each tilt.
 
     Returns
     -------
@@ -341,7 +344,7 @@ def measure(
     Raises
     ------
     InstrumentError
-        The probes are too far from their target, or no probe explains the images.
+        The probe diameters are too far from their target, or no probe explains the images.
     """
     geometry, tilts = setting.optics(wavelength), kind.tilts_mrad()
     film = phase_diversity.clusters(geometry, setting.density_per_angstrom2, setting.cluster_sigma_angstrom, rng)
@@ -359,7 +362,7 @@ def measure(
 
 
 class _TiltResult(NamedTuple):
-    """The images along one beam (3, size, size), their two probes, and the first-order fit to them."""
+    """Images along one beam (3, size, size), their two probes, and the first-order fit to them."""
 
     counts: np.ndarray
     probes: np.ndarray
@@ -372,7 +375,7 @@ def _solved(
     geometry: phase_diversity.FilmOptics,
     results: list[_TiltResult],
 ) -> Measurement:
-    """Return the measurement that the results of all tilts of a tableau add up to."""
+    """Return the measurement from the results of all tilts."""
     tilts = kind.tilts_mrad()
     values = np.stack([result.fit.values for result in results])
     covariances = np.stack([result.fit.covariance * max(1.0, result.fit.misfit) for result in results])
@@ -405,18 +408,18 @@ def _take(geometry: phase_diversity.FilmOptics, film: np.ndarray, local: Aberrat
 
 
 def _refuse_failure(fitted: phase_diversity.FirstOrder, tilt: np.ndarray, setting: ProbeImages) -> None:
-    """Raise InstrumentError where a real corrector gives up."""
+    """Raise InstrumentError where a real corrector fails."""
     where = "" if not tilt.any() else f" at tilt ({tilt[0]:.1f}, {tilt[1]:.1f}) mrad"
     target, (c10, c12a, c12b), limit = setting.diameter_px, fitted.values, setting.tolerance * setting.defocus_angstrom
     error = float(np.sqrt(np.diag(fitted.covariance)).max())
     if fitted.misfit > LARGEST_MISFIT or error > limit / 3:
         message = (
             f"No probe explains the images{where}: chi-square per degree of freedom {fitted.misfit:.2f} (at most {LARGEST_MISFIT:g}), "
-            f"uncertainty of C10 and C12 {error:.0f} A (at most {limit / 3:.0f}). Correct what is large first, or take more electrons."
+            f"uncertainty of C10 and C12 {error:.0f} A (at most {limit / 3:.0f}). Correct large aberrations first, or use more electrons."
         )
         raise InstrumentError(message)
     advice = f"C10 and C12 must lie within {limit:.0f} A. Correct them first, or raise defocus_angstrom."
-    measured = target * (1 + abs(c10) / setting.defocus_angstrom)  # of the overfocused and the underfocused probe the larger one
+    measured = target * (1 + abs(c10) / setting.defocus_angstrom)  # the larger one of the two probes
     if abs(c10) > limit:
         message = f"Measured probe diameter out of range{where}: target={target:.1f} px, measured={measured:.1f} px. {advice}"
         raise InstrumentError(message)

@@ -1,8 +1,9 @@
-"""Measured aberrations without images: C1A1 and tableaus drawn from the covariance that counting statistics give the fit of each tilt.
+"""Measured aberrations without images: C1A1 and tableaus drawn from the covariance of the fit of each tilt.
 
-The images of a tilt tell its defocus and astigmatism with the covariance of Fisher's information, film and shifts being unknown; these three
-numbers are drawn for each tilt, refused where a corrector gives up, and solved for aberrations by the same least squares. Tests hold errors,
-intervals and failures against those of :func:`tableau.measure`, which takes a thousand times as long.
+The images of a tilt determine its defocus and astigmatism with the covariance of the Fisher information, for an unknown
+film and unknown shifts. These three numbers are drawn for each tilt, rejected where a real corrector fails, and solved
+for aberrations by the same least squares. Tests compare errors, intervals and failures with those of
+:func:`tableau.measure`, which takes a thousand times as long.
 """
 
 import functools
@@ -17,23 +18,23 @@ from stemtwin.twin.physics import coherence, noise, phase_diversity, zemlin
 from stemtwin.twin.physics.aberrations import Aberrations, vector
 
 GRID = np.array([-1.2, -0.6, 0.0, 0.6, 1.2])
-"""Defoci at which covariances are computed, in units of the largest one that is no failure; astigmatism at those that are not negative."""
+"""Defoci of the table of covariances, over the largest permitted one; astigmatisms are those that are not negative."""
 BLIND = 1.6
-"""Defoci beyond so many times that of the images are not found at all."""
+"""Largest defocus that a fit can find, over that of the images."""
 SPREAD_OF_WEIGHTS = 1.25
-"""Mean squared weight of the clusters of a film over their squared mean weight."""
+"""Mean square of the weights of a film's clusters over the square of their mean."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Estimate:
-    """Result of a measurement without its images.
+    """Result of a measurement without images.
 
     Parameters
     ----------
     aberrations : Aberrations
-        What is there as it was measured, A and rad; what was not fitted is zero.
+        Measured aberrations, A and rad; coefficients that were not fitted are zero.
     confidence : dict
-        Half of the interval that holds 95 %, for each Cartesian coefficient that was fitted, A.
+        Half width of the 95 % interval of each fitted Cartesian coefficient, A.
     misfit : float
         Chi-square per degree of freedom of the fit to all tilts.
     """
@@ -51,13 +52,13 @@ def emulate(
     Parameters
     ----------
     aberrations : Aberrations
-        What truly is there, A and rad.
+        True aberrations, A and rad.
     wavelength : float
-        A.
+        Wavelength, A.
     kind : Tableau
-        ``C1A1``, or a tableau.
+        ``C1A1`` or a tableau.
     setting : ProbeImages
-        How images are taken.
+        Settings of the images.
     rng : numpy.random.Generator
         The only source of randomness.
     source_size_angstrom : float
@@ -66,7 +67,7 @@ def emulate(
     Returns
     -------
     Estimate or InstrumentError
-        What was found, or why the measurement failed.
+        Result, or the error of a failed measurement.
     """
     geometry, tilts = setting.optics(wavelength), kind.tilts_mrad()
     true = zemlin.induced(tilts * 1e-3, geometry.semiangle) @ vector(aberrations)
@@ -83,13 +84,13 @@ def emulate(
 
 
 def _failure(true: np.ndarray, measured: np.ndarray, covariances: np.ndarray, setting: ProbeImages) -> InstrumentError | None:
-    """Return the error of a corrector that gives up at one of the tilts, or None."""
+    """Return the error of a measurement that fails at one of the tilts, or None."""
     limit, astigmatism = setting.tolerance * setting.defocus_angstrom, np.hypot(measured[:, 1], measured[:, 2])
     error = math.sqrt(np.diagonal(covariances, axis1=1, axis2=2).max())
     if np.abs(true[:, 0]).max() > BLIND * setting.defocus_angstrom or error > limit / 3:
         message = (
             f"No probe explains the images (chi-square per degree of freedom at most {LARGEST_MISFIT:g}, uncertainty {error:.0f} A of at most "
-            f"{limit / 3:.0f}). Correct what is large first, or take more electrons."
+            f"{limit / 3:.0f}). Correct large aberrations first, or use more electrons."
         )
         return InstrumentError(message)
     if np.abs(measured[:, 0]).max() > limit or astigmatism.max() > limit:
@@ -98,7 +99,7 @@ def _failure(true: np.ndarray, measured: np.ndarray, covariances: np.ndarray, se
 
 
 def _covariance(local: np.ndarray, wavelength: float, setting: ProbeImages, source_size: float) -> np.ndarray:
-    """Return the covariance of C10, C12a, C12b at a tilt where they have these values, A^2, between those of the grid."""
+    """Return the covariance of C10, C12a, C12b, A^2, at a tilt with given values, interpolated in the table."""
     table, limit = _table(wavelength, setting, source_size), setting.tolerance * setting.defocus_angstrom
     upper = GRID[GRID >= 0]
     c10 = np.clip(local[0] / limit, GRID[0], GRID[-1])
@@ -114,7 +115,7 @@ def _covariance(local: np.ndarray, wavelength: float, setting: ProbeImages, sour
 
 @functools.lru_cache(maxsize=16)
 def _table(wavelength: float, setting: ProbeImages, source_size: float) -> np.ndarray:
-    """Return the covariances at all defoci of the grid and astigmatisms along the axes, A^2, shape (5, 3, 3, 3)."""
+    """Return the covariances at the grid's defoci and its astigmatisms along the axes, A^2, shape (5, 3, 3, 3)."""
     geometry, limit = setting.optics(wavelength), setting.tolerance * setting.defocus_angstrom
     qy, qx = geometry.frequencies()
     incident = noise.electrons_per_point(setting.current_pa, setting.dwell_time_us * 1e-6)

@@ -1,18 +1,18 @@
 """Scan paths as pure geometry, in specimen coordinates.
 
-A scan is a frozen value. All of them answer to the same names:
+A scan is a frozen value. All scans have the following members:
 
 ========================== ==============================================================================
-Name                       What it is
+Name                       Meaning
 ========================== ==============================================================================
-``shape``, ``dims``        shape of what comes back, and the names of its dimensions: (y, x) or (point,)
+``shape``, ``dims``        shape of a result, and the names of its dimensions: (y, x) or (point,)
 ``count``                  number n of points that the beam visits
-``positions()``            coordinates (x, y) of everything in ``shape``, A, shape (``*shape``, 2)
+``positions()``            coordinates (x, y) of all points of ``shape``, A, shape (``*shape``, 2)
 ``order()``                flat index into ``shape`` of each visit, in visiting order, shape (n,)
 ``points()``               coordinates of the visits in visiting order, A, shape (n, 2)
 ``frame(values)``          values in visiting order, shape (..., n), as (..., ``*shape``)
-``axes()``                 the coordinates y and x of a rectangular raster along the axes, else None
-``line_starts()``          which visits begin a line: between lines the beam pauses as ``pause`` says
+``axes()``                 coordinates y and x of a rectangular raster along the axes, else None
+``line_starts()``          visits that begin a line; between lines the beam pauses according to ``pause``
 ``pause``                  ``"flyback"``: back to the start; ``"turn"``: only the settling time; ``"none"``
 ``centre_angstrom``        middle (x, y) of the field, A; ``field_of_view_angstrom``: its height and width
 ========================== ==============================================================================
@@ -21,7 +21,7 @@ Name                       What it is
 File          Content
 ============= ===========================================================
 ``curves.py`` ``SpiralScan``, ``LissajousScan``
-``kinds.py``  the registry of scans, by the names that they have in files
+``kinds.py``  registry of scans by their names in files
 ``path.py``   ``PathScan``: any list of points
 ``raster.py`` ``RasterScan``, ``SerpentineScan``
 ``sparse.py`` ``SparseScan``: a part of a raster

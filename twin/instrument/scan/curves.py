@@ -1,4 +1,4 @@
-"""Scans along smooth curves: no flyback, no sharp turn."""
+"""Scans along smooth curves, without flyback and sharp turns."""
 
 import math
 from dataclasses import dataclass
@@ -11,30 +11,30 @@ from stemtwin.twin.instrument.scan.kinds import SCANS
 from stemtwin.twin.instrument.scan.path import PointScan
 
 MOST_POINTS = 16384**2
-"""As many as the largest raster has."""
+"""Largest number of points, as in the largest raster."""
 MOTIONS = ("linear-speed", "angular-speed")
 """Laws of motion of the beam along a spiral."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SpiralScan(PointScan):
-    """An Archimedean spiral from the centre outwards, from +x to +y: its turns are equally far apart.
+    """An Archimedean spiral from the centre outwards, from +x to +y, with equally spaced turns.
 
     Parameters
     ----------
     shape : int or tuple of int
-        Number of points (n,), equally far apart in time.
+        Number of points (n,), equally spaced in time.
     diameter_angstrom : float
         Diameter of the field, A.
     centre_angstrom : tuple of float
         Specimen coordinates (x, y) of the centre, A.
     turns : float, optional
-        Number of turns; by default sqrt(n / pi), so that they are as far apart as the points along them.
+        Number of turns; None: sqrt(n / pi), for which turns and points along them have equal distances.
     motion : str
-        ``"linear-speed"``: the beam moves at constant speed, the points have one density everywhere. ``"angular-speed"``: it turns at constant
-        angular speed, the density falls as 1 / r.
+        ``"linear-speed"``: constant linear speed and uniform density of points. ``"angular-speed"``: constant angular speed and
+        a density of points that falls as 1 / r.
     rotation_rad : float
-        Azimuth of the beginning, from +x to +y, rad.
+        Azimuth of the start, from +x to +y, rad.
 
     Raises
     ------
@@ -43,7 +43,7 @@ class SpiralScan(PointScan):
 
     Notes
     -----
-    Both motions are those of Sang et al., Adv. Struct. Chem. Imaging 2 (2016) 6.
+    Both motions follow Sang et al., Adv. Struct. Chem. Imaging 2 (2016) 6.
     """
 
     shape: tuple[int]
@@ -62,7 +62,7 @@ class SpiralScan(PointScan):
         if self.turns is not None:
             object.__setattr__(self, "turns", checks.number("turns", self.turns, "turns", above=0, high=self.shape[0]))
         if not isinstance(self.motion, str) or self.motion not in MOTIONS:
-            message = f"motion={self.motion!r} is not known. Use one of {', '.join(MOTIONS)}."
+            message = f"motion={self.motion!r} is unknown. Use one of {', '.join(MOTIONS)}."
             raise SettingsError(message)
 
     @property
@@ -86,50 +86,51 @@ class SpiralScan(PointScan):
         return self.turns or math.sqrt(self.shape[0] / math.pi)
 
     def _angles(self) -> np.ndarray:
-        """Return the angle from the beginning of each point, in the middle of its time, rad, shape (n,)."""
+        """Return the angle of each point from the start, in the middle of its dwell time, rad, shape (n,)."""
         last = 2 * math.pi * self._turns()
         share = (np.arange(self.shape[0]) + 0.5) / self.shape[0]
         if self.motion == "angular-speed":
             return last * share
         length = share * _length(np.array(last))
-        angle = np.minimum(length, np.sqrt(2 * length))  # the length is at least theta, and at least theta^2 / 2: Newton comes down from above
+        # The length is at least theta and at least theta^2 / 2, so Newton's method starts above the root.
+        angle = np.minimum(length, np.sqrt(2 * length))
         for _ in range(6):
             angle = angle - (_length(angle) - length) / np.sqrt(1 + angle**2)
         return angle
 
 
 def _length(angle: np.ndarray) -> np.ndarray:
-    """Return the length of r = theta from its centre."""
+    """Return the arc length of r = theta from its centre."""
     return (angle * np.sqrt(1 + angle**2) + np.arcsinh(angle)) / 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LissajousScan(PointScan):
-    """A Lissajous figure: both axes swing as sines.
+    """A Lissajous figure, with sinusoidal motion along both axes.
 
     Parameters
     ----------
     shape : int or tuple of int
-        Number of points (n,), equally far apart in time over one period of the figure.
+        Number of points (n,), equally spaced in time over one period of the figure.
     field_of_view_angstrom : tuple of float
         Height and width (y, x) of the field, A; the curve touches its edges.
     centre_angstrom : tuple of float
         Specimen coordinates (x, y) of the centre, A.
     cycles : tuple of int
-        Swings (along y, along x) in one period, without a common divisor.
+        Number of oscillations (along y, along x) in one period, without a common divisor.
     phase_rad : float, optional
-        Of the swing along x, rad; by default the one that keeps the lines furthest apart: pi / (2 cycles_y) where both numbers are odd, else 0.
+        Phase of the oscillation along x, rad; None: the phase with the largest distance between lines, pi / (2
+        cycles_y) where both numbers are odd, else 0.
     rotation_rad : float
-        Turns the field about its centre, from +x to +y, rad.
+        Rotation of the field about its centre, from +x to +y, rad.
 
     Raises
     ------
     SettingsError
         A number is out of range, or the cycles have a common divisor.
 
-    Notes
-    -----
-    x = (width / 2) sin(2 pi cycles_x t + phase), y = (height / 2) sin(2 pi cycles_y t), t from 0 to 1.
+    Notes ----- The curve is x = (width / 2) sin(2 pi cycles_x t + phase), y = (height / 2) sin(2 pi cycles_y t), with t
+    from 0 to 1.
     """
 
     shape: tuple[int]
@@ -150,7 +151,8 @@ class LissajousScan(PointScan):
             object.__setattr__(self, "phase_rad", checks.number("phase_rad", self.phase_rad, "rad"))
         if (common := math.gcd(*self.cycles)) > 1:
             message = (
-                f"cycles={self.cycles} have the common divisor {common}: the curve would repeat itself. Use neighbouring numbers, such as (31, 32)."
+                f"cycles={self.cycles} have the common divisor {common}, so the curve would repeat itself. "
+                f"Use neighbouring numbers, such as (31, 32)."
             )
             raise SettingsError(message)
 
@@ -164,7 +166,7 @@ class LissajousScan(PointScan):
         return np.column_stack([cx + x * cos - y * sin, cy + x * sin + y * cos])
 
     def line_starts(self) -> np.ndarray:
-        """Return the visits that begin a swing along x."""
+        """Return the visits that begin an oscillation along x."""
         return _firsts(np.floor(self._times() * self.cycles[1]))
 
     def _times(self) -> np.ndarray:
@@ -178,7 +180,7 @@ def _count(given: object) -> tuple[int]:
 
 
 def _firsts(number: np.ndarray) -> np.ndarray:
-    """Return the indices where a sequence of numbers changes, its beginning included."""
+    """Return the indices where a sequence of numbers changes, including its first."""
     return np.flatnonzero(np.diff(number, prepend=-1))
 
 

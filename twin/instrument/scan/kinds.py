@@ -1,6 +1,6 @@
-"""Kinds of scans by the names that they have in files."""
+"""Registry of scans by their names in files."""
 
 from stemtwin.twin.registry import Registry
 
 SCANS: Registry[type] = Registry("scan")
-"""Scans by name: frozen dataclasses that answer to the names in the package's text."""
+"""Scans by name, which are frozen dataclasses with the members that the package lists."""

@@ -1,4 +1,4 @@
-"""Scans that come back as a list of points."""
+"""Scans with results along a list of points."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -10,7 +10,7 @@ from stemtwin.twin.instrument.scan.kinds import SCANS
 
 
 class PointScan:
-    """Base of scans that come back as a list of points: the beam visits them in their order, without a pause."""
+    """Base of scans with results along a list of points, which the beam visits in their order without pauses."""
 
     __slots__ = ()
     dims: ClassVar[tuple[str, ...]] = ("point",)
@@ -27,7 +27,7 @@ class PointScan:
         raise NotImplementedError
 
     def axes(self) -> None:
-        """Return None: this is no raster."""
+        """Return None, as the scan is not a raster."""
 
     def order(self) -> np.ndarray:
         """Return the index of each visit, shape (n,)."""
@@ -38,17 +38,17 @@ class PointScan:
         return self.positions()
 
     def frame(self, values: np.ndarray) -> np.ndarray:
-        """Return values in visiting order as they are, shape (..., n)."""
+        """Return values in visiting order unchanged, shape (..., n)."""
         return values
 
     def line_starts(self) -> np.ndarray:
-        """Return the visits that begin a line: the first one."""
+        """Return the visits that begin a line, which is only the first one."""
         return np.zeros(1, int)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class PathScan(PointScan):
-    """Any list of points.
+    """A scan over any list of points.
 
     Parameters
     ----------
@@ -58,7 +58,7 @@ class PathScan(PointScan):
     Raises
     ------
     SettingsError
-        The points are no finite array of that shape.
+        The points are not a finite array of that shape.
     """
 
     positions_angstrom: np.ndarray
@@ -70,7 +70,7 @@ class PathScan(PointScan):
         except (TypeError, ValueError, OverflowError):
             points = np.empty(0)
         if points.ndim != 2 or points.shape[1:] != (2,) or not len(points) or not np.isfinite(points).all():
-            message = f"positions_angstrom has shape {points.shape} or holds no finite numbers. Give one (x, y) in A per point, shape (n, 2)."
+            message = f"positions_angstrom has shape {points.shape} or is not finite. Give one (x, y) in A per point, shape (n, 2)."
             raise SettingsError(message)
         points.flags.writeable = False
         object.__setattr__(self, "positions_angstrom", points)

@@ -13,7 +13,7 @@ from stemtwin.twin.instrument.scan.kinds import SCANS
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RasterScan:
-    """A rectangular raster, fast axis along x, each line from left to right.
+    """A rectangular raster with its fast axis along x and each line from left to right.
 
     Parameters
     ----------
@@ -24,7 +24,7 @@ class RasterScan:
     origin_angstrom : tuple of float
         Specimen coordinates (x, y) of the centre of pixel [0, 0] before rotation, A.
     rotation_rad : float
-        Turns the field about its centre, (x, y) -> (x cos t - y sin t, x sin t + y cos t), from +x to +y.
+        Rotation of the field about its centre, (x, y) -> (x cos t - y sin t, x sin t + y cos t), from +x to +y.
 
     Raises
     ------
@@ -54,7 +54,7 @@ class RasterScan:
 
     @property
     def centre_angstrom(self) -> tuple[float, float]:
-        """Specimen coordinates (x, y) of the middle between the first and the last pixel's centre, about which the field turns, A."""
+        """Specimen coordinates (x, y) of the middle between the first and the last pixel, the centre of rotation, A."""
         (dy, dx), (ny, nx) = self.pitch_angstrom, self.shape
         return self.origin_angstrom[0] + dx * (nx - 1) / 2, self.origin_angstrom[1] + dy * (ny - 1) / 2
 
@@ -67,7 +67,7 @@ class RasterScan:
         return np.stack(np.broadcast_arrays(cx + x * cos - y * sin, cy + x * sin + y * cos), axis=-1)
 
     def frame_coordinates(self, points: np.ndarray) -> np.ndarray:
-        """Return specimen points (x, y), A, shape (n, 2), in the coordinates of the frame, along its own axes from pixel [0, 0], A, shape (n, 2)."""
+        """Return specimen points (x, y), A, shape (n, 2), in coordinates of the frame from pixel [0, 0], A."""
         (cx, cy), (ox, oy) = self.centre_angstrom, self.origin_angstrom
         x, y = np.asarray(points)[:, 0] - cx, np.asarray(points)[:, 1] - cy
         cos, sin = math.cos(self.rotation_rad), math.sin(self.rotation_rad)
@@ -79,14 +79,14 @@ class RasterScan:
         return self.shape[0] * self.shape[1]
 
     def axes(self) -> tuple[np.ndarray, np.ndarray] | None:
-        """Return the coordinates y (ny,) and x (nx,), A, of a raster that is not rotated; None of one that is."""
+        """Return the coordinates y (ny,) and x (nx,), A, of a raster without rotation, or None."""
         if self.rotation_rad:
             return None
         (dy, dx), (ox, oy) = self.pitch_angstrom, self.origin_angstrom
         return oy + dy * np.arange(self.shape[0]), ox + dx * np.arange(self.shape[1])
 
     def steps(self) -> tuple[np.ndarray, np.ndarray]:
-        """Return the ways (x, y) from line to line and from column to column, A, shape (2,) each."""
+        """Return the vectors (x, y) from line to line and from column to column, A, shape (2,) each."""
         (dy, dx), cos, sin = self.pitch_angstrom, math.cos(self.rotation_rad), math.sin(self.rotation_rad)
         return np.array([-dy * sin, dy * cos]), np.array([dx * cos, dx * sin])
 
@@ -107,19 +107,19 @@ class RasterScan:
         return self.shape[1] * np.arange(self.shape[0])
 
     def region(self, first: tuple[int, int], shape: tuple[int, int]) -> Self:
-        """Return the scan of a rectangular part: the same points, as a scan of its own.
+        """Return a scan over the points of a rectangular part.
 
         Parameters
         ----------
         first : tuple of int
-            The pixel [iy, ix] of this scan that is the part's pixel [0, 0].
+            Pixel [iy, ix] of this scan that becomes pixel [0, 0] of the part.
         shape : tuple of int
             Number of points (ny, nx) of the part.
 
         Raises
         ------
         SettingsError
-            The part reaches beyond the scan.
+            The part extends beyond the scan.
         """
         return self._cut(*self._part(first, shape))
 
@@ -128,7 +128,7 @@ class RasterScan:
         size = checks.whole_pair("shape", shape, low=1, high=16384)
         if any(a + n > whole for a, n, whole in zip(start, size, self.shape, strict=True)):
             whole = f"{self.shape[0]} x {self.shape[1]}"
-            message = f"A region of {size[0]} x {size[1]} pixels from {start} reaches beyond the scan of {whole}. Make it smaller."
+            message = f"A region of {size[0]} x {size[1]} pixels from {start} extends beyond the scan of {whole}. Choose a smaller region."
             raise SettingsError(message)
         return start, size
 
@@ -136,16 +136,16 @@ class RasterScan:
         (dy, dx), (cx, cy), (ox, oy) = self.pitch_angstrom, self.centre_angstrom, self.origin_angstrom
         x, y = ox + dx * (start[1] + (size[1] - 1) / 2) - cx, oy + dy * (start[0] + (size[0] - 1) / 2) - cy
         cos, sin = math.cos(self.rotation_rad), math.sin(self.rotation_rad)
-        middle = (cx + x * cos - y * sin, cy + x * sin + y * cos)  # the part turns about its own middle
+        middle = (cx + x * cos - y * sin, cy + x * sin + y * cos)  # the part rotates about its own middle
         origin = (middle[0] - dx * (size[1] - 1) / 2, middle[1] - dy * (size[0] - 1) / 2)
         return replace(self, shape=size, field_of_view_angstrom=(dy * size[0], dx * size[1]), origin_angstrom=origin)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SerpentineScan(RasterScan):
-    """A raster whose odd lines run back from right to left: no flyback. See :class:`RasterScan` for its numbers.
+    """A raster without flyback, whose odd lines run from right to left. :class:`RasterScan` describes its parameters.
 
-    Frames come back as those of a raster: pixel [iy, ix] lies where it lies there.
+    Frames have the pixel order of a raster, so pixel [iy, ix] has the same position in both.
     """
 
     pause: ClassVar[str] = "turn"

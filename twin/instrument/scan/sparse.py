@@ -1,4 +1,4 @@
-"""Sparse scans: a part of the points of a raster."""
+"""Sparse scans, which visit a part of the points of a raster."""
 
 import functools
 from collections.abc import Sequence
@@ -17,30 +17,31 @@ PATTERNS = ("random", "line-hop")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SparseScan(RasterScan):
-    """A part of the points of a raster. See :class:`RasterScan` for its other numbers.
+    """A scan over a part of the points of a raster. :class:`RasterScan` describes its other parameters.
 
-    Frames come back with the shape of the raster: signals are NaN and counts 0 where the beam was not, and results have a coordinate ``visited``.
+    Frames have the shape of the raster. At points that the beam does not visit, signals are NaN and counts are 0.
+    Results have a coordinate ``visited``.
 
     Parameters
     ----------
     fraction : float, optional
-        Share of the points that are visited, above 0 and at most 1; needed where there is no mask.
+        Fraction of the points that are visited, above 0 and at most 1; required without a mask.
     pattern : str
-        ``"random"``: any points, line by line. ``"line-hop"``: bands of 1 / fraction lines (rounded); the beam goes once along each band and
-        hops by at most one line at each step, at random. ``"mask"``: the points of ``mask``, line by line.
+        ``"random"``: random points, line by line. ``"line-hop"``: bands of 1 / fraction lines (rounded), along each of which the
+        beam moves once and hops at random by at most one line at each step. ``"mask"``: the points of ``mask``, line by
+        line.
     seed : int
-        Of the random patterns.
+        Seed of the random patterns.
     mask : array_like of bool, optional
-        Which points are visited, shape (ny, nx); kept as one string of 0 and 1 per line. The pattern is ``"mask"`` then.
+        Visited points, shape (ny, nx), stored as one string of 0 and 1 per line. The pattern is then ``"mask"``.
 
     Raises
     ------
     SettingsError
         A number is out of range, the mask has another shape or is empty, or fraction and mask are both given.
 
-    Notes
-    -----
-    Line hopping: Kovarik et al., Appl. Phys. Lett. 109 (2016) 164102. A random walk over neighbouring lines asks little of the scan coils.
+    Notes ----- Line hopping follows Kovarik et al., Appl. Phys. Lett. 109 (2016) 164102. A random walk over
+    neighbouring lines suits the bandwidth of the scan coils.
     """
 
     fraction: float | None = None
@@ -52,18 +53,18 @@ class SparseScan(RasterScan):
         """Check the numbers and freeze the mask."""
         RasterScan.__post_init__(self)
         if not isinstance(self.pattern, str):
-            message = f"pattern={self.pattern!r} is not known. Use {' or '.join(map(repr, PATTERNS))}, or give a mask."
+            message = f"pattern={self.pattern!r} is unknown. Use {' or '.join(map(repr, PATTERNS))}, or give a mask."
             raise SettingsError(message)
         object.__setattr__(self, "seed", checks.whole("seed", self.seed, low=0))
         if self.mask is not None:
             if self.fraction is not None or self.pattern not in ("random", "mask"):
-                message = f"A mask and fraction={self.fraction} or pattern={self.pattern!r} are given. Give a mask alone, or leave it out."
+                message = f"A mask was given together with fraction={self.fraction} or pattern={self.pattern!r}. Give only the mask, or leave it out."
                 raise SettingsError(message)
             object.__setattr__(self, "mask", _lines_of(self.mask, self.shape))
             object.__setattr__(self, "pattern", "mask")
             return
         if self.pattern not in PATTERNS:
-            message = f"pattern={self.pattern!r} is not known or has no mask. Use {' or '.join(map(repr, PATTERNS))}, or give a mask."
+            message = f"pattern={self.pattern!r} is unknown or lacks its mask. Use {' or '.join(map(repr, PATTERNS))}, or give a mask."
             raise SettingsError(message)
         share = checks.number("fraction", self.fraction, "of the points", above=0, high=1, repair="Give a fraction or a mask.")
         object.__setattr__(self, "fraction", share)
@@ -75,20 +76,20 @@ class SparseScan(RasterScan):
 
     @property
     def visited(self) -> np.ndarray:
-        """Mask of the points that are visited, bool, shape (ny, nx)."""
+        """Mask of the visited points, bool, shape (ny, nx)."""
         out = np.zeros(self.shape, bool)
         out.flat[self._visits()[0]] = True
         return out
 
     def axes(self) -> None:
-        """Return None: this is no whole raster."""
+        """Return None, as the scan is not a whole raster."""
 
     def order(self) -> np.ndarray:
         """Return the flat index into the frame of each visit, shape (n,)."""
         return self._visits()[0]
 
     def line_starts(self) -> np.ndarray:
-        """Return the visits that begin a line, or a band of lines; empty lines are skipped."""
+        """Return the visits that begin a line or a band of lines, without empty lines."""
         return self._visits()[1]
 
     def points(self) -> np.ndarray:
@@ -96,7 +97,10 @@ class SparseScan(RasterScan):
         return self.positions().reshape(-1, 2)[self.order()]
 
     def frame(self, values: np.ndarray) -> np.ndarray:
-        """Return values in visiting order, shape (..., n), as frames, shape (..., ny, nx): NaN, or 0 for whole numbers, where the beam was not."""
+        """Return values in visiting order, shape (..., n), as frames, shape (..., ny, nx).
+
+        Points that were not visited are NaN, or 0 for integer types.
+        """
         fill = np.nan if np.issubdtype(values.dtype, np.inexact) else 0
         out = np.full((*values.shape[:-1], self.shape[0] * self.shape[1]), fill, values.dtype)
         out[..., self.order()] = values
@@ -124,18 +128,19 @@ def _lines_of(mask: Any, shape: tuple[int, int]) -> tuple[str, ...]:
         lines = tuple("".join("01"[v] for v in line) for line in points.astype(int))
     if (len(lines), *{len(line) for line in lines}) != shape or set("".join(lines)) - set("01"):
         message = (
-            f"mask has {len(lines)} lines of {len(lines[0])} characters, but the raster has {shape[0]} x {shape[1]} points. Give one 0 or 1 for each."
+            f"mask has {len(lines)} lines of {len(lines[0])} characters, but the raster has {shape[0]} x {shape[1]} points. "
+            f"Give one 0 or 1 for each point."
         )
         raise SettingsError(message)
     if "1" not in "".join(lines):
-        message = "mask visits no point. Set at least one of its points."
+        message = "mask does not select any point. Set at least one of its points."
         raise SettingsError(message)
     return lines
 
 
 @functools.lru_cache(maxsize=32)
 def _visits(shape: tuple[int, int], pattern: str, fraction: float | None, seed: int, mask: tuple[str, ...] | None) -> tuple[np.ndarray, np.ndarray]:
-    """Return the flat indices in visiting order and which visits begin a line, read-only."""
+    """Return the flat indices in visiting order and the visits that begin a line, both read-only."""
     ny, nx = shape
     rng = np.random.Generator(np.random.Philox(seed))
     if pattern == "line-hop":
@@ -155,7 +160,7 @@ def _visits(shape: tuple[int, int], pattern: str, fraction: float | None, seed: 
 
 
 def _walk(height: int, steps: int, rng: np.random.Generator) -> np.ndarray:
-    """Return a random walk over 0..height - 1 in steps of -1, 0 or 1 that stays at the edges, shape (steps,)."""
+    """Return a random walk (steps,) over 0..height - 1 in steps of -1, 0 or 1, clipped at the edges."""
     hops = rng.integers(-1, 2, steps)
     at, out = int(rng.integers(height)), np.empty(steps, int)
     for i, hop in enumerate(hops):

@@ -1,4 +1,4 @@
-"""Tuning the optics: measurements on a film beside the specimen, and corrections that do not quite do what they are told."""
+"""Tuning of the optics: measurements of aberrations on a film beside the specimen, and imperfect corrections."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -17,26 +17,27 @@ from stemtwin.twin.progress import Progress
 
 
 def kind(name: str, *, angle_mrad: float | None = None, max_fit: str | None = None) -> Tableau:
-    """Return the tableau of a measurement: ``"C1A1"``, or a tableau by its name; see :func:`tableau.tableau`.
+    """Return the tableau of a measurement, ``"C1A1"`` or a name of :func:`tableau.tableau`.
 
     Raises
     ------
     UnknownNameError, SettingsError
-        There is no such measurement, or a number is out of range.
+        The measurement is unknown, or a number is out of range.
     """
     if not isinstance(name, str):
-        message = f"kind={name!r} is no measurement. Use 'C1A1', or a tableau: {', '.join(tableau.TABLEAUS)}."
+        message = f"kind={name!r} is not a measurement. Use 'C1A1', or a tableau: {', '.join(tableau.TABLEAUS)}."
         raise SettingsError(message)
     if name.upper() == tableau.C1A1.name.upper() and angle_mrad is None and max_fit is None:
         return tableau.C1A1
     if name.upper() == tableau.C1A1.name.upper():
-        message = f"C1A1 has no tilts: it takes neither angle_mrad nor max_fit. Leave them out, or measure a tableau: {', '.join(tableau.TABLEAUS)}."
+        tableaus = ", ".join(tableau.TABLEAUS)
+        message = f"C1A1 does not use tilts, so angle_mrad and max_fit do not apply. Leave them out, or measure a tableau: {tableaus}."
         raise SettingsError(message)
     return tableau.tableau(name, angle_mrad=angle_mrad, max_fit=max_fit)
 
 
 def lit(state: ScopeState) -> None:
-    """Refuse to measure without a beam.
+    """Raise InstrumentError for a blanked beam.
 
     Raises
     ------
@@ -44,22 +45,22 @@ def lit(state: ScopeState) -> None:
         The beam is blanked.
     """
     if state.knobs.blanked:
-        message = "The beam is blanked, so that there is nothing to measure with. Use set(blanked=False) first."
+        message = "The beam is blanked, but a measurement needs it. Use set(blanked=False) first."
         raise InstrumentError(message)
 
 
 def measure(setup: Setup, state: ScopeState, what: Tableau, *, progress: Progress | None = None) -> tuple[Measurement | InstrumentError, ScopeState]:
-    """Measure aberrations as they are in the middle of the measurement.
+    """Measure the aberrations in the middle of the measurement.
 
     Returns
     -------
     tuple
-        What was found, or the error of a fit that failed; and the state after. A measurement that fails has taken its time all the same.
+        The result or the error of a failed fit, and the state afterwards. A failed measurement also takes its time.
 
     Raises
     ------
     InstrumentError
-        The beam is blanked: nothing has happened.
+        The beam is blanked; the state is unchanged.
     """
     true, wavelength, source, after = _measuring(setup, state, what)
     setting, rng = setup.profile.probe_images, setup.rng("corrector", state.measurements)
@@ -70,12 +71,12 @@ def measure(setup: Setup, state: ScopeState, what: Tableau, *, progress: Progres
 
 
 def emulate(setup: Setup, state: ScopeState, what: Tableau) -> tuple[Estimate | InstrumentError, ScopeState]:
-    """Draw the result of :func:`measure` without its images: see ``tableau_emulation``.
+    """Draw the result of :func:`measure` without its images, as in ``tableau_emulation``.
 
     Raises
     ------
     InstrumentError
-        The beam is blanked: nothing has happened.
+        The beam is blanked; the state is unchanged.
     """
     true, wavelength, source, after = _measuring(setup, state, what)
     setting, rng = setup.profile.probe_images, setup.rng("corrector", state.measurements)
@@ -83,7 +84,7 @@ def emulate(setup: Setup, state: ScopeState, what: Tableau) -> tuple[Estimate | 
 
 
 def _measuring(setup: Setup, state: ScopeState, what: Tableau) -> tuple[Aberrations, float, float, ScopeState]:
-    """Return the aberrations in the middle of a measurement, wavelength and source size, A, and the state after."""
+    """Return aberrations in the middle of a measurement, wavelength, source size, A, and the state afterwards."""
     lit(state)
     setting, energy = setup.profile.probe_images, state.knobs.energy_ev
     taken = tableau.duration_s(what, setting)
@@ -102,7 +103,7 @@ def correct(
     *,
     conjugate_mixed: bool = False,
 ) -> ScopeState:
-    """Return the state after a correction: see :func:`corrector.request` and :func:`corrector.correct`."""
+    """Return the state after a correction by :func:`corrector.request` and :func:`corrector.correct`."""
     profile = setup.profile.corrector
     change = corrector.request(name, value, target, conjugate_mixed=conjugate_mixed)
     true = corrector.correct(change, profile, setup.rng("corrector", state.measurements))

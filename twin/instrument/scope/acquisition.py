@@ -1,4 +1,4 @@
-"""Acquisitions: checked commands with their cost, and frames. Pure functions of the microscope's setup and state."""
+"""Acquisitions: checked commands with their cost, and frames, as pure functions of the microscope's setup and state."""
 
 import json
 import math
@@ -31,25 +31,25 @@ from stemtwin.twin.physics.noise import electrons_per_point
 from stemtwin.twin.progress import Progress
 
 LEAST_SIDE = 1.0
-"""Least side of a field in its dose, A: a parked beam is not a point."""
+"""Least side of a field for its dose, A, as a parked beam is not a point."""
 LEAST_DWELL_US = 1e-3
-"""Shortest time at a point, us: no scan generator is quicker than a nanosecond."""
+"""Shortest dwell time, us, a nanosecond."""
 MOST_ELECTRONS = 1e9
-"""Electrons at one point that the counters hold."""
+"""Largest number of electrons at one point that the counters can hold."""
 WIDER = "the probe has outgrown its window: an imaging operator for a wider one was built, and the frames that follow are quick again"
-"""The note of the frame that the operator was built for."""
+"""Note of a frame for which a wider operator was built."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class CheckedAcquisition:
-    """An acquisition that was checked: nothing has been done yet.
+    """A checked acquisition before its execution.
 
     Parameters
     ----------
     scan : Scan
-        The nominal scan.
+        Nominal scan.
     recorders : tuple of Recorder
-        One for each signal.
+        Recorder of each signal.
     dwell_time_us : float
         Time at each point, us.
     frames : int
@@ -57,7 +57,7 @@ class CheckedAcquisition:
     electrons_per_point : float
         Nominal number of electrons at one point in one pass; 0 with the beam blanked.
     pass_s : float
-        Time that one pass takes, about (lines may have to wait for the mains), s.
+        Approximate duration of one pass, s, without waits of lines for the mains.
     blanks_pauses : bool
         Whether the beam is off between lines.
     """
@@ -72,12 +72,12 @@ class CheckedAcquisition:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """Sentences on doubtful physics in what was asked for."""
+        """Warnings about doubtful physics of the request."""
         return tuple(note for recorder in self.recorders for note in recorder.notes())
 
     @property
     def cost(self) -> dict[str, float]:
-        """Time (s), electrons with those of the pauses, and the nominal dose (e-/A^2): electrons at the points over the area."""
+        """Time (s), electrons including pauses, and nominal dose (e-/A^2) from the electrons at the points."""
         count, (height, width) = self.scan.count, self.scan.field_of_view_angstrom
         at_points = self.frames * self.electrons_per_point * count
         all_the_time = at_points if self.blanks_pauses else at_points * self.pass_s / (count * self.dwell_time_us * 1e-6)
@@ -94,12 +94,12 @@ def order(
     frames: int = 1,
     detectors: Sequence[str | NamedDetector] | str | NamedDetector = ("haadf",),
 ) -> CheckedAcquisition:
-    """Check an acquisition.
+    """Return a checked acquisition.
 
     Raises
     ------
     StemtwinError
-        It cannot be carried out.
+        The acquisition is impossible.
     """
     _check_counted(detectors)
     profile, asked = setup.profile, by_signal(detectors)
@@ -127,19 +127,19 @@ def order(
 
 
 def _check_counted(detectors: object) -> None:
-    """Refuse derived signals: nothing counts them, and they follow from counts."""
+    """Raise SettingsError for derived signals, which are not counted but follow from counts."""
     given = [detectors] if isinstance(detectors, str) else detectors
     names = [name for name in given if isinstance(name, str) and name in DERIVED] if isinstance(given, Sequence) else []
     if names:
         message = (
-            f"{', '.join(names)} is not counted: it is derived from counted signals. Acquire detectors=('dpc4',) or ('pixelated',) and use dpc or "
+            f"{', '.join(names)} is not counted but derived from counted signals. Acquire detectors=('dpc4',) or ('pixelated',) and use dpc or "
             "centre_of_mass, then icom, of stemtwin.twin.instrument.simulation.pattern_analysis; st.simulate gives it without noise."
         )
         raise SettingsError(message)
 
 
 def _check_scan(profile: Profile, scan: object) -> None:
-    """Refuse what is not a scan, and a scan beyond the holder of the stage."""
+    """Raise an error for an object that is not a scan, or for a scan beyond the holder of the stage."""
     if not isinstance(scan, Scan):
         message = f"scan={scan!r} is not a scan. Use st.RasterScan(shape=..., field_of_view_angstrom=...) or another scan."
         raise SettingsError(message)
@@ -150,7 +150,7 @@ def _check_scan(profile: Profile, scan: object) -> None:
     far = np.abs(scan.points()).max(axis=0)
     if far[0] > reach.x_angstrom or far[1] > reach.y_angstrom:
         message = (
-            f"The scan goes {far[0]:.4g} A along x and {far[1]:.4g} A along y from the middle of the holder, which ends at "
+            f"The scan extends {far[0]:.4g} A along x and {far[1]:.4g} A along y from the middle of the holder, which ends at "
             f"{reach.x_angstrom:g} and {reach.y_angstrom:g} A. Use a smaller field, or an origin nearer to (0, 0)."
         )
         raise InstrumentError(message)
@@ -164,18 +164,18 @@ def acquire(
     average: bool = False,
     progress: Progress | None = None,
 ) -> tuple[xr.Dataset, ScopeState]:
-    """Carry out an order.
+    """Execute a checked acquisition.
 
     Parameters
     ----------
     setup, state : Setup, ScopeState
-        The microscope before.
+        The microscope before the acquisition.
     asked : CheckedAcquisition
-        From :func:`order`, for this very setup and state.
+        Result of :func:`order` for the same setup and state.
     average : bool
-        Return the mean of all passes instead of each.
+        Whether to return the mean of all passes instead of each pass.
     progress : callable, optional
-        Called with the number of waves that were just done while an imaging operator is built.
+        Function that is called with the number of waves that were just completed while an imaging operator is built.
 
     Returns
     -------
@@ -208,7 +208,7 @@ def acquire(
 
 
 def _timing(setup: Setup, state: ScopeState, asked: CheckedAcquisition) -> ScanTiming:
-    """Return the timing of a pass that begins now."""
+    """Return the timing of a pass that starts now."""
     profile = setup.profile
     return scan_timing(
         asked.scan,
@@ -221,7 +221,7 @@ def _timing(setup: Setup, state: ScopeState, asked: CheckedAcquisition) -> ScanT
 
 
 def _together(passes: list[np.ndarray], *, average: bool) -> np.ndarray:
-    """Return passes as one array, with a dimension for them first where there are several."""
+    """Return passes as one array, with a first dimension for several passes."""
     if average:
         return np.asarray(np.mean(passes, axis=0, dtype=np.float32))
     return np.stack(passes) if len(passes) > 1 else passes[0]
@@ -234,7 +234,7 @@ def _scanned(state: ScopeState, scan: Scan) -> ScanField:
 
 
 def _exposed(setup: Setup, state: ScopeState, shot: ScanPass) -> ScopeState:
-    """Return the state after one pass: the time and the electrons, those of the pauses too unless they are blanked."""
+    """Return the state after one pass, with its time and its electrons, including pauses unless they are blanked."""
     timing, dark = shot.timing, state.knobs.blanked or setup.profile.blanks_pauses
     after = scan_pass.after(setup, state, shot)
     if state.knobs.blanked:
@@ -253,7 +253,7 @@ def _exposed(setup: Setup, state: ScopeState, shot: ScanPass) -> ScopeState:
 
 
 def _outgrown(before: ScopeState, after: ScopeState) -> bool:
-    """Return whether images before were computed in a window that is too narrow now, so that an operator has more blocks."""
+    """Return whether the window has become wider, so the operator has more blocks than before."""
     if before.room is None or after.room is None or after.room.window_angstrom <= before.room.window_angstrom:
         return False
     earlier, now = (window_blocks(after.specimen.size_angstrom, room.window_angstrom) for room in (before.room, after.room))
@@ -261,7 +261,7 @@ def _outgrown(before: ScopeState, after: ScopeState) -> bool:
 
 
 def _attributes(setup: Setup, before: ScopeState, after: ScopeState, asked: CheckedAcquisition) -> dict[str, Any]:
-    """Return the attributes that the operator may know: nothing of the truth."""
+    """Return the attributes that the operator may know, without hidden truth."""
     scan, knobs, settings = asked.scan, before.knobs, {}
     for recorder in asked.recorders:
         settings |= recorder.settings()

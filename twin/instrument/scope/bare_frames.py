@@ -1,6 +1,7 @@
-"""Bare frames: the readings of images and the clock, without dose map, ledger and Dataset, for environments that take thousands.
+"""Bare frames with only readings and clock, for environments that acquire thousands of frames.
 
-The readings are those of ``Microscope.acquire``, to the last bit, for the same setup, state and window.
+They omit dose map, dose log and Dataset. The readings are those of ``Microscope.acquire``, to the last bit, for the
+same setup, state and window.
 """
 
 from collections.abc import Iterator, Sequence
@@ -28,19 +29,19 @@ from stemtwin.twin.physics.engine.operator.imaging_operator import ImageCoeffici
 from stemtwin.twin.progress import Progress
 
 STATES_AT_ONCE = 8
-"""Frames that one thread takes at a time."""
+"""Number of frames that one thread computes at a time."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class ImagingPlan:
-    """Common part of all frames of one specimen, instrument and choice of detectors.
+    """Common plan of all frames of one specimen, instrument and selection of detectors.
 
     Parameters
     ----------
     request : Request
-        Specimen, detectors, convergence, thermal motion.
+        Request with the specimen, the detectors, the convergence and the thermal motion.
     plan : Plan
-        How signals are computed, in a window that stays.
+        Plan of the signals in a fixed window.
     """
 
     request: Request
@@ -52,24 +53,24 @@ class ImagingPlan:
         return self.plan.detectors
 
     def operator(self, progress: Progress | None = None) -> ImagingOperator:
-        """Return the imaging operator, built now (seconds) where neither the process nor the disk holds it."""
+        """Return the imaging operator, which is built in seconds unless it is cached."""
         return operator_cache.operator_for(self.request, self.plan, progress=progress)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class AskedFrame:
-    """One frame to be taken.
+    """Request of one frame.
 
     Parameters
     ----------
     operator : ImagingOperator
-        Of ``detectors``.
+        Operator of ``detectors``.
     detectors : tuple of Detector
         The detectors.
     setup, state : Setup, ScopeState
-        The microscope; the beam changes nothing in its specimen.
+        The microscope, whose specimen the beam does not change.
     scan : Scan
-        Where the beam is sent.
+        Commanded scan.
     dwell_time_us : float
         Time at each point, us.
     """
@@ -84,16 +85,17 @@ class AskedFrame:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class BareFrame:
-    """A frame as it was taken.
+    """An acquired frame.
 
     Parameters
     ----------
     readings : ndarray
-        Electrons or ADU, shape (channels, ny, nx).
+        Readings in electrons or ADU, shape (channels, ny, nx).
     beam : Beam
-        The true beam in the middle of the frame.
+        True beam in the middle of the frame.
     state : ScopeState
-        The microscope after: clock, time with the beam on and number of frames; where electrons went is not recorded.
+        State after the frame, with clock, time with the beam on and number of frames, but without the positions of
+        electrons.
     """
 
     readings: np.ndarray
@@ -102,25 +104,25 @@ class BareFrame:
 
 
 def imaging_plan(setup: Setup, state: ScopeState, scan: Scan, detectors: Sequence[str | AnyDetector]) -> ImagingPlan:
-    """Return the plan of images, in the window of the setup or, where it is wider, that of the probe.
+    """Return the plan of images in the wider of the setup's and the probe's window.
 
     Raises
     ------
     InstrumentError
         The specimen changes under the beam, or the images need another engine than the operator.
     StemtwinError
-        They cannot be computed.
+        The images cannot be computed.
     """
     request = imaging_requests.request(setup, state, scan, detectors)
     plan, _ = imaging_requests.settle(setup, state, request)
     if setup.damage is not None or plan.engine != operator.NAME:
-        message = f"damage={setup.damage} and engine {plan.engine!r} do not allow bare frames. Use none and {operator.NAME!r}, or acquire()."
+        message = f"damage={setup.damage} and engine {plan.engine!r} do not allow bare frames. Use damage=None and {operator.NAME!r}, or acquire()."
         raise InstrumentError(message)
     return ImagingPlan(request=request, plan=plan)
 
 
 def take(shots: Sequence[AskedFrame]) -> list[BareFrame]:
-    """Take one frame with each of several microscopes, on several threads; each has the same bits as alone."""
+    """Acquire one frame with each of several microscopes on several threads, with the same bits as one by one."""
     states = [replace(shot.state, scanned=_scanned(shot)) for shot in shots]
     passes = [_expose(shot, state) for shot, state in zip(shots, states, strict=True)]
     found: list[BareFrame] = [None] * len(shots)  # type: ignore[list-item] - filled below
@@ -136,7 +138,7 @@ def take(shots: Sequence[AskedFrame]) -> list[BareFrame]:
 
 
 def _alike(shots: Sequence[AskedFrame]) -> list[list[int]]:
-    """Return the numbers of frames of one operator, convergence, focal spread and number of points together, some at a time."""
+    """Return groups of indices of frames with one operator, convergence, focal spread and number of points."""
     groups: dict[tuple[int, float, float, int], list[int]] = {}
     for i, shot in enumerate(shots):
         knobs = shot.state.knobs
@@ -176,7 +178,7 @@ def _expose(shot: AskedFrame, state: ScopeState) -> ScanPass:
 
 
 def _signals(shots: Sequence[AskedFrame], passes: Sequence[ScanPass]) -> np.ndarray:
-    """Return the expected fractions of the beam of every pass, in visiting order, float32, shape (passes, channels, points)."""
+    """Return the expected fractions of the beam in visiting order, float32, shape (passes, channels, points)."""
     beams = [one.beam for one in passes]
     images = shots[0].operator.images(
         [beam.aberrations for beam in beams],
@@ -196,7 +198,7 @@ def _signals(shots: Sequence[AskedFrame], passes: Sequence[ScanPass]) -> np.ndar
 
 
 def _way(shot: AskedFrame, one: ScanPass, images: ImageCoefficients) -> tuple[str, tuple[int, ...]]:
-    """Return the way in which ``scan_signals.scanned`` reads a frame, and the shape that frames read together have in common."""
+    """Return the method of ``scan_signals.scanned`` for a frame, and the common shape of frames of one reading."""
     scan = shot.scan
     if not one.straight or (scan.axes() is None and not (shot.setup.rotated == "series" and is_summed(images, scan))):
         return "points", ()
@@ -222,7 +224,7 @@ def _on_rotated(images: ImageCoefficients, scans: Sequence[Any], passes: Sequenc
 def _visited(frames: np.ndarray, scans: Sequence[Any]) -> np.ndarray:
     """Return frames in visiting order, shape (frames, channels, points)."""
     flat = frames.reshape(*frames.shape[:2], -1)
-    if all(type(scan) is RasterScan for scan in scans):  # which visits its points in their order
+    if all(type(scan) is RasterScan for scan in scans):  # a raster visits its points in their order
         return flat
     return np.stack([one[:, scan.order()] for one, scan in zip(flat, scans, strict=True)])
 

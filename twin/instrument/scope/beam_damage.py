@@ -1,4 +1,4 @@
-"""Beam damage: the changes of a specimen by each pass of the beam, and by time without it."""
+"""Beam damage: changes of a specimen by each pass of the beam and during waits."""
 
 import math
 from dataclasses import replace
@@ -21,28 +21,28 @@ from stemtwin.twin.physics.noise import electrons_per_point
 from stemtwin.twin.samples.sample import Sample
 
 FLOOD_SIGMA = 1e5
-"""Of a beam that is even over any specimen, one standard deviation, A."""
+"""Standard deviation of a beam that is uniform over any specimen, A."""
 
 
 def begun(setup: Setup, state: ScopeState) -> ScopeState:
-    """Return the state with the specimen's sites, where the beam can change it.
+    """Return the state with the sites of a specimen that the beam can change.
 
     Raises
     ------
     SettingsError
-        The specimen is a potential, which has no atoms, or so small that an atom would be its own neighbour.
+        The specimen is a potential without atoms, or so small that an atom would be its own neighbour.
     """
     if setup.damage is None:
         return state
     if not isinstance(state.specimen, Sample):
-        message = "A potential has no atoms that the beam could move. Give a Sample, or leave damage out."
+        message = "A potential does not have atoms that the beam can move. Give a Sample, or leave out damage."
         raise SettingsError(message)
     matter = Matter.of(state.specimen, setup.damage)
     return replace(state, matter=matter, specimen=matter.sample())
 
 
 def after_pass(setup: Setup, state: ScopeState, shot: Pass) -> ScopeState:
-    """Return the state after a pass over a scan has acted on the specimen: along the true path, with the true probe and the true current."""
+    """Return the state after the damage by one pass, along the true path with the true probe and current."""
     if setup.damage is None or state.matter is None:
         return state
     points, dwell, shares = _path(shot, electrons_per_point(state.knobs.current_pa, shot.timing.dwell_s), blanked=setup.profile.blanks_pauses)
@@ -58,7 +58,7 @@ def after_pass(setup: Setup, state: ScopeState, shot: Pass) -> ScopeState:
 
 
 def after_time(setup: Setup, state: ScopeState, seconds: float) -> ScopeState:
-    """Return the state after a time (s) without beam has acted on the specimen: only what happens by itself happens, and molecules come back."""
+    """Return the state after a time, s, without beam, with spontaneous processes and the return of molecules."""
     if setup.damage is None or state.matter is None or not seconds or not (state.matter.restless or state.matter.film is not None):
         return state
     exposure = waited(seconds, energy=state.knobs.energy_ev, density=_density(setup, state, state.time_s))
@@ -66,10 +66,10 @@ def after_time(setup: Setup, state: ScopeState, seconds: float) -> ScopeState:
 
 
 def after_flood(setup: Setup, state: ScopeState, middle: tuple[float, float], seconds: float, dose: float) -> ScopeState:
-    """Return the state after a wide, even beam about a place (x, y) (A) has left a dose (e-/A^2) in a time (s); no film grows in it."""
+    """Return the state after a uniform dose, e-/A^2, about a position (x, y), A, in a time, s, without film growth."""
     if setup.damage is None or state.matter is None:
         return state
-    wide = gaussian_density(FLOOD_SIGMA)  # its peak, times the current, is the flux
+    wide = gaussian_density(FLOOD_SIGMA)  # the flux is its peak times the current
     current = dose * 2 * math.pi * FLOOD_SIGMA**2 / (seconds * ELECTRONS_PER_PICOAMPERE_SECOND)
     flood = parked(middle, seconds, current=current, energy=state.knobs.energy_ev, density=wide)
     film = state.matter.film
@@ -80,7 +80,7 @@ def after_flood(setup: Setup, state: ScopeState, middle: tuple[float, float], se
 
 def _suffered(setup: Setup, damage: Damage, state: ScopeState, exposure: Exposure) -> ScopeState:
     before = state.matter
-    assert before is not None  # callers ask for those that can change
+    assert before is not None  # callers pass only specimens that can change
     film = before.film
     if film is not None and damage.contamination is not None:
         film = contamination.grow(film, exposure, damage.contamination)
@@ -101,7 +101,7 @@ def _density(setup: Setup, state: ScopeState, time_s: float) -> Density:
 
 
 def _path(shot: Pass, usual: float, *, blanked: bool) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return points, dwell times (s) and shares of the usual current of a pass with its pauses: before a line the beam waits at its first point."""
+    """Return points, dwell times, s, and relative currents of a pass with its pauses at the first points of lines."""
     timing: ScanTiming = shot.timing
     share = shot.incident / usual
     starts = timing.starts

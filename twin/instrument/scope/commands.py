@@ -1,4 +1,4 @@
-"""Commands beside acquisitions: moving the stage, and what any command would cost. Pure functions of the microscope's setup and state."""
+"""Stage moves, waits, and the cost of any command, as pure functions of the microscope's setup and state."""
 
 import functools
 from collections.abc import Mapping
@@ -16,17 +16,17 @@ from stemtwin.twin.instrument.scope.setup import Setup
 from stemtwin.twin.instrument.scope.state import ScopeState
 
 LONGEST_S = 1e6
-"""Longest time that the clock is advanced at once, s."""
+"""Longest single wait, s."""
 FREE = {"time_s": 0.0, "electrons": 0.0, "dose_e_per_angstrom2": 0.0}
 
 
 def move(setup: Setup, state: ScopeState, way: Mapping[str, float], *, relative: bool = False) -> ScopeState:
-    """Return the state after a stage move: the specimen is elsewhere, creeps on, and time has passed.
+    """Return the state after a stage move, with the new position, creep and time.
 
     Raises
     ------
     SettingsError, InstrumentError
-        See :func:`stage.destination`.
+        Errors of :func:`stage.destination`.
     """
     profile = setup.profile.stage
     target = stage.destination(state.stage, way, profile, relative=relative)
@@ -43,7 +43,7 @@ def wait(setup: Setup, state: ScopeState, seconds: float) -> ScopeState:
     Raises
     ------
     SettingsError
-        It is negative, or longer than 1e6 s.
+        The time is negative, or longer than 1e6 s.
     """
     time = checks.number("seconds", seconds, "s", low=0, high=LONGEST_S)
     return beam_damage.after_time(setup, replace(state, time_s=state.time_s + time), time)
@@ -52,14 +52,16 @@ def wait(setup: Setup, state: ScopeState, seconds: float) -> ScopeState:
 def price(
     setup: Setup, state: ScopeState, command: str, arguments: tuple[Any, ...], options: Mapping[str, Any], *, dose_budget: float | None = None
 ) -> dict[str, float]:
-    """Return the cost of a command: ``time_s``, ``electrons``, ``dose_e_per_angstrom2``; with a budget, e-/A^2, acquisitions must fit it.
+    """Return the cost of a command: ``time_s``, ``electrons``, ``dose_e_per_angstrom2``.
+
+    With a dose budget, e-/A^2, acquisitions must not exceed it.
 
     Raises
     ------
     SettingsError
-        There is no such command, or it takes no such arguments.
+        The command is unknown, or its arguments are wrong.
     StemtwinError
-        It would be refused.
+        The command would be refused.
     """
     known = {
         "acquire": functools.partial(_acquire, dose_budget),
@@ -72,12 +74,12 @@ def price(
         "shower": _shower,
     }
     if not isinstance(command, str) or command not in known:
-        message = f"There is no command named {command!r} with a cost. Use one of {', '.join(known)}."
+        message = f"{command!r} is not a command with a cost. Use one of {', '.join(known)}."
         raise SettingsError(message)
     try:
         return known[command](setup, state, *arguments, **options)
     except TypeError as error:
-        message = f"{command} cannot be called so: {str(error).split('() ')[-1]}. Give the arguments of Microscope.{command}."
+        message = f"The arguments of {command} are wrong: {str(error).split('() ')[-1]}. Give those of Microscope.{command}."
         raise SettingsError(message) from None
 
 

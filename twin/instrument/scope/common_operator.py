@@ -1,8 +1,8 @@
-"""One imaging operator for all camera lengths and convergences of a microscope: its channels are the detectors at each of them.
+"""Common imaging operator for all camera lengths and convergences of a microscope.
 
-The operator is built for the largest convergence and serves smaller ones exactly. Its window is ``Setup.window_angstrom``
-whatever the knobs do: a wider probe overlaps with itself. It serves specimens that repeat, are not tilted and do not
-change; other acquisitions have operators of their own.
+Its channels are the detectors at each of these settings. The operator is built for the largest convergence and is exact
+for smaller ones. Its window is always ``Setup.window_angstrom``, so a wider probe overlaps with itself. The operator
+applies to specimens that repeat, are not tilted and do not change; other acquisitions have their own operators.
 """
 
 import functools
@@ -29,23 +29,23 @@ from stemtwin.twin.samples.sample import Sample
 
 Rings = tuple[Detector, ...]
 PARTS = 24
-"""Parts of operators that are remembered, with their matrices damped by the focal spread."""
+"""Number of cached parts of operators, with their matrices damped by the focal spread."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class WholeOperator:
-    """A common operator before it is built.
+    """Description of a common operator before it is built.
 
     Parameters
     ----------
     request : Request
-        Specimen, largest convergence, all detectors at all camera lengths.
+        Request with the specimen, the largest convergence, and all detectors at all camera lengths.
     plan : Plan
-        How it is computed.
+        Plan of the computation.
     rings : dict
         Detectors by camera length (mm) and convergence (mrad).
     starts : dict
-        The first channel of these detectors, by them.
+        First channel of each set of detectors.
     """
 
     request: Request
@@ -56,18 +56,18 @@ class WholeOperator:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class OperatorPart:
-    """The channels of a common operator for one camera length.
+    """Channels of a common operator for one camera length.
 
     Parameters
     ----------
     whole : WholeOperator
         The operator.
     plan : Plan
-        Its plan with the detectors of this camera length alone.
+        Plan of the operator with only the detectors of this camera length.
     first : int
-        The first channel.
+        First channel.
     room : Room
-        The window.
+        Window of the operator.
     """
 
     whole: WholeOperator
@@ -84,7 +84,7 @@ class OperatorPart:
 
 
 def part(setup: Setup, state: ScopeState, request: Request, detectors: object) -> OperatorPart | None:
-    """Return the part of the common operator that gives what is asked, or None where it does not serve.
+    """Return the part of the common operator for a request, or None where the operator does not apply.
 
     Parameters
     ----------
@@ -93,7 +93,7 @@ def part(setup: Setup, state: ScopeState, request: Request, detectors: object) -
     request : Request
         The request of an acquisition.
     detectors : sequence
-        The detectors that were asked for.
+        Requested detectors.
     """
     common, at = setup.common, (state.knobs.camera_length_mm, state.knobs.semiangle_mrad)
     if common is None or not isinstance(request.sample, Sample) or not request.sample.periodic or setup.damage is not None:
@@ -108,18 +108,18 @@ def part(setup: Setup, state: ScopeState, request: Request, detectors: object) -
 
 
 def build(setup: Setup, sample: Sample, progress: Progress | None = None) -> ImagingOperator:
-    """Return the common operator of a microscope and a specimen, built now if neither the process nor the disk holds it."""
+    """Return the common operator of a microscope and a specimen, which is built unless it is cached."""
     found = whole(setup, sample, setup.profile.energy_ev)
     return operator_cache.operator_for(found.request, found.plan, progress=progress)
 
 
 def whole(setup: Setup, sample: Sample, energy_ev: float) -> WholeOperator:
-    """Return the common operator of a microscope and a specimen before it is built.
+    """Return the description of the common operator of a microscope and a specimen.
 
     Raises
     ------
     StemtwinError
-        It cannot be computed.
+        The operator cannot be computed.
     """
     assert setup.common is not None
     profile, motion = setup.profile, (setup.phonons, imaging_requests.average_setting(setup))
@@ -171,7 +171,7 @@ def _rings(common: CommonOperator, profile: Profile, length: float, semiangle: f
 
 @functools.lru_cache(maxsize=PARTS)
 def _channels(built: ImagingOperator, first: int, end: int) -> ImagingOperator:
-    """Return some channels of an operator; their matrices are views."""
+    """Return a range of channels of an operator, with matrices that are views."""
     part = slice(first, end)
     return replace(
         built,

@@ -1,4 +1,4 @@
-"""A contamination film on the specimen: what detectors see through it, and the shower of electrons that holds it off."""
+"""Contamination film on the specimen: signals through the film, and the beam shower that suppresses contamination."""
 
 import functools
 from dataclasses import replace
@@ -17,11 +17,11 @@ from stemtwin.twin.physics import electrons, overlayer
 from stemtwin.twin.physics.dynamics import contamination
 
 SHOWER_SIDE_ANGSTROM = 1e4
-"""Side of the square that a shower floods, A [A]: a micrometre, so that molecules do not come back at once."""
+"""Side of the flooded square, A [A]; a micrometre, from which molecules take time to return."""
 SHOWER_GRID = 64
-"""Points along a side of it in the dose map."""
+"""Number of points along a side of the square in the dose map."""
 TOGETHER = 256
-"""Patterns seen through a film at once."""
+"""Number of patterns that are computed through a film together."""
 MOST_DOSE = 1e6
 """Largest dose of a shower, e-/A^2."""
 
@@ -35,16 +35,16 @@ def behind_film(height: np.ndarray | None, detectors: tuple[Detector, ...], beam
 
 
 def heights(state: ScopeState, shot: ScanPass) -> np.ndarray | None:
-    """Return the height of the film at the true positions of a pass, A, (n,); None without a film there."""
+    """Return the height (n,) of the film at the true positions of a pass, A, or None without a film."""
     film = None if state.matter is None else state.matter.film
     found = None if film is None else film.at(shot.points)
     return found if found is not None and found.any() else None
 
 
 def patterns_behind_film(height: np.ndarray | None, camera: PixelatedDetector, beam: Beam, patterns: np.ndarray) -> np.ndarray:
-    """Return a camera's expected patterns (n, ny, nx) behind a film of a height (n,), A, or None: dimmer, with carbon's diffuse scattering.
+    """Return a camera's expected patterns (n, ny, nx) behind a film of a height (n,), A, or None.
 
-    The patterns change in place.
+    The film attenuates the patterns and adds the diffuse scattering of carbon. The patterns are changed in place.
     """
     if height is None:
         return patterns
@@ -61,7 +61,7 @@ def patterns_behind_film(height: np.ndarray | None, camera: PixelatedDetector, b
 
 @functools.lru_cache(maxsize=64)
 def collected(detectors: tuple[Detector, ...], energy: float, semiangle: float, tilt: tuple[float, float]) -> np.ndarray:
-    """Return the fraction of the electrons scattered by carbon that each channel collects, shape (channels,); energy in eV, angles in rad."""
+    """Return the fraction (channels,) of the electrons scattered by carbon that each channel collects; eV and rad."""
     wavelength = electrons.wavelength(energy)
 
     def weights(ky: np.ndarray, kx: np.ndarray, pixel: tuple[float, float]) -> np.ndarray:
@@ -88,7 +88,7 @@ def shower_cost(setup: Setup, dose: float) -> dict[str, float]:
 
 
 def shower(setup: Setup, state: ScopeState, dose: float) -> ScopeState:
-    """Return the state after the beam, at its largest current, has flooded a square micrometre about the middle of the specimen.
+    """Return the state after a flood of a square micrometre in the middle of the specimen with the largest current.
 
     Raises
     ------
@@ -99,7 +99,7 @@ def shower(setup: Setup, state: ScopeState, dose: float) -> ScopeState:
     """
     cost = shower_cost(setup, dose)
     if state.knobs.blanked:
-        message = "The beam is blanked; a shower needs it. Use set(blanked=False)."
+        message = "The beam is blanked, but a shower needs it. Use set(blanked=False)."
         raise InstrumentError(message)
     height, width = state.specimen.size_angstrom
     middle = width / 2, height / 2

@@ -1,4 +1,4 @@
-"""Dose budget: the doses of a specimen by place, and the rest of a budget; these are nominal doses, which an operator may know."""
+"""Dose budget: the largest nominal dose of a specimen and the rest of a budget, both of which an operator may know."""
 
 import math
 
@@ -10,16 +10,16 @@ from stemtwin.twin.instrument.scope.dose_map import DoseMap
 from stemtwin.twin.instrument.scope.state import ScopeState
 
 PITCH_ANGSTROM = 1.0
-"""Doses are means over squares at least this wide, A."""
+"""Least side of the squares over which doses are averaged, A."""
 MOST_SQUARES = 512
-"""Squares along a side; of larger areas they are wider."""
+"""Largest number of squares along a side; larger areas have wider squares."""
 
 Box = tuple[float, float, float, float]
 """A rectangle (x0, y0, x1, y1), A."""
 
 
 def largest_dose(dose: DoseMap, box: Box | None = None) -> float:
-    """Return the largest mean dose in any square of 1 A or more, e-/A^2, in a rectangle or anywhere."""
+    """Return the largest mean dose in squares of 1 A or more, e-/A^2, in a rectangle or anywhere."""
     box = dose.extent_angstrom if box is None else box
     if box is None:
         return 0.0
@@ -30,42 +30,42 @@ def largest_dose(dose: DoseMap, box: Box | None = None) -> float:
 
 
 def remaining(state: ScopeState, budget: float | None) -> float:
-    """Return the rest of a budget (e-/A^2) where the specimen has received most; infinite without a budget."""
+    """Return the rest of a budget, e-/A^2, at the position of the largest dose; infinite without a budget."""
     return math.inf if budget is None else max(0.0, budget - largest_dose(state.sent.map()))
 
 
 def check_flood(state: ScopeState, dose: float, budget: float | None) -> None:
-    """Refuse a dose (e-/A^2) on the whole specimen that would exceed the budget where it has received most.
+    """Raise InstrumentError for a dose, e-/A^2, on the whole specimen that would exceed the budget anywhere.
 
     Raises
     ------
     InstrumentError
-        It would.
+        The dose exceeds the rest of the budget.
     """
     left = remaining(state, budget)
     if dose > left:
-        message = f"A shower of {dose:.4g} e-/A^2 exceeds what is left of the dose budget, {left:.4g} e-/A^2. Use a smaller dose_e_per_angstrom2."
+        message = f"A shower of {dose:.4g} e-/A^2 exceeds the rest of the dose budget, {left:.4g} e-/A^2. Use a smaller dose_e_per_angstrom2."
         raise InstrumentError(message)
 
 
 def check(state: ScopeState, scan: Scan, dose: float, budget: float | None) -> None:
-    """Refuse a scan that would exceed the budget somewhere in its field.
+    """Raise InstrumentError for a scan that would exceed the budget anywhere in its field.
 
     Parameters
     ----------
     state : ScopeState
-        Before it.
+        State before the scan.
     scan : Scan
-        Where it would go.
+        The scan.
     dose : float
-        What it would add, e-/A^2.
+        Dose of the scan, e-/A^2.
     budget : float, optional
-        e-/A^2.
+        Budget, e-/A^2.
 
     Raises
     ------
     InstrumentError
-        It would.
+        The dose exceeds the rest of the budget in the field.
     """
     if budget is None or not dose:
         return
@@ -76,6 +76,6 @@ def check(state: ScopeState, scan: Scan, dose: float, budget: float | None) -> N
     if before + dose > budget:
         message = (
             f"This scan adds {dose:.4g} e-/A^2 to a field that has received up to {before:.4g}, beyond the budget of {budget:.4g} e-/A^2. "
-            "Use less current_pa, a shorter dwell_time_us, fewer frames, a wider field, or another place."
+            "Use less current_pa, a shorter dwell_time_us, fewer frames, a wider field, or another position."
         )
         raise InstrumentError(message)

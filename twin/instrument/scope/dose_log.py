@@ -1,4 +1,4 @@
-"""Dose log: the nominal dose, written down pass by pass and drawn as a map when somebody asks."""
+"""Dose log: the nominal dose of each pass, from which a map is made on request."""
 
 from dataclasses import dataclass, field, replace
 from typing import Self
@@ -10,25 +10,25 @@ from stemtwin.twin.instrument.scope.dose_map import DoseMap, deposits, spacing_a
 from stemtwin.twin.instrument.timing import ScanTiming
 
 MOST_ENTRIES = 64
-"""Passes over different fields that wait to be drawn."""
+"""Largest number of passes over different fields that are not yet on the map."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class LoggedPasses:
-    """Passes over one scan at one place, all with the same timing.
+    """Passes over one scan at one position, all with the same timing.
 
     Parameters
     ----------
     scan : Scan
         The scan.
     timing : ScanTiming
-        Of one pass.
+        Timing of one pass.
     shift : tuple of float
-        What to add to its points to find them on the specimen, (x, y), A.
+        Shift (x, y) from scan to specimen coordinates, A.
     dark : bool
         Whether the beam was off between lines.
     electrons : float
-        At each point, over all passes.
+        Number of electrons at each point, over all passes.
     """
 
     scan: Scan
@@ -38,33 +38,33 @@ class LoggedPasses:
     electrons: float
 
     def repeats(self, other: Self) -> bool:
-        """Return whether another entry is the same but for its electrons."""
+        """Return whether another entry differs only in its electrons."""
         same = self.timing.duration_s == other.timing.duration_s and self.timing.dwell_s == other.timing.dwell_s
         return same and (self.scan is other.scan or self.scan == other.scan) and (self.shift, self.dark) == (other.shift, other.dark)
 
     def onto(self, dose: DoseMap) -> DoseMap:
-        """Return a map with these passes."""
+        """Return a map with the electrons of these passes."""
         where, many = deposits(self.scan.points() + np.array(self.shift), self.timing, self.electrons, blanked=self.dark)
         return dose.add(where, many, spacing_angstrom=spacing_angstrom(self.scan))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Ledger:
-    """All passes so far.
+    """All past passes.
 
     Parameters
     ----------
     drawn : DoseMap
-        Older passes.
+        Map of older passes.
     waiting : tuple of LoggedPasses
-        The others.
+        Later passes, which are not on the map.
     """
 
     drawn: DoseMap = field(default_factory=DoseMap)
     waiting: tuple[LoggedPasses, ...] = ()
 
     def add(self, entry: LoggedPasses) -> Self:
-        """Return the ledger with a further pass."""
+        """Return the log with a further pass."""
         if self.waiting and self.waiting[-1].repeats(entry):
             last = replace(self.waiting[-1], electrons=self.waiting[-1].electrons + entry.electrons)
             return replace(self, waiting=(*self.waiting[:-1], last))

@@ -1,8 +1,9 @@
-"""Dose map fixed to the specimen, over all frames, pauses and parked beams.
+"""Dose map in the coordinates of the specimen, over all frames, pauses and parked beams.
 
-The map holds electrons per square cell. Each exposure goes to cells about as wide as its points are apart (0.25 A and doublings): an overview of a
-micrometre and a frame of one unit cell both take little memory, and neither spoils the other. Cells lie in tiles that come into being where the beam
-was; a map is a value: adding makes a new one that shares all tiles that were not met.
+The map holds electrons per square cell. Each exposure is stored in cells about as wide as the distance of its points
+(0.25 A and doublings), so an overview of a micrometre and a frame of one unit cell both need little memory. Cells lie
+in tiles, which exist only where the beam was. A map is a frozen value; an addition makes a new map that shares all
+unaffected tiles.
 """
 
 import math
@@ -22,37 +23,38 @@ from stemtwin.twin.instrument.timing import ScanTiming
 FINEST_ANGSTROM = 0.25
 """Side of the smallest cells, A."""
 TILE = 32
-"""Cells along the side of a tile."""
+"""Number of cells along the side of a tile."""
 LEVELS = 24
-"""Doublings of the cells: the largest are 0.2 mm wide."""
+"""Number of doublings of the cells, up to a width of 0.2 mm."""
 LARGEST_BOX = 2**22
-"""Points whose cells lie in a box of more cells are added in groups."""
+"""Largest box of cells for which points are added in one group."""
 
 DoseTile = tuple[int, int, int]
 """Level, row and column of a tile."""
 
 
 def deposits(points: np.ndarray, timing: ScanTiming, incident: np.ndarray | float, *, blanked: bool = False) -> tuple[np.ndarray, np.ndarray]:
-    """Return the electrons that one pass over a scan leaves, by position: at its visits and, unless the beam is blanked there, in its pauses.
+    """Return the electrons of one pass over a scan by position, at its visits and in pauses that are not blanked.
 
-    Before a line the beam waits at the line's first point; after the last one it is back at the first. The current of a pause is that of the visit
-    where it waits.
+    Before a line, the beam waits at the line's first point. After the last line it returns to the first point of the
+    scan. The current of a pause is that of the visit at which the beam waits.
 
     Parameters
     ----------
     points : ndarray
         True positions (x, y) in visiting order, A, shape (n, 2).
     timing : ScanTiming
-        When they are visited.
+        Times of the visits.
     incident : ndarray or float
-        Mean electrons at each visit, shape (n,), or at all of them.
+        Mean number of electrons at each visit, shape (n,), or one number for all visits.
     blanked : bool
         Whether the beam is off during pauses.
 
     Returns
     -------
     tuple of ndarray
-        Positions (x, y), A, shape (m, 2), and electrons, shape (m,). Their sum is the current times the duration, or times the time at the points.
+        Positions (x, y), A, shape (m, 2), and electrons, shape (m,). The sum of the electrons is the current times the
+        duration, or, with blanked pauses, times the total dwell time.
     """
     incident = np.broadcast_to(np.asarray(incident, float), timing.count)
     if blanked or not timing.duration_s > timing.count * timing.dwell_s:
@@ -63,7 +65,7 @@ def deposits(points: np.ndarray, timing: ScanTiming, incident: np.ndarray | floa
 
 
 def spacing_angstrom(scan: Scan) -> float:
-    """Return the approximate spacing of a scan's points, A: of a raster the root of the pixel's area, else that of the field's area per point."""
+    """Return the approximate spacing of a scan's points, A, the root of the area of a pixel or per point."""
     if isinstance(scan, RasterScan):
         return math.sqrt(math.prod(scan.pitch_angstrom))
     return math.sqrt(math.prod(scan.field_of_view_angstrom) / scan.count)
@@ -71,53 +73,54 @@ def spacing_angstrom(scan: Scan) -> float:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class DoseMap:
-    """Electrons that went through each place of the specimen.
+    """Electrons through each cell of the specimen.
 
     Parameters
     ----------
     tiles : mapping
-        Electrons per cell by (level, row, column) of the tile, read-only, shape (32, 32). Cell [i, j] of the tile [r, c] of level l begins at
-        y = (32 r + i) 2^l / 4, x = (32 c + j) 2^l / 4, A.
+        Electrons per cell, read-only, shape (32, 32), by (level, row, column) of the tile. Cell [i, j] of tile [r, c]
+        of level l begins at y = (32 r + i) 2^l / 4, x = (32 c + j) 2^l / 4, A.
     """
 
     tiles: Mapping[DoseTile, np.ndarray] = field(default_factory=lambda: MappingProxyType({}))
 
     def __reduce__(self) -> tuple[type[Self], tuple[()], dict[DoseTile, np.ndarray]]:
-        """Return the arguments of a pickle: a read-only view of a dict cannot be pickled itself."""
+        """Return the arguments of a pickle, as a read-only view of a dict cannot be pickled."""
         return type(self), (), dict(self.tiles)
 
     def __setstate__(self, state: dict[DoseTile, np.ndarray]) -> None:
-        """Put pickled tiles in place, read-only again."""
+        """Restore pickled tiles as read-only arrays."""
         for tile in state.values():
             tile.flags.writeable = False
         object.__setattr__(self, "tiles", MappingProxyType(state))
 
     @property
     def electrons(self) -> float:
-        """All electrons on the map: what was added, to rounding."""
+        """Total number of electrons on the map, up to rounding."""
         return math.fsum(float(tile.sum()) for tile in self.tiles.values())
 
     @property
     def extent_angstrom(self) -> tuple[float, float, float, float] | None:
-        """The rectangle (x0, y0, x1, y1) of all tiles, A; None of an empty map."""
+        """Rectangle (x0, y0, x1, y1) of all tiles, A; None for an empty map."""
         if not self.tiles:
             return None
         boxes = np.array([[c * s, r * s, (c + 1) * s, (r + 1) * s] for (level, r, c) in self.tiles for s in [TILE * FINEST_ANGSTROM * 2**level]])
         return (*boxes[:, :2].min(axis=0).tolist(), *boxes[:, 2:].max(axis=0).tolist())
 
     def add(self, points: np.ndarray, electrons: np.ndarray | float, *, spacing_angstrom: float = 0.0) -> Self:
-        """Return the map with further electrons.
+        """Return a map with further electrons.
 
-        Each point's electrons are shared among the four nearest cells, bilinearly: none is lost, and their mean position stays.
+        The electrons of each point are distributed bilinearly over the four nearest cells, which keeps their number and
+        their mean position.
 
         Parameters
         ----------
         points : ndarray
-            Where (x, y), A, shape (n, 2).
+            Positions (x, y), A, shape (n, 2).
         electrons : ndarray or float
-            How many, at each point or at all of them.
+            Number of electrons at each point, or one number for all points.
         spacing_angstrom : float
-            How far apart the points are, A: the cells are at least as wide.
+            Distance of the points, A, which is the least width of the cells.
 
         Raises
         ------
@@ -126,11 +129,11 @@ class DoseMap:
         """
         where, many = np.asarray(points, float), np.asarray(electrons, float)
         if where.ndim != 2 or where.shape[1] != 2 or many.shape not in ((), where.shape[:1]):
-            message = f"points has shape {where.shape} and electrons {many.shape}. Give one (x, y) in A and one number per point: (n, 2) and (n,)."
+            message = f"points has shape {where.shape}, electrons {many.shape}. Give (n, 2) positions (x, y) in A and (n,) numbers of electrons."
             raise SettingsError(message)
         many = np.broadcast_to(many, where.shape[:1])
         if not (np.isfinite(where).all() and np.isfinite(many).all() and (many >= 0).all()):
-            message = "points and electrons must be finite, and electrons not negative. Check where they come from."
+            message = "points and electrons must be finite, and electrons must not be negative. Correct these values."
             raise SettingsError(message)
         spacing = checks.number("spacing_angstrom", spacing_angstrom, "A", low=0)
         level = min(LEVELS, max(0, math.ceil(math.log2(spacing / FINEST_ANGSTROM) - 1e-9))) if spacing else 0
@@ -153,12 +156,13 @@ class DoseMap:
         pitch_angstrom : tuple of float
             Height and width (dy, dx) of a pixel, A.
         blur_angstrom : float
-            Standard deviation of a Gaussian probe that the electrons are spread over, A.
+            Standard deviation of a Gaussian probe over which the electrons are distributed, A.
 
         Returns
         -------
         ndarray
-            Dose, e-/A^2, float64, shape (ny, nx). Times the pixel's area and summed it is the number of electrons on the grid.
+            Dose, e-/A^2, float64, shape (ny, nx). Its sum times the area of a pixel is the number of electrons on the
+            grid.
         """
         size, pitch = checks.whole_pair("shape", shape, low=1, high=16384), checks.pair("pitch_angstrom", pitch_angstrom, "A", above=0)
         origin = checks.pair("origin_angstrom", origin_angstrom, "A")
@@ -166,7 +170,7 @@ class DoseMap:
         margin = [math.ceil(5 * blur / p) for p in pitch]
         edges = [
             origin[1 - axis] + pitch[axis] * (np.arange(-margin[axis], size[axis] + margin[axis] + 1) - 0.5) for axis in (0, 1)
-        ]  # of rows, then of columns
+        ]  # rows, then columns
         out = np.zeros([len(e) - 1 for e in edges])
         for (level, *place), tile in self.tiles.items():
             cell = FINEST_ANGSTROM * 2**level
@@ -180,7 +184,7 @@ class DoseMap:
         return out[margin[0] : margin[0] + size[0], margin[1] : margin[1] + size[1]]
 
     def on_raster(self, scan: RasterScan, *, blur_angstrom: float = 0.0) -> np.ndarray:
-        """Return the mean dose in each pixel of a raster that is not rotated, e-/A^2, shape (ny, nx); see :meth:`sample`.
+        """Return the mean dose in each pixel of a raster without rotation, e-/A^2, shape (ny, nx); see :meth:`sample`.
 
         Raises
         ------
@@ -188,12 +192,12 @@ class DoseMap:
             The raster is rotated.
         """
         if scan.rotation_rad:
-            message = f"rotation_rad={scan.rotation_rad:g}: the dose map has the specimen's axes. Use a raster with rotation_rad=0, or at(points)."
+            message = f"rotation_rad={scan.rotation_rad:g} does not match the axes of the dose map. Use a raster with rotation_rad=0, or at(points)."
             raise SettingsError(message)
         return self.sample(scan.origin_angstrom, scan.shape, scan.pitch_angstrom, blur_angstrom=blur_angstrom)
 
     def at(self, points: np.ndarray) -> np.ndarray:
-        """Return the dose in the cells that hold points (x, y), A, shape (..., 2): e-/A^2, summed over the sizes of cells, shape (...)."""
+        """Return the dose, e-/A^2, shape (...), at points (x, y), A, shape (..., 2), summed over all sizes of cells."""
         where = np.asarray(points, float)
         flat = where.reshape(-1, 2)
         out = np.zeros(len(flat))
@@ -209,7 +213,7 @@ class DoseMap:
 
 
 def _deposit(tiles: dict[DoseTile, np.ndarray], level: int, places: np.ndarray, electrons: np.ndarray) -> None:
-    """Add electrons at places (x, y), (2, n), in units of cells from the centre of cell [0, 0], to tiles; those that are met are replaced."""
+    """Add electrons at positions (x, y), (2, n), in cells from the centre of cell [0, 0], and replace affected tiles."""
     low = np.floor(places)
     first, last = low.min(axis=1) // TILE, (low.max(axis=1) + 1) // TILE + 1  # tiles of the box
     if (last - first).prod() * TILE**2 > max(LARGEST_BOX, 16 * TILE**2):
@@ -237,7 +241,7 @@ def _deposit(tiles: dict[DoseTile, np.ndarray], level: int, places: np.ndarray, 
 
 
 def _shares(edges: np.ndarray, start: float, cell: float) -> tuple[slice, np.ndarray]:
-    """Return the pixels between edges that a row of 32 cells meets, and the share of each cell in each of them, shape (pixels, 32)."""
+    """Return the pixels that overlap a row of 32 cells, and the fractions of the cells in them, (pixels, 32)."""
     first = max(int(np.searchsorted(edges, start, "right")) - 1, 0)
     last = min(int(np.searchsorted(edges, start + TILE * cell, "left")), len(edges) - 1)
     if last <= first:

@@ -1,4 +1,4 @@
-"""The hidden state of a microscope: what scoring and training know, and no operator."""
+"""Hidden state of a microscope, for scoring and training only."""
 
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
@@ -11,14 +11,14 @@ from stemtwin.twin.physics.dynamics.kinetics import Events
 
 
 class Truth(Mapping[str, Any]):
-    """Hidden values by name; those that take work are computed when they are read first.
+    """Hidden values by name; expensive values are computed when they are first read.
 
     Parameters
     ----------
     known : dict
         Values by name.
     computed : dict of callable
-        Functions without arguments by name.
+        Functions without arguments, by name, that compute values.
     """
 
     def __init__(self, known: dict[str, Any], computed: dict[str, Callable[[], Any]]) -> None:

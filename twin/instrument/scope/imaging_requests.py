@@ -1,4 +1,4 @@
-"""Simulation requests of a microscope: scan and detectors with the true state of beam and specimen, and their plans."""
+"""Simulation requests of a microscope, with the true state of beam and specimen, and their plans and windows."""
 
 import math
 from collections.abc import Sequence
@@ -22,21 +22,21 @@ from stemtwin.twin.physics import aberrations as optics
 from stemtwin.twin.samples.sample import Sample
 
 GROWTH = 2.0
-"""A window that turned knobs have outgrown is followed by one at least so many times as wide, which lasts for many further steps."""
+"""Least growth of the window after a change of knobs, so one operator serves many further changes."""
 RUNGS = tuple(LEAST_WINDOW * math.sqrt(2) ** i for i in range(20))
-"""Windows that operators are built for, A: a probe that grows a little does not need a new one."""
+"""Widths of windows, A; a small growth of the probe does not need a new operator."""
 FORESEEN_RUNGS = tuple(LEAST_WINDOW * 2 ** (i / 4) for i in range(40))
-"""Windows of probes that were looked ahead for, A."""
+"""Widths of windows for predicted probes, A."""
 AHEAD_S = tuple(60.0 * i for i in range(61))
-"""Times that are looked ahead to, s: an hour, minute by minute."""
+"""Times of the prediction, s: an hour in minutes."""
 SOON = 16
-"""Of these the first ones, for which a window that there is already is taken again."""
+"""Number of these times for which an existing window is reused."""
 LEAST_SHARE = 0.4
-"""A window is given up where the probe needs a smaller share of it: with the focus brought back, images are as quick as before."""
+"""Least fraction of the window that the probe must need; otherwise a smaller window makes images faster again."""
 
 
 def request(setup: Setup, state: ScopeState, scan: Scan, detectors: Sequence[str | AnyDetector] | str | AnyDetector) -> Request:
-    """Return the request of a scan with the beam as it truly is now.
+    """Return the request of a scan with the present true beam.
 
     Raises
     ------
@@ -62,40 +62,41 @@ def tilt_mrad(state: ScopeState) -> tuple[float, float]:
     Raises
     ------
     InstrumentError
-        The tilt is beyond what can be computed.
+        The tilt is too large for the computation.
     """
     tilt = state.stage.true
     if max(abs(tilt.alpha_mrad), abs(tilt.beta_mrad)) > LARGEST_TILT_MRAD:
         told = state.stage.commanded
         message = (
-            f"The specimen was tilted to alpha_mrad={told.alpha_mrad:g}, beta_mrad={told.beta_mrad:g}, and images are computed up to about "
-            f"{LARGEST_TILT_MRAD:g} mrad. Tilt it back, or load the sample in another zone axis."
+            f"The specimen is tilted to alpha_mrad={told.alpha_mrad:g}, beta_mrad={told.beta_mrad:g}, but images can be computed only up to "
+            f"about {LARGEST_TILT_MRAD:g} mrad. Reduce the tilt, or load the sample in another zone axis."
         )
         raise InstrumentError(message)
     return tilt.alpha_mrad, tilt.beta_mrad
 
 
 def thermal_setting(setup: Setup, state: ScopeState) -> int | str:
-    """Return the setting of thermal motion: static where the beam has removed every atom that moved."""
+    """Return the setting of thermal motion, which is static if no atom with thermal motion is left."""
     moved = state.matter is not None and is_thermal(state.matter.origin)
     return "static" if moved and not is_thermal(state.specimen) else setup.phonons
 
 
 def average_setting(setup: Setup) -> bool | str:
-    """Return the setting of the average over a crystal's translations: never one that ends with the first atom that the beam moves."""
+    """Return the setting of the average over a crystal's translations, which is off for "auto" with damage."""
     return False if setup.damage is not None and setup.lattice_average not in (True, POINT_GROUP) else setup.lattice_average
 
 
 def at_camera_length(detectors: tuple[str | AnyDetector, ...], profile: Profile, knobs: Knobs) -> tuple[str | AnyDetector, ...]:
-    """Return detectors with the angles that the camera length gives them.
+    """Return detectors with their angles at the present camera length.
 
-    The instrument's own detectors (named) have fixed radii: their angles are inversely proportional to the camera length. A detector given by its
-    angles keeps them, where its radius fits the instrument; so does a camera that is given.
+    The instrument's own detectors, given by name, have fixed radii, so their angles are inversely proportional to the
+    camera length. Detectors given by angles keep their angles, if their radii fit the instrument, and so do given
+    cameras.
 
     Raises
     ------
     InstrumentError
-        A detector is larger than the instrument lets it be at this camera length.
+        A detector is larger than the instrument permits at this camera length.
     """
     length, usual = knobs.camera_length_mm, profile.camera_length_mm
     out: list[str | AnyDetector] = []
@@ -103,36 +104,36 @@ def at_camera_length(detectors: tuple[str | AnyDetector, ...], profile: Profile,
         detector = profile.detector(asked) or asked if isinstance(asked, str) else asked
         if isinstance(asked, str) and length != usual:
             (found,) = made((detector,), knobs.semiangle_mrad, USUAL_OUTER_MRAD)
-            detector = found.scaled(usual / length)  # type: ignore[attr-defined] - detectors of images and patterns have it
+            detector = found.scaled(usual / length)  # type: ignore[attr-defined] - detectors of images and patterns
         if not isinstance(detector, str) and tags_of(detector)[0] == "image":
-            _check_radius(detector, profile, length)  # type: ignore[arg-type] - the tag says so
+            _check_radius(detector, profile, length)  # type: ignore[arg-type] - the tag decides
         out.append(detector)
     return tuple(out)
 
 
 def _check_radius(detector: Detector, profile: Profile, length: float) -> None:
-    """Refuse a detector that is larger than the column lets through at a camera length, mm."""
+    """Raise InstrumentError for a detector that is larger than the column permits at a camera length, mm."""
     radius, most = detector.outer_mrad * 1e-3 * length, profile.largest_detector_mm
     if radius > most:
         message = (
             f"outer_mrad={detector.outer_mrad:g} of {detector.name} is {radius:.1f} mm from the axis at camera_length_mm={length:g}, "
-            f"beyond the {most:g} mm that {profile.name} lets through. Use camera_length_mm <= "
+            f"beyond the limit of {most:g} mm of {profile.name}. Use camera_length_mm <= "
             f"{most / (detector.outer_mrad * 1e-3):.3g} or lower outer_mrad."
         )
         raise InstrumentError(message)
 
 
 def settle(setup: Setup, state: ScopeState, asked: Request) -> tuple[Plan, Room]:
-    """Return the engine and the window for the frames of a request; see :func:`plan`.
+    """Return the plan and the window for the frames of a request; see :func:`plan`.
 
-    A window that straying optics have outgrown is followed by one for the hour to come, a window that turned knobs have
-    outgrown by one twice as wide, as long as that is no matter of patience: operators are built once instead of step by
-    step. It is kept until the probe needs much less.
+    When drift makes the probe larger than its window, a window for the next hour is chosen. When a change of knobs does
+    so, a window of twice the width is chosen. Both are conditional on a quickly built operator, and avoid repeated
+    builds for slightly larger windows. The window is kept until the probe needs much less.
 
     Raises
     ------
     StemtwinError
-        It cannot be computed.
+        The frames cannot be computed.
     """
     needed = _needed(setup, asked.sample.thickness_angstrom, asked.beam)
     usual = _usual(asked.sample, needed)
@@ -140,7 +141,7 @@ def settle(setup: Setup, state: ScopeState, asked: Request) -> tuple[Plan, Room]
     if ahead is not None:
         try:
             found = plan(setup, asked, ahead.window_angstrom)
-        except StemtwinError:  # too much for the memory, for example
+        except StemtwinError:  # for example, it needs too much memory
             found = None
         if found is not None and found.engine == operator.NAME and (found.seconds <= PATIENCE or setup.engine != AUTO):
             return found, ahead
@@ -149,7 +150,7 @@ def settle(setup: Setup, state: ScopeState, asked: Request) -> tuple[Plan, Room]
 
 
 def _foreseen(setup: Setup, state: ScopeState, asked: Request, needed: float) -> Room | None:
-    """Return the window that was settled on before, or a wider one where the probe has outgrown that; None: the usual one does."""
+    """Return the last window, or a wider one where the probe does not fit into it, or None for the usual window."""
     held, unstable = state.room, setup.profile.instabilities
     if held is None or not getattr(asked.sample, "periodic", True):
         return None
@@ -162,9 +163,9 @@ def _foreseen(setup: Setup, state: ScopeState, asked: Request, needed: float) ->
         return _needed(setup, asked.sample.thickness_angstrom, setup.beam(state, min(time_s, LARGEST_TIME_S)))
 
     strays = bool(unstable.aberrations or unstable.energy_sigma_ev)
-    if not strays or at(held.since_s) > held.window_angstrom:  # knobs were turned
+    if not strays or at(held.since_s) > held.window_angstrom:  # knobs were changed
         if setup.window_angstrom:
-            return None  # whoever asks for a window gets it, and beyond it what the probe needs
+            return None  # a given window is kept unless the probe needs a wider one
         enough = needed <= held.ahead_angstrom
         window = held.ahead_angstrom if enough else _rung(RUNGS, max(needed, GROWTH * held.window_angstrom * (1 - 1e-9)))
         return Room(window_angstrom=window, since_s=state.time_s, ahead_angstrom=window, outgrown_angstrom=held.window_angstrom)
@@ -175,21 +176,23 @@ def _foreseen(setup: Setup, state: ScopeState, asked: Request, needed: float) ->
 
 
 def plan(setup: Setup, asked: Request, window: float) -> Plan:
-    """Return the plan for the frames of a request: where ``engine`` is ``"auto"``, by one that gives every further image in milliseconds.
+    """Return the plan for the frames of a request.
+
+    For the engine ``"auto"`` it prefers engines that compute every further image in milliseconds.
 
     Parameters
     ----------
     setup : Setup
         The microscope.
     asked : Request
-        What is to be computed.
+        Request of the frames.
     window : float
-        Room for the probe, A.
+        Width of the probe window, A.
 
     Raises
     ------
     StemtwinError
-        It cannot be computed.
+        The frames cannot be computed.
     """
     if setup.engine != AUTO:
         return make_plan(asked, window_angstrom=window)
@@ -197,7 +200,7 @@ def plan(setup: Setup, asked: Request, window: float) -> Plan:
     refused: SettingsError | None = None
     try:
         dense = make_plan(replace(asked, engine=operator.NAME), window_angstrom=window)
-    except SettingsError as error:  # it does not fit in memory
+    except SettingsError as error:  # the operator does not fit into memory
         refused = error
     if dense is not None and dense.seconds <= PATIENCE:
         return dense
@@ -213,7 +216,7 @@ def plan(setup: Setup, asked: Request, window: float) -> Plan:
 
 
 def window_angstrom(setup: Setup, sample: Sample | PotentialSlices, beam: Beam) -> float:
-    """Return the window that a probe in a specimen needs, A, rounded up where the specimen repeats: an operator built for it serves a while."""
+    """Return the width of the window for a probe in a specimen, A, rounded up to a standard width for periodic ones."""
     return _usual(sample, _needed(setup, sample.thickness_angstrom, beam))
 
 

@@ -1,4 +1,4 @@
-"""Images of a specimen that changes under the beam: local operators follow it, and can be made again to the same bits."""
+"""Images of a specimen that changes under the beam, by local operators that are updated or rebuilt to the bit."""
 
 import threading
 import weakref
@@ -17,16 +17,16 @@ Lineage = tuple[tuple[Request, Plan], ...]
 
 
 class Follower:
-    """One operator with the images that it was brought up to date for."""
+    """An operator with the images for which it was updated."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._operator, self._lineage = ChangingOperator(), ()
 
     def expected(self, lineage: Lineage, request: Request, plan: Plan, progress: Progress | None) -> tuple[np.ndarray, np.ndarray, Lineage]:
-        """Return signals and their relative standard errors of the image that comes after a lineage, and the lineage with it.
+        """Return the signals of the next image after a lineage, their relative standard errors, and the new lineage.
 
-        Where the operator has gone another way (a snapshot was put back), it is made again from the lineage, step by step.
+        If the operator has another lineage, as after the restore of a snapshot, it is rebuilt step by step.
         """
         with self._lock:
             if not _same(self._lineage, lineage):
@@ -42,7 +42,7 @@ _FOLLOWERS: "weakref.WeakKeyDictionary[Setup, Follower]" = weakref.WeakKeyDictio
 
 
 def follower(setup: Setup) -> Follower:
-    """Return the follower of a microscope; the process keeps it as long as the microscope."""
+    """Return the follower of a microscope, which exists as long as its setup."""
     return _FOLLOWERS.setdefault(setup, Follower())
 
 
@@ -51,6 +51,6 @@ def _same(one: Lineage, other: Lineage) -> bool:
 
 
 def _corners(request: Request) -> Request:
-    """Return the request with the corners of its scan alone: an operator is built where the beam goes, and these say it."""
+    """Return the request with only the corners of its scan, which determine the region of an operator."""
     points = request.scan.points()
     return replace(request, scan=PathScan(positions_angstrom=np.array([points.min(axis=0), points.max(axis=0)])))

@@ -1,4 +1,4 @@
-"""A survey of an instrument: every knob is turned, and every signal is measured before and after."""
+"""Survey of the effect of every knob on every signal, measured before and after a change."""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -20,24 +20,24 @@ from stemtwin.twin.samples.library import load_sample
 from stemtwin.twin.samples.sample import Sample
 
 IMAGES = ("haadf", "maadf", "abf", "bf", "dpc4")
-"""Detectors whose images are measured, by their registry names."""
+"""Registry names of the detectors whose images are measured."""
 XRAYS = EDXDetector(dispersion_ev=20.0, solid_angle_sr=4 * math.pi)
-"""X-rays of all directions: from two cells there are few."""
+"""X-ray detector of full solid angle, as two cells emit few X-rays."""
 XRAY_FRAMES = 20
 LOSSES_EV = (440.0, 600.0)
-"""Range of the losses that are counted: those about the edges of titanium and oxygen."""
+"""Range of the energy losses, with the edges of titanium and oxygen."""
 CAMERAS = (PixelatedDetector(shape=(16, 16), outer_mrad=60.0), PixelatedDetector(shape=(32, 32), outer_mrad=25.0, name="ronchigram"))
-"""The instrument's own, with few pixels."""
+"""Cameras with few pixels."""
 COUNTED = ("eels", "edx", "pixelated", "ronchigram")
-"""Counts of losses and of X-rays at each point; of each pixel of a camera at each point; of each pixel of another with the beam parked."""
+"""Counted signals: spectra and patterns at each point, and Ronchigrams with the beam parked."""
 SIGNALS = (*IMAGES, *COUNTED)
-"""Signals that are measured."""
+"""Measured signals."""
 SHAPE, FEW = (10, 10), (4, 4)
-"""Points of an image, and of spectra and patterns."""
+"""Numbers of points of an image, and of spectra and patterns."""
 DWELL_US = {"images": 2e4, "eels": 2e6, "edx": 2e6, "pixelated": 1e5, "ronchigram": 1e5}
-"""Time at each point, us."""
+"""Dwell time of each kind of signal, us."""
 SURE = 5.0
-"""So many standard deviations are no noise."""
+"""Significance limit, in standard deviations."""
 AMOUNTS = {1: 40.0, 2: 3e3, 3: 3e5, 4: 2e7, 5: 1.5e9}
 """Change of an aberration of each order, A."""
 TURNED: dict[str, Any] = {
@@ -54,12 +54,12 @@ TURNED: dict[str, Any] = {
     "blanked": True,
     "phi12": 0.8,
 }
-"""To what the other knobs are turned."""
+"""Values of the other knobs after the change."""
 STAGE: dict[str, Any] = {"x_angstrom": 1.0, "y_angstrom": 1.0, "z_angstrom": 40.0, "alpha_mrad": 40.0, "beta_mrad": 40.0}
 SCAN: dict[str, Any] = {"field_of_view_angstrom": (5.0, 5.0), "origin_angstrom": (0.7, 0.4), "rotation_rad": 0.5}
 IDEAL = replace(PROFILES["ideal"], detectors=CAMERAS)
 REGION = (2, 3), (5, 5)
-"""The part of the scan that is scanned instead, with as many points: its first pixel and its shape."""
+"""First pixel and shape of the part of the scan that replaces it, with the same number of points."""
 COUNTING = replace(IDEAL, chains=(("", DetectorChain(gain_adu=1e-3, offset_adu=100.0, bits=32)),))
 UNSTABLE = replace(IDEAL, instabilities=replace(drift.TYPICAL, drift_speed_angstrom_per_s=0.02))
 
@@ -68,21 +68,25 @@ Frames = dict[str, np.ndarray]
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Turn:
-    """One knob, and signals before and after it was turned: readings, float64, shape of the frame, (4, 4), (4, 4, ky, kx) or (ky, kx)."""
+    """A knob with the readings of signals before and after its change, float64, shaped like frame or patterns."""
 
     knob: str
     before: Frames
     after: Frames
 
     def change(self, signal: str) -> float:
-        """Return the rms change of a signal over its mean before; of counts, less what noise makes of it."""
+        """Return the rms change of a signal relative to its mean before, for counts without the part of the noise."""
         square = np.mean((self.after[signal] - self.before[signal]) ** 2)
         if signal in COUNTED:
             square = max(square - np.mean(self.after[signal] + self.before[signal]), 0.0)
         return float(np.sqrt(square) / self.before[signal].mean())
 
     def certainty(self, signal: str) -> float:
-        """Return the largest change in units of the standard deviation of counting; of counts, by how many of its own chi squared exceeds noise."""
+        """Return the significance of a change in standard deviations.
+
+        It is the largest change over the standard deviation of counting, or for counts the excess of chi squared over
+        its own standard deviation.
+        """
         if signal in COUNTED:
             many = self.before[signal] + self.after[signal]
             chi = (self.after[signal] - self.before[signal])[many > 10] ** 2 / many[many > 10]
@@ -90,12 +94,12 @@ class Turn:
         return float((np.abs(self.after[signal] - self.before[signal]) / np.sqrt(np.maximum(self.before[signal], 1))).max())
 
     def reaches(self, signal: str) -> bool:
-        """Return whether the change is more than noise makes."""
+        """Return whether the change is significant."""
         return self.certainty(signal) > SURE
 
 
 def knobs() -> tuple[str, ...]:
-    """Return everything that can be turned; one azimuth stands for all."""
+    """Return the names of all knobs, with one azimuth for all."""
     set_by_name = tuple(name for name in NAMES if not name.startswith("phi") or name == "phi12")
     return (
         *set_by_name,
@@ -109,31 +113,31 @@ def knobs() -> tuple[str, ...]:
 
 
 def specimen() -> Sample:
-    """Return the specimen of the survey: SrTiO3, two cells thick, at rest."""
+    """Return the specimen of the survey, static SrTiO3 of two cells thickness."""
     sample = load_sample("srtio3-001", size_angstrom=(3.905, 3.905), thickness_angstrom=7.81, seed=0)
     return replace(sample, thermal_sigma_angstrom=None, recipe="")
 
 
 def survey(sample: Sample | None = None, *, only: Sequence[str] | None = None, signals: Sequence[str] = SIGNALS) -> Iterator[Turn]:
-    """Turn one knob after the other on a fresh instrument each, and measure every signal with so many electrons that noise does not matter.
+    """Change one knob after the other on new instruments and measure every signal with negligible noise.
 
     Parameters
     ----------
     sample : Sample, optional
-        The specimen; by default SrTiO3.
+        The specimen; None: SrTiO3.
     only : sequence of str, optional
-        These knobs of :func:`knobs` alone.
+        Knobs from :func:`knobs`; None: all.
     signals : sequence of str
-        What to measure.
+        Signals to measure.
     """
     sample = specimen() if sample is None else sample
     scan = RasterScan(shape=SHAPE, field_of_view_angstrom=sample.size_angstrom)
     kept: dict[str, Frames] = {}
     for knob in knobs() if only is None else only:
         profile = COUNTING if knob in ("gain", "offset_adu") else UNSTABLE if knob == "advance_time" else IDEAL
-        first, scope = Microscope(sample, profile, seed=2), Microscope(sample, profile, seed=3)  # of other noise
+        first, scope = Microscope(sample, profile, seed=2), Microscope(sample, profile, seed=3)  # with independent noise
         if profile is UNSTABLE:
-            scope = first  # one course
+            scope = first  # with the same course
         if knob == "phi12":
             first.set(C12=AMOUNTS[1])
             scope.set(C12=AMOUNTS[1])
@@ -145,7 +149,7 @@ def survey(sample: Sample | None = None, *, only: Sequence[str] | None = None, s
 
 
 def turn_knob(knob: str, scope: Microscope, scan: RasterScan) -> tuple[RasterScan, float]:
-    """Turn a knob; return the scan and the share of the dwell times to measure with."""
+    """Change a knob, and return the scan and the fraction of the dwell times for the measurement."""
     kind, _, rest = knob.rpartition(" ")
     if kind == "stage":
         way: dict[str, Any] = {rest: STAGE[rest]}
@@ -167,7 +171,7 @@ def turn_knob(knob: str, scope: Microscope, scan: RasterScan) -> tuple[RasterSca
 
 
 def _measure(scope: Microscope, scan: RasterScan, share: float, signals: Sequence[str]) -> Frames:
-    """Return readings of signals, each taken now: the instrument is put back. A beam is parked where the scan begins."""
+    """Return readings of signals from the present state, which is restored; a parked beam is at the scan's start."""
     out: Frames = {}
     start = scope.snapshot()
     few, parked = replace(scan, shape=FEW), PathScan(positions_angstrom=np.array([scan.origin_angstrom]))

@@ -1,4 +1,4 @@
-"""Knobs of an operator: the commanded settings, their limits, and the settings that follow from others."""
+"""Knobs of the microscope: commanded settings, their limits, and settings that follow from others."""
 
 import math
 from collections.abc import Mapping
@@ -22,61 +22,61 @@ LIMITS = {
     "focal_spread_angstrom": {"unit": "A", "low": 0, "high": 1e4},
     "camera_length_mm": {"unit": "mm", "above": 0},
 }
-"""Knobs that are numbers, and their limits; the largest current and the camera lengths are the profile's."""
+"""Numeric knobs and their limits; the profile gives the largest current and the camera lengths."""
 LARGEST_ANGSTROM = {1: 1e6, 2: 1e7, 3: 1e8, 4: 1e10, 5: 1e12}
-"""Largest aberration of each order that the lenses give, A: 0.1 mm, 1 mm, 1 cm, 1 m, 100 m."""
+"""Largest aberration of each order within the range of the lenses, A: 0.1 mm, 1 mm, 1 cm, 1 m, 100 m."""
 PAIRS = {
-    "beam_tilt_mrad": ("mrad", 100.0, "That is what the deflectors reach."),
-    "beam_shift_angstrom": ("A", 2e4, "That is what the deflectors reach; move the stage for more."),
+    "beam_tilt_mrad": ("mrad", 100.0, "This is the range of the deflectors."),
+    "beam_shift_angstrom": ("A", 2e4, "This is the range of the deflectors; move the stage for larger shifts."),
 }
-"""Knobs that are a pair (x, y): unit, largest absolute value, repair."""
+"""Knobs with a pair of values (x, y): unit, largest absolute value, repair."""
 DETECTOR_KNOBS = {"gain": ("times the usual", 1e-3, 1e3), "offset_adu": ("ADU", -65535.0, 65535.0)}
-"""Knobs that each detector has: unit, smallest and largest value. They reach detectors with a chain; one that counts electrons has neither."""
+"""Knobs of each detector with a chain: unit, smallest and largest value."""
 SWITCHES = ("blanked",)
-"""Knobs that are on or off."""
+"""Knobs with the values on and off."""
 ELSEWHERE = {
-    "defocus": "Turn C10, which is minus the defocus.",
-    "C1": "In Krivanek's notation it is C10.",
-    "A1": "In Krivanek's notation it is C12, with phi12.",
-    "B2": "In Krivanek's notation it is C21 = 3 B2, with phi21.",
-    "A2": "In Krivanek's notation it is C23, with phi23.",
-    "C3": "In Krivanek's notation it is C30.",
-    "S3": "In Krivanek's notation it is C32 = 4 S3, with phi32.",
-    "A3": "In Krivanek's notation it is C34, with phi34.",
-    "C5": "In Krivanek's notation it is C50.",
+    "defocus": "Set C10, which is minus the defocus.",
+    "C1": "Use C10, its name in Krivanek's notation.",
+    "A1": "Use C12 and phi12, its names in Krivanek's notation.",
+    "B2": "Use C21 = 3 B2 and phi21, its names in Krivanek's notation.",
+    "A2": "Use C23 and phi23, its names in Krivanek's notation.",
+    "C3": "Use C30, its name in Krivanek's notation.",
+    "S3": "Use C32 = 4 S3 and phi32, its names in Krivanek's notation.",
+    "A3": "Use C34 and phi34, its names in Krivanek's notation.",
+    "C5": "Use C50, its name in Krivanek's notation.",
     **{axis: f"It is an axis of the stage: use move_stage({axis}=...)." for axis in AXES},
     "dwell_time_us": "Give it to acquire(scan, dwell_time_us=...).",
 }
-"""Names that are looked for among the knobs, and where they are."""
+"""Hints for names that are often mistaken for knobs."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Knobs:
-    """Commanded settings.
+    """Commanded settings of the microscope.
 
     Parameters
     ----------
     energy_ev, semiangle_mrad : float
         Beam energy, eV; convergence semi-angle, mrad.
     current_pa : float
-        Probe current, pA. The source size follows from it and the brightness.
+        Probe current, pA. The source size follows from the current and the brightness.
     aberrations : Aberrations
-        What the knobs add to the instrument's own state, A and rad.
+        Commanded aberrations, which add to the instrument's own, A and rad.
     source_size_angstrom : float
-        Standard deviation of the source's image, A: what follows from current, convergence and energy, until it is set.
+        Standard deviation of the source's image, A. It follows from current, convergence and energy unless it is set.
     focal_spread_angstrom : float
-        Standard deviation of C10, A: what follows from the energy, until it is set.
+        Standard deviation of C10, A. It follows from the energy unless it is set.
     camera_length_mm : float
-        Camera length, mm: the angles of the instrument's own detectors are inversely proportional to it.
+        Camera length, mm. The angles of the instrument's own detectors are inversely proportional to it.
     beam_tilt_mrad : tuple of float
         Tilt of the beam (x, y) at the specimen, mrad.
     beam_shift_angstrom : tuple of float
-        How far the deflectors move the whole scan (x, y), A.
+        Shift (x, y) of the whole scan by the deflectors, A.
     gain, offset_adu : tuple
-        Pairs of a detector's name and its gain in units of the usual one, and its offset beside the usual one, ADU; detectors that are not named have
-        1 and 0.
+        Pairs of a detector's name and its gain in units of the usual gain, or its offset relative to the usual offset,
+        ADU; other detectors have 1 and 0.
     blanked : bool
-        Whether the beam is kept off the specimen, during acquisitions too.
+        Whether the beam is blanked, also during acquisitions.
     """
 
     energy_ev: float
@@ -94,11 +94,11 @@ class Knobs:
 
 
 NAMES = tuple(item.name for item in fields(Knobs) if item.name != "aberrations") + ABERRATION_NAMES
-"""Everything that can be turned."""
+"""Names of all knobs."""
 
 
 def initial(profile: Profile) -> Knobs:
-    """Return the knobs as they stand when an instrument is handed over."""
+    """Return the initial knobs of an instrument."""
     return Knobs(
         energy_ev=profile.energy_ev,
         semiangle_mrad=profile.semiangle_mrad,
@@ -110,23 +110,23 @@ def initial(profile: Profile) -> Knobs:
 
 
 def turn(knobs: Knobs, profile: Profile, changes: dict[str, Any]) -> Knobs:
-    """Return the knobs after some were turned; those that follow from others follow.
+    """Return the knobs after changes, with the settings that follow from them.
 
     Parameters
     ----------
     knobs : Knobs
-        As they stand.
+        Knobs before the changes.
     profile : Profile
         The instrument.
     changes : dict
-        Names and values: fields of :class:`Knobs` or of ``Aberrations``.
+        Values by name, for fields of :class:`Knobs` or of ``Aberrations``.
 
     Raises
     ------
     UnknownNameError
-        There is no such knob.
+        The knob is unknown.
     SettingsError
-        A value is out of range, or the source size is given beside the current that it follows from.
+        A value is out of range, or the source size is set together with the current that determines it.
     """
     turned = {name: _aberration(name, value) for name, value in changes.items() if name in ABERRATION_NAMES}
     changed: dict[str, Any] = {name: _checked(name, value, profile, knobs) for name, value in changes.items() if name not in turned}
@@ -150,20 +150,20 @@ def _aberration(name: str, value: Any) -> float:
     if name.startswith("phi"):
         return checks.number(name, value, "rad")
     most = LARGEST_ANGSTROM[int(name[1])]
-    return checks.number(name, value, "A", low=-most, high=most, repair="That is what the lenses reach.")
+    return checks.number(name, value, "A", low=-most, high=most, repair="This is the range of the lenses.")
 
 
 def _by_detector(name: str, value: Any, profile: Profile, before: Knobs) -> tuple[tuple[str, float], ...]:
-    """Return a knob that each detector has, after those named were turned."""
+    """Return a knob of all detectors after changes for the named ones."""
     if not isinstance(value, Mapping) or not all(isinstance(key, str) for key in value):
-        message = f"{name}={value!r} names no detectors. Give numbers by name, for example {name}={{'haadf': 1.0}}."
+        message = f"{name}={value!r} does not name detectors. Give numbers by name, for example {name}={{'haadf': 1.0}}."
         raise SettingsError(message)
     unit, low, high = DETECTOR_KNOBS[name]
     turned = {key: checks.number(f"{name}[{key}]", number, unit, low=low, high=high) for key, number in value.items()}
     without = [key for key in turned if profile.chain(key) is None or (key in DETECTORS and tags_of(key)[0] != "image")]
     if without:
         known = ", ".join(key for key, _ in profile.chains if key) or "none"
-        message = f"{name} of {without[0]!r} cannot be turned: on {profile.name} it counts electrons. Detectors with a chain: {known}."
+        message = f"{name} of {without[0]!r} cannot be set, as it counts electrons on {profile.name}. Detectors with a chain: {known}."
         raise SettingsError(message)
     return tuple(sorted((dict(getattr(before, name)) | turned).items()))
 
@@ -185,10 +185,10 @@ def _checked(name: str, value: Any, profile: Profile, before: Knobs) -> Any:
         raise UnknownNameError(message)
     limits: dict[str, Any] = LIMITS[name]
     if name == "current_pa":
-        limits = limits | {"high": profile.max_current_pa, "repair": f"That is what {profile.name} gives; did you pass A or nA?"}
+        limits = limits | {"high": profile.max_current_pa, "repair": f"This is the range of {profile.name}; did you pass A or nA?"}
     number = checks.number(name, value, **limits)
     if name == "camera_length_mm" and number not in profile.camera_lengths_mm:
         table = ", ".join(f"{length:g}" for length in profile.camera_lengths_mm)
-        message = f"camera_length_mm={number:g} is no camera length of {profile.name}. Use one of {table} mm."
+        message = f"camera_length_mm={number:g} is not a camera length of {profile.name}. Use one of {table} mm."
         raise SettingsError(message)
     return number

@@ -1,4 +1,4 @@
-"""The last pass of a microscope over a scan: the source of its expected signals, without noise and electronics."""
+"""Last pass of a microscope over a scan, with its expected signals without noise and electronics."""
 
 import json
 from dataclasses import dataclass
@@ -16,33 +16,33 @@ Variables = tuple[dict[str, Any], dict[str, Any]]
 
 
 class ExpectedSignal(Protocol):
-    """The expected signal of one recorder in one pass.
+    """Expected signal of one recorder in one pass.
 
-    A frozen value: it holds what was computed for the pass, where that is as small as the frame, or else everything
-    from which the same bits follow.
+    A frozen value that holds either the computed values of the pass or, where these are larger than the frame, all
+    inputs from which the same bits follow.
     """
 
     def variables(self) -> Variables:
-        """Return the fractions of the beam at each point, shaped like the frame, NaN where the beam was not."""
+        """Return the fractions of the beam at each point, shaped like the frame, NaN at unvisited points."""
         ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class LastPass:
-    """The last pass over a scan, as it truly was.
+    """True course of the last pass over a scan.
 
     Parameters
     ----------
     scan : Scan
-        The scan as it was commanded.
+        Commanded scan.
     points : ndarray
         True positions on the specimen (x, y) in visiting order, A, shape (n, 2).
     incident : ndarray
         Mean number of electrons at each point, shape (n,).
     beam : Beam
-        The true beam.
+        True beam.
     signals : tuple
-        The expected signal of each recorder.
+        Expected signal of each recorder.
     """
 
     scan: Scan
@@ -52,11 +52,11 @@ class LastPass:
     signals: tuple[ExpectedSignal, ...]
 
     def expected(self) -> xr.Dataset:
-        """Return the expected signals: the variables of the frame as fractions of the beam at each point.
+        """Return the expected signals, the variables of the frame as fractions of the beam at each point.
 
-        Coordinates are those of the frame, and of each point ``specimen_x``, ``specimen_y``, the true position on the
-        specimen in A, and ``incident_electrons``, the mean number of electrons: NaN where the beam was not. The attribute
-        ``stemtwin_settings`` has the true beam.
+        Coordinates are those of the frame, and for each point ``specimen_x``, ``specimen_y``, the true position on the
+        specimen in A, and ``incident_electrons``, the mean number of electrons, which are NaN at points that were not
+        visited. The attribute ``stemtwin_settings`` holds the true beam.
         """
         coordinates = results.coordinates(self.scan)
         for name, values in (("specimen_x", self.points[:, 0]), ("specimen_y", self.points[:, 1])):

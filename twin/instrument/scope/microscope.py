@@ -1,4 +1,4 @@
-"""The microscope, the one stateful object of the instrument: it turns knobs, moves, scans, counts and keeps its clock. Physics lies below."""
+"""Microscope, the only stateful object of the instrument, with its knobs, stage, scans, counts and clock."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -38,48 +38,47 @@ from stemtwin.twin.samples.sample import Sample
 
 
 class Microscope:
-    """A scanning transmission electron microscope with a specimen in it.
+    """A scanning transmission electron microscope with a specimen.
 
     Parameters
     ----------
     sample : Sample or PotentialSlices
         The specimen.
     instrument : str or Profile
-        An instrument profile or its name. ``Profile.still()`` is the same instrument without drift, distortion and detector chain.
+        Instrument profile or its name. ``Profile.still()`` is the same instrument without drift, distortion and detector chain.
     seed : int
-        Of everything random: the specimen's thermal motion, the instrument's instabilities, its stage and the noise, in independent streams.
+        Seed of the independent streams of the specimen's thermal motion, the instrument's instabilities, the stage and the noise.
     phonons : int or str
-        See ``Request``.
+        Thermal motion, as in ``Request``.
     misalignment : Aberrations
-        Hidden aberrations beside the profile's own, A and rad.
+        Hidden aberrations in addition to those of the profile, A and rad.
     window_angstrom : float
-        Compute with probes at least this wide in mind, A: one imaging operator for all knob settings up to there.
+        Least width of the probe window, A; one imaging operator serves all knob settings whose probe fits into it.
     engine : str
-        See ``Request``; ``"auto"`` takes one that gives every further image in milliseconds.
+        Engine, as in ``Request``; ``"auto"`` prefers engines that compute every further image in milliseconds.
     damage : bool or Damage
-        What the beam can do to the specimen: nothing (by default), what is known of such a specimen (True), or a ``Damage``.
+        Changes of the specimen by the beam: none (None or False), the known processes of the material (True), or a ``Damage``.
     losses : LossModel, optional
-        What the specimen's energy losses are made of: materials, valences, particles; by default as its elements say.
+        Model of the specimen's energy losses (materials, valences, particles); None: the model that follows from its elements.
     dose_budget_e_per_angstrom2 : float, optional
-        Largest nominal dose anywhere on the specimen, e-/A^2: what would exceed it is refused.
+        Largest nominal dose anywhere on the specimen, e-/A^2; commands that would exceed it are refused.
     counting : str
-        How images draw their electrons: ``"inversion"``, or ``"numpy"``, as in data released before.
+        Method for the electron counts of images: ``"inversion"``, or ``"numpy"`` as in earlier released data.
     rotated : str
-        How images are read on rotated rasters: ``"series"``, a sum of waves where it takes less time, or ``"spline"``, as in data released before.
+        Method for images on rotated rasters: ``"series"``, which uses a sum of waves where it is faster, or ``"spline"`` as in earlier released
+        data.
     lattice_average : bool or str
-        See ``Request``: the average over a perfect crystal's translations. ``"auto"`` never takes it with ``damage``.
+        Average over a perfect crystal's translations, as in ``Request``. With ``damage``, ``"auto"`` does not average.
 
     Raises
     ------
     UnknownNameError
-        There is no such profile.
+        The profile is unknown.
     SettingsError
-        A setting makes no sense.
+        A setting is wrong.
 
-    Notes
-    -----
-    Everything is a pure function of the seed, the commands and the simulated clock: a snapshot is the state (frozen), and a restore puts it back. The
-    specimen's thermal motion is the same in all frames: a frame is the mean over its frozen-phonon configurations.
+    Notes ----- All results are pure functions of the seed, the commands and the simulated clock. A snapshot is the frozen state, and a restore
+    replaces the state by it. All frames have the same frozen-phonon configurations of the specimen, and each frame is their mean.
     """
 
     def __init__(
@@ -101,10 +100,10 @@ class Microscope:
     ) -> None:
         profile = find_profile(instrument)
         if misalignment is not None and not isinstance(misalignment, Aberrations):
-            message = f"misalignment={misalignment!r} is no Aberrations. Use st.Aberrations(C10=-50.0)."
+            message = f"misalignment={misalignment!r} is not an Aberrations value. Use for example st.Aberrations(C10=-50.0)."
             raise SettingsError(message)
         if losses is not None and not isinstance(losses, LossModel):
-            message = f"losses={losses!r} is no LossModel. Use LossModel(valences=(('Fe', 2.0),)), or leave it out."
+            message = f"losses={losses!r} is not a LossModel. Use for example LossModel(valences=(('Fe', 2.0),)), or leave it out."
             raise SettingsError(message)
         if counting not in COUNTINGS:
             message = f"counting={counting!r} is unknown. Use one of {', '.join(COUNTINGS)}."
@@ -132,31 +131,31 @@ class Microscope:
         self._state = beam_damage.begun(self._setup, self._state)
         imaging_requests.request(
             self._setup, self._state, RasterScan(shape=(1, 1), field_of_view_angstrom=(1, 1)), ("haadf",)
-        )  # refuses what cannot be imaged
+        )  # raises for a specimen that cannot be imaged
         self._state = replace(self._state, made_of=self._setup.made_of(sample))
 
     def __repr__(self) -> str:
-        """Return one line: specimen, instrument, the commonest knobs, seed."""
+        """Return a line with the specimen, the instrument, the main knobs and the seed."""
         said, specimen = self.settings, self._state.specimen
         beam = f"{said.energy_ev * 1e-3:g} kV, {said.semiangle_mrad:g} mrad, {said.current_pa:g} pA"
         name = getattr(specimen, "name", type(specimen).__name__)
         return f"Microscope({name!r}, {self.profile.name!r}, {beam}, seed={self._setup.seed})"
 
-    # ---- what may be read
+    # ---- readable values
 
     @property
     def settings(self) -> Knobs:
-        """Commanded settings; frozen."""
+        """Commanded settings, frozen."""
         return self._state.knobs
 
     @property
     def profile(self) -> Profile:
-        """The instrument's profile; frozen."""
+        """Profile of the instrument, frozen."""
         return self._setup.profile
 
     @property
     def time_s(self) -> float:
-        """The simulated clock, s since the start."""
+        """Time on the simulated clock since the start, s."""
         return self._state.time_s
 
     @property
@@ -166,33 +165,34 @@ class Microscope:
 
     @property
     def spent(self) -> dict[str, float]:
-        """Spending since the start: ``time_s``, ``beam_s`` (with the beam on the specimen), ``electrons``, ``frames``, ``moves``."""
+        """Totals since the start: ``time_s``, ``beam_s`` (with beam), ``electrons``, ``frames``, ``moves``."""
         state = self._state
         return {name: float(getattr(state, name)) for name in ("time_s", "beam_s", "electrons", "frames", "moves")}
 
     @property
     def dose_remaining_e_per_angstrom2(self) -> float:
-        """Rest of the dose budget where the specimen has nominally received most, e-/A^2; infinite without a budget."""
+        """Rest of the dose budget at the position of the largest nominal dose, e-/A^2; infinite without a budget."""
         return dose_budget.remaining(self._state, self._budget)
 
     def dose_map(self, scan: RasterScan) -> xr.DataArray:
-        """Return the nominal dose of everything so far in each pixel of a raster that is not rotated, in coordinates of the specimen.
+        """Return the total nominal dose in each pixel of a raster without rotation, in coordinates of the specimen.
 
-        Nominal: the beam was where it was sent, and the stage where its encoders read. The true map is a part of the truth.
+        The nominal dose assumes commanded beam positions and the encoders' stage positions. The true map is hidden
+        truth.
 
         Returns
         -------
         xarray.DataArray
-            e-/A^2, dims (y, x).
+            Dose, e-/A^2, dims (y, x).
 
         Raises
         ------
         SettingsError
-            It is no raster, or rotated.
+            The scan is not a raster, or it is rotated.
         """
         if not isinstance(scan, RasterScan):
             message = (
-                f"scan={scan!r} is no RasterScan, and a dose map has rows and columns. Use st.RasterScan(shape=..., field_of_view_angstrom=...)."
+                f"scan={scan!r} is not a RasterScan, but a dose map needs rows and columns. Use st.RasterScan(shape=..., field_of_view_angstrom=...)."
             )
             raise SettingsError(message)
         values = self._state.sent.map().on_raster(scan)
@@ -201,10 +201,11 @@ class Microscope:
     # ---- commands
 
     def set(self, **changes: Any) -> Knobs:
-        """Turn knobs: energy_ev, semiangle_mrad, current_pa, camera_length_mm, beam_tilt_mrad, beam_shift_angstrom, blanked, any aberration, ...
+        """Set knobs: energy_ev, semiangle_mrad, current_pa, camera_length_mm, blanked, aberrations and others.
 
-        The source size follows from current, convergence and energy through the brightness, the focal spread from the energy: turning one of these
-        sets them anew. Where the brightness is infinite (``ideal``), the source size stays as it was set.
+        Fields of ``Knobs`` and of ``Aberrations`` are knobs. The source size follows from current, convergence and energy through the brightness,
+        and the focal spread from the energy; a change of one of these resets them. With infinite brightness (``ideal``), the source size keeps its
+        value.
 
         Returns
         -------
@@ -214,41 +215,42 @@ class Microscope:
         Raises
         ------
         UnknownNameError
-            There is no such knob; nothing has changed.
+            The knob is unknown; the state is unchanged.
         SettingsError
-            A value is out of range, or the source size is given beside the current that it follows from; nothing has changed.
+            A value is out of range, or the source size is set together with the current that determines it; the state is unchanged.
         """
         self._state = replace(self._state, knobs=knobs.turn(self._state.knobs, self._setup.profile, changes))
         return self._state.knobs
 
     def move_stage(self, *, relative: bool = False, **way: float) -> StagePosition:
-        """Move the stage; the clock goes on.
+        """Move the stage, which takes time on the clock.
 
         Parameters
         ----------
         relative : bool
-            From where it was last told to be, instead of from 0.
+            Whether values are relative to the last commanded position instead of absolute.
         **way : float
-            x_angstrom, y_angstrom, z_angstrom, alpha_mrad, beta_mrad; axes that are not named stay. Along +x the specimen moves to +x in the image;
-            z is counted along the beam; alpha and beta tilt the specimen: an atom at depth z appears at y + z tan(alpha), x + z tan(beta).
+            Values of x_angstrom, y_angstrom, z_angstrom, alpha_mrad, beta_mrad; other axes keep their position. A move along +x shifts the specimen
+            to +x in the image, and z is positive along the beam. The tilts alpha and beta move an atom at depth z to y + z tan(alpha), x + z
+            tan(beta).
 
         Returns
         -------
         StagePosition
-            What the encoders read then.
+            Readings of the encoders after the move.
 
         Raises
         ------
         SettingsError
-            A name is no axis, or a number is not finite; nothing has moved.
+            A name is not an axis, or a number is not finite; the stage has not moved.
         InstrumentError
-            It is out of reach; nothing has moved.
+            The position is out of reach; the stage has not moved.
         """
         self._state = commands.move(self._setup, self._state, way, relative=relative)
         return self.stage
 
     def advance_time(self, seconds: float) -> float:
-        """Wait with the beam blanked: the specimen drifts, the optics stray, the current fades. Return the clock, s.
+        """Wait with the beam blanked, while specimen, aberrations and current drift, and return the clock, s.
 
         Raises
         ------
@@ -259,19 +261,19 @@ class Microscope:
         return self.time_s
 
     def shower(self, dose_e_per_angstrom2: float) -> float:
-        """Flood a square micrometre with the largest current: less contamination, and less of what it grows from. Return the clock, s.
+        """Flood a square micrometre with the largest current to suppress contamination, and return the clock, s.
 
         Parameters
         ----------
         dose_e_per_angstrom2 : float
-            Dose, e-/A^2: it counts, and it damages, like that of any beam.
+            Dose, e-/A^2, which counts towards the budget and damages the specimen like any other.
 
         Raises
         ------
         SettingsError
             The dose is not above 0, or above 1e6 e-/A^2.
         InstrumentError
-            The beam is blanked, or the dose budget does not suffice; nothing has changed.
+            The beam is blanked, or the dose budget is too small; the state is unchanged.
         """
         dose_budget.check_flood(self._state, contamination_film.shower_cost(self._setup, dose_e_per_angstrom2)["dose_e_per_angstrom2"], self._budget)
         self._state = contamination_film.shower(self._setup, self._state, dose_e_per_angstrom2)
@@ -287,45 +289,44 @@ class Microscope:
         average: bool = False,
         progress: Progress | None = None,
     ) -> xr.Dataset:
-        """Scan and count electrons; noise is fresh for each frame.
+        """Scan and count electrons, with independent noise in each frame.
 
         Parameters
         ----------
         scan : Scan
-            Where the beam is sent, in coordinates of the stage at rest: what lies there moves with stage and drift.
+            Commanded scan in coordinates of the stage at rest; the specimen moves relative to them with stage and drift.
         dwell_time_us : float, optional
-            Time at each point, us; by default the profile's.
+            Time at each point, us; None: that of the profile.
         frames : int
-            How often the scan is repeated.
+            Number of frames.
         detectors : sequence
-            Registry names and detectors, read at once; a camera (``"pixelated"``, ``"ronchigram"``, ``PixelatedDetector``) and spectra (``"eels"``,
-            ``"edx"``, ``EELSDetector``, ``EDXDetector``) beside others.
+            Registry names and detectors, which are read simultaneously, including a camera (``"pixelated"``, ``"ronchigram"``,
+            ``PixelatedDetector``) and spectra (``"eels"``, ``"edx"``, ``EELSDetector``, ``EDXDetector``).
         average : bool
-            Return the mean of all frames, float32, instead of each.
+            Whether to return the mean of all frames, float32, instead of each frame.
         progress : callable, optional
-            Called with the number of waves that were just done while an imaging operator is built.
+            Function that is called with the number of waves that were just completed while an imaging operator is built.
 
-        Notes
-        -----
-        Within a pass the beam's place and current follow the clock; the aberrations are those of the middle of the pass, and the specimen changes
-        between passes. Where they stray in one slow frame, ask for several quick ones and ``average``.
+        Notes ----- Within a pass, the position and the current of the beam follow the clock, but the aberrations are those in the middle of the
+        pass, and the specimen changes only between passes. If aberrations drift notably during one slow frame, acquire several fast frames and set
+        ``average``.
 
         Returns
         -------
         xarray.Dataset
-            One variable per detector, dims (y, x) or (point,), with a dimension frame first if there are several: detected electrons, uint32, or what
-            the ADC says (units ``adu``, with ``gain_adu``, ``offset_adu``) where the profile has a detector chain. Attributes have the nominal dose
-            of all frames (e-/A^2, of rasters, over the whole field), the time at the start (s) and the settings.
+            One variable for each detector, dims (y, x) or (point,), with a first dimension frame for several frames. Values are detected electrons,
+            uint32, or readings of the converter (units ``adu``, with ``gain_adu``, ``offset_adu``) for a detector chain. Attributes hold the
+            nominal dose of all frames (rasters only, e-/A^2, over the whole field), the time at the start (s) and the settings.
 
         Raises
         ------
         StemtwinError
-            The scan or a setting cannot be carried out, or the dose budget does not suffice; the state is unchanged then.
+            The scan or a setting is impossible, or the dose budget is too small; the state is unchanged.
 
         Warns
         -----
         PhysicsWarning
-            A dark-field detector with ``phonons="damped"``: thermal diffuse scattering, most of its signal, is left out.
+            A dark-field detector is used with ``phonons="damped"``, which omits thermal diffuse scattering, most of its signal.
         """
         average = checks.flag("average", average)
         checks.function("progress", progress)
@@ -346,29 +347,29 @@ class Microscope:
         average: bool = False,
         progress: Progress | None = None,
     ) -> xr.Dataset:
-        """Take spectra at a point, or along any scan; images beside them, if asked for, are of the same electrons.
+        """Acquire spectra at a point or along any scan, with optional images from the same electrons.
 
         Parameters
         ----------
         at : Scan or sequence of float
-            Where the beam is sent: a scan, or a point (x, y), A, in coordinates of the stage at rest.
+            Commanded scan, or a point (x, y), A, in coordinates of the stage at rest.
         detectors : sequence, optional
-            As in :meth:`acquire`; by default all spectra, ``("eels", "edx")``.
+            Detectors as in :meth:`acquire`; None: all spectra, ``("eels", "edx")``.
         dwell_time_us, frames, average, progress
-            As in :meth:`acquire`; spectra alone may take 100 s at each point.
+            Arguments as in :meth:`acquire`; acquisitions of only spectra may take 100 s at each point.
         edges : sequence of str
-            Edges that the range of energy losses must hold, ``("Ti_L3", "O_K")``: refused otherwise.
+            Edges that must lie in the range of energy losses, such as ``("Ti_L3", "O_K")``.
 
         Returns
         -------
         xarray.Dataset
-            As of :meth:`acquire`: ``eels``, dims (..., energy_loss_ev), ``edx``, dims (..., photon_energy_ev), counts, uint32, or float32 where the
-            camera has a gain or read noise. Of a point there are no other dimensions.
+            Dataset as from :meth:`acquire`, with ``eels``, dims (..., energy_loss_ev), and ``edx``, dims (..., photon_energy_ev), in counts,
+            uint32, or float32 where the camera has a gain or read noise. A point has no other dimensions.
 
         Raises
         ------
         StemtwinError
-            As of :meth:`acquire`, or an edge lies outside the range; the state is unchanged then.
+            Errors of :meth:`acquire`, or an edge lies outside the range; the state is unchanged.
         """
         detectors = DETECTORS.names("spectrum") if detectors is None else detectors
         spectra.check_edges(detectors, edges)
@@ -381,31 +382,31 @@ class Microscope:
     def measure(
         self, kind: str = "C1A1", *, angle_mrad: float | None = None, max_fit: str | None = None, progress: Callable[[int], None] | None = None
     ) -> xr.Dataset:
-        """Measure aberrations on a film beside the specimen: images are taken along tilted beams, and fitted.
+        """Measure aberrations on a film beside the specimen from a fit to images along tilted beams.
 
         Parameters
         ----------
         kind : str
-            ``"C1A1"``, or a tableau: ``"Fast"``, ``"Standard"``, ``"Enhanced"``.
+            Measurement ``"C1A1"``, or a tableau: ``"Fast"``, ``"Standard"``, ``"Enhanced"``.
         angle_mrad : float, optional
             Outermost tilt of the tableau, mrad.
         max_fit : str, optional
-            The highest aberration that is fitted, in Haider's or Krivanek's notation.
+            Highest aberration of the fit, in Haider's or Krivanek's notation.
         progress : callable, optional
-            Called with 1 after each tilt.
+            Function that is called with 1 after each tilt.
 
         Returns
         -------
         xarray.Dataset
-            Estimates with 95 % intervals, A, and the images that they come from; see ``tableau.Measurement``.
+            Estimates with 95 % intervals, A, and their images; see ``tableau.Measurement``.
 
         Raises
         ------
         UnknownNameError, SettingsError
-            There is no such measurement; nothing has changed.
+            The measurement is unknown; the state is unchanged.
         InstrumentError
-            The beam is blanked; nothing has changed. Or the fit failed: the probe is out of range, or none explains the images. Its time has passed
-            all the same.
+            The beam is blanked, and the state is unchanged. Or the fit failed because the probe is out of range or no probe explains the images;
+            the time of the measurement has then passed.
         """
         checks.function("progress", progress)
         found, self._state = aberration_tuning.measure(
@@ -416,35 +417,37 @@ class Microscope:
         return found.dataset()
 
     def correct(self, name: str, value: complex | Sequence[float], target: complex | Sequence[float] = 0.0, *, conjugate_mixed: bool = False) -> None:
-        """Let the corrector change an aberration from what it is said to be to what it shall be, with its gain, rotation and side effects.
+        """Change an aberration from a stated value to a target by the corrector, with its gain, rotation and side effects.
 
         Parameters
         ----------
         name : str
             Haider's name (C1, A1, B2, ...) or Krivanek's (C10, C12, C21, ...).
         value, target : complex or two floats
-            What is said to be there and what shall be, A: in Haider's notation its complex coefficient, in Krivanek's C_nm exp(i m phi_nm).
+            Stated and target value, A: the complex coefficient in Haider's notation, C_nm exp(i m phi_nm) in
+            Krivanek's.
         conjugate_mixed : bool
-            See ``Aberrations.to_haider``.
+            Convention of ``Aberrations.to_haider``.
 
         Raises
         ------
         StemtwinError
-            There is no such aberration, or it is more than the corrector can change at once; nothing has changed.
+            The aberration is unknown, or the change is beyond the corrector's reach; the state is unchanged.
         """
         self._state = aberration_tuning.correct(self._setup, self._state, name, value, target, conjugate_mixed=conjugate_mixed)
 
-    # ---- the future and the past
+    # ---- costs, snapshots
 
     def estimate_cost(self, command: str, *arguments: Any, **options: Any) -> dict[str, float]:
-        """Return the cost of a command, without carrying it out: ``time_s``, ``electrons``, ``dose_e_per_angstrom2``.
+        """Return the cost of a command without its execution: ``time_s``, ``electrons``, ``dose_e_per_angstrom2``.
 
         Parameters
         ----------
         command : str
-            ``"acquire"``, ``"acquire_spectrum"``, ``"move_stage"``, ``"advance_time"``, ``"set"``, ``"measure"``, ``"correct"`` or ``"shower"``.
+            Name of the command: ``"acquire"``, ``"acquire_spectrum"``, ``"move_stage"``, ``"advance_time"``, ``"set"``,
+            ``"measure"``, ``"correct"`` or ``"shower"``.
         *arguments, **options
-            Those of the command.
+            Arguments of the command.
 
         Raises
         ------
@@ -454,40 +457,40 @@ class Microscope:
         return commands.price(self._setup, self._state, command, arguments, options, dose_budget=self._budget)
 
     def snapshot(self) -> ScopeState:
-        """Return the whole state; frozen, and good for any microscope made of the same sample, instrument, seed and other settings."""
+        """Return the whole frozen state, for any microscope of the same sample, instrument, seed and other settings."""
         return self._state
 
     def restore(self, state: ScopeState) -> None:
-        """Put back a state that :meth:`snapshot` returned: what follows is the same to the last bit.
+        """Restore a state from :meth:`snapshot`, after which all results are the same to the last bit.
 
         Raises
         ------
         SettingsError
-            It is no such state, or that of a microscope made of something else; nothing has changed.
+            The value is not a snapshot, or it belongs to a different microscope; the state is unchanged.
         """
         if not isinstance(state, ScopeState):
-            message = f"state={state!r} is no snapshot. Use what snapshot() returned."
+            message = f"state={state!r} is not a snapshot. Use the result of snapshot()."
             raise SettingsError(message)
         others = dict(state.made_of)
         if different := [name for name, content in self._state.made_of if others.get(name) != content]:
-            message = f"This snapshot is of a microscope with another {', '.join(different)}. Restore it in one that was made with the same."
+            message = f"This snapshot belongs to a microscope with another {', '.join(different)}. Restore it in a microscope with the same settings."
             raise SettingsError(message)
         self._state = state
 
-    # ---- the truth
+    # ---- truth
 
     def truth(self) -> Mapping[str, Any]:
-        """Return the hidden state, for scoring and training only.
+        """Return the hidden state for scoring and training only.
 
         Returns
         -------
         Mapping
-            ``beam`` (knobs, residual, misalignment, corrections and drift, all together), its ``aberrations``, their first order in A as
-            ``C10_angstrom``, ``C12_angstrom``, ``C12a_angstrom``, ``C12b_angstrom``, the Strehl ratio ``strehl`` of this first order by itself (1
-            where C10 and C12 are 0), ``sample`` (the atoms as they are now), ``stage`` (its true position), ``drift_angstrom`` (x, y), ``events``
-            (what happened to atoms), ``film`` (contamination or None), ``dose`` (a ``DoseMap`` of where electrons truly went), ``current_factor``
-            (what is left of the current), ``seed``, and ``expected``: a Dataset of the expected signals of the last pass of the last acquisition,
-            without noise and electronics, as fractions of the beam, computed with the very positions, beam, specimen and configurations of that pass
-            (see ``LastPass.expected``); None before the first. Patterns and spectra are computed again when ``expected`` is read.
+            Values by name: ``beam`` (with knobs, residual, misalignment, corrections and drift), its ``aberrations``, their first order in A as
+            ``C10_angstrom``, ``C12_angstrom``, ``C12a_angstrom``, ``C12b_angstrom``, the Strehl ratio ``strehl`` of this first order alone (1 where
+            C10 and C12 are 0), ``sample`` (the present atoms), ``stage`` (true position), ``drift_angstrom`` (x, y), ``events`` (past changes of
+            atoms), ``film`` (contamination or None), ``dose`` (a ``DoseMap`` of the true positions of electrons), ``current_factor`` (present over
+            initial current), ``seed``, and ``expected``. The last one is a Dataset of the expected signals of the last pass, without noise and
+            electronics, as fractions of the beam, for the true positions, beam, specimen and configurations of that pass (see
+            ``LastPass.expected``), or None before the first acquisition. Patterns and spectra are computed again when ``expected`` is read.
         """
         return hidden_state.truth(self._setup, self._state)

@@ -1,4 +1,4 @@
-"""Readings of detectors: electrons, and where there is a detector chain, numbers of an ADC."""
+"""Readings of detectors: electrons, or converter steps (ADU) with a detector chain."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -17,7 +17,7 @@ from stemtwin.twin.physics import noise
 
 
 def chain(profile: Profile, knobs: Knobs, name: str) -> DetectorChain | None:
-    """Return the chain of a detector with its gain and offset as they were turned, or None where electrons are counted."""
+    """Return the chain of a detector with its commanded gain and offset, or None for an electron counter."""
     usual = profile.chain(name)
     if usual is None:
         return None
@@ -31,7 +31,7 @@ def read(setup: Setup, state: ScopeState, detectors: Sequence[Detector], signals
     Parameters
     ----------
     setup, state : Setup, ScopeState
-        The microscope; its frame number is the key of the noise.
+        The microscope, whose frame number is the key of the noise.
     detectors : sequence
         The detectors.
     signals : ndarray
@@ -42,7 +42,7 @@ def read(setup: Setup, state: ScopeState, detectors: Sequence[Detector], signals
     Returns
     -------
     ndarray
-        uint32 electrons, or ADU, shape (channels, n).
+        Electrons, uint32, or ADU, shape (channels, n).
     """
     rng, dark = setup.rng("noise", state.frames), state.knobs.blanked or setup.profile.blanks_pauses
     chains = [chain(setup.profile, state.knobs, d.name) for d in detectors]
@@ -68,7 +68,7 @@ def read_together(
     signals: np.ndarray,
     shots: Sequence[ScanPass],
 ) -> list[np.ndarray]:
-    """Return the readings of passes of several microscopes, those of :func:`read` to the last bit; signals have the shape (passes, channels, n)."""
+    """Return the readings of several microscopes for signals (passes, channels, n), as by :func:`read`, to the bit."""
     told = list(zip(setups, states, detectors, signals, shots, strict=True))
     counted = all(
         setup.counting == "inversion" and not any(chain(setup.profile, state.knobs, d.name) for d in listed) for setup, state, listed, _, _ in told
@@ -80,7 +80,7 @@ def read_together(
 
 
 def describe(profile: Profile, knobs: Knobs, detectors: Sequence[Detector]) -> dict[str, dict[str, Any]]:
-    """Return the attributes of each detector's readings by its name: units, and for ADU what turns them into electrons."""
+    """Return the attributes of readings by detector: units, and for ADU the conversion to electrons."""
     told = {}
     for detector in detectors:
         electronics = chain(profile, knobs, detector.name)

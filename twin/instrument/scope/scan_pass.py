@@ -1,4 +1,4 @@
-"""One pass over a scan as it truly is: positions, times, electrons and the beam."""
+"""True course of one pass over a scan: positions, times, electrons and the beam."""
 
 import functools
 from dataclasses import dataclass, replace
@@ -16,22 +16,22 @@ from stemtwin.twin.physics import noise
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class ScanPass:
-    """One pass, in visiting order.
+    """One pass over a scan, in visiting order.
 
     Parameters
     ----------
     scan : Scan
-        What was commanded.
+        Commanded scan.
     timing : ScanTiming
-        When the beam was where, on the simulated clock.
+        Times of the visits on the simulated clock.
     points : ndarray
-        Where the beam truly was on the specimen (x, y), A, shape (n, 2).
+        True positions (x, y) of the beam on the specimen, A, shape (n, 2).
     incident : ndarray
         Mean number of electrons at each point, shape (n,).
     straight : bool
-        Whether the beam was where it was commanded to be, to the last bit.
+        Whether the true positions equal the commanded ones to the last bit.
     beam : Beam
-        The beam in the middle of the pass.
+        Beam in the middle of the pass.
     """
 
     scan: Scan
@@ -50,9 +50,9 @@ def expose(setup: Setup, state: ScopeState, scan: Scan, timing: ScanTiming) -> S
     setup, state : Setup, ScopeState
         The microscope.
     scan : Scan
-        Where the beam is sent.
+        Commanded scan.
     timing : ScanTiming
-        When it gets to each point, on the clock.
+        Times of the visits on the clock.
     """
     wrong, steady = setup.profile.imperfections, setup.steady_shift(state)
     still, change = steady is not None and not steady.any(), None if state.scanned is None else state.scanned.before
@@ -76,14 +76,14 @@ def expose(setup: Setup, state: ScopeState, scan: Scan, timing: ScanTiming) -> S
 
 @functools.lru_cache(maxsize=128)
 def _raster_points(scan: RasterScan) -> np.ndarray:
-    """Return the points of a raster, read-only: environments scan the same one again and again."""
+    """Return the cached points of a raster, read-only, as environments repeat the same scan."""
     points = scan.points()
     points.flags.writeable = False
     return points
 
 
 def after(setup: Setup, state: ScopeState, shot: ScanPass) -> ScopeState:
-    """Return the state after one pass, as far as the clock goes: number of frames, time, and time with the beam on the specimen."""
+    """Return the state after one pass with the new number of frames, time, and time with the beam on the specimen."""
     timing = shot.timing
     lit = timing.count * timing.dwell_s if setup.profile.blanks_pauses else timing.duration_s
     beam = state.beam_s if state.knobs.blanked else state.beam_s + lit

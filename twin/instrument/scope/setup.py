@@ -1,4 +1,4 @@
-"""Fixed parts of a microscope: specimen, profile, seed; and the true condition of its state at any time."""
+"""Constant parts of a microscope, and the true beam and specimen position for a state at any time."""
 
 import hashlib
 from dataclasses import dataclass, field, fields, replace
@@ -20,9 +20,9 @@ from stemtwin.twin.physics.aberrations import Aberrations
 from stemtwin.twin.samples.sample import Sample
 
 ROTATED = ("series", "spline")
-"""Ways to read images on rotated rasters; data that were released before the first one keep the spline."""
+"""Methods for images on rotated rasters; data that were released before the first one keep the spline."""
 STREAMS = {"specimen": 0, "noise": 1, "instrument": 2, "scan": 3, "stage": 4, "corrector": 5, "damage": 6, "camera": 7, "eels": 8, "edx": 9}
-"""Spawn keys of the independent random streams of one microscope that have a number; every other name has the key of :func:`stream_key`."""
+"""Spawn keys of numbered random streams of a microscope; :func:`stream_key` gives those of other names."""
 
 
 def stream_key(name: str) -> int:
@@ -32,12 +32,12 @@ def stream_key(name: str) -> int:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CommonOperator:
-    """Conditions that one imaging operator is built for, so that a change of camera length or aperture needs no other one.
+    """Camera lengths and convergences for which one common imaging operator is built.
 
     Parameters
     ----------
     detectors : tuple of str
-        Names of scanned detectors.
+        Registry names of scanned detectors.
     camera_lengths_mm, semiangles_mrad : tuple of float
         Camera lengths, mm, and convergences, mrad.
     """
@@ -56,30 +56,32 @@ class Setup:
     profile : Profile
         The instrument.
     seed : int
-        Of everything random.
+        Seed of all random streams.
     phonons : int or str
-        See ``Request``.
+        Thermal motion, as in ``Request``.
     lattice_average : bool or str
-        See ``Request``; a specimen that the beam can change is not averaged by ``"auto"``.
+        Average over a crystal's translations, as in ``Request``; ``"auto"`` does not average a specimen that the beam
+        can change.
     specimen_seed : int, optional
-        Of the thermal motion alone, where many microscopes shall share their imaging operators; by default it follows from ``seed``.
+        Seed of only the thermal motion, for microscopes that share imaging operators; None: it follows from ``seed``.
     misalignment : Aberrations
-        Hidden aberrations beside the profile's own, A and rad.
+        Hidden aberrations in addition to those of the profile, A and rad.
     window_angstrom : float
-        Compute with probes at least this wide in mind, A.
+        Least width of the probe window, A.
     engine : str
-        See ``Request``.
+        Engine, as in ``Request``.
     damage : Damage, optional
-        What the beam can do to the specimen.
+        Changes of the specimen by the beam.
     losses : LossModel, optional
-        What the specimen's energy losses are made of.
+        Model of the specimen's energy losses.
     counting : str
-        How images draw their electrons, a key of ``noise.COUNTINGS``; cameras and spectra draw by numpy.
+        Method for the electron counts of images, a key of ``noise.COUNTINGS``; cameras and spectra use numpy.
     rotated : str
-        How images are read on rotated rasters: ``"series"``, summed where that takes less time, or ``"spline"``.
+        Method for images on rotated rasters: ``"series"``, which uses a sum of waves where it is faster, or
+        ``"spline"``.
     common : CommonOperator, optional
-        Detectors, camera lengths and convergences that have one operator in common, in a window that stays as it is; see
-        :mod:`~stemtwin.twin.instrument.scope.common_operator`. By default each has its own.
+        Detectors, camera lengths and convergences with one common operator in a fixed window, see
+        :mod:`~stemtwin.twin.instrument.scope.common_operator`. None: each has its own operator.
     """
 
     profile: Profile
@@ -97,13 +99,13 @@ class Setup:
     lattice_average: bool | str = "auto"
 
     def made_of(self, sample: Sample | PotentialSlices) -> tuple[tuple[str, Any], ...]:
-        """Return the description of a microscope with this specimen in it: names and values that compare as equal in every process."""
+        """Return the description of a microscope with a specimen, which compares equal in all processes."""
         own = ((item.name, getattr(self, item.name)) for item in fields(self) if item.name != "profile")
         return (("sample", sample.digest), ("instrument", self.profile), *own)
 
     @cached_property
     def course(self) -> Course:
-        """Course of the instrument's instabilities: a pure function of the time."""
+        """Course of the instrument's instabilities, a pure function of the time."""
         return Course(self.profile.instabilities, self.stream_seed("instrument"))
 
     @property
@@ -112,19 +114,20 @@ class Setup:
         return self.stream_seed("specimen") if self.specimen_seed is None else self.specimen_seed
 
     def stream_seed(self, name: str) -> int:
-        """Return the seed of one stream, 128 bits."""
+        """Return the 128-bit seed of one stream."""
         words = np.random.SeedSequence(self.seed, spawn_key=(stream_key(name),)).generate_state(2, np.uint64)
         return int(words[0]) << 64 | int(words[1])
 
     def rng(self, name: str, number: int) -> np.random.Generator:
-        """Return the generator of the draw of that number in one stream: the same whatever was drawn before."""
+        """Return the generator of one numbered draw of a stream, which does not depend on earlier draws."""
         return np.random.Generator(np.random.Philox(np.random.SeedSequence(self.seed, spawn_key=(stream_key(name), number))))
 
     def aberrations(self, state: ScopeState, time_s: float) -> Aberrations:
-        """Return the true aberrations at a time (s), A and rad: knobs, corrections, residual, misalignment, what strayed, and the specimen's height.
+        """Return the true aberrations at a time, s, in A and rad.
 
-        A specimen that is d nearer to the detectors has a slab of vacuum d before it: C10 + d. A beam whose energy has changed by dE is focused
-        elsewhere: C10 - Cc f dE / E, with f as in ``coherence.focal_spread``.
+        They are the sum of knobs, corrections, residual, misalignment, drift, and the effect of the specimen's height.
+        A specimen that is d nearer to the detectors has a slab of vacuum d before it, so C10 increases by d. A change
+        of the beam's energy by dE changes C10 by -Cc f dE / E, with f as in ``coherence.focal_spread``.
         """
         strayed = (self.course.aberrations(time_s),) if self.profile.instabilities.aberrations else ()
         total = optics.total(state.knobs.aberrations, self.profile.residual, self.misalignment, state.corrected, *strayed)
@@ -135,7 +138,7 @@ class Setup:
         return replace(total, C10=total.C10 + lift) if lift else total
 
     def beam(self, state: ScopeState, time_s: float) -> Beam:
-        """Return the beam as it truly is at a time, s."""
+        """Return the true beam at a time, s."""
         knobs = state.knobs
         return Beam(
             energy_ev=knobs.energy_ev,
@@ -147,14 +150,17 @@ class Setup:
         )
 
     def specimen_shift(self, state: ScopeState, times_s: np.ndarray) -> np.ndarray:
-        """Return the shift from a point of the scan to its place on the specimen, at times (s, (n,)): deflectors less stage less drift, (x, y), A."""
+        """Return the shift (x, y), A, from scan to specimen coordinates at times (n,), s.
+
+        It is the deflection less the stage position less the drift.
+        """
         steady = self.steady_shift(state)
         if steady is not None:
             return np.broadcast_to(steady, (*np.shape(times_s), 2))
         return _deflection(state) - self.course.drift_angstrom(times_s, state.creep)
 
     def steady_shift(self, state: ScopeState) -> np.ndarray | None:
-        """Return the shift of :meth:`specimen_shift`, (x, y), A, where it is the same at all times; None where the specimen drifts."""
+        """Return the constant shift (x, y), A, of :meth:`specimen_shift`, or None where the specimen drifts."""
         if self.course.drifts or state.creep.velocity != (0.0, 0.0):
             return None
         true, (x, y), offset = state.stage.true, state.knobs.beam_shift_angstrom, state.creep.offset
@@ -162,6 +168,6 @@ class Setup:
 
 
 def _deflection(state: ScopeState) -> np.ndarray:
-    """Return deflectors less stage, (x, y), A."""
+    """Return the difference of deflection and stage position, (x, y), A."""
     true = state.stage.true
     return np.array(state.knobs.beam_shift_angstrom) - np.array([true.x_angstrom, true.y_angstrom])

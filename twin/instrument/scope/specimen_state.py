@@ -1,4 +1,4 @@
-"""A specimen that the beam changes: what can happen to it, what has happened, and the sample that it is now."""
+"""Specimens that the beam changes: possible processes, past events, and the present sample."""
 
 from dataclasses import dataclass, field
 from typing import Self
@@ -18,28 +18,30 @@ from stemtwin.twin.samples.sample import Sample
 FILM_STEP_ANGSTROM = 2.0
 """Distance of the points of a contamination film, A."""
 RELAXING = frozenset({"C", "Si", "N", "B"})
-"""Elements of sheets that the valence force field knows."""
+"""Elements of sheets in the valence force field."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Damage:
-    """Possible changes of a specimen by the beam.
+    """Settings of the changes of a specimen by the beam.
 
     Parameters
     ----------
     processes : tuple of Process, optional
-        What can happen to its atoms; by default what is known of a specimen of this kind, see ``evolving.processes_of``.
+        Possible processes of the atoms; None: the known processes of the material, see
+        ``kinetics_conversion.processes_of``.
     temperature_k : float
-        Of the specimen, K.
+        Temperature of the specimen, K.
     relax : bool, optional
-        Whether the structure relaxes after each event, by a valence force field; by default where it is a sheet of carbon with or without dopants.
+        Whether the structure relaxes after each event by a valence force field; None: only for carbon sheets, with or
+        without dopants.
     contamination : Contamination, optional
-        How a hydrocarbon film grows; None: the specimen stays clean.
+        Growth of a hydrocarbon film; None: the specimen stays clean.
 
     Raises
     ------
     SettingsError
-        A number is out of range, or something is no process.
+        A number is out of range, or an object is not a process.
     """
 
     processes: tuple[Process, ...] | None = None
@@ -53,28 +55,28 @@ class Damage:
             object.__setattr__(self, "processes", as_processes(self.processes))
         checks.number("temperature_k", self.temperature_k, "K", above=0, high=3000)
         if self.contamination is not None and not isinstance(self.contamination, Contamination):
-            message = f"contamination={self.contamination!r} is no Contamination. Use Contamination() or leave it out."
+            message = f"contamination={self.contamination!r} is not a Contamination. Use Contamination(), or leave it out."
             raise SettingsError(message)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Matter:
-    """The specimen's sites at one moment, and everything that happened to them.
+    """Sites of a specimen at one moment, with all events up to it.
 
     Parameters
     ----------
     sites : SiteNetwork
-        Atoms on their sites; empty sites stay, so that numbers of sites stay what they are.
+        Atoms on their sites. Empty sites remain, so the numbers of sites do not change.
     origin : Sample
-        The specimen as it was put in.
+        Specimen at the start.
     processes : tuple of Process
-        What can happen.
+        Possible processes.
     relax : bool
         Whether the structure relaxes after each event.
     events : Events
-        What happened, in order.
+        Past events, in order.
     film : Film, optional
-        Contamination.
+        Contamination film.
     """
 
     sites: SiteNetwork
@@ -86,12 +88,12 @@ class Matter:
 
     @classmethod
     def of(cls, sample: Sample, damage: Damage) -> Self:
-        """Return the matter of a sample to which nothing has happened yet.
+        """Return the matter of a sample without past events.
 
         Raises
         ------
         SettingsError
-            Nothing is known of what can happen to it, or it repeats by less than twice its longest bond.
+            Processes of the sample are unknown, or the sample repeats after less than twice its longest bond.
         """
         thin = len(sample) > 0 and set(sample.symbols) <= RELAXING and float(np.ptp(sample.positions_angstrom[:, 2])) < SHEET
         return cls(
@@ -104,21 +106,21 @@ class Matter:
 
     @property
     def restless(self) -> bool:
-        """True where anything happens without a beam."""
+        """True if a process can happen without a beam."""
         return any(process.rate for process in self.processes)
 
     def sample(self) -> Sample:
-        """Return the sample that it is now; see ``evolving.sample_of``."""
+        """Return the present sample; see ``kinetics_conversion.sample_of``."""
         return sample_of(self.sites, self.origin)
 
 
 def find_damage(given: "Damage | bool | None") -> Damage | None:
-    """Return the possible changes by the beam: none (None, False), those known of the specimen (True), or those given.
+    """Return the changes by the beam: None for None and False, the known processes for True, or the given Damage.
 
     Raises
     ------
     SettingsError
-        It is no Damage.
+        The value is neither a Damage nor one of these.
     """
     if given is None or given is False:
         return None
@@ -126,5 +128,5 @@ def find_damage(given: "Damage | bool | None") -> Damage | None:
         return Damage()
     if isinstance(given, Damage):
         return given
-    message = f"damage={given!r} does not say what the beam does. Use True for what is known of the specimen, or a Damage."
+    message = f"damage={given!r} is not a Damage. Use True for the known processes of the specimen, or a Damage."
     raise SettingsError(message)

@@ -1,4 +1,4 @@
-"""Everything that changes in a microscope, as one frozen value: keeping it is a snapshot, putting it back a restore."""
+"""Variable state of a microscope as one frozen value, which serves as a snapshot."""
 
 from dataclasses import dataclass, field, replace
 from typing import Any, Self
@@ -21,14 +21,14 @@ from stemtwin.twin.samples.sample import Sample
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScanField:
-    """The field that the scan coils were set to.
+    """Field of the scan coils.
 
     Parameters
     ----------
     centre_angstrom, field_of_view_angstrom : tuple of float
-        Middle (x, y), A; height and width, A.
+        Middle (x, y), A, and height and width, A.
     before : FieldChange, optional
-        The field before, and when it changed.
+        Last change of the field.
     """
 
     centre_angstrom: tuple[float, float]
@@ -36,7 +36,7 @@ class ScanField:
     before: FieldChange | None = None
 
     def changed(self, scan: Scan, time_s: float) -> Self:
-        """Return the field of a scan that begins at a time, s."""
+        """Return the field after the start of a scan at a time, s."""
         centre, size = scan.centre_angstrom, scan.field_of_view_angstrom
         if (centre, size) == (self.centre_angstrom, self.field_of_view_angstrom):
             return self
@@ -46,18 +46,18 @@ class ScanField:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Room:
-    """The window that images are computed in: room for the probe, and for what it is going to grow to.
+    """Window in which images are computed, with room for the growth of the probe.
 
     Parameters
     ----------
     window_angstrom : float
-        Its side, A.
+        Side of the window, A.
     since_s : float
-        Since when, s.
+        Time at which the window was chosen, s.
     ahead_angstrom : float
-        The last window that was looked ahead for, A.
+        Last window that was chosen for a predicted probe, A.
     outgrown_angstrom : float
-        The window that turned knobs have outgrown, A: where it suffices, it is taken again.
+        Window that became too small after a change of knobs, A; it is used again once the probe fits into it.
     """
 
     window_angstrom: float
@@ -68,44 +68,45 @@ class Room:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class ScopeState:
-    """The state of a microscope; what else it does is a pure function of this, its seed and its profile.
+    """State of a microscope; all results are pure functions of the state, the seed and the profile.
 
     Parameters
     ----------
     specimen : Sample or PotentialSlices
-        Where the atoms are now.
+        Present specimen.
     knobs : Knobs
-        What was commanded.
+        Commanded settings.
     made_of : tuple
-        What the microscope was made of, see ``Setup.made_of``: the state is good for such a one alone.
+        Description of the microscope by ``Setup.made_of``; the state is valid only for an equal microscope.
     scanned : ScanField, optional
-        What the scan coils were last set to.
+        Last field of the scan coils.
     stage : StageState
-        Where the stage is.
+        State of the stage.
     creep : Creep
-        How the specimen still moves because the stage was moved.
+        Creep of the specimen after stage moves.
     corrected : Aberrations
-        What corrections have changed, A and rad.
+        Sum of all corrections, A and rad.
     time_s : float
-        The simulated clock, s.
+        Time on the simulated clock, s.
     beam_s : float
         Time with the beam on the specimen, s.
     electrons : float
-        Electrons sent into the specimen.
+        Number of electrons sent into the specimen.
     dose : DoseMap
-        Where they truly went on the specimen.
+        Dose at the true positions on the specimen.
     sent : Ledger
-        Where they were sent.
+        Dose log at the commanded positions.
     matter : Matter, optional
-        The specimen's sites and what became of them, where the beam can change it.
+        Sites of a specimen that the beam can change, with past events.
     room : Room, optional
-        The window of the last image.
+        Window of the last image.
     last : LastPass, optional
-        The last pass over a scan: its expected signals are a part of the truth.
+        Last pass over a scan, whose expected signals are hidden truth.
     lineage : tuple
-        The images for which a local operator was brought up to date, as requests and plans: from these it can be made again, to the same bits.
+        Requests and plans of the images for which a local operator was updated, from which it can be rebuilt to the
+        same bits.
     frames, moves, measurements, exposures : int
-        How many were done: the keys of their random numbers.
+        Numbers of past frames, moves, measurements and exposures, which are the keys of their random numbers.
     """
 
     specimen: Sample | PotentialSlices

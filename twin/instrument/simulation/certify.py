@@ -99,8 +99,7 @@ def certify(request: Request, *, progress: Callable[[str], None] | None = None) 
         A solver cannot compute the request.
     """
     say = progress or (lambda _: None)
-    coherent = replace(request.beam, source_size_angstrom=0.0, focal_spread_angstrom=0.0)
-    full = replace(request, beam=coherent, scan=_few(request), engine=multislice.NAME, depths_angstrom=None, tolerance=0.0)
+    full = coherent_points(request)
     plan = make_plan(full)
     bare = replace(_one(full), antialias=False, oversampling=1, grid=plan.grid.shape, sampling_angstrom=None)
     slices = _as_slices(bare)
@@ -132,6 +131,12 @@ def certify(request: Request, *, progress: Callable[[str], None] | None = None) 
         standard_error=errors,
         notes=tuple(notes),
     )
+
+
+def coherent_points(request: Request) -> Request:
+    """Return the request for our multislice of a coherent beam at the points that are certified, at the exit face."""
+    coherent = replace(request.beam, source_size_angstrom=0.0, focal_spread_angstrom=0.0)
+    return replace(request, beam=coherent, scan=_few(request), engine=multislice.NAME, depths_angstrom=None, tolerance=0.0)
 
 
 def _few(request: Request) -> PathScan:

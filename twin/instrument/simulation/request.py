@@ -103,7 +103,7 @@ class Request:
     film_slices_angstrom : float, optional
         Of the local operator: slices that hold light atoms alone (up to silicon), such as amorphous films, are joined up to this thickness, A, where
         the check allows it: where single probes through all slices show that joining costs at most half of ``tolerance``, else up to a half, a
-        quarter ... of it. Without it: never.
+        quarter ... of it. Without it: never. Windows of single probes join them by themselves where their own check allows it.
     growing_windows : bool
         Of the local operator: whether windows grow with depth, within the same ``tolerance``, where that takes less time: thick specimens.
     displacements : str

@@ -10,13 +10,27 @@ from stemtwin.twin.instrument.settings import PotentialSlices
 from stemtwin.twin.instrument.simulation.plan import Plan
 from stemtwin.twin.instrument.simulation.request import LATIN, Request
 from stemtwin.twin.physics import electrons, phonons, potential
+from stemtwin.twin.physics.engine.local.film_slices import FilmSlices
 from stemtwin.twin.physics.engine.local.tiles import Rectangle
 from stemtwin.twin.physics.engine.multislice.multislice import SliceStack
+from stemtwin.twin.physics.potential import Slices
 
 SPECIMEN_STREAM = 0
 """First part of the spawn key of the thermal displacements."""
 LATIN_STREAM = 16
 """First part of the spawn key of thermal displacements that are drawn together."""
+
+HEAVIEST_OF_FILMS = 14
+"""Largest atomic number in slices that may be joined: amorphous films are of carbon, silicon, its nitride or oxide."""
+
+
+def film_of(request: Request, slices: Slices, thickness: float | None) -> FilmSlices | None:
+    """Return the slices that may be joined up to a thickness, A: those that hold light atoms alone, up to silicon; None without a thickness."""
+    if thickness is None or isinstance(request.sample, PotentialSlices):
+        return None
+    heaviest = np.zeros(len(slices.planes), int)
+    np.maximum.at(heaviest, slices.index, request.sample.numbers)
+    return FilmSlices(inside=heaviest <= HEAVIEST_OF_FILMS, thickness=thickness)
 
 
 def positions(request: Request, configuration: int) -> np.ndarray:

@@ -1,13 +1,13 @@
-"""Spectra of the twin: energy losses and X-rays from the same atoms and the same probe as the images.
+"""Expected spectra: energy losses and X-rays from the same atoms and probe as the images.
 
 ============================ ===================================================
 File                         Content
 ============================ ===================================================
-``areal_densities.py``       atoms of each element that the probe sees
+``areal_densities.py``       areal density of each element under the probe
 ``edx.py``                   expected X-ray spectra; compositions
 ``eels.py``                  expected energy-loss spectra
 ``materials.py``             materials of a sample, for its low loss
-``spectrometer_settings.py`` detectors of spectra and loss models
+``spectrometer_settings.py`` spectrometers and models of the energy losses
 ``thin_limit.py``            the incident probe at the atoms, without scattering
 ``xray_data.py``             X-ray data of the elements
 ============================ ===================================================

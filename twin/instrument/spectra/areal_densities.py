@@ -1,11 +1,11 @@
-"""Areal densities of each element at each place of the probe: atoms per A^2, weighted by its density at the atoms.
+"""Areal density of each element under the probe: atoms per A^2, weighted by the probe density at the atoms.
 
 ========== ===============================================================================================================================
-Engine     What it does
+Engine     Method
 ========== ===============================================================================================================================
-operator   one inelastic form per channel, with channelling, exact; a new focus or scan in milliseconds
-multislice multislice of each probe: exact, for a few places of a large cell
-thin       the incident probe, spreading in vacuum, no elastic scattering: for cells too large for the others
+operator   one inelastic quadratic form per channel, with channelling; exact; a new focus or scan takes milliseconds
+multislice multislice of each probe; exact; for a few positions in a large cell
+thin       the incident probe with its spread in vacuum, without elastic scattering; for cells too large for the others
 ========== ===============================================================================================================================
 """
 
@@ -48,25 +48,25 @@ EXACTNESS = {
 }
 """Exactness of the densities of each engine."""
 PATIENCE = 60.0
-"""Work that is estimated to take longer, s, is not chosen by ``engine="auto"``."""
+"""Longest estimated time of an engine that ``engine="auto"`` chooses, s."""
 REMEMBERED = 8
-"""Images of the channels that are remembered."""
+"""Number of cached sets of channel images."""
 ELASTIC = 0.3
-"""Diameter that holds half of the elastic scattering of one atom in the thin limit, A."""
+"""Diameter that contains half of the elastic scattering of one atom in the thin limit, A."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LossChannel:
-    """A kind of loss of some elements.
+    """A kind of energy loss with the elements that cause it.
 
     Parameters
     ----------
     name : str
-        What it is called.
+        Name of the channel.
     numbers : tuple of int
-        Atomic numbers of the atoms that take part.
+        Atomic numbers of the atoms that contribute.
     d50 : float
-        Diameter that holds half of the signal of one atom, A.
+        Diameter that contains half of the signal of one atom, A.
     """
 
     name: str
@@ -81,11 +81,12 @@ class Densities:
     Parameters
     ----------
     values : ndarray
-        Atoms per A^2, float64, shape (channels, ...) like the scan.
+        Atoms per A^2, float64, shape (channels, ...), the later axes as in the scan.
     collected : ndarray
-        Part of the beam that elastic scattering leaves inside the collection aperture, shaped like the scan; 1 if none was asked for.
+        Fraction of the beam inside the collection aperture after elastic scattering, shaped like the scan; 1 without an
+        aperture.
     engine, exactness : str
-        How it was computed, and how exact that is.
+        Engine of the computation and a description of its accuracy.
     """
 
     values: np.ndarray
@@ -95,7 +96,7 @@ class Densities:
 
 
 def absorbers(sample: Sample, positions: np.ndarray, plane: np.ndarray, channels: Sequence[LossChannel]) -> Absorbers:
-    """Return the sample's atoms, at given places (n, 3), A, on given planes (n,), as what takes energy in each channel."""
+    """Return the absorbing atoms of each channel, at positions (n, 3), A, of the sample's atoms on planes (n,)."""
     weights = np.zeros((len(channels), len(sample)))
     for weight, channel in zip(weights, channels, strict=True):
         weight[np.isin(sample.numbers, channel.numbers)] = 1.0
@@ -117,31 +118,33 @@ def densities(
     window_angstrom: float = 0.0,
     progress: Progress | None = None,
 ) -> Densities:
-    """Return the density of each channel that the probe sees at each point of a scan.
+    """Return the areal density of each channel under the probe at each point of a scan.
 
     Parameters
     ----------
     sample, beam, scan : Sample, Beam, Scan
-        The sample, the beam, and its path.
+        The sample, the beam and the path of the beam.
     channels : sequence of LossChannel
         Kinds of loss.
     collection_mrad : float, optional
         Collection semi-angle of the spectrometer, mrad.
     engine : str
-        See the module's text; ``"auto"``: the first of operator, multislice, thin that takes less than a minute.
+        Engine from the table of this module; ``"auto"``: the first of operator, multislice, thin that takes less than a
+        minute.
     phonons, lattice_average, seed, tilt_mrad : int or str, bool or str, int, tuple of float
-        Thermal displacements, their average over a crystal's translations and tilt of the specimen, as in ``Request``.
+        Thermal displacements, their average over a crystal's translations, seed and tilt of the specimen, as in
+        ``Request``.
     window_angstrom : float
-        Hold probes at least this wide, A, so that one operator serves while the aberrations stray.
+        Least width of the probe window, A; with a wide window, one operator remains valid while the aberrations drift.
     progress : callable, optional
-        Called with the number of waves that were just done.
+        Function that is called with the number of waves that were just completed.
 
     Raises
     ------
     SettingsError
-        The sample is no sample of atoms, or there is no such engine.
+        The sample does not consist of atoms, or the engine is unknown.
     StemtwinError
-        See ``Request`` and ``make_plan``.
+        Errors of ``Request`` and ``make_plan``.
     """
     _check(sample, engine)
     asked = _Asked(
@@ -163,9 +166,9 @@ def densities(
 
 
 def _check(sample: Sample, engine: str) -> None:
-    """Refuse what is not a sample of atoms, and an unknown engine."""
+    """Raise SettingsError for a sample without atoms or an unknown engine."""
     if not isinstance(sample, Sample):
-        message = f"sample={sample!r} has no atoms: spectra need to know which element takes the energy. Use a Sample, not potentials."
+        message = f"sample={sample!r} does not list atoms, but spectra depend on the elements. Use a Sample instead of potentials."
         raise SettingsError(message)
     if engine not in (AUTO, *DENSITY_ENGINES):
         message = f"There is no engine of spectra named {engine!r}. Use one of {', '.join((AUTO, *DENSITY_ENGINES))}."
@@ -174,7 +177,7 @@ def _check(sample: Sample, engine: str) -> None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Asked:
-    """All that the images of the channels depend on: a key of what is remembered."""
+    """All inputs of the channel images, as a key of the cache."""
 
     sample: Sample
     beam: Beam
@@ -204,7 +207,7 @@ class _Asked:
         return asked
 
     def elements(self) -> list[LossChannel]:
-        """Return one channel per element, as it scatters elastically."""
+        """Return one channel of elastic scattering for each element."""
         if self.collection is None:
             return []
         return [LossChannel(name=str(number), numbers=(int(number),), d50=ELASTIC) for number in np.unique(self.sample.numbers)]
@@ -217,11 +220,11 @@ def _plan(asked: _Asked) -> Plan:
 
 @functools.lru_cache(maxsize=REMEMBERED)
 def _cheapest(asked: _Asked, points: int) -> tuple[str, str]:
-    """Return the first engine that takes less than a minute, and why none with channelling does, if none does."""
-    asked.request()  # refuses settings that make no sense
+    """Return the first engine that takes less than a minute, and the reason if that is the thin limit."""
+    asked.request()  # raises for wrong settings
     try:
         seconds = _seconds(asked, points)
-    except (SamplingError, SettingsError) as error:  # the probe does not fit, or the memory does not suffice
+    except (SamplingError, SettingsError) as error:  # the probe does not fit, or the memory is too small
         return THIN, f", since with it: {error}"
     for name, each in seconds.items():
         if each < PATIENCE:
@@ -231,7 +234,7 @@ def _cheapest(asked: _Asked, points: int) -> tuple[str, str]:
 
 
 def _seconds(asked: _Asked, points: int) -> dict[str, float]:
-    """Return the usual time of the engines with channelling, s, for so many points."""
+    """Return the usual time of the engines with channelling for a number of points, s."""
     plan = _plan(asked)
     area, slices = math.prod(plan.grid.shape), len(plan.slices.planes)
     blocks = plan.blocks[0] * plan.blocks[1]
@@ -239,25 +242,25 @@ def _seconds(asked: _Asked, points: int) -> dict[str, float]:
     steps = 2 * plan.configurations * plan.beams * slices * step_seconds(area)
     focal, source = partial_coherence.counts(asked.beam)
     waves = asked.request().configurations * focal * (points * source * blocks + 2 * plan.beams)
-    if asked.average is True:  # the operator averages
+    if asked.average is True:  # only the operator averages over translations
         return {operator.NAME: products + steps}
     return {operator.NAME: products + steps, multislice.NAME: 3 * waves * slices * step_seconds(area)}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DensityPlan:
-    """Plan of densities.
+    """Plan of a computation of areal densities.
 
     Parameters
     ----------
     engine, exactness : str
-        The engine, and how exact it is.
+        Engine of the computation and a description of its accuracy.
     waves : int
-        Waves that are reported as progress; 0 where none are.
+        Number of waves that are reported as progress, perhaps 0.
     memory_bytes : int
-        Estimated peak, bytes, without the spectra.
+        Estimated peak memory without the spectra, bytes.
     seconds : float, optional
-        Estimated time on two cores, s; None where it is far below that of an image.
+        Estimated time on two cores, s; None for a time far below that of an image.
     averaged : bool
         Whether the densities are averaged over a crystal's lattice translations.
     """
@@ -273,19 +276,19 @@ class DensityPlan:
 def plan_densities(
     sample: Sample, beam: Beam, scan: Scan, channels: Sequence[LossChannel], *, collection_mrad: float | None = None, **settings: Any
 ) -> DensityPlan:
-    """Return the plan of densities by ``engine="auto"``, before any work.
+    """Return the plan of densities for ``engine="auto"`` without computing them.
 
     Parameters
     ----------
     sample, beam, scan, channels, collection_mrad
-        As in :func:`densities`.
+        Arguments of :func:`densities`.
     **settings
-        phonons, seed, tilt and average (``lattice_average``), as in ``Request``.
+        Settings ``phonons``, ``seed``, ``tilt`` and ``average`` (``lattice_average``), as in ``Request``.
 
     Raises
     ------
     StemtwinError
-        A setting makes no sense.
+        A setting is wrong.
     """
     _check(sample, AUTO)
     asked = _Asked(sample=sample, beam=beam, channels=tuple(channels), collection=collection_mrad, **{"phonons": "auto", "seed": 0, **settings})
@@ -313,7 +316,7 @@ _remembered: OrderedDict[_Asked, _Images] = OrderedDict()
 
 
 def _operator_images(asked: _Asked, progress: Progress | None) -> _Images:
-    """Return the images of the channels, and of what is collected, and how exact they are; the last few are remembered."""
+    """Return the cached images of the channels and of the collected fraction, and a description of their accuracy."""
     found = _remembered.get(asked)
     if found is None:
         request = asked.request()
@@ -332,7 +335,7 @@ def _operator_images(asked: _Asked, progress: Progress | None) -> _Images:
 
 
 def _averaged(built: imaging_operator.ImagingOperator) -> str:
-    """Return the account of an operator's average over lattice translations, or nothing."""
+    """Return the description of an operator's average over lattice translations, or ""."""
     if built.average is None:
         return ""
     return f"; {crystal_average.measured(built.configurations, built.average, float(built.standard_error.max()))}"
@@ -372,7 +375,7 @@ DensityEngine = Callable[[_Asked, Scan, Progress | None], Densities]
 """A function that computes densities along a scan."""
 
 DENSITY_ENGINES: Registry[DensityEngine] = Registry("engine of spectra")
-"""Engines of densities by name; see the module's table."""
+"""Engines of densities by name, as in the table of this module."""
 
 
 @DENSITY_ENGINES.register(operator.NAME)
@@ -409,7 +412,7 @@ def _by_multislice(asked: _Asked, scan: Scan, _: Progress | None) -> Densities:
 
 @DENSITY_ENGINES.register(THIN)
 def _in_the_thin_limit(asked: _Asked, scan: Scan, _: Progress | None) -> Densities:
-    """Return densities of the incident probe, and the part of the beam that elastic scattering leaves inside from the density of each element."""
+    """Return the densities under the incident probe, and the collected fraction of the beam by the thin limit."""
     values = scanned(_thin_images(asked), scan).astype(float)
     count, inside = len(asked.channels), np.ones(scan.shape)
     if asked.collection is not None:
@@ -420,6 +423,6 @@ def _in_the_thin_limit(asked: _Asked, scan: Scan, _: Progress | None) -> Densiti
 
 
 def _check_inside(asked: _Asked, scan: Scan) -> None:
-    """Refuse places outside the cell of a specimen that does not repeat."""
+    """Raise SettingsError for positions outside the cell of a specimen that does not repeat."""
     if not asked.sample.periodic:
         make_plan(asked.request(scan), window_angstrom=asked.window)

@@ -1,4 +1,4 @@
-"""Expected X-ray spectra of a sample, from the same atoms and the same probe as its images; and compositions from spectra."""
+"""Expected X-ray spectra of a sample, from the same atoms and probe as its images, and compositions from spectra."""
 
 import functools
 import math
@@ -26,18 +26,18 @@ from stemtwin.twin.physics.spectra.atomic_masses import MASSES, NUMBERS
 from stemtwin.twin.samples.sample import Sample
 
 ALL_ANGLES = 0.2
-"""X-rays are emitted wherever the fast electron goes: the collection angle of their delocalisation, rad."""
+"""Collection angle in the delocalisation of X-ray emission, which accepts electrons of all scattering angles, rad."""
 REWEIGHTED = 6
-"""Times that a fit of lines is weighed anew by the spectrum that it found."""
+"""Number of fits of the lines, each weighted by the spectrum of the fit before."""
 TOGETHER = 512
-"""Spectra put together at once."""
+"""Number of spectra that are computed together."""
 ESCAPES = 12
-"""Times that a specimen's absorption is found anew from its densities."""
+"""Number of iterations of a specimen's absorption from its densities."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Lines:
-    """Lines of one element and shell that a detector sees.
+    """X-ray lines of one element and shell on a detector.
 
     Parameters
     ----------
@@ -48,11 +48,12 @@ class Lines:
     ionisation : float
         Lowest ionisation energy of the shell, eV.
     energies : ndarray
-        Of each line, eV, shape (n,).
+        Energy of each line, eV, shape (n,).
     counts : ndarray
-        Photons counted per incident electron and atom per A^2, without absorption in the specimen, A^2, shape (n,).
+        Counted photons of each line per incident electron and atom per A^2, without absorption in the specimen, A^2,
+        shape (n,).
     shapes : ndarray
-        The part of a line in each channel, shape (n, channels).
+        Fraction of each line in each channel, shape (n, channels).
     """
 
     number: int
@@ -64,17 +65,17 @@ class Lines:
 
     @property
     def name(self) -> str:
-        """Name as in ``Ti_K``."""
+        """Name of the element and shell, such as ``Ti_K``."""
         return f"{SYMBOLS[self.number]}_{self.shell}"
 
     @property
     def sensitivity(self) -> float:
-        """Photons counted per incident electron and atom per A^2, all lines, A^2."""
+        """Counted photons of all lines per incident electron and atom per A^2, A^2."""
         return float(self.counts.sum())
 
 
 def efficiency(detector: EDXDetector, energy: np.ndarray) -> np.ndarray:
-    """Return the part of all photons, emitted in any direction, that a detector counts: solid angle times efficiency."""
+    """Return the fraction of all emitted photons that a detector counts, its solid angle times its efficiency."""
     dead = xray_data.silicon_depth(energy, detector.dead_layer_angstrom)
     active = xray_data.silicon_depth(energy, detector.active_um * 1e4)
     return detector.solid_angle_sr / (4 * math.pi) * xrays.efficiency([dead], active)
@@ -82,12 +83,12 @@ def efficiency(detector: EDXDetector, energy: np.ndarray) -> np.ndarray:
 
 @functools.lru_cache(maxsize=256)
 def lines_of(number: int, beam_energy: float, detector: EDXDetector) -> tuple[Lines, ...]:
-    """Return the lines of an element on a detector, shell by shell; remembered.
+    """Return the lines of an element on a detector, shell by shell; results are cached.
 
     Raises
     ------
     SettingsError
-        There are no X-ray data of the element.
+        X-ray data of the element are not available.
     """
     low, high = detector.energy_range_ev
     shells = xray_data.shells(number)
@@ -122,7 +123,7 @@ def expected_edx(
     film_angstrom: np.ndarray | None = None,
     progress: Callable[[int], None] | None = None,
 ) -> xr.Dataset:
-    """Return the expected X-ray spectrum at each point of a scan: photons counted per incident electron and channel, without noise.
+    """Return the expected X-ray spectrum at each point of a scan, in counted photons per incident electron and channel.
 
     Parameters
     ----------
@@ -131,23 +132,23 @@ def expected_edx(
     beam : Beam
         The beam.
     scan : Scan
-        Where it goes.
+        Path of the beam.
     detector : EDXDetector
         The detector.
     engine, phonons, lattice_average, seed, tilt_mrad, window_angstrom, progress
-        See :func:`stemtwin.twin.instrument.spectra.areal_densities.densities`.
+        Settings of :func:`stemtwin.twin.instrument.spectra.areal_densities.densities`.
     film_angstrom : ndarray, optional
-        Height of a film of carbon on the specimen at each point, A, shaped like the scan: it emits and absorbs X-rays with the specimen.
+        Height of a carbon film on the specimen at each point, A, shaped like the scan. The film emits and absorbs X-rays like the specimen.
 
     Returns
     -------
     xarray.Dataset
-        ``edx``, float32, dims (*scan's, energy_ev), and ``density_<element>_<shell>``, atoms per A^2 seen by the probe.
+        Variables ``edx`` without noise, float32, dims (*scan's, energy_ev), and ``density_<element>_<shell>``, atoms per A^2 under the probe.
 
     Raises
     ------
     SettingsError
-        An element has no data, or a setting makes no sense.
+        An element has no data, or a setting is outside its limits.
     """
     groups, channels = _lines_and_channels(sample, beam, detector)
     settled: dict[str, Any] = {"lattice_average": lattice_average, "tilt_mrad": tilt_mrad, "window_angstrom": window_angstrom, "progress": progress}
@@ -170,21 +171,21 @@ def expected_edx(
 
 
 def explain_edx(sample: Sample, beam: Beam, scan: Scan, detector: EDXDetector, **settings: Any) -> DensityPlan:
-    """Return the plan of :func:`expected_edx`, before any work; ``settings`` are phonons and seed.
+    """Return the plan of :func:`expected_edx` without computing it; ``settings`` are phonons and seed.
 
     Raises
     ------
     StemtwinError
-        As of :func:`expected_edx`.
+        Errors of :func:`expected_edx`.
     """
     return plan_densities(sample, beam, scan, _lines_and_channels(sample, beam, detector)[1], **settings)
 
 
 def _lines_and_channels(sample: Sample, beam: Beam, detector: EDXDetector) -> tuple[list[Lines], list[LossChannel]]:
-    """Return the lines of a sample that a detector sees and their channels, then those of elements without lines."""
+    """Return the lines of a sample on a detector, and their loss channels before those of elements without lines."""
     numbers = [int(number) for number in np.unique(sample.numbers)]
     groups = [group for number in numbers for group in lines_of(number, beam.energy_ev, detector)]
-    dark = [number for number in numbers if all(group.number != number for group in groups)]  # bremsstrahlung alone
+    dark = [number for number in numbers if all(group.number != number for group in groups)]  # bremsstrahlung only
     channels = []
     for group in groups:
         d50 = coreloss.delocalisation(group.ionisation, beam.energy_ev, ALL_ANGLES)
@@ -193,7 +194,7 @@ def _lines_and_channels(sample: Sample, beam: Beam, detector: EDXDetector) -> tu
 
 
 def _variables(scan: Scan, spectra: np.ndarray, channels: list[LossChannel], seen: Densities) -> dict[str, Any]:
-    """Return the variables of a Dataset: spectra (points, channels) and what the probe sees of each kind of loss."""
+    """Return the variables of a Dataset: the spectra (points, channels) and the areal density of each loss channel."""
     variables: dict[str, Any] = {
         "edx": (
             (*scan.dims, "energy_ev"),
@@ -209,7 +210,7 @@ def _variables(scan: Scan, spectra: np.ndarray, channels: list[LossChannel], see
 def _filmed(
     groups: list[Lines], channels: list[LossChannel], seen: Densities, film: np.ndarray, beam: Beam, detector: EDXDetector
 ) -> tuple[list[Lines], list[LossChannel], Densities]:
-    """Return lines, channels and what the probe sees with the atoms of a film of carbon so high, A, shaped like the scan."""
+    """Return lines, channels and densities with the atoms of a carbon film of a height, A, shaped like the scan."""
     carbon, values = overlayer.CARBON, seen.values
     if all(channel.numbers != (carbon,) for channel in channels):
         new = list(lines_of(carbon, beam.energy_ev, detector))
@@ -223,7 +224,7 @@ def _filmed(
 
 
 def _spectra(values: np.ndarray, groups: Sequence[Lines], numbers: list[int], beam: Beam, detector: EDXDetector) -> np.ndarray:
-    """Return spectra (points, channels) from the densities that the probe sees, (points, kinds)."""
+    """Return the spectra (points, channels) of the areal densities under the probe, (points, kinds)."""
     areal = {number: values[:, numbers.index(number)] for number in set(numbers)}
     out = np.zeros((len(values), detector.channels))
     for density, group in zip(values.T, groups, strict=False):
@@ -237,7 +238,7 @@ def _spectra(values: np.ndarray, groups: Sequence[Lines], numbers: list[int], be
 
 
 def _escaping(areal: dict[int, np.ndarray], energies: np.ndarray, detector: EDXDetector) -> np.ndarray:
-    """Return the part of the photons that leaves the specimen, (points, energies)."""
+    """Return the fraction of the photons that leaves the specimen, (points, energies)."""
     if not detector.absorption or not areal:  # nothing absorbs in vacuum
         return np.ones((1, len(energies)))
     sigma = _absorbing(tuple(sorted(areal)), energies.tobytes())
@@ -253,7 +254,7 @@ def _absorbing(numbers: tuple[int, ...], energies: bytes) -> np.ndarray:
 
 @functools.lru_cache(maxsize=16)
 def _bremsstrahlung(numbers: tuple[int, ...], beam_energy: float, detector: EDXDetector) -> np.ndarray:
-    """Return the background of each element per atom per A^2, after the detector, (elements, channels)."""
+    """Return the detected background of each element per atom per A^2, (elements, channels)."""
     energies = detector.energies()
     seen = efficiency(detector, np.maximum(energies, 100.0)) * (energies >= 50.0)
     return np.array(
@@ -265,35 +266,36 @@ def _bremsstrahlung(numbers: tuple[int, ...], beam_energy: float, detector: EDXD
 
 
 def fit_lines(counts: np.ndarray, symbols: Sequence[str], beam: Beam, detector: EDXDetector) -> dict[str, float]:
-    """Return the number of counts of a spectrum that belong to the lines of each element and shell.
+    """Return the counts of a spectrum in the lines of each element and shell.
 
     Parameters
     ----------
     counts : ndarray
         A spectrum, shape (channels,).
     symbols : sequence of str
-        Elements that are in it.
+        Elements in the spectrum.
     beam : Beam
-        Its energy decides how strong the lines of one shell are among each other.
+        The beam, whose energy determines the ratios of the lines of one shell.
     detector : EDXDetector
-        Energies, resolution, efficiency.
+        The detector with its energies, resolution and efficiency.
 
     Returns
     -------
     dict
-        Counts by name, ``"Ti_K"``: by non-negative least squares of all lines and of the bremsstrahlung, weighed by the counts expected.
+        Counts by name, such as ``"Ti_K"``, from a non-negative least-squares fit of all lines and of the
+        bremsstrahlung, weighted by the expected counts.
 
     Raises
     ------
     SettingsError
-        The spectrum does not fit the detector, or a name is no element.
+        The spectrum does not match the detector, or a name is not an element.
     """
     counts = np.asarray(counts, float)
     if counts.shape != (detector.channels,):
         message = f"A spectrum of shape {counts.shape} does not fit the detector's {detector.channels} channels. Give one spectrum."
         raise SettingsError(message)
     if unknown := [symbol for symbol in symbols if symbol not in NUMBERS]:
-        message = f"{', '.join(unknown)} is no element. Give symbols as in ('Sr', 'Ti', 'O')."
+        message = f"Unknown elements: {', '.join(unknown)}. Give symbols as in ('Sr', 'Ti', 'O')."
         raise SettingsError(message)
     groups = [group for symbol in symbols for group in lines_of(NUMBERS[symbol], beam.energy_ev, detector)]
     shapes = [group.counts @ group.shapes / group.sensitivity for group in groups]
@@ -301,7 +303,7 @@ def fit_lines(counts: np.ndarray, symbols: Sequence[str], beam: Beam, detector: 
     basis = np.array([*shapes, background / max(background.sum(), 1e-300)]).T
     likely = np.full(len(counts), max(counts.mean(), 1e-300))
     amounts = np.zeros(basis.shape[1])
-    for _ in range(REWEIGHTED):  # weighed by what is expected, not by what was counted: few counts would pull the fit down
+    for _ in range(REWEIGHTED):  # weights by expected counts; weights by measured ones would bias the fit low
         weight = 1 / np.sqrt(np.maximum(likely, likely.max() * 1e-6))
         amounts, _ = nnls(basis * weight[:, None], counts * weight)
         likely = basis @ amounts
@@ -309,21 +311,22 @@ def fit_lines(counts: np.ndarray, symbols: Sequence[str], beam: Beam, detector: 
 
 
 def quantify(counts: np.ndarray, lines: Sequence[str], beam: Beam, detector: EDXDetector, *, electrons: float | None = None) -> dict[str, float]:
-    """Return atomic fractions from a spectrum by Cliff and Lorimer.
+    """Return atomic fractions from a spectrum by the method of Cliff and Lorimer.
 
     Parameters
     ----------
     counts : ndarray
         A spectrum, shape (channels,).
     lines : sequence of str
-        The lines that stand for each element: ``("Sr_L", "Ti_K", "O_K")``; all elements that are in the spectrum.
+        One group of lines for each element in the spectrum, such as ``("Sr_L", "Ti_K", "O_K")``.
     beam : Beam
-        Of the spectrum.
+        Beam of the spectrum.
     detector : EDXDetector
-        Of the spectrum.
+        Detector of the spectrum.
     electrons : float, optional
-        Incident electrons of the whole spectrum. With them counts are atoms per A^2, hence what the specimen absorbs, which is added back (the zeta
-        factors of M. Watanabe, D. B. Williams, J. Microsc. 221 (2006) 89). Without them, or where the detector's ``absorption`` is off, nothing is.
+        Incident electrons of the whole spectrum. They convert counts to atoms per A^2, from which the absorption in the
+        specimen follows and is corrected (the zeta factors of M. Watanabe, D. B. Williams, J. Microsc. 221 (2006) 89).
+        Without them, or where the detector's ``absorption`` is off, absorption is not corrected.
 
     Returns
     -------
@@ -333,13 +336,13 @@ def quantify(counts: np.ndarray, lines: Sequence[str], beam: Beam, detector: EDX
     Raises
     ------
     SettingsError
-        The detector sees no such lines, there are no counts, or ``electrons`` is not positive.
+        A line is not on the detector, the spectrum has no counts, or ``electrons`` is not positive.
     """
     symbols = [line.partition("_")[0] for line in lines]
     found = fit_lines(counts, symbols, beam, detector)
     groups = {group.name: group for symbol in symbols for group in lines_of(NUMBERS[symbol], beam.energy_ev, detector)}
     if missing := [line for line in lines if line not in groups]:
-        message = f"The detector sees no lines named {', '.join(missing)}. It sees {', '.join(groups)}."
+        message = f"The lines {', '.join(missing)} are not on the detector. Use some of {', '.join(groups)}."
         raise SettingsError(message)
     if electrons is not None:
         escaping = _escaped(
@@ -353,7 +356,7 @@ def quantify(counts: np.ndarray, lines: Sequence[str], beam: Beam, detector: EDX
 
 
 def _escaped(groups: Sequence[Lines], counts: Sequence[float], electrons: float, detector: EDXDetector) -> list[float]:
-    """Return the part of each element's photons that left the specimen, from what all elements absorb at the densities that the counts tell."""
+    """Return the fraction of each element's photons that left the specimen, for the densities that the counts give."""
     escaping = np.ones(len(groups))
     for _ in range(ESCAPES):
         atoms = np.array(counts) / (electrons * np.array([group.sensitivity for group in groups]) * escaping)

@@ -1,4 +1,4 @@
-"""Expected energy-loss spectra of a sample, from the same atoms and the same probe as its images."""
+"""Expected energy-loss spectra of a sample, from the same atoms and probe as its images."""
 
 import functools
 import json
@@ -26,27 +26,27 @@ from stemtwin.twin.physics.spectra.ionisation_edges import Edge
 from stemtwin.twin.samples.sample import Sample
 
 LOW_LOSS = 20.0
-"""Energy that the delocalisation of the low loss is taken at, eV."""
+"""Energy loss for the delocalisation of the low loss, eV."""
 MARGIN = 30.0
 """Margin of the energies on either side of the range, in widths of the zero-loss peak."""
 DRIFT_ROOM = 5.0
-"""The energies make room for a drift of so much at a time, eV: a spectrum that drifts a little further needs no new losses."""
+"""Step by which the energy axis grows for a drift of the spectrum, eV; smaller drifts reuse the computed losses."""
 SLABS = np.array([2.0, 4.0, 7.0, 12.0, 20.0, 35.0, 60.0, 100.0, 200.0, 500.0])
-"""Thicknesses for which the losses of two surfaces are computed, A; between them they are interpolated."""
+"""Thicknesses for which the losses of two surfaces are computed, A; other thicknesses are interpolated."""
 SURFACE_LOSSES = np.concatenate([np.linspace(0.02, 120, 3000), np.geomspace(120, 3000, 300)[1:]])
-"""Losses at which those of surfaces are computed, eV."""
+"""Energy losses at which the surface losses are computed, eV."""
 TOGETHER = 256
-"""Spectra put together at once."""
+"""Number of spectra that are computed together."""
 FILM = replace(structure.named("amorphous-carbon"), name="contamination", density=overlayer.CARBON_DENSITY)
-"""Material of a film on the specimen: carbon as dense as it is for images."""
+"""Material of a film on the specimen, carbon with the density that images use."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class _Kinds:
     """Fourier coefficients (kinds, K) of each kind of loss, for one detector and beam.
 
-    Of each material there is the bulk, normalised to 1, and what the surfaces of a slab add, at each of ``SLABS``, with their whole probability; of
-    each edge the core loss, normalised to 1, with its cross-section, A^2.
+    Each material has its bulk loss, normalised to 1, and the loss that the surfaces of a slab add, with its total
+    probability, at each of ``SLABS``. Each edge has its core loss, normalised to 1, with its cross-section, A^2.
     """
 
     axis: lowloss.LossAxis
@@ -60,14 +60,14 @@ class _Kinds:
     core_cross_section: np.ndarray
 
     def drifted(self, shifts: np.ndarray) -> np.ndarray:
-        """Return the coefficients (n, K) of zero-loss peaks that have drifted by so much, eV, (n,)."""
+        """Return the coefficients (n, K) of zero-loss peaks with drifts (n,), eV."""
         return np.array([_zero_loss(self.axis, self.first, self.detector, float(shift)) for shift in shifts])
 
 
 class _Experiment(NamedTuple):
     """The inputs of one set of spectra.
 
-    ``shifts`` are the energy drift, eV, and ``film`` the height of a film on the specimen, A, at each point, (points,).
+    ``shifts`` (points,) is the energy drift, eV, and ``film`` (points,) the height of a film on the specimen, A.
     """
 
     sample: Sample
@@ -112,31 +112,34 @@ def expected_eels(
     Parameters
     ----------
     sample, beam, scan, detector
-        Specimen, beam, positions (one point is ``PathScan(positions_angstrom=[(x, y)])``) and spectrometer.
+        Specimen, beam, positions (``PathScan(positions_angstrom=[(x, y)])`` for one point) and spectrometer.
     model : LossModel, optional
-        Materials, valences, surfaces, particles.
+        Materials, valences, surfaces and particles.
     edges : sequence of str, optional
-        Edges that must be there, ``("Ti_L3", "O_K")``; others are left out. By default all edges of the sample's elements that the range reaches.
+        Edges of the spectrum, such as ``("Ti_L3", "O_K")``; None: all edges of the sample's elements in the energy
+        range.
     engine, phonons, lattice_average, seed, tilt_mrad, window_angstrom, progress
-        See :func:`stemtwin.twin.instrument.spectra.areal_densities.densities`.
+        Settings of :func:`stemtwin.twin.instrument.spectra.areal_densities.densities`.
     shifts_ev : ndarray, optional
-        How far the spectrum of each point has drifted beside the detector's ``energy_shift_ev``, eV, shaped like the scan.
+        Drift of the spectrum at each point in addition to the detector's ``energy_shift_ev``, eV, shaped like the scan.
     film_angstrom : ndarray, optional
-        Height of a film of carbon on the specimen at each point, A, shaped like the scan: it adds to t / lambda and to the C K edge, and scatters
-        electrons out of the collection aperture as it does in images (``overlayer``). Its surfaces are left out.
+        Height of a carbon film on the specimen at each point, A, shaped like the scan. The film adds to t / lambda and
+        to the C K edge, and scatters electrons out of the collection aperture as in images (``overlayer``). It has no
+        surface losses.
 
     Returns
     -------
     xarray.Dataset
-        ``eels``, float32, dims (*scan's, energy_ev); and of each point ``t_over_lambda`` (of the bulk: surfaces and particles lose more),
-        ``collected`` (what elastic scattering leaves inside the collection aperture) and ``density_<edge>``, atoms per A^2 seen by the probe.
+        Variables ``eels``, float32, dims (*scan's, energy_ev), and at each point ``t_over_lambda`` (of the bulk,
+        without losses of surfaces and particles), ``collected`` (fraction of the beam inside the collection aperture
+        after elastic scattering) and ``density_<edge>``, atoms per A^2 under the probe.
 
     Raises
     ------
     SettingsError
-        An edge lies outside the energy range, an element has no data, or a setting makes no sense.
+        An edge lies outside the energy range, an element has no data, or a setting is outside its limits.
     UnknownNameError
-        There is no such edge.
+        An edge is unknown.
     """
     shifts, film = _per_point(shifts_ev, scan), _per_point(film_angstrom, scan)
     experiment = _Experiment(sample, beam, scan, detector, model or LossModel(), shifts, film)
@@ -155,12 +158,12 @@ def explain_eels(
     edges: Sequence[str] | None = None,
     **settings: Any,
 ) -> DensityPlan:
-    """Return the plan of :func:`expected_eels`, before any work; ``settings`` are phonons and seed.
+    """Return the plan of :func:`expected_eels` without computing it; ``settings`` are phonons and seed.
 
     Raises
     ------
     StemtwinError
-        As of :func:`expected_eels`.
+        Errors of :func:`expected_eels`.
     """
     experiment = _Experiment(sample, beam, scan, detector, model or LossModel(), None, None)
     own = _edges(sample.name, {int(number) for number in np.unique(sample.numbers)}, beam, detector, edges)
@@ -169,7 +172,7 @@ def explain_eels(
 
 
 def _per_point(values: np.ndarray | None, scan: Scan) -> np.ndarray | None:
-    """Return an array shaped like a scan as one of its points, (points,)."""
+    """Return an array shaped like a scan as an array (points,)."""
     return None if values is None else np.asarray(values, float).reshape(math.prod(scan.shape))
 
 
@@ -192,7 +195,7 @@ def _expected(experiment: _Experiment, edges: Sequence[str] | None, settings: di
 
 
 def _filmed(seen: Densities, film: np.ndarray, regions: int, chosen: tuple[Edge, ...], beam: Beam, detector: EELSDetector) -> Densities:
-    """Return the densities under the probe with the film's atoms, (points,) high: as one more material, and among the edges."""
+    """Return the densities with the atoms of a film of a height (points,), as one more material and at the edges."""
     shape = seen.values.shape[1:]
     atoms = overlayer.CARBON_DENSITY * film.reshape(shape)
     edges = np.zeros((len(chosen), *shape))
@@ -210,7 +213,7 @@ def _filmed(seen: Densities, film: np.ndarray, regions: int, chosen: tuple[Edge,
 
 
 def _edges(sample: str, numbers: set[int], beam: Beam, detector: EELSDetector, names: Sequence[str] | None) -> tuple[Edge, ...]:
-    """Return the edges that a spectrum of a sample of these elements shows."""
+    """Return the edges in the spectrum of a sample of given elements."""
     low, high = detector.energy_range_ev
     if names is not None:
         chosen = tuple(edge_table.edge(name) for name in names)
@@ -220,8 +223,8 @@ def _edges(sample: str, numbers: set[int], beam: Beam, detector: EELSDetector, n
                 raise SettingsError(message)
             if not low <= edge.onset < high:
                 message = (
-                    f"energy_range_ev=({low:g}, {high:g}) does not hold the edge {edge.name} at {edge.onset:g} eV. Use a range from at most "
-                    f"{edge.onset - 50:g} to at least {edge.onset + 100:g} eV."
+                    f"energy_range_ev=({low:g}, {high:g}) does not contain the edge {edge.name} at {edge.onset:g} eV. "
+                    f"Use a range from at most {edge.onset - 50:g} to at least {edge.onset + 100:g} eV."
                 )
                 raise SettingsError(message)
         return chosen
@@ -240,7 +243,7 @@ def _kinds(
     exponent: float | None,
     room: float,
 ) -> _Kinds:
-    """Return the kinds of loss on an axis that holds the detector's range; remembered."""
+    """Return the cached kinds of loss on an axis that contains the detector's range."""
     step, beta, (low, high) = detector.dispersion_ev, detector.collection_mrad * 1e-3, detector.energy_range_ev
     first = round(low / step)
     axis = lowloss.LossAxis(step, max(high, -low) + MARGIN * detector.width_ev + abs(detector.energy_shift_ev) + room + 2 * step)
@@ -264,7 +267,7 @@ def _kinds(
 
 
 def _zero_loss(axis: lowloss.LossAxis, first: int, detector: EELSDetector, shift: float) -> np.ndarray:
-    """Return the coefficients (K,) of the detector's zero-loss peak, drifted by so much, eV."""
+    """Return the coefficients (K,) of the detector's zero-loss peak with a drift, eV."""
     step, low = detector.dispersion_ev, detector.energy_range_ev[0]
     gains = axis.size - 2 * axis.kept + min(axis.kept, max(-first, math.ceil(MARGIN * detector.width_ev / step)))
     edges = step * (np.arange(-gains, axis.kept + 1) - 0.5) + (low - first * step)
@@ -279,7 +282,7 @@ def _zero_loss(axis: lowloss.LossAxis, first: int, detector: EELSDetector, shift
 
 
 def _slabs(materials: tuple[Material, ...], loss: np.ndarray, energy: float, beta: float, convergence: float) -> tuple[np.ndarray, np.ndarray]:
-    """Return the losses of surfaces, 1/eV, (materials SLABS, n), and in all, (materials SLABS,): scaled as the mean free path scales the bulk."""
+    """Return the surface losses, 1/eV, (materials SLABS, n), and their totals (materials SLABS,)."""
     added, whole = np.zeros((len(materials), len(SLABS), len(loss))), np.zeros((len(materials), len(SLABS)))
     for m, material in enumerate(materials):
         if material.sheet:
@@ -292,14 +295,14 @@ def _slabs(materials: tuple[Material, ...], loss: np.ndarray, energy: float, bet
 
 @functools.lru_cache(maxsize=32)
 def _both_surfaces(material: Material, energy: float, beta: float, convergence: float) -> tuple[np.ndarray, ...]:
-    """Return the losses of both surfaces of slabs of each of ``SLABS``, 1/eV, at ``SURFACE_LOSSES``; remembered."""
+    """Return the cached losses, 1/eV, of both surfaces of ``SLABS`` at ``SURFACE_LOSSES``, scaled like the bulk."""
     path = lowloss.mean_free_path(material.mass_density, energy, beta, convergence)
     scale = 1 / (path * np.trapezoid(lowloss.bulk_rate(material, SURFACE_LOSSES, energy, beta), SURFACE_LOSSES))
     return tuple(scale * lowloss.slab_surfaces(material, SURFACE_LOSSES, energy, beta, float(thickness)) for thickness in SLABS)
 
 
 def _between(thickness: np.ndarray) -> np.ndarray:
-    """Return the weights of ``SLABS``, (..., slabs), whose sum is a slab of each thickness, A: linear between two, none at 0, the last beyond it."""
+    """Return the weights of ``SLABS``, (..., slabs), that interpolate linearly to thicknesses, A, and are 0 at 0."""
     knots = np.concatenate([[0.0], SLABS])
     at = np.clip(thickness, 0.0, knots[-1])
     right = np.clip(np.searchsorted(knots, at, side="left"), 1, len(SLABS))
@@ -328,7 +331,7 @@ def _spectra(
     own_plasmons = {each.material for each in islands} | {FILM.name}
     bare = np.array([model.surfaces and m.name not in own_plasmons for m in materials], bool)
     slabs = _between(atoms / np.array([m.density for m in materials])) * bare[:, None]
-    # core losses are part of what the mean free path counts
+    # the mean free path includes the core losses
     share = np.maximum(1 - core.sum(axis=1) / np.maximum(thickness.sum(axis=1), 1e-300), 0)
     amounts = np.concatenate([thickness * share[:, None], slabs.reshape(len(atoms), -1), core], axis=1)
     losses = np.concatenate([kinds.bulk, kinds.surface, kinds.core])
@@ -357,14 +360,14 @@ def _modes(
     particles: tuple[Particle, ...],
     axis: lowloss.LossAxis,
 ) -> Callable[[np.ndarray], np.ndarray] | None:
-    """Return the plasmons of particles and rims: a function of points (n, 2), A, that gives probabilities (n, kept), 1/eV."""
+    """Return the plasmon losses (n, kept), 1/eV, of particles and flake edges as a function of points (n, 2), A."""
     sample, beam, model = experiment.sample, experiment.beam, experiment.model
     if not particles and model.flake is None:
         return None
     box = np.array([sample.size_angstrom[1], sample.size_angstrom[0]])
 
     def density(points: np.ndarray) -> np.ndarray:
-        """Return the probabilities at points (x, y), A, shape (n, 2): 1/eV, shape (n, kept)."""
+        """Return the loss probabilities, 1/eV, (n, kept) at points (x, y), A, (n, 2)."""
         out = np.zeros((len(points), axis.kept))
         for particle in particles:
             away = points - np.array(particle.centre_angstrom)
@@ -406,7 +409,7 @@ def _dataset(
 
 
 def describe(sample: Sample, beam: Beam, seen: Densities, settings: dict, title: str) -> dict:
-    """Return the attributes of a spectrum: strings and numbers only."""
+    """Return the attributes of a spectrum, which are strings and numbers only."""
     from stemtwin import __version__  # the front door knows the version
 
     return {
@@ -422,5 +425,5 @@ def describe(sample: Sample, beam: Beam, seen: Densities, settings: dict, title:
 
 
 def read_out(expected: np.ndarray, electrons: float, detector: EELSDetector, rng: np.random.Generator) -> np.ndarray:
-    """Draw the camera's readings for so many incident electrons per point: counts, float64, shaped like the expected spectra (..., channels)."""
+    """Draw the camera's counts, float64 (..., channels), of expected spectra for a number of electrons per point."""
     return eels_camera.read_out(np.asarray(expected, float) * electrons, detector.gain, detector.read_noise, rng)

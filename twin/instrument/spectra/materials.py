@@ -1,4 +1,4 @@
-"""Materials of a sample for its low loss: regions of one material, and islands."""
+"""Materials of a sample for its low-loss spectrum, and islands with plasmons."""
 
 import functools
 import math
@@ -16,35 +16,36 @@ from stemtwin.twin.physics.spectra.dielectric import Material
 from stemtwin.twin.samples.sample import Sample, near_pairs
 
 SHEET = 1.5
-"""Carbon that is thinner than this, A, is graphene."""
+"""Largest thickness of carbon that counts as graphene, A."""
 NEIGHBOURS = 3.6
-"""Atoms nearer than this, A, are of one island."""
+"""Largest distance between neighbouring atoms of one island, A."""
 LEAST_ISLAND = 40
-"""Smaller clusters have no plasmon."""
+"""Smallest cluster with a plasmon."""
 
 MaterialRegion = tuple[tuple[int, ...], Material]
 
 
 def named(material: str | Material) -> Material:
-    """Return a material, by its name if a name is given."""
+    """Return a material, given as itself or by name."""
     return material if isinstance(material, Material) else dielectric.material(material)
 
 
 def regions(sample: Sample, model: LossModel) -> list[MaterialRegion]:
-    """Return the elements (atomic numbers) of each material.
+    """Return the materials of a sample with their elements (atomic numbers).
 
-    What the model does not name is looked up in the table, compounds first; where it does not cover all elements, they are free valence electrons.
+    The material of elements that the model does not name comes from the table, compounds first. If the table does not
+    cover all of these elements, they have free valence electrons.
 
     Raises
     ------
     SettingsError
-        The model names an element that the sample lacks, or there are no data of an element.
+        The model names an element that the sample lacks, or an element has no data.
     """
     present = {SYMBOLS[int(number)] for number in np.unique(sample.numbers)}
     out: list[MaterialRegion] = []
     for symbols, material in model.materials:
         if missing := [symbol for symbol in symbols if symbol not in present]:
-            message = f"materials names {', '.join(missing)}, but {sample.name!r} holds {', '.join(sorted(present)) or 'nothing'}. Leave that out."
+            message = f"materials names {', '.join(missing)}, but {sample.name!r} holds only {', '.join(sorted(present)) or 'vacuum'}. Leave it out."
             raise SettingsError(message)
         out.append((tuple(NUMBERS[symbol] for symbol in symbols), named(material)))
         present -= set(symbols)
@@ -52,7 +53,7 @@ def regions(sample: Sample, model: LossModel) -> list[MaterialRegion]:
 
 
 def _looked_up(sample: Sample, present: frozenset[str]) -> list[MaterialRegion]:
-    """Return the materials of the table that cover these elements, those of many elements first; else all together as free electrons."""
+    """Return the materials of the table that cover the elements, compounds first, or one of free electrons."""
     rest, out = set(present), []
     for material in sorted(dielectric.MATERIALS.values(), key=lambda each: -len(each.elements)):
         if material.elements <= rest:
@@ -70,7 +71,7 @@ def _numbers(symbols: frozenset[str]) -> tuple[int, ...]:
 
 
 def _carbon(sample: Sample) -> Material:
-    """Return graphene for one sheet, graphite for few layers, amorphous carbon for what fills space."""
+    """Return the form of carbon: graphene for one sheet, graphite for few layers, else amorphous carbon."""
     z = sample.positions_angstrom[sample.numbers == NUMBERS["C"], 2]
     if np.ptp(z) < SHEET:
         return dielectric.material("graphene")
@@ -79,7 +80,7 @@ def _carbon(sample: Sample) -> Material:
 
 
 def _free_electrons(sample: Sample, numbers: tuple[int, ...]) -> Material:
-    """Return the free-electron model of some elements, at the density that their atoms have in the box that they fill."""
+    """Return the free-electron model of given elements, with the density of their atoms in the box that they fill."""
     inside = np.isin(sample.numbers, numbers)
     depth = float(np.ptp(sample.positions_angstrom[inside, 2]))
     volume = sample.size_angstrom[0] * sample.size_angstrom[1] * min(depth + 2.0, sample.thickness_angstrom)
@@ -88,7 +89,7 @@ def _free_electrons(sample: Sample, numbers: tuple[int, ...]) -> Material:
 
 
 def islands(sample: Sample, model: LossModel) -> tuple[Particle, ...]:
-    """Return compact islands of one material as spheres of the same volume; an island that reaches through the periodic cell is none."""
+    """Return compact islands of each material as spheres of equal volume, except islands that span the cell."""
     return _islands(sample, model)
 
 
@@ -114,7 +115,7 @@ def _islands(sample: Sample, model: LossModel) -> tuple[Particle, ...]:
 
 
 def _middle(members: np.ndarray, sample: Sample) -> tuple[float, float] | None:
-    """Return the centre (x, y) of atoms, around the edges of a periodic cell, or None if they fill the cell from side to side."""
+    """Return the centre (x, y) of atoms across the edges of a periodic cell, or None if they span the cell."""
     box = np.array([sample.size_angstrom[1], sample.size_angstrom[0]])
     if not sample.periodic:
         x, y = members.mean(axis=0)

@@ -1,4 +1,4 @@
-"""Spectrometers, and models of the specimen's energy losses: frozen settings in the units that people use."""
+"""Settings of spectrometers and models of the specimen's energy losses, in the units of the field."""
 
 import math
 from dataclasses import dataclass, field
@@ -16,13 +16,13 @@ from stemtwin.twin.physics.spectra.plasmons import FlakeModes
 
 MOST_CHANNELS = 1 << 16
 USUAL_WIDTH_EV = 0.35
-"""Usual width of a zero-loss peak, eV: a cold field emitter's."""
+"""Usual width of a zero-loss peak with a cold field emitter, eV."""
 USUAL_RANGE_EV, USUAL_DISPERSION_EV, USUAL_COLLECTION = (-24.0, 1000.0), 0.5, 1.5
-"""Usual energy losses and channel width of a spectrometer, eV, and its collection angle over the convergence at the usual camera length."""
+"""Usual energy losses and channel width of a spectrometer, eV, and usual ratio of collection to convergence angle."""
 
 
 class _Binned:
-    """Uniform energy channels, as both detectors have them."""
+    """Uniform energy channels of both spectrometers."""
 
     __slots__ = ()
     dimension: ClassVar[str]
@@ -34,7 +34,7 @@ class _Binned:
         low, high = checks.pair("energy_range_ev", self.energy_range_ev, "eV")
         step = checks.number("dispersion_ev", self.dispersion_ev, "eV", low=1e-3, high=1e3)
         if not lowest <= low < high <= highest:
-            message = f"energy_range_ev=({low:g}, {high:g}) eV must increase, between {lowest:g} and {highest:g} eV. Give (lowest, highest)."
+            message = f"energy_range_ev=({low:g}, {high:g}) eV must increase and lie between {lowest:g} and {highest:g} eV. Give (lowest, highest)."
             raise SettingsError(message)
         if not 2 <= round((high - low) / step) <= MOST_CHANNELS:
             message = f"energy_range_ev=({low:g}, {high:g}) at dispersion_ev={step:g} has {(high - low) / step:g} channels. Use 2 to {MOST_CHANNELS}."
@@ -43,7 +43,7 @@ class _Binned:
         object.__setattr__(self, "dispersion_ev", step)
 
     def axis(self) -> dict[str, Any]:
-        """Return the energy axis of a result: its name, with dimension, energies in eV and attributes."""
+        """Return the energy axis of a result by name, with its dimension, energies in eV and attributes."""
         return {self.dimension: (self.dimension, self.energies(), {"units": "eV", "long_name": self.quantity})}
 
     @property
@@ -52,37 +52,37 @@ class _Binned:
         return round((self.energy_range_ev[1] - self.energy_range_ev[0]) / self.dispersion_ev)
 
     def energies(self) -> np.ndarray:
-        """Return the energy in the middle of each channel, eV, shape (channels,); the first is the lower end of the range."""
+        """Return the energy in the middle of each channel, eV, shape (channels,), from the lower end of the range."""
         return self.energy_range_ev[0] + self.dispersion_ev * np.arange(self.channels)
 
     def edges(self) -> np.ndarray:
-        """Return the ends of the channels, eV, shape (channels + 1,)."""
+        """Return the boundaries of the channels, eV, shape (channels + 1,)."""
         return self.energy_range_ev[0] + self.dispersion_ev * (np.arange(self.channels + 1) - 0.5)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EELSDetector(_Binned):
-    """A spectrometer with its camera.
+    """An energy-loss spectrometer with its camera.
 
     Parameters
     ----------
     energy_range_ev : tuple of float
-        Energy losses of the first channel and behind the last one, eV.
+        Energy losses of the first channel and after the last one, eV.
     dispersion_ev : float
         Width of a channel, eV.
     collection_mrad : float
         Collection semi-angle, mrad.
     zero_loss_fwhm_ev : float, optional
-        Full width at half maximum of the zero-loss peak, eV: 0.3 to 0.35 for a cold field emitter, 0.7 to 1.0 for a Schottky one [M]. By default that
-        of the microscope's source, and 0.35 eV where there is no microscope.
+        Full width at half maximum of the zero-loss peak, eV: 0.3 to 0.35 for a cold field emitter, 0.7 to 1.0 for a
+        Schottky emitter [M]. None: the width of the microscope's source, or 0.35 eV without a microscope.
     zero_loss_asymmetry, zero_loss_lorentz : float
-        Shape of the peak, see :func:`stemtwin.twin.physics.spectra.zeroloss.zero_loss` [M].
+        Shape parameters of :func:`stemtwin.twin.physics.spectra.zeroloss.zero_loss` [M].
     energy_shift_ev : float
-        Where the zero-loss peak is: the drift of the spectrum, eV.
+        Energy of the zero-loss peak, which is the drift of the spectrum, eV.
     point_spread_channels : float
         Full width at half maximum of the camera's point spread, channels.
     point_spread_tail : float
-        Part of the signal in the tails of the point spread.
+        Fraction of the signal in the tails of the point spread.
     gain : float
         Counts per electron.
     read_noise : float
@@ -138,7 +138,7 @@ class EELSDetector(_Binned):
         return USUAL_WIDTH_EV if self.zero_loss_fwhm_ev is None else self.zero_loss_fwhm_ev
 
     def attributes(self) -> dict[str, Any]:
-        """Return the attributes of counted spectra: units, and what programs that read them look for."""
+        """Return the attributes of counted spectra, with units and the metadata that other programs read."""
         known = {"collection_mrad": self.collection_mrad, "gain": self.gain, "zero_loss_fwhm_ev": self.width_ev}
         return {"units": "counts", "long_name": "counts of each channel of energy loss", "signal_type": "EELS", **known}
 
@@ -153,26 +153,26 @@ def _eels(alpha: float, largest: float) -> EELSDetector:  # noqa: ARG001 - one s
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EDXDetector(_Binned):
-    """An energy-dispersive silicon drift detector.
+    """An energy-dispersive X-ray spectrometer with a silicon drift detector.
 
     Parameters
     ----------
     energy_range_ev : tuple of float
-        Photon energies of the first channel and behind the last one, eV.
+        Photon energies of the first channel and after the last one, eV.
     dispersion_ev : float
         Width of a channel, eV.
     solid_angle_sr : float
-        Solid angle, sr: 0.1 to 1 [M].
+        Solid angle, sr; usual values are 0.1 to 1 [M].
     take_off_deg : float
-        Angle between the specimen's plane and the way to the detector, degrees.
+        Angle between the plane of the specimen and the direction of the detector, degrees.
     resolution_ev : float
         Full width at half maximum at Mn K alpha, eV.
     absorption : bool
-        Whether X-rays are absorbed in the specimen.
+        Whether the specimen absorbs X-rays.
     bremsstrahlung : bool
-        Whether there is a background.
+        Whether the spectrum has a background.
     dead_layer_angstrom, active_um : float
-        Silicon in front of and in the active volume, A and um.
+        Thickness of silicon in front of the active volume, A, and in it, um.
 
     Raises
     ------
@@ -216,7 +216,7 @@ class EDXDetector(_Binned):
         return "edx"
 
     def attributes(self) -> dict[str, Any]:
-        """Return the attributes of counted spectra: units, and what programs that read them look for."""
+        """Return the attributes of counted spectra, with units and the metadata that other programs read."""
         known = {"resolution_mnka_ev": self.resolution_ev, "elevation_deg": self.take_off_deg, "azimuth_deg": 0.0}
         known["solid_angle_sr"] = self.solid_angle_sr
         return {"units": "counts", "long_name": "photons counted in each channel", "signal_type": "EDS_TEM", **known}
@@ -232,23 +232,23 @@ def _edx(alpha: float, largest: float) -> EDXDetector:  # noqa: ARG001 - one sig
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Particle:
-    """A sphere whose dipole plasmon the beam excites, also where it passes beside it.
+    """A sphere with a dipole plasmon, which the beam also excites from outside.
 
     Parameters
     ----------
     centre_angstrom : tuple of float
-        (x, y), A.
+        Centre (x, y), A.
     radius_angstrom : float
-        A.
+        Radius, A.
     material : str
-        Name of its material.
+        Name of the material.
 
     Raises
     ------
     SettingsError
         A number is out of range.
     UnknownNameError
-        There is no such material.
+        The material is unknown.
     """
 
     centre_angstrom: tuple[float, float]
@@ -266,28 +266,29 @@ class Particle:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LossModel:
-    """Components of the specimen's energy losses.
+    """Model of the specimen's energy losses.
 
     Parameters
     ----------
     materials : tuple of (tuple of str, str or Material)
-        Which elements together are which material of the low loss: ``((("Au",), "gold"), (("C",), "amorphous-carbon"))``. Empty: by the sample's
-        elements, as far as the table knows them; free valence electrons otherwise.
+        Low-loss material of each set of elements, such as ``((("Au",), "gold"), (("C",), "amorphous-carbon"))``.
+        Other elements have the materials of the built-in table or, if it does not cover them all, free valence electrons.
     valences : tuple of (str, float)
-        Valence of an element, where its white lines depend on it: ``(("Fe", 2.0),)``.
+        Valences of elements whose white lines depend on them, such as ``(("Fe", 2.0),)``.
     background_exponent : float, optional
-        r of the background A E^-r; by default the dielectric model's own tail.
+        Exponent r of the background A E^-r; None: the tail of the dielectric model.
     surfaces : bool
-        Whether the two surfaces of a material add their losses, and keep bulk losses out, as those of a slab; not where particles do.
+        Whether the two surfaces of a material add surface losses and reduce bulk losses, as for a slab. Materials of
+        particles do not have slab surfaces.
     particles : tuple of Particle, or "auto"
         Particles with plasmons; ``"auto"`` finds compact islands of one material in the sample.
     flake : FlakeModes, optional
-        Plasmons of the rim of a flake.
+        Edge plasmons of a flake.
 
     Raises
     ------
     SettingsError
-        A name is no element, or a setting makes no sense.
+        A name is not an element, or a setting is outside its limits.
     """
 
     materials: tuple[tuple[tuple[str, ...], str | Material], ...] = ()
@@ -305,5 +306,5 @@ class LossModel:
             message = f"materials={self.materials} and valences={self.valences} must name elements, each once" + (f": {wrong}." if wrong else ".")
             raise SettingsError(message)
         if isinstance(self.particles, str) and self.particles != "auto":
-            message = f"particles={self.particles!r} is not known. Use 'auto', or a tuple of Particle."
+            message = f"particles={self.particles!r} is unknown. Use 'auto' or a tuple of Particle."
             raise SettingsError(message)

@@ -1,4 +1,4 @@
-"""The thin limit: the incident probe at the atoms, spreading through the thickness in vacuum, without elastic scattering."""
+"""Thin limit: the incident probe at the atoms, with its spread in vacuum but without elastic scattering."""
 
 import functools
 import math
@@ -17,15 +17,15 @@ from stemtwin.twin.physics.grids import Grid, fast_length
 from stemtwin.twin.samples.sample import Sample
 
 SLAB = 20.0
-"""Thickness over which one probe stands for all, A."""
+"""Thickness of a slab that is represented by one probe, A."""
 LEAST_WINDOW = 14.0
-"""Smallest side of the window that holds a probe, A."""
+"""Smallest side of a probe window, A."""
 FINEST = 2.5
-"""Profiles are kept up to so many times the aperture's radius: twice is the image's limit."""
+"""Largest frequency of the profiles over the aperture's radius; the image's band limit is 2."""
 REMEMBERED, REMEMBERED_BYTES = 4, 64 * 2**20
-"""Number of sets of profiles that are remembered, and the largest size of each: they do not depend on aberrations."""
+"""Number of cached sets of profiles, which do not depend on aberrations, and the largest size of each."""
 WINDOWS = 16
-"""Number of windows whose apertures are remembered."""
+"""Number of windows with cached apertures."""
 
 Absorbing = Callable[..., Any]
 
@@ -33,18 +33,18 @@ Absorbing = Callable[..., Any]
 def thin_images(
     sample: Sample, beam: Beam, channels: Sequence[Any], absorbers: Absorbing, tilt_mrad: tuple[float, float] = (0.0, 0.0)
 ) -> ImageCoefficients:
-    """Return the image of each channel, atoms per A^2: the probe's density, convolved with the atoms' profiles, slab by slab.
+    """Return the image of each channel, atoms per A^2, from the probe's density and the atoms' profiles, slab by slab.
 
     Parameters
     ----------
     sample : Sample
-        The specimen; one that does not repeat is taken as if it did, so leave vacuum around it.
+        The specimen. It is always repeated, so a specimen that does not repeat needs vacuum around it.
     beam : Beam
         The beam, with source size and focal spread.
     channels : sequence
         Kinds of loss, hashable.
     absorbers : callable
-        From sample, positions, planes and channels to :class:`inelastic.Absorbers`.
+        Function of sample, positions, planes and channels that returns :class:`inelastic.Absorbers`.
     tilt_mrad : tuple of float
         Tilt of the specimen, as in ``Request``.
     """
@@ -59,7 +59,7 @@ def thin_images(
     (focus, weights), _ = partial_coherence.nodes(beam)
     for number, profiles in enumerate(_remembered_profiles(slabs) if slabs.nbytes <= REMEMBERED_BYTES else _profiles(slabs)):
         depth = (number + 0.5) * sample.thickness_angstrom / count
-        tilt = depth * (np.array(beam.tilt_rad) - np.tan(np.array(tilt_mrad) * 1e-3))  # (y, x): where the beam is on the specimen at this depth
+        tilt = depth * (np.array(beam.tilt_rad) - np.tan(np.array(tilt_mrad) * 1e-3))  # (y, x) of the beam on the specimen at this depth
         spectrum = sum(
             weight * _spectrum(grid, beam, replace(beam.aberrations, C10=beam.aberrations.C10 + float(df) + depth), hy, hx)
             for df, weight in zip(focus, weights, strict=True)
@@ -75,7 +75,7 @@ def thin_images(
 
 
 class _Slabs(NamedTuple):
-    """All that the profiles of a specimen's atoms depend on, slab by slab; ``most`` are the largest frequencies (my, mx)."""
+    """All inputs of the profiles of a specimen's atoms, slab by slab; ``most`` are the largest frequencies (my, mx)."""
 
     sample: Sample
     grid: Grid
@@ -86,12 +86,12 @@ class _Slabs(NamedTuple):
 
     @property
     def nbytes(self) -> int:
-        """Memory of all profiles."""
+        """Memory of all profiles, bytes."""
         return 16 * self.count * len(self.channels) * (self.most[0] + 1) * (2 * self.most[1] + 1)
 
 
 def _profiles(slabs: _Slabs) -> Iterator[np.ndarray]:
-    """Iterate over slabs: Fourier coefficients (channels, my + 1, 2 mx + 1) of the profiles of their atoms."""
+    """Iterate over slabs and give Fourier coefficients (channels, my + 1, 2 mx + 1) of the profiles of their atoms."""
     sample, grid, count = slabs.sample, slabs.grid, slabs.count
     slab = np.minimum((sample.positions_angstrom[:, 2] * count / sample.thickness_angstrom).astype(int), count - 1)
     atoms = slabs.absorbers(sample, sample.positions_angstrom, slab, slabs.channels)
@@ -107,13 +107,13 @@ def _remembered_profiles(slabs: _Slabs) -> tuple[np.ndarray, ...]:
 
 @functools.lru_cache(maxsize=WINDOWS)
 def _aperture(window: Grid, radius: float) -> tuple[np.ndarray, np.ndarray]:
-    """Return rows and columns of the reciprocal pixels that the aperture of a radius (1/A) covers, at least in part."""
+    """Return rows and columns of the reciprocal pixels that an aperture of a radius, 1/A, covers at least in part."""
     rows, columns = np.nonzero(probe.aperture(window.ky[:, None], window.kx, window.reciprocal_sampling, radius))
     return rows, columns
 
 
 def _spectrum(grid: Grid, beam: Beam, aberrations: Aberrations, hy: np.ndarray, hx: np.ndarray) -> np.ndarray:
-    """Return sum_r |probe|^2 exp(-2 pi i h.r / L) at the cell's frequencies h, from a window of so many cells that it holds the probe."""
+    """Return sum_r |probe|^2 exp(-2 pi i h.r / L) at the cell's frequencies h, from a window of enough whole cells."""
     needed = LEAST_WINDOW + 2 * blur_radius(aberrations, beam.semiangle_rad)
     cells = tuple(max(1, math.ceil(needed / side)) for side in grid.extent)
     window = Grid(shape=(grid.shape[0] * cells[0], grid.shape[1] * cells[1]), extent=(grid.extent[0] * cells[0], grid.extent[1] * cells[1]))

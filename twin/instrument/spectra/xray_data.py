@@ -12,24 +12,24 @@ from stemtwin.twin.physics.spectra.xrays import Shell, XRayLine
 FULL = {"K": 2, "L1": 2, "L2": 2, "L3": 4, "M1": 2, "M2": 2, "M3": 4, "M4": 4, "M5": 6}
 """Electrons of a full subshell."""
 LARGEST = 98
-"""The data end with californium."""
+"""Last element of the data, californium."""
 AVOGADRO = 6.02214076e23
 LEAST_WEIGHT = 1e-4
-"""Weaker lines are left out."""
+"""Least relative strength of a line."""
 
 
 def checked(number: int) -> str:
-    """Return the symbol of an element, or raise SettingsError if there are no X-ray data of it."""
+    """Return the symbol of an element; raise SettingsError for an element without X-ray data."""
     if not 1 <= number <= LARGEST:
-        message = f"There are no X-ray data of element {number}. They go from H (1) to {SYMBOLS[LARGEST]} ({LARGEST})."
+        message = f"X-ray data of element {number} are not available. Use H (1) to {SYMBOLS[LARGEST]} ({LARGEST})."
         raise SettingsError(message)
     return SYMBOLS[number]
 
 
 @functools.cache
 def shells(number: int) -> tuple[Shell, ...]:
-    """Return the subshells of an element that emit X-rays, with lines and Coster-Kronig feeding; empty for hydrogen and helium."""
-    import xraydb  # a second to import
+    """Return the subshells of an element that emit X-rays, with lines and Coster-Kronig rates; () for H and He."""
+    import xraydb  # the import takes a second
 
     symbol = checked(number)
     levels = {name: level for name, level in xraydb.xray_edges(symbol).items() if name in FULL}
@@ -65,7 +65,7 @@ def _feeding(symbol: str, name: str, levels: list[str]) -> tuple[tuple[str, floa
 
 
 def absorption_cross_section(number: int, energy: np.ndarray) -> np.ndarray:
-    """Return the photoabsorption cross-section of an atom, A^2, at photon energies, eV, at least 100 eV (below: the value there)."""
+    """Return the photoabsorption cross-section of an atom, A^2, at photon energies, eV, constant below 100 eV."""
     import xraydb
 
     symbol = checked(number)
@@ -74,5 +74,5 @@ def absorption_cross_section(number: int, energy: np.ndarray) -> np.ndarray:
 
 
 def silicon_depth(energy: np.ndarray, thickness: float) -> np.ndarray:
-    """Return the optical depth of a thickness, A, of silicon."""
+    """Return the optical depth of silicon of a thickness, A."""
     return absorption_cross_section(NUMBERS["Si"], energy) * 0.04996 * thickness

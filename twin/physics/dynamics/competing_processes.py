@@ -5,15 +5,15 @@ the probability
 
 .. math:: p_r(T) = s_r \left[(1 - P_r)\, H(T - T_r) + P_r\, H(T - T_r + l_r)\right]
 
-for each of its n_r partners (one for a process without a partner): s is its scale, P and l are probability and
-lowering of the excited state. The process with the higher threshold takes precedence, so that the cross-section of
+for each of its n_r partners (one for a process without a partner): s is its scale, and P and l are the probability and
+the lowering of the excited state. The process with the higher threshold takes precedence, so the cross-section of
 process r of an atom is
 
 .. math:: \sigma_r = \int p_r(T) \prod_{q:\, T_q > T_r} \left[1 - \min(1, n_q\, p_q(T))\right] d\sigma_r(T)
 
-over the processes q that can happen to the atom at that moment. Processes with one threshold share its transfers by
-their scales. A process with a fixed cross-section, and radiolysis, have no threshold: they neither exclude transfers
-nor lose any.
+with the product over the processes q that are possible for the atom at that moment. Processes with equal thresholds
+divide the transfers by their scales. Processes with a fixed cross-section, and radiolysis, have no threshold: they
+neither exclude transfers nor lose any.
 """
 
 from __future__ import annotations
@@ -31,14 +31,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Branching:
-    """Energy transfers in bins, as the kernels read them; bin b reaches from one threshold of the set to the next one.
+    """Binned energy transfers in the layout of the kernels; each bin reaches from one threshold of the set to the next.
 
     Parameters
     ----------
     above : (r, r) bool
-        Whether the process of the column takes precedence over that of the row, where both can happen to an atom.
+        Whether the column's process takes precedence over the row's process if both are possible for an atom.
     chances : (r, b) float64
-        Probability of each process for a transfer in the bin, for each partner.
+        Probability of each process per partner for a transfer in the bin.
     parts : (r, b) float64
         Cross-section of each process in the bin, A^2, without competition; 0 for a process without competitors.
     """
@@ -66,14 +66,14 @@ def branching(processes: tuple[Process, ...], energy: float, temperature: float)
 
 
 def _precedes(other: Process, one: Process) -> bool:
-    """Return whether ``other`` has a higher threshold than ``one``, for the same element and the same current."""
+    """Return whether ``other`` has a higher threshold than ``one`` for the same element and offset."""
     if other.site is None or one.site is None or other.element != one.element or other.offset != one.offset:
         return False
     return other.site.displacement > one.site.displacement
 
 
 def _steps(process: Process, energy: float) -> list[tuple[float, float]]:
-    """Return the transfers (eV) at which the probability of a process rises, with its rises at a beam energy (eV)."""
+    """Return the transfers (eV) at which the probability of a process rises, and the rises, at a beam energy (eV)."""
     site = process.site
     if site is None:
         return []
@@ -83,6 +83,6 @@ def _steps(process: Process, energy: float) -> list[tuple[float, float]]:
 
 
 def _beyond(process: Process, edge: float, energy: float, temperature: float) -> float:
-    """Return the cross-section of a process's atom for a transfer above ``edge`` (eV), A^2."""
+    """Return the cross-section, A^2, for a transfer above ``edge`` (eV) to the atom of a process."""
     assert process.site is not None
     return knockon.cross_section(process.site.element, energy, edge, velocity2=process.site.velocity2_at(temperature))

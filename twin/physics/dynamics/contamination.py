@@ -1,8 +1,9 @@
-"""Contamination: a film of carbon that grows where the beam is, spreads a halo, and is held off for a while by a shower of electrons.
+"""Contamination: a carbon film that grows under the beam with a halo, and that a beam shower suppresses for a while.
 
-Molecules on the surface are fixed by the beam. Where there are plenty the film grows with the current density J, else with their supply:
-dh/dt = supply k J / (1 + J / J_s). A part of it grows beside the beam, where fixed molecules were on their way: the growth convolved with the Green
-function of diffusion with loss, (1 - l^2 laplace)^-1. Every number is [A], to be set for the instrument and the specimen.
+The beam fixes molecules on the surface. With an ample supply of molecules the growth is proportional to the current
+density J, otherwise the supply limits it: dh/dt = supply k J / (1 + J / J_s). A fraction of the film grows beside the
+beam, where molecules are fixed during their diffusion: the growth convolved with the Green function of diffusion with
+loss, (1 - l^2 laplace)^-1. Every number is [A], to be fitted to the instrument and the specimen.
 """
 
 import math
@@ -20,24 +21,25 @@ MOST_POINTS = 2**24
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Contamination:
-    """Growth rate of a film.
+    """Growth parameters of a contamination film.
 
     Parameters
     ----------
     growth : float
-        k, A of film per electron / A^2 at low current density and full supply.
+        Growth k at low current density and full supply, A of film per electron / A^2.
     saturation : float
-        J_s, electrons / (A^2 s): from there on the supply of molecules limits the growth; k J_s is the fastest growth, 10 A / min by default.
+        Current density J_s above which the supply of molecules limits the growth, electrons / (A^2 s). The fastest
+        growth is k J_s, 10 A / min by default.
     halo_fraction : float
-        Part of the film that grows in the halo.
+        Fraction of the film that grows in the halo.
     halo_length : float
-        l, the diffusion length of molecules, A.
+        Diffusion length l of molecules, A.
     recovery : float
-        Time in which the supply comes back after a shower, s.
+        Time constant of the recovery of the supply after a shower, s.
     shower_dose : float
-        Dose of a shower that leaves 1/e of the supply, electrons / A^2.
+        Dose of a shower that reduces the supply to 1/e, electrons / A^2.
     removal_dose : float
-        Dose of a shower that leaves 1/e of the film, electrons / A^2; infinite where a shower only fixes what lies there.
+        Dose of a shower that reduces the film to 1/e, electrons / A^2; infinite if a shower removes nothing.
 
     Raises
     ------
@@ -60,28 +62,29 @@ class Contamination:
             "recovery": ("s", 1e-3, 1e12), "shower_dose": ("per A^2", 1e-6, 1e12),
         }  # fmt: skip
         for name, (unit, low, high) in limits.items():
-            checks.number_field(self, name, unit, low=low, high=high, repair="Contamination says what it means.")
+            checks.number_field(self, name, unit, low=low, high=high, repair="See help(Contamination).")
         if not self.removal_dose > 0:
-            message = f"removal_dose={self.removal_dose!r} must be above 0; infinite where nothing is removed."
+            message = f"removal_dose={self.removal_dose!r} electrons / A^2 must be above 0. "
+            message += "Use inf if a shower removes nothing."
             raise SettingsError(message)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Film:
-    """A film on a grid, at one moment; frozen, its array is read-only.
+    """Film on a grid at one moment, frozen, with a read-only array.
 
     Parameters
     ----------
     height : (ny, nx) float64
-        A, [y, x].
+        Height of the film, A, [y, x].
     step : float
-        Distance of the points, A.
+        Distance between points, A.
     origin : (float, float)
-        Where the point [0, 0] lies, x and y in A.
+        Position of the point [0, 0], x and y in A.
     supply : float
-        Of molecules, 1 when rested, 0 right after a long shower.
+        Supply of molecules, 1 at rest, 0 right after a long shower.
     cell : (float, float), optional
-        Height and width of the cell that the surface repeats, A; by default it does not.
+        Height and width of the cell of a periodic surface, A; by default the surface is not periodic.
 
     Raises
     ------
@@ -99,26 +102,42 @@ class Film:
         """Check and freeze."""
         height = np.array(self.height, dtype=float)
         if height.ndim != 2 or not 0 < height.size <= MOST_POINTS or not np.isfinite(height).all() or height.min() < 0:
-            message = f"A film needs heights (ny, nx) that are finite and not negative, at most {MOST_POINTS} of them; this is {height.shape}."
+            message = f"height is an array of shape {height.shape}. Give heights that are finite and not negative as an array "
+            message += f"(ny, nx) of at most {MOST_POINTS} points."
             raise SettingsError(message)
         height.setflags(write=False)
         object.__setattr__(self, "height", height)
-        checks.number_field(self, "step", "A", low=1e-3, high=1e6, repair="Give the distance of the film's points.")
-        checks.number_field(self, "supply", "", low=0.0, high=1.0, repair="Give a fraction of the rested supply.")
+        checks.number_field(self, "step", "A", low=1e-3, high=1e6, repair="Give the distance between points.")
+        checks.number_field(self, "supply", "", low=0.0, high=1.0, repair="Give a fraction of the supply at rest.")
 
     @classmethod
     def clean(cls, size: tuple[float, float], step: float, origin: tuple[float, float] = (0.0, 0.0), *, repeats: bool = False) -> "Film":
-        """Return a bare surface of size (height, width) in A from ``origin`` (x, y) on, its points ``step`` apart, that repeats or not."""
+        """Return a surface without a film.
+
+        Parameters
+        ----------
+        size : (float, float)
+            Height and width of the surface, A.
+        step : float
+            Distance between points, A.
+        origin : (float, float)
+            Position of the point [0, 0], x and y in A.
+        repeats : bool
+            Whether the surface is periodic with the period ``size``.
+        """
         shape = tuple(max(math.ceil(length / step), 1) for length in size)
         return cls(height=np.zeros(shape), step=step, origin=origin, cell=size if repeats else None)
 
     @property
     def volume(self) -> float:
-        """Of the whole film, A^3."""
+        """Volume of the film, A^3."""
         return float(self.height.sum()) * self.step**2
 
     def at(self, positions: np.ndarray) -> np.ndarray:
-        """Return the height (n,) at places (n, 2 or 3), x and y in A, between the points linearly; 0 outside of a grid that does not repeat."""
+        """Return the height (n,), A, at positions (n, 2 or 3), x and y in A.
+
+        The height is interpolated linearly between points; it is 0 outside a grid that is not periodic.
+        """
         rows, columns, weights = _corners(self, np.asarray(positions, dtype=float)[:, :2])
         padded = np.pad(self.height, 1)
         return (padded[rows, columns] * weights).sum(axis=0)
@@ -128,7 +147,7 @@ class Film:
         return [getattr(self, entry.name) for entry in fields(self)]
 
     def __setstate__(self, state: list[object]) -> None:
-        """Restore the fields, with a read-only array again."""
+        """Restore the fields and make the array read-only."""
         for entry, value in zip(fields(self), state, strict=True):
             if isinstance(value, np.ndarray):
                 value.setflags(write=False)
@@ -138,17 +157,17 @@ class Film:
 def grow(film: Film, exposure: Exposure, model: Contamination | None = None) -> Film:
     """Return the film after an exposure.
 
-    The current density is averaged over the exposure's duration and the grid's points: molecules are much slower than a scan. Give an exposure of
-    several seconds in parts if the beam moves away in it.
+    The current density is averaged over the exposure's duration and over the grid's points, as molecules are much
+    slower than a scan. An exposure of several seconds in which the beam moves away should be given in parts.
 
     Parameters
     ----------
     film : Film
-        Before.
+        Film before the exposure.
     exposure : Exposure
-        Path and current, in the film's coordinates; what falls outside of a grid that does not repeat is lost.
+        Path and current, in the film's coordinates; current outside a grid that is not periodic is ignored.
     model : Contamination, optional
-        Rates.
+        Growth rates; the defaults of :class:`Contamination` by default.
     """
     model = model or Contamination()
     duration = exposure.duration
@@ -167,7 +186,22 @@ def grow(film: Film, exposure: Exposure, model: Contamination | None = None) -> 
 
 
 def shower(film: Film, dose: float, model: Contamination | None = None) -> Film:
-    """Return the film after a wide beam has flooded it with a dose (electrons / A^2): film and supply are less, until the supply recovers."""
+    """Return the film after a beam shower, which reduces the film and the supply of molecules.
+
+    Parameters
+    ----------
+    film : Film
+        Film before the shower.
+    dose : float
+        Dose of the shower, electrons / A^2.
+    model : Contamination, optional
+        Doses of the model; the defaults of :class:`Contamination` by default.
+
+    Raises
+    ------
+    SettingsError
+        The dose is out of range.
+    """
     model = model or Contamination()
     repair = "Give the dose of the shower in electrons / A^2."
     dose = checks.number("dose", dose, "per A^2", low=0.0, high=1e12, repair=repair)
@@ -175,9 +209,9 @@ def shower(film: Film, dose: float, model: Contamination | None = None) -> Film:
 
 
 def _corners(film: Film, xy: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return the four points around each place in the grid with a margin of one, and their shares, each (4, n).
+    """Return rows, columns and weights of the four points around each position, each (4, n), for a margin of one point.
 
-    Where the surface repeats, the last point of a row is followed by the first, perhaps less than a step away.
+    On a periodic surface the first point of a row follows the last, at a distance of at most one step.
     """
     away = xy - np.asarray(film.origin)
     if film.cell is not None:
@@ -196,12 +230,16 @@ def _corners(film: Film, xy: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.nda
 
 
 def _spread(growth: np.ndarray, length: float, *, repeats: bool) -> np.ndarray:
-    """Return the growth convolved with the Green function of (1 - l^2 laplace), l in points: what leaves a grid that does not repeat is lost."""
+    """Return the growth convolved with the Green function of (1 - l^2 laplace), l in points.
+
+    Growth beyond the edges of a grid that is not periodic is lost.
+    """
     if length == 0:
         return growth
     margin = 0 if repeats else math.ceil(min(8 * length, 2048))
     shape = growth.shape if repeats else tuple(next_fast_len(n + margin, real=True) for n in growth.shape)
     ky = 2 * math.pi * np.minimum(np.arange(shape[0]), shape[0] - np.arange(shape[0])) / shape[0]
     kx = 2 * math.pi * rfftfreq(shape[1])
-    laplace = 4 * np.sin(ky / 2)[:, None] ** 2 + 4 * np.sin(kx / 2)[None, :] ** 2  # of the grid: its Green function is nowhere negative
+    # discrete Laplace operator of the grid, whose Green function is nowhere negative
+    laplace = 4 * np.sin(ky / 2)[:, None] ** 2 + 4 * np.sin(kx / 2)[None, :] ** 2
     return irfft2(rfft2(growth, shape) / (1 + length**2 * laplace), shape)[: growth.shape[0], : growth.shape[1]]

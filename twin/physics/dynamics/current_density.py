@@ -1,4 +1,4 @@
-"""The current density of the probe: per current, so that its integral over the plane is 1."""
+"""Current density of the probe per unit of current, with the integral 1 over the plane."""
 
 import functools
 import math
@@ -14,27 +14,28 @@ from stemtwin.twin.physics.aberrations import Aberrations, blur_radius
 from stemtwin.twin.physics.dynamics import kinetics_kernels
 from stemtwin.twin.physics.electrons import beam_energy
 
-CORE = 1e-4  # of the peak: where the probe counts point by point
+CORE = 1e-4  # fraction of the peak density above which points of a path are summed one by one
 MARGIN = 3  # steps of the table beyond its radius, for the interpolation
-LARGEST_TABLE = 4096  # points on a side of the grid that the table is computed on
+LARGEST_TABLE = 4096  # largest number of points along a side of the grid on which the table is computed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Density:
-    """A current density per current, 1/A^2: a table about the probe's centre with a tail as 1 / r^3, or a Gaussian (an empty table).
+    """Current density per unit of current, 1/A^2: a table about the probe's centre with a 1 / r^3 tail, or a Gaussian.
 
     Parameters
     ----------
     table : ndarray
-        (m, m) float32, [y, x], 1/A^2; the centre is at [m // 2, m // 2].
+        Tabulated density, 1/A^2, float32, shape (m, m), [y, x], centred at [m // 2, m // 2]; empty for a Gaussian.
     step : float
-        Distance of its points, A.
+        Distance between points of the table, A.
     radius : float
-        Up to where the table holds, A.
+        Radius within which the table is valid, A.
     tail : float
-        Fraction of the current beyond the radius: a hard aperture's tails fall as 1 / r^3 (Born and Wolf, Principles of Optics, section 8.5.2).
+        Fraction of the current beyond the radius. The tails of a hard aperture fall as 1 / r^3 (Born and Wolf,
+        Principles of Optics, section 8.5.2).
     core : float
-        Beyond this distance the density is below 1e-4 of its peak, A.
+        Distance beyond which the density is below 1e-4 of its peak, A.
     sigma : float
         Standard deviation of the Gaussian, A.
     """
@@ -48,7 +49,7 @@ class Density:
 
     @property
     def law(self) -> np.ndarray:
-        """Parameters of the kernels beside the table: Gaussian exponent and peak; 1 / step and centre; radius^2, tail; core."""
+        """Scalar kernel parameters: Gaussian exponent and peak; 1 / step and centre; radius^2 and tail; core."""
         peak = 1 / (2 * math.pi * self.sigma**2) if self.sigma else 0.0
         exponent = 0.5 / self.sigma**2 if self.sigma else 0.0
         scale = 1 / self.step if self.step else 0.0
@@ -65,7 +66,7 @@ class Density:
         return [getattr(self, name) for name in self.__slots__]
 
     def __setstate__(self, state: list[object]) -> None:
-        """Restore the fields, with a read-only table again."""
+        """Restore the fields and make the table read-only."""
         for name, value in zip(self.__slots__, state, strict=True):
             if isinstance(value, np.ndarray):
                 value.setflags(write=False)
@@ -91,7 +92,9 @@ def gaussian_density(sigma: float) -> Density:
 def probe_density(
     energy: float, semiangle: float, aberrations: Aberrations | None = None, source_size: float = 0.0, focal_spread: float = 0.0
 ) -> Density:
-    """Return the probe's current density in the specimen's entrance plane: abs(psi)^2, averaged over the focal spread, blurred by the source.
+    """Return the probe's current density in the specimen's entrance plane.
+
+    The density is abs(psi)^2, averaged over the focal spread and convolved with the source's image.
 
     Parameters
     ----------
@@ -107,12 +110,13 @@ def probe_density(
     Returns
     -------
     Density
-        Tabulated out to where the rays of the aberrations and eight lambda / alpha reach; beyond, the tail.
+        Density whose table reaches eight lambda / alpha beyond the blur by aberrations, focal spread and source; the
+        tail lies outside the table.
 
     Raises
     ------
     SettingsError
-        A number is out of range, or the probe is so wide that it cannot be tabulated.
+        A number is out of range, or the probe is too wide for a table.
     """
     energy = beam_energy(energy)
     repair = "Give the convergence semi-angle in rad."
@@ -124,12 +128,12 @@ def probe_density(
     wavelength = electrons.wavelength(energy)
     airy = wavelength / semiangle
     radius = blur_radius(aberrations, semiangle) + 3 * focal_spread * semiangle + 5 * source_size + 8 * airy
-    step = airy / 16  # the density's highest frequency is 2 alpha / lambda: eight points in its shortest wave
+    step = airy / 16  # the density's highest frequency is 2 alpha / lambda: eight points per shortest period
     count = next_fast_len(math.ceil(4 * radius / step))
     if count > LARGEST_TABLE:
         message = (
-            f"A probe of {radius:.0f} A radius with rings of {airy:.2f} A needs a table of {count} points on a side (limit {LARGEST_TABLE}). "
-            "Correct the aberrations or use a smaller semi-angle."
+            f"A probe of {radius:.0f} A radius and {airy:.2f} A resolution needs a table of {count} points a side "
+            f"(limit {LARGEST_TABLE}). Correct the aberrations or use a smaller semi-angle."
         )
         raise SettingsError(message)
     k = fftfreq(count, step)
@@ -148,7 +152,7 @@ def probe_density(
 
 
 def _tabulated(density: np.ndarray, step: float, radius: float) -> Density:
-    """Cut the table out of a grid that is centred on the probe, and measure its tail and its core."""
+    """Return the table cut from a grid that is centred on the probe, with its tail and its core."""
     centre = len(density) // 2
     axis = step * (np.arange(len(density)) - centre)
     distance = np.hypot(axis[:, None], axis[None, :])

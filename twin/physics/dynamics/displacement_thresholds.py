@@ -1,7 +1,8 @@
-"""Displacement thresholds and thermal velocities by element and site, each value with its source, and cross-sections from them.
+"""Displacement thresholds and thermal velocities by element and site, their sources, and the resulting cross-sections.
 
-Every value carries a mark: [V] read in the named source, [M] from the literature by memory, [A] an assumption to be set from measurement.
-``dataclasses.replace(find_site("C", "graphene"), displacement=22.0)`` is a site with a value of one's own; every function that takes a site takes it.
+Every value carries a mark: [V] read in the named source, [M] quoted from memory of the literature, [A] assumed, to be
+replaced by a measured value. ``dataclasses.replace(find_site("C", "graphene"), displacement=22.0)`` returns a site with
+another threshold, which every function of this package accepts.
 """
 
 from collections.abc import Iterable, Sequence
@@ -23,34 +24,36 @@ METRE2 = 1e20  # (A/s)^2 in 1 m^2/s^2
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Site:
-    """Conditions that displace one kind of atom.
+    """Displacement parameters of one kind of atom.
 
     Parameters
     ----------
     element : str
         Chemical symbol.
     name : str
-        The site's name: ``"graphene"``, ``"graphene-edge"``, ``"bulk"``, ``"surface"``.
+        Name of the site, for example ``"graphene"``, ``"graphene-edge"``, ``"bulk"`` or ``"surface"``.
     displacement : float
         Displacement threshold, eV.
     mark : {"V", "M", "A"}
-        How sure the threshold is.
+        Confidence mark of the threshold.
     source : str
-        Where it comes from.
+        Source of the threshold.
     velocity2 : float, optional
         Mean square velocity along the beam at 300 K of an atom of the natural mean mass, (A/s)^2.
     debye : float, optional
-        Debye temperature along the beam, K; gives the velocity where ``velocity2`` is not given, and its change with temperature.
+        Debye temperature along the beam, K. It gives the change of the velocity with temperature and, without
+        ``velocity2``, the velocity itself.
     velocity_source : str
-        Mark and source of either.
+        Mark and source of ``velocity2`` or ``debye``.
     radiolysis : Radiolysis, optional
+        Parameters of radiolysis; none by default.
     excited : ExcitedState, optional
-        Terms of electronic excitation; none by default.
+        Parameters of knock-on in an excited state; none by default.
 
     Raises
     ------
     UnknownNameError
-        There is no such element.
+        The element is unknown.
     SettingsError
         A number is out of range.
     """
@@ -71,23 +74,37 @@ class Site:
         object.__setattr__(self, "element", SYMBOLS[number_of(self.element)])
         object.__setattr__(self, "displacement", displacement_energy(self.displacement))
         if self.mark not in MARKS:
-            message = f"mark={self.mark!r} says how sure a value is. Use V (read in the source), M (by memory) or A (assumed)."
+            message = f"mark={self.mark!r} is not a confidence mark. "
+            message += "Use V (read in the source), M (quoted from memory) or A (assumed)."
             raise SettingsError(message)
         if self.velocity2 is not None:
             checks.number_field(self, "velocity2", "(A/s)^2", low=0.0, high=1e28, repair="Graphene at 300 K has 3.2e25.")
         if self.debye is not None:
             checks.number_field(self, "debye", "K", low=10.0, high=5000.0, repair="Debye temperatures are 40 to 2300 K.")
         if self.excited is not None and self.excited.lowering >= self.displacement:
-            message = f"lowering={self.excited.lowering:g} eV is not below the threshold of {self.displacement:g} eV. Lower it by less."
+            message = f"lowering={self.excited.lowering:g} eV must be below the threshold of {self.displacement:g} eV. "
+            message += "Give a smaller value."
             raise SettingsError(message)
 
     def velocity2_at(self, temperature: float = ROOM) -> float:
-        """Return the mean square velocity along the beam at a temperature (K) of an atom of the natural mean mass, (A/s)^2; 0 if not known."""
+        """Return the mean square velocity along the beam of an atom of the natural mean mass, (A/s)^2; 0 if unknown.
+
+        Parameters
+        ----------
+        temperature : float
+            Temperature of the specimen, K.
+
+        Raises
+        ------
+        SettingsError
+            The temperature is out of range, or the velocity is known at 300 K only.
+        """
         repair = "Give the specimen's temperature in K."
         temperature = checks.number("temperature", temperature, "K", low=0.0, high=5000.0, repair=repair)
         if self.debye is None:
             if self.velocity2 and temperature != ROOM:
-                message = f"The velocity of {self.element} in {self.name} is known at {ROOM:g} K only, not at {temperature:g} K. Give debye, in K."
+                message = f"The velocity of {self.element} in {self.name} is known at {ROOM:g} K only, "
+                message += f"not at {temperature:g} K. Give debye, the Debye temperature in K."
                 raise SettingsError(message)
             return self.velocity2 or 0.0
         mass = sum(m * part for m, part in isotopes(self.element))
@@ -107,7 +124,7 @@ class CrossSection:
 
     @property
     def total(self) -> float:
-        """Knock-on with thermal motion, what excited states add to it, and radiolysis."""
+        """Sum of knock-on with thermal motion, the contribution of excited states, and radiolysis."""
         return self.knock_on + self.excited + self.radiolysis
 
 
@@ -117,15 +134,15 @@ def cross_sections(site: Site, energy: float, *, temperature: float = ROOM, mode
     Parameters
     ----------
     site : Site
-        From :func:`find_site`, or one's own.
+        Site from :func:`find_site`, or any other.
     energy : float
-        eV.
+        Beam energy, eV.
     temperature : float
-        Of the specimen, K.
+        Temperature of the specimen, K.
     model : str
-        See :func:`knockon.cross_section`.
+        Scattering formula; see :func:`knockon.cross_section`.
     mass : float, optional
-        Of one isotope, u; by default the mean over the natural ones.
+        Mass of one isotope, u; by default the cross-sections are means over the natural isotopes.
 
     Raises
     ------
@@ -146,12 +163,12 @@ def cross_sections(site: Site, energy: float, *, temperature: float = ROOM, mode
 
 
 def find_site(element: str | int, site: str, sites: Sequence[Site] | None = None) -> Site:
-    """Return the site of that element and name, by default from :data:`SITES`.
+    """Return the site of an element by its name, by default from :data:`SITES`.
 
     Raises
     ------
     UnknownNameError
-        There is no such element, or no such site of it; the message names the sites that there are.
+        The element is unknown, or it has no site of that name; the message then suggests or lists its sites.
     """
     symbol, table = SYMBOLS[number_of(element)], SITES if sites is None else sites
     known = {entry.name: entry for entry in table if entry.element == symbol}
@@ -162,9 +179,15 @@ def find_site(element: str | int, site: str, sites: Sequence[Site] | None = None
 
 
 def surface_displacement(sublimation: float) -> float:
-    """Return the threshold of a surface atom, 5/3 of the sublimation energy (eV): a planar escape potential, between E_sub and 2 E_sub [V].
+    """Return the displacement threshold of a surface atom, 5/3 of the sublimation energy, eV.
 
-    Source: Egerton, McLeod, Wang, Malac, Ultramicroscopy 110 (2010) 991.
+    The value is that of a planar escape potential and lies between E_sub and 2 E_sub [V]. Source: Egerton, McLeod,
+    Wang, Malac, Ultramicroscopy 110 (2010) 991.
+
+    Parameters
+    ----------
+    sublimation : float
+        Sublimation energy per atom, eV.
     """
     repair = "Give the sublimation energy per atom, 1 to 9 eV."
     return 5 / 3 * checks.number("sublimation", sublimation, "eV", low=0.05, high=20.0, repair=repair)
@@ -181,7 +204,7 @@ _ASTM = "ASTM E521, effective displacement energies"
 
 
 def _layer(element: str, name: str, displacement: float, debye: float, source: str = _KOMSA, mark: str = "M", **terms: object) -> Site:
-    """Return a site of a layered material, its velocity by Debye's model."""
+    """Return a site of a layered material with the velocity of Debye's model."""
     where = "[A] Debye temperature of the bulk"
     return Site(element=element, name=name, displacement=displacement, mark=mark, source=source, debye=debye, velocity_source=where, **terms)  # type: ignore[arg-type]
 
@@ -216,7 +239,7 @@ def _solids() -> Iterable[Site]:
 
 
 def _perovskites() -> Iterable[Site]:
-    """Yield the sites of SrTiO3, and of its kin by the place of each element: the A site, the B site, oxygen."""
+    """Yield the sites of SrTiO3, and of other perovskites by analogy: A site, B site, oxygen."""
     smith = "Smith et al., J. Am. Ceram. Soc. 86 (2003) 1459"
     kin = {"srtio3": ("Sr", "Ti"), "batio3": ("Ba", "Ti"), "pbtio3": ("Pb", "Ti"), "lafeo3": ("La", "Fe"), "lasrfeo3": ("La", "Sr", "Fe")}
     for compound, metals in kin.items():
@@ -261,7 +284,7 @@ SITES: tuple[Site, ...] = (
         name="graphene-rotation",
         displacement=19.0,
         mark="A",
-        source="a bond turns below the loss of its atoms, 18 to 21 eV",
+        source="a bond rotates at a lower energy than its atoms are lost, 18 to 21 eV",
         **_GRAPHENE,
     ),
     Site(
@@ -287,7 +310,7 @@ SITES: tuple[Site, ...] = (
         name="graphene",
         displacement=19.6,
         mark="A",
-        source="computed values lie near that of C",
+        source="computed values are close to that of C",
         debye=1287.0,
         velocity_source="[A] as C",
     ),
@@ -310,13 +333,14 @@ SITES: tuple[Site, ...] = (
         velocity_source="[A] as graphene",
     ),
     Site(element="C", name="graphite", displacement=30.0, mark="V", source=_HOBBS, debye=1287.0, velocity_source="[A] as graphene"),
-    _layer("S", "mos2", 6.9, 580.0, excited=ExcitedState(lowering=2.0, probability=0.01)),  # [A]: the excited part, to be set from measured rates
+    # [A]: the parameters of the excited state, to be fitted to measured rates
+    _layer("S", "mos2", 6.9, 580.0, excited=ExcitedState(lowering=2.0, probability=0.01)),
     _layer(
         "S",
         "mos2-vacancy",
         6.5,
         580.0,
-        f"a little below that of the perfect layer; {_KOMSA}",
+        f"slightly below that of the perfect layer; {_KOMSA}",
         "A",
         excited=ExcitedState(lowering=2.0, probability=0.01),
     ),
@@ -353,10 +377,10 @@ SITES: tuple[Site, ...] = (
         name="sio2",
         displacement=28.0,
         mark="A",
-        source="knock-on is not what limits quartz",
+        source="knock-on does not limit the dose on quartz",
         debye=470.0,
         velocity_source="[A]",
-        radiolysis=Radiolysis(loss=10.0, electrons=6.0, efficiency=1e-4),  # [A] of the order that Hobbs gives for quartz
+        radiolysis=Radiolysis(loss=10.0, electrons=6.0, efficiency=1e-4),  # [A] order of magnitude by Hobbs for quartz
     ),
     Site(element="Ga", name="gaas", displacement=10.0, mark="M", source=_PONS, debye=344.0, velocity_source="[M]"),
     Site(element="As", name="gaas", displacement=10.0, mark="M", source=_PONS, debye=344.0, velocity_source="[M]"),
@@ -364,4 +388,5 @@ SITES: tuple[Site, ...] = (
     Site(element="Te", name="cdte", displacement=7.8, mark="M", source=_BRYANT, debye=158.0, velocity_source="[M]"),
     *_solids(),
 )
-"""Every site that is known. Excited states and radiolysis are [A] throughout: orders of magnitude, to be replaced by measured ones."""
+"""Known sites. All parameters of excited states and radiolysis are [A]: orders of magnitude, to be replaced by measured
+values."""

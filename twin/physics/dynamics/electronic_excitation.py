@@ -1,7 +1,8 @@
-"""Effects of the specimen's electrons on its atoms: radiolysis, and knock-on of an atom in an excited state. Two terms beside the knock-on term.
+"""Electronic excitation as a cause of displacement: radiolysis, and knock-on of an atom in an excited state.
 
-How an excitation moves an atom is known for few materials. Both terms here have the energy dependence of inelastic scattering, and their
-strengths are parameters of a site that are to be set from measured rates.
+The mechanism by which an excitation displaces an atom is known for few materials. Both terms have the energy dependence
+of inelastic scattering and add to the knock-on term. Their strengths are parameters of a site, to be fitted to measured
+rates.
 """
 
 import math
@@ -23,9 +24,10 @@ class Radiolysis:
     loss : float
         Smallest energy loss that can break the bond, eV.
     electrons : float
-        Valence electrons of the atom that can take it.
+        Number of valence electrons of the atom that can be excited.
     efficiency : float
-        Part of such losses that displace the atom; 0 where the excitation spreads before the atom can move (metals, graphene).
+        Fraction of such losses that displace the atom; 0 if the excitation delocalises before the atom can move
+        (metals, graphene).
 
     Raises
     ------
@@ -40,14 +42,16 @@ class Radiolysis:
     def __post_init__(self) -> None:
         """Check the numbers."""
         checks.number_field(self, "loss", "eV", low=0.1, high=1e3, repair="Give the energy that breaks the bond, about 10 eV.")
-        checks.number_field(self, "electrons", "electrons", low=0.0, high=100.0, repair="Give the valence electrons.")
+        repair = "Give the number of valence electrons."
+        checks.number_field(self, "electrons", "electrons", low=0.0, high=100.0, repair=repair)
         checks.number_field(self, "efficiency", "per loss", low=0.0, high=1.0, repair="Give a probability.")
 
     def cross_section(self, energy: float) -> float:
         """Return efficiency x electrons x 2 pi e^4 / (m v^2 loss), A^2.
 
-        That is Thomson's cross-section of a free electron for taking over more than ``loss`` (J. J. Thomson, Phil. Mag. 23 (1912) 449): like
-        every inelastic cross-section it falls as 1 / v^2, so that radiolysis, other than knock-on, is worse at low voltage.
+        This is Thomson's cross-section for a transfer of more than ``loss`` to a free electron (J. J. Thomson, Phil.
+        Mag. 23 (1912) 449). Like every inelastic cross-section it falls as 1 / v^2, so radiolysis, unlike knock-on, is
+        more severe at low voltage.
         """
         beta = velocity_ratio(beam_energy(energy))
         return self.efficiency * self.electrons * 2 * math.pi * COULOMB_CONSTANT**2 / (REST_ENERGY * beta**2 * self.loss)
@@ -55,14 +59,17 @@ class Radiolysis:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExcitedState:
-    """Knock-on of an atom whose bonds an excitation has weakened (Kretschmer et al., Nano Lett. 20 (2020) 2865; Speckmann et al., arXiv:2302.10529).
+    """Knock-on of an atom whose bonds are weakened by an electronic excitation.
+
+    Sources: Kretschmer et al., Nano Lett. 20 (2020) 2865; Speckmann et al., arXiv:2302.10529.
 
     Parameters
     ----------
     lowering : float
-        By how much the excited state lowers the displacement threshold, eV.
+        Reduction of the displacement threshold in the excited state, eV.
     probability : float
-        That the electron that hits also excites (or finds an excitation that still lives), at 80 keV; it goes as 1 / v^2.
+        Probability at 80 keV that the atom is in an excited state when it is hit, whether excited by the same electron
+        or by an earlier one; it is proportional to 1 / v^2.
 
     Raises
     ------
@@ -75,7 +82,8 @@ class ExcitedState:
 
     def __post_init__(self) -> None:
         """Check the numbers."""
-        checks.number_field(self, "lowering", "eV", low=0.0, high=100.0, repair="It lowers the displacement threshold.")
+        repair = "Give the reduction of the displacement threshold."
+        checks.number_field(self, "lowering", "eV", low=0.0, high=100.0, repair=repair)
         checks.number_field(self, "probability", "per hit", low=0.0, high=1.0, repair="Give a probability.")
 
     def probability_at(self, energy: float) -> float:

@@ -1,8 +1,9 @@
-"""The loop over events, compiled.
+"""Compiled loop over events.
 
-The loop is the next-reaction method (Gibson and Bruck, J. Phys. Chem. A 104 (2000) 1876) for rates that change with time (Anderson, J. Chem. Phys.
-127 (2007) 214107): every clock (the processes that share one point of the specimen) fires when its integrated rate, sigma times dose plus
-spontaneous rate times time, reaches a number drawn from the exponential distribution. An event redraws only the clocks whose rates it changed.
+The loop is the next-reaction method (Gibson and Bruck, J. Phys. Chem. A 104 (2000) 1876) for time-dependent rates
+(Anderson, J. Chem. Phys. 127 (2007) 214107). A clock stands for the processes that share one point of the specimen. It
+fires when its integrated rate, sigma times dose plus spontaneous rate times time, reaches a number drawn from the
+exponential distribution. An event redraws only the clocks whose rates it changed.
 """
 
 import math
@@ -28,15 +29,18 @@ from stemtwin.twin.physics.dynamics.kinetics_kernels import (
 from stemtwin.twin.physics.engine.kernels.jit import kernel, part
 
 NEVER = math.inf
-SURE = 1.1  # a clock whose draw lies so far beyond its whole dose does not fire: that and the sum over blocks differ by much less
+# Factor of the total integrated rate beyond which a draw certainly does not fire. The total and the sum over blocks
+# differ by much less.
+SURE = 1.1
 
-# path: points, nodes, starts (when each point of a pass begins, with the end), block_time, table, law, size, stack
+# path: points, nodes, starts (start time of each point of a pass, and the end), block_time, table, law, size, stack
 # matter: numbers, labels, positions, links, kinds (copies that the loop changes)
-# rules: table, cross-sections, spontaneous rates, fractions of the way, and how processes compete (``Rules.arrays``)
-# own: of the rules at one site, the number of partners that fit, and cross-sections (``compete``)
-# clocks: weight of the dose, weight of the time, (pass, point) and part of the dwell when it fires, tournament of times, cumulative dose at the
-#         ends of blocks, whether that row is known, dose of one pass (nan: not known). Clock i is at site i; the others, for currents that count
-#         beside the atom, follow.
+# rules: table, cross-sections, spontaneous rates, fractions of the way, and the arrays of ``Branching``; see
+#        ``Rules.arrays``
+# own: number of matching partners and cross-section of each rule at one site (``compete``)
+# clocks: weight of the dose, weight of the time, (pass, point) and fraction of the dwell at which it fires, tournament
+#         tree of times, cumulative dose at the ends of blocks, whether that row is known, dose of one pass (nan:
+#         unknown). Clock i is at site i; clocks for points beside the atom follow.
 
 
 @part
@@ -52,7 +56,7 @@ def _clock_point(m, matter, rules, size, out):
 
 @part
 def _row(m, matter, rules, clocks, path, out):
-    """Cumulative dose at a clock's point at the ends of blocks; ``out`` gets the point."""
+    """Return the cumulative dose at a clock's point at the ends of blocks, and set ``out`` to the point."""
     points, nodes, _, block_time, table, law, size, stack = path
     rows, known = clocks[5], clocks[6]
     _clock_point(m, matter, rules, size, out)
@@ -68,7 +72,7 @@ def _row(m, matter, rules, clocks, path, out):
 
 @part
 def _whole(m, matter, rules, clocks, path, repeats, at):
-    """Dose of one pass at a clock's point; of the only pass without its course in time, where that is not known."""
+    """Return the dose of one pass at a clock's point; for a single pass, the doses of blocks are not computed."""
     if repeats > 1 or clocks[6][m]:
         return _row(m, matter, rules, clocks, path, at)[-1]
     if not clocks[7][m] >= 0.0:
@@ -80,7 +84,7 @@ def _whole(m, matter, rules, clocks, path, repeats, at):
 
 @part
 def _gain(p, a, s, at, path):
-    """Integrated rate over the whole dwell at one point of the path."""
+    """Return the integrated rate over the whole dwell at one point of the path."""
     points, _, starts, _, table, law, size, _ = path
     gain = s * (starts[p + 1] - starts[p])
     if a > 0.0 and points[p, 2] > 0.0:
@@ -90,7 +94,7 @@ def _gain(p, a, s, at, path):
 
 @part
 def _until(p, f, a, s, row, at, path):
-    """Integrated rate of one pass until a part f of the dwell at point p."""
+    """Return the integrated rate of one pass up to the fraction f of the dwell at point p."""
     block_time = path[3]
     per = LEAF * (len(path[1]) // 2) // (len(block_time) - 1)
     b = p // per
@@ -102,7 +106,7 @@ def _until(p, f, a, s, row, at, path):
 
 @part
 def _reach(rest, a, s, row, at, path):
-    """Point and part of its dwell at which the integrated rate of one pass reaches ``rest``."""
+    """Return the point, and the fraction of its dwell, at which the integrated rate of one pass reaches ``rest``."""
     block_time = path[3]
     per = LEAF * (len(path[1]) // 2) // (len(block_time) - 1)
     low, high = 0, len(block_time) - 2
@@ -134,7 +138,7 @@ def _set_time(m, value, times):
 
 @part
 def _draw(m, now, matter, rules, clocks, path, repeats, rng, at):
-    """Draw the next firing of a clock, given that it has not until now (pass, point, part of its dwell)."""
+    """Draw the next firing of a clock that has not fired before ``now`` (pass, point, fraction of its dwell)."""
     weights, spontaneous, when, part_of, times = clocks[0], clocks[1], clocks[2], clocks[3], clocks[4]
     a, s = weights[m], spontaneous[m]
     fires = NEVER
@@ -142,7 +146,7 @@ def _draw(m, now, matter, rules, clocks, path, repeats, rng, at):
     whole = a * _whole(m, matter, rules, clocks, path, repeats, at) + s * starts[-1] if a > 0.0 or s > 0.0 else 0.0
     if whole > 0.0:
         drawn = rng.standard_exponential()
-        if drawn < SURE * whole * (repeats - now[0]):  # few do: only these need the course of their dose
+        if drawn < SURE * whole * (repeats - now[0]):  # only these few clocks need the doses of blocks
             row = _row(m, matter, rules, clocks, path, at)
             whole = a * row[-1] + s * starts[-1]
             goal = drawn + (_until(int(now[1]), now[2], a, s, row, at, path) if now[1] > 0 or now[2] > 0 else 0.0)
@@ -156,7 +160,7 @@ def _draw(m, now, matter, rules, clocks, path, repeats, rng, at):
 
 @part
 def _refresh(i, fired, moved, now, matter, rules, clocks, path, repeats, rng, scratch, own, at):
-    """Find the rates of a site anew, and draw its clocks whose rates have changed, that have fired, or whose places have moved."""
+    """Recompute the rates of a site, and redraw its clocks that fired, moved, or have a different rate."""
     numbers, labels, _, links, kinds = matter
     table, rates, fractions = rules[0], rules[2], rules[3]
     width, n = links.shape[1], len(numbers)
@@ -186,7 +190,7 @@ def _refresh(i, fired, moved, now, matter, rules, clocks, path, repeats, rng, sc
 
 @part
 def _choose(m, p, matter, rules, path, rng, own, at):
-    """Draw the event of a clock's firing: rule and slot of the partner (-1: none), by their rates at that moment."""
+    """Draw the rule and the slot of the partner (-1: none) of a firing clock, by their rates at that moment."""
     numbers, labels, _, links, kinds = matter
     table, rates, fractions = rules[0], rules[2], rules[3]
     n, width = len(numbers), links.shape[1]
@@ -197,7 +201,8 @@ def _choose(m, p, matter, rules, path, rng, own, at):
     _clock_point(m, matter, rules, path[6], at)
     time = path[2][p + 1] - path[2][p]
     flux = _gain(p, 1.0, 0.0, at, path) / time if time > 0.0 else 0.0
-    for trial in range(3):  # measure all, then stop at a drawn part of it; where the current is 0 at that moment, its weights alone decide
+    # the sum of all rates first, then the rule at a drawn fraction of it; with no current, cross-sections alone decide
+    for trial in range(3):
         if trial == 0:
             goal, total = NEVER, 0.0
         elif trial == 1:
@@ -223,7 +228,10 @@ def _choose(m, p, matter, rules, path, rng, own, at):
 
 @part
 def _gather(i, j, second, links, mark, stamp, out):
-    """List the sites whose rates an event at i and j can have changed: these, their neighbours, and with ``second`` the neighbours of those."""
+    """List the sites whose rates may change by an event at i and j; return their number.
+
+    They are i, j and their neighbours, with ``second`` also the neighbours' neighbours.
+    """
     count = 0
     for seed in (i, j):
         if seed >= 0 and mark[seed] != stamp:
@@ -246,7 +254,7 @@ def _gather(i, j, second, links, mark, stamp, out):
 
 @part
 def _forget(affected, count, n, wide, clocks):
-    """Forget the doses at sites whose places, or whose partners' places, have changed."""
+    """Discard the doses at sites that moved or whose partners moved."""
     for c in range(count):
         clocks[6][affected[c]], clocks[7][affected[c]] = False, math.nan
         for slot in range(wide):
@@ -265,10 +273,11 @@ def _doses(matter, rules, clocks, path, repeats, at):
 
 @kernel
 def run(path, matter, rules, repeats, blocks, second, limit, rng, whole):
-    """Change ``matter`` as the path does; return events (e, 5: rule, site, partner, numbers of both before), (e, 5: time, x, y, z, dose), dose.
+    """Run the events of a path, which change ``matter``; return two tables of events and the dose at each site.
 
-    ``whole`` holds the dose of one pass at each site, nan where it is not known; the dose that is returned is that of all passes, empty where
-    ``limit`` stopped them.
+    The columns of the tables are (rule, site, partner, both atomic numbers before the event) and (time, x, y, z, dose).
+    ``whole`` holds the dose of one pass at each site, nan if unknown. The returned dose is that of all passes; it is
+    empty if ``limit`` stopped them.
     """
     numbers, labels, positions, links, kinds = matter
     table, fractions = rules[0], rules[3]
@@ -288,7 +297,7 @@ def run(path, matter, rules, repeats, blocks, second, limit, rng, whole):
     mark, affected = np.full(n, -1, np.int64), np.empty(n, np.int64)
     log, spots = np.empty((256, 5), np.int64), np.empty((256, 5))
     done, stamp = 0, 0
-    fired, turned = done - 1, done > 0  # not literals, for which numba would compile once more
+    fired, turned = done - 1, done > 0  # numba would compile once more for literals
     for i in range(n):
         _refresh(i, fired, turned, now, matter, rules, clocks, path, repeats, rng, scratch, own, at)
     while done < limit and clocks[4][1] < NEVER:

@@ -1,4 +1,4 @@
-"""Exposure: a path of points and dwell times under one beam, and the dose that it leaves at any place."""
+"""Exposure: a path of points and dwell times of one beam, and its dose at any position."""
 
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -14,29 +14,29 @@ from stemtwin.twin.physics.electrons import ELECTRONS_PER_PICOAMPERE_SECOND, bea
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Exposure:
-    """A path of the beam in time: parked, scanned, sparse or any other.
+    """Path of the beam in time: parked, scanned, sparse or any other.
 
     Parameters
     ----------
     points : (p, 2) float
-        Where the beam truly is, x and y in A, in the order of time.
+        True positions of the beam, x and y in A, in temporal order.
     dwell : (p,) float
-        How long at each point, s.
+        Dwell time at each point, s.
     current : float
-        pA. 0: no beam, time passes.
+        Probe current, pA; with 0 only time passes.
     energy : float
         Beam energy, eV.
     density : Density
-        The probe's current density.
+        Current density of the probe.
     beam : (p,) float, optional
-        Part of the current that reaches the specimen at each point, 0 (blanked) to 1; by default all of it.
+        Fraction of the current that reaches the specimen at each point, 0 (blanked) to 1; 1 by default.
     repeats : int
-        How often the path is gone through, one pass right after the other.
+        Number of passes over the path, without pauses.
 
     Raises
     ------
     SettingsError
-        Shapes do not fit, numbers are not finite or out of range.
+        Shapes do not match, or numbers are not finite or out of range.
     """
 
     points: np.ndarray
@@ -53,13 +53,14 @@ class Exposure:
         dwell = np.array(self.dwell, dtype=float).reshape(-1)
         beam = np.ones(len(dwell)) if self.beam is None else np.array(self.beam, dtype=float).reshape(-1)
         if not len(points) or len(dwell) != len(points) or len(beam) != len(points):
-            message = f"{len(points)} points with {len(dwell)} dwell times and {len(beam)} parts of the beam do not fit. Give one of each per point."
+            message = f"{len(points)} points, {len(dwell)} dwell times and {len(beam)} beam fractions do not match. "
+            message += "Give one of each per point."
             raise SettingsError(message)
         if not (np.isfinite(points).all() and np.isfinite(dwell).all() and (dwell >= 0).all() and (beam >= 0).all() and (beam <= 1).all()):
-            message = "Points must be finite, dwell times finite and not negative, and parts of the beam between 0 and 1."
+            message = "Points must be finite, dwell times finite and not negative, and beam fractions between 0 and 1."
             raise SettingsError(message)
         if not isinstance(self.density, Density):
-            message = f"density={self.density!r} is no Density. Use probe_density(...) or gaussian_density(sigma)."
+            message = f"density={self.density!r} is not a Density. Use probe_density(...) or gaussian_density(sigma)."
             raise SettingsError(message)
         if isinstance(self.repeats, bool) or int(self.repeats) != self.repeats or self.repeats < 1:
             message = f"repeats={self.repeats!r} must be a whole number, 1 or more."
@@ -84,52 +85,54 @@ class Exposure:
 
     @cached_property
     def ends(self) -> np.ndarray:
-        """Time at which each point of one pass is left, s, shape (p,)."""
+        """Time at which the beam leaves each point of one pass, s, shape (p,)."""
         return np.cumsum(self.dwell)
 
     @cached_property
     def path(self) -> np.ndarray:
-        """x, y and electrons of each point of one pass, shape (p, 3)."""
+        """Array of x, y (A) and electrons of each point of one pass, shape (p, 3)."""
         electrons = ELECTRONS_PER_PICOAMPERE_SECOND * self.current * self.dwell * np.asarray(self.beam)
         return np.ascontiguousarray(np.column_stack([self.points, electrons]))
 
     @cached_property
     def tree(self) -> np.ndarray:
-        """The path as a tree in time; see ``kernels.build_tree``."""
+        """Path as a tree in time; see ``kinetics_kernels.build_tree``."""
         return kinetics_kernels.build_tree(self.path)
 
     @cached_property
     def by_place(self) -> tuple[np.ndarray, np.ndarray]:
-        """The path and its tree with points that lie near each other side by side: far fewer nodes count where the order in time does not."""
+        """Path and tree with points in spatial instead of temporal order; total doses then need far fewer nodes."""
         path = np.ascontiguousarray(self.path[_along_z_curve(self.points)])
         return path, kinetics_kernels.build_tree(path)
 
     def dose_at(self, positions: np.ndarray, size: tuple[float, float] | None = None) -> np.ndarray:
-        """Return the dose that all of the exposure leaves at given places.
+        """Return the dose of the whole exposure at given positions.
 
         Parameters
         ----------
         positions : (n, 2 or 3) float
-            x, y(, z) in A.
+            Positions x, y(, z), A.
         size : (float, float), optional
-            Height (y) and width (x) of the cell, if the specimen repeats: then the nearest image of each point of the beam counts.
+            Height (y) and width (x) of the cell of a periodic specimen, A; the dose is then that of the nearest image
+            of each point of the path.
 
         Returns
         -------
-        (n,) float64, electrons / A^2.
+        (n,) float64
+            Doses, electrons / A^2.
         """
         xy = np.ascontiguousarray(np.asarray(positions, dtype=float)[:, :2])
         return self.repeats * kinetics_kernels.doses(xy, self.path, self.tree, self.density.table, self.density.law, _lengths(size))
 
     def split(self, time: float) -> "tuple[tuple[Exposure, ...], tuple[Exposure, ...]]":
-        """Return the parts before and after a time (s since the start), each as exposures that follow one another.
+        """Return the parts before and after a time (s since the start), each as successive exposures.
 
         Raises
         ------
         SettingsError
             The time is not within the exposure.
         """
-        repair = "It counts from the start of the exposure."
+        repair = "Give the time since the start of the exposure."
         time = checks.number("time", time, "s", low=0.0, high=self.duration, repair=repair)
         one = float(self.ends[-1])
         passes = min(int(time / one), self.repeats - 1) if one > 0 else self.repeats - 1
@@ -143,7 +146,10 @@ class Exposure:
         return before, after
 
     def _part(self, start: int, stop: int, *, head: float = 0.0, last: float | None = None) -> "tuple[Exposure, ...]":
-        """Return points start to stop of one pass without the first ``head`` seconds at the first, and ``last`` seconds at the last."""
+        """Return the points ``start`` to ``stop`` of one pass as an exposure, empty if it has no duration.
+
+        The first ``head`` seconds at the first point are omitted; the dwell time at the last point is ``last`` seconds.
+        """
         dwell = self.dwell[start : stop + 1].copy()
         if last is not None:
             dwell[-1] = last
@@ -155,24 +161,25 @@ class Exposure:
 
 
 def parked(position: tuple[float, float], duration: float, *, current: float, energy: float, density: Density) -> Exposure:
-    """Return the exposure of a beam that stands still at (x, y) (A) for a time (s)."""
+    """Return the exposure of a beam parked at (x, y) (A) for a time (s)."""
     return Exposure(points=np.array([position]), dwell=np.array([duration]), current=current, energy=energy, density=density)
 
 
 def waited(duration: float, *, energy: float, density: Density) -> Exposure:
-    """Return an exposure without beam: only spontaneous processes go on, for a time (s)."""
+    """Return an exposure of a given duration (s) without beam, during which only spontaneous processes occur."""
     return parked((0.0, 0.0), duration, current=0.0, energy=energy, density=density)
 
 
 def _lengths(size: tuple[float, float] | None) -> np.ndarray:
-    """Return the cell's lengths along x and y for the kernels; 0 where nothing repeats."""
+    """Return the cell's lengths along x and y for the kernels; 0 for a specimen that is not periodic."""
     return np.zeros(2) if size is None else np.array([size[1], size[0]], dtype=float)
 
 
 def _along_z_curve(points: np.ndarray) -> np.ndarray:
-    """Return the order of points (n, 2) along Morton's curve, which visits each quarter of a square as a whole, and each quarter of a quarter."""
+    """Return the order of points (n, 2) along a Morton curve, which completes each quadrant of a square in turn."""
     low, high = points.min(axis=0), points.max(axis=0)
     steps = ((points - low) / max(float((high - low).max()), np.finfo(float).tiny) * 0xFFFF).astype(np.uint64)
-    for shift, mask in ((8, 0x00FF00FF), (4, 0x0F0F0F0F), (2, 0x33333333), (1, 0x55555555)):  # bits apart from each other
+    # insert a zero between successive bits
+    for shift, mask in ((8, 0x00FF00FF), (4, 0x0F0F0F0F), (2, 0x33333333), (1, 0x55555555)):
         steps = (steps | steps << np.uint64(shift)) & np.uint64(mask)
     return np.argsort(steps[:, 0] | steps[:, 1] << np.uint64(1), kind="stable")

@@ -1,8 +1,8 @@
 """Natural isotopes: masses and abundances.
 
-Masses: AME 2020; abundances: IUPAC 2013 representative values, normalised to 1, as tabulated by the package periodictable 2.1 (public domain);
-Th, Pa and U after IUPAC.
-Elements without a natural isotopic composition (Tc, Pm, Po to Ac) are absent.
+The masses are those of AME 2020; the abundances are IUPAC 2013 representative values, normalised to 1, as tabulated by
+the package periodictable 2.1 (public domain). The values of Th, Pa and U are IUPAC's. Elements without a natural
+isotopic composition (Tc, Pm, Po to Ac) are absent.
 """
 
 import functools
@@ -13,7 +13,7 @@ SYMBOLS = (
     "X H He Li Be B C N O F Ne Na Mg Al Si P S Cl Ar K Ca Sc Ti V Cr Mn Fe Co Ni Cu Zn Ga Ge As Se Br Kr Rb Sr Y Zr Nb Mo Tc Ru Rh Pd Ag Cd In Sn "
     "Sb Te I Xe Cs Ba La Ce Pr Nd Pm Sm Eu Gd Tb Dy Ho Er Tm Yb Lu Hf Ta W Re Os Ir Pt Au Hg Tl Pb Bi Po At Rn Fr Ra Ac Th Pa U"
 ).split()
-"""Chemical symbols by atomic number; X at 0 stands for an empty site."""
+"""Chemical symbols by atomic number; the entry 0, X, stands for an empty site."""
 
 _TABLE = """
 H 1.007825:0.999855 2.014102:0.000145 | He 3.016029:2e-06 4.002603:0.999998 | Li 6.015123:0.0485 7.016003:0.9515 | Be 9.012183:1 | B
@@ -70,12 +70,12 @@ def _isotopes() -> dict[str, tuple[tuple[float, float], ...]]:
 
 
 def number_of(element: str | int) -> int:
-    """Return the atomic number of a symbol or of a number.
+    """Return the atomic number of an element given by its symbol or its atomic number.
 
     Raises
     ------
     UnknownNameError
-        There is no such element up to uranium.
+        The value is not an element up to uranium.
     """
     if isinstance(element, str) and element in SYMBOLS[1:]:
         return SYMBOLS.index(element)
@@ -88,12 +88,12 @@ def number_of(element: str | int) -> int:
 
 
 def isotopes(element: str | int) -> tuple[tuple[float, float], ...]:
-    """Return the natural isotopes of an element as pairs of mass (u) and abundance, which add up to 1.
+    """Return the natural isotopes of an element as pairs of mass (u) and abundance; the abundances add up to 1.
 
     Raises
     ------
     UnknownNameError
-        There is no such element.
+        The element is unknown.
     SettingsError
         The element has no natural isotopic composition.
     """

@@ -1,7 +1,8 @@
-"""The kinetics of the specimen under the beam: exact in law, for rates that follow the dose of the actual path.
+"""Kinetics of the specimen under the beam: exact in distribution, with rates that follow the dose of the actual path.
 
-``advance`` is the one entry: a specimen, an exposure and processes give the next specimen and the events between, without a step in time. A process
-of cross-section sigma does not happen to an atom that receives a dose D with the probability exp(-sigma D), however the beam went.
+``advance`` is the main function: from a specimen, an exposure and processes it computes the next specimen and the
+events between, without time steps. The probability that a process with the cross-section sigma spares an atom with
+the dose D is exp(-sigma D), whatever the path of the beam.
 """
 
 from collections.abc import Iterator, Sequence
@@ -19,31 +20,31 @@ from stemtwin.twin.physics.dynamics.site_network import SiteNetwork
 from stemtwin.twin.physics.engine.kernels import threads
 
 MOST_EVENTS = 10_000_000
-"""In one exposure; more are a spontaneous process that runs in circles."""
+"""Largest number of events in one exposure; more indicate spontaneous processes that undo each other endlessly."""
 MOST_BLOCKS = 512
-SITES_AT_ONCE = 128  # that one thread takes
-ALONE = 1_000_000  # sites times points of the path: below, one thread is fastest
+SITES_AT_ONCE = 128  # sites per unit of work of a thread
+ALONE = 1_000_000  # sites times points of the path below which a single thread is fastest
 ROWS_MEMORY = 2**28  # bytes for the cumulative doses of all clocks
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Event:
-    """One thing that happened.
+    """One event.
 
     Parameters
     ----------
     time : float
-        s since the start of the specimen's time.
+        Time of the event on the specimen's clock, s.
     process : str
-        Its cause: the name of the process.
+        Name of the process that caused the event.
     site, partner : int
-        Indices; -1: no partner.
+        Indices of the site and of the partner's site; -1 means no partner.
     element, partner_element : str
-        What stood there before.
+        Elements on both sites before the event.
     position : (float, float, float)
-        Of the site, x, y and z in A, before the event.
+        Position of the site before the event, x, y and z in A.
     dose : float
-        What the site had received until then, electrons / A^2.
+        Dose of the site up to the event, electrons / A^2.
     """
 
     time: float
@@ -58,15 +59,22 @@ class Event:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Events:
-    """Events in the order of time, as read-only arrays; ``events[i]`` and iteration give :class:`Event`, ``+`` appends a later log.
+    """Event log in temporal order, as read-only arrays.
+
+    ``events[i]`` and iteration return :class:`Event`; ``+`` appends a later log.
 
     Parameters
     ----------
-    times, doses : (e,) float64
     processes : tuple of str
-    causes, sites, partners, numbers, partner_numbers : (e,) int64
-        ``causes`` are indices into ``processes``.
+        Names of the processes.
+    times, doses : (e,) float64
+        Time, s, and dose of the site up to the event, electrons / A^2.
+    causes, sites, partners : (e,) int64
+        Indices into ``processes``, of the sites, and of the partners' sites (-1: no partner).
+    numbers, partner_numbers : (e,) int64
+        Atomic numbers on both sites before the event.
     positions : (e, 3) float64
+        Positions of the sites before the event, A.
     """
 
     processes: tuple[str, ...]
@@ -140,7 +148,7 @@ class Events:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Advance:
-    """Result of an exposure: the specimen afterwards, the events, and the part of the exposure that went by (s)."""
+    """Result of an exposure: the specimen afterwards, the events, and the elapsed part of the exposure, s."""
 
     specimen: SiteNetwork
     events: Events
@@ -153,14 +161,16 @@ class Advance:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Channels:
-    """Every event that can happen to a specimen as it stands, and how many of it an exposure is expected to bring if nothing else happens.
+    """Possible events of a specimen in its present state, with their hazards over an exposure.
 
     Parameters
     ----------
     processes : tuple of str
+        Names of the processes.
     causes, sites, partners : (c,) int64
+        Indices into ``processes``, of the sites, and of the partners' sites (-1: no partner).
     hazards : (c,) float64
-        sigma D + rate t: the chance that none happens is exp(-sum).
+        sigma D + rate t of each event; the probability that no event happens is exp(-sum).
     """
 
     processes: tuple[str, ...]
@@ -171,7 +181,7 @@ class Channels:
 
     @property
     def total(self) -> float:
-        """The sum of all hazards."""
+        """Sum of all hazards."""
         return float(self.hazards.sum())
 
 
@@ -189,27 +199,29 @@ def advance(
     Parameters
     ----------
     specimen : SiteNetwork
-        Before; it is not changed.
+        Specimen before the exposure; it is not changed.
     exposure : Exposure
         Path, dwell times, current, energy and density of the beam, in the specimen's coordinates.
     processes : sequence of Process
-        What can happen.
+        Possible processes.
     rng : numpy.random.Generator
-        The only source of randomness. Its state and the specimen are all there is to restore.
+        The only source of randomness. Its state and the specimen together are the complete state.
     max_events : int, optional
-        Stop right after so many events, for example 1 to relax the structure each time; ``exposure.split(result.elapsed)[1]`` is what is left.
+        Number of events after which the exposure stops, for example 1 to relax the structure after each event;
+        ``exposure.split(result.elapsed)[1]`` is the remaining exposure.
     temperature : float
-        Of the specimen, K: for the thermal motion in cross-sections.
+        Temperature of the specimen, K, for the thermal motion in cross-sections.
 
     Returns
     -------
     Advance
-        ``specimen, events = advance(...)``; ``.elapsed`` is the exposure's duration unless ``max_events`` stopped it.
+        Result, which unpacks as ``specimen, events = advance(...)``; ``elapsed`` is the exposure's duration unless
+        ``max_events`` stopped it.
 
     Raises
     ------
     SettingsError
-        An argument makes no sense, or there were more than ten million events; the specimen is unchanged, as always.
+        An argument is invalid, or there were more than ten million events.
     """
     rules = compiled(as_processes(processes), exposure.energy, temperature)
     if max_events is not None and (isinstance(max_events, bool) or int(max_events) != max_events or max_events < 1):
@@ -222,7 +234,8 @@ def advance(
     path = _path(exposure, specimen, blocks)
     log, spots, dose = event_loop.run(path, matter, rules.arrays, exposure.repeats, blocks, rules.second_shell, limit, rng, whole)
     if max_events is None and len(log) >= MOST_EVENTS:
-        message = f"More than {MOST_EVENTS} events in one exposure of {exposure.duration:g} s. Look for a spontaneous process that runs in circles."
+        message = f"One exposure of {exposure.duration:g} s caused {MOST_EVENTS} events, the most allowed. "
+        message += "Lower the rates of spontaneous processes that undo each other, or shorten the exposure."
         raise SettingsError(message)
     stopped = max_events is not None and len(log) == limit
     elapsed = float(spots[-1, 0]) if stopped else exposure.duration
@@ -234,7 +247,7 @@ def advance(
 
 
 def channels(specimen: SiteNetwork, exposure: Exposure, processes: Sequence[Process], *, temperature: float = ROOM) -> Channels:
-    """Return every event that can happen and its hazard over an exposure; see :func:`advance` for the parameters."""
+    """Return the possible events and their hazards over an exposure; the parameters are those of :func:`advance`."""
     rules = compiled(as_processes(processes), exposure.energy, temperature)
     found, where, sigma = kinetics_kernels.list_channels(rules.arrays, _matter(specimen), _lengths(specimen.size))
     causes, sites, slots = found.T
@@ -244,7 +257,7 @@ def channels(specimen: SiteNetwork, exposure: Exposure, processes: Sequence[Proc
 
 
 def _blocks(exposure: Exposure, specimen: SiteNetwork, rules: Rules) -> int:
-    """Return the number of blocks of time for the summed doses of the clocks: a power of two, at most the leaves of the path's tree."""
+    """Return the number of time blocks of cumulative doses: a power of two, at most the leaves of the path's tree."""
     leaves = len(exposure.tree) // 2
     clocks = max(specimen.links.size * (len(rules.fractions) - 1) + len(specimen.numbers), 1)
     most = min(leaves, MOST_BLOCKS, max(ROWS_MEMORY // (8 * clocks), 1))
@@ -252,7 +265,7 @@ def _blocks(exposure: Exposure, specimen: SiteNetwork, rules: Rules) -> int:
 
 
 def _whole(exposure: Exposure, specimen: SiteNetwork, positions: np.ndarray) -> np.ndarray:
-    """Return the dose that one pass leaves at places (n, 3), by all threads."""
+    """Return the dose of one pass at positions (n, 3), computed by all threads."""
     n = len(positions)
     out, density, size = np.empty(n), exposure.density, _lengths(specimen.size)
     (path, tree), xy = exposure.by_place, np.ascontiguousarray(positions[:, :2])
@@ -276,7 +289,7 @@ def _path(exposure: Exposure, specimen: SiteNetwork, blocks: int) -> tuple[np.nd
 
 
 def _matter(specimen: SiteNetwork) -> tuple[np.ndarray, ...]:
-    """Return copies that may be changed of what stands where, in the order of the kernels."""
+    """Return writable copies of the specimen's arrays in the order of the kernels."""
     return tuple(np.array(getattr(specimen, name)) for name in ("numbers", "labels", "positions", "links", "kinds"))
 
 

@@ -1,7 +1,8 @@
-"""Compiled parts of the kinetics: the dose of a path at a point, and conditions and actions of rules. ``event_loop.py`` has the loop over events.
+"""Compiled kernels of the kinetics: the dose of a path at a point, and the conditions and actions of rules.
 
-The path of the beam is a binary tree in time: its leaves hold ``LEAF`` consecutive points, each node knows the electrons, the centre and the radius
-of what lies below it. A node that is far from an atom counts as one point, so that the tails of the probe reach as far as the specimen does.
+The loop over events is in ``event_loop.py``. The path of the beam is a binary tree in time: a leaf holds ``LEAF``
+consecutive points, and each node stores the electrons, the centre and the radius of the points below it. A node far
+from an atom is treated as one point, so the probe's tails can be followed across the whole specimen.
 """
 
 import math
@@ -11,8 +12,12 @@ import numpy as np
 from stemtwin.twin.physics.engine.kernels.jit import kernel, part
 
 LEAF = 8  # points in a leaf of the tree
-APART = 3.0  # a node counts as one point from this many of its radii on, if it is beyond the core: some 5 % of a tail that holds 2 %
-SMALL = 0.05  # a node with a radius of this part of the cell may lie half a cell away, where some of its points are nearer by another image
+# distance, in radii of a node, beyond which the node is treated as one point if the atom is also outside the probe's
+# core; the error is about 5 % of the tail's dose, and the tail holds about 2 % of the current
+APART = 3.0
+# radius of a node, as a fraction of the cell, up to which all its points are assigned the nearest image of its centre,
+# although about half a cell away other images of some points are nearer
+SMALL = 0.05
 ANY, NOTHING = -1, -2  # in rules: no condition, no partner
 EJECT, BECOME, EXCHANGE, ROTATE = 0, 1, 2, 3
 (
@@ -35,7 +40,7 @@ def _cubic(t):
 
 @part
 def density_at(dx, dy, table, law):
-    """Give the current density per current at (dx, dy) from the probe, 1/A^2; ``law``: see ``Density.law``."""
+    """Return the current density per unit of current at (dx, dy) from the probe, 1/A^2; ``law`` is ``Density.law``."""
     r2 = dx * dx + dy * dy
     if table.shape[0] == 0:
         exponent = r2 * law[0]
@@ -55,13 +60,16 @@ def density_at(dx, dy, table, law):
 
 @part
 def wrapped(d, length):
-    """Return a difference of coordinates to the nearest image; 0: nothing repeats."""
+    """Return the difference of coordinates to the nearest image; a length of 0 means that the cell is not periodic."""
     return d - length * round(d / length) if length > 0.0 else d
 
 
 @kernel
 def build_tree(points):
-    """Return the nodes (2 S, 4) of a path (p, 3) of x, y and electrons: electrons, centre x and y, radius; S is a power of two."""
+    """Return the nodes (2 S, 4) of a path (p, 3) of x, y and electrons; S is a power of two.
+
+    The columns of a node are electrons, x and y of the centre, and radius.
+    """
     leaves = (len(points) + LEAF - 1) // LEAF
     size = 1
     while size < leaves:
@@ -100,7 +108,7 @@ def build_tree(points):
 
 @part
 def _near_one_image(d, radius, length):
-    """Return whether the nearest images of a node's points are those near the nearest image of its centre, all or to the tail's accuracy."""
+    """Return whether one image of a node is the nearest for all its points, exactly or to the accuracy of the tail."""
     return length <= 0.0 or abs(d) + radius < 0.5 * length or radius < SMALL * length
 
 
@@ -169,7 +177,7 @@ def _has_beside(i, number, numbers, links, kinds):
 
 @part
 def _face(i, positions, links, kinds):
-    """+1 where a site lies behind the mean of its neighbours along the beam, -1 where it lies before it."""
+    """Return 1 for a site behind the mean of its neighbours along the beam, -1 for one in front of it, otherwise 0."""
     total = 0.0
     for k in range(links.shape[1]):
         j = links[i, k]
@@ -180,7 +188,7 @@ def _face(i, positions, links, kinds):
 
 @part
 def fits(rule, i, numbers, labels, positions, links, kinds):
-    """Return whether a site is what a rule asks for, apart from the partner."""
+    """Return whether a site meets the conditions of a rule, except those on the partner."""
     if numbers[i] != rule[ELEMENT] or (rule[LABEL] >= 0 and labels[i] != rule[LABEL]):
         return False
     if rule[LEAST] > 0 or rule[MOST] < 99:
@@ -196,7 +204,7 @@ def fits(rule, i, numbers, labels, positions, links, kinds):
 
 @part
 def fits_partner(rule, i, k, numbers, labels, links, kinds):
-    """Return whether the site at the end of a link is the partner that a rule asks for."""
+    """Return whether the site at the end of a link meets the conditions of a rule on the partner."""
     j = links[i, k]
     if j < 0 or kinds[i, k] != rule[LINK] or numbers[j] != rule[PARTNER]:
         return False
@@ -208,9 +216,9 @@ def fits_partner(rule, i, k, numbers, labels, links, kinds):
 
 @part
 def compete(i, rules, matter, own):
-    """Set ``own`` (2, r): the number of partners of each process at a site (0: it cannot happen), cross-sections in A^2.
+    """Set ``own`` (2, r): the number of partners of each process at a site (0: impossible), and cross-sections in A^2.
 
-    A cross-section leaves out the energy transfers that processes with higher thresholds take, see ``Branching``.
+    A cross-section excludes the energy transfers of processes with higher thresholds; see ``Branching``.
     """
     table, sigma, above, chances, parts = rules[0], rules[1], rules[4], rules[5], rules[6]
     numbers, labels, positions, links, kinds = matter
@@ -239,7 +247,7 @@ def compete(i, rules, matter, own):
 
 @part
 def place(i, k, fraction, positions, links, size, out):
-    """Find the place where the current counts: at the atom, or at a fraction of the way from the partner to it."""
+    """Set ``out`` to the point whose dose determines the rate: the atom, or a point between it and the partner."""
     out[0], out[1] = positions[i, 0], positions[i, 1]
     if k >= 0:
         j = links[i, k]
@@ -249,7 +257,10 @@ def place(i, k, fraction, positions, links, size, out):
 
 @part
 def _rotate(i, j, positions, links, kinds, numbers, size):
-    """Turn the bond i-j by 90 degrees about its centre; i and j exchange one neighbour each. False where it cannot turn."""
+    """Rotate the bond i-j by 90 degrees about its centre, and exchange one neighbour of i with one of j.
+
+    Return False, without any change, if i and j do not both have two other neighbours, or share one.
+    """
     own, other = np.full(2, -1, np.int64), np.full(2, -1, np.int64)
     found = np.zeros(2, np.int64)
     for side in range(2):
@@ -270,7 +281,7 @@ def _rotate(i, j, positions, links, kinds, numbers, size):
     cx, cy, cz = positions[i, 0] + dx, positions[i, 1] + dy, 0.5 * (positions[i, 2] + positions[j, 2])
     positions[i, 0], positions[i, 1], positions[i, 2] = cx + dy, cy - dx, cz
     positions[j, 0], positions[j, 1], positions[j, 2] = cx - dy, cy + dx, cz
-    # on the side that i moved to lie one old neighbour of i, which it keeps, and one of j, which it takes; j likewise
+    # on the side to which i moves lie one neighbour of i, which i keeps, and one of j, which i takes; j likewise
     given = own[0] if _along(own[0], dy, -dx, cx, cy, positions, size) < _along(own[1], dy, -dx, cx, cy, positions, size) else own[1]
     taken = other[0] if _along(other[0], dy, -dx, cx, cy, positions, size) > _along(other[1], dy, -dx, cx, cy, positions, size) else other[1]
     _relink(i, given, taken, links)
@@ -295,7 +306,7 @@ def _relink(i, old, new, links):
 
 @part
 def act(rule, i, j, numbers, labels, positions, links, kinds, size):
-    """Carry out what a rule does to site i and its partner j (-1: none); whether it could be done."""
+    """Apply the action of a rule to site i and its partner j (-1: none); return whether the action was possible."""
     action = rule[ACTION]
     if action == EJECT:
         numbers[i] = 0
@@ -315,9 +326,9 @@ def act(rule, i, j, numbers, labels, positions, links, kinds, size):
 
 @part
 def grown(log, spots):
-    """Return both tables of five columns with room for twice as many rows."""
+    """Return copies of both tables of five columns with twice as many rows."""
     more, further = np.empty((2 * len(log), 5), np.int64), np.empty((2 * len(log), 5))
-    for e in range(len(log)):  # element by element: slices take numba seconds to compile
+    for e in range(len(log)):  # element by element, as numba takes seconds to compile slices
         for c in range(5):
             more[e, c], further[e, c] = log[e, c], spots[e, c]
     return more, further
@@ -327,7 +338,8 @@ def grown(log, spots):
 def list_channels(rules, matter, size):
     """Return the possible events.
 
-    Rule, site and slot of the partner (-1: none), (c, 3); where their current counts, (c, 2); cross-sections in A^2, (c,).
+    The arrays are rule, site and slot of the partner (-1: none), (c, 3); the point whose dose determines the rate, (c,
+    2); and the cross-section in A^2, (c,).
     """
     table, fractions = rules[0], rules[3]
     numbers, labels, positions, links, kinds = matter

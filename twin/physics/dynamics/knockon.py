@@ -1,16 +1,16 @@
-r"""Knock-on displacement: how large an atom is for an electron that hits its nucleus hard enough to move it.
+r"""Knock-on displacement cross-sections.
 
 With :math:`y = T/T_{max} = \sin^2(\theta/2)`, a = Z alpha and beta = v/c,
 
 .. math:: \frac{d\sigma}{dy} = 4\pi\left(\frac{Ze^2}{8\pi\epsilon_0 mc^2}\right)^2 \frac{1-\beta^2}{\beta^4}\, \frac{R(y)}{y^2}
 
-R = 1 is Rutherford's formula, R = 1 - beta^2 y + pi a beta (sqrt(y) - y) McKinley and Feshbach's (Phys. Rev. 74 (1948) 1759). Against Mott's own
-series (``mott.py``) the latter is 0.4 % low for C, 2 % for Si, 5 % for Ca and 9 % for Co; from Z = 28 on the series is used. Every R is a
-polynomial in sqrt(y), so that the cross-section above a threshold is a closed form (for McKinley and Feshbach it is eq. 5 of Banhart, Rep. Prog.
-Phys. 62 (1999) 1181).
+R = 1 is Rutherford's formula; R = 1 - beta^2 y + pi a beta (sqrt(y) - y) is McKinley and Feshbach's (Phys. Rev. 74
+(1948) 1759). Compared with Mott's series (``mott.py``) the latter is 0.4 % low for C, 2 % for Si, 5 % for Ca and 9 %
+for Co; for Z of 28 and above the series is used. Every R is a polynomial in sqrt(y), so the cross-section above a
+threshold has a closed form (for McKinley and Feshbach eq. 5 of Banhart, Rep. Prog. Phys. 62 (1999) 1181).
 
-An atom that moves along the beam takes over more energy: the cross-section is averaged over a Gaussian of velocities (Meyer et al., Phys. Rev. Lett.
-108 (2012) 196102; Susi et al., Nat. Commun. 7 (2016) 13040).
+An atom that moves along the beam receives more energy, so the cross-section is averaged over a Gaussian distribution of
+velocities (Meyer et al., Phys. Rev. Lett. 108 (2012) 196102; Susi et al., Nat. Commun. 7 (2016) 13040).
 """
 
 import functools
@@ -26,24 +26,24 @@ from stemtwin.twin.physics.dynamics.isotopes import SYMBOLS, isotopes, number_of
 from stemtwin.twin.physics.electrons import COULOMB_CONSTANT, REST_ENERGY, UNIFIED_MASS_ENERGY, beam_energy, lorentz_factor, velocity_ratio
 
 BARN = 1e-8
-"""A^2."""
+"""1 barn, A^2."""
 LIGHT = 2.99792458e18
 """Speed of light, A/s."""
 MODELS = ("auto", "mckinley-feshbach", "rutherford", "mott")
 HEAVY = 28
-"""From this atomic number on, the model "auto" sums Mott's series."""
+"""Least atomic number for which the model "auto" sums Mott's series."""
 REACH = 9.0  # standard deviations of the velocity that the average covers
 _NODES, _WEIGHTS = np.polynomial.legendre.leggauss(48)
 
 
 def displacement_energy(value: object) -> float:
-    """Return a displacement threshold in eV; raise SettingsError where it is not within 0.05 to 500 eV."""
+    """Return a validated displacement threshold, eV; raise SettingsError unless it is between 0.05 and 500 eV."""
     repair = "Displacement thresholds lie between about 1 eV (adatoms) and 100 eV."
     return checks.number("displacement", value, "eV", low=0.05, high=500.0, repair=repair)
 
 
 def max_transfer_moving(energy: float, mass: float, velocity: float | np.ndarray) -> np.ndarray:
-    """Return the kinetic energy of a nucleus after head-on backscattering of an electron, exactly.
+    """Return the exact kinetic energy of a nucleus after head-on backscattering of an electron.
 
     Parameters
     ----------
@@ -52,25 +52,26 @@ def max_transfer_moving(energy: float, mass: float, velocity: float | np.ndarray
     mass : float
         Mass of the nucleus, u.
     velocity : float or ndarray
-        The nucleus' velocity along the beam before the collision, A/s.
+        Velocity of the nucleus along the beam before the collision, A/s.
 
     Returns
     -------
     ndarray
-        eV. At rest it is :func:`electrons.max_transfer`. Meyer's (r + t)^2 / (2 M) is the same to 2e-4.
+        Kinetic energy, eV; for a nucleus at rest it is :func:`electrons.max_transfer`. The formula of Meyer et al.,
+        (r + t)^2 / (2 M), agrees to 2e-4.
     """
     rest = mass * UNIFIED_MASS_ENERGY
     p = math.sqrt(energy * (energy + 2 * REST_ENERGY))
     momentum = rest * np.asarray(velocity, dtype=float) / LIGHT
     nucleus = np.sqrt(momentum**2 + rest**2)
     total = energy + REST_ENERGY + nucleus
-    boost = (p + momentum) / total  # velocity of the centre of mass, in c; there the nucleus' momentum turns round
+    boost = (p + momentum) / total  # velocity of the centre of mass, in c; in its frame the nucleus' momentum reverses
     after = (2 * boost * nucleus - (1 + boost**2) * momentum) / (1 - boost**2)
     return after**2 / (np.sqrt(after**2 + rest**2) + rest)
 
 
 def threshold_energy(element: str | int, displacement: float, *, mass: float | None = None) -> float:
-    """Return the beam energy from which on an electron can displace an atom at rest, eV.
+    """Return the least beam energy at which an electron can displace an atom at rest, eV.
 
     Parameters
     ----------
@@ -79,7 +80,7 @@ def threshold_energy(element: str | int, displacement: float, *, mass: float | N
     displacement : float
         Displacement threshold, eV.
     mass : float, optional
-        Of one isotope, u; by default that of the lightest natural one.
+        Mass of one isotope, u; by default that of the lightest natural isotope.
     """
     displacement, rest = displacement_energy(displacement), REST_ENERGY
     nucleus = (min(m for m, _ in isotopes(element)) if mass is None else _mass(mass)) * UNIFIED_MASS_ENERGY
@@ -94,15 +95,15 @@ def prefactor(number: int, energy: float) -> float:
 
 
 def ratio_coefficients(number: int, energy: float, model: str = "auto") -> tuple[float, ...]:
-    """Return R as a polynomial in sqrt(y) = sin(theta / 2), lowest power first.
+    """Return the ratio R as a polynomial in sqrt(y) = sin(theta / 2), lowest power first.
 
     Raises
     ------
     SettingsError
-        There is no such model.
+        The model is unknown.
     """
     if model not in MODELS:
-        message = f"model={model!r} is no model of scattering by a nucleus. Use one of {', '.join(MODELS)}."
+        message = f"model={model!r} is not a model of scattering by a nucleus. Use one of {', '.join(MODELS)}."
         raise SettingsError(message)
     if model == "mott" or (model == "auto" and number >= HEAVY):
         return mott.ratio_polynomial(number, energy)
@@ -122,7 +123,7 @@ def differential(element: str | int, energy: float, fraction: np.ndarray, *, mod
 
 
 def _above(coefficients: tuple[float, ...], x: np.ndarray) -> np.ndarray:
-    """Return the integral of R / y^2 from 1 / x to 1; zero where x <= 1."""
+    """Return the integral of R / y^2 from 1 / x to 1; it is zero where x <= 1."""
     x = np.maximum(np.asarray(x, dtype=float), 1.0)
     root, total = np.sqrt(x), x - 1
     for power, value in enumerate(coefficients[1:], 1):
@@ -133,7 +134,7 @@ def _above(coefficients: tuple[float, ...], x: np.ndarray) -> np.ndarray:
 def cross_section(
     element: str | int, energy: float, displacement: float, *, mass: float | None = None, velocity2: float = 0.0, model: str = "auto"
 ) -> float:
-    """Return the cross-section of an atom for being displaced by knock-on.
+    """Return the knock-on displacement cross-section of an atom.
 
     Parameters
     ----------
@@ -146,22 +147,23 @@ def cross_section(
     mass : float, optional
         Mass of one isotope, u; by default the mean over the natural isotopes.
     velocity2 : float
-        Mean square thermal velocity along the beam, (A/s)^2 (1 m^2/s^2 = 1e20): of that isotope, or of an atom of the natural mean mass, from which
-        an isotope of mass m gets the part mean / m. 0: a static lattice.
+        Mean square thermal velocity along the beam, (A/s)^2 (1 m^2/s^2 = 1e20 (A/s)^2), of the given isotope or of an
+        atom of the natural mean mass; for an isotope of mass m the latter is multiplied by mean / m. 0 means a static
+        lattice.
     model : {"auto", "mckinley-feshbach", "rutherford", "mott"}
-        "auto": McKinley and Feshbach below Z = 28, Mott from there on.
+        Scattering formula; "auto" is McKinley and Feshbach's below Z = 28 and Mott's series otherwise.
 
     Returns
     -------
     float
-        A^2.
+        Cross-section, A^2.
 
     Raises
     ------
     UnknownNameError
-        There is no such element.
+        The element is unknown.
     SettingsError
-        A number is out of range, or there is no such model.
+        A number is out of range, or the model is unknown.
     """
     number, energy, displacement = number_of(element), beam_energy(energy), displacement_energy(displacement)
     velocity2 = checks.number("velocity2", velocity2, "(A/s)^2", low=0.0, high=1e28, repair="Graphene at 300 K has 3.2e25.")

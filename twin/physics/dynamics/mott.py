@@ -1,4 +1,4 @@
-r"""Mott scattering by a point nucleus: the exact solution of Dirac's equation in a Coulomb field, as its ratio to Rutherford's formula.
+r"""Mott scattering by a point nucleus, relative to Rutherford's formula: Dirac's equation solved in a Coulomb field.
 
 With :math:`q = Z\alpha/\beta`, :math:`q' = Z\alpha\sqrt{1-\beta^2}/\beta`, :math:`\rho_k = \sqrt{k^2 - (Z\alpha)^2}`,
 
@@ -18,12 +18,12 @@ from scipy.special import eval_legendre, loggamma
 from stemtwin.twin.physics.electrons import velocity_ratio
 
 FINE_STRUCTURE = 7.2973525643e-3
-"""The fine-structure constant (CODATA 2022)."""
+"""Fine-structure constant (CODATA 2022)."""
 WAVES = 400
-"""Partial waves summed: enough for 1e-6 down to sin(theta / 2) = 0.08."""
+"""Number of partial waves, which gives an accuracy of 1e-6 down to sin(theta / 2) = 0.08."""
 REDUCTIONS = 3
 DEGREE = 10
-SMALLEST = 0.12  # sin(theta / 2); below, the ratio is interpolated to its limit of 1
+SMALLEST = 0.12  # least sin(theta / 2) of the fit; below it the polynomial tends to the limit 1
 
 
 def _reduced(series: np.ndarray) -> np.ndarray:
@@ -34,7 +34,7 @@ def _reduced(series: np.ndarray) -> np.ndarray:
 
 
 def ratio(number: int, energy: float, sine: np.ndarray) -> np.ndarray:
-    """Return the Mott cross-section over Rutherford's (Z e^2 / (2 p v))^2 / sin^4(theta / 2).
+    """Return the ratio of the Mott cross-section to Rutherford's, (Z e^2 / (2 p v))^2 / sin^4(theta / 2).
 
     Parameters
     ----------
@@ -48,7 +48,7 @@ def ratio(number: int, energy: float, sine: np.ndarray) -> np.ndarray:
     Returns
     -------
     ndarray
-        The ratio, the shape of ``sine``.
+        Ratio, the shape of ``sine``.
     """
     beta, strength = velocity_ratio(energy), number * FINE_STRUCTURE
     q, q_prime = strength / beta, strength * math.sqrt(1 - beta**2) / beta
@@ -58,7 +58,7 @@ def ratio(number: int, energy: float, sine: np.ndarray) -> np.ndarray:
     rho = np.sqrt(k**2 - strength**2)
     phase_k = np.exp(loggamma(k - 1j * q) - loggamma(k + 1j * q)) / (k + 1j * q)
     phase_rho = np.exp(loggamma(rho - 1j * q) - loggamma(rho + 1j * q)) / (rho + 1j * q)
-    # (-1)^k D_k: the sign is taken into the phases, so that only k - rho, which is small, is left in the exponent
+    # (-1)^k D_k: the sign is included in the phases, so the exponent contains only k - rho, which is small
     d = np.concatenate([[0], phase_k - np.exp(1j * np.pi * (k - rho)) * phase_rho])
     k = np.arange(WAVES + 1)
     # (-1)^k D_{k+1} = -[(-1)^(k+1) D_{k+1}]
@@ -76,9 +76,10 @@ def ratio(number: int, energy: float, sine: np.ndarray) -> np.ndarray:
 
 @functools.lru_cache(maxsize=4096)
 def ratio_polynomial(number: int, energy: float) -> tuple[float, ...]:
-    """Return the ratio as a polynomial in sin(theta / 2), lowest power first; its first coefficient is 1, the limit of small angles.
+    """Return the ratio as a polynomial in sin(theta / 2), lowest power first; the constant is 1, the small-angle limit.
 
-    A least-squares fit of degree 10 at Chebyshev nodes; its residual is below 1e-3 for every element and energy from 10 keV to 3 MeV.
+    The polynomial is a least-squares fit of degree 10 at Chebyshev nodes; the residual is below 1e-3 for every element
+    and energies from 10 keV to 3 MeV.
     """
     nodes = SMALLEST + (0.9999 - SMALLEST) * (1 - np.cos(np.pi * (np.arange(60) + 0.5) / 60)) / 2
     powers = nodes[:, None] ** np.arange(1, DEGREE + 1)

@@ -1,4 +1,7 @@
-"""Sets of processes for specimens that are studied under the beam. Every number is a parameter; marks as in ``sites.py``."""
+"""Sets of processes for common specimens.
+
+Every number is a parameter; ``displacement_thresholds.py`` explains the marks of the numbers.
+"""
 
 import math
 from dataclasses import replace
@@ -11,14 +14,14 @@ from stemtwin.twin.physics.dynamics.processes import EMPTY, Process, arrhenius
 from stemtwin.twin.physics.electrons import ELECTRONS_PER_PICOAMPERE_SECOND
 
 DUNE_RATE = math.log(2) / 3
-"""Largest rate for each neighbour in the simulator of putting-dune, 1/s [V]: google/putting-dune, constants.py."""
+"""Largest rate per neighbour in the simulator of putting-dune, 1/s [V]: google/putting-dune, constants.py."""
 DUNE_OFFSET, DUNE_VARIANCE = 0.85, 0.1
-"""Position of the largest rate, in bonds from Si, and its variance, in bonds^2 [V]: google/putting-dune, graphene.py."""
-_SU = "[A] as measured of P: Su et al., Sci. Adv. 5 (2019) eaav2252, table 1"
+"""Position of the largest rate in bonds from Si, and variance in bonds^2 [V]: google/putting-dune, graphene.py."""
+_SU = "[A] as measured for P: Su et al., Sci. Adv. 5 (2019) eaav2252, table 1"
 BOND = 1.42
 """C-C bond of graphene, A."""
 LOOSE_RATE = 1e3
-"""Rate at which an atom without bonds, or with one where three belong, is gone, 1/s [A]: at once on the scale of an image."""
+"""Loss rate of atoms without bonds, or with one of three, 1/s [A]; on the time scale of an image it is immediate."""
 
 
 def graphene(
@@ -33,23 +36,26 @@ def graphene(
     dopant_vacancy: float = 0.01 * BARN,
     healing: float = 0.0,
 ) -> tuple[Process, ...]:
-    """Return the processes in graphene with a dopant: ejection, growth of holes, bonds that turn, hops of the dopant and what competes with them.
+    """Return the processes in graphene with a dopant: ejection, hole growth, bond rotation, hops and their competitors.
 
     Parameters
     ----------
     bulk, edge, hop, rotation : Site, optional
-        Thresholds of C: with three bonds, with two, beside a dopant, for turning a bond; by default those of ``sites.py``. That of the hop is an
-        effective one, which gives the rate that is observed at 60 kV; ``find_site("C", "graphene-si-computed")`` is the computed one, 20 times rarer.
+        Thresholds of C for ejection with three and with two bonds, for exchange with a dopant, and for bond rotation;
+        by default those of ``displacement_thresholds.py``. The threshold of the hop is an effective one that reproduces
+        the rate observed at 60 kV; the computed one, ``find_site("C", "graphene-si-computed")``, lowers it 20-fold.
     rotate_back : float
-        Threshold for turning a turned bond back, eV [A]: it is strained, and so turns more easily.
+        Threshold for the back-rotation of a rotated bond, eV [A]; the bond is strained and rotates more easily.
     dopant : str
-        Si, or another element.
+        Symbol of the dopant.
     replacement : float
-        Cross-section for a C adatom to take the dopant's place, A^2 [A]: what was measured for P at 60 kV, 0.07 +- 0.02 barn (``_SU``).
+        Cross-section for the replacement of the dopant by a C adatom, A^2 [A]: the value measured for P at 60 kV,
+        0.07 +- 0.02 barn (``_SU``).
     dopant_vacancy : float
-        Cross-section for losing a C neighbour of the dopant, A^2 [A]: what was measured for P at 60 kV, 0.010 +- 0.003 barn (``_SU``).
+        Cross-section for the loss of a C neighbour of the dopant, A^2 [A]: the value measured for P at 60 kV,
+        0.010 +- 0.003 barn (``_SU``).
     healing : float
-        Rate at which an empty site with three bonds is filled with C, 1/s: adatoms; 0 in a clean vacuum.
+        Rate at which adatoms fill an empty site with three bonds, 1/s; 0 in a clean vacuum.
     """
     bulk, edge = bulk or find_site("C", "graphene"), edge or find_site("C", "graphene-edge")
     hop, rotation = hop or find_site("C", "graphene-si"), rotation or find_site("C", "graphene-rotation")
@@ -92,29 +98,31 @@ def dichalcogenide(
     temperature: float = ROOM,
     entrance: float = 0.0,
 ) -> tuple[Process, ...]:
-    """Return the processes in a layer such as MoS2: loss of chalcogen, vacancies that move, loss of metal.
+    """Return the processes in a layer such as MoS2: loss of chalcogen, migration of vacancies, loss of metal.
 
     Parameters
     ----------
     metal, chalcogen : str
-        Mo or W; S, Se or Te.
+        Mo or W, and S, Se or Te.
     layer, core : Site, optional
-        Thresholds of chalcogen and metal; by default those of ``sites.py`` for the compound.
+        Thresholds of chalcogen and metal; by default those of the compound in ``displacement_thresholds.py``.
     loosening : float
-        By how much the threshold of a chalcogen atom that has lost a metal neighbour is lower, eV [A].
+        Reduction of the threshold of a chalcogen atom that has lost a metal neighbour, eV [A].
     migration : float
-        By how much the threshold for a jump into an empty site beside it in the same layer is lower than for loss, eV [A].
+        Reduction of the threshold for a jump into a neighbouring empty site of the same layer, relative to loss, eV
+        [A].
     barrier : float
-        Of the thermal jump, eV [M]: Komsa et al., Phys. Rev. B 88 (2013) 035301, for MoS2.
+        Barrier of the thermal jump, eV [M]: Komsa et al., Phys. Rev. B 88 (2013) 035301, for MoS2.
     temperature : float
-        Of the specimen, K, for the thermal jump.
+        Temperature of the specimen for the thermal jump, K.
     entrance : float
-        Cross-section of the layer that the beam meets first relative to the one behind, [A]: its atoms are driven into the sheet, not out of it.
+        Cross-section of the chalcogen layer on the entrance side relative to that on the exit side [A]; its atoms are
+        driven into the sheet, not out of it.
 
     Raises
     ------
     UnknownNameError
-        There is no such compound in ``sites.py``.
+        ``displacement_thresholds.py`` does not contain the compound.
     """
     compound = f"{metal}{chalcogen}2".lower()
     layer, core = layer or find_site(chalcogen, compound), core or find_site(metal, compound)
@@ -135,16 +143,16 @@ def dichalcogenide(
 
 
 def solid(element: str, full: int, *, bulk: Site | None = None, surface: Site | None = None) -> tuple[Process, ...]:
-    """Return the loss of an element's atoms from a crystal: from anywhere, and more easily from the exit face.
+    """Return the loss processes of an element in a crystal: displacement in the bulk, sputtering from the exit face.
 
     Parameters
     ----------
     element : str
         Chemical symbol.
     full : int
-        Bonds of an atom inside.
+        Number of bonds of an atom in the bulk.
     bulk, surface : Site, optional
-        Thresholds; by default those of ``sites.py``.
+        Thresholds; by default those of ``displacement_thresholds.py``.
     """
     bulk, surface = bulk or find_site(element, "bulk"), surface or find_site(element, "surface")
     return (
@@ -154,26 +162,27 @@ def solid(element: str, full: int, *, bulk: Site | None = None, surface: Site | 
 
 
 def putting_dune(current: float, *, rate: float = DUNE_RATE, dopant: str = "Si") -> tuple[Process, Density]:
-    """Return the hop of the published simulator putting-dune as a process and a beam.
+    """Return the hop of the published simulator putting-dune, as a process and the density of its beam.
 
-    Its rate for each C neighbour at d from Si is k = rate exp(-|b - 0.85 d|^2 / (2 0.1 (1.42 A)^2)) for a beam at b: the current of a Gaussian
-    probe counts at 0.85 of the bond, with the cross-section that gives ``rate`` at the density's peak.
+    The rate for each C neighbour at d from Si is k = rate exp(-abs(b - 0.85 d)^2 / (2 0.1 (1.42 A)^2)) for a beam at b.
+    It is reproduced by the density of a Gaussian probe at 0.85 of the bond, with the cross-section that yields ``rate``
+    at the density's peak.
 
     Parameters
     ----------
     current : float
-        pA for which the rate holds; at another current it is proportional.
+        Current to which ``rate`` belongs, pA; at other currents the rate is proportional to the current.
     rate : float
-        Largest rate for each neighbour, 1/s.
+        Largest rate per neighbour, 1/s.
     dopant : str
-        The element that hops.
+        Symbol of the element that hops.
 
     Returns
     -------
     Process, Density
-        To be used together.
+        Process and density, to be used together.
     """
-    repair = "Give the current for which the rate holds, in pA."
+    repair = "Give the current to which the rate belongs, in pA."
     current = checks.number("current", current, "pA", low=1e-6, high=1e9, repair=repair)
     sigma = math.sqrt(DUNE_VARIANCE) * BOND
     cross_section = rate * 2 * math.pi * sigma**2 / (current * ELECTRONS_PER_PICOAMPERE_SECOND)

@@ -1,4 +1,4 @@
-"""Processes: what can happen to an atom, when, and how often. Frozen values; a new process is a new value."""
+"""Processes that an atom can undergo: conditions, actions and rates, as frozen values."""
 
 import functools
 import math
@@ -31,59 +31,61 @@ EMPTY = "empty"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Process:
-    """One kind of event: which atoms it can happen to, what it does to them, and its cross-section or rate.
+    """One kind of event: conditions on the atom, the action, and its cross-section or rate.
 
-    Its rate at an atom is ``scale * cross_section * J + rate``, J the current density (electrons / (A^2 s)) where the
-    current counts. The cross-section of a site leaves out energy transfers that cause a process with a higher threshold
-    in the same atom (``competing_processes.py``).
+    The rate at an atom is ``scale * cross_section * J + rate`` with the current density J (electrons / (A^2 s)) at the
+    point given by ``offset``. The cross-section of a site excludes energy transfers that cause a process with a higher
+    threshold in the same atom (``competing_processes.py``).
 
     Parameters
     ----------
     name : str
-        For the event log.
+        Name in the event log.
     element : str
-        What stands on the site: a symbol, or "empty".
+        Element on the site: a symbol, or "empty".
     action : {"eject", "become", "exchange", "rotate"}
-        The atom is lost; turns into ``product``; changes places with its partner (with an empty one: jumps); the bond to its partner turns by 90
-        degrees.
+        "eject": the atom is lost. "become": it is replaced by ``product``. "exchange": it changes places with its
+        partner, or jumps to an empty one. "rotate": the bond to its partner rotates by 90 degrees.
     site : Site, optional
-        Gives the cross-section at the beam's energy.
+        Site that gives the cross-section at the beam's energy.
     cross_section : float, optional
-        A^2, the same at every energy, in place of a site.
+        Cross-section at every energy, A^2, in place of a site.
     scale : float
-        Multiplies the cross-section, such as 1/3 for one of three bonds that may turn.
+        Factor of the cross-section, for example 1/3 for one of three bonds that may rotate.
     rate : float
         Spontaneous rate, 1/s.
     coordination : (int, int)
-        Fewest and most bonded atoms that the atom has.
+        Least and largest number of atoms bonded to the atom.
     beside, apart_from : str, optional
-        An element that must, or must not, be among its bonded neighbours.
+        Element that must be, or must not be, among the bonded neighbours.
     face : {"any", "exit", "entrance"}
-        Whether the atom lies behind or before its neighbours along the beam.
+        Position of the atom relative to its neighbours: behind them along the beam ("exit") or in front ("entrance").
     label : int, optional
-        Class of its site.
+        Required class of the site.
     partner : str, optional
-        Another atom that takes part: a symbol, or "empty". Each one that fits is an event of its own.
+        Element on the partner's site: a symbol, or "empty". Each matching partner gives a separate event.
     partner_coordination : (int, int)
+        Least and largest number of atoms bonded to the partner.
     partner_label : int, optional
-        What is asked of the partner.
+        Required class of the partner's site.
     link : {"bond", "jump"}
-        How the partner is linked.
+        Kind of the link to the partner.
     product : str, optional
-        What an atom becomes.
+        Element that replaces the atom.
     product_label : int, optional
-        The class of both sites afterwards.
+        Class of both sites after the event.
     offset : float
-        Where the current counts, as a fraction of the way from the partner to the atom: 1 at the atom.
+        Point whose current density determines the rate, as a fraction of the way from the partner to the atom; 1 is the
+        atom.
     source : str
-        Where the numbers come from, with their mark.
+        Source of the numbers, with its mark.
 
     Raises
     ------
     UnknownNameError
-        There is no such element.
+        An element is unknown.
     SettingsError
-        The parts do not fit together, or a number is out of range.
+        The parameters contradict each other, or a number is out of range.
     """
 
     name: str
@@ -108,7 +110,7 @@ class Process:
     source: str = ""
 
     def __post_init__(self) -> None:
-        """Check that the parts fit together."""
+        """Check the parameters."""
         for field, value, known in (("action", self.action, ACTIONS), ("link", self.link, LINKS), ("face", self.face, FACES)):
             if value not in known:
                 message = f"{self.name}: {field}={value!r} is unknown. Use one of {', '.join(known)}."
@@ -116,25 +118,27 @@ class Process:
         for element in (self.element, self.partner, self.beside, self.apart_from, self.product):
             _number(element)
         if (self.action in {"exchange", "rotate"}) is not (self.partner is not None):
-            message = f"{self.name}: the action {self.action!r} {'needs a' if self.partner is None else 'has no'} partner."
+            repair = "needs a partner. Give one." if self.partner is None else "has no partner. Leave it out."
+            message = f"{self.name}: the action {self.action!r} {repair}"
             raise SettingsError(message)
         if (self.action == "become") is not (self.product is not None):
-            message = f"{self.name}: a product belongs to the action 'become', and to no other."
+            message = f"{self.name}: action={self.action!r} and product={self.product!r} contradict each other. "
+            message += "Give a product with the action 'become', and with no other."
             raise SettingsError(message)
         if self.site is not None and self.cross_section is not None:
-            message = f"{self.name}: a site and a cross-section are both given. Give one of them."
+            message = f"{self.name}: both a site and a cross-section are given. Give only one of them."
             raise SettingsError(message)
         if self.cross_section is not None:
             checks.number("cross_section", self.cross_section, "A^2", low=0.0, high=1e4, repair="1 barn is 1e-8 A^2.")
-        checks.number("scale", self.scale, "", low=0.0, high=1e6, repair="It multiplies the cross-section.")
+        checks.number("scale", self.scale, "", low=0.0, high=1e6, repair="Give the factor of the cross-section.")
         checks.number("rate", self.rate, "per s", low=0.0, high=1e15, repair="Give the spontaneous rate in 1/s.")
         checks.number("offset", self.offset, "", low=-2.0, high=3.0, repair="1 is the atom, 0 its partner.")
         if self.offset != 1.0 and self.partner is None:
-            message = f"{self.name}: offset={self.offset:g} is a way from a partner, and there is none."
+            message = f"{self.name}: offset={self.offset:g} is relative to a partner. Give a partner, or leave it out."
             raise SettingsError(message)
 
     def cross_section_at(self, energy: float, temperature: float = ROOM) -> float:
-        """Return the cross-section without competing processes at a beam energy (eV), A^2, with its scale."""
+        """Return the scaled cross-section without competition, A^2, at a beam energy (eV) and a temperature (K)."""
         if self.site is not None:
             return self.scale * cross_sections(self.site, energy, temperature=temperature).total
         return self.scale * (self.cross_section or 0.0)
@@ -148,11 +152,11 @@ def _number(element: str | None) -> int:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Rules:
-    """Processes at one beam energy as the kernels read them.
+    """Processes at one beam energy in the layout of the kernels.
 
-    (r, 16) whole numbers, cross-sections and rates (r,), fractions of the way (g,).
-
-    The cross-sections hold all transfers above the threshold; ``branching`` says which of them competitors take.
+    ``table`` has the shape (r, 16), ``cross_sections`` (A^2) and ``rates`` (1/s) have the shape (r,), and ``fractions``
+    lists the different offsets, (g,). The cross-sections include all transfers above the threshold; ``branching`` gives
+    the transfers to competing processes.
     """
 
     table: np.ndarray
@@ -164,14 +168,14 @@ class Rules:
 
     @property
     def arrays(self) -> tuple[np.ndarray, ...]:
-        """The arrays of the rules in the order of the kernels."""
+        """Arrays of the rules in the order of the kernels."""
         competing = self.branching
         own = (self.table, self.cross_sections, self.rates, self.fractions)
         return *own, competing.above, competing.chances, competing.parts
 
     @property
     def second_shell(self) -> bool:
-        """True where a rule depends on the neighbours of a partner."""
+        """Flag of rules that depend on the neighbours of a partner."""
         return bool(((self.table[:, kinetics_kernels.PARTNER_LEAST] > 0) | (self.table[:, kinetics_kernels.PARTNER_MOST] < 99)).any())
 
 
@@ -182,11 +186,11 @@ def compiled(processes: tuple[Process, ...], energy: float, temperature: float =
     Raises
     ------
     SettingsError
-        Two processes have one name.
+        Two processes have the same name.
     """
     names = tuple(process.name for process in processes)
     if len(set(names)) < len(names):
-        message = f"Two processes have one name among {', '.join(names)}. Give each its own."
+        message = f"Two processes have the same name among {', '.join(names)}. Give each a different name."
         raise SettingsError(message)
     fractions = [1.0, *sorted({process.offset for process in processes} - {1.0})]
     table = np.zeros((len(processes), kinetics_kernels.COLUMNS), dtype=np.int64)
@@ -221,7 +225,22 @@ def compiled(processes: tuple[Process, ...], energy: float, temperature: float =
 
 
 def arrhenius(barrier: float, temperature: float, attempt: float = 1e13) -> float:
-    """Return the rate attempt x exp(-barrier / kT), 1/s, of a thermal process; barrier in eV, temperature in K, attempt frequency in 1/s."""
+    """Return the rate attempt x exp(-barrier / kT) of a thermal process, 1/s.
+
+    Parameters
+    ----------
+    barrier : float
+        Energy barrier, eV.
+    temperature : float
+        Temperature of the specimen, K.
+    attempt : float
+        Attempt frequency, 1/s.
+
+    Raises
+    ------
+    SettingsError
+        The barrier or the temperature is out of range.
+    """
     barrier = checks.number("barrier", barrier, "eV", low=0.0, high=20.0, repair="Give the barrier in eV.")
     repair = "Give the specimen's temperature in K."
     temperature = checks.number("temperature", temperature, "K", low=1.0, high=5000.0, repair=repair)
@@ -236,9 +255,9 @@ def symbol(number: int) -> str:
 
 
 def as_processes(processes: Sequence[Any]) -> tuple[Process, ...]:
-    """Return processes as a tuple; raise SettingsError where one is none."""
+    """Return processes as a tuple; raise SettingsError if one of them is not a Process."""
     wrong = [one for one in processes if not isinstance(one, Process)]
     if wrong:
-        message = f"{wrong[0]!r} is no Process. Use Process(...), or a set such as graphene()."
+        message = f"{wrong[0]!r} is not a Process. Use Process(...), or a set such as graphene()."
         raise SettingsError(message)
     return tuple(processes)

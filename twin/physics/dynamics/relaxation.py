@@ -1,11 +1,12 @@
-"""The structure after an event: a valence force field on the specimen's links, for the atoms around what has changed.
+"""Structural relaxation around an event by a valence force field on the specimen's links.
 
-E = sum k (d - d0)^2 / 2 over bonds, + sum k (cos - cos0)^2 / 2 over angles, + sum k h^2 / 2 over heights of threefold atoms above the mean of their
-neighbours, + a repulsion of atoms that are not bonded (Keating, Phys. Rev. 145 (1966) 637, in the form with cosines). Bond lengths are those of the
-literature for the kind of bond, so that the structure is right where it is soft, and strained where the lattice holds it; energies are not meant.
+The energy E is the sum of k (d - d0)^2 / 2 over bonds, k (cos - cos0)^2 / 2 over angles, k h^2 / 2 over heights of
+threefold atoms above the mean of their neighbours, and a repulsion between atoms that are not bonded (Keating, Phys.
+Rev. 145 (1966) 637, in the form with cosines). Bond lengths are literature values for the kind of bond: the structure
+reaches them where it is soft and is strained where the lattice constrains it. The energies have no physical meaning.
 
-Around a vacancy of graphene the two dangling atoms that are nearest to each other close a pentagon by a weak bond. Heights are along the beam: sheets
-are taken to lie across it.
+At a vacancy of graphene a weak bond between the two nearest dangling atoms closes a pentagon. Heights are measured
+along the beam; sheets are assumed to be perpendicular to it.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -29,7 +30,7 @@ LENGTHS = {
     ("C", "N"): 1.41,  # [M]
     ("B", "C"): 1.49,  # [M]
     ("B", "N"): 1.446,  # h-BN
-    ("C", "Si"): 1.78,  # unstrained; held by the lattice it comes to 1.76, as published [M]
+    ("C", "Si"): 1.78,  # unstrained; the lattice reduces it to 1.76, the published value [M]
     ("Mo", "S"): 2.41,
     ("S", "W"): 2.41,
     ("Mo", "Se"): 2.54,
@@ -38,33 +39,35 @@ LENGTHS = {
 }
 """Bond lengths by pair of elements, A."""
 STIFFNESS = {("C", "C"): 23.0, ("C", "Si"): 14.0, ("B", "N"): 20.0}
-"""Of bonds, eV/A^2, where it is not ``ForceField.bond``; graphene's is 365 N/m [M]."""
+"""Stiffness of bonds that differs from ``ForceField.bond``, eV/A^2; the value of graphene is 365 N/m [M]."""
 
 FLAT = (5, 6, 7)
-"""B, C and N: their bonds are at 120 degrees, in a plane."""
+"""Atomic numbers of B, C and N, whose three bonds lie in a plane at 120 degrees."""
 SILICON_COSINE, SILICON_SOFTNESS = -0.25, 0.3
-"""Angles at Si, towards those of a pyramid, and how much softer they are than those of C [A]."""
+"""Cosine of the angles at Si, which tends to a pyramid, and their stiffness relative to angles at C [A]."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ForceField:
-    """Parameters of the force field; all settable.
+    """Parameters of the force field.
 
     Parameters
     ----------
     lengths : mapping from pairs of symbols (in alphabetical order) to A
-        Where the specimen's own median is within 3 %, or the pair is not listed, the median counts: a strained lattice stays as it is.
+        Unstrained bond lengths. The specimen's own median replaces a length that is within 3 % of it, or that is not
+        listed, so a strained lattice keeps its bond lengths.
     edge_length, dimer_length : float
-        C-C bond where one atom, or both, have lost a neighbour: zigzag and armchair edges, A [M] (Koskinen, Malola, Hakkinen, Phys. Rev. Lett. 101
-        (2008) 115502).
+        C-C bond length if one atom or both have lost a neighbour (zigzag and armchair edges), A [M] (Koskinen, Malola,
+        Hakkinen, Phys. Rev. Lett. 101 (2008) 115502).
     closing_lengths : (float, float)
-        The weak bond that closes a pentagon at a single vacancy, and at one that is part of a larger one, unstrained, A: the lattice holds them at
-        2.0 and 1.75, near the published 2.02 (Ma et al., New J. Phys. 6 (2004) 68) and 1.77 [M].
+        Unstrained lengths of the weak bond that closes a pentagon at a single vacancy and at a vacancy that is part of
+        a larger one, A. The lattice extends them to 2.0 and 1.75, close to the published 2.02 (Ma et al., New J. Phys.
+        6 (2004) 68) and 1.77 [M].
     bond, angle, height, repulsion : float
-        Stiffness of bonds (eV/A^2), angles (eV), heights above the neighbours (eV/A^2; graphene's bending stiffness of 1.4 eV), and between atoms
-        that are not bonded (eV/A^2).
+        Stiffness of bonds (eV/A^2), angles (eV), heights above the neighbours (eV/A^2, from the bending stiffness of
+        graphene, 1.4 eV) and of the repulsion between atoms that are not bonded (eV/A^2).
     closest : float
-        From where on atoms that are not bonded repel each other, A.
+        Distance below which atoms that are not bonded repel each other, A.
     """
 
     lengths: Mapping[tuple[str, str], float] = field(default_factory=lambda: dict(LENGTHS))
@@ -80,7 +83,10 @@ class ForceField:
 
 @dataclass(frozen=True, slots=True)
 class _Terms:
-    """The terms of the energy as index arrays: bonds with length and stiffness, angles (centre, two ends) with cosine, heights, near pairs."""
+    """Terms of the energy as index arrays.
+
+    They are bonds with lengths and stiffnesses, angles (centre, two ends) with cosines, heights, and near pairs.
+    """
 
     bonds: np.ndarray
     lengths: np.ndarray
@@ -93,35 +99,37 @@ class _Terms:
 
 
 def relax(specimen: SiteNetwork, around: Iterable[int], *, radius: float = 8.0, force_field: ForceField | None = None) -> SiteNetwork:
-    """Return the specimen with the atoms near some sites moved to where their forces vanish; all others stay where they are.
+    """Return the specimen with the atoms near given sites relaxed to vanishing forces; all other atoms are fixed.
 
     Parameters
     ----------
     specimen : SiteNetwork
-        Before.
+        Specimen before the relaxation.
     around : iterable of int
-        Sites where something has happened, such as ``events.sites`` and ``events.partners``; -1 is passed over.
+        Sites of events, for example ``events.sites`` and ``events.partners``; -1 is ignored.
     radius : float
-        Atoms within this distance of one of them may move, A.
+        Largest distance between a mobile atom and one of these sites, A.
     force_field : ForceField, optional
+        Force field; the default parameters by default.
 
     Returns
     -------
     SiteNetwork
-        The same specimen, bit for bit, where nothing is to be moved; the result depends on nothing but the arguments.
+        Relaxed specimen, or the same specimen if no atom is mobile; the result depends only on the arguments.
 
     Raises
     ------
     SettingsError
-        There is no such site, or the radius makes no sense.
+        A site does not exist, or the radius is out of range.
     """
     force_field = force_field or ForceField()
-    radius = checks.number("radius", radius, "A", low=0.5, high=100.0, repair="Atoms within it may move; 8 A is usual.")
+    radius = checks.number("radius", radius, "A", low=0.5, high=100.0, repair="A typical value is 8 A.")
     sites = sorted({int(site) for site in around} - {-1})
     if not sites:
         return specimen
     if sites[0] < 0 or sites[-1] >= len(specimen.numbers):
-        message = f"There is no site {sites[0] if sites[0] < 0 else sites[-1]}: the specimen has the sites 0 to {len(specimen.numbers) - 1}."
+        message = f"There is no site {sites[0] if sites[0] < 0 else sites[-1]}. "
+        message += f"Use the specimen's sites, 0 to {len(specimen.numbers) - 1}."
         raise SettingsError(message)
     near = np.zeros(len(specimen.numbers), dtype=bool)
     for site in sites:
@@ -132,8 +140,8 @@ def relax(specimen: SiteNetwork, around: Iterable[int], *, radius: float = 8.0, 
     positions = _lifted(specimen, mobile)
     terms = _terms(specimen, positions, mobile, force_field)
     options = {"maxiter": 200, "gtol": 1e-3, "ftol": 1e-12}
-    with threadpool_limits(1, user_api="blas"):  # the same bits whatever the number of threads
-        for _ in range(3):  # near pairs are looked up again after each descent
+    with threadpool_limits(1, user_api="blas"):  # bits independent of the number of threads
+        for _ in range(3):  # the list of near pairs is updated after each descent
             terms = replace(terms, near=_near(specimen, positions, mobile, terms.bonds, force_field))
             arguments = (positions, mobile, terms, force_field, specimen.size)
             moved = minimize(_energy, positions[mobile].ravel(), args=arguments, jac=True, method="L-BFGS-B", options=options).x.reshape(-1, 3)
@@ -155,9 +163,10 @@ def advance_relaxed(
     force_field: ForceField | None = None,
     temperature: float = ROOM,
 ) -> Advance:
-    """Return the result of an exposure, the structure relaxed after every event before the beam goes on; see :func:`kinetics.advance`, :func:`relax`.
+    """Return the result of an exposure with a relaxation of the structure after every event.
 
-    The dose of what an atom received before it moved counts at its old place. About ten events a second.
+    The parameters are those of :func:`kinetics.advance` and :func:`relax`. The dose that an atom received before it
+    moved is that of its earlier position. The computation takes about a tenth of a second per event.
     """
     left, events, elapsed = [exposure], Events.none(), 0.0
     while left and (max_events is None or len(events) < max_events):
@@ -174,7 +183,7 @@ def advance_relaxed(
 
 
 def _step(step: np.ndarray, size: tuple[float, float] | None) -> np.ndarray:
-    """Return steps (..., 3) to the nearest image."""
+    """Return difference vectors (..., 3) to the nearest image."""
     if size is None:
         return step
     box = np.array([size[1], size[0]])
@@ -182,7 +191,7 @@ def _step(step: np.ndarray, size: tuple[float, float] | None) -> np.ndarray:
 
 
 def _lifted(specimen: SiteNetwork, mobile: np.ndarray) -> np.ndarray:
-    """Return positions in which a mobile Si that lies in its neighbours' plane is moved out of it, along the beam: in the plane it is at a saddle."""
+    """Return positions with each mobile Si in the plane of its neighbours, a saddle point, displaced along the beam."""
     positions, bonds = np.array(specimen.positions), specimen.coordination()
     for site in mobile[(specimen.numbers[mobile] == number_of("Si")) & (bonds[mobile] == 3)]:
         around = _bonded(specimen, int(site))
@@ -192,14 +201,17 @@ def _lifted(specimen: SiteNetwork, mobile: np.ndarray) -> np.ndarray:
 
 
 def _bonded(specimen: SiteNetwork, site: int) -> np.ndarray:
-    """Return the sites of atoms bonded to one, in order."""
+    """Return the sites of the atoms bonded to a site, in ascending order."""
     links = specimen.links[site][specimen.kinds[site] == BOND]
     links = links[links >= 0]
     return np.sort(links[specimen.numbers[links] > 0])
 
 
 def _closing(specimen: SiteNetwork, positions: np.ndarray, force_field: ForceField) -> list[tuple[int, int, float]]:
-    """Return the weak bonds that close pentagons at empty sites of carbon: two atoms and a length, each atom in one at most."""
+    """Return the weak bonds that close pentagons at carbon vacancies, as two atoms and a length.
+
+    Each atom belongs to at most one of these bonds.
+    """
     carbon, bonds, taken, out = number_of("C"), specimen.coordination(), set(), []
     for site in np.flatnonzero(~specimen.present):
         around = _bonded(specimen, int(site))
@@ -218,7 +230,7 @@ def _closing(specimen: SiteNetwork, positions: np.ndarray, force_field: ForceFie
 
 
 def _terms(specimen: SiteNetwork, positions: np.ndarray, mobile: np.ndarray, force_field: ForceField) -> _Terms:
-    """Return the terms that hold at least one mobile atom."""
+    """Return the energy terms that include at least one mobile atom."""
     moves = np.zeros(len(positions), dtype=bool)
     moves[mobile] = True
     coordination, carbon, silicon = specimen.coordination(), number_of("C"), number_of("Si")
@@ -257,9 +269,10 @@ def _terms(specimen: SiteNetwork, positions: np.ndarray, mobile: np.ndarray, for
 
 
 def _ideal_lengths(specimen: SiteNetwork, bonds: np.ndarray, force_field: ForceField) -> tuple[np.ndarray, list[tuple[str, str]]]:
-    """Return the unstrained length of each bond, and its pair of elements.
+    """Return the unstrained length of each bond and its pair of elements.
 
-    The median over the specimen where that is within 3 % of the table, or where the table does not know the pair: so a lattice stays as it is.
+    The length is the median over the specimen if that is within 3 % of the table or the table lacks the pair, so an
+    undisturbed lattice does not change.
     """
     everywhere = specimen.bonds
     now = np.linalg.norm(_step(specimen.positions[everywhere[:, 0]] - specimen.positions[everywhere[:, 1]], specimen.size), axis=1)
@@ -275,7 +288,7 @@ def _ideal_lengths(specimen: SiteNetwork, bonds: np.ndarray, force_field: ForceF
 
 
 def _near(specimen: SiteNetwork, positions: np.ndarray, mobile: np.ndarray, bonds: np.ndarray, force_field: ForceField) -> np.ndarray:
-    """Return pairs (p, 2) of atoms, one of them mobile, that are not bonded and may come too near to each other."""
+    """Return pairs (p, 2) of unbonded atoms, at least one of them mobile, that may come within repulsive range."""
     held, n = np.flatnonzero(specimen.present), len(positions)
     reach = force_field.closest + 0.7
     if specimen.size is not None:
@@ -290,7 +303,7 @@ def _near(specimen: SiteNetwork, positions: np.ndarray, mobile: np.ndarray, bond
 def _energy(
     x: np.ndarray, positions: np.ndarray, mobile: np.ndarray, terms: _Terms, force_field: ForceField, size: tuple[float, float] | None
 ) -> tuple[float, np.ndarray]:
-    """Return the energy (eV) and its gradient by the mobile coordinates (eV/A)."""
+    """Return the energy (eV) and its gradient with respect to the mobile coordinates (eV/A)."""
     r = np.array(positions)
     r[mobile] = x.reshape(-1, 3)
     gradient = np.zeros_like(r)

@@ -1,4 +1,4 @@
-"""The specimen that the beam changes: sites, what stands on them, and who is bonded to whom."""
+"""Specimen of the damage kinetics: sites, their atoms, and links between sites."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
@@ -11,38 +11,38 @@ from stemtwin.twin.errors import SettingsError
 from stemtwin.twin.physics.dynamics.isotopes import number_of
 
 BOND, JUMP = 0, 1
-"""Kinds of links: bonded neighbours, and sites that an atom can jump to without being bonded to them."""
+"""Kinds of links: bonded neighbours, and sites between which an atom can jump without a bond."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class SiteNetwork:
-    """Sites with atoms on them at one moment; frozen, its arrays are read-only.
+    """Sites and their atoms at one moment, frozen, with read-only arrays.
 
-    Sites are never removed: an atom that is lost leaves an empty site (number 0) behind, so that indices stay what they are.
+    Sites are never removed: a lost atom leaves an empty site (atomic number 0), so indices do not change.
 
     Parameters
     ----------
     numbers : (n,) int64
-        Atomic number on each site; 0: empty.
+        Atomic number on each site; 0 marks an empty site.
     positions : (n, 3) float64
-        x, y, z in A.
+        Positions x, y, z of the sites, A.
     links : (n, K) int64
-        Linked sites; -1 fills up. Links go both ways.
+        Linked sites; -1 marks an unused entry. Links are mutual.
     kinds : (n, K) int64
-        BOND or JUMP for each link.
+        Kind of each link, BOND or JUMP.
     labels : (n,) int64
-        A class of sites of one's own, such as a surface or a rotated bond; 0 by default.
+        User-defined class of each site, for example of a surface or a rotated bond; 0 by default.
     dose : (n,) float64
-        What each site has received so far, electrons / A^2.
+        Dose of each site up to now, electrons / A^2.
     size : (float, float), optional
-        Height (y) and width (x) of the cell in A, if it repeats.
+        Height (y) and width (x) of the cell of a periodic specimen, A.
     time : float
-        s since the start.
+        Time since the start, s.
 
     Raises
     ------
     SettingsError
-        Shapes do not fit, or values cannot be.
+        Shapes do not match, or values are invalid.
     """
 
     numbers: np.ndarray
@@ -61,7 +61,8 @@ class SiteNetwork:
         n = len(whole["numbers"])
         shapes = (real["positions"].shape, whole["labels"].shape, real["dose"].shape, whole["links"].shape[:1], whole["kinds"].shape)
         if whole["links"].ndim != 2 or shapes != ((n, 3), (n,), (n,), (n,), whole["links"].shape):
-            message = f"The arrays of a specimen of {n} sites do not fit together: positions (n, 3), labels and dose (n,), links and kinds (n, K)."
+            message = f"The arrays of a specimen of {n} sites do not match. "
+            message += f"Give positions ({n}, 3), labels and dose ({n},), links and kinds ({n}, K)."
             raise SettingsError(message)
         links = whole["links"]
         if links.size and (links.max() >= n or links.min() < -1):
@@ -86,24 +87,25 @@ class SiteNetwork:
         size: tuple[float, float] | None = None,
         labels: np.ndarray | None = None,
     ) -> Self:
-        """Return a specimen whose links are found by distance.
+        """Return a specimen with links between sites that are near each other.
 
         Parameters
         ----------
         positions : (n, 3) float
-            x, y, z in A.
+            Positions x, y, z of the sites, A.
         numbers : (n,) int
-            Atomic numbers; 0 where a site is empty from the start.
+            Atomic numbers; 0 for sites that are empty from the start.
         bond : float
-            Sites nearer than this are bonded, A (graphene 1.8, MoS2 2.8).
+            Distance below which sites are bonded, A (graphene 1.8, MoS2 2.8).
         jump : float
-            Atoms of ``jump_element`` at the same height (to 0.5 A) nearer than this are linked for jumps, A (S in MoS2: 3.5); 0: none.
+            Distance below which sites of ``jump_element`` at the same height (to 0.5 A) are linked for jumps, A (S in
+            MoS2: 3.5); 0 means no such links.
         jump_element : str or int, optional
-            Whose atoms jump.
+            Element whose atoms jump; by default every element.
         size : (float, float), optional
-            Height (y) and width (x) of the cell, if it repeats; it must be more than twice the bond length.
+            Height (y) and width (x) of the cell of a periodic specimen, A, both more than twice the longest link.
         labels : (n,) int, optional
-            Classes of sites.
+            Classes of the sites.
         """
         positions, numbers = np.asarray(positions, dtype=float).reshape(-1, 3), np.asarray(numbers, dtype=np.int64)
         bonds, jumps = near_sites(positions, bond, size), np.empty((0, 2), dtype=np.int64)
@@ -125,7 +127,7 @@ class SiteNetwork:
         size: tuple[float, float] | None = None,
         labels: np.ndarray | None = None,
     ) -> Self:
-        """Return a specimen whose linked sites are given: pairs of bonded ones (b, 2), and of those that an atom jumps between (j, 2), each once."""
+        """Return a specimen with given links: bonded pairs (b, 2) and pairs linked for jumps (j, 2), each once."""
         bonds = np.sort(np.asarray(bonds, dtype=np.int64).reshape(-1, 2), axis=1)
         jumps = np.sort(np.asarray([] if jumps is None else jumps, dtype=np.int64).reshape(-1, 2), axis=1)
         n = len(numbers)
@@ -136,18 +138,18 @@ class SiteNetwork:
 
     @property
     def present(self) -> np.ndarray:
-        """Mask of the sites that an atom occupies, shape (n,)."""
+        """Mask of the occupied sites, shape (n,)."""
         return self.numbers > 0
 
     @property
     def bonds(self) -> np.ndarray:
-        """Pairs of bonded sites that both hold an atom, (b, 2), each once, sorted."""
+        """Pairs of bonded, occupied sites, (b, 2), each once, sorted."""
         i, k = np.nonzero((self.links >= 0) & (self.kinds == BOND))
         j = self.links[i, k]
         return np.column_stack([i, j])[(i < j) & self.present[i] & self.present[j]]
 
     def coordination(self) -> np.ndarray:
-        """Return the number of bonded atoms of each site, (n,)."""
+        """Return the number of atoms bonded to each site, (n,)."""
         there = (self.links >= 0) & (self.kinds == BOND) & self.present[self.links]
         return there.sum(axis=1)
 
@@ -156,13 +158,13 @@ class SiteNetwork:
         return replace(self, **changes)
 
     def to_arrays(self) -> dict[str, np.ndarray]:
-        """Return everything as arrays, bit for bit, for ``numpy.savez``; :meth:`from_arrays` restores it."""
+        """Return all fields as arrays for ``numpy.savez``; :meth:`from_arrays` restores the specimen bit for bit."""
         out = {name: getattr(self, name) for name in ("numbers", "positions", "links", "kinds", "labels", "dose")}
         return {**out, "size": np.array(self.size or (0.0, 0.0)), "time": np.array(self.time)}
 
     @classmethod
     def from_arrays(cls, arrays: dict[str, np.ndarray]) -> Self:
-        """Return the specimen that :meth:`to_arrays` wrote."""
+        """Return the specimen for the arrays of :meth:`to_arrays`."""
         height, width = (float(value) for value in arrays["size"])
         kept = {name: arrays[name] for name in ("numbers", "positions", "links", "kinds", "labels", "dose")}
         return cls(**kept, size=(height, width) if height > 0 else None, time=float(arrays["time"]))
@@ -172,7 +174,7 @@ class SiteNetwork:
         return [getattr(self, entry.name) for entry in fields(self)]
 
     def __setstate__(self, state: list[Any]) -> None:
-        """Restore the fields, with read-only arrays again."""
+        """Restore the fields and make the arrays read-only."""
         for entry, value in zip(fields(self), state, strict=True):
             if isinstance(value, np.ndarray):
                 value.setflags(write=False)
@@ -180,17 +182,18 @@ class SiteNetwork:
 
 
 def near_sites(positions: np.ndarray, distance: float, size: tuple[float, float] | None) -> np.ndarray:
-    """Return the pairs (p, 2) of sites nearer than a distance (A), each once; around the cell where it repeats.
+    """Return the pairs (p, 2) of sites nearer than a distance (A), each once, across the borders of a periodic cell.
 
     Raises
     ------
     SettingsError
-        The cell is so small that an atom would be its own neighbour.
+        A side of the cell is not more than twice the distance.
     """
     if size is None:
         return cKDTree(positions).query_pairs(distance, output_type="ndarray").astype(np.int64).reshape(-1, 2)
     if min(size) <= 2 * distance:
-        message = f"A cell of {size[1]:g} x {size[0]:g} A is too small for links of {distance:g} A. Repeat it until it is more than twice as wide."
+        message = f"A cell of {size[1]:g} x {size[0]:g} A is too small for links of {distance:g} A. "
+        message += f"Repeat it until both sides exceed {2 * distance:g} A."
         raise SettingsError(message)
     box = np.array([size[1], size[0]])
     wrapped = np.column_stack([np.mod(positions[:, :2], box), positions[:, 2]])
@@ -200,7 +203,7 @@ def near_sites(positions: np.ndarray, distance: float, size: tuple[float, float]
 
 
 def _table(count: int, pairs: Sequence[tuple[np.ndarray, int]]) -> tuple[np.ndarray, np.ndarray]:
-    """Return links and kinds, each row sorted by kind and index, as wide as the longest."""
+    """Return links and kinds, each row sorted by kind and index and padded to the longest row."""
     both = np.concatenate([np.column_stack([side, np.full(len(side), kind)]) for some, kind in pairs for side in (some, some[:, ::-1])])
     both = both[np.lexsort((both[:, 1], both[:, 2], both[:, 0]))]
     counts = np.bincount(both[:, 0], minlength=count) if len(both) else np.zeros(count, dtype=np.int64)

@@ -1,4 +1,4 @@
-"""Atomic numbers by symbol, and standard atomic masses, u, by atomic number (IUPAC; 0 is no element)."""
+"""Atomic numbers by symbol, and standard atomic masses, u, by atomic number (IUPAC; entry 0 is a placeholder)."""
 
 from stemtwin.twin.physics.scattering_factors import SYMBOLS
 

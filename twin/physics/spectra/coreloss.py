@@ -1,11 +1,12 @@
-r"""Core-loss cross-sections: what an inner shell takes from a beam, into a given collection angle.
+r"""Core-loss cross-sections of inner shells for a given collection angle.
 
 .. math::
 
     \frac{d\sigma}{dE} = \frac{4 \pi a_0^2 R^2}{E\, T} \int \frac{df(q, E)}{dE} \, A(\theta) \; d\ln q^2, \qquad T = m v^2 / 2
 
-(M. Inokuti, Rev. Mod. Phys. 43 (1971) 297; R. F. Egerton, Electron Energy-Loss Spectroscopy in the Electron Microscope, section 3.6), with
-relativistic momenta, and A the part of a convergent beam that a scattering by theta leaves inside the collection aperture.
+(M. Inokuti, Rev. Mod. Phys. 43 (1971) 297; R. F. Egerton, Electron Energy-Loss Spectroscopy in the Electron Microscope,
+section 3.6), with relativistic momenta. A is the fraction of a convergent beam that stays inside the collection
+aperture after scattering by theta.
 
 ====== ===================================================================================================================================
 Shell  Generalised oscillator strength
@@ -15,7 +16,7 @@ L      measured optical strength (``photoabsorption.py``), times the hydrogenic 
 M      measured optical strength, times (1 + R (q a0)^2 / E)^-3: a model that falls off at the Bethe ridge [A]; +-30 %
 ====== ===================================================================================================================================
 
-White lines are further optical strength, in proportion to the holes of the shell that takes the electron (``ionisation_edges.py``).
+White lines add optical strength in proportion to the number of holes of the final shell (``ionisation_edges.py``).
 """
 
 import functools
@@ -35,16 +36,16 @@ BARN = 1e-8
 HBAR_C = electrons.PLANCK_C / (2 * math.pi)
 """hbar c, eV A."""
 NODES = 40
-"""Gauss-Legendre nodes of each piece of the integral over q."""
+"""Gauss-Legendre nodes of each interval of the integral over q."""
 KNOTS = 128
-"""Energies at which the integral over q is taken; between, it is interpolated."""
+"""Number of energies at which the integral over q is evaluated; it is interpolated between them."""
 SOFTENING = 10.0
-"""Optical strengths are interpolated in the logarithm of the energy above the onset plus this, eV."""
+"""Constant added to the energy above the onset, eV, before interpolation over its logarithm."""
 
 PARALLEL = 1e-6
-"""A convergence below this, rad, is none."""
+"""Convergence semi-angle below which a beam is treated as parallel, rad."""
 TAIL = 3.2
-"""Beyond the table optical strengths fall as E to minus this: between 3 near the edge and 3.5 far above it."""
+"""Exponent of the decrease of optical strengths beyond the table; the true one is 3 near the edge, 3.5 far above it."""
 
 
 def half_velocity_energy(beam_energy: float) -> float:
@@ -58,7 +59,9 @@ def characteristic_angle(loss: np.ndarray | float, beam_energy: float) -> np.nda
 
 
 def accepted(theta: np.ndarray, convergence: float, collection: float) -> np.ndarray:
-    """Return the part of a convergent beam that passes a collection aperture after a scattering by theta: the overlap of two discs.
+    """Return the fraction of a convergent beam that passes a collection aperture after scattering by theta.
+
+    The fraction is the overlap of two discs, divided by the area of the beam's disc.
 
     Parameters
     ----------
@@ -85,12 +88,12 @@ def accepted(theta: np.ndarray, convergence: float, collection: float) -> np.nda
 
 
 def momentum(energy: np.ndarray | float) -> np.ndarray | float:
-    """Return the wave number with 2 pi, 1/A, of an electron of kinetic energy ``energy``, eV."""
+    """Return the wave number (with 2 pi), 1/A, of an electron of kinetic energy ``energy``, eV."""
     return np.sqrt(energy * (energy + 2 * electrons.REST_ENERGY)) / HBAR_C
 
 
 def _falloff(edge: Edge, loss: np.ndarray, q2: np.ndarray) -> np.ndarray:
-    """Return df/dE at q, divided by its optical limit."""
+    """Return the ratio of df/dE at q to its optical limit."""
     if edge.shell == "M":
         return (1 + gos.RYDBERG * q2 * gos.BOHR**2 / loss) ** -3
     subshell = "1s" if edge.shell == "K" else "2p"
@@ -118,7 +121,7 @@ def _q_integral(edge: Edge, loss: np.ndarray, beam_energy: float, collection: fl
 
 @functools.lru_cache(maxsize=512)
 def _kernel(edge: Edge, beam_energy: float, collection: float, convergence: float) -> tuple[np.ndarray, np.ndarray]:
-    """Return energies and the logarithm of the cross-section per unit of optical strength there, remembered."""
+    """Return logarithms of energies, and of the cross-section per unit of optical strength there, both read-only."""
     loss = np.geomspace(0.7 * edge.onset, 0.9 * beam_energy, KNOTS)
     values = np.log(np.maximum(_q_integral(edge, loss, beam_energy, collection, convergence), 1e-300))
     loss = np.log(loss)
@@ -132,11 +135,11 @@ def optical_strength(edge: Edge, loss: np.ndarray, *, shift: float = 0.0) -> np.
     Parameters
     ----------
     edge : Edge
-        The edge.
+        Ionisation edge.
     loss : ndarray
         Energy loss, eV.
     shift : float
-        By how much the onsets are moved, eV.
+        Shift of the onsets, eV.
 
     Returns
     -------
@@ -146,7 +149,7 @@ def optical_strength(edge: Edge, loss: np.ndarray, *, shift: float = 0.0) -> np.
     Raises
     ------
     SettingsError
-        There are no data of this edge.
+        The table has no data for the edge.
     """
     loss = np.asarray(loss, float)
     above = loss - shift >= edge.onset
@@ -157,7 +160,7 @@ def optical_strength(edge: Edge, loss: np.ndarray, *, shift: float = 0.0) -> np.
         return out
     key = f"{edge.symbol}_{edge.shell}"
     if key not in photoabsorption.STRENGTH:
-        message = f"There is no optical strength of {key}. Use an edge of {', '.join(photoabsorption.STRENGTH)}."
+        message = f"There is no optical strength for {key}. Use one of {', '.join(photoabsorption.STRENGTH)}."
         raise SettingsError(message)
     excess = loss[above] - shift - edge.onset
     knots, values = np.log(np.array(photoabsorption.EXCESS) + SOFTENING), np.log(np.array(photoabsorption.STRENGTH[key]) * 1e-3)
@@ -171,21 +174,21 @@ def optical_strength(edge: Edge, loss: np.ndarray, *, shift: float = 0.0) -> np.
 
 
 def white_line_strength(edge: Edge, loss: np.ndarray, *, valence: float | None = None) -> tuple[np.ndarray, float]:
-    """Return the optical oscillator strength of the white lines of one atom, df/dE, 1/eV, and the shift of the onsets, eV.
+    """Return the optical strength of the white lines of one atom, df/dE, 1/eV, and the shift of the onsets, eV.
 
     Parameters
     ----------
     edge : Edge
-        The edge; one without white lines has strength 0 and shift 0.
+        The edge; strength and shift are 0 if it has no white lines.
     loss : ndarray
         Energy loss, eV.
     valence : float, optional
-        Valence of the atom; by default the one of the table.
+        Valence of the atom; by default that of the table.
 
     Raises
     ------
     SettingsError
-        The valence leaves no place in the shell.
+        The valence implies a number of holes that the shell cannot have.
     """
     loss = np.asarray(loss, float)
     lines = WHITE_LINES.get(edge.symbol)
@@ -210,7 +213,7 @@ def white_line_strength(edge: Edge, loss: np.ndarray, *, valence: float | None =
 
 
 def line(offset: np.ndarray, width: float) -> np.ndarray:
-    """Return a squared Lorentzian of area 1 and a given full width at half maximum: a line whose tails end, 1/eV."""
+    """Return a squared Lorentzian of area 1, whose tails fall as E^-4, for a full width at half maximum, 1/eV."""
     c = math.sqrt(2) - 1
     return 2 / (math.pi * width) * 2 * math.sqrt(c) / (1 + c * (2 * offset / width) ** 2) ** 2
 
@@ -230,15 +233,15 @@ def differential(
     Parameters
     ----------
     edge : Edge
-        The edge, all its subshells.
+        Edge with all its subshells.
     loss : ndarray
         Energy loss, eV, shape (n,).
     beam_energy : float
-        eV.
+        Beam energy, eV.
     collection, convergence : float
         Semi-angles of the collection aperture and of the probe, rad.
     valence : float, optional
-        Valence of the atom: moves the onsets and changes the white lines.
+        Valence of the atom, which shifts the onsets and changes the white lines.
     white_lines : bool
         Whether white lines are added.
 
@@ -250,11 +253,12 @@ def differential(
     Raises
     ------
     SettingsError
-        The beam cannot excite the edge, an angle makes no sense, or there are no data.
+        The beam energy is below twice the onset, a parameter is out of range, or there are no data for the edge.
     """
     check_angles(beam_energy, collection, convergence)
     if beam_energy < 2 * edge.onset:
-        message = f"A beam of {beam_energy:g} eV is too slow for the edge {edge.name} at {edge.onset:g} eV. Use an energy of at least twice that."
+        message = f"A beam of {beam_energy:g} eV is too slow for the edge {edge.name} at {edge.onset:g} eV. "
+        message += f"Use a beam energy of at least {2 * edge.onset:g} eV."
         raise SettingsError(message)
     loss = np.asarray(loss, float)
     lines, shift = white_line_strength(edge, loss, valence=valence)
@@ -269,13 +273,16 @@ def differential(
 
 
 def cross_section(edge: Edge, window: float, beam_energy: float, collection: float, **settings: object) -> float:
-    """Return the cross-section, A^2, integrated over a window, eV, above the onset; other settings as in :func:`differential`."""
+    """Return the cross-section, A^2, integrated over an energy window, eV, above the onset.
+
+    The other parameters are those of :func:`differential`.
+    """
     loss = edge.onset + np.concatenate([np.arange(0, min(window, 60), 0.02), np.linspace(min(window, 60), window, 400)])
     return float(np.trapezoid(differential(edge, loss, beam_energy, collection, **settings), loss))  # type: ignore[arg-type]
 
 
 def check_angles(beam_energy: float, collection: float, convergence: float = 0.0) -> None:
-    """Raise SettingsError unless an energy, eV, and two semi-angles, rad, make sense."""
+    """Raise SettingsError if a beam energy, eV, or one of two semi-angles, rad, is out of range."""
     if not (1e3 <= beam_energy <= 3e6 and 0 < collection <= 0.5 and 0 <= convergence <= 0.2):
         message = (
             f"beam_energy={beam_energy:g} eV, collection={collection:g} rad and convergence={convergence:g} rad are out of range: "
@@ -285,21 +292,22 @@ def check_angles(beam_energy: float, collection: float, convergence: float = 0.0
 
 
 def delocalisation(loss: float, beam_energy: float, collection: float) -> float:
-    """Return the diameter that holds half of the inelastic signal of one atom.
+    """Return the diameter that contains half of the inelastic signal of one atom.
 
     Parameters
     ----------
     loss : float
         Energy loss, eV.
     beam_energy : float
-        eV.
+        Beam energy, eV.
     collection : float
         Collection semi-angle, rad.
 
     Returns
     -------
     float
-        d50, A: sqrt((0.5 lambda / theta_E^(3/4))^2 + (0.6 lambda / beta)^2), R. F. Egerton, J. Phys.: Conference Series 644 (2015) 012008 [M].
+        d50 = sqrt((0.5 lambda / theta_E^(3/4))^2 + (0.6 lambda / beta)^2), A (R. F. Egerton, J. Phys.: Conference
+        Series 644 (2015) 012008 [M]).
     """
     wavelength = electrons.wavelength(beam_energy)
     return math.hypot(0.5 * wavelength / characteristic_angle(loss, beam_energy) ** 0.75, 0.6 * wavelength / collection)

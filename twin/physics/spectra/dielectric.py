@@ -1,13 +1,14 @@
 r"""Dielectric response of materials, as sums of oscillators.
 
-The *loss* oscillators give Im(-1/eps) directly, so that each maximum of the spectrum is one row of the table, and eps follows from
+The *loss* oscillators give Im(-1/eps) directly, so each maximum of the spectrum is one row of the table. eps follows
+from
 
 .. math:: 1/\epsilon = 1 - \sum_j \frac{A_j}{E_j^2 - E^2 - i E \Gamma_j}, \qquad
     \mathrm{Im}(-1/\epsilon) = \sum_j A_j \frac{E \Gamma_j}{(E^2 - E_j^2)^2 + E^2 \Gamma_j^2}, \qquad \sum_j A_j / E_j^2 = 1 - 1/\epsilon(0)
 
-One oscillator with eps(0) infinite is Drude's free-electron metal. Small particles of gold, silver and copper also have *optical* oscillators,
-Drude-Lorentz terms of eps itself (A. D. Rakic et al., Appl. Opt. 37 (1998) 5271), which hold below 6 eV, where their dipole resonances are.
-Energies are in eV.
+One oscillator with infinite eps(0) is a Drude free-electron metal. Gold, silver and copper also have *optical*
+oscillators for small particles: Drude-Lorentz terms of eps itself (A. D. Rakic et al., Appl. Opt. 37 (1998) 5271),
+valid below 6 eV, the range of the particles' dipole resonances. Energies are in eV.
 """
 
 import math
@@ -21,35 +22,35 @@ from stemtwin.twin.physics.spectra.atomic_masses import MASSES, NUMBERS
 from stemtwin.twin.physics.spectra.gos import BOHR
 
 PLASMA_CONSTANT = math.sqrt(4 * math.pi * electrons.COULOMB_CONSTANT * electrons.COULOMB_CONSTANT * BOHR)
-"""Plasmon energy of one free electron per A^3, eV: hbar sqrt(n e^2 / eps0 m)."""
+"""Plasmon energy hbar sqrt(n e^2 / eps0 m) of one free electron per A^3, eV."""
 ATOMIC_MASS = 1.66053907e-24
 """Unified atomic mass, g."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Material:
-    """A material of the low loss.
+    """Material data for low-loss spectra.
 
     Parameters
     ----------
     name : str
-        What it is called.
+        Name of the material.
     formula : tuple of (str, float)
-        Elements and how many atoms of each.
+        Symbols of the elements and number of atoms of each.
     density : float
-        Atoms per A^3.
+        Number of atoms per A^3.
     losses : tuple of (float, float, float)
-        Maxima E_j (eV), full widths (eV), and shares of sum A_j / E_j^2, of the loss function.
+        Maxima E_j of the loss function (eV), their full widths (eV), and their fractions of sum A_j / E_j^2.
     static : float
-        eps(0) of the electrons; ``inf`` for a metal.
+        Electronic eps(0); ``inf`` for a metal.
     gap : float
-        Below it nothing is lost, eV.
+        Energy below which the loss function is 0, eV.
     optical : tuple of (float, float, float)
         Rows (E_j, Gamma_j, f_j E_p^2 in eV^2) of eps at low energies, if known.
     sheet : bool
-        The losses are those of a single sheet, with its surfaces.
+        Whether the losses are those of a single sheet, its surfaces included.
     source : str
-        Where the numbers come from.
+        Source of the data.
     """
 
     name: str
@@ -64,7 +65,7 @@ class Material:
 
     @property
     def elements(self) -> frozenset[str]:
-        """Symbols of its elements."""
+        """Symbols of the elements."""
         return frozenset(symbol for symbol, _ in self.formula)
 
     @property
@@ -86,7 +87,7 @@ def inverse_permittivity(material: Material, energy: np.ndarray) -> np.ndarray:
 
 
 def permittivity(material: Material, energy: np.ndarray) -> np.ndarray:
-    """Return eps at energies above 0, eV: of the optical oscillators if the material has them, else of the loss oscillators."""
+    """Return eps at energies above 0, eV, from optical oscillators if the material has any, else loss oscillators."""
     energy = np.asarray(energy, float)
     if not material.optical:
         return 1 / inverse_permittivity(material, energy)
@@ -97,7 +98,7 @@ def permittivity(material: Material, energy: np.ndarray) -> np.ndarray:
 
 
 def loss_function(material: Material, energy: np.ndarray) -> np.ndarray:
-    """Return Im(-1/eps) at energies, eV; 0 below the gap, where it rises as sqrt(1 - gap / E), and at E <= 0."""
+    """Return Im(-1/eps) at energies, eV: 0 at E <= 0 and below the gap, and rising as sqrt(1 - gap / E) above it."""
     energy = np.asarray(energy, float)
     positive = np.maximum(energy, 1e-9)
     out = -np.imag(inverse_permittivity(material, positive))
@@ -106,7 +107,7 @@ def loss_function(material: Material, energy: np.ndarray) -> np.ndarray:
 
 
 def plasmon_energy(electrons_per_volume: float) -> float:
-    """Return the plasmon energy of free electrons, eV, of which there are so many per A^3."""
+    """Return the plasmon energy, eV, for a number of free electrons per A^3."""
     return PLASMA_CONSTANT * math.sqrt(electrons_per_volume)
 
 
@@ -126,33 +127,34 @@ VALENCE_ELECTRONS: dict[str, int] = {
     }.items()
     for symbol in symbols.split()
 }
-"""Electrons that take part in the plasmon of the free-electron model."""
+"""Number of electrons per atom that contribute to the plasmon of the free-electron model."""
 
 
 def free_electron_material(counts: dict[str, float], density: float) -> Material:
-    """Return a free-electron model of a composition: for materials that the table does not hold.
+    """Return a free-electron model of a composition, for materials that are not in the table.
 
     Parameters
     ----------
     counts : dict
-        Atoms of each element, in any unit.
+        Relative number of atoms of each element.
     density : float
-        Atoms per A^3.
+        Number of atoms per A^3.
 
     Returns
     -------
     Material
-        The plasmon of the valence electrons, a third as wide as high, and a quarter of the loss function in a broad maximum at twice its energy, for
-        the outer core shells, whose tails are most of the background of the core edges [A].
+        The plasmon of the valence electrons, with a width of a third of its energy. A broad maximum at twice that
+        energy has a quarter of the loss function; it represents the outer core shells, whose tails are most of the
+        background of the core edges [A].
 
     Raises
     ------
     SettingsError
-        There is no number of valence electrons of an element.
+        The number of valence electrons of an element is unknown.
     """
     unknown = [symbol for symbol in counts if symbol not in VALENCE_ELECTRONS]
     if unknown:
-        message = f"There is no low-loss model with {', '.join(unknown)}. Give a Material of your own for these atoms."
+        message = f"There is no low-loss model for {', '.join(unknown)}. Define a Material for these atoms."
         raise SettingsError(message)
     mean = sum(VALENCE_ELECTRONS[symbol] * count for symbol, count in counts.items()) / sum(counts.values())
     centre = plasmon_energy(mean * density)
@@ -166,7 +168,7 @@ def free_electron_material(counts: dict[str, float], density: float) -> Material
 
 
 def material(name: str) -> Material:
-    """Return a material by name; raise UnknownNameError if there is none."""
+    """Return a material of the table by name; raise UnknownNameError for any other name."""
     if name not in MATERIALS:
         message = f"There is no material named {name!r}. Known: {', '.join(MATERIALS)}."
         raise UnknownNameError(message)
@@ -174,7 +176,7 @@ def material(name: str) -> Material:
 
 
 def _rakic(plasma: float, *rows: tuple[float, float, float]) -> tuple[tuple[float, float, float], ...]:
-    """Return oscillators from (strength, width, energy) as Rakic lists them."""
+    """Return oscillators from rows (strength, width, energy), the order of Rakic's tables."""
     return tuple((energy, width, strength * plasma**2) for strength, width, energy in rows)
 
 
@@ -386,9 +388,9 @@ MATERIALS: dict[str, Material] = {
         ),
     )
 }
-"""Materials by name. The shares of several maxima are engineering assumptions: give a Material of your own where they matter."""
+"""Materials by name. The fractions of the maxima are engineering assumptions; define a Material where they matter."""
 
 
 def find(symbols: frozenset[str]) -> Material | None:
-    """Return the first material of the table made of exactly these elements, or None."""
+    """Return the first material of the table that consists of exactly the given elements, or None."""
     return next((each for each in MATERIALS.values() if each.elements == symbols), None)

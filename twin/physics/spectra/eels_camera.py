@@ -1,4 +1,4 @@
-"""The camera of an energy-loss spectrometer: from expected electrons in each channel to what is read out."""
+"""Camera of an energy-loss spectrometer: point spread and readings for expected electrons in each channel."""
 
 import math
 
@@ -12,21 +12,21 @@ FWHM_PER_SIGMA = 2 * math.sqrt(2 * math.log(2))
 
 
 def point_spread(width: float, tail: float = 0.0, tail_width: float = 10.0) -> np.ndarray:
-    """Return the spread of an electron over channels.
+    """Return the distribution of the signal of one electron over channels.
 
     Parameters
     ----------
     width : float
         Full width at half maximum of the core, channels.
     tail : float
-        Part of the signal in an exponential tail, 0 to 1: light scattered in a scintillator.
+        Fraction of the signal in an exponential tail, 0 to 1 (light scattered in a scintillator).
     tail_width : float
         Decay length of the tail, channels.
 
     Returns
     -------
     ndarray
-        Weights of an odd number of channels, of sum 1.
+        Weights of an odd number of channels, with the sum 1.
 
     Raises
     ------
@@ -35,7 +35,8 @@ def point_spread(width: float, tail: float = 0.0, tail_width: float = 10.0) -> n
     """
     if not (width >= 0 and 0 <= tail < 1 and tail_width > 0):
         message = (
-            f"A point spread of width={width:g}, tail={tail:g}, tail_width={tail_width:g} channels needs width >= 0, 0 <= tail < 1, tail_width > 0."
+            f"The point spread width={width:g}, tail={tail:g}, tail_width={tail_width:g} channels is out of range. "
+            "Use width >= 0, 0 <= tail < 1 and tail_width > 0."
         )
         raise SettingsError(message)
     sigma = width / FWHM_PER_SIGMA
@@ -48,7 +49,7 @@ def point_spread(width: float, tail: float = 0.0, tail_width: float = 10.0) -> n
 
 
 def spread(signal: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """Return spectra (..., n) after a point spread; what would leave the camera is reflected, so that no electron is lost."""
+    """Return spectra (..., n) after a point spread, with reflection at the camera's ends, so no electron is lost."""
     if len(weights) == 1:
         return np.asarray(signal, float)
     return scipy.ndimage.convolve1d(np.asarray(signal, float), weights, axis=-1, mode="reflect")
@@ -62,7 +63,7 @@ def read_out(
     Parameters
     ----------
     expected : ndarray
-        Expected electrons in each channel, (..., n), before the point spread changed nothing but their place.
+        Expected electrons in each channel after the point spread, (..., n).
     gain : float
         Counts per electron.
     read_noise : float
@@ -70,14 +71,14 @@ def read_out(
     rng : numpy.random.Generator
         The only source of randomness.
     dark : float
-        Mean dark signal that is left after its subtraction, counts; its own noise is in ``read_noise``.
+        Mean dark signal that remains after dark subtraction, counts; ``read_noise`` includes its noise.
     gain_map : ndarray, optional
-        Channel-to-channel gain variation, about 1, (n,).
+        Relative gain of each channel, about 1, (n,).
 
     Returns
     -------
     ndarray
-        Counts, float64, (..., n); dark-subtracted, so that they can be negative.
+        Dark-subtracted counts, float64, (..., n); they can be negative.
 
     Raises
     ------
@@ -85,7 +86,7 @@ def read_out(
         The gain or the read noise is out of range.
     """
     if not (gain > 0 and read_noise >= 0):
-        message = f"gain={gain:g} counts per electron must be above 0, and read_noise={read_noise:g} counts at least 0."
+        message = f"gain={gain:g} counts per electron must be above 0, read_noise={read_noise:g} counts at least 0."
         raise SettingsError(message)
     electrons = rng.poisson(np.maximum(expected, 0)).astype(float)
     if gain_map is not None:

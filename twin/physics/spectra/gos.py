@@ -8,9 +8,11 @@ For one electron of the shell, with the energy loss E in units of R Z_s^2, k^2 =
     \frac{\exp(-\tfrac{2}{k} \arctan \tfrac{2k/n}{Q - k^2 + 1/n^2})}{1 - \exp(-2\pi/k)}, \qquad
     a = (Q - k^2 + n^{-2})^2 + (2 k / n)^2
 
-1s: H. Bethe, Ann. Phys. 397 (1930) 325. 2s and 2p: M. C. Walske, Phys. Rev. 101 (1956) 940. The polynomials g were computed anew for this file, from
-Nordsieck's integral in 30 digits, summed over final directions; ``tests/physics/spectra/test_gos.py`` holds that integral. Below k^2 = 0, where
-screening puts the threshold, the expressions continue analytically. Screening by Slater's rules: Z_s = Z - 0.5 (K, two electrons), Z - 4.15 (L).
+1s: H. Bethe, Ann. Phys. 397 (1930) 325. 2s and 2p: M. C. Walske, Phys. Rev. 101 (1956) 940. The polynomials g were
+recomputed for this file from Nordsieck's integral with 30 digits, summed over final directions;
+``tests/physics/spectra/test_gos.py`` contains that integral. Screening moves the threshold below k^2 = 0, where the
+expressions are continued analytically. Screening follows Slater's rules: Z_s = Z - 0.5 (K, two electrons), Z - 4.15
+(L).
 """
 
 import math
@@ -52,7 +54,7 @@ _G = {
 
 
 def effective_charge(subshell: str, number: int) -> float:
-    """Return the nuclear charge Z_s that an electron of a subshell sees, by Slater's rules.
+    """Return the effective nuclear charge Z_s of a subshell by Slater's rules.
 
     Raises
     ------
@@ -79,7 +81,7 @@ def hydrogenic(subshell: str, charge: float, energy: np.ndarray, q2: np.ndarray)
     energy : ndarray
         Energy loss above the threshold, eV, any shape.
     q2 : ndarray
-        Squared momentum transfer, 1/A^2 (with 2 pi: q = 2 pi k), of a shape that broadcasts with ``energy``.
+        Squared momentum transfer, 1/A^2 (with 2 pi: q = 2 pi k), broadcastable with ``energy``.
 
     Returns
     -------

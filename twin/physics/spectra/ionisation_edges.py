@@ -1,11 +1,12 @@
-"""Ionisation edges as energy-loss spectra show them: onsets, electrons, white lines.
+"""Ionisation edges in energy-loss spectra: onsets, numbers of electrons, white lines.
 
-Onsets are those of energy-loss spectra of common compounds, not X-ray edges of free atoms (oxygen K: 532, not 543 eV): C. C. Ahn, O. L. Krivanek,
-EELS Atlas (Gatan, 1983); R. F. Egerton, Electron Energy-Loss Spectroscopy in the Electron Microscope (Springer, 2011), appendix D. Bonding moves
-them by a few eV.
+The onsets are those of energy-loss spectra of common compounds, not X-ray edges of free atoms (oxygen K: 532, not
+543 eV). Sources: C. C. Ahn, O. L. Krivanek, EELS Atlas (Gatan, 1983); R. F. Egerton, Electron Energy-Loss Spectroscopy
+in the Electron Microscope (Springer, 2011), appendix D. Bonding shifts the onsets by a few eV.
 
-White lines, 2p to 3d and 3d to 4f: the oscillator strength is in proportion to the holes. Strength per hole from X-ray absorption (iron, L3:
-1 / (170 A) on its maximum, 2 to 3 eV wide), known to +-30 % [A]; branching ratios and shifts with the valence are usual values of oxides [M].
+The oscillator strength of white lines, 2p to 3d and 3d to 4f, is proportional to the number of holes. The strength per
+hole follows from X-ray absorption (iron, L3: 1 / (170 A) at its maximum, 2 to 3 eV wide) and is known to +-30 % [A].
+Branching ratios and shifts with the valence are typical values of oxides [M].
 """
 
 from dataclasses import dataclass
@@ -79,12 +80,12 @@ ONSETS: dict[str, dict[str, float]] = {
     "Pb": {"M5": 2484, "M4": 2586},
     "Bi": {"M5": 2580, "M4": 2688},
 }
-"""Onset, eV, by element and subshell. Of the elements up to bismuth only hydrogen, whose electron takes part in the low loss, has none on purpose."""
+"""Onset, eV, by element and subshell. Hydrogen has none by design, as its electron contributes to the low loss."""
 
 FAMILIES = {"K": ("K",), "L": ("L3", "L2", "L1"), "M": ("M5", "M4")}
-"""Subshells that one edge is made of, from the lowest onset on."""
+"""Subshells of an edge by shell, in ascending order of onsets."""
 ELECTRONS = {"K": 2, "L3": 4, "L2": 2, "L1": 2, "M5": 6, "M4": 4}
-"""Electrons of a full subshell."""
+"""Number of electrons in a full subshell."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,19 +95,19 @@ class WhiteLines:
     Parameters
     ----------
     valence : float
-        Valence that the onsets and the branching ratio belong to.
+        Valence to which the onsets and the branching ratio belong.
     holes : float
-        Empty states of the shell that takes the electron, at this valence; one more for each unit of valence.
+        Number of empty states of the final shell at this valence; it rises by one for each unit of valence.
     strength : float
         Oscillator strength per hole.
     branching : float
-        Share of the lower line (L3, M5), I(L3) / (I(L2) + I(L3)).
+        Fraction of the lower line (L3, M5), I(L3) / (I(L2) + I(L3)).
     shift : float
-        By how much one more unit of valence moves the onsets, eV.
+        Shift of the onsets per unit of valence, eV.
     widths : tuple of float
-        Full widths at half maximum of the lower and the upper line, eV (life time and multiplets).
+        Full widths at half maximum of the lower and the upper line, eV (lifetime and multiplets).
     splitting : float
-        Each line is a pair with this distance, eV (crystal field); 0: single.
+        Crystal-field splitting, eV, which makes each line a pair; 0 for single lines.
     """
 
     valence: float
@@ -133,8 +134,11 @@ WHITE_LINES: dict[str, WhiteLines] = {
     "Ce": WhiteLines(valence=3, holes=13, strength=0.08, branching=0.47, shift=1.5, widths=(2.0, 2.2)),
     "Sm": WhiteLines(valence=3, holes=9, strength=0.08, branching=0.60, shift=1.5, widths=(2.4, 2.6)),
 }
-"""White lines by element. The onset is where the line has half its height; a vanadium atom of valence 5 is the reference, one of valence 4 has one
-hole less."""
+"""White lines by element.
+
+The line reaches half its height at the onset. The reference for vanadium is the valence 5; an atom of valence 4 has one
+hole fewer.
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -144,13 +148,13 @@ class Edge:
     Parameters
     ----------
     symbol : str
-        The element.
+        Symbol of the element.
     number : int
-        Its atomic number.
+        Atomic number.
     shell : str
         ``"K"``, ``"L"`` or ``"M"``.
     subshells : tuple of (str, float)
-        Subshells and their onsets, eV, the lowest first.
+        Subshells and their onsets, eV, in ascending order.
     """
 
     symbol: str
@@ -160,7 +164,7 @@ class Edge:
 
     @property
     def name(self) -> str:
-        """Name as in ``Ti_L3``."""
+        """Name of the edge, for example ``Ti_L3``."""
         return f"{self.symbol}_{self.subshells[0][0]}"
 
     @property
@@ -170,18 +174,18 @@ class Edge:
 
 
 def edges_of(number: int) -> tuple[Edge, ...]:
-    """Return the edges of an element, the lowest first; hydrogen has none.
+    """Return the edges of an element in ascending order of onsets; hydrogen has none.
 
     Raises
     ------
     SettingsError
-        There are no data of this element.
+        The table has no data for the element.
     """
     symbol = SYMBOLS[number] if 0 < number < len(SYMBOLS) else f"Z={number}"
     if symbol == "H":
         return ()
     if symbol not in ONSETS:
-        message = f"There are no ionisation edges of {symbol} here. Elements with edges: {', '.join(ONSETS)}."
+        message = f"The table has no ionisation edges of {symbol}. Use one of {', '.join(ONSETS)}."
         raise SettingsError(message)
     found = []
     for shell, family in FAMILIES.items():
@@ -192,12 +196,12 @@ def edges_of(number: int) -> tuple[Edge, ...]:
 
 
 def edge(name: str) -> Edge:
-    """Return an edge by name: ``"Ti_L3"`` or ``"Ti L"`` or ``"O_K"``.
+    """Return an edge by name, for example ``"Ti_L3"``, ``"Ti L"`` or ``"O_K"``.
 
     Raises
     ------
     UnknownNameError
-        There is no such edge.
+        The name is not that of an edge in the table.
     """
     symbol, _, shell = name.replace(" ", "_").partition("_") if isinstance(name, str) else ("", "", "")
     if symbol in ONSETS:
@@ -207,5 +211,5 @@ def edge(name: str) -> Edge:
         known = ", ".join(each.name for each in edges_of(NUMBERS[symbol]))
         message = f"There is no edge named {name!r}. {symbol} has {known}."
         raise UnknownNameError(message)
-    message = f"There is no edge named {name!r}. Name one as Ti_L3 or O_K, of one of {', '.join(ONSETS)}."
+    message = f"There is no edge named {name!r}. Give a name such as Ti_L3 or O_K, of one of {', '.join(ONSETS)}."
     raise UnknownNameError(message)

@@ -1,12 +1,12 @@
-r"""Low loss: mean free paths, what one scattering loses, the surfaces, and plural scattering.
+r"""Low loss: mean free paths, single scattering, surface losses and plural scattering.
 
 .. math::
 
     J(E) = \mathrm{ZLP} * \Big[\delta(E) + \sum_{n \ge 1} \frac{\tau^n}{n!} S^{*n}(E)\Big] e^{-\tau}
          = \mathcal F^{-1}\big[\hat Z \, e^{\tau (\hat S - 1)}\big], \qquad \tau = t / \lambda
 
-Here tau S is a sum over independent kinds of loss: each material, its surfaces, particle plasmons. So ln(I_total / I_0) = tau exactly, and every
-plural term is convolved with the zero-loss peak.
+tau S is a sum over independent kinds of loss: the bulk of each material, its surfaces, particle plasmons. Therefore
+ln(I_total / I_0) = tau exactly, and every plural term is convolved with the zero-loss peak.
 """
 
 import functools
@@ -26,11 +26,11 @@ from stemtwin.twin.physics.spectra.gos import BOHR
 NANOMETRE = 10.0
 """1 nm, A."""
 HIGHEST_LOSS = 20e3
-"""Single scattering is normalised over losses up to this, eV."""
+"""Upper limit of the losses over which single scattering is normalised, eV."""
 ANGLES = 64
 """Gauss-Legendre nodes of the integral over angles of a slab."""
 TAIL_START = 4.0
-"""Above so many times its mean energy, single scattering goes on as a power law."""
+"""Multiple of the mean plasmon energy above which single scattering continues as a power law."""
 
 # ---- mean free paths -----------------------------------------------------------------------------------------------------------------------
 
@@ -41,18 +41,18 @@ def mean_free_path(mass_density: float, beam_energy: float, collection: float | 
     Parameters
     ----------
     mass_density : float
-        g/cm^3.
+        Mass density, g/cm^3.
     beam_energy : float
-        eV.
+        Beam energy, eV.
     collection : float, optional
-        Collection semi-angle, rad; by default all losses count, up to the cut-off at 20 mrad.
+        Collection semi-angle, rad; by default all losses up to the formula's cut-off at 20 mrad are included.
     convergence : float
         Convergence semi-angle, rad.
 
     Returns
     -------
     float
-        A.
+        Mean free path, A.
 
     Raises
     ------
@@ -77,7 +77,7 @@ def mean_free_path(mass_density: float, beam_energy: float, collection: float | 
 
 
 def angular_factor(loss: np.ndarray, beam_energy: float, collection: float) -> np.ndarray:
-    """Return ln(1 + (beta / theta_E)^2), the part of a dipole loss inside the collection angle; 0 at E <= 0."""
+    """Return ln(1 + (beta / theta_E)^2), the angular factor of a dipole loss up to a collection angle; 0 at E <= 0."""
     loss = np.asarray(loss, float)
     theta = characteristic_angle(np.maximum(loss, 1e-9), beam_energy)
     return np.where(loss > 0, np.log1p((collection / theta) ** 2), 0.0)
@@ -85,7 +85,7 @@ def angular_factor(loss: np.ndarray, beam_energy: float, collection: float) -> n
 
 @functools.lru_cache(maxsize=128)
 def _reference(material: Material, beam_energy: float, collection: float, exponent: float | None) -> tuple[float, float, float]:
-    """Return the integral of the single-scattering distribution, and where its power-law tail starts and how high (eV, 1)."""
+    """Return the integral of the single-scattering distribution, and energy (eV) and height where its tail starts."""
     loss = np.concatenate([np.linspace(1e-3, 200, 100_001), np.geomspace(200, HIGHEST_LOSS, 20_001)[1:]])
     bare = dielectric.loss_function(material, loss) * angular_factor(loss, beam_energy, collection)
     start = TAIL_START * sum(centre * share for centre, _, share in material.losses) / sum(share for _, _, share in material.losses)
@@ -96,21 +96,21 @@ def _reference(material: Material, beam_energy: float, collection: float, expone
 
 
 def single_scattering(material: Material, loss: np.ndarray, beam_energy: float, collection: float, *, exponent: float | None = None) -> np.ndarray:
-    """Return the distribution of one bulk loss.
+    """Return the single-scattering distribution of bulk losses.
 
     Parameters
     ----------
     material : Material
-        What is scattered in.
+        Material in which the beam is scattered.
     loss : ndarray
         Energy loss, eV.
     beam_energy : float
-        eV.
+        Beam energy, eV.
     collection : float
         Collection semi-angle, rad.
     exponent : float, optional
-        r > 1: beyond four times the mean plasmon energy the distribution goes on as A E^-r, with A so that there is no step: the background of the
-        core edges. By default the oscillators' own tail, in which r is about 3.
+        Exponent r > 1 of the background of core edges: beyond four times the mean plasmon energy the distribution
+        continues without a step as A E^-r. By default the oscillators' own tail, for which r is about 3.
 
     Returns
     -------
@@ -123,7 +123,8 @@ def single_scattering(material: Material, loss: np.ndarray, beam_energy: float, 
         The exponent is not above 1.
     """
     if exponent is not None and not exponent > 1:
-        message = f"exponent={exponent:g} must be above 1, else the background holds infinitely many electrons. Usual values are 2 to 5."
+        message = f"exponent={exponent:g} must be above 1, else the integral of the background diverges. "
+        message += "Typical values are 2 to 5."
         raise SettingsError(message)
     loss = np.asarray(loss, float)
     norm, start, height = _reference(material, float(beam_energy), float(collection), exponent)
@@ -134,29 +135,30 @@ def single_scattering(material: Material, loss: np.ndarray, beam_energy: float, 
 
 
 def surface_loss(material: Material, loss: np.ndarray, beam_energy: float, collection: float) -> np.ndarray:
-    r"""Return the losses that one surface, crossed by the beam at a right angle, adds to those of the bulk.
+    r"""Return the losses that one surface at normal incidence adds to those of the bulk.
 
     Parameters
     ----------
     material : Material
-        On the one side; vacuum on the other.
+        Material on one side of the surface; vacuum is on the other.
     loss : ndarray
         Energy loss, eV.
     beam_energy : float
-        eV.
+        Beam energy, eV.
     collection : float
         Collection semi-angle, rad.
 
     Returns
     -------
     ndarray
-        Probability, 1/eV: positive at the surface plasmon, negative at the bulk plasmon, which the surface keeps out (begrenzung). For free electrons
-        the positive term holds (pi/2) e^2 / (hbar v) in all.
+        Probability, 1/eV: positive at the surface plasmon, negative at the bulk plasmon, which the surface suppresses
+        (begrenzung effect). For free electrons the integral of the positive term is (pi/2) e^2 / (hbar v).
 
     Notes
     -----
-    Per solid angle (1 / (pi^2 a0 m v^2 k0)) theta / (theta^2 + theta_E^2)^2 Im[4 (-1 / (eps + 1)) + 1 / eps], integrated up to the collection angle
-    (R. H. Ritchie, Phys. Rev. 106 (1957) 874, without coupling of the surfaces: for specimens thicker than about v / omega, 20 A).
+    The probability per solid angle is (1 / (pi^2 a0 m v^2 k0)) theta / (theta^2 + theta_E^2)^2
+    Im[4 (-1 / (eps + 1)) + 1 / eps], integrated up to the collection angle (R. H. Ritchie, Phys. Rev. 106 (1957) 874).
+    The coupling of two surfaces is neglected: the specimen must be thicker than about v / omega, 20 A.
     """
     loss = np.asarray(loss, float)
     positive = np.maximum(loss, 1e-9)
@@ -170,31 +172,35 @@ def surface_loss(material: Material, loss: np.ndarray, beam_energy: float, colle
 
 
 def bulk_rate(material: Material, loss: np.ndarray, beam_energy: float, collection: float) -> np.ndarray:
-    """Return the bulk losses per path, 1/(eV A), Im(-1/eps) ln(1 + (beta/theta_E)^2) / (pi a0 m v^2); arguments as :func:`surface_loss`."""
+    """Return the bulk losses per path length, Im(-1/eps) ln(1 + (beta/theta_E)^2) / (pi a0 m v^2), 1/(eV A).
+
+    The parameters are those of :func:`surface_loss`.
+    """
     scale = math.pi * BOHR * 2 * half_velocity_energy(beam_energy)
     return dielectric.loss_function(material, loss) * angular_factor(loss, beam_energy, collection) / scale
 
 
 def slab_surfaces(material: Material, loss: np.ndarray, beam_energy: float, collection: float, thickness: float) -> np.ndarray:
-    r"""Return the losses that both surfaces of a slab add to those of its bulk, with their coupling.
+    r"""Return the losses that the two coupled surfaces of a slab add to those of its bulk.
 
     Parameters
     ----------
     material, loss, beam_energy, collection
         As in :func:`surface_loss`.
     thickness : float
-        t, A.
+        Thickness t, A.
 
     Returns
     -------
     ndarray
-        1/eV, with either sign; twice :func:`surface_loss` where the slab is thick. Together with t :func:`bulk_rate` never negative: a thin
-        slab loses in proportion to Im eps, as light does.
+        Probability, 1/eV, of either sign; twice :func:`surface_loss` for a thick slab. The sum with t times
+        :func:`bulk_rate` is never negative: the losses of a thin slab are proportional to Im eps, as for light.
 
     Notes
     -----
-    (2 / (pi^2 a0 m v^2 k0)) theta / (theta^2 + theta_E^2)^2 Im{(1 - eps)^2 / eps [sin^2 d / (eps + tanh) + cos^2 d / (eps + coth)]} per solid angle,
-    d = E t / (2 hbar v), tanh and coth of k0 theta t / 2 (R. H. Ritchie, Phys. Rev. 106 (1957) 874; not retarded).
+    The probability per solid angle is (2 / (pi^2 a0 m v^2 k0)) theta / (theta^2 + theta_E^2)^2
+    Im{(1 - eps)^2 / eps [sin^2 d / (eps + tanh) + cos^2 d / (eps + coth)]}, with d = E t / (2 hbar v) and tanh and coth
+    of k0 theta t / 2 (R. H. Ritchie, Phys. Rev. 106 (1957) 874; without retardation).
     """
     loss = np.asarray(loss, float)
     positive = np.maximum(loss, 1e-9)
@@ -218,19 +224,19 @@ def slab_surfaces(material: Material, loss: np.ndarray, beam_energy: float, coll
 
 
 class LossAxis:
-    """The energies on which losses are put together: a uniform grid from 0, long enough that nothing comes round from its end.
+    """Uniform energy grid from 0 for convolutions of losses, padded against periodic wrap-around.
 
     Parameters
     ----------
     dispersion : float
         Step, eV.
     highest : float
-        Highest loss that is wanted, eV.
+        Highest loss of interest, eV.
 
     Raises
     ------
     SettingsError
-        More than 2^22 steps are needed.
+        The padded grid needs more than 2^22 points.
     """
 
     LARGEST = 1 << 22
@@ -250,13 +256,16 @@ class LossAxis:
         return scipy.fft.rfft(np.asarray(density, float) * self.dispersion, self.size, axis=-1)
 
     def zero_loss(self, fractions: np.ndarray, first: int) -> np.ndarray:
-        """Return the Fourier coefficients of fractions in bins, the first of which lies at the (negative) index ``first``."""
+        """Return the Fourier coefficients of fractions in bins; the index ``first`` of the first may be negative."""
         ring = np.zeros(self.size)
         np.add.at(ring, (first + np.arange(len(fractions))) % self.size, fractions)
         return scipy.fft.rfft(ring)
 
     def back(self, coefficients: np.ndarray) -> np.ndarray:
-        """Return fractions per bin, shape (..., size); index i is the loss i dispersion, indices from the end are gains."""
+        """Return fractions per bin, shape (..., size).
+
+        The index i stands for the loss i times ``dispersion``; indices counted from the end stand for energy gains.
+        """
         return scipy.fft.irfft(coefficients, self.size, axis=-1)
 
 
@@ -266,19 +275,19 @@ def plural(zero_loss: np.ndarray, losses: np.ndarray, amounts: np.ndarray, total
     Parameters
     ----------
     zero_loss : ndarray
-        Fourier coefficients (:class:`LossAxis`) of the zero-loss peak, shape (K,).
+        Fourier coefficients Z (:class:`LossAxis`) of the zero-loss peak, shape (K,).
     losses : ndarray
-        Fourier coefficients of the kinds of single loss, probabilities per unit amount, shape (kinds, K).
+        Fourier coefficients S_c of each kind of single loss, probabilities per unit amount, shape (kinds, K).
     amounts : ndarray
-        How much of each, shape (..., kinds): t / lambda for distributions of integral 1.
+        Amount a_c of each kind, shape (..., kinds): t / lambda for distributions with the integral 1.
     totals : ndarray, optional
-        T_c, the whole probability of each kind per unit amount, shape (kinds,); by default 1, of normalised distributions.
+        Total probability T_c of each kind per unit amount, shape (kinds,); by default 1, for normalised distributions.
 
     Returns
     -------
     ndarray
-        Fourier coefficients, shape (..., K): Z exp(sum_c a_c (S_c - T_c)).
-        What is lost beyond the axis is missing in the sum.
+        Fourier coefficients Z exp(sum_c a_c (S_c - T_c)), shape (..., K). The sum of a spectrum lacks losses beyond the
+        axis.
     """
     amounts = np.asarray(amounts, float)
     exponent = np.zeros((*amounts.shape[:-1], losses.shape[1]), complex)
@@ -289,23 +298,23 @@ def plural(zero_loss: np.ndarray, losses: np.ndarray, amounts: np.ndarray, total
 
 
 def elastic_survival(densities: Mapping[int, np.ndarray], beam_energy: float, collection: float, parametrization: str = "kirkland") -> np.ndarray:
-    """Return the part of the beam that elastic scattering leaves inside a collection angle, for thin specimens.
+    """Return the fraction of the beam that elastic scattering leaves inside a collection angle, for thin specimens.
 
     Parameters
     ----------
     densities : mapping from int to ndarray
-        Atoms per A^2 of each atomic number.
+        Number of atoms per A^2 for each atomic number.
     beam_energy : float
-        eV.
+        Beam energy, eV.
     collection : float
         Collection semi-angle, rad.
     parametrization : str
-        Of the scattering factors.
+        Name of the parametrisation of the scattering factors.
 
     Returns
     -------
     ndarray
-        exp(-sum n sigma(> beta)), with Born's cross-sections.
+        exp(-sum n sigma(> beta)) with cross-sections in the Born approximation.
     """
     total: np.ndarray | float = 0.0
     for number, density in densities.items():
@@ -315,7 +324,7 @@ def elastic_survival(densities: Mapping[int, np.ndarray], beam_energy: float, co
 
 @functools.lru_cache(maxsize=512)
 def elastic_cross_section(number: int, beam_energy: float, beyond: float, parametrization: str = "kirkland") -> float:
-    """Return the cross-section of elastic scattering of one atom beyond an angle (rad), A^2, in Born's approximation."""
+    """Return the elastic cross-section of one atom beyond a scattering angle (rad), A^2, in the Born approximation."""
     from stemtwin.twin.physics.scattering_factors import scattering_factor
 
     wavelength, gamma = electrons.wavelength(beam_energy), electrons.lorentz_factor(beam_energy)

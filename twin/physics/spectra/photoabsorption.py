@@ -1,11 +1,13 @@
 """Optical oscillator strength of L and M edges, from measured and calculated photoabsorption.
 
-df/dE = sigma / (2 pi^2 e^2 hbar / m c) of one atom, without the electrons of lower onset (a power law through two energies below the edge), in units
-of 1e-3 / eV, at eight energies above the lowest onset. Where only the lower one of two spin-orbit partners takes part yet, the value is that of the
-whole shell at the same strength per electron; the L1 and M1 to M3 subshells are in it from their onsets on.
+df/dE = sigma / (2 pi^2 e^2 hbar / m c) of one atom in units of 1e-3 / eV, at eight energies above the lowest onset. The
+contribution of electrons with lower onsets, a power law through two energies below the edge, is subtracted. Between the
+onsets of two spin-orbit partners the value is that of the whole shell at the same strength per electron; the L1 and M1
+to M3 subshells are included above their onsets.
 
-Computed from f2 of C. T. Chantler, J. Phys. Chem. Ref. Data 24 (1995) 71 and 29 (2000) 597 (NIST, public domain), as in xraydb. The uncertainty is
-10 to 20 % within 100 eV of the edge and grows with the background to 40 % at 1000 eV.
+The values are computed from f2 of C. T. Chantler, J. Phys. Chem. Ref. Data 24 (1995) 71 and 29 (2000) 597 (NIST, public
+domain), as in xraydb. The uncertainty is 10 to 20 % within 100 eV of the edge and grows with the background to 40 % at
+1000 eV.
 """
 
 EXCESS = (5.0, 15.0, 30.0, 60.0, 120.0, 240.0, 480.0, 960.0)
@@ -72,4 +74,4 @@ STRENGTH: dict[str, tuple[float, ...]] = {
     "Pb_M": (6.436, 6.897, 6.913, 6.772, 6.449, 5.777, 4.618, 3.72),
     "Bi_M": (6.321, 6.626, 6.618, 6.485, 6.163, 5.563, 4.456, 3.628),
 }
-"""df/dE, 1e-3 / eV, at these energies, by element and shell."""
+"""df/dE, 1e-3 / eV, at the energies ``EXCESS`` above the onset, by element and shell."""

@@ -1,6 +1,7 @@
-r"""Plasmons of particles and flakes: losses that depend on shape and on where the beam passes, not on the mass it meets.
+r"""Plasmons of particles and flakes: losses that depend on shape and beam position, not on the mass in the beam's path.
 
-Sphere, dipole mode, quasi-static, beam at impact b outside (F. J. Garcia de Abajo, Rev. Mod. Phys. 82 (2010) 209):
+For the dipole mode of a sphere in the quasi-static approximation, with the beam outside at the impact parameter b (F.
+J. Garcia de Abajo, Rev. Mod. Phys. 82 (2010) 209):
 
 .. math::
 
@@ -8,8 +9,8 @@ Sphere, dipole mode, quasi-static, beam at impact b outside (F. J. Garcia de Aba
     \Big[K_1^2\Big(\frac{q b}{\gamma}\Big) + \frac{1}{\gamma^2} K_0^2\Big(\frac{q b}{\gamma}\Big)\Big]\, \mathrm{Im}\,\alpha(E), \qquad
     q = \frac{E}{\hbar v}, \quad \alpha = a^3 \frac{\epsilon - 1}{\epsilon + 2}
 
-A beam through the sphere feels the dipole's field inside, p r / a^3 instead of p r / r^3: 2 q K_m becomes an integral over the path, with a finite
-correction between the two surface points. Both meet at b = a.
+Inside the sphere the dipole's field is p r / a^3 instead of p r / r^3. For a beam through the sphere, 2 q K_m therefore
+becomes an integral over the path, with a finite correction between the two surface points. Both results agree at b = a.
 """
 
 import functools
@@ -29,7 +30,7 @@ from stemtwin.twin.physics.spectra.dielectric import Material
 PATH_NODES = 48
 """Gauss-Legendre nodes along the path inside a sphere."""
 OPTICAL_LIMIT = 6.0
-"""Optical oscillators hold up to this energy, eV."""
+"""Highest energy at which the optical oscillators are valid, eV."""
 
 
 def sphere_dipole(loss: np.ndarray, impact: np.ndarray, radius: float, material: Material, beam_energy: float) -> np.ndarray:
@@ -38,20 +39,20 @@ def sphere_dipole(loss: np.ndarray, impact: np.ndarray, radius: float, material:
     Parameters
     ----------
     loss : ndarray
-        Energy loss, eV, shape (n,); nothing at E <= 0.
+        Energy loss, eV, shape (n,); the probability is 0 at E <= 0.
     impact : ndarray
         Distance of the beam from the sphere's centre, A, any shape.
     radius : float
-        A; well below the wavelength of the resonance (quasi-static), say 300 A.
+        Radius, A, well below the wavelength of the resonance (quasi-static), for example 300 A.
     material : Material
-        Of the sphere.
+        Material of the sphere.
     beam_energy : float
-        eV.
+        Beam energy, eV.
 
     Returns
     -------
     ndarray
-        1/eV, shape (*impact.shape, n).
+        Probability, 1/eV, shape ``(*impact.shape, n)``.
 
     Raises
     ------
@@ -71,7 +72,7 @@ def sphere_dipole(loss: np.ndarray, impact: np.ndarray, radius: float, material:
 
 
 def _dipole_response(material: Material, energy: np.ndarray) -> np.ndarray:
-    """Return Im (eps - 1) / (eps + 2); optical oscillators hold up to 6 eV, loss oscillators above."""
+    """Return Im (eps - 1) / (eps + 2), from the optical oscillators up to 6 eV and from the loss oscillators above."""
     eps = 1 / dielectric.inverse_permittivity(material, energy)
     response = ((eps - 1) / (eps + 2)).imag
     if material.optical:
@@ -82,9 +83,10 @@ def _dipole_response(material: Material, energy: np.ndarray) -> np.ndarray:
 
 
 def _fields(impact: np.ndarray, q: np.ndarray, radius: float, gamma: float) -> tuple[np.ndarray, np.ndarray]:
-    """Return the field along x and z, 1/A^2, that the passing charge has in a dipole mode: 2 q K_1, 2 q K_0 outside.
+    """Return the coupling of the passing charge to dipoles along x and z, 1/A; outside the sphere 2 q K_1 and 2 q K_0.
 
-    The charge's own field is contracted: with u = gamma z, the path's integrals are those of a slow charge at q / gamma.
+    The charge's field is Lorentz-contracted: with u = gamma z, the path integrals are those of a slow charge at
+    q / gamma.
     """
     outside = np.maximum(impact, 1e-3 * radius)
     q = q / gamma
@@ -104,17 +106,19 @@ def _fields(impact: np.ndarray, q: np.ndarray, radius: float, gamma: float) -> t
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FlakeModes:
-    """Plasmons of a flake's rim: one along its edges, one at its corners, lower in energy.
+    """Plasmon modes of a flake's boundary: an edge mode, and a corner mode of lower energy.
 
-    Amplitudes fall off as exp(-d / reach) from the rim, on both sides; the corner mode has the weight of :func:`rim_weights`. All values are model
-    parameters [A], near those of doped semiconductor and metal flakes.
+    Amplitudes decay as exp(-d / reach) with the distance d from the boundary, on both sides; the corner mode is
+    weighted by the sharpness from :func:`rim_weights`. All values are model parameters [A], close to those of doped
+    semiconductor and metal flakes.
 
     Parameters
     ----------
     edge, corner : tuple of (float, float)
-        Energy and full width at half maximum, eV.
+        Energy and full width at half maximum of the edge mode and of the corner mode, eV.
     amplitudes : tuple of float
-        Probability of a loss on the rim itself, by an edge and by a right-angled corner.
+        Probability of a loss on the boundary itself, to the edge mode and, at a right-angled corner, to the corner
+        mode.
     reach : float
         Decay length, A.
     """
@@ -126,24 +130,25 @@ class FlakeModes:
 
 
 def rim_weights(points: np.ndarray, atoms: np.ndarray, *, spacing: float = 3.0, probe: float = 20.0) -> tuple[np.ndarray, np.ndarray]:
-    """Return the distance of points from the rim of a flake, and the sharpness of its corner there.
+    """Return the distance of points from the boundary of a flake, and the sharpness of the boundary's corner there.
 
     Parameters
     ----------
     points : ndarray
-        (x, y), A, shape (n, 2).
+        Points (x, y), A, shape (n, 2).
     atoms : ndarray
-        Projected places of the flake's atoms, A, shape (m, 2).
+        Projected positions of the flake's atoms, A, shape (m, 2).
     spacing : float
-        An atom is at the rim if a quarter of the circle around it, two of these wide, is free of atoms within one of these, A.
+        Length s, A. An atom belongs to the boundary if at least a quarter of the circle of radius 2 s around it is
+        farther than s from every atom.
     probe : float
-        Radius within which the corner is looked at, A.
+        Radius of the disc in which the corner's sharpness is determined, A.
 
     Returns
     -------
     tuple of ndarray
-        Distance to the nearest rim atom, A, inf if there is none, and sharpness, 0 for a straight edge or a notch, 1 for a right angle or
-        sharper; both of shape (n,).
+        Distance to the nearest boundary atom, A, inf if there is none, and sharpness, 0 for a straight edge or a notch,
+        1 for a right angle or sharper; both of shape (n,).
     """
     rim, sharp = _rim(np.ascontiguousarray(atoms, float).tobytes(), len(atoms), spacing, probe)
     if not len(rim):
@@ -154,7 +159,7 @@ def rim_weights(points: np.ndarray, atoms: np.ndarray, *, spacing: float = 3.0, 
 
 @functools.lru_cache(maxsize=8)
 def _rim(raw: bytes, count: int, spacing: float, probe: float) -> tuple[np.ndarray, np.ndarray]:
-    """Return the rim atoms and the sharpness of the outline at each."""
+    """Return the boundary atoms of a flake and the sharpness of the boundary at each."""
     atoms = np.frombuffer(raw).reshape(count, 2)
     tree = cKDTree(atoms)
     ring = 2 * spacing * np.stack([np.cos(t := np.arange(24) * np.pi / 12), np.sin(t)], axis=1)
@@ -162,7 +167,7 @@ def _rim(raw: bytes, count: int, spacing: float, probe: float) -> tuple[np.ndarr
     rim = atoms[np.isinf(near).reshape(count, 24).sum(axis=1) >= 6]
     if not len(rim):
         return rim, np.empty(0)
-    # the part of a disc around a rim atom that the flake fills: 1/2 on a straight edge, 1/4 in a right angle
+    # fraction of a disc around a boundary atom that the flake fills: 1/2 on a straight edge, 1/4 in a right angle
     steps = spacing * (np.arange(-(n := math.ceil(probe / spacing)), n) + 0.5)
     disc = np.array([(x, y) for x in steps for y in steps if x * x + y * y <= probe * probe])
     hit, _ = tree.query((rim[:, None] + disc).reshape(-1, 2), distance_upper_bound=0.75 * spacing)
@@ -171,7 +176,22 @@ def _rim(raw: bytes, count: int, spacing: float, probe: float) -> tuple[np.ndarr
 
 
 def flake_spectrum(loss: np.ndarray, distance: np.ndarray, sharpness: np.ndarray, modes: FlakeModes) -> np.ndarray:
-    """Return the probability of the rim's plasmons, 1/eV, shape (*distance.shape, n), at distances (A) from the rim and sharpnesses there."""
+    """Return the loss probability of a flake's boundary plasmons.
+
+    Parameters
+    ----------
+    loss : ndarray
+        Energy loss, eV, shape (n,).
+    distance, sharpness : ndarray
+        Distance from the boundary, A, and sharpness there; see :func:`rim_weights`.
+    modes : FlakeModes
+        Plasmon modes.
+
+    Returns
+    -------
+    ndarray
+        Probability, 1/eV, shape ``(*distance.shape, n)``.
+    """
     loss = np.asarray(loss, float)
     decay = np.exp(-np.asarray(distance, float) / modes.reach)
     shapes = [np.where(loss > 0, line(loss - centre, width), 0.0) for centre, width in (modes.edge, modes.corner)]

@@ -1,7 +1,8 @@
-"""Characteristic X-rays and bremsstrahlung of thin specimens, and what an energy-dispersive detector makes of them.
+"""Characteristic X-rays and bremsstrahlung of thin specimens, and the response of an energy-dispersive detector.
 
-N = (I t / e) n Q omega a (Omega / 4 pi) epsilon: electrons, atoms per area, ionisation cross-section, fluorescence yield, weight of the line, solid
-angle, efficiency. Line energies, yields and weights are given by the caller (:class:`Shell`, :class:`XRayLine`).
+The number of counted photons of a line is N = (I t / e) n Q omega a (Omega / 4 pi) epsilon, the product of the number
+of electrons, atoms per area, ionisation cross-section, fluorescence yield, weight of the line, solid angle and
+efficiency. The caller gives line energies, yields and weights (:class:`Shell`, :class:`XRayLine`).
 """
 
 import math
@@ -17,7 +18,7 @@ from stemtwin.twin.physics.spectra.coreloss import half_velocity_energy
 from stemtwin.twin.physics.spectra.gos import BOHR, RYDBERG
 
 MANGANESE_K = 5898.75
-"""Energy of Mn K alpha, eV: where resolutions are quoted."""
+"""Energy of Mn K alpha, eV, at which resolutions are quoted."""
 PAIR_ENERGY, FANO = 3.65, 0.12
 """Energy of an electron-hole pair in silicon, eV, and its Fano factor [M]."""
 FWHM_PER_SIGMA = 2 * math.sqrt(2 * math.log(2))
@@ -31,11 +32,11 @@ class XRayLine:
     Parameters
     ----------
     name : str
-        Siegbahn's name.
+        Name in Siegbahn's notation.
     energy : float
-        eV.
+        Energy of the line, eV.
     weight : float
-        Part of the subshell's radiative decays.
+        Fraction of the subshell's radiative decays.
     """
 
     name: str
@@ -50,17 +51,17 @@ class Shell:
     Parameters
     ----------
     name : str
-        K, L1, L2, L3, M1 to M5.
+        Name of the subshell: K, L1, L2, L3, M1 to M5.
     energy : float
         Ionisation energy, eV.
     electrons : int
-        Electrons in it.
+        Number of electrons in the subshell.
     fluorescence : float
         Radiative decays per vacancy.
     lines : tuple of XRayLine
-        Its lines.
+        Lines of the subshell.
     feeding : tuple of (str, float)
-        Other subshells whose vacancies move here (Coster-Kronig), and the part of them.
+        Subshells whose vacancies move to this one (Coster-Kronig), and the fraction of their vacancies that does so.
     """
 
     name: str
@@ -72,18 +73,18 @@ class Shell:
 
 
 def ionisation_bethe(energy: float, count: int, beam_energy: float, *, b: float = 0.90, c: float = 0.65) -> float:
-    """Return the ionisation cross-section of a subshell by Bethe's formula, relativistic.
+    """Return the ionisation cross-section of a subshell by the relativistic Bethe formula.
 
     Parameters
     ----------
     energy : float
         Ionisation energy, eV.
     count : int
-        Electrons in the subshell.
+        Number of electrons in the subshell.
     beam_energy : float
-        eV.
+        Beam energy, eV.
     b, c : float
-        Constants; those of K shells by C. J. Powell, Rev. Mod. Phys. 48 (1976) 33.
+        Bethe parameters; the defaults are those of K shells by C. J. Powell, Rev. Mod. Phys. 48 (1976) 33.
 
     Returns
     -------
@@ -98,9 +99,11 @@ def ionisation_bethe(energy: float, count: int, beam_energy: float, *, b: float 
 
 
 def ionisation_casnati(energy: float, count: int, beam_energy: float) -> float:
-    """Return the ionisation cross-section of a subshell, A^2, by E. Casnati et al., J. Phys. B 15 (1982) 155; arguments as :func:`ionisation_bethe`.
+    """Return the ionisation cross-section of a subshell, A^2, by the formula of Casnati et al.
 
-    Fitted to measured K shells, +-10 %. For L shells it is within 10 % of the integrals of ``coreloss.py``, for M shells within 25 %.
+    The formula is fitted to measured K shells, to +-10 %. For L shells it is within 10 % of the integrals of
+    ``coreloss.py``, for M shells within 25 %. Source: E. Casnati et al., J. Phys. B 15 (1982) 155. The parameters are
+    those of :func:`ionisation_bethe`.
     """
     u = beam_energy / energy
     if u <= 1:
@@ -114,7 +117,10 @@ def ionisation_casnati(energy: float, count: int, beam_energy: float) -> float:
 
 
 def emissions(shells: Sequence[Shell], beam_energy: float) -> list[tuple[str, XRayLine, float]]:
-    """Return all lines of an element, as (subshell, line, cross-section for one photon of it, A^2), with Coster-Kronig transitions."""
+    """Return all lines of an element as (subshell, line, cross-section for the emission of one photon, A^2).
+
+    Coster-Kronig transitions are included.
+    """
     direct = {shell.name: ionisation_casnati(shell.energy, shell.electrons, beam_energy) for shell in shells}
     out = []
     for shell in shells:
@@ -133,13 +139,14 @@ def bremsstrahlung(number: float, energy: np.ndarray, beam_energy: float) -> np.
     energy : ndarray
         Photon energy, eV.
     beam_energy : float
-        eV.
+        Beam energy, eV.
 
     Returns
     -------
     ndarray
-        (16 pi / 3 sqrt 3) alpha^3 a0^2 Z^2 (R / T) / E, T = m v^2 / 2, in A^2/eV over all directions; 0 outside 0 < E < beam energy.
-        H. A. Kramers, Phil. Mag. 46 (1923) 836; at light-like velocities it is a lower bound and not isotropic [A].
+        (16 pi / 3 sqrt 3) alpha^3 a0^2 Z^2 (R / T) / E, T = m v^2 / 2, in A^2/eV over all directions; 0 outside
+        0 < E < beam energy (H. A. Kramers, Phil. Mag. 46 (1923) 836). At relativistic velocities the formula is a lower
+        bound, and the true emission is not isotropic [A].
     """
     energy = np.asarray(energy, float)
     scale = 16 * math.pi / (3 * math.sqrt(3)) * FINE_STRUCTURE**3 * BOHR**2 * number**2 * RYDBERG / half_velocity_energy(beam_energy)
@@ -160,31 +167,59 @@ def resolution(energy: np.ndarray | float, at_manganese: float = 130.0) -> np.nd
     Returns
     -------
     ndarray
-        sqrt(k E + noise^2), k of silicon, and the noise that gives the width at Mn K alpha.
+        sqrt(k E + noise^2) with k of silicon and the noise that yields ``at_manganese`` at Mn K alpha.
 
     Raises
     ------
     SettingsError
-        The width is less than the statistics of electron-hole pairs allow.
+        The width is below the limit set by the statistics of electron-hole pairs.
     """
     k = FWHM_PER_SIGMA**2 * FANO * PAIR_ENERGY
     noise2 = at_manganese**2 - k * MANGANESE_K
     if noise2 < 0:
-        message = (
-            f"A resolution of {at_manganese:g} eV at Mn K alpha is better than silicon's {math.sqrt(k * MANGANESE_K):.1f} eV. Use a larger width."
-        )
+        limit = math.sqrt(k * MANGANESE_K)
+        message = f"A resolution of {at_manganese:g} eV at Mn K alpha is better than silicon's limit. "
+        message += f"Use at least {limit:.1f} eV."
         raise SettingsError(message)
     return np.sqrt(k * np.asarray(energy, float) + noise2)
 
 
 def line_in_bins(edges: np.ndarray, energy: float, width: float) -> np.ndarray:
-    """Return the part of a Gaussian line of a full width at half maximum, eV, in each bin, shape (n,), from bin edges (n + 1,), eV."""
+    """Return the fraction of a Gaussian line in each energy bin.
+
+    Parameters
+    ----------
+    edges : ndarray
+        Edges of the bins, eV, shape (n + 1,).
+    energy, width : float
+        Energy of the line and its full width at half maximum, eV.
+
+    Returns
+    -------
+    ndarray
+        Fractions, shape (n,).
+    """
     scaled = (np.asarray(edges, float) - energy) * (FWHM_PER_SIGMA / (width * math.sqrt(2)))
     return np.diff(erf(scaled)) / 2
 
 
 def blurred(edges: np.ndarray, density: np.ndarray, at_manganese: float) -> np.ndarray:
-    """Return a smooth density (1/eV, at the centres of uniform bins) in bins, after a detector's resolution, which grows with the energy."""
+    """Return the content of energy bins after a smooth density is broadened by the detector's resolution.
+
+    Parameters
+    ----------
+    edges : ndarray
+        Edges of uniform bins, eV, shape (n + 1,).
+    density : ndarray
+        Density at the centres of the bins, 1/eV, shape (n,).
+    at_manganese : float
+        Full width at half maximum at Mn K alpha, eV; the width varies with energy as in :func:`resolution`.
+
+    Returns
+    -------
+    ndarray
+        Content of each bin, shape (n,).
+    """
     centres = (edges[1:] + edges[:-1]) / 2
     out = np.zeros(len(centres))
     step = edges[1] - edges[0]
@@ -201,14 +236,14 @@ def blurred(edges: np.ndarray, density: np.ndarray, at_manganese: float) -> np.n
 
 
 def efficiency(layers: Sequence[np.ndarray], active: np.ndarray) -> np.ndarray:
-    """Return the part of the photons that a detector counts.
+    """Return the fraction of the photons that a detector counts.
 
     Parameters
     ----------
     layers : sequence of ndarray
-        Optical depth mu t of each layer in front (window, contact, dead layer), at each energy.
+        Optical depth mu t of each layer in front of the active volume (window, contact, dead layer) at each energy.
     active : ndarray
-        Optical depth of the active volume.
+        Optical depth of the active volume at each energy.
 
     Returns
     -------
@@ -220,7 +255,10 @@ def efficiency(layers: Sequence[np.ndarray], active: np.ndarray) -> np.ndarray:
 
 
 def absorption(depth: np.ndarray) -> np.ndarray:
-    """Return the part of X-rays made uniformly along the thickness that leave it: (1 - exp(-d)) / d, d = mu rho t / sin(take-off angle)."""
+    """Return the fraction of X-rays that leave a specimen in which they are generated uniformly over the thickness.
+
+    The fraction is (1 - exp(-d)) / d for the optical depth d = mu rho t / sin(take-off angle), any shape.
+    """
     depth = np.asarray(depth, float)
     small = np.abs(depth) < 1e-8
     return np.where(small, 1 - depth / 2, -np.expm1(-depth) / np.where(small, 1.0, depth))
@@ -230,31 +268,32 @@ def absorption(depth: np.ndarray) -> np.ndarray:
 
 
 def k_factors(sensitivities: Mapping[str, float], masses: Mapping[str, float], reference: str) -> dict[str, float]:
-    """Return Cliff and Lorimer's k-factors for weight fractions.
+    """Return Cliff-Lorimer k-factors for weight fractions.
 
     Parameters
     ----------
     sensitivities : mapping
-        Photons counted per atom, of the line that stands for each element: Q omega a epsilon, in any common unit.
+        Photons counted per atom in the line used for each element: Q omega a epsilon, in any common unit.
     masses : mapping
         Atomic masses.
     reference : str
-        The element whose k is 1.
+        Element whose k-factor is 1.
 
     Returns
     -------
     dict
-        k with C_i / C_ref = k_i I_i / I_ref (G. Cliff, G. W. Lorimer, J. Microsc. 103 (1975) 203).
+        k-factors with C_i / C_ref = k_i I_i / I_ref (G. Cliff, G. W. Lorimer, J. Microsc. 103 (1975) 203).
 
     Raises
     ------
     SettingsError
-        An element has no mass, or a sensitivity is not positive.
+        An element has no mass, a sensitivity is not positive, or the reference has no sensitivity.
     """
     wrong = [symbol for symbol in sensitivities if symbol not in masses or not sensitivities[symbol] > 0]
     if wrong or reference not in sensitivities:
         message = (
-            f"k-factors need a positive sensitivity and a mass of every element and of the reference {reference!r}; wrong: {wrong or reference}."
+            f"Missing mass or positive sensitivity of {', '.join(wrong or [reference])}. "
+            f"Give both for every element and for the reference {reference!r}."
         )
         raise SettingsError(message)
     unit = masses[reference] / sensitivities[reference]
@@ -267,7 +306,7 @@ def cliff_lorimer(intensities: Mapping[str, float], factors: Mapping[str, float]
     Parameters
     ----------
     intensities : mapping
-        Counts of the line of each element, without background.
+        Background-subtracted counts in the line of each element.
     factors : mapping
         k-factors of :func:`k_factors`.
     masses : mapping
@@ -276,7 +315,7 @@ def cliff_lorimer(intensities: Mapping[str, float], factors: Mapping[str, float]
     Returns
     -------
     dict
-        Atomic fractions, 1 in all.
+        Atomic fractions, which add up to 1.
 
     Raises
     ------
@@ -285,9 +324,8 @@ def cliff_lorimer(intensities: Mapping[str, float], factors: Mapping[str, float]
     """
     missing = [symbol for symbol in intensities if symbol not in factors]
     if missing or not sum(intensities.values()) > 0:
-        message = (
-            f"No composition: {'no k-factor of ' + ', '.join(missing) if missing else 'there are no counts'}. Give lines with counts and k-factors."
-        )
+        reason = f"the k-factors of {', '.join(missing)} are missing" if missing else "there are no counts"
+        message = f"The composition cannot be computed: {reason}. Give lines with counts and k-factors."
         raise SettingsError(message)
     amounts = {symbol: factors[symbol] * value / masses[symbol] for symbol, value in intensities.items()}
     total = sum(amounts.values())

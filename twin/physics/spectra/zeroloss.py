@@ -1,4 +1,4 @@
-"""The zero-loss peak: energy spread of the gun and the spectrometer, as fractions of the beam in energy bins."""
+"""Zero-loss peak: energy spread of gun and spectrometer, as fractions of the beam in energy bins."""
 
 import math
 
@@ -9,11 +9,12 @@ from stemtwin.twin.errors import SettingsError
 
 
 def zero_loss(edges: np.ndarray, width: float, *, asymmetry: float = 0.0, lorentz: float = 0.0, shift: float = 0.0) -> np.ndarray:
-    """Return the part of a zero-loss peak in each energy bin.
+    """Return the fraction of a zero-loss peak in each energy bin.
 
-    The peak is a mixture of a Gaussian and a squared Lorentzian, whose tails end as E^-4, each with two half widths: (1 - asymmetry) width / 2 on
-    the side of energy gain, (1 + asymmetry) width / 2 on the side of loss; so the full width at half maximum is ``width``, whatever the asymmetry
-    and the mixture. A cold field emitter has its steep side, the Fermi edge, at the gain side.
+    The peak is a mixture of a Gaussian and a squared Lorentzian, whose tails fall as E^-4. Both have the half width
+    (1 - asymmetry) width / 2 on the side of energy gain and (1 + asymmetry) width / 2 on the side of energy loss, so
+    the full width at half maximum is ``width`` for every asymmetry and mixture. The steep side of a cold field emitter,
+    the Fermi edge, is the gain side.
 
     Parameters
     ----------
@@ -22,16 +23,16 @@ def zero_loss(edges: np.ndarray, width: float, *, asymmetry: float = 0.0, lorent
     width : float
         Full width at half maximum, eV.
     asymmetry : float
-        -1 < asymmetry < 1; about 0.3 for a cold field emitter [M].
+        Asymmetry between -1 and 1; about 0.3 for a cold field emitter [M].
     lorentz : float
-        Height of the squared Lorentzian, as a fraction of the peak's, 0 to 1.
+        Height of the squared Lorentzian as a fraction of the peak's height, 0 to 1.
     shift : float
-        Where the maximum is, eV: the drift of the spectrum.
+        Energy of the maximum, eV, due to the drift of the spectrum.
 
     Returns
     -------
     ndarray
-        Fractions, shape (n,); 1 in all over infinite bins.
+        Fractions, shape (n,); over all energies they add up to 1.
 
     Raises
     ------
@@ -39,7 +40,8 @@ def zero_loss(edges: np.ndarray, width: float, *, asymmetry: float = 0.0, lorent
         A parameter is out of range.
     """
     if not (0 < width < math.inf and -1 < asymmetry < 1 and 0 <= lorentz <= 1):
-        message = f"width={width} eV must be above 0, asymmetry={asymmetry} between -1 and 1, lorentz={lorentz} between 0 and 1."
+        message = f"width={width} eV must be positive and finite, asymmetry={asymmetry} between -1 and 1, "
+        message += f"lorentz={lorentz} between 0 and 1."
         raise SettingsError(message)
     x = np.asarray(edges, float) - shift
     half = np.where(x < 0, (1 - asymmetry) * width / 2, (1 + asymmetry) * width / 2)

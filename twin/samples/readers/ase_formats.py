@@ -1,4 +1,4 @@
-"""Every format without a reader of its own, by ASE; occupancies and displacements that ASE found are kept."""
+"""Reader by ASE for all formats without their own reader; it keeps occupancies and displacements."""
 
 import warnings
 from typing import TYPE_CHECKING
@@ -15,8 +15,8 @@ from stemtwin.twin.samples.readers.sites import crystal_of_rows, listed_sites
 if TYPE_CHECKING:
     from ase import Atoms
 
-OWN = (".traj", ".json", ".db")  # formats of ASE, in which the flags of periodicity are part of the structure
-MOST_BYTES = 50_000_000  # of a trajectory of which all frames are counted
+OWN = (".traj", ".json", ".db")  # ASE's own formats, in which the periodicity flags are part of the structure
+MOST_BYTES = 50_000_000  # largest trajectory of which all frames are counted
 FORMATS = "Give a CIF, POSCAR, xyz or another format of ASE."
 
 
@@ -26,23 +26,23 @@ def read_by_ase(content: FileContent) -> Crystal:
     Raises
     ------
     StructureFileError
-        ASE cannot read it, or it is not a single structure.
+        ASE cannot read the file, or the file is not a single structure.
     """
     atoms, notes = _read(content)
     if content.suffix not in OWN and not atoms.pbc.any() and atoms.cell.array.any():
-        atoms.pbc = True  # ASE's readers of other programs' files set no flags
+        atoms.pbc = True  # for formats of other programs ASE sets no periodicity flags
     return crystal_of_atoms(content.name, atoms, notes)
 
 
 def _read(content: FileContent) -> "tuple[Atoms, tuple[str, ...]]":
-    """Return one structure of a file as ASE reads it, the last one where none is asked for, and a note; every failure is one clear error."""
+    """Return the requested or the last structure of a file by ASE, and notes; raise StructureFileError on failure."""
     import ase.io
     from ase import Atoms
 
     path = content.path
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # what ASE doubts about a file is checked below
+            warnings.simplefilter("ignore")  # the checks below cover ASE's warnings
             whole = content.block is not None or len(content.data) < MOST_BYTES
             images = ase.io.read(path, index=slice(None) if whole else -1)
     except KeyError as error:
@@ -51,7 +51,7 @@ def _read(content: FileContent) -> "tuple[Atoms, tuple[str, ...]]":
             element_number(symbol, path.name)
         message = f"{path} is not a structure that can be read (no entry {symbol!r}). {FORMATS}"
         raise StructureFileError(message) from error
-    except Exception as error:  # ASE's readers raise whatever the parsing of a broken file ends in
+    except Exception as error:  # ASE's readers raise all kinds of exceptions on a broken file
         reason = " ".join(str(error).split())[:120] or type(error).__name__
         message = f"{path} is not a structure that can be read ({type(error).__name__}: {reason}). {FORMATS}"
         raise StructureFileError(message) from error
@@ -68,7 +68,7 @@ def _read(content: FileContent) -> "tuple[Atoms, tuple[str, ...]]":
 
 
 def crystal_of_atoms(name: str, atoms: "Atoms", notes: tuple[str, ...] = ()) -> Crystal:
-    """Return a crystal of ASE's atoms; occupancies, Debye-Waller factors and our own sigmas are kept, mixed sites included."""
+    """Return a crystal of ASE's atoms with their occupancies, mixed sites, Debye-Waller factors and thermal sigmas."""
     positions, cell, pbc = np.array(atoms.positions), np.array(atoms.cell.array), np.array(atoms.pbc)
     isolated = not pbc.any()
     if isolated:
@@ -89,7 +89,7 @@ def crystal_of_atoms(name: str, atoms: "Atoms", notes: tuple[str, ...] = ()) -> 
 
 
 def _mixed(atoms: "Atoms") -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
-    """Return the atom of each row, its element and its occupancy."""
+    """Return the atom, element and occupancy of each row of species."""
     arrays, shares = atoms.arrays, atoms.info.get("occupancy")
     if isinstance(shares, dict) and shares:
         return mixed_rows(list(atoms.symbols), arrays.get("spacegroup_kinds"), shares)
@@ -98,16 +98,17 @@ def _mixed(atoms: "Atoms") -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
 
 
 def mixed_rows(symbols: list[str], kinds: np.ndarray | None, shares: dict) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return the atom of each row, its element and its occupancy, from what ASE keeps of mixed sites.
+    """Return the atom, element and occupancy of each row of species, from ASE's record of mixed sites.
 
     Parameters
     ----------
     symbols : list of str
-        Of the atoms: the element with the largest share of their site.
+        Symbol of each atom, the element with the largest occupancy of its site.
     kinds : (n,) int, optional
-        Which site each atom is of; ASE's own formats lose it, then the symbol tells, where it belongs to sites of one kind alone.
+        Kind of each atom's site. ASE's own formats lose it; the symbol then identifies the kind if it occurs in only
+        one.
     shares : dict from kind to dict from symbol to share
-        Of the sites.
+        Occupancies of the sites.
     """
     known = {str(kind): {symbol: float(share) for symbol, share in own.items()} for kind, own in shares.items()}
     rows, numbers, occupancy = [], [], []

@@ -1,7 +1,7 @@
-"""One crystal from a CIF, also magnetic (mCIF) or macromolecular (mmCIF).
+"""Reader of one crystal from a CIF, also magnetic (mCIF) or macromolecular (mmCIF).
 
-gemmi reads the syntax and knows the space groups. What a file says of its symmetry is held against its metric, formula and multiplicities
-(:mod:`~stemtwin.twin.samples.readers.symmetry_choice`).
+gemmi parses the syntax and provides the space groups. The stated symmetry of a file is compared with its metric,
+formula and multiplicities (:mod:`~stemtwin.twin.samples.readers.symmetry_choice`).
 """
 
 import re
@@ -29,36 +29,37 @@ UNITS = ("_cell_formula_units_z", "_cell_formula_units")
 DENSITY = ("_exptl_crystal_density_diffrn",)
 VOLUME = ("_cell_volume",)
 VOLUME_TOLERANCE = 0.01
-MOST_SIGMA = 0.4  # A; larger than in any crystal far from melting
+MOST_SIGMA = 0.4  # A; larger displacements do not occur in crystals far from melting
 DATA = re.compile(r"^\s*data_\S*\s*$", re.IGNORECASE | re.MULTILINE)
 CONTENT = re.compile(r"^\s*(loop_\s+)?_(cell|atom_site|symmetry|space_group|chemical|audit|publ|journal|cod)", re.IGNORECASE | re.MULTILINE)
 
 
 def is_cif(content: FileContent) -> bool:
-    """Return whether a file is a CIF by its content: a data block and tags of crystals."""
+    """Return whether a file is a CIF by its content, a data block with crystallographic tags."""
     return bool(DATA.search(content.text) and CONTENT.search(content.text))
 
 
 def read_cif(content: FileContent) -> Crystal:
-    """Return the crystal of one data block: the one asked for, else the first one that holds atomic sites.
+    """Return the crystal of the requested data block, or of the first one that holds atomic sites.
 
     Parameters
     ----------
     content : FileContent
-        Of the file.
+        Content of the file.
 
     Returns
     -------
     Crystal
-        All sites of one cell, with occupancies and thermal sigmas where the file has them: sqrt(U), sqrt(B / (8 pi^2)), anisotropic tensors by their
-        equivalent isotropic value.
+        All sites of one cell, with the file's occupancies and thermal sigmas, sqrt(U) or sqrt(B / (8 pi^2)).
+        Anisotropic tensors give their equivalent isotropic value.
 
     Raises
     ------
     StructureFileError
-        The file is no CIF, holds no sites, no cell, an unknown element, numbers that cannot be read, or symmetry that does not keep its cell.
+        The file is not a CIF, lacks sites or a cell, has an unknown element or an unreadable number, or its symmetry
+        does not keep its cell.
     SettingsError
-        There is no such block.
+        The requested block does not exist.
     """
     blocks = [(block.name, Tags(content.name, block)) for block in _document(content)]
     blocks = [(name, tags) for name, tags in blocks if site_table(tags).rows]
@@ -71,7 +72,7 @@ def read_cif(content: FileContent) -> Crystal:
 
 
 def _document(content: FileContent) -> "gemmi.cif.Document":
-    """Return the parsed file; repeated tags and names of blocks are taken as they come first."""
+    """Return the parsed file; of repeated tags and block names the first one counts."""
     import gemmi
 
     try:
@@ -98,7 +99,7 @@ def _crystal(name: str, tags: Tags, notes: tuple[str, ...]) -> Crystal:
 
 
 def _thermal_doubt(name: str, sigma: np.ndarray | None) -> tuple[str, ...]:
-    """Return a doubt where displacements are larger than in crystals."""
+    """Return a doubt where displacements are larger than usual in crystals."""
     if sigma is None or np.median(sigma) < MOST_SIGMA:
         return ()
     worst = float(np.median(sigma))
@@ -106,7 +107,7 @@ def _thermal_doubt(name: str, sigma: np.ndarray | None) -> tuple[str, ...]:
 
 
 def _cell_parameters(tags: Tags) -> list[float]:
-    """Return a, b, c (A), alpha, beta, gamma (degrees); angles that are left out are right ones."""
+    """Return a, b, c (A), alpha, beta, gamma (degrees); a missing angle is 90 degrees."""
     values = []
     for tag in ("_cell_length_a", "_cell_length_b", "_cell_length_c", "_cell_angle_alpha", "_cell_angle_beta", "_cell_angle_gamma"):
         raw = tags.items.get(tag, "")
@@ -123,7 +124,7 @@ def _cell_parameters(tags: Tags) -> list[float]:
 
 
 def _volume_doubt(tags: Tags, cell: np.ndarray) -> tuple[str, ...]:
-    """Return a doubt where the stated volume is not that of the cell."""
+    """Return a doubt where the stated volume differs from that of the cell."""
     stated, volume = tags.number(VOLUME), float(abs(np.linalg.det(cell)))
     if stated is None or abs(volume / stated - 1) < VOLUME_TOLERANCE:
         return ()

@@ -1,4 +1,4 @@
-"""Thermal displacements of CIF sites: U and B, isotropic in the site's own row, anisotropic (also beta) in a loop of their own."""
+"""Thermal displacements of CIF sites: isotropic U and B in the loop of sites, anisotropic ones in their own loop."""
 
 import numpy as np
 
@@ -20,9 +20,9 @@ def displacements(tags: Tags, sites: Table, cell: np.ndarray) -> np.ndarray:
     Parameters
     ----------
     tags : Tags
-        Of the data block.
+        Tags of the data block.
     sites : Table
-        Its loop of sites.
+        Loop of the sites.
     cell : (3, 3) float
         Lattice vectors as rows, A.
     """
@@ -42,7 +42,7 @@ def displacements(tags: Tags, sites: Table, cell: np.ndarray) -> np.ndarray:
 
 
 def _equivalent(tags: Tags, kind: str, cell: np.ndarray) -> dict[str, float]:
-    """Return the equivalent isotropic U (A^2) of anisotropic sites by label: a third of the trace of the tensor in a Cartesian frame."""
+    """Return the equivalent isotropic U (A^2) of anisotropic sites by label, a third of the trace of the tensor."""
     for stem in STEMS:
         columns = [stem.format(kind=kind, part=part) for part in COMPONENTS]
         table = tags.table(columns[:1], "_atom_site_aniso")

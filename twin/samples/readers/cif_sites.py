@@ -1,4 +1,4 @@
-"""The listed sites of a CIF: elements, coordinates, occupancies, displacements, stated multiplicities."""
+"""Listed sites of a CIF: elements, coordinates, occupancies, displacements, stated multiplicities."""
 
 import re
 
@@ -20,26 +20,26 @@ LABELS = ("_atom_site_label", "_atom_site_label_atom_id", "_atom_site_id")
 
 
 def site_table(tags: Tags) -> Table:
-    """Return the loop of the atomic sites, without rows if there is none."""
+    """Return the loop of the atomic sites, or a table without rows."""
     return tags.table(COORDINATES, "_atom_site_")
 
 
 def read_sites(tags: Tags, cell: np.ndarray, known: frozenset[int]) -> tuple[ListedSites, tuple[str, ...], bool]:
-    """Return the sites of a data block, notes on those left out, and whether some without a position were.
+    """Return the sites of a data block, notes on omitted sites, and whether sites without a position were omitted.
 
     Parameters
     ----------
     tags : Tags
-        Of the data block.
+        Tags of the data block.
     cell : (3, 3) float
         Lattice vectors as rows, A.
     known : frozenset of int
-        Elements of the formula.
+        Elements of the file's formula.
 
     Raises
     ------
     StructureFileError
-        An element is unknown, a number cannot be read, or no site has a position.
+        An element is unknown, a number cannot be read, or all sites lack a position.
     """
     table = site_table(tags)
     places, digits = _places(table, cell)
@@ -70,7 +70,7 @@ def read_sites(tags: Tags, cell: np.ndarray, known: frozenset[int]) -> tuple[Lis
 
 
 def _places(table: Table, cell: np.ndarray) -> tuple[np.ndarray, int]:
-    """Return fractional coordinates (n, 3), nan where unknown, and how many decimals they have."""
+    """Return fractional coordinates (n, 3), nan where unknown, and their number of decimals."""
     tags = FRACTIONAL if FRACTIONAL[0] in table else CARTESIAN
     missing = [tag for tag in tags if tag not in table]
     if missing:
@@ -82,13 +82,13 @@ def _places(table: Table, cell: np.ndarray) -> tuple[np.ndarray, int]:
 
 
 def _dummies(table: Table) -> np.ndarray:
-    """Return the sites (n,) that are marked as dummies."""
+    """Return the mask (n,) of the sites that are marked as dummies."""
     tag = "_atom_site_calc_flag"
     return np.array([text.lower() in ("dum", "dummy") for text in table.text(tag)]) if tag in table else np.zeros(table.rows, dtype=bool)
 
 
 def _left_out(table: Table, placed: np.ndarray, dummy: np.ndarray) -> tuple[str, ...]:
-    """Return notes on sites without a position and on dummies."""
+    """Return notes on omitted sites: those without a position and dummies."""
     notes: tuple[str, ...] = ()
     absent = int(np.sum(~placed & ~dummy))
     if absent:
@@ -101,7 +101,7 @@ def _left_out(table: Table, placed: np.ndarray, dummy: np.ndarray) -> tuple[str,
 
 
 def _species(table: Table, wanted: np.ndarray, known: frozenset[int]) -> list[Species]:
-    """Return the elements of each row: by its type symbol (``Sr2+``, ``CA``) or, without one, by its label (``Sr1``, ``O1A``)."""
+    """Return the elements of each row by its type symbol (``Sr2+``, ``CA``) or its label (``Sr1``, ``O1A``)."""
     kinds = table.text("_atom_site_type_symbol") if "_atom_site_type_symbol" in table else [""] * table.rows
     tag = table.first(LABELS)
     labels = table.text(tag) if tag else [""] * table.rows
@@ -120,7 +120,7 @@ def _species(table: Table, wanted: np.ndarray, known: frozenset[int]) -> list[Sp
 
 
 def _occupancy(table: Table) -> np.ndarray:
-    """Return occupancies (n,), 1 where they are unknown."""
+    """Return the occupancies (n,), 1 where they are unknown."""
     tag = table.first(("_atom_site_occupancy", "_atom_site_occupancy_value"))
     if tag is None:
         return np.ones(table.rows)
@@ -129,12 +129,12 @@ def _occupancy(table: Table) -> np.ndarray:
 
 
 def _clipped(occupancy: np.ndarray) -> np.ndarray:
-    """Return occupancies of at most 1, those rounded to a little more included; others are left for the crystal to refuse."""
+    """Return occupancies with values just above 1 set to 1; larger values stay, and the crystal refuses them."""
     return np.where((occupancy > 1) & (occupancy <= 1.02), 1.0, occupancy)
 
 
 def _multiplicities(table: Table) -> np.ndarray:
-    """Return stated multiplicities (n,), nan where there are none; also those in front of Wyckoff letters."""
+    """Return the stated multiplicities (n,), also those in front of Wyckoff letters; nan where there are none."""
     tag = table.first(MULTIPLICITIES)
     stated = table.number(tag, strict=False) if tag else np.full(table.rows, np.nan)
     letters = table.first(WYCKOFF)

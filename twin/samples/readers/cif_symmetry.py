@@ -1,4 +1,4 @@
-"""The symmetry that a CIF states: listed operations, also magnetic ones, a Hall symbol, a name, a number."""
+"""Stated symmetry of a CIF: listed operations, also magnetic ones, a Hall symbol, a name, a number."""
 
 import re
 from typing import TYPE_CHECKING
@@ -33,12 +33,12 @@ class StatedSymmetry:
     Parameters
     ----------
     tags : Tags
-        Of the data block.
+        Tags of the data block.
 
     Raises
     ------
     StructureFileError
-        An operation cannot be read, or a group is named that is unknown.
+        An operation cannot be read, or the space group is unknown and no operations are listed.
     """
 
     def __init__(self, tags: Tags) -> None:
@@ -72,7 +72,7 @@ class StatedSymmetry:
             self.doubts += (f"{tags.name} describes a modulated structure: its average structure was taken, without the modulation.",)
 
     def _add_listed(self, file: str, listed: Operations, named: NamedSettings, name: str) -> None:
-        """Add the listed operations; a list without the centring translations of the group that is named is completed by them."""
+        """Add the listed operations, completed by the named group's centring translations where these are missing."""
         group = closed(listed)
         source = "the operations that the file lists"
         if len(group) > len(listed):
@@ -90,12 +90,12 @@ class StatedSymmetry:
             self.unique = False
 
     def _add_named(self, named: NamedSettings, name: str, number: int | None, *, first: bool) -> None:
-        """Add the settings that a name or a number fits, and, for the case that none of them fits the cell, the others of their group."""
+        """Add the settings of a name or a number and, as alternatives of rank 1, the other settings of the group."""
         rank = 0 if first or not self.unique else 1
         for setting in named.settings:
             self._add_setting(setting, rank)
         others = settings_of_number(named.settings[0].number)
-        for setting in others if others[0].number > 1 else ():  # P 1 is not tried with centrings
+        for setting in others if others[0].number > 1 else ():  # centred settings of P 1 are not tried
             self._add_setting(setting, 1)
         if first:
             self.unique = named.unique
@@ -118,7 +118,7 @@ class StatedSymmetry:
 
 
 def _pure(operations: Operations) -> np.ndarray:
-    """Return the operations that are pure translations."""
+    """Return the translations of the operations without rotation."""
     return np.all(np.abs(operations.rotations - np.eye(3)) < 1e-9, axis=(1, 2))
 
 
@@ -128,7 +128,7 @@ def _whole(text: str) -> int | None:
 
 
 def _named(name: str, number: int | None, code: str) -> NamedSettings:
-    """Return the settings of a name, else of a number; a coordinate system code (``2``, ``b1``, ``H``) of the file narrows them."""
+    """Return the settings of a name, or of a number, that fit a coordinate system code (``2``, ``b1``, ``H``)."""
     named = settings_of_name(name) if name else NamedSettings(settings=(), unique=False)
     if not named.settings and number:
         own = settings_of_number(number)
@@ -138,7 +138,7 @@ def _named(name: str, number: int | None, code: str) -> NamedSettings:
 
 
 def _listed(tags: Tags) -> Operations | None:
-    """Return the operations that a data block lists, magnetic ones with their centrings, or None."""
+    """Return the listed operations of a data block, magnetic ones with their centrings, or None."""
     try:
         for names, centrings in ((OPERATIONS, ()), (MAGNETIC, CENTRINGS), (MODULATED, MODULATED_CENTRINGS)):
             texts = [_three(text) for text in tags.column(names) if text.strip()]
@@ -153,14 +153,14 @@ def _listed(tags: Tags) -> Operations | None:
 
 
 def _three(text: str) -> str:
-    """Return an operation in x, y, z of one in x1, x2, x3, x4, ...; others as they are."""
+    """Return an operation in x1, x2, x3, x4, ... as one in x, y, z, and others unchanged."""
     if "x1" not in text.lower():
         return text
     return ",".join(text.lower().split(",")[:3]).replace("x1", "x").replace("x2", "y").replace("x3", "z")
 
 
 def _of_hall(tags: Tags) -> Operations | None:
-    """Return the operations of the Hall symbol, or None where there is none or gemmi cannot read it and the group is also named."""
+    """Return the operations of the Hall symbol, or None if it is missing or unreadable beside a named group."""
     import gemmi
 
     hall = tags.text(HALL)

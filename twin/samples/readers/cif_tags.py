@@ -1,4 +1,4 @@
-"""Tags of a CIF data block: loops, items and numbers, whatever way the tags are spelled (``_cell_length_a``, ``_cell.length_a``)."""
+"""Tags of a CIF data block: loops, items and numbers, in both spellings (``_cell_length_a``, ``_cell.length_a``)."""
 
 import re
 from collections.abc import Iterable
@@ -15,7 +15,7 @@ UNKNOWN = ("?", ".")
 
 
 def plain_tag(tag: str) -> str:
-    """Return a tag in lower case with underscores for dots and brackets: ``_atom_site_aniso_u_11``."""
+    """Return a tag in lower case with underscores for dots and brackets, such as ``_atom_site_aniso_u_11``."""
     return re.sub(r"\[(\d)\]", r"\1", tag.lower()).replace(".", "_")
 
 
@@ -25,9 +25,9 @@ class Tags:
     Parameters
     ----------
     name : str
-        Of the file, for messages.
+        Name of the file for messages.
     block : gemmi.cif.Block
-        Its data.
+        Data block of gemmi.
     """
 
     def __init__(self, name: str, block: "gemmi.cif.Block") -> None:
@@ -44,7 +44,7 @@ class Tags:
                 self.loops.append({plain_tag(tag): values[at::width] for at, tag in enumerate(loop.tags)})
 
     def text(self, tags: Iterable[str]) -> str:
-        """Return the first value that any of some tags has, or ""; of a loop, its first row."""
+        """Return the value of the first of given tags that has one, in a loop that of its first row, or ""."""
         import gemmi
 
         for tag in tags:
@@ -57,13 +57,13 @@ class Tags:
         return ""
 
     def number(self, tags: Iterable[str]) -> float | None:
-        """Return the first value of some tags as a number, or None."""
+        """Return the first value of given tags as a number, or None."""
         text = self.text(tags)
         value = parse_number(text) if text else float("nan")
         return None if np.isnan(value) else value
 
     def column(self, tags: Iterable[str]) -> list[str]:
-        """Return the texts of the first of some tags, from a loop or a single item; [] where there are none."""
+        """Return the texts of the first of given tags that exists, in a loop or as a single item, or []."""
         import gemmi
 
         for tag in tags:
@@ -75,7 +75,7 @@ class Tags:
         return []
 
     def table(self, tags: Iterable[str], prefix: str) -> "Table":
-        """Return the loop that holds one of some tags, or the single items with a prefix, as a table; an empty one where there is none."""
+        """Return the loop with one of given tags, or the single items with a prefix, as a table, perhaps empty."""
         for tag in tags:
             for loop in self.loops:
                 if tag in loop:
@@ -86,7 +86,7 @@ class Tags:
 
 
 class Table:
-    """A loop by its plain tags."""
+    """A loop with its columns by plain tag."""
 
     def __init__(self, name: str, columns: dict[str, list[str]]) -> None:
         self.name = name
@@ -98,11 +98,11 @@ class Table:
         return tag in self.columns
 
     def first(self, tags: Iterable[str]) -> str | None:
-        """Return the first of some tags that the table has."""
+        """Return the first of given tags that the table has, or None."""
         return next((tag for tag in tags if tag in self.columns), None)
 
     def text(self, tag: str) -> list[str]:
-        """Return a column of texts; "" for unknown values."""
+        """Return a column of texts, "" for unknown values."""
         import gemmi
 
         return ["" if value in UNKNOWN else gemmi.cif.as_string(value).strip() for value in self.columns[tag]]
@@ -113,7 +113,7 @@ class Table:
         Raises
         ------
         StructureFileError
-            Another value is no number, and ``strict``.
+            Another value is not a number and ``strict`` is True.
         """
         import gemmi
 
@@ -130,7 +130,7 @@ class Table:
 
 
 def parse_number(text: str) -> float:
-    """Return a number without its uncertainty: ``0.2341(3)``, ``1/3``, ``90.(0)``, ``0,25``, ``1.5d-2``; nan for other texts."""
+    """Return the number of a text like ``0.2341(3)``, ``1/3``, ``90.(0)``, ``0,25`` or ``1.5d-2``, else nan."""
     plain = re.sub(r"\(\s*\d*\.?\d*\s*\)", "", text.strip())
     if re.fullmatch(r"[+-]?\d*,\d+", plain):
         plain = plain.replace(",", ".")
@@ -142,6 +142,6 @@ def parse_number(text: str) -> float:
 
 
 def decimals(texts: Iterable[str]) -> int:
-    """Return the largest number of decimals among texts of numbers; a fraction has all of them."""
+    """Return the largest number of decimals in texts of numbers; a fraction such as 1/3 is exact."""
     found = [99 if "/" in text else len((re.search(r"[.,](\d+)", text) or ["", ""])[1]) for text in texts]
     return max(found, default=6)

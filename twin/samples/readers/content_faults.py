@@ -1,4 +1,4 @@
-"""Contradictions in the reading of a file's symmetry: to the formula, the density, stated multiplicities, the distances between atoms."""
+"""Contradictions of a symmetry reading to the formula, the density, the multiplicities and the atomic distances."""
 
 from dataclasses import dataclass, field
 
@@ -8,11 +8,11 @@ from stemtwin.twin.samples.readers.element_symbols import format_formula, symbol
 from stemtwin.twin.samples.readers.sites import Expansion, ListedSites
 from stemtwin.twin.samples.sample import G_PER_CM3
 
-METRIC_EXACT = 1e-3  # of a squared edge
-SHORT = 0.55  # of the sum of the covalent radii: shorter than any bond (C=O has 0.8)
+METRIC_EXACT = 1e-3  # largest deviation of an exact metric, as a fraction of a squared edge
+SHORT = 0.55  # fraction of the sum of the covalent radii, shorter than any bond (C=O has 0.8)
 FORMULA_TOLERANCE = 0.05
 DENSITY_TOLERANCE = 0.06
-MOST_CROWDED = 4000  # sites; in larger cells distances are left to the sample's own check
+MOST_CROWDED = 4000  # sites; in larger cells only the sample checks distances
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -22,13 +22,13 @@ class Claims:
     Parameters
     ----------
     formula : dict from atomic number to count
-        {} where the file has none.
+        Formula; {} where the file has none.
     units : float, optional
-        Formula units in the cell.
+        Number of formula units in the cell.
     density : float, optional
-        g/cm^3.
+        Density, g/cm^3.
     unplaced : bool
-        Whether sites without a position were left out.
+        Whether sites without a position were omitted.
     """
 
     formula: dict[int, float] = field(default_factory=dict)
@@ -38,17 +38,17 @@ class Claims:
 
 
 def metric_fault(deviation: float) -> list[str]:
-    """Return a sentence where operations keep a metric only within the errors of a refined cell."""
+    """Return a fault where operations keep a metric only within the errors of a refined cell."""
     return [f"the metric is kept within {deviation:.2g} only"] if deviation > METRIC_EXACT else []
 
 
 def content_faults(expansion: Expansion, claims: Claims, cell: np.ndarray) -> list[str]:
-    """Return the differences between a content and the claims of its file: formula, formula units, density."""
+    """Return the differences between the sites and the file's formula, number of formula units and density."""
     return [*_formula_faults(expansion, claims), *_density_fault(expansion, claims, cell)]
 
 
 def _formula_faults(expansion: Expansion, claims: Claims) -> list[str]:
-    """Return the differences between the composition and the formula: hydrogen that is not placed is no fault."""
+    """Return the differences between the composition and the formula; hydrogen without a site is not a fault."""
     counts, formula = expansion.counts(), claims.formula
     if not formula:
         return []
@@ -71,7 +71,7 @@ def _formula_faults(expansion: Expansion, claims: Claims) -> list[str]:
 
 
 def multiplicity_faults(expansion: Expansion, sites: ListedSites, order: int) -> list[str]:
-    """Return the faults of multiplicities that differ from those stated; files also state orders of site symmetries under that name."""
+    """Return the faults of the multiplicities; files may also state orders of site symmetries under that name."""
     told = ~np.isnan(sites.stated)
     own, stated = expansion.multiplicity[told], sites.stated[told]
     if np.array_equal(own, stated) or np.array_equal(own * stated, np.full(len(own), order)):
@@ -93,7 +93,7 @@ def _density_fault(expansion: Expansion, claims: Claims, cell: np.ndarray) -> li
 
 
 def near_faults(expansion: Expansion) -> list[str]:
-    """Return the sites whose images lie too near each other."""
+    """Return a fault where images of a site lie too near each other."""
     if not expansion.near:
         return []
     label, distance = min(expansion.near, key=lambda pair: pair[1])
@@ -101,7 +101,7 @@ def near_faults(expansion: Expansion) -> list[str]:
 
 
 def crowding_fault(expansion: Expansion, cell: np.ndarray) -> list[str]:
-    """Return a sentence on atoms nearer to each other than any bond; hydrogen, which is placed badly, and sites that share atoms are left aside."""
+    """Return a fault where atoms are nearer than any bond; inaccurate hydrogen and mixed sites are exempt."""
     from ase.data import covalent_radii
     from scipy.spatial import cKDTree
 
@@ -111,7 +111,8 @@ def crowding_fault(expansion: Expansion, cell: np.ndarray) -> list[str]:
     places = expansion.fractional[heavy] % 1.0
     radii, filled = covalent_radii[expansion.numbers[heavy]], expansion.occupancy[heavy]
     reach = 2 * SHORT * float(radii.max())
-    margin = reach * np.linalg.norm(np.linalg.inv(cell), axis=0)  # in fractions: reach over the distance between lattice planes
+    # In fractions, the margin is the reach over the distance between lattice planes.
+    margin = reach * np.linalg.norm(np.linalg.inv(cell), axis=0)
     shifts = np.array([[i, j, k] for i in (-1, 0, 1) for j in (-1, 0, 1) for k in (-1, 0, 1)])
     around = (places[None] + shifts[:, None]).reshape(-1, 3)
     inside = np.all((around > -margin) & (around < 1 + margin), axis=1)

@@ -1,4 +1,4 @@
-"""Elements as people write them: type symbols, site labels, mixed sites, masses, formulas."""
+"""Elements from type symbols, site labels, mixed sites, masses and formulas."""
 
 import functools
 import re
@@ -9,13 +9,13 @@ import numpy as np
 from stemtwin.twin.errors import StructureFileError
 
 VACANT = {"va", "vac", "vc", "vacancy", "\u25a1"}
-HEAVIEST = 103  # Lr: heavier elements have no crystals; NH4 is ammonium, not nihonium
+HEAVIEST = 103  # Lr; heavier elements do not form crystals, and NH4 is ammonium, not nihonium
 ROMAN = re.compile(r"^([A-Za-z]{1,2}?)[IVX]+$")
 GROUP = re.compile(r"^([BCNOPS])[HD]$", re.IGNORECASE)
 WATER = re.compile(r"^(?:[HD][23]O|HOH|DOD)", re.IGNORECASE)
 MIXED = re.compile(r"([A-Z][a-z]?)(?:\d*[+-]\s*)?[\s:=(]*(\d*\.\d+|1)\)?")
 LEADING = re.compile(r"(\d*\.\d+|1)\s*\*?\s*([A-Z][a-z]?)(?:\d*[+-](?=\s|$|\+))?")
-MASS_TOLERANCE = 0.3  # u
+MASS_TOLERANCE = 0.3  # largest difference from an element's mass, u
 
 Species = tuple[tuple[int, float], ...]
 
@@ -36,12 +36,14 @@ def symbols(numbers: Iterable[int]) -> tuple[str, ...]:
 
 
 def species_of_type(text: str, name: str) -> Species:
-    """Return the atomic numbers and shares of a type symbol: ``Sr2+``, ``CA``, ``OH2``, ``FeIII``, ``13C``, ``0.8Nb + 0.2Zr``; () for a vacancy.
+    """Return the atomic numbers and fractions of a type symbol, such as ``Sr2+``, ``OH2`` or ``0.8Nb + 0.2Zr``.
+
+    Other examples are ``CA``, ``FeIII`` and ``13C``. A vacancy gives ().
 
     Raises
     ------
     StructureFileError
-        There is no such element.
+        The element is unknown.
     """
     text = text.strip()
     mixed = _mixture(text)
@@ -58,7 +60,7 @@ def species_of_type(text: str, name: str) -> Species:
 
 
 def _of_letters(letters: str) -> int | None:
-    """Return the atomic number of the letters of a type symbol, or None."""
+    """Return the atomic number for the letters of a type symbol, or None."""
     table = _table()
     if letters.capitalize() in table:
         return table[letters.capitalize()]
@@ -71,7 +73,7 @@ def _of_letters(letters: str) -> int | None:
 
 
 def _mixture(text: str) -> Species:
-    """Return the species of a mixed site such as ``0.8Nb + 0.2Zr``, ``Nb0.8Zr0.2`` or ``Nb:0.8 Zr:0.2``; () for other texts."""
+    """Return the species of a mixed site such as ``0.8Nb + 0.2Zr``, ``Nb0.8Zr0.2`` or ``Nb:0.8 Zr:0.2``, else ()."""
     table = _table()
     first = [(symbol, float(share)) for share, symbol in LEADING.findall(text)]
     second = [(symbol, float(share)) for symbol, share in MIXED.findall(text)]
@@ -84,19 +86,20 @@ def _mixture(text: str) -> Species:
 
 
 def species_of_label(text: str, name: str, known: Set[int] = frozenset()) -> Species:
-    """Return the element of a site label: ``Sr1``, ``O1A``, ``Wat1``, ``OW2``, ``CA1``; () for a vacancy.
+    """Return the element of a site label such as ``Sr1``, ``O1A``, ``Wat1``, ``OW2`` or ``CA1``; () for a vacancy.
 
     Parameters
     ----------
     text, name : str
-        Label, and file for messages.
+        Label, and name of the file for messages.
     known : set of int
-        Elements of the file's formula: these decide where the letters have two readings (``Ho1`` beside O and H is hydrogen).
+        Elements of the file's formula, which decide between two readings of the letters (``Ho1`` is hydrogen in a
+        formula of O and H).
 
     Raises
     ------
     StructureFileError
-        The label names no element, or several.
+        The label names an unknown element or several.
     """
     mixed = _mixture(text.strip())
     if mixed:
@@ -120,20 +123,20 @@ def species_of_label(text: str, name: str, known: Set[int] = frozenset()) -> Spe
 
 
 def _refuse_unshared(text: str, name: str) -> None:
-    """Raise StructureFileError for a text of several elements without shares: ``Nb,Zr``, ``(Al3+/Fe3+)``."""
+    """Raise StructureFileError for several elements without occupancies, such as ``Nb,Zr`` or ``(Al3+/Fe3+)``."""
     parts = [part.strip("() ") for part in re.split(r"[,/&;]|\s\+\s", text)]
     if len(parts) > 1 and all(re.match(r"[A-Z][a-z]?(\d*[+-]?)*$", part) and part[:2].rstrip("0123456789+-") in _table() for part in parts):
-        message = f"{name} has the mixed site {text!r} and does not say in which shares. List each element with its _atom_site_occupancy."
+        message = f"{name} has the mixed site {text!r} without occupancies. List each element with its _atom_site_occupancy."
         raise StructureFileError(message)
 
 
 def element_number(text: str, name: str) -> int:
-    """Return the atomic number of one element, by symbol (with or without a charge) or by number.
+    """Return the atomic number of one element, given by symbol (with or without a charge) or by number.
 
     Raises
     ------
     StructureFileError
-        There is no such element, or several are named.
+        The element is unknown, or several are named.
     """
     if re.fullmatch(r"\d{1,3}", text) and 0 < int(text) <= HEAVIEST:
         return int(text)
@@ -149,7 +152,7 @@ def _unknown(text: str, name: str) -> StructureFileError:
 
 
 def element_of_mass(mass: float) -> int | None:
-    """Return the atomic number of the element of a mass (u), or None where none or several are near."""
+    """Return the atomic number of the only element near a mass (u), or None where none or several are near."""
     from ase.data import atomic_masses
 
     away = np.abs(atomic_masses[1 : HEAVIEST + 1] - mass)
@@ -158,11 +161,11 @@ def element_of_mass(mass: float) -> int | None:
 
 
 def parse_formula(text: str) -> dict[int, float] | None:
-    """Return the number of atoms of each element in a formula such as ``Ca (O H)2``; None where it cannot be read."""
+    """Return the number of atoms of each element in a formula such as ``Ca (O H)2``, or None if it is unreadable."""
     table = _table()
     tokens = re.findall(r"[A-Z][a-z]?|[(\[{]|[)\]}]|\d+\.?\d*|\.\d+|[^\s,'\"~]", text)
     stack: list[dict[int, float]] = [{}]
-    last: dict[int, float] | None = None  # what a following number multiplies
+    last: dict[int, float] | None = None  # the group that a following number multiplies
     for token in tokens:
         if token in table:
             last = {table[token]: 1.0}

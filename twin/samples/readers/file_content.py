@@ -1,4 +1,4 @@
-"""The content of a structure file: unpacked, decoded, with lines of one kind; and lattice vectors from six numbers."""
+"""Content of a structure file, decompressed and decoded, and lattice vectors from six numbers."""
 
 import bz2
 import functools
@@ -28,13 +28,13 @@ class FileContent:
     Parameters
     ----------
     path : Path
-        Of the file.
+        Path of the file.
     data : bytes
-        Unpacked.
+        Decompressed content.
     packed : bool
-        Whether it had to be unpacked.
+        Whether the file is compressed.
     block : str, optional
-        Which of several structures of the file is asked for: a name, or a number from 1.
+        Requested structure of several in the file: a name, or a number from 1.
     """
 
     path: Path
@@ -44,41 +44,41 @@ class FileContent:
 
     @property
     def name(self) -> str:
-        """The file's name, for messages."""
+        """Name of the file for messages."""
         return self.path.name
 
     @property
     def suffix(self) -> str:
-        """The suffix in lower case, that of the packing left out."""
+        """Suffix in lower case, without that of the compression."""
         suffixes = [suffix.lower() for suffix in self.path.suffixes]
         return ([""] + [suffix for suffix in suffixes if suffix not in PACKED_SUFFIXES])[-1]
 
     @functools.cached_property
     def text(self) -> str:
-        """The decoded text, lines ended by a line feed; "" for binary data."""
+        """Decoded text with lines that end in a line feed; "" for binary data."""
         return decode(self.data)
 
     @functools.cached_property
     def lines(self) -> list[str]:
-        """The lines of the text."""
+        """Lines of the text."""
         return self.text.split("\n")
 
     def pick(self, names: Sequence[str], default: int, what: str) -> tuple[int, tuple[str, ...]]:
-        """Return one of several structures, and a note where there are several.
+        """Return the index of the requested structure, and a note where there are several.
 
         Parameters
         ----------
         names : sequence of str
-            Of the structures; "" where they have none.
+            Names of the structures; "" for those without a name.
         default : int
-            Index of the one to take where none is asked for.
+            Index of the structure that is used without a request.
         what : str
-            What they are, for messages: "data blocks", "frames".
+            Kind of the structures in messages, such as "data blocks" or "frames".
 
         Raises
         ------
         SettingsError
-            The file holds no such structure.
+            The file does not hold the requested structure.
         """
         count = len(names)
         known = ", ".join(name or str(at + 1) for at, name in enumerate(names[:6])) + (", ..." if count > 6 else "")
@@ -99,12 +99,12 @@ class FileContent:
 
 
 def open_content(path: Path, block: str | int | None = None) -> FileContent:
-    """Return the content of a file, unpacked where it is packed.
+    """Return the decompressed content of a file.
 
     Raises
     ------
     StructureFileError
-        It cannot be unpacked.
+        The file cannot be decompressed, or its size is outside the limits.
     """
     data = path.read_bytes()
     unpacked = data
@@ -115,16 +115,16 @@ def open_content(path: Path, block: str | int | None = None) -> FileContent:
         if data.startswith(b"PK\x03\x04") and path.suffix.lower() == ".zip":
             unpacked = _only_member(path, data)
     except (OSError, EOFError, ValueError, lzma.LZMAError, zipfile.BadZipFile, zlib.error) as error:
-        message = f"{path} is packed and cannot be unpacked ({error}). Fetch it again, or unpack it."
+        message = f"{path} is compressed and cannot be decompressed ({error}). Fetch it again, or decompress it."
         raise StructureFileError(message) from error
     if len(unpacked) == 0 or len(unpacked) > MAX_UNPACKED_BYTES:
-        message = f"{path} holds {len(unpacked)} bytes once unpacked (limits 1 and {MAX_UNPACKED_BYTES}). Give a structure file."
+        message = f"{path} holds {len(unpacked)} bytes after decompression (limits 1 and {MAX_UNPACKED_BYTES}). Give a structure file."
         raise StructureFileError(message)
     return FileContent(path=path, data=unpacked, packed=unpacked is not data, block=None if block is None else str(block))
 
 
 def _only_member(path: Path, data: bytes) -> bytes:
-    """Return the single file in a zip archive."""
+    """Return the content of the single file in a zip archive."""
     with zipfile.ZipFile(io.BytesIO(data)) as archive:
         members = [member for member in archive.infolist() if not member.is_dir()]
         if len(members) != 1:
@@ -134,7 +134,7 @@ def _only_member(path: Path, data: bytes) -> bytes:
 
 
 def decode(data: bytes) -> str:
-    """Return the text of bytes in UTF-8, UTF-16 (told by its mark or its zeros) or Latin-1; "" where they are no text."""
+    """Return the text of bytes in UTF-8, UTF-16 (by a byte-order mark or zeros) or Latin-1; "" for binary data."""
     if data.startswith((b"\xff\xfe", b"\xfe\xff")):
         text = data.decode("utf-16", errors="replace")
     elif b"\x00" in data[:4096]:
@@ -157,14 +157,14 @@ def unit_cell(name: str, parameters: Sequence[float]) -> np.ndarray:
     Parameters
     ----------
     name : str
-        Of the file.
+        Name of the file for messages.
     parameters : sequence of float
-        a, b, c (A), alpha, beta, gamma (degrees).
+        Lengths a, b, c (A) and angles alpha, beta, gamma (degrees).
 
     Raises
     ------
     StructureFileError
-        They enclose no volume.
+        The cell has no volume.
     """
     import gemmi
 
@@ -174,15 +174,15 @@ def unit_cell(name: str, parameters: Sequence[float]) -> np.ndarray:
     if not (np.all(lengths > 0) and np.all((angles > 0) & (angles < 180)) and shape >= 1e-6):
         numbers = ", ".join(f"{value:g}" for value in (*lengths, *angles))
         message = (
-            f"{name} has a zero cell: a, b, c, alpha, beta, gamma = {numbers}; lengths must be above 0 A, and angles "
-            "between 0 and 180 degrees and such that they enclose a volume. Repair the cell."
+            f"{name} has a cell without volume: a, b, c, alpha, beta, gamma = {numbers}. Lengths must be above 0 A, and angles "
+            "between 0 and 180 degrees must enclose a volume. Repair the cell."
         )
         raise StructureFileError(message)
     return np.array(gemmi.UnitCell(*lengths, *angles).orth.mat.tolist()).T
 
 
 def floats(words: Sequence[str]) -> list[float] | None:
-    """Return words as numbers, or None where one of them is something else."""
+    """Return words as numbers, or None where a word is not a number."""
     try:
         return [float(word.replace("D", "e").replace("d", "e")) for word in words]
     except ValueError:

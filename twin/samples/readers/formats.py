@@ -1,4 +1,4 @@
-"""The formats of structure files, each with what recognises it by content, and the reader that a file gets."""
+"""Registry of structure-file formats, each with a function that recognises its content and a reader."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from stemtwin.twin.samples.readers.file_content import FileContent, open_content
 
 @dataclass(frozen=True, slots=True)
 class StructureFormat:
-    """One format: its name, what recognises it, what reads it, and whether a file can hold several structures."""
+    """A format: its name, the functions that recognise and read it, and whether a file can hold several structures."""
 
     name: str
     recognises: Callable[[FileContent], bool]
@@ -37,11 +37,11 @@ FORMATS = (
     StructureFormat("xyz", xyz.is_xyz, xyz.read_xyz, several=True),
     StructureFormat("POSCAR", poscar.is_poscar, poscar.read_poscar),
 )
-"""In the order in which they are tried: the more a format's mark says, the earlier."""
+"""Formats in the order in which they are tried, the most distinctive first."""
 
 
 def format_of(content: FileContent) -> StructureFormat:
-    """Return the format of a file: by its content, else CIF by its suffix, else whatever ASE makes of it."""
+    """Return the format of a file by its content, or CIF by its suffix, or else the reader by ASE."""
     if content.text:
         for each in FORMATS:
             if each.recognises(content):
@@ -57,21 +57,21 @@ def read_crystal(path: Path, block: str | int | None = None) -> Crystal:
     Parameters
     ----------
     path : Path
-        An existing file, also packed (gz, bz2, xz, zip).
+        Path of an existing file, also compressed (gz, bz2, xz, zip).
     block : str or int, optional
-        Which of several structures: the name of a data block, or a number from 1. None: the first data block of a CIF, the first model of a PDB, the
-        last frame of a trajectory.
+        Structure of several: the name of a data block, or a number from 1. None: the first data block of a CIF, the
+        first model of a PDB file or the last frame of a trajectory.
 
     Raises
     ------
     StructureFileError
-        It is not a structure that can be read.
+        The file cannot be read as a structure.
     SettingsError
-        There is no such block.
+        The block does not exist, or the format holds only one structure.
     """
     content = open_content(path, block)
     found = format_of(content)
     if block is not None and not found.several:
-        message = f"block={block!r} was given, but {path.name} is a file of the format {found.name}, which holds one structure. Leave it out."
+        message = f"block={block!r} was given, but {path.name} has the format {found.name}, which holds one structure. Leave out block."
         raise SettingsError(message)
     return found.read(content)

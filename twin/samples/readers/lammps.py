@@ -1,4 +1,4 @@
-"""Dumps and data files of LAMMPS: their atoms have types, which are elements only where the file says so."""
+"""Readers of LAMMPS dumps and data files, whose atoms have types that the file must assign to elements."""
 
 import re
 
@@ -22,7 +22,7 @@ STYLES = {
     "sphere": (1, 4),
     "dipole": (1, 3),
 }
-"""For each atom style, the columns of the type and of x."""
+"""Columns of the type and of x for each atom style."""
 SECTIONS = re.compile(r"^\s*(Masses|Atoms|Velocities|Bonds|Angles|Dihedrals|Impropers|Atom Type Labels|[A-Z][A-Za-z]+ Coeffs)\b\s*(?:#\s*(\w+))?\s*$")
 
 
@@ -31,17 +31,17 @@ def _broken(content: FileContent, why: str) -> StructureFileError:
 
 
 def is_dump(content: FileContent) -> bool:
-    """Return whether a file begins with an item of a dump."""
+    """Return whether a file begins with an ITEM of a dump."""
     return re.match(r"\s*ITEM: (TIMESTEP|UNITS|TIME|NUMBER OF ATOMS)", content.text[:200]) is not None
 
 
 def read_dump(content: FileContent) -> Crystal:
-    """Return one frame of a dump, the last one where none is asked for.
+    """Return the requested frame of a dump, by default the last one.
 
     Raises
     ------
     StructureFileError
-        The atoms have types and neither elements nor masses.
+        The atoms have types without elements or masses, or a line cannot be read.
     """
     frames = re.split(r"(?=^ITEM: TIMESTEP)", content.text, flags=re.MULTILINE)
     frames = [frame for frame in frames if "ITEM: ATOMS" in frame]
@@ -65,15 +65,15 @@ def read_dump(content: FileContent) -> Crystal:
 
 
 def _dump_box(content: FileContent, head: str, lines: list[str]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return lattice vectors (3, 3), origin (3,), and which of them repeat (3,)."""
+    """Return lattice vectors (3, 3), origin (3,), and the mask (3,) of the periodic vectors."""
     table = [floats(line.split()) for line in lines[:3]]
     if len(table) < 3 or any(row is None or len(row) < 2 for row in table):
-        raise _broken(content, "its box has no three bounds")
+        raise _broken(content, "its box does not have three bounds")
     bounds = np.array([row for row in table if row is not None], dtype=float)
     words = head.split()[2:]
     flags = [word for word in words if re.fullmatch(r"[pfsm]{2}", word)]
     pbc = np.array([flag == "pp" for flag in flags]) if len(flags) == 3 else np.ones(3, dtype=bool)
-    if bounds.shape[1] == 4:  # general triclinic: vectors and origin
+    if bounds.shape[1] == 4:  # a general triclinic box has vectors and an origin
         return bounds[:, :3], bounds[:, 3], pbc
     low, high = bounds[:, 0].copy(), bounds[:, 1].copy()
     xy, xz, yz = bounds[:, 2] if bounds.shape[1] == 3 else (0.0, 0.0, 0.0)
@@ -86,7 +86,7 @@ def _dump_box(content: FileContent, head: str, lines: list[str]) -> tuple[np.nda
 
 
 def _dump_elements(content: FileContent, columns: dict[str, int], rows: list[list[str]]) -> np.ndarray:
-    """Return the atomic numbers of the atoms, by element or by mass."""
+    """Return the atomic numbers of the atoms by their elements or masses."""
     if "element" in columns:
         return np.array([element_number(row[columns["element"]], content.name) for row in rows])
     if "mass" in columns:
@@ -101,23 +101,23 @@ def _dump_elements(content: FileContent, columns: dict[str, int], rows: list[lis
 
 def _untold(content: FileContent, kinds: list[str], repair: str) -> StructureFileError:
     return StructureFileError(
-        f"{content.name} names its atoms by types ({', '.join(kinds[:8])}), which are not elements. Say what they are: {repair}."
+        f"{content.name} names its atoms by types ({', '.join(kinds[:8])}), which are not elements. To assign elements, {repair}."
     )
 
 
 def is_data(content: FileContent) -> bool:
-    """Return whether a file has the header of a data file: a count of atoms and bounds."""
+    """Return whether a file has the header of a data file, a count of atoms and bounds."""
     head = content.text[:4000]
     return re.search(r"^\s*\d+\s+atoms\b", head, re.MULTILINE) is not None and "xlo xhi" in re.sub(r"\s+", " ", head)
 
 
 def read_data(content: FileContent) -> Crystal:
-    """Return the structure of a data file; types are elements by the comments or the values of its masses.
+    """Return the structure of a data file, with the elements of types from the comments or values of its masses.
 
     Raises
     ------
     StructureFileError
-        The file does not say which element a type is.
+        The element of a type is unknown, or a line cannot be read.
     """
     sections = _sections(content)
     text = content.text
@@ -149,13 +149,13 @@ def _bounds(content: FileContent, text: str) -> tuple[np.ndarray, np.ndarray]:
     found = [re.search(rf"^\s*(\S+)\s+(\S+)\s+{axis}lo\s+{axis}hi", text, re.MULTILINE) for axis in "xyz"]
     values = [floats(list(one.groups())) if one else None for one in found]
     if any(value is None for value in values):
-        raise _broken(content, "its box has no three bounds")
+        raise _broken(content, "its box does not have three bounds")
     table = np.array(values, dtype=float)
     return table[:, 0], table[:, 1]
 
 
 def _sections(content: FileContent) -> dict[str, tuple[str, list[list[str]]]]:
-    """Return the sections of a data file: the comment behind the name, and rows of words, comments kept as a last word with its '#'."""
+    """Return the sections of a data file by name: the comment after the name, and rows of words with their comments."""
     sections: dict[str, tuple[str, list[list[str]]]] = {}
     rows: list[list[str]] | None = None
     for line in content.lines:
@@ -170,7 +170,7 @@ def _sections(content: FileContent) -> dict[str, tuple[str, list[list[str]]]]:
 
 
 def _atom_columns(content: FileContent, style: str, rows: list[list[str]]) -> tuple[int, int]:
-    """Return the columns of type and x, by the atom style that the file names, else by the number of columns."""
+    """Return the columns of type and x, by the named atom style or else by the number of columns."""
     if style in STYLES:
         return STYLES[style]
     words = [word for word in rows[0] if not word.startswith("#")]
@@ -185,7 +185,7 @@ def _atom_columns(content: FileContent, style: str, rows: list[list[str]]) -> tu
 
 
 def _types(content: FileContent, sections: dict[str, tuple[str, list[list[str]]]]) -> dict[str, int]:
-    """Return the element of each type that the file tells."""
+    """Return the element of each type that the file assigns."""
     elements: dict[str, int] = {}
     for row in sections.get("Masses", ("", []))[1]:
         comment = row[-1][1:].split()[0].rstrip(",;") if row[-1].startswith("#") else ""
@@ -203,7 +203,7 @@ def _types(content: FileContent, sections: dict[str, tuple[str, list[list[str]]]
 
 
 def _crystal(content: FileContent, cell: np.ndarray, pbc: np.ndarray, positions: np.ndarray, numbers: np.ndarray, notes: tuple[str, ...]) -> Crystal:
-    """Return the structure in its box, isolated where that repeats in no direction."""
+    """Return the structure in its box, as an isolated group where the box does not repeat in any direction."""
     labels = tuple(str(at + 1) for at in range(len(numbers)))
     if not pbc.any():
         return crystal_of_rows(content.name, np.zeros((3, 3)), listed_sites(labels, numbers, positions), isolated=True, notes=notes)

@@ -2,20 +2,20 @@
 
 import numpy as np
 
-BOUNDED_MARGIN = 10.0  # A of vacuum along a direction in which a file says that it does not repeat
+BOUNDED_MARGIN = 10.0  # A of vacuum along a direction that a file marks as not periodic
 
 
 def add_vacuum(cell: np.ndarray, pbc: np.ndarray, positions: np.ndarray) -> tuple[np.ndarray, tuple[str, ...]]:
-    """Return a cell (3, 3) with vacuum along the directions that do not repeat, there perpendicular to the others, and a note.
+    """Return a cell (3, 3) with vacuum along its non-periodic directions, perpendicular to the others, and a note.
 
     Parameters
     ----------
     cell : (3, 3) float
         Lattice vectors as rows, A.
     pbc : (3,) bool
-        Which of them repeat.
+        Mask of the periodic lattice vectors.
     positions : (n, 3) float
-        Of the atoms, A.
+        Positions of the atoms, A.
     """
     from ase.geometry import complete_cell
 

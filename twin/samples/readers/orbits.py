@@ -1,4 +1,4 @@
-"""Symmetry operations of a cell, and the images of a site: on a special position, also one that is written with few digits, there are fewer."""
+"""Symmetry operations of a cell and the orbit of a site, also on special positions with rounded coordinates."""
 
 import re
 from collections.abc import Iterable
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     import gemmi
 
 TWELFTHS = 24  # translations of space groups are multiples of 1/24
-ROUNDED = 0.004  # a decimal translation this near to such a multiple is meant to be it: 0.333, 0.6667
+ROUNDED = 0.004  # largest rounding error of a decimal translation such as 0.333 or 0.6667
 MOST_OPERATIONS = 192
 _TERM = re.compile(r"([+-]?)\s*(\d*\.?\d*(?:/\d+)?)\s*\*?\s*([xyz]?)")
 
@@ -23,9 +23,9 @@ class Operations:
     Parameters
     ----------
     rotations : (k, 3, 3) float
-        R.
+        Rotations R.
     translations : (k, 3) float
-        t, in [0, 1).
+        Translations t, in [0, 1).
     """
 
     rotations: np.ndarray
@@ -36,7 +36,7 @@ class Operations:
         return len(self.rotations)
 
     def metric_deviation(self, cell: np.ndarray) -> float:
-        """Return the largest element of R^T G R - G, in units of the edges: 0 where all operations are isometries of the cell (3, 3; rows, A)."""
+        """Return the largest element of R^T G R - G relative to the edges, 0 for isometries of the cell (3, 3)."""
         metric = cell @ cell.T
         lengths = np.sqrt(np.diag(metric))
         turned = np.einsum("kji,jl,klm->kim", self.rotations, metric, self.rotations)
@@ -52,7 +52,7 @@ IDENTITY = Operations(rotations=np.eye(3)[None], translations=np.zeros((1, 3)))
 
 
 def operations_of_group(operations: "Iterable[gemmi.Op]") -> Operations:
-    """Return the operations of a group of gemmi."""
+    """Return the operations of a gemmi group."""
     import gemmi
 
     listed = list(operations)
@@ -62,17 +62,17 @@ def operations_of_group(operations: "Iterable[gemmi.Op]") -> Operations:
 
 
 def parse_operation(text: str) -> tuple[np.ndarray, np.ndarray]:
-    """Return R (3, 3) and t (3,) of a text such as ``-x+1/2,y,z``; a fourth part (time reversal) and a leading number are cut off.
+    """Return R (3, 3) and t (3,) of a text such as ``-x+1/2,y,z``, without time reversal and a leading number.
 
     Raises
     ------
     ValueError
-        It is not such a text.
+        The text is not a symmetry operation.
     """
     plain = re.sub(r"^\s*\d+\s+(?=[-+.\dxXyYzZ])", "", text.strip().strip("'\";")).lower()
     parts = [part.strip() for part in plain.split(",")]
     if len(parts) not in (3, 4) or (len(parts) == 4 and not re.fullmatch(r"[+-]?\s*1?", parts[3])):
-        message = f"{text!r} has not three parts"
+        message = f"{text!r} does not have three parts"
         raise ValueError(message)
     rotation, translation = np.zeros((3, 3)), np.zeros(3)
     for row, part in enumerate(parts[:3]):
@@ -109,19 +109,19 @@ def _fraction(text: str, whole: str) -> float:
 
 
 def listed_operations(texts: Iterable[str]) -> Operations:
-    """Return the operations that texts list.
+    """Return the operations of a list of texts.
 
     Raises
     ------
     ValueError
-        One of them cannot be read.
+        A text cannot be read.
     """
     pairs = [parse_operation(text) for text in texts]
     return Operations(rotations=np.array([pair[0] for pair in pairs]), translations=np.array([pair[1] for pair in pairs]))
 
 
 def product(first: Operations, second: Operations) -> Operations:
-    """Return all products of two sets of operations, each once."""
+    """Return the distinct products of two sets of operations."""
     rotations = np.einsum("aij,bjk->abik", first.rotations, second.rotations).reshape(-1, 3, 3)
     translations = (np.einsum("aij,bj->abi", first.rotations, second.translations) + first.translations[:, None]).reshape(-1, 3) % 1.0
     keys = np.column_stack([np.rint(rotations.reshape(-1, 9)), np.rint(translations * 1000) % 1000])
@@ -130,7 +130,7 @@ def product(first: Operations, second: Operations) -> Operations:
 
 
 def closed(operations: Operations) -> Operations:
-    """Return the group that operations generate; the same object where they are one, and up to 192 operations."""
+    """Return the group that operations generate, up to 192 operations; a group is returned as the same object."""
     group = operations
     with_identity = np.concatenate([IDENTITY.rotations, group.rotations]), np.concatenate([IDENTITY.translations, group.translations])
     if not IDENTITY.keys() <= group.keys():
@@ -145,16 +145,16 @@ def closed(operations: Operations) -> Operations:
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class Orbit:
-    """The images of one site in the cell.
+    """All images of one site in the cell.
 
     Parameters
     ----------
     images : (m, 3) float
-        Fractional, the site itself first, on its special position where it lies on one.
+        Fractional coordinates, the site itself first, moved to its special position if it lies on one.
     nearest : float
-        Distance between the two nearest images that were kept apart, A; infinity for a single one.
+        Distance between the two nearest distinct images, A; infinity for a single one.
     moved : float
-        How far the site was moved on its special position, A.
+        Distance by which the site was moved to its special position, A.
     """
 
     images: np.ndarray
@@ -163,18 +163,18 @@ class Orbit:
 
 
 def orbit_of(place: np.ndarray, operations: Operations, cell: np.ndarray, reach: float) -> Orbit:
-    """Return the images of a site; those nearer to it than ``reach`` (A) are itself, and their mean is its special position.
+    """Return the orbit of a site; images within ``reach`` (A) of it are merged at their mean, its special position.
 
     Parameters
     ----------
     place : (3,) float
-        Fractional.
+        Fractional coordinates.
     operations : Operations
-        Isometries of the cell, so that distances from one image are those from any.
+        Isometries of the cell, for which the distances from all images are the same.
     cell : (3, 3) float
         Lattice vectors as rows, A.
     reach : float
-        A.
+        Distance of images that count as one, A.
     """
     start, distances, same = place, np.empty(0), np.empty(0, dtype=bool)
     for _ in range(4):

@@ -1,4 +1,4 @@
-"""PDB: occupancies and B factors; the crystal of CRYST1 with its space group, or a molecule alone."""
+"""Reader of PDB files, with occupancies and B factors: a crystal by CRYST1 and its space group, or a molecule."""
 
 import re
 
@@ -14,21 +14,21 @@ from stemtwin.twin.samples.readers.sites import ListedSites, crystal_of, crystal
 from stemtwin.twin.samples.readers.space_groups import settings_of_name
 from stemtwin.twin.samples.readers.symmetry_choice import SymmetryCandidate, choose_setting, sites_alone
 
-MOST_EXPANDED = 200_000  # atoms
+MOST_EXPANDED = 200_000  # largest number of atoms of an expanded cell
 
 
 def is_pdb(content: FileContent) -> bool:
-    """Return whether a file has records of atoms in the columns of the PDB."""
+    """Return whether a file has atom records in the PDB columns."""
     return re.search(r"^(ATOM  |HETATM).{24} *-?\d+\.\d{3} *-?\d+\.\d{3}", content.text, re.MULTILINE) is not None
 
 
 def read_pdb(content: FileContent) -> Crystal:
-    """Return the structure of one model, the first one where none is asked for.
+    """Return the structure of the requested model, by default of the first one.
 
     Raises
     ------
     StructureFileError
-        A record cannot be read, an element is unknown, or the space group is.
+        A record cannot be read, or an element or the space group is unknown.
     """
     import gemmi
 
@@ -54,7 +54,7 @@ def read_pdb(content: FileContent) -> Crystal:
         digits=3,
     )
     cell = structure.cell
-    if cell.volume < 10 or max(cell.a, cell.b, cell.c) <= 1.001:  # CRYST1 of 1 x 1 x 1 A stands for none
+    if cell.volume < 10 or max(cell.a, cell.b, cell.c) <= 1.001:  # CRYST1 of 1 x 1 x 1 A means no cell
         return crystal_of_rows(content.name, np.zeros((3, 3)), sites, isolated=True, notes=notes)
     vectors = unit_cell(content.name, [cell.a, cell.b, cell.c, cell.alpha, cell.beta, cell.gamma])
     fractions = np.array([structure.cell.fractionalize(atom.pos).tolist() for atom, _ in atoms])
@@ -62,12 +62,12 @@ def read_pdb(content: FileContent) -> Crystal:
 
 
 def _at(sites: ListedSites, fractional: np.ndarray) -> ListedSites:
-    """Return sites at other coordinates."""
+    """Return the sites with other coordinates."""
     return listed_sites(sites.labels, sites.numbers, fractional, sites.occupancy, sites.u, digits=5)
 
 
 def _expanded(content: FileContent, cell: np.ndarray, sites: ListedSites, group: str, notes: tuple[str, ...]) -> Crystal:
-    """Return the whole cell by the space group of CRYST1."""
+    """Return the whole cell, expanded by the space group of CRYST1."""
     named = settings_of_name(group).settings if group.strip() else ()
     if group.strip() and not named:
         message = f"{content.name} names the space group {group!r}, which is unknown. Correct its record CRYST1."

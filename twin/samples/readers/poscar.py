@@ -1,4 +1,4 @@
-"""POSCAR and CONTCAR of VASP: one or three scales, or a volume; direct or Cartesian; selective dynamics; symbols with the names of potentials."""
+"""Reader of POSCAR and CONTCAR files of VASP, in all variants of scale, coordinates and symbols."""
 
 import re
 
@@ -12,7 +12,7 @@ from stemtwin.twin.samples.readers.sites import crystal_of_rows, listed_sites
 
 
 def is_poscar(content: FileContent) -> bool:
-    """Return whether the lines are a comment, one or three scales, three vectors, and counts with or without symbols."""
+    """Return whether the lines are a comment, one or three scales, three vectors, and counts, perhaps with symbols."""
     lines = [line.split("!")[0].split("#")[0].split() for line in content.lines[:7]]
     if len(lines) < 7 or len(lines[1]) not in (1, 3) or floats(lines[1]) is None:
         return False
@@ -30,7 +30,7 @@ def read_poscar(content: FileContent) -> Crystal:
     Raises
     ------
     StructureFileError
-        It names no elements, or a line cannot be read.
+        The file does not name its elements, or a line cannot be read.
     """
     lines = [re.split(r"[!#]", line)[0].strip() for line in content.lines]
     scale = np.array(floats(lines[1].split()), dtype=float)
@@ -51,7 +51,7 @@ def read_poscar(content: FileContent) -> Crystal:
     cartesian = lines[at][:1].lower() in ("c", "k")
     rows = [floats(line.split()[:3]) for line in lines[at + 1 : at + 1 + len(numbers)]]
     if len(rows) < len(numbers) or any(row is None or len(row) < 3 for row in rows):
-        message = f"{content.path} is not a structure that can be read: it announces {len(numbers)} atoms and holds fewer. Repair the file."
+        message = f"{content.path} is not a structure that can be read: it announces {len(numbers)} atoms but holds fewer. Repair the file."
         raise StructureFileError(message)
     places = np.array(rows, dtype=float).reshape(-1, 3)
     if cartesian:
@@ -61,10 +61,10 @@ def read_poscar(content: FileContent) -> Crystal:
 
 
 def _words_of_comment(content: FileContent, lines: list[str]) -> list[str]:
-    """Return the symbols that the comment of an old POSCAR lists, one for each count."""
+    """Return the symbols in the comment line of an old POSCAR, one for each count."""
     words = content.lines[0].split()
     count = len(lines[5].split())
     if len(words) >= count and all(re.fullmatch(r"[A-Z][a-z]?", word) for word in words[:count]):
         return words[:count]
-    message = f"{content.name} names no elements (a POSCAR of VASP 4). Write their symbols in a line above the counts of atoms."
+    message = f"{content.name} does not name its elements (a POSCAR of VASP 4). Write their symbols in a line above the counts of atoms."
     raise StructureFileError(message)

@@ -1,4 +1,4 @@
-"""From a structure file to a sample, and from a sample's recipe to the sample."""
+"""Samples from structure files and from recipes."""
 
 import hashlib
 import json
@@ -18,7 +18,7 @@ from stemtwin.twin.samples.readers.formats import read_crystal
 from stemtwin.twin.samples.sample import MIN_DISTANCE, Sample, near_pairs, resolve_sigma, separation
 from stemtwin.twin.samples.zone_axes import has_four_indices, is_hexagonal, parse_zone_axis
 
-DOUBTFUL_DISTANCE = 0.6  # A; shorter than any bond (H-H is 0.74 A)
+DOUBTFUL_DISTANCE = 0.6  # A; no bond is as short (H-H has 0.74 A)
 MAX_FILE_BYTES = 2**30
 
 
@@ -39,26 +39,26 @@ def read_sample(
     Parameters
     ----------
     path : str or path
-        CIF, POSCAR, xyz, PDB, SHELX, LAMMPS, files of image simulators, or any other format that ASE reads, also packed (gz, bz2, xz, zip).
+        CIF, POSCAR, xyz, PDB, SHELX, LAMMPS or image-simulator file, or any other format of ASE, also compressed (gz, bz2, xz, zip).
     zone_axis : (int, int, int), (int, int, int, int) or str
-        The lattice direction along +z, in which the beam travels, also as "110", "[1 -1 0]" or "11-20". x is put along a, b or c where one of them is
-        perpendicular to it. For a file without a cell, a direction in space.
+        Lattice direction along +z, in which the beam travels, also as "110", "[1 -1 0]" or "11-20". The x axis lies along a, b or c where one of
+        them is perpendicular to the zone axis. For a file without a cell, it is a direction in space.
     size_angstrom : (float, float), optional
-        Wanted height (y) and width (x): the whole repeats nearest to it, at least one. None: 16 A, or one cell where the cell is larger. A cell more
-        than 1.5 times as large as a size that is given, and above 24 A, is cut: the sample is then a window that does not repeat.
+        Requested height (y) and width (x); the sample has the nearest whole number of repeats, at least one. None: 16 A, or one cell where the cell
+        is larger. A cell of more than 1.5 times the given size and more than 24 A is cut, and the sample is then a window that does not repeat.
     thickness_angstrom : float, optional
-        The whole repeats nearest to it; None: 40 A. A cell with more than 6 A of vacuum along the beam is a sheet: it is never repeated, None gives
-        it 2 A of vacuum on either side, a number centres it in (or cuts it to) that thickness.
+        Requested thickness; the sample has the nearest whole number of repeats. None: 40 A. A cell with more than 6 A of vacuum along the beam is a
+        sheet and never repeated along it: None gives 2 A of vacuum on either side, a number centres the sheet in, or cuts it to, that thickness.
     seed : int
-        Of the draw of mixed and partly filled sites.
+        Seed of the draw of mixed and partly filled sites.
     thermal_sigma_angstrom : float or mapping from symbol to float, optional
-        1-D rms displacement in A, instead of what the file says; 0: static. Where neither says it: Debye's model (``default_displacements``).
+        1-D rms displacement in A, in place of the file's values; 0: static. Without any, the Debye model of ``default_displacements`` gives it.
     max_strain : float
-        Largest strain that making the cell orthogonal may take; where more is needed, the sample is an unstrained window.
+        Largest strain that may make the cell orthogonal; where more is needed, the sample is an unstrained window.
     periodic : bool
-        False: an unstrained window of exactly ``size_angstrom``, which does not repeat.
+        Whether the sample should repeat. False: an unstrained window of exactly ``size_angstrom``.
     block : str or int, optional
-        Which structure of a file that holds several: the name of a CIF's data block, or a number from 1.
+        Structure of a file that holds several: the name of a CIF's data block, or a number from 1.
 
     Returns
     -------
@@ -67,14 +67,14 @@ def read_sample(
     Raises
     ------
     StructureFileError
-        No such file, not a structure, an unknown element, a zero cell or one that its symmetry does not keep, nothing left after the cut.
+        The file is missing or not a structure, an element is unknown, the cell has no volume or does not fit the symmetry, or no atoms are left.
     SettingsError
-        A zone axis of zeros, a thickness below one slice, more atoms than the machine's memory holds, thermal sigmas that do not fit, no such block.
+        The zone axis, the thickness, the thermal sigmas or the block is wrong, or the atoms do not fit into the machine's memory.
 
     Warns
     -----
     UserWarning
-        What is doubtful: no thermal displacements in the file, a setting that it leaves open, a formula that does not fit, atoms too near each other.
+        The file lacks displacements or leaves its setting open, its formula does not match its sites, or atoms are too near each other.
     """
     box = {"size_angstrom": size_angstrom, "thickness_angstrom": thickness_angstrom}
     cut = Cut(zone_axis=parse_zone_axis(zone_axis), **box, seed=seed, max_strain=max_strain, periodic=periodic)
@@ -87,10 +87,10 @@ def read_sample(
 def _build(
     file: Path, cut: Cut, thermal_sigma: float | Mapping[str, float] | None, block: str | int | None, *, four_indices: bool = False
 ) -> tuple[Sample, tuple[str, ...]]:
-    """Return the sample of a file and what is doubtful about it; both are among its notes."""
+    """Return the sample of a file and the doubts about it, which are also among the sample's notes."""
     crystal = read_crystal(file, block)
     if four_indices and (crystal.isolated or not is_hexagonal(crystal.cell)):
-        message = f"zone_axis has four indices, but the cell of {file.name} is not hexagonal (a = b, gamma = 120). Give three."
+        message = f"zone_axis has four indices, but the cell of {file.name} is not hexagonal (a = b, gamma = 120). Give three indices."
         raise SettingsError(message)
     if thermal_sigma is not None:
         crystal = replace(crystal, sigma=resolve_sigma(crystal.numbers, thermal_sigma))
@@ -107,7 +107,7 @@ def _build(
 
 
 def _stem(file: Path) -> str:
-    """Return the name of a file's sample: the file's name without the suffixes of format and packing."""
+    """Return the name of a file's sample, the file's name without the suffixes of format and compression."""
     plain = Path(file.stem) if file.suffix.lower() in PACKED_SUFFIXES else file
     return plain.stem if plain.suffix else plain.name
 
@@ -118,14 +118,14 @@ def sample_from_recipe(recipe: str) -> Sample:
     Parameters
     ----------
     recipe : str
-        JSON of a library sample or of a file.
+        JSON recipe of a library sample or of a file.
 
     Raises
     ------
     SettingsError
-        The recipe is empty (a sample from arrays) or none of ours.
+        The recipe is empty, as for a sample from arrays, or not a recipe.
     StructureFileError
-        The file is gone or its content has changed.
+        The file is missing or its content has changed.
     """
     try:
         settings: dict[str, Any] = json.loads(recipe)
@@ -141,8 +141,8 @@ def sample_from_recipe(recipe: str) -> Sample:
     file, digest = _existing(settings.pop("path")), settings.pop("sha256")
     if _sha256(file) != digest:
         message = (
-            f"{file} has changed since the sample was made (sha256 {_sha256(file)[:12]}, the recipe says {digest[:12]}). Restore the file or "
-            f"read it again."
+            f"{file} has changed since the sample was made (sha256 {_sha256(file)[:12]}, in the recipe {digest[:12]}). "
+            f"Restore the file or read it again."
         )
         raise StructureFileError(message)
     thermal_sigma, block = settings.pop("thermal_sigma_angstrom"), settings.pop("block", None)
@@ -170,7 +170,7 @@ def _sha256(file: Path) -> str:
 
 
 def _crowding(sample: Sample, name: str) -> tuple[str, ...]:
-    """Return a doubt where atoms are nearer to each other than any bond."""
+    """Return a doubt where atoms are nearer to each other than the length of any bond."""
     pairs = near_pairs(sample.positions_angstrom, sample.size_angstrom, DOUBTFUL_DISTANCE, periodic=sample.periodic)
     if len(pairs) == 0:
         return ()

@@ -1,4 +1,4 @@
-"""The .res and .ins of SHELX: cell, lattice and operations, free variables, riding displacements; occupancies that hold the site's symmetry."""
+"""SHELX .res and .ins: cell, symmetry, free variables, riding displacements, occupancies divided by the site order."""
 
 import re
 
@@ -36,12 +36,12 @@ def is_shelx(content: FileContent) -> bool:
 
 
 def read_shelx(content: FileContent) -> Crystal:
-    """Return the structure of a .res or .ins; maxima of difference maps are left out.
+    """Return the structure of a .res or .ins file without the maxima of difference maps.
 
     Raises
     ------
     StructureFileError
-        A line cannot be read, or an element is unknown.
+        A line cannot be read, an element is unknown, or the file holds no atoms.
     """
     lines = _joined(content)
     words = {line.split()[0].upper(): line.split()[1:] for line in reversed(lines) if line.split()[0].upper() in INSTRUCTIONS}
@@ -61,7 +61,7 @@ def read_shelx(content: FileContent) -> Crystal:
 
 
 def _joined(content: FileContent) -> list[str]:
-    """Return the lines up to the end of the model, continued ones joined, without comments."""
+    """Return the lines up to the end of the model, with continued lines joined and without comments."""
     lines: list[str] = []
     more = False
     for raw in content.lines:
@@ -78,7 +78,7 @@ def _joined(content: FileContent) -> list[str]:
 
 
 def _operations(content: FileContent, lines: list[str], words: dict[str, list[str]]) -> Operations:
-    """Return the group of LATT (centring; a negative number has no inversion) and SYMM."""
+    """Return the group of LATT (centring; a negative number means no inversion) and SYMM."""
     lattice = int((floats(words.get("LATT", ["1"])[:1]) or [1.0])[0])
     try:
         symmetry = listed_operations(["x,y,z", *(line[4:].strip() for line in lines if line.upper().startswith("SYMM"))])
@@ -86,7 +86,7 @@ def _operations(content: FileContent, lines: list[str], words: dict[str, list[st
         message = f"{content.name} has a symmetry operation that cannot be read ({error}). Repair it."
         raise StructureFileError(message) from error
     if abs(lattice) not in CENTRINGS:
-        message = f"{content.name} has LATT {lattice}, which must be 1 to 7, or negative. Repair it."
+        message = f"{content.name} has LATT {lattice}, which must be 1 to 7 or -1 to -7. Repair it."
         raise StructureFileError(message)
     shifts = np.array([(0.0, 0.0, 0.0), *CENTRINGS[abs(lattice)]])
     group = product(Operations(rotations=np.repeat(IDENTITY.rotations, len(shifts), axis=0), translations=shifts), symmetry)
@@ -96,7 +96,7 @@ def _operations(content: FileContent, lines: list[str], words: dict[str, list[st
 
 
 def _atoms(content: FileContent, lines: list[str], elements: list[str], variables: list[float], cell: np.ndarray) -> ListedSites:
-    """Return the atoms, their occupancies still divided by the order of the site's symmetry."""
+    """Return the atoms with their occupancies, which are still divided by the order of the site symmetry."""
     labels, numbers, places, occupancy, u = [], [], [], [], []
     parent = np.nan
     part = 1.0
@@ -124,7 +124,7 @@ def _atoms(content: FileContent, lines: list[str], elements: list[str], variable
 
 
 def _free(value: float, variables: list[float]) -> float:
-    """Return a parameter: 10 + p is p held fixed, 10 m + p is p times free variable m, -(10 m + p) is p times 1 minus it."""
+    """Return the value of a parameter: p for 10 + p, p v_m for 10 m + p, p (1 - v_m) for -(10 m + p)."""
     if abs(value) < 5:
         return value
     index = round(abs(value) / 10)
@@ -136,7 +136,7 @@ def _free(value: float, variables: list[float]) -> float:
 
 
 def _displacement(values: list[float], parent: float, variables: list[float], cell: np.ndarray) -> tuple[float, float]:
-    """Return U (A^2) of the last atom that does not ride, and of this one: -1.2 is 1.2 times that of its parent, six numbers are a tensor."""
+    """Return U (A^2) of the last non-riding atom and of this one; -1.2 means 1.2 times the parent's U."""
     if len(values) >= 6:
         u11, u22, u33, u23, u13, u12 = (_free(value, variables) for value in values[:6])
         tensor = np.array([[u11, u12, u13], [u12, u22, u23], [u13, u23, u33]])
@@ -153,7 +153,7 @@ def _displacement(values: list[float], parent: float, variables: list[float], ce
 
 
 def _unit(content: FileContent, words: dict[str, list[str]], elements: list[str]) -> dict[int, float]:
-    """Return the content of the cell that UNIT announces; {} where a site may still be missing from a model in work."""
+    """Return the content of the cell by UNIT, or {} where UNIT does not have a count for each element."""
     counts = floats(words.get("UNIT", [])) or []
     if len(counts) != len(elements):
         return {}

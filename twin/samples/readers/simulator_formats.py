@@ -1,4 +1,4 @@
-"""Structures of image simulators, all atoms listed, with occupancies and displacements.
+"""Readers of image-simulator formats, which list all atoms with occupancies and displacements.
 
 Prismatic and computem: cell, ``Z x y z occupancy rms`` (A). QSTEM (and AtomEye): ``.cfg`` with B (A^2) and occupancies. Dr. Probe: ``.cel`` in nm and
 nm^2. muSTEM: ``.xtl`` with mean square displacements (A^2). JEMS: ``.txt`` in nm and nm^2.
@@ -25,7 +25,7 @@ _H0 = re.compile(r"H0\s*\(\s*(\d)\s*,\s*(\d)\s*\)\s*=\s*(\S+)")
 def _crystal(
     content: FileContent, cell: np.ndarray, rows: list[tuple[int, list[float]]], u: np.ndarray | None, *, cartesian: bool = False
 ) -> Crystal:
-    """Return the crystal of rows of an element, three coordinates and an occupancy."""
+    """Return the crystal of rows that hold an element, three coordinates and an occupancy."""
     if not rows:
         message = f"{content.path} is not a structure that can be read: it lists no atoms. Give a structure file."
         raise StructureFileError(message)
@@ -41,7 +41,7 @@ def _broken(content: FileContent, line: str) -> StructureFileError:
 
 
 def is_prismatic(content: FileContent) -> bool:
-    """Return whether the second line is three lengths and the third an atom of six (or five) numbers."""
+    """Return whether the second line is three lengths and the third line an atom of five or six numbers."""
     lines = [line.split() for line in content.lines[1:3]]
     if len(lines) < 2 or len(lines[0]) != 3 or floats(lines[0]) is None:
         return False
@@ -49,7 +49,7 @@ def is_prismatic(content: FileContent) -> bool:
 
 
 def read_prismatic(content: FileContent) -> Crystal:
-    """Return the structure of an xyz of Prismatic or computem, up to its last line, -1."""
+    """Return the structure of an xyz file of Prismatic or computem, which ends with a line -1."""
     lengths = np.array(floats(content.lines[1].split()))
     if np.any(lengths <= 0):
         unit_cell(content.name, [*lengths, 90, 90, 90])
@@ -69,12 +69,16 @@ def read_prismatic(content: FileContent) -> Crystal:
 
 
 def is_cfg(content: FileContent) -> bool:
-    """Return whether the file begins as AtomEye's and QSTEM's do."""
+    """Return whether a file begins like those of AtomEye and QSTEM."""
     return re.search(r"^\s*Number of particles\s*=", content.text[:2000], re.MULTILINE) is not None and "H0(" in content.text.replace(" ", "")
 
 
 def read_cfg(content: FileContent) -> Crystal:
-    """Return the structure of a .cfg: QSTEM's columns are x, y, z, B, occupancy, charge; of AtomEye's auxiliary columns those that are named so."""
+    """Return the structure of a .cfg file.
+
+    QSTEM's columns are x, y, z, B, occupancy and charge. AtomEye's auxiliary columns count if they have one of these
+    names.
+    """
     matrix, scale, extended, names, start = np.zeros((3, 3)), 1.0, False, [], 0
     for at, line in enumerate(content.lines):
         text = line.split("#")[0].strip()
@@ -110,14 +114,14 @@ def read_cfg(content: FileContent) -> Crystal:
 
 
 def _auxiliary(values: list[float], names: list[str]) -> tuple[float, float]:
-    """Return U (A^2, nan where unknown) and the occupancy of the columns after the coordinates; unnamed ones are QSTEM's."""
+    """Return U (A^2, nan where unknown) and the occupancy in the columns after the coordinates, by default QSTEM's."""
     named = dict(zip(names or ["dw", "occ", "charge"], values, strict=False))
     factor = next((named[key] for key in ("dw", "b", "biso", "debye-waller") if key in named), np.nan)
     return factor / B_OVER_U, next((named[key] for key in ("occ", "occupancy") if key in named), 1.0)
 
 
 def is_cel(content: FileContent) -> bool:
-    """Return whether the second line is 0 and six numbers of a cell, and the third a species with at least five numbers."""
+    """Return whether the second line is 0 and a cell of six numbers, and the third a species with numbers."""
     lines = [line.split() for line in content.lines[1:3]]
     if len(lines) < 2 or len(lines[0]) < 7 or lines[0][0] != "0" or floats(lines[0][1:7]) is None:
         return False
@@ -125,7 +129,7 @@ def is_cel(content: FileContent) -> bool:
 
 
 def read_cel(content: FileContent) -> Crystal:
-    """Return the structure of a .cel of Dr. Probe: cell in nm, species, fractions, occupancy, B in nm^2, up to an asterisk."""
+    """Return the structure of a Dr. Probe .cel: cell in nm, then species, fractions, occupancy and B in nm^2."""
     values = floats(content.lines[1].split()[1:7]) or []
     cell = unit_cell(content.name, [*(NM * length for length in values[:3]), *values[3:]])
     rows, u = [], []
@@ -144,7 +148,7 @@ def read_cel(content: FileContent) -> Crystal:
 
 
 def is_mustem(content: FileContent) -> bool:
-    """Return whether the lines are a title, six numbers of a cell, an energy, a count, a name, and a count with Z, occupancy and displacement."""
+    """Return whether a file has the lines of muSTEM: title, cell, energy, count, name, and a species."""
     lines = [line.split() for line in content.lines[:6]]
     if len(lines) < 6 or len(lines[1]) != 6 or len(lines[3]) != 1 or not lines[3][0].isdigit() or len(lines[2]) != 1:
         return False
@@ -152,7 +156,11 @@ def is_mustem(content: FileContent) -> bool:
 
 
 def read_mustem(content: FileContent) -> Crystal:
-    """Return the structure of an .xtl of muSTEM: per species a name, then count, Z, occupancy and mean square displacement (A^2), then fractions."""
+    """Return the structure of a muSTEM .xtl.
+
+    Each species has a name, a line with count, Z, occupancy and mean square displacement (A^2), and its fractional
+    positions.
+    """
     cell = unit_cell(content.name, floats(content.lines[1].split()) or [])
     rows, u, at = [], [], 4
     for _ in range(int(content.lines[3])):
@@ -176,7 +184,7 @@ def is_jems(content: FileContent) -> bool:
 
 
 def read_jems(content: FileContent) -> Crystal:
-    """Return the structure of a file of JEMS: cell in nm, atoms with fractions, B (nm^2) and occupancy, operations (``rps``) where it lists them."""
+    """Return the structure of a JEMS file: cell in nm, atoms with B (nm^2), and its operations (``rps``), if any."""
     lengths = {int(at): value for at, value in re.findall(r"^lattice\|(\d)\|([^|\s]+)", content.text, re.MULTILINE)}
     values = floats([lengths.get(at, "nan") for at in range(6)]) or []
     cell = unit_cell(content.name, [*(NM * length for length in values[:3]), *values[3:]])

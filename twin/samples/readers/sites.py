@@ -1,4 +1,4 @@
-"""The sites that a file lists, and all sites of its cell: images by symmetry, sites that are listed twice, species that share a place."""
+"""Listed sites of a file and all sites of its cell: symmetry images, sites listed twice, species that share a site."""
 
 from dataclasses import dataclass, replace
 
@@ -8,31 +8,31 @@ from stemtwin.twin.samples.crystal import SAME_PLACE, Crystal
 from stemtwin.twin.samples.readers.orbits import Operations, orbit_of
 from stemtwin.twin.samples.sample import MIN_DISTANCE
 
-FULL = 0.999  # occupancy of a full site
-MOST_SUM = 1.02  # occupancies of one place sum to 1, rounded
-DIGITS_REACH = 2.6  # images of a site whose coordinates are rounded lie up to this many rounding errors apart
+FULL = 0.999  # least occupancy of a full site
+MOST_SUM = 1.02  # largest sum of the rounded occupancies of one site
+DIGITS_REACH = 2.6  # largest distance between images of a site with rounded coordinates, in rounding errors
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class ListedSites:
-    """The sites of a file, one row for each species.
+    """Listed sites of a file, one row for each species.
 
     Parameters
     ----------
     labels : tuple of str
-        For messages.
+        Labels for messages.
     numbers : (n,) int
         Atomic numbers.
     fractional : (n, 3) float
-        As written.
+        Coordinates as written.
     occupancy : (n,) float
-        Probabilities.
+        Probability that each species is present.
     u : (n,) float
         Isotropic mean square displacement, A^2; nan where the file has none.
     stated : (n,) float
-        Multiplicity in the cell that the file states; nan where it states none.
+        Stated multiplicity in the cell; nan where the file states none.
     digits : int
-        Decimals of the coordinates.
+        Number of decimals of the coordinates.
     """
 
     labels: tuple[str, ...]
@@ -48,7 +48,7 @@ class ListedSites:
         return len(self.numbers)
 
     def rows(self, pick: np.ndarray) -> "ListedSites":
-        """Return some of the rows."""
+        """Return the selected rows."""
         arrays = {name: getattr(self, name)[pick] for name in ("numbers", "fractional", "occupancy", "u", "stated")}
         return replace(self, labels=tuple(self.labels[int(row)] for row in pick), **arrays)
 
@@ -61,7 +61,7 @@ def listed_sites(
     u: np.ndarray | None = None,
     digits: int = 6,
 ) -> ListedSites:
-    """Return sites without stated multiplicities; full and without displacements where none are given."""
+    """Return sites without stated multiplicities, by default fully occupied and without displacements."""
     nothing = np.full(len(numbers), np.nan)
     return ListedSites(
         labels=labels,
@@ -81,17 +81,17 @@ class Expansion:
     Parameters
     ----------
     numbers, fractional, occupancy, u : arrays (m,), (m, 3), (m,), (m,)
-        As in :class:`ListedSites`.
+        Sites with the fields of :class:`ListedSites`.
     multiplicity : (n,) int
-        Of the listed rows, those that were listed twice included.
+        Multiplicities of the listed rows, repeated rows included.
     near : tuple of (str, float)
-        Sites whose images lie suspiciously near each other, and how near, A.
+        Sites with suspiciously near images, and the distance of the images, A.
     rounded : tuple of str
-        Sites that few digits put beside a special position.
+        Sites that lie beside a special position because their coordinates have few digits.
     repeated : tuple of str
-        Rows that are images of others, and were taken once.
+        Rows that are images of other rows and were used once.
     merged : tuple of str
-        Rows of one element on one place, whose occupancies were added.
+        Rows of one element on one site whose occupancies were added.
     """
 
     numbers: np.ndarray
@@ -110,10 +110,10 @@ class Expansion:
 
 
 def expand(sites: ListedSites, operations: Operations, cell: np.ndarray) -> Expansion:
-    """Return all sites of the cell.
+    """Return all sites of the cell by its symmetry operations.
 
-    A site whose images lie within 0.05 A lies on a special position, and is put there. Images of a full site up to 0.3 A apart cannot be several
-    atoms: they are one, and the expansion says so.
+    A site whose images lie within 0.05 A of each other is moved to its special position. Images of a full site up to
+    0.3 A apart cannot be several atoms, so they become one, and the expansion records this.
     """
     orbits, near, rounded = [], [], []
     error = 0.5 * 10.0**-sites.digits * float(np.linalg.norm(cell, axis=1).max())
@@ -151,7 +151,7 @@ def _crowded(filled: float, place: np.ndarray, operations: Operations, cell: np.
 
 
 def _once(sites: ListedSites, orbits: list[np.ndarray], cell: np.ndarray) -> tuple[list[int], np.ndarray, np.ndarray, list[str], list[str]]:
-    """Return the rows to keep, their occupancies and displacements, and the labels of rows that were listed again or added."""
+    """Return the rows to keep, all occupancies and displacements, and the labels of repeated and of merged rows."""
     occupancy, u = sites.occupancy.copy(), sites.u.copy()
     kept: list[int] = []
     repeated, merged = [], []
@@ -181,7 +181,7 @@ def _once(sites: ListedSites, orbits: list[np.ndarray], cell: np.ndarray) -> tup
 
 
 def _neighbours(orbits: list[np.ndarray], cell: np.ndarray) -> list[list[int]]:
-    """Return, for each row, the earlier rows with an image on it (or near it), in their order."""
+    """Return for each row the earlier rows with an image on it or near it, in their order."""
     from scipy.spatial import cKDTree
 
     images = np.concatenate(orbits) % 1.0 % 1.0
@@ -193,7 +193,7 @@ def _neighbours(orbits: list[np.ndarray], cell: np.ndarray) -> list[list[int]]:
 
 
 def _same_orbit(sites: ListedSites, orbits: list[np.ndarray], first: int, row: int, cell: np.ndarray) -> bool:
-    """Return whether two rows are one element on one orbit."""
+    """Return whether two rows are the same element on the same orbit."""
     if sites.numbers[first] != sites.numbers[row] or len(orbits[first]) != len(orbits[row]):
         return False
     away = orbits[first] - orbits[row][0]
@@ -201,9 +201,9 @@ def _same_orbit(sites: ListedSites, orbits: list[np.ndarray], first: int, row: i
 
 
 def sigmas_of(u: np.ndarray, numbers: np.ndarray) -> tuple[np.ndarray | None, list[str]]:
-    """Return the thermal sigma (m,) of sites from their U (m,), A^2, and notes; None where no displacement above 0 is given at all.
+    """Return the thermal sigmas (m,) of sites from their U (m,), A^2, or None without any U above 0, and notes.
 
-    Sites without one (nan) take the mean of their element, or of all.
+    Sites without a displacement (nan) take the mean of their element, or of all sites.
     """
     notes: list[str] = []
     if np.any(u < 0):
@@ -240,7 +240,7 @@ def crystal_of(name: str, cell: np.ndarray, expansion: Expansion, *, notes: tupl
 def crystal_of_rows(
     name: str, cell: np.ndarray, sites: ListedSites, *, isolated: bool = False, notes: tuple[str, ...] = (), doubts: tuple[str, ...] = ()
 ) -> Crystal:
-    """Return the crystal of a file that lists all its atoms; the coordinates of an isolated group are in A."""
+    """Return the crystal of a file that lists all its atoms; an isolated group has its coordinates in A."""
     sigma, thermal = sigmas_of(sites.u, sites.numbers)
     return Crystal(
         name=name,

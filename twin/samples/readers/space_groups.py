@@ -1,7 +1,8 @@
-"""Settings of a space group from its name as people write it, or from its number.
+"""Settings of a space group from its name, in all usual spellings, or from its number.
 
-gemmi's table holds the 564 settings. A name may name one setting (``P 1 1 21/b``, ``F d -3 m :2``) or several (``F d -3 m``, ``R -3 m``, ``P 2/m``).
-Suffixes of databases: H and HR hexagonal axes, R and RS rhombohedral ones; S and 1 the first origin, Z and 2 the second one.
+gemmi's table holds the 564 settings. A name fits one setting (``P 1 1 21/b``, ``F d -3 m :2``) or several (``F d -3
+m``, ``R -3 m``, ``P 2/m``). Databases add suffixes: H and HR mean hexagonal axes, R and RS rhombohedral axes, S and 1
+the first origin, Z and 2 the second origin.
 """
 
 import functools
@@ -41,9 +42,9 @@ class NamedSettings:
     Parameters
     ----------
     settings : tuple of gemmi.SpaceGroup
-        Those that the name fits, the usual one first; () where it is unknown.
+        Settings that the name fits, the usual one first; () for an unknown name.
     unique : bool
-        Whether the name fits one setting alone, by the conventions of the International Tables.
+        Whether the name fits only one setting by the conventions of the International Tables.
     """
 
     settings: "Settings"
@@ -52,7 +53,7 @@ class NamedSettings:
 
 @functools.cache
 def table() -> "Settings":
-    """Return all settings that gemmi knows."""
+    """Return all settings of gemmi's table."""
     import gemmi
 
     return tuple(gemmi.spacegroup_table())
@@ -65,12 +66,13 @@ def settings_of_number(number: int) -> "Settings":
 
 
 def settings_of_name(name: str) -> NamedSettings:
-    """Return the settings that a Hermann-Mauguin name fits: short, full, old or new, with or without spaces, with the suffixes of databases.
+    """Return the settings that a Hermann-Mauguin name fits.
 
     Parameters
     ----------
     name : str
-        For example ``Fd-3mZ``, ``R -3 c :H``, ``P 21/b``, ``F 4/m -3 2/m``, ``P2_1/c``, ``P 2(1)/n``.
+        Short, full, old or new name, with or without spaces, with or without the suffix of a database, for example
+        ``Fd-3mZ``, ``R -3 c :H``, ``P 21/b``, ``F 4/m -3 2/m``, ``P2_1/c``, ``P 2(1)/n``.
     """
     text = _plain(name)
     whole = _matching(text)
@@ -88,7 +90,7 @@ def settings_of_name(name: str) -> NamedSettings:
 
 
 def _plain(name: str) -> str:
-    """Return a name without the marks of typesetting."""
+    """Return a name without typesetting marks."""
     text = re.sub(r"\(?\s*(?:no\.?|#)\s*\d+\s*\)?", "", name, flags=re.IGNORECASE).strip().lstrip("*").strip()
     text = re.sub(r"\\?bar\{?(\d)\}?", r"-\1", text)
     text = re.sub(r"(\d)\s?bar", r"-\1", text)
@@ -98,7 +100,7 @@ def _plain(name: str) -> str:
 
 
 def _matching(text: str) -> "Settings":
-    """Return the settings whose symbol a text without a suffix (or with ``:1`` and the like) is."""
+    """Return the settings whose symbol is a text, either without a suffix or with one such as ``:1``."""
     import gemmi
 
     if len(text) < 2 or not text[0].isalpha():
@@ -118,7 +120,7 @@ def _matching(text: str) -> "Settings":
 
 
 def _short(group: "gemmi.SpaceGroup") -> str:
-    """Return the symbol of a monoclinic setting without its ones, squeezed: ``p21/b``; "" for others."""
+    """Return the symbol of a monoclinic setting without ones and spaces, such as ``p21/b``; "" for others."""
     parts = group.hm.split()
     if not 3 <= group.number <= 15 or len(parts) != 4:
         return ""
@@ -126,12 +128,12 @@ def _short(group: "gemmi.SpaceGroup") -> str:
 
 
 def _carries_suffix(squeezed: str, group: "gemmi.SpaceGroup") -> bool:
-    """Return whether a name is longer than the symbol by the suffix that tells its axes: ``r-3mh``."""
+    """Return whether a name is a symbol plus the suffix of its axes or origin, such as ``r-3mh``."""
     return bool(group.ext) and squeezed == group.hm.replace(" ", "").lower() + group.ext.lower()
 
 
 def _shortened(text: str) -> str:
-    """Return the short symbol of a full one: ``F 4/m -3 2/m`` is ``F m -3 m``, ``P 21/n 21/m 21/a`` is ``P n m a``; "" where it is none."""
+    """Return the short symbol of a full one, such as ``F m -3 m`` for ``F 4/m -3 2/m``; "" for other symbols."""
     parts = text.split()
     if len(parts) < 3 or "1" in parts or not any("/" in part for part in parts[1:]):
         return ""
@@ -145,13 +147,13 @@ def _shortened(text: str) -> str:
 
 
 def _narrowed(settings: "Settings", suffix: str, base: str) -> NamedSettings:
-    """Return the settings that fit a suffix; a suffix that the group does not have says nothing."""
+    """Return the settings that fit a suffix, or all settings where the group does not have the suffix."""
     own = tuple(group for group in settings if suffix and group.ext == suffix)
     chosen = own or settings
     if own or len(chosen) == 1:
         return NamedSettings(settings=chosen, unique=True)
     by_axis = 3 <= chosen[0].number <= 15 and "1" not in base.split()[1:]
     standard = tuple(sorted(chosen, key=lambda group: not group.is_reference_setting()))
-    if by_axis:  # the short symbols of the Tables have the unique axis b
+    if by_axis:  # the short symbols of the International Tables have the unique axis b
         standard = tuple(sorted(chosen, key=lambda group: "bca".index(group.qualifier.lstrip("-")[0])))
     return NamedSettings(settings=standard, unique=by_axis)

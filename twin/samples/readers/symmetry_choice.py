@@ -1,4 +1,4 @@
-"""The choice of a setting: what a file says of its symmetry, held against its metric, formula, multiplicities and distances."""
+"""Choice of a space-group setting by comparison with the metric, the formula, the multiplicities and the distances."""
 
 from dataclasses import dataclass
 
@@ -9,7 +9,7 @@ from stemtwin.twin.samples.readers.content_faults import Claims, content_faults,
 from stemtwin.twin.samples.readers.orbits import IDENTITY, Operations
 from stemtwin.twin.samples.readers.sites import Expansion, ListedSites, expand
 
-METRIC_TOLERANCE = 5e-3  # 0.25 % of a length, 0.3 degrees: refined cells of a higher symmetry
+METRIC_TOLERANCE = 5e-3  # 0.25 % of a length or 0.3 degrees, as in refined cells of a higher symmetry
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -19,11 +19,12 @@ class SymmetryCandidate:
     Parameters
     ----------
     operations : Operations
-        Of the cell.
+        Symmetry operations of the cell.
     source : str
-        What messages call it: "the operations that the file lists".
+        Name of the reading in messages, such as "the operations that the file lists".
     rank : int
-        0: what the file says, or may say; 1: other settings of the same group, tried where the first ones do not fit; 2: the sites alone.
+        0: possible readings of the file; 1: other settings of the same group, for the case that those of rank 0 do not
+        fit; 2: the listed sites alone.
     """
 
     operations: Operations
@@ -33,7 +34,7 @@ class SymmetryCandidate:
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class Choice:
-    """Chosen symmetry, with notes on what was done and doubts that deserve a warning."""
+    """Sites by the chosen symmetry, with notes on the choice and doubts that deserve a warning."""
 
     expansion: Expansion
     notes: tuple[str, ...]
@@ -48,17 +49,17 @@ def choose_setting(
     Parameters
     ----------
     name : str
-        Of the file.
+        Name of the file.
     cell : (3, 3) float
         Lattice vectors as rows, A.
     sites : ListedSites
-        Of the file.
+        Listed sites of the file.
     candidates : list of SymmetryCandidate
-        What the file says comes first.
+        Readings of the symmetry, the file's own statement first.
     claims : Claims
-        On its content.
+        Statements of the file about its content.
     unique : bool
-        Whether the candidates of rank 0 beyond the first one are only there for the case that the first one does not fit.
+        Whether further candidates of rank 0 are only alternatives for the case that the first one does not fit.
 
     Raises
     ------
@@ -69,8 +70,8 @@ def choose_setting(
     isometric = [(each, deviation) for each, deviation in fitting if deviation < METRIC_TOLERANCE]
     if not isometric or isometric[0][0].rank > 1:
         message = (
-            f"{name}: {candidates[0].source} do not keep the metric of its cell (R^T G R differs from G by {fitting[0][1]:.2g} of a squared edge, "
-            f"limit {METRIC_TOLERANCE:g}), and no other setting of the group does. Repair the cell or the symmetry."
+            f"{name}: {candidates[0].source} do not keep the metric of the cell (R^T G R differs from G by {fitting[0][1]:.2g} of a "
+            f"squared edge, limit {METRIC_TOLERANCE:g}), and no other setting of the group does. Repair the cell or the symmetry."
         )
         raise StructureFileError(message)
     said = _by_metric(name, candidates, isometric)
@@ -82,7 +83,7 @@ def choose_setting(
     trials = [first, *(_Trial(*pair, cell, sites, claims, choice=choice) for pair in others)]
     whole = any(trial.candidate.rank > 1 for trial in trials) and _whole_listing(sites, first, cell)
     able = [trial for trial in trials if trial.candidate.rank < 2 or (whole and not trial.faults)]
-    best = min(able, key=lambda trial: trial.order[:2] if unique else trial.order)  # the first among equals
+    best = min(able, key=lambda trial: trial.order[:2] if unique else trial.order)  # the first of equal ones
     notes, doubts = _told(name, first, best, unique=unique)
     if not best.faults and not unique:
         doubts += _doubt_of_equals(name, best, trials, cell)
@@ -92,7 +93,7 @@ def choose_setting(
 
 
 class _Trial:
-    """One candidate, what it makes of the sites, and in what that contradicts the file."""
+    """One candidate with its expansion of the sites and the contradictions to the file."""
 
     def __init__(self, candidate: SymmetryCandidate, deviation: float, cell: np.ndarray, sites: ListedSites, claims: Claims, *, choice: bool) -> None:
         self.candidate = candidate
@@ -107,20 +108,20 @@ class _Trial:
 
     @property
     def order(self) -> tuple[int, int, float]:
-        """The smaller, the better: faults, rank, and, of readings that fit equally well, the one in which the sites have the higher symmetry."""
+        """Sort key, smaller for a better reading: number of faults, rank, and minus the mean site symmetry."""
         symmetry = np.log(len(self.candidate.operations) / self.expansion.multiplicity)
         return len(self.faults), self.candidate.rank, -round(float(symmetry.mean()), 6)
 
 
 def _by_metric(name: str, candidates: list[SymmetryCandidate], isometric: list[tuple[SymmetryCandidate, float]]) -> tuple[str, ...]:
-    """Return a note where what the file says first does not fit its cell."""
+    """Return a note where the file's first reading does not fit its cell."""
     if isometric[0][0] is candidates[0]:
         return ()
     return (f"{name}: {candidates[0].source} do not keep the metric of the cell; {isometric[0][0].source} were taken, which do.",)
 
 
 def _whole_listing(sites: ListedSites, first: _Trial, cell: np.ndarray) -> bool:
-    """Return whether the listed sites are a whole cell: each image of each site lies within 0.5 A of a listed one of the element."""
+    """Return whether the sites are a whole cell, so each image lies within 0.5 A of a listed site of its element."""
     expansion = expand(sites, first.candidate.operations, cell)
     for number in np.unique(sites.numbers):
         listed = sites.fractional[sites.numbers == number]
@@ -131,7 +132,7 @@ def _whole_listing(sites: ListedSites, first: _Trial, cell: np.ndarray) -> bool:
 
 
 def _told(name: str, first: _Trial, best: _Trial, *, unique: bool) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Return notes and doubts on a choice."""
+    """Return notes and doubts about a choice."""
     if not first.faults:
         return (), ()
     if best is first:
@@ -145,7 +146,7 @@ def _told(name: str, first: _Trial, best: _Trial, *, unique: bool) -> tuple[tupl
 
 
 def _doubt_of_equals(name: str, best: _Trial, trials: list[_Trial], cell: np.ndarray) -> tuple[str, ...]:
-    """Return a doubt where other settings fit as well and give other atoms."""
+    """Return a doubt where another setting fits equally well and gives other atoms."""
     for trial in trials:
         if (
             trial is not best
@@ -161,7 +162,7 @@ def _doubt_of_equals(name: str, best: _Trial, trials: list[_Trial], cell: np.nda
 
 
 def _same_content(one: Expansion, other: Expansion, cell: np.ndarray) -> bool:
-    """Return whether two expansions are the same atoms modulo the lattice."""
+    """Return whether two expansions hold the same atoms up to lattice translations."""
     if len(one.numbers) != len(other.numbers):
         return False
     for number in np.unique(one.numbers):
@@ -175,7 +176,7 @@ def _same_content(one: Expansion, other: Expansion, cell: np.ndarray) -> bool:
 
 
 def _edits(expansion: Expansion) -> list[str]:
-    """Return notes on what was done to the listed sites."""
+    """Return notes on changes of the listed sites."""
     notes = []
     if expansion.repeated:
         notes.append(f"{len(expansion.repeated)} listed sites are images of others and were taken once ({', '.join(expansion.repeated[:4])}).")
@@ -189,12 +190,12 @@ def _edits(expansion: Expansion) -> list[str]:
 
 
 def _hydrogen(expansion: Expansion, claims: Claims) -> list[str]:
-    """Return a note where the formula has hydrogen that has no site."""
+    """Return a note where the formula has hydrogen without a site."""
     if claims.formula.get(1) and 1 not in expansion.numbers and not claims.unplaced:
         return ["The formula has hydrogen, for which the file has no sites: it is left out."]
     return []
 
 
 def sites_alone() -> SymmetryCandidate:
-    """Return the reading that the listed sites are the whole cell."""
+    """Return the reading in which the listed sites are the whole cell."""
     return SymmetryCandidate(operations=IDENTITY, source="the listed sites as the whole cell", rank=2)

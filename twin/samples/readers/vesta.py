@@ -1,4 +1,4 @@
-"""The .vesta of VESTA: CELLP, GROUP, SYMOP, STRUC with occupancies, THERI and THERT with displacements."""
+"""Reader of VESTA files: CELLP, GROUP, SYMOP, STRUC with occupancies, THERI and THERT with displacements."""
 
 import re
 
@@ -15,7 +15,7 @@ from stemtwin.twin.samples.readers.symmetry_choice import SymmetryCandidate, cho
 
 
 def is_vesta(content: FileContent) -> bool:
-    """Return whether a file begins as VESTA's do, or has its sections."""
+    """Return whether a file begins like a VESTA file or has its sections."""
     return content.text.startswith("#VESTA_FORMAT_VERSION") or all(
         re.search(rf"^{word}\b", content.text, re.MULTILINE) for word in ("CELLP", "STRUC")
     )
@@ -50,7 +50,7 @@ def read_vesta(content: FileContent) -> Crystal:
 
 
 def _lines(content: FileContent, section: str) -> list[str]:
-    """Return the lines of the first section of a name, up to its line of zeros or the next section."""
+    """Return the lines of the first section with a name, up to its line of zeros or the next section."""
     found = re.search(rf"^{section}\b.*\n((?:[ \t].*\n?)*)", content.text, re.MULTILINE)
     lines = found[1].split("\n") if found else []
     return [line for line in lines if line.strip() and not re.fullmatch(r"\s*0(\s+0)*\s*", line) and not re.fullmatch(r"\s*-1(\s+-1)*\s*", line)]
@@ -61,7 +61,7 @@ def _rows(content: FileContent, section: str) -> list[list[float]]:
 
 
 def _operations(content: FileContent) -> Operations:
-    """Return the operations: three translations and nine whole numbers a line."""
+    """Return the operations, each a line of three translations and nine whole numbers."""
     found = re.search(r"^SYMOP\b.*\n((?:[ \t].*\n?)*)", content.text, re.MULTILINE)
     rows = [floats(line.split()) for line in (found[1].split("\n") if found else [])]
     kept = [row for row in rows if row is not None and len(row) >= 12 and abs(abs(np.linalg.det(np.reshape(row[3:12], (3, 3)))) - 1) < 1e-6]
@@ -72,7 +72,7 @@ def _operations(content: FileContent) -> Operations:
 
 
 def _displacements(content: FileContent, rows: list[list[str]]) -> np.ndarray | None:
-    """Return U (n,), A^2, of the isotropic section, which holds U or B; None where it holds none above 0."""
+    """Return U (n,), A^2, from the isotropic section, which holds U or B, or None where no value is above 0."""
     found = re.search(r"^THERI\s+(\d)", content.text, re.MULTILINE)
     values = {line.split()[0]: (floats(line.split()[2:3]) or [np.nan])[0] for line in _lines(content, "THERI") if len(line.split()) >= 3}
     u = np.array([values.get(row[0], np.nan) for row in rows]) / (1.0 if found and found[1] == "1" else B_OVER_U)

@@ -1,4 +1,4 @@
-"""The .xtl of GSAS, CrystalMaker and Materials Studio: CELL, SYMMETRY, ATOMS under their names, EOF."""
+"""Reader of .xtl files of GSAS, CrystalMaker and Materials Studio: CELL, SYMMETRY, ATOMS with a line of names, EOF."""
 
 import re
 
@@ -16,13 +16,13 @@ from stemtwin.twin.samples.readers.symmetry_choice import SymmetryCandidate, cho
 
 
 def is_xtl(content: FileContent) -> bool:
-    """Return whether lines begin with CELL and ATOMS, and atoms have a line of names."""
+    """Return whether lines begin with CELL and ATOMS and the atoms have a line of names."""
     text = content.text.upper()
     return all(re.search(pattern, text, re.MULTILINE) for pattern in (r"^\s*CELL\b", r"^\s*ATOMS\b\s*\n\s*NAME\s+X\s+Y\s+Z"))
 
 
 def read_xtl(content: FileContent) -> Crystal:
-    """Return the structure of an .xtl with the symmetry that it names or lists.
+    """Return the structure of an .xtl file with its named or listed symmetry.
 
     Raises
     ------
@@ -31,7 +31,7 @@ def read_xtl(content: FileContent) -> Crystal:
     """
     found = re.search(r"^\s*CELL\b\s*((?:[-+.\dEe]+\s+){5}[-+.\dEe]+)", content.text, re.MULTILINE | re.IGNORECASE)
     if not found:
-        message = f"{content.path} is not a structure that can be read: CELL has no six numbers. Repair the file."
+        message = f"{content.path} is not a structure that can be read: CELL does not have six numbers. Repair the file."
         raise StructureFileError(message)
     cell = unit_cell(content.name, floats(found[1].split()) or [])
     lines = content.lines
@@ -52,7 +52,7 @@ def read_xtl(content: FileContent) -> Crystal:
 def _sites(content: FileContent, rows: list[dict[str, str]]):
     values = [floats([row.get(key, "nan") for key in ("X", "Y", "Z")]) for row in rows]
     if not rows or any(value is None or not np.all(np.isfinite(value)) for value in values):
-        message = f"{content.path} is not a structure that can be read: an atom has no X, Y, Z. Repair the file."
+        message = f"{content.path} is not a structure that can be read: an atom lacks X, Y, Z. Repair the file."
         raise StructureFileError(message)
     kinds = [species_of_type(row["SCATTER"], content.name) if row.get("SCATTER") else species_of_label(row["NAME"], content.name) for row in rows]
     occupancy = [(floats([row.get(key, "1") for key in ("OCCUPANCY",)]) or [1.0])[0] for row in rows]
@@ -65,7 +65,7 @@ def _sites(content: FileContent, rows: list[dict[str, str]]):
 
 
 def _candidates(content: FileContent) -> tuple[list[SymmetryCandidate], bool]:
-    """Return the readings of the lines SYMMETRY, and whether the first one is meant."""
+    """Return the readings of the SYMMETRY lines, and whether the first one is unambiguous."""
     text = content.text
     listed = re.findall(r"^\s*SYM(?:METRY)?\s+(?:MAT\s+)?((?:[-+xyzXYZ\d./ ]+,){2}[-+xyzXYZ\d./ ]+)\s*$", text, re.MULTILINE)
     if listed:

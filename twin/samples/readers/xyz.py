@@ -1,4 +1,4 @@
-"""The xyz format, plain (an isolated group of atoms) and extended (a lattice, named columns)."""
+"""Reader of the xyz format, plain (an isolated group of atoms) and extended (with a lattice and named columns)."""
 
 import json
 import re
@@ -14,7 +14,7 @@ from stemtwin.twin.samples.readers.lattice_vacuum import add_vacuum
 from stemtwin.twin.samples.readers.sites import crystal_of_rows, listed_sites
 
 OCCUPANCIES = ("occupancy", "occupancies", "occ")
-DISPLACEMENTS = {  # what turns a column into U in A^2
+DISPLACEMENTS = {  # function that converts a column to U in A^2
     "thermal_sigma_angstrom": lambda value: value**2,
     "rms": lambda value: value**2,
     "u_iso": lambda value: value,
@@ -29,7 +29,7 @@ _PAIR = re.compile(r"""([\w-]+)\s*=\s*(?:"((?:[^"\\]|\\.)*)"|'([^']*)'|\[([^\]]*
 
 
 def is_xyz(content: FileContent) -> bool:
-    """Return whether a file begins with a count, a comment, and a line of a species and three numbers (or extended columns)."""
+    """Return whether a file begins with a count, a comment, and a species with three numbers or extended columns."""
     lines = content.lines
     if len(lines) < 3 or not re.fullmatch(r"\s*\d+\s*", lines[0]):
         return False
@@ -39,7 +39,7 @@ def is_xyz(content: FileContent) -> bool:
 
 
 def read_xyz(content: FileContent) -> Crystal:
-    """Return the structure of one frame, the last one where none is asked for.
+    """Return the structure of the requested frame, by default of the last one.
 
     Raises
     ------
@@ -61,21 +61,21 @@ def read_xyz(content: FileContent) -> Crystal:
     settings = {found[0].lower(): next((part for part in found[1:] if part), "") for found in _PAIR.findall(lines[start + 1])}
     columns = _columns(settings.get("properties", "species:S:1:pos:R:3"))
     if len(rows) < count or any(len(row) <= max(columns[key][-1] for key in ("species", "pos")) for row in rows):
-        message = f"{content.path} is not a structure that can be read: it announces {count} atoms and holds fewer. Repair the file."
+        message = f"{content.path} is not a structure that can be read: it announces {count} atoms but holds fewer. Repair the file."
         raise StructureFileError(message)
     positions = _numbers(content.name, rows, columns["pos"])
     numbers = np.array([element_number(row[columns["species"][0]], content.name) for row in rows])
     occupancy = next((_numbers(content.name, rows, columns[key])[:, 0] for key in OCCUPANCIES if key in columns), None)
     u = next((scale(_numbers(content.name, rows, columns[key])[:, 0]) for key, scale in DISPLACEMENTS.items() if key in columns), None)
     pick = np.arange(count)
-    if (shares := settings.get("occupancy", "")).startswith("_JSON") and "spacegroup_kinds" in columns:  # mixed sites that ASE kept
+    if (shares := settings.get("occupancy", "")).startswith("_JSON") and "spacegroup_kinds" in columns:  # mixed sites in ASE's notation
         kinds = _numbers(content.name, rows, columns["spacegroup_kinds"])[:, 0]
         pick, numbers, occupancy = mixed_rows([row[columns["species"][0]] for row in rows], kinds, json.loads(shares[5:].replace("\\", "")))
     return _placed(content.name, positions[pick], numbers, occupancy, None if u is None else u[pick], settings, notes)
 
 
 def _columns(text: str) -> dict[str, list[int]]:
-    """Return the columns of each property of ``species:S:1:pos:R:3``, by its lower-case name."""
+    """Return the columns of each property of a text ``species:S:1:pos:R:3``, by lower-case name."""
     parts = text.split(":")
     columns, at = {}, 0
     for name, width in zip(parts[0::3], parts[2::3], strict=False):
@@ -87,11 +87,11 @@ def _columns(text: str) -> dict[str, list[int]]:
 
 
 def _numbers(name: str, rows: list[list[str]], columns: list[int]) -> np.ndarray:
-    """Return some columns (n, c) as numbers."""
+    """Return given columns (n, c) as numbers."""
     values = [floats([row[at] for at in columns if at < len(row)]) for row in rows]
     if any(value is None or len(value) != len(columns) for value in values):
         first = next(at for at, value in enumerate(values) if value is None or len(value) != len(columns))
-        message = f"{name} is not a structure that can be read: atom {first + 1} has {' '.join(rows[first])!r} for its numbers. Repair the file."
+        message = f"{name} is not a structure that can be read: atom {first + 1} has {' '.join(rows[first])!r} in place of numbers. Repair the file."
         raise StructureFileError(message)
     return np.array(values, dtype=float).reshape(len(rows), len(columns))
 
@@ -105,7 +105,7 @@ def _placed(
     settings: dict[str, str],
     notes: tuple[str, ...],
 ) -> Crystal:
-    """Return the structure: isolated without a lattice or where it repeats in no direction, else in its lattice."""
+    """Return the structure in its lattice, or as an isolated group without a lattice or a periodic direction."""
     labels = tuple(str(at + 1) for at in range(len(numbers)))
     vectors = floats(settings.get("lattice", settings.get("cell", "")).replace(",", " ").split()) or []
     repeats = [word.strip(",")[:1].upper() in ("T", "1") for word in settings.get("pbc", "T T T").split()][:3]

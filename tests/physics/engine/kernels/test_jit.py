@@ -58,7 +58,7 @@ def test_kept_on_disk(run):
     run, cache = run
     folder = cache / "kernels" / jit.sources_digest()
     assert run() == f"0 {folder}"
-    assert {path.suffix for path in folder.iterdir()} == {".nbi", ".nbc"}
+    assert {path.suffix for path in folder.iterdir()} == {".nbi", ".nbc", ".lock"}
     assert run() == f"1 {folder}"
 
 
@@ -79,6 +79,46 @@ def test_a_folder_that_cannot_be_written(run):
     """Without a place to write, kernels run all the same."""
     run, _ = run
     assert run(folder="/dev/null/nowhere").startswith("0 ")
+
+
+AT_ONCE = f"""
+import sys, time
+from pathlib import Path
+import sample
+print(flush=True)
+while not Path("go").exists():
+    time.sleep(0.001)
+{PROGRAM}"""
+
+
+def test_one_of_two_processes_compiles(run, tmp_path):
+    """Of two processes that call a kernel at the same time, one compiles it, and the other one waits for its machine code."""
+    _, cache = run
+    environment = os.environ | {"STEMTWIN_CACHE_DIR": str(cache)}
+    both = [subprocess.Popen([sys.executable, "-c", AT_ONCE], cwd=tmp_path, env=environment, stdout=subprocess.PIPE, text=True) for _ in range(2)]
+    for process in both:
+        process.stdout.readline()
+    (tmp_path / "go").touch()
+    assert sorted(process.communicate(timeout=120)[0][0] for process in both) == ["0", "1"]
+
+
+FAILING = """
+from pathlib import Path
+import sample
+from numba.core.errors import NumbaError
+
+try:
+    sample.triple(None)
+except NumbaError:
+    locks = list(Path(sample.triple.stats.cache_path).glob("*.lock"))
+    print(len(locks), sample.triple._cache._lock._exit_callbacks)
+"""
+
+
+def test_what_cannot_be_compiled_is_not_waited_for(run):
+    """A kernel that is called with a wrong type keeps no other process waiting."""
+    run, _ = run
+    assert run(FAILING) == "1 deque([])"
 
 
 def test_others_keep_their_folder(run):

@@ -1,12 +1,12 @@
-"""Recorders of an acquisition: one file per signal, found by the first tag of its detectors.
+"""Recorders of an acquisition, one module for each signal, which is the first tag of its detectors.
 
 =============== ==============================================
 File            Content
 =============== ==============================================
 ``images.py``   images of scanned detectors
 ``patterns.py`` diffraction patterns of a camera
-``recorder.py`` the protocol of recorders, and their registry
-``spectra.py``  energy losses and X-rays
+``recorder.py`` protocol and registry of recorders
+``spectra.py``  energy-loss and X-ray spectra
 =============== ==============================================
 """
 

@@ -1,4 +1,4 @@
-"""Images of scanned detectors: expected signals by the engines, readings of counters and detector chains."""
+"""Recorder of images of scanned detectors: expected signals by the engines, and readings."""
 
 from dataclasses import dataclass, replace
 from typing import Any, Self
@@ -30,11 +30,11 @@ class ImageSignal:
     Parameters
     ----------
     request : Request
-        Specimen, true beam, nominal scan, detectors.
+        Request with the specimen, the true beam, the nominal scan and the detectors.
     plan : Plan
-        The engine and the detectors with their angles.
+        Plan with the engine and the detectors with their angles.
     straight : bool
-        Whether the beam was where it was commanded to be.
+        Whether the true positions equal the commanded ones.
     bare, values : ndarray
         Signals in visiting order without and with the film on the specimen, shape (channels, n).
     error : ndarray
@@ -49,24 +49,24 @@ class ImageSignal:
     error: np.ndarray
 
     def variables(self) -> Variables:
-        """Return the images as variables; they bring no coordinates."""
+        """Return the images as variables, without coordinates."""
         return results.variables(self.request, self.plan, self.request.scan.frame(self.values), self.error, FRACTION), {}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class ImageRecorder:
-    """The recorder of scanned detectors.
+    """Recorder of scanned detectors.
 
     Parameters
     ----------
     request : Request
-        Specimen, beam at the start, nominal scan, detectors.
+        Request with the specimen, the beam at the start, the nominal scan and the detectors.
     plan : Plan
-        How signals are computed.
+        Plan of the signals.
     room : Room
-        The window in which they are computed.
+        Window of the computation.
     part : OperatorPart, optional
-        The part of a common operator that gives them.
+        Part of a common operator that gives the signals.
     """
 
     request: Request
@@ -76,12 +76,12 @@ class ImageRecorder:
 
     @staticmethod
     def longest_dwell_us(profile: Profile) -> float:
-        """Return the longest time at a point that the scan generator has, us."""
+        """Return the longest dwell time of the scan generator, us."""
         return profile.max_dwell_time_us
 
     @classmethod
     def prepare(cls, setup: Setup, state: ScopeState, scan: Scan, detectors: tuple[str | AnyDetector, ...], frames: int) -> Self:
-        """Return the recorder of scanned detectors; see ``Recorder``."""
+        """Return the recorder of scanned detectors, as in ``Recorder``."""
         del frames
         request = imaging_requests.request(setup, state, scan, detectors)
         part = common_operator.part(setup, state, request, detectors)
@@ -98,7 +98,7 @@ class ImageRecorder:
     def record(
         self, setup: Setup, state: ScopeState, shot: ScanPass, before: ImageSignal | None, progress: Progress | None
     ) -> Recording[ImageSignal]:
-        """Return one pass; a signal that has not changed since the pass before is taken over."""
+        """Return the recording of one pass; a signal that has not changed since the last pass is reused."""
         signal, lineage = before, state.lineage
         if signal is None or not self._is_the_same(signal, shot):
             signal, lineage = self._signal(setup, state, shot, progress)
@@ -109,11 +109,11 @@ class ImageRecorder:
         return Recording(counts={"readings": shot.scan.frame(readings)}, signal=signal, state=after)
 
     def _is_the_same(self, signal: ImageSignal, shot: ScanPass) -> bool:
-        """Return whether a signal without a film is that of a pass: specimen, positions and beam are the same bits."""
+        """Return whether a signal without a film belongs to the specimen, positions and beam of a pass, bit by bit."""
         return signal.plan is self.plan and signal.straight and shot.straight and signal.request.beam == shot.beam
 
     def _signal(self, setup: Setup, state: ScopeState, shot: ScanPass, progress: Progress | None) -> tuple[ImageSignal, incremental_imaging.Lineage]:
-        """Return the expected signal of a pass, without a film, and the lineage with this image."""
+        """Return the expected signal of a pass without a film, and the lineage with this image."""
         asked = replace(self.request, beam=shot.beam)
         as_it_is = shot.straight and (setup.rotated == "series" or shot.scan.axes() is not None)
         request = asked if as_it_is else replace(asked, scan=PathScan(positions_angstrom=shot.points))
@@ -128,7 +128,7 @@ class ImageRecorder:
         return ImageSignal(request=asked, plan=self.plan, straight=shot.straight, bare=visits, values=visits, error=error), lineage
 
     def variables(self, setup: Setup, knobs: Knobs, counts: dict[str, np.ndarray], signal: ImageSignal) -> Variables:
-        """Return the readings as variables, with what turns them into electrons; they bring no coordinates."""
+        """Return the readings as variables with their conversion to electrons, without coordinates."""
         out = results.variables(self.request, self.plan, counts["readings"], signal.error, {})
         for name, attrs in readout.describe(setup.profile, knobs, self.plan.detectors).items():
             out[name][2].update(attrs)
@@ -139,7 +139,7 @@ class ImageRecorder:
         return results.visible_settings(self.request, self.plan)
 
     def notes(self) -> tuple[str, ...]:
-        """Return sentences on dark fields of a damped lattice."""
+        """Return warnings about dark fields of a damped lattice."""
         return doubtful_physics.notes(self.request)
 
 

@@ -1,4 +1,4 @@
-"""Diffraction patterns of a camera at each point, counted."""
+"""Recorder of a camera's counted diffraction patterns at each point."""
 
 from dataclasses import dataclass, replace
 from typing import Any, Self
@@ -26,16 +26,16 @@ from stemtwin.twin.progress import Progress
 class PatternSignal:
     """Expected patterns of one pass.
 
-    They are larger than the rest of the state: they are computed again where they are asked for, to the same bits.
+    Patterns are larger than the rest of the state, so each request computes them again, to the same bits.
 
     Parameters
     ----------
     found : Patterns
-        How they are computed, with the true beam.
+        Plan of the patterns with the true beam.
     points : ndarray
         True positions on the specimen (x, y), A, in visiting order, shape (n, 2).
     height : ndarray, optional
-        Height of the film there, A, shape (n,).
+        Height of the film at these positions, A, shape (n,).
     """
 
     found: Patterns
@@ -48,31 +48,31 @@ class PatternSignal:
         return contamination_film.patterns_behind_film(self.height, self.found.camera, self.found.request.beam, expected)
 
     def variables(self) -> Variables:
-        """Return the patterns as a variable, and the angles of the pixels."""
+        """Return the patterns as a variable, with the angles of the pixels."""
         scan = self.found.request.scan
         return _variables(self.found, framed(scan, self.patterns(), np.nan), FRACTION)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class PatternRecorder:
-    """The recorder of a camera.
+    """Recorder of a camera.
 
     Parameters
     ----------
     found : Patterns
-        How patterns are computed, with the beam at the start.
+        Plan of the patterns with the beam at the start.
     """
 
     found: Patterns
 
     @staticmethod
     def longest_dwell_us(profile: Profile) -> float:
-        """Return the longest time at a point that the scan generator has, us."""
+        """Return the longest dwell time of the scan generator, us."""
         return profile.max_dwell_time_us
 
     @classmethod
     def prepare(cls, setup: Setup, state: ScopeState, scan: Scan, detectors: tuple[str | PixelatedDetector, ...], frames: int) -> Self:
-        """Return the recorder of a camera; see ``Recorder``."""
+        """Return the recorder of a camera, as in ``Recorder``."""
         del frames
         request = imaging_requests.request(setup, state, scan, detectors)
         return cls(found=plan_patterns(replace(request, engine="auto")))
@@ -86,7 +86,7 @@ class PatternRecorder:
     def record(
         self, setup: Setup, state: ScopeState, shot: ScanPass, before: PatternSignal | None, progress: Progress | None
     ) -> Recording[PatternSignal]:
-        """Return one pass."""
+        """Return the recording of one pass."""
         del before
         found = replace(self.found, request=replace(self.found.request, beam=shot.beam))
         signal = PatternSignal(found=found, points=shot.points, height=contamination_film.heights(state, shot))
@@ -96,7 +96,7 @@ class PatternRecorder:
         return Recording(counts={camera.name: framed(shot.scan, counts)}, signal=signal, state=state)
 
     def variables(self, setup: Setup, knobs: Knobs, counts: dict[str, np.ndarray], signal: PatternSignal) -> Variables:
-        """Return the counts as a variable, and the angles of the pixels."""
+        """Return the counts as a variable, with the angles of the pixels."""
         del setup, knobs, signal
         return _variables(self.found, counts[self.found.camera.name], {"units": "counts", "long_name": "counts of each pixel"})
 
@@ -105,12 +105,12 @@ class PatternRecorder:
         return results.visible_settings(self.found.request, self.found.plan)
 
     def notes(self) -> tuple[str, ...]:
-        """Return no sentences: patterns hold bright and dark fields."""
+        """Return (), as patterns include bright and dark field."""
         return ()
 
 
 def _variables(found: Patterns, values: np.ndarray, attrs: dict[str, str]) -> Variables:
-    """Return the variable of a camera, with frames first where there are several, and the angles of its pixels."""
+    """Return the variable of a camera, with a first dimension for several frames, and the angles of its pixels."""
     dims = (*found.request.scan.dims, "ky", "kx")
     dims = ("frame", *dims) if values.ndim > len(dims) else dims
     about = diffraction_patterns.variable_attrs(found) | attrs

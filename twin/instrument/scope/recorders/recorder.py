@@ -1,8 +1,8 @@
-"""The protocol of recorders, and their registry.
+"""Protocol and registry of recorders.
 
-A new signal is one file beside this one and an import line in the package's ``__init__``. The file has its detector,
-registered in ``DETECTOR_KINDS`` and ``DETECTORS`` with the signal as the first tag, and its recorder, registered in
-`RECORDERS` under that signal. Its noise comes from ``setup.rng(name, frame)`` with a name of its own.
+A new signal needs one file beside this one and an import line in the package's ``__init__``. The file holds its
+detector, registered in ``DETECTOR_KINDS`` and ``DETECTORS`` with the signal as the first tag, and its recorder,
+registered in `RECORDERS` under that signal. Its noise comes from ``setup.rng(name, frame)`` with a unique name.
 """
 
 import math
@@ -29,16 +29,16 @@ Signal = TypeVar("Signal", bound=ExpectedSignal)
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Recording(Generic[Signal]):
-    """One pass as a recorder has it.
+    """Recording of one pass by a recorder.
 
     Parameters
     ----------
     counts : dict of ndarray
-        Readings by any names, each of the same shape in every pass.
+        Readings by any names, each with the same shape in every pass.
     signal : ExpectedSignal
-        The expected signal.
+        Expected signal.
     state : ScopeState
-        The microscope's state with what the recorder keeps in it for the next image.
+        State of the microscope with the recorder's data for the next image.
     """
 
     counts: dict[str, np.ndarray]
@@ -47,16 +47,16 @@ class Recording(Generic[Signal]):
 
 
 class Recorder(Protocol[Signal]):
-    """One signal of one acquisition: a frozen value that was checked before any work."""
+    """Recorder of one signal of one acquisition, a frozen value whose settings are checked."""
 
     @staticmethod
     def longest_dwell_us(profile: Profile) -> float:
-        """Return the longest time at a point that the signal can be recorded with, us."""
+        """Return the longest dwell time of the signal, us."""
         ...
 
     @classmethod
     def prepare(cls, setup: Setup, state: ScopeState, scan: Scan, detectors: tuple[Any, ...], frames: int) -> Self:
-        """Return the recorder of detectors, names and values, for so many passes over a scan.
+        """Return the recorder of detectors, given as names or values, for a number of passes over a scan.
 
         Raises
         ------
@@ -70,28 +70,28 @@ class Recorder(Protocol[Signal]):
         ...
 
     def record(self, setup: Setup, state: ScopeState, shot: ScanPass, before: Signal | None, progress: Progress | None) -> Recording[Signal]:
-        """Return one pass; ``before`` is the expected signal of the pass before, if there was one."""
+        """Return the recording of one pass; ``before`` is the expected signal of the last pass, or None."""
         ...
 
     def variables(self, setup: Setup, knobs: Knobs, counts: dict[str, np.ndarray], signal: Signal) -> Variables:
-        """Return the readings of all passes for a Dataset, with a dimension frame first where there are several."""
+        """Return the readings of all passes for a Dataset, with a first dimension frame for several passes."""
         ...
 
     def settings(self) -> dict[str, Any]:
-        """Return the settings as plain values, for the attributes of a frame: what the operator may know."""
+        """Return the settings that the operator may know, as plain values for the attributes of a frame."""
         ...
 
     def notes(self) -> tuple[str, ...]:
-        """Return sentences on doubtful physics in what was asked for."""
+        """Return warnings about doubtful physics of the request."""
         ...
 
 
 RECORDERS: Registry[type[Recorder[Any]]] = Registry("recorder")
-"""Recorders by signal, which is the first tag of their detectors; signals stand in a frame in this order."""
+"""Recorders by signal, which is the first tag of their detectors; frames list signals in this order."""
 
 
 def framed(scan: Scan, values: np.ndarray, fill: float = 0) -> np.ndarray:
-    """Return values in visiting order, (n, ...), shaped like the scan, with ``fill`` where the beam was not."""
+    """Return values in visiting order, (n, ...), shaped like the scan, with ``fill`` at unvisited points."""
     out = np.full((math.prod(scan.shape), *values.shape[1:]), fill, values.dtype)
     out[scan.order()] = values
     return out.reshape(*scan.shape, *values.shape[1:])

@@ -1,4 +1,4 @@
-"""Counted spectra at each point: energy losses and X-rays, from the same electrons as the images."""
+"""Recorder of energy-loss and X-ray spectra at each point, counted from the same electrons as the images."""
 
 import math
 from collections.abc import Sequence
@@ -40,37 +40,37 @@ from stemtwin.twin.samples.sample import Sample
 
 Spectral = EELSDetector | EDXDetector
 LEAST_WIDTH_EV = 1e-3
-"""Width of the zero-loss peak of a source of one energy, eV."""
+"""Width of the zero-loss peak of a monochromatic source, eV."""
 LONGEST_DWELL_US = 1e8
-"""Longest time at one point where only spectra are taken, us."""
+"""Longest dwell time of an acquisition of only spectra, us."""
 TOGETHER = 1024
-"""Spectra counted at once."""
+"""Number of spectra that are counted together."""
 MOST_COUNTS = 2**32 - 1
-"""The largest count of a channel."""
+"""Largest count of a channel."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class SpectrumSignal:
     """Expected spectra of one pass.
 
-    They may be larger than the rest of the state: they are computed again where they are asked for, to the same bits.
+    Spectra can be larger than the rest of the state, so each request computes them again, to the same bits.
 
     Parameters
     ----------
     recorder : SpectrumRecorder
-        Specimen, detectors, thermal motion.
+        Recorder with the specimen, the detectors and the thermal motion.
     beam : Beam
-        The true beam.
+        True beam.
     scan : Scan
-        The scan as it was commanded.
+        Commanded scan.
     path : Scan
-        Where the beam truly went.
+        True path of the beam.
     height : ndarray, optional
-        Height of the film there, A, shaped like the path.
+        Height of the film on the path, A, shaped like the path.
     shifts_ev : ndarray, optional
         Drift of the spectrum at each point, eV, shaped like the path.
     how : dict
-        ``engine`` and ``engine_error`` of each spectrum by the detector's name, once it was computed.
+        Values ``engine`` and ``engine_error`` of each computed spectrum, by the detector's name.
     """
 
     recorder: "SpectrumRecorder"
@@ -82,7 +82,7 @@ class SpectrumSignal:
     how: dict[str, dict[str, str]]
 
     def spectrum(self, detector: Spectral, progress: Progress | None = None) -> xr.Dataset:
-        """Return the expected spectrum at each point of the path, by the engine of the pass once that is known."""
+        """Return the expected spectrum at each point of the path, by the engine of the pass once it is chosen."""
         taken, known = self.recorder, self.how.get(detector.name)
         same: dict[str, Any] = {
             "film_angstrom": self.height,
@@ -103,7 +103,7 @@ class SpectrumSignal:
         return found[detector.name].to_numpy().reshape(-1, detector.channels)[self.path.order()]
 
     def variables(self) -> Variables:
-        """Return the spectra as variables, and their energies."""
+        """Return the spectra as variables, with their energies."""
         found, axes = {}, {}
         for detector in self.recorder.detectors:
             values = framed(self.scan, self.visits(detector, self.spectrum(detector)), np.nan)
@@ -114,31 +114,30 @@ class SpectrumSignal:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class SpectrumRecorder:
-    """The recorder of spectra.
+    """Recorder of spectra.
 
     Parameters
     ----------
     detectors : tuple
-        The spectrometer, with the width of the source's zero-loss peak, and the X-ray detector: one of them or both,
-        in this order.
+        The spectrometer with the width of the source's zero-loss peak, the X-ray detector, or both in this order.
     sample : Sample
         The specimen.
     scan : Scan
-        The scan as it was commanded.
+        Commanded scan.
     model : LossModel
-        The specimen's energy losses.
+        Model of the specimen's energy losses.
     engine : str
-        See ``areal_densities.densities``.
+        Engine, as in ``areal_densities.densities``.
     phonons : int or str
-        See ``Request``.
+        Thermal motion, as in ``Request``.
     lattice_average : bool or str
-        See ``Request``.
+        Average over a crystal's translations, as in ``Request``.
     seed : int
         Seed of the thermal motion.
     tilt_mrad : tuple of float
         Tilt of the specimen, mrad.
     window_angstrom : float
-        Room for the probe, A.
+        Width of the probe window, A.
     """
 
     detectors: tuple[Spectral, ...]
@@ -154,16 +153,16 @@ class SpectrumRecorder:
 
     @staticmethod
     def longest_dwell_us(profile: Profile) -> float:
-        """Return the longest time at a point, us: the scan generator is not in the way of a spectrum."""
+        """Return the longest dwell time of a spectrum, us, which the scan generator does not limit."""
         return max(profile.max_dwell_time_us, LONGEST_DWELL_US)
 
     @classmethod
     def prepare(cls, setup: Setup, state: ScopeState, scan: Scan, detectors: tuple[str | Spectral, ...], frames: int) -> Self:
-        """Return the recorder of spectra; see ``Recorder``."""
+        """Return the recorder of spectra, as in ``Recorder``."""
         taken, model = _one_of_each(setup, state, detectors), setup.losses or LossModel()
         tilt = imaging_requests.tilt_mrad(state)
         if not isinstance(state.specimen, Sample):
-            message = "The specimen is a potential and has no atoms, and spectra need to know which element takes the energy. Use a Sample."
+            message = "The specimen is a potential without atoms, but spectra depend on the elements. Use a Sample."
             raise SettingsError(message)
         _check_elements(state.specimen, taken, model)
         _check_memory(taken, scan, frames)
@@ -172,7 +171,7 @@ class SpectrumRecorder:
             sample=state.specimen,
             scan=scan,
             model=model,
-            engine=setup.engine if setup.engine in DENSITY_ENGINES else "auto",  # chosen by the work where spectra do not have it
+            engine=setup.engine if setup.engine in DENSITY_ENGINES else "auto",  # "auto" for engines without spectra
             phonons=imaging_requests.thermal_setting(setup, state),
             lattice_average=imaging_requests.average_setting(setup),
             seed=setup.thermal_seed,
@@ -188,7 +187,7 @@ class SpectrumRecorder:
     def record(
         self, setup: Setup, state: ScopeState, shot: ScanPass, before: SpectrumSignal | None, progress: Progress | None
     ) -> Recording[SpectrumSignal]:
-        """Return one pass."""
+        """Return the recording of one pass."""
         del before
         path: Scan = shot.scan if shot.straight else PathScan(positions_angstrom=shot.points)
         height = contamination_film.heights(state, shot)
@@ -210,7 +209,7 @@ class SpectrumRecorder:
         return Recording(counts=counts, signal=replace(signal, how=how), state=state)
 
     def variables(self, setup: Setup, knobs: Knobs, counts: dict[str, np.ndarray], signal: SpectrumSignal) -> Variables:
-        """Return the counts as variables, and their energies."""
+        """Return the counts as variables, with their energies."""
         del setup, knobs
         found, axes = {}, {}
         for detector in self.detectors:
@@ -226,7 +225,7 @@ class SpectrumRecorder:
         return {"scan": results.visible_scan(self.scan), "phonons": self.phonons, "spectra": spectra}
 
     def notes(self) -> tuple[str, ...]:
-        """Return no sentences: the collection aperture holds the bright field."""
+        """Return (), as the collection aperture includes the bright field."""
         return ()
 
 
@@ -234,17 +233,17 @@ RECORDERS.add("spectrum", SpectrumRecorder)
 
 
 def check_edges(detectors: Any, names: Sequence[str]) -> None:
-    """Refuse a range of energy losses that does not hold the edges asked for.
+    """Raise SettingsError for a range of energy losses without the requested edges.
 
     Raises
     ------
     SettingsError
-        There is no EELS detector among them, or an edge lies outside its range.
+        The detectors do not include an EELS detector, or an edge lies outside its range.
     UnknownNameError
-        There is no such edge.
+        An edge is unknown.
     """
     if isinstance(names, str) or not isinstance(names, Sequence):
-        message = f"edges={names!r} is not a list of edges. Name them as ('Ti_L3', 'O_K')."
+        message = f"edges={names!r} is not a list of edges. Name edges as in ('Ti_L3', 'O_K')."
         raise SettingsError(message)
     several = isinstance(detectors, Sequence) and not isinstance(detectors, str)
     given = detectors if several else (detectors,)
@@ -252,24 +251,24 @@ def check_edges(detectors: Any, names: Sequence[str]) -> None:
     ranges = [d.energy_range_ev for d in made if isinstance(d, EELSDetector)]
     for edge in (edge_table.edge(name) for name in names):
         if not ranges:
-            message = f"{edge.name} is an edge of energy losses, and no EELS detector is asked for. Add an EELSDetector to detectors."
+            message = f"{edge.name} is an edge of energy losses, but detectors does not include EELS. Add an EELSDetector to detectors."
             raise SettingsError(message)
         low, high = ranges[0]
         if not low <= edge.onset < high:
             message = (
-                f"energy_range_ev=({low:g}, {high:g}) does not hold the edge {edge.name} at {edge.onset:g} eV. "
+                f"energy_range_ev=({low:g}, {high:g}) does not contain the edge {edge.name} at {edge.onset:g} eV. "
                 f"Use a range from at most {edge.onset - 50:g} to at least {edge.onset + 100:g} eV."
             )
             raise SettingsError(message)
 
 
 def scan_of(at: Any) -> tuple[Scan, bool]:
-    """Return a scan, or a path of one point (x, y), A, and whether it is a point.
+    """Return a scan, or the path of one point (x, y), A, and whether it is a point.
 
     Raises
     ------
     SettingsError
-        It is neither.
+        The value is neither a scan nor a point.
     """
     if isinstance(at, Scan):
         return at, False
@@ -277,35 +276,35 @@ def scan_of(at: Any) -> tuple[Scan, bool]:
 
 
 def _one_of_each(setup: Setup, state: ScopeState, detectors: tuple[str | Spectral, ...]) -> tuple[Spectral, ...]:
-    """Return the spectrometer and the X-ray detector that are asked for; those with a name have usual settings."""
+    """Return the requested spectrometer and X-ray detector, with usual settings for those given by name."""
     magnified = state.knobs.semiangle_mrad * setup.profile.camera_length_mm
-    wide = magnified / state.knobs.camera_length_mm  # the radius of the entrance is fixed
+    wide = magnified / state.knobs.camera_length_mm  # the entrance aperture has a fixed radius
     made = [DETECTORS[d](wide, USUAL_OUTER_MRAD) if isinstance(d, str) else d for d in detectors]
     losses = [d for d in made if isinstance(d, EELSDetector)]
     xrays = [d for d in made if isinstance(d, EDXDetector)]
     for name, found in (("EELS", losses), ("EDX", xrays)):
         if len(found) > 1:
-            message = f"{len(found)} {name} detectors are asked for, and the instrument has one. Take them one after the other."
+            message = f"{len(found)} {name} detectors were requested, but the instrument has one. Acquire with one after the other."
             raise SettingsError(message)
     return (*(_with_width(d, setup) for d in losses), *xrays)
 
 
 def _with_width(detector: EELSDetector, setup: Setup) -> EELSDetector:
-    """Return the spectrometer with the source's energy width; a wider peak is that of a spectrometer that blurs."""
+    """Return the spectrometer with the source's energy width, or with its own if that is wider."""
     width = max(setup.profile.energy_width_ev, LEAST_WIDTH_EV)
     if detector.zero_loss_fwhm_ev is None:
         return replace(detector, zero_loss_fwhm_ev=width)
     if detector.zero_loss_fwhm_ev < width:
         message = (
-            f"zero_loss_fwhm_ev={detector.zero_loss_fwhm_ev:g} is narrower than the beam of {setup.profile.name}: "
-            f"its energy width is {width:g} eV. Leave it out, or use at least {width:g}."
+            f"zero_loss_fwhm_ev={detector.zero_loss_fwhm_ev:g} is less than the energy width of {setup.profile.name}, "
+            f"{width:g} eV. Leave it out, or use at least {width:g}."
         )
         raise SettingsError(message)
     return detector
 
 
 def _check_elements(sample: Sample, detectors: tuple[Spectral, ...], model: LossModel) -> None:
-    """Refuse a specimen with an element that has no data."""
+    """Raise SettingsError for a specimen with an element without data."""
     numbers = [int(number) for number in np.unique(sample.numbers)]
     for detector in detectors:
         if isinstance(detector, EELSDetector):
@@ -315,7 +314,7 @@ def _check_elements(sample: Sample, detectors: tuple[Spectral, ...], model: Loss
 
 
 def _check_memory(detectors: tuple[Spectral, ...], scan: Scan, frames: int) -> None:
-    """Refuse spectra that do not fit in memory."""
+    """Raise SettingsError for spectra that do not fit into memory."""
     count = math.prod(scan.shape)
     for detector in detectors:
         needed = 4 * count * detector.channels * (2 + frames)  # expected, one pass, all passes
@@ -323,26 +322,26 @@ def _check_memory(detectors: tuple[Spectral, ...], scan: Scan, frames: int) -> N
             free = memory.SHARE * psutil.virtual_memory().available
             message = (
                 f"{frames} x {' x '.join(map(str, scan.shape))} spectra of {detector.channels} channels "
-                f"({detector.name}) need {needed / 2**30:.1f} GiB of memory; {memory.SHARE:.0%} of what is free are "
+                f"({detector.name}) need {needed / 2**30:.1f} GiB of memory; the limit is {memory.SHARE:.0%} of the free memory, "
                 f"{free / 2**30:.1f} GiB. Use fewer points or frames, or a larger dispersion_ev."
             )
             raise SettingsError(message)
 
 
 def _energy_drift(setup: Setup, shot: ScanPass, path: Scan) -> np.ndarray | None:
-    """Return the drift of the spectrum at each point of a path, eV: a beam of more energy seems to have lost less."""
+    """Return the drift of the spectrum at each point of a path, eV, which is minus the change of the beam's energy."""
     if not setup.profile.instabilities.energy_sigma_ev:
         return None
     return _like(path, -setup.course.energy_shift_ev(shot.timing.middle_s))
 
 
 def _like(path: Scan, values: np.ndarray) -> np.ndarray:
-    """Return values in visiting order, (n,), as an array shaped like the path, 0 where it does not go."""
+    """Return values in visiting order, (n,), as an array shaped like the path, with 0 at unvisited points."""
     return framed(path, np.asarray(values, float))
 
 
 def _counted(expected: np.ndarray, incident: np.ndarray, detector: Spectral, rng: np.random.Generator) -> np.ndarray:
-    """Return counts of expected fractions (n, channels) of so many electrons (n,)."""
+    """Return the counts of expected fractions (n, channels) of numbers of electrons (n,)."""
     counting = detector.gain == 1 and not detector.read_noise
     out = np.empty(expected.shape, np.uint32 if counting else np.float32)
     for start in range(0, len(expected), TOGETHER):

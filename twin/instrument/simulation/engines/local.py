@@ -19,18 +19,13 @@ from stemtwin.twin.physics.engine.kernels import array_cache as disk
 from stemtwin.twin.physics.engine.kernels import threads
 from stemtwin.twin.physics.engine.local import accuracy_check, exit_waves, growing_windows, local_cache, local_operator, resources
 from stemtwin.twin.physics.engine.local.basis import Basis, Localisation, localisation
-from stemtwin.twin.physics.engine.local.film_slices import FilmSlices
 from stemtwin.twin.physics.engine.local.local_operator import LocalOperator
 from stemtwin.twin.physics.grids import Grid
-from stemtwin.twin.physics.potential import Slices
 from stemtwin.twin.progress import Progress
-from stemtwin.twin.samples.sample import Sample
 
 NAME = "local"
 SECONDS_PER_OVERLAP = 1.1e-10
 """Usual time per function, partner function and point of the overlaps on two cores, s."""
-HEAVIEST_OF_FILMS = 14
-"""Largest atomic number in slices that may be joined: amorphous films are of carbon, silicon, its nitride or oxide."""
 CHECK_STREAM = 9
 """First part of the spawn key of the points at which a local operator is checked."""
 
@@ -102,7 +97,7 @@ def cost_beside(found: Discretisation, program: int) -> Cost:
     size = resources.size(basis, len(planes), seen, channels, region_of(request.scan), blurs)
     waves = count * size.waves
     checking = 2 * count * accuracy_check.POINTS * costs.step_seconds(size.checked)  # sixteen at a time: on one of two cores
-    film = film_of(request, found.slices)
+    film = slice_stacks.film_of(request, found.slices, request.film_slices_angstrom)
     joined = None if film is None else film.joined(planes)
     passed = planes if joined is None else joined.planes(planes)
     stages = growing_windows.stages(basis, passed, size.window)
@@ -115,16 +110,6 @@ def cost_beside(found: Discretisation, program: int) -> Cost:
         memory_bytes=int(program + held + memory.LOCAL_KERNELS + memory.of_local(size, grid, len(planes), request.oversampling)),
         seconds=costs.first_seconds(found) + stepping + overlaps * SECONDS_PER_OVERLAP,
     )
-
-
-def film_of(request: Request, slices: Slices) -> FilmSlices | None:
-    """Return the slices that a request allows to join: those that hold light atoms alone, up to silicon."""
-    if request.film_slices_angstrom is None:
-        return None
-    assert isinstance(request.sample, Sample)  # Request checked it
-    heaviest = np.zeros(len(slices.planes), int)
-    np.maximum.at(heaviest, slices.index, request.sample.numbers)
-    return FilmSlices(inside=heaviest <= HEAVIEST_OF_FILMS, thickness=request.film_slices_angstrom)
 
 
 def _basis(found: Discretisation) -> tuple[Basis, tuple[float, float]]:
@@ -216,7 +201,7 @@ def operator_for(request: Request, plan: Plan, progress: Progress | None = None)
             progress=progress,
             cache=cache,
             key=key,
-            film=film_of(request, plan.slices),
+            film=slice_stacks.film_of(request, plan.slices, request.film_slices_angstrom),
             growing=request.growing_windows,
         )
         local_cache.keep(cache, key, found)

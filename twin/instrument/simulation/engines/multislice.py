@@ -30,7 +30,7 @@ def cost(found: Discretisation) -> Cost:
     Where windows are taken, each probe goes through its window.
     """
     request, grid = found.request, found.grid
-    windowed = windowed_probes.planned(request, grid, found.slices.planes, found.blocks)
+    windowed = windowed_probes.planned(request, grid, found.slices, found.blocks)
     if windowed is not None:
         return windowed_probes.cost(found, windowed)
     focal, source = partial_coherence.counts(request.beam)
@@ -46,13 +46,13 @@ def cost(found: Discretisation) -> Cost:
 
 def suits(found: Discretisation) -> str:
     """Return the reason for windows where they save most of the time."""
-    windowed = windowed_probes.planned(found.request, found.grid, found.slices.planes, found.blocks)
+    windowed = windowed_probes.planned(found.request, found.grid, found.slices, found.blocks)
     return "" if windowed is None else f"each probe in a window of {windowed.side:.0f} A"
 
 
 def signals(request: Request, plan: Plan, progress: Progress | None) -> Signals:
     """Return the signals of each probe, averaged over focal spread, source and configurations."""
-    windowed = windowed_probes.planned(request, plan.grid, plan.slices.planes, plan.blocks)
+    windowed = windowed_probes.planned(request, plan.grid, plan.slices, plan.blocks)
     if windowed is None:
         return *_whole_field(request, plan, progress), EXACTNESS
     found = windowed_probes.signals(request, plan, windowed, progress)

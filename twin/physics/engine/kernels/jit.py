@@ -6,9 +6,11 @@ numba and llvmlite and the CPU: ``<cache>/kernels/<hash>``, where ``<cache>`` is
 (``~/.cache/stemtwin`` on Linux). Each entry also has the hash of the kernel's module and of all modules of the same package that this one
 imports, directly or through others: an edit of any of them, inside the engine or not, has the kernel compiled again.
 Other users of numba in the process keep their own settings. Nothing is compiled, read or written before a kernel is called for the first time.
-A folder that cannot be written, or a file in it that was cut short, costs a compilation and nothing else.
+A folder that cannot be written, or a file in it that was cut short, costs a compilation and nothing else. A kernel is compiled by one process at a
+time: others that need it wait for its machine code, which costs them nothing but the time that they would compile, too.
 """
 
+import contextlib
 import functools
 import hashlib
 import importlib.util
@@ -28,6 +30,8 @@ from llvmlite import binding
 from numba.core import caching
 from numba.misc.appdirs import user_cache_dir
 
+from stemtwin.twin import files
+from stemtwin.twin.errors import DatasetError
 from stemtwin.twin.physics.engine.kernels.parts import KernelCompiler, part_dispatcher
 
 OPTIONS: dict[str, Any] = {"nogil": True, "error_model": "numpy", "boundscheck": False, "no_cfunc_wrapper": True}
@@ -112,11 +116,21 @@ class _Files(caching.FunctionCache):
     _impl_class = _Results
 
 
+WAIT = 120.0
+"""So long a process waits for another one that compiles a kernel, s, before it compiles it, too."""
+POLL = 0.05
+"""Time between two looks at that process, s."""
+
+
 class _KernelCache(caching._Cache):
-    """numba's cache of one function, opened when the function is first called, and silent about files that it cannot use."""
+    """numba's cache of one function, opened when the function is first called, and silent about files that it cannot use.
+
+    A process that does not find a function holds a lock from then until it has kept it, or could not compile it.
+    """
 
     def __init__(self, function: Callable) -> None:
         self._function = function
+        self._lock = contextlib.ExitStack()
 
     @functools.cached_property
     def _files(self) -> _Files:
@@ -127,6 +141,15 @@ class _KernelCache(caching._Cache):
         return self._files.cache_path
 
     def load_overload(self, sig: Any, target_context: Any) -> Any:
+        found = self._load(sig, target_context)
+        if found is None:
+            self._wait()
+            found = self._load(sig, target_context)
+            if found is not None:
+                self.release()
+        return found
+
+    def _load(self, sig: Any, target_context: Any) -> Any:
         try:
             return self._files.load_overload(sig, target_context)
         except _DAMAGE:
@@ -137,6 +160,22 @@ class _KernelCache(caching._Cache):
             self._files.save_overload(sig, data)
         except _DAMAGE:
             self._start_again(sig, data)
+        finally:
+            self.release()
+
+    def _wait(self) -> None:
+        """Take the lock of the function, when no other process compiles it; go without one where there can be none."""
+        name, line = f"{self._function.__module__}.{self._function.__qualname__}", self._function.__code__.co_firstlineno
+        with contextlib.ExitStack() as lock, contextlib.suppress(OSError, NotImplementedError, DatasetError):
+            folder = Path(self.cache_path)
+            folder.mkdir(parents=True, exist_ok=True)
+            holder = f"another process, which compiles {name}"
+            lock.enter_context(files.locked(folder / f"{name}-{line}.lock", limit_s=WAIT, holder=holder, poll_s=POLL, tell=False))
+            self._lock = lock.pop_all()
+
+    def release(self) -> None:
+        """Let other processes compile the function."""
+        self._lock.close()
 
     def _start_again(self, sig: Any, data: Any) -> None:
         """Write over an index that was cut short; give up where nothing can be written."""
@@ -159,7 +198,18 @@ class _KernelCache(caching._Cache):
 def kernel(function: Callable) -> Callable:
     """Compile a function that Python calls: kept on disk, run without the interpreter's lock."""
     dispatcher = numba.njit(**OPTIONS, pipeline_class=KernelCompiler)(function)
-    dispatcher._cache = _KernelCache(function)
+    dispatcher._cache = cache = _KernelCache(function)
+    compiled = dispatcher._compiler.compile
+
+    def compile_or_release(*types: Any) -> Any:
+        """Compile the function; others need not wait for what cannot be compiled."""
+        try:
+            return compiled(*types)
+        except BaseException:
+            cache.release()
+            raise
+
+    dispatcher._compiler.compile = compile_or_release
     return dispatcher
 
 

@@ -4,6 +4,10 @@ A window around a group of probes holds what they see but for their tails; it mo
 is sent through the specimen as a periodic cell of its own. What it does not hold of a probe is waves of the aperture's rim (`probe.rim`), as in every
 engine; a few of them through the whole field say what detectors collect of these. That takes out most of the error: of SrTiO3 60 A thick (200 kV,
 20 mrad, 60-120 mrad) probes 4 A from the edge of their window are right to 0.7 % with the rim's waves, and to 5 % without.
+
+Covered fractions of the aperture's edge taper a probe toward the edge of its window, so that half of what is left out lies near the probe, where a
+field of different parts has signals of its own: `rims_inside` sends the rim's waves through each window. Of a gold particle on carbon (8 A from
+edge to edge around each 4 A of the scan) the error falls from 3.3 to 1.1 %.
 """
 
 import copy
@@ -13,6 +17,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
+import scipy.fft
 
 from stemtwin.twin.physics import probe
 from stemtwin.twin.physics.aberrations import Aberrations
@@ -27,6 +32,8 @@ from stemtwin.twin.physics.grids import Grid, fast_length
 
 RIM_WAVES = 32
 """Waves of the aperture's rim that are sent through the whole field, evenly around it, for the tails of all probes."""
+FINE = 4
+"""Points to a period of the aperture's finest frequency where a probe's intensity is summed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -57,6 +64,14 @@ class ProbeWindows:
     def largest(self) -> int:
         """Number of points in the largest group."""
         return int(np.diff(self.starts).max())
+
+    def groups_of(self, points: np.ndarray) -> np.ndarray:
+        """Return the groups, by number, in which some of these points, given by number, are, increasing."""
+        return np.unique(np.searchsorted(self.starts, np.flatnonzero(np.isin(self.order, points)), side="right") - 1)
+
+    def spread(self, values: np.ndarray) -> np.ndarray:
+        """Return values of each group, (..., G), or of all of them, (..., 1), at the points in their order, (..., P) or (..., 1)."""
+        return values if values.shape[-1] == 1 else np.repeat(values, np.diff(self.starts), axis=-1)
 
     def only(self, points: np.ndarray) -> "ProbeWindows":
         """Return the windows of some points, given by number, with these alone in them."""
@@ -101,11 +116,61 @@ def layout(field: Grid, points: np.ndarray, size: int, margin: float) -> ProbeWi
 def rim_signals(stack: SliceStack, semiangle: float, weights: Weights, depths: Sequence[float] | None = None) -> np.ndarray:
     """Return the signals of waves of the aperture's rim through the whole field, fractions, float64, ([depths,] channels)."""
     grid = stack.grid
-    beams, power = single_probes.rim_waves(grid, stack.wavelength, semiangle, (0.0, 0.0), (1, 1))
+    beams, power = _around_rim(grid, stack.wavelength, semiangle, RIM_WAVES)
+    alone = np.diag(np.sqrt(power)).astype(np.complex64)
+    return collect(stack, beams, alone, weights(grid.ky[:, None], grid.kx, grid.reciprocal_sampling), depths=depths).sum(axis=-1)
+
+
+def _around_rim(grid: Grid, wavelength: float, semiangle: float, count: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return at most so many waves evenly around the aperture's rim, flat indices, and their powers, of sum 1."""
+    beams, power = single_probes.rim_waves(grid, wavelength, semiangle, (0.0, 0.0), (1, 1))
     around = np.argsort(np.arctan2(grid.ky[beams // grid.shape[1]], grid.kx[beams % grid.shape[1]]))
-    chosen = around[np.unique(np.linspace(0, beams.size, RIM_WAVES, endpoint=False).astype(int))]
-    alone = np.diag(np.sqrt(power[chosen] / power[chosen].sum())).astype(np.complex64)
-    return collect(stack, beams[chosen], alone, weights(grid.ky[:, None], grid.kx, grid.reciprocal_sampling), depths=depths).sum(axis=-1)
+    chosen = around[np.unique(np.linspace(0, beams.size, count, endpoint=False).astype(int))]
+    return beams[chosen], power[chosen] / power[chosen].sum()
+
+
+def share_inside(windows: ProbeWindows, wavelength: float, semiangle: float, aberrations: Aberrations) -> float:
+    """Return the fraction of what windows leave out of a probe that lies within half a window around it, 0 to 1."""
+    field, window = windows.field, windows.grid
+    fine = [min(n, fast_length(math.ceil(FINE * side * semiangle / wavelength))) for n, side in zip(field.shape, field.extent, strict=True)]
+    whole, intensity = _probe(Grid(shape=(fine[0], fine[1]), extent=field.extent), wavelength, semiangle, aberrations)
+    held, _ = _probe(window, wavelength, semiangle, aberrations)
+    for axis, (n, whole_side, side) in enumerate(zip(fine, field.extent, window.extent, strict=True)):
+        away = np.abs(np.fft.fftfreq(n, 1 / whole_side)) <= side / 2
+        intensity = np.compress(away, intensity, axis=axis)
+    return float(np.clip((whole * intensity.sum() - held) / max(1 - held, 1e-12), 0, 1))
+
+
+def _probe(grid: Grid, wavelength: float, semiangle: float, aberrations: Aberrations) -> tuple[float, np.ndarray]:
+    """Return the fraction of the beam in a probe on a grid, and its intensity around the origin, of sum 1."""
+    beams = beam_blocks.aperture_beams(grid, wavelength, semiangle, (0.0, 0.0), (1, 1), antialias=True)
+    k = grid.ky[beams // grid.shape[1]], grid.kx[beams % grid.shape[1]]
+    coefficients = np.zeros(grid.shape, complex)
+    coefficients.flat[beams] = probe.amplitudes(*k, grid.reciprocal_sampling, wavelength, semiangle, aberrations)
+    intensity = np.abs(scipy.fft.ifft2(coefficients)) ** 2
+    return float((np.abs(coefficients) ** 2).sum()), intensity / intensity.sum()
+
+
+def rims_inside(stack: SliceStack, windows: ProbeWindows, semiangle: float, weights: Weights, depths: Sequence[float] | None = None) -> np.ndarray:
+    """Return the signals of sixteen waves of the aperture's rim through each window, fractions, float64, ([depths,] channels, G)."""
+    sender = _Sender(stack, windows, Aberrations(), semiangle, weights, depths)
+    beams, power = _around_rim(sender.grid, stack.wavelength, semiangle, LANES)
+    order = np.argsort(sender.beams)
+    lines = order[np.searchsorted(sender.beams, beams, sorter=order)]
+    alone = np.zeros((len(lines), sender.beams.size), np.complex64)
+    alone[np.arange(len(lines)), lines] = np.sqrt(power) * sender.unit[lines]
+    signals = np.zeros((len(sender.stops), sender.channels, len(windows.corners)))
+
+    def work(queue: Iterator[int]) -> None:
+        scratch = sender.scratch()
+        for group in queue:
+            sender.enter(scratch, group)
+            signals[..., group] = sender.through(scratch, alone).sum(axis=-1)
+
+    threads.spread(work, range(len(windows.corners)), threads=min(threads.thread_count(), len(windows.corners)))
+    if sender.stops[0] == 0:
+        signals[0] = (sender.detector.reshape(sender.channels, -1)[:, beams] @ power)[:, None]
+    return sender.of_faces(signals)
 
 
 def window_signals(
@@ -183,7 +248,8 @@ class _Sender:
         self.iy, self.ix = np.divmod(self.beams, grid.shape[1])
         a = probe.amplitudes(grid.ky[self.iy], grid.kx[self.ix], grid.reciprocal_sampling, stack.wavelength, semiangle, state)
         self.intensity, self.norm = np.abs(a) ** 2, float((np.abs(a) ** 2).sum())
-        self.incident = (a * setup.propagator(self.beams, stack.planes[0])).astype(np.complex64)
+        self.unit = setup.propagator(self.beams, stack.planes[0])
+        self.incident = (a * self.unit).astype(np.complex64)
         self.detector = weights(grid.ky[:, None], grid.kx, grid.reciprocal_sampling).astype(np.float32, copy=False)
         self.weigh = multislice._signal_weigher(setup, self.detector)
         self.channels = len(self.detector)
@@ -204,33 +270,42 @@ class _Sender:
         setup.transmission = multislice._unwritable(window)
         return _Scratch(setup, setup.buffers(), window)
 
-    def send(self, scratch: _Scratch, group: int, at: np.ndarray) -> np.ndarray:
-        """Return the signals of probes (x, y), A, in a group's window behind each stop, shape (stops, channels, probes)."""
-        corner = self.windows.corners[group]
+    def enter(self, scratch: _Scratch, group: int) -> None:
+        """Cut the specimen in a group's window."""
         rows, columns = (
             (first + shift[:, None] + (np.arange(n) - shift[:, None]) % n) % whole
-            for first, shift, n, whole in zip(corner, self.shifts, self.grid.shape, self.windows.field.shape, strict=True)
+            for first, shift, n, whole in zip(self.windows.corners[group], self.shifts, self.grid.shape, self.windows.field.shape, strict=True)
         )
         local_kernels.copy_window(self.transmission, rows, columns, scratch.window)
-        inside = at - (corner * self.grid.sampling)[::-1]
+
+    def send(self, scratch: _Scratch, group: int, at: np.ndarray) -> np.ndarray:
+        """Return the signals of probes (x, y), A, in a group's window behind each stop, shape (stops, channels, probes)."""
+        self.enter(scratch, group)
+        inside = at - (self.windows.corners[group] * self.grid.sampling)[::-1]
         py, px = (np.exp(-2j * np.pi * np.outer(inside[:, axis], k)).astype(np.complex64) for axis, k in ((1, self.grid.ky), (0, self.grid.kx)))
         out = np.zeros((len(self.stops), self.channels, len(at)))
         for begin in range(0, len(at), LANES):
             waves = slice(begin, begin + LANES)
-            values = self.incident * py[waves, self.iy] * px[waves, self.ix]
-            first_reads = scratch.setup.enter(scratch.waves, self.beams, values)
-            before = 0
-            for number, stop in enumerate(self.stops):
-                if stop:
-                    scratch.setup.advance(scratch.waves, before, stop, first_reads)
-                    out[number, :, waves] = self.weigh(scratch.waves)[:, : len(values)]
-                    before = stop
+            out[..., waves] = self.through(scratch, self.incident * py[waves, self.iy] * px[waves, self.ix])
+        return out
+
+    def through(self, scratch: _Scratch, values: np.ndarray) -> np.ndarray:
+        """Return the signals of at most sixteen waves of the beams' coefficients behind each stop, (stops, channels, waves)."""
+        out = np.zeros((len(self.stops), self.channels, len(values)))
+        first_reads, before = scratch.setup.enter(scratch.waves, self.beams, values), 0
+        for number, stop in enumerate(self.stops):
+            if stop:
+                scratch.setup.advance(scratch.waves, before, stop, first_reads)
+                out[number] = self.weigh(scratch.waves)[:, : len(values)]
+                before = stop
         return out
 
     def at_faces(self, signals: np.ndarray) -> np.ndarray:
-        """Return signals at the depths asked for from those behind each stop: ([depths,] channels, ...)."""
+        """Return signals of probes at the depths asked for from those behind each stop: ([depths,] channels, ...)."""
         if self.stops[0] == 0:
             signals[0] = (self.detector.reshape(self.channels, -1)[:, self.beams] @ self.intensity)[:, None, None]
-        if self.depths is None:
-            return signals[0]
-        return signals[np.searchsorted(self.stops, planes_above(self.stack, self.depths))]
+        return self.of_faces(signals)
+
+    def of_faces(self, signals: np.ndarray) -> np.ndarray:
+        """Return signals at the depths asked for from those behind each stop."""
+        return signals[0] if self.depths is None else signals[np.searchsorted(self.stops, planes_above(self.stack, self.depths))]

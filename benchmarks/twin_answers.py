@@ -1,0 +1,126 @@
+"""Answers of the baselines of ``atoms-2d`` to a measured micrograph and to the twin's frame, and the conditions that both are told."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from stemtwin.benchmarks.agents import load_baselines, make_entry
+from stemtwin.benchmarks.families.atoms import GATE, GATE_OF_NEIGHBOUR
+from stemtwin.benchmarks.matching import match, nearest_distance
+from stemtwin.twin.errors import SettingsError
+from stemtwin.twin.instrument.detectors import AnnularDetector
+from stemtwin.twin.instrument.hardware.profiles import PROFILES
+from stemtwin.twin.physics.aberrations import Aberrations, add
+from stemtwin.twin.physics.electrons import ELEMENTARY_CHARGE
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TwinConditions:
+    """Conditions of the twin that are not fitted.
+
+    Parameters
+    ----------
+    instrument : str
+        Profile whose residual aberrations are taken, and whose energy and convergence where none are given.
+    energy_ev, semiangle_mrad, inner_mrad, outer_mrad : float
+        Beam energy, convergence, and the angles of the dark-field detector.
+    C10_angstrom : float
+        Minus the defocus.
+    dwell_time_us : float
+        Time at each pixel: it turns a drift for each line into one in time, and a correlation along lines into a lag.
+    seed : int
+        Of thermal motion, noise and lines.
+    """
+
+    instrument: str
+    energy_ev: float
+    semiangle_mrad: float
+    inner_mrad: float
+    outer_mrad: float
+    C10_angstrom: float = 0.0
+    dwell_time_us: float = 10.0
+    seed: int = 0
+
+    def detector(self) -> AnnularDetector:
+        """Return the dark-field detector."""
+        return AnnularDetector(inner_mrad=self.inner_mrad, outer_mrad=self.outer_mrad, name="haadf")
+
+    def aberrations(self) -> Aberrations:
+        """Return the aberrations of the probe."""
+        return add(Aberrations(C10=self.C10_angstrom), PROFILES[self.instrument].residual)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class KnownColumns:
+    """Columns of a fitted window, in the square that baselines get.
+
+    Parameters
+    ----------
+    places, asked : ndarray
+        (n, 2) x, y in px of the window, and whether ``atoms-2d`` would ask for the column (n,).
+    corner, shape : tuple of int
+        First row and column of the window in the square, its height and width, px.
+    """
+
+    places: np.ndarray
+    asked: np.ndarray
+    corner: tuple[int, int]
+    shape: tuple[int, int]
+
+
+def answer_both(
+    known: KnownColumns,
+    square: np.ndarray,
+    again: np.ndarray,
+    knobs: dict[str, float],
+    conditions: TwinConditions,
+    step: float,
+) -> dict[str, dict[str, Any]]:
+    """Return the answers of every baseline of ``atoms-2d`` but oracles to the image and to the twin's frame, beside the columns of the fit.
+
+    Baselines get counts, by gain and offset of the fit, and the nominal conditions. Columns are known in the window alone: there answers are matched.
+    """
+    registry = load_baselines()
+    asked, origin = known.asked, np.array(known.corner[::-1])
+    truth = (known.places + origin) * step
+    low, high = origin * step, (origin + known.shape[::-1]) * step
+    gates = np.minimum(GATE, GATE_OF_NEIGHBOUR * nearest_distance(truth, truth))
+    out: dict[str, dict[str, Any]] = {}
+    for full in registry.names("atoms-2d"):
+        entry = registry[full]
+        if entry.oracle:
+            continue
+        try:
+            predictor = make_entry(entry, "predictions")
+            found = {
+                name: predictor.predict(_given(grey, knobs, conditions, step), np.random.default_rng(0))
+                for name, grey in (("measured", square), ("twin", again))
+            }
+        except SettingsError as error:  # a package that it needs is not installed
+            out[entry.name] = {"skipped": str(error)}
+            continue
+        out[entry.name] = {"columns": int(asked.sum()), "faint_columns": int((~asked).sum())}
+        for name, points in found.items():
+            inside = points.positions[np.all((points.positions >= low - step / 2) & (points.positions < high - step / 2), axis=1)]
+            hits, columns, distances = match(inside, truth, gates)
+            right = asked[columns]
+            rms = float(np.sqrt((distances[right] ** 2).mean())) if right.any() else None
+            counts = {"found": int(right.sum()), "at_faint": int((~right).sum()), "elsewhere": len(inside) - len(hits), "rms_angstrom": rms}
+            out[entry.name][name] = counts | {"positions": points.positions.tolist()}
+    return out
+
+
+def _given(grey: np.ndarray, knobs: dict[str, float], conditions: TwinConditions, step: float) -> dict[str, Any]:
+    """Return the inputs of ``atoms-2d``: counts, and nominal conditions."""
+    counts = np.clip(np.round((grey - knobs["offset_adu"]) / knobs["gain_adu"]), 0, np.iinfo(np.uint16).max).astype(np.uint16)
+    current = knobs["electrons_per_pixel"] * ELEMENTARY_CHARGE / (conditions.dwell_time_us * 1e-6) * 1e12
+    return {
+        "image": counts,
+        "sampling_angstrom": step,
+        "energy_ev": conditions.energy_ev,
+        "semiangle_mrad": conditions.semiangle_mrad,
+        "current_pa": current,
+        "dwell_time_us": conditions.dwell_time_us,
+        "dose_e_per_angstrom2": knobs["dose_e_per_angstrom2"],
+    }

@@ -1,0 +1,275 @@
+"""Certificates of datasets: rows of a card through both solvers, and their convergence, kept beside the card.
+
+Of each row the expected signal at 16 points of its scan is computed by our multislice, by abTEM with our slices and with its own potential, and by
+ours on a finer grid, with other slices, and over the phonon configurations (:mod:`stemtwin.twin.instrument.simulation.certify`). Probes are coherent,
+and the specimen's cell is repeated until it holds a whole probe, as abTEM needs it.
+"""
+
+import dataclasses
+import json
+import math
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from stemtwin.datasets import cards, generate
+from stemtwin.datasets.cards import Card, known
+from stemtwin.datasets.kinds import DrawnSpecimen, find_generator
+from stemtwin.twin.errors import DatasetError
+
+if TYPE_CHECKING:
+    from stemtwin.twin.instrument.simulation.certify import Certificate
+    from stemtwin.twin.instrument.simulation.request import Request
+    from stemtwin.twin.samples.sample import Sample
+
+SCHEMA = "stemtwin/certificate@1"
+ROWS = 10
+ABTEM_TIMES = 3.0
+"""Time of abTEM for the same waves, in units of ours."""
+DIGITS = 4
+"""Significant digits that are kept."""
+SOLVERS, PLACED, GRID, SLICES, PHONONS = "both solvers, same slices", "abTEM's own placement", "sampling", "slices", "phonons"
+PARTS = {
+    SOLVERS: ("abTEM, our slices",),
+    PLACED: ("abTEM, its own potential",),
+    GRID: ("finer grid",),
+    SLICES: ("half as thick", "twice as thick"),
+}
+"""Comparisons of a certificate, and the words of a row of them."""
+
+
+def path_of(card: Card) -> Path:
+    """Return the file of a card's certificate."""
+    return cards.CARDS / f"{card.id}.certificate.json"
+
+
+def read(card: Card) -> dict[str, Any] | None:
+    """Return the certificate of a card; None where it has none, or one of another content of the card.
+
+    Raises
+    ------
+    DatasetError
+        The file is not JSON.
+    """
+    path = path_of(card)
+    if not path.is_file():
+        return None
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        message = f"{path} is not JSON: {error}. Make it again with 'stemtwin certify {card.name}@{card.version}'."
+        raise DatasetError(message) from None
+    return found if found.get("card_sha256") == card.digest else None
+
+
+def read_rows(path: Path, card: Card, size: str) -> list[dict[str, Any]]:
+    """Return the rows of a certificate that was begun, none where the file is not one of this card and size."""
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+        same = (found["schema"], found["card_sha256"], found["size"]) == (SCHEMA, card.digest, size)
+    except (OSError, ValueError, KeyError, TypeError):
+        return []
+    return found["rows"] if same else []
+
+
+def chosen(card: Card, size: str, rows: int = ROWS) -> list[tuple[DrawnSpecimen, int]]:
+    """Return specimen and number of the image of each certified row: specimens spread over all splits, images that count up.
+
+    Raises
+    ------
+    DatasetError
+        The card has no such size, or fewer rows.
+    """
+    known("size", size, card.sizes, card.id)
+    if not 1 <= rows <= card.images(size):
+        message = f"rows={rows} of {card.id} {size} must be from 1 to {card.images(size)}. Give another number."
+        raise DatasetError(message)
+    counts = card.sizes[size].images_per_specimen
+    drawn = list(generate.specimens(card, size))
+    turns = [(at, turn) for turn in range(max(counts.values())) for at, one in enumerate(drawn) if turn < counts[one.split]]
+    spread = [turns[i] for i in np.linspace(0, len(drawn) - 1, min(rows, len(drawn))).round().astype(int)]
+    spread += turns[len(drawn) : len(drawn) + rows - len(spread)]
+    return [(drawn[at], (at + turn) % counts[drawn[at].split]) for at, turn in spread]
+
+
+def request_of(card: Card, size: str, specimen: DrawnSpecimen, image: int) -> "Request":
+    """Return the request of a row's expected signals, its cell repeated until a whole probe fits.
+
+    Raises
+    ------
+    DatasetError
+        The kind of the card says nothing of the multislice that its truth comes from.
+    """
+    from stemtwin.twin.instrument.settings import PotentialSlices
+    from stemtwin.twin.instrument.simulation.discretisation import discretise
+
+    request = find_generator(card.kind).request(card, size, specimen, image)
+    if request is None:
+        message = f"The kind {card.kind!r} of {card.id} names no multislice that decides its truth. Certify another dataset."
+        raise DatasetError(message)
+    coherent = dataclasses.replace(request, beam=dataclasses.replace(request.beam, source_size_angstrom=0.0, focal_spread_angstrom=0.0))
+    window = discretise(coherent).probe_window
+    sample = request.sample
+    if isinstance(sample, PotentialSlices):
+        return coherent
+    height, width = sample.size_angstrom
+    return dataclasses.replace(coherent, sample=repeated(sample, (math.ceil(window / height), math.ceil(window / width))))
+
+
+def repeated(sample: "Sample", times: tuple[int, int]) -> "Sample":
+    """Return a periodic sample whose cell is repeated along y and x."""
+    if times == (1, 1) or not sample.periodic:
+        return sample
+    (ny, nx), (height, width) = times, sample.size_angstrom
+    shifts = np.array([(ix * width, iy * height, 0.0) for iy in range(ny) for ix in range(nx)])
+    sigma = sample.thermal_sigma_angstrom
+    return dataclasses.replace(
+        sample,
+        numbers=np.tile(sample.numbers, len(shifts)),
+        positions_angstrom=(shifts[:, None] + sample.positions_angstrom).reshape(-1, 3),
+        thermal_sigma_angstrom=None if sigma is None else np.tile(sigma, len(shifts)),
+        size_angstrom=(ny * height, nx * width),
+        defects=(),
+        sites=None,
+    )
+
+
+def seconds(card: Card, size: str, rows: int = ROWS) -> float:
+    """Return the planned time of a certificate on this machine, s: our multislice as planned, and three times it for a run of abTEM.
+
+    Raises
+    ------
+    StemtwinError
+        A row cannot be computed.
+    """
+    from stemtwin.twin.instrument.simulation.certify import FINER, coherent_points
+    from stemtwin.twin.instrument.simulation.plan import make_plan
+
+    total = 0.0
+    for specimen, image in chosen(card, size, rows):
+        plan = make_plan(coherent_points(request_of(card, size, specimen, image)))
+        total += plan.seconds * (1 + (3 + FINER**2 + 2 * ABTEM_TIMES) / plan.configurations)
+    return total
+
+
+def certify_dataset(
+    card: Card,
+    size: str,
+    *,
+    rows: int = ROWS,
+    progress: Callable[[int, int, str], None] | None = None,
+    kept: Sequence[dict[str, Any]] = (),
+    keep: Callable[[dict[str, Any]], None] | None = None,
+    certify: "Callable[..., Certificate] | None" = None,
+) -> dict[str, Any]:
+    """Run rows of a card through both solvers and check their convergence.
+
+    Parameters
+    ----------
+    card : Card
+        Which dataset.
+    size : str
+        Which size its specimens are of; nothing has to be built.
+    rows : int
+        Number of rows, one specimen each where there are so many.
+    progress : callable, optional
+        Called with rows done, all rows, and what is being done.
+    kept : sequence of dict
+        Rows of an earlier run that stopped; they are not computed again.
+    keep : callable, optional
+        Called after each row with the certificate so far.
+    certify : callable, optional
+        In the place of :func:`stemtwin.twin.instrument.simulation.certify.certify`.
+
+    Returns
+    -------
+    dict
+        Plain values: ``rows``, each with the greatest difference (rms over the points / mean signal) of every comparison by detector, and ``worst``.
+
+    Raises
+    ------
+    StemtwinError
+        A row cannot be computed.
+    """
+    from stemtwin.twin.instrument.simulation.certify import MOST_POINTS
+    from stemtwin.twin.instrument.simulation.certify import certify as both_solvers
+
+    run, picked = certify or both_solvers, chosen(card, size, rows)
+    done = {(row["specimen"], row["split"], row["image"]): row for row in kept}
+    told: dict[str, Any] = {"schema": SCHEMA, "dataset": f"{card.name}@{card.version}", "card_sha256": card.digest, "size": size}
+    told |= {"points": MOST_POINTS, "worst": {}, "notes": [], "rows": []}
+    for number, (specimen, image) in enumerate(picked):
+        what = f"{specimen.name}, image {image}"
+        row = done.get((specimen.name, specimen.split, image))
+        if row is None:
+            say = (lambda text, what=what, number=number: progress(number, len(picked), f"{what}: {text}")) if progress else None
+            request = request_of(card, size, specimen, image)
+            row = _row(specimen, image, request, run(request, progress=say))
+        told["rows"].append(row)
+        told |= {"worst": worst(told["rows"]), "notes": list(dict.fromkeys(note for one in told["rows"] for note in one["notes"]))}
+        if keep:
+            keep(told)
+    if progress:
+        progress(len(picked), len(picked), "done")
+    return told
+
+
+def _row(specimen: DrawnSpecimen, image: int, request: "Request", certificate: "Certificate") -> dict[str, Any]:
+    """Return a row of the kept certificate: what it was of, and its differences by comparison and detector."""
+    differences: dict[str, dict[str, float]] = {}
+    for line in certificate.lines:
+        part = next(name for name, words in PARTS.items() if any(word in line.what for word in words))
+        differences.setdefault(part, {})[line.detector] = _short(line.rms)
+    if certificate.standard_error:
+        differences[PHONONS] = {name: _short(error) for name, error in certificate.standard_error.items()}
+    sample = request.sample
+    return {
+        "split": specimen.split,
+        "specimen": specimen.name,
+        "image": image,
+        "energy_ev": request.beam.energy_ev,
+        "semiangle_mrad": request.beam.semiangle_mrad,
+        "thickness_angstrom": _short(float(sample.thickness_angstrom)),
+        "cell_angstrom": [_short(length) for length in sample.size_angstrom],
+        "grid": list(certificate.grid),
+        "slices": certificate.slices,
+        "points": certificate.points,
+        "configurations": request.configurations,
+        "signals": {line.detector: _short(line.ours) for line in certificate.lines},
+        "differences": differences,
+        "notes": list(certificate.notes),
+    }
+
+
+def worst(rows: Sequence[dict[str, Any]]) -> dict[str, float]:
+    """Return the greatest difference of each comparison over rows and detectors."""
+    found: dict[str, float] = {}
+    for row in rows:
+        for part, by_detector in row["differences"].items():
+            found[part] = max([found.get(part, 0.0), *by_detector.values()])
+    return found
+
+
+def _short(value: float) -> float:
+    """Return a number with few significant digits."""
+    return float(f"{value:.{DIGITS}g}")
+
+
+def table(certificate: dict[str, Any]) -> str:
+    """Return a certificate as a Markdown table, a row for each row and detector; differences are rms over the points / mean signal."""
+    parts = [part for part in (SOLVERS, PLACED, GRID, SLICES, PHONONS) if part in certificate["worst"]]
+    lines = [f"| specimen | thickness (A) | signal | {' | '.join(parts)} |", "|---" * (len(parts) + 3) + "|"]
+    for row in certificate["rows"]:
+        for detector, signal in row["signals"].items():
+            cells = [percent(row["differences"].get(part, {}).get(detector)) for part in parts]
+            lines.append(f"| {row['specimen']}, {row['split']} | {row['thickness_angstrom']:.3g} | {detector} {signal:.3g} | {' | '.join(cells)} |")
+    greatest = [f"**{percent(certificate['worst'][part])}**" for part in parts]
+    lines.append(f"| **worst** | | | {' | '.join(greatest)} |")
+    return "\n".join(lines)
+
+
+def percent(value: float | None) -> str:
+    """Return a relative difference for people."""
+    return "-" if value is None else f"{value:.1e}" if value < 1e-3 else f"{value:.2%}"

@@ -1,0 +1,136 @@
+"""Pages of tasks: the files are what the command writes, every example makes a valid submission, and a new task needs no further code."""
+
+import dataclasses
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from stemtwin.benchmarks import kept_scores, task_pictures
+from stemtwin.benchmarks import task_pages as pages
+from stemtwin.benchmarks.submission import read_submission
+from stemtwin.benchmarks.tasks import find_task
+from stemtwin.datasets import catalog, storage
+from stemtwin.datasets.cards import Card, find_card
+
+TASKS = [pytest.param(task, id=pages.stem(task)) for task in pages.tasks()]
+SECTIONS = ("In the laboratory", "One line to load", "A valid submission", "Given and asked", "Scoring", "Baselines", "Limits", "Citation")
+MOST_BYTES = 250_000
+"""Most bytes of a picture."""
+
+
+def fake_arrays(card: Card, rows: int = 3) -> dict[str, Any]:
+    """Return made-up rows of a card: counts in arrays, lists of one to three entries, ones elsewhere."""
+    rng, out = np.random.default_rng(0), {}
+    lengths = 1 + np.arange(rows) % 3
+    counts = {column.count_name for column in card.columns if column.ragged}
+    for column in card.columns:
+        kind = object if column.dtype == "string" else column.dtype
+        if column.name in counts:
+            out[column.name] = lengths.astype(kind)
+        elif column.ragged:
+            values = np.array([["Si"] * 3] * rows, dtype=object) if column.dtype == "string" else rng.integers(1, 9, (rows, 3))
+            out[column.name] = values.astype(kind)
+        elif column.dtype == "string":
+            out[column.name] = np.array([f"{column.name}{row}" for row in range(rows)], dtype=object)
+        else:
+            out[column.name] = rng.poisson(3.0, (rows, *column.shape)).astype(kind) if column.shape else np.ones(rows, dtype=kind)
+    return out
+
+
+def fake_loader(arrays: dict[str, Any], card: Card, split: str) -> Any:
+    """Return a stand-in for the loader of datasets."""
+    return lambda *_, format="xarray", **__: arrays if format == "numpy" else storage.to_xarray(arrays, card, split)
+
+
+def test_the_files_are_what_the_command_writes() -> None:
+    """``make pages`` changes no file of docs/tasks and not the references of CITATION.cff, and none is of a task that is gone."""
+    wanted = pages.pages()
+    for path, text in wanted.items():
+        assert path.exists(), f"{path.name} is missing: make pages"
+        assert path.read_text(encoding="utf-8") == text, f"{path.name} is not what registry, card and scores say: make pages"
+    assert set(pages.FOLDER.glob("*.md")) | {pages.CITATION} == set(wanted)
+
+
+def test_links_and_pictures_of_pages_are_there() -> None:
+    """Every relative link and picture of a page is a file; pictures are small."""
+    for path in pages.FOLDER.glob("*.md"):
+        for link in re.findall(r"\]\(([^)#:\[\]]+)\)", path.read_text(encoding="utf-8")):
+            assert (path.parent / link).exists(), (path.name, link)
+    for picture in pages.FOLDER.glob("*.png"):
+        assert picture.stat().st_size <= MOST_BYTES, picture.name
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_a_page_has_all_sections_and_every_baseline(task: Any) -> None:
+    """Sections stand in the order of the template; every baseline of the registry has a row in the table of its page."""
+    text = pages.page(task)
+    found = [title for title in re.findall(r"^## (.+)$", text, re.MULTILINE) if title in SECTIONS]
+    assert tuple(found) == SECTIONS
+    assert "``" not in text.replace("```", "")
+    assert all(f"| {one.name} |" in text for one in pages.baselines(task))
+    assert all(limit in text for limit in pages.card_of(task).limits)
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_an_example_makes_a_valid_submission(task: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """At most ten lines load data, answer every sample and write a folder that the reader of submissions takes; here for made-up rows."""
+    code, card, split = pages.example(task), pages.card_of(task), task.splits[0]
+    assert len([line for line in code.splitlines() if line.strip()]) <= 10
+    arrays = fake_arrays(card)
+    monkeypatch.setattr(catalog, "load_dataset", fake_loader(arrays, card, split))
+    monkeypatch.chdir(tmp_path)
+    exec(compile(code, task.name, "exec"), {})
+    submission = read_submission(tmp_path / "mine", task, storage.to_xarray(arrays, card, split))
+    assert set(submission.found) == set(arrays["sample_id"])
+
+
+def test_a_new_task_has_a_page_without_further_code() -> None:
+    """A task that the registry alone knows: its example gives the answers of a baseline, and no scores are claimed."""
+
+    def score(*_: Any) -> Any:
+        """Score nothing."""
+
+    task = dataclasses.replace(find_task("atoms-2d"), name="fresh", major=3, score=score)
+    text = pages.page(task)
+    assert "No scores are kept yet" in text
+    assert 'find_baseline("fresh@3", "")' in text
+    assert pages.stem(task) == "fresh-v3"
+
+
+def test_intervals_stand_beside_values() -> None:
+    """An interval is shown where one is kept, and left out where it has no width."""
+    row = {"values": {kept_scores.WHOLE: {kept_scores.WHOLE: {"f1": 0.5, "rmsd": None}}}, "intervals": {"f1": [0.4123, 0.6]}}
+    assert pages.value_cell(row, "f1") == "0.5 (0.412 to 0.6)"
+    assert pages.value_cell(row | {"intervals": {"f1": [0.5, 0.5]}}, "f1") == "0.5"
+    assert pages.value_cell(row, "rmsd") == "-"
+
+
+def test_a_picture_shows_specimens_of_every_material(tmp_path: Path) -> None:
+    """The brightest row of each material comes first, then other specimens of low dose; the file is a PNG of few colours."""
+    card = find_card("atoms-2d", "1.0.0")
+    data = fake_arrays(card, rows=5)
+    data |= {
+        "material": np.array(["a", "a", "b", "a", "b"], dtype=object),
+        "specimen": np.array(["a/0", "a/0", "b/1", "a/2", "b/3"], dtype=object),
+        "dose_e_per_angstrom2": np.array([10.0, 20.0, 5.0, 1.0, 2.0]),
+    }
+    assert task_pictures.pick(card, data) == [1, 2, 3, 4]
+    assert task_pictures.draw(card, data, tmp_path / "x.png")
+    assert (tmp_path / "x.png").read_bytes()[:4] == b"\x89PNG"
+
+
+@pytest.mark.slow
+def test_the_example_of_atoms_is_scored(tiny_atoms: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On the real data the example finds most columns."""
+    from stemtwin.benchmarks.runner import load_samples, score_submission
+
+    task = find_task("atoms-2d")
+    monkeypatch.setenv("STEMTWIN_DATA_DIR", str(tiny_atoms))
+    monkeypatch.chdir(tmp_path)
+    exec(compile(pages.example(task), task.name, "exec"), {})
+    data = load_samples(task, split="test", size="tiny")
+    report = score_submission(task, data, read_submission(tmp_path / "mine", task, data)).report
+    assert 0.4 < report.metric("f1").value < 1
