@@ -154,6 +154,7 @@ scores: $(READY)
 	$(BIN)/python -m stemtwin.benchmarks.kept_scores atoms-2d
 	$(BIN)/python -m stemtwin.benchmarks.kept_scores denoise
 	$(BIN)/python -m stemtwin.benchmarks.kept_scores drift
+	$(BIN)/python -m stemtwin.benchmarks.kept_scores ronchigram
 
 # An event with twelve teams that are processes; its small form is one of the slow tests.
 newcomer: $(READY)

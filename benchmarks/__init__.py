@@ -46,6 +46,7 @@ File                     Content
 ``task_pictures.py``     pictures of samples with their truth
 ``tasks.py``             the registry of tasks
 ``twin_answers.py``      answers of baselines to a micrograph and to the twin's frame
+``wavefront_bound.py``   least phase that estimates of aberrations leave
 ``answers/``             kinds of answers
 ``baselines/``           published methods that a submission is compared with
 ``families/``            the tasks, one module each

@@ -20,6 +20,8 @@ File                      Content
 ``forge_planner.py``      the planner of the expert of ``atom-forge``
 ``hypothesis.py``         baselines of ``hypothesis-test``: expected information, fixed, truth
 ``instruments.py``        baselines of ``instruments``: settings adapted to each instrument
+``ronchigram.py``         baselines of ``ronchigram``: means, fit of segments, truth
+``ronchigram_fit.py``     the fit of the spectra of a Ronchigram's segments
 ``scan_drift.py``         baselines of ``drift``: frames as they are, rigid shifts, line shifts, truth
 ``scan_registration.py``  registration of scanned frames, line by line
 ``sparse.py``             baselines of ``sparse-scan``: uncertainty, rasters, truth

@@ -13,6 +13,7 @@ File                      Content
 ``forge.py``              the task ``atom-forge``
 ``hypothesis.py``         the task ``hypothesis-test``
 ``instruments.py``        the task ``instruments``
+``ronchigram.py``         the task ``ronchigram``
 ``scan_drift.py``         the task ``drift``
 ``sparse.py``             the task ``sparse-scan``
 ``spectrum_discovery.py`` the task ``spectrum-discovery``

@@ -1,8 +1,8 @@
 """Metrics: formulas of sums of per-sample statistics, found because their modules are here.
 
-================== ==========================================================
+================== ============================================================
 File               Content
-================== ==========================================================
+================== ============================================================
 ``detection.py``   precision, recall, F1 and distance of matched points
 ``experiments.py`` successes, declared ends and dose of agents
 ``metric.py``      a metric, the registry of metrics, and common formulas
@@ -10,5 +10,6 @@ File               Content
 ``restoration.py`` error, structure, resolution and deviance of images
 ``scan_fields.py`` error, strain and unit-cell jumps of displacement fields
 ``vacancies.py``   vacancies that an image fills, and columns that it empties
-================== ==========================================================
+``wavefront.py``   phase, Strehl ratio, aperture and calibration of aberrations
+================== ============================================================
 """

@@ -7,6 +7,7 @@ File                  Content
 ``atoms_2d.py``       ``atoms-2d``: HAADF images and their atomic columns
 ``denoise.py``        ``denoise``: noisy frames with vacancies, and their truth
 ``drift.py``          ``drift``: frame series and orthogonal pairs, and the true probe
+``ronchigram.py``     ``ronchigram``: far fields of a parked probe, and their aberrations
 ``sheet_defects.py``  ``sheet-defects``: point defects of monolayers
 ===================== ==================================================================
 """
