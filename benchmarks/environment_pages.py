@@ -144,7 +144,7 @@ def _scores(environment: str) -> list[str]:
     few = [one.difficulty for one in own if len(one.seeds) < 100]
     text = "Returns over episodes of the validation split with 95 % intervals; `st.reference` gives the same numbers."
     if few:
-        text += f" Of {', '.join(few)} there are fewer episodes than 100, because one of the expert takes long."
+        text += f" Fewer than 100 episodes are kept of {', '.join(few)}, because one of the expert takes long."
     parts = ["## Reference scores", text, return_tables.rows(own, head, named=False)]
     parts += ["Interquartile means, and mean differences over the same episodes:", return_tables.middle_rows(own, head, named=False)]
     errors = return_tables.error_rows(own, head, named=False)
@@ -177,7 +177,7 @@ def index() -> str:
     told = descriptions()
     rows = [f"| [`{name}`]({name.partition('/')[2]}.md) | {told[name]} |" for name in ENVIRONMENTS]
     return "\n".join(
-        ["# Environments", "", "What they have in common: [environments.md](../environments.md).", "", "| id | experiment |", "|---|---|", *rows, ""]
+        ["# Environments", "", "Common properties: [environments.md](../environments.md).", "", "| id | experiment |", "|---|---|", *rows, ""]
     )
 
 

@@ -81,7 +81,7 @@ def _count(levels: list[dict[str, Any]], value: str | None, path: Path, line: in
     top = levels[-1]
     if top["key"]:
         if value is None or value in top["keys"]:
-            told = "a key that is no text" if value is None else f"key {value!r} stands twice"
+            told = "a key that is not text" if value is None else f"key {value!r} stands twice"
             message = f"{path}, line {line}: {told}. Give each key once."
             raise SubmissionError(message)
         top["keys"].add(value)

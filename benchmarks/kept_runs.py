@@ -268,7 +268,7 @@ def same(one: KeptEpisode, other: KeptEpisode) -> bool:
 
 
 def finish(runs: Iterable[KeptRun], folder: Path = RUNS) -> None:
-    """Put the unfinished runs of all policies of a preset in the place of older ones; those of policies that are no more are removed."""
+    """Put the unfinished runs of all policies of a preset in the place of older ones; those of removed policies are deleted."""
     for run in runs:
         path = run_path(run.environment, run.difficulty, run.policy, folder)
         path.with_suffix(UNFINISHED).replace(path)

@@ -1,6 +1,6 @@
 """Comparison of a measured micrograph with the twin at matched conditions.
 
-Of each sample that is named, its cell is simulated once, fitted to a window of the image, and the knobs of the twin that follow from the fit are set:
+The cell of each named sample is simulated once, fitted to a window of the image, and the knobs of the twin that follow from the fit are set:
 source size, detector chain (gain, offset, read noise, lag), dose, line jitter and wander, drift. The twin's microscope takes the same frame, and what
 was measured of the image is measured of the frame in the same way. Baselines of ``atoms-2d`` run on both unchanged.
 """
@@ -91,7 +91,7 @@ class SampleComparison:
     knobs : dict
         Settings of the twin, by name.
     answers : dict
-        What each baseline found in both, by its name.
+        Answers of each baseline for both frames, by its name.
     square, twin_square : ndarray
         Squares that the baselines got, grey values.
     square_region : tuple of int
@@ -225,7 +225,7 @@ def image_again(
     sample : Sample
         The sample.
     fit : CellFit
-        Of the window.
+        Fit of the window.
     knobs : dict
         From :func:`knobs_of`.
     conditions : TwinConditions
@@ -233,7 +233,7 @@ def image_again(
     shape : tuple of int
         Size of the frame, px.
     aside : ndarray
-        Where the centre of the frame lies from that of the window, x and y in A of the image's nominal pixels.
+        Offset of the centre of the frame from that of the window, x and y in A of the image's nominal pixels.
     """
     pitch, angle, dwell = knobs["pixel_size_angstrom"], knobs["rotation_rad"], conditions.dwell_time_us
     turned = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
@@ -295,7 +295,7 @@ def compare(
     sample : Sample
         A periodic sample, a few cells wide.
     conditions : TwinConditions
-        What is not fitted.
+        Conditions that are not fitted.
     region : tuple of int, optional
         First row and column, height and width of the window, px; by default the square of ``window`` px that the cell fits best.
     window : int

@@ -151,7 +151,7 @@ def measure(
     tell : callable
         Called with a line before it starts, while it runs, and after each policy.
     folder : Path
-        Where runs are kept.
+        Folder of kept runs.
     """
     blank = KeptRun(environment=environment, difficulty=difficulty, policy="", arguments=dict(arguments or ARGUMENTS), cpu_s=0.0, episodes=())
     env, where = blank.make(), f"{environment} {difficulty}"
@@ -189,7 +189,7 @@ class Pilot:
     policy : Baseline
         The policy.
     count : int
-        How many are played at once; the last of them is timed, after whatever the first had to build.
+        Number of environments played at once; the last of them is timed, after whatever the first had to build.
     """
 
     def __init__(self, environment: gymnasium.Env, policy: Baseline, count: int) -> None:

@@ -50,7 +50,7 @@ def check_folder(path: Path, *, whole: bool = True) -> Path:
         message = f"{header}: there is no such file{alone}. {told}{FORM}"
     else:
         told = _found(names, (".parquet", ".csv", ".json", ".xlsx", ".npz", ".npy"), "There is ")
-        message = f"{table}: there is no such file, a header alone is no submission. {told}{FORM}"
+        message = f"{table}: there is no such file, a header alone is not a submission. {told}{FORM}"
     raise SubmissionError(message)
 
 
@@ -77,7 +77,7 @@ def _found(names: list[str], endings: tuple[str, ...], told: str) -> str:
 
 
 def told_of(path: Path) -> str:
-    """Return a noun phrase for a file that is no submission folder, by its content; "" for one that says nothing."""
+    """Return a noun phrase for a file that is not a submission folder, by its content; "" for one that says nothing."""
     if not path.exists():
         return ""
     try:

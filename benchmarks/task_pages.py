@@ -211,7 +211,7 @@ def number(value: float | None) -> str:
 
 
 def _worst(task: Task, found: dict[str, Any]) -> str:
-    """Return a sentence on the worst slice of every baseline that is no oracle."""
+    """Return a sentence on the worst slice of every baseline that is not an oracle."""
     said, sign = [], 1 if task.primary.direction == "max" else -1
     oracles = {one.name for one in baselines(task) if one.oracle}
     for name, row in found["rows"].items():

@@ -30,7 +30,7 @@ class TwinConditions:
     dwell_time_us : float
         Time at each pixel: it turns a drift for each line into one in time, and a correlation along lines into a lag.
     seed : int
-        Of thermal motion, noise and lines.
+        Seed of thermal motion, noise and lines.
     """
 
     instrument: str

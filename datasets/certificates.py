@@ -1,6 +1,6 @@
 """Certificates of datasets: rows of a card through both solvers, and their convergence, kept beside the card.
 
-Of each row the expected signal at 16 points of its scan is computed by our multislice, by abTEM with our slices and with its own potential, and by
+The expected signal of each row at 16 points of its scan is computed by our multislice, by abTEM with our slices and with its own potential, and by
 ours on a finer grid, with other slices, and over the phonon configurations (:mod:`stemtwin.twin.instrument.simulation.certify`). Probes are coherent,
 and the specimen's cell is repeated until it holds a whole probe, as abTEM needs it.
 """

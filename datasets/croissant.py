@@ -80,7 +80,7 @@ def croissant(card: Card, manifest: Manifest, *, url: str = "", published: str =
     card : Card
         The card.
     manifest : Manifest
-        Of the build.
+        Manifest of the build.
     url : str
         Address that the folder is served at, ``""`` where the metadata lie in it.
     published : str

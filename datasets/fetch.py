@@ -278,7 +278,7 @@ def fetch(card: Card, size: str, progress: Any = None) -> tuple[Path, Manifest]:
         check_writable(folder, folder=True)
     fetch_file(source, f"{size}/{MANIFEST}", progress)
     missing = [entry.bytes for entry in read_manifest(folder).files if not (folder / entry.path).is_file()]
-    check_space(folder, sum(missing), f"What is missing of {card.id} {size}")
+    check_space(folder, sum(missing), f"Missing files of {card.id} {size}")
     for name in sorted(source.registry):
         if name.startswith(f"{size}/"):
             fetch_file(source, name, progress)

@@ -1,6 +1,6 @@
 """Frames of instrument profiles with their faults, for generators: conditions, readings, and the places where what lies in a specimen appears.
 
-What a card's generator draws from has ``image_shape``, ``focus_error_angstrom``, ``C12_angstrom``, ``current_pa``, ``dwell_time_us``, ``labels``,
+The settings of a card's generator have ``image_shape``, ``focus_error_angstrom``, ``C12_angstrom``, ``current_pa``, ``dwell_time_us``, ``labels``,
 ``phonon_configurations``, ``instruments`` and ``materials``; a material has ``name``, ``instruments``, ``size_angstrom``, ``field_of_view_angstrom``,
 ``dose_e_per_angstrom2`` and ``perfect``.
 """
@@ -81,7 +81,7 @@ class Imaged(Protocol):
 
 
 class FrameInstrument(CardModel):
-    """An instrument profile, its camera length, the C10 that is its best focus, and the engine of samples that are no perfect crystal."""
+    """An instrument profile, its camera length, the C10 that is its best focus, and the engine of samples that are not perfect crystals."""
 
     profile: str
     camera_length_mm: Annotated[float, Field(gt=0)]
@@ -96,7 +96,7 @@ class FrameInstrument(CardModel):
 
         for what, name, known in (("instrument profile", self.profile, PROFILES), ("engine", self.engine, ENGINES)):
             if name not in known:
-                message = f"{name!r} is no {what}; give one of {', '.join(known)}"
+                message = f"{name!r} is not a known {what}; give one of {', '.join(known)}"
                 raise ValueError(message)
         return self
 

@@ -92,7 +92,7 @@ def _task_of(place: Path) -> tuple[Task, Header]:
     header, tasks = read_header(place), load_tasks()
     task = next((tasks[name] for name in tasks if header.task == tasks[name].address(header.split)), None)
     if task is None or task.kind != "predictions":
-        message = f"{place}: key 'task' is {header.task!r}, which is no task of predictions here. Compare it with the stemtwin that knows it."
+        message = f"{place}: key 'task' is {header.task!r}, which is not a task of predictions here. Compare it with the stemtwin that knows it."
         raise SubmissionError(message)
     return dataclasses.replace(task, source_version=header.dataset.partition("@")[2]), header
 

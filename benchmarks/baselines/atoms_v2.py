@@ -20,7 +20,7 @@ ENOUGH_SNR = 4.0
 FAINTEST = 0.4
 """Peaks below this part of both are left out."""
 SAME_ANGSTROM = 0.45
-"""Of two refined peaks nearer than this the lower goes, A."""
+"""Distance below which the lower of two refined peaks is discarded, A."""
 STUDENT_DISTANCE_PX = 5
 
 

@@ -1,6 +1,6 @@
 """Task ``spectrum-discovery``: find the best places of a scene by a few spectra, and declare the best of all.
 
-Of a scene with particles on a flake the dark-field image is given. The agent takes spectra of energy losses or of X-rays where it
+The dark-field image of a scene with particles on a flake is given. The agent takes spectra of energy losses or of X-rays where it
 chooses and gets the number that a scalariser makes of each; the brightest places are not the best. Scored is how many of the best
 1 % of the places were found, nothing without a declaration, and never the best score over the largest, most of which random places
 reach. Episodes of one scene are alike: intervals are over the eight scenes of the task's key.

@@ -1,6 +1,6 @@
 """Command lines of confined processes: bubblewrap where it is installed, limits of the system everywhere else.
 
-Of bubblewrap's file system a process sees the system's programs, this Python and this package, the kernels that are compiled already, and its own
+In bubblewrap's file system a process sees the system's programs, this Python and this package, the kernels that are compiled already, and its own
 folder, all read-only, and an empty folder for scratch. It has no network and sees no other process.
 """
 

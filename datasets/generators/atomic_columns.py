@@ -66,7 +66,7 @@ class ColumnsSettings(CardModel):
 
     image_shape: tuple[Count, Count]
     phonon_configurations: Count
-    """Frozen-phonon configurations of samples that are no perfect crystal; perfect ones are averaged over their lattice."""
+    """Frozen-phonon configurations of samples that are not perfect crystals; perfect ones are averaged over their lattice."""
     focus_error_angstrom: Range
     C12_angstrom: Range
     current_pa: Range
@@ -105,9 +105,9 @@ class ColumnsSpecimen(DrawnSpecimen):
     Parameters
     ----------
     material : ColumnsMaterial
-        What it is made of.
+        Material of the sample.
     instrument : FrameInstrument
-        What it is imaged with.
+        Instrument of the frames.
     thickness_angstrom : float or None
         Wanted thickness, A; None: the library's own.
     microscope_seed : int

@@ -110,7 +110,7 @@ class AtomsSpecimen(DrawnSpecimen):
     thickness_angstrom : float or None
         Wanted thickness, A; None: the library's own.
     engine : str
-        What computes the signals: ``"operator"`` or ``"local"``.
+        Engine of the signals: ``"operator"`` or ``"local"``.
     microscope_seed : int
         Seed of the microscope, which has independent streams of its own for thermal motion and counting noise.
     """
@@ -143,7 +143,7 @@ class Condition:
     field_of_view_angstrom : float
         Height and width of the square frame, A.
     origin_fraction : tuple of float
-        Where pixel [0, 0] lies before rotation, (x, y) in units of the cell.
+        Position of pixel [0, 0] before rotation, (x, y) in units of the cell.
     rotation_rad : float
         Turn of the frame about its centre, rad.
     dose_e_per_angstrom2, dwell_time_us, current_pa : float
@@ -269,7 +269,7 @@ class AtomsGenerator(Generator):
     def seconds(self, card: Card, size: str) -> float:
         """Return the planned time of a build, s: what the engines plan for the specimens, and the images.
 
-        Of each material in each setup one specimen is planned, that of the median thickness, and counted for all of them.
+        One specimen of each material in each setup, that of the median thickness, is planned and counted for all of them.
         """
         asked, alike, planned = card.sizes[size], defaultdict(list), 0.0
         for split in card.splits:

@@ -94,7 +94,7 @@ class DenoiseSettings(CardModel):
                     raise ValueError(message)
         for scan in self.scans:
             if scan not in PROFILES:
-                message = f"scan {scan!r} is no instrument profile; give some of {', '.join(PROFILES)}"
+                message = f"scan {scan!r} is not an instrument profile; give some of {', '.join(PROFILES)}"
                 raise ValueError(message)
         for dose, field, frames in itertools.product(self.dose_e_per_angstrom2, self.field_of_view_angstrom, (1, self.frames)):
             low, high = self.dwell_times(dose / frames, field)
@@ -120,7 +120,7 @@ class DenoiseSpecimen(DrawnSpecimen):
     Parameters
     ----------
     material : DenoiseMaterial
-        What it is made of.
+        Material of the sample.
     setup : DenoiseSetup
         Beam and detectors.
     scan : str

@@ -116,7 +116,7 @@ class DriftSpecimen(DrawnSpecimen):
     Parameters
     ----------
     material : DriftMaterial
-        What it is made of.
+        Material of the sample.
     setup : DriftSetup
         Beam and detector.
     size_angstrom : float

@@ -122,7 +122,7 @@ class RonchigramSpecimen(DrawnSpecimen):
     Parameters
     ----------
     material : RonchigramMaterial
-        What it is made of.
+        Material of the sample.
     thickness_angstrom : float
         Wanted thickness, A.
     """
@@ -151,7 +151,7 @@ class RonchigramCondition:
     coefficients : ndarray
         (12,) Cartesian coefficients, A.
     position_angstrom : tuple of float
-        Where the probe is parked, (x, y), A.
+        Position of the parked probe, (x, y), A.
     """
 
     seed: int

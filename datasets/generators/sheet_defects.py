@@ -109,9 +109,9 @@ class SheetSpecimen(DrawnSpecimen):
     Parameters
     ----------
     material : SheetMaterial
-        What it is made of.
+        Material of the sample.
     instrument : FrameInstrument
-        What it is imaged with.
+        Instrument of the frames.
     prevalence : str
         Name of the share of sites with a defect.
     share : float
@@ -150,7 +150,7 @@ def defective_layer(material: SheetMaterial, share: float, seed: int) -> "tuple[
     Parameters
     ----------
     material : SheetMaterial
-        What it is made of.
+        Material of the sample.
     share : float
         Number of defects over number of sites: projected columns of the perfect layer.
     seed : int

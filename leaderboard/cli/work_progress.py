@@ -87,7 +87,7 @@ def span(seconds: float) -> str:
 
 @contextlib.contextmanager
 def counted_steps(unit: str, *, quiet: bool) -> Iterator[Callable[[int, int, str], None]]:
-    """Give a function (done, all, text) that counts steps on stderr: a bar, or a line for each tenth where that is no terminal.
+    """Give a function (done, all, text) that counts steps on stderr: a bar, or a line for each tenth where that is not a terminal.
 
     Parameters
     ----------

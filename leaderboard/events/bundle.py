@@ -59,7 +59,7 @@ def seal(folder: Path, path: Path, *, key: str, event: str, opens: datetime.date
     Parameters
     ----------
     folder : Path
-        What is sealed.
+        Folder to be sealed.
     path : Path
         File of the bundle, which is replaced at once.
     key : str

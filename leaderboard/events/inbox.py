@@ -79,7 +79,7 @@ def hand_in(folder: Path, event: Path, team: str) -> HandedIn:
 def _copy(folder: Path, target: Path, event: Path) -> bool:
     """Copy a submission to its place in one step; return whether it is new there.
 
-    What is not finished lies beside the submissions, not among them: who is stopped in the midst leaves nothing that could be scored.
+    Unfinished copies lie beside the submissions, not among them: who is stopped in the midst leaves nothing that could be scored.
     """
     if target.is_dir():
         return False
@@ -106,7 +106,7 @@ def _team_folder(team: str) -> str:
         Some system takes no such folder.
     """
     if _file_part(team) != team:
-        message = f"team={team!r} is no name that every system takes for a folder. Ask the organiser for one without any of {FORBIDDEN}."
+        message = f"team={team!r} is not a name that every system accepts for a folder. Ask the organiser for one without any of {FORBIDDEN}."
         raise SettingsError(message)
     return team
 

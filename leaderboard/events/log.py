@@ -1,6 +1,6 @@
 """The log of an event: a file of signed lines, each of which holds the hash of the line before it. Lines are added, never changed.
 
-What an organiser does, and what happens to every submission, is a line: who was scored or refused, withdrawn or disqualified, and why. Boards follow
+Every action of an organiser and every event of a submission is a line: who was scored or refused, withdrawn or disqualified, and why. Boards follow
 from the log and the reports alone.
 """
 

@@ -281,7 +281,7 @@ def evaluate(
 def evaluate_table(hidden: HiddenTask, handed: Handed, truths: Truths) -> tuple[Evaluation, tuple[Review, ...]]:
     """Return the evaluation of a table of answers to hidden rows, under the names of its folders, and the requests for review.
 
-    Honeypots are no part of the score; the answers to them are kept, and are part of the hash of the answers.
+    Honeypots are not part of the score; the answers to them are kept, and are part of the hash of the answers.
     """
     planted = truths.of(hidden)
     submission = hidden.read(handed.folder, planted.data)

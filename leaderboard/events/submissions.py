@@ -117,7 +117,7 @@ def digest_of(folder: Path) -> str:
 def find_submissions(event_folder: Path) -> tuple[list[Handed], list[tuple[str, str]]]:
     """Return the submissions of an event in the order in which they count as received, and label and a sentence of each folder that is none.
 
-    Where the folder is a Git repository, the order is that in which its branch took them: the place, on the line of first parents, of the last
+    In a Git repository the order is that in which its branch took them: the place, on the line of first parents, of the last
     merge or commit that changed a submission. Dates of commits, which their authors write, have no part in it. What is not committed comes last, by
     its newest file; then the order is that of names.
     """

@@ -209,7 +209,7 @@ TEXTS = {
     "an alias": ("a: &x [1]\nb: *x", "line 1: an anchor or an alias"),
     "depth": ("a: [[[1]]]", "line 1: values are nested more than 3 deep"),
     "great depth": ("a: " + "[" * 30000, "line 1: values are nested more than 3 deep"),
-    "a key of keys": ("? {a: 1}\n: 2", "line 1: a key that is no text"),
+    "a key of keys": ("? {a: 1}\n: 2", "line 1: a key that is not text"),
     "length": ("#" + " " * 64_000, "64001 bytes, at most 64000 are read"),
 }
 
@@ -319,7 +319,7 @@ def loose_parts(folder):
 
 FOLDERS = {
     "no header": (without("submission.yaml"), r"submission\.yaml: there is no such file, only predictions\.parquet: a table without its header"),
-    "no table": (without("predictions.parquet"), r"predictions\.parquet: there is no such file, a header alone is no submission"),
+    "no table": (without("predictions.parquet"), r"predictions\.parquet: there is no such file, a header alone is not a submission"),
     "parts": (parts, r"predictions\.parquet: a folder of parts, one file is needed"),
     "loose parts": (loose_parts, "a folder of 2 parquet files without submission.yaml, the first is 'a.parquet'"),
     "a pickle": (in_place(b"\x80\x04K\x01."), r"predictions\.parquet: not a parquet file"),

@@ -166,7 +166,7 @@ def test_doses_labels_and_focus_are_as_the_card_says(name):
 @pytest.mark.parametrize(
     ("old", "new", "told"),
     [
-        ('profile = "nion-60"', 'profile = "nion-61"', "'nion-61' is no instrument profile"),
+        ('profile = "nion-60"', 'profile = "nion-61"', "'nion-61' is not a known instrument profile"),
         ("current_pa = [0.2, 150.0]", "current_pa = [0.2, 0.3]", "needs a dwell time or current outside"),
         ('"nion-100", "schottky-200kv"]', '"nion-101", "schottky-200kv"]', "names 'nion-101'"),
     ],

@@ -70,7 +70,7 @@ def test_a_disk_without_room_is_found_before_the_files_come(mirror, card, monkey
     """The manifest says what is missing, and no file is asked for where it does not fit, or where the folder takes none."""
     usage = namedtuple("Usage", "total used free")
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage(2**30, 2**30, 2**12))
-    with pytest.raises(DatasetError, match=r"What is missing of atoms-small-1\.0\.0 tiny needs .* MiB, but 95% of the free space"):
+    with pytest.raises(DatasetError, match=r"Missing files of atoms-small-1\.0\.0 tiny needs .* MiB, but 95% of the free space"):
         fetch.fetch(card, "tiny")
     assert all("manifest" in name for name in mirror.asked)
     asked = len(mirror.asked)

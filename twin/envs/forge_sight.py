@@ -47,9 +47,9 @@ def look(
     scene : ForgeScene
         The goal's sites.
     numbers : ndarray
-        What stands on the sites.
+        Atomic numbers on the sites.
     tracked : tuple of float
-        Where Si was seen before, A.
+        Earlier position of Si, A.
     rng : numpy.random.Generator
         Source of the noise; the number of draws is always the same.
     dark : bool
@@ -118,7 +118,7 @@ def _pattern(scene: ForgeScene, bright: np.ndarray) -> np.ndarray:
 def brightest(image: np.ndarray, before: tuple[float, float]) -> tuple[float, float]:
     """Return the brightest place (x, y) of a frame from its middle, A: the centre of what stands out about the maximum of the smoothed frame.
 
-    Of a dark frame it is the place before.
+    For a dark frame it is the earlier position.
     """
     if image.mean() < DARK:
         return before

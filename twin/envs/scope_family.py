@@ -237,7 +237,7 @@ def apertures(asked: Any, usual: tuple[float, ...]) -> tuple[float, ...]:
     Raises
     ------
     SettingsError
-        They are no numbers, or no aperture has one of them.
+        They are not numbers, or no aperture has one of them.
     """
     return checks.numbers("semiangles_mrad", asked, "mrad", low=LEAST_SEMIANGLE_MRAD, high=150) or usual
 
@@ -361,7 +361,7 @@ def lengths(profile: Profile, asked: Any, count: int) -> tuple[float, ...]:
     Raises
     ------
     SettingsError
-        They are no numbers, or the instrument does not have one of them.
+        They are not numbers, or the instrument does not have one of them.
     """
     asked = checks.numbers("camera_lengths_mm", asked, "mm")
     wrong = next((length for length in asked if length not in profile.camera_lengths_mm), None)

@@ -227,7 +227,7 @@ class StackedFrames(gym.Wrapper, RecordConstructorArgs):
 
 
 class FlatScalars(gym.ObservationWrapper, RecordConstructorArgs):
-    """Join all parts that are no images into one vector ``scalars``, float32, scaled from their bounds to [-1, 1].
+    """Join all parts that are not images into one vector ``scalars``, float32, scaled from their bounds to [-1, 1].
 
     Parameters
     ----------

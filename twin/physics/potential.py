@@ -31,7 +31,7 @@ LEAST_GAP = 1e-6
 LEAST_REACH = 4.0
 """Least distance from a moved atom to the edge of the window in which exp(i sigma V) is recomputed, A."""
 WORTHWHILE = 0.25
-"""Fraction of the cell above which windows, taken together, are no faster than recomputing the whole slice."""
+"""Fraction of the cell above which windows, taken together, are not faster than recomputing the whole slice."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

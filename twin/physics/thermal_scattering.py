@@ -83,7 +83,7 @@ def atom(number: int, sigma: float, interaction: float, parametrization: str = "
     interaction : float
         Interaction constant, rad/(V A).
     parametrization : str
-        Of the scattering factors.
+        Parametrisation of the scattering factors.
     """
     n = fast_length(int(np.ceil(4 * LARGEST * BOX)))
     grid = Grid(shape=(n, n), extent=(BOX, BOX))
@@ -150,7 +150,7 @@ def into_ring(scatterer: Atom, ring: Ring, radius: float, q: np.ndarray) -> tupl
     scatterer : Atom
         The atom.
     ring : Ring
-        Where to.
+        Ring of the detector.
     radius : float
         alpha / lambda of the probe, 1/A.
     q : ndarray
@@ -188,7 +188,7 @@ def again_into_ring(scatterer: Atom, source: Atom, of: Ring, ring: Ring, q: np.n
     scatterer, source : Atom
         The atom, and the one that electrons come from.
     of, ring : Ring
-        Where they fly before, and the ring that gains; the same ring loses.
+        Ring of the electrons before, and the ring that gains them; the former ring loses them.
     q : ndarray
         Spatial frequencies, 1/A, shape (n,).
 

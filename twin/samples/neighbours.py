@@ -157,7 +157,7 @@ def find_bonds(sample: Sample, longest_angstrom: float | None = None) -> Bonds:
 def edge_atoms(sample: Sample, bonds: Bonds | None = None) -> np.ndarray:
     """Return the mask (n,) of the atoms at an edge, which have fewer bonds than is most common for their element.
 
-    Of equally common numbers of bonds the larger one counts. Edges are those of sheets and holes, the surroundings of
+    The larger of equally common numbers of bonds counts. Edges are those of sheets and holes, the surroundings of
     vacancies, and the entrance and exit faces of a crystal.
     """
     count = (find_bonds(sample) if bonds is None else bonds).coordination

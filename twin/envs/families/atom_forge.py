@@ -46,11 +46,11 @@ class ForgeState:
     numbers : ndarray
         Atomic numbers on the sites of the lattice, 0 for empty ones, int (n,).
     bonds_left : ndarray
-        Of a walk, bonds to the target from every site as they are, int (n,).
+        Bonds from every site to the target of a walk, int (n,).
     fate : tuple of float
         Draws of the next event, of the form ``state``.
     tracked : tuple of float
-        Where Si was last seen (x, y) from the middle of the field, A.
+        Last observed position of Si (x, y) from the centre of the field, A.
     found, session : ForgedSites or Session, optional
         The sites, of the form ``state``; the microscope, of the other forms.
     order : ndarray, optional

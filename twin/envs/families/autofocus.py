@@ -65,7 +65,7 @@ class Focusing:
     session : Session
         The microscope and what was done with it.
     conditions : Conditions
-        What was drawn.
+        Conditions of the episode.
     scan : RasterScan
         The field.
     dwell_time_us : float
@@ -178,7 +178,7 @@ class Autofocus(GoalFamily[Focusing]):
         and 9 A at random, C12 by 5 A at random.
     Baselines
         The returns of ``expert`` do not fall from ``easy`` to ``hard``: the worse the start, the more Strehl ratio can be gained, by the oracle, too.
-        What grows, with separated intervals, is the distance from focus at which it ends; the table of these stands below that of returns. It
+        The distance that grows, with separated intervals, is the one from focus at which it ends; the table of these stands below that of returns. It
         fits a model of the instrument to all frames, whose bounds are those of this page: specimens, instruments, ranges of start, residual and
         gains. Which preset it plays it reads from the reach of the knobs in the observation space.
     Example

@@ -45,7 +45,7 @@ class HypothesisPreset:
     reach : tuple of float
         Largest factors of energy, dose and time from the usual ones, both ways.
     prior : LawPrior
-        What the parameters of the laws can be.
+        Prior of the parameters of the laws.
     """
 
     sites_per_side: int
@@ -110,7 +110,7 @@ class DamageTrial:
     log_weights : ndarray
         Logarithms of the posterior weights of all hypotheses, not normalised, float64 (h,).
     dose, time : float
-        What was spent, in usual doses and in usual times.
+        Costs so far, in usual doses and in usual times.
     moves : int
         Number of actions.
     answer : float, optional

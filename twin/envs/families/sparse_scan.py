@@ -42,7 +42,7 @@ class SparseSampling:
     Parameters
     ----------
     conditions : Conditions
-        What was drawn.
+        Conditions of the episode.
     sample : str
         Name of the scene's maker.
     scene : int
@@ -54,7 +54,7 @@ class SparseSampling:
     found : tuple of float
         Those of the agent's image.
     known : Sampling
-        What was measured, and the image.
+        Measured points, and the image.
     way : Block
         The last block that was asked for.
     dwell_us : float
@@ -62,7 +62,7 @@ class SparseSampling:
     taken : int
         Points that the last action has scanned: all of a block, or none.
     dose, time_us : float
-        What was spent: usual dwell times with the beam on the specimen, us of path time.
+        Costs so far: usual dwell times with the beam on the specimen, us of path time.
     moves : int
         Actions so far.
     stopped, exhausted : bool

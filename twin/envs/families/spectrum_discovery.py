@@ -94,7 +94,7 @@ class SpectrumDiscovery(GoalFamily[Discovery]):
         ``budget``    float32 (1,)          what is left of the spectra                                  0 to 1
         ============= ===================== ======================================================= ==== ===============
 
-        Of ``low``, ``core`` and ``edx`` those that the last spectrum has no part in are zeros.
+        Those of ``low``, ``core`` and ``edx`` that the last spectrum does not contain are zeros.
         ``pixels``: ``image`` uint8 (3, 2 n, 2 n): image, scores over the largest, places of spectra; ``scalars`` float32 (4,):
         target and budget. ``state``: float32 in [-1, 1]: square roots of the image in 16 x 16 tiles over the largest,
         places, ``edx_taken``, scores over the largest, which of them are taken, target, budget.

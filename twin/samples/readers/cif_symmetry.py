@@ -76,7 +76,7 @@ class StatedSymmetry:
         group = closed(listed)
         source = "the operations that the file lists"
         if len(group) > len(listed):
-            self.doubts += (f"{file} lists {len(listed)} operations, which are no group: the {len(group)} that they generate were taken.",)
+            self.doubts += (f"{file} lists {len(listed)} operations, which do not form a group: the {len(group)} that they generate were taken.",)
         same = [setting for setting in named.settings if group.keys() < operations_of_group(setting.operations()).keys()]
         if same and len(group) > 1:
             whole = operations_of_group(same[0].operations())
