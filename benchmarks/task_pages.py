@@ -22,7 +22,6 @@ from stemtwin.benchmarks.answers.form import Field
 from stemtwin.benchmarks.tasks import Task, load_tasks
 from stemtwin.datasets import certificates
 from stemtwin.datasets.cards import Card, find_card, list_cards
-from stemtwin.datasets.columns import IMAGE_DIMS
 from stemtwin.datasets.description import reference
 
 DOCS = environment_pages.DOCS
@@ -110,7 +109,9 @@ def page(task: Task) -> str:
 
 def images_of(card: Card) -> bool:
     """Return whether a card gives an image that a picture can show."""
-    return any(column.role == "input" and column.shape and column.dim_names[-2:] == IMAGE_DIMS for column in card.columns)
+    from stemtwin.benchmarks.task_pictures import images
+
+    return bool(images(card, "input"))
 
 
 def _joined(text: str) -> str:

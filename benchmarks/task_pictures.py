@@ -18,6 +18,8 @@ from stemtwin.twin import files
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+PLANES = (IMAGE_DIMS, ("ky", "kx"))
+"""Last dimensions of arrays that are shown as images."""
 SHOWN = 4
 """Samples of a picture."""
 COLOURS = ("tab:orange", "tab:cyan", "tab:pink", "tab:olive", "tab:green", "tab:red", "tab:purple", "tab:brown")
@@ -52,8 +54,8 @@ def plane(column: Column, value: np.ndarray) -> np.ndarray:
 
 
 def images(card: Card, role: str) -> list[Column]:
-    """Return the columns of a role whose arrays end with y and x."""
-    return [column for column in card.columns if column.role == role and column.shape and column.dim_names[-2:] == IMAGE_DIMS]
+    """Return the columns of a role whose arrays end with y and x, or with the two angles of a diffraction pattern."""
+    return [column for column in card.columns if column.role == role and column.shape and column.dim_names[-2:] in PLANES]
 
 
 def points(card: Card) -> tuple[Column, Column] | None:
@@ -84,16 +86,19 @@ def draw(card: Card, data: dict[str, np.ndarray], path: Path) -> bool:
     given, asked, rows = images(card, "input"), images(card, "truth"), pick(card, data)
     if not given:
         return False
-    figure = Figure(figsize=(2.4 * len(rows), 5.2), layout="constrained")
-    axes = figure.subplots(2, len(rows), squeeze=False)
+    lines = 2 if asked or points(card) is not None else 1
+    figure = Figure(figsize=(2.4 * len(rows), 0.2 + 2.5 * lines), layout="constrained")
+    axes = figure.subplots(lines, len(rows), squeeze=False)
     colours: dict[str, str] = {}
     below = asked[0] if asked else given[0]
-    for (upper, lower), row in zip(axes.T, rows, strict=True):
-        _show(upper, plane(given[0], data[given[0].name][row]), caption(card, data, row))
-        _show(lower, plane(below, data[below.name][row]), "\n".join(_scalars(card, data, row)))
-        _mark(lower, card, data, row, colours)
+    for column, row in zip(axes.T, rows, strict=True):
+        _show(column[0], plane(given[0], data[given[0].name][row]), caption(card, data, row))
+        column[0].set_xlabel("\n".join(_scalars(card, data, row)) if lines == 1 else "", fontsize=8)
+        if lines == 2:
+            _show(column[1], plane(below, data[below.name][row]), "\n".join(_scalars(card, data, row)))
+            _mark(column[1], card, data, row, colours)
+            axes[1][0].set_ylabel(f"truth{f': {below.name}' if asked else ', drawn in'}", fontsize=9)
     axes[0][0].set_ylabel(f"given: {given[0].name}", fontsize=9)
-    axes[1][0].set_ylabel(f"truth{f': {below.name}' if asked else ', drawn in'}", fontsize=9)
     handles = [figure.axes[0].scatter([], [], s=20, color=colour, label=name) for name, colour in colours.items()]
     if handles:
         figure.legend(handles=handles, loc="outside lower center", ncols=len(handles), fontsize=8, frameon=False)
