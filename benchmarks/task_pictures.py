@@ -87,7 +87,7 @@ def draw(card: Card, data: dict[str, np.ndarray], path: Path) -> bool:
     if not given:
         return False
     lines = 2 if asked or points(card) is not None else 1
-    figure = Figure(figsize=(2.4 * len(rows), 0.2 + 2.5 * lines), layout="constrained")
+    figure = Figure(figsize=(2.4 * len(rows), 3.3 if lines == 1 else 5.2), layout="constrained")
     axes = figure.subplots(lines, len(rows), squeeze=False)
     colours: dict[str, str] = {}
     below = asked[0] if asked else given[0]
