@@ -90,7 +90,7 @@ class AberrationOracle:
 
 for _name, _text, _factory in (
     ("prior", "the defocus that was set, and the prior's standard deviations", PriorMeans),
-    ("segments", "a fit of rings and ellipses in the spectra of segments", SegmentFit),
+    ("segments", "a fit of rings and ellipses in the spectra of segments, which fails on crystals", SegmentFit),
 ):
     add_baseline(Baseline(task="ronchigram", name=_name, text=_text, factory=_factory))
 add_baseline(Baseline(task="ronchigram", name="oracle", text="the true coefficients and aperture", factory=AberrationOracle, oracle=True))
