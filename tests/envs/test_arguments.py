@@ -81,7 +81,7 @@ def test_settings_of_any_type_are_taken_or_refused_with_a_sentence(env_id: str, 
 
 @pytest.mark.parametrize(
     ("wrong", "said"),
-    [({"semiangles_mrad": 10.0}, "semiangles_mrad=10.0 is not a row"), ({"camera_lengths_mm": 115.0}, "camera_lengths_mm=115.0 is not a row"),
+    [({"semiangles_mrad": 10.0}, "semiangles_mrad=10.0 is not a sequence"), ({"camera_lengths_mm": 115.0}, "camera_lengths_mm=115.0 is not a seq"),
      ({"detectors": 5}, "5 is not a detector"), ({"semiangles_mrad": (10.0, "a")}, "semiangles_mrad='a' is not a finite number")],
 )  # fmt: skip
 def test_rows_of_numbers_are_asked_for(wrong: dict, said: str, small: Any) -> None:

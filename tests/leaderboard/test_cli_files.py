@@ -205,7 +205,7 @@ def test_a_dataset_larger_than_the_disk_is_not_begun(tmp_path: Path, capsys: pyt
     """The size of a build is planned and compared with the free space."""
     usage = namedtuple("Usage", "total used free")
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage(2**30, 2**29, 2**20))
-    line = refused(capsys, "data", "build", "atoms-2d", "--folder", tmp_path / "new", named="A build of atoms-2d-1.0.0 std needs 164 MiB")
+    line = refused(capsys, "data", "build", "atoms-2d@1", "--folder", tmp_path / "new", named="A build of atoms-2d-1.0.0 std needs 164 MiB")
     assert "95% of the free space" in line
     assert not list(tmp_path.iterdir())
 

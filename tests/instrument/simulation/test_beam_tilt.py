@@ -235,7 +235,7 @@ def test_files_and_attributes_have_the_tilt(static: Sample, tmp_path: Path) -> N
     read = Request.load(tmp_path / "a.toml")
     assert read.beam == asked.beam
     assert json.loads(simulate.simulate(read).attrs["stemtwin_settings"])["beam"]["beam_tilt_mrad"] == [1.5, -2.0]
-    with pytest.raises(SettingsError, match="beyond 100 mrad"):
+    with pytest.raises(SettingsError, match="small-angle limit of 100 mrad"):
         replace(BEAM, beam_tilt_mrad=(0, 2000))
     with pytest.raises(SettingsError, match="pair of numbers"):
         replace(BEAM, beam_tilt_mrad=3.0)

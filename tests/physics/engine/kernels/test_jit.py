@@ -213,6 +213,15 @@ def test_digests_cover_every_module_that_ours_import(path):
         assert {source for source in sources if source.startswith("stemtwin") and source in sys.modules} <= own
 
 
+def test_a_digest_does_not_depend_on_what_else_is_loaded(run):
+    """A process that has loaded all of stemtwin finds the kernels of one that has loaded the engine alone."""
+    run, _ = run
+    told = "from stemtwin.twin.physics.engine.kernels import jit; print(jit.imports_digest('stemtwin.twin.physics.poisson_kernels'))"
+    alone = run(f"import stemtwin.twin.physics.poisson_kernels; {told}")
+    more = "import stemtwin; stemtwin.Microscope, stemtwin.load_dataset; import stemtwin.leaderboard.cli.main, stemtwin.benchmarks.runner"
+    assert run(f"import stemtwin.twin.physics.poisson_kernels; {more}; {told}") == alone
+
+
 def test_nothing_happens_at_import(run):
     """Importing the engine compiles nothing and writes nothing."""
     run, cache = run

@@ -10,6 +10,7 @@ A folder that cannot be written, or a file in it that was cut short, costs a com
 time: others that need it wait for its machine code, which costs them nothing but the time that they would compile, too.
 """
 
+import ast
 import contextlib
 import functools
 import hashlib
@@ -60,11 +61,19 @@ def sources_digest() -> str:
 
 
 def _imported(module: ModuleType) -> set[str]:
-    """Return the names of the modules that a loaded module imports, and of no others that are loaded."""
+    """Return the names of the modules that a loaded module imports, and of no others that are loaded.
+
+    Modules among the attributes of a package are not its imports: each of its submodules becomes one, whoever loads it.
+    """
     text = Path(module.__file__ or os.devnull).read_text(encoding="utf-8")
     named = re.findall(r"^\s*(?:from|import)\s+(\.*[\w.]*)", text, re.MULTILINE)
     names = {importlib.util.resolve_name(name, module.__package__) if name.startswith(".") else name for name in named}
-    return {*names, *(value.__name__ for value in vars(module).values() if isinstance(value, ModuleType))} & sys.modules.keys()
+    if hasattr(module, "__path__"):
+        lines = [node for node in ast.walk(ast.parse(text)) if isinstance(node, ast.ImportFrom) and node.module]
+        names |= {f"{node.module}.{each.name}" for node in lines for each in node.names}
+    else:
+        names |= {value.__name__ for value in vars(module).values() if isinstance(value, ModuleType)}
+    return names & sys.modules.keys()
 
 
 def _own_modules(name: str) -> set[str]:
