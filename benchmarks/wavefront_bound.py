@@ -17,7 +17,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from stemtwin.datasets.cards import Card, find_card
-from stemtwin.datasets.generators.ronchigram import COEFFICIENTS, draw_condition, expected
+from stemtwin.datasets.generators.ronchigram import COEFFICIENTS, RonchigramSpecimen, draw_condition, expected
 from stemtwin.datasets.kinds import find_generator
 from stemtwin.twin.physics.aberrations import Aberrations
 from stemtwin.twin.physics.electrons import wavelength
@@ -72,6 +72,7 @@ def bounds(card: Card, rows: int) -> dict[float, float]:
     made, settings, found = find_generator(card.kind), card.generator, {energy: [] for energy in card.generator.energy_ev}
     for seed in card.structure_seeds("std", "test"):
         specimen = made.specimen(card, "std", "test", seed)
+        assert isinstance(specimen, RonchigramSpecimen)  # by the card's kind
         sample = specimen.sample()
         for image in range(len(found)):
             condition = draw_condition(card, specimen, image)
