@@ -39,7 +39,7 @@ def tiny_atoms(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.getbasetemp()
     folder = (root.parent if "PYTEST_XDIST_WORKER" in os.environ else root) / "tiny-atoms"
     folder.mkdir(exist_ok=True)
-    build = [sys.executable, "-c", "from stemtwin.leaderboard.cli.main import run; run()", "data", "build", "atoms-2d", "--size", "tiny"]
+    build = [sys.executable, "-c", "from stemtwin.leaderboard.cli.main import run; run()", "data", "build", "atoms-2d@1", "--size", "tiny"]
     with (folder / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         subprocess.run(build, env={**os.environ, "STEMTWIN_DATA_DIR": str(folder)}, check=True, capture_output=True, timeout=900)

@@ -50,7 +50,7 @@ WRITING = {
     "demo": ("demo", "--output"),
     "signals": ("demo", "--signals", "--output"),
     "film": ("demo", "--film", "--output"),
-    "build": ("data", "build", "atoms-2d", "--size", "tiny", "--folder"),
+    "build": ("data", "build", "atoms-2d@1", "--size", "tiny", "--folder"),
     "pack": ("data", "pack", "image.tif", "--task", "atoms-2d", "--name", "films", "--labels-by", "none", "--folder"),
     "episodes": ("data", "episodes", "stemtwin/HypothesisTest-v1", "--folder"),
     "episode film": ("film", "stemtwin/HypothesisTest-v1", "--output"),
@@ -193,7 +193,7 @@ def test_a_place_named_in_the_environment(
     command: str, variable: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The board of --submit and the folder of datasets are looked at before the work, too."""
-    words = {"eval": ("eval", "autofocus", "--baseline", "oracle", "--submit"), "build": ("data", "build", "atoms-2d"), "demo": ("demo",)}[command]
+    words = {"eval": ("eval", "autofocus", "--baseline", "oracle", "--submit"), "build": ("data", "build", "atoms-2d@1"), "demo": ("demo",)}[command]
     for work in HEAVY:
         monkeypatch.setattr(work, lambda *_, **__: pytest.fail("the work began"))
     monkeypatch.setenv(variable, "/proc/self/nowhere")
