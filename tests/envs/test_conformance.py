@@ -157,13 +157,18 @@ def test_episodes_are_the_same_in_a_fresh_process(env_id: str, tmp_path: Path, s
     assert done.stdout.strip() == digest(small(env_id))
 
 
-def test_gymnasium_finds_nothing_to_say(env_id: str, small: Make) -> None:
+CHECKED_BY_DEFAULT = {"stemtwin/Autofocus-v2", "stemtwin/HypothesisTest-v1", "stemtwin/SpectrumDiscovery-v1", "stemtwin/Microscope-v2"}
+"""Environments that the default tests hold to Gymnasium's contract; the others take seconds each and belong to the slow tests."""
+
+
+@pytest.mark.parametrize("name", [pytest.param(name, marks=[] if name in CHECKED_BY_DEFAULT else [pytest.mark.slow]) for name in ENVIRONMENTS])
+def test_gymnasium_finds_nothing_to_say(name: str, small: Make) -> None:
     """Gymnasium's own checker passes in one form of observation and every form of action, and warns of nothing (warnings are errors here).
 
     The slow tests hold every form of observation to it. Pictures are those of states, whatever the form, and are made in one.
     """
-    for number, form in enumerate((forms(env_id)[0], *flat_forms(env_id))):
-        check_env(small(env_id, render_mode="rgb_array", **form).unwrapped, skip_render_check=number > 0)
+    for number, form in enumerate((forms(name)[0], *flat_forms(name))):
+        check_env(small(name, render_mode="rgb_array", **form).unwrapped, skip_render_check=number > 0)
 
 
 @pytest.mark.slow

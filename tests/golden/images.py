@@ -91,7 +91,7 @@ def scans() -> Arrays:
     return found
 
 
-@case("image-local")
+@case("image-local", slow=True)
 def local() -> Arrays:
     """Return the dark field of a sheet with vacancies by the local operator."""
     settings = {"engine": "local", "phonons": "damped", "tolerance": 0.05}
