@@ -5,7 +5,7 @@ import dataclasses
 import pytest
 
 from stemtwin.benchmarks.agents import find_baseline, load_baselines, make_entry
-from stemtwin.benchmarks.episodes import make_environment, run_episode
+from stemtwin.benchmarks.episodes import TaskEnvironments, make_environment, run_episode
 from stemtwin.benchmarks.runner import counted
 from stemtwin.benchmarks.tasks import load_tasks
 
@@ -46,9 +46,9 @@ def test_no_fault_pays(name: str, policy: str) -> None:
     task = load_tasks()[name]
     if f"{name}/{policy}" not in load_baselines():
         pytest.skip(f"{name} has no baseline {policy}")
-    entry, env = find_baseline(name, policy), make_environment(task)
-    played = run_episode(task, entry, make_entry(entry, "agent"), env, split=task.splits[0], number=1)
-    env.close()
+    entry, environments = find_baseline(name, policy), TaskEnvironments(task)
+    played = run_episode(task, entry, make_entry(entry, "agent"), environments.of_episode(1), split=task.splits[0], number=1)
+    environments.close()
     for one in (played, dataclasses.replace(played, terminated=False)):
         assert float(task.primary.formula(counted(task, [one]).sums())) >= task.floor - 1e-12
     failed = counted(task, [dataclasses.replace(played, failure="timed out", terminated=False)])
