@@ -54,7 +54,7 @@ def test_a_card_of_ones_own(run, card, tmp_path):
     result = run("build", "--card", str(tmp_path / "mine.toml"), "--size", "tiny")
     assert result.stderr.startswith("atoms-small 1.0.0 tiny: about ")
     assert "5 train, 5 val, 5 test images in" in result.stdout
-    assert "is right" in run("verify", str(tmp_path / "mine.toml"), "--size", "tiny").stdout
+    assert "is correct" in run("verify", str(tmp_path / "mine.toml"), "--size", "tiny").stdout
     assert len(catalog.load_arrays(str(tmp_path / "mine.toml"), size="tiny")[0]) == 5
     assert run("build", "--card", str(tmp_path / "mine.toml"), "--size", "tiny", "--json").stderr == ""
 

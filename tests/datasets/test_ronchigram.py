@@ -30,6 +30,7 @@ def small() -> cards.Card:
         ("thickness_angstrom = [15.0, 30.0]", "thickness_angstrom = [8.0, 10.0]"),
         ("thickness_angstrom = [12.0, 24.0]", "thickness_angstrom = [8.0, 10.0]"),
         ("C10_angstrom = -1500.0", "C10_angstrom = -500.0"),
+        ("electrons = [1e6, 1e8] ", "electrons = [1e5, 1e7] "),
         ("focal_spread_angstrom = [10.0, 25.0]", "focal_spread_angstrom = [0.0, 0.0]"),
     ):
         assert old in text, old
