@@ -136,7 +136,7 @@ def page(environment: str) -> str:
 
 
 def _scores(environment: str) -> list[str]:
-    """Return the section of the reference scores, or an empty list where there is no scale."""
+    """Return the section of the reference scores; an empty list without a scale."""
     own = [scale for scale in return_tables.scales() if scale.environment == environment]
     if not own:
         return []

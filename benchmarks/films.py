@@ -36,7 +36,7 @@ LARGEST_SEED = 2**63 - 1
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class FilmedEpisode:
-    """Episode of which a film was made.
+    """Filmed episode.
 
     Parameters
     ----------
@@ -49,7 +49,7 @@ class FilmedEpisode:
     total : float
         Return.
     normalized : float, optional
-        Normalised return, 0 for the better of no-op and random, 1 for the oracle; None where there is no scale.
+        Normalised return, 0 for the better of no-op and random, 1 for the oracle; None without a scale.
     success : bool
         Whether the episode ended in a success.
     """

@@ -304,7 +304,7 @@ def counted(data: "xr.Dataset", found: Mapping[str, Any], honeypots: Sequence[Ho
 
 
 def find_leak(task: Task, found: Mapping[str, Any], honeypots: Sequence[Honeypot], *, draws: int = DRAWS, seed: int = SEED) -> Leak:
-    """Test an entry's answers to honeypots.
+    """Return the test of an entry's answers to honeypots for a leak of their truth.
 
     Parameters
     ----------
@@ -320,7 +320,7 @@ def find_leak(task: Task, found: Mapping[str, Any], honeypots: Sequence[Honeypot
     Raises
     ------
     SettingsError
-        There is no honeypot.
+        The list of honeypots is empty.
     """
     form = _form(task)
     if not honeypots:

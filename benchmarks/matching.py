@@ -15,7 +15,7 @@ from scipy.spatial import cKDTree
 
 
 def nearest_distance(points: np.ndarray, others: np.ndarray) -> np.ndarray:
-    """Return the distance from each point to the nearest of the others that is not the point itself.
+    """Return the distance from each point to its nearest neighbour among others.
 
     Parameters
     ----------
@@ -25,7 +25,7 @@ def nearest_distance(points: np.ndarray, others: np.ndarray) -> np.ndarray:
     Returns
     -------
     ndarray
-        (n,) A; infinite where there is no other.
+        (n,) A; infinite for a point without a neighbour.
     """
     if len(points) == 0 or len(others) == 0:
         return np.full(len(points), np.inf)

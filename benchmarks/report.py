@@ -49,9 +49,9 @@ PUBLIC = "public truth"
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class MetricValue:
-    """One metric of the whole evaluation; ``value`` is None where the data do not define it, ``interval`` where none can be given.
+    """One metric of the whole evaluation; ``value`` is None for data that do not define it, ``interval`` for too few clusters.
 
-    ``reason`` says why there is no value, where that is known: ``"not given"`` where the answers lack the optional part that the metric is of.
+    ``reason`` states the known reason of a missing value: ``"not given"`` for answers that lack the optional part that the metric needs.
     """
 
     name: str

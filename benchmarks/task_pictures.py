@@ -22,10 +22,14 @@ PLANES = (IMAGE_DIMS, ("ky", "kx"))
 """Last dimensions of arrays that are shown as images."""
 SHOWN = 4
 """Samples of a picture."""
-COLOURS = ("tab:orange", "tab:cyan", "tab:pink", "tab:olive", "tab:green", "tab:red", "tab:purple", "tab:brown")
+COLOURS = (
+    *("tab:orange", "tab:cyan", "tab:pink", "tab:olive", "tab:green", "tab:red", "tab:purple", "tab:brown"),
+    *("tab:blue", "yellow", "lime", "magenta"),
+)
+"""Colours of kinds of points, in turn; the file has all of them."""
 CAPTION = ("material", "instrument", "scan", "dose_e_per_angstrom2")
 """Columns that a caption tells, where a card has them."""
-GREYS, TONES = 64, 20
+GREYS, TONES = 40, 16
 """Shades of grey, and of each colour, of the file."""
 
 
@@ -165,7 +169,7 @@ def save(pixels: np.ndarray, path: Path) -> None:
     from PIL import Image
 
     greys = np.linspace(0, 255, GREYS)[:, None].repeat(3, axis=1)
-    tones = [255 * np.array(to_rgb(colour)) * np.linspace(0.3, 1.0, TONES)[:, None] for colour in (*COLOURS[:5], "tab:red")]
+    tones = [255 * np.array(to_rgb(colour)) * np.linspace(0.3, 1.0, TONES)[:, None] for colour in COLOURS]
     palette = Image.new("P", (1, 1))
     palette.putpalette(np.concatenate([greys, *tones]).round().astype(np.uint8).tobytes())
     picture = Image.fromarray(pixels).quantize(palette=palette, dither=Image.Dither.NONE)

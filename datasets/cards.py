@@ -197,9 +197,9 @@ def find_card(name: str, version: str) -> Card:
     Raises
     ------
     UnknownNameError
-        There is no dataset of that name.
+        The name of the dataset is unknown.
     DatasetError
-        It has no such version.
+        The dataset does not have this version.
     """
     versions = list_cards()
     if name not in versions:
@@ -210,7 +210,7 @@ def find_card(name: str, version: str) -> Card:
 
 
 def named_card(name: str, version: str | None = None) -> Card:
-    """Return the card that a name means.
+    """Return the card of a name with its version, or of a file.
 
     Parameters
     ----------
@@ -223,9 +223,9 @@ def named_card(name: str, version: str | None = None) -> Card:
     Raises
     ------
     UnknownNameError
-        There is no dataset of that name.
+        The name of the dataset is unknown.
     DatasetError
-        No version, two of them, or none that exists.
+        The version is missing, given twice or unknown.
     """
     if name.endswith(".toml"):
         return read_card(name)

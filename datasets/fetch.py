@@ -77,12 +77,12 @@ def absent(card: Card, size: str, more: str = "") -> str:
 
 
 def mirror(card: Card, size: str) -> Any:
-    """Return the pooch of a dataset: its files, their hashes and addresses.
+    """Return the pooch of a dataset, with the addresses and hashes of its files.
 
     Raises
     ------
     DatasetError
-        There is no mirror, no registry, or the registry does not have this size.
+        The mirror or the registry is missing, or the registry does not contain this size.
     """
     import pooch
 

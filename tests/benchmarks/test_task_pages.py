@@ -17,7 +17,7 @@ from stemtwin.datasets.cards import Card, find_card
 
 TASKS = [pytest.param(task, id=pages.stem(task)) for task in pages.tasks()]
 SECTIONS = ("In the laboratory", "One line to load", "A valid submission", "Given and asked", "Scoring", "Baselines", "Limits", "Citation")
-MOST_BYTES = 300_000
+MOST_BYTES = 250_000
 """Most bytes of a picture."""
 
 
@@ -134,3 +134,15 @@ def test_the_example_of_atoms_is_scored(tiny_atoms: Path, tmp_path: Path, monkey
     data = load_samples(task, split="test", size="tiny")
     report = score_submission(task, data, read_submission(tmp_path / "mine", task, data)).report
     assert 0.4 < report.metric("f1").value < 1
+
+
+def test_the_file_of_a_picture_keeps_every_colour_apart(tmp_path: Path) -> None:
+    """Each colour of a kind of points is within a shade of itself in the file, so no two kinds look alike."""
+    from matplotlib.colors import to_rgb
+    from PIL import Image
+
+    wanted = np.round(255 * np.array([to_rgb(colour) for colour in task_pictures.COLOURS])).astype(np.uint8)
+    task_pictures.save(np.repeat(wanted[None], 4, axis=0), tmp_path / "colours.png")
+    found = np.asarray(Image.open(tmp_path / "colours.png").convert("RGB"))[0]
+    assert np.abs(found.astype(int) - wanted).max() <= 2
+    assert len(np.unique(found, axis=0)) == len(task_pictures.COLOURS)

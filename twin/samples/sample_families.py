@@ -214,6 +214,7 @@ def specimen(name: str, *tags: str, title: str, sigma: Mapping[str, float], latt
     """
 
     def decorate(make: Maker) -> Maker:
+        """Register the maker of a family."""
         parameters = list(inspect.signature(make).parameters.values())[1:]
         knobs = {one.name: replace(one.annotation.__metadata__[0], default=one.default) for one in parameters}
         if taken := RESERVED & set(knobs):

@@ -356,6 +356,7 @@ def _operator(request: Request, plan: Plan, channels: Sequence[LossChannel], pro
         return absorbers(request.sample, slice_stacks.positions(request, configuration), plan.slices.index, channels)
 
     def make() -> imaging_operator.ImagingOperator:
+        """Build the operator of the losses."""
         return inelastic.build(
             slice_stacks.stacks(request, plan),
             request.beam.semiangle_rad,

@@ -162,6 +162,7 @@ def rims_inside(stack: SliceStack, windows: ProbeWindows, semiangle: float, weig
     signals = np.zeros((len(sender.stops), sender.channels, len(windows.corners)))
 
     def work(queue: Iterator[int]) -> None:
+        """Send the probes of the groups of a queue."""
         scratch = sender.scratch()
         for group in queue:
             sender.enter(scratch, group)
@@ -208,6 +209,7 @@ def window_signals(
     signals = np.zeros((len(sender.stops), sender.channels, len(positions), windows.order.size))
 
     def work(queue: Iterator[int]) -> None:
+        """Send the probes of the groups of a queue."""
         scratch = None
         for group in queue:
             scratch = sender.scratch() if scratch is None else scratch
