@@ -15,11 +15,11 @@ import numpy as np
 from pydantic import Field, model_validator
 from scipy.ndimage import gaussian_filter, map_coordinates, spline_filter
 
+from stemtwin.datasets import dose as doses
 from stemtwin.datasets.cards import Card
 from stemtwin.datasets.draw import Stream, random_generator, stream_seed
 from stemtwin.datasets.kinds import CardModel, Range
 from stemtwin.datasets.truth import frame_columns
-from stemtwin.twin.physics.electrons import ELEMENTARY_CHARGE
 
 if TYPE_CHECKING:
     from stemtwin.twin.instrument.hardware.profiles import Profile
@@ -28,8 +28,6 @@ if TYPE_CHECKING:
     from stemtwin.twin.samples.columns import Columns
     from stemtwin.twin.samples.sample import Sample
 
-ELECTRON_PER_US_PA = 1e-18 / ELEMENTARY_CHARGE
-"""Electrons per microsecond in 1 pA."""
 DETECTOR = "haadf"
 SMOOTH_ANGSTROM = 0.4
 """Standard deviation of the mean of displacements around a column, A: about that of its image."""
@@ -126,11 +124,9 @@ def largest_step(instrument: FrameInstrument) -> float:
 
 def dwell_times(settings: Any, instrument: FrameInstrument, dose_e_per_angstrom2: float, field_of_view_angstrom: float) -> tuple[float, float]:
     """Return the shortest and longest dwell time [us] that give a dose [e-/A^2] on a square field [A] with a current in the instrument's range."""
-    charge = dose_e_per_angstrom2 * (field_of_view_angstrom / settings.image_shape[1]) ** 2 / ELECTRON_PER_US_PA
-    dwell, current = settings.dwell_time_us, settings.current_pa
-    if instrument.profile in getattr(settings, "slow", ()):
-        dwell, current = settings.slow[instrument.profile].dwell_time_us, settings.slow[instrument.profile].current_pa
-    return max(dwell[0], charge / current[1]), min(dwell[1], charge / current[0])
+    given = settings.slow[instrument.profile] if instrument.profile in getattr(settings, "slow", ()) else settings
+    pixel = field_of_view_angstrom / settings.image_shape[1]
+    return doses.dwell_times(dose_e_per_angstrom2, pixel, dwell_time_us=given.dwell_time_us, current_pa=given.current_pa)
 
 
 def check_recording(settings: Any) -> None:
@@ -209,7 +205,7 @@ def draw_condition(card: Card, specimen: Imaged, image: int) -> FrameCondition:
         ),
         dose_e_per_angstrom2=dose,
         dwell_time_us=dwell,
-        current_pa=dose * (field / settings.image_shape[1]) ** 2 / (ELECTRON_PER_US_PA * dwell),
+        current_pa=doses.current(dose, field / settings.image_shape[1], dwell),
         labels=settings.labels[image % len(settings.labels)],
     )
 

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 import numpy as np
 from pydantic import Field, model_validator
 
+from stemtwin.datasets import dose as doses
 from stemtwin.datasets.cards import Card
 from stemtwin.datasets.draw import Stream, random_generator, stream_seed
 from stemtwin.datasets.kinds import CardModel, Count, DrawnSpecimen, Fraction, Generator, Range, Size, generator
 from stemtwin.datasets.truth import frame_columns
-from stemtwin.twin.physics.electrons import ELEMENTARY_CHARGE
 
 if TYPE_CHECKING:
     from stemtwin.twin.instrument.detectors import AnnularDetector
@@ -22,8 +22,6 @@ if TYPE_CHECKING:
     from stemtwin.twin.instrument.simulation.request import Request
     from stemtwin.twin.samples.sample import Sample
 
-ELECTRON_PER_US_PA = 1e-18 / ELEMENTARY_CHARGE
-"""Electrons per microsecond in 1 pA."""
 IMAGE_SECONDS = 0.2
 """Time of an image whose imaging operator is there, on two cores, s."""
 
@@ -85,8 +83,8 @@ class AtomsSettings(CardModel):
 
     def dwell_times(self, dose_e_per_angstrom2: float, field_of_view_angstrom: float) -> tuple[float, float]:
         """Return the shortest and longest dwell time [us] that give a dose [e-/A^2] on a square field [A] with a current in range."""
-        charge = dose_e_per_angstrom2 * (field_of_view_angstrom / self.image_shape[1]) ** 2 / ELECTRON_PER_US_PA
-        return max(self.dwell_time_us[0], charge / self.current_pa[1]), min(self.dwell_time_us[1], charge / self.current_pa[0])
+        pixel = field_of_view_angstrom / self.image_shape[1]
+        return doses.dwell_times(dose_e_per_angstrom2, pixel, dwell_time_us=self.dwell_time_us, current_pa=self.current_pa)
 
 
 class AtomsSize(Size):
@@ -191,7 +189,7 @@ def draw_condition(card: Card, structure_seed: int, image: int) -> Condition:
         rotation_rad=float(rng.uniform(0, 2 * math.pi)),
         dose_e_per_angstrom2=dose,
         dwell_time_us=dwell,
-        current_pa=dose * (field / settings.image_shape[1]) ** 2 / (ELECTRON_PER_US_PA * dwell),
+        current_pa=doses.current(dose, field / settings.image_shape[1], dwell),
     )
 
 

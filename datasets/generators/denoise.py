@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self
 import numpy as np
 from pydantic import Field, model_validator
 
+from stemtwin.datasets import dose as doses
 from stemtwin.datasets.cards import Card
 from stemtwin.datasets.draw import Stream, random_generator, stream_seed
-from stemtwin.datasets.generators.atoms_2d import ELECTRON_PER_US_PA
 from stemtwin.datasets.kinds import CardModel, Count, DrawnSpecimen, Fraction, Generator, Range, generator
 from stemtwin.datasets.truth import frame_columns
 
@@ -109,8 +109,8 @@ class DenoiseSettings(CardModel):
 
     def dwell_times(self, dose_e_per_angstrom2: float, field_of_view_angstrom: float) -> tuple[float, float]:
         """Return the shortest and longest dwell time [us] that give a frame's dose [e-/A^2] on a square field [A] with a current in range."""
-        charge = dose_e_per_angstrom2 * (field_of_view_angstrom / self.image_shape[1]) ** 2 / ELECTRON_PER_US_PA
-        return max(self.dwell_time_us[0], charge / self.current_pa[1]), min(self.dwell_time_us[1], charge / self.current_pa[0])
+        pixel = field_of_view_angstrom / self.image_shape[1]
+        return doses.dwell_times(dose_e_per_angstrom2, pixel, dwell_time_us=self.dwell_time_us, current_pa=self.current_pa)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -205,7 +205,7 @@ def draw_condition(card: Card, specimen: DenoiseSpecimen, image: int) -> Denoise
         ),
         dose_e_per_angstrom2=dose,
         dwell_time_us=dwell,
-        current_pa=dose / frames * (field / settings.image_shape[1]) ** 2 / (ELECTRON_PER_US_PA * dwell),
+        current_pa=doses.current(dose / frames, field / settings.image_shape[1], dwell),
     )
 
 
