@@ -36,8 +36,7 @@ SURE = 0.5
 BOUND_OF_GATE = 1 / 3
 """Columns whose bound is a larger part of their gate say nothing of efficiency: the gate cuts their errors off."""
 
-GIVEN = (
-    Field(name="image", dtype="uint16", unit="adu", text="(256, 256) readings of the annular dark-field detector, [y, x]"),
+RECORDED = (
     Field(name="gain_adu", dtype="float64", unit="adu", text="mean reading of one electron above the offset"),
     Field(name="offset_adu", dtype="float64", unit="adu", text="mean reading without electrons"),
     Field(name="sampling_angstrom", dtype="float64", unit="A/px", text="step of the square pixels"),
@@ -50,6 +49,8 @@ GIVEN = (
     Field(name="dwell_time_us", dtype="float64", unit="us", text="dwell time"),
     Field(name="dose_e_per_angstrom2", dtype="float64", unit="e-/A^2", text="dose"),
 )
+"""Metadata of a recorded frame."""
+GIVEN = (Field(name="image", dtype="uint16", unit="adu", text="(256, 256) readings of the annular dark-field detector, [y, x]"), *RECORDED)
 CONFIDENCE = Field(name="score", dtype="float", text="confidence, 0 to 1; from 0.5 on the detection counts for F1", low=0.0, high=1.0)
 ASKED_V2 = PointAnswers(positions=ASKED.positions, classes=ASKED.classes, confidence=CONFIDENCE, bounds=frame_bounds)
 

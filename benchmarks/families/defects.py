@@ -13,7 +13,7 @@ import xarray as xr
 from stemtwin.benchmarks.answers.form import Field
 from stemtwin.benchmarks.answers.points import PointAnswers, Points
 from stemtwin.benchmarks.families.atoms import frame_bounds
-from stemtwin.benchmarks.families.atoms_v2 import ranked_matches
+from stemtwin.benchmarks.families.atoms_v2 import RECORDED, ranked_matches
 from stemtwin.benchmarks.metrics.metric import Metric, add_metrics, ratio
 from stemtwin.benchmarks.metrics.ranked import AVERAGE_PRECISION, BINS, area, counted, in_bins
 from stemtwin.benchmarks.slices import SampleStatistics, SliceColumn, Sums
@@ -33,17 +33,7 @@ PER_NM2 = 100.0
 GIVEN = (
     Field(name="image", dtype="uint16", unit="adu", text="(512, 512) readings of the annular dark-field detector, [y, x]"),
     Field(name="material", dtype="string", text="name of the layer in the sample library: mos2-1h, ws2-1h, wse2-1h or graphene"),
-    Field(name="gain_adu", dtype="float64", unit="adu", text="mean reading of one electron above the offset"),
-    Field(name="offset_adu", dtype="float64", unit="adu", text="mean reading without electrons"),
-    Field(name="sampling_angstrom", dtype="float64", unit="A/px", text="step of the square pixels"),
-    Field(name="instrument", dtype="string", text="name of the instrument profile"),
-    Field(name="energy_ev", dtype="float64", unit="eV", text="beam energy"),
-    Field(name="semiangle_mrad", dtype="float64", unit="mrad", text="probe convergence semi-angle"),
-    Field(name="inner_mrad", dtype="float64", unit="mrad", text="inner angle of the detector"),
-    Field(name="outer_mrad", dtype="float64", unit="mrad", text="outer angle of the detector"),
-    Field(name="current_pa", dtype="float64", unit="pA", text="probe current"),
-    Field(name="dwell_time_us", dtype="float64", unit="us", text="dwell time"),
-    Field(name="dose_e_per_angstrom2", dtype="float64", unit="e-/A^2", text="dose"),
+    *RECORDED,
 )
 ASKED = PointAnswers(
     positions=(
