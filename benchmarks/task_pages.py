@@ -8,6 +8,7 @@ its page without further code. Its example is the section "Example" of the docst
 import argparse
 import importlib
 import inspect
+import itertools
 import json
 import sys
 import textwrap
@@ -182,9 +183,29 @@ def _scores(task: Task) -> list[str]:
         return ["## Baselines", f"No scores are kept yet; `stemtwin eval {task.registered} --baseline NAME` measures them.", "\n".join(lines)]
     whole = [row["values"][kept_scores.WHOLE][kept_scores.WHOLE] for row in found["rows"].values()]
     text = f"Over {whole[0]['n']} samples of the split {found['split']}, size {found['size']}, with 95 % intervals that draw whole specimens."
-    out = ["## Baselines", text, _score_table(task, found), "## Slices", _worst(task, found)]
+    out = ["## Baselines", text, _score_table(task, found), overlaps(task, found), "## Slices", _worst(task, found)]
     columns = [name for name in next(iter(found["rows"].values()))["values"] if name != kept_scores.WHOLE]
     return out + [kept_scores.sliced_table(found, column, task.primary.name) for column in columns]
+
+
+def overlaps(task: Task, found: dict[str, Any]) -> str:
+    """Return sentences on the baselines that the primary metric does not separate, and on those without an interval.
+
+    Parameters
+    ----------
+    task : Task
+        A task.
+    found : dict
+        Its kept scores.
+    """
+    oracles = {one.name for one in baselines(task) if one.oracle}
+    rows = {name: row for name, row in found["rows"].items() if name not in oracles}
+    ends = {name: row["intervals"][task.primary.name] for name, row in rows.items() if task.primary.name in row.get("intervals", {})}
+    pairs = [f"`{a}` and `{b}`" for a, b in itertools.combinations(ends, 2) if ends[a][0] <= ends[b][1] and ends[b][0] <= ends[a][1]]
+    bare = [f"`{name}`" for name in rows if name not in ends]
+    said = [f"The intervals of {task.primary.name} overlap for {'; '.join(pairs)}: these samples alone do not separate them."] if pairs else []
+    said += [f"No interval of {task.primary.name} is kept for {', '.join(bare)}."] if bare else []
+    return " ".join(said)
 
 
 def _score_table(task: Task, found: dict[str, Any]) -> str:

@@ -146,3 +146,16 @@ def test_the_file_of_a_picture_keeps_every_colour_apart(tmp_path: Path) -> None:
     found = np.asarray(Image.open(tmp_path / "colours.png").convert("RGB"))[0]
     assert np.abs(found.astype(int) - wanted).max() <= 2
     assert len(np.unique(found, axis=0)) == len(task_pictures.COLOURS)
+
+
+def test_a_page_tells_which_baselines_its_intervals_do_not_separate() -> None:
+    """Overlapping intervals are named, separate ones are not, nor is the oracle; a baseline without an interval is named, too."""
+    task = find_task("drift")
+    name = task.primary.name
+
+    def told(**ends: list[float] | None) -> str:
+        return pages.overlaps(task, {"rows": {key: {"intervals": {} if one is None else {name: one}} for key, one in ends.items()}})
+
+    assert told(frames=[1.0, 2.0], lines=[2.5, 3.0], oracle=[0.0, 9.0]) == ""
+    assert "`frames` and `lines`: these" in told(frames=[1.0, 2.0], lines=[1.5, 3.0], rigid=[5.0, 6.0])
+    assert told(frames=None, lines=[1.0, 2.0]) == f"No interval of {name} is kept for `frames`."
