@@ -7,7 +7,7 @@ almost every uniform.
 import numpy as np
 
 from stemtwin.twin.errors import SettingsError
-from stemtwin.twin.physics.poisson_kernels import MOST_MEAN, invert
+from stemtwin.twin.physics.poisson_kernels import LANES, MOST_MEAN, invert, scratch
 
 
 def poisson_counts(mean: np.ndarray | float, uniforms: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
@@ -51,8 +51,9 @@ def poisson_counts(mean: np.ndarray | float, uniforms: np.ndarray, out: np.ndarr
     most = int(np.iinfo(counts.dtype).max)
     # writable arrays only: the kernel is compiled for one type of array
     values = [np.require(array, np.float64, ["C", "W"]).reshape(-1) for array in (mean, uniforms)]
-    wrong = invert(values[0], values[1], target.reshape(-1), most)
-    if wrong >= 0:
+    block = invert(values[0], values[1], target.reshape(-1), most, *scratch())
+    if block >= 0:
+        wrong = _first_refused(*values, target.reshape(-1), block, most)
         place = np.unravel_index(wrong, uniforms.shape)
         raise SettingsError(_refusal(float(values[0][wrong]), float(values[1][wrong]), place, most))
     if not direct:
@@ -76,6 +77,13 @@ def _check_out(out: np.ndarray, shape: tuple[int, ...]) -> None:
         repair = f"give a writable one of uint16 or uint32 and shape {shape}"
         message = f"out is a {access} array of {out.dtype} and shape {out.shape}; {repair}."
         raise SettingsError(message)
+
+
+def _first_refused(mean: np.ndarray, uniforms: np.ndarray, counts: np.ndarray, block: int, most: int) -> int:
+    """Return the first index of a block whose mean or uniform is outside the limits, else the first whose count is too large."""
+    part = slice(block, block + LANES)
+    wrong = ~((mean[part] >= 0) & (mean[part] <= MOST_MEAN) & (uniforms[part] >= 0) & (uniforms[part] < 1))
+    return block + int(np.argmax(wrong if wrong.any() else counts[part] > most))
 
 
 def _refusal(mean: float, uniform: float, place: tuple, most: int) -> str:

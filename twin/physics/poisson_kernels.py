@@ -275,35 +275,24 @@ def _finish_lanes(rate, value, count):
             count[i] = count_large(rate[i], value[i]) if rate[i] >= LARGE else count_small(rate[i], value[i])
 
 
-@part
-def _first_wrong(rate, value):
-    """Return the first lane whose mean or uniform is outside the limits."""
-    for i in range(LANES):
-        if not (rate[i] >= 0.0 and rate[i] <= MOST_MEAN and value[i] >= 0.0 and value[i] < 1.0):
-            return i
-    return LANES
-
-
-@part
-def _first_above(count, most):
-    """Return the first lane whose count is too large."""
-    for i in range(LANES):
-        if count[i] > most:
-            return i
-    return LANES
+def scratch() -> tuple[np.ndarray, np.ndarray]:
+    """Return the memory that :func:`invert` works in: kernels that allocate none compile in less time."""
+    return np.empty((4, LANES)), np.empty(LANES, np.int64)
 
 
 @kernel
-def invert(mean, uniforms, out, most):
-    """Write the counts of 1-D arrays to ``out``; return the index of the first value that is refused, or -1."""
-    rate, value, term, total = np.empty(LANES), np.empty(LANES), np.empty(LANES), np.empty(LANES)
-    count = np.empty(LANES, np.int64)
+def invert(mean, uniforms, out, most, floats, count):
+    """Write the counts of 1-D arrays to ``out``; return the start of the first block in which a value or a count is refused, or -1.
+
+    ``floats`` and ``count`` are of :func:`scratch`.
+    """
+    rate, value, term, total = floats[0], floats[1], floats[2], floats[3]
     for start in range(0, len(mean), LANES):
         # slices, because an index that could be negative prevents vector instructions in a loop
         here = out[start : start + LANES]
         small, large, right = _prepare_lanes(mean[start : start + LANES], uniforms[start : start + LANES], rate, value, term, total, count)
         if right < LANES:
-            return start + _first_wrong(rate, value)
+            return start
         if small > 0:
             _search_lanes(rate, value, term, total, count)
         if large > 0:
@@ -315,5 +304,5 @@ def invert(mean, uniforms, out, most):
             highest = count[i] if count[i] > highest else highest
             here[i] = count[i]
         if highest > most:
-            return start + _first_above(count, most)
+            return start
     return -1

@@ -33,7 +33,7 @@ from numba.misc.appdirs import user_cache_dir
 
 from stemtwin.twin import files
 from stemtwin.twin.errors import DatasetError
-from stemtwin.twin.physics.engine.kernels.parts import KernelCompiler, part_dispatcher
+from stemtwin.twin.physics.engine.kernels.parts import KernelCompiler, StepwiseCompiler, part_dispatcher
 
 OPTIONS: dict[str, Any] = {"nogil": True, "error_model": "numpy", "boundscheck": False, "no_cfunc_wrapper": True}
 """Options of every kernel: serial, without the interpreter's lock."""
@@ -204,9 +204,9 @@ class _KernelCache(caching._Cache):
         self._files.flush()
 
 
-def kernel(function: Callable) -> Callable:
+def kernel(function: Callable, *, pipeline: type = KernelCompiler) -> Callable:
     """Compile a function that Python calls: kept on disk, run without the interpreter's lock."""
-    dispatcher = numba.njit(**OPTIONS, pipeline_class=KernelCompiler)(function)
+    dispatcher = numba.njit(**OPTIONS, pipeline_class=pipeline)(function)
     dispatcher._cache = cache = _KernelCache(function)
     compiled = dispatcher._compiler.compile
 
@@ -220,6 +220,11 @@ def kernel(function: Callable) -> Callable:
 
     dispatcher._compiler.compile = compile_or_release
     return dispatcher
+
+
+def stepwise_kernel(function: Callable) -> Callable:
+    """Compile a kernel that is also optimised by itself, where the last bits of released images depend on it."""
+    return kernel(function, pipeline=StepwiseCompiler)
 
 
 def inlined(function: Callable) -> Callable:

@@ -1,9 +1,10 @@
 """Compilation of functions that kernels alone call, as far as kernels need it.
 
 numba takes every compiled function to machine code, with entries for Python and C, and optimises it by itself, before it links it into its
-callers, where all of this is done again: for a chain of five functions five times. Parts of kernels stop at the code that is linked. Each kernel
-optimises what it calls as one piece, and a cold start takes half of the time. While a kernel and its parts are compiled, Python's collector of
-cycles rests: it would go through a million objects that all stay, three hundred times, which is a sixth of the time.
+callers, where all of this is done again: for a chain of five functions five times. Parts of kernels stop at the code that is linked. Each kernel is
+optimised with what it calls as one piece, and not function by function before that, which halves the time of a cold start. While a kernel and its
+parts are compiled, Python's collector of cycles rests: it would go through a million objects that all stay, three hundred times, which is a sixth
+of the time.
 """
 
 import contextlib
@@ -29,16 +30,14 @@ def _uncollected() -> Iterator[None]:
             gc.enable()
 
 
-class KernelCompiler(compiler.Compiler):
-    """numba's own pipeline, without collections while it runs: of a kernel, and of all parts that it calls."""
+class _WholeCode(JITCodeLibrary):
+    """Code that is optimised as one piece alone, when all is linked, and not function by function before that."""
 
-    def compile_extra(self, func: Any) -> Any:
-        """Compile a function."""
-        with _uncollected():
-            return super().compile_extra(func)
+    def _optimize_functions(self, ll_module: Any) -> None:
+        ll_module.data_layout = self._codegen._data_layout
 
 
-class _LinkedCode(JITCodeLibrary):
+class _LinkedCode(_WholeCode):
     """Code that only other libraries take in: neither optimised by itself nor made into machine code."""
 
     def _optimize_final_module(self) -> None:
@@ -48,6 +47,19 @@ class _LinkedCode(JITCodeLibrary):
         self._finalize_dynamic_globals()
         self._verify_declare_only_symbols()
         self._finalized = True
+
+
+@register_pass(mutates_CFG=True, analysis_only=False)
+class _KernelLowering(typed_passes.NativeLowering):
+    """Lowering into code that is optimised as one piece."""
+
+    _name = "kernel_lowering"
+
+    def run_pass(self, state: Any) -> bool:
+        """Lower one function."""
+        state.library = _WholeCode(state.targetctx.codegen(), state.func_id.func_qualname)
+        state.library.enable_object_caching()
+        return super().run_pass(state)
 
 
 @register_pass(mutates_CFG=True, analysis_only=False)
@@ -68,17 +80,39 @@ class _PartLowering(typed_passes.NativeLowering):
         return done
 
 
+def _pipeline(state: Any, lowering: type) -> list:
+    """Return numba's pipeline with another lowering."""
+    pipeline = compiler.DefaultPassBuilder.define_nopython_pipeline(state)
+    pipeline._finalized = False
+    pipeline.passes = [(lowering if step is typed_passes.NativeLowering else step, note) for step, note in pipeline.passes]
+    pipeline.finalize()
+    return [pipeline]
+
+
+class StepwiseCompiler(compiler.Compiler):
+    """numba's own pipeline, which optimises a kernel by itself, too, without collections while it runs."""
+
+    def compile_extra(self, func: Any) -> Any:
+        """Compile a function."""
+        with _uncollected():
+            return super().compile_extra(func)
+
+
+class KernelCompiler(StepwiseCompiler):
+    """Pipeline of most kernels, with :class:`_KernelLowering`."""
+
+    def define_pipelines(self) -> list:
+        """Return the one pipeline."""
+        return _pipeline(self.state, _KernelLowering)
+
+
 class _PartCompiler(compiler.CompilerBase):
-    """numba's pipeline with :class:`_PartLowering` as its last step."""
+    """numba's pipeline with :class:`_PartLowering`."""
 
     def define_pipelines(self) -> list:
         """Return the one pipeline."""
         self.state.flags.no_compile = True
-        pipeline = compiler.DefaultPassBuilder.define_nopython_pipeline(self.state)
-        pipeline._finalized = False
-        pipeline.passes = [(_PartLowering if step is typed_passes.NativeLowering else step, note) for step, note in pipeline.passes]
-        pipeline.finalize()
-        return [pipeline]
+        return _pipeline(self.state, _PartLowering)
 
 
 def part_dispatcher(function: Callable, **options: Any) -> Callable:

@@ -10,7 +10,7 @@ from numba.core import cgutils, types
 from numba.extending import intrinsic
 
 from stemtwin.twin.physics.engine.kernels.fft import descend_line
-from stemtwin.twin.physics.engine.kernels.jit import inlined, kernel
+from stemtwin.twin.physics.engine.kernels.jit import inlined, kernel, stepwise_kernel
 from stemtwin.twin.physics.engine.kernels.simd_complex64 import ALIGNMENT, LANES, POINT, lanes, load, store, swapped, zeros
 from stemtwin.twin.physics.engine.local.basis import ROWS
 
@@ -185,7 +185,7 @@ def _sums(left, shifted, at, total):
     return _accumulate(total, shifted, at, left)
 
 
-@kernel
+@stepwise_kernel
 def overlap(left, right, rows, chosen, weights, qy, qx, ramp_y, ramp_x, shifted, out):
     """Sum ``weights[i] conj(right_b ramp) left_a`` over the chosen points, for the lanes b in ``rows`` (a multiple of 8 of them) and all lanes a.
 

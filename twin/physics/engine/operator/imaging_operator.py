@@ -490,6 +490,8 @@ class _ProbeImages:
 
 
 def _raster(image: ImageCoefficients, points: int = 24) -> np.ndarray:
-    """Return an image on a raster over the cell, (channels, points^2)."""
-    y, x = np.arange(points) / points * image.extent[0], np.arange(points) / points * image.extent[1]
-    return image.raster(y, x).reshape(len(image.coefficients), -1)
+    """Return an image on a raster over the cell, (channels, points^2), by BLAS: so few points are not worth the compilation of a kernel."""
+    rows, columns = image.coefficients.shape[1:]
+    at = np.arange(points) / points
+    y, x = np.exp(-2j * np.pi * np.outer(at, np.arange(rows))), np.exp(-2j * np.pi * np.outer(np.arange(columns) - columns // 2, at))
+    return np.real(y @ image.coefficients @ x).astype(np.float32).reshape(len(image.coefficients), -1)
