@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 StructureArgument = Annotated[str, typer.Argument(help="Structure file (CIF, POSCAR, xyz, ...) or name of a library sample.", metavar="FILE")]
 _SIGNALS = "image, ronchigram, cbed (centre of the field), pacbed (mean over the field), 4d, eels or edx"
 SignalOption = Annotated[str, typer.Option(help=f"Signal: {_SIGNALS} (one point, with --points a map).")]
-SideOption = Annotated[float, typer.Option(help="Side of the field, A.")]
+SideOption = Annotated[float | None, typer.Option(help="Side of the field, A; by default 16, or what a particle of the library needs.")]
 ThicknessOption = Annotated[float | None, typer.Option(help="Thickness along the beam, A; by default about 40 A, or a single layer of a sheet.")]
 ZoneAxisOption = Annotated[str | None, typer.Option(help="Zone axis of a structure file, for example 1,1,0, 110 or 11-20; by default 0,0,1.")]
 _STATIC = "0 for static atoms"
@@ -71,7 +71,7 @@ DrawOption = Annotated[bool, typer.Option("--picture", help="Also write a PNG if
 def image(
     file: StructureArgument,
     signal: SignalOption = "image",
-    size: SideOption = 16.0,
+    size: SideOption = None,
     thickness: ThicknessOption = None,
     zone_axis: ZoneAxisOption = None,
     thermal: ThermalOption = None,
@@ -100,7 +100,8 @@ def image(
     The command prints the planned computation with its time and memory on stderr, then the progress, and the names of
     the written files on stdout.
     """
-    options = check_options(given := dict(locals()))
+    given = dict(locals())
+    options = check_options(given | {"size": _side(file) if size is None else size})
     check_output(output, options.series, drawn=draw)
     kind = find_signal(options)
     fields = _fields(given, options, kind)
@@ -115,6 +116,13 @@ def image(
         print_json(_described(data, job, files) | {"exactness": exactness})
     else:
         typer.echo("\n".join(str(path) for path in files))
+
+
+def _side(source: str) -> float:
+    """Return the side of the field where none is requested, A."""
+    from stemtwin.twin.samples.field_samples import usual_side
+
+    return usual_side(source)
 
 
 def _described(data: Any, job: ImageJob, files: list[Path]) -> dict[str, Any]:

@@ -12,7 +12,8 @@ from stemtwin.twin.errors import StructureFileError, UnknownNameError
 from stemtwin.twin.instrument.scan import RasterScan
 from stemtwin.twin.instrument.settings import Beam
 from stemtwin.twin.instrument.simulation.simulate import simulate
-from stemtwin.twin.samples.field_samples import MARGIN_ANGSTROM, load_field, load_fields
+from stemtwin.twin.samples.field_samples import MARGIN_ANGSTROM, load_field, load_fields, usual_side
+from stemtwin.twin.samples.library import SAMPLES, list_samples
 
 
 def test_a_periodic_structure_fills_the_field_by_its_repeats() -> None:
@@ -87,3 +88,12 @@ def test_the_window_of_a_field_has_the_image_of_the_cell(oblique: str) -> None:
         whole, cut = (image[name].to_numpy() for image in images)
         assert np.ptp(whole) > 0.05 * whole.max()
         assert np.abs(cut - whole).max() < 1e-3 * whole.max()
+
+
+@pytest.mark.parametrize("name", list_samples())
+def test_every_sample_of_the_library_covers_its_usual_field(name: str) -> None:
+    """No sample refuses the side that it is given by default, and all but particles take 16 A."""
+    side = usual_side(name)
+    (field,) = load_fields(name, side_angstrom=side)
+    assert max(field.sample.size_angstrom) > 0.6 * side
+    assert side == 16.0 or "particle" in SAMPLES.tags(name)

@@ -8,12 +8,15 @@ from pathlib import Path
 from typing import Any
 
 from stemtwin.twin.errors import SettingsError, StructureFileError, UnknownNameError, closest
-from stemtwin.twin.samples.library import list_samples, load_sample
+from stemtwin.twin.samples.library import SAMPLES, list_samples, load_sample
 from stemtwin.twin.samples.readers.read_sample import read_sample
 from stemtwin.twin.samples.sample import Sample, resolve_sigma
 
 MARGIN_ANGSTROM = 8.0
 """Width of the margin around the field where a structure is cut out of a larger one and is not periodic."""
+
+SIDE_ANGSTROM = 16.0
+"""Side of a field of view where none is requested."""
 
 LONGER = (1.0, 1.5, 2.25)
 """Sizes at which repeating cells are searched, as multiples of the window's side, each 1.5 times the one before."""
@@ -41,6 +44,13 @@ class FieldSample:
     def area(self) -> float:
         """Area of the sample across the beam, A^2."""
         return math.prod(self.sample.size_angstrom)
+
+
+def usual_side(source: str) -> float:
+    """Return the side of the field of view where none is requested, A: the side that a particle of the library needs, 16 A for all else."""
+    if Path(source).exists() or source not in SAMPLES.names("particle"):
+        return SIDE_ANGSTROM
+    return float(max(SIDE_ANGSTROM, *load_sample(source).size_angstrom))
 
 
 def load_field(source: str, *, side_angstrom: float, **settings: Any) -> FieldSample:
