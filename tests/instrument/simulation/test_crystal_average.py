@@ -218,7 +218,7 @@ def test_turns_are_for_upright_probes_and_round_detectors(upright: Request) -> N
         explain(replace(upright, detectors=("pixelated",), beam=replace(upright.beam, source_size_angstrom=0.0)))
     with pytest.raises(SettingsError, match="spectra"):
         densities(upright.sample, upright.beam, POINTS, (LossChannel(name="Ti", numbers=(22,), d50=1.0),), lattice_average="point group", phonons=2)
-    with pytest.raises(SettingsError, match="maps no square"):
+    with pytest.raises(SettingsError, match="does not map a square onto itself"):
         PlaneSymmetry(matrix=((1, 1), (0, 1)))
     assert make_plan(replace(upright, engine="auto")).engine == "operator"
 

@@ -50,8 +50,8 @@ def test_cosets_are_the_classes_of_kept_differences(group: Translations) -> None
 
 @pytest.mark.parametrize("steps", [(), ((0, 1), (1, 0)), ((0, 0), (0, 0)), ((0, 0), (0, 1), (1, 0), (1, 1)), ((1, 0),)])
 def test_what_is_no_group_is_refused(steps: tuple[tuple[int, int], ...]) -> None:
-    """Without the translation by nothing, twice the same, or with a sum that is not there."""
-    with pytest.raises(SettingsError, match="are no group"):
+    """Translations without (0, 0), with a repetition, or with a missing sum are refused."""
+    with pytest.raises(SettingsError, match="do not form a group"):
         Translations(steps=steps)
 
 

@@ -1,13 +1,13 @@
-"""Solvers on arrays, and what makes them fast.
+"""Wave solvers on arrays, and the compiled kernels below them.
 
-Imports point down: ``kernels`` < ``multislice`` < ``operator`` < ``local``.
+Imports point down only: ``kernels`` < ``multislice`` < ``operator`` < ``local``.
 
-=============== ================================================================
+=============== ==================================================================
 File            Content
-=============== ================================================================
+=============== ==================================================================
 ``kernels/``    compilation, threads, transforms, SIMD values, the cache on disk
 ``local/``      the local operator, and tiles of a large field
-``multislice/`` transmission functions and waves through slices
-``operator/``   imaging operators, single probes, scattering matrices, patterns
-=============== ================================================================
+``multislice/`` transmission functions and the propagation of waves through slices
+``operator/``   imaging operators, single probes, scattering matrices, diffraction
+=============== ==================================================================
 """

@@ -1,4 +1,4 @@
-"""What is kept on disk comes back bit for bit or not at all, whoever writes, whatever happens to the files, whenever the process is killed."""
+"""Arrays in the disk cache are read back bit for bit or not at all, with concurrent writers, damaged files and killed processes."""
 
 import errno
 import hashlib
@@ -50,7 +50,7 @@ kinds = stn.boolean_dtypes() | stn.integer_dtypes(endianness="?") | stn.floating
 
 @given(st.dictionaries(st.text(max_size=5), stn.arrays(kinds, stn.array_shapes(min_dims=0, max_dims=3, min_side=0, max_side=4)), max_size=3))
 def test_round_trip(tmp_path_factory, arrays):
-    """Arrays of numbers of any type, byte order and shape, none or empty ones too, come back bit for bit in a new object, the caller's to change."""
+    """Arrays of numbers of any type, byte order and shape, also empty ones, are read back bit for bit as new objects that may be changed."""
     folder = tmp_path_factory.mktemp("cache")
     assert ArrayCache(folder, BIG).put(key("x"), arrays)
     found = ArrayCache(folder, BIG).get(key("x")) or {}
@@ -68,7 +68,7 @@ def test_nothing_is_kept_that_is_not_numbers(tmp_path):
 
 
 def test_another_key_finds_nothing(kept):
-    """A key finds what was put under it and nothing else, and what was put last."""
+    """A key finds the arrays that were last put under it and nothing else."""
     cache, one, _ = kept
     assert cache.get(key("two")) is None
     assert one in cache
@@ -104,7 +104,7 @@ def test_every_flipped_byte_is_seen(kept):
 
 
 def test_every_cut_is_seen(kept):
-    """A file cut short anywhere, or with something behind its end, is no entry."""
+    """A file that is truncated anywhere, or longer than its entry, is not an entry."""
     cache, one, path = kept
     whole = path.read_bytes()
     for end in range(len(whole)):
@@ -116,7 +116,7 @@ def test_every_cut_is_seen(kept):
 
 
 def test_another_format(kept, monkeypatch):
-    """What was written in another format is computed again, even where its bytes would be right."""
+    """An entry of another format is computed again, even if its bytes are right."""
     cache, one, path = kept
     monkeypatch.setattr(module, "FORMAT", module.FORMAT + 1)
     assert cache.get(one) is None
@@ -128,7 +128,7 @@ def test_another_format(kept, monkeypatch):
 
 
 def test_foreign_files(kept, tmp_path):
-    """A foreign file in an entry's place, or an entry under another's name, is no entry; files of other names are left alone."""
+    """A foreign file under an entry's name, or an entry under another name, is not an entry; files with other names are left alone."""
     cache, one, path = kept
     two = path.with_name(f"{key('two')}.arrays")
     two.write_bytes(path.read_bytes())
@@ -144,7 +144,7 @@ def test_foreign_files(kept, tmp_path):
 
 
 def test_a_folder_in_the_place_of_an_entry(tmp_path):
-    """What can be neither read nor replaced costs the keeping alone."""
+    """An entry that can be neither read nor replaced is not kept; nothing else fails."""
     (tmp_path / f"{key('x')}.arrays" / "inside").mkdir(parents=True)
     cache = ArrayCache(tmp_path, BIG)
     assert cache.get(key("x")) is None
@@ -177,7 +177,7 @@ def test_the_one_used_longest_ago_goes_first(tmp_path):
 
 
 def test_larger_than_all(kept):
-    """What is larger than the limit is not kept and pushes nothing out; the reason can be read."""
+    """Arrays larger than the limit are not kept and displace no other entry; the reason can be read."""
     _, one, path = kept
     small = ArrayCache(path.parent, path.stat().st_size)
     assert not small.put(key("two"), {"x": np.zeros(1000)})
@@ -205,7 +205,7 @@ def test_capacity_zero(kept):
 
 
 def test_unwritable(tmp_path):
-    """Where no folder can be made, results are computed and given all the same, and the reason can be read."""
+    """If the folder cannot be made, results are still computed and returned, and the reason can be read."""
     (tmp_path / "file").write_text("")
     cache = ArrayCache(tmp_path / "file" / "operators", BIG)
     assert cache.problem is None
@@ -217,7 +217,7 @@ def test_unwritable(tmp_path):
 
 @pytest.mark.skipif(os.name != "posix" or os.geteuid() == 0, reason="nothing is read-only for this user")
 def test_read_only(kept):
-    """What lies in a folder that may not be written is found; nothing else is kept."""
+    """Entries in a read-only folder are found; no others are kept."""
     cache, one, path = kept
     path.parent.chmod(0o500)
     try:
@@ -231,7 +231,7 @@ def test_read_only(kept):
 @pytest.mark.parametrize("stage", ["write", "fsync", "replace"])
 @pytest.mark.parametrize("failure", [OSError(errno.ENOSPC, "No space left on device"), KeyboardInterrupt()], ids=["full", "interrupted"])
 def test_failing_in_the_middle(kept, monkeypatch, stage, failure):
-    """A full disk or an interrupt at any stage leaves what was there before, whole, and nothing beside it."""
+    """A full disk or an interrupt at any stage leaves the earlier entry intact and no other file."""
     cache, one, path = kept
 
     def fail(*_):
@@ -314,7 +314,7 @@ print(read)
 
 
 def test_an_entry_that_another_process_removes_is_written_anew(kept, monkeypatch):
-    """An entry that is there when its place is looked at, and gone when it is opened, costs nothing: what is put in its place is kept."""
+    """An entry that vanishes between the check and the opening of its file does no harm: the next one is kept."""
     cache, one, path = kept
     system, removed = os.open, []
 
@@ -381,7 +381,7 @@ assert cache.finish(key, {"x": total})
 
 @pytest.mark.parametrize("last", [0, 3])
 def test_what_was_killed_goes_on(tmp_path, last):
-    """A computation killed in the middle goes on from its last piece, ends with the same bits, and leaves the whole alone."""
+    """A computation killed in the middle continues from its last piece, ends with the same bits, and leaves only the whole result."""
     killed = program(tmp_path / "resumed", PIECES, last)
     killed.communicate(timeout=60)
     assert killed.returncode == -9
@@ -396,7 +396,7 @@ def test_what_was_killed_goes_on(tmp_path, last):
 
 
 def test_pieces_stay_until_the_whole_is_kept(tmp_path):
-    """Pieces are dropped with their own whole alone, and only once it is there."""
+    """Pieces are removed only when the whole result with their key has been kept."""
     cache = ArrayCache(tmp_path, 2000)
     mine, other = key("mine"), key("other")
     for each in (piece_key(mine, 0, 1), piece_key(mine, 11), piece_key(other, 0)):
@@ -408,7 +408,7 @@ def test_pieces_stay_until_the_whole_is_kept(tmp_path):
 
 
 def test_computed_or_read_the_layout_is_the_same(tmp_path):
-    """What resumable gives lies in memory alike whether computed or read, so that sums and products take the same path."""
+    """Arrays from resumable have the same memory layout whether computed or read, so sums and products take the same path."""
     cache, transposed = ArrayCache(tmp_path, BIG), {"x": np.arange(6.0).reshape(2, 3).T, "s": np.array(2.0)}
     first, second = (cache.resumable(key("x"), lambda: transposed) for _ in range(2))
     assert same(first, second)
@@ -441,7 +441,7 @@ def test_equal_descriptions_have_equal_keys(description):
 
 
 def test_different_descriptions_have_different_keys():
-    """What differs in a value, a type that matters, a nesting or a name has another key: the smallest change of a number, too."""
+    """Descriptions that differ in a value, a relevant type, a nesting or a name have different keys, even for the smallest change of a number."""
     values = [
         None, True, False, 0, 1, "1", "", 0.1, np.nextafter(0.1, 1), float("inf"), float("nan"), 2**53, 2**53 + 1, 1e300,
         [], [1], [[1]], [1, 2], [2, 1], [12], ["1", "2"], ["12"], {}, {"a": 1}, {"a": 2}, {"b": 1}, {"a": {"b": 1}}, ["sequence"], [["sequence"]],

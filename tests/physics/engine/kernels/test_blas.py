@@ -1,4 +1,4 @@
-"""BLAS on one thread: in the blocks that ask for it, on whatever threads these are."""
+"""BLAS is limited to one thread inside the blocks that request it, on any thread."""
 
 import threading
 from collections.abc import Iterator
@@ -15,7 +15,7 @@ def counts() -> set[int]:
 
 
 def test_a_block_around_spread_blocks_holds_the_limit_to_the_end() -> None:
-    """Blocks that end on any thread do not lift the limit of the one around them, which puts back what was there."""
+    """Blocks that end on any thread do not lift the limit of the block around them, which restores the earlier limit."""
     seen: list[set[int]] = []
     ready = threading.Barrier(2)
 

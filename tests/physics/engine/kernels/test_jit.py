@@ -76,7 +76,7 @@ def test_a_file_cut_short(run, suffix, kept):
 
 
 def test_a_folder_that_cannot_be_written(run):
-    """Without a place to write, kernels run all the same."""
+    """Kernels also run without a writable folder."""
     run, _ = run
     assert run(folder="/dev/null/nowhere").startswith("0 ")
 

@@ -1,4 +1,4 @@
-"""Scratch that outlives a call: of the size asked for last, as much as threads use, none that is large."""
+"""Scratch memory kept between calls: of the last size, one per thread at most, and none that is large."""
 
 import os
 
@@ -26,7 +26,7 @@ def test_scratch_serves_the_next_call_of_its_size(monkeypatch: pytest.MonkeyPatc
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="the system has no fork")
 def test_a_fork_begins_with_none() -> None:
-    """A child has no scratch of its parent, and no lock that a thread of the parent held."""
+    """A forked child has neither scratch memory of its parent nor a lock held by a thread of the parent."""
     kept: Spare[object] = Spare()
     kept.put("small", "parent", 1)
     with kept._lock:

@@ -13,7 +13,7 @@ from stemtwin.twin.physics.engine.kernels import threads
 
 
 def squares(count, *, number):
-    """Return the squares of range(number), worked out by ``count`` threads."""
+    """Return the squares of range(number), computed by ``count`` threads."""
     results = [None] * number
 
     def work(queue):
@@ -55,7 +55,7 @@ def test_nested():
 
 
 def test_a_caller_does_not_wait_for_another():
-    """A caller ends while every helper of the pool is still busy for somebody else."""
+    """A caller ends while all worker threads of the pool are still busy for another caller."""
     release, busy = threading.Event(), threading.Barrier(3, timeout=20)
 
     def slow(queue):
@@ -78,7 +78,7 @@ def test_a_caller_does_not_wait_for_another():
 
 @pytest.mark.parametrize("count", [1, 3])
 def test_an_error_stops_the_work(count):
-    """The first error reaches the caller, and what nobody has drawn stays undone."""
+    """The first error reaches the caller, and items that were not drawn are not processed."""
     done = []
 
     def work(queue):
@@ -96,7 +96,7 @@ def test_an_error_stops_the_work(count):
 
 
 def test_an_error_of_a_helper_reaches_the_caller():
-    """An error that only a helper meets is raised in the caller."""
+    """An error in a worker thread is raised in the caller."""
     caller, meeting = threading.get_ident(), threading.Barrier(2, timeout=20)
 
     def work(queue):

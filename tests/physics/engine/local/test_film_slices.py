@@ -1,4 +1,4 @@
-"""Slices of films joined into thicker ones: which are, what they transmit, and that the error of joining is measured, not assumed."""
+"""Joining of film slices: the joined planes, their transmission, and the measured error of joining."""
 
 import dataclasses
 

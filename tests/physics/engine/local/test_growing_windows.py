@@ -1,4 +1,4 @@
-"""Windows that grow with depth: the waves of a numpy twin, nothing of vacuum, and the error that a local operator states."""
+"""Windows that grow with depth: agreement with a numpy twin, zero signal of vacuum, and the stated error of a local operator."""
 
 import math
 from dataclasses import replace

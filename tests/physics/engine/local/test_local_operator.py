@@ -139,7 +139,7 @@ def test_agrees_with_the_dense_operator():
 
 @pytest.mark.slow
 def test_agrees_with_the_dense_operator_on_a_larger_cell():
-    """The same on 31 A."""
+    """On a periodic cell of 31 A the local operator's whole image is also the dense one's within 1 %."""
     for found, true in dense_and_local(31.0):
         assert errors(found, true)[0] < 0.01
 
@@ -381,7 +381,7 @@ def test_a_flake_in_vacuum():
 
 @pytest.mark.parametrize("side", [16.0, 24.0, 40.0, 60.0, 100.0])
 def test_a_wider_margin_never_needs_fewer_pieces(side):
-    """Of a field that does not repeat, a scan of all of it needs all pieces, at any margin: what is beyond the lattice's edge takes none away."""
+    """A scan of a whole field that is not periodic needs all pieces for any margin; parts beyond the lattice's edge remove none."""
     basis = Basis(grid=Grid(shape=(512, 480), extent=(side, side)), radius=SEMIANGLE / WAVELENGTH, periodic=False, local=REACH)
     whole = ((0.0, side), (0.0, side))
     for margin in (0.0, 5.0, 12.0, 15.3, 60.0):
@@ -496,7 +496,7 @@ def test_every_pair_once():
 @pytest.mark.parametrize("periodic", [True, False])
 @pytest.mark.parametrize("region", [None, ((3.0, 9.0), (20.0, 24.0)), ((-4.0, 2.0), (1.0, 1.5))])
 def test_what_is_sent_is_known_before(periodic, region, monkeypatch):
-    """The patches that a build sends through the specimen, partners and those sent twice among them, are counted beforehand, exactly."""
+    """The patches that a build propagates, including partners and repeated ones, are counted exactly beforehand."""
     found = fresh([wide()], WIDE, periodic=periodic)
     sent = []
     monkeypatch.setattr(found.windows, "propagate", lambda _, patches, __: sent.extend(patches) or dict.fromkeys(patches))
@@ -517,18 +517,18 @@ def test_what_is_sent_is_known_before(periodic, region, monkeypatch):
         (0.0, 12e-3, "dark field.*dense imaging operator"),
         (26e-3, 100e-3, "26.0 mrad.*dense imaging operator"),
         (60e-3, 190e-3, "exceeds the largest angle"),
-        (60e-3, 60e-3, "sees nothing"),
+        (60e-3, 60e-3, "has no weight at any angle"),
     ],
 )
 def test_detectors_that_do_not_fit(inner, outer, words):
-    """Bright field, angles beyond the band limit and detectors that see nothing are refused."""
+    """Bright-field detectors, angles beyond the band limit and detectors without any weight are refused."""
     with pytest.raises(SamplingError, match=words):
         local_operator.build([specimen()[3]], SEMIANGLE, annulus(inner, outer), rng=np.random.default_rng(0))
 
 
 @pytest.mark.slow
 def test_a_tolerance_out_of_reach():
-    """A tolerance that larger windows do not reach either is given up with the errors that were found."""
+    """A tolerance that is missed even with larger windows raises an error with the measured errors."""
     with pytest.raises(SamplingError, match=r"misses tolerance=1e-05: .*%.*windows of .* A.*dense"):
         local_operator.build([specimen(outer=90e-3)[3]], SEMIANGLE, WIDE, rng=np.random.default_rng(0), tolerance=1e-5)
     for tolerance in (0.0, -0.1, 1.0, float("nan")):
@@ -537,7 +537,7 @@ def test_a_tolerance_out_of_reach():
 
 
 def test_misuse():
-    """What has not been built, does not fit or is too wide is refused with the numbers and the repair."""
+    """Missing pieces, specimens that do not fit and angles that are too wide are refused with the numbers and the repair."""
     stack = wide()
     part = fresh([stack], WIDE)
     part.build(((20.0, 22.0), (20.0, 22.0)), margin=0.0)
@@ -545,7 +545,7 @@ def test_misuse():
         part.image(Aberrations())
     with pytest.raises(SettingsError, match=r"y from 20 to 22 A.*margin of 24 A.*margin=24"):
         part.image(Aberrations(C10=-480.0), region=((20.0, 22.0), (20.0, 22.0)))
-    with pytest.raises(SettingsError, match="not cut as the one before"):
+    with pytest.raises(SettingsError, match="not sliced like the previous one"):
         part.update([specimen()[3]])
     with pytest.raises(SettingsError, match="2 configurations"):
         part.update([stack, stack])

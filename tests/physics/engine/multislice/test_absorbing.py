@@ -19,7 +19,7 @@ def random_stack(shape: tuple[int, int], planes: int, rng: np.random.Generator) 
 
 
 def plainly(stack: SliceStack, beams: np.ndarray, coefficients: np.ndarray, sections: np.ndarray, band: float) -> np.ndarray:
-    """Return the same as `absorbed`, wave by wave in numpy."""
+    """Return the result of `absorbed`, computed wave by wave in numpy."""
     grid, out, before = stack.grid, 0.0, 0.0
     waves = np.zeros((len(coefficients), *grid.shape), complex)
     waves.reshape(len(waves), -1)[:, beams] = coefficients

@@ -36,7 +36,7 @@ def make_waves(rng, shape, waves, beams):
 
 
 def vacuum(shape, planes, thickness, tilt=(0.0, 0.0)):
-    """Return a stack of nothing."""
+    """Return a stack of vacuum."""
     grid = Grid(shape=shape, extent=(shape[0] * 0.1, shape[1] * 0.1))
     ones = np.ones((len(planes), *shape), np.complex64)
     return SliceStack(grid=grid, wavelength=0.0251, transmission=ones, planes=np.array(planes), thickness=thickness, tilt=tilt)
@@ -191,7 +191,7 @@ def test_threads_do_not_change_a_bit(monkeypatch):
 
 
 def test_scratch_of_an_earlier_call_does_not_change_a_bit():
-    """Whatever a call left in scratch, beside the zero points, is not seen by the next one on a grid of that size."""
+    """Contents left in scratch memory, except the zero points, do not affect the next call on a grid of that size."""
     rng = np.random.default_rng(12)
     stack = make_stack(rng, (48, 60), [0.5, 1.5, 3.0])
     beams, waves = make_waves(rng, (48, 60), 21, 5)
@@ -309,7 +309,7 @@ GOOD = {"wavelength": 0.02, "planes": [0.5], "thickness": 1.0, "tilt": (0.0, 0.0
     ],
 )
 def test_bad_stacks(shape, change, error, words):
-    """A stack that makes no sense is refused with the numbers and the repair."""
+    """An invalid stack is refused with the numbers and the repair."""
     grid = Grid(shape=shape, extent=(2.0, 2.0))
     with pytest.raises(error, match=words):
         SliceStack(grid=grid, transmission=np.ones((1, *shape), np.complex64), **(GOOD | change))

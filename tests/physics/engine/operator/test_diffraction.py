@@ -99,7 +99,7 @@ def test_bits_do_not_depend_on_threads(monkeypatch):
 
 
 def test_moving_specimen_and_probe_together_changes_nothing():
-    """A pattern is the same one lattice vector further."""
+    """A pattern repeats after one lattice vector."""
     stack, optics = crystal(2), ProbeOptics(aberrations=STATE, semiangle=SEMIANGLE)
     matrix = diffraction.build([stack], diffraction.layout(stack.grid, WAVELENGTH, SEMIANGLE, native(stack, (1, 1), (31, 31))))
     here, there = matrix.patterns(np.array([[1.1, 0.7], [5.0, 4.6]]), optics)
@@ -107,7 +107,7 @@ def test_moving_specimen_and_probe_together_changes_nothing():
 
 
 def test_a_larger_convergence_than_laid_out_is_refused():
-    """The plane waves are those of the aperture laid out for."""
+    """A layout serves convergences up to its own and refuses larger ones."""
     stack = crystal(1)
     plan = diffraction.layout(stack.grid, WAVELENGTH, SEMIANGLE, native(stack, (1, 1), (9, 9)))
     with pytest.raises(SamplingError, match="laid out for 25 mrad, not for 30"):

@@ -70,7 +70,7 @@ def test_equals_multislice(antialias, seed):
 
 
 def exact_signals(stacks, at, state, semiangle, weigh, *, antialias):
-    """Return the quadratic form in numpy and complex128, one point at a time: signal = a^H M a, and the rim's share. (channels, P)."""
+    """Return the quadratic form in numpy and complex128, one point at a time: signal = a^H M a plus the aperture-edge waves' part, (channels, P)."""
     grid = stacks[0].grid
     radius = semiangle / stacks[0].wavelength
     c = probe.aperture(grid.ky[:, None], grid.kx, grid.reciprocal_sampling, radius, antialias=antialias).ravel()
@@ -248,7 +248,7 @@ def test_reading_twin(seed, rows, half, images, raster):
 
 
 def test_finest_waves_at_points():
-    """One wave as fine as a spectrum allows, the spline's worst case, is read within 1e-6; points beyond numbers are not a number."""
+    """One wave as fine as a spectrum allows, the spline's worst case, is read within 1e-6; points that are not finite give NaN."""
     points = np.random.default_rng(2).uniform(-40, 40, (500, 2))
     for row, column in ((26, 0), (26, 52), (0, 52), (26, 26)):
         c = np.zeros((1, 27, 53), np.complex128)

@@ -81,7 +81,7 @@ def test_form_is_multislice_of_each_probe(blocks):
 
 
 def test_blocks_are_a_larger_cell():
-    """A wide probe on a small cell, in offset blocks, sees what it sees on a cell repeated as often."""
+    """A wide probe in offset blocks on a small cell has the signal of the same probe on the repeated cell."""
     small, atoms = specimen(5, shape=(40, 40), extent=(5.0, 5.0), count=6)
     large, many = specimen(5, shape=(40, 40), extent=(5.0, 5.0), count=6, copies=(2, 2))
     at = somewhere(6, small.grid.extent, 5)

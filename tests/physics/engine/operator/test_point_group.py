@@ -1,4 +1,4 @@
-"""Turns and mirrors of a crystal: what they make of aberrations and of an image's Fourier coefficients."""
+"""Rotations and mirrors of a crystal, and their action on aberrations and on an image's Fourier coefficients."""
 
 import itertools
 

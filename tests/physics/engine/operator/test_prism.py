@@ -79,6 +79,6 @@ def test_f_2_has_the_known_window_error():
 
 
 def test_too_much_interpolation_is_refused():
-    """Fewer than 3 plane waves across the aperture are no probe."""
+    """Fewer than 3 plane waves across the aperture are refused."""
     with pytest.raises(SamplingError, match="fewer than 3 plane waves"):
         prism.build(crystal(1, 60), SEMIANGLE, interpolation=(3, 3))

@@ -1,4 +1,4 @@
-"""One wide probe through a film, and what a camera sees of it."""
+"""The diffraction pattern of one wide probe through a film, as recorded by a camera."""
 
 from dataclasses import replace
 
@@ -97,7 +97,7 @@ def test_cropping_keeps_a_function_that_fits(shape):
 
 
 def test_a_beam_beside_the_middle_moves_the_pattern():
-    """A camera on which the beam falls elsewhere sees the same pattern there."""
+    """A camera with a displaced beam records the same pattern at the displaced position."""
     cell, transmissions = cell_of(1)
     lens = lens_of(cell, (2, 2), 41)
     py, px = lens.camera.pitch

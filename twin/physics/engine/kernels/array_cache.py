@@ -1,17 +1,21 @@
-"""Disk cache of computed arrays: each set is kept under the hash of everything that it depends on.
+"""Disk cache of computed arrays: each set of arrays is kept under the hash of everything that it depends on.
 
-``<cache>/operators`` holds one file per entry (``<cache>`` is :func:`jit.cache_folder`): a line that says the format, the hash of the header, the
-header (JSON: the key, and name, type, shape and sha256 of each array), the arrays' bytes. No pickle: reading a file runs no code. A file is
-written beside its place, then renamed, so that a place holds a whole entry or none, whoever else writes, whenever the process is killed; every
-byte is checked at reading. An entry that is cut short, damaged, foreign or of another format is removed and computed again. A folder that cannot
-be used costs the keeping alone (:attr:`ArrayCache.problem` says why). The folder takes at most ``$STEMTWIN_CACHE_BYTES`` (4 GiB; 0 keeps nothing):
-what was used longest ago goes first.
+``<cache>/operators`` holds one file per entry (``<cache>`` is :func:`jit.cache_folder`). A file consists of a line with
+the format, the hash of the header, the header (JSON with the key, and the name, type, shape and sha256 of each array),
+and the arrays' bytes. Pickle is not used, so reading a file runs no code. A file is written under a temporary name and
+then renamed: a path holds a complete entry or nothing, even with concurrent writers or after the process is killed.
+Every byte is checked at reading. An entry that is truncated, damaged, foreign or of another format is removed and
+computed again. If the folder cannot be used, results are not kept, and :attr:`ArrayCache.problem` gives the reason. The
+folder takes at most ``$STEMTWIN_CACHE_BYTES`` (default 4 GiB; 0 keeps nothing); the least recently used entries are
+removed first.
 
-A long computation keeps its pieces (:meth:`ArrayCache.resumable`) under the key of the whole, and drops them when the whole is kept
-(:meth:`ArrayCache.finish`): what was killed in the middle goes on from the last whole piece. The bits are the same, because a piece is the same
-from disk as computed, and the caller combines pieces in a fixed order. Only the whole is written through to the disk.
+A long computation keeps its pieces (:meth:`ArrayCache.resumable`) under the key of the whole result and removes them when
+the whole result is kept (:meth:`ArrayCache.finish`). A computation that was killed continues from the last complete
+piece. The result has the same bits, because a piece read from disk equals the computed one, and the caller combines
+pieces in a fixed order. Only the whole result is flushed to the disk.
 
-Keys: :func:`content_key` of a description; :func:`code_digest` belongs into it, so that no change of the code meets results of the code before.
+:func:`content_key` makes the key of a description. The description should contain :func:`code_digest`, so results of an
+earlier version of the code are never used.
 """
 
 import contextlib
@@ -35,15 +39,15 @@ from stemtwin.twin.files import replacing
 from stemtwin.twin.physics.engine.kernels import jit
 
 FORMAT = 1
-"""Number of the files' format; what was written in another one is computed again."""
+"""Version of the file format; entries of another version are computed again."""
 DEFAULT_CAPACITY = 4 * 2**30
-"""Bytes that the folder may hold if ``STEMTWIN_CACHE_BYTES`` does not say."""
+"""Capacity of the folder without ``STEMTWIN_CACHE_BYTES``, bytes."""
 ABANDONED = 3600.0
-"""A file that nobody has written to for so long, s, and that still has no name, was left by a process that was killed."""
+"""A temporary file that was not written to for this time, s, was left behind by a process that was killed."""
 ENTRY, TEMPORARY = ".arrays", ".part"
-"""Suffixes of the names of entries, and of files being written; files with other names are left alone."""
+"""Suffixes of entries and of files that are being written; files with other suffixes are left alone."""
 NUMBERS = "biufc"
-"""Kinds of arrays that are kept: booleans, integers, real and complex numbers."""
+"""numpy kinds of arrays that can be kept: booleans, integers, real and complex numbers."""
 
 _MAGIC = b"stemtwin arrays %d\n"
 _KEY = re.compile(r"[0-9a-f]{64}(-[0-9]+)*")
@@ -51,13 +55,14 @@ _IMPORTED = time.time()
 
 
 def content_key(description: Mapping[str, Any]) -> str:
-    """Return the key of a description: equal descriptions have equal keys, on every machine.
+    """Return the key of a description; equal descriptions have equal keys on every machine.
 
     Parameters
     ----------
     description : mapping
-        Names and numbers, strings, booleans, None, arrays, sequences or mappings of these. The order of a mapping does not matter, nor whether a
-        sequence is a tuple or a list, whether a number is 1 or 1.0, 0.0 or -0.0, or how an array lies in memory; the type of an array does.
+        Values by name: numbers, strings, booleans, None, arrays, and sequences or mappings of these. The key does not
+        depend on the order of a mapping, on tuple or list, on 1 or 1.0, on 0.0 or -0.0, or on the memory layout of an
+        array. It depends on the type of an array.
 
     Returns
     -------
@@ -73,7 +78,7 @@ def content_key(description: Mapping[str, Any]) -> str:
 
 
 def _canonical(value: Any) -> Any:
-    """Return the same in dicts, lists, strings and numbers; each list begins with what it stands for."""
+    """Return a value as dicts, lists, strings and numbers; each list begins with the name of the type that it represents."""
     if isinstance(value, np.generic):
         value = value.item()
     if value is None or isinstance(value, bool | str | int):
@@ -87,24 +92,25 @@ def _canonical(value: Any) -> Any:
         return {name: _canonical(each) for name, each in value.items()}
     if isinstance(value, Sequence) and not isinstance(value, bytes | bytearray | memoryview):
         return ["sequence", *(_canonical(each) for each in value)]
-    message = f"A key cannot be made of {value!r} ({type(value).__name__}). Use numbers, strings, arrays, sequences, and mappings with names."
+    message = f"A key cannot be made of {value!r} ({type(value).__name__}). Use numbers, strings, arrays, sequences, or mappings with string keys."
     raise SettingsError(message)
 
 
 @functools.cache
 def code_digest(root: Path, *patterns: str) -> str:
-    """Return the hash of the code that numbers come from.
+    """Return the hash of the code that results depend on.
 
-    It covers every file below the root that a pattern matches, the engine's sources, the compiler and the CPU (:func:`jit.sources_digest`), and the
-    versions of numpy, scipy and abTEM (whose coefficients of Lr are read). If a file was changed after this process began to import the code, it
-    cannot be told which one runs: the hash is then one that no other process has.
+    It covers every file below the root that matches a pattern, the engine's sources, the compiler and the CPU
+    (:func:`jit.sources_digest`), and the versions of numpy, scipy and abTEM (whose coefficients of Lr are read). If a
+    file was changed after this process began to import the code, the running version is unknown, and the hash is made
+    unique to this process.
 
     Parameters
     ----------
     root : Path
         Folder of a package.
     *patterns : str
-        Glob patterns of files relative to it, ``"physics/engine/**/*.py"``.
+        Glob patterns relative to it, such as ``"physics/engine/**/*.py"``.
 
     Returns
     -------
@@ -123,7 +129,7 @@ def code_digest(root: Path, *patterns: str) -> str:
 
 
 def default_cache() -> "ArrayCache":
-    """Return the cache of this user, as ``STEMTWIN_CACHE_DIR`` and ``STEMTWIN_CACHE_BYTES`` say now; the same object for the same settings.
+    """Return the user's cache for the current ``STEMTWIN_CACHE_DIR`` and ``STEMTWIN_CACHE_BYTES``; equal settings give the same object.
 
     Raises
     ------
@@ -138,19 +144,24 @@ def default_cache() -> "ArrayCache":
 
 
 class ArrayCache:
-    """Named arrays by key, in one folder that several processes and threads may use at once.
+    """Cache of named arrays by key, in one folder that several processes and threads may use at once.
 
     Parameters
     ----------
     folder : Path
-        Where the entries lie; made when the first one is kept.
+        Folder of the entries; created when the first one is kept.
     capacity_bytes : int
-        The folder's files take at most this; 0 keeps and finds nothing.
+        Largest total size of the folder's files, bytes; 0 disables the cache.
+
+    Raises
+    ------
+    SettingsError
+        ``capacity_bytes`` is negative.
     """
 
     def __init__(self, folder: Path, capacity_bytes: int) -> None:
         if capacity_bytes < 0:
-            message = f"capacity_bytes={capacity_bytes} is less than nothing. Use 0 to keep nothing, or a positive number."
+            message = f"capacity_bytes={capacity_bytes} is negative. Use a number >= 0; 0 disables the cache."
             raise SettingsError(message)
         self.folder = Path(folder)
         self.capacity_bytes = capacity_bytes
@@ -158,21 +169,21 @@ class ArrayCache:
 
     @property
     def problem(self) -> str | None:
-        """Reason why the entry put last could not be kept; None if it was, or if none was put."""
+        """Reason why the last entry could not be kept; None if it was kept, or if there was none."""
         return self._problem
 
     @property
     def nbytes(self) -> int:
-        """Bytes that the folder's files take now."""
+        """Current total size of the folder's files, bytes."""
         return sum(size for _, _, size in self._files())
 
     def get(self, key: str) -> dict[str, np.ndarray] | None:
-        """Return the arrays of a key, the caller's to change, or None; what is found damaged is removed.
+        """Return the arrays of a key, as copies that the caller may change, or None; a damaged entry is removed.
 
         Raises
         ------
         SettingsError
-            The key is not one of :func:`content_key` or :func:`piece_key`.
+            The key was not made by :func:`content_key` or :func:`piece_key`.
         """
         path = self._path(key)
         if not self.capacity_bytes:
@@ -180,7 +191,7 @@ class ArrayCache:
         try:
             with path.open("rb") as file:
                 arrays = _read(file, key)
-        except OSError:  # not there, or not for us to read
+        except OSError:  # absent or not readable
             return None
         if arrays is None:
             self.remove(key)
@@ -190,14 +201,15 @@ class ArrayCache:
         return arrays
 
     def put(self, key: str, arrays: Mapping[str, np.ndarray], *, through: bool = True) -> bool:
-        """Keep arrays under a key, in the place of what was there; return whether they are kept.
+        """Keep arrays under a key, replacing an earlier entry; return whether they were kept.
 
-        With ``through`` they are written through to the disk. Without, which is quicker, they may be lost where the machine, not the process, ends.
+        With ``through``, the file is flushed to the disk. Without, writing is faster, but a crash of the machine (not of
+        the process) may lose the entry.
 
         Raises
         ------
         SettingsError
-            The key is not one of :func:`content_key` or :func:`piece_key`, or an array does not hold numbers.
+            The key was not made by :func:`content_key` or :func:`piece_key`, or an array does not hold numbers.
         """
         path, arrays = self._path(key), _plain(arrays)
         if not self.capacity_bytes:
@@ -220,14 +232,17 @@ class ArrayCache:
         return True
 
     def remove(self, key: str) -> None:
-        """Forget what is kept under a key, if anything."""
+        """Remove the entry of a key, if there is one."""
         with contextlib.suppress(OSError):
             self._path(key).unlink()
 
     def resumable(
         self, key: str, compute: Callable[[], Mapping[str, np.ndarray]], *, skipped: Callable[[], None] | None = None
     ) -> dict[str, np.ndarray]:
-        """Return the arrays of a key, computed now and kept, or from disk (then ``skipped`` is called): the same bits in the same layout."""
+        """Return the arrays of a key from disk, or compute and keep them; both give the same bits in the same layout.
+
+        ``skipped`` is called if the arrays come from disk.
+        """
         found = self.get(key)
         if found is None:
             found = _plain(compute())
@@ -237,21 +252,21 @@ class ArrayCache:
         return found
 
     def finish(self, key: str, arrays: Mapping[str, np.ndarray]) -> bool:
-        """Keep the whole, and drop its pieces once it is kept; return whether it is."""
+        """Keep the whole result and, on success, remove its pieces; return whether it was kept."""
         kept = self.put(key, arrays)
         if kept:
             self.remove_pieces(key)
         return kept
 
     def remove_pieces(self, key: str) -> None:
-        """Forget all pieces of a key."""
+        """Remove all pieces of a key."""
         pieces = f"{self._path(key).stem}-"
         for _, name, _ in self._files():
             if name.startswith(pieces) and name.endswith(ENTRY):
                 self._unlink(name)
 
     def __contains__(self, key: str) -> bool:
-        """Return whether something lies under a key, damaged or not."""
+        """Return whether an entry of a key exists, damaged or not."""
         return bool(self.capacity_bytes) and self._path(key).is_file()
 
     def _path(self, key: str) -> Path:
@@ -261,19 +276,22 @@ class ArrayCache:
         return self.folder / (key + ENTRY)
 
     def _files(self) -> Iterator[tuple[float, str, int]]:
-        """Iterate over time of last use, name and bytes of the folder's files, of our names alone."""
+        """Iterate over time of last use, name and size of the cache's own files in the folder."""
         try:
             with os.scandir(self.folder) as found:
                 files = [each for each in found if each.name.endswith((ENTRY, TEMPORARY))]
         except OSError:
             return
         for file in files:
-            with contextlib.suppress(OSError):  # gone meanwhile
+            with contextlib.suppress(OSError):  # removed meanwhile
                 about = file.stat(follow_symlinks=False)
                 yield about.st_mtime, file.name, about.st_size
 
     def _make_room(self, newest: str) -> None:
-        """Remove what killed processes left, then what was used longest ago until the rest fits; never the newest, nor what is being written."""
+        """Remove files abandoned by killed processes, then the least recently used entries until the rest fits.
+
+        The newest entry and files that are being written stay.
+        """
         files = sorted(self._files())
         total = sum(size for _, _, size in files)
         for used, name, size in files:
@@ -294,7 +312,7 @@ _cache_at = functools.cache(ArrayCache)
 
 
 def piece_key(key: str, *indices: int) -> str:
-    """Return the key of a piece of what a key stands for."""
+    """Return the key of one piece of the result with the given key."""
     return "-".join([key, *map(str, indices)])
 
 
@@ -304,24 +322,24 @@ def _raw(array: np.ndarray) -> memoryview:
 
 
 def _plain(arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Return arrays that lie in memory as they do when read: contiguous, last axis fastest."""
+    """Return arrays with the memory layout of arrays read from disk: contiguous, last axis fastest."""
     plain = {name: np.asarray(array, order="C") for name, array in arrays.items()}
     for name, array in plain.items():
         if array.dtype.kind not in NUMBERS:
-            message = f"Array {name!r} of type {array.dtype} cannot be kept. Give booleans, integers, real or complex numbers."
+            message = f"Array {name!r} of type {array.dtype} cannot be kept. Use booleans, integers, real or complex numbers."
             raise SettingsError(message)
     return plain
 
 
 def _head(key: str, arrays: Mapping[str, np.ndarray]) -> bytes:
-    """Return the head of an entry, before the arrays' bytes."""
+    """Return the bytes of an entry that precede the arrays."""
     listed = [[name, array.dtype.str, array.shape, hashlib.sha256(_raw(array)).hexdigest()] for name, array in arrays.items()]
     header = json.dumps({"key": key, "arrays": listed}).encode()
     return _MAGIC % FORMAT + hashlib.sha256(header).digest() + len(header).to_bytes(8, "little") + header
 
 
 def _read(file: BufferedReader, key: str) -> dict[str, np.ndarray] | None:
-    """Return the arrays of a file, or None if it is anything but the whole entry of a key as it was written."""
+    """Return the arrays of a file, or None if it is not the complete, undamaged entry of a key."""
     size, magic = os.fstat(file.fileno()).st_size, _MAGIC % FORMAT
     if file.read(len(magic)) != magic:
         return None

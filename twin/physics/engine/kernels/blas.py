@@ -1,4 +1,4 @@
-"""BLAS on one thread: sums of products then have the same bits whatever the number of threads, and tasks on threads of their own do not crowd."""
+"""BLAS limited to one thread, so sums of products have the same bits for any thread count and parallel tasks do not oversubscribe the CPUs."""
 
 import contextlib
 import functools
@@ -8,10 +8,14 @@ from threadpoolctl import ThreadpoolController
 
 @functools.cache
 def _controller() -> ThreadpoolController:
-    """Return the controller of the libraries that are loaded now, numpy's BLAS among them: to look for them takes milliseconds."""
+    """Return the controller of the libraries that are loaded now, including numpy's BLAS; cached, because the search takes milliseconds."""
     return ThreadpoolController()
 
 
 def one_thread() -> contextlib.AbstractContextManager:
-    """Return a block with numpy's BLAS on one thread. Who spreads such blocks over threads holds one around them all: a limit is the process's."""
+    """Return a context in which numpy's BLAS runs on one thread.
+
+    The limit applies to the whole process. Code that spreads such blocks over threads holds one context around all of
+    them.
+    """
     return _controller().limit(limits=1, user_api="blas")

@@ -1,10 +1,12 @@
-"""Stages of a Fourier transform, written straight into the code of the kernel that calls them: loops of butterflies for radices 1 to 5 and 8.
+"""Stages of a Fourier transform, generated inside the kernel that calls them: loops of butterflies for radices 1 to 5 and 8.
 
-Each loop is a few instructions repeated for every radix. As compiled functions they would be sixty, and the compiler spends its time on functions
-(types, blocks, modules of their own), not on instructions. Here the functions below run while a kernel is compiled, once for each radix, and write
-its instructions (``fft.py`` says what the stages compute).
+Each loop is a few instructions, in one version per radix. As compiled functions there would be sixty of them, and the
+compiler spends its time on functions (their types, blocks and modules), not on instructions. The functions below run
+once for each radix while a kernel is compiled and emit its instructions. ``fft.py`` describes the computation of the
+stages.
 
-A stage's radix, block length, number of blocks and first twiddle are a row of the plan (``fft.make_plan``). The functions check no bounds.
+The radix, block length, number of blocks and first twiddle of a stage are a row of the plan (``fft.make_plan``). The
+functions do not check bounds.
 """
 
 import math
@@ -25,7 +27,7 @@ _COS5, _COS5B = (float(np.float32(math.cos(x * math.pi / 5))) for x in (2, 4))
 _SIN5, _SIN5B = (float(np.float32(math.sin(x * math.pi / 5))) for x in (2, 4))
 
 RegisterPoints = Sequence[Written]
-"""Points in registers, while code is written."""
+"""Points in registers during code generation."""
 
 
 # ---- butterflies: the forward transform of 1 to 8 points -----------------------------------------------------------------------------
@@ -73,11 +75,11 @@ def _dft8(a: RegisterPoints) -> RegisterPoints:
 _DFT: dict[int, Callable[[RegisterPoints], RegisterPoints]] = {8: _dft8, 5: _dft5, 4: _dft4, 3: _dft3, 2: _dft2, 1: _dft1}
 
 
-# ---- what stages share ---------------------------------------------------------------------------------------------------------------
+# ---- shared by all stages ------------------------------------------------------------------------------------------------------------
 
 
 class _Row(NamedTuple):
-    """One row of a plan in registers: radix, points of a block after the stage, blocks, first twiddle."""
+    """One row of a plan in registers: radix, points of a block after the stage, number of blocks, first twiddle."""
 
     radix: Any
     m: Any
@@ -97,12 +99,12 @@ def _row(builder, stages, s) -> _Row:
 
 
 def _last(context, builder, array_type, array):
-    """Return the number of the last row of an array."""
+    """Return the index of the last row of an array."""
     return builder.sub(builder.extract_value(context.make_array(array_type)(context, builder, array).shape, 0), _long(1))
 
 
 def _for_each_radix(builder, chosen, radices: Sequence[int], write: Callable[[int], None]) -> None:
-    """Write one piece of code for each radix; the chosen one is run, the last one where none is."""
+    """Emit one branch of code per radix and run the branch of the chosen radix, or the last one if none matches."""
     blocks = [builder.append_basic_block(f"radix{radix}") for radix in radices]
     done = builder.append_basic_block("done")
     switch = builder.switch(chosen, blocks[-1])
@@ -133,12 +135,12 @@ def _store(data, indices: Sequence, points: RegisterPoints) -> None:
 
 
 def _placed(builder, places, base, indices: Sequence) -> list:
-    """Return ``base`` plus the places that a table has at these indices."""
+    """Return ``base`` plus the entries of a table of positions at these indices."""
     return [builder.add(base, element(builder, places, at)) for at in indices]
 
 
 def _twiddled(builder, points: RegisterPoints, factors, first) -> RegisterPoints:
-    """Return the points, number j > 0 multiplied by ``factors[first + j - 1]``."""
+    """Return the points, with point j > 0 multiplied by ``factors[first + j - 1]``."""
     at = _spread(builder, first, _long(1), len(points) - 1) if len(points) > 1 else []
     return [points[0], *(point.times(element(builder, factors, i)) for i, point in zip(at, points[1:], strict=True))]
 
@@ -154,7 +156,7 @@ OUTER, INNER = (8, 5, 4, 3, 2, 1), (8, 5, 4, 3, 2)
 
 @intrinsic
 def enter(typingctx, wave, base, reads, line, stages, twiddles):
-    """Do the first stage down, from the wave to the line."""
+    """Compute the first stage down, from the wave to the line."""
 
     def codegen(context, builder, sig, args):
         wave, reads, line, stages, factors = (pointer(context, builder, sig.args[i], args[i]) for i in (0, 2, 3, 4, 5))
@@ -176,7 +178,7 @@ def enter(typingctx, wave, base, reads, line, stages, twiddles):
 
 @intrinsic
 def leave(typingctx, line, stages, twiddles, wave, base, writes):
-    """Do the last stage up, from the line to the wave."""
+    """Compute the last stage up, from the line to the wave."""
 
     def codegen(context, builder, sig, args):
         line, stages, factors, wave, writes = (pointer(context, builder, sig.args[i], args[i]) for i in (0, 1, 2, 3, 5))
@@ -197,7 +199,7 @@ def leave(typingctx, line, stages, twiddles, wave, base, writes):
 
 
 def _inner(change: Callable[..., RegisterPoints]) -> Any:
-    """Return an inner stage, on neighbouring blocks from ``start``; ``change(builder, radix, points, factors, first)`` is its butterfly."""
+    """Return an inner stage on consecutive blocks from ``start``; ``change(builder, radix, points, factors, first)`` is its butterfly."""
 
     @intrinsic
     def stage(typingctx, line, start, stages, s, twiddles):
@@ -229,7 +231,10 @@ up = _inner(lambda builder, radix, points, factors, first: _DFT[radix](_twiddled
 
 @intrinsic
 def middle(typingctx, line, place, stages, order, table, offset):
-    """Do the last stage down, exchange parts, multiply by factors, do the first stage up, on neighbouring blocks from ``place``."""
+    """Compute the last stage down, exchange real and imaginary parts, multiply by factors, and compute the first stage up.
+
+    The stages act on consecutive blocks from ``place``.
+    """
 
     def codegen(context, builder, sig, args):
         line, stages, order, table = (pointer(context, builder, sig.args[i], args[i]) for i in (0, 2, 3, 4))

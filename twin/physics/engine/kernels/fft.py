@@ -1,24 +1,28 @@
-"""Fourier transforms of lines of points (16 complex numbers each), of any length that factors into 2, 3 and 5, compiled once for all lengths.
+"""Fourier transforms of lines of points, each 16 complex numbers; any length with factors 2, 3 and 5, compiled once for all lengths.
 
-A line is transformed in place by decimation in frequency (`descend_line`): natural order in, digit-reversed order out. Decimation in time
-(`ascend_line`) takes the reversed order back to the natural one. A convolution (`convolve_line`: transform, multiply, transform back) never needs
-the natural order in the middle, so:
+`descend_line` transforms a line by decimation in frequency: its input has the natural order, its output the
+digit-reversed order. `ascend_line` uses decimation in time and takes the digit-reversed order back to the natural one.
+A convolution (`convolve_line`: transform, multiply, transform back) never needs the natural order between its two
+transforms, which saves time:
 
-- no data is ever permuted: the factor of the middle is looked up where it belongs;
-- the last stage down, the product and the first stage up run on a handful of points in registers (`butterflies.middle`);
-- everything between the first and the last stage runs on one sub-block after the other, which stays in the nearest cache;
-- the first radix is small and eights come second: the widely spread points of a first stage of eight fight for the same places of the cache;
-- the first stage reads from where the wave lies and the last one writes there, through tables of places: columns, rows, gaps.
+- Data are never permuted; the factor of each coefficient is looked up in digit-reversed order instead.
+- The last stage down, the product and the first stage up act on a few points in registers (`butterflies.middle`).
+- All stages between the first and the last act on one sub-block after another, which stays in the first-level cache.
+- The first radix is small and radix 8 comes second: the widely spaced points of a first stage of radix 8 would compete
+  for the same sets of the cache.
+- The first stage reads the wave and the last stage writes it through tables of positions, which cover columns, rows and
+  gaps.
 
-Only the forward direction exists. The inverse transform of a line is the forward one of the line with real and imaginary parts exchanged, exchanged
-again. `convolve_line` exchanges between its two transforms (which costs nothing: two registers swap names) and thereby computes
+Only the forward direction is implemented. The inverse transform of a line is the forward transform with real and
+imaginary parts exchanged before and after it. `convolve_line` exchanges the parts between its two transforms, at no cost
+because only the roles of two registers change, and thereby computes
 
     convolve(z) = FFT( factor * swap( FFT(z) ) )
 
-With z = swap(psi) and factor t this is n FFT(t ifft(psi)); with z = psi and factor conj(p) it is n swap(ifft(p FFT(psi))). Rows do the first
-and columns the second, and what one leaves in memory is what the other expects.
+With z = swap(psi) and factor t this is n FFT(t ifft(psi)); with z = psi and factor conj(p) it is n swap(ifft(p FFT(psi))).
+Rows use the first form and columns the second. Each leaves in memory the form that the other expects.
 
-Plans are arrays, not functions: one row (radix, points, blocks, first twiddle) per stage, see `make_plan`.
+Plans are arrays, not functions, with one row (radix, points, blocks, first twiddle) per stage; see `make_plan`.
 """
 
 import functools
@@ -34,17 +38,17 @@ from stemtwin.twin.physics.grids import fast_length
 
 
 class TransformPlan(NamedTuple):
-    """Transform of lines of one length, as kernels get it.
+    """Plan of the transform of lines of one length, in the form that kernels take.
 
     Attributes
     ----------
     stages : ndarray
-        (n_stages, 4) int64: radix, points of the blocks that the stage splits, number of such blocks in a sub-block of the first stage, and where
-        the stage's twiddles begin.
+        (n_stages, 4) int64: radix, points of the blocks that the stage splits, number of such blocks in a sub-block of
+        the first stage, and index of the stage's first twiddle factor.
     order : ndarray
-        (n,) int64: ``order[i]`` is the frequency that stands at place i of a transformed line.
+        (n,) int64: ``order[i]`` is the frequency index at position i of a transformed line.
     twiddles : ndarray
-        complex64 factors of all stages.
+        Twiddle factors of all stages, complex64, one-dimensional.
     """
 
     stages: np.ndarray
@@ -53,9 +57,9 @@ class TransformPlan(NamedTuple):
 
 
 def factors(n: int) -> tuple[int, ...]:
-    """Return the radices in which a line of ``n`` points is transformed, first stage first (1 stands for a stage that only copies).
+    """Return the radices of the transform of a line of ``n`` points, first stage first; 1 denotes a stage that only copies.
 
-    The order is the fastest of all that were measured for 25 lengths from 64 to 1024, or within 3 % of it.
+    The order is the fastest of all orders measured for 25 lengths from 64 to 1024, or within 3 % of the fastest.
 
     Raises
     ------
@@ -69,11 +73,11 @@ def factors(n: int) -> tuple[int, ...]:
             radices.append(radix)
     twos = rest.bit_length() - 1
     if n < 2 or rest != 1 << twos:
-        message = f"A grid side of {n} points cannot be transformed: only factors 2, 3 and 5 can. Use {fast_length(n)} points."
+        message = f"A grid side of {n} points has a prime factor other than 2, 3 and 5. Use {fast_length(n)} points."
         raise SamplingError(message)
     eights = {0: twos, 1: max(0, twos - 4), 2: twos - 2}[twos % 3] // 3
     if eights > 2 and 3 * eights == twos and not radices:
-        eights -= 2  # a line of nothing but eights would begin with one: 512 = 4 8 4 4
+        eights -= 2  # a plan of eights only would begin with one: 512 = 4 8 4 4
     fours, two = divmod(twos - 3 * eights, 2)
     first, *others = sorted([2] * two + radices + [4] * fours) or [8]
     eights -= first == 8
@@ -108,10 +112,11 @@ def make_plan(n: int) -> TransformPlan:
 
 @part
 def convolve_line(wave, base, reads, writes, line, plan, table, offset, ahead):
-    """Transform a line of the wave, exchange parts, multiply by ``table[offset : offset + n]``, transform.
+    """Transform a line of the wave, exchange real and imaginary parts, multiply by ``table[offset : offset + n]``, transform.
 
-    ``reads[i]`` and ``writes[i]`` say where point i lies in the wave, in float32 from ``base``; ``line`` is scratch of n points. Where ``ahead``
-    is not 0, the line that begins so many float32 further is fetched meanwhile: no machine foresees columns, whose points are far from each other.
+    ``reads[i]`` and ``writes[i]`` are the positions of point i in the wave, counted in float32 from ``base``; ``line`` is
+    scratch memory of n points. If ``ahead`` is not 0, the line that begins ``ahead`` float32 further is prefetched
+    meanwhile, because hardware prefetchers do not follow columns, whose points lie far apart.
     """
     stages, order, twiddles = plan
     last = stages.shape[0] - 1
@@ -131,7 +136,7 @@ def convolve_line(wave, base, reads, writes, line, plan, table, offset, ahead):
 
 @part
 def descend_line(wave, base, reads, line, plan):
-    """Transform a line of the wave into ``line``, where place i then holds frequency ``plan.order[i]``."""
+    """Transform a line of the wave into ``line``, whose position i then holds frequency ``plan.order[i]``."""
     stages, _, twiddles = plan
     enter(wave, base, reads, line, stages, twiddles)
     for place in range(0, stages[0, 1], stages[1, 1]):
@@ -141,7 +146,7 @@ def descend_line(wave, base, reads, line, plan):
 
 @part
 def ascend_line(line, wave, base, writes, plan):
-    """Transform ``line``, whose place i holds element ``plan.order[i]``, into a line of the wave."""
+    """Transform ``line``, whose position i holds element ``plan.order[i]``, into a line of the wave."""
     stages, _, twiddles = plan
     for place in range(0, stages[0, 1], stages[1, 1]):
         for s in range(stages.shape[0] - 1, 0, -1):

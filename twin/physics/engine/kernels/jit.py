@@ -1,13 +1,16 @@
 """Decorators that compile kernels, and the cache of their machine code.
 
-numba keeps compiled functions on disk, but forgets to compile again when an inlined function in *another* file changes: wrong numbers without
-a warning. Kernels made here are therefore kept in a folder of their own, named by the hash of every source file of the engine, the versions of
-numba and llvmlite and the CPU: ``<cache>/kernels/<hash>``, where ``<cache>`` is ``$STEMTWIN_CACHE_DIR`` or else the user's cache folder
-(``~/.cache/stemtwin`` on Linux). Each entry also has the hash of the kernel's module and of all modules of the same package that this one
-imports, directly or through others: an edit of any of them, inside the engine or not, has the kernel compiled again.
-Other users of numba in the process keep their own settings. Nothing is compiled, read or written before a kernel is called for the first time.
-A folder that cannot be written, or a file in it that was cut short, costs a compilation and nothing else. A kernel is compiled by one process at a
-time: others that need it wait for its machine code, which costs them nothing but the time that they would compile, too.
+numba keeps compiled functions on disk, but does not compile them again when an inlined function in *another* file
+changes, which gives wrong numbers without a warning. Kernels made here are therefore kept in a separate folder, named by
+the hash of all source files of the engine, the versions of numba and llvmlite, and the CPU: ``<cache>/kernels/<hash>``,
+where ``<cache>`` is ``$STEMTWIN_CACHE_DIR`` if set, else the user's cache folder (``~/.cache/stemtwin`` on Linux). Each
+entry also carries the hash of the kernel's module and of all modules of the same package that it imports, directly or
+indirectly: after an edit of any of them, inside the engine or not, the kernel is compiled again.
+
+Other users of numba in the process keep their own settings. Nothing is compiled, read or written before the first call
+of a kernel. A folder that cannot be written, or a truncated file in it, costs one compilation and nothing else. Only one
+process at a time compiles a kernel. Other processes that need it wait for its machine code instead of spending the same
+time on their own compilation.
 """
 
 import ast
@@ -36,21 +39,21 @@ from stemtwin.twin.errors import DatasetError
 from stemtwin.twin.physics.engine.kernels.parts import KernelCompiler, StepwiseCompiler, part_dispatcher
 
 OPTIONS: dict[str, Any] = {"nogil": True, "error_model": "numpy", "boundscheck": False, "no_cfunc_wrapper": True}
-"""Options of every kernel: serial, without the interpreter's lock."""
+"""Options of every kernel: serial code that releases the global interpreter lock."""
 
 
 def cache_folder() -> Path:
-    """Return the folder for everything that the engine may keep on disk."""
+    """Return the folder of the engine's disk caches: ``$STEMTWIN_CACHE_DIR`` if set, else the user's cache folder."""
     return Path(os.environ.get("STEMTWIN_CACHE_DIR") or user_cache_dir("stemtwin", appauthor=False))
 
 
 _DAMAGE = (OSError, EOFError, pickle.UnpicklingError, ValueError, TypeError, AttributeError, KeyError, IndexError, ImportError)
-"""Exceptions of reading a file that was cut short or that something else wrote."""
+"""Exceptions raised by reading a file that is truncated or was written by another program."""
 
 
 @functools.cache
 def sources_digest() -> str:
-    """Return the hash of the engine's sources, the compiler's version and this CPU, 16 hex digits."""
+    """Return the hash of the engine's sources, the compiler's version and this CPU, as 16 hex digits."""
     digest = hashlib.sha256()
     engine = Path(__file__).parents[1]
     for path in sorted(engine.rglob("*.py")):
@@ -61,9 +64,10 @@ def sources_digest() -> str:
 
 
 def _imported(module: ModuleType) -> set[str]:
-    """Return the names of the modules that a loaded module imports, and of no others that are loaded.
+    """Return the names of the loaded modules that a loaded module imports.
 
-    Modules among the attributes of a package are not its imports: each of its submodules becomes one, whoever loads it.
+    The modules among the attributes of a package are not all imports of it: every submodule becomes an attribute of its
+    package, whichever module imports it.
     """
     text = Path(module.__file__ or os.devnull).read_text(encoding="utf-8")
     named = re.findall(r"^\s*(?:from|import)\s+(\.*[\w.]*)", text, re.MULTILINE)
@@ -77,7 +81,7 @@ def _imported(module: ModuleType) -> set[str]:
 
 
 def _own_modules(name: str) -> set[str]:
-    """Return the names of a loaded module and of all modules of the same package that it imports, directly or through others."""
+    """Return the names of a loaded module and of all modules of the same package that it imports, directly or indirectly."""
     package = name.partition(".")[0]
     own, left = set(), {name}
     while left:
@@ -88,7 +92,7 @@ def _own_modules(name: str) -> set[str]:
 
 @functools.cache
 def imports_digest(name: str) -> str:
-    """Return the hash of the sources of a loaded module and of all modules of its package that it imports, directly or through others."""
+    """Return the hash of the sources of a loaded module and of all modules of its package that it imports, directly or indirectly."""
     digest = hashlib.sha256()
     for own in sorted(_own_modules(name)):
         digest.update(own.encode() + b"\0" + Path(sys.modules[own].__file__ or os.devnull).read_bytes() + b"\0")
@@ -96,7 +100,7 @@ def imports_digest(name: str) -> str:
 
 
 class _Locator(caching._CacheLocator):
-    """Says where one kernel lies on disk."""
+    """Location of one kernel's machine code on disk."""
 
     def __init__(self, function: Callable) -> None:
         self._module = function.__module__
@@ -126,15 +130,16 @@ class _Files(caching.FunctionCache):
 
 
 WAIT = 120.0
-"""So long a process waits for another one that compiles a kernel, s, before it compiles it, too."""
+"""Longest time that a process waits for another one to compile a kernel, s; afterwards it compiles the kernel itself."""
 POLL = 0.05
-"""Time between two looks at that process, s."""
+"""Time between two checks of the other process's lock, s."""
 
 
 class _KernelCache(caching._Cache):
-    """numba's cache of one function, opened when the function is first called, and silent about files that it cannot use.
+    """numba's cache of one function, opened at the first call of the function; unusable files are ignored silently.
 
-    A process that does not find a function holds a lock from then until it has kept it, or could not compile it.
+    A process that does not find the function in the cache holds a lock until it has compiled and kept it, or has failed
+    to compile it.
     """
 
     def __init__(self, function: Callable) -> None:
@@ -173,7 +178,7 @@ class _KernelCache(caching._Cache):
             self.release()
 
     def _wait(self) -> None:
-        """Take the lock of the function, when no other process compiles it; go without one where there can be none."""
+        """Take the lock of the function once no other process compiles it; go on without it where locking is not possible."""
         name, line = f"{self._function.__module__}.{self._function.__qualname__}", self._function.__code__.co_firstlineno
         with contextlib.ExitStack() as lock, contextlib.suppress(OSError, NotImplementedError, DatasetError):
             folder = Path(self.cache_path)
@@ -183,11 +188,11 @@ class _KernelCache(caching._Cache):
             self._lock = lock.pop_all()
 
     def release(self) -> None:
-        """Let other processes compile the function."""
+        """Release the lock, so other processes can compile the function."""
         self._lock.close()
 
     def _start_again(self, sig: Any, data: Any) -> None:
-        """Write over an index that was cut short; give up where nothing can be written."""
+        """Overwrite a truncated index; give up silently if the folder cannot be written."""
         try:
             self._files.flush()
             self._files.save_overload(sig, data)
@@ -205,13 +210,13 @@ class _KernelCache(caching._Cache):
 
 
 def kernel(function: Callable, *, pipeline: type = KernelCompiler) -> Callable:
-    """Compile a function that Python calls: kept on disk, run without the interpreter's lock."""
+    """Compile a function that Python calls; its machine code is kept on disk and runs without the global interpreter lock."""
     dispatcher = numba.njit(**OPTIONS, pipeline_class=pipeline)(function)
     dispatcher._cache = cache = _KernelCache(function)
     compiled = dispatcher._compiler.compile
 
     def compile_or_release(*types: Any) -> Any:
-        """Compile the function; others need not wait for what cannot be compiled."""
+        """Compile the function; after a failure, release the lock so other processes do not wait."""
         try:
             return compiled(*types)
         except BaseException:
@@ -223,15 +228,15 @@ def kernel(function: Callable, *, pipeline: type = KernelCompiler) -> Callable:
 
 
 def stepwise_kernel(function: Callable) -> Callable:
-    """Compile a kernel that is also optimised by itself, where the last bits of released images depend on it."""
+    """Compile a kernel that is also optimised function by function, because the last bits of released images depend on it."""
     return kernel(function, pipeline=StepwiseCompiler)
 
 
 def inlined(function: Callable) -> Callable:
-    """Compile a function that kernels call, as a part of each caller."""
+    """Compile a function that kernels call, always inlined into its callers."""
     return part_dispatcher(function, forceinline=True, **OPTIONS)
 
 
 def part(function: Callable) -> Callable:
-    """Compile a function that kernels call, inlined where LLVM thinks that it pays."""
+    """Compile a function that kernels call, inlined where LLVM's cost model favours it."""
     return part_dispatcher(function, **OPTIONS)

@@ -1,10 +1,11 @@
-"""Compilation of functions that kernels alone call, as far as kernels need it.
+"""Compilation of kernels as a whole, and partial compilation of functions that only kernels call.
 
-numba takes every compiled function to machine code, with entries for Python and C, and optimises it by itself, before it links it into its
-callers, where all of this is done again: for a chain of five functions five times. Parts of kernels stop at the code that is linked. Each kernel is
-optimised with what it calls as one piece, and not function by function before that, which halves the time of a cold start. While a kernel and its
-parts are compiled, Python's collector of cycles rests: it would go through a million objects that all stay, three hundred times, which is a sixth
-of the time.
+numba optimises every compiled function by itself and translates it to machine code with entry points for Python and C,
+before it links the function into its callers, where all of this happens again: five times for a chain of five functions.
+Functions that only kernels call stop at the code that is linked. Each kernel is optimised once, together with everything
+that it calls, and not function by function before, which halves the time of a cold start. Python's cyclic garbage
+collector is off while a kernel and its parts are compiled: it would traverse a million live objects three hundred times,
+a sixth of the compilation time.
 """
 
 import contextlib
@@ -20,7 +21,7 @@ from numba.core.compiler_machinery import register_pass
 
 @contextlib.contextmanager
 def _uncollected() -> Iterator[None]:
-    """Keep the collector of cycles from running in a block, unless it is off anyway."""
+    """Switch the cyclic garbage collector off in a block, and on again afterwards if it was on."""
     was = gc.isenabled()
     gc.disable()
     try:
@@ -31,14 +32,14 @@ def _uncollected() -> Iterator[None]:
 
 
 class _WholeCode(JITCodeLibrary):
-    """Code that is optimised as one piece alone, when all is linked, and not function by function before that."""
+    """Code that is optimised only as a whole, after all of it is linked, and not function by function before."""
 
     def _optimize_functions(self, ll_module: Any) -> None:
         ll_module.data_layout = self._codegen._data_layout
 
 
 class _LinkedCode(_WholeCode):
-    """Code that only other libraries take in: neither optimised by itself nor made into machine code."""
+    """Code that is only linked into other libraries: neither optimised by itself nor translated to machine code."""
 
     def _optimize_final_module(self) -> None:
         pass
@@ -51,7 +52,7 @@ class _LinkedCode(_WholeCode):
 
 @register_pass(mutates_CFG=True, analysis_only=False)
 class _KernelLowering(typed_passes.NativeLowering):
-    """Lowering into code that is optimised as one piece."""
+    """Lowering to code that is optimised only as a whole."""
 
     _name = "kernel_lowering"
 
@@ -64,16 +65,16 @@ class _KernelLowering(typed_passes.NativeLowering):
 
 @register_pass(mutates_CFG=True, analysis_only=False)
 class _PartLowering(typed_passes.NativeLowering):
-    """Lowering that stops before machine code, and tells callers where to find the function."""
+    """Lowering that stops before machine code and registers the function for its callers."""
 
     _name = "part_lowering"
 
     def run_pass(self, state: Any) -> bool:
-        """Lower one function; register it under a function that cannot be called."""
+        """Lower one function and register it under a placeholder that raises when Python calls it."""
         codegen = state.targetctx.codegen()
         state.library = _LinkedCode(codegen, state.func_id.func_qualname)
         done = super().run_pass(state)
-        # numba wants a builtin function of (args, keywords), another one for each part; this one raises KeyError with the words inside
+        # numba needs a distinct builtin function of (args, keywords) for each part; this one raises KeyError with the text inside
         key = f"{{{state.func_id.func_name} is a part of kernels and cannot be called from Python}}".format
         state.targetctx.insert_user_function(key, state["cr"].fndesc, [state.library])
         state["cr"] = state["cr"]._replace(cfunc=key)
@@ -81,7 +82,7 @@ class _PartLowering(typed_passes.NativeLowering):
 
 
 def _pipeline(state: Any, lowering: type) -> list:
-    """Return numba's pipeline with another lowering."""
+    """Return numba's pipeline with another pass for lowering."""
     pipeline = compiler.DefaultPassBuilder.define_nopython_pipeline(state)
     pipeline._finalized = False
     pipeline.passes = [(lowering if step is typed_passes.NativeLowering else step, note) for step, note in pipeline.passes]
@@ -90,7 +91,7 @@ def _pipeline(state: Any, lowering: type) -> list:
 
 
 class StepwiseCompiler(compiler.Compiler):
-    """numba's own pipeline, which optimises a kernel by itself, too, without collections while it runs."""
+    """numba's own pipeline, which also optimises function by function, with the garbage collector off while it runs."""
 
     def compile_extra(self, func: Any) -> Any:
         """Compile a function."""
@@ -99,7 +100,7 @@ class StepwiseCompiler(compiler.Compiler):
 
 
 class KernelCompiler(StepwiseCompiler):
-    """Pipeline of most kernels, with :class:`_KernelLowering`."""
+    """numba's pipeline with :class:`_KernelLowering`, which most kernels use."""
 
     def define_pipelines(self) -> list:
         """Return the one pipeline."""
@@ -107,7 +108,7 @@ class KernelCompiler(StepwiseCompiler):
 
 
 class _PartCompiler(compiler.CompilerBase):
-    """numba's pipeline with :class:`_PartLowering`."""
+    """numba's pipeline with :class:`_PartLowering`, for functions that only kernels call."""
 
     def define_pipelines(self) -> list:
         """Return the one pipeline."""
@@ -116,6 +117,9 @@ class _PartCompiler(compiler.CompilerBase):
 
 
 def part_dispatcher(function: Callable, **options: Any) -> Callable:
-    """Return a function that compiled functions may call, compiled when one of them is, with options as :func:`numba.njit` has."""
+    """Return a function for use in compiled functions, compiled together with its first caller.
+
+    ``options`` are those of :func:`numba.njit`.
+    """
     settings: dict[str, Any] = {**options, "no_cpython_wrapper": True, "pipeline_class": _PartCompiler}
     return numba.njit(**settings)(function)

@@ -1,10 +1,11 @@
-"""Sixteen complex numbers as one value: the SIMD lanes in which sixteen waves travel side by side.
+"""Sixteen complex numbers as one value: the SIMD lanes in which sixteen waves are computed side by side.
 
-LLVM's loop vectoriser gives up on FFT butterflies, because it cannot prove that their many input and output streams do not overlap.
-A value type that is itself a pair of LLVM vectors needs no such proof. On a machine without AVX-512 LLVM splits each vector by itself.
+LLVM's loop vectoriser does not vectorise FFT butterflies, because it cannot prove that their many input and output
+streams do not overlap. A value type that is itself a pair of LLVM vectors needs no such proof. On a machine without
+AVX-512, LLVM splits each vector.
 
-A *point* is 16 complex numbers in memory: 16 real parts, then 16 imaginary parts, 32 float32, aligned to 64 bytes. Indices count float32.
-The functions below work inside numba kernels only; they check no bounds.
+A *point* is 16 complex numbers in memory: 16 real parts, then 16 imaginary parts, 32 float32, aligned to 64 bytes.
+Indices count float32. The functions below work inside numba kernels only and do not check bounds.
 """
 
 import operator
@@ -18,9 +19,9 @@ from numba.core.typing.templates import AbstractTemplate, infer_global, signatur
 from numba.extending import intrinsic, models, register_model
 
 LANES = 16
-"""Waves that travel together."""
+"""Number of waves in one value."""
 POINT = 2 * LANES
-"""float32 that one point takes in memory."""
+"""Number of float32 in one point."""
 ALIGNMENT = 4 * LANES
 """Alignment of every point, bytes."""
 
@@ -31,7 +32,7 @@ _FLAGS = ("contract", "nsz")
 
 
 class Lanes(types.Type):
-    """The numba type of sixteen complex64."""
+    """The numba type of sixteen complex64 numbers."""
 
     def __init__(self) -> None:
         super().__init__(name=f"Lanes{LANES}")
@@ -57,7 +58,7 @@ def aligned(size: int) -> np.ndarray:
 
 @intrinsic
 def read_only(typingctx, array):
-    """Return the array as one that cannot be written, so that a function that only reads is compiled for one kind of array."""
+    """Return the array with a read-only type, so a function that only reads it is compiled for one array type."""
 
     def codegen(context, builder, sig, args):
         return impl_ret_borrowed(context, builder, sig.return_type, args[0])
@@ -65,7 +66,7 @@ def read_only(typingctx, array):
     return array.copy(readonly=True)(array), codegen
 
 
-# ---- what the code generators share: plain functions of an LLVM builder --------------------------------------------------------------
+# ---- shared by the code generators: plain functions of an LLVM builder ---------------------------------------------------------------
 
 
 def _split(builder, pair):
@@ -83,12 +84,12 @@ def _splat(builder, scalar):
 
 
 class Written(NamedTuple):
-    """Sixteen complex numbers in registers, while code is written: each operation writes its instructions.
+    """Sixteen complex numbers in registers during code generation; each operation emits its instructions.
 
     Attributes
     ----------
     builder : IRBuilder
-        Writes the instructions.
+        Emits the instructions.
     real, imag : Value
         Vectors of float32.
     """
@@ -98,7 +99,7 @@ class Written(NamedTuple):
     imag: Any
 
     def combined(self, other: "Written", instruction: str) -> "Written":
-        """Return the value of an instruction on the real and on the imaginary parts."""
+        """Return the result of an instruction on the real parts and on the imaginary parts."""
         do = getattr(self.builder, instruction)
         return Written(self.builder, do(self.real, other.real, flags=_FLAGS), do(self.imag, other.imag, flags=_FLAGS))
 
@@ -111,12 +112,12 @@ class Written(NamedTuple):
         return self.combined(other, "fsub")
 
     def times_real(self, factor: float) -> "Written":
-        """Return the product with a constant, which is rounded to float32."""
+        """Return the product with a constant rounded to float32."""
         each = _splat(self.builder, ir.Constant(ir.FloatType(), factor))
         return Written(self.builder, *(self.builder.fmul(each, part, flags=_FLAGS) for part in (self.real, self.imag)))
 
     def times(self, factor: Any) -> "Written":
-        """Return the product with one complex number, given as LLVM struct {float, float}."""
+        """Return the product with one complex number, given as an LLVM struct {float, float}."""
         write = self.builder
         c, d = (_splat(write, part) for part in _split(write, factor))
         real = write.fsub(write.fmul(c, self.real, flags=_FLAGS), write.fmul(d, self.imag, flags=_FLAGS), flags=_FLAGS)
@@ -166,7 +167,7 @@ def element(builder, data, index):
 
 
 def integers(context, builder, sig, args, names):
-    """Return arguments of these numbers as indices."""
+    """Return the arguments with the given positions, cast to indices."""
     return [context.cast(builder, args[i], sig.args[i], types.intp) for i in names]
 
 
@@ -190,7 +191,7 @@ _elementwise(operator.sub, "fsub")
 
 @infer_global(operator.mul)
 class _Multiply(AbstractTemplate):
-    """A real (float32) or complex (complex64) number times lanes."""
+    """One real (float32) or complex (complex64) number times sixteen complex numbers."""
 
     def generic(self, args, kws):
         if len(args) == 2 and args[1] == lanes and isinstance(args[0], types.Float | types.Complex):
@@ -232,7 +233,7 @@ def turned(typingctx, value):
 
 @intrinsic
 def swapped(typingctx, value):
-    """Return the value with real and imaginary parts exchanged: the forward FFT of a swapped line is the swapped inverse FFT."""
+    """Return the value with real and imaginary parts exchanged; the forward FFT of a swapped line is the swapped inverse FFT."""
 
     def codegen(context, builder, sig, args):
         return _returned(_given(builder, args[0]).swapped())
@@ -242,7 +243,7 @@ def swapped(typingctx, value):
 
 @intrinsic
 def squared(typingctx, value):
-    """Return the squares of real and imaginary parts, side by side: their sum is the squared modulus."""
+    """Return the squares of the real and of the imaginary parts as one value; their sum is the squared modulus."""
 
     def codegen(context, builder, sig, args):
         return _join(builder, *(builder.fmul(part, part, flags=_FLAGS) for part in _split(builder, args[0])))
@@ -252,7 +253,7 @@ def squared(typingctx, value):
 
 @intrinsic
 def weighted(typingctx, value, array, index):
-    """Return the value, each lane multiplied by a number of its own: the sixteen float32 from ``index`` of a flat array."""
+    """Return the value with lane i multiplied by ``array[index + i]``, a flat float32 array."""
 
     def codegen(context, builder, sig, args):
         (at,) = integers(context, builder, sig, args, (2,))
@@ -301,7 +302,7 @@ def store(typingctx, array, index, value):
 
 @intrinsic
 def add_complex(typingctx, array, index, value):
-    """Add the value to sixteen complex64, real and imaginary parts by turns, from ``index`` of a flat float32 array."""
+    """Add the value to sixteen complex64, with real and imaginary parts interleaved, at ``index`` of a flat float32 array."""
     mixed = ir.VectorType(ir.FloatType(), POINT)
 
     def codegen(context, builder, sig, args):
@@ -317,7 +318,7 @@ def add_complex(typingctx, array, index, value):
 
 @intrinsic
 def fetch_ahead(typingctx, array, index):
-    """Ask for the point at ``index`` of a flat float32 array, which need not exist, to be near when it is read later. It changes no value."""
+    """Prefetch the point at ``index`` of a flat float32 array into the cache. The point need not exist; no value changes."""
 
     def codegen(context, builder, sig, args):
         (at,) = integers(context, builder, sig, args, (1,))

@@ -1,8 +1,9 @@
 # ruff: noqa: ARG001, ARG002 (numba prescribes the signatures of intrinsics)
 # pyright: reportOptionalCall=false
-"""Sixteen float32 as one value: sums of small terms, in half the time of :mod:`simd_float64`, whose text says why such a value is needed.
+"""Sixteen float32 numbers as one value, for sums of small terms in half the time of :mod:`simd_float64`.
 
-The functions below work inside numba kernels only; they check no bounds.
+The docstring of that module gives the reason for such a type. The functions below work inside numba kernels only and do
+not check bounds.
 """
 
 import operator
@@ -22,7 +23,7 @@ _FLAGS = ("contract", "nsz")
 
 
 class Singles(types.Type):
-    """The numba type of sixteen float32."""
+    """The numba type of sixteen float32 numbers."""
 
     def __init__(self) -> None:
         super().__init__(name=f"Singles{SIXTEEN}")
@@ -54,7 +55,7 @@ def _added(context, builder, sig, args):
 
 @infer_global(operator.mul)
 class _Multiply(AbstractTemplate):
-    """A float32 times sixteen of them."""
+    """One float32 times sixteen float32."""
 
     def generic(self, args, kws):
         return signature(singles, types.float32, singles) if args == (types.float32, singles) else None
@@ -85,7 +86,7 @@ def _address(context, builder, sig, args):
 
 @intrinsic
 def read(typingctx, array, index):
-    """Return the sixteen numbers from ``index`` on of a flat float32 array."""
+    """Return the sixteen numbers of a flat float32 array that begin at ``index``."""
 
     def codegen(context, builder, sig, args):
         return builder.load(_address(context, builder, sig, args), align=4)
@@ -95,7 +96,7 @@ def read(typingctx, array, index):
 
 @intrinsic
 def write(typingctx, array, index, value):
-    """Write sixteen numbers from ``index`` on into a flat float32 array."""
+    """Write sixteen numbers into a flat float32 array, beginning at ``index``."""
 
     def codegen(context, builder, sig, args):
         builder.store(args[2], _address(context, builder, sig, args), align=4)

@@ -1,10 +1,11 @@
 # ruff: noqa: ARG001, ARG002 (numba prescribes the signatures of intrinsics)
 # pyright: reportOptionalCall=false
-"""Eight float64 as one value: sums that must keep what is left where bright terms cancel.
+"""Eight float64 numbers as one value, for sums in which large terms cancel.
 
-LLVM's vectoriser does not touch sums of floats, whose order it may not change, and it guards every loop over several arrays against overlap. A value
-that is itself an LLVM vector leaves it nothing to prove. On a machine without AVX-512 LLVM splits each vector by itself. Memory may hold float32:
-values are widened when they are read and rounded when they are written. The functions below work inside numba kernels only; they check no bounds.
+LLVM's vectoriser leaves sums of floats alone, because it may not change their order, and guards every loop over several
+arrays against overlap. A value that is itself an LLVM vector needs neither proof. On a machine without AVX-512, LLVM
+splits each vector. Memory may hold float32: values are widened at reading and rounded at writing. The functions below
+work inside numba kernels only and do not check bounds.
 """
 
 import operator
@@ -25,7 +26,7 @@ _FLAGS = ("contract", "nsz")
 
 
 class Doubles(types.Type):
-    """The numba type of eight float64."""
+    """The numba type of eight float64 numbers."""
 
     def __init__(self) -> None:
         super().__init__(name=f"Doubles{EIGHT}")
@@ -65,7 +66,7 @@ _elementwise(operator.mul, "fmul")
 
 @infer_global(operator.mul)
 class _Multiply(AbstractTemplate):
-    """A float64 times eight of them."""
+    """One float64 times eight float64."""
 
     def generic(self, args, kws):
         return signature(doubles, types.float64, doubles) if args == (types.float64, doubles) else None
@@ -95,7 +96,7 @@ def _address(context, builder, sig, args):
 
 @intrinsic
 def read(typingctx, array, index):
-    """Return the eight numbers from ``index`` on of a flat float64 or float32 array."""
+    """Return the eight numbers of a flat float64 or float32 array that begin at ``index``."""
 
     def codegen(context, builder, sig, args):
         pointer, wide = _address(context, builder, sig, args)
@@ -107,7 +108,7 @@ def read(typingctx, array, index):
 
 @intrinsic
 def write(typingctx, array, index, value):
-    """Write eight numbers from ``index`` on into a flat float64 or float32 array."""
+    """Write eight numbers into a flat float64 or float32 array, beginning at ``index``."""
 
     def codegen(context, builder, sig, args):
         pointer, wide = _address(context, builder, sig, args)
@@ -119,7 +120,7 @@ def write(typingctx, array, index, value):
 
 @intrinsic
 def total(typingctx, value):
-    """Return the sum of the eight numbers, halves first."""
+    """Return the sum of the eight numbers, added pairwise by halves."""
 
     def codegen(context, builder, sig, args):
         rest, count = args[0], EIGHT

@@ -1,4 +1,4 @@
-"""Scratch that outlives a call: for thin specimens, fresh memory costs as much as the work in it."""
+"""Scratch memory kept between calls: for thin specimens, fresh memory costs as much time as the work done in it."""
 
 import os
 import threading
@@ -11,31 +11,34 @@ from stemtwin.twin.physics.engine.kernels import threads
 T = TypeVar("T")
 
 SPARE_BYTES = 1 << 24
-"""Scratch of at most so many bytes is kept for the next call."""
+"""Largest scratch memory of one thread that is kept for the next call, bytes."""
 
 
 class Spare(Generic[T]):
-    """Scratch of threads that are done, for the next ones that need the same size; of the size asked for last."""
+    """Scratch memory of finished threads, kept for later threads that need the same size.
+
+    Only scratch memory of the most recently returned size is kept.
+    """
 
     def __init__(self) -> None:
         self.forget()
         _all.add(self)
 
     def forget(self) -> None:
-        """Drop what is kept."""
+        """Release all kept scratch memory."""
         self._lock = threading.Lock()
         self._size: Hashable = None
         self._kept: list[T] = []
 
     def take(self, size: Hashable, make: Callable[[], T]) -> T:
-        """Return kept scratch of a size, with what the last user left in it, or make it."""
+        """Return kept scratch memory of a size, with the contents left by its last user, or the result of ``make``."""
         with self._lock:
             if self._kept and self._size == size:
                 return self._kept.pop()
         return make()
 
     def put(self, size: Hashable, scratch: T, nbytes: int) -> None:
-        """Keep scratch, unless it is large, or each thread has its own already."""
+        """Keep scratch memory of ``nbytes`` bytes, unless it exceeds ``SPARE_BYTES`` or there is one for each thread already."""
         if nbytes > SPARE_BYTES:
             return
         with self._lock:
@@ -49,7 +52,7 @@ _all: "weakref.WeakSet[Spare]" = weakref.WeakSet()
 
 
 def _forget() -> None:
-    """Drop all scratch: after a fork, a lock may be held by a thread that is no more."""
+    """Release all scratch memory: after a fork, a thread that does not exist in the child may hold a lock."""
     for each in _all:
         each.forget()
 

@@ -1,6 +1,7 @@
-"""Batches of work on a few threads: made again after a fork, safe under several callers, without influence on any result.
+"""A shared pool of threads: recreated after a fork, safe for concurrent callers, without influence on results.
 
-The calling thread always works too, so a caller never waits for the work of another one, and a piece of work may itself spread work.
+The calling thread always takes part, so a caller never waits for the work of another caller, and an item of work may
+itself spread work over threads.
 """
 
 import os
@@ -15,7 +16,7 @@ T = TypeVar("T")
 
 
 def thread_count() -> int:
-    """Return the number of threads to use: ``$STEMTWIN_THREADS``, or else the number of CPUs that this process may run on.
+    """Return the number of threads to use: ``$STEMTWIN_THREADS`` if set, else the number of CPUs of this process.
 
     Raises
     ------
@@ -32,19 +33,19 @@ def thread_count() -> int:
 
 
 class _Pool:
-    """The helpers of this process, started when first needed."""
+    """The worker threads of this process, started at their first use."""
 
     def __init__(self) -> None:
         self.forget()
 
     def forget(self) -> None:
-        """Drop the helpers without a word to them: after a fork they do not exist."""
+        """Drop the worker threads without shutting them down: in a forked child they do not exist."""
         self.lock = threading.Lock()
         self.executor: ThreadPoolExecutor | None = None
         self.size = 0
 
     def submit(self, count: int, work: Callable[[], None]) -> list:
-        """Ask ``count`` helpers to do the work; return the futures."""
+        """Submit the work to ``count`` worker threads; return the futures."""
         with self.lock:
             if self.executor is None or self.size < count:
                 if self.executor is not None:
@@ -59,7 +60,7 @@ if hasattr(os, "register_at_fork"):
 
 
 class _Shared(Generic[T]):
-    """An iterator that several threads may draw from, and that one may close."""
+    """An iterator from which several threads draw and which any of them can close."""
 
     def __init__(self, items: Iterable[T]) -> None:
         self._items = iter(items)
@@ -81,22 +82,22 @@ class _Shared(Generic[T]):
 
 
 def spread(work: Callable[[Iterator[T]], None], items: Iterable[T], *, threads: int | None = None) -> None:
-    """Run ``work(queue)`` on several threads at once, all drawing from one queue of ``items``, and wait for the end.
+    """Run ``work(queue)`` on several threads that draw from one queue of ``items``, and wait until all have finished.
 
     Parameters
     ----------
     work : callable
-        Takes an iterator and treats each item that it draws; what it needs for itself (buffers) it makes before it draws. It must give each item
-        the same result whichever thread draws it.
+        Takes an iterator and processes each item that it draws. It allocates its own buffers before the first item.
+        The result of an item must not depend on the thread that draws it.
     items : iterable
-        What there is to do.
+        Items of work.
     threads : int, optional
-        How many threads at most, the caller's among them; ``thread_count()`` if not given.
+        Largest number of threads, including the caller's; ``thread_count()`` by default.
 
     Raises
     ------
     Exception
-        The first error that ``work`` raised; the items not yet drawn stay undone.
+        The first error that ``work`` raised; items that were not yet drawn are not processed.
     """
     threads = thread_count() if threads is None else threads
     queue = _Shared(items)

@@ -1,4 +1,4 @@
-"""Accuracy of the local operator: a comparison with multislice of single probes at random points."""
+"""Accuracy of the local operator, from a comparison with multislice of single probes at random points."""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -18,12 +18,12 @@ from stemtwin.twin.physics.engine.operator import beam_blocks
 from stemtwin.twin.physics.grids import Grid, fast_length
 
 POINTS = 64
-"""Random points of a check, half of them in focus."""
+"""Number of random points of a check, half of them in focus."""
 BOX = 64.0
-"""In larger fields random points lie sixteen by sixteen in random boxes of this side, A: multislice runs on windows of limited size."""
+"""Side of the random boxes, A, that hold sixteen points each in larger fields, so multislice runs on windows of limited size."""
 
 ROUNDING = 1e-12
-"""Smallest mean signal that errors are relative to: dark fields of vacuum are rounding errors of single precision."""
+"""Smallest mean signal by which errors are divided; the dark-field signal of vacuum is a rounding error of single precision."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,11 +35,12 @@ class Accuracy:
     points : int
         Number of points, half of them in focus, half with C10 = 2 / (lambda k_max^2).
     rms, largest : float
-        rms error and largest single error, divided by the mean signal; the worst channel.
+        rms error and largest single error of the worst channel, divided by its mean signal.
     mean : tuple of float
         Mean signal of each channel.
     standard_error : float
-        rms over the points of the signal's standard error over phonon configurations, divided by the mean; nan for one configuration.
+        Standard error over phonon configurations of the worst channel, rms over the points divided by the mean signal; NaN
+        for one configuration.
     """
 
     points: int
@@ -50,7 +51,7 @@ class Accuracy:
 
 
 class CheckedOperator(Protocol):
-    """An operator as the check sees it: :class:`~stemtwin.twin.physics.engine.local.local_operator.LocalOperator`."""
+    """Interface of an operator that can be checked; see :class:`~stemtwin.twin.physics.engine.local.local_operator.LocalOperator`."""
 
     grid: Grid
     wavelength: float
@@ -67,22 +68,24 @@ class CheckedOperator(Protocol):
 
 
 class Comparison:
-    """Multislice of single probes at random points, in focus and with C10 = 2 / (lambda k_max^2), and an operator's image there.
+    """Comparison of an operator's image with multislice of single probes at random points.
 
-    Probes go through the whole field, or where it is larger than 112 A through a window of it with at least 24 A around them: less than 1 % of a
-    probe is beyond that, and what the window's seams do to this part is far less again. In windows, as in images, it is waves of the aperture's rim.
+    Half of the probes are in focus, half have C10 = 2 / (lambda k_max^2). Probes are propagated through the whole field,
+    or in fields larger than 112 A through a window with a margin of at least 24 A. Less than 1 % of a probe lies beyond
+    this margin. In windows, as in images, this part is carried by aperture-edge waves, and the effect of the window's
+    seams on it is much smaller still.
 
-    The points are drawn at once; the specimen's configurations come one after the other (`take`), so that each need be held only once, while the
-    operator is built.
+    The points are drawn at construction. Configurations of the specimen are passed one after another to `take`, so each
+    one is held in memory only once, while the operator is built.
 
     Parameters
     ----------
     operator : CheckedOperator
-        To be built where the points may lie.
+        The operator; it must be built in the region of the points before :meth:`accuracy` is called.
     rng : Generator
-        Draws the points.
+        Random generator of the points.
     region : tuple, optional
-        Where they lie, ((y0, y1), (x0, x1)), A; anywhere in the field if not given.
+        Region of the points, ((y0, y1), (x0, x1)), A; the whole field by default.
     points : int
         Number of points, rounded up to a multiple of 32.
     """
@@ -99,12 +102,12 @@ class Comparison:
         self._signals: list[list[np.ndarray]] = [[] for _ in self._probes]
 
     def take(self, stack: SliceStack) -> None:
-        """Send the probes through one configuration of the specimen."""
+        """Compute and record the signals of the probes for one configuration of the specimen."""
         for found, signals in zip(self._through(stack), self._signals, strict=True):
             signals.append(found)
 
     def through(self, stack: SliceStack) -> np.ndarray:
-        """Return the signals of the probes' parts inside their windows behind one specimen, which is not counted, (channels, points)."""
+        """Return the signals of the probes inside their windows for one specimen without recording them, (channels, points)."""
         return np.concatenate(list(self._through(stack)), axis=1)
 
     def _through(self, stack: SliceStack) -> Iterator[np.ndarray]:
@@ -115,7 +118,7 @@ class Comparison:
             yield probes.through(stack, detector)
 
     def accuracy(self) -> Accuracy:
-        """Return the comparison, when the operator is built and has taken all configurations."""
+        """Return the accuracy, after the operator was built and all configurations were passed to :meth:`take`."""
         ours, theirs, variances = [], [], []
         for probes, signals in zip(self._probes, self._signals, strict=True):
             image = self.operator.image(probes.state, region=self.region)
@@ -128,7 +131,7 @@ class Comparison:
 
 
 def check(operator: CheckedOperator, rng: np.random.Generator, region: Region | None = None, points: int = POINTS) -> Accuracy:
-    """Compare an operator that is built with multislice of single probes at random points; see :class:`Comparison`."""
+    """Compare a finished operator with multislice of single probes at random points; see :class:`Comparison`."""
     comparison = Comparison(operator, rng, region, points)
     for number in range(len(operator.stacks)):
         comparison.take(operator.stacks[number])
@@ -136,7 +139,10 @@ def check(operator: CheckedOperator, rng: np.random.Generator, region: Region | 
 
 
 def accuracy(found: np.ndarray, true: np.ndarray, variance: np.ndarray) -> Accuracy:
-    """Return the error of signals against true ones of some variance over phonon configurations, all of shape (channels, points)."""
+    """Return the error of signals ``found`` against ``true`` ones.
+
+    ``variance`` is that of the mean over phonon configurations. All arrays have the shape (channels, points).
+    """
     mean, error = true.mean(axis=1), found - true
     scale = np.maximum(mean, ROUNDING)
     return Accuracy(
@@ -149,17 +155,17 @@ def accuracy(found: np.ndarray, true: np.ndarray, variance: np.ndarray) -> Accur
 
 
 def spread(signals: np.ndarray) -> np.ndarray:
-    """Return the variance of the mean over phonon configurations, (configurations, channels, points); nan for a single one."""
+    """Return the variance of the mean of signals (configurations, channels, points) over configurations; NaN for a single one."""
     return signals.var(axis=0, ddof=1) / len(signals) if len(signals) > 1 else np.full(signals.shape[1:], np.nan)
 
 
 def blur_of_check(radius: float) -> float:
-    """Return the geometric radius, A, of the probes of a check that are out of focus, from alpha / lambda, 1/A."""
+    """Return the geometric radius, A, of the defocused probes of a check, from alpha / lambda, 1/A."""
     return 2 / radius
 
 
 class _Probes:
-    """Probes of one state of the optics at points in a box, and the window in which they go through a specimen."""
+    """Probes of one state of the optics at points in a box, and the window in which they are propagated."""
 
     def __init__(self, operator: CheckedOperator, at: np.ndarray, box: Region, state: Aberrations) -> None:
         self.operator, self.at, self.state = operator, at, state
@@ -185,16 +191,16 @@ class _Probes:
         return self.operator.weights(grid.ky[:, None], grid.kx, grid.reciprocal_sampling).astype(np.float32, copy=False)
 
     def through(self, stack: SliceStack, detector: np.ndarray) -> np.ndarray:
-        """Return the signals of the probes' parts inside the window, shape (channels, points)."""
+        """Return the signals of the parts of the probes inside the window, shape (channels, points)."""
         return collect(cut_window(stack, self.grid, self.starts, periodic=self.operator.periodic), self.beams, self.waves, detector)
 
     def tails(self, beyond: np.ndarray) -> np.ndarray:
-        """Return the signals of the parts beyond it, from those of waves of the aperture's rim, both (channels,)."""
+        """Return the signals of the parts beyond the window, (channels,), from the signals of aperture-edge waves, (channels,)."""
         return self.missing * beyond if self.operator.antialias else np.zeros(len(beyond))
 
 
 def window_shape(grid: Grid, region: Region, *, periodic: bool) -> tuple[tuple[int, int], bool]:
-    """Return the points (ny, nx) of the window in which probes somewhere in a region are sent through a field, and whether it is the whole field."""
+    """Return the points (ny, nx) of the window of a check in a region of a field, and whether it is the whole field."""
     shape = []
     for (low, high), step, count in zip(region, grid.sampling, grid.shape, strict=True):
         needed = fast_length(math.ceil((_side(high - low) + 4 * MARGIN) / step))
@@ -203,12 +209,12 @@ def window_shape(grid: Grid, region: Region, *, periodic: bool) -> tuple[tuple[i
 
 
 def _side(length: float) -> float:
-    """Return the side of the box in which points of a check lie, in a region of a given side, A: BOX where it pays."""
+    """Return the side of the box of a check's points, A: ``BOX`` in a long region, else the region's length."""
     return BOX if length > BOX + 4 * MARGIN else length
 
 
 def cut_window(stack: SliceStack, grid: Grid, starts: list[int], *, periodic: bool) -> SliceStack:
-    """Return a window of a specimen, with vacuum beyond the edges of one that does not repeat."""
+    """Return a window of a specimen, with vacuum beyond its edges unless it is periodic."""
     if grid == stack.grid:
         return stack
     pixels = [start + np.arange(n) for start, n in zip(starts, grid.shape, strict=True)]
@@ -223,7 +229,7 @@ def cut_window(stack: SliceStack, grid: Grid, starts: list[int], *, periodic: bo
 
 
 def _box(region: Region, rng: np.random.Generator) -> Region:
-    """Return a random part of a region, BOX wide where it pays."""
+    """Return a random box in a region, with the sides given by `_side`."""
     sides = []
     for low, high in region:
         side = _side(high - low)

@@ -1,15 +1,16 @@
 r"""The basis of the local operator: one smooth, localised, band-limited function on every point of a lattice.
 
-A probe f of spatial frequencies |k| <= k_top is a sum of copies of one function phi, whose Fourier transform is any shape that does not vanish up to
-k_top and vanishes where the lattice's alias begins, at 1/h - k_top:
+A probe f with spatial frequencies |k| <= k_top is a sum of copies of one function phi. Its Fourier transform may have any
+shape that is nonzero up to k_top and vanishes where the lattice's alias begins, at 1/h - k_top:
 
 .. math::
 
     \psi(r) = h^2 \sum_j f(r_j) \phi(r - r_j), \qquad \hat f(k) = a_k / \hat\phi(k)
 
-The shape is Kaiser and Bessel's window, I_0(beta sqrt(1 - (k / k_c)^2)) / I_0(beta) (Jackson et al., IEEE Trans. Med. Imaging 10 (1991) 473, use
-it to the same end): phi then has a core of about 1.2 A and weak tails where a flat shape with a soft edge needs 5 A, so windows stay small.
-Patches of 4 x 4 neighbouring functions share a window and ride in the SIMD lanes.
+The shape is the Kaiser-Bessel window, I_0(beta sqrt(1 - (k / k_c)^2)) / I_0(beta) (used for the same purpose by Jackson et
+al., IEEE Trans. Med. Imaging 10 (1991) 473). phi then has a core of about 1.2 A and weak tails, whereas a flat shape with
+a soft edge needs 5 A, so windows stay small. Patches of 4 x 4 neighbouring functions share a window, one function per SIMD
+lane.
 """
 
 import itertools
@@ -23,32 +24,32 @@ from stemtwin.twin.physics.engine.kernels.simd_complex64 import LANES
 from stemtwin.twin.physics.grids import Grid
 
 OVERSAMPLING = 2.5
-"""Lattice points per 1/k_top."""
+"""Number of lattice points per 1/k_top."""
 SIDE = 4
-"""Functions along each side of a patch."""
+"""Number of functions along each side of a patch."""
 ROWS = 8
-"""Functions of a patch whose overlaps with those of another are summed together: their sums stay in registers."""
+"""Number of functions of a patch whose overlaps are summed together, with sums in registers."""
 PIECE = 8
-"""Patches along each side of a piece, the unit of building and of storing."""
+"""Number of patches along each side of a piece, the unit of building and storing."""
 Sides = tuple[float, float]
 Counts = tuple[int, int]
 
 LEAST_CANVAS = 24.0
-"""Images are computed on canvases at least so wide, A: a probe's reciprocal pixels are at most 1/24 wide."""
+"""Smallest side of a canvas of images, A; reciprocal pixels of a probe are therefore at most 1/24 1/A wide."""
 MOST_STRICT = 1.6
-"""Largest factor by which a strict tolerance widens the start; more comes only if a check asks for it."""
+"""Largest factor by which a strict tolerance increases the initial distances; they grow further only after a failed check."""
 EDGE = 1.0
-"""Width of the soft edge of what a patch sees of the specimen, A."""
+"""Width of the soft edge of the specimen in a patch's window, A."""
 MARGIN = 12.0
-"""Around a region, what the tails of a probe in focus see, A; the geometric blur of its aberrations comes on top."""
+"""Margin around a region for the tails of a probe in focus, A; the geometric radius of an aberrated probe is added to it."""
 Region = tuple[Sides, Sides]
 """A rectangle ((y0, y1), (x0, x1)), A."""
 Piece = Counts
-"""Number of a piece along y and x."""
+"""Indices of a piece along y and x."""
 
 
 def smooth_length(n: int) -> int:
-    """Return the smallest number >= ``n`` without prime factors but 2, 3 and 5."""
+    """Return the smallest number >= ``n`` without prime factors other than 2, 3 and 5, at least 2."""
     n = max(n, 2)
     while True:
         rest = n
@@ -62,20 +63,21 @@ def smooth_length(n: int) -> int:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Localisation:
-    """Truncation distances; what is beyond is left out.
+    """Truncation distances of the local operator; contributions beyond them are left out.
 
     Parameters
     ----------
     shape : float
-        beta of the functions' shape: larger is more compact, and less evenly sensitive.
+        beta of the functions' shape; a larger value gives more compact functions and less uniform sensitivity.
     reach : float
-        A patch's waves see the specimen up to this distance from its lattice points, A.
+        Distance from a patch's lattice points up to which its waves pass the specimen, A.
     band : float
-        Largest distance between two functions whose overlap counts, A.
+        Largest distance between two functions whose overlap is included, A.
     correlation : float
-        The detector's coherence between two points of the exit wave counts up to this distance, A.
+        Largest distance between two points of the exit wave up to which the detector's coherence is included, A.
     near : float, optional
-        Windows grow with depth, from this reach at the first plane, A, to ``reach`` at the last one; without it all of the way is in one window.
+        Reach at the first plane of windows that grow with depth, A, up to ``reach`` at the last plane; by default, one
+        window is used for all planes.
     """
 
     shape: float
@@ -86,17 +88,17 @@ class Localisation:
 
     @property
     def numbers(self) -> list[float]:
-        """The numbers, as `from_numbers` takes them."""
+        """The distances as numbers, in the order that `from_numbers` takes."""
         return [self.shape, self.reach, self.band, self.correlation, *([] if self.near is None else [self.near])]
 
     @classmethod
     def from_numbers(cls, numbers: Sequence[float]) -> "Localisation":
-        """Return the distances of some ``numbers``."""
+        """Return the truncation distances from their ``numbers``."""
         shape, reach, band, correlation, *near = numbers
         return cls(shape=shape, reach=reach, band=band, correlation=correlation, near=near[0] if near else None)
 
     def grown(self, factor: float = 1.3) -> "Localisation":
-        """Return one that leaves out less."""
+        """Return the truncation distances multiplied by a factor; ``shape`` stays."""
         near = None if self.near is None else self.near * factor
         return replace(self, reach=self.reach * factor, band=self.band * factor, correlation=self.correlation * factor, near=near)
 
@@ -112,20 +114,20 @@ def localisation(
     tilt: tuple[float, float] = (0.0, 0.0),
     growing: bool = False,
 ) -> Localisation:
-    """Return initial truncation distances: those that thin specimens were found to need, and the sideways reach of waves in thicker ones.
+    """Return initial truncation distances: those found necessary for thin specimens, plus the lateral spread of waves in thicker ones.
 
     Parameters
     ----------
     radius : float
-        alpha / lambda, 1/A.
+        Radius of the aperture, alpha / lambda, 1/A.
     inner, outer : float
-        Radii of the part of reciprocal space that detectors see, 1/A.
+        Inner and outer radius of the detectors in reciprocal space, 1/A.
     wavelength, thickness : float
-        A.
+        Wavelength and thickness of the specimen, A.
     tolerance : float
-        rms error / mean signal that is asked for.
+        Requested rms error divided by the mean signal.
     tilt : tuple of float
-        Tilt (ty, tx) of the specimen against the beam, rad: waves drift sideways by it on their way.
+        Tilt (ty, tx) of the specimen against the beam, rad, which shifts waves laterally with depth.
     growing : bool
         Whether windows grow with depth.
     """
@@ -146,35 +148,36 @@ def localisation(
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Basis:
-    """A lattice of functions over a field, in patches.
+    """A lattice of functions over a field, divided into patches.
 
     Parameters
     ----------
     grid : Grid
         The multislice grid of the field.
     radius : float
-        alpha / lambda of the largest aperture, 1/A.
+        Radius of the largest aperture, alpha / lambda, 1/A.
     periodic : bool
-        Whether the field repeats. If not, the lattice extends beyond it as far as functions see atoms in it.
+        Whether the field is periodic. If not, the lattice extends beyond it as far as functions overlap its atoms.
     local : Localisation
-        How far things reach.
+        Truncation distances.
 
     Attributes
     ----------
     top : float
-        Largest spatial frequency of a probe, with the half reciprocal pixel by which an antialiased aperture exceeds its radius, 1/A.
+        Largest spatial frequency of a probe, including half a reciprocal pixel at an antialiased aperture edge, 1/A.
     spacing : tuple of float
         Distance between lattice points (hy, hx), A.
     counts : tuple of int
-        Lattice points (ny, nx).
+        Number of lattice points (ny, nx).
     origin : tuple of float
-        Place (y, x) of the first one, A.
+        Position (y, x) of the first lattice point, A.
     patches, pieces : tuple of int
-        Patches and pieces along y and x.
+        Numbers of patches and of pieces along y and x.
     cutoff : float
-        Where the functions' shape ends and the lattice's alias may begin, 1/A.
+        Spatial frequency where the functions' shape ends and the lattice's alias may begin, 1/A.
     steps : ndarray
-        Differences (p, q) between lattice points whose overlap counts, on the half plane p > 0 or p = 0, q >= 0, int64, shape (n, 2).
+        Differences (p, q) between lattice points whose overlap is included, on the half plane (p > 0, or p = 0 and
+        q >= 0), int64, shape (n, 2).
     """
 
     grid: Grid
@@ -191,7 +194,7 @@ class Basis:
     steps: np.ndarray = field(init=False)
 
     def __post_init__(self) -> None:
-        """Lay out the lattice."""
+        """Compute the lattice from the parameters."""
         top = self.radius + 0.5 * math.hypot(*(1 / min(side, LEAST_CANVAS) for side in self.grid.extent))
         counts = [smooth_length(math.ceil(OVERSAMPLING * top * side)) for side in self.grid.extent]
         spacing = [side / n for side, n in zip(self.grid.extent, counts, strict=True)]
@@ -213,17 +216,17 @@ class Basis:
 
     @property
     def batches(self) -> int:
-        """Groups of sixteen steps."""
+        """Number of groups of sixteen steps."""
         return -(-len(self.steps) // LANES)
 
     def shape(self, k: np.ndarray) -> np.ndarray:
-        """Return the Fourier transform of a function at spatial frequencies k, 1/A; 1 at k = 0."""
+        """Return the Fourier transform of a basis function at spatial frequencies k, 1/A; it is 1 at k = 0."""
         inside = np.clip(1 - np.square(np.asarray(k, float) / self.cutoff), 0, None)
         return np.where(np.abs(k) < self.cutoff, np.i0(self.local.shape * np.sqrt(inside)), 0) / np.i0(self.local.shape)
 
 
 def _steps(band: float, hy: float, hx: float) -> np.ndarray:
-    """List the steps of the half plane up to a distance; a last group of sixteen that would hold four or fewer is left out."""
+    """Return the steps of the half plane up to a distance, without a last group of sixteen that would hold four or fewer."""
     most_y, most_x = int(band / hy), int(band / hx)
     p, q = np.mgrid[0 : most_y + 1, -most_x : most_x + 1].reshape(2, -1)
     distance = np.hypot(p * hy, q * hx)
@@ -236,10 +239,18 @@ def _steps(band: float, hy: float, hx: float) -> np.ndarray:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Partner:
-    """A patch whose functions overlap with those of another: its index, in which period of the field it lies, and the lanes that meet.
+    """A patch whose functions overlap with those of another patch.
 
-    ``entries`` (n, 3), int64: lane of the first patch, lane of this one, number of the step. ``rows``, int64: this one's lanes in them, the last one
-    repeated up to a multiple of 8.
+    Attributes
+    ----------
+    patch : tuple of int
+        Indices of the partner.
+    cell : tuple of int
+        Period of the field in which the partner lies (y, x).
+    entries : ndarray
+        Lane of the first patch, lane of the partner, and index of the step of each overlap, int64, shape (n, 3).
+    rows : ndarray
+        Lanes of the partner in ``entries``, int64, padded with the last one to a multiple of 8.
     """
 
     patch: tuple[int, int]
@@ -249,7 +260,7 @@ class Partner:
 
 
 def partners(basis: Basis, patch: tuple[int, int]) -> list[Partner]:
-    """Return the patches whose functions stand at a step of the half plane from the functions of a given patch, itself among them."""
+    """Return the patches with functions at a step of the half plane from functions of a given patch, including the patch itself."""
     steps, counts = basis.steps, basis.counts
     lane = np.arange(LANES)
     y, x = patch[0] * SIDE + lane // SIDE, patch[1] * SIDE + lane % SIDE
@@ -274,7 +285,7 @@ def partners(basis: Basis, patch: tuple[int, int]) -> list[Partner]:
 
 
 def pieces_of(basis: Basis, region: Region | None, margin: float) -> list[Piece]:
-    """Return the pieces that images of a region need, with a margin around it, A; all of them without a region."""
+    """Return the pieces needed for images of a region with a margin around it, A; all pieces without a region."""
     chosen = []
     for axis, count in enumerate(basis.pieces):
         if region is None:
@@ -290,7 +301,10 @@ def pieces_of(basis: Basis, region: Region | None, margin: float) -> list[Piece]
 
 
 def canvas_span(basis: Basis, axis: int, side: Sides | None, margin: float) -> Counts:
-    """Return first lattice point and number of points, along one axis, of the canvas for a side of a region (low, high), A, or for the field."""
+    """Return the first lattice point and the number of points of a canvas along one axis.
+
+    ``side`` is the side (low, high) of a region, A, or None for the whole field.
+    """
     h, origin, lattice = basis.spacing[axis], basis.origin[axis], basis.counts[axis]
     if side is None:
         if basis.periodic:

@@ -1,4 +1,4 @@
-"""Exit waves of the local operator's functions, sixteen to a window, and how the detectors correlate them."""
+"""Exit waves of the local operator's functions, sixteen per window, and their correlations on the detectors."""
 
 import copy
 from collections.abc import Callable, Iterator
@@ -20,20 +20,30 @@ from stemtwin.twin.physics.engine.multislice.multislice import SliceStack
 from stemtwin.twin.physics.grids import Grid, fast_length
 
 FINER = 4
-"""Detector weights are read on a reciprocal grid so many times finer than the window's."""
+"""Factor by which the reciprocal grid of the detector weights is finer than that of the window."""
 NEGLIGIBLE = 2e-3
-"""Weights below this fraction of the largest are left out."""
+"""Weights below this fraction of the largest weight are left out."""
 BRIGHT = 1.2
-"""Detectors must begin beyond this multiple of the convergence semi-angle."""
+"""Smallest inner angle of detectors, as a multiple of the convergence semi-angle."""
 
 DIRECTIONS = 24
-"""Directions in which detectors are looked at: behind a tilted beam they are not round."""
+"""Number of directions in which detectors are sampled; with a tilted beam, they are not round about the optic axis."""
 
 Patch = tuple[int, int]
 
 
 class CorrelationChannel(NamedTuple):
-    """Correlations of one detector channel: numbers of points, their weights, rows and columns of their frequencies."""
+    """Correlation weights of one detector channel.
+
+    Attributes
+    ----------
+    chosen : ndarray
+        Indices of the channel's points among the listed exit coefficients.
+    weights : ndarray
+        Weights of these points, float32.
+    qy, qx : ndarray
+        Rows and columns of their spatial frequencies on the window's grid.
+    """
 
     chosen: np.ndarray
     weights: np.ndarray
@@ -42,7 +52,7 @@ class CorrelationChannel(NamedTuple):
 
 
 class _Scratch(NamedTuple):
-    """Buffers of one thread that propagates: of each window its tables, waves and slices, of the first one functions, of the changes between them."""
+    """Buffers of one propagating thread: tables, waves and slices of each window, functions of the first one, and buffers of the transfers."""
 
     windows: "list[tuple[multislice._Setup, multislice._Buffers, np.ndarray]]"
     incident: np.ndarray
@@ -50,29 +60,30 @@ class _Scratch(NamedTuple):
 
 
 class Windows:
-    """One window for all patches: its grid, the incident waves, the detectors' weights on its reciprocal pixels.
+    """The window shared by all patches: its grid, incident waves, and detector weights on its reciprocal pixels.
 
-    The detectors correlate two points of an exit wave by the Fourier transform d(r - r') of their weights. It is read from the weights on a finer
-    reciprocal grid (antialiased there), cut off softly at ``correlation``, and brought back to the window's reciprocal pixels: a ring with edges as
-    soft as the window needs, exact for distances at which it was not cut. An annulus antialiased on the window's own pixels would instead multiply d
-    by sinc(y / window) sinc(x / window), which is wrong by a quarter at 4 A in a window of 10 A. A soft edge would let a little of the bright field
-    in, so the unscattered wave is taken away before.
+    A detector correlates two points of an exit wave by the Fourier transform d(r - r') of its weights. d is computed from
+    the weights on a finer reciprocal grid (antialiased there), cut off softly at ``correlation``, and transformed back to
+    the window's reciprocal pixels. The result is a ring with edges as soft as the window requires, exact for distances
+    below the soft cutoff. An annulus antialiased on the window's own pixels would instead multiply d by
+    sinc(y / window) sinc(x / window), an error of a quarter at 4 A in a window of 10 A. A soft edge would admit a little of
+    the bright field, so the unscattered wave is subtracted before.
 
     Parameters
     ----------
     basis : Basis
-        Lattice and reaches.
+        Lattice and truncation distances.
     stack : SliceStack
-        A specimen: its planes count, not its transmission.
+        A specimen, of which the planes are used but not the transmission.
     weights : callable
         Detector weights of reciprocal pixels.
     planes : ndarray, optional
-        Depths of other planes, A, that waves go through instead.
+        Depths of the planes, A, in place of those of the stack.
 
     Raises
     ------
     SamplingError
-        A detector sees the bright field, or beyond the band limit, or nothing.
+        A detector overlaps the bright field, exceeds the band limit, or has no weight at all.
     """
 
     def __init__(self, basis: Basis, stack: SliceStack, weights: Weights, planes: np.ndarray | None = None) -> None:
@@ -93,17 +104,17 @@ class Windows:
     # ---- tables ----
 
     def _make_channels(self, weights: Weights) -> None:
-        """List the exit coefficients that detectors see, by column, and each channel's weights."""
+        """Make the list of exit coefficients on the detectors, sorted by column, and the weights of each channel."""
         setup, grid = self.setup, self.grid
         smooth = _smooth_weights(self.basis, grid, weights, setup.stack.wavelength)
-        smooth *= setup.inside & (grid.k > self.basis.top)  # where an undisturbed probe would be there is no detector
+        smooth *= setup.inside & (grid.k > self.basis.top)  # without the disc of the unscattered probe
         seen = np.abs(smooth) > NEGLIGIBLE * np.abs(smooth).max(axis=(1, 2), keepdims=True)
         flat = np.flatnonzero(seen.any(axis=0))
         columns, starts, order = setup.columns_of(flat)
         flat = flat[order]
         self.pick_columns, self.pick_starts = columns, starts
         self.pick_places = setup.place_y[flat // grid.shape[1]]
-        # of the waves only what was scattered counts: the rest reaches no detector, but its functions have frequencies beyond the probe's
+        # only scattered waves are recorded; the unscattered probe misses the detectors, but the functions have frequencies beyond the probe's
         self.direct = np.flatnonzero(self.basis.shape(grid.k.flat[flat]) > 0)
         self.direct_y, self.direct_x = np.divmod(flat[self.direct], grid.shape[1])
         unscattered = self.basis.shape(grid.k.flat[flat[self.direct]]) * setup.propagator(flat[self.direct], setup.stack.planes[-1])
@@ -118,20 +129,26 @@ class Windows:
 
     @property
     def wave_bytes(self) -> int:
-        """Memory of one patch's exit waves."""
+        """Memory of the exit waves of one patch, bytes."""
         return self.points * POINT * 4
 
-    # ---- where patches are ----
+    # ---- positions of patches ----
 
     def corner(self, patch: Patch, grid: Grid | None = None) -> tuple[int, int]:
-        """Return the first row and column of a patch's window on the field's grid, which may lie outside; of the last window, or that of a grid."""
+        """Return the first row and column of a patch's window on the field's grid; they may lie outside the field.
+
+        The window is the last one, or that of a given grid.
+        """
         grid = self.grid if grid is None else grid
         centre = [o + (SIDE * p + (SIDE - 1) / 2) * h for o, p, h in zip(self.basis.origin, patch, self.basis.spacing, strict=True)]
         cells = zip(centre, grid.sampling, grid.shape, strict=True)
         return tuple(int(np.floor(c / step + 0.5)) - n // 2 for c, step, n in cells)  # type: ignore[return-value]
 
     def sight(self, patch: Patch, stage: Stage | None = None) -> list[tuple[np.ndarray, np.ndarray]]:
-        """Return rows and columns of the field's grid under a patch's window (-1 outside a specimen that does not repeat), with their shares."""
+        """Return the rows and the columns of the field's grid in a patch's window, each with the weight of the specimen there.
+
+        The index is -1 outside a specimen that is not periodic. The window is that of a stage, the last one by default.
+        """
         out = []
         stage, basis = self.stages[-1] if stage is None else stage, self.basis
         for axis, start in enumerate(self.corner(patch, stage.grid)):
@@ -164,7 +181,7 @@ class Windows:
     # ---- work ----
 
     def propagate(self, stack: SliceStack, patches: list[Patch], progress: Callable[[int], None] | None = None) -> dict[Patch, np.ndarray]:
-        """Return the exit waves of patches: points of the listed exit coefficients, flat float32."""
+        """Return the listed exit-wave coefficients of each patch, float32, flat, interleaved by lane."""
         transmission = multislice._unwritable(stack.transmission)
         done: dict[Patch, np.ndarray] = {}
 
@@ -207,7 +224,7 @@ class Windows:
         return out
 
     def _phases(self, patch: Patch, grid: Grid) -> list[np.ndarray]:
-        """Return the phase factors of a patch's functions, along y and x, at the frequencies of a window; 0 for those that are no functions."""
+        """Return the phase factors of a patch's functions along y and x at the frequencies of a window, 0 for lanes without a function."""
         phases = []
         for axis, k in ((0, grid.ky), (1, grid.kx)):
             lanes = SIDE * patch[axis] + np.arange(SIDE)
@@ -216,7 +233,7 @@ class Windows:
         return phases
 
     def correlate(self, pairs: list[tuple[Patch, Partner]], waves: dict[Patch, np.ndarray], overlaps: np.ndarray, share: float, *, add: bool) -> None:
-        """Write the overlaps of pairs of patches, conjugated, where they belong; ``overlaps`` is (channels, batches, ny, nx, 2, 16)."""
+        """Write or add the conjugated overlaps of pairs of patches, times ``share``, to ``overlaps``, (channels, batches, ny, nx, 2, 16)."""
         turns = [np.exp(2j * np.pi * np.arange(n) / n).astype(np.complex64) for n in self.grid.shape]
         size = max(channel.chosen.size for channel in self.channels)
 
@@ -241,7 +258,7 @@ class Windows:
 
 
 def seen_frequencies(stack: SliceStack, weights: Weights) -> tuple[float, float]:
-    """Return the smallest and largest spatial frequency that detectors see, 1/A."""
+    """Return the smallest and the largest spatial frequency on the detectors, 1/A."""
     k, phi = np.linspace(0, stack.grid.band_limit, 512), np.linspace(0, 2 * np.pi, DIRECTIONS, endpoint=False)[:, None]
     found = np.abs(weights(k * np.sin(phi), k * np.cos(phi), (1e-3, 1e-3))) > 0
     seen = k[found.any(axis=(0, 1))]
@@ -258,18 +275,18 @@ def window_grid(basis: Basis) -> Grid:
 
 
 def check_detectors(basis: Basis, weights: Weights, wavelength: float) -> None:
-    """Refuse detectors that see the bright field, nothing, or angles beyond the band limit.
+    """Check that no detector overlaps the bright field, exceeds the band limit, or has no weight at all.
 
     Raises
     ------
     SamplingError
-        A channel of the detectors does so.
+        A channel of the detectors fails the check.
     """
     _checked_weights(basis, window_grid(basis), weights, wavelength)
 
 
 def _smooth_weights(basis: Basis, grid: Grid, weights: Weights, wavelength: float) -> np.ndarray:
-    """Return the detectors' weights on the window's reciprocal pixels, float64, shape (channels, ny, nx), after a check of their angles."""
+    """Return the detector weights with soft edges on the window's reciprocal pixels, float64, shape (channels, ny, nx), after a check."""
     given = _checked_weights(basis, grid, weights, wavelength)
     kernel = scipy.fft.ifft2(given, workers=threads.thread_count())
     pixels = [np.rint(np.fft.fftfreq(n) * n).astype(int) for n in grid.shape]
@@ -281,7 +298,7 @@ def _smooth_weights(basis: Basis, grid: Grid, weights: Weights, wavelength: floa
 
 
 def _checked_weights(basis: Basis, grid: Grid, weights: Weights, wavelength: float) -> np.ndarray:
-    """Return the detectors' weights on finer reciprocal pixels than the window's, float64, (channels, ...), after a check of their angles."""
+    """Return the detector weights on reciprocal pixels finer than the window's, float64, (channels, ...), after a check of their angles."""
     fine = Grid(shape=(FINER * grid.shape[0], FINER * grid.shape[1]), extent=(FINER * grid.extent[0], FINER * grid.extent[1]))
     given = np.asarray(weights(fine.ky[:, None], fine.kx, fine.reciprocal_sampling), np.float64)
     k, semiangle = fine.k, basis.radius * wavelength * 1e3
@@ -289,12 +306,12 @@ def _checked_weights(basis: Basis, grid: Grid, weights: Weights, wavelength: flo
     for number, weight in enumerate(given):
         seen = k[np.abs(weight) > 0.5 * np.abs(weight).max()]
         if not seen.size:
-            message = f"Channel {number} of the detectors sees nothing. Give it weights between its angles."
+            message = f"Detector channel {number} has no weight at any angle. Give it weights between its inner and outer angle."
             raise SamplingError(message)
         if seen.min() < BRIGHT * basis.radius - pixel:
             message = (
-                f"The local operator is for dark field: a detector from {seen.min() * wavelength * 1e3:.1f} mrad sees light within "
-                f"{BRIGHT:g} x the convergence of {semiangle:g} mrad, which is coherent over the whole probe. Use the dense imaging operator."
+                f"The local operator is for dark field: a detector from {seen.min() * wavelength * 1e3:.1f} mrad collects beams within "
+                f"{BRIGHT:g} x the convergence of {semiangle:g} mrad, which are coherent over the whole probe. Use the dense imaging operator."
             )
             raise SamplingError(message)
         if seen.max() > grid.band_limit + pixel:

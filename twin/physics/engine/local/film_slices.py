@@ -1,7 +1,7 @@
-"""Slices of amorphous films joined into thicker ones for the functions of a local operator.
+"""Joining of the slices of amorphous films into thicker slices for the functions of a local operator.
 
-Atoms of a film do not stand behind each other, so that the depth of each counts little for a dark field. Single probes still go through all slices:
-what joining costs in accuracy is measured with the rest of the local operator's error.
+Atoms of an amorphous film do not form columns, so their depths matter little for a dark-field signal. The single probes of
+the accuracy check still pass all slices: the error of joining is measured with the rest of the local operator's error.
 """
 
 from collections.abc import Iterator
@@ -15,7 +15,7 @@ from stemtwin.twin.physics.engine.local.accuracy_check import ROUNDING, Comparis
 from stemtwin.twin.physics.engine.multislice.multislice import SliceStack
 
 SHARE = 0.5
-"""Films are joined where that costs at most this share of the tolerance: added in quadrature to the rest, it is an eighth of it."""
+"""Largest error of joining as a fraction of the tolerance; added in quadrature, it uses an eighth of the tolerance."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,7 +25,7 @@ class JoinedSlices:
     Parameters
     ----------
     starts : tuple of int
-        First plane of each group, increasing from 0; most groups of a crystal have one plane.
+        First plane of each group, increasing from 0; the planes of a crystal form groups of one.
     count : int
         Number of planes.
     """
@@ -34,7 +34,7 @@ class JoinedSlices:
     count: int
 
     def planes(self, planes: np.ndarray) -> np.ndarray:
-        """Return the depth of each group, A: the mean of its planes."""
+        """Return the depth of each group, A, as the mean of its planes."""
         return np.add.reduceat(planes, self.starts) / np.diff((*self.starts, self.count))
 
     def stack(self, stack: SliceStack) -> SliceStack:
@@ -52,7 +52,7 @@ class JoinedSlices:
 
 
 def _product(transmission: np.ndarray, inside: np.ndarray) -> np.ndarray:
-    """Return the product of transmission functions, (n, ny, nx), below the band limit; a single one as it is."""
+    """Return the band-limited product of transmission functions, (n, ny, nx); a single one is returned unchanged."""
     if len(transmission) == 1:
         return transmission[0]
     whole = scipy.fft.fft2(np.multiply.reduce(transmission, axis=0), workers=1)
@@ -68,14 +68,14 @@ class FilmSlices:
     inside : ndarray
         Whether each plane belongs to a film, bool, shape (n,).
     thickness : float
-        Largest thickness of what is joined, A.
+        Largest thickness of a group of joined planes, A.
     """
 
     inside: np.ndarray
     thickness: float
 
     def joined(self, planes: np.ndarray) -> JoinedSlices | None:
-        """Return neighbouring planes of films, at depths ``planes``, A, in groups of equal thickness; None where there are no two to join."""
+        """Return groups of equal thickness of neighbouring film planes at depths ``planes``, A; None if there are no planes to join."""
         starts: list[int] = []
         edges = np.flatnonzero(np.diff(self.inside)) + 1
         for run in np.split(np.arange(len(planes)), edges):
@@ -87,7 +87,10 @@ class FilmSlices:
         return JoinedSlices(starts=tuple(starts), count=len(planes)) if len(starts) < len(planes) else None
 
     def allowed(self, comparison: Comparison, stack: SliceStack, tolerance: float) -> JoinedSlices | None:
-        """Return the thickest groups that cost at most half of a tolerance, the whole thickness or a half, a quarter ... of it; None if none do."""
+        """Return the thickest groups whose error is at most half of a tolerance, or None if there are none.
+
+        The largest thickness of a group is halved until the error of single probes is small enough.
+        """
         film, true = self, None
         while (groups := film.joined(stack.planes)) is not None:
             true = comparison.through(stack) if true is None else true

@@ -1,7 +1,8 @@
-"""Windows of a local operator that grow with depth: waves spread as they go, so that the first slices need small windows.
+"""Windows of a local operator that grow with depth: waves spread with depth, so the first slices need only small windows.
 
-Behind the last plane of a window its waves go over into the next, larger one. Only what was scattered is put there, with nothing around it: the
-unscattered functions, whose tails reach round the small window, are taken away before, and are known for the large one.
+Behind the last plane of a window, its waves are transferred to the next, larger window. Only the scattered part is
+transferred and padded with zeros. The unscattered functions, whose tails wrap around the small window, are subtracted
+before and added again in the large window, where they are known.
 """
 
 import math
@@ -19,11 +20,21 @@ from stemtwin.twin.physics.grids import Grid, fast_length
 MOST = 5
 """Largest number of windows from the first plane to the last."""
 CHANGE = 1.5
-"""Usual time of the change to a window, in steps through a slice there."""
+"""Typical time of the transfer to a window, in units of one step through a slice in that window."""
 
 
 class Stage(NamedTuple):
-    """A window for some of the planes: its grid, the first plane and the one after the last, and how far it sees the specimen, A."""
+    """A window for a range of planes.
+
+    Attributes
+    ----------
+    grid : Grid
+        Grid of the window.
+    begin, end : int
+        First plane, and the plane after the last.
+    reach : float
+        Distance from the lattice points up to which the specimen is included, A.
+    """
 
     grid: Grid
     begin: int
@@ -32,7 +43,7 @@ class Stage(NamedTuple):
 
 
 def stages(basis: Basis, planes: np.ndarray, last: Grid) -> list[Stage]:
-    """Return the windows from the first plane to the last, those that take the least time; the last one has a given grid."""
+    """Return the sequence of windows, from the first plane to the last, that takes the least time; the last window has the grid ``last``."""
     reach, near = basis.local.reach, basis.local.near
     whole = [Stage(last, 0, len(planes), reach)]
     if near is None or len(planes) < 2:
@@ -53,7 +64,7 @@ def stages(basis: Basis, planes: np.ndarray, last: Grid) -> list[Stage]:
 
 
 def _smaller(basis: Basis, reach: float, largest: Grid) -> Grid:
-    """Return the grid of a window with a reach, A, nowhere larger than another."""
+    """Return the grid of a window with a given reach, A, along no axis larger than ``largest``."""
     sampling = basis.grid.sampling
     sides = [(SIDE - 1) * h + 2 * reach + EDGE + 1.0 for h in basis.spacing]
     shape = [min(fast_length(math.ceil(side / step)), most) for side, step, most in zip(sides, sampling, largest.shape, strict=True)]
@@ -61,23 +72,23 @@ def _smaller(basis: Basis, reach: float, largest: Grid) -> Grid:
 
 
 def steps(found: list[Stage]) -> list[tuple[int, float]]:
-    """Return the points of each window and the steps through slices there, its change from the one before counted as some."""
+    """Return the number of points of each window and its number of steps through slices, including the cost of the transfer to it."""
     return [(math.prod(stage.grid.shape), stage.end - stage.begin + (CHANGE if stage.begin else 0.0)) for stage in found]
 
 
 def more_bytes(found: list[Stage]) -> int:
-    """Return the memory that windows before the last one take for one thread, beside those of a single window, bytes."""
+    """Return the additional memory per thread of growing windows compared with a single window, bytes."""
     smaller = sum(wave_memory(stage.grid) + 16 * stage.end * math.prod(stage.grid.shape) for stage in found[:-1])
     return smaller + (len(found) - 1) * wave_memory(found[-1].grid)
 
 
 def _work(found: list[Stage]) -> float:
-    """Return the time of windows in any unit."""
+    """Return the relative time of a sequence of windows, in arbitrary units."""
     return sum(count * area * math.log2(area) for area, count in steps(found))
 
 
 class Functions:
-    """The Fourier coefficients of functions in a window at some depth without a specimen, by column."""
+    """Fourier coefficients of the basis functions at a depth in a window without a specimen, sorted by column."""
 
     def __init__(self, basis: Basis, setup: "multislice._Setup", depth: float) -> None:
         grid = setup.stack.grid
@@ -90,14 +101,17 @@ class Functions:
         self.places = setup.place_y[self.beam_y]
 
     def enter(self, phases: list[np.ndarray], points: np.ndarray, wave: np.ndarray, line: np.ndarray) -> None:
-        """Write sixteen functions with their phases (y, x) into their columns of a batch, parts exchanged; ``points`` is scratch."""
+        """Write sixteen functions with phases (y, x) into the columns of a batch, with real and imaginary parts exchanged.
+
+        ``points`` is scratch memory.
+        """
         setup = self.setup
         local_kernels.fill_incident(self.values, self.beam_y, self.beam_x, phases[0], phases[1], points)
         multislice_kernels.enter_waves(wave, points, self.places, self.starts, self.columns, line, setup.plan_y, setup.places_y)
 
 
 class Change:
-    """The change of a batch from one window to the next, behind the last plane of the first one."""
+    """The transfer of a batch from one window to the next, behind the last plane of the first window."""
 
     def __init__(self, basis: Basis, before: "multislice._Setup", after: "multislice._Setup", plane: int) -> None:
         depth = float(before.stack.planes[plane])
@@ -107,7 +121,7 @@ class Change:
         self._side = side
 
     def scratch(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Return buffers of one thread: for functions in the larger window, for a row, and for points."""
+        """Return the buffers of one thread for functions in the larger window, for a row, and for points."""
         after = self.after.setup
         points = max(self.before.values.size, self.after.values.size) * POINT
         return aligned(after.stack.grid.shape[0] * after.pitch * POINT), aligned((self._side + 1) * POINT), aligned(points)
@@ -115,7 +129,11 @@ class Change:
     def carry(
         self, waves: "tuple[multislice._Buffers, multislice._Buffers]", phases: list[list[np.ndarray]], corner: tuple[int, int], scratch: tuple
     ) -> None:
-        """Carry a batch over; ``phases`` are those of both windows, ``corner`` is where the first one lies in the second."""
+        """Transfer a batch.
+
+        ``phases`` are the phase factors of the functions in both windows; ``corner`` is the position of the first window in
+        the second.
+        """
         (small, large), (extra, source, points) = waves, scratch
         before, after = self.before.setup, self.after.setup
         nx, across = before.stack.grid.shape[1], after.stack.grid.shape[1]
@@ -130,7 +148,7 @@ class Change:
 
 
 def window_setup(grid: Grid, stack: SliceStack, planes: np.ndarray) -> "multislice._Setup":
-    """Return the tables of a window for a specimen with these planes, whose transmission does not count."""
+    """Return the multislice tables of a window for a specimen with the given planes; its transmission is not used."""
     empty = SliceStack(
         grid=grid,
         wavelength=stack.wavelength,

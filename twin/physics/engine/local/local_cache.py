@@ -1,4 +1,4 @@
-"""Local operators on disk: how far things reach, and how far images are from multislice; the pieces are kept as they are built."""
+"""Disk cache of local operators: truncation distances and measured accuracy; the pieces are kept while they are built."""
 
 from collections.abc import Sequence
 
@@ -15,16 +15,16 @@ from stemtwin.twin.physics.engine.multislice.multislice import SliceStack
 
 
 def keep(cache: ArrayCache, key: str, operator: LocalOperator) -> None:
-    """Keep what an operator that was checked is, beside its pieces, which its store has.
+    """Keep the truncation distances and the accuracy of a checked operator; its store keeps the pieces.
 
     Parameters
     ----------
     cache : ArrayCache
-        Where.
+        Cache of operators.
     key : str
-        :func:`cache.content_key` of everything that the operator depends on, the code included.
+        :func:`array_cache.content_key` of everything on which the operator depends, including the code.
     operator : LocalOperator
-        Checked; one that was not checked is not kept.
+        The operator; it is not kept unless its accuracy was checked.
     """
     accuracy, local = operator.accuracy, operator.basis.local
     if accuracy is None:
@@ -41,7 +41,10 @@ def keep(cache: ArrayCache, key: str, operator: LocalOperator) -> None:
 def load(
     cache: ArrayCache, key: str, stacks: Sequence[SliceStack], semiangle: float, weights: Weights, *, periodic: bool, antialias: bool
 ) -> LocalOperator | None:
-    """Return the operator of a key, or None; its pieces come from disk when they are asked for. Parameters as for :class:`LocalOperator`."""
+    """Return the operator of a key, or None; its pieces are read from disk when they are needed.
+
+    The parameters are those of :class:`LocalOperator`.
+    """
     found = cache.get(key)
     if found is None:
         return None

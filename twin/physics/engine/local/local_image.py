@@ -1,4 +1,4 @@
-r"""Images by the local operator: the quadratic form in a basis of lattice functions, by lane FFTs.
+r"""Images by the local operator: the quadratic form in a basis of lattice functions, by FFTs of sixteen lines at once.
 
 .. math::
 
@@ -6,8 +6,9 @@ r"""Images by the local operator: the quadratic form in a basis of lattice funct
          = \sum_q e^{-2\pi i q R} \sum_\delta \tilde P_\delta(q) \sum_j K_\delta[j] e^{2\pi i q r_j},
     \qquad P_\delta(x) = \overline{f(x)} f(x + \delta)
 
-f has twice the lattice's sampling, so a difference of lattice points is a whole number of its points; sixteen differences ride in the lanes. A focal
-spread is a Gauss-Hermite mean of P over C10; a finite source multiplies the image's coefficients.
+f is sampled twice as finely as the lattice, so a difference of lattice points is a whole number of its points. Sixteen
+differences fill the SIMD lanes. A focal spread is a Gauss-Hermite mean of P over C10; a finite source multiplies the
+Fourier coefficients of the image.
 """
 
 import functools
@@ -28,16 +29,17 @@ from stemtwin.twin.physics.engine.local import local_kernels
 from stemtwin.twin.physics.engine.local.basis import Basis, smooth_length
 
 CHUNKS = 8
-"""Parts into which each pass over a canvas is divided."""
+"""Number of parts into which each pass over a canvas is divided."""
 NODES_ERROR = 1e-4
 """Largest error of the Gauss-Hermite mean of any interference term."""
 WIDTH, SHAPE = 7, 2.30 * 7
-"""Interpolation kernel of points off the raster, at twice the needed sampling (Barnett et al., SIAM J. Sci. Comput. 41 (2019) C479)."""
+"""Width and shape of the interpolation kernel for arbitrary points, on an image oversampled twice (Barnett et al., SIAM J. Sci. Comput. 41
+(2019) C479)."""
 
 
 @functools.lru_cache(maxsize=32)
 def focal_nodes(phase: float) -> tuple[np.ndarray, np.ndarray]:
-    """Return nodes, in standard deviations, and weights of a Gaussian mean of exp(i t x) that is right for all abs(t) <= ``phase``."""
+    """Return nodes, in standard deviations, and weights for a Gaussian mean of exp(i t x), accurate for all abs(t) <= ``phase``."""
     t = np.linspace(0, phase, 200)
     count = 1
     while True:
@@ -50,18 +52,19 @@ def focal_nodes(phase: float) -> tuple[np.ndarray, np.ndarray]:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class LocalImage:
-    """A band-limited image per channel: I(r) = Re sum_h C_h exp(-2 pi i h.(r - origin) / L), hy >= 0.
+    """One band-limited image per channel: I(r) = Re sum_h C_h exp(-2 pi i h.(r - origin) / L), hy >= 0.
 
     Parameters
     ----------
     coefficients : ndarray
-        complex64, shape (channels, my + 1, 2 mx + 1): hy = 0..my, hx = -mx..mx; the half plane's coefficients are doubled already.
+        C, complex64, shape (channels, my + 1, 2 mx + 1): hy = 0..my, hx = -mx..mx, with the factor 2 of the half plane
+        included.
     extent : tuple of float
-        Sides (Ly, Lx) of the canvas, A: the image's period.
+        Sides (Ly, Lx) of the canvas, which are the image's periods, A.
     origin : tuple of float
-        Its corner (y, x), A.
+        Corner (y, x) of the canvas, A.
     beyond : ndarray
-        What the probe's tails beyond the canvas give per unit of their power, (channels,); 0 for pixel masks.
+        Signal of the probe's tails beyond the canvas per unit of their power, (channels,); 0 for pixel masks.
     """
 
     coefficients: np.ndarray
@@ -70,7 +73,7 @@ class LocalImage:
     beyond: np.ndarray
 
     def raster(self, y: np.ndarray, x: np.ndarray) -> np.ndarray:
-        """Return the image on a rectangular raster of positions y (ny,) and x (nx,), A, float32, shape (channels, ny, nx)."""
+        """Return the images on a rectangular raster of positions y (ny,) and x (nx,), A: float32, shape (channels, ny, nx)."""
         channels, rows, columns = self.coefficients.shape
         mx = columns // 2
         y, x = np.asarray(y, float) - self.origin[0], np.asarray(x, float) - self.origin[1]
@@ -80,14 +83,14 @@ class LocalImage:
         waves_x = np.concatenate([np.cos(angle_x), np.sin(angle_x)]).astype(np.float32)
         out = np.empty((channels, y.size, x.size), np.float32)
         for channel, c in enumerate(self.coefficients):
-            left = np.concatenate([np.zeros((rows, 1), c.dtype), c[:, mx - 1 :: -1]], axis=1)  # hx and -hx meet the same cosine, the opposite sine
+            left = np.concatenate([np.zeros((rows, 1), c.dtype), c[:, mx - 1 :: -1]], axis=1)  # hx, -hx share a cosine, have opposite sines
             plus, minus = c[:, mx:] + left, c[:, mx:] - left
             folded = np.block([[plus.real, minus.imag], [plus.imag, -minus.real]])
             _product(waves_y, _product(folded, waves_x), out[channel])
         return out
 
     def at(self, points: np.ndarray) -> np.ndarray:
-        """Return the image at points (x, y), A, shape (..., 2), as float32, shape (channels, ...), to 1e-5 of its largest value."""
+        """Return the images at points (x, y), A, shape (..., 2), as float32, shape (channels, ...), to 1e-5 of the largest value."""
         points = np.asarray(points, float)
         channels, rows, columns = self.coefficients.shape
         shape = smooth_length(4 * rows), smooth_length(2 * columns)
@@ -115,7 +118,7 @@ class LocalImage:
 
 
 def _product(a: np.ndarray, b: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
-    """Return the product of two float32 matrices: the same bits for any number of threads."""
+    """Return the product of two float32 matrices, with bits that do not depend on the number of threads."""
     result = np.empty((len(a), b.shape[1]), np.float32) if out is None else out
     a, b = np.ascontiguousarray(a), np.ascontiguousarray(b)
 
@@ -128,7 +131,7 @@ def _product(a: np.ndarray, b: np.ndarray, out: np.ndarray | None = None) -> np.
 
 
 def _kernel_transform(h: np.ndarray, points: int) -> np.ndarray:
-    """Return 1 / Fourier transform of the interpolation kernel, at frequencies h / points per pixel."""
+    """Return the reciprocal of the interpolation kernel's Fourier transform at the frequencies h / points, 1/pixel."""
     nodes, weights = np.polynomial.legendre.leggauss(60)
     kernel = np.exp(SHAPE * (np.sqrt(1 - nodes**2) - 1)) * weights * WIDTH / 2
     return 1 / (np.cos(np.pi * WIDTH / points * np.outer(np.asarray(h), nodes)) @ kernel)
@@ -138,16 +141,16 @@ def _kernel_transform(h: np.ndarray, points: int) -> np.ndarray:
 
 
 class Canvas:
-    """A rectangle of the lattice on which images are computed, and its transformed overlaps.
+    """A rectangle of the lattice on which images are computed, and its Fourier-transformed overlaps.
 
     Parameters
     ----------
     basis : Basis
         The lattice.
     rows, columns : ndarray
-        Lattice indices of the canvas, -1 where there is nothing; their numbers factor into 2, 3 and 5.
+        Lattice indices of the canvas, -1 outside the lattice; their numbers have only the factors 2, 3 and 5.
     origin : tuple of float
-        Place (y, x) of its first point, A.
+        Position (y, x) of the first point, A.
     overlaps : ndarray
         Conjugated overlaps, float32, shape (channels, batches, ny, nx, 2, 16).
     """
@@ -172,7 +175,7 @@ class Canvas:
         self._apertures: dict[tuple[float, bool], tuple[np.ndarray, ...]] = {}
 
     def _transform(self) -> None:
-        """Transform the overlaps over the lattice, in place."""
+        """Fourier transform the overlaps over the lattice in place."""
         ny, nx = self.shape
         size = ny * nx * POINT
         plan_y, plan_x = make_plan(ny), make_plan(nx)
@@ -200,7 +203,7 @@ class Canvas:
     # ---- the probe ----
 
     def _aperture(self, semiangle: float, wavelength: float, *, antialias: bool) -> tuple[np.ndarray, ...]:
-        """Return iy, ix, ky, kx, real amplitudes of the beams inside the aperture, those over the functions' shape, and the rim's correlation."""
+        """Return iy, ix, ky, kx and real amplitudes of the beams in the aperture, amplitudes over shape, and the edge waves' correlation."""
         key = (semiangle, antialias)
         found = self._apertures.get(key)
         if found is None:
@@ -222,7 +225,7 @@ class Canvas:
         return found
 
     def _fields(self, aberrations: list[Aberrations], aperture: tuple[np.ndarray, ...], wavelength: float, margin: tuple[int, int]) -> np.ndarray:
-        """Return f of each state on the fine grid, periodically continued by margins, complex64, shape (states, ny + my, nx + 2 mx)."""
+        """Return f of each state on the fine grid with periodic margins, complex64, shape (states, ny + my, nx + 2 mx)."""
         iy, ix, ky, kx, _, shaped, _ = aperture
         ny, nx = self.fine
         out = np.empty((len(aberrations), ny + margin[0], nx + 2 * margin[1]), np.complex64)
@@ -238,7 +241,7 @@ class Canvas:
     def image(
         self, aberrations: Aberrations, semiangle: float, wavelength: float, *, source_size: float, focal_spread: float, antialias: bool
     ) -> LocalImage:
-        """Return the image for one state of the optics; see `local.LocalOperator.image`."""
+        """Return the image for one state of the optics; see `local_operator.LocalOperator.image`."""
         aperture = self._aperture(semiangle, wavelength, antialias=antialias)
         nodes, shares = (
             focal_nodes(round(math.pi * wavelength * focal_spread * (semiangle / wavelength) ** 2, 6))
@@ -269,7 +272,7 @@ class Canvas:
         return LocalImage(coefficients=half.astype(np.complex64), extent=self.extent, origin=self.origin, beyond=beyond)
 
     def _correlation(self, iy: np.ndarray, ix: np.ndarray, strength: np.ndarray) -> np.ndarray:
-        """Return sum_k strength_k exp(2 pi i k delta) for each difference delta of lattice points, (2, batches, 16); others than 0 count twice."""
+        """Return sum_k strength_k exp(2 pi i k delta) for each lattice difference delta, doubled for delta != 0; (2, batches, 16)."""
         steps = self.basis.steps
         phase = 2 * np.pi * (np.outer(iy / self.shape[0], steps[:, 0]) + np.outer(ix / self.shape[1], steps[:, 1]))
         twice = np.where((steps == 0).all(axis=1), 1.0, 2.0) / (self.extent[0] * self.extent[1])
@@ -278,12 +281,12 @@ class Canvas:
         return out.reshape(2, self.batches, LANES)
 
     def _mean(self, correlation: np.ndarray) -> np.ndarray:
-        """Return the mean over the canvas, (channels,), from what `_correlation` gives: it meets the overlaps at zero frequency."""
+        """Return the mean over the canvas, (channels,), from a result of `_correlation` and the overlaps at zero frequency."""
         first = self.points.reshape(self.channels, self.batches, *self.shape, 2, LANES)[:, :, 0, 0]
         return (first[:, :, 0] * correlation[0] - first[:, :, 1] * correlation[1]).sum(axis=(1, 2))
 
     def _form(self, real: np.ndarray, imag: np.ndarray, shares: np.ndarray, pitch: int, origin: int) -> np.ndarray:
-        """Return the image's coefficients on the full plane, complex128, shape (channels, 2 my + 1, 2 mx + 1)."""
+        """Return the image's Fourier coefficients on the full plane, complex128, shape (channels, 2 my + 1, 2 mx + 1)."""
         (ny, nx), (my, mx) = self.fine, self.most
         steps = self.basis.steps
         jumps, factors = np.zeros((self.batches, LANES), np.int64), np.zeros((self.batches, LANES), np.float32)
@@ -293,7 +296,7 @@ class Canvas:
         slots, kept = np.full(nx, -1), np.full(ny, -1)
         slots[hx], kept[np.arange(-my, my + 1)] = np.arange(hx.size), np.arange(2 * my + 1)
         wave_pitch = ny | 1
-        try:  # buffers of an image before; several threads may ask for images at once
+        try:  # buffers of an earlier image; several threads may compute images at once
             waves = self._spare.pop()
         except IndexError:
             waves = [aligned(hx.size * wave_pitch * POINT) for _ in range(self.batches)]

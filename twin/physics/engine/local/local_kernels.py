@@ -1,7 +1,7 @@
 """Kernels of the local operator.
 
-Sixteen neighbouring basis functions, or sixteen differences of lattice points, fill the SIMD lanes (`simd_complex64`): a *point* is 16 complex
-numbers.
+The SIMD lanes (`simd_complex64`) hold sixteen neighbouring basis functions, or sixteen differences of lattice points. A
+*point* is 16 complex numbers.
 """
 
 import numpy as np
@@ -19,7 +19,7 @@ _FLAGS = ("contract", "nsz")
 
 @intrinsic
 def _accumulate(typingctx, total, factors, index, value):  # noqa: ARG001 - numba's signature
-    """Return total + conj(f) value, with the complex f whose parts stand at ``index`` and ``index + LANES`` of a flat float32 array."""
+    """Return total + conj(f) value, where f has its parts at ``index`` and ``index + LANES`` of a flat float32 array."""
 
     def codegen(context, builder, sig, args):
         data = context.make_array(sig.args[1])(context, builder, args[1]).data
@@ -46,7 +46,7 @@ def _accumulate(typingctx, total, factors, index, value):  # noqa: ARG001 - numb
 
 @intrinsic
 def _dot(typingctx, array, index, value):  # noqa: ARG001 - numba's signature
-    """Return the sum over the lanes of conj(point at ``index`` of the array) times the value, complex64."""
+    """Return the sum over lanes of the value times the conjugate of the array's point at ``index``, complex64."""
 
     def codegen(context, builder, sig, args):
         data = context.make_array(sig.args[0])(context, builder, args[0]).data
@@ -81,7 +81,7 @@ def _dot(typingctx, array, index, value):  # noqa: ARG001 - numba's signature
 
 @kernel
 def cut_window(transmission, rows, columns, share_y, share_x, out):
-    """Cut a window out of the planes: 1 + share (t - 1), with 1 where the share is 0 or a row or column is negative."""
+    """Copy a window out of the planes as 1 + share (t - 1), with 1 where the share is 0 or a row or column is negative."""
     ny, nx = rows.size, columns.size
     for s in range(transmission.shape[0]):
         for y in range(ny):
@@ -96,7 +96,7 @@ def cut_window(transmission, rows, columns, share_y, share_x, out):
 
 @kernel
 def copy_window(transmission, rows, columns, out):
-    """Copy a window out of the planes; rows and columns (slices, ...) may be other ones in each."""
+    """Copy a window out of the planes; rows and columns, (slices, ...), may differ from plane to plane."""
     slices, ny = rows.shape
     nx = columns.shape[1]
     for s in range(slices):
@@ -120,7 +120,7 @@ def fill_incident(values, beam_y, beam_x, phase_y, phase_x, points):
 
 @kernel
 def pick_points(wave, columns, starts, picked_places, picked, line, plan, places):
-    """Transform columns and copy points out: number q, of column c, from place ``picked_places[q]``, to point q of ``picked``."""
+    """Transform columns and copy points: point q of ``picked`` comes from position ``picked_places[q]`` of its column."""
     for c in range(columns.size):
         descend_line(wave, columns[c] * POINT, places, line, plan)
         for q in range(starts[c], starts[c + 1]):
@@ -129,7 +129,7 @@ def pick_points(wave, columns, starts, picked_places, picked, line, plan, places
 
 @kernel
 def subtract_incident(chosen, values, qy, qx, phase_y, phase_x, points):
-    """Take ``values[i] phase_y[qy[i], lane // 4] phase_x[qx[i], lane % 4]`` away from point ``chosen[i]``."""
+    """Subtract ``values[i] phase_y[qy[i], lane // 4] phase_x[qx[i], lane % 4]`` from point ``chosen[i]``."""
     side = phase_x.shape[1]
     for i in range(chosen.size):
         at = chosen[i] * POINT
@@ -141,7 +141,7 @@ def subtract_incident(chosen, values, qy, qx, phase_y, phase_x, points):
 
 @kernel
 def add_swapped(wave, given, columns, rows, pitch, factor):
-    """Add ``factor`` times some columns of another batch, whose real and imaginary parts are exchanged, to a batch of as many rows and columns."""
+    """Add ``factor`` times some columns of another batch, with real and imaginary parts exchanged, to a batch of the same shape."""
     for y in range(rows):
         for c in range(columns.size):
             at = (y * pitch + columns[c]) * POINT
@@ -150,12 +150,13 @@ def add_swapped(wave, given, columns, rows, pitch, factor):
 
 @kernel
 def widen(small, small_pitch, reads, large, large_pitch, kept, slots, corner_y, corner_x, scale, source, line, small_plans, large_plans, places):
-    """Put a batch behind its rows into that of a larger window, with 0 around it.
+    """Copy a batch, after its pass over rows, into the batch of a larger window, padded with zeros.
 
     Row and column 0 of the small window are row ``corner_y`` and column ``corner_x`` of the large one.
 
-    ``reads`` are the places of a row's coefficients in the small batch, ``slots`` the numbers of those that the large one keeps, or -1; after these
-    ``kept`` comes its point that is always zero. ``scale`` undoes the transform of a small row; ``source`` and ``line`` are scratch of a large row.
+    ``reads`` are the positions of a row's coefficients in the small batch. ``slots`` are the indices of the coefficients
+    that the large batch keeps, or -1; its point that is always zero follows these ``kept`` coefficients. ``scale``
+    normalises the transform of a small row. ``source`` and ``line`` are scratch memory of a large row.
     """
     small_y, small_x = small_plans
     large_y, large_x = large_plans
@@ -187,9 +188,10 @@ def _sums(left, shifted, at, total):
 
 @stepwise_kernel
 def overlap(left, right, rows, chosen, weights, qy, qx, ramp_y, ramp_x, shifted, out):
-    """Sum ``weights[i] conj(right_b ramp) left_a`` over the chosen points, for the lanes b in ``rows`` (a multiple of 8 of them) and all lanes a.
+    """Sum ``weights[i] conj(right_b ramp) left_a`` over the chosen points, for the lanes b in ``rows`` and all lanes a.
 
-    ``chosen`` lists point numbers, ``qy, qx`` rows and columns of the ramps for each of these; sums go to points b of ``out`` (lane a).
+    The number of ``rows`` is a multiple of 8. ``chosen`` lists indices of points, ``qy, qx`` the rows and columns of the
+    ramps for each of them. The sum for lanes (a, b) is written to lane a of point b of ``out``.
     """
     count = chosen.size
     for i in range(count):
@@ -222,7 +224,7 @@ def overlap(left, right, rows, chosen, weights, qy, qx, ramp_y, ramp_x, shifted,
 
 @kernel
 def deposit(sums, entries, y0, x0, side, share, add, overlaps):
-    """Put sums of lane pairs where they belong: entry (a, b, slot) to the lattice point of lane a, ``overlaps`` (batches, ny, nx, 2, 16)."""
+    """Write or add sums of lane pairs to ``overlaps`` (batches, ny, nx, 2, 16): entry (a, b, slot) goes to the lattice point of lane a."""
     for e in range(entries.shape[0]):
         a, b, slot = entries[e, 0], entries[e, 1], entries[e, 2]
         y, x = y0 + a // side, x0 + a % side
@@ -258,10 +260,11 @@ def transform_columns(points, begin, end, ny, nx, line, places, plan):
 
 @kernel
 def pair_rows(real, imag, weights, pitch, origin, jumps, factors, begin, end, slots, wave, wave_pitch, source, line, places, plan):
-    """Multiply each field with itself moved by each lane's difference, sum over states, transform rows, keep some columns.
+    """Multiply each conjugated field with itself shifted by each lane's difference, sum over states, transform rows, keep some columns.
 
-    ``real, imag`` are (states, points) of a field with margins, ``pitch`` points from row to row, point (0, 0) at ``origin``; ``jumps`` (16,) are
-    the differences in points; the coefficient of column i goes to point ``slots[i] wave_pitch + y`` of the wave.
+    ``real, imag`` are (states, points) of a field with margins, ``pitch`` points from row to row, with point (0, 0) at
+    ``origin``. ``jumps`` (16,) are the differences in points. The coefficient of column i goes to point
+    ``slots[i] wave_pitch + y`` of the wave, unless the slot is negative.
     """
     nx = plan.order.size
     for y in range(begin, end):
@@ -284,9 +287,10 @@ def pair_rows(real, imag, weights, pitch, origin, jumps, factors, begin, end, sl
 
 @kernel
 def form_columns(wave, begin, end, wave_pitch, overlaps, first, lattice_y, lattice_x, column_of, kept, out, line, places, plan):
-    """Transform columns of the products, multiply by the transformed overlaps (conjugated), and add up the lanes.
+    """Transform columns of the products, multiply by the conjugated transformed overlaps, and sum over the lanes.
 
-    ``first[c]`` is where the overlaps of channel c start; row ``kept[i]`` of ``out`` (channels, rows, columns) gets frequency i, if not negative.
+    ``first[c]`` is the start of channel c in the overlaps. Frequency i goes to row ``kept[i]`` of ``out`` (channels, rows,
+    columns), unless ``kept[i]`` is negative.
     """
     for slot in range(begin, end):
         descend_line(wave, slot * wave_pitch * POINT, places, line, plan)
@@ -302,7 +306,7 @@ def form_columns(wave, begin, end, wave_pitch, overlaps, first, lattice_y, latti
 
 @kernel
 def interpolate(fine, y, x, width, shape, out):
-    """Read a periodic image (ny, nx) at points, given in pixels, with the kernel exp(shape (sqrt(1 - t^2) - 1)) of ``width`` pixels."""
+    """Interpolate a periodic image (ny, nx) at points, in pixels, with the kernel exp(shape (sqrt(1 - t^2) - 1)) of ``width`` pixels."""
     ny, nx = fine.shape
     half = width / 2
     weights = np.empty((2, width), np.float64)
@@ -324,7 +328,7 @@ def interpolate(fine, y, x, width, shape, out):
 
 @kernel
 def multiply(a, b, begin, end, out):
-    """Write rows ``begin`` to ``end - 1`` of the product of two float32 matrices."""
+    """Compute rows ``begin`` to ``end - 1`` of the product of two float32 matrices."""
     inner, columns = b.shape
     for i in range(begin, end):
         for j in range(columns):

@@ -1,16 +1,18 @@
-r"""The local operator: dark-field images of large thin fields, and of specimens whose atoms move.
+r"""The local operator: dark-field images of large thin fields and of specimens whose atoms move.
 
-The probe is a sum of localised functions on a lattice (`basis`), each propagated in a small window of its own (`exit_waves`). Then
+The probe is a sum of localised functions on a lattice (`basis`), each propagated in its own small window (`exit_waves`). Then
 
 .. math::
 
     I(R) = \sum_{j, \delta} \overline{c_j(R)} c_{j + \delta}(R) K_\delta[j], \qquad K_\delta[j] = \langle U\phi_j | D | U\phi_{j + \delta}\rangle
 
-K falls off with the distance delta, because a dark-field detector sees short distances only: a band of it is enough, and work and memory grow with
-the area. Images for any state of the optics are lane FFTs (`local_image`). What is left out (distance, window, detector's coherence) is measured
-against multislice of single probes through the whole field (`check`); every operator that `build` returns carries the result.
+K decreases with the distance delta, because the coherence of a dark-field detector has a short range. A band of K is therefore sufficient,
+and work and memory are proportional to the area. Images for any state of the optics are computed by FFTs (`local_image`). The error of the
+truncations (band, window, detector coherence) is measured against multislice of single probes through the whole field (`accuracy_check`),
+and every operator that `build` returns carries the result.
 
-K is built in pieces of 32 x 32 lattice points, in any order and with the same bits in any order; when atoms move, only what sees them is built again.
+K is built in pieces of 32 x 32 lattice points, with bits that do not depend on their order. When atoms move, only the affected overlaps
+are built again.
 """
 
 import copy
@@ -35,34 +37,34 @@ from stemtwin.twin.physics.engine.local.piece_cache import PieceStore
 from stemtwin.twin.physics.engine.multislice.multislice import SliceStack
 
 GROWTHS = 2
-"""So often windows and band grow before a tolerance is given up."""
+"""Number of times that windows and band grow before a build to a tolerance fails."""
 CANVASES = 4
-"""Canvases kept."""
+"""Largest number of canvases kept in memory."""
 
 
 class LocalOperator:
-    """Overlaps of localised functions for a specimen, energy and set of dark-field detectors; see the module's text.
+    """Overlaps of localised functions for a specimen, beam energy and set of dark-field detectors; see the module's docstring.
 
     Parameters
     ----------
     stacks : sequence of SliceStack
-        One per frozen-phonon configuration, all on one grid with the same planes; K is their mean. Asked for one after the other whenever something
-        is built, and one by one while it is checked, so a sequence may make them on demand and hold one.
+        One stack per frozen-phonon configuration, all on one grid with the same planes; K is the mean over them. Builds and checks access
+        them one after another, so a sequence may create them on demand and hold only one.
     semiangle : float
-        Largest convergence semi-angle that images will have, rad.
+        Largest convergence semi-angle of images, rad.
     weights : callable
-        Detector weights, all channels, of reciprocal pixels, as for the dense operator.
+        Detector weights of reciprocal pixels, for all channels, as for the dense operator.
     local : Localisation
-        How far things reach; `build` finds it from a tolerance.
+        Truncation distances; `build` finds them from a tolerance.
     periodic : bool
-        Whether the field repeats; if not, there is vacuum around it.
+        Whether the field is periodic; if not, vacuum surrounds it.
     antialias : bool
-        Covered fractions at the aperture's edge.
+        Whether pixels at the aperture's edge are weighted by their covered fraction instead of 0 or 1.
 
     Raises
     ------
     SamplingError
-        The aperture or a detector exceeds the band limit, or a detector sees the bright field.
+        The aperture or a detector exceeds the band limit, or a detector overlaps the bright field.
     """
 
     def __init__(
@@ -76,7 +78,7 @@ class LocalOperator:
         antialias: bool = True,
     ) -> None:
         if not len(stacks):
-            message = "An operator needs at least one configuration of the specimen. Give one stack of slices or more."
+            message = "An operator needs at least one configuration of the specimen. Give one or more stacks of slices."
             raise SamplingError(message)
         first = stacks[0]
         self.grid, self.wavelength, self.semiangle = first.grid, first.wavelength, semiangle
@@ -85,8 +87,8 @@ class LocalOperator:
         self.basis = Basis(grid=first.grid, radius=semiangle / first.wavelength, periodic=periodic, local=local)
         if self.basis.cutoff >= first.grid.band_limit:
             message = (
-                f"The probe's functions for {semiangle * 1e3:g} mrad reach {self.basis.cutoff * self.wavelength * 1e3:.1f} mrad, beyond the grid's "
-                f"band limit ({first.grid.max_angle(self.wavelength) * 1e3:.1f} mrad). Use a finer sampling or a smaller convergence."
+                f"Basis functions for a convergence of {semiangle * 1e3:g} mrad reach {self.basis.cutoff * self.wavelength * 1e3:.1f} mrad, beyond "
+                f"the grid's band limit ({first.grid.max_angle(self.wavelength) * 1e3:.1f} mrad). Use a finer sampling or a smaller convergence."
             )
             raise SamplingError(message)
         self.joined: JoinedSlices | None = None
@@ -99,12 +101,12 @@ class LocalOperator:
         self.store: PieceStore | None = None
 
     def join(self, joined: JoinedSlices | None) -> None:
-        """Send functions through joined slices, if any, before anything is built; single probes of the check still go through all of them."""
+        """Propagate functions through joined slices, if given; call before any build. Single probes of the check still pass all slices."""
         if joined is not None:
             first = self.stacks[0]
             self.joined, self.windows = joined, Windows(self.basis, first, self.weights, joined.planes(first.planes))
 
-    # ---- what it is ----
+    # ---- properties ----
 
     @property
     def functions(self) -> int:
@@ -113,11 +115,11 @@ class LocalOperator:
 
     @property
     def nbytes(self) -> int:
-        """Memory held, bytes, without the specimen."""
+        """Memory held, without the specimen, bytes."""
         return self._overlaps.nbytes + sum(canvas.nbytes for canvas in self._canvases.values())
 
     def describe(self) -> dict[str, object]:
-        """Return everything but specimen and detectors that a piece's bits depend on, JSON-able: half of a piece's content key."""
+        """Return the JSON-able description of everything on which a piece's bits depend, except specimen and detectors."""
         basis, local = self.basis, self.basis.local
         return {
             "grid": [*self.grid.shape, *self.grid.extent],
@@ -132,7 +134,7 @@ class LocalOperator:
         }
 
     def copy(self) -> "LocalOperator":
-        """Return one that can be built and updated on its own."""
+        """Return an independent copy that can be built and updated separately."""
         other = copy.copy(self)
         other._overlaps = aligned(self._overlaps.size).reshape(self._overlaps.shape)
         other._overlaps[...] = self._overlaps
@@ -142,7 +144,7 @@ class LocalOperator:
     # ---- building ----
 
     def pieces(self, region: Region | None = None, margin: float = MARGIN) -> list[Piece]:
-        """Return the pieces that images of a region need; all of them without a region."""
+        """Return the pieces needed for images of a region with a margin around it, A; all pieces without a region."""
         return pieces_of(self.basis, region, margin)
 
     def build(
@@ -153,18 +155,18 @@ class LocalOperator:
         progress: Callable[[int], None] | None = None,
         beside: Callable[[SliceStack], None] | None = None,
     ) -> None:
-        """Build what images of a region need and is not there yet; the whole field without a region.
+        """Build the missing pieces for images of a region, or of the whole field.
 
         Parameters
         ----------
         region : tuple, optional
-            ((y0, y1), (x0, x1)), A.
+            Region ((y0, y1), (x0, x1)), A; the whole field by default.
         margin : float
-            Width around it that a probe's tails see, A.
+            Width of the margin around it for the tails of probes, A.
         progress : callable, optional
-            Called with 16 for each sixteen functions propagated.
+            Called with 16 after each sixteen propagated functions.
         beside : callable, optional
-            Called with each configuration of the specimen, while it is there.
+            Called with each configuration of the specimen while it is in memory.
         """
         missing = [piece for piece in self.pieces(region, margin) if not self._built[piece]]
         done = {piece: self._restore(piece) for piece in missing}
@@ -177,12 +179,12 @@ class LocalOperator:
             self._built[piece] = True
 
     def forget_pieces(self) -> None:
-        """Drop what is kept on disk of the pieces."""
+        """Remove the pieces from the disk cache."""
         if self.store is not None:
             self.store.drop()
 
     def _restore(self, piece: Piece) -> int:
-        """Put in what is kept on disk of a piece; return over how many configurations it is summed."""
+        """Load a piece from disk, if it is there; return the number of configurations in its sum."""
         if self.store is None:
             return 0
         done, arrays = self.store.load(piece)
@@ -192,7 +194,7 @@ class LocalOperator:
         return done
 
     def _save(self, row: int, patches: list[Patch], number: int) -> None:
-        """Keep on disk the pieces that end with a row of patches, summed up to a configuration."""
+        """Keep on disk the pieces that end with a row of patches, summed up to configuration ``number``."""
         if self.store is None or ((row + 1) % PIECE and row + 1 < self.basis.patches[0]):
             return
         for column in sorted({patch[1] // PIECE for patch in patches if patch[0] == row}):
@@ -200,31 +202,31 @@ class LocalOperator:
             self.store.save(piece, number + 1, {"overlaps": self._overlaps[self._slices(piece)].copy()})
 
     def update(self, stacks: Sequence[SliceStack], regions: Sequence[Region] | None = None, progress: Callable[[int], None] | None = None) -> int:
-        """Put in a specimen that differs from the one before in some regions only, and build again what sees them.
+        """Replace the specimen by one that differs only in some regions, and build the affected overlaps again.
 
         Parameters
         ----------
         stacks : sequence of SliceStack
-            The specimen as it is now, on the same grid and planes, as many configurations.
+            The new specimen, with the same grid, planes and number of configurations.
         regions : sequence of tuple, optional
-            ((y0, y1), (x0, x1)), A: outside of them transmissions are the same. Found by comparing all of them if not given. On a periodic field they
-            may reach beyond the edges.
+            Regions ((y0, y1), (x0, x1)), A, outside which transmissions are unchanged; on a periodic field they may reach beyond the edges.
+            By default, they are found by comparing all transmissions.
         progress : callable, optional
             As in `build`.
 
         Returns
         -------
         int
-            Number of patches (sixteen functions) whose waves have changed.
+            Number of patches (sixteen functions each) whose waves have changed.
 
         Raises
         ------
         SettingsError
-            Another grid, other planes or another number of configurations.
+            The grid, the planes, the thickness, the tilt, the wavelength or the number of configurations differs.
         """
         self._check_alike(stacks)
         changed = self._changed_pixels(stacks, regions)
-        self.stacks, self.store = stacks, None  # what is on disk is the specimen as it was
+        self.stacks, self.store = stacks, None  # pieces on disk belong to the earlier specimen
         touched = self._touched(changed)
         if touched:
             near = self._near(touched)
@@ -256,7 +258,7 @@ class LocalOperator:
         return list(itertools.product(rows, columns))
 
     def _correlate(self, number: int, patches: list[Patch], touched: set[Patch] | None, progress: Callable[[int], None] | None) -> None:
-        """Add one configuration's overlaps of patches with their partners, row by row; with ``touched``, of pairs in which one is among them."""
+        """Add one configuration's overlaps of patches with their partners, row by row; with ``touched``, only of pairs with a patch in it."""
         wanted = []
         for patch in patches:
             pairs = [(patch, partner) for partner in self.windows.partners(patch) if touched is None or patch in touched or partner.patch in touched]
@@ -276,20 +278,20 @@ class LocalOperator:
             if touched is None:
                 self._save(y, patches, number)
 
-    # ---- when atoms move ----
+    # ---- updates after atoms moved ----
 
     def _check_alike(self, stacks: Sequence[SliceStack]) -> None:
         new, old = stacks[0], self.stacks[0]
         alike = len(stacks) == len(self.stacks) and new.grid == old.grid and new.tilt == old.tilt and new.thickness == old.thickness
         if not alike or new.wavelength != old.wavelength or not np.array_equal(new.planes, old.planes):
             message = (
-                f"The changed specimen ({len(stacks)} configurations, {len(new.planes)} planes, grid {new.grid.shape}) is not cut as the one before "
-                f"({len(self.stacks)}, {len(old.planes)}, {old.grid.shape}). Keep grid, planes, thickness and tilt, or build anew."
+                f"The changed specimen ({len(stacks)} configurations, {len(new.planes)} planes, grid {new.grid.shape}) is not sliced like the "
+                f"previous one ({len(self.stacks)}, {len(old.planes)}, {old.grid.shape}). Keep grid, planes, thickness and tilt, or build again."
             )
             raise SettingsError(message)
 
     def _changed_pixels(self, stacks: Sequence[SliceStack], regions: Sequence[Region] | None) -> np.ndarray:
-        """Return the pixels of the field that differ, bool, shape of the grid."""
+        """Return the mask of the field's pixels that changed, bool, of the grid's shape."""
         changed = np.zeros(self.grid.shape, bool)
         if regions is None:
             for new, old in zip(stacks, self.stacks, strict=True):
@@ -307,7 +309,7 @@ class LocalOperator:
         return changed
 
     def _touched(self, changed: np.ndarray) -> set[Patch]:
-        """Return the patches that see changed pixels."""
+        """Return the patches whose windows contain changed pixels."""
         ny, nx = self.basis.patches
         touched = set()
         for py in range(ny):
@@ -322,7 +324,7 @@ class LocalOperator:
         return touched
 
     def _near(self, touched: set[Patch]) -> list[Patch]:
-        """Return the patches of built pieces that may have partners among given ones, sorted."""
+        """Return the sorted patches of built pieces that may have partners among the given ones."""
         counts, far = self.basis.patches, self.windows.far
         moves = list(itertools.product(range(-far[0], far[0] + 1), range(-far[1], far[1] + 1)))
         near = {((patch[0] + y) % counts[0], (patch[1] + x) % counts[1]) for patch in touched for y, x in moves}
@@ -346,27 +348,27 @@ class LocalOperator:
         aberrations : Aberrations
             Coefficients, A and rad.
         semiangle : float, optional
-            Convergence, rad, at most the one built for (the default).
+            Convergence semi-angle, rad, at most that of the operator (the default).
         source_size, focal_spread : float
             Standard deviations, A.
         region : tuple, optional
-            ((y0, y1), (x0, x1)), A, in which the image will be read; the whole field if not given.
+            Region of the image, ((y0, y1), (x0, x1)), A; the whole field by default.
 
         Returns
         -------
         LocalImage
-            All channels; read it by ``raster`` or ``at``.
+            Images of all channels, to be evaluated by ``raster`` or ``at``.
 
         Raises
         ------
         SamplingError
-            The convergence is larger than the one built for.
+            The convergence is larger than that of the operator.
         SettingsError
-            The region, or what a probe in it sees, has not been built.
+            The region with the margin of a probe has not been built.
         """
         semiangle = self.semiangle if semiangle is None else semiangle
         if semiangle > self.semiangle * (1 + 1e-12):
-            message = f"This operator was built for {self.semiangle * 1e3:g} mrad, not for {semiangle * 1e3:g}. Build one for the larger convergence."
+            message = f"This operator was built for {self.semiangle * 1e3:g} mrad, not for {semiangle * 1e3:g} mrad. Build one for the larger angle."
             raise SamplingError(message)
         margin = MARGIN + blur(aberrations, semiangle)
         missing = [piece for piece in self.pieces(region, margin) if not self._built[piece]]
@@ -397,21 +399,21 @@ class LocalOperator:
         return canvas
 
     def check(self, rng: np.random.Generator, region: Region | None = None, points: int = accuracy_check.POINTS) -> Accuracy:
-        """Compare with multislice of single probes at random points and keep the result as ``accuracy``; see :func:`accuracy_check.check`."""
+        """Compare images with multislice of single probes at random points; keep the result as ``accuracy``. See :func:`accuracy_check.check`."""
         self.accuracy = accuracy_check.check(self, rng, region, points)
         return self.accuracy
 
 
 def blur(aberrations: Aberrations, semiangle: float) -> float:
-    """Return an upper bound of the geometric radius of a probe, A: sum |C_nm| alpha^n."""
+    """Return an upper bound of the geometric radius of a probe, sum |C_nm| alpha^n, A."""
     orders: Iterable[tuple[str, float]] = ((name, getattr(aberrations, name)) for name in aberrations.__dataclass_fields__ if name.startswith("C"))
     return sum(abs(value) * semiangle ** int(name[1]) for name, value in orders)
 
 
 def _first_localisation(stack: SliceStack, semiangle: float, weights: Weights, tolerance: float, growing: bool) -> Localisation:
-    """Return the distances that a build to a tolerance begins with; refuse a tolerance that is not between 0 and 1."""
+    """Return the initial truncation distances of a build to a tolerance; raise SettingsError unless it is between 0 and 1."""
     if not 0 < tolerance < 1:
-        message = f"tolerance={tolerance:g} is not between 0 and 1. It is the rms error divided by the mean signal, 0.01 for 1 %."
+        message = f"tolerance={tolerance:g} is not between 0 and 1. Give the rms error divided by the mean signal, such as 0.01 for 1 %."
         raise SettingsError(message)
     inner, outer = seen_frequencies(stack, weights)
     return localisation(
@@ -419,7 +421,7 @@ def _first_localisation(stack: SliceStack, semiangle: float, weights: Weights, t
         inner=inner,
         outer=outer,
         wavelength=stack.wavelength,
-        thickness=float(stack.planes[-1] - stack.planes[0]),  # behind the last plane detectors see no difference
+        thickness=float(stack.planes[-1] - stack.planes[0]),  # propagation behind the last plane does not change the signals
         tilt=stack.tilt,
         tolerance=tolerance,
         growing=growing,
@@ -449,25 +451,25 @@ def build(
     stacks, semiangle, weights, periodic, antialias
         As for :class:`LocalOperator`.
     rng : Generator
-        Draws the points of the check.
+        Random generator of the points of the check.
     tolerance : float
-        rms error over random points of full multislice, divided by the mean signal.
+        Largest rms error against multislice at random points, divided by the mean signal.
     region, progress
         As for :meth:`LocalOperator.build`; points of the check lie in the region. The rest can be built later.
     cache, key : ArrayCache, str
-        Keeps the pieces, under the operator's key, so that a build that was killed goes on from there, to the same bits.
+        Cache that keeps the pieces under the operator's key, so a build that was killed continues with the same bits.
     film, growing : FilmSlices, bool
-        Planes that functions may pass joined, where single probes show that it costs at most half of the tolerance; whether windows grow with depth.
+        Film planes that may be joined if the error of single probes is at most half of the tolerance; whether windows grow with depth.
 
     Returns
     -------
     LocalOperator
-        Its ``accuracy`` is measured.
+        The operator, with measured ``accuracy``.
 
     Raises
     ------
     SamplingError
-        A detector sees the bright field or exceeds the band limit, or the tolerance is missed with larger windows too.
+        A detector overlaps the bright field or exceeds the band limit, or the tolerance is missed even with larger windows.
     SettingsError
         The tolerance is not between 0 and 1.
     """

@@ -1,4 +1,4 @@
-"""Pieces of a local operator on disk while it is built: what was killed in the middle goes on, to the same bits."""
+"""Disk cache of the pieces of a local operator: a build that was killed continues with the same bits."""
 
 import numpy as np
 
@@ -8,20 +8,21 @@ from stemtwin.twin.physics.engine.local.film_slices import JoinedSlices
 
 
 class PieceStore:
-    """The pieces of one operator.
+    """Disk cache of the pieces of one operator.
 
-    A piece is the sum over some frozen-phonon configurations, from the first on; it is kept after each of them, in the place of the one before.
+    A piece is a sum over the first frozen-phonon configurations. It is kept after each configuration and replaces the sum
+    before.
 
     Parameters
     ----------
     cache : ArrayCache
-        Where.
+        Cache of arrays.
     key : str
         The operator's key.
     local : Localisation
-        How far things reach: with another reach pieces are others.
+        Truncation distances, on which the pieces depend.
     configurations : int
-        How many configurations there are.
+        Number of configurations.
     joined : JoinedSlices, optional
         The slices that are joined.
     """
@@ -32,7 +33,7 @@ class PieceStore:
         self.key = content_key({"operator": key, "local": local.numbers, **slices})
 
     def load(self, piece: Piece) -> tuple[int, dict[str, np.ndarray]]:
-        """Return the sum over most configurations that is kept of a piece, and over how many; 0 and nothing if there is none."""
+        """Return the number of summed configurations and the arrays of a piece, for the longest sum on disk; 0 and {} if there is none."""
         for done in range(self.configurations, 0, -1):
             found = self.cache.get(piece_key(self.key, *piece, done))
             if found is not None:
@@ -40,10 +41,10 @@ class PieceStore:
         return 0, {}
 
     def save(self, piece: Piece, done: int, arrays: dict[str, np.ndarray]) -> None:
-        """Keep the sum over the first ``done`` configurations."""
+        """Keep the sum of a piece over the first ``done`` configurations."""
         if self.cache.put(piece_key(self.key, *piece, done), arrays) and done > 1:
             self.cache.remove(piece_key(self.key, *piece, done - 1))
 
     def drop(self) -> None:
-        """Forget all pieces."""
+        """Remove all pieces of the operator."""
         self.cache.remove_pieces(self.key)

@@ -1,13 +1,15 @@
-"""Single probes through windows of a large field: neighbouring probes together see a part of the specimen that follows their beam.
+"""Single probes in windows of a large field: a group of neighbouring probes shares a part of the specimen that follows their beam.
 
-A window around a group of probes holds what they see but for their tails; it moves with a beam that drifts sideways through a tilted specimen, and
-is sent through the specimen as a periodic cell of its own. What it does not hold of a probe is waves of the aperture's rim (`probe.rim`), as in every
-engine; a few of them through the whole field say what detectors collect of these. That takes out most of the error: of SrTiO3 60 A thick (200 kV,
-20 mrad, 60-120 mrad) probes 4 A from the edge of their window are right to 0.7 % with the rim's waves, and to 5 % without.
+A window contains a group of probes without their tails. It moves with a beam that is displaced laterally in a tilted
+specimen, and is treated as a periodic cell. The part of a probe outside its window is carried by aperture-edge waves
+(`probe.rim`), as in every engine; their signal is computed from a few of them through the whole field. This removes most of
+the error: in SrTiO3 60 A thick (200 kV, 20 mrad, 60-120 mrad), probes 4 A from the edge of their window are accurate to
+0.7 % with aperture-edge waves, and to 5 % without.
 
-Covered fractions of the aperture's edge taper a probe toward the edge of its window, so that half of what is left out lies near the probe, where a
-field of different parts has signals of its own: `rims_inside` sends the rim's waves through each window. Of a gold particle on carbon (8 A from
-edge to edge around each 4 A of the scan) the error falls from 3.3 to 1.1 %.
+The covered fractions of the aperture's edge taper a probe toward the edge of its window, so half of the missing part lies
+near the probe. In an inhomogeneous field, the signal there differs from the mean of the field. `rims_inside` therefore
+propagates aperture-edge waves through each window. For a gold particle on carbon (8 A from edge to edge around each 4 A of
+the scan), this reduces the error from 3.3 to 1.1 %.
 """
 
 import copy
@@ -31,27 +33,27 @@ from stemtwin.twin.physics.engine.operator import beam_blocks, single_probes
 from stemtwin.twin.physics.grids import Grid, fast_length
 
 RIM_WAVES = 32
-"""Waves of the aperture's rim that are sent through the whole field, evenly around it, for the tails of all probes."""
+"""Number of aperture-edge waves, spaced evenly around the edge, that represent the tails of all probes in the whole field."""
 FINE = 4
-"""Points to a period of the aperture's finest frequency where a probe's intensity is summed."""
+"""Number of points per period of the aperture's highest frequency for the intensity of a probe."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class ProbeWindows:
-    """Points of a scan in groups of neighbours, and a window of one size around each group.
+    """Points of a scan in groups of neighbours, and a window of common size around each group.
 
     Parameters
     ----------
     field : Grid
-        The multislice grid of the field, which repeats.
+        The multislice grid of the periodic field.
     grid : Grid
-        The window.
+        Grid of a window.
     order : ndarray
-        Numbers of the points, group by group, int, shape (P,).
+        Indices of the points, group by group, int, shape (P,).
     starts : ndarray
-        Where each group begins in it, and the end, int, shape (G + 1,).
+        Start of each group in ``order``, and the total number, int, shape (G + 1,).
     corners : ndarray
-        First row and column of each group's window at the entrance face; they may lie outside the field. int, shape (G, 2).
+        First row and column of each group's window at the entrance face, which may lie outside the field, int, shape (G, 2).
     """
 
     field: Grid
@@ -66,15 +68,15 @@ class ProbeWindows:
         return int(np.diff(self.starts).max())
 
     def groups_of(self, points: np.ndarray) -> np.ndarray:
-        """Return the groups, by number, in which some of these points, given by number, are, increasing."""
+        """Return the sorted indices of the groups that contain any of the points with the given indices."""
         return np.unique(np.searchsorted(self.starts, np.flatnonzero(np.isin(self.order, points)), side="right") - 1)
 
     def spread(self, values: np.ndarray) -> np.ndarray:
-        """Return values of each group, (..., G), or of all of them, (..., 1), at the points in their order, (..., P) or (..., 1)."""
+        """Return values of groups, (..., G), at the points in ``order``, (..., P); a common value, (..., 1), is returned unchanged."""
         return values if values.shape[-1] == 1 else np.repeat(values, np.diff(self.starts), axis=-1)
 
     def only(self, points: np.ndarray) -> "ProbeWindows":
-        """Return the windows of some points, given by number, with these alone in them."""
+        """Return the windows of the points with the given indices, without the other points."""
         place = np.flatnonzero(np.isin(self.order, points))
         groups, starts = np.unique(np.searchsorted(self.starts, place, side="right") - 1, return_index=True)
         return ProbeWindows(
@@ -83,9 +85,10 @@ class ProbeWindows:
 
 
 def grouped(points: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return points (x, y) in groups of ``size`` neighbours: their order, and where groups begin in it.
+    """Return an order of points (x, y) in groups of ``size`` neighbours, and the starts of the groups in this order.
 
-    Strips of y, each with its share of the points, are cut across x (Leutenegger, Lopez and Edgington, ICDE 1997: sort-tile-recursive).
+    Points are divided into strips along y with equal numbers of points, and each strip is divided along x
+    (sort-tile-recursive; Leutenegger, Lopez and Edgington, ICDE 1997).
     """
     count, (width, height) = len(points), np.maximum(np.ptp(points, axis=0), 1e-9)
     strips = min(max(1, round(math.sqrt(count / size * height / width))), math.ceil(count / size))
@@ -98,7 +101,7 @@ def grouped(points: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def layout(field: Grid, points: np.ndarray, size: int, margin: float) -> ProbeWindows | None:
-    """Return windows around groups of ``size`` points (x, y), A, with a margin around the points; None where one is as large as the field."""
+    """Return windows around groups of ``size`` points (x, y), A, with a margin, A; None if a window is as large as the field."""
     order, starts = grouped(points, size)
     sorted_points = points[order][:, ::-1]
     low, high = (reduce.reduceat(sorted_points, starts[:-1], axis=0) for reduce in (np.minimum, np.maximum))
@@ -114,7 +117,7 @@ def layout(field: Grid, points: np.ndarray, size: int, margin: float) -> ProbeWi
 
 
 def rim_signals(stack: SliceStack, semiangle: float, weights: Weights, depths: Sequence[float] | None = None) -> np.ndarray:
-    """Return the signals of waves of the aperture's rim through the whole field, fractions, float64, ([depths,] channels)."""
+    """Return the signals of aperture-edge waves through the whole field, as fractions, float64, shape ([depths,] channels)."""
     grid = stack.grid
     beams, power = _around_rim(grid, stack.wavelength, semiangle, RIM_WAVES)
     alone = np.diag(np.sqrt(power)).astype(np.complex64)
@@ -122,7 +125,7 @@ def rim_signals(stack: SliceStack, semiangle: float, weights: Weights, depths: S
 
 
 def _around_rim(grid: Grid, wavelength: float, semiangle: float, count: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return at most so many waves evenly around the aperture's rim, flat indices, and their powers, of sum 1."""
+    """Return at most ``count`` waves spaced evenly around the aperture's edge, as flat indices, and their powers, of sum 1."""
     beams, power = single_probes.rim_waves(grid, wavelength, semiangle, (0.0, 0.0), (1, 1))
     around = np.argsort(np.arctan2(grid.ky[beams // grid.shape[1]], grid.kx[beams % grid.shape[1]]))
     chosen = around[np.unique(np.linspace(0, beams.size, count, endpoint=False).astype(int))]
@@ -130,7 +133,7 @@ def _around_rim(grid: Grid, wavelength: float, semiangle: float, count: int) -> 
 
 
 def share_inside(windows: ProbeWindows, wavelength: float, semiangle: float, aberrations: Aberrations) -> float:
-    """Return the fraction of what windows leave out of a probe that lies within half a window around it, 0 to 1."""
+    """Return the fraction, 0 to 1, of the part of a probe missing in its window that lies within half a window of the probe."""
     field, window = windows.field, windows.grid
     fine = [min(n, fast_length(math.ceil(FINE * side * semiangle / wavelength))) for n, side in zip(field.shape, field.extent, strict=True)]
     whole, intensity = _probe(Grid(shape=(fine[0], fine[1]), extent=field.extent), wavelength, semiangle, aberrations)
@@ -142,7 +145,7 @@ def share_inside(windows: ProbeWindows, wavelength: float, semiangle: float, abe
 
 
 def _probe(grid: Grid, wavelength: float, semiangle: float, aberrations: Aberrations) -> tuple[float, np.ndarray]:
-    """Return the fraction of the beam in a probe on a grid, and its intensity around the origin, of sum 1."""
+    """Return the fraction of the beam in a probe on a grid, and the probe's intensity about the origin, of sum 1."""
     beams = beam_blocks.aperture_beams(grid, wavelength, semiangle, (0.0, 0.0), (1, 1), antialias=True)
     k = grid.ky[beams // grid.shape[1]], grid.kx[beams % grid.shape[1]]
     coefficients = np.zeros(grid.shape, complex)
@@ -152,7 +155,7 @@ def _probe(grid: Grid, wavelength: float, semiangle: float, aberrations: Aberrat
 
 
 def rims_inside(stack: SliceStack, windows: ProbeWindows, semiangle: float, weights: Weights, depths: Sequence[float] | None = None) -> np.ndarray:
-    """Return the signals of sixteen waves of the aperture's rim through each window, fractions, float64, ([depths,] channels, G)."""
+    """Return the signals of sixteen aperture-edge waves through each window, as fractions, float64, shape ([depths,] channels, G)."""
     sender = _Sender(stack, windows, Aberrations(), semiangle, weights, depths)
     beams, power = _around_rim(sender.grid, stack.wavelength, semiangle, LANES)
     order = np.argsort(sender.beams)
@@ -162,7 +165,7 @@ def rims_inside(stack: SliceStack, windows: ProbeWindows, semiangle: float, weig
     signals = np.zeros((len(sender.stops), sender.channels, len(windows.corners)))
 
     def work(queue: Iterator[int]) -> None:
-        """Send the probes of the groups of a queue."""
+        """Propagate the waves through the windows of the groups of a queue."""
         scratch = sender.scratch()
         for group in queue:
             sender.enter(scratch, group)
@@ -192,24 +195,24 @@ def window_signals(
     stack : SliceStack
         The specimen on the whole field.
     windows : ProbeWindows
-        Where the probes are, in groups.
+        Groups of points with their windows.
     positions : ndarray
-        Probes (x, y), A, at all points, of each source point, shape (S, P, 2).
+        Probe positions (x, y) of all points for each source point, A, shape (S, P, 2).
     aberrations, semiangle, weights, depths
         As in :func:`single_probes.probe_signals`.
     progress : callable, optional
-        Called with the number of waves just done, from any thread.
+        Called from any thread with the number of waves finished since the last call.
 
     Returns
     -------
     tuple
-        float64, shape ([depths,] channels, S, N), N points in the order of ``windows``; and a number.
+        Signals, float64, shape ([depths,] channels, S, N), with N points in the order of ``windows``; and the fraction.
     """
     sender = _Sender(stack, windows, aberrations, semiangle, weights, depths)
     signals = np.zeros((len(sender.stops), sender.channels, len(positions), windows.order.size))
 
     def work(queue: Iterator[int]) -> None:
-        """Send the probes of the groups of a queue."""
+        """Propagate the probes of the groups of a queue."""
         scratch = None
         for group in queue:
             scratch = sender.scratch() if scratch is None else scratch
@@ -234,7 +237,7 @@ class _Scratch(NamedTuple):
 
 
 class _Sender:
-    """Tables that all windows share: of one grid, incident amplitudes, detectors."""
+    """Tables shared by all windows: grid, incident amplitudes and detectors."""
 
     def __init__(
         self, stack: SliceStack, windows: ProbeWindows, state: Aberrations, semiangle: float, weights: Weights, depths: Sequence[float] | None
@@ -259,7 +262,7 @@ class _Sender:
         self.shifts = self._shifts()
 
     def _shifts(self) -> list[np.ndarray]:
-        """Return the points by which the beam has moved at each plane, along y and x; none where the window is the whole field."""
+        """Return the shifts of the beam at each plane along y and x, in points; 0 along an axis where the window is the whole field."""
         out = []
         for tilt, step, n, whole in zip(self.stack.tilt, self.grid.sampling, self.grid.shape, self.windows.field.shape, strict=True):
             out.append(np.rint(-self.stack.planes * (math.tan(tilt) if n < whole else 0.0) / step).astype(int))
@@ -273,7 +276,7 @@ class _Sender:
         return _Scratch(setup, setup.buffers(), window)
 
     def enter(self, scratch: _Scratch, group: int) -> None:
-        """Cut the specimen in a group's window."""
+        """Copy the specimen in a group's window into scratch memory."""
         rows, columns = (
             (first + shift[:, None] + (np.arange(n) - shift[:, None]) % n) % whole
             for first, shift, n, whole in zip(self.windows.corners[group], self.shifts, self.grid.shape, self.windows.field.shape, strict=True)
@@ -292,7 +295,7 @@ class _Sender:
         return out
 
     def through(self, scratch: _Scratch, values: np.ndarray) -> np.ndarray:
-        """Return the signals of at most sixteen waves of the beams' coefficients behind each stop, (stops, channels, waves)."""
+        """Return the signals behind each stop of at most sixteen waves, given by their coefficients; (stops, channels, waves)."""
         out = np.zeros((len(self.stops), self.channels, len(values)))
         first_reads, before = scratch.setup.enter(scratch.waves, self.beams, values), 0
         for number, stop in enumerate(self.stops):
@@ -303,11 +306,11 @@ class _Sender:
         return out
 
     def at_faces(self, signals: np.ndarray) -> np.ndarray:
-        """Return signals of probes at the depths asked for from those behind each stop: ([depths,] channels, ...)."""
+        """Return the signals of probes at the requested depths from those behind each stop, ([depths,] channels, ...)."""
         if self.stops[0] == 0:
             signals[0] = (self.detector.reshape(self.channels, -1)[:, self.beams] @ self.intensity)[:, None, None]
         return self.of_faces(signals)
 
     def of_faces(self, signals: np.ndarray) -> np.ndarray:
-        """Return signals at the depths asked for from those behind each stop."""
+        """Return the signals at the requested depths from those behind each stop."""
         return signals[0] if self.depths is None else signals[np.searchsorted(self.stops, planes_above(self.stack, self.depths))]

@@ -1,4 +1,4 @@
-"""Resources of a local operator: functions to propagate, overlaps to sum, memory at the peak; known before any of it is built."""
+"""Resources of a local operator, estimated before it is built: functions to propagate, overlaps to sum, peak memory."""
 
 import math
 from collections.abc import Sequence
@@ -15,9 +15,9 @@ from stemtwin.twin.physics.engine.multislice.multislice import wave_memory
 from stemtwin.twin.physics.grids import Grid
 
 TABLES = 60
-"""Bytes per pixel of a grid that tables of frequencies and detector weights take while they are made."""
+"""Memory per pixel of a grid for tables of frequencies and detector weights during their computation, bytes."""
 NUMBER = 4
-"""Bytes of a float32."""
+"""Size of a float32, bytes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,19 +27,19 @@ class LocalResources:
     Parameters
     ----------
     functions : int
-        Basis functions of the pieces that a region needs.
+        Number of basis functions in the pieces that a region needs.
     waves : int
-        Functions that are sent through the specimen, partners of these and lanes at the lattice's edges among them.
+        Number of functions to propagate, including partners of these and unused lanes at the lattice's edges.
     window : Grid
-        The window through which each is sent.
+        Window of the propagation of each function.
     points : float
-        Exit coefficients that the detectors see.
+        Number of exit coefficients on the detectors.
     checked : int
-        Points of the grid on which single probes are sent for the check.
+        Number of grid points of the window in which the single probes of the check are propagated.
     held : int
-        Bytes of overlaps and canvases.
+        Memory of overlaps and canvases, bytes.
     working : int
-        Bytes at the peak of building and of the check, beside what is held and the specimen.
+        Peak of the additional memory of building and of the check without the specimen, bytes.
     """
 
     functions: int
@@ -52,28 +52,28 @@ class LocalResources:
 
 
 def size(basis: Basis, planes: int, seen: tuple[float, float], channels: int, region: Region, blurs: Sequence[float]) -> LocalResources:
-    """Return the resources of an operator.
+    """Estimate the work and memory of a local operator.
 
     Parameters
     ----------
     basis : Basis
-        Its lattice.
+        The operator's basis.
     planes : int
-        Slices of the specimen.
+        Number of slices of the specimen.
     seen : tuple of float
-        Spatial frequencies from which and up to which detectors see, 1/A.
+        Smallest and largest spatial frequency on the detectors, 1/A.
     channels : int
-        Detector channels.
+        Number of detector channels.
     region : tuple
-        ((y0, y1), (x0, x1)), A, in which images are read.
+        Region of the images, ((y0, y1), (x0, x1)), A.
     blurs : sequence of float
-        Geometric radii of the probes, A, of the check and of the images.
+        Geometric radii of the probes of the check and of the images, A.
     """
     window = window_grid(basis)
     pieces = pieces_of(basis, region, MARGIN + max(blurs))
     side = SIDE * PIECE
     functions = sum(math.prod(min((p + 1) * side, n) - p * side for p, n in zip(piece, basis.counts, strict=True)) for piece in pieces)
-    soft = 0.5 / basis.local.correlation  # by so much the detectors' soft edges reach further
+    soft = 0.5 / basis.local.correlation  # width that the soft edges add to the detectors
     ring = (seen[1] + soft) ** 2 - max(seen[0] - soft, basis.top) ** 2
     points = max(1.0, math.pi * ring * math.prod(window.extent))
     batch = POINT * NUMBER * basis.batches * channels
@@ -96,9 +96,10 @@ def size(basis: Basis, planes: int, seen: tuple[float, float], channels: int, re
 
 
 def sent(basis: Basis, pieces: list[Piece]) -> int:
-    """Return the number of patches sent when pieces (some rows of them times some columns) are built: their own and their partners, row by row.
+    """Return the number of patches that are propagated to build pieces (a product of rows and columns), with their partners, row by row.
 
-    A patch that a row has no use for is dropped, and sent again for one that has: on a field that repeats, the first rows for the last ones.
+    The waves of a patch are dropped when a row does not need them, and computed again for a later row that does: on a
+    periodic field, the first rows for the last ones.
     """
     rows, columns = ([i for p in sorted({piece[axis] for piece in pieces}) for i in _within(p, PIECE, basis.patches[axis])] for axis in (0, 1))
     across = _across(basis, [x for column in columns for x in _within(column, SIDE, basis.counts[1])])
@@ -116,12 +117,12 @@ def sent(basis: Basis, pieces: list[Piece]) -> int:
 
 
 def _within(number: int, side: int, count: int) -> range:
-    """Return the members of a group of ``side`` among ``count`` things."""
+    """Return the indices below ``count`` in group ``number`` of ``side`` members."""
     return range(number * side, min((number + 1) * side, count))
 
 
 def _across(basis: Basis, points: list[int]) -> np.ndarray:
-    """Return the columns of patches at a step from columns of lattice points, for each number of rows that a step goes, bool."""
+    """Return the columns of patches at a step from columns of lattice points, for each number of rows of a step; bool, (rows, columns)."""
     p, q = basis.steps.T
     out = np.zeros((int(p.max()) + 1, basis.patches[1]), bool)
     for number, reached in enumerate(out):
@@ -131,14 +132,14 @@ def _across(basis: Basis, points: list[int]) -> np.ndarray:
 
 
 def _canvas(basis: Basis, shape: tuple[int, int], channels: int) -> int:
-    """Return the bytes of a canvas: its overlaps, and the buffers that an image leaves for the next."""
+    """Return the memory of a canvas, bytes: its overlaps, and the buffers that are kept between images."""
     extent = [n * h for n, h in zip(shape, basis.spacing, strict=True)]
     most_x = int(2 * basis.top * extent[1])
     return basis.batches * POINT * NUMBER * (channels * math.prod(shape) + (2 * most_x + 1) * (2 * shape[0] | 1))
 
 
 def _check(basis: Basis, planes: int, channels: int, region: Region) -> int:
-    """Return the bytes that multislice of a few probes takes in the window of the check."""
+    """Return the memory of multislice of a few probes in the window of the check, bytes."""
     shape, whole = window_shape(basis.grid, region, periodic=basis.periodic)
     grid = Grid(shape=shape, extent=(shape[0] * basis.grid.sampling[0], shape[1] * basis.grid.sampling[1]))
     area = math.prod(shape)

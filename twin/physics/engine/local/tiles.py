@@ -1,11 +1,11 @@
-r"""Images of a large field by dense operators on overlapping windows: for detectors in the bright field, which see far.
+r"""Images of a large field by dense operators on overlapping windows, for bright-field detectors, whose coherence has a long range.
 
-The field is divided into tiles. Each has a window around it, a periodic cell of its own made of the specimen's atoms in it, and the dense imaging
-operator of that cell; a probe is read in the window of the tile that it stands in, at least ``seam`` away from the window's edges, where atoms meet
-that do not belong together.
+The field is divided into tiles. Each tile has a window around it: a periodic cell with the specimen's atoms inside the
+window, and the dense imaging operator of this cell. The signal of a probe is taken from the window of its tile, at least
+``seam`` away from the window's edges, where the periodic continuation brings unrelated atoms together.
 
-What the window does not hold of a probe is waves of the aperture's rim (`probe.rim`), as in every engine. On MoS2 (80 kV, 25 mrad) this makes a
-window of 24 A right to 0.1 % in bright field.
+The part of a probe outside the window is carried by aperture-edge waves (`probe.rim`), as in every engine. On MoS2 (80 kV,
+25 mrad), a window of 24 A is therefore accurate to 0.1 % in bright field.
 """
 
 import math
@@ -28,23 +28,23 @@ from stemtwin.twin.physics.grids import Grid, fast_length
 SIDE = 13.5
 """Side of a window for a probe in focus and a tolerance of 1 %, in units of lambda / alpha."""
 LEAST_SIDE = 14.0
-"""No window is smaller, A."""
+"""Smallest side of a window for a tolerance of 1 %, A."""
 SEAM = 4.0
-"""From a probe in focus to the edges of its window, A, at least."""
+"""Smallest distance from a probe in focus to the edges of its window for a tolerance of 1 %, A."""
 HELD = 4.0
-"""Probes of this geometric radius, A, need no more than those in focus; wider ones are held in steps of a factor of 2."""
+"""Geometric radius, A, up to which probes need the same windows as in focus; wider ones are covered in steps of a factor of 2."""
 GROWTH = 1.25
-"""Factor by which windows grow when they miss the tolerance."""
+"""Factor by which windows grow after they missed the tolerance."""
 GROWTHS = 2
-"""So often they grow before the tolerance is given up."""
+"""Number of times that windows grow before the request fails."""
 AROUND = 24.0
-"""Of the specimen around a tile that the multislice of a check sees, A, and the geometric radius of its probes on top."""
+"""Margin of the specimen around a tile in the multislice of a check, A; the geometric radius of its probes is added to it."""
 POINTS = 64
-"""Random points of a check, sixteen in each of four tiles."""
+"""Number of random points of a check, sixteen in each of four tiles."""
 IN_TILE = 16
 
 Tile = tuple[int, int]
-"""Number of a tile along y and x."""
+"""Indices of a tile along y and x."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,9 +54,9 @@ class Rectangle:
     Parameters
     ----------
     corner : tuple of int
-        Row and column of its first pixel, which may lie outside the field.
+        Row and column of the first pixel, which may lie outside the field.
     grid : Grid
-        A periodic cell of its own, with the field's sampling.
+        Grid of the rectangle as a periodic cell, with the field's sampling.
     """
 
     corner: tuple[int, int]
@@ -64,7 +64,7 @@ class Rectangle:
 
     @property
     def origin(self) -> tuple[float, float]:
-        """Place (y, x) of its first pixel, A."""
+        """Position (y, x) of the first pixel, A."""
         dy, dx = self.grid.sampling
         return self.corner[0] * dy, self.corner[1] * dx
 
@@ -78,13 +78,13 @@ class TileLayout:
     field : Grid
         The multislice grid of the field.
     periodic : bool
-        Whether the field repeats; if not, there is vacuum around it.
+        Whether the field is periodic; if not, vacuum surrounds it.
     tiles : tuple of int
-        Tiles (ny, nx).
+        Number of tiles (ny, nx).
     shape : tuple of int
         Pixels (ny, nx) of a window.
     held : float
-        Geometric radius of the widest probe that the windows are for, A.
+        Geometric radius of the widest probe for which the windows suffice, A.
     """
 
     field: Grid
@@ -98,7 +98,10 @@ class TileLayout:
         return self.around(tile, self.shape)
 
     def around(self, tile: Tile, shape: tuple[int, int]) -> Rectangle:
-        """Return a rectangle of so many pixels with a tile in its middle; along an axis where it is the whole field it begins with the field."""
+        """Return a rectangle of ``shape`` pixels centred on a tile.
+
+        Along an axis where it is the whole periodic field, it begins with the field.
+        """
         corner = []
         for number, count, n, whole, step in zip(tile, self.tiles, shape, self.field.shape, self.field.sampling, strict=True):
             middle = (number + 0.5) / count * whole * step
@@ -107,17 +110,17 @@ class TileLayout:
         return Rectangle(corner=(corner[0], corner[1]), grid=Grid(shape=shape, extent=(extent[0], extent[1])))
 
     def tile_of(self, axis: int, place: np.ndarray) -> np.ndarray:
-        """Return the numbers of the tiles, along one axis, in which coordinates lie, A."""
+        """Return the indices, along one axis, of the tiles that contain the given coordinates, A."""
         number = np.floor(np.asarray(place) / self.field.extent[axis] * self.tiles[axis]).astype(int)
         return number % self.tiles[axis] if self.periodic else number.clip(0, self.tiles[axis] - 1)
 
     def inside(self, cut: Rectangle, axis: int, place: np.ndarray) -> np.ndarray:
-        """Return coordinates relative to a rectangle's first pixel, along one axis, A."""
+        """Return coordinates along one axis relative to a rectangle's first pixel, A."""
         shifted = np.asarray(place) - cut.origin[axis]
         return shifted % self.field.extent[axis] if self.periodic else shifted
 
     def tiles_at(self, points: np.ndarray) -> list[Tile]:
-        """Return the tiles in which points (x, y) lie, sorted."""
+        """Return the sorted tiles that contain the points (x, y), A."""
         both = np.column_stack([self.tile_of(0, points[:, 1]), self.tile_of(1, points[:, 0])])
         return [(int(y), int(x)) for y, x in np.unique(both, axis=0)]
 
@@ -129,19 +132,22 @@ class TileLayout:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Divided:
-    """A layout and what it is worth."""
+    """A layout of tiles with its measured accuracy."""
 
     layout: TileLayout
     accuracy: Accuracy
 
     @property
     def nbytes(self) -> int:
-        """Memory held, bytes, about."""
+        """Approximate memory held, bytes."""
         return 1024
 
 
 def held_radius(blur: float) -> float:
-    """Return the geometric radius, A, of the probes that windows for a given one hold: in steps, so that a little defocus needs no new windows."""
+    """Return the geometric radius, A, for which windows are made, given that of a probe.
+
+    It increases in steps of a factor of 2, so a small change of defocus does not need new windows.
+    """
     return HELD * 2.0 ** max(0, math.ceil(math.log2(max(blur, HELD) / HELD) - 1e-9))
 
 
@@ -153,15 +159,15 @@ def layout(field: Grid, radius: float, *, tolerance: float, held: float, periodi
     field : Grid
         The multislice grid of the field.
     radius : float
-        alpha / lambda, 1/A.
+        Radius of the aperture, alpha / lambda, 1/A.
     tolerance : float
-        rms error / mean signal that is asked for.
+        Requested rms error divided by the mean signal.
     held : float
-        From `held_radius`, A.
+        Geometric radius of the probes from `held_radius`, A.
     periodic : bool
-        Whether the field repeats.
+        Whether the field is periodic.
     growth : float
-        How much larger than at first.
+        Factor by which windows are larger than initially.
 
     Raises
     ------
@@ -189,7 +195,7 @@ def layout(field: Grid, radius: float, *, tolerance: float, held: float, periodi
     return TileLayout(field=field, periodic=periodic, tiles=(tiles[0], tiles[1]), shape=(shape[0], shape[1]), held=held)
 
 
-# ---- what they are worth -------------------------------------------------------------------------------------------------------------
+# ---- accuracy ------------------------------------------------------------------------------------------------------------------------
 
 
 def check(
@@ -201,24 +207,26 @@ def check(
     weights: Weights,
     rng: np.random.Generator,
 ) -> Accuracy:
-    """Compare images by windows with multislice of single probes at random points, half of them in focus, half as wide as the windows hold.
+    """Compare images by windows with multislice of single probes at random points.
+
+    Half of the probes are in focus, half have the largest geometric radius of the windows.
 
     Parameters
     ----------
     divided : TileLayout
-        How the field is divided.
+        Division of the field into tiles.
     tiles : list
-        Tiles to check: four of them, drawn, or all of them if they are fewer.
+        Tiles from which four are drawn, or all if they are fewer.
     region : tuple
-        ((y0, y1), (x0, x1)), A: points lie in it, where it meets the tiles.
+        Region ((y0, y1), (x0, x1)), A; points lie in its intersection with the tiles.
     operator_of : callable
-        Gives the operator of a tile's window.
+        Takes a tile and returns the operator of its window.
     stacks_of : callable
-        Gives the specimen in a rectangle, one stack per frozen-phonon configuration.
+        Takes a rectangle and returns the specimen in it, one stack per frozen-phonon configuration.
     weights : callable
-        Detector weights, all channels, of reciprocal pixels.
+        Detector weights of reciprocal pixels, for all channels.
     rng : Generator
-        Draws tiles and points.
+        Random generator of tiles and points.
     """
     chosen = [tiles[i] for i in sorted(rng.choice(len(tiles), min(len(tiles), POINTS // IN_TILE), replace=False))]
     ours, theirs, variances = [], [], []
@@ -238,7 +246,7 @@ def check(
 
 
 def reference_shape(divided: TileLayout) -> tuple[int, int]:
-    """Return the pixels of the rectangle that the multislice of a check sees: the whole field where that is no larger."""
+    """Return the pixels (ny, nx) of the rectangle for the multislice of a check, at most those of a periodic field."""
     shape = []
     for count, step, whole, extent in zip(divided.tiles, divided.field.sampling, divided.field.shape, divided.field.extent, strict=True):
         n = fast_length(math.ceil((extent / count + 2 * (AROUND + divided.held)) / step))
@@ -247,7 +255,7 @@ def reference_shape(divided: TileLayout) -> tuple[int, int]:
 
 
 def _overlap(tile: tuple[float, float], region: tuple[float, float]) -> tuple[float, float]:
-    """Return the part of a tile's side in a region; the whole side where a region beyond the field's edge meets it only in another period."""
+    """Return the part of a tile's side in a region, or the whole side if the region meets the tile only in another period of the field."""
     low, high = max(tile[0], region[0]), min(tile[1], region[1])
     return (low, high) if low <= high else tile
 
@@ -263,7 +271,8 @@ def _reference(
 ) -> np.ndarray:
     """Return multislice signals of probes in a large rectangle around a tile, shape (configurations, channels, points).
 
-    What lies beyond the rectangle is taken from the operator's plane waves: of the signal it is a thousandth.
+    The part of the probes beyond the rectangle, a thousandth of the signal, is taken from the operator's aperture-edge
+    waves.
     """
     cut = divided.around(tile, reference_shape(divided))
     places = np.column_stack([divided.inside(cut, 1, at[:, 0]), divided.inside(cut, 0, at[:, 1])])

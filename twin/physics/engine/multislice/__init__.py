@@ -1,15 +1,15 @@
-"""Multislice: transmission functions of atoms, and waves through them.
+"""Multislice: transmission functions of atoms, and the propagation of waves through them.
 
-========================== ==============================================
+========================== ==================================================
 File                       Content
-========================== ==============================================
+========================== ==================================================
 ``absorbing.py``           sums of abs(psi)^2 times cross-sections
-``absorbing_kernels.py``   their compiled passes
-``multislice.py``          slices, exit waves, signals
+``absorbing_kernels.py``   compiled passes of waves through absorbing planes
+``multislice.py``          slice stacks, exit waves, signals
 ``multislice_kernels.py``  compiled passes over batches of waves
 ``structure_factors.py``   the kernel of structure factors
-``thermal_specimen.py``    a specimen as mean planes that scatter diffusely into rings
+``thermal_specimen.py``    mean planes with diffuse scattering into rings
 ``transmission.py``        potentials and transmission functions
-``transmission_update.py`` transmission functions after a few atoms moved
-========================== ==============================================
+``transmission_update.py`` update of a transmission function after atoms moved
+========================== ==================================================
 """

@@ -1,6 +1,6 @@
 """Absorption of single probes: the sum over all planes of abs(psi)^2 times a cross-section, in the same passes as multislice.
 
-A row of a batch is in real space for a moment, between its two transforms: there abs(psi)^2 is weighed, at a fifth more time.
+Between its two transforms, a row of a batch is in real space. There abs(psi)^2 is weighted, which adds a fifth to the time.
 """
 
 from collections.abc import Iterator
@@ -16,7 +16,7 @@ from stemtwin.twin.physics.engine.multislice.multislice import SliceStack
 
 
 def absorbed(stack: SliceStack, beams: np.ndarray, coefficients: np.ndarray, sections: np.ndarray, band: float = np.inf) -> np.ndarray:
-    """Return the fraction of each wave that planes absorb.
+    """Return the fraction of each wave that the planes absorb.
 
     Parameters
     ----------
@@ -27,9 +27,10 @@ def absorbed(stack: SliceStack, beams: np.ndarray, coefficients: np.ndarray, sec
     coefficients : ndarray
         The incident waves at z = 0, complex64, shape (P, B).
     sections : ndarray
-        Share that a plane absorbs where the wave arrives at it, float32, shape (D, n, ny, nx), D of them at once.
+        Absorbed fraction of the intensity that arrives at each point of each plane, float32, shape (D, n, ny, nx), for D
+        channels at once.
     band : float
-        Waves are cut at this spatial frequency, 1/A, or at the grid's band limit.
+        Spatial frequency at which waves are cut, 1/A, if below the grid's band limit.
 
     Returns
     -------
@@ -39,11 +40,11 @@ def absorbed(stack: SliceStack, beams: np.ndarray, coefficients: np.ndarray, sec
     Raises
     ------
     SettingsError
-        Shapes that do not fit each other.
+        The shapes of the arrays do not fit each other.
     """
     shape = stack.transmission.shape
     if sections.ndim != 4 or sections.shape[1:] != shape:
-        message = f"sections of shape {sections.shape} do not fit transmissions of shape {shape}. Give one for each plane, on the grid's points."
+        message = f"sections of shape {sections.shape} do not fit transmissions of shape {shape}. Give one section per plane on the grid's points."
         raise SettingsError(message)
     setup = multislice._Setup(stack, (0.0, 0.0))
     setup.band &= (np.hypot(setup.ky[:, None], setup.kx[setup.kept]) < band).T

@@ -1,4 +1,4 @@
-"""The compiled pass of waves through planes that absorb: as in `multislice_kernels`, with a sum over abs(psi)^2 between the transforms of a row."""
+"""The compiled pass of waves through absorbing planes: that of `multislice_kernels` with a sum over abs(psi)^2 between the transforms of a row."""
 
 from stemtwin.twin.physics.engine.kernels.fft import ascend_line, convolve_line, descend_line
 from stemtwin.twin.physics.engine.kernels.jit import kernel, part
@@ -7,7 +7,7 @@ from stemtwin.twin.physics.engine.kernels.simd_complex64 import LANES, POINT, lo
 
 @part
 def _propagate_planes(wave, y_factors, x_factors, band, line, factors, plan, places):
-    """All columns: transform, times the propagator, transform back."""
+    """Transform all columns, multiply by the propagator, transform back."""
     ny = plan.order.size
     for c in range(x_factors.size):
         x_factor = x_factors[c]
@@ -18,7 +18,7 @@ def _propagate_planes(wave, y_factors, x_factors, band, line, factors, plan, pla
 
 @part
 def _add_total(line, at, total, sums, d):
-    """Add the two halves of a value to the sums of a section, by way of a point of scratch."""
+    """Add the real and imaginary parts of a value to the sums of a section, through one point of scratch memory."""
     store(line, at, total)
     for j in range(LANES):
         sums[d, j] += line[at + j] + line[at + LANES + j]
@@ -26,7 +26,7 @@ def _add_total(line, at, total, sums, d):
 
 @part
 def _transmit_weighing(wave, transmission, sections, sums, first, pitch, ny, line, plan, reads, writes):
-    """All rows: transform back, add weighted squared moduli, times the transmission, transform."""
+    """Transform all rows back, add weighted squared moduli, multiply by the transmission, transform."""
     nx = plan.order.size
     order = plan.order
     for y in range(ny):
@@ -50,7 +50,10 @@ def _transmit_weighing(wave, transmission, sections, sums, first, pitch, ny, lin
 def advance_weighing(
     wave, transmission, sections, sums, steps, y_factors, x_factors, band, pitch, line, factors, plan_y, plan_x, places_y, first_reads, reads, writes
 ):
-    """Take the batch through all planes; ``sums`` (sections, 16) float64 grows by abs(psi)^2 times the sections, (sections, points of all planes)."""
+    """Take the batch through all planes and add abs(psi)^2 times the sections to ``sums``.
+
+    ``sections`` is (D, points of all planes), ``sums`` (D, 16) float64.
+    """
     ny, nx = plan_y.order.size, plan_x.order.size
     for s in range(steps.size):
         if s > 0:

@@ -1,10 +1,10 @@
-"""Multislice: fast electrons through a stack of thin transmitting planes, many waves at once.
+"""Multislice: propagation of many fast-electron waves at once through a stack of thin transmitting planes.
 
-A wave is propagated to each plane, multiplied by its transmission, and so on to the exit face (Cowley and Moodie, Acta Cryst. 10 (1957) 609;
-Kirkland, Advanced Computing in Electron Microscopy, chapter 6), with every propagator cut at the band limit.
+A wave is propagated to each plane in turn, multiplied by its transmission, and finally propagated to the exit face (Cowley and Moodie,
+Acta Cryst. 10 (1957) 609; Kirkland, Advanced Computing in Electron Microscopy, chapter 6). Every propagator is cut at the band limit.
 
-Sixteen waves form a batch and travel in the SIMD lanes; batches run on threads, each batch on one of them, so results do not depend on the number of
-threads, nor on which waves share a batch. The passes over a batch are in `multislice_kernels`, the transforms in `fft`.
+Sixteen waves form a batch, one per SIMD lane. Each batch runs on one thread, so results depend neither on the number of threads nor on
+the waves that share a batch. The passes over a batch are in `multislice_kernels`, the transforms in `fft`.
 """
 
 import math
@@ -25,14 +25,14 @@ from stemtwin.twin.physics.grids import Grid
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class SliceStack:
-    """A specimen as thin transmitting planes.
+    """A specimen as a stack of thin transmitting planes.
 
     Parameters
     ----------
     grid : Grid
-        Points of the waves; its sides factor into 2, 3 and 5.
+        Points of the waves; its sides have no prime factors other than 2, 3 and 5.
     wavelength : float
-        A.
+        Wavelength, A.
     transmission : ndarray
         exp(i sigma V) of each plane, band-limited, complex64, shape (n, ny, nx).
     planes : ndarray
@@ -40,12 +40,12 @@ class SliceStack:
     thickness : float
         Depth of the exit face, A.
     tilt : tuple of float
-        Specimen tilt (ty, tx), rad: propagators are multiplied by exp(2 pi i dz (kx tan tx + ky tan ty)).
+        Specimen tilt (ty, tx), rad; propagators are multiplied by exp(2 pi i dz (kx tan tx + ky tan ty)).
 
     Raises
     ------
     SettingsError
-        Shapes or numbers that do not fit each other.
+        Shapes, planes, wavelength or tilt are invalid or do not fit each other.
     SamplingError
         A side of the grid has a prime factor other than 2, 3 and 5.
     """
@@ -58,7 +58,7 @@ class SliceStack:
     tilt: tuple[float, float] = (0.0, 0.0)
 
     def __post_init__(self) -> None:
-        """Check the numbers and bring the arrays into the engine's types."""
+        """Check the numbers and convert the arrays to the engine's types."""
         for side in self.grid.shape:
             make_plan(side)
         planes = np.array(self.planes, np.float64)
@@ -71,12 +71,12 @@ class SliceStack:
             raise SettingsError(message)
         if not (np.all(np.diff(planes) > 0) and planes[0] >= 0 and planes[-1] <= self.thickness < math.inf):
             message = (
-                f"planes from z={planes[0]:g} to {planes[-1]:g} A do not increase from 0 to thickness={self.thickness:g} A. "
-                "Sort them, and let each lie inside the specimen."
+                f"planes from z={planes[0]:g} to {planes[-1]:g} A are not increasing depths between 0 and thickness={self.thickness:g} A. "
+                "Sort them, and keep each one inside the specimen."
             )
             raise SettingsError(message)
         if not (0 < self.wavelength < math.inf and all(abs(angle) < math.pi / 2 for angle in self.tilt)):
-            message = f"wavelength={self.wavelength:g} A and tilt={self.tilt} rad must be positive, and below pi/2 = 1.5708 rad. Check their units."
+            message = f"wavelength={self.wavelength:g} A must be positive, and tilt={self.tilt} rad below pi/2 = 1.5708. Check their units."
             raise SettingsError(message)
         planes.flags.writeable = False
         object.__setattr__(self, "planes", planes)
@@ -93,30 +93,30 @@ def exit_coefficients(
     depths: Iterable[float] | None = None,
     progress: Callable[[int], None] | None = None,
 ) -> np.ndarray:
-    """Return Fourier coefficients of the waves at the exit face, or at several depths.
+    """Return the Fourier coefficients of the waves at the exit face, or at several depths.
 
     Parameters
     ----------
     stack : SliceStack
         The specimen.
     beams : ndarray
-        Flat indices iy nx + ix of the Fourier coefficients that the incident waves have, int64, shape (B,).
+        Flat indices iy nx + ix of the Fourier coefficients of the incident waves, int64, shape (B,).
     coefficients : ndarray
         The incident waves, psi_p(r) = sum_b coefficients[p, b] exp(2 pi i k_b.r) at z = 0, complex64, shape (P, B).
     select : ndarray
         Flat indices of the exit coefficients to return, int64, shape (Q,).
     offset : tuple of float
-        (jy, jx), in units of the reciprocal pixel, |j| < 1: added to every k (a Bloch factor: propagators and band limit use k + offset).
+        Offset (jy, jx) of every k in units of the reciprocal pixel, |j| < 1 (a Bloch factor: propagators and band limit use k + offset).
     depths : iterable of float, optional
-        Depths z, A, 0 <= z <= thickness: the waves there, behind all planes at or above z.
+        Depths z, A, 0 <= z <= thickness, at which the waves are returned, behind all planes at or above z; the exit face by default.
     progress : callable, optional
-        Called with the number of waves finished so far, from any thread.
+        Called from any thread with the number of waves finished so far.
 
     Returns
     -------
     ndarray
-        Exit coefficients, normalised as the incident ones (in vacuum: times the propagator), zero beyond the band limit, complex64, shape (P, Q), or
-        (len(depths), P, Q) with ``depths``.
+        Exit coefficients, complex64, shape (P, Q), or (len(depths), P, Q) with ``depths``: normalised as the incident ones (in vacuum, the
+        incident ones times the propagator), and zero beyond the band limit.
 
     Raises
     ------
@@ -138,10 +138,10 @@ def exit_coefficients(
 
 
 def planes_above(stack: SliceStack, depths: Iterable[float]) -> np.ndarray:
-    """Return the number of planes at or above each depth, A; raise SettingsError for a depth outside of the specimen."""
+    """Return the number of planes at or above each depth, A; raise SettingsError for a depth outside the specimen."""
     depths = np.array(list(depths), np.float64)
     if depths.ndim != 1 or not np.all((depths >= 0) & (depths <= stack.thickness)):
-        message = f"depths={depths.tolist()} A do not all lie between 0 and the exit face at {stack.thickness:g} A. Leave the others out."
+        message = f"depths={depths.tolist()} A are not all between 0 and the exit face at {stack.thickness:g} A. Remove those outside."
         raise SettingsError(message)
     return np.searchsorted(stack.planes, depths, side="right")
 
@@ -156,14 +156,14 @@ def coefficients_behind(
     offset: tuple[float, float] = (0.0, 0.0),
     progress: Callable[[int], None] | None = None,
 ) -> np.ndarray:
-    """Return Fourier coefficients of the waves directly behind some planes, all from one pass.
+    """Return the Fourier coefficients of the waves directly behind some planes, all from one pass.
 
     Parameters
     ----------
     stack, beams, coefficients, select, offset, progress
         As in `exit_coefficients`.
     planes : sequence of int
-        How many planes the waves have passed, at least 1, increasing.
+        Numbers of planes that the waves have passed, at least 1, increasing.
 
     Returns
     -------
@@ -188,7 +188,7 @@ def _coefficients_behind(
     beyond: Sequence[float],
     progress: Callable[[int], None] | None,
 ) -> np.ndarray:
-    """Return coefficients of waves that have gone on for the distances ``beyond``, A, behind so many planes: (planes, P, Q)."""
+    """Return the coefficients of waves behind the given numbers of planes, propagated on by ``beyond``, A; shape (planes, P, Q)."""
     result = np.zeros((len(planes), len(incident.values), select.size), np.complex64)
     record = _coefficient_recorder(setup, select, beyond, result)
     _run(setup, incident, tuple(planes.tolist()), record, progress)
@@ -196,9 +196,9 @@ def _coefficients_behind(
 
 
 def _coefficient_recorder(setup: "_Setup", select: np.ndarray, beyond: Sequence[float], result: np.ndarray) -> "_Recorder":
-    """Return the function for `_run` that writes the selected coefficients of each batch into a result.
+    """Return the recorder for `_run` that writes the selected coefficients of each batch into ``result``.
 
-    ``beyond`` are the distances, A, that the waves travel behind each stop; ``result`` has the shape (stops, P, Q).
+    ``beyond`` are the distances, A, by which waves are propagated on behind each stop; ``result`` has shape (stops, P, Q).
     """
     inside = np.flatnonzero(setup.inside.flat[select])
     columns, starts, order = setup.columns_of(select[inside])
@@ -228,7 +228,7 @@ def collect(
     depths: Iterable[float] | None = None,
     progress: Callable[[int], None] | None = None,
 ) -> np.ndarray:
-    """Return the signals that detectors collect of the waves: sum_q weights[d, q] |Psi_q|^2, without storing the waves.
+    """Return the signals of detectors, sum_q weights[d, q] |Psi_q|^2, without storing the waves.
 
     Parameters
     ----------
@@ -237,7 +237,7 @@ def collect(
     weights : ndarray
         Detector weights of the Fourier coefficients, float32, shape (D, ny, nx).
     depths : iterable of float, optional
-        Depths z, A, 0 <= z <= thickness: the signals of the specimen's part above z, that is behind all planes at or above z.
+        Depths z, A, 0 <= z <= thickness; each gives the signals of the part of the specimen above z, behind all planes at or above z.
 
     Returns
     -------
@@ -271,7 +271,7 @@ def collect(
 
 
 def _signal_weigher(setup: "_Setup", weights: np.ndarray) -> "Callable[[_Buffers], np.ndarray]":
-    """Return the function that gives the signals, (detectors, 16), of a batch behind a plane."""
+    """Return the function that computes the signals, (detectors, 16), of a batch behind a plane."""
     lines = np.where(setup.band.T[None], weights[:, :, setup.kept], 0)[:, setup.plan_y.order].transpose(0, 2, 1)
     columns = np.flatnonzero(lines.any(axis=(0, 2)))
     lines = np.ascontiguousarray(lines[:, columns], np.float32)
@@ -288,7 +288,7 @@ def _signal_weigher(setup: "_Setup", weights: np.ndarray) -> "Callable[[_Buffers
 def _at_depths(
     setup: "_Setup", incident: "_Incident", select: np.ndarray, inside: np.ndarray, depths: np.ndarray, stops: np.ndarray, behind: np.ndarray
 ) -> np.ndarray:
-    """Bring waves from behind planes, ``behind`` (those of stops > 0, P, Q), and the incident ones to their depths; return (len(depths), P, Q)."""
+    """Propagate waves ``behind`` planes (number of stops > 0, P, Q), and incident waves, to their depths; return (len(depths), P, Q)."""
     out = np.zeros((len(depths), len(incident.values), select.size), np.complex64)
     out[stops > 0] = behind
     start = np.zeros((len(incident.values), setup.inside.size), np.complex64)
@@ -301,26 +301,26 @@ def _at_depths(
 
 
 def working_memory(grid: Grid) -> int:
-    """Return the bytes that multislice on this grid takes beside the stack and its results."""
+    """Return the working memory of multislice on a grid, bytes, without the stack and the results."""
     return threads.thread_count() * wave_memory(grid)
 
 
 def wave_memory(grid: Grid) -> int:
-    """Return the bytes that one batch of waves on this grid takes."""
+    """Return the memory of one batch of waves on a grid, bytes."""
     kept = int(np.count_nonzero(np.abs(grid.kx) < grid.band_limit))
     return 4 * POINT * (grid.shape[0] * _pitch(kept) + max(grid.shape) + 1)
 
 
-# ---- what one call prepares ----------------------------------------------------------------------------------------------------------
+# ---- preparation of one call ---------------------------------------------------------------------------------------------------------
 
 
 def _pitch(kept: int) -> int:
-    """Return the points from one row of a batch to the next: kept coefficients, a zero, a point to throw away, and odd."""
+    """Return the points from one row of a batch to the next, an odd number: kept coefficients, a zero and a discarded point."""
     return (kept + 2) | 1
 
 
 class _Buffers(NamedTuple):
-    """Scratch of one thread."""
+    """Scratch memory of one thread."""
 
     wave: np.ndarray
     line: np.ndarray
@@ -328,18 +328,18 @@ class _Buffers(NamedTuple):
 
 
 class _Incident(NamedTuple):
-    """The waves as they arrive: distinct beams inside the band, sorted by column."""
+    """The incident waves on distinct beams inside the band, sorted by column."""
 
     beams: np.ndarray
     values: np.ndarray
 
 
 _Recorder = Callable[[_Buffers, int, slice], None]
-"""A function of a thread's scratch, the number of a stop and the waves of a batch: what is done with them there."""
+"""A function of a thread's scratch memory, the index of a stop and the waves of a batch, called at each stop."""
 
 
 def _unwritable(array: np.ndarray) -> np.ndarray:
-    """Return a read-only view: kernels are compiled for one of the two kinds, not for both."""
+    """Return a read-only view, so kernels are compiled for one array type only."""
     view = array.view()
     view.flags.writeable = False
     return view
@@ -350,7 +350,7 @@ class _Setup:
 
     def __init__(self, stack: SliceStack, offset: tuple[float, float]) -> None:
         if len(offset) != 2 or not all(abs(j) < 1 for j in offset):
-            message = f"offset={offset} reciprocal pixels is not below 1 in size. Move whole pixels into the beams' indices."
+            message = f"offset={offset} reciprocal pixels is not below 1 in magnitude. Move whole pixels into the beams' indices."
             raise SettingsError(message)
         grid = stack.grid
         ny, nx = grid.shape
@@ -375,19 +375,19 @@ class _Setup:
         tan_y, tan_x = np.tan(stack.tilt)
         self.phase_y = -np.pi * stack.wavelength * self.ky**2 + 2 * np.pi * tan_y * self.ky
         self.phase_x = -np.pi * stack.wavelength * self.kx**2 + 2 * np.pi * tan_x * self.kx
-        # conjugated, because columns multiply exchanged parts; with the normalisation of one transform in both directions
+        # conjugated, because columns multiply exchanged parts; the normalisation of both directions is included
         self.y_factors = (np.exp(-1j * distances[:, None] * self.phase_y) / (ny * nx)).astype(np.complex64)
         self.x_factors = np.exp(-1j * distances[:, None] * self.phase_x[self.kept]).astype(np.complex64)
         self.transmission = _unwritable(stack.transmission.reshape(-1))
 
     def row_places(self, filled: np.ndarray, otherwise: int) -> np.ndarray:
-        """Return the places of a row's coefficients: the ``filled`` ones in their slots, all others at point ``otherwise``."""
+        """Return the positions of a row's coefficients: the ``filled`` ones in their slots, all others at point ``otherwise``."""
         places = np.full(self.slot.size, otherwise)
         places[filled] = self.slot[filled]
         return places * POINT
 
     def columns_of(self, flat: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Group flat indices by column: the columns' slots, where each one's group starts (one more than columns), and the order that groups."""
+        """Group flat indices by column; return the columns' slots, the starts of the groups (one more than columns) and the sorting order."""
         slots = self.slot[flat % self.slot.size]
         order = np.argsort(slots, kind="stable")
         columns, counts = np.unique(slots, return_counts=True)
@@ -399,17 +399,17 @@ class _Setup:
         return np.exp(1j * distance * (self.phase_y[iy] + self.phase_x[ix]))
 
     def buffers(self) -> _Buffers:
-        """Return the scratch of one thread; the zero points of the batch are zero."""
+        """Return the scratch memory of one thread, with the zero points of the batch set to zero."""
         ny, nx = self.stack.grid.shape
         return _Buffers(aligned(ny * self.pitch * POINT), aligned((max(ny, nx) + 1) * POINT), np.empty(ny, np.complex64))
 
     def enter(self, buffers: _Buffers, beams: np.ndarray, values: np.ndarray) -> np.ndarray:
-        """Bring at most 16 waves, ``values`` (waves, beams), into the batch, at the first plane; return where rows read it."""
+        """Load at most 16 waves, ``values`` (waves, beams), into the batch at the first plane; return the positions from which rows read it."""
         live = values.any(axis=0)
         beams, values = beams[live], values[:, live]
         points = aligned(beams.size * POINT)
         parts = points.reshape(-1, 2, LANES)
-        parts[:, 0, : len(values)] = np.imag(values).T  # parts exchanged, as behind a column pass
+        parts[:, 0, : len(values)] = np.imag(values).T  # parts exchanged, as after a column pass
         parts[:, 1, : len(values)] = np.real(values).T
         columns, starts, _ = self.columns_of(beams)
         places = self.place_y[beams // self.slot.size]
@@ -425,7 +425,7 @@ class _Setup:
 
 
 _spare: spare.Spare[_Buffers] = spare.Spare()
-"""Every batch writes what it reads, but for the zero points, which stay zero: scratch serves the next call on a grid of the same size as it is."""
+"""Scratch memory for later calls on a grid of the same size, uncleared: every batch writes all that it reads, except zero points, which stay zero."""
 
 
 def _run(
@@ -435,7 +435,7 @@ def _run(
     record: _Recorder,
     progress: Callable[[int], None] | None,
 ) -> None:
-    """Send all waves through the stack, sixteen at a time, and call ``record(buffers, number, waves)`` behind plane ``stops[number] - 1``."""
+    """Propagate all waves through the stack, sixteen at a time; call ``record(buffers, number, waves)`` behind plane ``stops[number] - 1``."""
     waves = len(incident.values)
     if not setup.kept.size or not stops:
         return
@@ -459,14 +459,14 @@ def _run(
     threads.spread(work, batches, threads=min(threads.thread_count(), len(batches)))
 
 
-# ---- checks of what callers give -----------------------------------------------------------------------------------------------------
+# ---- checks of arguments -------------------------------------------------------------------------------------------------------------
 
 
 def _indices(name: str, flat: np.ndarray, grid: Grid) -> np.ndarray:
     flat = np.asarray(flat)
     size = grid.shape[0] * grid.shape[1]
     if flat.ndim != 1 or (flat.size and (flat.dtype.kind not in "iu" or flat.min() < 0 or flat.max() >= size)):
-        message = f"{name} (shape {flat.shape}, {flat.dtype}) is not a list of flat indices below {size} = {grid.shape[0]} x {grid.shape[1]}."
+        message = f"{name} (shape {flat.shape}, {flat.dtype}) is not an array of flat indices below {size} = {grid.shape[0]} x {grid.shape[1]}."
         message += " Give iy * nx + ix as integers."
         raise SettingsError(message)
     return flat.astype(np.int64)
@@ -494,6 +494,6 @@ def _incident(setup: _Setup, beams: np.ndarray, coefficients: np.ndarray) -> _In
 def _checked_weights(weights: np.ndarray, grid: Grid) -> np.ndarray:
     weights = np.asarray(weights)
     if weights.ndim != 3 or weights.shape[1:] != grid.shape or weights.dtype.kind not in "fiub":
-        message = f"weights of shape {weights.shape} ({weights.dtype}) do not fit. Give real numbers of shape (detectors, *{grid.shape})."
+        message = f"weights of shape {weights.shape} ({weights.dtype}) do not fit the grid {grid.shape}. Give real numbers, (detectors, ny, nx)."
         raise SettingsError(message)
     return weights.astype(np.float32, copy=False)

@@ -1,13 +1,16 @@
 """The compiled passes of multislice over a batch of sixteen waves.
 
-A batch lies in memory as (ny, pitch) points: y in real space; along x the Fourier coefficients inside the band limit, in ascending FFT order,
-then one point that is always zero and one that nobody reads (where lines read and write the coefficients beyond the band), then padding that
-makes the pitch odd, so that the points of a column do not share one set of the cache. Every pass reads a line, works in scratch that stays in
-the cache, and writes the line back.
+A batch is stored as (ny, pitch) points, with y in real space. Along x, a row holds the Fourier coefficients inside the
+band limit in ascending FFT order, then a point that is always zero and a point that is never read. Lines read the
+coefficients beyond the band from the first of these two points and write them to the second. Padding makes the pitch
+odd, so the points of a column do not share one set of the cache. Every pass reads a line, works in scratch memory that
+stays in the cache, and writes the line back.
 
-After the columns of a step the batch holds the waves with real and imaginary parts exchanged, after its rows the waves themselves (see `fft`).
+After the columns of a step, the batch holds the waves with real and imaginary parts exchanged; after its rows, it holds
+the waves themselves (see `fft`).
 
-Columns and rows call one `convolve_line`: its arguments have the same types for both (`read_only`, no literals), so it is compiled once.
+Columns and rows call the same `convolve_line`. Its arguments have the same types for both (`read_only`, no literals), so
+it is compiled once.
 """
 
 import numpy as np
@@ -19,9 +22,10 @@ from stemtwin.twin.physics.engine.kernels.simd_complex64 import LANES, POINT, lo
 
 @kernel
 def enter_waves(wave, values, beam_places, starts, columns, line, plan, places):
-    """Fill columns of the batch: Fourier coefficients along y to real space.
+    """Fill columns of the batch with Fourier coefficients along y, and transform them to real space.
 
-    Column c gets the points ``values[starts[c] : starts[c + 1]]`` (parts exchanged) at ``beam_places`` of its transformed line.
+    Column c receives the points ``values[starts[c] : starts[c + 1]]`` (real and imaginary parts exchanged) at the
+    positions ``beam_places`` of its transformed line.
     """
     for c in range(columns.size):
         for i in range(plan.order.size):
@@ -33,7 +37,7 @@ def enter_waves(wave, values, beam_places, starts, columns, line, plan, places):
 
 @part
 def _propagate(wave, y_factors, x_factors, band, line, factors, plan, places):
-    """All columns: transform, times the propagator, transform back."""
+    """Transform all columns, multiply by the propagator, transform back."""
     ny = plan.order.size
     for c in range(x_factors.size):
         x_factor = x_factors[c]
@@ -44,7 +48,7 @@ def _propagate(wave, y_factors, x_factors, band, line, factors, plan, places):
 
 @part
 def _transmit(wave, transmission, first, pitch, ny, line, plan, reads, writes):
-    """All rows: transform back, times the transmission, transform."""
+    """Transform all rows back, multiply by the transmission, transform."""
     nx = plan.order.size
     for y in range(ny):
         convolve_line(wave, y * pitch * POINT, reads, writes, line, plan, transmission, first + y * nx, np.int64(0))
@@ -54,7 +58,7 @@ def _transmit(wave, transmission, first, pitch, ny, line, plan, reads, writes):
 def advance(
     wave, begin, end, transmission, steps, y_factors, x_factors, band, pitch, line, factors, plan_y, plan_x, places_y, first_reads, reads, writes
 ):
-    """Take the batch from just behind plane ``begin - 1`` (or from plane 0, where begin is 0) to just behind plane ``end - 1``."""
+    """Take the batch from directly behind plane ``begin - 1`` (from plane 0 if ``begin`` is 0) to directly behind plane ``end - 1``."""
     ny, nx = plan_y.order.size, plan_x.order.size
     for s in range(begin, end):
         if s > 0:
@@ -65,10 +69,11 @@ def advance(
 
 @kernel
 def pick_coefficients(wave, columns, starts, picked_places, factors, numbers, result, first, waves, picked, line, plan, places):
-    """Transform columns and copy out coefficients, into rows ``first`` to ``first + waves - 1`` of ``result``.
+    """Transform columns and copy coefficients into rows ``first`` to ``first + waves - 1`` of ``result``.
 
-    Coefficients ``starts[c] : starts[c + 1]`` are of column c: number q is at ``picked_places[q]`` of the transformed line, is multiplied by
-    ``factors[q]`` and goes to ``result[:, numbers[q]]``. ``picked`` is scratch of as many points as the longest column has coefficients.
+    Coefficients ``starts[c] : starts[c + 1]`` belong to column c. Coefficient q is at position ``picked_places[q]`` of
+    the transformed line, is multiplied by ``factors[q]`` and goes to ``result[:, numbers[q]]``. ``picked`` is scratch
+    memory of as many points as the longest column has coefficients.
     """
     for c in range(columns.size):
         begin, end = starts[c], starts[c + 1]
@@ -83,9 +88,9 @@ def pick_coefficients(wave, columns, starts, picked_places, factors, numbers, re
 
 @kernel
 def weigh_intensities(wave, columns, weights, sums, line, plan, places):
-    """Transform columns and add weighted squared moduli.
+    """Transform columns and add weighted squared moduli to ``sums``, one column after another.
 
-    ``weights`` is (detectors, columns, ny), in the order of a transformed line; ``sums`` (detectors, 16) float64 grows by one column after the other.
+    ``weights`` is (detectors, columns, ny), in the order of a transformed line; ``sums`` is (detectors, 16) float64.
     """
     ny = plan.order.size
     for c in range(columns.size):

@@ -1,15 +1,15 @@
-"""The kernel of structure factors: phase ramps of atoms, summed in registers."""
+"""The kernel of structure factors: sums over the phase ramps of atoms, kept in registers."""
 
 from stemtwin.twin.physics.engine.kernels.jit import inlined, kernel
 from stemtwin.twin.physics.engine.kernels.simd_complex64 import LANES, POINT, add_complex, load, turned, weighted, zeros
 
 NEAR = 2**14
-"""Ramps along x that are used again and again take at most so many float32, where one column of points does not take more: they stay in the cache."""
+"""Largest number of float32 in the x ramps that one tile reuses, unless a single column of points takes more: the ramps stay in the cache."""
 
 
 @inlined
 def _add_rows(total, row, ny, columns, column, even, odd, factor):
-    """Add even - i odd to row ``row`` and even + i odd to row ``-row``, where that is another one, times the scattering factors."""
+    """Add even - i odd to row ``row`` and even + i odd to row ``-row`` (if it is a different row), times the scattering factors."""
     side, at = turned(odd), row * columns + column
     add_complex(total, 2 * at, weighted(even + side, factor, at))
     if 0 < row < ny - row:
@@ -20,9 +20,9 @@ def _add_rows(total, row, ny, columns, column, even, odd, factor):
 def add_structure(total, ny, begin, end, cos_y, sin_y, along_x, factor):
     """Add factor(ky, kx) sum_j exp(-2 pi i k.r_j) to the rows +ky and -ky of a half plane.
 
-    ``total`` is (ny, columns) complex64, flat, as float32, with whole points of 16 columns; ``factor`` (rows, columns) float32, flat; ``begin`` is
-    even, rows ``begin`` to ``end - 1`` are of ``cos_y``, ``sin_y`` (rows, atoms), padded to an even number; ``along_x`` holds the points
-    (columns / 16, atoms) of exp(-2 pi i kx x_j).
+    ``total`` is (ny, columns) complex64, passed as flat float32, with whole points of 16 columns. ``factor`` is (rows,
+    columns) float32, flat. ``cos_y`` and ``sin_y`` are (rows, atoms), padded to an even number of rows; rows ``begin``
+    (even) to ``end - 1`` are treated. ``along_x`` holds the points (columns / 16, atoms) of exp(-2 pi i kx x_j).
     """
     atoms = cos_y.shape[1]
     columns = total.size // (2 * ny)

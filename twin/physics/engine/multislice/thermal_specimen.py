@@ -1,12 +1,14 @@
-r"""A specimen as planes that transmit a mean wave and scatter diffusely into rings, from one set of atoms in place of many displaced ones.
+r"""A specimen as planes that transmit a mean wave and scatter diffusely into rings; one set of mean atoms replaces many displaced ones.
 
-A plane sends :math:`\int |\psi|^2 \mu` into a ring. mu adds up, over its atoms, the thermal diffuse cross-sections of `thermal_scattering` and what
-interference leaves of the coherent ones: of each element, the ratio of sum(Re conj(F_e) F) to sum(n_e abs(f_e)^2) over the
-ring, with the kinematic amplitudes F of the whole specimen on the Ewald sphere: 1 in an amorphous film or a layer,
-small on a zone axis, where beams are few.
+A plane scatters the fraction :math:`\int |\psi|^2 \mu` into a ring. mu is a sum over the atoms of the plane. It contains
+the thermal diffuse cross-sections of `thermal_scattering` and the part of the coherent cross-sections that remains after
+interference: for each element, the ratio of sum(Re conj(F_e) F) to sum(n_e abs(f_e)^2) over the ring, with the kinematic
+amplitudes F of the whole specimen on the Ewald sphere. The ratio is 1 in an amorphous film or a monolayer, and small on a
+zone axis, where few beams are excited.
 
-Diffuse electrons meet the planes below. They spread by their mean square angle, and incoherently: from below the ring some are scattered into
-it, from the ring some out of it, from beyond some back. That second scattering, summed over all pairs of planes, is a term of mu too.
+Diffusely scattered electrons pass the planes below. They spread incoherently by their mean square angle: some are
+scattered into the ring from smaller angles, some out of it, and some back into it from larger angles. This second
+scattering, summed over all pairs of planes, is another term of mu.
 """
 
 import functools
@@ -27,13 +29,13 @@ from stemtwin.twin.physics.thermal_scattering import FAR, Atom, Ring
 STEP = 0.1
 """Distance between the spatial frequencies at which cross-sections are computed, 1/A."""
 ROWS = 256
-"""Rows of reciprocal space at which structure factors are summed at once."""
+"""Number of rows of reciprocal space whose structure factors are summed together."""
 DIGITS = 3
-"""Thermal displacements are taken to so many digits, A: atoms of one element with the same one share cross-sections."""
+"""Decimals to which thermal displacements, A, are rounded; atoms of one element with equal rounded values share cross-sections."""
 DISC, FREQUENCIES = 48, 400
-"""Directions of the aperture along each axis, and spatial frequencies, of a table of what it sends into a ring."""
+"""Directions of the aperture along each axis, and spatial frequencies, in the table of the fraction scattered into a ring."""
 FADED = 3.0
-"""A diffuse spread damps frequencies by exp(-x^2); beyond this x they are left out."""
+"""A diffuse spread damps spatial frequencies by exp(-x^2); frequencies beyond this x are left out."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -49,7 +51,7 @@ class ThermalAtoms:
     sigma : ndarray
         Thermal displacements, 1-D rms, A, shape (n,).
     slices : Slices
-        The cut.
+        Cut of the atoms into slices.
     tilt : tuple of float
         Specimen tilt (ty, tx), rad.
     """
@@ -61,7 +63,7 @@ class ThermalAtoms:
     tilt: tuple[float, float] = (0.0, 0.0)
 
     def kinds(self) -> list[tuple[int, float, np.ndarray]]:
-        """Return element, thermal displacement and mask of all kinds of atoms."""
+        """Return the atomic number, thermal displacement (1-D rms, A) and mask of each kind of atoms."""
         rounded = np.round(self.sigma, DIGITS)
         pairs = sorted({(int(z), float(s)) for z, s in zip(self.numbers, rounded, strict=True)})
         return [(z, s, (self.numbers == z) & (rounded == s)) for z, s in pairs]
@@ -69,20 +71,20 @@ class ThermalAtoms:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ThermalOptics:
-    """Conditions that cross-sections depend on.
+    """Optical conditions on which cross-sections depend.
 
     Parameters
     ----------
     wavelength : float
-        A.
+        Wavelength, A.
     interaction : float
-        rad/(V A).
+        Interaction parameter sigma, rad/(V A).
     radius : float
-        alpha / lambda of the probe, 1/A.
+        Radius of the aperture, alpha / lambda, 1/A.
     parametrization : str
-        Of the scattering factors.
+        Name of the parametrization of the scattering factors.
     oversampling : int
-        exp(i sigma V) is evaluated on a grid so many times finer.
+        Factor by which exp(i sigma V) is sampled more finely than the wave.
     """
 
     wavelength: float
@@ -105,7 +107,7 @@ class ThermalSpecimen:
     transmission : ndarray
         Mean transmission of each plane, complex64, shape (n, ny, nx).
     sections : ndarray
-        Share that goes into each ring, float32, shape (D, n, ny, nx).
+        Fraction of the intensity at each point that is scattered into each ring, float32, shape (D, n, ny, nx).
     """
 
     grid: Grid
@@ -125,13 +127,13 @@ def build(atoms: ThermalAtoms, grid: Grid, rings: Sequence[Ring], optics: Therma
     Parameters
     ----------
     atoms : ThermalAtoms
-        What lies where.
+        Atoms of the specimen.
     grid : Grid
         Points of the waves.
     rings : sequence of Ring
-        One for each channel.
+        One ring for each channel.
     optics : ThermalOptics
-        Conditions.
+        Optical conditions.
     """
     kinds = atoms.kinds()
     found = [thermal_scattering.atom(z, s, optics.interaction, optics.parametrization) for z, s, _ in kinds]
@@ -151,7 +153,7 @@ def build(atoms: ThermalAtoms, grid: Grid, rings: Sequence[Ring], optics: Therma
 
 
 def _section(atoms: ThermalAtoms, found: list[Atom], structure: "Structure", ring: Ring, optics: ThermalOptics, q: np.ndarray) -> np.ndarray:
-    """Return the share of each plane that goes into a ring, shape (n, ny, nx): at once, and after a second scattering."""
+    """Return the fraction that each plane scatters into a ring, directly or after a second scattering, shape (n, ny, nx)."""
     below, beyond = Ring(inner=0.0, outer=ring.inner), Ring(inner=ring.outer, outer=max(FAR, ring.outer + 1))
     shares = coherent_shares(atoms, found, structure.grid, ring, optics)
     into = {of: [_into(each, of, optics.radius, len(q)) for each in found] for of in (below, ring, beyond)}
@@ -173,18 +175,18 @@ def _frequencies(count: int) -> np.ndarray:
 
 @functools.lru_cache(maxsize=256)
 def _into(each: Atom, of: Ring, radius: float, count: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return the spectra of an atom's scattering into a ring at the first frequencies: all of it, and its coherent part."""
+    """Return the spectra of an atom's scattering into a ring at the first ``count`` frequencies: the total and its coherent part."""
     return thermal_scattering.into_ring(each, of, radius, _frequencies(count))
 
 
 @functools.lru_cache(maxsize=256)
 def _again(each: Atom, source: Atom, of: Ring, ring: Ring, count: int) -> np.ndarray:
-    """Return the gain of a ring by a second scattering, at the first frequencies."""
+    """Return the gain of a ring by a second scattering, at the first ``count`` frequencies."""
     return thermal_scattering.again_into_ring(each, source, of, ring, _frequencies(count))
 
 
 class Structure:
-    """Structure factors of each plane and kind of atom on a grid: half planes kx >= 0, complex64."""
+    """Structure factors of each plane and kind of atom on a grid, as half planes kx >= 0, complex64."""
 
     def __init__(self, atoms: ThermalAtoms, kinds: list[tuple[int, float, np.ndarray]], grid: Grid) -> None:
         self.grid, self.kinds, self.planes = grid, kinds, atoms.slices.planes
@@ -200,7 +202,7 @@ class Structure:
         threads.spread(work, range(len(self.planes)))
 
     def spectrum(self, plane: int, radial: list[np.ndarray]) -> np.ndarray:
-        """Return the Fourier coefficients of a plane of atoms with given radial spectra, A^2, complex64, shape (ny, nx // 2 + 1)."""
+        """Return the Fourier coefficients of a plane of atoms with the given radial spectra, A^2, complex64, shape (ny, nx // 2 + 1)."""
         total = np.zeros(self.k.shape, np.complex64)
         for factors, table in zip(self._sums[plane], radial, strict=True):
             if factors is not None:
@@ -208,7 +210,7 @@ class Structure:
         return total
 
     def fields(self, radial: list[np.ndarray], q: np.ndarray) -> np.ndarray:
-        """Return the values of all planes of atoms with given radial spectra at ``q``, A^2, float32, shape (n, ny, nx)."""
+        """Return the real-space values of all planes of atoms with the given radial spectra at ``q``, A^2, float32, shape (n, ny, nx)."""
         tables, out = self._tables(radial, q), np.empty((len(self.planes), *self.grid.shape), np.float32)
 
         def work(queue: Iterator[int]) -> None:
@@ -219,9 +221,10 @@ class Structure:
         return out
 
     def below(self, radial: list[np.ndarray], q: np.ndarray, angle: float, tilt: tuple[float, float]) -> np.ndarray:
-        """Return the chance that an electron meets atoms of given cross-sections in the planes below its own, float32, shape (n, ny, nx).
+        """Return the probability of a second scattering in the planes below each plane, float32, shape (n, ny, nx).
 
-        ``angle`` is the root mean square angle of its flight, rad: it arrives within a Gaussian.
+        ``radial`` are the atoms' cross-sections at ``q``. An electron spreads as a Gaussian with the root mean square
+        angle ``angle``, rad.
         """
         tables = self._tables(radial, q)
         spectra = [self.spectrum(i, tables) for i in range(len(self.planes))]
@@ -264,13 +267,13 @@ def _ramps(k: np.ndarray, at: np.ndarray) -> np.ndarray:
 
 
 def _flight(k: np.ndarray, distance: float, angle: float, tilt: float) -> np.ndarray:
-    """Return the factors of a flight along one axis: a Gaussian spread, and the shift of a tilted specimen's plane against the beam."""
+    """Return the factors of a free flight along one axis: a Gaussian spread, and the shift of a tilted specimen's plane against the beam."""
     return np.exp(-((np.pi * k * distance * angle) ** 2) - 2j * np.pi * k * distance * math.tan(tilt)).astype(np.complex64)
 
 
 @functools.lru_cache(maxsize=64)
 def _landed(ring: Ring, radius: float) -> tuple[np.ndarray, np.ndarray]:
-    """Return spatial frequencies, 1/A, and the share of a disc's directions that each of them leads into a ring."""
+    """Return spatial frequencies, 1/A, and the fraction of the aperture's directions that each one scatters into a ring."""
     line = radius * (2 * (np.arange(DISC) + 0.5) / DISC - 1)
     y, x = (a.ravel() for a in np.meshgrid(line, line, indexing="ij"))
     inside = np.hypot(y, x) < radius
@@ -279,10 +282,11 @@ def _landed(ring: Ring, radius: float) -> tuple[np.ndarray, np.ndarray]:
 
 
 def coherent_shares(atoms: ThermalAtoms, found: list[Atom], grid: Grid, ring: Ring, optics: ThermalOptics) -> list[float]:
-    """Return the share of each kind's coherent scattering into a ring that interference with all other atoms leaves.
+    """Return the fraction of each kind's coherent scattering into a ring that remains after interference with all atoms.
 
-    Kinematically: amplitudes add up with the phases of places and depths, k on the Ewald sphere of a wave along the beam, and each k counts by the
-    share of the aperture's directions from which it leads into the ring.
+    The calculation is kinematic. Amplitudes add up with the phases of the atoms' positions and depths, with k on the
+    Ewald sphere of a wave along the beam. Each k is weighted by the fraction of the aperture's directions from which it
+    leads into the ring.
     """
     kinds = atoms.kinds()
     most_y, most_x = (int((ring.outer + optics.radius) * side) + 1 for side in grid.extent)

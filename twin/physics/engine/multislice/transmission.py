@@ -1,16 +1,18 @@
-"""From atoms to transmission functions, fast: structure factors in SIMD lanes, real transforms, and only the band carried further.
+"""Transmission functions of atoms: structure factors in SIMD lanes, real-input Fourier transforms, band-limited intermediate results.
 
-One slice takes these steps; memory is a half plane of the finer grid and its columns inside the band, per thread, the same from slice to slice.
+The transmission function of a slice is computed in three steps. Each thread holds a half plane of the finer grid and its
+columns inside the band, and reuses this memory from slice to slice.
 
-1. Fourier coefficients of V on the half plane kx >= 0. A phase ramp is a product of one in x and one in y, and the rows ky and -ky share their
-   products: with X = exp(-2 pi i kx x), P = sum cos(2 pi ky y) X and Q = sum sin(2 pi ky y) X the rows are P - iQ and P + iQ. Sixteen kx are one
-   value (see `simd_complex64`), the sums over atoms stay in registers; no BLAS, whose bits depend on its threads.
-2. Columns of the half plane to real space; then some rows at a time, in the cache: V along x, exp(i sigma V), its transform along x, of which the
-   columns inside the band are kept.
-3. These columns: transform, band limit, transform back on the wave's grid; rows: transform back.
+1. Compute the Fourier coefficients of V on the half plane kx >= 0. A phase ramp is the product of a ramp in x and a ramp
+   in y, and the rows ky and -ky share their products: with X = exp(-2 pi i kx x), P = sum cos(2 pi ky y) X and
+   Q = sum sin(2 pi ky y) X, the rows are P - iQ and P + iQ. Sixteen kx form one value (see `simd_complex64`), and the
+   sums over atoms stay in registers. BLAS is not used, because its bits depend on its number of threads.
+2. Transform the columns of the half plane to real space. Then compute, for a few rows at a time that fit the cache, V
+   along x, exp(i sigma V) and its transform along x, and keep the columns inside the band.
+3. Transform these columns, apply the band limit and transform back on the wave's grid; then transform the rows back.
 
-Slices are spread over threads; where there are fewer slices than threads, the parts of a slice are. All parts are cut without regard to the number of
-threads, so results do not depend on it.
+Slices are spread over threads, or parts of one slice if there are fewer slices than threads. The partition does not
+depend on the number of threads, and neither do the results.
 """
 
 import functools
@@ -29,11 +31,11 @@ from stemtwin.twin.physics.grids import Grid
 from stemtwin.twin.physics.scattering_factors import scattering_factor
 
 BLOCK = 64
-"""Lines that are treated at once."""
+"""Number of lines that are transformed together."""
 RAMP_POINTS = 2**15
-"""Points of phase ramps that are worked out at once."""
+"""Number of points of phase ramps that are computed together."""
 KEPT_POINTS = 2**21
-"""Tables of scattering factors with more points than this are not kept from call to call: at most 16 x 8 MB stay in memory."""
+"""Largest table of scattering factors, points, that is kept between calls; at most 16 x 8 MB stay in memory."""
 
 
 class SliceAtoms(NamedTuple):
@@ -42,7 +44,7 @@ class SliceAtoms(NamedTuple):
     Attributes
     ----------
     positions : ndarray
-        x, y, A, shape (n, 2) or more columns.
+        x, y, A, shape (n, 2); further columns are ignored.
     numbers : ndarray
         Atomic numbers, shape (n,).
     sigma : ndarray, optional
@@ -54,12 +56,22 @@ class SliceAtoms(NamedTuple):
     sigma: np.ndarray | None = None
 
     def only(self, chosen: np.ndarray) -> "SliceAtoms":
-        """Return some of the atoms, by a mask or by indices."""
+        """Return the atoms selected by a mask or by indices."""
         return SliceAtoms(self.positions[chosen], self.numbers[chosen], None if self.sigma is None else self.sigma[chosen])
 
 
 class Recipe(NamedTuple):
-    """Recipe of a transmission function: rad/(V A), the scattering factors' name, and the factor by which the grid is finer."""
+    """Parameters of a transmission function.
+
+    Attributes
+    ----------
+    interaction : float
+        Interaction parameter sigma, rad/(V A).
+    parametrization : str
+        Name of the parametrization of the scattering factors.
+    oversampling : int
+        Factor by which exp(i sigma V) is sampled more finely than the wave.
+    """
 
     interaction: float
     parametrization: str
@@ -67,13 +79,13 @@ class Recipe(NamedTuple):
 
 
 class Space:
-    """Memory that one caller uses again from slice to slice: fresh pages cost as much as the arithmetic."""
+    """Working memory that one caller reuses from slice to slice, because fresh pages cost as much time as the arithmetic."""
 
     def __init__(self) -> None:
         self._kept: dict[str, np.ndarray] = {}
 
     def array(self, name: str, shape: tuple[int, ...]) -> np.ndarray:
-        """Return the array of this name, complex64, with whatever stood in it before."""
+        """Return the array called ``name``, complex64, of the given shape; its contents are undefined."""
         size = math.prod(shape)
         if name not in self._kept or self._kept[name].size < size:
             self._kept[name] = aligned(2 * size).view(np.complex64)
@@ -84,7 +96,7 @@ class Space:
 
 
 def _factors(parametrization: str, number: int, shape: tuple[int, int], extent: tuple[float, float]) -> np.ndarray:
-    """Return f(k), A, for ky >= 0 and kx >= 0, float32, padded with zeros to whole points along x."""
+    """Return scattering factors f(k), A, for ky >= 0 and kx >= 0, float32, padded with zeros to whole points along x."""
     if (shape[0] // 2 + 1) * (shape[1] // 2 + 1) > KEPT_POINTS:
         return _make_factors(parametrization, number, shape, extent)
     return _kept_factors(parametrization, number, shape, extent)
@@ -116,23 +128,28 @@ def _ramps(per_period: np.ndarray, h: np.ndarray, damping: np.ndarray | None) ->
 
 
 def coefficients(atoms: SliceAtoms, grid: Grid, parametrization: str, space: Space, scale: float = 1.0, threads: int = 1) -> np.ndarray:
-    """Return the Fourier coefficients of V on the half plane kx >= 0.
+    """Return the Fourier coefficients of the projected potential V on the half plane kx >= 0.
 
     Parameters
     ----------
-    atoms, grid, parametrization
-        What lies where, on which grid, with which scattering factors.
+    atoms : SliceAtoms
+        Atoms of the slice.
+    grid : Grid
+        Grid of the potential.
+    parametrization : str
+        Name of the parametrization of the scattering factors.
     space : Space
-        Where the result lies, until the next call.
+        Working memory; it holds the result until the next call.
     scale : float
-        What V is multiplied by.
+        Factor of V.
     threads : int
-        How many threads at most.
+        Largest number of threads.
 
     Returns
     -------
     ndarray
-        V A, complex64, shape (ny, nx // 2 + 1), so that their sum with all phases is V: its real part where a Nyquist frequency has one sign only.
+        Coefficients, V A, complex64, shape (ny, nx // 2 + 1). Their Fourier series is V, or its real part where a
+        Nyquist frequency has one sign only.
     """
     columns = grid.shape[1] // 2 + 1
     total = space.array("half plane", (grid.shape[0], -(-columns // LANES) * LANES))
@@ -144,7 +161,7 @@ def coefficients(atoms: SliceAtoms, grid: Grid, parametrization: str, space: Spa
 
 
 def _add_element(total: np.ndarray, atoms: SliceAtoms, grid: Grid, factor: np.ndarray, scale: float, threads: int) -> None:
-    """Add the coefficients of atoms with one scattering factor to a half plane of whole points."""
+    """Add the coefficients of atoms with one scattering factor to a half plane, which is padded to whole points."""
     (ny, nx), (period_y, period_x) = grid.shape, grid.extent
     rows, columns, points, count = ny // 2 + 1, nx // 2 + 1, total.shape[1] // LANES, len(atoms.positions)
     constant = np.float32(scale * POTENTIAL_CONSTANT / (period_y * period_x))
@@ -176,11 +193,11 @@ def _add_element(total: np.ndarray, atoms: SliceAtoms, grid: Grid, factor: np.nd
         last_sin_x[:] = 0
     each(add, rows, threads)
     if ny % 2 == 0 and nx % 2 == 0:
-        total[rows - 1, columns - 1] += corner  # both frequencies are negative in FFT order: cos(a + b), where the rows gave cos(a) cos(b)
+        total[rows - 1, columns - 1] += corner  # both frequencies are negative in FFT order: cos(a + b), not cos(a) cos(b) as in the rows
 
 
 def values(half: np.ndarray, shape: tuple[int, int], threads: int = 1) -> np.ndarray:
-    """Return the real array that the coefficients of a half plane give, float32, shape (ny, nx). The coefficients are used up."""
+    """Return the real Fourier series of half-plane coefficients, float32, shape (ny, nx); overwrites the coefficients."""
     _columns_to_space(half, threads)
     out = np.empty(shape, np.float32)
 
@@ -195,14 +212,15 @@ def values(half: np.ndarray, shape: tuple[int, int], threads: int = 1) -> np.nda
 
 
 class Band(NamedTuple):
-    """Coefficients inside the band limit of the wave's grid; none of them has a Nyquist frequency.
+    """Coefficients inside the band limit of the wave's grid, which excludes Nyquist frequencies.
 
     Attributes
     ----------
     rows, columns : tuple of int
-        How many frequencies >= 0 and < 0 along y and x: the first and the last ones in FFT order, on this grid and on finer ones.
+        Numbers of frequencies >= 0 and < 0 along y and x; these are the first and the last coefficients in FFT order, on
+        the wave's grid and on finer ones.
     weights : ndarray
-        1 / (number of fine points) inside the band, 0 outside, float32, shape (rows, columns).
+        1 / (number of fine points) inside the band, 0 outside, float32, shape (sum(rows), sum(columns)).
     """
 
     rows: tuple[int, int]
@@ -212,7 +230,7 @@ class Band(NamedTuple):
 
 @functools.lru_cache(maxsize=4)
 def band_of(grid: Grid, fine: tuple[int, int]) -> Band:
-    """Return the band of a wave's grid for functions given on ``fine`` points (my, mx)."""
+    """Return the band of a wave's grid for functions sampled on ``fine`` points (my, mx)."""
     ky, kx = (k[np.abs(k) < grid.band_limit] for k in (grid.ky, grid.kx))
     inside = np.sqrt(ky[:, None] ** 2 + kx**2) < grid.band_limit
     rows, columns = ((int((k >= 0).sum()), int((k < 0).sum())) for k in (ky, kx))
@@ -220,7 +238,7 @@ def band_of(grid: Grid, fine: tuple[int, int]) -> Band:
 
 
 def ends(kept: tuple[int, int], count: int) -> tuple[slice, slice]:
-    """Return the slices of the first and the last coefficients of ``kept`` among ``count``; among ``sum(kept)`` they lie side by side."""
+    """Return the slices of the first ``kept[0]`` and the last ``kept[1]`` of ``count`` coefficients."""
     first, last = kept
     return slice(first), slice(count - last, count)
 
@@ -247,22 +265,22 @@ def band_limited(
     space: Space,
     threads: int = 1,
 ) -> None:
-    """Write the band-limited part of a complex function that is given on a finer grid.
+    """Compute the band-limited part of a complex function that is sampled on a finer grid.
 
     Parameters
     ----------
     read : callable
-        Takes a slice of rows and an array complex64, shape (rows, mx), which it fills with the function there.
+        Takes a slice of rows and an array, complex64, shape (rows, mx), and fills the array with these rows of the function.
     fine : tuple of int
         Points of the finer grid (my, mx).
     grid : Grid
         The wave's grid.
     out : ndarray
-        Takes the result, complex64, shape (ny, nx), contiguous.
+        Output array, complex64, shape (ny, nx), contiguous.
     space : Space
-        Memory to work in.
+        Working memory.
     threads : int
-        How many threads at most.
+        Largest number of threads.
     """
     band = band_of(grid, fine)
     part = space.array("columns in the band", (fine[0], sum(band.columns)))
@@ -287,7 +305,7 @@ def finish(
     space: Space,
     threads: int,
 ) -> None:
-    """Take columns inside the band, in Fourier space along x and on the finer grid along y, to rows of the wave's grid."""
+    """Transform columns inside the band (Fourier space along x, the finer grid along y) to rows of the wave's grid."""
     ny, nx = grid.shape
     coarse = space.array("columns of the wave's grid", (ny, sum(band.columns)))
 
@@ -319,7 +337,7 @@ def _columns_to_space(half: np.ndarray, threads: int) -> None:
 
 
 def slice_transmission(atoms: SliceAtoms, grid: Grid, recipe: Recipe, out: np.ndarray, space: Space, threads: int = 1) -> None:
-    """Write the band-limited exp(i sigma V) of the atoms of one slice into ``out``, complex64, shape (ny, nx), contiguous."""
+    """Compute the band-limited exp(i sigma V) of the atoms of one slice into ``out``, complex64, shape (ny, nx), contiguous."""
     if not len(atoms.positions):
         out[:] = 1
         return
@@ -334,20 +352,20 @@ def slice_transmission(atoms: SliceAtoms, grid: Grid, recipe: Recipe, out: np.nd
 
 
 def refined(grid: Grid, oversampling: int) -> Grid:
-    """Return the grid with so many times more points along each axis."""
+    """Return the grid with ``oversampling`` times as many points along each axis."""
     return Grid(shape=(oversampling * grid.shape[0], oversampling * grid.shape[1]), extent=grid.extent)
 
 
-# ---- lines, and lines on threads -----------------------------------------------------------------------------------------------------
+# ---- transforms of lines, and their distribution over threads ------------------------------------------------------------------------
 
 
 def forward(lines: np.ndarray, axis: int) -> np.ndarray:
-    """Return the Fourier transforms of lines along an axis; the lines are used up."""
+    """Return the Fourier transforms of lines along an axis; may overwrite the lines."""
     return np.asarray(scipy.fft.fft(lines, axis=axis, overwrite_x=True))
 
 
 def _backward(lines: np.ndarray, axis: int) -> np.ndarray:
-    """Return the sums of Fourier series along an axis; the lines are used up."""
+    """Return the sums of Fourier series along an axis; may overwrite the lines."""
     return np.asarray(scipy.fft.ifft(lines, axis=axis, norm="forward", overwrite_x=True))
 
 
@@ -361,7 +379,7 @@ def _blocks(count: int, size: int = BLOCK) -> list[slice]:
 
 
 def each(work: Callable[[slice], None], count: int, threads: int, size: int = BLOCK) -> None:
-    """Do the work on all blocks of ``size`` lines."""
+    """Call ``work`` for all blocks of ``size`` lines, on at most ``threads`` threads."""
 
     def drawn(queue: Iterable[slice]) -> None:
         for block in queue:
@@ -371,7 +389,7 @@ def each(work: Callable[[slice], None], count: int, threads: int, size: int = BL
 
 
 def each_in_space(work: Callable[[slice, np.ndarray], None], count: int, points: int, space: Space, threads: int) -> None:
-    """Do the work on all blocks of lines; with each block it gets a flat array, complex64, of ``points`` per line, never cleared."""
+    """Call ``work`` for all blocks of lines, each with an uncleared flat complex64 array of ``points`` elements per line."""
 
     def drawn(queue: Iterable[slice]) -> None:
         lines = (space if threads == 1 else Space()).array("lines", (BLOCK * points,))

@@ -1,11 +1,13 @@
-"""A transmission function after a few atoms moved, without computing the rest again.
+"""Update of a transmission function after a few atoms moved, without computing the rest again.
 
-exp(i sigma V) changes within a few A of the atoms that moved: it is worked out again in a window about them, from the atoms in it. The band limit
-then takes the change everywhere, exactly: cut off sharply in Fourier space, it rings through the whole cell (3e-4 of the largest abs(t - 1) is left
-at 12 A, falling as r^-3/2), so that a window of the new t set into the old one could never be right to 1e-5.
+exp(i sigma V) changes only within a few A of the atoms that moved. It is computed again in a window around them, from the
+atoms in the window. The band limit is then applied exactly to the change on the whole cell. This is necessary because a
+sharp cutoff in Fourier space makes the change ring through the whole cell (at 12 A, 3e-4 of the largest abs(t - 1)
+remains, and it falls as r^-3/2). Pasting a window of the new t into the old one could therefore never be accurate to 1e-5.
 
-What is neglected: V, sampled, is a Fourier series cut at the finer grid's Nyquist frequency, and rings at that frequency along the row and the column
-of each atom. Where other atoms stand on that row or column, the ringing mixes with their exp(i sigma V); beyond the window this is left as it was.
+One effect is neglected. The sampled V is a Fourier series cut at the finer grid's Nyquist frequency and rings at that
+frequency along the row and the column of each atom. Near other atoms on that row or column, the ringing mixes with their
+exp(i sigma V); beyond the window, this contribution is not updated.
 """
 
 from typing import NamedTuple
@@ -30,14 +32,25 @@ from stemtwin.twin.physics.grids import Grid, fast_length
 
 
 class Window(NamedTuple):
-    """A part of the wave's grid: its first row and column (which may lie outside the cell, periodically), and a grid of its own."""
+    """A part of the wave's grid.
+
+    Attributes
+    ----------
+    first : tuple of int
+        First row and column on the wave's grid; they may lie outside the cell, which is periodic.
+    grid : Grid
+        Grid of the window alone.
+    """
 
     first: tuple[int, int]
     grid: Grid
 
 
 def window_about(centre: tuple[float, float], reach: tuple[float, float], grid: Grid) -> Window:
-    """Return the window of all points nearer than ``reach`` (y, x) to ``centre`` (y, x), A; along an axis where it would not fit, the whole cell."""
+    """Return the window of all points within ``reach`` (y, x), A, of ``centre`` (y, x), A.
+
+    Along an axis where this does not fit, the window is the whole cell.
+    """
     shape, first = [], []
     for at, most, step, count in zip(centre, reach, grid.sampling, grid.shape, strict=True):
         half = int(np.ceil(most / step))
@@ -49,18 +62,18 @@ def window_about(centre: tuple[float, float], reach: tuple[float, float], grid: 
 
 
 def steps(before: np.ndarray, after: np.ndarray, moved: np.ndarray, grid: Grid, reach: float) -> list[tuple[np.ndarray, Window]]:
-    """Group atoms that moved near each other, each group with its window.
+    """Group atoms that moved near each other, and return the indices and the window of each group.
 
     Parameters
     ----------
     before, after : ndarray
-        x, y of the atoms of a slice, A, shape (n, 2); nan where an atom is not there.
+        x, y of the atoms of a slice before and after, A, shape (n, 2); nan for an atom that is absent.
     moved : ndarray
-        Indices of those that moved, came or went.
+        Indices of the atoms that moved, appeared or vanished.
     grid : Grid
         The wave's grid.
     reach : float
-        Distance from what moved to its window's edges, A.
+        Smallest distance between the atoms of a group and the edges of its window, A.
     """
     periods, groups = np.array(grid.extent[::-1]), []
     while moved.size:
@@ -80,18 +93,18 @@ def steps(before: np.ndarray, after: np.ndarray, moved: np.ndarray, grid: Grid, 
 def add_change(
     before: SliceAtoms, after: SliceAtoms, window: Window, grid: Grid, recipe: Recipe, out: np.ndarray, space: Space, threads: int = 1
 ) -> None:
-    """Add the change of a slice's transmission function whose cause lies in the middle of a window.
+    """Add the change of a slice's transmission function that is caused by atoms in the middle of a window.
 
     Parameters
     ----------
     before, after : SliceAtoms
-        All atoms of the slice.
+        All atoms of the slice before and after.
     window : Window
-        Where the change is. It is damped smoothly from half-way to the window's edges.
+        Window around the atoms that changed. The change is damped smoothly from half-way to the window's edges.
     grid, recipe, space, threads
         As in `transmission.slice_transmission`.
     out : ndarray
-        The transmission function, complex64, shape (ny, nx): gets the change.
+        The transmission function, complex64, shape (ny, nx), to which the change is added.
     """
     fine, local = refined(grid, recipe.oversampling), refined(window.grid, recipe.oversampling)
     change = _exponential_in(after, window, grid, local, recipe, space, threads)
@@ -131,7 +144,7 @@ def _exponential_in(atoms: SliceAtoms, window: Window, grid: Grid, local: Grid, 
 
 
 def _taper(count: int, whole: int) -> np.ndarray:
-    """Return 1 in the middle half of a window, falling to 0 at its edges as cos^2; 1 everywhere if the window is the whole cell."""
+    """Return weights of 1 in the middle half of a window that fall to 0 at its edges as cos^2, or 1 if it is the whole cell."""
     if count == whole:
         return np.ones(count, np.float32)
     outwards = np.clip(np.abs(2 * np.arange(count) / count - 1) * 2 - 1, 0, 1)

@@ -1,7 +1,8 @@
-"""Blocks of plane waves inside an aperture: one block of a periodic cell, or several for a probe wider than the cell.
+"""Blocks of plane waves inside an aperture: one block for a periodic cell, several for a probe wider than the cell.
 
-A probe wider than the periodic cell needs no larger cell: the aperture is sampled n times finer, k = G / L + j / (n L); plane waves of different
-offset j never interfere on the detector, so there are n^2 independent blocks, each from multislice on the same small grid.
+A probe wider than the periodic cell does not need a larger cell. Instead, the aperture is sampled n times finer,
+k = G / L + j / (n L). Plane waves of different offsets j never interfere on the detector, so there are n^2 independent
+blocks, each computed by multislice on the same small grid.
 """
 
 import functools
@@ -19,18 +20,30 @@ from stemtwin.twin.physics.engine.operator import quadratic_form_kernels
 from stemtwin.twin.physics.grids import Grid
 
 APERTURES = 1024
-"""Sets of beams remembered, one per grid, convergence and offset."""
+"""Number of cached sets of beams, one per grid, convergence and offset."""
 
 COVERED = 1e-12
-"""A smaller covered fraction is rounding."""
+"""Covered fractions below this are rounding errors and count as zero."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class BeamBlock:
-    """The plane waves of one offset.
+    """The plane waves of one offset block.
 
-    ``beams`` are their flat indices on the grid, ``hy, hx`` their integer indices (k = (h + offset) / L), sorted by (hy, hx), shape (B,); ``ky, kx``
-    are in 1/A; ``basis`` (25, B) gives chi from Cartesian aberrations; ``pairs`` lists the pairs of beams for :mod:`quadratic_form_kernels`.
+    Attributes
+    ----------
+    offset : tuple of float
+        Offset (jy, jx), in reciprocal pixels of the cell.
+    beams : ndarray
+        Flat indices of the plane waves on the grid, shape (B,).
+    hy, hx : ndarray
+        Integer indices, k = (h + offset) / L, sorted by (hy, hx), shape (B,).
+    ky, kx : ndarray
+        Spatial frequencies, 1/A, shape (B,).
+    basis : ndarray
+        Phase chi per Cartesian aberration coefficient, rad/A, shape (25, B).
+    pairs : BeamPairs
+        Pairs of beams for :mod:`quadratic_form_kernels`.
     """
 
     offset: tuple[float, float]
@@ -49,7 +62,7 @@ class BeamBlock:
 
 
 def window_blocks(extent: tuple[float, float], window: float) -> tuple[int, int]:
-    """Return the number of offset blocks (ny, nx) of a probe window of a given side, A, on a periodic cell."""
+    """Return the number of offset blocks (ny, nx) for a probe window of side ``window``, A, on a periodic cell."""
     return tuple(max(1, math.ceil(window / side - 1e-9)) for side in extent)  # type: ignore[return-value]
 
 
@@ -60,7 +73,7 @@ def block_offsets(blocks: tuple[int, int]) -> Iterator[tuple[float, float]]:
 
 
 def block_pixel(extent: tuple[float, float], blocks: tuple[int, int]) -> tuple[float, float]:
-    """Return the sides (dky, dkx) of the reciprocal pixel of the whole window, 1/A."""
+    """Return the sides (dky, dkx) of a reciprocal pixel of the whole probe window, 1/A."""
     return 1 / (extent[0] * blocks[0]), 1 / (extent[1] * blocks[1])
 
 
@@ -77,7 +90,7 @@ def beyond_band(grid: Grid, wavelength: float, semiangle: float, pixel: tuple[fl
 def aperture_beams(
     grid: Grid, wavelength: float, semiangle: float, offset: tuple[float, float], blocks: tuple[int, int], *, antialias: bool
 ) -> np.ndarray:
-    """Return the flat indices of the Fourier coefficients that the aperture touches, for one offset block; read-only, remembered.
+    """Return the flat indices of the Fourier coefficients that the aperture touches, for one offset block; read-only and cached.
 
     Raises
     ------
@@ -98,7 +111,7 @@ def aperture_beams(
 
 
 def make_block(grid: Grid, wavelength: float, beams: np.ndarray, offset: tuple[float, float]) -> BeamBlock:
-    """Return the block of given beams (flat indices), sorted by (hy, hx)."""
+    """Return the block of the given beams (flat indices), sorted by (hy, hx)."""
     ny, nx = grid.shape
     hy, hx = beams // nx, beams % nx
     hy, hx = np.where(hy >= (ny + 1) // 2, hy - ny, hy), np.where(hx >= (nx + 1) // 2, hx - nx, hx)

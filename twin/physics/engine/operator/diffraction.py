@@ -1,13 +1,15 @@
-r"""Diffraction patterns of convergent probes: from the scattering matrix in Fourier space, or from multislice of each probe.
+r"""Diffraction patterns of convergent probes, from the scattering matrix in Fourier space or from multislice of each probe.
 
 .. math::
 
     I_q(r) = \sum_m \Big|\sum_k a^m_k e^{-2\pi i k r} S_{kq}\Big|^2 + (1 - n) \sum_k w_k |S_{kq}|^2 \Big/ \sum_k w_k, \qquad n = \sum_k |a_k|^2
 
-S_kq is the exit amplitude at q of an incident plane wave k; modes m make up a partially coherent beam. The last term is the probe's tails beyond the
-window, waves of the aperture's rim (w: `probe.rim`), as in every other engine, so that a mask on the patterns gives what a detector of that shape
-gives. Thermal scattering: the mean over frozen-phonon configurations. A probe wider than the cell, or a pattern finer than its reciprocal pixels,
-takes offset blocks (see `imaging`): the plane waves of one block scatter to reciprocal pixels of their own, so blocks never interfere.
+S_kq is the exit amplitude at q of an incident plane wave k; the modes m represent a partially coherent beam. The last
+term is the signal of the probe's tails beyond the window, carried by aperture-edge waves (weights w: `probe.rim`) as in
+every other engine, so a mask on the patterns gives the signal of a detector of that shape. Thermal scattering is included
+as the mean over frozen-phonon configurations. A probe wider than the cell, or a pattern finer than the reciprocal pixels
+of the cell, needs offset blocks (see `beam_blocks`): the plane waves of each block scatter to separate reciprocal pixels,
+so blocks never interfere.
 """
 
 import itertools
@@ -29,25 +31,25 @@ from stemtwin.twin.physics.grids import Grid
 from stemtwin.twin.progress import Progress
 
 PROBES = 64
-"""Probes in one matrix product; fixed, so that bits depend neither on the number of threads nor on which probes are asked for together."""
+"""Number of probes in one matrix product; fixed, so the bits depend neither on the number of threads nor on the set of probes."""
 SHOWN = 5
-"""Positions along each side of the cell whose patterns tell the error of an average over lattice translations."""
+"""Number of positions along each side of the cell at which the error of an average over lattice translations is estimated."""
 WAVES_AT_ONCE = 512
-"""Probes whose amplitudes multislice holds at once."""
+"""Number of probes whose amplitudes multislice holds at once."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Camera:
-    """Square or rectangular pixels about the optic axis.
+    """Camera of square or rectangular pixels, centred on the optic axis.
 
     Parameters
     ----------
     shape : tuple of int
-        Pixels (ny, nx).
+        Number of pixels (ny, nx).
     pitch : tuple of float
         Sides of a pixel (y, x), 1/A.
     beam : tuple of float
-        Where the undiffracted beam's middle falls (ky, kx), 1/A: waves are computed relative to it.
+        Centre of the undiffracted beam (ky, kx), 1/A; waves are computed relative to it.
     """
 
     shape: tuple[int, int]
@@ -62,9 +64,9 @@ class ProbeOptics:
     Parameters
     ----------
     aberrations : Aberrations
-        A and rad.
+        Aberration coefficients, A and rad.
     semiangle : float
-        Convergence, rad.
+        Convergence semi-angle, rad.
     source_size, focal_spread : float
         Standard deviations, A.
     """
@@ -77,10 +79,18 @@ class ProbeOptics:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class PatternBlock:
-    """One offset block: its plane waves, the reciprocal pixels that the camera sees, and how the camera's pixels share them.
+    """One offset block: its plane waves, the reciprocal pixels on the camera, and their overlap with the camera pixels.
 
-    ``beams`` and ``seen`` are flat indices on the grid, ``ky, kx`` (B,) and ``qy, qx`` (Q,) their frequencies, 1/A, the offset included; ``shares``
-    is (camera pixels, Q).
+    Attributes
+    ----------
+    offset : tuple of float
+        Offset (jy, jx), in reciprocal pixels of the cell.
+    beams, seen : ndarray
+        Flat indices of the plane waves, (B,), and of the reciprocal pixels on the camera, (Q,), on the grid.
+    ky, kx, qy, qx : ndarray
+        Spatial frequencies of ``beams`` and of ``seen`` with the offset, 1/A.
+    shares : csr_array
+        Fractions of the reciprocal pixels in each camera pixel, shape (camera pixels, Q).
     """
 
     offset: tuple[float, float]
@@ -95,7 +105,23 @@ class PatternBlock:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class PatternLayout:
-    """Everything about the patterns but the specimen: grid, wavelength (A), largest convergence (rad), blocks and camera."""
+    """Geometry of diffraction patterns without the specimen.
+
+    Attributes
+    ----------
+    grid : Grid
+        The wave's grid.
+    wavelength, semiangle : float
+        Wavelength, A; largest convergence semi-angle, rad.
+    pixel : tuple of float
+        Sides of a reciprocal pixel of the probe window (y, x), 1/A.
+    antialias : bool
+        Whether pixels at the aperture's edge have fractional weights.
+    blocks : tuple of PatternBlock
+        Offset blocks.
+    camera : Camera
+        The camera.
+    """
 
     grid: Grid
     wavelength: float
@@ -107,20 +133,21 @@ class PatternLayout:
 
     @property
     def products(self) -> int:
-        """Pairs of a plane wave and a reciprocal pixel, over all blocks."""
+        """Number of pairs of a plane wave and a reciprocal pixel, summed over all blocks."""
         return sum(block.beams.size * block.seen.size for block in self.blocks)
 
     def amplitudes(self, optics: ProbeOptics) -> tuple[tuple[np.ndarray, ...], float]:
-        """Return the modes' amplitudes of each block, (M, B), and the part of the beam inside the window (1 for pixel masks).
+        """Return the amplitudes of the modes in each block, (M, B), and the fraction of the beam inside the window (1 for pixel masks).
 
         Raises
         ------
         SamplingError
-            The convergence is larger than the one laid out for.
+            The convergence is larger than that of the layout.
         """
         if optics.semiangle > self.semiangle * (1 + 1e-12):
             message = (
-                f"These patterns were laid out for {self.semiangle * 1e3:g} mrad, not for {optics.semiangle * 1e3:g}. Start from the larger one."
+                f"These patterns were laid out for {self.semiangle * 1e3:g} mrad, not for {optics.semiangle * 1e3:g} mrad. "
+                "Lay them out for the larger convergence."
             )
             raise SamplingError(message)
         radius, found = optics.semiangle / self.wavelength, []
@@ -136,7 +163,7 @@ class PatternLayout:
         return modes, inside / area
 
     def rims(self, semiangle: float) -> list[np.ndarray]:
-        """Return the weights of the plane waves of each block in the probe's tails beyond the window, (B,); their sum over all blocks is 1."""
+        """Return the weights of each block's aperture-edge waves in the probe's tails beyond the window, (B,); the sum over all blocks is 1."""
         radius = semiangle / self.wavelength
         found = [probe.rim(probe.aperture(block.ky, block.kx, self.pixel, radius)) for block in self.blocks]
         total = sum(float(w.sum()) for w in found)
@@ -146,20 +173,20 @@ class PatternLayout:
 def layout(
     grid: Grid, wavelength: float, semiangle: float, camera: Camera, *, blocks: tuple[int, int] = (1, 1), antialias: bool = True
 ) -> PatternLayout:
-    """Return plane waves and pixels of a cell, an aperture and a camera.
+    """Return the plane waves and reciprocal pixels of a cell, an aperture and a camera.
 
     Parameters
     ----------
     grid : Grid
         The wave's grid.
     wavelength, semiangle : float
-        A; largest convergence, rad.
+        Wavelength, A; largest convergence semi-angle, rad.
     camera : Camera
-        The camera; what of it lies beyond the band limit stays dark.
+        The camera; pixels beyond the band limit receive no signal.
     blocks : tuple of int
-        Offset blocks (ny, nx).
+        Number of offset blocks (ny, nx).
     antialias : bool
-        Covered fractions at the aperture's edge.
+        Whether pixels at the aperture's edge are weighted by their covered fraction instead of 0 or 1.
     """
     pixel, out = beam_blocks.block_pixel(grid.extent, blocks), []
     half = tuple(n * p / 2 + side / 2 for n, p, side in zip(camera.shape, camera.pitch, pixel, strict=True))
@@ -188,21 +215,22 @@ def layout(
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class DiffractionMatrix:
-    """The scattering matrix in Fourier space, seen by one camera.
+    """The scattering matrix in Fourier space, restricted to the pixels of one camera.
 
     Parameters
     ----------
     layout : PatternLayout
-        Plane waves and pixels.
+        Plane waves and reciprocal pixels.
     matrices : tuple
-        Of each frozen-phonon configuration and block, S_kq, complex64, shape (B, Q).
+        S_kq of each frozen-phonon configuration and block, complex64, shape (B, Q).
     cosets : tuple
-        Of each block, neighbouring plane waves that interfere with each other: all of them, or with an average over lattice translations the sets
-        of :meth:`lattice_average.Translations.cosets`.
+        Slices of plane waves that interfere with each other, for each block: all waves, or with an average over lattice
+        translations the sets of :meth:`lattice_average.Translations.cosets`.
     average : MeasuredAverage, optional
-        The average, its error that of patterns in focus.
+        The average over lattice translations; its error is that of patterns in focus.
     standard_error : float
-        Relative standard error over the configurations, rms over pixels and positions in focus by their mean; NaN without an average.
+        Relative standard error over the configurations in focus: rms over pixels and positions divided by the mean; NaN
+        without an average.
     """
 
     layout: PatternLayout
@@ -217,21 +245,26 @@ class DiffractionMatrix:
         return sum(part.nbytes for configuration in self.matrices for part in configuration)
 
     def patterns(self, positions: np.ndarray, optics: ProbeOptics, *, out: np.ndarray | None = None) -> np.ndarray:
-        """Return the signal of each camera pixel for probes, as fractions of the incident beam.
+        """Return the diffraction patterns of probes, as fractions of the incident beam.
 
         Parameters
         ----------
         positions : ndarray
-            Probes (x, y), A, shape (P, 2).
+            Probe positions (x, y), A, shape (P, 2).
         optics : ProbeOptics
-            The probe; its convergence is at most the one laid out for.
+            Optics of the probe; the convergence is at most that of the layout.
         out : ndarray, optional
-            Where to write, float32, shape (P, ny, nx).
+            Output array, float32, shape (P, ny, nx).
 
         Returns
         -------
         ndarray
-            float32, shape (P, ny, nx), k increasing along both axes.
+            Signals of the camera pixels, float32, shape (P, ny, nx), with k increasing along both axes.
+
+        Raises
+        ------
+        SamplingError
+            The convergence is larger than that of the layout.
         """
         modes, norm = self.layout.amplitudes(optics)
         positions = np.asarray(positions, float)
@@ -254,7 +287,7 @@ class DiffractionMatrix:
         return out
 
     def _intensity(self, number: int, modes: np.ndarray, at: np.ndarray) -> np.ndarray:
-        """Return the mean intensity on a block's reciprocal pixels, float32, shape (Q, P)."""
+        """Return the mean intensity on a block's reciprocal pixels for probes at ``at``, float32, shape (Q, P)."""
         block = self.layout.blocks[number]
         phase = np.exp(-2j * np.pi * (np.outer(block.kx, at[:, 0]) + np.outer(block.ky, at[:, 1])))
         intensity = np.zeros((block.seen.size, len(at)), np.float32)
@@ -288,18 +321,18 @@ def build(
     progress: Progress | None = None,
     average: LatticeAverage | None = None,
 ) -> DiffractionMatrix:
-    """Send every plane wave of the aperture through each configuration of a specimen.
+    """Compute the scattering matrix: propagate every plane wave of the aperture through each configuration of a specimen.
 
     Parameters
     ----------
     stacks : iterable of SliceStack
         Frozen-phonon configurations, on the layout's grid.
     plan : PatternLayout
-        Plane waves and pixels.
+        Plane waves and reciprocal pixels.
     progress : callable, optional
-        Called with the number of plane waves just done.
+        Called with the number of plane waves finished since the last call.
     average : LatticeAverage, optional
-        Average patterns over a crystal's translations, with as many configurations as that takes.
+        Average of the patterns over a crystal's translations; only as many configurations are computed as it needs.
     """
     whole: tuple[tuple[slice, ...], ...] = tuple((slice(None),) for _ in plan.blocks)
     plan, cosets = (plan, whole) if average is None else _sorted(plan, average.translations)
@@ -325,7 +358,7 @@ def build(
 
 
 def _sorted(plan: PatternLayout, translations: Translations) -> tuple[PatternLayout, tuple[tuple[slice, ...], ...]]:
-    """Return a layout whose plane waves stand by their cosets, and the cosets of each block."""
+    """Return a layout whose plane waves are sorted by cosets, and the cosets of each block."""
     blocks, cosets = [], []
     for block in plan.blocks:
         hy, hx = (np.rint(k * side - part).astype(int) for k, side, part in zip((block.ky, block.kx), plan.grid.extent, block.offset, strict=True))
@@ -337,7 +370,7 @@ def _sorted(plan: PatternLayout, translations: Translations) -> tuple[PatternLay
 
 
 class _ShownPatterns:
-    """Patterns in focus of single configurations, without and with an average over lattice translations, (1, pixels and positions) each."""
+    """Patterns in focus of single configurations, without and with an average over lattice translations; each of shape (1, pixels and positions)."""
 
     def __init__(self, whole: tuple[tuple[slice, ...], ...], cosets: tuple[tuple[slice, ...], ...]) -> None:
         self._cosets = whole, cosets
@@ -354,7 +387,7 @@ class _ShownPatterns:
 
     @staticmethod
     def error(patterns: Sequence[np.ndarray]) -> float:
-        """Return the relative standard error of the mean of configurations; NaN for one."""
+        """Return the relative standard error of the mean over configurations; NaN for a single one."""
         values = np.array(patterns)
         if len(values) == 1:
             return math.nan
@@ -369,9 +402,9 @@ def probe_patterns(
     *,
     progress: Progress | None = None,
 ) -> np.ndarray:
-    """Return patterns by multislice of every probe: the reference that the scattering matrix is compared with.
+    """Return patterns by multislice of every probe, the reference for the scattering matrix.
 
-    Parameters as in :func:`build` and :meth:`DiffractionMatrix.patterns`; the result is the same.
+    The parameters are those of :func:`build` and :meth:`DiffractionMatrix.patterns`, and so is the form of the result.
     """
     modes, norm = plan.amplitudes(optics)
     rims = plan.rims(optics.semiangle)

@@ -1,4 +1,4 @@
-"""Hermitian forms of waves: M = sum over points of weight conj(S_k) S_k', by BLAS on one thread per task, so that the bits are always the same."""
+"""Hermitian forms of waves, M = sum over points of weight conj(S_k) S_k', by BLAS on one thread per task for reproducible bits."""
 
 import functools
 from collections.abc import Callable, Iterator, Sequence
@@ -15,22 +15,22 @@ from stemtwin.twin.physics.engine.multislice.multislice import (
 from stemtwin.twin.physics.engine.operator import quadratic_form_kernels
 
 PANEL = 128
-"""Rows of M that one task multiplies; fixed, so that the bits do not depend on the number of threads."""
+"""Number of rows of M that one task multiplies; fixed, so the bits do not depend on the number of threads."""
 PIXELS = 8192
-"""Exit coefficients that are multiplied at a time; fixed for the same reason."""
+"""Number of exit coefficients that are multiplied at a time; fixed for the same reason."""
 BESIDE = 128
-"""Blocks of at most so many plane waves are done beside each other: batches of waves and panels of products are too few to keep threads busy."""
+"""Largest number of plane waves of blocks that are computed in parallel; one such block alone is too small to keep all threads busy."""
 WAVES_BYTES = 1 << 30
-"""Exit amplitudes held at a time where no more is granted: detectors that need more are done in parts, each with a multislice of its own."""
+"""Default memory for exit amplitudes, bytes; detectors that need more are treated in parts, each with its own multislice."""
 
 
 def at_once(beams: Sequence[int]) -> int:
-    """Return the number of blocks, given by their plane waves, that are done beside each other."""
+    """Return the number of blocks that are computed in parallel, from the number of plane waves of each block."""
     return min(threads.thread_count(), len(beams)) if max(beams) <= BESIDE else 1
 
 
 def portion(count: int, held: int) -> int:
-    """Return the number of exit coefficients of so many plane waves that are done with one multislice, where so many bytes hold them."""
+    """Return the number of exit coefficients per multislice run, for ``count`` plane waves and ``held`` bytes of exit amplitudes."""
     return max(PIXELS, held // (8 * count) // PIXELS * PIXELS)
 
 
@@ -44,7 +44,7 @@ def detected(
     held: int | None = None,
     depths: Sequence[float] | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return M of every channel of a detector, and its diagonal.
+    """Return the matrix M of every channel of a detector, and its diagonal.
 
     Parameters
     ----------
@@ -55,21 +55,22 @@ def detected(
     beams : ndarray
         Flat indices of the incident plane waves, shape (B,).
     pairs : quadratic_form_kernels.BeamPairs
-        The order of the elements.
+        Pairs of plane waves, which define the order of the elements.
     offset : tuple of float
-        Of the plane waves, in reciprocal pixels.
+        Offset of the plane waves, in reciprocal pixels.
     progress : callable, optional
-        Called with the number of plane waves done since the last call.
+        Called with the number of plane waves finished since the last call.
     held : int, optional
-        Bytes of exit amplitudes held at a time, by default ``WAVES_BYTES``: whatever it is, the bits are the same.
+        Memory for exit amplitudes, bytes; ``WAVES_BYTES`` by default. The bits do not depend on it.
     depths : sequence of float, optional
-        Depths z, A: M of the specimen's part above each, all from one pass; by default of the whole specimen.
+        Depths z, A, for matrices of the part of the specimen above each depth, all from one pass; by default, the matrix
+        of the whole specimen.
 
     Returns
     -------
     tuple of ndarray
-        Elements, float32, (channels, steps 16), those off the diagonal doubled; diagonal, float64, (channels, B). With
-        depths, all channels of one depth follow those of another.
+        Elements, float32, (channels, steps 16), doubled off the diagonal; diagonal, float64, (channels, B). With
+        ``depths``, the channels of each depth follow those of the depth before.
     """
     flat, count = detector.reshape(len(detector), -1), beams.size
     seen = np.flatnonzero(flat.any(axis=0))
@@ -96,7 +97,7 @@ def detected(
 
 
 def _reports(progress: Callable[[int], None] | None, count: int, portions: int) -> list[Callable[[int], None]]:
-    """Return a function for each portion, called with the plane waves done in it: together they report ``count`` waves once."""
+    """Return a progress function for each portion; together they report each of the ``count`` waves once."""
     reported = 0
 
     def report(number: int, done: int) -> None:
@@ -109,23 +110,26 @@ def _reports(progress: Callable[[int], None] | None, count: int, portions: int) 
 
 
 def _add_products(waves: np.ndarray, weights: np.ndarray, matrices: np.ndarray) -> None:
-    """Add what waves (B, Q) give with the weights (channels, Q) of each channel to its matrix, (channels, B, B)."""
+    """Add the weighted products of waves (B, Q) to the matrix of each channel (channels, B, B), for weights (channels, Q)."""
     with blas.one_thread():
         for weight, matrix in zip(weights, matrices, strict=True):
-            for start in range(0, weight.size, PIXELS):  # the same pieces wherever a portion ends
+            for start in range(0, weight.size, PIXELS):  # the same ranges for any size of a portion
                 pixels = start + np.flatnonzero(weight[start : start + PIXELS])
                 if pixels.size:
                     add_upper(waves[:, pixels], weight[pixels], matrix)
 
 
 def picked(matrices: np.ndarray, pairs: quadratic_form_kernels.BeamPairs) -> tuple[np.ndarray, np.ndarray]:
-    """Return the elements of Hermitian matrices (channels, B, B) in the order of the pairs, and their diagonals; see :func:`detected`."""
+    """Return the elements of Hermitian matrices (channels, B, B) in the order of the pairs, and the diagonals; see :func:`detected`."""
     elements = np.stack([quadratic_form_kernels.pick(matrix, pairs) for matrix in matrices])
     return elements, np.stack([matrix.diagonal().real.astype(float) for matrix in matrices])
 
 
 def add_upper(waves: np.ndarray, weight: np.ndarray, matrix: np.ndarray) -> None:
-    """Add conj(S) D S^T of rows S_k to a matrix, its upper triangle at least; panels of rows, each by BLAS on one thread: always the same bits."""
+    """Add conj(S) D S^T of rows S_k to a matrix, at least in its upper triangle.
+
+    Each panel of rows is multiplied by BLAS on one thread, so the bits do not depend on the number of threads.
+    """
 
     def work(starts: Iterator[int]) -> None:
         for start in starts:

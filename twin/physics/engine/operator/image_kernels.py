@@ -1,4 +1,4 @@
-"""Kernels that read band-limited periodic images: on rectangular rasters, and at any points. All sums are float64."""
+"""Kernels that evaluate band-limited periodic images on rectangular rasters and at arbitrary points, with sums in float64."""
 
 import functools
 import math
@@ -17,7 +17,7 @@ from stemtwin.twin.physics.engine.operator.quadratic_form_kernels import STEP, W
 
 @kernel
 def _multiply(a, b, out):
-    """Multiply matrices, rows in fours and columns in sixteens: both counts must be multiples."""
+    """Multiply matrices; the number of rows must be a multiple of 4, the number of columns a multiple of 16."""
     for m in range(0, a.shape[0], 4):
         a0, a1, a2, a3 = a[m], a[m + 1], a[m + 2], a[m + 3]
         for n in range(0, b.shape[1], STEP):
@@ -45,7 +45,7 @@ def _up(n: int, multiple: int) -> int:
 
 @kernel
 def _turns(angles, count, cosines, sines):
-    """Fill cosines[h, p] and sines[h, p] of h times each angle, by repeated turning: the error grows by one rounding per turn."""
+    """Fill cosines[h, p] and sines[h, p] of h times each angle by repeated rotation; each rotation adds one rounding error."""
     for p in range(angles.size):
         cosines[0, p], sines[0, p] = 1.0, 0.0
         cosines[1, p], sines[1, p] = math.cos(angles[p]), math.sin(angles[p])
@@ -57,7 +57,7 @@ def _turns(angles, count, cosines, sines):
 
 
 def _harmonics(angles: np.ndarray, count: int, multiple: int) -> np.ndarray:
-    """Return cos h a, then sin h a, h = 0 .. count - 1, of angles (n,): shape (2 count, n rounded up to a multiple), zeros behind the angles."""
+    """Return cos(h a), then sin(h a), h = 0 .. count - 1, of angles (n,), padded with zeros: shape (2 count, n rounded up to a multiple)."""
     out = np.zeros((2, max(count, 2), _up(angles.size, multiple)))
     _turns(angles, count, *out)
     return out[:, :count].reshape(2 * count, -1)
@@ -69,14 +69,14 @@ def raster(coefficients: np.ndarray, angle_y: np.ndarray, angle_x: np.ndarray) -
     Parameters
     ----------
     coefficients : ndarray
-        complex128, shape (images, rows, 2 mx + 1): hy = 0 .. rows - 1, hx = -mx .. mx.
+        Fourier coefficients C, complex128, shape (images, rows, 2 mx + 1): hy = 0 .. rows - 1, hx = -mx .. mx.
     angle_y, angle_x : ndarray
         2 pi y / Ly, shape (ny,), and 2 pi x / Lx, shape (nx,), float64.
 
     Returns
     -------
     ndarray
-        float32, shape (images, ny, nx).
+        Images, float32, shape (images, ny, nx).
     """
     images, rows, columns = coefficients.shape
     y, x = np.ascontiguousarray(_harmonics(angle_y, rows, 4).T), _harmonics(angle_x, columns // 2 + 1, STEP)
@@ -95,19 +95,19 @@ def raster(coefficients: np.ndarray, angle_y: np.ndarray, angle_x: np.ndarray) -
 
 
 def own_rasters(coefficients: np.ndarray, angle_y: np.ndarray, angle_x: np.ndarray) -> np.ndarray:
-    """Return images of :func:`raster`, to the last bit, each on a raster of its own, by the calling thread in one call.
+    """Return images on individual rasters, with the same bits as :func:`raster`, computed by the calling thread in one call.
 
     Parameters
     ----------
     coefficients : ndarray
-        complex128, shape (images, channels, rows, 2 mx + 1).
+        Fourier coefficients, complex128, shape (images, channels, rows, 2 mx + 1).
     angle_y, angle_x : ndarray
-        Shape (images, ny), and (images, nx), float64.
+        Angles of each raster as in :func:`raster`, float64, shapes (images, ny) and (images, nx).
 
     Returns
     -------
     ndarray
-        float32, shape (images, channels, ny, nx).
+        Images, float32, shape (images, channels, ny, nx).
     """
     images, channels, rows, columns = coefficients.shape
     ny, nx, half = angle_y.shape[1], angle_x.shape[1], columns // 2 + 1
@@ -118,7 +118,7 @@ def own_rasters(coefficients: np.ndarray, angle_y: np.ndarray, angle_x: np.ndarr
 
 
 def _folded(coefficients: np.ndarray) -> np.ndarray:
-    """Return the real matrix F of each image, (images, 2 rows, 2 (mx + 1) rounded up): hx and -hx meet the same cosine and the opposite sine."""
+    """Return the real matrix F of each image, (images, 2 rows, 2 (mx + 1) rounded up); hx and -hx share a cosine and have opposite sines."""
     images, rows, columns = coefficients.shape
     half = columns // 2 + 1
     right, left = coefficients[..., half - 1 :], coefficients[..., half - 1 :: -1].copy()
@@ -155,17 +155,17 @@ def _draw_own(folded, angle_y, angle_x, half, out):
 # ---- any points: a B-spline of degree 7 through the oversampled image ----------------------------------------------------------------
 
 DEGREE = 7
-"""Of the spline: eight values of the oversampled image per axis and point."""
+"""Degree of the spline; each point uses eight values of the oversampled image per axis."""
 OVERSAMPLING = 4
-"""Oversampling of the image for the spline: along each axis the error is below 2e-7 of the finest Fourier coefficients, and
+"""Oversampling of the image for the spline. Along each axis, the error is below 2e-7 of the finest Fourier coefficients, and
 falls with the eighth power of the frequency (Unser, IEEE Signal Processing Magazine 16 (1999) 22)."""
 CHUNK = 4096
-"""Points that one thread takes at a time."""
+"""Number of points that one thread evaluates at a time."""
 
 
 @functools.cache
 def _spline_weights() -> np.ndarray:
-    """Return the weight of tap q = 0..7 as polynomials of the fraction t: [power, q], powers from 7 down to 0, flat."""
+    """Return the weights of the taps q = 0..7 as polynomials of the fraction t: [power, q], powers from 7 down to 0, flat."""
     out = np.zeros((DEGREE + 1, DEGREE + 1))
     for q in range(DEGREE + 1):
         for k in range(DEGREE + 1 - q):  # the piece t + 7 - q of 1/7! sum_k (-1)^k binomial(8, k) (u - k)^7
@@ -187,7 +187,7 @@ def _weigh(weights, t, out, at):
 
 @kernel
 def _read_points(fine, ny, nx, points, per_y, per_x, weights, begin, end, taps, out):
-    """Write the image at points ``begin`` to ``end - 1``; ``taps`` is scratch of two times eight numbers."""
+    """Evaluate the image at points ``begin`` to ``end - 1`` into ``out``; ``taps`` is scratch memory of two times eight numbers."""
     pitch = nx + DEGREE
     for p in range(begin, end):
         x, y = points[p, 0] * per_x, points[p, 1] * per_y
@@ -207,13 +207,13 @@ def _read_points(fine, ny, nx, points, per_y, per_x, weights, begin, end, taps, 
 
 
 def _taps() -> np.ndarray:
-    """Return scratch for :func:`_read_points`: a kernel that allocates none compiles in less time."""
+    """Return scratch memory for :func:`_read_points`, which compiles faster because it does not allocate memory itself."""
     return np.empty(2 * EIGHT)
 
 
 @functools.lru_cache(maxsize=64)
 def _spline_factors(rows: int, columns: int) -> tuple[int, int, np.ndarray]:
-    """Return the sides of the oversampled image, and what each Fourier coefficient is multiplied by."""
+    """Return the sides of the oversampled image and the factor of each Fourier coefficient."""
     ny, nx = (scipy.fft.next_fast_len(max(OVERSAMPLING * n, EIGHT), real=True) for n in (2 * rows - 1, columns))
     hy, hx = np.arange(rows)[:, None] / ny, (np.arange(columns) - columns // 2) / nx
     spline = (np.sinc(hy) * np.sinc(hx)) ** (DEGREE + 1)
@@ -223,7 +223,7 @@ def _spline_factors(rows: int, columns: int) -> tuple[int, int, np.ndarray]:
 
 
 def _spline(coefficients: np.ndarray) -> tuple[np.ndarray, int, int]:
-    """Return the spline coefficients of an image over one period, ny (nx + 7) of them, shifted so that a point's taps begin in its own cell."""
+    """Return the ny (nx + 7) spline coefficients of an image over one period, shifted by half a spline, so a point's taps begin in its own cell."""
     rows, columns = coefficients.shape
     ny, nx, factors = _spline_factors(rows, columns)
     lines = np.zeros((rows, nx), np.complex128)
@@ -234,21 +234,21 @@ def _spline(coefficients: np.ndarray) -> tuple[np.ndarray, int, int]:
 
 
 def at_own_points(coefficients: np.ndarray, points: np.ndarray, extent: tuple[float, float]) -> np.ndarray:
-    """Return images of :func:`at_points`, to the last bit, each at points of its own; many by the calling thread.
+    """Return images at individual points, with the same bits as :func:`at_points`; several images are computed by the calling thread.
 
     Parameters
     ----------
     coefficients : ndarray
-        complex128, shape (images, channels, rows, 2 mx + 1).
+        Fourier coefficients, complex128, shape (images, channels, rows, 2 mx + 1).
     points : ndarray
-        (x, y), A, float64, shape (images, P, 2).
+        Points (x, y) of each image, A, float64, shape (images, P, 2).
     extent : tuple of float
         Period (Ly, Lx), A.
 
     Returns
     -------
     ndarray
-        float32, shape (images, channels, P).
+        Values, float32, shape (images, channels, P).
     """
     if len(coefficients) == 1:
         return at_points(coefficients[0], points[0], extent)[None]
@@ -261,21 +261,21 @@ def at_own_points(coefficients: np.ndarray, points: np.ndarray, extent: tuple[fl
 
 
 def at_points(coefficients: np.ndarray, points: np.ndarray, extent: tuple[float, float]) -> np.ndarray:
-    """Return Re sum_h C_h exp(-2 pi i h.r / L) at any points.
+    """Return Re sum_h C_h exp(-2 pi i h.r / L) at arbitrary points.
 
     Parameters
     ----------
     coefficients : ndarray
-        complex128, shape (images, rows, 2 mx + 1): hy = 0 .. rows - 1, hx = -mx .. mx.
+        Fourier coefficients C, complex128, shape (images, rows, 2 mx + 1): hy = 0 .. rows - 1, hx = -mx .. mx.
     points : ndarray
-        (x, y), A, float64, shape (P, 2).
+        Points (x, y), A, float64, shape (P, 2).
     extent : tuple of float
         Period (Ly, Lx), A.
 
     Returns
     -------
     ndarray
-        float32, shape (images, P); the error is below 1e-6 of the largest value. Not a number where a point is none.
+        Values, float32, shape (images, P), NaN where a coordinate is not finite; the error is below 1e-6 of the largest value.
     """
     points = np.ascontiguousarray(points)
     out = np.empty((len(coefficients), len(points)), np.float32)

@@ -1,4 +1,4 @@
-"""Layout of plane waves and images of an imaging operator in memory, kept between images."""
+"""Memory layout of the plane waves and images of an imaging operator, kept between images."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,10 +11,16 @@ from stemtwin.twin.physics.engine.operator.beam_blocks import BeamBlock
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class ApertureAmplitudes:
-    """Beams of one convergence.
+    """Amplitudes of the beams for one convergence.
 
-    ``amplitudes`` before aberrations (B,) of each block; ``missing``, the part of the probe beyond the window; ``beyond``, what detectors collect of
-    that part per unit, (channels,).
+    Attributes
+    ----------
+    amplitudes : tuple of ndarray
+        Amplitudes before aberrations of each block, (B,).
+    beyond : ndarray
+        Fraction of the probe's tails beyond the window that each detector collects, (channels,).
+    missing : float
+        Fraction of the probe in these tails.
     """
 
     amplitudes: tuple[np.ndarray, ...]
@@ -23,15 +29,22 @@ class ApertureAmplitudes:
 
     @property
     def side_by_side(self) -> np.ndarray:
-        """Amplitudes of all blocks, one after the other."""
+        """Amplitudes of all blocks, concatenated."""
         return np.concatenate(self.amplitudes)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class ImageLayout:
-    """Places of beams and images in memory.
+    """Positions of beams and images in memory.
 
-    ``form`` is that of the quadratic form; ``basis`` (25, beams) that of all blocks, one after the other at ``places``.
+    Attributes
+    ----------
+    form : FormLayout
+        Layout of the quadratic form.
+    basis : ndarray
+        Aberration basis of all blocks, concatenated, shape (25, beams).
+    places : tuple of slice
+        Position of each block in ``basis``.
     """
 
     form: quadratic_form_kernels.FormLayout
@@ -40,7 +53,7 @@ class ImageLayout:
 
 
 def image_layout(parts: Sequence[BeamBlock]) -> ImageLayout:
-    """Return the layout of the images of blocks."""
+    """Return the layout of the beams and images of an operator with the given blocks."""
     ends = np.cumsum([part.hy.size for part in parts]).tolist()
     places = tuple(slice(a, b) for a, b in zip([0, *ends[:-1]], ends, strict=True))
     my = max(int(part.hy[-1] - part.hy[0]) for part in parts)

@@ -1,4 +1,4 @@
-"""Imaging operators on disk: built once for the same physics, from where a killed build ended, to the same bits."""
+"""Disk cache of imaging operators: each operator is built once, and a build that was killed continues with the same bits."""
 
 from collections.abc import Callable, Iterator, Sequence
 
@@ -28,16 +28,17 @@ def build(
     depths: Sequence[float] | None = None,
     average: LatticeAverage | None = None,
 ) -> ImagingOperator:
-    """Return the operator of a key from disk, or build and keep it; see :func:`imaging.build`.
+    """Return the operator of a key from disk, or build and keep it; see :func:`imaging_operator.build`.
 
     Parameters
     ----------
     cache : ArrayCache
-        Where operators, and the pieces of one being built, are kept.
+        Cache of operators, and of the pieces of an unfinished build.
     key : str
-        :func:`cache.content_key` of everything that the operator depends on, the code included.
+        :func:`array_cache.content_key` of everything on which the operator depends, including the code.
     stacks, semiangle, weights, blocks, antialias, progress, held, depths, average
-        As in :func:`imaging.build`; nothing is drawn from ``stacks`` when the operator is on disk, and ``progress`` is not called then.
+        As in :func:`imaging_operator.build`. If the operator is on disk, nothing is drawn from ``stacks`` and ``progress``
+        is not called.
     """
 
     def make() -> ImagingOperator:
@@ -62,7 +63,7 @@ def kept(cache: ArrayCache, key: str, make: Callable[[], ImagingOperator]) -> Im
     """Return the operator of a key from disk, or make and keep it; ``make`` may keep its pieces under the same key."""
     found = cache.get(key)
     if found is not None:
-        cache.remove_pieces(key)  # of a process killed between keeping the whole and dropping them
+        cache.remove_pieces(key)  # left by a process that was killed after keeping the whole operator
         return from_arrays(found)
     operator = make()
     cache.finish(key, to_arrays(operator))
@@ -70,7 +71,7 @@ def kept(cache: ArrayCache, key: str, make: Callable[[], ImagingOperator]) -> Im
 
 
 def to_arrays(operator: ImagingOperator) -> dict[str, np.ndarray]:
-    """Return an operator as named arrays; pairs of beams are left out, because the beams give them."""
+    """Return an operator as named arrays; pairs of beams are left out, because they follow from the beams."""
     arrays = {
         "shape": np.array(operator.grid.shape),
         "extent": np.array(operator.grid.extent),
@@ -118,7 +119,7 @@ def from_arrays(arrays: dict[str, np.ndarray]) -> ImagingOperator:
 
 
 def _average(arrays: dict[str, np.ndarray]) -> MeasuredAverage | None:
-    """Return the average over lattice translations of an operator's arrays, if it has one."""
+    """Return the average over lattice translations in an operator's arrays, or None if there is none."""
     if "translations" not in arrays:
         return None
     steps = tuple((int(iy), int(ix)) for iy, ix in arrays["translations"])

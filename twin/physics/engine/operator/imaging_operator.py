@@ -1,15 +1,15 @@
-r"""The imaging operator: one Hermitian matrix per detector, built once per specimen, gives the exact image for any optics.
+r"""The imaging operator: one Hermitian matrix per detector, built once per specimen, that gives the exact image for any optics.
 
 .. math::
 
     a_k(r) = c_k e^{-i\chi_k} e^{-2\pi i k r} / \mathrm{norm}, \qquad
     I(r) = \sum_q D_q \Big|\sum_k a_k(r) S_{kq}\Big|^2 = \sum_{k k'} \bar a_k(r) a_{k'}(r) M_{k k'}, \qquad M = \bar S_D S_D^T
 
-S_kq is the exit amplitude at q for an incident plane wave k. Thermal scattering: M is averaged over frozen-phonon configurations. The pairs
-(k, k') are stored by their difference h = k' - k, eight neighbouring differences side by side, so that the image's Fourier coefficients are sums over
-contiguous memory. Focal spread multiplies M, a finite source the image's coefficients; both are exact.
+S_kq is the exit amplitude at q for an incident plane wave k. For thermal scattering, M is averaged over frozen-phonon configurations. The
+pairs (k, k') are stored by their difference h = k' - k, eight neighbouring differences side by side, so the image's Fourier coefficients
+are sums over contiguous memory. A focal spread multiplies M, a finite source the Fourier coefficients of the image; both are exact.
 
-Probes wider than the periodic cell have several blocks of plane waves, each with a matrix of its own: see :mod:`beam_blocks`.
+Probes wider than the periodic cell have several blocks of plane waves, each with its own matrix; see :mod:`beam_blocks`.
 """
 
 import functools
@@ -35,18 +35,18 @@ from stemtwin.twin.physics.engine.operator.lattice_average import LatticeAverage
 from stemtwin.twin.physics.grids import Grid
 
 FormBuilder = Callable[[int, SliceStack, BeamBlock, Callable[[int], None] | None], dict[str, np.ndarray]]
-"""Contribution of one configuration to one block, from its number, slices, the block and a progress function: ``elements`` and ``diagonal``."""
+"""Function of a configuration's index and slices, a block and a progress function that returns ``elements`` and ``diagonal`` of M."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class ImageCoefficients:
-    """A band-limited periodic image per channel: I(r) = Re sum_h C_h exp(-2 pi i h.r / L), hy >= 0.
+    """One band-limited periodic image per channel: I(r) = Re sum_h C_h exp(-2 pi i h.r / L), hy >= 0.
 
     Parameters
     ----------
     coefficients : ndarray
-        complex128, shape (..., channels, my + 1, 2 mx + 1): hy = 0..my, hx = -mx..mx; the half plane's coefficients are doubled already. A leading
-        axis counts states of the optics.
+        C, complex128, shape (..., channels, my + 1, 2 mx + 1): hy = 0..my, hx = -mx..mx, with the factor 2 of the half plane included. A
+        leading axis, if any, numbers the states of the optics.
     extent : tuple of float
         Period (Ly, Lx), A.
     """
@@ -55,23 +55,23 @@ class ImageCoefficients:
     extent: tuple[float, float]
 
     def raster(self, y: np.ndarray, x: np.ndarray) -> np.ndarray:
-        """Return the image on a rectangular raster of positions y (ny,) and x (nx,), A, float32, shape (..., channels, ny, nx)."""
+        """Return the images on a rectangular raster of positions y (ny,) and x (nx,), A: float32, shape (..., channels, ny, nx)."""
         angles = [2 * np.pi / side * np.asarray(at, float) for side, at in zip(self.extent, (y, x), strict=True)]
         out = image_kernels.raster(self._images, *angles)
         return out.reshape(*self.coefficients.shape[:-2], *out.shape[1:])
 
     def own_rasters(self, y: np.ndarray, x: np.ndarray) -> np.ndarray:
-        """Return the images of many states, each on a raster of its own, y (states, ny) and x (states, nx): bits of :meth:`raster`, by one thread."""
+        """Return each state's images on its own raster, y (states, ny) and x (states, nx), A; same bits as :meth:`raster`, on one thread."""
         angles = [2 * np.pi / side * np.asarray(at, float) for side, at in zip(self.extent, (y, x), strict=True)]
         return image_kernels.own_rasters(self.coefficients, *angles)
 
     def own_rotated_rasters(self, lattices: tuple[np.ndarray, np.ndarray, np.ndarray], shape: tuple[int, int]) -> np.ndarray:
-        """Return the images of states, each on a rotated raster of its own, by one thread: float32, shape (states, channels, ny, nx).
+        """Return each state's images on its own rotated raster, float32, shape (states, channels, ny, nx); computed on one thread.
 
         Parameters
         ----------
         lattices : tuple of ndarray
-            Points (x, y) in the middle of each raster, and ways from line to line and from column to column, A, shape (states, 2) each.
+            Centre (x, y) of each raster, and steps (x, y) from line to line and from column to column, A, shape (states, 2) each.
         shape : tuple of int
             Points (ny, nx) of every raster.
         """
@@ -80,15 +80,15 @@ class ImageCoefficients:
         return rotated_rasters.rotated_rasters(self.coefficients, middle, per_line, per_column, shape)
 
     def sums(self, shape: tuple[int, int]) -> bool:
-        """Return whether rotated rasters (ny, nx) are summed as series, in less time than they are read from a spline."""
+        """Return whether rotated rasters (ny, nx) are faster to sum as Fourier series than to evaluate from a spline."""
         return rotated_rasters.worth(self.coefficients, shape)
 
     def at_own(self, points: np.ndarray) -> np.ndarray:
-        """Return the images of many states, each at points of its own, (states, P, 2), as (states, channels, P): bits of :meth:`at`."""
+        """Return each state's images at its own points (x, y), A, (states, P, 2), as (states, channels, P); same bits as :meth:`at`."""
         return image_kernels.at_own_points(self.coefficients, points, self.extent)
 
     def at(self, points: np.ndarray) -> np.ndarray:
-        """Return the image at points (x, y), A, shape (..., 2), as float32, shape (channels, ...); for many states (states, channels, ...)."""
+        """Return the images at points (x, y), A, shape (..., 2), as float32, shape (channels, ...), or (states, channels, ...)."""
         points = np.asarray(points, float)
         out = image_kernels.at_points(self._images, points.reshape(-1, 2), self.extent)
         return out.reshape(*self.coefficients.shape[:-2], *points.shape[:-1])
@@ -100,31 +100,31 @@ class ImageCoefficients:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class ImagingOperator:
-    """Quadratic forms of one specimen, energy and set of detector channels; see the module's text.
+    """Quadratic forms of one specimen, beam energy and set of detector channels; see the module's docstring.
 
     Parameters
     ----------
     grid : Grid
         The multislice grid.
     wavelength, semiangle : float
-        A; the convergence built for, rad: images for up to that.
+        Wavelength, A; largest convergence semi-angle of images, rad.
     blocks : tuple of int
-        Offset blocks (ny, nx).
+        Number of offset blocks (ny, nx).
     antialias : bool
-        Whether apertures are covered fractions.
+        Whether pixels at the aperture's edge are weighted by their covered fraction.
     parts : tuple of BeamBlock
-        One per offset.
+        One block of plane waves per offset.
     matrices : tuple of ndarray
-        M in the order of each block's pairs (:func:`quadratic_form_kernels.pick`), float32, shape (channels, steps 16); differences other than 0
-        count twice.
+        M in the order of each block's pairs (:func:`quadratic_form_kernels.pick`), float32, shape (channels, steps 16), with elements off
+        the diagonal doubled.
     diagonals : tuple of ndarray
         M_kk, float64, shape (channels, B).
     standard_error : ndarray
-        Per channel: rms over the cell of the standard error over phonon configurations, divided by the mean signal, in focus (nan for one).
+        Standard error over phonon configurations in focus, rms over the cell divided by the mean signal, (channels,); NaN for one configuration.
     configurations : int
-        Frozen-phonon configurations that M is the mean of.
+        Number of frozen-phonon configurations in the mean M.
     average : MeasuredAverage, optional
-        The lattice translations that images are averaged over.
+        Average of the images over lattice translations.
     """
 
     grid: Grid
@@ -155,7 +155,7 @@ class ImagingOperator:
 
     @property
     def nbytes(self) -> int:
-        """Memory held, bytes, with what focal spreads and convergences left behind."""
+        """Memory held, bytes, including cached results of focal spreads and convergences."""
         apertures = [a for aperture in list(self._apertures.values()) for a in aperture.amplitudes]
         damped = itertools.chain.from_iterable(list(self._damped.values()))
         return sum(a.nbytes for a in (*self.matrices, *self.diagonals, *self.parts, *damped, *apertures))
@@ -170,7 +170,7 @@ class ImagingOperator:
         aberrations : Aberrations
             Coefficients, A and rad.
         semiangle : float, optional
-            Convergence, rad, at most the one built for (the default).
+            Convergence semi-angle, rad, at most that of the operator (the default).
         source_size, focal_spread : float
             Standard deviations, A.
 
@@ -182,7 +182,7 @@ class ImagingOperator:
         Raises
         ------
         SamplingError
-            The convergence is larger than the one built for.
+            The convergence is larger than that of the operator.
         """
         many = self.images([aberrations], semiangle=semiangle, source_size=source_size, focal_spread=focal_spread)
         return ImageCoefficients(coefficients=many.coefficients[0], extent=many.extent)
@@ -195,16 +195,16 @@ class ImagingOperator:
         source_size: float | Sequence[float] = 0.0,
         focal_spread: float = 0.0,
     ) -> ImageCoefficients:
-        """Return the images for many states of the aberrations: the same bits as one by one, in less time.
+        """Return the images for many states of the aberrations, with the same bits as :meth:`image` in less time.
 
         Parameters
         ----------
         states : sequence of Aberrations
-            Coefficients, A and rad; at least one.
+            Coefficients, A and rad; at least one state.
         semiangle : float, optional
-            Convergence, rad, at most the one built for (the default).
+            Convergence semi-angle, rad, at most that of the operator (the default).
         source_size : float or sequence of float
-            Standard deviation, A; one for all states, or one for each.
+            Standard deviation, A, common to all states or one per state.
         focal_spread : float
             Standard deviation, A.
 
@@ -216,14 +216,14 @@ class ImagingOperator:
         Raises
         ------
         SamplingError
-            The convergence is larger than the one built for, or there is no state.
+            The convergence is larger than that of the operator, or there is no state.
         """
         semiangle = self.semiangle if semiangle is None else semiangle
         if semiangle > self.semiangle * (1 + 1e-12):
-            message = f"This operator was built for {self.semiangle * 1e3:g} mrad, not for {semiangle * 1e3:g}. Build one for the larger convergence."
+            message = f"This operator was built for {self.semiangle * 1e3:g} mrad, not for {semiangle * 1e3:g} mrad. Build one for the larger angle."
             raise SamplingError(message)
         if not states:
-            message = "There is no state of the aberrations to image. Give one or more."
+            message = "The sequence of aberrations has no state to image. Give one or more."
             raise SamplingError(message)
         layout = self._layout
         my, mx = layout.form.my, layout.form.mx
@@ -243,11 +243,11 @@ class ImagingOperator:
         return ImageCoefficients(coefficients=total, extent=self.grid.extent)
 
     def beyond(self, semiangle: float | None = None) -> np.ndarray:
-        """Return the signals of the probe's tails beyond the window, per unit of their power, (channels,): see `probe.rim`."""
+        """Return the signals of the probe's tails beyond the window, per unit of their power, (channels,); see `probe.rim`."""
         return self._aperture(self.semiangle if semiangle is None else semiangle).beyond
 
     def _amplitudes(self, states: Sequence[Aberrations], aperture: ApertureAmplitudes) -> tuple[list[np.ndarray], list[np.ndarray]]:
-        """Return real and imaginary parts of a_k = c_k exp(-i chi_k) / norm, each block's padded: (states, B + 16)."""
+        """Return the real and imaginary parts of a_k = c_k exp(-i chi_k) / norm of each block, padded to (states, B + 16)."""
         layout = self._layout
         chi = quadratic_form_kernels.phases(np.stack([vector(state) for state in states]), layout.basis)
         c = aperture.side_by_side
@@ -284,7 +284,7 @@ class ImagingOperator:
 
 
 def _remember(known: dict, key: float, value: object) -> None:
-    """Keep a value and the one before it."""
+    """Keep a value and its predecessor; drop older ones."""
     for old in list(known)[:-1]:
         known.pop(old, None)
     known[key] = value
@@ -307,13 +307,13 @@ def build(
     stacks, semiangle, blocks
         As in :func:`assemble`.
     weights : callable
-        Detector weights, all channels, of reciprocal pixels.
+        Detector weights of reciprocal pixels, for all channels.
     held : int, optional
-        Bytes of exit amplitudes held at a time, as in :func:`gram_matrix.detected`.
+        Memory for exit amplitudes, bytes, as in :func:`gram_matrix.detected`.
     depths : sequence of float, optional
-        Depths z, A: forms of the specimen's part above each, whose channels follow those of the depth before.
+        Depths z, A; each gives the forms of the part of the specimen above it, whose channels follow those of the depth before.
     **settings
-        antialias, progress, cache, key, average, as in :func:`assemble`.
+        The arguments antialias, progress, cache, key and average of :func:`assemble`.
 
     Returns
     -------
@@ -340,30 +340,30 @@ def assemble(
     average: LatticeAverage | None = None,
     at_once: Callable[[Sequence[int]], int] = lambda _: 1,
 ) -> ImagingOperator:
-    """Build an operator from what each configuration adds to each block.
+    """Build an operator from the contribution of each configuration to each block.
 
     Parameters
     ----------
     stacks : iterator of SliceStack
-        One per frozen-phonon configuration, all on one grid; M is their mean.
+        One stack per frozen-phonon configuration, all on one grid; M is the mean over them.
     semiangle : float
-        Largest convergence semi-angle that images will have, rad.
+        Largest convergence semi-angle of images, rad.
     piece : callable
-        See ``FormBuilder``.
+        Function that computes a contribution; see ``FormBuilder``.
     blocks : tuple of int
-        Offset blocks (ny, nx), see :func:`window_blocks`.
+        Number of offset blocks (ny, nx); see :func:`beam_blocks.window_blocks`.
     antialias : bool
-        Covered fractions at the aperture's edge.
+        Whether pixels at the aperture's edge are weighted by their covered fraction instead of 0 or 1.
     progress : callable, optional
-        Called with the number of plane waves done since the last call, from any thread.
+        Called from any thread with the number of plane waves finished since the last call.
     cache : ArrayCache, optional
-        Keeps each piece, one block of one configuration, so that a build that was killed goes on from there, to the same bits.
+        Cache that keeps each contribution, so a build that was killed continues from there, with the same bits.
     key : str
-        The operator's key there; :func:`imaging_cache.build` keeps the whole and drops the pieces.
+        Key of the operator in the cache; :func:`imaging_cache.build` keeps the whole and removes the pieces.
     average : LatticeAverage, optional
-        Average images over a crystal's translations; ``stacks`` gives only as many configurations as that takes.
+        Average of the images over a crystal's translations; only as many configurations are drawn from ``stacks`` as it needs.
     at_once : callable
-        Takes the plane waves of each block, returns the number of blocks that threads do beside each other; the bits are the same.
+        Takes the number of plane waves of each block and returns the number of blocks to compute in parallel; the bits do not depend on it.
 
     Returns
     -------
@@ -382,7 +382,7 @@ def assemble(
         if reference.suffice_with(_mean_operator(common, singles, single_diagonals, 1, np.zeros(len(singles[0])))):
             break
     if not sums:
-        message = "An operator needs at least one configuration of the specimen. Give one stack of slices or more."
+        message = "An operator needs at least one configuration of the specimen. Give one or more stacks of slices."
         raise SamplingError(message)
     return replace(_mean_operator(common, sums, diagonals, configuration + 1, reference.standard_error()), average=reference.measured())
 
@@ -395,7 +395,7 @@ def _blocks(
     key: str,
     progress: Callable[[int], None] | None,
 ) -> list[dict[str, np.ndarray]]:
-    """Return the contribution of one configuration to each block, some blocks beside each other; what is kept under the key is not computed again."""
+    """Return the contribution of one configuration to each block, from the cache where it is kept, some blocks in parallel."""
     found: list[dict[str, np.ndarray]] = [{}] * len(parts)
 
     def work(queue: Iterator[int]) -> None:
@@ -411,7 +411,7 @@ def _blocks(
 
 
 def _standard_error(images: np.ndarray) -> np.ndarray:
-    """Return the relative standard error (channels,) of images (configurations, channels, points); nan for one image."""
+    """Return the relative standard error (channels,) of images (configurations, channels, points); NaN for one configuration."""
     count = len(images)
     if count == 1:
         return np.full(images.shape[1], np.nan)
@@ -428,11 +428,11 @@ def _piece(stack: SliceStack, weights: Weights, blocks: tuple[int, int], part: B
 
 
 def _common_fields(stack: SliceStack, semiangle: float, blocks: tuple[int, int], antialias: bool) -> dict[str, Any]:
-    """Return the fields of an operator that all configurations have in common."""
+    """Return the fields of an operator that are common to all configurations."""
     grid, wavelength, parts = stack.grid, stack.wavelength, []
     for offset in block_offsets(blocks):
         beams = aperture_beams(grid, wavelength, semiangle, offset, blocks, antialias=antialias)
-        if beams.size:  # where the aperture is small, not all offsets fall into it
+        if beams.size:  # a small aperture does not contain all offsets
             parts.append(make_block(grid, wavelength, beams, offset))
     return {
         "grid": grid,
@@ -447,7 +447,7 @@ def _common_fields(stack: SliceStack, semiangle: float, blocks: tuple[int, int],
 def _mean_operator(
     common: dict[str, Any], sums: Sequence[np.ndarray], diagonals: Sequence[np.ndarray], count: int, error: np.ndarray
 ) -> ImagingOperator:
-    """Return the operator whose matrices are the mean of so many configurations, given their sums."""
+    """Return the operator whose matrices are the mean of ``count`` configurations, given their sums."""
     return ImagingOperator(
         **common,
         matrices=tuple(each / np.float32(count) for each in sums),
@@ -466,11 +466,11 @@ class _ProbeImages:
         self._averaged: list[np.ndarray] = []
 
     def suffice_with(self, operator: ImagingOperator) -> bool:
-        """Add the images of the operator of one configuration; return whether no further one is needed: without an average, all are."""
+        """Add the images of one configuration; return whether no further one is needed (never without an average)."""
         image = operator.image(Aberrations())
         self._plain.append(_raster(image))
         if self.average is not None:
-            turns = self.average.turns  # of a probe in focus, which is round
+            turns = self.average.turns  # the probe in focus is round, so no aberrations need to be turned
             alike = np.repeat(image.coefficients[None], len(turns), axis=0) if turns else image.coefficients
             mean = lattice_average.averaged(alike, self.average)
             self._averaged.append(_raster(ImageCoefficients(coefficients=mean, extent=image.extent)))
@@ -481,7 +481,7 @@ class _ProbeImages:
         return _standard_error(np.array(self._plain if self.average is None else self._averaged))
 
     def measured(self) -> MeasuredAverage | None:
-        """Return the average as it was measured."""
+        """Return the average with its measured error."""
         if self.average is None:
             return None
         error = _standard_error(np.array(self._plain)) * math.sqrt(len(self._plain) / self.average.most)
@@ -490,7 +490,7 @@ class _ProbeImages:
 
 
 def _raster(image: ImageCoefficients, points: int = 24) -> np.ndarray:
-    """Return an image on a raster over the cell, (channels, points^2), by BLAS: so few points are not worth the compilation of a kernel."""
+    """Return an image on a raster over the cell, (channels, points^2), by BLAS, without compiling a kernel for so few points."""
     rows, columns = image.coefficients.shape[1:]
     at = np.arange(points) / points
     y, x = np.exp(-2j * np.pi * np.outer(at, np.arange(rows))), np.exp(-2j * np.pi * np.outer(np.arange(columns) - columns // 2, at))

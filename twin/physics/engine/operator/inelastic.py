@@ -1,18 +1,20 @@
-r"""Inelastic signals of localised losses, with channelling: one Hermitian form per edge.
+r"""Inelastic signals of localised energy losses, with channelling: one Hermitian form per edge.
 
-An electron that has reached depth z loses energy to an atom at r_j with a probability in proportion to mu(r - r_j), a profile of integral 1. What
-happens behind is collected or not whatever the loss was, so that the signal is the probe's density at the atoms,
+An electron at depth z loses energy to an atom at r_j with a probability proportional to mu(r - r_j), a profile of integral
+1. The collection of electrons behind the atom is assumed not to depend on the loss, so the signal is the probe's density
+at the atoms,
 
 .. math::
 
     n_e(r_0) = \sum_z \int |\psi(r, z; r_0)|^2 \, \mu_e(r; z) \, d^2r = \sum_{kk'} \bar a_k(r_0) a_{k'}(r_0) M^e_{kk'}, \qquad
     M^e = \sum_z S_z^\dagger \mu_e S_z
 
-in atoms per A^2: what the probe "sees" of an element. S_z holds the waves behind plane z for each incident plane wave. The form is an
-:class:`imaging.ImagingOperator` like that of any detector: any aberrations, source size, focal spread and scan path in milliseconds.
+in atoms per A^2: the areal density of an element, weighted by the probe's intensity. S_z holds the waves behind plane z
+for each incident plane wave. The form is an :class:`imaging_operator.ImagingOperator` like that of any detector, so images
+for any aberrations, source size, focal spread and scan path take milliseconds.
 
-The profile is a two-dimensional Lorentzian of power 3/2, w / (2 pi (r^2 + w^2)^(3/2)), whose Fourier transform is exp(-2 pi w q); half of it lies
-inside the diameter d50 = 2 sqrt(3) w.
+The profile is a two-dimensional Lorentzian of power 3/2, w / (2 pi (r^2 + w^2)^(3/2)), whose Fourier transform is
+exp(-2 pi w q). Half of its integral lies inside the diameter d50 = 2 sqrt(3) w.
 """
 
 import math
@@ -33,25 +35,25 @@ from stemtwin.twin.physics.engine.operator.lattice_average import LatticeAverage
 from stemtwin.twin.physics.grids import Grid
 
 BATCH = 64
-"""Probes whose waves are held at once."""
+"""Number of probes whose waves are held at once."""
 ATOMS = 4096
-"""Atoms whose phases are held at once."""
+"""Number of atoms whose phases are held at once."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Absorbers:
-    """Atoms that take energy.
+    """Atoms to which electrons lose energy.
 
     Parameters
     ----------
     positions : ndarray
-        (x, y), A, shape (n, 2).
+        Positions (x, y), A, shape (n, 2).
     plane : ndarray
-        Index of the plane (slice) that each atom belongs to, int, shape (n,).
+        Index of each atom's plane (slice), int, shape (n,).
     weights : ndarray
-        How much of each channel an atom is: 1 or 0 for an edge of its element; shape (channels, n).
+        Weight of each atom in each channel, shape (channels, n); for an edge, 1 for atoms of its element and 0 for others.
     d50 : ndarray
-        Diameter that holds half of an atom's profile, A, shape (channels,); 0 is a point.
+        Diameter that contains half of an atom's profile, A, shape (channels,); 0 denotes a point.
 
     Raises
     ------
@@ -75,7 +77,10 @@ class Absorbers:
             raise SettingsError(message)
 
     def profile(self, grid: Grid, plane: int | None) -> np.ndarray:
-        """Return sum_j w_j mu(r - r_j) of the atoms of one plane (None: all), 1/A^2, on the grid, band-limited, float64, (channels, ny, nx)."""
+        """Return the band-limited sum_j w_j mu(r - r_j) of the atoms of one plane, or of all planes for None.
+
+        The result is sampled on the grid, 1/A^2, float64, shape (channels, ny, nx).
+        """
         here = np.arange(len(self.plane)) if plane is None else np.flatnonzero(self.plane == plane)
         sums = np.zeros((len(self.d50), *grid.shape), complex)
         for start in range(0, len(here), ATOMS):
@@ -91,7 +96,7 @@ class Absorbers:
         return np.fft.ifft2(sums).real * (k.size / (grid.extent[0] * grid.extent[1]))
 
     def planes(self) -> np.ndarray:
-        """Return the planes that hold atoms of any channel, sorted."""
+        """Return the sorted indices of the planes with atoms of any channel."""
         return np.unique(self.plane[self.weights.any(axis=0)])
 
 
@@ -107,21 +112,21 @@ def build(
     key: str = "",
     average: LatticeAverage | None = None,
 ) -> ImagingOperator:
-    """Build the operator of localised losses.
+    """Build the operator of localised energy losses.
 
     Parameters
     ----------
     stacks, semiangle, blocks, antialias, progress, cache, key, average
-        As in :func:`imaging.assemble`.
+        As in :func:`imaging_operator.assemble`.
     absorbers : callable
-        The atoms of a configuration, from its number.
+        Takes the index of a configuration and returns its absorbing atoms.
 
     Returns
     -------
     ImagingOperator
-        Its images are in atoms per A^2, one channel per channel of the absorbers.
+        Operator whose images are in atoms per A^2, with one channel per channel of the absorbers.
     """
-    held: dict[int, tuple[Absorbers, dict[int, np.ndarray]]] = {}  # of the last configuration, for all its blocks
+    held: dict[int, tuple[Absorbers, dict[int, np.ndarray]]] = {}  # atoms and weights of the last configuration, for all its blocks
 
     def piece(configuration: int, stack: SliceStack, part: BeamBlock, report: Callable[[int], None] | None) -> dict[str, np.ndarray]:
         if configuration not in held:
@@ -136,7 +141,7 @@ def build(
 def _piece(
     stack: SliceStack, atoms: Absorbers, weights: dict[int, np.ndarray], part: BeamBlock, progress: Callable[[int], None] | None
 ) -> dict[str, np.ndarray]:
-    """Return the contribution of one configuration to one block; ``weights`` holds what is known of its planes' points, (channels, points) each."""
+    """Return the contribution of one configuration to one block; ``weights`` caches the point weights of its planes, (channels, points)."""
     count, grid = part.beams.size, stack.grid
     matrices = np.zeros((len(atoms.d50), count, count), np.complex64)
     unit = np.eye(count, dtype=np.complex64)
@@ -159,7 +164,7 @@ def _piece(
 def plane_waves(
     stack: SliceStack, beams: np.ndarray, coefficients: np.ndarray, planes: np.ndarray, *, offset: tuple[float, float] = (0.0, 0.0)
 ) -> Iterator[tuple[int, np.ndarray]]:
-    """Iterate over planes and the waves just behind them.
+    """Iterate over planes and the waves directly behind them.
 
     Parameters
     ----------
@@ -168,14 +173,15 @@ def plane_waves(
     beams, coefficients : ndarray
         The incident waves, as in :func:`multislice.exit_coefficients`, shapes (B,) and (P, B).
     planes : ndarray
-        Indices of the planes that are wanted, increasing.
+        Indices of the requested planes, increasing.
     offset : tuple of float
-        Of all waves, in reciprocal pixels.
+        Offset of all waves, in reciprocal pixels.
 
     Yields
     ------
     tuple of (int, ndarray)
-        A plane, and the waves on the grid without the Bloch factor of the offset, complex64, (P, ny, nx); mean |wave|^2 is sum |coefficients|^2.
+        Index of a plane, and the waves on the grid without the Bloch factor of the offset, complex64, shape (P, ny, nx),
+        normalised to mean |wave|^2 = sum |coefficients|^2.
     """
     grid = stack.grid
     band = np.hypot(grid.ky[:, None] + offset[0] / grid.extent[0], grid.kx + offset[1] / grid.extent[1]) < grid.band_limit
@@ -204,22 +210,25 @@ def probe_densities(
     blocks: tuple[int, int] = (1, 1),
     antialias: bool = True,
 ) -> np.ndarray:
-    """Return the density that coherent probes have at the atoms, by multislice of each probe: the reference.
+    """Return the density of coherent probes at the atoms by multislice of each probe, the reference for the operator.
 
     Parameters
     ----------
-    stack, atoms
-        The specimen and its atoms.
+    stack : SliceStack
+        The specimen.
+    atoms : Absorbers
+        Its absorbing atoms.
     positions : ndarray
-        Where the probes are, (x, y), A, shape (P, 2).
+        Probe positions (x, y), A, shape (P, 2).
     aberrations : Aberrations
         Coefficients, A and rad.
     semiangle : float
         Convergence semi-angle, rad.
     blocks : tuple of int
-        Offset blocks (ny, nx) for probes wider than the cell.
+        Number of offset blocks (ny, nx) for probes wider than the cell.
     antialias : bool
-        Covered fractions at the aperture's edge; the probe's tails beyond the window then see what plane waves of the rim see.
+        Whether pixels at the aperture's edge are weighted by their covered fraction instead of 0 or 1. If so, the probe's
+        tails beyond the window have the density of aperture-edge waves.
 
     Returns
     -------
@@ -251,7 +260,7 @@ def probe_densities(
 
 
 def _density(stack: SliceStack, atoms: Absorbers, beams: np.ndarray, coefficients: np.ndarray, offset: tuple[float, float]) -> np.ndarray:
-    """Return sum over planes of the mean of |wave|^2 mu, (channels, P)."""
+    """Return the sum over planes of the mean of |wave|^2 mu, (channels, P)."""
     out = np.zeros((len(atoms.d50), len(coefficients)))
     for plane, waves in plane_waves(stack, beams, coefficients, atoms.planes(), offset=offset):
         intensity = np.abs(waves.reshape(len(coefficients), -1).astype(np.complex128)) ** 2

@@ -1,13 +1,14 @@
 r"""Averages over the translations of a perfect crystal inside its periodic cell.
 
-The mean image of a crystal over all thermal displacements repeats with the crystal, and that of a few frozen-phonon configurations of a cell of
-several crystal cells does not. Its average over the n translations t,
+The mean image of a crystal over all thermal displacements has the periodicity of the crystal. The mean of a few
+frozen-phonon configurations of a cell that contains several crystal cells does not. Its average over the n translations t,
 
 .. math:: \bar I(r) = \frac{1}{n} \sum_t I(r + t)
 
-is an unbiased estimate of the same mean image from n times as many columns. It keeps those Fourier coefficients h of the image whose waves repeat
-with every t and drops the others, whatever the optics, the path of the scan and the tilts are. Of a pattern, the plane waves k and k' of a probe
-interfere in the average only where k' - k is such an h: the average is the sum over *cosets*, sets of plane waves that interfere with each other.
+is an unbiased estimate of the same mean image from n times as many columns. It keeps the Fourier coefficients h of the
+image whose waves repeat with every t and drops the others, for any optics, scan path and tilts. In a diffraction pattern,
+the plane waves k and k' of a probe interfere in the average only if k' - k is such an h. The averaged pattern is therefore
+a sum over *cosets*, sets of plane waves that interfere with each other.
 """
 
 import functools
@@ -23,7 +24,7 @@ from stemtwin.twin.physics.engine.operator.point_group import PlaneSymmetry
 
 @functools.lru_cache(maxsize=64)
 def _generators(steps: tuple[tuple[int, int], ...]) -> list[tuple[int, int]]:
-    """Return those of n steps, in n-th parts of a cell's sides, that no earlier ones lead to."""
+    """Return a generating subset of n steps, in n-th parts of a cell's sides."""
     n, reached, found = len(steps), {(0, 0)}, []
     for step in sorted(steps):
         if step not in reached:
@@ -39,12 +40,12 @@ class Translations:
     Parameters
     ----------
     steps : tuple of (int, int)
-        All n translations (iy, ix), each once, sorted, in n-th parts of the cell's sides (Ly, Lx); (0, 0) among them.
+        All n translations (iy, ix), sorted, without repetition, in n-th parts of the cell's sides (Ly, Lx), including (0, 0).
 
     Raises
     ------
     SettingsError
-        The translations are no group: two of them lead to a place that none has.
+        The translations do not form a group: (0, 0) or the sum of two translations is missing, or one is given twice.
     """
 
     steps: tuple[tuple[int, int], ...] = ((0, 0),)
@@ -54,12 +55,15 @@ class Translations:
         n, given = len(self.steps), set(self.steps)
         closed = (0, 0) in given and all(((y + iy) % n, (x + ix) % n) in given for iy, ix in _generators(self.steps) for y, x in given)
         if len(given) < n or not closed:
-            message = f"{n} translations {self.steps[:4]} ... are no group. Give all sums of each two of them, modulo {n}, and each once."
+            message = (
+                f"The {n} translations {self.steps[:4]} ... do not form a group. "
+                f"Give (0, 0) and all sums of pairs of translations modulo {n}, each once."
+            )
             raise SettingsError(message)
 
     @property
     def count(self) -> int:
-        """Number of translations, that of no step among them."""
+        """Number of translations, including (0, 0)."""
         return len(self.steps)
 
     def vectors(self, extent: tuple[float, float]) -> np.ndarray:
@@ -67,14 +71,14 @@ class Translations:
         return np.array(self.steps)[:, ::-1] * np.array(extent[::-1]) / self.count
 
     def kept(self, hy: np.ndarray, hx: np.ndarray) -> np.ndarray:
-        """Return whether each wave exp(-2 pi i h.r / L) repeats with every translation: bool, the broadcast shape of integers hy and hx."""
+        """Return whether each wave exp(-2 pi i h.r / L) repeats with every translation, for integers hy and hx; bool, of their broadcast shape."""
         found = np.ones(np.broadcast_shapes(np.shape(hy), np.shape(hx)), bool)
         for iy, ix in _generators(self.steps):
             found &= (iy * np.asarray(hy) + ix * np.asarray(hx)) % self.count == 0
         return found
 
     def cosets(self, hy: np.ndarray, hx: np.ndarray) -> list[np.ndarray]:
-        """Return the indices of plane waves (hy, hx), shapes (B,), in sets whose differences are kept: at most n sets, of each wave once."""
+        """Return the partition of plane waves (hy, hx), shapes (B,), into at most n sets of indices whose differences are kept."""
         labels = np.zeros(len(hy), int)
         for iy, ix in _generators(self.steps):
             labels = labels * self.count + (iy * hy + ix * hx) % self.count
@@ -84,16 +88,17 @@ class Translations:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LatticeAverage:
-    """An average over lattice translations, and the number of frozen-phonon configurations that it takes.
+    """Average over lattice translations, and limits of the number of frozen-phonon configurations.
 
     Parameters
     ----------
     translations : Translations
         The crystal's translations.
     least, most : int
-        Configurations that are computed in any case, and at most: in between, as many as reach the error that ``most`` have without the average.
+        Smallest and largest number of configurations. Between them, configurations are added until the error is that of
+        ``most`` configurations without the average.
     turns : tuple of PlaneSymmetry
-        The turns and mirrors that images are averaged over beside, that by nothing among them; none: over translations alone.
+        Rotations and mirrors of the average, including the identity; empty for an average over translations only.
     """
 
     translations: Translations
@@ -102,17 +107,18 @@ class LatticeAverage:
     turns: tuple[PlaneSymmetry, ...] = ()
 
     def suffices(self, plain: np.ndarray, averaged: np.ndarray) -> bool:
-        """Return whether the configurations computed so far reach the error that ``most`` have without the average.
+        """Return whether the configurations computed so far reach the error of ``most`` configurations without the average.
 
         Parameters
         ----------
         plain, averaged : ndarray
-            Their images without and with the average, shape (configurations, channels, points).
+            Images without and with the average, shape (configurations, channels, points).
 
         Notes
         -----
-        The variance of p averaged images is itself known to about 1 / (2 (p - 1)) of it only (SrTiO3, 2 configurations: 0.4). It may exceed its
-        limit by so much: columns that move independently reach the limit exactly, and would otherwise pass half of the time.
+        The variance of p averaged images is itself known only to a relative error of about 1 / (2 (p - 1)) (SrTiO3, 2
+        configurations: 0.4). It may exceed its limit by this margin: the variance of columns that move independently
+        equals the limit on average, and would otherwise pass only half of the time.
         """
         count = len(plain)
         if count >= self.most:
@@ -127,18 +133,19 @@ class LatticeAverage:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class MeasuredAverage:
-    """An average over lattice translations as it was measured.
+    """Average over lattice translations with its measured error.
 
     Parameters
     ----------
     translations : Translations
         The crystal's translations.
     compared : int
-        Configurations without the average that it is compared with.
+        Number of configurations without the average to which its error is compared.
     plain_error : ndarray
-        Relative standard error of so many configurations without the average, (channels,), estimated from those that were computed.
+        Relative standard error of ``compared`` configurations without the average, (channels,), estimated from the
+        computed ones.
     turns : tuple of PlaneSymmetry
-        The turns and mirrors; none: translations alone.
+        Rotations and mirrors of the average; empty for translations only.
     """
 
     translations: Translations
@@ -147,22 +154,23 @@ class MeasuredAverage:
     turns: tuple[PlaneSymmetry, ...] = ()
 
     def of_channels(self, part: slice) -> Self:
-        """Return the average of some channels."""
+        """Return the average with the errors of some channels only."""
         return replace(self, plain_error=self.plain_error[part])
 
 
 @functools.lru_cache(maxsize=64)
 def mask(translations: Translations, my: int, mx: int) -> np.ndarray:
-    """Return the mask of the image coefficients hy = 0 .. my, hx = -mx .. mx that an average keeps: bool, (my + 1, 2 mx + 1), read-only."""
+    """Return the mask of the image coefficients that an average keeps, hy = 0 .. my, hx = -mx .. mx; bool, (my + 1, 2 mx + 1), read-only."""
     found = translations.kept(np.arange(my + 1)[:, None], np.arange(-mx, mx + 1))
     found.flags.writeable = False
     return found
 
 
 def averaged(coefficients: np.ndarray, average: LatticeAverage | MeasuredAverage) -> np.ndarray:
-    """Return the average of an image's Fourier coefficients over translations, and over turns of a probe that these leave as it is.
+    """Return the average of an image's Fourier coefficients over translations and, if there are any, rotations and mirrors.
 
-    ``coefficients`` has the shape (..., channels, my + 1, 2 mx + 1); with turns, (..., turns, channels, my + 1, 2 mx + 1) is averaged to that.
+    ``coefficients`` has the shape (..., channels, my + 1, 2 mx + 1), or with turns (..., turns, channels, my + 1,
+    2 mx + 1), for the aberrations as each turn maps them. The result has the shape (..., channels, my + 1, 2 mx + 1).
     """
     found = point_group.averaged(coefficients, average.turns) if average.turns else coefficients
     return found * mask(average.translations, coefficients.shape[-2] - 1, coefficients.shape[-1] // 2)

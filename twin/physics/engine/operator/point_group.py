@@ -1,12 +1,13 @@
-r"""Averages over the turns and mirrors of a perfect crystal across the beam, with the aberrations turned along.
+r"""Averages over the in-plane rotations and mirrors of a perfect crystal, with the aberrations transformed accordingly.
 
-Where a crystal is mapped on itself by a symmetry r -> R r + t, its mean image over all thermal displacements for a probe of phase chi at R r + t is
-that for the phase chi(R k) at r. The average of both, over all n symmetries of the point group,
+If a symmetry r -> R r + t maps a crystal onto itself, its mean image over all thermal displacements for a probe of phase
+chi(k) at R r + t equals the mean image for the phase chi(R k) at r. The average over all n symmetries of the point group,
 
 .. math:: \bar I[\chi](r) = \frac{1}{n} \sum_{R, t} I[\chi \circ R](R^{-1} (r - t))
 
-is as unbiased as the image of the configurations as they are, and what configurations leave to chance is averaged over up to eight times as many
-columns. Detectors must be round, and neither specimen nor beam tilted.
+is an unbiased estimate like the image of the configurations without the average. Its statistical error is lower, because
+it averages over up to eight times as many columns. Detectors must be round, and neither the specimen nor the beam may be
+tilted.
 """
 
 import math
@@ -21,19 +22,20 @@ from stemtwin.twin.physics.aberrations import Aberrations
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlaneSymmetry:
-    """A symmetry of a crystal inside a rectangular periodic cell: a turn or mirror, and a translation after it.
+    """A symmetry of a crystal inside a rectangular periodic cell: a rotation or mirror followed by a translation.
 
     Parameters
     ----------
     matrix : tuple
-        ((a, b), (c, d)), of (y, x): one number of each row and column is 1 or -1, the others are 0. Turns by a right angle need a square cell.
+        Matrix ((a, b), (c, d)) of the rotation or mirror, acting on (y, x), with one 1 or -1 in each row and column and 0
+        elsewhere. Rotations by 90 degrees need a square cell.
     step : tuple of float
-        The translation (y, x), in parts of the cell's sides.
+        Translation (y, x), in fractions of the cell's sides.
 
     Raises
     ------
     SettingsError
-        The matrix is none of the eight that map a square on itself.
+        The matrix is not one of the eight that map a square onto itself.
     """
 
     matrix: tuple[tuple[int, int], tuple[int, int]]
@@ -43,7 +45,7 @@ class PlaneSymmetry:
         """Check the matrix."""
         sizes = np.abs(self.matrix)
         if sizes.shape != (2, 2) or not (sizes.sum(axis=0) == 1).all() or not (sizes.sum(axis=1) == 1).all():
-            message = f"The matrix {self.matrix} maps no square on itself. Give one 1 or -1 in each row and column, and 0 elsewhere."
+            message = f"The matrix {self.matrix} does not map a square onto itself. Give one 1 or -1 in each row and column, and 0 elsewhere."
             raise SettingsError(message)
 
     @property
@@ -52,7 +54,7 @@ class PlaneSymmetry:
         return not self.matrix[0][0]
 
     def aberrations(self, state: Aberrations) -> Aberrations:
-        """Return the aberrations chi(R k) for those of phase chi(k): all azimuths turned, or mirrored and turned."""
+        """Return the aberrations of phase chi(R k), given those of phase chi(k), by rotating or mirroring all azimuths."""
         (a, b), (c, d) = self.matrix
         angle, turned = math.atan2(b, d), {}
         for name in (field.name for field in fields(state)):
@@ -62,35 +64,37 @@ class PlaneSymmetry:
         return replace(state, **turned) if turned else state
 
     def sources(self, hy: np.ndarray, hx: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return the waves (hy, hx) that the turn maps on given ones."""
+        """Return the waves (hy, hx) that the symmetry maps onto the given ones."""
         (a, b), (c, d) = self.matrix
         return a * hy + c * hx, b * hy + d * hx
 
 
 def turned(states: Sequence[Aberrations], turns: Sequence[PlaneSymmetry]) -> tuple[list[Aberrations], np.ndarray]:
-    """Return the different aberrations that turns make of some, and their numbers in that list, int, shape (states, turns)."""
+    """Return the distinct aberrations that turns give from states, and the index of each in that list, int, shape (states, turns)."""
     numbers: dict[Aberrations, int] = {}
     found = [[numbers.setdefault(turn.aberrations(state), len(numbers)) for turn in turns] for state in states]
     return list(numbers), np.array(found)
 
 
 def averaged(coefficients: np.ndarray, turns: Sequence[PlaneSymmetry]) -> np.ndarray:
-    """Return the average over turns of an image's Fourier coefficients.
+    """Return the average of an image's Fourier coefficients over rotations and mirrors.
 
     Parameters
     ----------
     coefficients : ndarray
-        For the aberrations as each turn makes them, complex, shape (..., turns, channels, my + 1, 2 mx + 1), as in ``ImageCoefficients``.
+        Coefficients as in ``ImageCoefficients`` for the aberrations as each turn maps them, complex, shape (..., turns,
+        channels, my + 1, 2 mx + 1).
     turns : sequence of PlaneSymmetry
-        As many turns.
+        The rotations and mirrors, one per entry of the ``turns`` axis.
 
     Returns
     -------
     ndarray
-        complex128, shape (..., channels, my + 1, 2 mx + 1); of the row hy = 0 only the half hx >= 0 is not zero.
+        Averaged coefficients, complex128, shape (..., channels, my + 1, 2 mx + 1); in the row hy = 0, those with hx < 0
+        are zero.
     """
     my, mx = coefficients.shape[-2] - 1, coefficients.shape[-1] // 2
-    most = max(my, mx)  # of turns by a right angle, both count
+    most = max(my, mx)  # rotations by 90 degrees exchange the two
     whole = np.zeros((*coefficients.shape[:-2], 2 * most + 1, 2 * most + 1), np.complex128)
     whole[..., most : most + my + 1, most - mx : most + mx + 1] = coefficients / 2
     whole += np.conj(whole[..., ::-1, ::-1])

@@ -1,9 +1,10 @@
-"""The scattering matrix S, and PRISM: probes from plane waves that went through the specimen once.
+"""The scattering matrix S and PRISM: probes composed of plane waves that are propagated through the specimen once.
 
-PRISM takes every f-th plane wave, and a window of 1/f of the cell about each probe (Ophus, Advanced Structural and Chemical Imaging 3 (2017) 13).
-With f = 1 the window is the cell and S is exact: the same as multislice of each probe. With f > 1 the probe repeats with the period L / f, and is cut
-to the window: what it scatters beyond is missing, what the aperture's finer structure would tell is lost. The error is a property of probe, specimen
-and detector; ``window_error`` measures it against multislice.
+PRISM uses every f-th plane wave and a window of 1/f of the cell around each probe (Ophus, Advanced Structural and Chemical
+Imaging 3 (2017) 13). With f = 1 the window is the cell, and S is as exact as multislice of each probe. With f > 1 the
+probe repeats with the period L / f and is cut to the window: scattering beyond the window is lost, and so is the finer
+structure of the aperture function. The error depends on probe, specimen and detector; ``window_error`` measures it against
+multislice.
 """
 
 import itertools
@@ -24,31 +25,31 @@ from stemtwin.twin.physics.engine.operator.beam_blocks import beyond_band
 from stemtwin.twin.physics.grids import Grid, fast_length
 
 WAVES_AT_ONCE = 64
-"""Exit waves held in Fourier space at once while S is built."""
+"""Number of exit waves held in Fourier space at once while S is built."""
 SNAP = 4
-"""Windows begin at every so many points of S, so that neighbouring probes share one."""
+"""Windows begin at multiples of this number of points of S, so neighbouring probes share a window."""
 PROBES_AT_ONCE = 64
 """Largest number of probes of one window in one matrix product."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class ScatteringMatrix:
-    """Exit waves of plane waves.
+    """Exit waves of incident plane waves.
 
     Parameters
     ----------
     grid : Grid
-        A grid that just holds the band, with the extent of the cell.
+        Grid with the extent of the cell that just holds the band.
     wavelength, semiangle : float
-        A; largest convergence, rad.
+        Wavelength, A; largest convergence semi-angle, rad.
     interpolation : tuple of int
-        f along y and x; 1: exact.
+        Interpolation factor f along y and x; f = 1 is exact.
     hy, hx : ndarray
         Indices of the plane waves, k = h / L, multiples of f, shape (B,).
     waves : ndarray
         Exit waves of unit plane waves, complex64, shape (B, ny, nx).
     antialias : bool
-        Whether apertures are covered fractions.
+        Whether pixels at the aperture's edge are weighted by their covered fraction.
     """
 
     grid: Grid
@@ -62,7 +63,7 @@ class ScatteringMatrix:
 
     @property
     def window(self) -> Grid:
-        """The grid of the window: 1/f of the cell."""
+        """The grid of the window, 1/f of the cell."""
         (fy, fx), (ny, nx), (height, width) = self.interpolation, self.grid.shape, self.grid.extent
         return Grid(shape=(ny // fy, nx // fx), extent=(height / fy, width / fx))
 
@@ -72,47 +73,47 @@ class ScatteringMatrix:
         Raises
         ------
         SamplingError
-            The convergence is larger than the one built for.
+            The convergence is larger than that of the matrix.
         """
         semiangle = self.semiangle if semiangle is None else semiangle
         if semiangle > self.semiangle * (1 + 1e-12):
-            message = f"This matrix was built for {self.semiangle * 1e3:g} mrad, not for {semiangle * 1e3:g}. Build one for the larger convergence."
+            message = f"This matrix was built for {self.semiangle * 1e3:g} mrad, not for {semiangle * 1e3:g} mrad. Build one for the larger angle."
             raise SamplingError(message)
         ky, kx = self.hy / self.grid.extent[0], self.hx / self.grid.extent[1]
         pixel = self.window.reciprocal_sampling
         return probe.amplitudes(ky, kx, pixel, self.wavelength, semiangle, aberrations, antialias=self.antialias)
 
     def signals(self, positions: np.ndarray, aberrations: Aberrations, weights: Weights, *, semiangle: float | None = None) -> np.ndarray:
-        """Return the signals that detectors collect of coherent probes, as fractions of the incident beam.
+        """Return the detector signals of coherent probes, as fractions of the incident beam.
 
         Parameters
         ----------
         positions : ndarray
-            Probes (x, y), A, shape (P, 2).
+            Probe positions (x, y), A, shape (P, 2).
         aberrations : Aberrations
             Coefficients, A and rad.
         weights : callable
-            Detector weights, all channels, of reciprocal pixels.
+            Detector weights of reciprocal pixels, for all channels.
         semiangle : float, optional
-            Convergence, rad, at most the one built for.
+            Convergence semi-angle, rad, at most that of the matrix (the default).
 
         Returns
         -------
         ndarray
-            float64, shape (channels, P).
+            Signals, float64, shape (channels, P).
         """
         inside, beyond = self.window_signals(positions, aberrations, weights, semiangle=semiangle)
         norm = self.norm(aberrations, semiangle)
         return inside + (max(1 - norm, 0.0) * beyond)[:, None] if self.antialias else inside / norm
 
     def norm(self, aberrations: Aberrations, semiangle: float | None = None) -> float:
-        """Return the sum of the squared amplitudes: the part of the beam inside the window."""
+        """Return the sum of the squared amplitudes, which is the fraction of the beam inside the window."""
         return float((np.abs(self.amplitudes(aberrations, semiangle)) ** 2).sum())
 
     def window_signals(
         self, positions: np.ndarray, aberrations: Aberrations, weights: Weights, *, semiangle: float | None = None
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Return the signal of the window's part of each probe, (channels, P), and that of the probe's tails beyond it per unit, (channels,)."""
+        """Return the signal of each probe inside the window, (channels, P), and of the tails beyond it per unit of their power, (channels,)."""
         window = self.window
         flat = weights(window.ky[:, None], window.kx, window.reciprocal_sampling)
         flat = flat.reshape(len(flat), -1).astype(np.float32)
@@ -135,7 +136,7 @@ class ScatteringMatrix:
         return out
 
     def _beyond(self, semiangle: float, weights: Weights) -> np.ndarray:
-        """Return the mean of what detectors collect of plane waves of the aperture's rim, which the probe's tails beyond the window consist of."""
+        """Return the mean signal of aperture-edge waves, which carry the probe's tails beyond the window, (channels,)."""
         detector = weights(self.grid.ky[:, None], self.grid.kx, self.grid.reciprocal_sampling)
         ky, kx = self.hy / self.grid.extent[0], self.hx / self.grid.extent[1]
         power = probe.rim(probe.aperture(ky, kx, self.window.reciprocal_sampling, semiangle / self.wavelength))
@@ -146,7 +147,7 @@ class ScatteringMatrix:
         return total / max(float(power.sum()), 1e-300)
 
     def _patterns(self, positions: np.ndarray, a: np.ndarray, keep: Callable[[np.ndarray, np.ndarray], None]) -> None:
-        """Call ``keep`` with indices of probes and their patterns; probes that share a window go through one matrix product."""
+        """Call ``keep`` with indices of probes and their patterns; probes that share a window are computed in one matrix product."""
         positions = np.asarray(positions, float)
         window = self.window
         whole = self.interpolation == (1, 1)
@@ -173,7 +174,7 @@ class ScatteringMatrix:
 
 
 def window_starts(grid: Grid, interpolation: tuple[int, int], positions: np.ndarray) -> np.ndarray:
-    """Return the first points (y, x) of probes' windows on a matrix' grid, for positions (x, y), A, int, shape (P, 2); all at 0 for f = 1."""
+    """Return the first grid points (y, x) of the windows of probes at positions (x, y), A; int, shape (P, 2), all 0 for f = 1."""
     if interpolation == (1, 1):
         return np.zeros((len(positions), 2), int)
     sides = np.array(grid.shape) // np.array(interpolation)
@@ -181,7 +182,7 @@ def window_starts(grid: Grid, interpolation: tuple[int, int], positions: np.ndar
 
 
 def _cut(waves: np.ndarray, start: np.ndarray, out: np.ndarray) -> None:
-    """Copy the window (B, wy, wx) that begins at a point (y, x), anywhere, out of periodic waves (B, ny, nx)."""
+    """Copy the window (B, wy, wx) that begins at any point (y, x) of periodic waves (B, ny, nx)."""
     spans = []
     for first, n, count in zip(start.tolist(), out.shape[1:], waves.shape[1:], strict=True):
         begin = first % count
@@ -199,7 +200,7 @@ def build(
     antialias: bool = True,
     progress: Callable[[int], None] | None = None,
 ) -> ScatteringMatrix:
-    """Send plane waves through a specimen.
+    """Compute a scattering matrix by multislice of plane waves.
 
     Parameters
     ----------
@@ -208,16 +209,16 @@ def build(
     semiangle : float
         Largest convergence semi-angle, rad.
     interpolation : tuple of int
-        f along y and x.
+        Interpolation factor f along y and x.
     antialias : bool
-        Covered fractions at the aperture's edge.
+        Whether pixels at the aperture's edge are weighted by their covered fraction instead of 0 or 1.
     progress : callable, optional
-        Called with the number of plane waves done.
+        Called with the number of plane waves finished since the last call.
 
     Raises
     ------
     SamplingError
-        As :func:`plane_waves`.
+        The interpolation or the convergence is invalid; see :func:`plane_waves`.
     """
     grid = stack.grid
     beams = plane_waves(grid, stack.wavelength, semiangle, interpolation, antialias=antialias)
@@ -247,12 +248,13 @@ def build(
 
 
 def plane_waves(grid: Grid, wavelength: float, semiangle: float, interpolation: tuple[int, int], *, antialias: bool) -> np.ndarray:
-    """Return the flat indices of the plane waves that PRISM sends: every f-th one that the aperture touches.
+    """Return the flat indices of the plane waves of PRISM: every f-th one that the aperture touches.
 
     Raises
     ------
     SamplingError
-        The interpolation is no positive whole number, or leaves fewer than 3 plane waves across the aperture; the aperture exceeds the band limit.
+        The interpolation is not a positive whole number or leaves fewer than 3 plane waves across the aperture, or the
+        aperture exceeds the band limit.
     """
     fy, fx = interpolation
     radius = semiangle / wavelength
@@ -270,7 +272,7 @@ def plane_waves(grid: Grid, wavelength: float, semiangle: float, interpolation: 
 
 
 def reduced_grid(grid: Grid, interpolation: tuple[int, int]) -> Grid:
-    """Return the smallest grid that holds the band and divides into windows."""
+    """Return the smallest grid that holds the band and divides into whole windows."""
     sides = []
     for n, k, side, f in zip(grid.shape, (grid.ky, grid.kx), grid.extent, interpolation, strict=True):
         least = 2 * int(np.rint(np.abs(k[np.abs(k) < grid.band_limit]).max() * side)) + 1
@@ -279,9 +281,9 @@ def reduced_grid(grid: Grid, interpolation: tuple[int, int]) -> Grid:
 
 
 def window_error(approximate: np.ndarray, exact: np.ndarray) -> tuple[float, float]:
-    """Return the error of signals of some probes against multislice: rms and largest error over the probes, divided by the mean signal.
+    """Return the rms and the largest error of probe signals against multislice, divided by the mean signal.
 
-    Both arrays have the shape (channels, P); the worst channel counts.
+    Both arrays have the shape (channels, P). The values of the worst channel are returned.
     """
     difference, mean = approximate - exact, np.maximum(exact.mean(axis=1), 1e-30)
     return float((np.sqrt((difference**2).mean(axis=1)) / mean).max()), float((np.abs(difference).max(axis=1) / mean).max())

@@ -1,8 +1,9 @@
-"""Kernels of the imaging operator: the quadratic form by difference. All sums are float64.
+"""Kernels of the imaging operator: the quadratic form, sorted by difference, with sums in float64.
 
-How the pairs (i, j) of beams lie in memory: beams are sorted by (hy, hx), so that each row of the aperture is a *segment* of neighbours. Eight
-neighbouring differences (hy, hx .. hx + 7) are a *group*. For a beam i the eight partners are eight neighbours in memory, and so are the eight
-elements of M; where a partner lies outside the aperture, M is 0. A group's beams i come in *runs* of neighbours, one run for each pair of segments.
+The pairs (i, j) of beams have the following memory layout. Beams are sorted by (hy, hx), so each row of the aperture is a
+contiguous *segment*. Eight neighbouring differences (hy, hx .. hx + 7) form a *group*. The eight partners of a beam i in a
+group are contiguous in memory, and so are the eight elements of M. If a partner lies outside the aperture, M is 0. The
+beams i of a group form contiguous *runs*, one run for each pair of segments.
 """
 
 from collections.abc import Iterator
@@ -15,28 +16,28 @@ from stemtwin.twin.physics.engine.kernels.jit import kernel
 from stemtwin.twin.physics.engine.kernels.simd_float64 import EIGHT, nothing, read, write
 
 STEP = 2 * EIGHT
-"""Numbers of M for one beam i and eight partners: real parts, then imaginary parts."""
+"""Number of float32 of M for one beam i and eight partners: eight real parts, then eight imaginary parts."""
 PIECES = 8
-"""Into how many pieces a form is cut for the threads; fixed, like the order inside each."""
+"""Number of parts into which a form is divided for threads; fixed, like the order inside each part."""
 WORTH_A_THREAD = 200_000
-"""Multiplications of eight numbers below which a second thread costs more than it brings."""
+"""Number of multiplications of eight numbers below which a second thread costs more time than it saves."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class BeamPairs:
-    """All pairs of beams with h_j - h_i on the half plane hy > 0 or hy = 0, hx >= 0.
+    """All pairs of beams with h_j - h_i on the half plane (hy > 0, or hy = 0 and hx >= 0).
 
     Parameters
     ----------
     beams : int
         Number of beams.
     runs : ndarray
-        int64, shape (runs, 5): padded index of the first beam i and of its first partner j (see :func:`padded`), number of beams i, and the first and
-        last partner that belong to the run's segment.
+        int64, shape (runs, 5): padded index of the first beam i and of its first partner j (see :func:`padded`), number of
+        beams i, and first and last partner in the run's segment.
     groups : ndarray
-        int64, shape (groups + 1, 2): first run and first step of each group; the last row is where all end.
+        int64, shape (groups + 1, 2): first run and first step of each group; the last row holds the total numbers.
     differences : ndarray
-        (hy, hx) of each group's first difference, int64, shape (groups, 2), sorted by hy.
+        First difference (hy, hx) of each group, int64, shape (groups, 2), sorted by hy.
     """
 
     beams: int
@@ -64,7 +65,7 @@ def pairs(hy: np.ndarray, hx: np.ndarray) -> BeamPairs:
     base = np.full(int(dy.max()) + 1, np.iinfo(np.int64).max)
     np.minimum.at(base, dy, low)
     base[0] = 0
-    low = np.maximum(low, base[dy])  # a segment with itself: differences >= 0 alone
+    low = np.maximum(low, base[dy])  # a segment with itself has only differences >= 0
     block, end = (low - base[dy]) // EIGHT, (high - base[dy]) // EIGHT
     count = end - block + 1
     which = np.repeat(np.arange(s.size), count)  # one run per pair of segments and group
@@ -107,19 +108,19 @@ def _pick(matrix, runs, out):
 
 
 def pick(matrix: np.ndarray, listed: BeamPairs) -> np.ndarray:
-    """Return the elements of a Hermitian matrix in the order of the pairs, those off the diagonal doubled.
+    """Return the elements of a Hermitian matrix in the order of the pairs, doubled off the diagonal.
 
     Parameters
     ----------
     matrix : ndarray
-        complex64, shape (B, B); its upper triangle is read.
+        Matrix, complex64, shape (B, B); only its upper triangle is read.
     listed : BeamPairs
         The pairs.
 
     Returns
     -------
     ndarray
-        float32, shape (steps 16,).
+        Elements, float32, shape (steps 16,).
     """
     out = np.empty(listed.steps * STEP, np.float32)
     _pick(matrix, listed.runs, out)
@@ -189,7 +190,7 @@ def _form_of_two(ar, ai, m, n, runs, groups, begin, end, places, out_r, out_i, a
 
 
 def _equal_rows(listed: list[BeamPairs], my: int) -> list[int]:
-    """Return the borders that cut rows hy = 0 .. my into pieces of about equal work."""
+    """Return the borders that divide the rows hy = 0 .. my into parts of about equal work."""
     rows = np.zeros(my + 1)
     for p in listed:
         rows += np.bincount(p.differences[:, 0], np.diff(p.groups[:, 1]), my + 1)
@@ -199,7 +200,7 @@ def _equal_rows(listed: list[BeamPairs], my: int) -> list[int]:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class FormLayout:
-    """Places of the differences of all blocks in an image of Fourier coefficients, and the division of rows among threads.
+    """Positions of the differences of all blocks in an array of Fourier coefficients, and the division of rows among threads.
 
     Parameters
     ----------
@@ -210,9 +211,10 @@ class FormLayout:
     width : int
         Length of a row.
     places : list of ndarray
-        Index of each group's first difference, of each block.
+        Position of each group's first difference, for each block.
     whole, shared : list
-        Of each block the first groups of all pieces: of one piece, and of several that share no row hy.
+        Borders of the parts of each block, as indices of groups: for one part, and for several parts that do not share
+        rows hy.
     """
 
     listed: list[BeamPairs]
@@ -225,7 +227,7 @@ class FormLayout:
 
 
 def form_layout(listed: list[BeamPairs], my: int, mx: int) -> FormLayout:
-    """Return the layout of a quadratic form from the pairs of each block and the largest differences over all."""
+    """Return the layout of a quadratic form from the pairs of each block and the largest differences over all blocks."""
     width = 2 * mx + 1 + EIGHT
     whole, shared = ([np.searchsorted(p.differences[:, 0], cuts).tolist() for p in listed] for cuts in ([0, my + 1], _equal_rows(listed, my)))
     places = [p.differences[:, 0] * width + p.differences[:, 1] + mx for p in listed]
@@ -233,22 +235,22 @@ def form_layout(listed: list[BeamPairs], my: int, mx: int) -> FormLayout:
 
 
 def quadratic_form(real: list[np.ndarray], imag: list[np.ndarray], matrices: list[np.ndarray], layout: FormLayout) -> np.ndarray:
-    """Return sum conj(a_i) a_j M_ij over the pairs of each difference, and over blocks.
+    """Return the sums of conj(a_i) a_j M_ij over the pairs of each difference and over all blocks.
 
     Parameters
     ----------
     real, imag : list of ndarray
-        Amplitudes of each block, padded, float64, shape (states, B + 16).
+        Real and imaginary parts of the amplitudes of each block, padded, float64, shape (states, B + 16).
     matrices : list of ndarray
-        M of each block, float32, shape (channels, steps 16), see :func:`pick`.
+        M of each block, float32, shape (channels, steps 16); see :func:`pick`.
     layout : FormLayout
-        From :func:`form_layout`.
+        Layout from :func:`form_layout`.
 
     Returns
     -------
     ndarray
-        complex128, shape (states, channels, my + 1, 2 mx + 1): the sums of hy = 0 .. my, hx = -mx .. mx. Bits do not depend on the number of threads,
-        nor on how many states there are.
+        Sums for hy = 0 .. my, hx = -mx .. mx, complex128, shape (states, channels, my + 1, 2 mx + 1). The bits depend
+        neither on the number of threads nor on the number of states.
     """
     states, channels, my, mx, width = len(real[0]), len(matrices[0]), layout.my, layout.mx, layout.width
     out = np.zeros((2, channels, states, (my + 1) * width))
@@ -283,7 +285,7 @@ def _phases(coefficients, basis, out):
 
 
 def phases(coefficients: np.ndarray, basis: np.ndarray) -> np.ndarray:
-    """Return ``coefficients @ basis``, (states, n) by (n, B), float64, summed in one order whatever the number of states and threads."""
+    """Return ``coefficients @ basis``, (states, n) by (n, B), float64, summed in an order that does not depend on states or threads."""
     out = np.empty((len(coefficients), basis.shape[1]))
     _phases(coefficients, basis, out)
     return out

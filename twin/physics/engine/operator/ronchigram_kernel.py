@@ -1,7 +1,7 @@
-"""Shadow images: the diffraction pattern of one probe that is wide on the specimen, fast.
+"""Ronchigrams: fast diffraction patterns of one probe that is wide on the specimen.
 
-One wave on a window of many cells of the specimen, whose transmission is held once. With the whole film in one plane, a phase grating, that is two
-transforms, and of those only the lines that the aperture fills and the camera sees.
+A single wave is computed on a window of many cells of the specimen, whose transmission is stored once. For a film in one
+plane (a phase grating), this takes two Fourier transforms, restricted to the lines inside the aperture and on the camera.
 """
 
 from collections.abc import Iterator, Sequence
@@ -19,37 +19,37 @@ from stemtwin.twin.physics.engine.operator.diffraction import Camera
 from stemtwin.twin.physics.grids import Grid
 
 LINES = 32
-"""Lines of the aperture whose phases one task computes; fixed, so that the bits do not depend on the number of threads."""
+"""Number of lines of the aperture whose phases one task computes; fixed, so the bits do not depend on the number of threads."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Lens:
-    """The window, the aperture and the camera: everything but the specimen and the aberrations.
+    """Window, aperture and camera of a ronchigram, without the specimen and the aberrations.
 
     Parameters
     ----------
     grid : Grid
         Points of the window.
     cells : tuple of int
-        Cells of the specimen along y and x; they divide the grid's sides.
+        Number of cells of the specimen along y and x; they divide the grid's sides.
     wavelength, semiangle : float
-        A; rad.
+        Wavelength, A; convergence semi-angle, rad.
     tilt : tuple of float
         Specimen tilt relative to the beam (ty, tx), rad.
     camera : Camera
-        What sees the pattern.
+        The camera.
     beyond : ndarray
-        Coefficients that are cut between planes: beyond the band limit, bool.
+        Mask of the coefficients beyond the band limit, which are cut between planes, bool, shape (ny, nx).
     rows, columns : ndarray
-        Lines of Fourier coefficients that the aperture touches.
+        Indices of the lines of Fourier coefficients that the aperture touches.
     seen_rows, seen_columns : ndarray
-        Lines that the camera sees.
+        Indices of the lines of Fourier coefficients on the camera.
     covered : ndarray
-        Amplitudes of the aperture on ``rows`` and ``columns``, float32, their squares add up to 1.
+        Amplitudes of the aperture on ``rows`` and ``columns``, float32; their squares add up to 1.
     basis : ndarray
-        Phase of each Cartesian aberration coefficient there, rad/A, shape (25, rows, columns).
+        Phase per Cartesian aberration coefficient on ``rows`` and ``columns``, rad/A, shape (25, rows, columns).
     shares : csr_array
-        Camera pixels from seen coefficients.
+        Fractions of the coefficients in each camera pixel, shape (camera pixels, seen coefficients).
     """
 
     grid: Grid
@@ -81,25 +81,25 @@ class Lens:
         *,
         foci: Sequence[tuple[float, float]] = ((0.0, 1.0),),
     ) -> np.ndarray:
-        """Return the signal of each camera pixel for one probe, coherent but for a focal spread.
+        """Return the diffraction pattern of one probe, coherent except for a focal spread.
 
         Parameters
         ----------
         aberrations : Aberrations
-            A and rad.
+            Aberration coefficients, A and rad.
         position : tuple of float
-            The probe's middle (x, y), A.
+            Centre of the probe (x, y), A.
         transmissions : ndarray
-            Of each plane, on one cell, complex64, shape (n, my, mx).
+            Transmission of each plane on one cell, complex64, shape (n, my, mx).
         planes : sequence of float
-            Their depths below the entrance face, increasing, A.
+            Depths of the planes below the entrance face, increasing, A.
         foci : sequence of tuple
-            What is added to C10, A, and its share of the electrons: a focal spread, of which the phases are computed once.
+            Pairs of an addition to C10, A, and its fraction of the electrons, which represent a focal spread.
 
         Returns
         -------
         ndarray
-            Fractions of the incident beam, float32, the camera's shape.
+            Signals of the camera pixels as fractions of the incident beam, float32, of the camera's shape.
         """
         workers = threads.thread_count()
         incident = self._incident(aberrations, position, float(planes[0]))
@@ -110,7 +110,7 @@ class Lens:
         return (self.shares @ intensity.ravel()).reshape(self.camera.shape)
 
     def _far_field(self, wave: np.ndarray, transmissions: np.ndarray, planes: Sequence[float] | np.ndarray, workers: int) -> np.ndarray:
-        """Return the intensities of the coefficients that the camera sees behind all planes, float32; the wave is overwritten."""
+        """Return the intensities of the coefficients on the camera behind all planes, float32; overwrites the wave."""
         (ny, nx), (my, mx) = self.grid.shape, transmissions.shape[1:]
         tiles = wave.reshape(ny // my, my, nx // mx, mx)
         for number, transmission in enumerate(transmissions):
@@ -122,13 +122,13 @@ class Lens:
         return np.real(part) ** 2 + np.imag(part) ** 2
 
     def _phases(self, distance: float) -> tuple[np.ndarray, np.ndarray]:
-        """Return the phase of free flight over a distance, A, along y and along x, rad."""
+        """Return the phases of free propagation over a distance, A, along y and along x, rad."""
         y, x = (-np.pi * self.wavelength * distance * k**2 for k in (self.grid.ky, self.grid.kx))
         slope_y, slope_x = (2 * np.pi * distance * np.tan(t) for t in self.tilt)
         return y + slope_y * self.grid.ky, x + slope_x * self.grid.kx
 
     def _incident(self, aberrations: Aberrations, position: tuple[float, float], depth: float) -> np.ndarray:
-        """Return the beams within the aperture at a depth, complex64, shape (rows, columns)."""
+        """Return the amplitudes of the beams inside the aperture at a depth, complex64, shape (rows, columns)."""
         terms = [(-value, part) for value, part in zip(optics.vector(aberrations), self.basis, strict=True) if value]
         flight_y, flight_x = self._phases(depth)
         along_y = (flight_y - 2 * np.pi * position[1] * self.grid.ky)[self.rows, None]
@@ -139,9 +139,9 @@ class Lens:
             for start in queue:
                 some = slice(start, min(start + LINES, self.rows.size))
                 phase = along_y[some] + along_x
-                for value, part in terms:  # no BLAS: its threads would be in the way of ours
+                for value, part in terms:  # without BLAS, whose threads would compete with these
                     phase += value * part[some]
-                phase -= 2 * np.pi * np.rint(phase / (2 * np.pi))  # small enough for single precision
+                phase -= 2 * np.pi * np.rint(phase / (2 * np.pi))  # keeps the phase accurate in single precision
                 angle = phase.astype(np.float32)
                 lines = np.empty(angle.shape, np.complex64)
                 lines.real, lines.imag = np.cos(angle), np.sin(angle)
@@ -151,14 +151,14 @@ class Lens:
         return incident
 
     def _defocus(self, focus: float) -> np.ndarray:
-        """Return the factors of the beams within the aperture that a change of C10, A, makes, complex64."""
+        """Return the factors of the beams inside the aperture for a change of C10, A, complex64."""
         angle = (-focus * self.basis[0]).astype(np.float32)
         out = np.empty(angle.shape, np.complex64)
         out.real, out.imag = np.cos(angle), np.sin(angle)
         return out
 
     def _probe(self, incident: np.ndarray, workers: int) -> np.ndarray:
-        """Return the probe, times the number of points, complex64, shape (ny, nx)."""
+        """Return the probe multiplied by the number of points, complex64, shape (ny, nx)."""
         ny, nx = self.grid.shape
         filled = np.zeros((ny, self.columns.size), np.complex64)
         filled[self.rows] = incident
@@ -185,7 +185,10 @@ def make_lens(
     limit: float,
     tilt: tuple[float, float] = (0.0, 0.0),
 ) -> Lens:
-    """Prepare a window, an aperture and a camera; see :class:`Lens`. ``limit`` is the band limit between planes and at the exit, 1/A."""
+    """Return the tables of a window, an aperture and a camera; see :class:`Lens`.
+
+    ``limit`` is the band limit between planes and at the exit face, 1/A.
+    """
     pixel, radius = grid.reciprocal_sampling, semiangle / wavelength
     ky, kx = grid.ky, grid.kx
     rows, columns = np.flatnonzero(np.abs(ky) < radius + pixel[0]), np.flatnonzero(np.abs(kx) < radius + pixel[1])
@@ -215,7 +218,7 @@ def make_lens(
 
 
 def crop(transmission: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
-    """Return a periodic function on fewer points: its Fourier coefficients below the new Nyquist frequency, complex64, shape (..., ny, nx)."""
+    """Return a periodic function on fewer points, cut below the new Nyquist frequency, complex64, shape (..., ny, nx)."""
     spectrum = scipy.fft.fft2(transmission, norm="forward")
     for axis, n in zip((-2, -1), shape, strict=True):
         low = n // 2 if n % 2 == 0 else n // 2 + 1  # without the Nyquist frequency itself

@@ -1,7 +1,8 @@
-"""A kernel that sums the Fourier series of periodic images on rotated rasters, for images of few coefficients, to the rounding of float32.
+"""A kernel that sums the Fourier series of periodic images on rotated rasters, for images with few coefficients, to float32 rounding.
 
-A phase h.r is one of the line and one of the column, a + b, so that an image is a product of two matrices of waves. Counted from the raster's middle,
-cosines are even and sines odd: the products of a quarter of the points (cos a cos b, sin a sin b, sin a cos b, cos a sin b) give all of them.
+A phase h.r is the sum a + b of a phase of the line and one of the column, so an image is a product of two matrices of
+waves. About the centre of the raster, cosines are even and sines odd. The products for a quarter of the points
+(cos a cos b, sin a sin b, sin a cos b, cos a sin b) therefore give all points.
 """
 
 import numpy as np
@@ -11,36 +12,36 @@ from stemtwin.twin.physics.engine.kernels.simd_float32 import SIXTEEN, nothing, 
 from stemtwin.twin.physics.engine.operator.image_kernels import _turns
 
 MOST_COEFFICIENTS = 640
-"""Coefficients of an image, with those that are 0, up to which the series takes less time than a spline."""
+"""Largest number of coefficients of an image, including zeros, for which the series is faster than a spline."""
 MOST_POINTS = 2**18
-"""Points of a raster up to which it is worth it: beyond, a spline has several threads."""
+"""Largest number of raster points for which the series is faster; for more points, a spline uses several threads."""
 TALL, WIDE = 8, 2 * SIXTEEN
-"""Lines and columns that are summed at a time."""
+"""Numbers of lines and columns that are summed together."""
 
 
 def worth(coefficients: np.ndarray, shape: tuple[int, int]) -> bool:
-    """Return whether images of coefficients (..., rows, 2 mx + 1) are summed on a raster (ny, nx), rather than read from a spline."""
+    """Return whether images of coefficients (..., rows, 2 mx + 1) are faster to sum on a raster (ny, nx) than to evaluate from a spline."""
     return coefficients.shape[-2] * coefficients.shape[-1] <= MOST_COEFFICIENTS and shape[0] * shape[1] <= MOST_POINTS
 
 
 def rotated_rasters(coefficients: np.ndarray, middle: np.ndarray, per_line: np.ndarray, per_column: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
-    """Return Re sum_h C_h exp(-i (hy y + hx x)) of images, each on a rotated raster of its own, by the calling thread.
+    """Return Re sum_h C_h exp(-i (hy y + hx x)) of each image on its own rotated raster, computed by the calling thread.
 
     Parameters
     ----------
     coefficients : ndarray
-        complex128, shape (images, channels, rows, 2 mx + 1): hy = 0 .. rows - 1, hx = -mx .. mx.
+        Fourier coefficients C, complex128, shape (images, channels, rows, 2 mx + 1): hy = 0 .. rows - 1, hx = -mx .. mx.
     middle : ndarray
-        2 pi (y / Ly, x / Lx) in the middle of each raster, float64, shape (images, 2).
+        Phases 2 pi (y / Ly, x / Lx) at the centre of each raster, float64, shape (images, 2).
     per_line, per_column : ndarray
-        Their changes from line to line and from column to column, shape (images, 2).
+        Changes of these phases from line to line and from column to column, shape (images, 2).
     shape : tuple of int
         Points (ny, nx) of every raster.
 
     Returns
     -------
     ndarray
-        float32, shape (images, channels, ny, nx); the error is below 1e-6 of the largest value.
+        Images, float32, shape (images, channels, ny, nx); the error is below 1e-6 of the largest value.
     """
     images, channels, rows, columns = coefficients.shape
     waves = (coefficients != 0).any(axis=(0, 1))
@@ -60,7 +61,10 @@ def rotated_rasters(coefficients: np.ndarray, middle: np.ndarray, per_line: np.n
 
 @part
 def _waves(per, count, hy, hx, rows, half, cosines, sines):
-    """Fill cosines[h, p] and sines[h, p] of the phases of ``count`` points from the middle on, (p + 1/2) or p steps away, and 0 behind them."""
+    """Fill cosines[h, p] and sines[h, p] with the waves at the points of one half of a line of ``count`` points, padded with 0.
+
+    Point p is p steps (odd ``count``) or p + 1/2 steps (even ``count``) from the centre.
+    """
     start = 0.5 * (1 - count % 2)
     some = (count + 1) // 2
     angles = np.empty(some)
@@ -83,7 +87,7 @@ def _waves(per, count, hy, hx, rows, half, cosines, sines):
 
 @part
 def _scale(factors, sign, waves, begin, out):
-    """Write waves (h, p), each times its factor, into columns of ``out`` from ``begin`` on."""
+    """Write waves (h, p), each multiplied by its factor, into the columns of ``out`` that start at ``begin``."""
     for h in range(waves.shape[0]):
         factor = sign * factors[h]
         for p in range(waves.shape[1]):
@@ -92,7 +96,7 @@ def _scale(factors, sign, waves, begin, out):
 
 @kernel
 def _multiply_turned(a, b, out):
-    """Write a^T b; a has a multiple of 8 columns, b of 32."""
+    """Compute a^T b into ``out``; the columns of a are a multiple of 8, those of b a multiple of 32."""
     for m in range(0, a.shape[1], TALL):
         for n in range(0, b.shape[1], WIDE):
             s0, s1, s2, s3 = nothing(), nothing(), nothing(), nothing()

@@ -1,4 +1,4 @@
-"""Signals of single probes by multislice: the reference that the imaging operator is compared with."""
+"""Signals of single probes by multislice, the reference for the imaging operator."""
 
 import functools
 from collections.abc import Callable, Sequence
@@ -13,7 +13,7 @@ from stemtwin.twin.physics.engine.operator import beam_blocks
 from stemtwin.twin.physics.grids import Grid
 
 BATCH = 512
-"""Probes whose amplitudes are held at once."""
+"""Number of probes whose amplitudes are held at once."""
 
 
 def probe_signals(
@@ -28,29 +28,29 @@ def probe_signals(
     depths: Sequence[float] | None = None,
     progress: Callable[[int], None] | None = None,
 ) -> np.ndarray:
-    """Return the signals that detectors collect of coherent probes.
+    """Return the detector signals of coherent probes.
 
     Parameters
     ----------
     stack : SliceStack
         The specimen.
     positions : ndarray
-        Where the probes are, (x, y), A, shape (P, 2).
+        Probe positions (x, y), A, shape (P, 2).
     aberrations : Aberrations
         Coefficients, A and rad.
     semiangle : float
         Convergence semi-angle, rad.
     weights : callable
-        Detector weights, all channels, of reciprocal pixels.
+        Detector weights of reciprocal pixels, for all channels.
     blocks : tuple of int
-        Offset blocks (ny, nx) for probes wider than the cell.
+        Number of offset blocks (ny, nx) for probes wider than the cell.
     antialias : bool
-        Covered fractions at the aperture's edge. The probe's tails beyond the window then see what plane waves of the aperture's rim see, each of
-        which goes through the specimen once (:func:`rim_waves`).
+        Whether pixels at the aperture's edge are weighted by their covered fraction instead of 0 or 1. If so, the probe's
+        tails beyond the window have the signal of aperture-edge waves, which are propagated once (:func:`rim_waves`).
     depths : sequence of float, optional
-        Depths z, A: the signals of the specimen's part above each, all from one pass.
+        Depths z, A, for signals of the part of the specimen above each depth, all from one pass.
     progress : callable, optional
-        Called with the number of waves done.
+        Called with the number of waves finished since the last call.
 
     Returns
     -------
@@ -86,7 +86,7 @@ def _rim_signals(
     depths: Sequence[float] | None,
     progress: Callable[[int], None] | None,
 ) -> np.ndarray:
-    """Return the sum of the signals of plane waves of given powers (:func:`rim_waves`): ([depths,] channels)."""
+    """Return the sum of the signals of aperture-edge waves with their powers (:func:`rim_waves`), shape ([depths,] channels)."""
     waves, power = rim
     signal = np.zeros(())
     if waves.size:
@@ -98,7 +98,7 @@ def _rim_signals(
 
 
 def rim_waves(grid: Grid, wavelength: float, semiangle: float, offset: tuple[float, float], blocks: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
-    """Return the plane waves of one offset block that a probe's tails beyond the window consist of, flat indices, and how much each counts."""
+    """Return the aperture-edge waves of one offset block, as flat indices, and their weights in the probe's tails beyond the window."""
     beams = beam_blocks.aperture_beams(grid, wavelength, semiangle, offset, blocks, antialias=True)
     ky, kx = grid.ky[beams // grid.shape[1]] + offset[0] / grid.extent[0], grid.kx[beams % grid.shape[1]] + offset[1] / grid.extent[1]
     power = probe.rim(probe.aperture(ky, kx, beam_blocks.block_pixel(grid.extent, blocks), semiangle / wavelength))
@@ -107,7 +107,7 @@ def rim_waves(grid: Grid, wavelength: float, semiangle: float, offset: tuple[flo
 
 @functools.lru_cache(maxsize=256)
 def edge_wave_count(extent: tuple[float, float], blocks: tuple[int, int], radius: float) -> int:
-    """Return the number of plane waves of :func:`rim_waves` over all blocks, for an aperture of a radius, 1/A."""
+    """Return the number of aperture-edge waves (:func:`rim_waves`) over all blocks, for an aperture of a given radius, 1/A."""
     dy, dx = beam_blocks.block_pixel(extent, blocks)
     most_y, most_x = int(radius / dy) + 1, int(radius / dx) + 1
     cover = probe.aperture(dy * np.arange(-most_y, most_y + 1)[:, None], dx * np.arange(-most_x, most_x + 1), (dy, dx), radius)
@@ -124,9 +124,10 @@ def window_signals(
     antialias: bool = True,
     depths: Sequence[float] | None = None,
 ) -> tuple[np.ndarray, float]:
-    """Return the signal of the part of each probe inside the cell, float64, shape ([depths,] channels, P), and the fraction of the beam in that part.
+    """Return the signal of the part of each probe inside the cell, and the fraction of the beam in that part.
 
-    Parameters as in :func:`probe_signals`, without blocks; no plane waves are sent for the tails.
+    The signal is float64, shape ([depths,] channels, P). The parameters are those of :func:`probe_signals` without blocks.
+    The tails beyond the cell are left out.
     """
     grid = stack.grid
     beams = beam_blocks.aperture_beams(grid, stack.wavelength, semiangle, (0.0, 0.0), (1, 1), antialias=antialias)
@@ -139,7 +140,7 @@ def window_signals(
 def amplitudes(
     ky: np.ndarray, kx: np.ndarray, pixel: tuple[float, float], wavelength: float, semiangle: float, aberrations: Aberrations, *, antialias: bool
 ) -> np.ndarray:
-    """Return amplitudes of the probe at the origin; those of pixel masks are not normalised, because blocks share one norm."""
+    """Return the amplitudes of the probe at the origin; with pixel masks they are not normalised, because blocks share one norm."""
     if antialias:
         return probe.amplitudes(ky, kx, pixel, wavelength, semiangle, aberrations)
     return probe.aperture(ky, kx, pixel, semiangle / wavelength, antialias=False) * np.exp(-1j * probe.chi(aberrations, ky, kx, wavelength))
@@ -156,7 +157,7 @@ def _collected(
     depths: Sequence[float] | None,
     progress: Callable[[int], None] | None,
 ) -> np.ndarray:
-    """Send probes of amplitudes ``a`` at all positions through the specimen, some at a time."""
+    """Return the signals of probes with amplitudes ``a`` at all positions, computed in batches."""
     parts = []
     for start in range(0, len(positions), BATCH):
         at = positions[start : start + BATCH]
