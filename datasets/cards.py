@@ -1,4 +1,4 @@
-"""Dataset cards: what a dataset is, in one TOML file that a person can read and a build can follow."""
+"""Dataset cards: the complete description of a dataset in one readable TOML file, from which a build makes its rows."""
 
 import hashlib
 import itertools
@@ -20,14 +20,14 @@ SizeOfKind = TypeVar("SizeOfKind", bound=Size)
 
 
 class Seeds(CardModel):
-    """Start of the random numbers."""
+    """Entropy from which all random numbers of a dataset follow, and the policy by which splits get their seeds."""
 
     entropy: Annotated[int, Field(ge=0)]
     policy: str
 
 
 class Slice(CardModel):
-    """A column whose categories or bins scores are reported by."""
+    """Slice of a dataset: a column by whose categories, or by whose bins between ``edges``, scores are reported."""
 
     column: str
     edges: tuple[float, ...] = ()
@@ -35,9 +35,10 @@ class Slice(CardModel):
 
 
 class Card(CardModel, Generic[SettingsOfKind, SizeOfKind]):
-    """A dataset card, checked; ``Card[settings, size]`` has the models of its kind's generator.
+    """A validated dataset card; ``Card[settings, size]`` has the models of its kind's generator.
 
-    Cards of schema 1 number their rows in the order of the seeds, which tells the specimen; those of schema 2 name them by digests.
+    Cards of schema 1 number their rows in the order of the seeds, so a row's number reveals its specimen. Cards of
+    schema 2 name their rows by digests.
     """
 
     schema_: Literal["stemtwin/dataset-card@1", "stemtwin/dataset-card@2"] = Field(alias="schema")
@@ -58,7 +59,7 @@ class Card(CardModel, Generic[SettingsOfKind, SizeOfKind]):
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        """Check the ties between the parts of a card."""
+        """Check that the parts of a card agree with each other."""
         check_columns(self.columns)
         names = self.column_names()
         for key, piece in self.slices.items():
@@ -70,28 +71,28 @@ class Card(CardModel, Generic[SettingsOfKind, SizeOfKind]):
         return self
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Pickle a card by its content: the class ``Card[...]`` has no name to be found by."""
+        """Pickle a card by its content, as the class ``Card[...]`` has no importable name."""
         return card_of, (self.model_dump(mode="json", by_alias=True),)
 
     def _check_size(self, key: str, size: Size) -> None:
-        """Check that a size has every split and that no two splits of it share a structure seed."""
+        """Check that a size has exactly the card's splits and that no two of them share a structure seed."""
         if set(size.specimens) != set(self.splits) or set(size.images_per_specimen) != set(self.splits):
             message = f"size {key!r} must give specimens and images_per_specimen of exactly the splits {sorted(self.splits)}"
             raise ValueError(message)
         ends = sorted((first, first + size.specimens[split], split) for split, first in self.splits.items())
         for (_, end, left), (start, _, right) in itertools.pairwise(ends):
             if end > start:
-                message = f"size {key!r} gives {left!r} and {right!r} common structure seeds from {start} to {end - 1}"
+                message = f"size {key!r}: {left!r} and {right!r} share the structure seeds {start} to {end - 1}"
                 raise ValueError(message)
 
     @property
     def digest(self) -> str:
-        """SHA-256 of the card's content, whatever its comments and spacing."""
+        """SHA-256 of the card's content; comments and spacing do not change it."""
         return hashlib.sha256(self.model_dump_json(by_alias=True).encode()).hexdigest()
 
     @property
     def id(self) -> str:
-        """Name and version, ``atoms-2d-1.0.0``."""
+        """Name and version, for example ``atoms-2d-1.0.0``."""
         return f"{self.name}-{self.version}"
 
     def images(self, size: str) -> int:
@@ -100,15 +101,15 @@ class Card(CardModel, Generic[SettingsOfKind, SizeOfKind]):
         return sum(count * asked.images_per_specimen[split] for split, count in asked.specimens.items())
 
     def column(self, name: str) -> Column:
-        """Return the column of a name."""
+        """Return the column with a given name."""
         return next(column for column in self.columns if column.name == name)
 
     def column_names(self, *roles: str) -> tuple[str, ...]:
-        """Return the names of the columns of these roles (all columns without any), in order."""
+        """Return the names of the columns with these roles, or of all columns if none is given, in order."""
         return tuple(column.name for column in self.columns if not roles or column.role in roles)
 
     def structure_seeds(self, size: str, split: str) -> range:
-        """Return the structure seeds of a split."""
+        """Return the structure seeds of a split in a size."""
         first = self.splits[known("split", split, self.splits, self.id)]
         return range(first, first + self.sizes[known("size", size, self.sizes, self.id)].specimens[split])
 
@@ -119,7 +120,7 @@ def known(what: str, name: str, names: Iterable[str], of: str) -> str:
     Raises
     ------
     DatasetError
-        It is not; the message names the nearest one.
+        The name is not one of them; the message suggests the most similar one.
     """
     names = list(names)
     if name in names:
@@ -134,7 +135,7 @@ def parse_card(text: str, source: str = "the card") -> Card:
     Raises
     ------
     DatasetError
-        It is not TOML, or a key is missing, unknown or wrong; the message names the first such key.
+        The text is not TOML, or a key is missing, unknown or invalid; the message names the first such key.
     """
     try:
         values: dict[str, Any] = tomllib.loads(text)
@@ -145,18 +146,18 @@ def parse_card(text: str, source: str = "the card") -> Card:
 
 
 def card_of(values: dict[str, Any], source: str = "the card") -> Card:
-    """Check the values of a card; see :func:`parse_card`."""
+    """Return the card with given values after checking them; see :func:`parse_card`."""
     kind = values.get("kind")
     try:
         made = find_generator(kind) if isinstance(kind, str) else None
     except UnknownNameError as error:
-        message = f"{source} is of a kind that no generator makes. {error} Generators of your own are known once their module is imported."
+        message = f"{source} has a kind without a generator. {error} Import the module of your own generator first."
         raise DatasetError(message) from None
     try:
         return (Card[made.settings, made.size] if made else Card[CardModel, Size]).model_validate(values)
     except ValidationError as error:
         first = error.errors()[0]
-        place = ".".join(str(part) for part in first["loc"]) or "the whole"
+        place = ".".join(str(part) for part in first["loc"]) or "the card as a whole"
         reason = first["msg"].removeprefix("Value error, ")
         message = f"{source} is not a valid dataset card: {place}: {reason} ({error.error_count()} error(s) in all). Correct that key."
         raise DatasetError(message) from None
@@ -168,7 +169,7 @@ def read_card(path: str | Path) -> Card:
     Raises
     ------
     DatasetError
-        No such file, or not a valid card.
+        The file does not exist, or it is not a valid card.
     """
     path = Path(path)
     try:
@@ -183,7 +184,7 @@ def read_card(path: str | Path) -> Card:
 
 
 def list_cards() -> dict[str, tuple[str, ...]]:
-    """Return the versions of every dataset that has a card, oldest first, by name."""
+    """Return the versions of every dataset with a card in the package, by name, oldest version first."""
     versions: dict[str, list[str]] = {}
     for path in sorted(CARDS.glob("*.toml")):
         name, _, version = path.stem.rpartition("-")
@@ -210,15 +211,16 @@ def find_card(name: str, version: str) -> Card:
 
 
 def named_card(name: str, version: str | None = None) -> Card:
-    """Return the card of a name with its version, or of a file.
+    """Return the card of a dataset by its name and version, or of a TOML file.
 
     Parameters
     ----------
     name : str
-        ``"atoms-2d@1.0.0"``; ``"atoms-2d@1"`` or ``"atoms-2d@1.0"``, the newest such version; a name alone, with ``version``; or the path of a card,
-        which ends with ``.toml``.
+        A name with a version, ``"atoms-2d@1.0.0"``, or with the beginning of one, ``"atoms-2d@1"`` or
+        ``"atoms-2d@1.0"``, which stands for the newest such version; a name without a version, if ``version`` is given;
+        or the path of a card, which ends with ``.toml``.
     version : str, optional
-        The version of a name alone, whole or its beginning.
+        Version, or the beginning of one, if ``name`` does not contain it.
 
     Raises
     ------
@@ -231,13 +233,13 @@ def named_card(name: str, version: str | None = None) -> Card:
         return read_card(name)
     bare, at, asked = name.partition("@")
     if at and version is not None and version != asked:
-        message = f"{name!r} and version={version!r} name two versions. Give one of them."
+        message = f"{name!r} and version={version!r} are two different versions. Give one of them."
         raise DatasetError(message)
     versions = list_cards().get(bare, ())
     asked = asked or version or ""
     if versions and not asked:
         major = versions[-1].partition(".")[0]
-        message = f"{name!r} names no version. Give '{bare}@{major}', so that your program can be repeated."
+        message = f"{name!r} names no version. Give '{bare}@{major}', so your program can be repeated."
         raise DatasetError(message)
     newest = next((one for one in reversed(versions) if one == asked or one.startswith(f"{asked}.")), asked)
     return find_card(bare, newest)

@@ -14,13 +14,13 @@ from stemtwin.twin.errors import DatasetError
 
 FORMATS = ("xarray", "hf", "numpy")
 STANDARD = "std"
-"""Size that is meant where none is given."""
+"""Default size."""
 STREAMED_ROWS = 16
-"""Rows in memory while a dataset is streamed."""
+"""Number of rows in memory while a dataset is streamed."""
 
 
 def list_datasets() -> dict[str, tuple[str, ...]]:
-    """Return the versions of every dataset by name, oldest first.
+    """Return the versions of every dataset by name, oldest version first.
 
     >>> "1.0.0" in list_datasets()["atoms-2d"]
     True
@@ -40,28 +40,34 @@ def load_dataset(
 ) -> Any:
     """Load one split of a dataset, after checking its files against their hashes.
 
-    It is taken from the data folder (``STEMTWIN_DATA_DIR``, or the user's cache), else from the mirror ``STEMTWIN_DATA_URL``, else built here if less
-    than two minutes are planned; stderr says which. A build is compared with witness rows that ship with the package; equal hashes are promised for
-    one machine and one set of versions only.
+    The dataset is read from the data folder (``STEMTWIN_DATA_DIR``, or the user's cache), else fetched from the mirror
+    ``STEMTWIN_DATA_URL``, else built on this machine if the planned time is below two minutes. A line on stderr reports
+    the source. A build is compared with witness rows that ship with the package; hashes are reproducible only on one
+    machine with one set of versions.
 
     Parameters
     ----------
     name : str
-        Name and version, ``"atoms-2d@1"`` (the newest 1.x.y) or ``"atoms-2d@1.0.0"``, see :func:`list_datasets`; or a path: of a card of your own,
-        ``"mine.toml"``, of a folder that was built or fetched, or of measured data from ``stemtwin data pack``.
+        Name and version, ``"atoms-2d@1"`` (the newest 1.x.y) or ``"atoms-2d@1.0.0"``, see :func:`list_datasets`; or the
+        path of a card of your own, ``"mine.toml"``, of the folder of a built or fetched dataset, or of measured data
+        from ``stemtwin data pack``.
     version : str, optional
-        The version, where ``name`` does not say it. Always named: a program that says which data it uses can be repeated.
+        Version, if ``name`` does not contain it. One of the two must name it, so the program can be repeated.
     size, split : str
-        ``"tiny"``, ``"std"`` or ``"full"``, of which full is never on a mirror; ``"train"``, ``"val"`` or ``"test"``. A folder has its own size.
+        ``"tiny"``, ``"std"`` or ``"full"``, of which full is never on a mirror; ``"train"``, ``"val"`` or ``"test"``.
+        A folder has a size of its own.
     format : str
-        ``"xarray"``: an ``xarray.Dataset`` with dimension ``sample``, the card's dimensions (``y``, ``x``, ...) and units. ``"hf"``: a Hugging Face
-        ``datasets.Dataset`` in memory. ``"numpy"``: a dictionary of arrays (rows, ...). The values are equal; in xarray and numpy, ragged columns are
-        padded with NaN, -1, ``""`` or False to the longest, and the column that the card names (``n_columns``) counts the entries. Cubes read from
-        disk what is asked of them: dask arrays in xarray, zarr arrays in numpy; ``"hf"`` leaves them out.
+        ``"xarray"``: an ``xarray.Dataset`` with dimension ``sample``, the card's dimensions (``y``, ``x``, ...) and
+        units. ``"hf"``: a Hugging Face ``datasets.Dataset`` in memory. ``"numpy"``: a dictionary of arrays (rows, ...).
+        All three have the same values. In xarray and numpy, ragged columns are padded with NaN, -1, ``""`` or False to
+        the longest row, and the column that the card names (``n_columns``) holds the number of entries. Cubes stay on
+        disk, as dask arrays in xarray and zarr arrays in numpy; ``"hf"`` omits them.
     streaming : bool
-        Give a Hugging Face ``datasets.IterableDataset`` of numpy arrays in the card's types, which reads the verified files a few rows at a time.
+        Whether to return a Hugging Face ``datasets.IterableDataset`` of numpy arrays in the card's types, which reads
+        the verified files a few rows at a time.
     build : bool, optional
-        Whether to build what is neither here nor on a mirror: True, however long it takes; False, never.
+        Whether to build a dataset that is neither on this machine nor on a mirror: True builds it whatever the planned
+        time, False never; by default it is built if the planned time is below two minutes.
 
     Returns
     -------
@@ -71,7 +77,7 @@ def load_dataset(
     Raises
     ------
     UnknownNameError, DatasetError
-        No such dataset, version, size, split or format; or the data cannot be had, or are corrupted.
+        There is no such dataset, version, size, split or format; or the data are not available, or are corrupted.
     """
     if is_measured(Path(name)):
         return _measured(name, split, format, more=streaming or build is not None or version is not None)
@@ -91,40 +97,42 @@ def load_dataset(
 
 
 def card_of(name: str | Path, version: str | None = None) -> Card:
-    """Return the card that a name means: of a folder that holds a dataset, its own; else see :func:`stemtwin.datasets.cards.named_card`.
+    """Return the card of a dataset by its name, or that of a folder with a dataset.
+
+    See :func:`stemtwin.datasets.cards.named_card` for names.
 
     Raises
     ------
     UnknownNameError, DatasetError
-        There is none, or a version is given beside a folder.
+        There is no such card, or a version is given together with a folder.
     """
     folder = Path(name)
     measured = is_measured(folder)
     if not (measured or sources.is_built(folder)):
         return named_card(str(name), version)
     if version is not None:
-        message = f"{name} is a folder, whose data have their own version. Leave version={version!r} out."
+        message = f"{name} is a folder, whose data have their own version. Leave out version={version!r}."
         raise DatasetError(message)
     return read_measured_card(folder) if measured else sources.card_of_build(folder)
 
 
 def _obtained(name: str | Path, card: Card, size: str, split: str, carriers: tuple[str, ...], build: bool | None) -> tuple[Path, Manifest]:
-    """Return folder and manifest of a dataset, with the files of a split checked: the folder that is its name, or the one that its name means."""
+    """Return the folder and the manifest of a dataset after checking the files of a split; the name may be a folder."""
     if sources.is_built(Path(name)):
         return Path(name), sources.check_folder(Path(name), None if size == STANDARD else size, split, carriers)
     return sources.obtain(card, size, split, carriers, build=build)
 
 
 def _measured(name: str | Path, split: str, form: str, *, more: bool) -> Any:
-    """Return a split of measured data; raise DatasetError where more is asked of them than they can do."""
+    """Return a split of measured data; raise DatasetError if ``more`` options than split and format are given."""
     if more:
-        message = f"{name} holds measured data, which are neither streamed nor built. Give its folder, and split and format alone."
+        message = f"{name} holds measured data, which are neither streamed nor built and have no versions. Give only split and format."
         raise DatasetError(message)
     return load_measured(name, split=split, format=form)
 
 
 def _tabular(paths: list[Path], folder: Path, split: str, card: Card, form: str) -> Any:
-    """Return the Parquet files of a split, and its cubes, as numpy arrays or as a table of Hugging Face."""
+    """Return a split from its Parquet files, as numpy arrays with the cubes, or as a Hugging Face dataset."""
     table = storage.read_parquet(paths)
     if form == "numpy":
         return storage.to_numpy(table, card) | cubes.open_cubes(folder, split, card)
@@ -135,14 +143,17 @@ def _tabular(paths: list[Path], folder: Path, split: str, card: Card, form: str)
 
 
 def _stream(paths: list[Path], card: Card) -> Any:
-    """Return an iterable over files, one shard each."""
+    """Return an iterable dataset over files, with one shard for each file."""
     import datasets as hf
 
     return hf.IterableDataset.from_generator(_streamed, features=storage.features(card), gen_kwargs={"paths": paths, "card": card})
 
 
 def _streamed(paths: list[Path], card: Card) -> Iterator[dict[str, Any]]:
-    """Yield the rows of files; Arrow's own readers would go on in threads after the last row that anybody wants."""
+    """Yield the rows of files.
+
+    The files are read in this thread, as Arrow's own threads would continue to read after the consumer has stopped.
+    """
     import datasets  # noqa: F401 - registers the extension type of arrays with Arrow
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -168,11 +179,13 @@ def load_arrays(
     Returns
     -------
     images : ndarray or dict of str to ndarray
-        The arrays that are given, (rows, ...), in their type: of ``atoms-2d`` (rows, y, x), uint16. Where a dataset gives several, by column name.
+        Input arrays (rows, ...) in the card's type, for ``atoms-2d`` (rows, y, x), uint16; several input arrays of a
+        dataset are returned by column name.
     truth : dict of str to ndarray or list of ndarray
-        Requested values, by column name: arrays (rows, ...), and of a ragged column a list of one array for each row, of its own length.
+        Values to be predicted, by column name: arrays (rows, ...), and for a ragged column a list with one array of its
+        own length for each row.
     facts : dict of str to ndarray or list of ndarray
-        All other columns: names, the instrument's numbers, and the conditions that the simulation knew.
+        All other columns: names, settings of the instrument, and the conditions of the simulation.
 
     Raises
     ------
@@ -190,9 +203,10 @@ def load_arrays(
 
 
 def inputs(data: Any, name: str | Path, *, version: str | None = None) -> Any:
-    """Return only what a recorded image comes with: the name of the row, the image, and the instrument's own numbers.
+    """Return the input columns of a dataset: the name of the row, the image, and the settings recorded with it.
 
-    Other settings of the simulation (aberrations, specimen, seeds) and the truth are left out, as a solver of a task may not see them.
+    Other settings of the simulation (aberrations, specimen, seeds) and the truth are omitted, as a solver of a task may
+    not see them.
 
     Parameters
     ----------
@@ -204,7 +218,7 @@ def inputs(data: Any, name: str | Path, *, version: str | None = None) -> Any:
     Returns
     -------
     The same type as ``data``
-        With the columns ``sample_id`` and those of role ``input``.
+        The columns ``sample_id`` and those of role ``input``.
     """
     card = card_of(name, version)
     names = ["sample_id", *card.column_names("input")]

@@ -1,8 +1,9 @@
-"""Certificates of datasets: rows of a card through both solvers, and their convergence, kept beside the card.
+"""Certificates of datasets: comparisons of both solvers on rows of a card, and their convergence.
 
-The expected signal of each row at 16 points of its scan is computed by our multislice, by abTEM with our slices and with its own potential, and by
-ours on a finer grid, with other slices, and over the phonon configurations (:mod:`stemtwin.twin.instrument.simulation.certify`). Probes are coherent,
-and the specimen's cell is repeated until it holds a whole probe, as abTEM needs it.
+The expected signal of each row at 16 points of its scan is computed with the multislice of stemtwin, with abTEM on the
+same slices and with abTEM's own potential, and again with stemtwin on a finer grid, with other slices and for each
+phonon configuration (:mod:`stemtwin.twin.instrument.simulation.certify`). Probes are coherent, and the specimen's cell
+is repeated until it holds a whole probe, as abTEM requires. A certificate is stored beside its card.
 """
 
 import dataclasses
@@ -27,9 +28,9 @@ if TYPE_CHECKING:
 SCHEMA = "stemtwin/certificate@1"
 ROWS = 10
 ABTEM_TIMES = 3.0
-"""Time of abTEM for the same waves, in units of ours."""
+"""Time of abTEM over that of stemtwin for the same waves."""
 DIGITS = 4
-"""Significant digits that are kept."""
+"""Number of significant digits in a certificate."""
 SOLVERS, PLACED, GRID, SLICES, PHONONS = "both solvers, same slices", "abTEM's own placement", "sampling", "slices", "phonons"
 PARTS = {
     SOLVERS: ("abTEM, our slices",),
@@ -37,7 +38,7 @@ PARTS = {
     GRID: ("finer grid",),
     SLICES: ("half as thick", "twice as thick"),
 }
-"""Comparisons of a certificate, and the words of a row of them."""
+"""Comparisons of a certificate, each with the texts that identify its lines."""
 
 
 def path_of(card: Card) -> Path:
@@ -46,7 +47,7 @@ def path_of(card: Card) -> Path:
 
 
 def read(card: Card) -> dict[str, Any] | None:
-    """Return the certificate of a card; None where it has none, or one of another content of the card.
+    """Return the certificate of a card, or None if there is none for the card's present content.
 
     Raises
     ------
@@ -65,7 +66,7 @@ def read(card: Card) -> dict[str, Any] | None:
 
 
 def read_rows(path: Path, card: Card, size: str) -> list[dict[str, Any]]:
-    """Return the rows of a certificate that was begun, none where the file is not one of this card and size."""
+    """Return the rows of an unfinished certificate, or an empty list if the file belongs to another card or size."""
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
         same = (found["schema"], found["card_sha256"], found["size"]) == (SCHEMA, card.digest, size)
@@ -75,12 +76,12 @@ def read_rows(path: Path, card: Card, size: str) -> list[dict[str, Any]]:
 
 
 def chosen(card: Card, size: str, rows: int = ROWS) -> list[tuple[DrawnSpecimen, int]]:
-    """Return specimen and number of the image of each certified row: specimens spread over all splits, images that count up.
+    """Return the specimen and the image number of each certified row; the specimens are spread over all splits.
 
     Raises
     ------
     DatasetError
-        The card has no such size, or fewer rows.
+        The card has no such size, or the size has fewer rows.
     """
     known("size", size, card.sizes, card.id)
     if not 1 <= rows <= card.images(size):
@@ -95,19 +96,19 @@ def chosen(card: Card, size: str, rows: int = ROWS) -> list[tuple[DrawnSpecimen,
 
 
 def request_of(card: Card, size: str, specimen: DrawnSpecimen, image: int) -> "Request":
-    """Return the request of a row's expected signals, its cell repeated until a whole probe fits.
+    """Return the request of a row's expected signals, with its cell repeated until a whole probe fits.
 
     Raises
     ------
     DatasetError
-        The kind of the card says nothing of the multislice that its truth comes from.
+        The generator of the card defines no multislice simulation of its truth.
     """
     from stemtwin.twin.instrument.settings import PotentialSlices
     from stemtwin.twin.instrument.simulation.discretisation import discretise
 
     request = find_generator(card.kind).request(card, size, specimen, image)
     if request is None:
-        message = f"The kind {card.kind!r} of {card.id} names no multislice that decides its truth. Certify another dataset."
+        message = f"The kind {card.kind!r} of {card.id} defines no multislice simulation of its truth. Certify another dataset."
         raise DatasetError(message)
     coherent = dataclasses.replace(request, beam=dataclasses.replace(request.beam, source_size_angstrom=0.0, focal_spread_angstrom=0.0))
     window = discretise(coherent).probe_window
@@ -119,7 +120,7 @@ def request_of(card: Card, size: str, specimen: DrawnSpecimen, image: int) -> "R
 
 
 def repeated(sample: "Sample", times: tuple[int, int]) -> "Sample":
-    """Return a periodic sample whose cell is repeated along y and x."""
+    """Return a sample with its cell repeated (y, x) times; a sample that is not periodic is returned unchanged."""
     if times == (1, 1) or not sample.periodic:
         return sample
     (ny, nx), (height, width) = times, sample.size_angstrom
@@ -137,7 +138,7 @@ def repeated(sample: "Sample", times: tuple[int, int]) -> "Sample":
 
 
 def seconds(card: Card, size: str, rows: int = ROWS) -> float:
-    """Return the planned time of a certificate on this machine, s: our multislice as planned, and three times it for a run of abTEM.
+    """Return the planned time of a certificate on this machine, s, with abTEM three times as slow as stemtwin.
 
     Raises
     ------
@@ -164,29 +165,30 @@ def certify_dataset(
     keep: Callable[[dict[str, Any]], None] | None = None,
     certify: "Callable[..., Certificate] | None" = None,
 ) -> dict[str, Any]:
-    """Run rows of a card through both solvers and check their convergence.
+    """Simulate rows of a card with both solvers and check their convergence.
 
     Parameters
     ----------
     card : Card
-        Which dataset.
+        Card of the dataset.
     size : str
-        Which size its specimens are of; nothing has to be built.
+        Size whose specimens are used; the dataset need not be built.
     rows : int
-        Number of rows, one specimen each where there are so many.
+        Number of rows, each of another specimen as far as the size has enough.
     progress : callable, optional
-        Called with rows done, all rows, and what is being done.
+        Called with the number of finished rows, the number of all rows, and the current step.
     kept : sequence of dict
-        Rows of an earlier run that stopped; they are not computed again.
+        Rows of an earlier, interrupted run, which are not computed again.
     keep : callable, optional
-        Called after each row with the certificate so far.
+        Called after each row with the certificate up to this row.
     certify : callable, optional
-        In the place of :func:`stemtwin.twin.instrument.simulation.certify.certify`.
+        Replacement of :func:`stemtwin.twin.instrument.simulation.certify.certify`.
 
     Returns
     -------
     dict
-        Plain values: ``rows``, each with the greatest difference (rms over the points / mean signal) of every comparison by detector, and ``worst``.
+        Certificate in JSON types: ``rows``, each with the difference (rms over the points / mean signal) of every
+        comparison by detector, and ``worst``, the largest difference of every comparison.
 
     Raises
     ------
@@ -217,7 +219,7 @@ def certify_dataset(
 
 
 def _row(specimen: DrawnSpecimen, image: int, request: "Request", certificate: "Certificate") -> dict[str, Any]:
-    """Return a row of the kept certificate: what it was of, and its differences by comparison and detector."""
+    """Return a row of the certificate: its settings, and its differences by comparison and detector."""
     differences: dict[str, dict[str, float]] = {}
     for line in certificate.lines:
         part = next(name for name, words in PARTS.items() if any(word in line.what for word in words))
@@ -244,7 +246,7 @@ def _row(specimen: DrawnSpecimen, image: int, request: "Request", certificate: "
 
 
 def worst(rows: Sequence[dict[str, Any]]) -> dict[str, float]:
-    """Return the greatest difference of each comparison over rows and detectors."""
+    """Return the largest difference of each comparison over rows and detectors."""
     found: dict[str, float] = {}
     for row in rows:
         for part, by_detector in row["differences"].items():
@@ -253,12 +255,15 @@ def worst(rows: Sequence[dict[str, Any]]) -> dict[str, float]:
 
 
 def _short(value: float) -> float:
-    """Return a number with few significant digits."""
+    """Return a number rounded to the significant digits of a certificate."""
     return float(f"{value:.{DIGITS}g}")
 
 
 def table(certificate: dict[str, Any]) -> str:
-    """Return a certificate as a Markdown table, a row for each row and detector; differences are rms over the points / mean signal."""
+    """Return a certificate as a Markdown table with a line for each row and detector.
+
+    Differences are rms over the points / mean signal.
+    """
     parts = [part for part in (SOLVERS, PLACED, GRID, SLICES, PHONONS) if part in certificate["worst"]]
     lines = [f"| specimen | thickness (A) | signal | {' | '.join(parts)} |", "|---" * (len(parts) + 3) + "|"]
     for row in certificate["rows"]:
@@ -271,5 +276,5 @@ def table(certificate: dict[str, Any]) -> str:
 
 
 def percent(value: float | None) -> str:
-    """Return a relative difference for people."""
+    """Return a relative difference as text."""
     return "-" if value is None else f"{value:.1e}" if value < 1e-3 else f"{value:.2%}"

@@ -1,4 +1,4 @@
-"""Columns of a dataset, as its card describes them: all that storage, verification and documentation know of a kind."""
+"""Columns of a dataset, as its card describes them; storage, verification and documentation depend only on these."""
 
 import itertools
 from collections.abc import Callable, Sequence
@@ -11,12 +11,12 @@ from stemtwin.datasets.kinds import CardModel, Count
 
 MOST_DIMS = 4
 IMAGE_DIMS, RAGGED_DIM, RAGGED_COUNT = ("y", "x"), "column", "n_columns"
-"""Dims of two array dimensions, and dim and count of ragged columns, where a card names none."""
+"""Default dimensions of two-dimensional arrays, and default dimension and count column of ragged columns."""
 ADDED = frozenset({"dims", "count", "compare", "cube"})
-"""Keys that the first cards did not know: left out of a card's digest where a card does not give them."""
+"""Keys added after the first cards, which enter a card's digest only where the card gives them."""
 PADDING: dict[str, Any] = {"float64": np.nan, "float32": np.nan, "int64": -1, "int32": -1, "uint32": 0, "uint16": 0, "uint8": 0}
 PADDING |= {"string": "", "bool": False}
-"""Fill values at the end of a ragged column in arrays; the count column says how many entries count."""
+"""Fill values of the padding of ragged columns in arrays; the count column holds the number of entries."""
 ColumnName = Annotated[str, Field(pattern=r"^[A-Za-z]\w*$")]
 
 
@@ -26,23 +26,25 @@ class Column(CardModel):
     Parameters
     ----------
     name, dtype, unit, meaning : str
-        ColumnName, type of a value, unit (``"1"`` without one) and meaning.
+        Name, type of a value, unit (``"1"`` without one) and meaning.
     role : str
-        ``"identity"`` names a row, ``"input"`` is what a measurement comes with, ``"condition"`` what the simulation knew besides, ``"truth"`` what
-        is asked for.
+        ``"identity"`` for a name of the row, ``"input"`` for data recorded by a measurement, ``"condition"`` for other
+        settings of the simulation, ``"truth"`` for values to be predicted.
     shape : tuple of int
-        Shape of an array, up to four dimensions; () for one value.
+        Shape of an array, up to four dimensions; () for a single value.
     dims : tuple of str, optional
-        Names of its dimensions; of two, by default, y and x. A ragged column has one, by default ``column``.
+        Names of the array's dimensions, by default y and x for two dimensions. A ragged column has one, by default
+        ``column``.
     ragged : bool
-        Whether a row holds a list of values, of any length.
+        Whether a row holds a list of values of any length.
     count : str, optional
-        The column that says how many, by default ``n_columns``.
+        Name of the column with the length of the list, by default ``n_columns``.
     compare : str, optional
-        Comparison of two builds: ``"exact"``; ``"close"``, numbers but for the last bits and arrays to 1e-5 of their largest; ``"counts"``, of which
-        1e-4 may differ by one. By default close for floating-point numbers, counts for arrays of unsigned integers, else exact.
+        Comparison of two builds. ``"exact"``: equal values. ``"close"``: numbers may differ in the last bits, arrays by
+        1e-5 of their largest value. ``"counts"``: a fraction of 1e-4 of the values may differ by one. The default is
+        close for floating-point numbers, counts for arrays of unsigned integers, and exact otherwise.
     cube : bool
-        Whether the arrays are large: they are kept as zarr, a row at a time, beside the tables.
+        Whether the arrays are too large for tables; they are stored as zarr beside them, one row at a time.
     """
 
     name: ColumnName
@@ -59,16 +61,16 @@ class Column(CardModel):
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        """Check that the keys fit each other."""
+        """Check that the keys agree with each other."""
         wanted, message = 1 if self.ragged else len(self.shape), ""
         if self.ragged and self.shape:
-            message = "a ragged column holds single values, without a shape"
+            message = "a ragged column holds a list of single values and has no shape"
         elif len(self.dim_names) != wanted:
             message = f"dims {list(self.dim_names)} must name {wanted} dimension(s)"
         elif self.count is not None and not self.ragged:
             message = "only a ragged column has a count"
         elif self.cube and not (self.shape and self.dtype not in ("string", "bool")):
-            message = "a cube is an array of numbers, with a shape"
+            message = "a cube is an array of numbers and needs a shape"
         elif self.dtype == "string" and self.shape:
             message = "an array holds numbers, not strings"
         elif self.comparison == "counts" and self.dtype in ("string", "bool", "float32", "float64"):
@@ -80,19 +82,19 @@ class Column(CardModel):
 
     @model_serializer(mode="wrap")
     def _without_added(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Leave out the keys of :data:`ADDED` that are not given."""
+        """Omit the keys of :data:`ADDED` that are not given."""
         return {key: value for key, value in handler(self).items() if value or key not in ADDED}
 
     @property
     def dim_names(self) -> tuple[str, ...]:
-        """Names of the dimensions after that of the rows."""
+        """Names of the dimensions that follow the dimension of the rows."""
         if self.dims is not None:
             return self.dims
         return (RAGGED_DIM,) if self.ragged else IMAGE_DIMS if len(self.shape) == len(IMAGE_DIMS) else ()
 
     @property
     def count_name(self) -> str:
-        """ColumnName of the column that counts the entries of a ragged one, ``""`` of any other."""
+        """Name of the column with the number of entries of a ragged column, ``""`` for any other column."""
         return (self.count or RAGGED_COUNT) if self.ragged else ""
 
     @property
@@ -105,28 +107,28 @@ class Column(CardModel):
 
     @property
     def nbytes(self) -> int:
-        """Bytes of a row's array; 0 of anything else."""
+        """Bytes of a row's array, 0 for other columns."""
         return int(np.prod(self.shape)) * np.dtype(self.dtype).itemsize if self.shape else 0
 
     def trimmed(self, values: Any, row: int) -> Any:
-        """Return a row's value from arrays by column name, the padding of ragged columns left out."""
+        """Return a row's value from a mapping of column names to arrays, without the padding of ragged columns."""
         found = values[self.name][row]
         return found[: int(values[self.count_name][row])] if self.ragged else found
 
 
 OF_EVERY_ROW = {"sample_id": "string", "split": "string", "specimen": "string", "structure_seed": "int64"}
-"""Columns that every dataset has, with their types; the build fills them."""
+"""Columns of every dataset with their types; the build fills them."""
 
 
 def check_columns(columns: Sequence[Column]) -> None:
-    """Raise ValueError where the columns of a card do not fit each other."""
+    """Raise ValueError if the columns of a card do not agree with each other."""
     named = {column.name: column for column in columns}
     if len(named) < len(columns):
         message = "two columns have the same name"
         raise ValueError(message)
     for name, dtype in OF_EVERY_ROW.items():
         if name not in named or named[name].dtype != dtype or named[name].shape or named[name].ragged:
-            message = f"every dataset has a column {name!r} of single values of type {dtype}"
+            message = f"every dataset needs a column {name!r} of single values of type {dtype}"
             raise ValueError(message)
     for column in columns:
         count = named.get(column.count_name)
@@ -137,12 +139,12 @@ def check_columns(columns: Sequence[Column]) -> None:
     _check_dims(columns, "is counted by", lambda column: {column.dim_names[0]: column.count_name}, ragged=True)
     both = {dim for c in columns if c.ragged for dim in c.dim_names} & {dim for c in columns if c.shape for dim in c.dim_names}
     if both | ({"sample"} & {dim for column in columns for dim in column.dim_names}):
-        message = f"the dimension {min(both or {'sample'})!r} has two meanings; name another"
+        message = f"the dimension {min(both or {'sample'})!r} has two meanings; give another name"
         raise ValueError(message)
 
 
 def _check_dims(columns: Sequence[Column], verb: str, of: Callable[[Column], dict[str, Any]], *, ragged: bool) -> None:
-    """Raise ValueError where two columns say different things of one dimension."""
+    """Raise ValueError if two columns contradict each other about a dimension."""
     said = sorted({pair for column in columns if column.ragged is ragged and (ragged or column.shape) for pair in of(column).items()})
     for (dim, first), (other, second) in itertools.pairwise(said):
         if dim == other:

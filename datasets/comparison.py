@@ -1,4 +1,4 @@
-"""Comparison of two builds of a row, column by column, as the card says."""
+"""Comparison of two builds of a row, column by column, within the tolerances that the card names."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -8,23 +8,23 @@ import numpy as np
 from stemtwin.datasets.columns import Column
 
 TRUTH_TOLERANCE = 1e-9
-"""Largest difference of a number, relative or in its unit: the last bits of another machine's sine."""
+"""Largest difference of a number, relative and in its unit; it covers the last bits of another machine's arithmetic."""
 SIGNAL_TOLERANCE = 1e-5
-"""Largest difference of an array's values, as a part of the largest, and of single-precision numbers."""
+"""Largest difference of an array's values over its largest value, and of single-precision numbers."""
 OFF_BY_ONE = 1e-4
 """Largest fraction of an array's counts that may differ by one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ColumnDifference:
-    """ColumnDifference of two values of a column: a text where it is too large, ``""`` otherwise, and the fraction of counts that differ."""
+    """Difference of two values of a column: a text if it is too large, and the fraction of unequal counts."""
 
     text: str = ""
     fraction: float = 0.0
 
 
 def difference(column: Column, stored: Any, made: Any) -> ColumnDifference:
-    """Compare a stored value, without padding, with the same value made again."""
+    """Compare a stored value, without padding, with the same value of another build."""
     here, there = np.asarray(stored), np.asarray(made)
     if here.shape != there.shape:
         return ColumnDifference(text=_told(column, here, there))
@@ -36,7 +36,7 @@ def difference(column: Column, stored: Any, made: Any) -> ColumnDifference:
 
 
 def close(column: Column, stored: np.ndarray, made: np.ndarray) -> bool:
-    """Return whether numbers are equal but for what another machine's arithmetic may change."""
+    """Return whether numbers agree within the tolerance for the arithmetic of different machines."""
     stored, made = stored.astype(float), made.astype(float)
     if column.shape:
         scale = float(np.nanmax(np.abs(stored), initial=0.0))
@@ -50,16 +50,16 @@ def _counts(column: Column, stored: np.ndarray, made: np.ndarray) -> ColumnDiffe
     fraction, most = float((away > 0).mean()) if away.size else 0.0, int(away.max(initial=0))
     if most <= 1 and fraction <= OFF_BY_ONE:
         return ColumnDifference(fraction=fraction)
-    text = f"{column.name}: {fraction:.2%} of the counts differ, by up to {most}; allowed are {OFF_BY_ONE:.2%}, by 1"
+    text = f"{column.name}: {fraction:.2%} of the counts differ, by up to {most}; at most {OFF_BY_ONE:.2%} may differ, by 1"
     return ColumnDifference(text=text, fraction=fraction)
 
 
 def _told(column: Column, stored: np.ndarray, made: np.ndarray) -> str:
-    """Return the words on two values that differ."""
+    """Return the text about two values that differ."""
     if stored.shape != made.shape or not stored.shape:
         here, there = (str(each) if each.size < 8 else f"{each.size} values" for each in (stored, made))
-        return f"{column.name} is {here} in the dataset and {there} made again"
+        return f"{column.name} is {here} in the dataset and {there} when regenerated"
     apart = stored != made
     at = tuple(int(each[0]) for each in np.nonzero(apart))
-    here = f"at {list(at)} it is {stored[at]} in the dataset and {made[at]} made again"
+    here = f"at {list(at)} it is {stored[at]} in the dataset and {made[at]} when regenerated"
     return f"{column.name} differs in {int(apart.sum())} of {apart.size} values: {here}"

@@ -1,7 +1,8 @@
-"""Croissant metadata of a built dataset: JSON-LD of MLCommons, format 1.1, of its Parquet files and columns.
+"""Croissant metadata of a built dataset (MLCommons, JSON-LD, format 1.1) for its Parquet files and columns.
 
-Every Parquet file is a file object with its SHA-256 and a record set, which is named by its split (and the number of its shard where a split has
-several). Arrays and ragged columns are arrays of Croissant; cubes, which lie beside as zarr, are left out, as Hugging Face's reader leaves them out.
+Every Parquet file is a file object with its SHA-256 and a record set, which is named after its split, and after its
+shard number if the split has several shards. Arrays and ragged columns are Croissant arrays. Cubes, which are stored as
+zarr, are omitted, as they are by Hugging Face's reader.
 
 References
 ----------
@@ -69,22 +70,22 @@ CONTEXT: dict[str, Any] = {
     "subField": "cr:subField",
     "transform": "cr:transform",
 }
-"""Context that the specification publishes."""
+"""JSON-LD context of the specification."""
 
 
 def croissant(card: Card, manifest: Manifest, *, url: str = "", published: str = "") -> dict[str, Any]:
-    """Return the metadata of a built dataset as plain values, for ``croissant.json`` in its folder.
+    """Return the metadata of a built dataset in JSON types, for ``croissant.json`` in its folder.
 
     Parameters
     ----------
     card : Card
-        The card.
+        Card of the dataset.
     manifest : Manifest
         Manifest of the build.
     url : str
-        Address that the folder is served at, ``""`` where the metadata lie in it.
+        Address at which the folder is served, ``""`` if the metadata file lies in it.
     published : str
-        Date of publication, ISO 8601; ``""`` leaves it out.
+        Date of publication, ISO 8601; ``""`` omits it.
     """
     files = [(entry, record_set(manifest, entry)) for entry in manifest.files if entry.carrier == "parquet"]
     return {
@@ -130,7 +131,7 @@ def _file_object(entry: FileEntry, url: str) -> dict[str, Any]:
 
 
 def _records(card: Card, entry: FileEntry, name: str) -> dict[str, Any]:
-    """Return the record set of a file: a field for each column."""
+    """Return the record set of a file, with a field for each column."""
     return {
         "@type": "cr:RecordSet",
         "@id": name,

@@ -1,4 +1,7 @@
-"""Cubes of a dataset: arrays too large for tables, as zarr, one shard a row, so that no more than a row is in memory."""
+"""Cubes of a dataset: arrays too large for tables, stored as zarr with one shard per row.
+
+One row at a time is in memory.
+"""
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -12,21 +15,21 @@ from stemtwin.twin.errors import DatasetError
 from stemtwin.twin.files import replacing
 
 CHUNK_BYTES = 1 << 20
-"""Largest chunk: what is read for one value."""
+"""Largest size of a chunk, the unit of reading."""
 
 
 def cubes_of(card: Card) -> tuple[Column, ...]:
-    """Return the columns of a card that are cubes."""
+    """Return the cube columns of a card."""
     return tuple(column for column in card.columns if column.cube)
 
 
 def check_zarr(card: Card) -> None:
-    """Raise DatasetError where a card has cubes and zarr is not installed."""
+    """Raise DatasetError if a card has cubes and zarr is not installed."""
     try:
         if cubes_of(card):
             import zarr  # noqa: F401
     except ImportError:
-        message = f"{card.id} holds cubes as zarr, which is not installed. Install it with 'pip install zarr'."
+        message = f"{card.id} holds cubes stored as zarr, which is not installed. Install it with 'pip install zarr'."
         raise DatasetError(message) from None
 
 
@@ -36,18 +39,18 @@ def group_of(split: str) -> str:
 
 
 def write_cubes(blocks: Iterable[dict[str, np.ndarray]], rows: int, card: Card, path: Path) -> None:
-    """Write a split's cubes, whole or not at all.
+    """Write a split's cubes atomically.
 
     Parameters
     ----------
     blocks : iterable of dict
-        Arrays (some rows, *shape) by column name, in order.
+        Blocks of rows in order, each with arrays (rows of the block, *shape) by column name.
     rows : int
-        Rows of all blocks together.
+        Number of rows of all blocks together.
     card : Card
-        Which columns are cubes.
+        Card of the dataset, which names the cubes.
     path : Path
-        The zarr group, a folder.
+        Folder of the zarr group.
     """
     import zarr
 
@@ -73,7 +76,7 @@ def write_cubes(blocks: Iterable[dict[str, np.ndarray]], rows: int, card: Card, 
 
 
 def _chunk(column: Column) -> tuple[int, ...]:
-    """Return the shape of a chunk: the array halved along its longest side until it is small enough."""
+    """Return the shape of a chunk, the array's shape halved along its longest side until the chunk is small enough."""
     shape = list(column.shape)
     while np.prod(shape) * np.dtype(column.dtype).itemsize > CHUNK_BYTES:
         longest = shape.index(max(shape))
@@ -82,12 +85,12 @@ def _chunk(column: Column) -> tuple[int, ...]:
 
 
 def _shard(column: Column) -> tuple[int, ...]:
-    """Return the shape of a shard: whole chunks that hold the array."""
+    """Return the shape of a shard, the smallest number of whole chunks that hold the array."""
     return tuple(-(-size // chunk) * chunk for size, chunk in zip(column.shape, _chunk(column), strict=True))
 
 
 def open_cubes(folder: Path, split: str, card: Card) -> dict[str, Any]:
-    """Return a split's cubes as zarr arrays (rows, *shape) by column name, which read what is asked of them.
+    """Return a split's cubes as zarr arrays (rows, *shape) by column name, which are read on access.
 
     Raises
     ------
@@ -108,7 +111,7 @@ def open_cubes(folder: Path, split: str, card: Card) -> dict[str, Any]:
 
 
 def labelled_cubes(folder: Path, split: str, card: Card) -> Any:
-    """Return a split's cubes as an ``xarray.Dataset`` that reads what is asked of it."""
+    """Return a split's cubes as an ``xarray.Dataset`` of arrays that are read on access."""
     check_zarr(card)
     import xarray as xr
 
@@ -116,14 +119,14 @@ def labelled_cubes(folder: Path, split: str, card: Card) -> Any:
 
 
 def write_part(values: dict[str, np.ndarray], part: Path) -> None:
-    """Write the cubes of one specimen beside its part, a file for each column."""
+    """Write the cubes of one specimen beside its part file, one file for each column."""
     for name, array in values.items():
         with replacing(_beside(part, name)) as temporary, temporary.open("wb") as stream:
             np.save(stream, array)
 
 
 def read_parts(parts: Iterable[Path], card: Card) -> Iterator[dict[str, np.ndarray]]:
-    """Yield the cubes of specimens, from the disk as they are read."""
+    """Yield the cubes of specimens as memory-mapped arrays."""
     for part in parts:
         yield {column.name: np.load(_beside(part, column.name), mmap_mode="r") for column in cubes_of(card)}
 

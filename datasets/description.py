@@ -1,4 +1,4 @@
-"""Descriptions of a dataset for hubs and registries: a Hugging Face card, a citation, and Croissant metadata, from its card and its manifest."""
+"""Descriptions of a dataset for hubs: a Hugging Face card, a citation file and Croissant metadata."""
 
 import json
 from pathlib import Path
@@ -14,7 +14,7 @@ from stemtwin.twin.files import write_atomically
 
 AUTHORS = ("stemtwin contributors",)
 ROWS = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))
-"""Sizes as Hugging Face names them, each with the number of rows that it stays below."""
+"""Size categories of Hugging Face, each with its upper limit of the number of rows."""
 CITATION = "CITATION.cff"
 
 
@@ -45,7 +45,7 @@ def bibtex(card: Card) -> str:
 
 
 def hub_readme(card: Card, manifest: Manifest) -> str:
-    """Return the ``README.md`` of a dataset on Hugging Face: front matter with its tags, the card in words, how to load and to cite it."""
+    """Return a dataset's ``README.md`` for Hugging Face, with tags, description, loading and citation."""
     text = readme.dataset_readme(card, manifest.size)
     front = readme.front_matter(card, card.licence.lower())
     body = text.removeprefix(front)
@@ -67,7 +67,7 @@ def hub_readme(card: Card, manifest: Manifest) -> str:
 
 
 def task_category(card: Card) -> str:
-    """Return the kind of task as Hugging Face names it: by what the truth is made of."""
+    """Return Hugging Face's task category of a dataset, which follows from the columns of its truth."""
     truth = [column for column in card.columns if column.role == "truth"]
     if any(column.shape and column.dim_names[-2:] == IMAGE_DIMS for column in truth):
         return "image-to-image"
@@ -80,11 +80,11 @@ def describe(card: Card, manifest: Manifest, folder: Path, *, url: str = "", pub
     Parameters
     ----------
     card, manifest : Card, Manifest
-        Which dataset, and which build of it.
+        Card of the dataset, and manifest of the build.
     folder : Path
-        Made where it does not exist.
+        Folder of the files, which is created if it does not exist.
     url, published : str
-        Address of the files, and date of publication, for Croissant; ``""`` leaves them out.
+        Address of the files, and date of publication, for Croissant; ``""`` omits them.
     """
     metadata = json.dumps(croissant.croissant(card, manifest, url=url, published=published), indent=1, ensure_ascii=False) + "\n"
     texts = {"README.md": hub_readme(card, manifest), croissant.FILE: metadata, CITATION: citation_file(card)}

@@ -9,24 +9,24 @@ ELECTRON_PER_US_PA = 1e-18 / ELEMENTARY_CHARGE
 def dwell_times(
     dose_e_per_angstrom2: float, pixel_angstrom: float, *, dwell_time_us: tuple[float, float], current_pa: tuple[float, float]
 ) -> tuple[float, float]:
-    """Return the shortest and longest dwell time that give a dose with a current in range.
+    """Return the shortest and longest dwell time that give a dose with a probe current in range.
 
     Parameters
     ----------
     dose_e_per_angstrom2, pixel_angstrom : float
         Dose of the frame, e-/A^2, and its pixel size, A.
     dwell_time_us, current_pa : tuple of float
-        Ranges of the dwell time, us, and of the current, pA.
+        Ranges of the dwell time, us, and of the probe current, pA.
 
     Returns
     -------
     tuple of float
-        us; the first is the larger one if no dwell time and current in range give the dose.
+        Dwell times, us; the first is the larger one if no dwell time and current in range give the dose.
     """
     charge = dose_e_per_angstrom2 * pixel_angstrom**2 / ELECTRON_PER_US_PA
     return max(dwell_time_us[0], charge / current_pa[1]), min(dwell_time_us[1], charge / current_pa[0])
 
 
 def current(dose_e_per_angstrom2: float, pixel_angstrom: float, dwell_time_us: float) -> float:
-    """Return the current in pA that gives a dose [e-/A^2] with a pixel size [A] and a dwell time [us]."""
+    """Return the probe current in pA that gives a dose [e-/A^2] with a pixel size [A] and a dwell time [us]."""
     return dose_e_per_angstrom2 * pixel_angstrom**2 / (ELECTRON_PER_US_PA * dwell_time_us)

@@ -1,17 +1,19 @@
-"""Fetching a published dataset: pooch, with hashes that come from elsewhere than the data.
+"""Download of published datasets with pooch; the hashes come from another source than the data.
 
-A publisher writes a mirror (:func:`publish`): a folder ``<name>/<version>/<size>/...`` for any static web server, and a registry,
-``<name>-<version>.registry.txt``, one line ``<size>/<path> sha256:<digest>`` per file. The registry is what a user trusts: it stands beside
-the card in this package, or is a file that the user names in ``STEMTWIN_DATA_REGISTRY``; it is never read from the mirror.
+A publisher writes a mirror (:func:`publish`): a folder ``<name>/<version>/<size>/...`` for any static web server, and a
+registry ``<name>-<version>.registry.txt`` with a line ``<size>/<path> sha256:<digest>`` for each file. Files are
+trusted only if they match the registry, which lies beside the card in this package or is a file that the user names in
+``STEMTWIN_DATA_REGISTRY``. It is never read from the mirror.
 
 Environment
 -----------
 STEMTWIN_DATA_DIR
-    Folder of datasets, ``<name>/<version>/<size>``; by default the user's cache folder. A mirror on a disk may be named here as it is.
+    Folder of datasets, ``<name>/<version>/<size>``; by default the user's cache folder. The folder of a mirror on a
+    disk can be named here, too.
 STEMTWIN_DATA_URL
-    The web address of a mirror.
+    Web address of a mirror.
 STEMTWIN_DATA_REGISTRY
-    A registry file for a mirror whose registry the package does not hold.
+    Registry file for a mirror whose registry does not ship with the package.
 """
 
 import contextlib
@@ -27,7 +29,7 @@ from stemtwin.twin.files import check_space, check_writable, refusal, replacing,
 
 ATTEMPTS = 4
 PAUSE_S = 0.3
-"""Pauses between attempts, s: 0, 2, 4 times this."""
+"""Unit of the pauses between attempts, s; the pauses are 0, 2 and 4 times this."""
 TIMEOUT_S = 30.0
 RETRIED = frozenset({429, 500, 502, 503, 504})
 
@@ -40,12 +42,12 @@ def data_root() -> Path:
 
 
 def folder_of(card: Card, size: str) -> Path:
-    """Return the folder of a dataset once it is built or fetched."""
+    """Return the folder of a built or fetched dataset, which need not exist yet."""
     return data_root() / card.name / card.version / size
 
 
 def shipped_registry(card: Card) -> Path:
-    """Return the registry that ships beside a card, whether it is there or not."""
+    """Return the path of the registry that ships beside a card, which need not exist."""
     return cards.CARDS / f"{card.id}.registry.txt"
 
 
@@ -55,11 +57,11 @@ def registry_path(card: Card) -> Path | None:
     Raises
     ------
     DatasetError
-        ``STEMTWIN_DATA_REGISTRY`` names no file.
+        ``STEMTWIN_DATA_REGISTRY`` is not a file.
     """
     named = os.environ.get("STEMTWIN_DATA_REGISTRY")
     if named and not Path(named).is_file():
-        message = f"STEMTWIN_DATA_REGISTRY={named} is not a file. Give the registry that 'stemtwin data publish' wrote for the mirror."
+        message = f"STEMTWIN_DATA_REGISTRY={named} is not a file. Give the registry of the mirror, written by 'stemtwin data publish'."
         raise DatasetError(message)
     path = Path(named) if named else shipped_registry(card)
     return path if path.is_file() else None
@@ -71,13 +73,13 @@ def build_command(card: Card, size: str) -> str:
 
 
 def absent(card: Card, size: str, more: str = "") -> str:
-    """Return the sentences on a dataset that is not here, without a mirror."""
+    """Return the message about a dataset that is not on this machine while no mirror is set."""
     missing = f"{card.name} {card.version} {size} is not on this machine, and no mirror is set.{more}"
-    return f"{missing} Make it with '{build_command(card, size)}' (in Python build=True), or set STEMTWIN_DATA_URL to a mirror."
+    return f"{missing} Build it with '{build_command(card, size)}' (in Python build=True), or set STEMTWIN_DATA_URL to a mirror."
 
 
 def mirror(card: Card, size: str) -> Any:
-    """Return the pooch of a dataset, with the addresses and hashes of its files.
+    """Return the ``pooch.Pooch`` of a dataset, with the addresses and hashes of its files.
 
     Raises
     ------
@@ -95,14 +97,17 @@ def mirror(card: Card, size: str) -> Any:
         )
         raise DatasetError(message)
     if registry is None:
-        message = f"No hashes of {card.id} are known: no registry is shipped with it. Set STEMTWIN_DATA_REGISTRY to the mirror's, or run '{build}'."
+        message = (
+            f"The hashes of {card.id} are not known, as no registry ships with its card. "
+            f"Set STEMTWIN_DATA_REGISTRY to the registry of the mirror, or run '{build}'."
+        )
         raise DatasetError(message)
-    pooch.get_logger().setLevel("WARNING")  # the progress bar says what is fetched
+    pooch.get_logger().setLevel("WARNING")  # the progress bar names the file
     made = pooch.create(path=data_root() / card.name / card.version, base_url=f"{url.rstrip('/')}/{card.name}/{card.version}/")
     try:
         made.load_registry(registry)
     except (OSError, ValueError) as error:
-        message = f"The registry {registry} cannot be read: {error}. Get it again from the mirror's publisher."
+        message = f"The registry {registry} cannot be read: {error}. Get it again from the publisher of the mirror."
         raise DatasetError(message) from None
     if f"{size}/{MANIFEST}" not in made.registry:
         sizes = sorted({name.split("/")[0] for name in made.registry})
@@ -113,21 +118,22 @@ def mirror(card: Card, size: str) -> Any:
 
 
 def fetch_file(source: Any, name: str, progress: Any = None) -> Path:
-    """Return a file of a mirror on this machine, downloaded if it is not there with the right hash.
+    """Return the local path of a mirror's file, which is downloaded unless a file with the right hash is there.
 
     Parameters
     ----------
     source : pooch.Pooch
-        From :func:`mirror`.
+        Mirror, from :func:`mirror`.
     name : str
-        ``<size>/<path>``.
+        Name of the file in the registry, ``<size>/<path>``.
     progress : callable, optional
-        Called with the name and the bytes of each piece that arrives.
+        Called with the name and the number of bytes of each received block.
 
     Raises
     ------
     DatasetError
-        The server cannot be reached, refuses, ends too early, or sends something else than the registry says.
+        The server cannot be reached, refuses the request or sends an incomplete file, or the file's hash differs from
+        the registry's.
     """
 
     def download(url: str, output: str | IO[bytes], _: Any) -> None:
@@ -141,23 +147,27 @@ def fetch_file(source: Any, name: str, progress: Any = None) -> Path:
         raise
     except ValueError as error:
         url = source.get_url(name)
-        message = f"{url} is not the published file: its sha256 differs from the registry's. Nothing was kept; tell whoever runs the mirror."
+        message = f"{url} is not the published file: its sha256 differs from the registry's. It was discarded; tell the publisher of the mirror."
         raise DatasetError(message) from error
     except OSError as error:
-        message = f"{refusal(Path(source.abspath) / name, error)} STEMTWIN_DATA_DIR names the folder of all datasets."
+        message = f"{refusal(Path(source.abspath) / name, error)} STEMTWIN_DATA_DIR sets the folder of all datasets."
         raise DatasetError(message) from error
 
 
 def _share(path: Path) -> None:
-    """Give a file that pooch wrote for its user alone the permissions of any new file: a cache may be shared."""
+    """Give a file of pooch, which only its owner may read, the permissions of a new file, as a cache may be shared."""
     mask = os.umask(0)
     os.umask(mask)
-    with contextlib.suppress(OSError):  # of another user, who shares it already
+    with contextlib.suppress(OSError):  # the file belongs to another user, who has set its permissions
         path.chmod(0o666 & ~mask)
 
 
 def _download(url: str, output: Path, tell: Any) -> None:
-    """Load a file; urllib3 counts the attempts and pauses between them, where a server is busy, a connection fails or a body ends early."""
+    """Download a file.
+
+    If a server is busy, a connection fails or a body ends early, the download is repeated; urllib3 counts the attempts
+    and pauses between them.
+    """
     import requests
     from requests.adapters import HTTPAdapter
     from urllib3 import Retry
@@ -187,7 +197,7 @@ def _download(url: str, output: Path, tell: Any) -> None:
                     return
                 retries = retries.increment("GET", url, error=EOFError(problem))
                 retries.sleep()
-        except MaxRetryError:  # of increment: the last body ended early, too
+        except MaxRetryError:  # raised by increment: the last body ended early, too
             pass
         except requests.exceptions.RequestException as error:
             problem, attempts = _unanswered(error)
@@ -196,7 +206,7 @@ def _download(url: str, output: Path, tell: Any) -> None:
 
 
 def _unanswered(error: Any) -> tuple[str, int]:
-    """Return the problem with a request that got no answer, and the number of attempts."""
+    """Return the problem with a request without a response, and the number of attempts."""
     from requests.exceptions import ConnectTimeout
     from urllib3.exceptions import MaxRetryError, ReadTimeoutError
 
@@ -209,7 +219,7 @@ def _unanswered(error: Any) -> tuple[str, int]:
 
 
 def _keep(answer: Any, output: Path, tell: Any) -> str:
-    """Write an answer's body to a file; return a text where it is not complete."""
+    """Write a response's body to a file; return the problem if it is not complete, else an empty text."""
     from requests.exceptions import RequestException
 
     got, wanted = 0, answer.headers.get("Content-Length")
@@ -227,25 +237,25 @@ def _keep(answer: Any, output: Path, tell: Any) -> str:
 
 
 def ensure(card: Card, size: str, split: str | None = None, carrier: str | None = None, progress: Any = None) -> tuple[Path, Manifest]:
-    """Return a dataset's folder and manifest, with its files on this machine and their hashes checked.
+    """Return a dataset's folder and manifest after fetching missing files and checking the hashes of all.
 
-    Files that are missing are fetched; files that are there but wrong raise: nobody's data are replaced behind their back.
+    A file that exists but is corrupted raises an error and is not replaced.
 
     Parameters
     ----------
     card : Card
-        Which dataset.
+        Card of the dataset.
     size : str
-        Which size.
+        Size of the dataset.
     split, carrier : str, optional
-        Only the files of this split and of this carrier (``"parquet"`` or ``"netcdf"``).
+        Split and carrier (``"parquet"``, ``"netcdf"`` or ``"zarr"``) whose files are checked; all by default.
     progress : callable, optional
         See :func:`fetch_file`.
 
     Raises
     ------
     DatasetError
-        It cannot be had, or is corrupted.
+        The dataset is not available, or is corrupted.
     """
     folder, source = folder_of(card, size), None
     if not (folder / MANIFEST).is_file():
@@ -266,7 +276,7 @@ def ensure(card: Card, size: str, split: str | None = None, carrier: str | None 
 
 
 def fetch(card: Card, size: str, progress: Any = None) -> tuple[Path, Manifest]:
-    """Fetch all files of a dataset from the mirror, and again those that are not as published.
+    """Fetch all files of a dataset from the mirror, and replace files that differ from the published ones.
 
     Raises
     ------
@@ -290,7 +300,7 @@ def fetch(card: Card, size: str, progress: Any = None) -> tuple[Path, Manifest]:
 
 
 def _complete(source: Any, size: str, folder: Path) -> bool:
-    """Return whether every file of a size is there as published, so that nothing need be written."""
+    """Return whether all files of a size exist with the published hashes, so nothing has to be written."""
     files = {folder.parent / name: digest for name, digest in source.registry.items() if name.startswith(f"{size}/")}
     return all(path.is_file() and storage.file_sha256(path) == digest.removeprefix("sha256:") for path, digest in files.items())
 
@@ -301,21 +311,21 @@ def publish(card: Card, folder: str | Path, target: str | Path) -> Path:
     Parameters
     ----------
     card : Card
-        Which dataset.
+        Card of the dataset.
     folder : str or Path
-        A finished build of it.
+        Folder of a finished build.
     target : str or Path
-        The folder that a web server will serve; other sizes and datasets in it stay.
+        Folder of the mirror for a web server; other sizes and datasets in it are kept.
 
     Returns
     -------
     Path
-        The registry, ``<target>/<name>-<version>.registry.txt``, to be given to users by another way than the mirror.
+        Registry, ``<target>/<name>-<version>.registry.txt``, which users must receive by another way than the mirror.
 
     Raises
     ------
     DatasetError
-        The build is corrupted or of another card, or cannot be copied.
+        The build is corrupted or belongs to another card, or cannot be copied.
     """
     import shutil
 
@@ -338,7 +348,7 @@ def publish(card: Card, folder: str | Path, target: str | Path) -> Path:
 
 
 def registry_section(folder: Path, manifest: Manifest) -> str:
-    """Return a size's section of a registry: the hashes of its contents in comments, and a line for each file."""
+    """Return a size's section of a registry: the content hashes in comments, and a line for each file."""
     lines = [f"# size {manifest.size}, content {manifest.content_sha256}"]
     lines += [f"# size {manifest.size}, split {split}, content {piece.content_sha256}" for split, piece in manifest.splits.items()]
     lines.append(f"{manifest.size}/{MANIFEST} sha256:{storage.file_sha256(folder / MANIFEST)}")
@@ -347,7 +357,7 @@ def registry_section(folder: Path, manifest: Manifest) -> str:
 
 
 def _other_sections(registry: Path, size: str) -> list[str]:
-    """Return the lines of a registry that are not of this size."""
+    """Return the lines of a registry that belong to other sizes."""
     if not registry.is_file():
         return []
     lines = registry.read_text(encoding="utf-8").splitlines(keepends=True)

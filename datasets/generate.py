@@ -1,7 +1,7 @@
-"""Building a dataset from its card, on any machine.
+"""Build of a dataset from its card, on any machine.
 
-The rows of each specimen go to a file of their own, a part; a build that was stopped goes on from there and ends with the same bits. The dataset's
-folder appears when everything in it is done.
+The rows of each specimen are written to a file of their own, a part. An interrupted build continues with the missing
+parts and gives the same bits. The dataset's folder appears when all its files are complete.
 """
 
 import json
@@ -25,18 +25,18 @@ from stemtwin.twin.errors import DatasetError
 from stemtwin.twin.files import check_space, check_writable, locked, write_atomically
 
 BuildProgress = Callable[[int, int, str], None]
-"""Called with the specimens done, all specimens, and what is being done."""
+"""Callback with the number of finished specimens, the number of all specimens, and the current step."""
 STAMP = "origin.json"
-"""File in the folder of a build's parts that says what they depend on."""
+"""File in a build's folder of parts with the versions, card and size that the parts depend on."""
 ROWS_PER_SHARD = 2000
 DISK_BYTES = 2.5
-"""Bytes on disk while a dataset is built, for each byte of its arrays: parts, Parquet and netCDF, as measured of ``atoms-2d``."""
+"""Bytes on disk during a build for each byte of its arrays: parts, Parquet and netCDF, as measured for ``atoms-2d``."""
 LOCK_S = 3600.0
-"""Longest wait for another build of the same folder that finishes no specimen, s; a specimen takes minutes at most."""
+"""Longest wait for another build of the same folder that writes nothing, s; a specimen takes minutes at most."""
 
 
 def specimens(card: Card, size: str) -> Iterator[DrawnSpecimen]:
-    """Yield the specimens of a dataset, split by split, in the order of their seeds."""
+    """Yield the specimens of a size of a dataset, split by split, in the order of their seeds."""
     made = find_generator(card.kind)
     for split in card.splits:
         for seed in card.structure_seeds(size, split):
@@ -44,16 +44,16 @@ def specimens(card: Card, size: str) -> Iterator[DrawnSpecimen]:
 
 
 def specimen_rows(card: Card, size: str, specimen: DrawnSpecimen) -> list[dict[str, Any]]:
-    """Return the rows of one specimen, a pure function of its arguments.
+    """Return the rows of one specimen, which depend only on the arguments.
 
     Parameters
     ----------
     card : Card
-        Dataset card.
+        Card of the dataset.
     size : str
-        Which size of it.
+        Size of the dataset.
     specimen : DrawnSpecimen
-        From :func:`specimens`, or :meth:`stemtwin.datasets.kinds.Generator.specimen`.
+        Specimen from :func:`specimens` or :meth:`stemtwin.datasets.kinds.Generator.specimen`.
 
     Returns
     -------
@@ -63,7 +63,8 @@ def specimen_rows(card: Card, size: str, specimen: DrawnSpecimen) -> list[dict[s
     Raises
     ------
     DatasetError
-        A row does not have the columns of the card, in their shapes and lengths, or an integer is too large for its type.
+        A row does not have the columns of the card with their shapes and lengths, or an integer is outside the range of
+        its type.
     """
     count = card.sizes[size].images_per_specimen[specimen.split]
     first = (specimen.structure_seed - card.splits[specimen.split]) * count
@@ -74,36 +75,36 @@ def specimen_rows(card: Card, size: str, specimen: DrawnSpecimen) -> list[dict[s
         _check_names(card, made)
         rows.append({column.name: _checked(column, row, specimen) for column in card.columns})
     if len(rows) != count:
-        message = f"{specimen.name} has {len(rows)} rows, not the {count} of {card.id} {size} {specimen.split}. Correct the generator."
+        message = f"{specimen.name} has {len(rows)} rows, but {card.id} {size} {specimen.split} needs {count}. Correct the generator."
         raise DatasetError(message)
     return rows
 
 
 def _check_names(card: Card, made: dict[str, Any]) -> None:
-    """Raise DatasetError unless a generator's row has the columns of the card."""
+    """Raise DatasetError if a generator's row does not have exactly the columns of the card."""
     wrong = sorted(set(made) ^ (set(card.column_names()) - set(OF_EVERY_ROW)))
     if wrong:
-        message = f"A row of {card.id} has the wrong columns: {wrong}. Give exactly the card's columns, without {', '.join(OF_EVERY_ROW)}."
+        message = f"A row of {card.id} has the wrong columns {wrong}. Give exactly the card's columns except {', '.join(OF_EVERY_ROW)}."
         raise DatasetError(message)
 
 
 def _checked(column: Column, row: dict[str, Any], specimen: DrawnSpecimen) -> Any:
-    """Return a value of a row, arrays in their type, after checking its shape, length and range."""
+    """Return a value of a row after checking its shape, length and range; arrays are converted to the card's type."""
     value = row[column.name]
     if column.ragged and len(value) != row[column.count_name]:
-        message = f"{column.name} of {specimen.name} has {len(value)} entries, {column.count_name} says {row[column.count_name]}. Make them equal."
+        message = f"{column.name} of {specimen.name} has {len(value)} entries, but {column.count_name} is {row[column.count_name]}. Make them equal."
         raise DatasetError(message)
     if not column.shape:
         return value
     array = np.asarray(value)
     if array.shape != column.shape:
-        message = f"{column.name} of {specimen.name} has the shape {array.shape}, the card says {column.shape}. Make them equal."
+        message = f"{column.name} of {specimen.name} has the shape {array.shape}, but that of the card is {column.shape}. Make them equal."
         raise DatasetError(message)
     if np.issubdtype(column.dtype, np.integer) and array.size:
         limits, low, high = np.iinfo(column.dtype), array.min(), array.max()
         if low < limits.min or high > limits.max:
-            wrong, limit = (high, f"above the {limits.max}") if high > limits.max else (low, f"below the {limits.min}")
-            message = f"{column.name} of {specimen.name} holds {wrong} {column.unit}, {limit} that {column.dtype} holds. Lower the dose."
+            wrong, limit = (high, f"above the limit {limits.max}") if high > limits.max else (low, f"below the limit {limits.min}")
+            message = f"{column.name} of {specimen.name} holds {wrong} {column.unit}, {limit} of {column.dtype}. Lower the dose."
             raise DatasetError(message)
     return array.astype(column.dtype)
 
@@ -116,34 +117,38 @@ def build(
     Parameters
     ----------
     card : Card
-        Dataset card.
+        Card of the dataset.
     size : str
-        Which size of it, ``"tiny"`` for example.
+        Size of the dataset, for example ``"tiny"``.
     folder : str or Path
-        Where; it must be empty or not exist. A finished build of the same card and size there is returned as it is. Until the build is
-        finished, its parts lie beside it in ``folder.partial``, and a later call goes on with them.
+        Folder of the dataset, which must be empty or not exist. If it holds a finished build of the same card and size,
+        the manifest of that build is returned. Until the build is finished, its parts lie beside it in
+        ``folder.partial``, from which a later call continues.
     progress : callable, optional
-        Called with (specimens done, all specimens, what is being done).
+        Called with the number of finished specimens, the number of all specimens, and the current step.
     workers : int
-        Number of processes, one specimen and one thread each; 1: this process and its threads. The content is the same.
+        Number of processes, each with one specimen at a time on one thread; 1: this process with all its threads. The
+        content of the dataset does not depend on it.
     scheduler : str, optional
-        Address of a Dask scheduler, ``tcp://host:8786``, whose workers make the specimens; they share the disk of the folder.
+        Address of a Dask scheduler, ``tcp://host:8786``, whose workers generate the specimens; they must share the disk
+        of the folder.
 
     Returns
     -------
     Manifest
-        Summary of the build.
+        Manifest of the build.
 
     Raises
     ------
     DatasetError
-        The folder holds something else, or cannot be written (both found before any work); a witness row that ships with the card comes out
-        differently; or another process that builds into the folder has made no specimen for an hour.
+        The folder holds other files or cannot be written, which is checked before any computation; a row differs from
+        its witness row that ships with the card; or another process that builds into the folder has written nothing for
+        an hour.
     """
     folder = Path(folder).absolute()
     if workers < 1 or (scheduler is not None and workers > 1):
-        beside = " beside a scheduler, which has its own," if scheduler else ""
-        message = f"{workers} workers{beside} cannot build. Give 1 or more, or a scheduler alone."
+        beside = " beside a scheduler, which has workers of its own," if scheduler else ""
+        message = f"{workers} workers{beside} cannot build. Give 1 or more, or only a scheduler."
         raise DatasetError(message)
     finished = check_build(card, size, folder)
     if finished is not None:
@@ -165,12 +170,13 @@ def build(
 
 
 def check_build(card: Card, size: str, folder: Path) -> Manifest | None:
-    """Check that a dataset can be built into a folder, and return its manifest if it is there already.
+    """Check that a dataset can be built into a folder, and return its manifest if it is built already, else None.
 
     Raises
     ------
     DatasetError
-        There is no such size; or the folder holds something else, cannot be written, or lies on a disk without room for the dataset.
+        The card has no such size; or the folder holds other files, cannot be written, or lies on a disk with too little
+        free space.
     """
     known("size", size, card.sizes, card.id)
     folder, partial = Path(folder).absolute(), partial_of(Path(folder).absolute())
@@ -193,7 +199,7 @@ def _lock_of(folder: Path) -> Path:
 
 
 def _written(partial: Path) -> tuple[int, ...]:
-    """Return the times at which another process last wrote into the folders of a build, 0 for one that is not there."""
+    """Return the times of the last changes in the folders of a build, 0 for a folder that does not exist."""
     times = []
     for place in (partial / "parts", partial / "dataset" / "data", partial / "dataset" / "netcdf", partial / "dataset" / "cubes"):
         try:
@@ -204,11 +210,11 @@ def _written(partial: Path) -> tuple[int, ...]:
 
 
 def _silent(done: int, total: int, text: str) -> None:
-    """Say nothing."""
+    """Report no progress."""
 
 
 def _finished(card: Card, size: str, folder: Path) -> Manifest | None:
-    """Return the manifest if the folder holds this very dataset, None if it is free."""
+    """Return the manifest if the folder holds this dataset, None if it is empty or does not exist."""
     if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
         return None
     if not (folder / MANIFEST).is_file():
@@ -223,12 +229,12 @@ def _finished(card: Card, size: str, folder: Path) -> Manifest | None:
 
 
 def _stamp(card: Card, size: str) -> str:
-    """Return the text of the file that says what the parts of a build depend on."""
+    """Return the text of the file :data:`STAMP`."""
     return json.dumps(origin(card, size), sort_keys=True)
 
 
 def origin(card: Card, size: str) -> dict[str, str]:
-    """Return the origin that the parts of a build depend on."""
+    """Return the origin of a build: versions of stemtwin and numpy, digest of the card, size, policy of the seeds."""
     import importlib.metadata
 
     version = importlib.metadata.version("stemtwin")
@@ -236,17 +242,17 @@ def origin(card: Card, size: str) -> dict[str, str]:
 
 
 def partial_of(folder: Path) -> Path:
-    """Return the folder of the parts of a dataset until its own folder is finished."""
+    """Return the folder of the parts of an unfinished build."""
     return folder.with_name(folder.name + ".partial")
 
 
 def part_of(partial: Path, specimen: DrawnSpecimen) -> Path:
-    """Return the file of a specimen's rows; it is whole if it is there."""
+    """Return the part file of a specimen's rows, which is complete if it exists."""
     return partial / "parts" / f"{specimen.split}-{specimen.structure_seed:09d}.parquet"
 
 
 def _make_parts(card: Card, size: str, partial: Path, progress: BuildProgress, workers: int, scheduler: str | None) -> None:
-    """Make the rows of every specimen that is not there yet."""
+    """Generate the rows of every specimen without a part file."""
     stamp, origin = partial / STAMP, _stamp(card, size)
     if partial.exists() and (not stamp.is_file() or stamp.read_text(encoding="utf-8") != origin):
         shutil.rmtree(partial)
@@ -273,9 +279,9 @@ def _spread(
     workers: int,
     scheduler: str | None,
 ) -> None:
-    """Make the rows of specimens in processes of their own."""
+    """Generate the rows of specimens in worker processes or on a cluster."""
     jobs = [(card, size, specimen, partial) for specimen in missing]
-    modules = {type(find_generator(card.kind)).__module__} - {"__main__"}  # which every process has
+    modules = {type(find_generator(card.kind)).__module__} - {"__main__"}  # every process has a __main__
     before = total - len(missing)
     progress(before, total, f"{workers} workers" if scheduler is None else scheduler)
     ended = in_processes(make_one, jobs, workers, tuple(modules)) if scheduler is None else on_cluster(make_one, jobs, scheduler, tuple(modules))
@@ -284,12 +290,13 @@ def _spread(
 
 
 def make_one(card: Card, size: str, specimen: DrawnSpecimen, partial: Path) -> None:
-    """Make the rows of a specimen in the place of another process, if they are not there yet.
+    """Generate the rows of a specimen in a worker process, unless its part file exists.
 
     Raises
     ------
     DatasetError
-        The folder of the build is not here, or was begun with other versions; see also :func:`make_part`.
+        The worker does not see the folder of the build, or has other versions than the build; see also
+        :func:`make_part`.
     """
     import socket
 
@@ -305,12 +312,12 @@ def make_one(card: Card, size: str, specimen: DrawnSpecimen, partial: Path) -> N
 
 
 def make_part(card: Card, size: str, specimen: DrawnSpecimen, part: Path) -> None:
-    """Compute a specimen's rows, compare those with witnesses, and write its part: all that a build does of one specimen.
+    """Generate a specimen's rows, compare them with their witness rows, and write the part file.
 
     Raises
     ------
     DatasetError
-        A row comes out differently from its witness, or cannot be written.
+        A row differs from its witness row, or the file cannot be written.
     """
     rows = specimen_rows(card, size, specimen)
     witness.check(card, size, rows)
@@ -319,7 +326,7 @@ def make_part(card: Card, size: str, specimen: DrawnSpecimen, part: Path) -> Non
 
 
 def _assemble(card: Card, size: str, partial: Path, folder: Path) -> Manifest:
-    """Write the dataset's files from the parts, move them into place and drop the parts."""
+    """Write the dataset's files from the parts, move them into place and delete the parts."""
     target = partial / "dataset"
     shutil.rmtree(target, ignore_errors=True)
     files, splits = [], {}
@@ -344,7 +351,7 @@ def _assemble(card: Card, size: str, partial: Path, folder: Path) -> Manifest:
 
 
 def _write_split(card: Card, size: str, split: str, parts: Sequence[Path], target: Path) -> list[FileEntry]:
-    """Write a split's Parquet shards, whole specimens each, and return their entries."""
+    """Write a split's Parquet shards of whole specimens, and return the entries of their files."""
     per_shard = max(1, ROWS_PER_SHARD // card.sizes[size].images_per_specimen[split])
     total = -(-len(parts) // per_shard)
     queue, entries = iter(parts), []
@@ -370,7 +377,7 @@ def _entry(target: Path, path: str, carrier: Any, split: str | None) -> FileEntr
 
 
 def _manifest(card: Card, size: str, files: list[FileEntry], digests: dict[str, list[bytes]]) -> Manifest:
-    """Return the manifest of these files and rows."""
+    """Return the manifest of a build with given files and digests of rows."""
     return Manifest(
         schema="stemtwin/dataset@1",
         name=card.name,

@@ -1,7 +1,8 @@
-"""Hidden data: rows of a released card that are drawn from a secret root, so that nobody can compute their truth before the root is published.
+"""Hidden data: rows of a released card drawn from a secret root.
 
-All random numbers of a card follow from its entropy, and the specimens themselves from their structure seeds. Both are secret here, and rows are
-named by digests, in whose order they are given out.
+The truth of the rows cannot be computed until the root is published: all random numbers of a card follow from its
+entropy, and the specimens from their structure seeds, which both follow from the root. Rows are named by digests and
+published in the order of their names.
 """
 
 from pathlib import Path
@@ -17,22 +18,22 @@ if TYPE_CHECKING:
 
 POLICY = "secret: entropy and structure seeds follow from a key that is published afterwards"
 SEED_BITS = 62
-"""Width of the first structure seed: too many to be searched, and all of a split fit into int64."""
+"""Bits of the first structure seed: too many values for a search, and all seeds of a split fit into int64."""
 
 
 def hidden_card(card: Card, *, size: str, split: str, root: int, further: int = 0) -> Card:
-    """Return the card of hidden rows: one split of one size of a released card, drawn from another root.
+    """Return the card of hidden rows: one split of one size of a released card, with the seeds of a secret root.
 
     Parameters
     ----------
     card : Card
-        The released card.
+        Released card.
     size, split : str
-        Number and kind of the rows.
+        Size and split of the card that the hidden rows correspond to.
     root : int
-        Secret, 256 bits: the upper 128 are the entropy, others the first structure seed.
+        Secret of 256 bits, whose upper 128 bits are the entropy and whose next 62 bits are the first structure seed.
     further : int
-        Specimens beyond those of the size, which come last.
+        Number of specimens in addition to those of the size; they have the last structure seeds.
 
     Raises
     ------
@@ -52,16 +53,16 @@ def hidden_card(card: Card, *, size: str, split: str, root: int, further: int = 
 
 
 def load_hidden(card: Card, folder: Path, split: str) -> "xr.Dataset":
-    """Return the rows of a finished build of a hidden card, truth included, after checking its files against their hashes.
+    """Return the rows of a finished build of a hidden card, with their truth, after checking the hashes of its files.
 
     Parameters
     ----------
     card : Card
-        From :func:`hidden_card`.
+        Hidden card, from :func:`hidden_card`.
     folder : Path
-        A finished build of it.
+        Folder of a finished build of the card.
     split : str
-        Its split.
+        Split of the card.
 
     Raises
     ------
@@ -79,16 +80,18 @@ def load_hidden(card: Card, folder: Path, split: str) -> "xr.Dataset":
 
 
 def load_given(card: Card, folder: Path, split: str) -> "xr.Dataset":
-    """Return the inputs of a split that :func:`stemtwin.datasets.inputs.write_inputs` wrote: what test takers have.
+    """Return the inputs of a split from the files for test takers.
+
+    The files are those of :func:`stemtwin.datasets.inputs.write_inputs`.
 
     Parameters
     ----------
     card : Card
-        The released card, or the hidden one.
+        Released card, or the hidden one.
     folder : Path
         Folder of ``<split>.nc``.
     split : str
-        The split.
+        Name of the split.
 
     Raises
     ------

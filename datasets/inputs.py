@@ -1,7 +1,7 @@
-"""Files for a test taker: the inputs of a split and nothing else, in an order that tells nothing.
+"""Files for a test taker: only the inputs of a split, in an order without information.
 
-The truth, the conditions that the simulation knew and the seeds stay where they are; rows come in the order of their names, which of cards of
-schema 2 are digests, and the metadata of every format are made anew from the input columns alone.
+The files contain neither the truth nor the conditions and seeds of the simulation. Rows are in the order of their
+names, which are digests for cards of schema 2. The metadata of every format are derived only from the input columns.
 """
 
 from pathlib import Path
@@ -20,29 +20,31 @@ if TYPE_CHECKING:
 
 
 def shown_card(card: Card) -> Card:
-    """Return a card with the columns that a test taker gets: ``sample_id`` and those of role ``input``."""
+    """Return a card with only the columns for a test taker: ``sample_id`` and those of role ``input``."""
     columns = tuple(column for column in card.columns if column.name == "sample_id" or column.role == "input")
     return card.model_copy(update={"columns": columns, "slices": {}})
 
 
 def write_inputs(card: Card, folder: Path | str, split: str, target: Path | str) -> list[Path]:
-    """Write what a test taker gets of a split: ``<split>.parquet``, ``<split>.nc`` and, where inputs are cubes, ``<split>.zarr``.
+    """Write the inputs of a split for a test taker.
+
+    The files are ``<split>.parquet``, ``<split>.nc`` and, if inputs are cubes, ``<split>.zarr``.
 
     Parameters
     ----------
     card : Card
-        Which dataset; a measured one has a card of its own.
+        Card of the dataset; a measured dataset has a card of its own.
     folder : Path or str
-        A finished build, or a measured dataset.
+        Folder of a finished build or of a measured dataset.
     split : str
-        Which split.
+        Name of the split.
     target : Path or str
-        New folder of the files.
+        New folder for the files.
 
     Returns
     -------
     list of Path
-        The files.
+        Paths of the files.
 
     Raises
     ------
@@ -72,18 +74,25 @@ def write_inputs(card: Card, folder: Path | str, split: str, target: Path | str)
 
 
 def write_shown(data: "xr.Dataset", card: Card, split: str, target: Path | str) -> list[Path]:
-    """Write what a test taker gets of rows in memory, in the order of their names: ``<split>.parquet`` and ``<split>.nc``.
+    """Write the inputs of rows in memory for a test taker, in the order of their names.
+
+    The files are ``<split>.parquet`` and ``<split>.nc``.
 
     Parameters
     ----------
     data : Dataset
-        Rows of a card without cubes, truth included; their names must be such that their order tells nothing.
+        Rows of a card without cubes, with their truth. The order of their names must carry no information.
     card : Card
-        Their card.
+        Card of the rows.
     split : str
-        Their split.
+        Split of the rows.
     target : Path or str
-        New folder of the files.
+        New folder for the files.
+
+    Returns
+    -------
+    list of Path
+        Paths of the files.
 
     Raises
     ------
@@ -103,7 +112,7 @@ def write_shown(data: "xr.Dataset", card: Card, split: str, target: Path | str) 
 
 
 def _check_target(target: Path) -> None:
-    """Raise DatasetError unless a folder is new or empty and can be written."""
+    """Raise DatasetError unless a folder is empty or does not exist, and can be written."""
     check_writable(target, folder=True)
     if target.exists() and any(target.iterdir()):
         message = f"{target} is not empty. Give a folder that is empty or does not exist."

@@ -1,7 +1,7 @@
-"""Kinds of datasets: the registry of their generators, and what every generator has.
+"""Kinds of datasets: the registry of their generators, and the base class of generators.
 
-A generator is a class in a file of its own, ``datasets/generators/<kind>.py``, under ``@generator("<kind>")``; one elsewhere is known as soon as
-its module is imported.
+A generator is a class with the decorator ``@generator("<kind>")`` in a file of its own in ``datasets/generators``. A
+generator elsewhere is registered when its module is imported.
 """
 
 import importlib
@@ -24,7 +24,7 @@ Made = TypeVar("Made", bound="Generator")
 
 
 def _ordered(pair: tuple[float, float]) -> tuple[float, float]:
-    """Return the pair if it is a range."""
+    """Return a pair after checking that it is a range."""
     if pair[0] > pair[1]:
         message = f"the range ({pair[0]:g}, {pair[1]:g}) starts above its end"
         raise ValueError(message)
@@ -38,13 +38,13 @@ STRICT = ConfigDict(extra="forbid", frozen=True)
 
 
 class CardModel(BaseModel):
-    """Part of a card: frozen, and a misspelt key is an error."""
+    """Base class of the parts of a card, which are frozen; an unknown key is an error."""
 
     model_config = STRICT
 
 
 class Size(BaseModel):
-    """Number of specimens of each split and of images of each specimen; a kind may add keys in a subclass."""
+    """Numbers of specimens and of images per specimen, by split; a kind may add keys in a subclass."""
 
     model_config = STRICT
     specimens: dict[str, Count]
@@ -53,16 +53,16 @@ class Size(BaseModel):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DrawnSpecimen:
-    """One specimen of a split: what its rows share. A generator may add fields in a subclass.
+    """One specimen of a split, which its rows have in common. A generator may add fields in a subclass.
 
     Parameters
     ----------
     split : str
-        The split it belongs to.
+        Split of the specimen.
     structure_seed : int
-        Its seed, which no other split has.
+        Seed of the specimen, which occurs in no other split.
     name : str
-        Name for people, and the unit of resampling: ``material/structure seed``.
+        Readable name, ``material/structure seed``, which is also the unit of bootstrap resampling.
     """
 
     split: str
@@ -71,7 +71,7 @@ class DrawnSpecimen:
 
 
 class Generator(ABC):
-    """Maker of the rows of a kind of dataset; an object without state."""
+    """Stateless generator of the rows of one kind of dataset."""
 
     settings: ClassVar[type[CardModel]]
     """Model of the card's table ``[generator]``."""
@@ -79,40 +79,41 @@ class Generator(ABC):
     """Model of one of the card's tables ``[sizes.<name>]``."""
 
     def specimen(self, card: "Card", size: str, split: str, structure_seed: int) -> DrawnSpecimen:  # noqa: ARG002 - others draw from the card
-        """Return the specimen of a structure seed, drawn and not yet computed."""
+        """Return the specimen of a structure seed, whose parameters are drawn but whose atoms are not built yet."""
         return DrawnSpecimen(split=split, structure_seed=structure_seed, name=f"{card.kind}/{structure_seed}")
 
     @abstractmethod
     def rows(self, card: "Card", size: str, specimen: Any) -> Iterable[dict[str, Any]]:
-        """Yield the rows of a specimen, ``images_per_specimen`` of its split.
+        """Yield the rows of a specimen, as many as ``images_per_specimen`` of its split.
 
-        A row holds the card's columns by name, but for ``sample_id``, ``split``, ``specimen`` and ``structure_seed``, which every dataset has
-        and the build adds. It is a pure function: everything random comes from seeds of the card (:mod:`stemtwin.datasets.draw`).
+        A row maps column names to values, except for ``sample_id``, ``split``, ``specimen`` and ``structure_seed``,
+        which the build adds to the rows of every dataset. The rows depend only on the arguments: all random numbers are
+        drawn with seeds of the card (:mod:`stemtwin.datasets.draw`).
         """
 
     def request(self, card: "Card", size: str, specimen: Any, image: int) -> "Request | None":  # noqa: ARG002 - kinds without one say so
-        """Return the request of the multislice that decides the truth of a specimen's row, None where no multislice does.
+        """Return the request of the multislice simulation behind the truth of a row, or None if there is none.
 
         Parameters
         ----------
         card : Card
-            Which dataset.
+            Card of the dataset.
         size : str
-            Which size.
+            Size of the dataset.
         specimen : DrawnSpecimen
-            From :meth:`specimen`.
+            Specimen from :meth:`specimen`.
         image : int
-            Number of the row of the specimen.
+            Number of the specimen's row.
         """
         return None
 
     @abstractmethod
     def seconds(self, card: "Card", size: str) -> float:
-        """Return the planned time of a build on this machine, s."""
+        """Return the planned time of a build of a size on this machine, s."""
 
 
 GENERATORS: Registry[Generator] = Registry("kind of dataset")
-"""Generators by kind; :func:`find_generator` fills it with those of the package first."""
+"""Generators by kind; :func:`find_generator` registers those of the package first."""
 
 
 def generator(kind: str) -> Callable[[type[Made]], type[Made]]:
@@ -121,7 +122,7 @@ def generator(kind: str) -> Callable[[type[Made]], type[Made]]:
     Raises
     ------
     SettingsError
-        There is another generator of that kind.
+        A generator of this kind is already registered.
     """
 
     def add(made: type[Made]) -> type[Made]:
@@ -132,7 +133,7 @@ def generator(kind: str) -> Callable[[type[Made]], type[Made]]:
 
 
 def discover() -> None:
-    """Import the modules of ``datasets/generators``."""
+    """Import the modules of ``datasets/generators``, which registers their generators."""
     package = importlib.import_module(PACKAGE)
     for module in pkgutil.iter_modules(package.__path__):
         importlib.import_module(f"{PACKAGE}.{module.name}")
@@ -144,7 +145,7 @@ def find_generator(kind: str) -> Generator:
     Raises
     ------
     UnknownNameError
-        There is none.
+        There is no generator of this kind.
     """
     discover()
     return GENERATORS[kind]

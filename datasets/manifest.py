@@ -1,4 +1,4 @@
-"""The manifest of a built dataset: which files it has, their hashes, and what they say."""
+"""The manifest of a built dataset: its files with their hashes, and the digests of their content."""
 
 from pathlib import Path
 from typing import Annotated, Literal
@@ -19,7 +19,7 @@ class _Model(BaseModel):
 
 
 class FileEntry(_Model):
-    """One file: its path in the dataset's folder, its hash and its size in bytes."""
+    """Entry of one file: its path in the dataset's folder, its hash, and its size in bytes."""
 
     path: Annotated[str, Field(pattern=r"^\w[\w.-]*(/\w[\w.-]*)*$")]
     sha256: Digest
@@ -29,7 +29,7 @@ class FileEntry(_Model):
 
 
 class SplitEntry(_Model):
-    """Content of a split."""
+    """Entry of a split: its numbers of rows and specimens, and the digest of its content."""
 
     rows: int
     specimens: int
@@ -37,7 +37,10 @@ class SplitEntry(_Model):
 
 
 class Manifest(_Model):
-    """``manifest.json``. ``content_sha256`` is that of all rows, independent of their order and of the files they are stored in."""
+    """Content of ``manifest.json``.
+
+    ``content_sha256`` is the digest of all rows; it depends neither on their order nor on the files that store them.
+    """
 
     schema_: Literal["stemtwin/dataset@1"] = Field(alias="schema")
     name: str
@@ -59,7 +62,7 @@ class Manifest(_Model):
 
 
 def parse_manifest(text: str | bytes, source: str) -> Manifest:
-    """Read a manifest from JSON text; raise DatasetError if it is not one."""
+    """Read a manifest from JSON text; raise DatasetError if the text is not a manifest."""
     try:
         return Manifest.model_validate_json(text)
     except ValidationError as error:
@@ -73,7 +76,7 @@ def read_manifest(folder: Path) -> Manifest:
     Raises
     ------
     DatasetError
-        There is none, or it is not valid.
+        The folder has no manifest, or the manifest is not valid.
     """
     path = folder / MANIFEST
     if not path.is_file():
@@ -83,33 +86,33 @@ def read_manifest(folder: Path) -> Manifest:
 
 
 def write_manifest(manifest: Manifest, folder: Path) -> None:
-    """Write a manifest, whole or not at all."""
+    """Write a manifest atomically."""
     write_atomically(folder / MANIFEST, (manifest.model_dump_json(by_alias=True, indent=1) + "\n").encode())
 
 
 def check_card(manifest: Manifest, card: Card, folder: Path) -> None:
-    """Raise DatasetError unless the manifest was made from this card."""
+    """Raise DatasetError unless a manifest belongs to a card."""
     if manifest.card_sha256 != card.digest:
-        message = f"{folder} was made from another card than {card.id} of this installation. Build it again into an empty folder."
+        message = f"{folder} was made from another card than that of {card.id} in this installation. Build it again into an empty folder."
         raise DatasetError(message)
 
 
 def check_file(folder: Path, entry: FileEntry, repair: str = "") -> None:
-    """Check one file of a dataset against its manifest.
+    """Check one file of a dataset against the manifest.
 
     Parameters
     ----------
     folder : Path
         Folder of the dataset.
     entry : FileEntry
-        The file.
+        Entry of the file in the manifest.
     repair : str
-        Last sentence of the errors, where the dataset is neither built nor fetched.
+        Last sentence of the errors for a dataset that is neither built nor fetched.
 
     Raises
     ------
     DatasetError
-        It is missing, has the wrong length, or another hash.
+        The file is missing, or its size or its hash differs from the manifest's.
     """
     path = folder / entry.path
     if not path.is_file():

@@ -1,7 +1,8 @@
-"""Measured datasets: the card of files that a user packed, which lies in the dataset's own folder.
+"""Measured datasets: folders of packed measured files, each with a card of its own.
 
-A measured dataset has the columns of the synthetic one whose task it serves, so that the same entries and scorers take it; what nobody knows of a
-measurement is NaN, -1 or ``unknown``. It is never built, fetched or mixed with synthetic rows.
+A measured dataset has the columns of the synthetic dataset of its task, so the same entries and scorers can be applied.
+Unknown values of a measurement are NaN, -1 or ``unknown``. A measured dataset is never built, fetched or mixed with
+synthetic rows.
 """
 
 import os
@@ -21,7 +22,7 @@ SIZE = "packed"
 """Name of the only size of a measured dataset."""
 REPAIR = "Pack the files again into an empty folder."
 UNKNOWN: dict[str, Any] = {"string": "unknown", "int64": -1, "float64": float("nan"), "bool": False}
-"""Values of what is not known of a measurement, by the type of a column."""
+"""Placeholders of unknown values of a measurement, by the type of the column."""
 LabelsBy = Literal["person", "algorithm", "none"]
 LABELS_BY: dict[str, str] = {
     "person": "a person labelled the images",
@@ -32,7 +33,7 @@ LABELS_BY: dict[str, str] = {
 
 
 class MeasuredFile(CardModel):
-    """A packed file: its name, hash and split, the number of its images, and their size in pixels (y, x)."""
+    """Entry of a packed file: its name, hash and split, the number of its images, and their size in pixels (y, x)."""
 
     name: str
     sha256: Digest
@@ -47,17 +48,17 @@ class MeasuredSettings(CardModel):
     Parameters
     ----------
     task : str
-        The task that it serves.
+        Task of the dataset.
     columns_of : str
-        The synthetic dataset whose columns it has.
+        Synthetic dataset with the same columns.
     labels_by : str
         Origin of the labels, see :data:`LABELS_BY`.
     labels_sha256 : str
-        Hash of the file of labels, "" without one.
+        Hash of the file of labels, ``""`` without labels.
     tile_px : int, optional
-        Edge of the squares into which the images were cut.
+        Edge of the square tiles into which the images were cut, px.
     files : tuple of MeasuredFile
-        The files.
+        Entries of the packed files.
     """
 
     task: str
@@ -69,14 +70,14 @@ class MeasuredSettings(CardModel):
 
 
 class MeasuredSize(Size):
-    """Number of files (specimens) and of images of each split; files have different numbers of images."""
+    """Numbers of files (specimens) and of images of each split; files may have different numbers of images."""
 
     images: dict[str, Count]
     images_per_specimen: dict[str, Count] = Field(default_factory=dict)
 
 
 class MeasuredCard(Card[MeasuredSettings, MeasuredSize]):
-    """A card of measured files; its licence is whatever their owner says."""
+    """A card of measured files; their owner is free to choose the licence."""
 
     kind: Literal["measured"]
     licence: Annotated[str, Field(min_length=1)]  # type: ignore[assignment]
@@ -103,7 +104,7 @@ def read_measured_card(folder: Path) -> MeasuredCard:
     Raises
     ------
     DatasetError
-        The folder holds none, or its card is not valid.
+        The folder does not hold a measured dataset, or its card is not valid.
     """
     import tomllib
 
@@ -115,7 +116,7 @@ def read_measured_card(folder: Path) -> MeasuredCard:
         return MeasuredCard.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
     except ValidationError as error:
         first = error.errors()[0]
-        reason = f"{'.'.join(str(part) for part in first['loc']) or 'the whole'}: {first['msg'].removeprefix('Value error, ')}"
+        reason = f"{'.'.join(str(part) for part in first['loc']) or 'the card as a whole'}: {first['msg'].removeprefix('Value error, ')}"
     except (OSError, ValueError) as error:  # not TOML, or not UTF-8
         reason = getattr(error, "strerror", None) or str(error)
     message = f"{path} is not the card of a measured dataset: {reason}. Pack the files again."
@@ -128,17 +129,22 @@ def load_measured(folder: Path | str, *, split: str = "test", format: str = "xar
     Parameters
     ----------
     folder : Path or str
-        Folder that ``stemtwin data pack`` wrote.
+        Folder of the dataset, written by ``stemtwin data pack``.
     split : str
         Name of the split.
     format : str
-        ``"xarray"``, ``"hf"`` or ``"numpy"``, see :func:`stemtwin.datasets.catalog.load_dataset`. An ``xarray.Dataset`` has the attributes
-        ``source``, ``"measured"``, and ``labels_by``.
+        ``"xarray"``, ``"hf"`` or ``"numpy"``, see :func:`stemtwin.datasets.catalog.load_dataset`. An
+        ``xarray.Dataset`` has the attributes ``source="measured"`` and ``labels_by``.
+
+    Returns
+    -------
+    xarray.Dataset, datasets.Dataset or dict of str to ndarray
+        The split.
 
     Raises
     ------
     DatasetError
-        The folder holds no measured dataset, or no such split; or a file is missing or changed.
+        The folder holds no measured dataset, the dataset has no such split, or a file is missing or changed.
     """
     folder = Path(folder)
     card, manifest = read_measured_card(folder), read_manifest(folder)

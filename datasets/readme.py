@@ -1,4 +1,4 @@
-"""The README of a built dataset: front matter that Hugging Face reads, and the card in words."""
+"""The README of a built dataset: front matter for Hugging Face, and the content of the card as text."""
 
 import json
 
@@ -7,7 +7,7 @@ from stemtwin.datasets.columns import Column
 
 
 def dataset_readme(card: Card, size: str) -> str:
-    """Return the text of ``README.md``, with which ``datasets.load_dataset(folder)`` finds the splits."""
+    """Return the text of ``README.md``, whose front matter names the splits for ``datasets.load_dataset(folder)``."""
     body = [f"# {card.title}", f"{card.name} {card.version}, size {size}.", card.description.strip(), "## Limits"]
     body.append("\n".join(f"- {limit}" for limit in card.limits))
     body += ["## Splits", f"Split by structure seed ({card.seeds.policy})."]
@@ -19,7 +19,7 @@ def dataset_readme(card: Card, size: str) -> str:
 
 
 def front_matter(card: Card, licence: str) -> str:
-    """Return the front matter of a README, with a licence as Hugging Face names it."""
+    """Return the front matter of a README, with the licence in Hugging Face's notation."""
     head = ["---", f"license: {licence}", f"pretty_name: {json.dumps(card.title)}"]
     head += ["configs:", "- config_name: default", "  data_files:"]
     head += [f"  - split: {split}\n    path: data/{split}-*.parquet" for split in card.splits]
@@ -27,7 +27,7 @@ def front_matter(card: Card, licence: str) -> str:
 
 
 def table_of_columns(card: Card) -> str:
-    """Return the table of a card's columns."""
+    """Return the Markdown table of a card's columns."""
     lines = [f"| {c.name} | {_type(c)} | {c.unit} | {c.role} | {c.meaning} |" for c in card.columns]
     return "\n".join(["| name | type | unit | role | meaning |", "|---|---|---|---|---|", *lines])
 

@@ -1,8 +1,8 @@
-"""Frames of instrument profiles with their faults, for generators: conditions, readings, and the places where what lies in a specimen appears.
+"""Frames of imperfect instruments for generators: conditions, detector readings, and apparent positions.
 
-The settings of a card's generator have ``image_shape``, ``focus_error_angstrom``, ``C12_angstrom``, ``current_pa``, ``dwell_time_us``, ``labels``,
-``phonon_configurations``, ``instruments`` and ``materials``; a material has ``name``, ``instruments``, ``size_angstrom``, ``field_of_view_angstrom``,
-``dose_e_per_angstrom2`` and ``perfect``.
+The settings of a card's generator have ``image_shape``, ``focus_error_angstrom``, ``C12_angstrom``, ``current_pa``,
+``dwell_time_us``, ``labels``, ``phonon_configurations``, ``instruments`` and ``materials``; a material has ``name``,
+``instruments``, ``size_angstrom``, ``field_of_view_angstrom``, ``dose_e_per_angstrom2`` and ``perfect``.
 """
 
 import itertools
@@ -30,28 +30,28 @@ if TYPE_CHECKING:
 
 DETECTOR = "haadf"
 SMOOTH_ANGSTROM = 0.4
-"""Standard deviation of the mean of displacements around a column, A: about that of its image."""
+"""Standard deviation of the Gaussian mean of probe displacements around a column, about that of its image, A."""
 SHIFT_SMOOTH_ANGSTROM, LARGEST_SHIFT = 0.3, 0.6
-"""Standard deviation by which an image is smoothed where its shift is sought, and the largest shift, A."""
+"""Standard deviation of the Gaussian filter of an image before its shift is determined, and the largest shift, A."""
 MERGED_ANGSTROM = 0.7
-"""Atoms whose projections are nearer than this, one to the next, are one column: no instrument here resolves them, A."""
+"""Largest projected distance of neighbouring atoms of one column, A; no instrument of the cards resolves it."""
 OUTSIDE_PX = 24
-"""Columns so far outside the frame may be drawn into it by its distortion, px."""
+"""Margin around the frame from which scan distortion may move columns into it, px."""
 DIGITS = 9
-"""Decimals of places, A: what is left of the last bits of a sine goes with them."""
+"""Number of decimals of positions in A; the rounding removes differences between machines in the last bits."""
 STRAY_ANGSTROM = 40.0
-"""C10 that a window holds beside what is commanded: the instrument's focus strays."""
+"""Drift of C10 in either direction for which the probe window leaves room, A."""
 
 
 class SlowScan(CardModel):
-    """Range of dwell times and currents of an instrument whose source grows too large at the usual currents."""
+    """Ranges of dwell time and current for an instrument whose source is too large at the usual currents."""
 
     dwell_time_us: Range
     current_pa: Range
 
 
 class Imaged(Protocol):
-    """Specimen of a generator, as far as its recording needs it."""
+    """Properties of a generator's specimen that are needed to record its frames."""
 
     @property
     def structure_seed(self) -> int:
@@ -60,12 +60,12 @@ class Imaged(Protocol):
 
     @property
     def material(self) -> Any:
-        """Its table in the card."""
+        """Material of the specimen, a table of the card."""
         ...
 
     @property
     def instrument(self) -> "FrameInstrument":
-        """Its instrument."""
+        """Instrument of the frames."""
         ...
 
     @property
@@ -74,12 +74,12 @@ class Imaged(Protocol):
         ...
 
     def sample(self) -> "Sample":
-        """Return its atoms."""
+        """Return the sample with the specimen's atoms."""
         ...
 
 
 class FrameInstrument(CardModel):
-    """An instrument profile, its camera length, the C10 that is its best focus, and the engine of samples that are not perfect crystals."""
+    """An instrument profile with its camera length, its C10 of best focus, and its engine for imperfect crystals."""
 
     profile: str
     camera_length_mm: Annotated[float, Field(gt=0)]
@@ -88,7 +88,7 @@ class FrameInstrument(CardModel):
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        """Check that there is such a profile and such an engine."""
+        """Check that the profile and the engine exist."""
         from stemtwin.twin.instrument.hardware.profiles import PROFILES
         from stemtwin.twin.instrument.simulation.engines.registry import ENGINES
 
@@ -100,7 +100,7 @@ class FrameInstrument(CardModel):
 
 
 def check_names(where: str, names: Sequence[str], known: dict[str, Any]) -> None:
-    """Raise ValueError where a name has no table."""
+    """Raise ValueError if a name is not a key of ``known``."""
     for name in names:
         if name not in known:
             message = f"{where} names {name!r}, which is not among {sorted(known)}"
@@ -108,14 +108,14 @@ def check_names(where: str, names: Sequence[str], known: dict[str, Any]) -> None
 
 
 def profile_of(instrument: FrameInstrument) -> "Profile":
-    """Return the instrument profile of a setup."""
+    """Return the instrument profile of a card's instrument."""
     from stemtwin.twin.instrument.hardware.profiles import find_profile
 
     return find_profile(instrument.profile)
 
 
 def largest_step(instrument: FrameInstrument) -> float:
-    """Return the largest step of a raster that samples all spatial frequencies of an image, wavelength / (4 semi-angle), A."""
+    """Return the largest scan step without aliasing, wavelength / (4 convergence semi-angle), A."""
     from stemtwin.twin.physics.electrons import wavelength
 
     profile = profile_of(instrument)
@@ -123,14 +123,17 @@ def largest_step(instrument: FrameInstrument) -> float:
 
 
 def dwell_times(settings: Any, instrument: FrameInstrument, dose_e_per_angstrom2: float, field_of_view_angstrom: float) -> tuple[float, float]:
-    """Return the shortest and longest dwell time [us] that give a dose [e-/A^2] on a square field [A] with a current in the instrument's range."""
+    """Return the shortest and longest dwell time [us] for a dose [e-/A^2] on a square field [A].
+
+    The probe current lies in the instrument's range; see :func:`stemtwin.datasets.dose.dwell_times`.
+    """
     given = settings.slow[instrument.profile] if instrument.profile in getattr(settings, "slow", ()) else settings
     pixel = field_of_view_angstrom / settings.image_shape[1]
     return doses.dwell_times(dose_e_per_angstrom2, pixel, dwell_time_us=given.dwell_time_us, current_pa=given.current_pa)
 
 
 def check_recording(settings: Any) -> None:
-    """Raise ValueError where a material names no instrument, a dose cannot be had, or a raster aliases what the optics pass."""
+    """Raise ValueError if an instrument is unknown, a dose is not possible, or a raster aliases the image."""
     for material in settings.materials:
         check_names(f"material {material.name!r}", material.instruments, settings.instruments)
         step = material.field_of_view_angstrom[1] / min(settings.image_shape)
@@ -138,33 +141,33 @@ def check_recording(settings: Any) -> None:
             most = largest_step(settings.instruments[name])
             if step > most:
                 message = (
-                    f"material {material.name!r} on {name!r}: steps of up to {step:.3f} A alias what the optics pass, at most {most:.3f} A do not; "
-                    "give a smaller field"
+                    f"material {material.name!r} on {name!r}: scan steps of {step:.3f} A exceed {most:.3f} A, above which the image is aliased; "
+                    "give a smaller field of view"
                 )
                 raise ValueError(message)
         for dose, field, name in itertools.product(material.dose_e_per_angstrom2, material.field_of_view_angstrom, material.instruments):
             low, high = dwell_times(settings, settings.instruments[name], dose, field)
             if low > high:
-                message = f"a dose of {dose:g} e-/A^2 on a field of {field:g} A needs a dwell time or current outside the card's ranges"
+                message = f"a dose of {dose:g} e-/A^2 on a field of view of {field:g} A needs a dwell time or current outside the card's ranges"
                 raise ValueError(message)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FrameCondition:
-    """The conditions of one frame.
+    """Conditions of one frame.
 
     Parameters
     ----------
     seed : int
-        The seed that they were drawn with.
+        Seed of the draw of the conditions.
     C10_angstrom, focus_error_angstrom, C12_angstrom, phi12_rad : float
         Commanded C10, its deviation from the best focus, and two-fold astigmatism, A and rad.
     scan : RasterScan
-        The raster that is commanded.
+        Commanded raster.
     dose_e_per_angstrom2, dwell_time_us, current_pa : float
-        Dose [e-/A^2], time per pixel [us] and probe current [pA]; any two of them give the third.
+        Dose [e-/A^2], dwell time per pixel [us] and probe current [pA]; any two of them determine the third.
     labels : int
-        Labelled images of the same instrument that an answer may use.
+        Number of labelled images of the same instrument that an answer may use.
     """
 
     seed: int
@@ -180,7 +183,7 @@ class FrameCondition:
 
 
 def draw_condition(card: Card, specimen: Imaged, image: int) -> FrameCondition:
-    """Return the conditions of a specimen's frame of that number; its frames go through the decades of dose in turn."""
+    """Return the conditions of a specimen's frame with number ``image``; frames cycle through the decades of dose."""
     from stemtwin.twin.instrument.scan import RasterScan
 
     settings, material = card.generator, specimen.material
@@ -212,22 +215,22 @@ def draw_condition(card: Card, specimen: Imaged, image: int) -> FrameCondition:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class RecordedFrame:
-    """One recorded frame and what it truly was.
+    """One recorded frame and its truth.
 
     Parameters
     ----------
     readings : ndarray
-        (ny, nx) what the converter said.
+        Readings (ny, nx) of the converter, adu.
     gain_adu, offset_adu : float
-        Mean reading of an electron, and of none.
+        Mean reading per electron, and mean reading without electrons, adu.
     inner_mrad, outer_mrad : float
-        Angles of the detector.
+        Angles of the detector, mrad.
     electrons : ndarray
-        (ny, nx) expected detected electrons.
+        Expected number (ny, nx) of detected electrons.
     probes : ndarray
-        (ny, nx, 2) true places of the probe on the specimen (x, y), A.
+        True positions (ny, nx, 2), x and y, of the probe on the specimen, A.
     source_size_angstrom : float
-        A, one standard deviation.
+        Source size, A, one standard deviation.
     """
 
     readings: np.ndarray
@@ -241,7 +244,10 @@ class RecordedFrame:
 
 
 def recorded_frames(sample: "Sample", specimen: Imaged, conditions: Sequence[FrameCondition], card: Card) -> Iterator[RecordedFrame]:
-    """Record frames with the twin's microscope: one per specimen, so that its imaging operator is built once and serves all frames."""
+    """Yield the recorded frames of a specimen under given conditions.
+
+    All frames are recorded by one simulated microscope, so its imaging operator is built only once.
+    """
     from stemtwin.twin.instrument.scope.microscope import Microscope
 
     instrument, perfect = specimen.instrument, specimen.material.perfect
@@ -272,14 +278,17 @@ def recorded_frames(sample: "Sample", specimen: Imaged, conditions: Sequence[Fra
 
 
 def engine_of(specimen: Imaged) -> str:
-    """Return the engine of a specimen: of a perfect crystal the one that averages over its lattice."""
+    """Return the engine of a specimen; perfect crystals use the engine that averages over the lattice."""
     from stemtwin.twin.instrument.simulation.engines.operator import NAME as OPERATOR
 
     return OPERATOR if specimen.material.perfect else specimen.instrument.engine
 
 
 def window_angstrom(sample: "Sample", instrument: FrameInstrument, conditions: Sequence[FrameCondition]) -> float:
-    """Return the width [A] that holds the probes of all conditions anywhere in the sample, so that they share one imaging operator."""
+    """Return the width [A] of a probe window for all conditions and depths of the sample.
+
+    With one common window all conditions use the same imaging operator.
+    """
     from stemtwin.twin.instrument.simulation.discretisation import WINDOW_MARGIN
     from stemtwin.twin.physics.aberrations import Aberrations, add, blur_radius
 
@@ -293,29 +302,30 @@ def window_angstrom(sample: "Sample", instrument: FrameInstrument, conditions: S
 def placed(
     columns: "Columns", sample: "Sample", scan: "RasterScan", frame: RecordedFrame, visible_fraction: float
 ) -> tuple[dict[str, Any], np.ndarray]:
-    """Return the projected columns in and around a distorted frame, and where they appear, up to a shift of the image as a whole.
+    """Return the projected columns in and around a distorted frame with their apparent positions, up to a common shift.
 
-    The probe of pixel p was at p + u(p). A column at c appears at the f with f + mean of u around f = c, the mean under a Gaussian of 0.4 A.
+    The probe of pixel p was at p + u(p). A column at c appears at the position f that solves f + U(f) = c, where U is
+    the mean of the displacement u under a Gaussian with a standard deviation of 0.4 A.
 
     Parameters
     ----------
     columns : Columns
-        Columns, or anything else that has a place, of the sample's cell.
+        Columns, or other objects with positions, of the sample's cell.
     sample : Sample
-        The specimen, which repeats.
+        Periodic sample.
     scan : RasterScan
-        The raster that was commanded.
+        Commanded raster.
     frame : RecordedFrame
-        True places of the probe.
+        Recorded frame with the true positions of the probe.
     visible_fraction : float
-        A column is visible from this fraction of the largest weight in and just outside the frame on.
+        Smallest weight of a visible column over the largest weight in and just outside the frame.
 
     Returns
     -------
     found : dict
-        As :func:`stemtwin.datasets.truth.frame_columns`, of a wider frame.
+        Result of :func:`stemtwin.datasets.truth.frame_columns` for a wider frame.
     at : ndarray
-        (n, 2) x and y in the frame, A.
+        Apparent positions (n, 2), x and y in the frame, A.
     """
     (dy, dx), (ny, nx) = scan.pitch_angstrom, scan.shape
     pixels = np.stack(np.meshgrid(np.arange(nx) * dx, np.arange(ny) * dy), axis=-1)
@@ -331,7 +341,10 @@ def placed(
 
 
 def in_frame(found: dict[str, Any], at: np.ndarray, scan: "RasterScan") -> dict[str, Any]:
-    """Return those of placed columns that appear in the frame, sorted by y, then x, as :func:`stemtwin.datasets.truth.frame_columns`."""
+    """Return the columns of :func:`placed` that appear in the frame, sorted by y, then x.
+
+    The result has the form of :func:`stemtwin.datasets.truth.frame_columns`.
+    """
     (dy, dx), (ny, nx) = scan.pitch_angstrom, scan.shape
     inside = (at[:, 0] >= -dx / 2) & (at[:, 0] < (nx - 0.5) * dx) & (at[:, 1] >= -dy / 2) & (at[:, 1] < (ny - 0.5) * dy)
     at = np.round(at, DIGITS)
@@ -341,10 +354,10 @@ def in_frame(found: dict[str, Any], at: np.ndarray, scan: "RasterScan") -> dict[
 
 
 def apparent_columns(sample: "Sample", scan: "RasterScan", frame: RecordedFrame, visible_fraction: float) -> dict[str, Any]:
-    """Return the projected columns at the places where they appear in a distorted frame; see :func:`placed`.
+    """Return the projected columns at their apparent positions in a distorted frame; see :func:`placed`.
 
-    Coma shifts an image as a whole, and so does defocus of a tilted beam: all places move along, by what puts them on the brightest places of the
-    noiseless image.
+    Coma, and defocus of a tilted beam, shift the whole image. All positions are shifted by the same vector, which puts
+    them on the maxima of the noiseless image.
     """
     from stemtwin.twin.samples.columns import projected_columns
 
@@ -354,9 +367,10 @@ def apparent_columns(sample: "Sample", scan: "RasterScan", frame: RecordedFrame,
 
 
 def image_shift(electrons: np.ndarray, places: np.ndarray, step: float) -> np.ndarray:
-    """Return the shift (x, y), A, that puts places (n, 2), A, on the brightest places of a noiseless image (ny, nx), at most 0.6 A.
+    """Return the shift (x, y), A, that puts positions (n, 2), A, on the maxima of a noiseless image (ny, nx).
 
-    The sum of the image, smoothed by 0.3 A, over all places is largest there; it is sought from no shift uphill, and is exact to 1e-4 A.
+    The shift maximises the sum of the smoothed image (Gaussian of 0.3 A) over all positions, within 0.6 A along each
+    axis. The search starts from no shift and is accurate to 1e-4 A.
     """
     from scipy.optimize import minimize
 
@@ -376,7 +390,7 @@ def image_shift(electrons: np.ndarray, places: np.ndarray, step: float) -> np.nd
 
 
 def _wider(scan: "RasterScan") -> "RasterScan":
-    """Return the raster with more pixels on each side, about the same centre."""
+    """Return the raster with more pixels on each side and the same centre."""
     (ny, nx), (dy, dx), (x, y) = scan.shape, scan.pitch_angstrom, scan.origin_angstrom
     more = 2 * OUTSIDE_PX
     return replace(
@@ -396,7 +410,7 @@ def planned_seconds(card: Card, specimen: Imaged) -> float:
 
 
 def imaging_request(card: Card, specimen: Imaged) -> "Request":
-    """Return the request of a specimen's first frame by a perfect scan: what decides its expected signal."""
+    """Return the request of the expected signal of a specimen's first frame with a perfect scan."""
     from stemtwin.twin.instrument.detectors import AnnularDetector
     from stemtwin.twin.instrument.settings import Beam
     from stemtwin.twin.instrument.simulation.request import Request

@@ -1,7 +1,8 @@
-"""Releases: the sizes of a dataset that mirrors serve, built with one set of versions, and the registry of their hashes that ships beside the card.
+"""Releases: the sizes of a dataset on mirrors, built with one set of versions, and the registry of their hashes.
 
-``python -m stemtwin.datasets.release MIRROR`` (``make datasets``) builds what is not there, checks it, copies it into the mirror and writes the
-registries. Hashes of files follow from the versions of stemtwin, numpy and the libraries that write them: mirror and registry are of one run.
+``python -m stemtwin.datasets.release MIRROR`` (``make datasets``) builds missing sizes, checks all, copies them into
+the mirror and writes the registries beside the cards. The hashes of files depend on the versions of stemtwin, numpy and
+the libraries that write the files, so the mirror and its registry must come from one run.
 """
 
 import argparse
@@ -19,13 +20,13 @@ from stemtwin.twin.errors import DatasetError, StemtwinError
 from stemtwin.twin.files import check_writable, write_atomically
 
 RELEASED = ("tiny", "std")
-"""Sizes that are released; every other one is a recipe, built where it is wanted."""
+"""Released sizes; all other sizes are recipes, which users build themselves."""
 TO_COME = {"atoms-2d-2.0.0": ("std",), "instruments-1.0.0": ("std",), "defects-1.0.0": ("std",)}
-"""Sizes of cards whose first release is still to come: until then they are recipes too. A release takes a card's line away."""
+"""Sizes without a first release, by card, which are recipes until then. A release removes the card's entry."""
 
 
 def released(card: Card) -> tuple[str, ...]:
-    """Return the sizes of a card that are released."""
+    """Return the released sizes of a card."""
     return tuple(size for size in card.sizes if size in RELEASED and size not in TO_COME.get(card.id, ()))
 
 
@@ -35,23 +36,24 @@ def release(card: Card, target: str | Path, *, workers: int = 1, progress: Build
     Parameters
     ----------
     card : Card
-        Which dataset.
+        Card of the dataset.
     target : str or Path
         Folder of the mirror.
     workers : int
-        Processes of a build.
+        Number of processes of a build.
     progress : callable, optional
         See :func:`stemtwin.datasets.generate.build`.
 
     Returns
     -------
     Path
-        The registry.
+        Path of the registry.
 
     Raises
     ------
     DatasetError
-        A size cannot be built or written, is not right, or was built before with other versions than these; no registry is changed then.
+        A size cannot be built or written, fails its verification, or was built before with other versions than the
+        installed ones; the registry is not changed in that case.
     """
     registry = fetch.shipped_registry(card)
     check_writable(registry)
@@ -69,15 +71,15 @@ def release(card: Card, target: str | Path, *, workers: int = 1, progress: Build
 
 
 def _check_versions(card: Card, size: str) -> None:
-    """Raise DatasetError where a size was built before with other versions than these."""
+    """Raise DatasetError if a size was built before with other versions than the installed ones."""
     folder = fetch.folder_of(card, size)
     finished = generate.check_build(card, size, folder)
     here = generate.origin(card, size)
     if finished is not None and finished.generator != here:
         was, now = ({key: told.get(key, "none") for key in ("package", "numpy")} for told in (finished.generator, here))
         message = (
-            f"{folder} was built with {was['package']} and numpy {was['numpy']}, here are {now['package']} and numpy {now['numpy']}: "
-            "a release is of one set of versions. Delete that folder, and run this again."
+            f"{folder} was built with {was['package']} and numpy {was['numpy']}, but installed are {now['package']} and numpy {now['numpy']}. "
+            "A release needs one set of versions. Delete that folder and run this command again."
         )
         raise DatasetError(message)
 
@@ -85,9 +87,10 @@ def _check_versions(card: Card, size: str) -> None:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Release datasets from the command line."""
     parser = argparse.ArgumentParser(prog="python -m stemtwin.datasets.release", description="Build and publish all released sizes of datasets.")
-    parser.add_argument("mirror", type=Path, help="folder that a web server will serve")
-    parser.add_argument("--datasets", nargs="+", metavar="NAME", default=None, help="names and versions (default: all versions of all)")
-    parser.add_argument("--workers", type=int, default=2, help="processes of a build (default: 2)")
+    parser.add_argument("mirror", type=Path, help="folder of the mirror, for a web server")
+    names = "names with versions, such as atoms-2d@1 (default: all versions of all datasets)"
+    parser.add_argument("--datasets", nargs="+", metavar="NAME", default=None, help=names)
+    parser.add_argument("--workers", type=int, default=2, help="number of processes of a build (default: 2)")
     given = parser.parse_args(arguments)
     every = given.datasets or [f"{name}@{version}" for name, versions in cards.list_cards().items() for version in versions]
     try:
@@ -101,7 +104,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _is_built(card: Card, size: str) -> bool:
-    """Return whether a size is built already."""
+    """Return whether a size has been built."""
     return generate.check_build(card, size, fetch.folder_of(card, size)) is not None
 
 

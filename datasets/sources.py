@@ -1,4 +1,4 @@
-"""Sources of a dataset, in the order in which they are tried: this machine, a mirror, a build here; or a folder that the user names."""
+"""Sources of a dataset, in the order of use: this machine, a mirror, a build; or a folder that the user names."""
 
 import functools
 import os
@@ -14,32 +14,34 @@ from stemtwin.datasets.measured import CARD
 from stemtwin.twin.errors import DatasetError
 
 PATIENCE_S = 120.0
-"""Longest planned time of a build that nobody asked for, s."""
+"""Longest planned time of a build without the user's request, s."""
 LINE_S = 10.0
-"""A build tells its progress about so often, s."""
+"""Time between two reports of a build's progress, s."""
 
 
 def obtain(card: Card, size: str, split: str, carriers: tuple[str, ...], *, build: bool | None = None) -> tuple[Path, Manifest]:
-    """Return a dataset's folder and manifest, with the files of a split on this machine and checked; stderr says once from where.
+    """Return a dataset's folder and manifest after obtaining and checking the files of a split.
+
+    The source of the dataset is reported once on stderr.
 
     Parameters
     ----------
     card : Card
-        Which dataset.
+        Card of the dataset.
     size : str
-        Which size.
+        Size of the dataset.
     split : str
-        Which split must be there.
+        Split whose files are needed.
     carriers : tuple of str
-        Which of its files: ``"parquet"``, ``"netcdf"``, ``"zarr"``.
+        Formats of the needed files: ``"parquet"``, ``"netcdf"``, ``"zarr"``.
     build : bool, optional
-        Whether a dataset that is neither here nor on a mirror is built: True, however long it takes; False, never; None, if less than two
-        minutes are planned.
+        Whether to build a dataset that is neither on this machine nor on a mirror: True builds it whatever the planned
+        time, False never, None if the planned time is below two minutes.
 
     Raises
     ------
     DatasetError
-        It cannot be had, or is corrupted.
+        The dataset is not available, or is corrupted.
     """
     what, folder = f"{card.name} {card.version} {size}", fetch.folder_of(card, size)
     if (folder / MANIFEST).is_file():
@@ -54,23 +56,23 @@ def obtain(card: Card, size: str, split: str, carriers: tuple[str, ...], *, buil
 
 
 def is_built(folder: Path) -> bool:
-    """Return whether a folder holds a dataset that was built or fetched."""
+    """Return whether a folder holds a built or fetched dataset."""
     return os.path.isfile(folder / MANIFEST) and not os.path.isfile(folder / CARD)  # noqa: PTH113 - Path.is_file raises where a name is too long
 
 
 def card_of_build(folder: Path) -> Card:
-    """Return the card that a folder was built from.
+    """Return the card from which a folder was built.
 
     Raises
     ------
     DatasetError
-        Its manifest cannot be read, or its card is not of this installation.
+        The manifest of the folder cannot be read, or its card is not part of this installation.
     """
     manifest = read_manifest(folder)
     if manifest.version not in list_cards().get(manifest.name, ()):
         message = (
-            f"{folder} was built from the card of {manifest.name} {manifest.version}, which is not of this installation. "
-            "Give the path of that card, and name the folder of all datasets in STEMTWIN_DATA_DIR."
+            f"{folder} was built from the card of {manifest.name} {manifest.version}, which is not part of this installation. "
+            "Give the path of that card, and set STEMTWIN_DATA_DIR to the folder of all datasets."
         )
         raise DatasetError(message)
     card = find_card(manifest.name, manifest.version)
@@ -79,16 +81,16 @@ def card_of_build(folder: Path) -> Card:
 
 
 def check_folder(folder: Path, size: str | None, split: str, carriers: tuple[str, ...]) -> Manifest:
-    """Return the manifest of a folder that the user names, with the files of a split checked.
+    """Return the manifest of a folder that the user names, after checking the files of a split.
 
     Raises
     ------
     DatasetError
-        It holds another size than the one that is asked for, or a file is missing or damaged.
+        The folder holds another size than the requested one, or a file is missing or damaged.
     """
     manifest = read_manifest(folder)
     if size not in (None, manifest.size):
-        message = f"{folder} holds the size {manifest.size!r}, not {size!r}. Leave the size out, or give the dataset by its name."
+        message = f"{folder} holds the size {manifest.size!r}, not {size!r}. Leave out the size, or give the name of the dataset."
         raise DatasetError(message)
     for entry in manifest.files:
         if entry.split == split and entry.carrier in carriers:
@@ -103,11 +105,11 @@ def _say_once(line: str) -> None:
 
 
 def _build(card: Card, size: str, folder: Path, *, wanted: bool | None) -> None:
-    """Build a dataset that is nowhere else, if it may take so long."""
+    """Build a dataset that has no other source, unless the planned time is too long."""
     seconds = find_generator(card.kind).seconds(card, size)
     if wanted is False or (wanted is None and seconds > PATIENCE_S):
-        raise DatasetError(fetch.absent(card, size, f" A build here takes about {minutes(seconds)}{_smaller(card, size)}."))
-    _say_once(f"{card.name} {card.version} {size} is neither on this machine nor on a mirror: it is built here, about {minutes(seconds)}")
+        raise DatasetError(fetch.absent(card, size, f" A build takes about {minutes(seconds)}{_smaller(card, size)}."))
+    _say_once(f"{card.name} {card.version} {size} is neither on this machine nor on a mirror; it is built here in about {minutes(seconds)}")
     began = last = time.monotonic()
 
     def tell(done: int, total: int, text: str) -> None:
@@ -122,14 +124,14 @@ def _build(card: Card, size: str, folder: Path, *, wanted: bool | None) -> None:
 
 
 def _smaller(card: Card, size: str) -> str:
-    """Return the words on the smallest size of a card, if it is another one that is built in short time."""
+    """Return the text about the smallest size of a card, ``""`` if it is this size or its planned time is too long."""
     smallest = min(card.sizes, key=card.images)
     seconds = 0.0 if smallest == size else find_generator(card.kind).seconds(card, smallest)
-    return f", one of size {smallest!r} {minutes(seconds)}" if 0 < seconds <= PATIENCE_S else ""
+    return f", and {minutes(seconds)} for the size {smallest!r}" if 0 < seconds <= PATIENCE_S else ""
 
 
 def minutes(seconds: float) -> str:
-    """Return a time in words: ``40 s``, ``14 min``, ``1 h 20 min``."""
+    """Return a time as text: ``40 s``, ``14 min``, ``1 h 20 min``."""
     if seconds < 100:
         return f"{max(1, round(seconds))} s"
     whole = round(seconds / 60)

@@ -1,7 +1,7 @@
-"""Storage of rows: Parquet shards with Hugging Face features, netCDF, arrays; and the hash of their content.
+"""Storage of rows as Parquet with Hugging Face features, as netCDF and as arrays, and the digest of their content.
 
-Rows are dictionaries with the card's columns as keys. All carriers come from them, and :func:`content_sha256` gives the same digest for the same
-rows in any order and any carrier. Cubes, which no table holds, are in :mod:`stemtwin.datasets.cubes`.
+A row is a dictionary with the card's columns as keys. :func:`content_sha256` gives the same digest for the same rows in
+any order and any format. Cubes, which do not fit into tables, are stored by :mod:`stemtwin.datasets.cubes`.
 """
 
 import hashlib
@@ -39,12 +39,12 @@ def features(card: Card) -> "hf.Features":
 
 
 def tabular(card: Card) -> tuple[Column, ...]:
-    """Return the columns that tables hold: all but cubes."""
+    """Return the columns of a card that tables hold, all except cubes."""
     return tuple(column for column in card.columns if not column.cube)
 
 
 def table_of(rows: Sequence[dict[str, Any]], card: Card) -> "pa.Table":
-    """Return rows, cubes left out, as an Arrow table whose schema carries the Hugging Face features."""
+    """Return rows without their cubes as an Arrow table with the Hugging Face features in its schema."""
     import datasets as hf
 
     names = [column.name for column in tabular(card)]
@@ -52,12 +52,12 @@ def table_of(rows: Sequence[dict[str, Any]], card: Card) -> "pa.Table":
 
 
 def with_features(table: "pa.Table", card: Card) -> "pa.Table":
-    """Return a table of a card's columns whose metadata are the Hugging Face features of these columns alone."""
+    """Return a table of a card's columns whose metadata consist only of the Hugging Face features of these columns."""
     return table.replace_schema_metadata(features(card).arrow_schema.metadata)
 
 
 def write_parquet(table: "pa.Table", path: Path, **options: Any) -> None:
-    """Write a table as one Parquet file, whole or not at all; ``options`` are those of ``pyarrow.parquet.write_table`` beside the usual ones."""
+    """Write a table atomically as one Parquet file, with further ``options`` of ``pyarrow.parquet.write_table``."""
     import pyarrow.parquet as pq
 
     with replacing(path) as temporary:
@@ -65,12 +65,12 @@ def write_parquet(table: "pa.Table", path: Path, **options: Any) -> None:
 
 
 def read_parquet(paths: Iterable[Path]) -> "pa.Table":
-    """Return Parquet files as one table.
+    """Return the content of Parquet files as one table.
 
     Raises
     ------
     DatasetError
-        A file is not readable as Parquet.
+        A file cannot be read as Parquet.
     """
     import datasets  # noqa: F401 - registers the extension type of images with Arrow
     import pyarrow as pa
@@ -87,10 +87,10 @@ def read_parquet(paths: Iterable[Path]) -> "pa.Table":
 
 
 def to_numpy(table: "pa.Table", card: Card) -> dict[str, np.ndarray]:
-    """Return a table as arrays by column name.
+    """Return a table as a dictionary of arrays by column name.
 
-    Arrays are (rows, *shape); ragged columns are padded to (rows, longest) with
-    :data:`~stemtwin.datasets.columns.PADDING`; text is a fixed-width string array.
+    Array columns have the shape (rows, *shape). Ragged columns are padded to (rows, longest) with
+    :data:`~stemtwin.datasets.columns.PADDING`. Texts are fixed-width string arrays.
     """
     return {column.name: _array(table[column.name].combine_chunks(), column) for column in tabular(card)}
 
@@ -116,7 +116,7 @@ def _dtype(column: Column) -> type | str:
 
 
 def to_xarray(arrays: dict[str, np.ndarray], card: Card, split: str) -> "xr.Dataset":
-    """Return arrays as a labelled dataset with dimension ``sample`` and the unit and meaning of every variable."""
+    """Return arrays as an ``xarray.Dataset`` with dimension ``sample`` and the unit and meaning of every variable."""
     import xarray as xr
 
     variables = {}
@@ -128,7 +128,7 @@ def to_xarray(arrays: dict[str, np.ndarray], card: Card, split: str) -> "xr.Data
 
 
 def write_netcdf(data: "xr.Dataset", path: Path) -> None:
-    """Write a dataset as one netCDF4 file, whole or not at all; arrays are compressed without loss."""
+    """Write a dataset atomically as one netCDF4 file with lossless compression of its arrays."""
     encoding = {name: {"zlib": True, "complevel": 4} for name, variable in data.variables.items() if variable.ndim >= 3}
     check_space(path, data.nbytes, path.name)  # a full disk makes HDF5 crash
     with replacing(path) as temporary:
@@ -136,12 +136,12 @@ def write_netcdf(data: "xr.Dataset", path: Path) -> None:
 
 
 def read_netcdf(path: Path, card: Card) -> "xr.Dataset":
-    """Return the content of a file by :func:`write_netcdf`, in memory, with the dtypes of the card.
+    """Return the content of a file of :func:`write_netcdf` in memory, with the types of the card.
 
     Raises
     ------
     DatasetError
-        The file is not readable as netCDF.
+        The file cannot be read as netCDF.
     """
     import xarray as xr
 
@@ -157,9 +157,9 @@ def read_netcdf(path: Path, card: Card) -> "xr.Dataset":
 
 
 def content_digests(arrays: Mapping[str, Any], card: Card) -> list[bytes]:
-    """Return the SHA-256 digest of each row's content: names, types, shapes and values, padding left out.
+    """Return the SHA-256 digest of each row's content: names, types, shapes and values without padding.
 
-    Cubes may be arrays on disk: one row at a time is read.
+    Cubes may be arrays on disk, of which one row at a time is read.
     """
     digests = []
     for row in range(len(arrays["sample_id"])):
@@ -172,7 +172,11 @@ def content_digests(arrays: Mapping[str, Any], card: Card) -> list[bytes]:
 
 
 def _canonical(value: Any, column: Column) -> bytes:
-    """Return a value as bytes: its shape, then little-endian numbers (with one zero and one NaN) or length-prefixed UTF-8."""
+    """Return a value as bytes.
+
+    An array gives its shape and its little-endian numbers, with one representation of zero and of NaN. Strings give
+    their number and their length-prefixed UTF-8.
+    """
     if column.dtype == "string":
         texts = [str(text).encode() for text in np.atleast_1d(value)]
         return len(texts).to_bytes(8, "little") + b"".join(len(text).to_bytes(8, "little") + text for text in texts)
@@ -183,7 +187,7 @@ def _canonical(value: Any, column: Column) -> bytes:
 
 
 def content_sha256(digests: Iterable[bytes]) -> str:
-    """Return the digest of a set of rows, in whatever order."""
+    """Return the digest of a set of rows, independent of their order."""
     return hashlib.sha256(b"".join(sorted(digests))).hexdigest()
 
 

@@ -1,4 +1,4 @@
-"""Samples for training as tensors of PyTorch; imported by :func:`stemtwin.datasets.training.torch_dataset` alone."""
+"""Samples for training as PyTorch tensors; :func:`stemtwin.datasets.training.torch_dataset` imports this module."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -11,12 +11,12 @@ from stemtwin.datasets.training import TrainingSamples
 
 
 class TorchSamples(Dataset):
-    """A map-style dataset of PyTorch over samples.
+    """Map-style PyTorch dataset of samples for training.
 
     Parameters
     ----------
     samples : TrainingSamples
-        The samples, as numpy arrays.
+        Samples as numpy arrays.
     """
 
     def __init__(self, samples: TrainingSamples) -> None:
@@ -27,7 +27,7 @@ class TorchSamples(Dataset):
         return len(self.samples)
 
     def __getitem__(self, row: int) -> dict[str, Any]:
-        """Return a sample: tensors in the types of the card, and texts."""
+        """Return a sample as a dictionary of tensors in the card's types, and texts."""
         return _tensors(self.samples[row])
 
     def collate(self, samples: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
@@ -37,5 +37,5 @@ class TorchSamples(Dataset):
 
 
 def _tensors(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Return arrays as tensors, whatever else as it is."""
+    """Return a dictionary with its arrays as tensors and all other values unchanged."""
     return {name: torch.from_numpy(np.array(value)) if isinstance(value, np.ndarray) else value for name, value in values.items()}

@@ -1,6 +1,6 @@
-"""Samples for training: rows as dictionaries of arrays, batches of them, and label maps of lists of points.
+"""Samples for training: rows as dictionaries of arrays, batches, and label maps drawn from lists of points.
 
-Everything is numpy; :func:`torch_dataset` hands the same samples on as tensors.
+All values are numpy arrays; :func:`torch_dataset` returns the same samples as tensors.
 """
 
 import importlib
@@ -19,30 +19,30 @@ LABELS = "labels"
 """Key of the label map in a sample."""
 RADIUS_ANGSTROM = 0.5
 PITCH = "sampling_angstrom"
-"""Column of the distance between pixels, A."""
+"""Column of the pixel pitch, A."""
 
 
 class TrainingSamples:
-    """The rows of a split, one dictionary of arrays each.
+    """Rows of a split, each as a dictionary of arrays.
 
     Parameters
     ----------
     card : Card
-        Its card.
+        Card of the dataset.
     data : mapping of str to ndarray
-        From ``load_dataset(format="numpy")``.
+        Split from ``load_dataset(format="numpy")``.
     labels : str, optional
-        A ragged column of integers or truths: each sample gets ``"labels"``, int64 of the image's last two dimensions, which holds this value within
-        the radius of the nearest point and 0 elsewhere.
+        Ragged column of integers or booleans. Each sample gets a label map ``"labels"``, int64 with the last two
+        dimensions of the image, which holds the value of the nearest point within the radius, and 0 elsewhere.
     where : str, optional
-        A ragged column of truths: only points with True are drawn.
+        Ragged column of booleans; only points with True are drawn.
     radius_angstrom : float
-        Radius of a point, A.
+        Radius of a point in the label map, A.
 
     Raises
     ------
     DatasetError
-        A column does not exist or does not fit, or the card has no points or no pitch for a label map.
+        A column does not exist or has another type, or the card has no points or no pixel pitch for a label map.
     """
 
     def __init__(
@@ -65,9 +65,12 @@ class TrainingSamples:
         return len(self.data["sample_id"])
 
     def __getitem__(self, row: int) -> dict[str, Any]:
-        """Return a row: arrays, numbers and texts by column name, ragged columns in their own length, and the label map that is asked for."""
+        """Return a row as a dictionary of arrays, numbers and texts by column name, with the label map if requested.
+
+        Ragged columns have their own length, without padding.
+        """
         if not -len(self) <= row < len(self):
-            message = f"sample {row} of {len(self)}"
+            message = f"sample {row} does not exist: the split has {len(self)} samples"
             raise IndexError(message)  # ends Python's iteration
         sample = {column.name: np.asarray(column.trimmed(self.data, row)) for column in self.card.columns if column.dtype != "string"}
         texts = [column for column in self.card.columns if column.dtype == "string"]
@@ -81,9 +84,9 @@ class TrainingSamples:
         return label_map(shape, points, sample[labels][chosen], self.radius_angstrom / float(sample[PITCH]))
 
     def collate(self, samples: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-        """Return a batch: arrays with a first dimension more, ragged columns padded to the longest, texts as lists.
+        """Return a batch of samples: arrays stacked along a new first dimension, and texts as lists.
 
-        The column that counts a ragged one says how many entries are values.
+        Ragged columns are padded to the longest; their count column holds the number of entries without padding.
         """
         batch: dict[str, Any] = {}
         for name in samples[0]:
@@ -102,18 +105,18 @@ def _padded(values: Sequence[np.ndarray], column: Column) -> list[np.ndarray]:
 
 
 def label_map(shape: tuple[int, int], points: np.ndarray, labels: np.ndarray, radius: float) -> np.ndarray:
-    """Return an image of labels, int64: within the radius of a point its label, of the nearest point where several are near, 0 elsewhere.
+    """Return a label map, int64 (ny, nx): the label of the nearest point within a radius, and 0 elsewhere.
 
     Parameters
     ----------
     shape : tuple of int
-        Pixels (ny, nx).
+        Number of pixels (ny, nx).
     points : ndarray
-        (n, 2): y and x in pixels, (0, 0) the centre of the first one.
+        Positions (n, 2), y and x in pixels; the centre of pixel [0, 0] is (0, 0).
     labels : ndarray
-        (n,) integers.
+        Integer labels (n,) of the points.
     radius : float
-        In pixels.
+        Radius in pixels.
     """
     from scipy.spatial import KDTree
 
@@ -127,18 +130,21 @@ def label_map(shape: tuple[int, int], points: np.ndarray, labels: np.ndarray, ra
 
 
 def _ragged(card: Card, name: str, dtypes: Sequence[str]) -> Column:
-    """Return a ragged column of one of some types; raise DatasetError where there is none of that name."""
+    """Return the ragged column with a name and one of some types; raise DatasetError if there is none."""
     fitting = [column.name for column in card.columns if column.ragged and column.dtype in dtypes]
-    return card.column(known("ragged column of " + " or ".join(dtypes), name, fitting, card.id))
+    return card.column(known(f"ragged column ({' or '.join(dtypes)})", name, fitting, card.id))
 
 
 def _points(card: Card, labels: Column) -> tuple[str, str, tuple[int, int]]:
-    """Return the columns x and y of the points that a column belongs to, and the shape of the images."""
+    """Return the names of the columns x and y of the points with a label column, and the shape of the images."""
     same = [column.name for column in card.columns if column.ragged and column.count_name == labels.count_name]
     x, y = (next((name for name in same if name.endswith(f"_{axis}_angstrom")), None) for axis in "xy")
     image = next((column for column in card.columns if column.role == "input" and len(column.shape) > 1), None)
     if x is None or y is None or image is None or PITCH not in card.column_names():
-        message = f"{card.id} has no label maps of {labels.name}: they need *_x_angstrom, *_y_angstrom, images and {PITCH}. Leave labels out."
+        message = (
+            f"{card.id} has no label maps of {labels.name}: they need the columns *_x_angstrom, *_y_angstrom and {PITCH}, and images. "
+            "Leave out labels."
+        )
         raise DatasetError(message)
     return x, y, (image.shape[-2], image.shape[-1])
 
@@ -152,7 +158,11 @@ def load_samples(
     build: bool | None = None,
     **drawing: Any,
 ) -> TrainingSamples:
-    """Load a split as :class:`TrainingSamples`; ``labels``, ``where`` and ``radius_angstrom`` go there, all else to ``load_dataset``."""
+    """Load one split of a dataset as :class:`TrainingSamples`.
+
+    ``drawing`` are its arguments ``labels``, ``where`` and ``radius_angstrom``; for all others see
+    :func:`stemtwin.datasets.catalog.load_dataset`.
+    """
     data = catalog.load_dataset(name, version=version, size=size, split=split, format="numpy", build=build)
     return TrainingSamples(catalog.card_of(name, version), data, **drawing)
 
@@ -175,30 +185,33 @@ def torch_dataset(
     name, version, size, split, build
         See :func:`stemtwin.datasets.catalog.load_dataset`.
     labels : str, optional
-        Draw a label map, ``"labels"``, int64 of the image's last two dimensions: within the radius of a point of the truth its value of this ragged
-        column (``"column_heaviest"``), 0 elsewhere.
+        Ragged column whose values are drawn into a label map, for example ``"column_heaviest"``. The map ``"labels"``,
+        int64 with the last two dimensions of the image, holds the value of the nearest point of the truth within the
+        radius, and 0 elsewhere.
     where : str, optional
-        Draw only the points with True in this ragged column (``"column_visible"``).
+        Ragged column of booleans, for example ``"column_visible"``; only points with True are drawn.
     radius_angstrom : float
         Radius of a point in label maps, A.
 
     Returns
     -------
     torch.utils.data.Dataset
-        A sample is a dictionary of tensors in the types of the card (images stay uint16) and texts. Its method ``collate`` makes batches, ragged
-        columns padded: ``DataLoader(data, batch_size=8, collate_fn=data.collate)``.
+        Dataset whose samples are dictionaries of texts and of tensors in the card's types (images stay uint16). Its
+        method ``collate`` makes batches with padded ragged columns:
+        ``DataLoader(data, batch_size=8, collate_fn=data.collate)``.
 
     Raises
     ------
     StemtwinError
-        See ``load_dataset``; or a column for the labels does not fit, or PyTorch is not installed.
+        The dataset cannot be loaded (see ``load_dataset``), a column for the label map does not exist or has another
+        type, or PyTorch is not installed.
     """
     try:
         tensors = importlib.import_module("stemtwin.datasets.torch_samples")
     except ModuleNotFoundError as error:
         if error.name != "torch":
             raise
-        message = "PyTorch is not installed. Install it with 'pip install torch', or take st.load_arrays, which needs numpy only."
+        message = "PyTorch is not installed. Install it with 'pip install torch', or use st.load_arrays, which needs only numpy."
         raise DatasetError(message) from None
     drawing = {"labels": labels, "where": where, "radius_angstrom": radius_angstrom}
     return tensors.TorchSamples(load_samples(name, version=version, size=size, split=split, build=build, **drawing))

@@ -1,4 +1,4 @@
-"""The truth of a frame: which projected columns lie in it, and where."""
+"""The truth of a frame: the projected columns that lie in it, with their positions."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -12,25 +12,27 @@ if TYPE_CHECKING:
 def frame_columns(columns: "Columns", size_angstrom: tuple[float, float], scan: "RasterScan", visible_fraction: float) -> dict[str, Any]:
     """Return the projected columns that lie in a frame.
 
-    The columns of the periodic cell are repeated over the plane and taken into the frame's own coordinates, whatever its origin and rotation.
+    The columns of the periodic cell are repeated over the plane and converted to the coordinates of the frame, which
+    may have any origin and rotation.
 
     Parameters
     ----------
     columns : Columns
-        Projected columns of one cell, n of them, in specimen coordinates, A.
+        Projected columns of one cell, in sample coordinates, A.
     size_angstrom : tuple of float
         Size (y, x) of the periodic cell, A.
     scan : RasterScan
-        The frame.
+        Raster of the frame.
     visible_fraction : float
-        A column is visible from this fraction of the frame's largest weight on.
+        Smallest weight of a visible column over the largest weight in the frame.
 
     Returns
     -------
     dict
-        ``n_columns`` and lists of that length: ``column_x_angstrom`` and ``column_y_angstrom`` (A; pixel [0, 0] is centred on (0, 0), x along the
-        last axis), ``column_species``, ``column_heaviest``, ``column_occupancy`` (atoms), ``column_visible``; sorted by y, then x. A column
-        is in the frame if it is in one of its pixels, each a square of the pitch around its centre.
+        ``n_columns`` and lists of that length: ``column_x_angstrom`` and ``column_y_angstrom`` (A; pixel [0, 0] is
+        centred on (0, 0), x along the last axis), ``column_species``, ``column_heaviest`` (atomic number),
+        ``column_occupancy`` (number of atoms) and ``column_visible``, sorted by y, then x. A column is in the frame if
+        it lies in one of the pixels, which extend half a pitch to each side of their centres.
     """
     points, which = _repeat(columns, size_angstrom, scan)
     x, y = np.asarray(scan.frame_coordinates(points)).T
@@ -52,7 +54,7 @@ def frame_columns(columns: "Columns", size_angstrom: tuple[float, float], scan: 
 
 
 def _repeat(columns: "Columns", size_angstrom: tuple[float, float], scan: "RasterScan") -> tuple[np.ndarray, np.ndarray]:
-    """Return every column of the plane around the frame, (m, 2) x and y in A, and which of the cell's columns it repeats, (m,)."""
+    """Return the positions (m, 2), x and y in A, of repeated columns around a frame, and their indices (m,) in the cell."""
     corners = scan.positions()[[0, 0, -1, -1], [0, -1, 0, -1]]
     margin = max(scan.pitch_angstrom)
     cell = np.array([size_angstrom[1], size_angstrom[0]])

@@ -1,6 +1,7 @@
-"""Checking a dataset: the files are what the manifest says, and this machine makes the same rows.
+"""Verification of a dataset: its files match the manifest, and this machine generates the same rows.
 
-Measured data are checked as far as they go: files, content, and splits that share no file. Nothing can make their rows again.
+The verification of measured data covers files, content, and splits without common files; their rows cannot be
+regenerated.
 """
 
 from dataclasses import dataclass
@@ -18,7 +19,19 @@ from stemtwin.twin.errors import DatasetError
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VerificationReport:
-    """Result of a verification: files, rows read, rows compared with witnesses, rows made again, and the largest fraction of counts that differed."""
+    """Result of a verification.
+
+    Parameters
+    ----------
+    folder : str
+        Folder of the dataset.
+    content_sha256 : str
+        Digest of all rows.
+    files, rows, witnesses, rows_made_again : int
+        Numbers of checked files and rows, of rows compared with witnesses, and of regenerated rows.
+    worst_pixel_fraction : float
+        Largest fraction of the counts of an array that differed in a regenerated row.
+    """
 
     folder: str
     content_sha256: str
@@ -35,31 +48,32 @@ def verify(card: Card, folder: str | Path, *, regenerate: int = 0, seed: int = 0
     Parameters
     ----------
     card : Card
-        The card that it was made from; of measured data, their own.
+        Card of the dataset; measured data have a card of their own.
     folder : str or Path
         Folder of the dataset.
     regenerate : int
-        Make this many specimens again, drawn with ``seed``, and compare all their rows; 0 for measured data.
+        Number of specimens, drawn with ``seed``, whose rows are regenerated and compared; 0 for measured data.
     seed : int
-        Which specimens.
+        Seed of the draw of these specimens.
     progress : callable, optional
         See :func:`stemtwin.datasets.generate.build`.
 
     Returns
     -------
     VerificationReport
-        Checks that were made.
+        Numbers of the checks.
 
     Raises
     ------
     DatasetError
-        A file is missing or changed, the carriers do not say the same, the content is not what the manifest says, or a row differs from its witness
-        or from the row made again by more than the tolerances of :mod:`stemtwin.datasets.comparison`.
+        A file is missing or changed, the Parquet and netCDF files differ, the content does not match the manifest, or a
+        row differs from its witness or from the regenerated row by more than the tolerances of
+        :mod:`stemtwin.datasets.comparison`.
     """
     folder = Path(folder)
     measured = isinstance(card, MeasuredCard)
     if measured and regenerate:
-        message = f"regenerate={regenerate} asks for rows made again, but {folder} holds measured data, which have no seeds. Leave it out."
+        message = f"regenerate={regenerate} is not possible: {folder} holds measured data, which have no seeds. Leave it out."
         raise DatasetError(message)
     manifest = read_manifest(folder)
     if not measured:
@@ -83,12 +97,12 @@ def verify(card: Card, folder: str | Path, *, regenerate: int = 0, seed: int = 0
 
 
 def _repair(card: Card) -> str:
-    """Return the last sentence of an error."""
+    """Return the last sentence of an error, the repair."""
     return REPAIR if isinstance(card, MeasuredCard) else "Build the dataset again."
 
 
 def _check_again(card: Card, manifest: Manifest, arrays: dict[str, dict[str, Any]], regenerate: int, seed: int, progress: Any) -> tuple[float, int]:
-    """Make specimens again and compare their rows; return the largest fraction of counts that differ, and the number of rows."""
+    """Regenerate specimens and compare their rows; return the largest fraction of unequal counts, and their number."""
     worst, again = 0.0, 0
     chosen = list(generate.specimens(card, manifest.size))
     picks = np.random.Generator(np.random.Philox(seed)).permutation(len(chosen))[:regenerate]
@@ -102,14 +116,14 @@ def _check_again(card: Card, manifest: Manifest, arrays: dict[str, dict[str, Any
 
 
 def _check_content(card: Card, manifest: Manifest, folder: Path, split: str) -> dict[str, Any]:
-    """Return a split's arrays after checking that both carriers say what the manifest says."""
+    """Return a split's arrays after checking the content of its Parquet and netCDF files against the manifest."""
     arrays = storage.to_numpy(storage.read_parquet([folder / path for path in manifest.paths(split, "parquet")]), card)
     labelled = storage.read_netcdf(folder / manifest.paths(split, "netcdf")[0], card)
     large = cubes.open_cubes(folder, split, card)
     for carrier, values in (("Parquet", arrays), ("netCDF", {name: labelled[name].to_numpy() for name in arrays})):
         found = storage.content_sha256(storage.content_digests(values | large, card))
         if found != manifest.splits[split].content_sha256:
-            message = f"The {carrier} files of {split} in {folder} do not say what the manifest says. {_repair(card)}"
+            message = f"The {carrier} files of {split} in {folder} do not match the content in the manifest. {_repair(card)}"
             raise DatasetError(message)
     return arrays | large
 
@@ -117,21 +131,24 @@ def _check_content(card: Card, manifest: Manifest, folder: Path, split: str) -> 
 def _check_total(card: Card, manifest: Manifest, folder: Path, arrays: dict[str, dict[str, Any]]) -> None:
     """Check the digest of all rows, and that no specimen is in two splits."""
     if storage.content_sha256(digest for values in arrays.values() for digest in storage.content_digests(values, card)) != manifest.content_sha256:
-        message = f"The splits in {folder} together are not the content that the manifest names. {_repair(card)}"
+        message = f"The content of all splits in {folder} together does not match the manifest. {_repair(card)}"
         raise DatasetError(message)
     owner: dict[int, str] = {}
     for split, values in arrays.items():
         for structure_seed in np.unique(values["structure_seed"]).tolist():
             if owner.setdefault(structure_seed, split) != split:
-                message = f"Structure seed {structure_seed} is in {owner[structure_seed]} and in {split} of {folder}. {_repair(card)}"
+                message = f"Structure seed {structure_seed} occurs in both {owner[structure_seed]} and {split} of {folder}. {_repair(card)}"
                 raise DatasetError(message)
 
 
 def _compare(card: Card, arrays: dict[str, Any], row: dict[str, Any]) -> float:
-    """Return the largest fraction of counts that differ between a stored row and the same row made again; raise if more differs than may."""
+    """Return the largest fraction of unequal counts of a stored and a regenerated row.
+
+    A larger difference than the tolerances raises DatasetError.
+    """
     where = np.flatnonzero(arrays["sample_id"] == row["sample_id"])
     if len(where) != 1:
-        message = f"{row['sample_id']} stands {len(where)} times in the dataset, not once. Build the dataset again."
+        message = f"{row['sample_id']} occurs {len(where)} times in the dataset, not once. Build the dataset again."
         raise DatasetError(message)
     worst = 0.0
     for column in card.columns:

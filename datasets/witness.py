@@ -1,7 +1,8 @@
-"""Witness rows: a few rows of each size of a dataset, shipped beside its card, with which every build on another machine is compared.
+"""Witness rows: a few rows of each size of a dataset, shipped beside its card for the comparison with builds elsewhere.
 
-``<name>-<version>.witness.parquet`` holds single values as they are, and of arrays and long lists a part with the sum and the sum of squares of the
-whole where all of them do not fit. They are compared by the tolerances of :mod:`stemtwin.datasets.comparison`.
+``<name>-<version>.witness.parquet`` holds all single values. Of arrays and long lists it holds a part, with the sum and
+the sum of squares of the whole, if the complete values exceed the limit of the file. Rows are compared within the
+tolerances of :mod:`stemtwin.datasets.comparison`.
 """
 
 import io
@@ -19,11 +20,11 @@ from stemtwin.datasets.kinds import find_generator
 from stemtwin.twin.errors import DatasetError
 
 LIMIT_BYTES = 200_000
-"""Largest file of a card."""
+"""Largest size of a card's file of witness rows, bytes."""
 SPECIMENS = 6
-"""Specimens of each size, one row each."""
+"""Number of specimens of each size, each with one witness row."""
 PARTS = (None, 32, 16, 8, 4)
-"""Edges of the part of an array that is kept: all of it, or the first of these with which the file keeps to its limit."""
+"""Edges of the stored part of an array, None for the whole; the first one whose file is within the limit is used."""
 KEY = b"stemtwin.witness"
 MOMENTS = ("sum", "square")
 Rows = Callable[[Card, str, Any], list[dict[str, Any]]]
@@ -35,7 +36,7 @@ def path_of(card: Card) -> Path:
 
 
 def chosen(card: Card, size: str) -> list[tuple[str, int, int]]:
-    """Return split, structure seed and number of the image of each witness row of a size: the splits take turns, the numbers count up."""
+    """Return split, structure seed and image number of each witness row of a size; rows cycle through the splits."""
     splits, counts, found = list(card.splits), card.sizes[size].images_per_specimen, {}
     for i in range(SPECIMENS):
         split = splits[i % len(splits)]
@@ -45,21 +46,21 @@ def chosen(card: Card, size: str) -> list[tuple[str, int, int]]:
 
 
 def make(card: Card, rows: Rows, progress: Callable[[int, int, str], None] | None = None) -> bytes:
-    """Compute a card's witness rows and return their file.
+    """Compute a card's witness rows and return the content of their file.
 
     Parameters
     ----------
     card : Card
-        Which dataset.
+        Card of the dataset.
     rows : callable
-        :func:`stemtwin.datasets.generate.specimen_rows`.
+        Function :func:`stemtwin.datasets.generate.specimen_rows`.
     progress : callable, optional
-        Called with the rows done, all rows, and what is being done.
+        Called with the number of finished rows, the number of all rows, and the current step.
 
     Raises
     ------
     DatasetError
-        They do not fit into 200 kB.
+        The rows do not fit into 200 kB.
     """
     asked = [(size, *row) for size in card.sizes for row in chosen(card, size)]
     made: list[tuple[str, dict[str, Any]]] = []
@@ -77,7 +78,7 @@ def make(card: Card, rows: Rows, progress: Callable[[int, int, str], None] | Non
 
 
 def _file(card: Card, made: list[tuple[str, dict[str, Any]]], edge: int | None) -> bytes:
-    """Return the Parquet file of rows of which parts of that edge are kept."""
+    """Return the Parquet file of rows with parts of an edge of their arrays."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -100,19 +101,23 @@ def _file(card: Card, made: list[tuple[str, dict[str, Any]]], edge: int | None) 
 
 
 def _summed(column: Column) -> bool:
-    """Return whether a column may be kept in part: all lists but those of strings."""
+    """Return whether a column may be stored in part: all arrays and lists except those of strings."""
     return (bool(column.shape) or column.ragged) and column.dtype != "string"
 
 
 def _kept(column: Column, value: Any, edge: int | None) -> Any:
-    """Return the part of a value that a witness keeps, as a list."""
+    """Return the stored part of a value, as a list if it is an array or a list."""
     if not (column.shape or column.ragged):
         return value
     return np.asarray(value).ravel().tolist() if edge is None or not _summed(column) else part(column, value, edge).ravel().tolist()
 
 
 def part(column: Column, value: Any, edge: int) -> np.ndarray:
-    """Return the beginning of a list (4 times the edge), or the middle of an array (the edge along the last two dims, two of each dim before)."""
+    """Return the stored part of an array or a list: the middle of an array, or the beginning of a list.
+
+    The part of an array has the edge along the last two dimensions and two values along each one before; the part of a
+    list has 4 times the edge.
+    """
     array = np.asarray(value)
     if column.ragged:
         return array[: 4 * edge]
@@ -122,18 +127,18 @@ def part(column: Column, value: Any, edge: int) -> np.ndarray:
 
 
 def moments(value: Any) -> tuple[float, float]:
-    """Return the sum of all values and of their squares."""
+    """Return the sum of all values and the sum of their squares."""
     array = np.asarray(value, dtype=float)
     return float(array.sum()), float((array**2).sum())
 
 
 def read(card: Card) -> tuple[list[dict[str, Any]], int | None]:
-    """Return a card's witness rows and the edge of their parts; no rows where none are shipped, or another card's.
+    """Return a card's witness rows and the edge of their parts; no rows if there is no file for the card's content.
 
     Raises
     ------
     DatasetError
-        The file is not readable.
+        The file cannot be read.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -151,12 +156,12 @@ def read(card: Card) -> tuple[list[dict[str, Any]], int | None]:
 
 
 def check(card: Card, size: str, rows: Iterable[Mapping[str, Any]]) -> int:
-    """Compare rows of a size with their witnesses and return the number of those that have one.
+    """Compare rows of a size with their witness rows, and return the number of rows that have one.
 
     Raises
     ------
     DatasetError
-        A row differs by more than another machine's arithmetic may change.
+        A row differs by more than the tolerance for the arithmetic of different machines.
     """
     found, edge = read(card)
     witnesses = {row["sample_id"]: row for row in found if row["size"] == size}
@@ -169,15 +174,15 @@ def check(card: Card, size: str, rows: Iterable[Mapping[str, Any]]) -> int:
         wrong = next((text for column in card.columns if (text := _compared(column, witness, row[column.name], edge))), "")
         if wrong:
             message = (
-                f"{row['sample_id']} of {card.id} {size}: {wrong}. This machine makes other rows than those that were published; "
-                "check the versions of stemtwin and numpy, or fetch the dataset from a mirror."
+                f"{row['sample_id']} of {card.id} {size}: {wrong}. This machine generates other rows than the published ones. "
+                "Check the versions of stemtwin and numpy, or fetch the dataset from a mirror."
             )
             raise DatasetError(message)
     return held
 
 
 def _compared(column: Column, witness: Mapping[str, Any], made: Any, edge: int | None) -> str:
-    """Return the words on a value that differs from its witness, ``""`` where it does not."""
+    """Return the text about a value that differs from its witness, ``""`` if they agree."""
     stored = witness[column.name]
     if edge is None or not _summed(column):
         here = np.asarray(stored, dtype=None if column.dtype == "string" else column.dtype)
@@ -188,24 +193,24 @@ def _compared(column: Column, witness: Mapping[str, Any], made: Any, edge: int |
     for moment, value, most in zip(MOMENTS, moments(made), _tolerances(column, np.asarray(made, dtype=float)), strict=True):
         known = witness[f"{column.name}.{moment}"]
         if not text and abs(value - known) > most and not (np.isnan(value) and np.isnan(known)):
-            text = f"the {moment} of {column.name} is {value:.17g}, published is {known:.17g}"
+            text = f"the {moment} of {column.name} is {value:.17g}, but {known:.17g} in the published dataset"
     return text
 
 
 def _part_difference(column: Column, stored: np.ndarray, made: np.ndarray, largest: float) -> str:
-    """Return the words on a part that differs; how much it may is decided by the whole array."""
+    """Return the text about a part that differs; the tolerance follows from the largest value of the whole array."""
     if stored.shape != made.shape:
-        return f"{column.name} has {made.size} values where {stored.size} were published"
+        return f"{column.name} has {made.size} values, but {stored.size} in the published dataset"
     away = np.abs(stored.astype(float) - made.astype(float))
     allowed = {"exact": 0.0, "counts": 1.0}.get(column.comparison, comparison.SIGNAL_TOLERANCE * largest)
     if column.comparison == "close" and not column.shape:
         return "" if comparison.close(column, stored, made) else f"{column.name} differs by up to {np.nanmax(away):.3g}"
     worst = float(np.nanmax(away, initial=0.0))
-    return f"{column.name} differs by up to {worst:.3g}, allowed is {allowed:.3g}" if worst > allowed else ""
+    return f"{column.name} differs by up to {worst:.3g}, above the tolerance {allowed:.3g}" if worst > allowed else ""
 
 
 def _tolerances(column: Column, made: np.ndarray) -> tuple[float, float]:
-    """Return the largest differences of the sum and of the sum of squares of an array of n values."""
+    """Return the tolerances of the sum and of the sum of squares of an array."""
     largest, n = float(np.nanmax(np.abs(made), initial=0.0)), made.size
     if column.comparison == "exact":
         return 0.0, 0.0
@@ -217,7 +222,7 @@ def _tolerances(column: Column, made: np.ndarray) -> tuple[float, float]:
 
 
 def rows_of(card: Card, size: str, arrays: Mapping[str, Any]) -> Iterable[dict[str, Any]]:
-    """Yield those rows of a split's arrays that have a witness."""
+    """Yield the rows of a split's arrays that have a witness row."""
     names = {row["sample_id"] for row in read(card)[0] if row["size"] == size}
     for number in np.flatnonzero(np.isin(arrays["sample_id"], sorted(names))) if names else ():
         yield {column.name: column.trimmed(arrays, int(number)) for column in card.columns}

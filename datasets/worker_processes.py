@@ -1,7 +1,7 @@
-"""Jobs in processes of their own, on this machine or on a Dask cluster: one job a process at a time, one thread each.
+"""Jobs in worker processes, on this machine or on a Dask cluster: one job at a time per process, on one thread.
 
-Processes are spawned, because kernels of numba and threads do not live through a fork; each ends when the process that spawned it does, however
-that ends. A job whose process is ended from outside is done again by another one.
+Processes are spawned, because numba's kernels and threads do not survive a fork. A worker ends when its parent process
+ends for any reason. A job whose worker is killed is repeated by another worker.
 """
 
 import importlib
@@ -14,13 +14,13 @@ from typing import Any
 from stemtwin.twin.errors import DatasetError
 
 MOST_LOSSES = 3
-"""Ended processes one after another, without a job that was done, after which the build stops."""
+"""Number of successive losses of a worker without a finished job after which the build stops."""
 WORKERLESS_S = 60.0
-"""Longest wait for a cluster that has no worker, s."""
+"""Longest wait for a cluster without workers, s."""
 POLL_S = 1.0
-"""Time between two looks at the workers of a cluster."""
+"""Time between two checks of the workers of a cluster, s."""
 ANSWER_S = 20.0
-"""Longest wait for the answer of a scheduler, s."""
+"""Longest wait for the response of a scheduler, s."""
 THREADS = {"STEMTWIN_THREADS": "1", "NUMBA_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
 _alone = threading.Lock()
 
@@ -28,28 +28,28 @@ Work = Callable[..., Any]
 
 
 def in_processes(work: Work, jobs: Sequence[tuple[Any, ...]], workers: int, modules: Sequence[str] = ()) -> Iterator[int]:
-    """Do jobs in processes of this machine.
+    """Run jobs in worker processes on this machine.
 
     Parameters
     ----------
     work : callable
-        Function of a module; it does nothing where its job is done already.
+        Function at the top level of a module, which does nothing if its job is already done.
     jobs : sequence of tuple
-        Arguments of each call, which can be pickled.
+        Arguments of each call, which must support pickling.
     workers : int
         Number of processes.
     modules : sequence of str
-        Modules that a process imports first, such as those that register generators.
+        Modules that each process imports first, such as those that register generators.
 
     Yields
     ------
     int
-        The number of each job that is done, in the order in which they end.
+        Number of each finished job, in the order of completion.
 
     Raises
     ------
     DatasetError
-        Processes are ended from outside again and again; what jobs raise comes as it is.
+        Worker processes were killed repeatedly. Errors of jobs are raised unchanged.
     """
     from concurrent.futures.process import BrokenProcessPool
 
@@ -64,14 +64,14 @@ def in_processes(work: Work, jobs: Sequence[tuple[Any, ...]], workers: int, modu
             losses += 1
             if losses == MOST_LOSSES:
                 message = (
-                    f"Worker processes were ended from outside {losses} times without a finished specimen, often for lack of memory. "
-                    "Run the command again with fewer workers; it goes on where it was."
+                    f"Worker processes were killed {losses} times without a finished specimen, often for lack of memory. "
+                    "Run the command again with fewer workers; it continues from the finished specimens."
                 )
                 raise DatasetError(message) from None
 
 
 def _one_pool(work: Work, jobs: dict[int, tuple[Any, ...]], workers: int, modules: Sequence[str]) -> Iterator[int]:
-    """Do jobs until they are done or a process is lost; yield the number of each that is done."""
+    """Run jobs until all are finished or a process is lost; yield the number of each finished job."""
     import multiprocessing
     from concurrent.futures import ProcessPoolExecutor, as_completed
 
@@ -86,7 +86,7 @@ def _one_pool(work: Work, jobs: dict[int, tuple[Any, ...]], workers: int, module
             yield numbers[future]
         whole = True
     finally:
-        if not whole:  # an error, or nobody wants the rest
+        if not whole:  # an error occurred, or the caller stopped the iteration
             pool.shutdown(wait=False, cancel_futures=True)
             for child in multiprocessing.active_children():
                 if child.pid not in before:
@@ -95,7 +95,7 @@ def _one_pool(work: Work, jobs: dict[int, tuple[Any, ...]], workers: int, module
 
 
 def _begin() -> None:
-    """Prepare a process: one thread, deaf to the keyboard, and bound to the life of its parent."""
+    """Prepare a worker process, which ignores keyboard interrupts and ends together with its parent."""
     import multiprocessing
     import signal
 
@@ -111,20 +111,20 @@ def _begin() -> None:
 
 
 def _do(work: Work, job: bytes, modules: Sequence[str]) -> None:
-    """Do a pickled job in a worker, one at a time in its process, which works on one thread from then on."""
+    """Run a pickled job in a worker process, one at a time and on one thread."""
     with _alone:
         _be_one_thread()
         for module in modules:
             try:
                 importlib.import_module(module)
             except ImportError as error:
-                message = f"A worker cannot import {module}, which makes the specimens: {error}. Put its folder into PYTHONPATH, or install it."
+                message = f"A worker cannot import the generator's module {module}: {error}. Add its folder to PYTHONPATH, or install it."
                 raise DatasetError(message) from None
         work(*pickle.loads(job))
 
 
 def _be_one_thread() -> None:
-    """Let everything in this process work on one thread."""
+    """Restrict all libraries in this process to one thread."""
     from threadpoolctl import threadpool_limits
 
     os.environ.update(THREADS)
@@ -132,25 +132,25 @@ def _be_one_thread() -> None:
 
 
 def on_cluster(work: Work, jobs: Sequence[tuple[Any, ...]], scheduler: str, modules: Sequence[str] = ()) -> Iterator[int]:
-    """Do jobs on a Dask cluster.
+    """Run jobs on a Dask cluster.
 
     Parameters
     ----------
     work, jobs, modules
-        See :func:`in_processes`; paths among the arguments lie on disks that all workers share.
+        See :func:`in_processes`; paths among the arguments must lie on disks that all workers share.
     scheduler : str
         Address of the scheduler, ``tcp://host:8786``.
 
     Yields
     ------
     int
-        The number of each job that is done, in the order in which they end.
+        Number of each finished job, in the order of completion.
 
     Raises
     ------
     DatasetError
-        The package is not installed; the scheduler does not answer, or has no workers for a minute; or workers are lost with the same job again
-        and again. What jobs raise comes as it is.
+        The package distributed is not installed, the scheduler does not answer, the cluster has had no worker for a
+        minute, or workers are lost repeatedly with the same job. Errors of jobs are raised unchanged.
     """
     client = connect(scheduler)
     from distributed import CancelledError, KilledWorker
@@ -161,8 +161,8 @@ def on_cluster(work: Work, jobs: Sequence[tuple[Any, ...]], scheduler: str, modu
             try:
                 future.result()
             except (KilledWorker, CancelledError) as error:
-                lost = "lost its workers with the same specimen again and again" if isinstance(error, KilledWorker) else "was shut down"
-                message = f"The cluster at {scheduler} {lost}. See its logs; the same command goes on where this one was."
+                lost = "repeatedly lost its workers with the same specimen" if isinstance(error, KilledWorker) else "was shut down"
+                message = f"The cluster at {scheduler} {lost}. Check its logs; the same command continues from the finished specimens."
                 raise DatasetError(message) from None
             yield numbers[future]
     finally:
@@ -175,7 +175,7 @@ def connect(scheduler: str) -> Any:
     Raises
     ------
     DatasetError
-        The package is not installed, the address is none, or nobody answers there.
+        The package distributed is not installed, the address is not valid, or no scheduler answers there.
     """
     try:
         from distributed import Client
@@ -191,12 +191,12 @@ def connect(scheduler: str) -> Any:
 
 
 def _ended(client: Any, pending: set[Any], scheduler: str) -> Iterator[Any]:
-    """Yield futures as they end; raise DatasetError where the cluster has no worker for too long."""
+    """Yield futures as they finish; raise DatasetError if the cluster has no worker for too long."""
     import time
 
     from distributed import wait
 
-    seen, again = time.monotonic(), "the same command goes on where this one was."
+    seen, again = time.monotonic(), "the same command continues from the finished specimens."
     while pending:
         try:
             with client.as_current():
@@ -206,7 +206,7 @@ def _ended(client: Any, pending: set[Any], scheduler: str) -> Iterator[Any]:
         except TimeoutError:
             done, alive = set(), bool(client.nthreads())
         except OSError as error:
-            message = f"The scheduler at {scheduler} does not answer any more ({error}). Start it anew; {again}"
+            message = f"The scheduler at {scheduler} no longer answers ({error}). Start it again; {again}"
             raise DatasetError(message) from None
         seen = time.monotonic() if alive else seen
         if time.monotonic() - seen > WORKERLESS_S:

@@ -1,28 +1,28 @@
-"""File formats: export of results, and import of files of microscopes and of other programs.
+"""File formats: export of results, and import of files from microscopes and other programs.
 
 ========================== ============================================================
 File                       Content
 ========================== ============================================================
-``array_conversion.py``    signals of files as arrays with our dimensions and units
-``calibrations.py``        axes and attributes of results, as formats store them
+``array_conversion.py``    conversion of a file's signals to arrays with stemtwin's dimensions and units
+``calibrations.py``        axes and attributes of results for storage in files
 ``emd.py``                 EMD 1.0, for py4DSTEM
 ``emsa.py``                EMSA/MAS spectra
-``export.py``              ``save``: a result in the format that the name's ending says
+``export.py``              ``save``: export of a result in the format of the name's ending
 ``file_formats.py``        the registry of formats, errors of files
 ``hyperspy.py``            HyperSpy's .hspy and .zspy
-``library_messages.py``    messages of other libraries, kept off the screen
+``library_messages.py``    collection of messages of other libraries
 ``mrc.py``                 MRC images and stacks
-``ncem.py``                NCEM's EMD, before 1.0
-``netcdf.py``              netCDF and zarr, which hold all of a result
+``ncem.py``                NCEM's EMD, versions before 1.0
+``netcdf.py``              netCDF and zarr, which store a result completely
 ``nsid.py``                NSID, for sidpy and SciFiReaders
 ``numpy_files.py``         NumPy's .npy and .npz
 ``parquet.py``             Parquet with Hugging Face features
-``reader.py``              ``read_file``: a file as a Dataset like our own
+``reader.py``              ``read_file``: import of a file as an ``xarray.Dataset``
 ``rosetta.py``             files of microscopes, read by RosettaSciIO
-``signal_dictionaries.py`` RosettaSciIO's form of a signal
+``signal_dictionaries.py`` signals as RosettaSciIO's dictionaries
 ``tiff.py``                TIFF images and stacks
 ``tiff_calibrations.py``   calibrations of TIFF files: OME, ImageJ, DigitalMicrograph, resolution
-``units.py``               units as files write them, and dimensions that have them
+``units.py``               notations of units in files, and the dimensions of each unit
 ========================== ============================================================
 """
 

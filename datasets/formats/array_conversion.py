@@ -1,4 +1,4 @@
-"""Signals of files as arrays with our dimensions and units."""
+"""Conversion of a file's signals to arrays with stemtwin's dimensions and units."""
 
 import contextlib
 import json
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import xarray as xr
 
 Calibrations = Mapping[int, tuple[float, str]]
-"""Step and unit of axes, by the axis' number."""
+"""Step and unit of axes, by the number of the axis."""
 
 
 def to_array(signal: dict[str, Any], path: Path, number: int, calibrations: Calibrations | str | None) -> "tuple[xr.DataArray, dict[str, Any]]":
@@ -26,9 +26,9 @@ def to_array(signal: dict[str, Any], path: Path, number: int, calibrations: Cali
     Parameters
     ----------
     signal : dict
-        RosettaSciIO's form of it.
+        Signal as RosettaSciIO's dictionary.
     path : Path
-        The file, for names and messages.
+        Path of the file, for names and messages.
     number : int
         Number of the signal in the file, for its name.
     calibrations : mapping or str, optional
@@ -39,7 +39,7 @@ def to_array(signal: dict[str, Any], path: Path, number: int, calibrations: Cali
     SettingsError
         An axis has no calibration.
     JSONDecodeError
-        The attributes of a file of ours are damaged.
+        The attributes of a file written by stemtwin are damaged.
     DatasetError
         The values are not numbers.
     """
@@ -73,20 +73,20 @@ def to_array(signal: dict[str, Any], path: Path, number: int, calibrations: Cali
 
 
 def _numbers(data: Any, path: Path) -> Any:
-    """Return values in the byte order of this machine; raise DatasetError where they are not numbers but colours or records."""
+    """Return values in the byte order of this machine; raise DatasetError if they are colours or records."""
     if data.dtype.kind not in "biufc":
-        message = f"{path} holds values of type {data.dtype}, such as colours, and not numbers. Save it anew as grey values."
+        message = f"{path} holds values of type {data.dtype}, which are not numbers but, for example, colours. Save it again as grey values."
         raise DatasetError(message)
     return data if data.dtype.isnative else data.astype(data.dtype.newbyteorder("="))
 
 
 def _spectral(axis: dict[str, Any]) -> bool:
-    """Return whether an axis is that of a spectrum: some files have it first."""
+    """Return whether an axis is spectral; some files store it as the first axis."""
     return (unit_of(axis.get("units")) or ("",))[0] == "eV" or str(axis.get("name") or "").lower() == "wavelength"
 
 
 def _is_stack(axes: list[dict[str, Any]], calibrations: Calibrations | str | None) -> bool:
-    """Return whether axes are those of a stack of images: the first one numbers them and has no unit, the others are calibrated."""
+    """Return whether axes belong to a stack of images, with a first axis without a unit and calibrated other axes."""
     given = isinstance(calibrations, Mapping) and 0 in calibrations
     units = [unit_of(axis.get("units")) for axis in axes]
     rest = [unit for unit, axis in zip(units[1:], axes[1:], strict=True) if axis.get("name") not in COUNTED]
@@ -94,10 +94,10 @@ def _is_stack(axes: list[dict[str, Any]], calibrations: Calibrations | str | Non
 
 
 def _calibrated(axis: dict[str, Any], i: int, path: Path, name: str, calibrations: Calibrations | str | None) -> tuple[str, float, float]:
-    """Return unit, step and offset of an axis in our units."""
+    """Return unit, step and offset of an axis in stemtwin's units."""
     known, scale, offset = unit_of(axis.get("units")), float(axis.get("scale", 1.0)), float(axis.get("offset", 0.0))
     if "axis" in axis:
-        scale = 1.0  # its points stand in the file
+        scale = 1.0  # the file holds all points of the axis
     told = calibrations.get(i) if isinstance(calibrations, Mapping) else None
     usable = int(axis.get("size", 2)) == 1 or (scale != 0 and math.isfinite(scale) and math.isfinite(offset))
     if known and usable and told is None:
@@ -110,7 +110,7 @@ def _calibrated(axis: dict[str, Any], i: int, path: Path, name: str, calibration
         step, written = told
         given = unit_of(written)
         if given is None:
-            message = f"The unit {written!r} of axis {i} is not known. Use one of {', '.join(TO_OURS)}."
+            message = f"The unit {written!r} of axis {i} is not known. Give one of {', '.join(TO_OURS)}."
             raise SettingsError(message)
         return given[0], step * given[1], offset * step * given[1] / scale if scale and math.isfinite(offset) else 0.0
     reason = f"its step is {scale:g} {axis.get('units')}" if known else axis.get("reason") or f"unit {axis.get('units')!r}"
@@ -119,9 +119,11 @@ def _calibrated(axis: dict[str, Any], i: int, path: Path, name: str, calibration
 
 
 def _dims(axes: list[dict[str, Any]], units: list[str], *, pattern: bool) -> list[str]:
-    """Return the names of dimensions: ours where all axes have such with units that fit, or else by unit, the last two of a kind being (.y, .x).
+    """Return the names of the dimensions of a signal.
 
-    Axes that count pixels are y and x, and before them x, y of the scan where the others are those of a diffraction ``pattern``.
+    If all axes have names of stemtwin with matching units, these are kept. Otherwise the names follow from the units, so
+    the last two axes of a unit are y and x, or ky and kx. Axes in pixels are y and x, or y, x, ky and kx if the last two
+    axes belong to a diffraction ``pattern``.
     """
     own = [str(axis.get("name") or "").lower() for axis in axes]
     if len(set(own)) == len(own) and all(unit in FITTING.get(name, ()) for name, unit in zip(own, units, strict=True)):
@@ -129,7 +131,7 @@ def _dims(axes: list[dict[str, Any]], units: list[str], *, pattern: bool) -> lis
     out: list[str] = []
     for i, unit in enumerate(units):
         names = NAMES.get(unit, ())
-        rank = sum(u == unit for u in units[i + 1 :])  # how many of the kind come behind
+        rank = sum(u == unit for u in units[i + 1 :])  # number of later axes with the same unit
         if unit == "pixel":
             names, rank = (("y", "x", "ky", "kx") if pattern or (len(units) == 4 and "" not in units) else ("y", "x")), len(units) - 1 - i
         if unit in FITTING.get(own[i], ()) and own[i] not in ("y", "x", "ky", "kx"):
@@ -140,7 +142,10 @@ def _dims(axes: list[dict[str, Any]], units: list[str], *, pattern: bool) -> lis
 
 
 def _attributes(signal: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Return the attributes of the whole file and of one array: ours where we wrote them, or else those of the metadata with a name in ours."""
+    """Return the attributes of the whole file and of one array.
+
+    They are the original attributes for a file written by stemtwin, and otherwise the known entries of the metadata.
+    """
     ours = signal.get("original_metadata", {}).get("stemtwin", {})
     if isinstance(ours, Mapping) and "attributes" in ours:
         written = json.loads(ours["attributes"])
@@ -161,25 +166,29 @@ def _attributes(signal: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]
 
 
 def _places(ours: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the coordinates that we wrote beside the axes: x and y of each point of a path."""
+    """Return the coordinates of a file written by stemtwin that are not axes: x and y of each point of a path."""
     about, values = json.loads(ours["attributes"]).get("places", {}), ours.get("places", {})
     known = {name: (dims, np.asarray(values[name]), attrs) for name, (dims, attrs) in about.items() if name in values}
     return {name: (dims, points if dims else points[0], attrs) for name, (dims, points, attrs) in known.items()}
 
 
 def _told(signal: dict[str, Any], place: str) -> Any:
-    """Return an entry of a file's metadata, or of the vendor's by RosettaSciIO's table of where that stands; None if it is not there."""
+    """Return an entry of a file's metadata, or None if it is missing.
+
+    If RosettaSciIO's metadata do not contain the entry, it is looked up in the vendor's metadata with RosettaSciIO's
+    mapping.
+    """
     found = _entry(signal.get("metadata", {}), place)
     for theirs, (ours, turned) in signal.get("mapping", {}).items():
         value = _entry(signal.get("original_metadata", {}), theirs) if found is None and ours == place else None
         if value is not None:
-            with contextlib.suppress(Exception):  # an entry that is not what the table expects is none
+            with contextlib.suppress(Exception):  # an entry of another form than the mapping expects is ignored
                 found = turned(value) if turned else value
     return found
 
 
 def _entry(tree: Any, place: str) -> Any:
-    """Return the entry of nested mappings at names joined by dots; None if there is none."""
+    """Return the entry of nested mappings at a path of names joined by dots, or None if it is missing."""
     for name in place.split("."):
         tree = tree.get(name) if isinstance(tree, Mapping) else None
     return tree

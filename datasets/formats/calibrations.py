@@ -1,4 +1,4 @@
-"""Axes and attributes of results, as formats store them."""
+"""Axes and attributes of results for storage in files."""
 
 import json
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     import xarray as xr
 
 KINDS = {"angstrom": "space", "mrad": "reciprocal", "1/angstrom": "reciprocal", "eV": "spectrum"}
-"""Kind of an axis, by its unit."""
+"""Kinds of axes by unit."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,36 +52,37 @@ def _axis(array: "xr.DataArray", dim: str) -> FormatAxis:
         raise SettingsError(message)
     step = float(values[-1] - values[0]) / (size - 1) if size > 1 else 1.0
     if size > 1 and not np.allclose(np.diff(values), step, rtol=1e-6, atol=1e-9 * abs(step)):
-        message = f"The points of {dim} of {array.name} are not evenly spaced, and few formats hold that. Use .nc or .zarr, or interpolate."
+        message = f"The points of {dim} of {array.name} are not evenly spaced, which this format cannot store. Use .nc or .zarr, or interpolate."
         raise SettingsError(message)
     return FormatAxis(name=dim, size=size, offset=float(values[0]), step=step, units=str(units), kind=KINDS.get(str(units), "other"))
 
 
 def attributes(data: "xr.Dataset | xr.DataArray") -> dict[str, Any]:
-    """Return attributes as plain strings and numbers."""
+    """Return the attributes of data as strings and Python numbers."""
     return {str(name): value.item() if isinstance(value, np.generic) else value for name, value in data.attrs.items()}
 
 
 def places(data: "xr.Dataset", name: str) -> dict[str, np.ndarray]:
-    """Return the coordinates of a variable that are not axes, float64, (n,): x and y of each point of a path, or of a single point."""
+    """Return the coordinates (n,), float64, of a variable that are not axes, for example x and y of a path's points."""
     array = data[name]
     return {str(key): np.atleast_1d(np.asarray(array[key], float)) for key in array.coords if key not in array.dims}
 
 
 def described(data: "xr.Dataset", name: str) -> str:
-    """Return all attributes that belong to one variable as a JSON string, for formats that have no other room for them.
+    """Return all attributes of a variable as a JSON string, for formats that cannot store them otherwise.
 
     Parameters
     ----------
     data : Dataset
-        The result.
+        Result of a simulation or an acquisition.
     name : str
-        The variable.
+        Name of the variable.
 
     Returns
     -------
     str
-        ``dataset`` and ``variable``: attributes of the whole and of the variable; ``places``: dims and attributes of each of :func:`places`.
+        JSON object with the attributes of the data and of the variable, ``dataset`` and ``variable``, and with the
+        dimensions and attributes of the coordinates of :func:`places`, ``places``.
     """
     about = {key: [list(map(str, data[name][key].dims)), attributes(data[name][key])] for key in places(data, name)}
     return json.dumps({"dataset": attributes(data), "variable": attributes(data[name]), "places": about}, default=str)

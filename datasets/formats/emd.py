@@ -14,18 +14,18 @@ if TYPE_CHECKING:
     import xarray as xr
 
 EMD_UNITS = {"angstrom": "A", "1/angstrom": "A^-1"}
-"""EMD's names of our units."""
+"""Units of EMD by unit of stemtwin."""
 EMD_NAMES = {"Rx": "y", "Ry": "x", "Qx": "ky", "Qy": "kx"}
-"""Our names of py4DSTEM's axes: its first axis is called x, ours y."""
+"""Dimensions of stemtwin by axis of py4DSTEM, which calls the first axis x, where stemtwin calls it y."""
 
 
 def write_emd(data: "xr.Dataset", path: Path) -> None:
-    """Write the patterns as py4DSTEM's DataCube with its calibration, and everything else as arrays below it.
+    """Write diffraction patterns as py4DSTEM's calibrated DataCube, and all other variables as arrays below it.
 
     Raises
     ------
     SettingsError
-        There are two sets of patterns, or their pixels are not square.
+        The data hold two sets of patterns, or their pixels are not square.
     """
     import emdfile
 
@@ -35,7 +35,7 @@ def write_emd(data: "xr.Dataset", path: Path) -> None:
         kinds = [axis.kind for axis in axes]
         if len(axes) == 4 and kinds == ["space", "space", "reciprocal", "reciprocal"]:
             if cube is not None:
-                message = f"An EMD file holds one 4D cube, and both {cube.name} and {name} are. Choose one: variable=."
+                message = f"An EMD file holds one 4D cube, but both {cube.name} and {name} are 4D cubes. Choose one: variable=."
                 raise SettingsError(message)
             cube = _emd_array(data, str(name), axes, _named(emdfile.Array, "DataCube"), ("Rx", "Ry", "Qx", "Qy"))
             root.metadata = _calibration(emdfile, str(name), axes)
@@ -51,7 +51,7 @@ def write_emd(data: "xr.Dataset", path: Path) -> None:
 
 
 def _named(base: type, name: str) -> Any:
-    """Return a class that emdfile writes under the name of py4DSTEM's class of the same contents."""
+    """Return a subclass with the name of py4DSTEM's class for the same content, which emdfile writes into the file."""
     return type(name, (base,), {})
 
 
@@ -76,12 +76,12 @@ def _emd_array(data: "xr.Dataset", name: str, axes: tuple[FormatAxis, ...], kind
 
 
 def _calibration(emdfile: Any, name: str, axes: tuple[FormatAxis, ...]) -> Any:
-    """Return py4DSTEM's calibration: pixel sizes, units, and where the optic axis falls, in pixels."""
+    """Return py4DSTEM's calibration: pixel sizes, units, and the position of the optic axis in pixels."""
     out = _named(emdfile.Metadata, "Calibration")("calibration")
     if not np.isclose(axes[0].step, axes[1].step, rtol=1e-6) or not np.isclose(axes[2].step, axes[3].step, rtol=1e-6):
         message = (
-            f"py4DSTEM takes square pixels, and {name} has {axes[0].step:g} x {axes[1].step:g} {axes[0].units} and "
-            f"{axes[2].step:g} x {axes[3].step:g} {axes[2].units}. Scan with equal steps along y and x, or use .hspy."
+            f"py4DSTEM needs square pixels, but those of {name} are {axes[0].step:g} x {axes[1].step:g} {axes[0].units} in the scan and "
+            f"{axes[2].step:g} x {axes[3].step:g} {axes[2].units} in the patterns. Scan with equal steps along y and x, or use .hspy."
         )
         raise SettingsError(message)
     middle = [-axis.offset / axis.step for axis in axes[2:]]
@@ -102,7 +102,7 @@ def _calibration(emdfile: Any, name: str, axes: tuple[FormatAxis, ...]) -> Any:
 
 
 def is_emd1(path: Path) -> bool:
-    """Return whether a file is EMD 1.0, as py4DSTEM writes it; raise DatasetError where it is not HDF5."""
+    """Return whether a file is EMD 1.0, as written by py4DSTEM; raise DatasetError if it is not HDF5."""
     import h5py
 
     try:
@@ -113,12 +113,12 @@ def is_emd1(path: Path) -> bool:
 
 
 def read(path: Path) -> list[dict[str, Any]]:
-    """Return the arrays of an EMD 1.0 file in RosettaSciIO's form.
+    """Return the arrays of an EMD 1.0 file as RosettaSciIO's dictionaries.
 
     Raises
     ------
     DatasetError
-        The file is of another format, or holds no array.
+        The file has another format, or holds no array.
     """
     import h5py
 
@@ -139,7 +139,7 @@ def read(path: Path) -> list[dict[str, Any]]:
     except (OSError, KeyError, StopIteration, RuntimeError) as error:
         raise unreadable(path, "EMD 1.0", error) from error
     if not found:
-        message = f"{path} is an EMD file without arrays. Check that it is whole."
+        message = f"{path} is an EMD file without arrays. Check that it is complete."
         raise DatasetError(message)
     return found
 
@@ -157,7 +157,7 @@ def _signal(name: str, item: Any) -> dict[str, Any]:
 
 
 def _centre(signal: dict[str, Any], centre: dict[str, float]) -> None:
-    """Put the origin of diffraction axes on the optic axis, which py4DSTEM keeps in pixels (ky, kx), beside the axes."""
+    """Move the origin of the diffraction axes to the optic axis, which py4DSTEM stores separately in pixels (ky, kx)."""
     for axis in signal["axes"]:
         if axis["name"] in centre:
             axis["offset"] = -centre[axis["name"]] * axis["scale"]

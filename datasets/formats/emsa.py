@@ -12,26 +12,26 @@ from stemtwin.datasets.formats.signal_dictionaries import plain_signal
 from stemtwin.twin.errors import DatasetError
 
 MARKS = {codecs.BOM_UTF8: "utf-8-sig", codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
-"""Encodings by the mark at the beginning of a file."""
+"""Encodings by byte order mark."""
 LINES = re.compile(r"\r\n|\r|\n")
 DECIMAL_COMMA = re.compile(r"[+-]?\d*,\d+(?:[eEdD][+-]?\d+)?")
 MICROSCOPE = {
     "BEAMKV": "beam_energy", "PROBECUR": "beam_current", "CONVANGLE": "convergence_angle", "COLLANGLE": "collection_angle"
 }  # fmt: skip
-"""Names of settings in RosettaSciIO's metadata, by keyword: kV, nA, mrad."""
+"""Names of settings in RosettaSciIO's metadata by keyword; units are kV, nA and mrad."""
 TEM_KV = 30.0
-"""Beam energy, keV, above which X-ray spectra are those of a transmission microscope."""
+"""Beam energy, keV, above which X-ray spectra are attributed to a transmission microscope."""
 EVEN = 1e-6
-"""Departure from even spacing, of the step, below which energies are evenly spaced."""
+"""Largest deviation of evenly spaced energies from even spacing, over the step."""
 
 
 def read(path: Path) -> list[dict[str, Any]]:
-    """Return the spectrum of a file in RosettaSciIO's form.
+    """Return the spectrum of a file as RosettaSciIO's dictionary.
 
     Raises
     ------
     DatasetError
-        The file is of another format, a value in it is not a number, or it ends before the points it announces.
+        The file has another format, a value in it is not a number, or it has fewer points than #NPOINTS states.
     """
     raw = path.read_bytes()
     words, numbers, ended = _split(_decoded(raw))
@@ -44,10 +44,10 @@ def read(path: Path) -> list[dict[str, Any]]:
     values, pairs = _values(numbers, path, points=points, pairs={"XY": True, "Y": False}.get(told), commas=commas)
     found = values.size // 2 if pairs else values.size
     if not found:
-        message = f"{path} holds no numbers after #SPECTRUM. Check that it is whole."
+        message = f"{path} holds no numbers after #SPECTRUM. Check that it is complete."
         raise DatasetError(message)
     if found < points and not ended:
-        message = f"{path} ends after {found} of the {points} points that #NPOINTS announces. Copy it anew, or correct #NPOINTS."
+        message = f"{path} ends after {found} of the {points} points that #NPOINTS states. Copy it again, or correct #NPOINTS."
         raise DatasetError(message)
     axis = {"name": words.get("XLABEL", ""), "size": found, "units": words.get("XUNITS") or words.get("XPERCHAN unit"), "navigate": False}
     energies = values[: found * 2 : 2] if pairs else None
@@ -70,7 +70,7 @@ def _decoded(raw: bytes) -> str:
 
 
 def _split(text: str) -> tuple[dict[str, str], list[str] | None, bool]:
-    """Return values by keyword, the lines of numbers (None where there is no spectrum), and whether their end is marked."""
+    """Return values by keyword, the lines of numbers (None without a spectrum), and whether their end is marked."""
     words: dict[str, str] = {}
     numbers: list[str] | None = None
     for line in map(str.strip, LINES.split(text)):
@@ -92,21 +92,24 @@ def _split(text: str) -> tuple[dict[str, str], list[str] | None, bool]:
 
 
 def _number(value: str, name: str, path: Path) -> float:
-    """Return a keyword's number, which may have a decimal comma, Fortran's exponent, a space before the exponent, or a unit behind it."""
+    """Return a keyword's number.
+
+    It may have a decimal comma, Fortran's exponent, a space before the exponent, or a unit after the number.
+    """
     plain = re.sub(r"\s+(?=[eEdD]\s*[+-]?\s*\d)", "", value.strip())
     first = re.split(r"\s", plain)[0].rstrip(",;") if plain else ""
     try:
         return float((first.replace(",", ".") if first.count(",") == 1 else first).replace("D", "e").replace("d", "e"))
     except ValueError:
-        message = f"#{name} of {path} is {value!r}, which is not a number. Correct that line."
+        message = f"#{name} of {path} is {value!r}, which is not a number. Correct this line."
         raise DatasetError(message) from None
 
 
 def _values(lines: list[str], path: Path, *, points: int, pairs: bool | None, commas: bool) -> tuple[np.ndarray, bool]:
     """Return the numbers after ``#SPECTRUM``, and whether they are pairs of energy and signal.
 
-    A comma between digits is a decimal one or parts two numbers: the reading that gives the announced number of points is right, and of several
-    the one that agrees with the keywords (``commas``).
+    A comma between digits is a decimal comma or a separator. The interpretation with the stated number of points is
+    used; if there are several, ``commas`` selects that of the keywords.
     """
     text = "\n".join(lines)
     tokens = [token for token in re.split(r"[\s;]+|,(?=[\s;]|$)", text, flags=re.MULTILINE) if token]
@@ -127,13 +130,13 @@ def _values(lines: list[str], path: Path, *, points: int, pairs: bool | None, co
         try:
             out[i] = float(part.replace("D", "e").replace("d", "e"))
         except ValueError:
-            message = f"{part!r}, number {i + 1} after #SPECTRUM of {path}, is not a number. Correct it, or export the spectrum anew."
+            message = f"Value {i + 1} after #SPECTRUM of {path} is {part!r}, which is not a number. Correct it, or export the spectrum again."
             raise DatasetError(message) from None
     return out, kind
 
 
 def _scale(words: dict[str, str], energies: np.ndarray | None, path: Path) -> dict[str, Any]:
-    """Return step and first value of the axis, or all its points where they stand in the file and are uneven."""
+    """Return step and first value of the axis, and all its points if the file holds uneven ones."""
     if energies is not None:
         steps = np.diff(energies)
         if energies.size < 2:
@@ -148,7 +151,7 @@ def _scale(words: dict[str, str], energies: np.ndarray | None, path: Path) -> di
 
 
 def _metadata(words: dict[str, str], path: Path) -> tuple[dict[str, Any], list[str]]:
-    """Return the keywords that have a place in RosettaSciIO's metadata, and notes on those that are not numbers."""
+    """Return the keywords with an entry in RosettaSciIO's metadata, and notes on those that are not numbers."""
     numbers: dict[str, Any] = {}
     notes = []
     for key, name in MICROSCOPE.items():

@@ -1,9 +1,10 @@
-"""Export of results: one writer per format, by the format's own library; a file is whole, or not there.
+"""Export of results, with one writer per format, which uses the format's own library; files are written atomically.
 
-``save(data, "cube.hspy")`` takes the results of ``st.simulate``, ``st.ronchigram`` and ``Microscope.acquire``. netCDF and zarr hold all of a result
-and come back identical; the other formats hold data, calibrations, units and the attributes, as far as each has room for them.
+``save(data, "cube.hspy")`` writes results of ``st.simulate``, ``st.ronchigram`` and ``Microscope.acquire``. netCDF and
+zarr store a result completely, and reading returns identical data. The other formats store data, calibrations, units
+and attributes as far as their specifications allow.
 
-A format is one module, imported here; it adds itself to the registry.
+Each format is a module that is imported here and adds itself to the registry.
 """
 
 from pathlib import Path
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     import xarray as xr
 
 HDF5_BYTES = 2**18
-"""Space beside its arrays that an HDF5 file needs at most."""
+"""Largest size of an HDF5 file beyond that of its arrays, bytes."""
 
 
 def save(data: "xr.Dataset | xr.DataArray", path: str | Path, *, form: str = "", variable: str = "", overwrite: bool = False) -> Path:
@@ -30,28 +31,28 @@ def save(data: "xr.Dataset | xr.DataArray", path: str | Path, *, form: str = "",
     data : Dataset or DataArray
         Result of a simulation or an acquisition.
     path : str or Path
-        The file or folder to write.
+        Path of the file or folder to write.
     form : str
-        The format's name, where the ending does not say it.
+        Name of the format, if it does not follow from the ending.
     variable : str
-        The variable to write, for formats that hold one; by default the only one, or the only spectrum beside quantities
-        of its points such as densities.
+        Variable to write. For formats that hold one variable the default is the only variable, or the only spectrum if
+        all others are quantities of its points, such as densities.
     overwrite : bool
-        Whether a file or folder of this name may be replaced.
+        Whether an existing file or folder may be replaced.
 
     Returns
     -------
     Path
-        The file.
+        Path of the file.
 
     Raises
     ------
     SettingsError
-        The format cannot be told, the variable is not in the data, or the data lack calibrations.
+        The ending has no format, the variable is not in the data, or the data have no calibrations.
     UnknownNameError
         There is no such format.
     DatasetError
-        A package is missing, the name is taken, or the disk does not take the file; nothing is left behind.
+        A package is missing, the file exists already, or it cannot be written; no incomplete file remains.
     """
     path = Path(path)
     kind = FORMATS[form] if form else _by_ending(path)
@@ -75,12 +76,12 @@ def _by_ending(path: Path) -> Format:
         if path.suffix.lower() in FORMATS[name].suffixes:
             return FORMATS[name]
     endings = ", ".join(f"{FORMATS[name].suffixes[0]} ({name})" for name in FORMATS)
-    message = f"The ending of {path.name} names no format. Use one of {endings}, or pass form=."
+    message = f"The ending of {path.name} is not that of a format. Use one of {endings}, or pass form=."
     raise SettingsError(message)
 
 
 def _lone_spectrum(data: "xr.Dataset") -> str:
-    """Return the name of the only spectrum, where all else are quantities of its points, not images; else nothing."""
+    """Return the name of the only spectrum if all other variables are quantities of its points, else ``""``."""
     energies = {name for name, axis in data.coords.items() if axis.attrs.get("units") == "eV"}
     spectra = [str(name) for name in data.data_vars if energies.intersection(data[name].dims)]
     if len(spectra) != 1:
@@ -96,7 +97,7 @@ def _chosen(data: Any, kind: Format, variable: str) -> "xr.Dataset":
     if isinstance(data, xr.DataArray):
         data = data.to_dataset(name=data.name or "data")
     if not isinstance(data, xr.Dataset) or not data.data_vars:
-        message = "There is nothing to write: pass a Dataset with variables, or a DataArray."
+        message = "There are no data to write. Pass a Dataset with variables, or a DataArray."
         raise SettingsError(message)
     if variable and variable not in data.data_vars:
         message = f"There is no variable {variable!r} in the data. Use one of {', '.join(map(str, data.data_vars))}."
@@ -106,6 +107,6 @@ def _chosen(data: Any, kind: Format, variable: str) -> "xr.Dataset":
     if kind.single and len(data.data_vars) > 1:
         if spectrum := _lone_spectrum(data):
             return data[[spectrum]]
-        message = f"A {kind.suffixes[0]} file holds one variable, and there are {', '.join(map(str, data.data_vars))}. Choose one: variable=."
+        message = f"A {kind.suffixes[0]} file holds one variable, but the data have {', '.join(map(str, data.data_vars))}. Choose one: variable=."
         raise SettingsError(message)
     return data

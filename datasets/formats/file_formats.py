@@ -1,4 +1,4 @@
-"""The registry of file formats, and the errors of files that cannot be written or read."""
+"""The registry of file formats, and the errors for files that cannot be written or read."""
 
 import importlib.util
 import struct
@@ -16,24 +16,24 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Format:
-    """A format of files that results are written in.
+    """A file format for the export of results.
 
     Parameters
     ----------
     suffixes : tuple of str
-        Endings of its files' names; the first one is usual.
+        Endings of the format's file names; the first one is the usual one.
     needs : tuple of str
-        Modules of optional packages that write it.
+        Modules of optional packages that write the format.
     single : bool
-        Whether a file holds one variable only.
+        Whether a file holds only one variable.
     hdf5 : bool
-        Whether HDF5 writes it, which must not meet a full disk: its library then crashes.
+        Whether the file is written by the HDF5 library, which crashes if the disk is full.
     whole : bool
-        Whether it holds everything that a Dataset holds: uneven axes, axes without units.
+        Whether the format stores a Dataset completely, including uneven axes and axes without units.
     write : callable
         Function that writes a Dataset to a path that does not exist.
     about : str
-        Programs that read it.
+        Programs that read the format.
     """
 
     suffixes: tuple[str, ...]
@@ -46,21 +46,21 @@ class Format:
 
 
 UNSPEAKING = (LookupError, TypeError, AttributeError, AssertionError, ArithmeticError, struct.error)
-"""Errors of libraries whose text does not say what is wrong with a file."""
+"""Errors of libraries whose text does not describe the problem with a file."""
 FORMATS: Registry[Format] = Registry("file format")
 """Formats by name; their suffixes are disjoint."""
 
 
 def check_package(module: str, path: Path, work: str) -> None:
-    """Raise DatasetError where a package is missing that some work (``"Reading"``) on a file needs."""
+    """Raise DatasetError if a package is missing that an operation (``"Reading"``, ``"Writing"``) on a file needs."""
     if importlib.util.find_spec(module) is None:
         message = f"{work} {path.name} needs the package {module}, which is not installed. Use pip install 'stemtwin[formats]'."
         raise DatasetError(message)
 
 
 def unreadable(path: Path, form: str, error: Exception) -> DatasetError:
-    """Return the error of a file that a library could not read as a format, with the first line of the library's own error."""
+    """Return the error for a file that a library could not read, with the first line of the library's message."""
     reason = (str(error).strip().splitlines() or [""])[0].rstrip(".") or type(error).__name__
     if isinstance(error, UNSPEAKING):
         reason = f"its contents do not fit the format ({type(error).__name__}: {reason})"
-    return DatasetError(f"{path} cannot be read as {form}: {reason}. Check that it is what its ending says, and whole.")
+    return DatasetError(f"{path} cannot be read as {form}: {reason}. Check that its ending names its format, and that it is complete.")

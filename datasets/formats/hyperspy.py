@@ -14,11 +14,11 @@ if TYPE_CHECKING:
     import xarray as xr
 
 STAGE_AXES = 5
-"""Numbers of the attribute ``stage``: x, y, z, A, and two tilts, mrad."""
+"""Length of the attribute ``stage``: x, y and z, A, and two tilts, mrad."""
 
 
 def hyperspy_signal(data: "xr.Dataset") -> dict[str, Any]:
-    """Return one variable as RosettaSciIO's dictionary: axes with calibrations, and the metadata that HyperSpy and eXSpy look for."""
+    """Return one variable as RosettaSciIO's dictionary, with calibrated axes and the metadata of HyperSpy and eXSpy."""
     (name,) = data.data_vars
     array, axes = data[name], check_calibrations(data[name])
     signal_axes = 1 if axes[-1].kind == "spectrum" else min(2, len(axes))
@@ -44,12 +44,12 @@ def hyperspy_signal(data: "xr.Dataset") -> dict[str, Any]:
         "learning_results": {},
         "models": {},
         "tmp_parameters": {"original_folder": "", "original_filename": "", "original_extension": ""},
-        "package_info": {"package": "exspy" if signal_type(array, axes) else "hyperspy", "package_version": ""},  # whose class it is
+        "package_info": {"package": "exspy" if signal_type(array, axes) else "hyperspy", "package_version": ""},  # package of the signal's class
     }
 
 
 def signal_type(array: "xr.DataArray", axes: tuple[FormatAxis, ...]) -> str:
-    """Return eXSpy's name for what an array is: its attribute ``signal_type``, or else by its name where it has an energy axis, or none."""
+    """Return the signal type of an array for eXSpy: its attribute ``signal_type``, or a default for spectra."""
     asked = str(array.attrs.get("signal_type", ""))
     if asked or axes[-1].kind != "spectrum":
         return asked
@@ -107,21 +107,21 @@ def write_zspy(data: "xr.Dataset", path: Path) -> None:
     Raises
     ------
     DatasetError
-        The zarr that is installed is newer than RosettaSciIO supports.
+        The installed version of zarr is newer than RosettaSciIO supports.
     """
     import zarr
     from rsciio import zspy
 
     if int(zarr.__version__.split(".")[0]) > 2 and not hasattr(zarr, "ZipStore"):
         message = (
-            f"RosettaSciIO writes .zspy files with zarr 2, and zarr {zarr.__version__} is installed. "
-            "Use .hspy, or an environment of its own with zarr<3 for .zspy alone."
+            f"RosettaSciIO writes .zspy files with zarr 2, but zarr {zarr.__version__} is installed. "
+            "Use .hspy, or a separate environment with zarr<3."
         )
         raise DatasetError(message)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", FutureWarning)  # zarr 2 warns of what zarr 3 lacks
+        warnings.simplefilter("ignore", FutureWarning)  # zarr 2 warns about features that zarr 3 does not have
         zspy.file_writer(str(path), hyperspy_signal(data), show_progressbar=False)
 
 
 FORMATS.add("hspy", Format(suffixes=(".hspy",), hdf5=True, write=write_hspy, needs=("rsciio",), single=True, about="HyperSpy, eXSpy"))
-FORMATS.add("zspy", Format(suffixes=(".zspy",), write=write_zspy, needs=("rsciio", "zarr"), single=True, about="HyperSpy, in pieces"))
+FORMATS.add("zspy", Format(suffixes=(".zspy",), write=write_zspy, needs=("rsciio", "zarr"), single=True, about="HyperSpy, in chunks"))

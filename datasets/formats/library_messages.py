@@ -1,4 +1,4 @@
-"""Messages of other libraries while they read a file: kept off the screen, and collected for the result's attributes."""
+"""Collection of the messages of other libraries while they read a file, for the result's attributes."""
 
 import contextlib
 import importlib.util
@@ -12,9 +12,9 @@ LIBRARIES = (
 )  # fmt: skip
 """Names of the loggers of libraries that read files."""
 LONGEST = 200
-"""Characters of one message that are kept."""
+"""Largest length of a collected message, characters."""
 MOST = 10
-"""Number of messages that are kept."""
+"""Largest number of collected messages."""
 
 
 class _Collector(logging.Handler):
@@ -26,12 +26,12 @@ class _Collector(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Add the first line of a record."""
-        with contextlib.suppress(Exception):  # a record whose arguments do not fit its text says nothing
+        with contextlib.suppress(Exception):  # a record whose arguments do not fit its text is ignored
             add_message(self.messages, record.name.split(".")[0], record.getMessage())
 
 
 def add_message(messages: list[str], library: str, said: str) -> None:
-    """Add the first line of what a library said, once."""
+    """Add the first line of a library's message, unless it is in the list already."""
     line = " ".join((said.strip().splitlines() or [""])[0].split())[:LONGEST]
     message = f"{library}: {line}"
     if line and message not in messages and len(messages) < MOST:
@@ -40,18 +40,19 @@ def add_message(messages: list[str], library: str, said: str) -> None:
 
 @contextlib.contextmanager
 def collect_messages(module: str = "") -> Iterator[list[str]]:
-    """Keep warnings and log records of other libraries off the screen.
+    """Collect warnings and log records of other libraries, which are not printed.
 
     Parameters
     ----------
     module : str
-        Module to import before, where it is installed: one that sets up its own log when it is imported.
+        Module to import first if it is installed, as it configures its own logging on import.
 
     Yields
     ------
     list of str
-        The warnings and errors that they gave, complete after the block: what a reader left out or could not understand. Notices about the
-        libraries themselves, such as deprecations, are dropped.
+        Warnings and errors of the libraries, for example about parts of a file that a reader omitted or could not
+        interpret. The list is complete after the block. Notices about the libraries themselves, such as deprecations,
+        are dropped.
     """
     if module and importlib.util.find_spec(module) is not None:
         importlib.import_module(module)

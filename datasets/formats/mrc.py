@@ -18,30 +18,30 @@ FIELDS = {
     "lowest": ("f4", 76), "highest": ("f4", 80), "extended": ("i4", 92), "extended_type": ("S4", 104),
     "imod": ("i4", 152), "imod_flags": ("i4", 156), "origin": ("3f4", 196), "stamp": ("u1", 212),
 }  # fmt: skip
-"""Type and place in bytes of the entries of the header that are used; sizes, grid and cell are x, y, z."""
+"""Type and byte offset of the header's entries that are used; size, grid and cell are in the order x, y, z."""
 MODES = {0: "i1", 1: "i2", 2: "f4", 3: "2i2", 4: "c8", 6: "u2", 12: "f2"}
-"""Type of a value by the mode of the file."""
+"""Types of values by the mode of the file."""
 LARGEST = 2**20
-"""Pixels along an axis beyond which a header is not one of an MRC file."""
+"""Largest number of pixels along an axis in a valid header."""
 IMOD = 1146047817
-"""IMOD's stamp: files with it tell whether their bytes have signs."""
+"""IMOD's stamp, which marks files that state whether their bytes are signed."""
 BIG_ENDIAN = 0x11
 """First byte of the machine stamp of a big-endian file."""
 OLD_FEI = (128 * 1024, 44, 1e-3)
-"""Bytes of FEI's first extended header, place of the pixel size in it, m, and the largest one."""
+"""Size in bytes of FEI's older extended header, byte offset of the pixel size in it, and the largest pixel size, m."""
 NEW_FEI = {"voltage": 84, "pixel": 156}
-"""Places in bytes of the beam's voltage, V, and of the pixel size, m, x and y, in the extended headers FEI1 and FEI2."""
+"""Byte offsets of the beam's voltage, V, and of the pixel size (x, y), m, in the extended headers FEI1 and FEI2."""
 MOVIE = re.compile(r"(\d{8}_[^_]+)_.*movie\.mrc", re.IGNORECASE)
-"""Names of Direct Electron's movies, beside which stand text files of their settings."""
+"""Names of Direct Electron's movies, whose settings are in text files beside them."""
 
 
 def read(path: Path, *, lazy: bool) -> list[dict[str, Any]]:
-    """Return the image or the stack of a file in RosettaSciIO's form: (y, x) or (frame, y, x), of either byte order.
+    """Return the image (y, x) or the stack (frame, y, x) of a file of either byte order as RosettaSciIO's dictionary.
 
     Raises
     ------
     DatasetError
-        The file is of another format, of an unknown mode, or shorter than its header says.
+        The file has another format or an unknown mode, or is shorter than its header requires.
     """
     movie = MOVIE.fullmatch(path.name)
     if movie and any(path.parent.glob(f"{movie[1]}*info.txt")):
@@ -53,7 +53,7 @@ def read(path: Path, *, lazy: bool) -> list[dict[str, Any]]:
     begin = HEADER_BYTES + int(header["extended"])
     wanted, there = begin + int(np.prod(size)) * kind.itemsize, path.stat().st_size
     if there < wanted:
-        message = f"{path} ends after {there} of {wanted} bytes, which {size[2]} x {size[1]} x {size[0]} pixels of mode {mode} take. Copy it anew."
+        message = f"{path} ends after {there} of {wanted} bytes for {size[2]} x {size[1]} x {size[0]} pixels of mode {mode}. Copy it again."
         raise DatasetError(message)
     values: Any = np.memmap(path, kind.base, "r", begin, (*size[::-1], *kind.shape))
     if lazy:
@@ -62,16 +62,16 @@ def read(path: Path, *, lazy: bool) -> list[dict[str, Any]]:
         values = da.from_array(values)
     if mode == 3:
         values = (values[..., 0] + 1j * values[..., 1]).astype("c8")
-    values = values.astype("f4" if mode == 12 else values.dtype.newbyteorder("="))  # half precision is a format of files only
+    values = values.astype("f4" if mode == 12 else values.dtype.newbyteorder("="))  # half precision is used only in files
     return [_signal(path, order, header, values)]
 
 
 def _header(path: Path) -> tuple[str, Any]:
-    """Return byte order and header: the order in which its numbers make sense, and that of the stamp where both do."""
+    """Return byte order and header; if the header is valid in both byte orders, the machine stamp decides."""
     with path.open("rb") as file:
         raw = file.read(HEADER_BYTES)
     if len(raw) < HEADER_BYTES:
-        raise unreadable(path, "MRC", ValueError(f"it has {len(raw)} bytes, and the header alone has {HEADER_BYTES}"))
+        raise unreadable(path, "MRC", ValueError(f"it has {len(raw)} bytes, but the header has {HEADER_BYTES}"))
     found = []
     for order in "<>":
         formats = [kind[:-2] + order + kind[-2:] for kind, _ in FIELDS.values()]
@@ -83,15 +83,15 @@ def _header(path: Path) -> tuple[str, Any]:
     stamped = ">" if raw[FIELDS["stamp"][1]] == BIG_ENDIAN else "<"
     for order, header in sorted(found, key=lambda each: each[0] != stamped):
         if int(header["mode"]) == 101:
-            raise unreadable(path, "MRC", ValueError("mode 101 (4 bits a pixel) is not known; save it with 8 bits or more"))
+            raise unreadable(path, "MRC", ValueError("mode 101 (4 bits per pixel) is not supported; save it with 8 bits or more"))
         return order, header
     size, mode = struct.unpack("<3i", raw[:12]), struct.unpack("<i", raw[12:16])[0]
-    reason = f"{' x '.join(map(str, size))} pixels of mode {mode} make no sense, little-endian or big-endian"
+    reason = f"its header with {' x '.join(map(str, size))} pixels of mode {mode} is not valid, neither as little-endian nor as big-endian"
     raise unreadable(path, "MRC", ValueError(reason))
 
 
 def _signed(header: Any) -> bool:
-    """Return whether bytes have signs: as IMOD says, or else by the range that the header gives, or else as MRC2014 has it."""
+    """Return whether bytes are signed, by IMOD's flag, or else by the range in the header; MRC2014 has signed bytes."""
     if int(header["imod"]) == IMOD:
         return bool(int(header["imod_flags"]) & 1)
     lowest, highest = float(header["lowest"]), float(header["highest"])
@@ -99,7 +99,7 @@ def _signed(header: Any) -> bool:
 
 
 def _signal(path: Path, order: str, header: Any, values: Any) -> dict[str, Any]:
-    """Return the signal with axes in A: those of the cell, or of an extended header."""
+    """Return the signal with axes in A from the cell of the header or from an extended header."""
     grid, cell, origin = (np.asarray(header[name], float) for name in ("grid", "cell", "origin"))
     with np.errstate(all="ignore"):
         steps = np.where((grid > 0) & (cell > 0) & np.isfinite(cell), cell / grid, 0.0)
@@ -108,7 +108,7 @@ def _signal(path: Path, order: str, header: Any, values: Any) -> dict[str, Any]:
     known = _extended(path, order, header)
     if "pixel" in known and (known["first"] or not steps.any()):
         steps, origin = np.array([*known["pixel"], 0.0]), np.zeros(3)
-    sides = [int(side) - 1 for side in header["axes"]]  # of columns, rows and sections: 0 is x
+    sides = [int(side) - 1 for side in header["axes"]]  # axes (0 is x) of columns, rows and sections
     if sorted(sides) != [0, 1, 2]:
         sides = [0, 1, 2]
     axes = []
@@ -119,7 +119,7 @@ def _signal(path: Path, order: str, header: Any, values: Any) -> dict[str, Any]:
             "offset": float(origin[side]) if good and np.isfinite(origin[side]) else 0.0, "reason": "the voxel size in its header is 0",
             "navigate": place == 0,
         })  # fmt: skip
-    if sides == [0, 1, 2]:  # sections are images of a stack, or slices of a volume, which files do not tell apart
+    if sides == [0, 1, 2]:  # sections are images of a stack or slices of a volume, which files do not distinguish
         axes[0] |= {"name": "frame", "scale": 1.0, "offset": 0.0, "units": None}
     else:
         turned = [sides[::-1].index(side) for side in (2, 1, 0)]
@@ -134,7 +134,7 @@ def _signal(path: Path, order: str, header: Any, values: Any) -> dict[str, Any]:
 
 
 def _extended(path: Path, order: str, header: Any) -> dict[str, Any]:
-    """Return ``pixel`` (x, y), A, ``voltage``, V, and whether the extended header comes ``first``, as far as it tells."""
+    """Return the entries of an extended header: ``pixel`` (x, y), A, ``voltage``, V, and its priority, ``first``."""
     with path.open("rb") as file:
         file.seek(HEADER_BYTES)
         raw = file.read(min(int(header["extended"]), HEADER_BYTES))

@@ -11,15 +11,15 @@ from stemtwin.datasets.formats.units import unit_of
 from stemtwin.twin.errors import DatasetError
 
 OTHERS = ("4DSTEM_simulation", "4DSTEM_experiment", "Version")
-"""Groups of Prismatic, of py4DSTEM before 1.0 and of Velox, which RosettaSciIO reads."""
+"""Groups in files of Prismatic, of py4DSTEM before 1.0 and of Velox, which RosettaSciIO reads."""
 TIMES = ("time", "t", "frame", "frames")
-"""Names of axes that number the images of a stack, in small letters."""
+"""Names of axes that number the images of a stack, in lower case."""
 EVEN = 1e-4
-"""Departure from even spacing, of the step, below which points are evenly spaced: axes may be of single precision."""
+"""Largest deviation of evenly spaced points from even spacing, over the step; axes may have single precision."""
 
 
 def is_ncem(path: Path) -> bool:
-    """Return whether a file holds groups of NCEM's EMD that no other program's reader knows better; raise DatasetError where it is not HDF5."""
+    """Return whether a file holds groups of NCEM's EMD only; raise DatasetError if it is not HDF5."""
     import h5py
 
     try:
@@ -30,7 +30,9 @@ def is_ncem(path: Path) -> bool:
 
 
 def read(path: Path, *, lazy: bool) -> list[dict[str, Any]]:
-    """Return the arrays of a file in RosettaSciIO's form, axes in the file's order; arrays of HyperSpy, which has x before y, as (y, x).
+    """Return the arrays of a file as RosettaSciIO's dictionaries, with axes in the order of the file.
+
+    Arrays of HyperSpy, which stores x before y, are transposed to (y, x).
 
     Raises
     ------
@@ -43,7 +45,7 @@ def read(path: Path, *, lazy: bool) -> list[dict[str, Any]]:
     try:
         names = _groups(file)
         if not names:
-            reason = "it is HDF5 without groups of EMD, each with data and dim1, dim2, ..."
+            reason = "it is HDF5 without an EMD group, which holds data and dim1, dim2, ..."
             raise ValueError(reason)
         return [_signal(path, file[name], lazy=lazy) for name in names]
     except (OSError, KeyError, RuntimeError, ValueError) as error:
@@ -56,7 +58,7 @@ def read(path: Path, *, lazy: bool) -> list[dict[str, Any]]:
 
 
 def _groups(file: Any) -> list[str]:
-    """Return names of the groups that hold an array and its axes."""
+    """Return the names of the groups with an array and its axes."""
     import h5py
 
     found: list[str] = []
@@ -93,7 +95,7 @@ def _signal(path: Path, group: Any, *, lazy: bool) -> dict[str, Any]:
 
 
 def _axis(path: Path, dim: Any, size: int, *, navigate: bool) -> dict[str, Any]:
-    """Return an axis: all its points, its first two, or none where they are words."""
+    """Return an axis, whose points in the file are all points, the first two, or texts, which are ignored."""
     name, units = text(dim.attrs.get("name", "")), text(dim.attrs.get("units", ""))
     points = np.atleast_1d(np.asarray(dim[()]))
     axis: dict[str, Any] = {"name": name, "size": size, "units": units, "scale": 1.0, "offset": 0.0, "navigate": navigate}
@@ -101,7 +103,7 @@ def _axis(path: Path, dim: Any, size: int, *, navigate: bool) -> dict[str, Any]:
         return axis | {"units": None}
     points = points.astype(float)
     if points.size not in (size, 2):
-        message = f"{path} has {points.size} points in {dim.name}, and the array {size} along it. Write the axis anew."
+        message = f"{path} has {points.size} points in {dim.name}, but the array has {size} along this axis. Write the axis again."
         raise DatasetError(message)
     if points.size > 1:
         step = float(points[-1] - points[0]) / (points.size - 1)

@@ -1,4 +1,4 @@
-"""netCDF and zarr, which hold all of a result."""
+"""netCDF and zarr, which store a result completely."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 
 def write_netcdf(data: "xr.Dataset", path: Path) -> None:
-    """Write a Dataset as netCDF 4, its images compressed without loss."""
+    """Write a Dataset as netCDF 4 with lossless compression of its images."""
     encoding = {name: {"zlib": True, "complevel": 4} for name, variable in data.data_vars.items() if variable.ndim >= 2}
     data.to_netcdf(path, engine="h5netcdf", encoding=encoding)
 
@@ -21,24 +21,24 @@ def write_zarr(data: "xr.Dataset", path: Path) -> None:
 
 
 def read(path: Path, ending: str, *, lazy: bool) -> "xr.Dataset":
-    """Return the Dataset of a ``.nc`` or ``.zarr`` file, in memory or as dask arrays: of netCDF 3 or 4, of zarr 2 or 3, a folder or a zip file.
+    """Return the Dataset of a netCDF (3 or 4) or zarr (2 or 3, folder or zip) file, in memory or as dask arrays.
 
     Raises
     ------
     DatasetError
-        The file is of another format.
+        The file has another format, or its arrays have no named dimensions.
     """
     try:
         data = _opened_netcdf(path, lazy=lazy) if ending == ".nc" else _opened_zarr(path)
         try:
             if not data.data_vars or any(str(dim).startswith("phony_dim") for dim in data.dims):
-                reason = "it holds no arrays that have named dimensions"
+                reason = "it holds no arrays with named dimensions"
                 raise ValueError(reason)
             return data if lazy else _native(data.load())
         finally:
             if not lazy:
                 data.close()
-    except Exception as error:  # every library has its own errors for files that are not what they seem
+    except Exception as error:  # each library has its own errors for unexpected content
         raise unreadable(path, "netCDF" if ending == ".nc" else "zarr", error) from error
 
 
@@ -48,7 +48,7 @@ def _opened_netcdf(path: Path, *, lazy: bool) -> "xr.Dataset":
     with path.open("rb") as file:
         beginning = file.read(4)
     if beginning == b"CDF\5":
-        reason = "it is netCDF 3 with 64-bit data (CDF-5), which is not known here; convert it with nccopy -k nc4"
+        reason = "it is netCDF 3 with 64-bit data (CDF-5), which is not supported; convert it with nccopy -k nc4"
         raise ValueError(reason)
     engine: Any = "scipy" if beginning in (b"CDF\1", b"CDF\2") else "h5netcdf"
     return xr.open_dataset(path, engine=engine, chunks={} if lazy else None)
@@ -65,10 +65,10 @@ def _opened_zarr(path: Path) -> "xr.Dataset":
 
 
 def _native(data: "xr.Dataset") -> "xr.Dataset":
-    """Return a Dataset with arrays in the byte order of this machine: netCDF 3 is big-endian."""
+    """Return a Dataset with arrays in the byte order of this machine, as netCDF 3 is big-endian."""
     swapped = {name: each.astype(each.dtype.newbyteorder("=")) for name, each in data.variables.items() if not each.dtype.isnative}
     return data.assign(swapped) if swapped else data
 
 
-FORMATS.add("netcdf", Format(suffixes=(".nc",), hdf5=True, write=write_netcdf, whole=True, about="xarray, all of a result"))
-FORMATS.add("zarr", Format(suffixes=(".zarr",), write=write_zarr, needs=("zarr",), whole=True, about="xarray, all of a result, in pieces"))
+FORMATS.add("netcdf", Format(suffixes=(".nc",), hdf5=True, write=write_netcdf, whole=True, about="xarray; complete result"))
+FORMATS.add("zarr", Format(suffixes=(".zarr",), write=write_zarr, needs=("zarr",), whole=True, about="xarray; complete result, in chunks"))

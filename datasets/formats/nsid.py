@@ -1,4 +1,4 @@
-"""NSID, the HDF5 files of pycroscopy: for sidpy and SciFiReaders."""
+"""NSID, the HDF5 format of pycroscopy, for sidpy and SciFiReaders."""
 
 import warnings
 from pathlib import Path
@@ -40,7 +40,7 @@ def write_nsid(data: "xr.Dataset", path: Path) -> None:
             values.original_metadata = {"stemtwin": described(data, str(name))}
             group = file.create_group(f"Measurement_000/Channel_{number:03d}")
             with warnings.catch_warnings():
-                warnings.simplefilter("ignore", FutureWarning)  # pyNSID warns of a function of its own
+                warnings.simplefilter("ignore", FutureWarning)  # pyNSID warns about one of its own functions
                 write_nsid_dataset(values, group, main_data_name=str(name))
             for key, points in places(data, str(name)).items():
                 group[f"{name}/places/{key}"] = points
@@ -58,12 +58,12 @@ def _nsid_type(axes: tuple[FormatAxis, ...]) -> str:
 
 
 def read(path: Path) -> list[dict[str, Any]]:
-    """Return the main datasets of an NSID file in RosettaSciIO's form.
+    """Return the main datasets of an NSID file as RosettaSciIO's dictionaries.
 
     Raises
     ------
     DatasetError
-        The file is of another format, or holds no NSID dataset.
+        The file has another format, or holds no NSID dataset.
     """
     import h5py
 
@@ -79,7 +79,7 @@ def read(path: Path) -> list[dict[str, Any]]:
     except (OSError, KeyError, IndexError, RuntimeError) as error:
         raise unreadable(path, "NSID", error) from error
     if not found:
-        message = f"{path} is HDF5, but holds no NSID dataset. Check that it is what its ending says."
+        message = f"{path} is HDF5, but holds no NSID dataset. Check that its ending names its format."
         raise DatasetError(message)
     return found
 

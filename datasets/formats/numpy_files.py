@@ -11,17 +11,17 @@ from stemtwin.twin.errors import DatasetError
 
 
 def read(path: Path, *, lazy: bool) -> list[dict[str, Any]]:
-    """Return the arrays of a file that have dimensions, in RosettaSciIO's form; they are calibrated by ``calibrations`` alone.
+    """Return the numeric arrays of a file as RosettaSciIO's dictionaries, without calibrations; scalars are omitted.
 
     Raises
     ------
     DatasetError
-        The file is of another format, holds Python objects, or holds no array of numbers.
+        The file has another format, holds Python objects, or holds no array of numbers.
     """
     try:
         loaded = np.load(path, mmap_mode="r" if lazy else None, allow_pickle=False)
         arrays = {path.stem: loaded} if isinstance(loaded, np.ndarray) else {name: loaded[name] for name in loaded.files}
-    except Exception as error:  # NumPy gives errors of several kinds for files that are not what they seem
+    except Exception as error:  # NumPy raises errors of several kinds for unexpected content
         raise unreadable(path, "NumPy's arrays", error) from error
     signals = [plain_signal(array, name) for name, array in arrays.items() if array.ndim and array.dtype.kind in "biufc"]
     if not signals:

@@ -1,4 +1,4 @@
-"""Parquet with Hugging Face features; calibrations are in the schema's metadata."""
+"""Parquet with Hugging Face features and the calibrations in the schema's metadata."""
 
 import json
 from pathlib import Path
@@ -13,12 +13,12 @@ if TYPE_CHECKING:
 
 
 def write_parquet(data: "xr.Dataset", path: Path) -> None:
-    """Write rows along the first of more than two dimensions, one row otherwise.
+    """Write a variable as rows along its first dimension, or as one row if it has at most two dimensions.
 
     Raises
     ------
     SettingsError
-        The variable has more dimensions than a row of a table can have.
+        The variable has more dimensions than a table can store.
     """
     import datasets as hf
 
@@ -32,7 +32,7 @@ def write_parquet(data: "xr.Dataset", path: Path) -> None:
     kinds = {1: hf.List(hf.Value(str(values.dtype))), 2: hf.Array2D, 3: hf.Array3D, 4: hf.Array4D, 5: hf.Array5D}
     inner = values.ndim - 1
     if inner not in kinds:
-        message = f"{name} has {values.ndim} dimensions, and a row of a table holds five at most. Use .nc or .zarr."
+        message = f"{name} has {values.ndim} dimensions, but a row of a table holds at most five. Use .nc or .zarr."
         raise SettingsError(message)
     feature = kinds[1] if inner == 1 else kinds[inner](values.shape[1:], str(values.dtype))
     features = hf.Features({str(name): feature, "row": hf.Value("int64")})

@@ -1,4 +1,4 @@
-"""Import of files of real microscopes and of other programs, as Datasets like our own: coordinates in A, mrad and eV."""
+"""Import of files from microscopes and other programs as ``xarray.Dataset``, with coordinates in A, mrad and eV."""
 
 import json
 from collections.abc import Callable
@@ -18,19 +18,19 @@ if TYPE_CHECKING:
     import xarray as xr
 
 WHOLE = (".nc", ".zarr")
-"""Endings of files that hold all of a Dataset."""
+"""Endings of formats that store a Dataset completely."""
 SMALL: dict[str, Callable[[Path], list[dict[str, Any]]]] = {".hf5": nsid.read, ".msa": emsa.read, ".emsa": emsa.read}
-"""Our own readers by ending, of files that are read as a whole."""
+"""Readers of stemtwin by ending, for files that are always read completely."""
 LARGE: dict[str, Callable[..., list[dict[str, Any]]]] = {
     **dict.fromkeys((".mrc", ".mrcs", ".ali", ".rec", ".st"), mrc.read),
     **dict.fromkeys((".tif", ".tiff"), tiff.read),
     **dict.fromkeys((".npy", ".npz"), numpy_files.read),
 }
-"""Our own readers by ending, of files whose arrays may stay on disk."""
+"""Readers of stemtwin by ending, for files whose arrays may stay on disk."""
 FOLDERS = (".zarr", ".zspy")
-"""Endings of folders that are read as files are."""
+"""Endings of formats that are folders."""
 ENDINGS = (*WHOLE, ".h5", *rosetta.READERS, *LARGE, *SMALL)
-"""Endings of names that are known."""
+"""Endings of all readable files."""
 
 
 def read_file(path: str | Path, *, calibrations: Calibrations | str | None = None, lazy: bool = False) -> "xr.Dataset":
@@ -39,37 +39,39 @@ def read_file(path: str | Path, *, calibrations: Calibrations | str | None = Non
     Parameters
     ----------
     path : str or Path
-        netCDF (3 and 4) and zarr (2 and 3; a folder or .zarr.zip), with named dimensions; NSID (.hf5); EMD 1.0 and NCEM's (.emd, .h5); MRC, TIFF
-        and EMSA spectra; .npy and .npz; and what RosettaSciIO reads of dm3, dm4, other emd, blo, mib, hspy, zspy, ser.
+        File in one of these formats: netCDF (3 and 4) and zarr (2 and 3; a folder or .zarr.zip) with named dimensions;
+        NSID (.hf5); EMD 1.0 and NCEM's EMD (.emd, .h5); MRC, TIFF and EMSA spectra; .npy and .npz; and dm3, dm4, other
+        emd, blo, mib, hspy, zspy and ser as far as RosettaSciIO reads them.
     calibrations : mapping or str, optional
-        Step and unit by the axis' number in the result, ``{0: (0.5, "nm")}``, instead of the file's; or ``"pixels"`` to count pixels along axes that
-        the file leaves uncalibrated.
+        Step and unit by the number of the axis in the result, ``{0: (0.5, "nm")}``, which replace those of the file; or
+        ``"pixels"``, with which axes without a calibration are in pixels.
     lazy : bool
-        Leave large arrays on disk, as dask arrays.
+        Whether to leave large arrays on disk as dask arrays.
 
     Returns
     -------
     xarray.Dataset
-        One variable per dataset in the file, with dims such as (y, x, ky, kx) or (y, x, energy), coordinates in A, mrad (or 1/A) and eV; a stack of
-        images has the dimension frame. What readers could not understand stands in the attribute ``import_note``.
+        One variable per dataset in the file, with dimensions such as (y, x, ky, kx) or (y, x, energy) and coordinates
+        in A, mrad (or 1/A) and eV. A stack of images has the dimension frame. Notes about parts of the file that could
+        not be interpreted are in the attribute ``import_note``.
 
     Raises
     ------
     DatasetError
-        The file is missing, is not of the format that its name says, or needs a package that is not installed.
+        The file is missing, does not have the format of its ending, or needs a package that is not installed.
     SettingsError
-        The ending is not known, or an axis has no calibration and none is given.
+        The ending is not known, or an axis has a calibration neither in the file nor in ``calibrations``.
     """
     path = Path(path)
     if not path.exists():
-        message = f"{path} does not exist. Check the name."
+        message = f"{path} does not exist. Check its name."
         raise DatasetError(message)
     ending = ".zarr" if path.name.lower().endswith(".zarr.zip") else path.suffix.lower()
     if ending not in ENDINGS:
         message = f"There is no reader for the ending of {path}. Known are {', '.join(ENDINGS)}."
         raise SettingsError(message)
     if path.is_dir() and ending not in FOLDERS:
-        message = f"{path} is a folder, and files of {ending} are none. Name the file in it."
+        message = f"{path} is a folder, but {ending} is not a format of folders. Give the name of a file in it."
         raise DatasetError(message)
     with collect_messages("" if ending in WHOLE else "rsciio") as messages:
         if ending in WHOLE:
@@ -77,14 +79,14 @@ def read_file(path: str | Path, *, calibrations: Calibrations | str | None = Non
         signals = _signals(path, ending, lazy=lazy)
     try:
         out = _together([to_array(signal, path, number, calibrations) for number, signal in enumerate(signals)])
-    except json.JSONDecodeError as error:  # of the attributes that we wrote
+    except json.JSONDecodeError as error:  # the attributes were written by stemtwin
         raise unreadable(path, ending[1:], error) from error
     notes = [note for signal in signals for note in signal.get("notes", ())] + messages
     return out.assign_attrs(import_note="; ".join(notes)) if notes else out
 
 
 def _signals(path: Path, ending: str, *, lazy: bool) -> list[dict[str, Any]]:
-    """Return the signals of a file in RosettaSciIO's form."""
+    """Return the signals of a file as RosettaSciIO's dictionaries."""
     if ending in (".emd", ".h5"):
         if emd.is_emd1(path):
             return emd.read(path)
@@ -98,7 +100,10 @@ def _signals(path: Path, ending: str, *, lazy: bool) -> list[dict[str, Any]]:
 
 
 def _together(arrays: "list[tuple[xr.DataArray, dict[str, Any]]]") -> "xr.Dataset":
-    """Return arrays as one Dataset; where dimensions of one name have different points, the variable's name is added to their name."""
+    """Return arrays as one Dataset.
+
+    If dimensions of one name have different points, the name of the variable is appended to the dimension's name.
+    """
     import xarray as xr
 
     out = xr.Dataset(attrs=arrays[0][1])

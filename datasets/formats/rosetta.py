@@ -1,4 +1,4 @@
-"""Files of microscopes and of other programs, read by RosettaSciIO."""
+"""Files of microscopes and other programs, read by RosettaSciIO."""
 
 import importlib
 from pathlib import Path
@@ -15,16 +15,16 @@ READERS = {
 }  # fmt: skip
 """RosettaSciIO's reader for each ending."""
 BEGINNINGS = {"blockfile": ((".blo", b"IMGBLO"),), "tia": ((".ser", b"II\x97\1"),)}
-"""First bytes of files by reader and ending, where the reader takes other files for arrays of any size; other readers check by themselves."""
+"""First bytes of files by reader and ending, for readers that do not check the format themselves."""
 
 
 def read(path: Path, reader: str, *, lazy: bool) -> list[dict[str, Any]]:
-    """Return the signals of a file in RosettaSciIO's form by one of its readers; with ``lazy``, large arrays as dask arrays.
+    """Return the signals of a file from one of RosettaSciIO's readers; with ``lazy``, large arrays are dask arrays.
 
     Raises
     ------
     DatasetError
-        RosettaSciIO or a package that it needs is not installed, or the file is of another format or holds nothing.
+        RosettaSciIO or a package that it needs is not installed, or the file has another format or holds no data.
     """
     check_package("rsciio", path, "Reading")
     _check_beginning(path, reader)
@@ -34,12 +34,12 @@ def read(path: Path, reader: str, *, lazy: bool) -> list[dict[str, Any]]:
     except ImportError as error:
         message = f"Reading {path.name} needs a package that is not installed: {str(error).rstrip('.')}. Use pip install 'stemtwin[formats]'."
         failed = DatasetError(message)
-    except Exception as error:  # every reader has its own errors for files that are not what they seem
+    except Exception as error:  # each reader has its own errors for unexpected content
         failed, error.__traceback__ = unreadable(path, reader, error), None
     if failed is not None:
         raise failed
     if not signals or not all(np.prod(signal["data"].shape) for signal in signals):
-        message = f"{path} holds no data. Check that it is whole."
+        message = f"{path} holds no data. Check that it is complete."
         raise DatasetError(message)
     return signals
 
@@ -49,4 +49,4 @@ def _check_beginning(path: Path, reader: str) -> None:
         if path.suffix.lower() == ending:
             with path.open("rb") as file:
                 if file.read(len(beginning)) != beginning:
-                    raise unreadable(path, reader, ValueError(f"it begins otherwise than with {beginning!r}"))
+                    raise unreadable(path, reader, ValueError(f"it does not begin with {beginning!r}"))

@@ -13,22 +13,22 @@ from stemtwin.datasets.formats.units import unit_of
 from stemtwin.twin.errors import DatasetError
 
 COLOURS, PALETTE = (2, 5, 6, 8), 3
-"""Kinds of pixels, of the tag PhotometricInterpretation: RGB, CMYK, YCbCr and CIELab; a palette."""
+"""Values of the tag PhotometricInterpretation: RGB, CMYK, YCbCr and CIELab; a palette."""
 SEPARATE = 2
-"""Kind of planes, of the tag PlanarConfiguration, that stacks of three images have, too: they are channels, not colours."""
+"""Value of the tag PlanarConfiguration for separate planes, which stacks of three images without colours have, too."""
 NAMES = {"Y": "height", "X": "width", "Z": "depth", "C": "channel", "S": "channel"}
-"""Names of axes by tifffile's letter; another axis counts frames."""
+"""Names of axes by tifffile's letter; any other axis numbers frames."""
 SIDES = ("height", "width")
 """Names of the axes y and x in RosettaSciIO's signals."""
 
 
 def read(path: Path, *, lazy: bool) -> list[dict[str, Any]]:
-    """Return the series of images of a file in RosettaSciIO's form.
+    """Return the series of images of a file as RosettaSciIO's dictionaries.
 
     Raises
     ------
     DatasetError
-        The file is of another format, needs a package that is not installed, or holds a colour image.
+        The file has another format, needs a package that is not installed, or holds a colour image.
     """
     check_package("tifffile", path, "Reading")
     import tifffile
@@ -41,20 +41,20 @@ def read(path: Path, *, lazy: bool) -> list[dict[str, Any]]:
             pixels = vendor_pixels(file)
     except DatasetError:
         raise
-    except Exception as error:  # tifffile gives errors of several kinds for files that are not what they seem
+    except Exception as error:  # tifffile raises errors of several kinds for unexpected content
         if "imagecodecs" in str(error):
-            message = f"{path} is compressed ({error}). Use pip install imagecodecs, or save it without compression."
+            message = f"{path} is compressed ({error}). Install imagecodecs with 'pip install imagecodecs', or save it without compression."
             raise DatasetError(message) from error
         raise unreadable(path, "TIFF", error) from error
     signals = rosetta.read(path, "tiff", lazy=lazy)
     for axis in (axis for signal in signals for axis in signal["axes"] if axis["name"] in SIDES):
-        if pixels:  # RosettaSciIO takes the sides of oblong pixels for each other
+        if pixels:  # RosettaSciIO exchanges the sides of oblong pixels
             axis |= {"scale": pixels[SIDES.index(axis["name"])], "units": "m"}
     return signals
 
 
 def _signal(path: Path, file: Any, number: int, series: Any, *, several: bool, lazy: bool) -> dict[str, Any]:
-    """Return one series, its axes with their calibrations."""
+    """Return the signal of one series, with calibrated axes."""
     page, letters, notes = series.keyframe, list(series.axes), []
     values = _lazily(path, number, series) if lazy else series.asarray()
     if "S" in letters and int(page.photometric) in COLOURS and int(page.planarconfig) == SEPARATE:
@@ -92,12 +92,15 @@ def _lazily(path: Path, number: int, series: Any) -> Any:
 
 
 def _grey(path: Path, values: np.ndarray, transparencies: int) -> tuple[np.ndarray, str]:
-    """Return the one channel of a grey image that is stored as colours (..., samples), the last of them transparencies, and a note."""
+    """Return the channel of a grey image that is stored as colours (..., samples), and a note.
+
+    The last ``transparencies`` of the samples are transparencies.
+    """
     first, *others = (values[..., i] for i in range(values.shape[-1] - transparencies))
     if not all(np.array_equal(first, other) for other in others):
         message = (
-            f"{path} is a colour image ({values.shape[-1]} samples a pixel): its colours are a display, not a measured signal. "
-            "Save the image anew as grey values of 8, 16 or 32 bits."
+            f"{path} is a colour image ({values.shape[-1]} samples per pixel), whose colours are not a measured signal. "
+            "Save the image again as grey values of 8, 16 or 32 bits."
         )
         raise DatasetError(message)
     left = "its channels are equal, and one was taken" if others else "its transparency was left out"

@@ -1,4 +1,4 @@
-"""Calibrations of TIFF files: OME's, ImageJ's and DigitalMicrograph's, or the resolution of the file itself."""
+"""Calibrations of TIFF files from OME, ImageJ or DigitalMicrograph, or from the resolution tags."""
 
 import contextlib
 from typing import Any, NamedTuple
@@ -8,17 +8,17 @@ from stemtwin.datasets.formats.signal_dictionaries import text
 from stemtwin.datasets.formats.units import unit_of
 
 RESOLUTION_UNITS = {2: ("inch", 2.54e8), 3: ("cm", 1e8)}
-"""Name and length in A of the units of a file's resolution, by their number; 1 is none."""
+"""Name and length in A of the resolution units of a file by their number; the number 1 means no unit."""
 LENGTHS = {"inch": 2.54e8, "inches": 2.54e8, "cm": 1e8, "centimeter": 1e8, "centimetre": 1e8}
-"""Lengths in A of units of ImageJ beside ours."""
+"""Lengths in A of further units of ImageJ."""
 FINEST_PRINT = 1e4
-"""Pixel, A, below which a resolution in inches or cm is that of a specimen: 1 um is 25,400 dots per inch, finer than prints have."""
+"""Largest pixel, A, of a specimen if the resolution is per inch or cm; 1 um is 25,400 dots per inch, too fine for a print."""
 MICROGRAPH_TAGS = {"X": (65003, 65009, 65006), "Y": (65004, 65010, 65007), "Z": (65005, 65011, 65008)}
-"""DigitalMicrograph's tags of unit, step and first value, by axis."""
+"""Numbers of DigitalMicrograph's tags of unit, step and first value, by axis."""
 
 
 class Calibration(NamedTuple):
-    """Unit, step and first value of an axis, or the ``reason`` why there is none."""
+    """Unit, step and first value of an axis, or the ``reason`` why the axis is not calibrated."""
 
     unit: str | None = None
     step: float = 1.0
@@ -32,11 +32,11 @@ def read_calibrations(file: Any, page: Any, number: int) -> dict[str, Calibratio
     Parameters
     ----------
     file : tifffile.TiffFile
-        The file.
+        Opened file.
     page : tifffile.TiffPage
         First page of the series.
     number : int
-        Number of the series.
+        Number of the series in the file.
     """
     plain = _resolution(page)
     known = _micrograph(page) or _ome(file, number) or _imagej(file, page)
@@ -44,7 +44,7 @@ def read_calibrations(file: Any, page: Any, number: int) -> dict[str, Calibratio
 
 
 def _resolution(page: Any) -> dict[str, Calibration]:
-    """Return calibrations by the file's dots per inch or cm, where these are finer than those of prints."""
+    """Return calibrations from the file's dots per inch or cm if they are finer than those of prints."""
     kind = int(_tag(page, 296) or 2)
     out = {}
     for letter, place in (("X", 282), ("Y", 283)):
@@ -70,7 +70,7 @@ def _micrograph(page: Any) -> dict[str, Calibration]:
 
 
 def _ome(file: Any, number: int) -> dict[str, Calibration]:
-    """Return the description that OME gives of the image of that number: sizes in um and times in s where it names no other unit."""
+    """Return the calibrations of an image from OME's metadata; the default units are um and s."""
     if not getattr(file, "is_ome", False) or not file.ome_metadata:
         return {}
     try:
@@ -94,7 +94,10 @@ def _ome(file: Any, number: int) -> dict[str, Calibration]:
 
 
 def _imagej(file: Any, page: Any) -> dict[str, Calibration]:
-    """Return ImageJ's calibrations: pixels per unit as resolution, the unit and the origin in pixels in the description."""
+    """Return ImageJ's calibrations.
+
+    ImageJ stores the pixels per unit as the resolution, and the unit and the origin in pixels in the description.
+    """
     told = file.imagej_metadata if getattr(file, "is_imagej", False) else None
     out = {}
     if told:
@@ -128,7 +131,7 @@ def _tag(page: Any, number: int) -> Any:
 
 
 def _ratio(value: Any) -> float | None:
-    """Return a positive ratio of a tag; None where there is none."""
+    """Return the positive ratio in a tag's value, or None if there is none."""
     with contextlib.suppress(TypeError, ValueError, ZeroDivisionError, IndexError):
         ratio = float(value[0]) / float(value[1]) if isinstance(value, (tuple, list)) else float(value)
         return ratio if 0 < ratio < float("inf") else None
@@ -136,7 +139,7 @@ def _ratio(value: Any) -> float | None:
 
 
 def _number(value: Any) -> float | None:
-    """Return a number of a tag or a description, which may have a decimal comma; None where it is none."""
+    """Return a tag's or a description's value as a number, or None; it may have a decimal comma."""
     first: Any = value[0] if isinstance(value, (tuple, list)) and value else value
     with contextlib.suppress(TypeError, ValueError):
         number = float(first.replace(",", ".") if isinstance(first, str) else first)
@@ -145,14 +148,17 @@ def _number(value: Any) -> float | None:
 
 
 def is_vendors(file: Any) -> bool:
-    """Return whether a TIFF file holds the settings of a vendor that RosettaSciIO reads: FEI, Zeiss, TVIPS, Olympus, JEOL, Hamamatsu."""
+    """Return whether a TIFF file holds settings of a vendor that RosettaSciIO reads.
+
+    These are FEI, Zeiss, TVIPS, Olympus, JEOL and Hamamatsu.
+    """
     page = file.pages[0]
     makers = [str(_tag(page, place) or "") for place in (271, 315)]
     return bool({"fei", "sem", "tvips", "sis"} & set(file.flags)) or makers[0] == "JEOL Ltd." or makers[1].startswith("Copyright Hamamatsu")
 
 
 def vendor_pixels(file: Any) -> tuple[float, float] | None:
-    """Return the pixel's size along y and x, m, of FEI, TVIPS and Olympus, where it may be oblong; None where the file does not tell."""
+    """Return the pixel size along y and x, m, of a file of FEI, TVIPS or Olympus, or None if it is missing."""
     fei, tvips, olympus = file.fei_metadata or {}, file.tvips_metadata or {}, file.sis_metadata or {}
     scan, ion, image = (fei.get(name) or {} for name in ("Scan", "IRBeam", "Image"))
     pairs = [

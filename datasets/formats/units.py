@@ -1,4 +1,4 @@
-"""Units as files write them, and the dimensions that have them."""
+"""Notations of units in files, and the dimensions of each unit."""
 
 import contextlib
 import re
@@ -13,26 +13,26 @@ TO_OURS = {
     "1/um": ("1/angstrom", 1e-4), "1/m": ("1/angstrom", 1e-10),
     "ev": ("eV", 1.0), "kev": ("eV", 1e3), "mev": ("eV", 1e-3), "s": ("s", 1.0), "ms": ("s", 1e-3), "us": ("s", 1e-6),
 }  # fmt: skip
-"""Our unit and the factor to it, by a unit as files write it, in small letters."""
+"""Unit of stemtwin and factor of conversion to it, by the notation of a unit in files, in lower case."""
 WORDS = {
     r"[a\u00e5]ngstr[o\u00f6]ms?": "angstrom", r"nanomet(er|re)s?": "nm", r"picomet(er|re)s?": "pm", r"micromet(er|re)s?|microns?|\u03bcm": "um",
     r"millimet(er|re)s?": "mm", r"met(er|re)s?": "m", r"milliradians?|mrads": "mrad", r"radians?": "rad",
     r"electron[ -]?volts?": "ev", r"kiloelectron[ -]?volts?": "kev", r"seconds?|secs?": "s", r"milliseconds?|msecs?": "ms",
 }  # fmt: skip
-"""Short names of units by patterns of their words, in small letters."""
+"""Symbols of units by patterns of their full names, in lower case."""
 NAMES = {"angstrom": ("depth", "y", "x"), "mrad": ("ky", "kx"), "1/angstrom": ("ky", "kx"), "eV": ("energy",), "s": ("time",)}
-"""Names of the axes of a unit, those of the last axes of an array."""
+"""Names of the last axes of an array by unit."""
 COUNTED = ("frame", "segment", "point", "configuration", "channel")
-"""Dimensions that number things and have no unit."""
+"""Dimensions that are numbered and have no unit."""
 FITTING = {
     **dict.fromkeys(("y", "x", "depth", "wavelength"), ("angstrom", "pixel")), **dict.fromkeys(("ky", "kx"), ("mrad", "1/angstrom", "pixel")),
     "energy": ("eV",), "time": ("s",), **dict.fromkeys(COUNTED, ("",)),
 }  # fmt: skip
-"""Names of our dimensions, and the units that each of them has."""
+"""Dimensions of stemtwin with the units that each of them may have."""
 
 
 def unit_of(written: Any) -> tuple[str, float] | None:
-    """Return our unit and the factor to it of a unit as files write it; None where it is not a unit."""
+    """Return stemtwin's unit for a unit in a file's notation and the conversion factor; None if it is unknown."""
     plain = _plain(written)
     if plain == "MeV":
         return "eV", 1e6
@@ -45,7 +45,10 @@ def unit_of(written: Any) -> tuple[str, float] | None:
 
 
 def _plain(written: Any) -> str:
-    """Return a unit without what surrounds it: escapes, a wrong encoding, NCEM's ``[n_m]``, TeX, a quantity before it and pixels behind it."""
+    """Return the bare notation of a unit.
+
+    Removed are escapes, a wrong encoding, NCEM's ``[n_m]``, TeX, a quantity before the unit, and "per pixel" after it.
+    """
     text = "" if written is None else str(written).strip().strip("\0").strip()
     text = re.sub(r"\\u([0-9a-fA-F]{4})", lambda code: chr(int(code[1], 16)), text)
     with contextlib.suppress(UnicodeError):  # UTF-8 that was read as Latin-1

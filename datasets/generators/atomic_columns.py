@@ -1,8 +1,9 @@
-"""``atomic-columns``: dark-field readings of five instruments with their faults, and where each atomic column appears in the frame.
+"""``atomic-columns``: dark-field frames of five imperfect instruments, with apparent positions of the atomic columns.
 
-A frame is what an instrument profile records: residual and straying aberrations, drift, scan distortion and jitter, detector chain and sensitivity.
-The truth is the projected columns at the places where they appear: from its place in the undistorted frame a column is taken along by the mean
-displacement of the probes around it. Beside each stands the Cramer-Rao bound of that one column alone.
+A frame is recorded with the residual and drifting aberrations, the specimen drift, the scan distortion and jitter, and
+the detector chain and sensitivity of an instrument profile. The truth is the apparent positions of the projected
+columns: the mean displacement of the probes around a column moves it from its position in the undistorted frame. Each
+position has the Cramer-Rao bound of its column, with all other columns known.
 """
 
 import math
@@ -36,20 +37,21 @@ if TYPE_CHECKING:
     from stemtwin.twin.samples.sample import Sample
 
 ROW_SECONDS = 0.3
-"""Usual time of a frame whose operator is there, s."""
+"""Usual time of a frame with an existing imaging operator, s."""
 REACH = 0.5
-"""Part of the distance to the nearest neighbour within which pixels tell of a column."""
+"""Radius of the pixels that contribute to the bound of a column, over the distance to the nearest neighbour."""
 MOST_REACH_ANGSTROM = 1.2
+"""Largest radius of these pixels, A."""
 LEAST_VARIANCE = 1e-6
-"""e-^2: of a pixel without electrons and read noise."""
+"""Variance of a pixel without electrons and read noise, e-^2."""
 LARGEST_BOUND = 9.0
-"""Bound of a column that its pixels do not tell of, A."""
+"""Bound of a column whose pixels contain no information, A."""
 TURN = 7
-"""Instruments by which the next specimen goes further: no number of instruments up to six has a part in common with it."""
+"""Step through the instruments from one specimen to the next; it is coprime to all numbers of instruments up to six."""
 
 
 class ColumnsMaterial(CardModel):
-    """A sample of the library, how its specimens differ, and what is drawn of it; without knobs it is a perfect crystal."""
+    """A sample of the library with the ranges of its specimens and frames; ``perfect`` crystals have no defects."""
 
     name: str
     instruments: Annotated[tuple[str, ...], Field(min_length=1)]
@@ -62,39 +64,39 @@ class ColumnsMaterial(CardModel):
 
 
 class ColumnsSettings(CardModel):
-    """The ranges from which ``atomic-columns`` draws."""
+    """Settings of the kind ``atomic-columns``, mostly ranges for random draws."""
 
     image_shape: tuple[Count, Count]
     phonon_configurations: Count
-    """Frozen-phonon configurations of samples that are not perfect crystals; perfect ones are averaged over their lattice."""
+    """Number of frozen-phonon configurations of imperfect crystals; perfect ones are averaged over their lattice."""
     focus_error_angstrom: Range
     C12_angstrom: Range
     current_pa: Range
     dwell_time_us: Range
     slow: Annotated[dict[str, SlowScan], Field(default_factory=dict)]
-    """Other dwell times and currents, by instrument profile."""
+    """Different dwell times and currents, by instrument profile."""
     visible_fraction: Fraction
     only_on: Annotated[dict[str, tuple[str, ...]], Field(default_factory=dict)]
-    """Instruments of a split, where it has not all of them."""
+    """Instruments of a split, if they are not all instruments."""
     labels: tuple[Annotated[int, Field(ge=0)], ...] = (0,)
-    """Labelled images of the same instrument that an answer may use: the images of a specimen go through these numbers in turn."""
+    """Numbers of labelled images of the same instrument that an answer may use; a specimen's images cycle through them."""
     instruments: dict[str, FrameInstrument]
     materials: Annotated[tuple[ColumnsMaterial, ...], Field(min_length=1)]
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        """Check the names, that every dose can be had, and that no raster aliases what the optics pass."""
+        """Check the names, that every dose is possible, and that no raster aliases the image."""
         for split, names in self.only_on.items():
             check_names(f"split {split!r}", names, self.instruments)
             for material in self.materials:
                 if not set(names) & set(material.instruments):
-                    message = f"material {material.name!r} is on none of the instruments of split {split!r}: {', '.join(names)}"
+                    message = f"material {material.name!r} is recorded on none of the instruments of split {split!r}: {', '.join(names)}"
                     raise ValueError(message)
         check_recording(self)
         return self
 
     def material_of(self, structure_seed: int) -> ColumnsMaterial:
-        """Return the material of a structure seed: they take turns."""
+        """Return the material of a structure seed; successive seeds cycle through the materials."""
         return self.materials[structure_seed % len(self.materials)]
 
 
@@ -109,9 +111,10 @@ class ColumnsSpecimen(DrawnSpecimen):
     instrument : FrameInstrument
         Instrument of the frames.
     thickness_angstrom : float or None
-        Wanted thickness, A; None: the library's own.
+        Requested thickness, A; None: the library's default.
     microscope_seed : int
-        Seed of the microscope, which has independent streams of its own for thermal motion, instabilities, jitter and noise.
+        Seed of the microscope, from which it derives independent streams for thermal motion, instabilities, jitter and
+        noise.
     """
 
     material: ColumnsMaterial
@@ -120,7 +123,7 @@ class ColumnsSpecimen(DrawnSpecimen):
     microscope_seed: int
 
     def sample(self) -> "Sample":
-        """Return the sample of the library."""
+        """Return the specimen's sample from the library."""
         from stemtwin.twin.samples.library import load_sample
 
         wanted, knobs = self.material.size_angstrom, self.material.knobs
@@ -129,12 +132,12 @@ class ColumnsSpecimen(DrawnSpecimen):
 
 @generator("atomic-columns")
 class AtomicColumnsGenerator(Generator):
-    """Frames of one specimen each time, under drawn conditions, and the columns where they appear in them."""
+    """Generator of frames of one specimen under random conditions, with the apparent positions of its columns."""
 
     settings: ClassVar[type[CardModel]] = ColumnsSettings
 
     def specimen(self, card: Card, size: str, split: str, structure_seed: int) -> ColumnsSpecimen:  # noqa: ARG002 - all sizes draw alike
-        """Return the specimen of a structure seed; instruments take turns, one further each time that a material comes again."""
+        """Return the specimen of a structure seed; successive specimens of a material cycle through the instruments."""
         settings = card.generator
         rng = random_generator(stream_seed(card, structure_seed, Stream.STRUCTURE))
         material = settings.material_of(structure_seed)
@@ -164,7 +167,11 @@ class AtomicColumnsGenerator(Generator):
             yield facts | {"image": frame.readings} | truth | {"column_bound_angstrom": bound.tolist()}
 
     def seconds(self, card: Card, size: str) -> float:
-        """Return the planned time of a build, s: the plans of the operators of one specimen of each material and instrument, and the frames."""
+        """Return the planned time of a build, s.
+
+        It is the sum of the times of the frames and of the imaging operators, of which one is planned for each material
+        and instrument.
+        """
         asked, plans, planned = card.sizes[size], {}, 0.0
         for split in card.splits:
             for seed in card.structure_seeds(size, split):
@@ -177,22 +184,23 @@ class AtomicColumnsGenerator(Generator):
 
 
 def column_bounds(frame: RecordedFrame, places: np.ndarray, step: float, profile: "Profile") -> np.ndarray:
-    """Return the Cramer-Rao bound of the place of each column alone, the root of the summed variances of x and y, A, (n,).
+    """Return the Cramer-Rao bound of each column's position, the root of the summed variances of x and y, (n,), A.
 
-    All but the place of that one column is taken as known: its image, those of its neighbours, the background and the gain. The pixels nearer than
-    half the distance to the nearest neighbour, at most 1.2 A, tell of it; the variance of a pixel is that of its electrons, of their pulse heights
-    and of the read noise. Who fits the whole lattice has more than this one column's electrons, and may do better.
+    The position of the column is the only unknown; its image, those of its neighbours, the background and the gain are
+    taken as known. Only pixels within half the distance to the nearest neighbour, at most 1.2 A, contribute. The
+    variance of a pixel is that of its electrons, of their pulse heights and of the read noise. A fit of the whole
+    lattice uses the electrons of all columns and may have smaller errors.
 
     Parameters
     ----------
     frame : RecordedFrame
-        Expected electrons and electronics.
+        Frame with its expected electrons and its gain.
     places : ndarray
-        (n, 2) x and y in the frame, A.
+        Positions (n, 2) of the columns, x and y in the frame, A.
     step : float
-        A/px.
+        Pixel pitch, A.
     profile : Profile
-        The instrument, whose detector chain adds noise.
+        Instrument profile, whose detector chain adds noise.
     """
     from scipy.spatial import cKDTree
 
@@ -219,12 +227,12 @@ def column_bounds(frame: RecordedFrame, places: np.ndarray, step: float, profile
 
 
 def _span(middle: float, reach: float, step: float, length: int) -> np.ndarray:
-    """Return the pixels of an axis within a reach [A] of a place [A]."""
+    """Return the pixels of an axis within a distance [A] of a position [A]."""
     return np.arange(max(0, math.ceil((middle - reach) / step)), min(length - 1, math.floor((middle + reach) / step)) + 1)
 
 
 def _facts(specimen: ColumnsSpecimen, condition: FrameCondition, sample: "Sample", frame: RecordedFrame) -> dict[str, Any]:
-    """Return the columns of a row that say what was imaged and how."""
+    """Return the columns of a row with the specimen and the conditions of the frame."""
     profile = profile_of(specimen.instrument)
     return {
         "condition_seed": condition.seed,

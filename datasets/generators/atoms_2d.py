@@ -23,11 +23,11 @@ if TYPE_CHECKING:
     from stemtwin.twin.samples.sample import Sample
 
 IMAGE_SECONDS = 0.2
-"""Time of an image whose imaging operator is there, on two cores, s."""
+"""Time of an image with an existing imaging operator on two cores, s."""
 
 
 class CardMaterial(CardModel):
-    """A sample of the library and how its specimens differ."""
+    """A sample of the library with the ranges of its specimens."""
 
     name: str
     setups: Annotated[tuple[str, ...], Field(min_length=1)]
@@ -38,7 +38,7 @@ class CardMaterial(CardModel):
 
 
 class CardInstrument(CardModel):
-    """An instrument at one energy and one convergence semi-angle, with the angles of its HAADF detector."""
+    """An instrument at one beam energy and convergence semi-angle, with the angles of its HAADF detector."""
 
     instrument: str
     energy_ev: Annotated[float, Field(ge=1e3)]
@@ -48,11 +48,12 @@ class CardInstrument(CardModel):
 
 
 class AtomsSettings(CardModel):
-    """The ranges from which ``atoms-2d`` draws."""
+    """Settings of the kind ``atoms-2d``, mostly ranges for random draws."""
 
     image_shape: tuple[Count, Count]
     phonon_configurations: Count | Literal["auto"]
-    """A number, of signals as they are; ``"auto"``: of perfect crystals averaged over the lattice, 2 to 8, as many as reach the error of 8."""
+    """Number of frozen-phonon configurations. With ``"auto"``, signals of perfect crystals are averaged over the lattice,
+    with 2 to 8 configurations, as many as reach the error of 8 without the average."""
     field_of_view_angstrom: Range
     C10_angstrom: Range
     C12_angstrom: Range
@@ -64,7 +65,7 @@ class AtomsSettings(CardModel):
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        """Check the names and that every dose can be had with some dwell time and current."""
+        """Check the names, and that every dose is possible with a dwell time and a current in range."""
         for material in self.materials:
             for setup in material.setups:
                 if setup not in self.setups:
@@ -73,22 +74,22 @@ class AtomsSettings(CardModel):
             for dose, field in itertools.product(material.dose_e_per_angstrom2, self.field_of_view_angstrom):
                 low, high = self.dwell_times(dose, field)
                 if low > high:
-                    message = f"a dose of {dose:g} e-/A^2 on a field of {field:g} A needs a dwell time or current outside the card's ranges"
+                    message = f"a dose of {dose:g} e-/A^2 on a field of view of {field:g} A needs a dwell time or current outside the card's ranges"
                     raise ValueError(message)
         return self
 
     def material_of(self, structure_seed: int) -> CardMaterial:
-        """Return the material of a structure seed: they take turns."""
+        """Return the material of a structure seed; successive seeds cycle through the materials."""
         return self.materials[structure_seed % len(self.materials)]
 
     def dwell_times(self, dose_e_per_angstrom2: float, field_of_view_angstrom: float) -> tuple[float, float]:
-        """Return the shortest and longest dwell time [us] that give a dose [e-/A^2] on a square field [A] with a current in range."""
+        """Return the shortest and longest dwell time [us] for a dose [e-/A^2] on a square field of view [A]."""
         pixel = field_of_view_angstrom / self.image_shape[1]
         return doses.dwell_times(dose_e_per_angstrom2, pixel, dwell_time_us=self.dwell_time_us, current_pa=self.current_pa)
 
 
 class AtomsSize(Size):
-    """A size, and the largest thickness of its specimens [A]."""
+    """A size with the largest thickness of its specimens, A."""
 
     thickness_at_most_angstrom: Annotated[float, Field(gt=0)] | None = None
 
@@ -100,17 +101,17 @@ class AtomsSpecimen(DrawnSpecimen):
     Parameters
     ----------
     material : str
-        Name in the sample library; its seed there is the structure seed.
+        Name of the sample in the library, which is built with the structure seed.
     setup : CardInstrument
-        Instrument profile, beam energy [eV] and convergence semi-angle [mrad].
+        Instrument profile, beam energy [eV], convergence semi-angle [mrad] and detector angles [mrad].
     size_angstrom : float or None
-        Wanted size of the cell, A; None: the library's own.
+        Requested size of the cell, A; None: the library's default.
     thickness_angstrom : float or None
-        Wanted thickness, A; None: the library's own.
+        Requested thickness, A; None: the library's default.
     engine : str
         Engine of the signals: ``"operator"`` or ``"local"``.
     microscope_seed : int
-        Seed of the microscope, which has independent streams of its own for thermal motion and counting noise.
+        Seed of the microscope, from which it derives independent streams for thermal motion and counting noise.
     """
 
     material: str
@@ -121,7 +122,7 @@ class AtomsSpecimen(DrawnSpecimen):
     microscope_seed: int
 
     def sample(self) -> "Sample":
-        """Return the sample of the library."""
+        """Return the specimen's sample from the library."""
         from stemtwin.twin.samples.library import load_sample
 
         wanted = None if self.size_angstrom is None else (self.size_angstrom, self.size_angstrom)
@@ -130,12 +131,12 @@ class AtomsSpecimen(DrawnSpecimen):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Condition:
-    """The conditions of one image.
+    """Conditions of one image.
 
     Parameters
     ----------
     seed : int
-        The seed that they were drawn with.
+        Seed of the draw of the conditions.
     C10_angstrom, C12_angstrom, phi12_rad : float
         Defocus (C10 = -defocus) and two-fold astigmatism, A and rad.
     field_of_view_angstrom : float
@@ -143,9 +144,9 @@ class Condition:
     origin_fraction : tuple of float
         Position of pixel [0, 0] before rotation, (x, y) in units of the cell.
     rotation_rad : float
-        Turn of the frame about its centre, rad.
+        Rotation of the frame about its centre, rad.
     dose_e_per_angstrom2, dwell_time_us, current_pa : float
-        Dose [e-/A^2], time per pixel [us] and probe current [pA]; any two of them give the third.
+        Dose [e-/A^2], dwell time per pixel [us] and probe current [pA]; any two of them determine the third.
     """
 
     seed: int
@@ -160,7 +161,7 @@ class Condition:
     current_pa: float
 
     def scan(self, shape: tuple[int, int], size_angstrom: tuple[float, float]) -> "RasterScan":
-        """Return the raster of this image, for a number of pixels (ny, nx) and a cell of that size (y, x) in A."""
+        """Return the raster of the image for a number of pixels (ny, nx) and the size (y, x) of the cell, A."""
         from stemtwin.twin.instrument.scan import RasterScan
 
         return RasterScan(
@@ -172,7 +173,7 @@ class Condition:
 
 
 def draw_condition(card: Card, structure_seed: int, image: int) -> Condition:
-    """Return the conditions of a specimen's image of that number; the images of a specimen go through the decades of dose in turn."""
+    """Return the conditions of a specimen's image with number ``image``; images cycle through the decades of dose."""
     settings = card.generator
     seed = stream_seed(card, structure_seed, Stream.CONDITIONS, image)
     rng = random_generator(seed)
@@ -194,7 +195,7 @@ def draw_condition(card: Card, structure_seed: int, image: int) -> Condition:
 
 
 def _dose(limits: tuple[float, float], turn: int, fraction: float) -> float:
-    """Return a dose [e-/A^2] at a fraction of the logarithm of the decade whose turn it is."""
+    """Return a dose [e-/A^2] at a fraction, on the logarithmic scale, of the decade with number ``turn``."""
     low, high = math.log10(limits[0]), math.log10(limits[1])
     decades = max(1, round(high - low))
     return 10 ** (low + (high - low) * (turn % decades + fraction) / decades)
@@ -202,7 +203,7 @@ def _dose(limits: tuple[float, float], turn: int, fraction: float) -> float:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Shot:
-    """One recorded image: counts [e-] of shape (ny, nx), and the source size [A, one standard deviation] that it was taken with."""
+    """One recorded image: counts (ny, nx), e-, and the source size, A, one standard deviation."""
 
     counts: np.ndarray
     source_size_angstrom: float
@@ -210,7 +211,7 @@ class Shot:
 
 @generator("atoms-2d")
 class AtomsGenerator(Generator):
-    """Frames of one specimen each time, under drawn conditions, and the columns that lie in them."""
+    """Generator of frames of one specimen under random conditions, with the projected columns in each frame."""
 
     settings: ClassVar[type[CardModel]] = AtomsSettings
     size: ClassVar[type[Size]] = AtomsSize
@@ -265,9 +266,10 @@ class AtomsGenerator(Generator):
         )
 
     def seconds(self, card: Card, size: str) -> float:
-        """Return the planned time of a build, s: what the engines plan for the specimens, and the images.
+        """Return the planned time of a build, s.
 
-        One specimen of each material in each setup, that of the median thickness, is planned and counted for all of them.
+        It is the sum of the times of the images and of the specimens. For each material and setup one specimen, that of
+        median thickness, is planned, and its time is counted for all.
         """
         asked, alike, planned = card.sizes[size], defaultdict(list), 0.0
         for split in card.splits:
@@ -295,20 +297,20 @@ def _planned(card: Card, specimen: AtomsSpecimen) -> float:
         detectors=(haadf(setup),),
         engine=specimen.engine,
         phonons=card.generator.phonon_configurations,
-        lattice_average="auto",  # of phonons="auto" alone
+        lattice_average="auto",  # applies only to phonons="auto"
     )
     return make_plan(request, window_angstrom=_window(sample, setup, [condition])).seconds
 
 
 def haadf(setup: CardInstrument) -> "AnnularDetector":
-    """Return the detector of a setup."""
+    """Return the HAADF detector of a setup."""
     from stemtwin.twin.instrument.detectors import AnnularDetector
 
     return AnnularDetector(inner_mrad=setup.inner_mrad, outer_mrad=setup.outer_mrad, name="haadf")
 
 
 def _facts(specimen: AtomsSpecimen, condition: Condition, sample: "Sample", shot: Shot, card: Card) -> dict[str, Any]:
-    """Return the columns of a row that say what was imaged and how."""
+    """Return the columns of a row with the specimen and the conditions of the image."""
     return {
         "condition_seed": condition.seed,
         "material": specimen.material,
@@ -328,7 +330,10 @@ def _facts(specimen: AtomsSpecimen, condition: Condition, sample: "Sample", shot
 
 
 def microscope_shots(sample: "Sample", specimen: AtomsSpecimen, conditions: Sequence[Condition], card: Card) -> Iterator[Shot]:
-    """Record images with the twin's microscope: one per specimen, so that its imaging operator is built once and serves all images."""
+    """Yield the recorded images of a specimen under given conditions.
+
+    All images are recorded by one simulated microscope, so its imaging operator is built only once.
+    """
     from stemtwin.twin.instrument.hardware.profiles import PROFILES
     from stemtwin.twin.instrument.scope.microscope import Microscope
 
@@ -338,7 +343,7 @@ def microscope_shots(sample: "Sample", specimen: AtomsSpecimen, conditions: Sequ
         instrument=PROFILES[setup.instrument].still(),
         seed=specimen.microscope_seed,
         phonons=settings.phonon_configurations,
-        lattice_average="auto",  # of phonons="auto" alone
+        lattice_average="auto",  # applies only to phonons="auto"
         engine=specimen.engine,
         window_angstrom=_window(sample, setup, conditions),
         counting="numpy",
@@ -354,7 +359,10 @@ def microscope_shots(sample: "Sample", specimen: AtomsSpecimen, conditions: Sequ
 
 
 def _window(sample: "Sample", setup: CardInstrument, conditions: Sequence[Condition]) -> float:
-    """Return the width [A] that holds the probes of all conditions anywhere in the sample, so that they share one imaging operator."""
+    """Return the width [A] of a probe window for all conditions and depths of the sample.
+
+    With one common window all conditions use the same imaging operator.
+    """
     from stemtwin.twin.instrument.hardware.profiles import PROFILES
     from stemtwin.twin.instrument.simulation.discretisation import WINDOW_MARGIN
     from stemtwin.twin.physics.aberrations import Aberrations, add, blur_radius

@@ -1,7 +1,8 @@
-"""``denoise``: dark-field and bright-field frames of thin specimens with vacancies, and the images that infinitely many electrons would give.
+"""``denoise``: dark-field and bright-field frames of thin specimens with vacancies, and their noiseless images.
 
-A row holds one frame, or a stack of eight that share its dose, as an imperfect scan records them; its truth is the expected number of electrons on
-the raster that was commanded, placed where the specimen lay on average during the first frame, and the sites of the lattice with their missing atoms.
+A row holds one frame, or a stack of eight frames that share the dose, recorded by an imperfect scan. Its truth is the
+expected number of electrons on the commanded raster, shifted by the mean displacement of the probe during the first
+frame, and the sites of the lattice with their numbers of missing atoms.
 """
 
 import itertools
@@ -31,13 +32,13 @@ if TYPE_CHECKING:
 
 CHANNELS = ("haadf", "abf")
 ROW_SECONDS = 0.25
-"""Usual time of a row whose operator is there, s."""
+"""Usual time of a row with an existing imaging operator, s."""
 SITE_DIGITS = 9
-"""Decimals of the places of sites, A: what is left of the last bits of a sine goes with them."""
+"""Number of decimals of site positions in A; the rounding removes differences between machines in the last bits."""
 
 
 class DenoiseMaterial(CardModel):
-    """A sample of the library, its vacancies, and the range of its images as fractions of the beam."""
+    """A sample of the library with its vacancies, and the value ranges of its images as fractions of the beam."""
 
     name: str
     setups: Annotated[tuple[str, ...], Field(min_length=1)]
@@ -64,7 +65,7 @@ class DenoiseSetup(CardModel):
 
 
 class DenoiseSettings(CardModel):
-    """The ranges from which ``denoise`` draws."""
+    """Settings of the kind ``denoise``, mostly ranges for random draws."""
 
     image_shape: tuple[Count, Count]
     frames: Count
@@ -84,7 +85,7 @@ class DenoiseSettings(CardModel):
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        """Check the names and that every dose can be had with some dwell time and current."""
+        """Check the names, and that every dose is possible with a dwell time and a current in range."""
         from stemtwin.twin.instrument.hardware.profiles import PROFILES
 
         for material in self.materials:
@@ -94,21 +95,21 @@ class DenoiseSettings(CardModel):
                     raise ValueError(message)
         for scan in self.scans:
             if scan not in PROFILES:
-                message = f"scan {scan!r} is not an instrument profile; give some of {', '.join(PROFILES)}"
+                message = f"scan {scan!r} is not an instrument profile; give names from {', '.join(PROFILES)}"
                 raise ValueError(message)
         for dose, field, frames in itertools.product(self.dose_e_per_angstrom2, self.field_of_view_angstrom, (1, self.frames)):
             low, high = self.dwell_times(dose / frames, field)
             if low > high:
-                message = f"{dose:g} e-/A^2 in {frames} frame(s) of {field:g} A needs a dwell time or current outside the card's ranges"
+                message = f"a dose of {dose:g} e-/A^2 in {frames} frame(s) of {field:g} A needs a dwell time or current outside the card's ranges"
                 raise ValueError(message)
         return self
 
     def material_of(self, structure_seed: int) -> DenoiseMaterial:
-        """Return the material of a structure seed: they take turns."""
+        """Return the material of a structure seed; successive seeds cycle through the materials."""
         return self.materials[structure_seed % len(self.materials)]
 
     def dwell_times(self, dose_e_per_angstrom2: float, field_of_view_angstrom: float) -> tuple[float, float]:
-        """Return the shortest and longest dwell time [us] that give a frame's dose [e-/A^2] on a square field [A] with a current in range."""
+        """Return the shortest and longest dwell time [us] for the dose [e-/A^2] of a frame of a square field [A]."""
         pixel = field_of_view_angstrom / self.image_shape[1]
         return doses.dwell_times(dose_e_per_angstrom2, pixel, dwell_time_us=self.dwell_time_us, current_pa=self.current_pa)
 
@@ -124,13 +125,14 @@ class DenoiseSpecimen(DrawnSpecimen):
     setup : DenoiseSetup
         Beam and detectors.
     scan : str
-        The instrument profile whose scan and drift it is recorded with.
+        Instrument profile that gives scan and drift of the frames.
     size_angstrom : float
-        Wanted size of the cell, A.
+        Requested size of the cell, A.
     thickness_angstrom : float or None
-        Wanted thickness, A; None: the library's own.
+        Requested thickness, A; None: the library's default.
     microscope_seed : int
-        Seed of the microscope, which has independent streams of its own for thermal motion, drift, jitter and counting noise.
+        Seed of the microscope, from which it derives independent streams for thermal motion, drift, jitter and counting
+        noise.
     """
 
     material: DenoiseMaterial
@@ -141,7 +143,7 @@ class DenoiseSpecimen(DrawnSpecimen):
     microscope_seed: int
 
     def sample(self, *, intact: bool = False) -> "Sample":
-        """Return the sample of the library, without its vacancies where it shall be intact."""
+        """Return the specimen's sample from the library, without vacancies if ``intact``."""
         from stemtwin.twin.samples.library import load_sample
 
         size, knobs = (self.size_angstrom, self.size_angstrom), {} if intact else self.material.vacancies
@@ -150,20 +152,21 @@ class DenoiseSpecimen(DrawnSpecimen):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DenoiseCondition:
-    """The conditions of one row.
+    """Conditions of one row.
 
     Parameters
     ----------
     seed : int
-        The seed that they were drawn with.
+        Seed of the draw of the conditions.
     frames : int
-        Frames that the dose is shared by.
+        Number of frames that share the dose.
     C10_angstrom, C12_angstrom, phi12_rad, source_size_angstrom : float
         Defocus (C10 = -defocus), two-fold astigmatism, and the standard deviation of the effective source, A and rad.
     scan : RasterScan
-        The raster that is commanded.
+        Commanded raster.
     dose_e_per_angstrom2, dwell_time_us, current_pa : float
-        Dose of all frames [e-/A^2], time per pixel and frame [us] and probe current [pA]; any two of them give the third.
+        Dose of all frames [e-/A^2], dwell time per pixel and frame [us] and probe current [pA]; any two of them
+        determine the third.
     """
 
     seed: int
@@ -179,7 +182,10 @@ class DenoiseCondition:
 
 
 def draw_condition(card: Card, specimen: DenoiseSpecimen, image: int) -> DenoiseCondition:
-    """Return the conditions of a specimen's row of that number: single frames and stacks take turns, and so do the decades of dose of each."""
+    """Return the conditions of a specimen's row with number ``image``.
+
+    Successive rows alternate between single frames and stacks. Those of each kind cycle through the decades of dose.
+    """
     from stemtwin.twin.instrument.scan import RasterScan
 
     settings = card.generator
@@ -211,7 +217,7 @@ def draw_condition(card: Card, specimen: DenoiseSpecimen, image: int) -> Denoise
 
 @generator("denoise")
 class DenoiseGenerator(Generator):
-    """Noisy frames of specimens with vacancies, and what they would be without noise and distortion."""
+    """Generator of noisy frames of specimens with vacancies, with their images without noise and distortion."""
 
     settings: ClassVar[type[CardModel]] = DenoiseSettings
 
@@ -265,7 +271,11 @@ class DenoiseGenerator(Generator):
         )
 
     def seconds(self, card: Card, size: str) -> float:
-        """Return the planned time of a build, s: the plans of the operators of one specimen of each material and setup, and the rows."""
+        """Return the planned time of a build, s.
+
+        It is the sum of the times of the rows and of the imaging operators, of which one is planned for each material,
+        setup and thickness.
+        """
         asked, plans, planned = card.sizes[size], {}, 0.0
         for split in card.splits:
             for seed in card.structure_seeds(size, split):
@@ -299,7 +309,10 @@ def _planned(card: Card, specimen: DenoiseSpecimen, sample: "Sample") -> float:
 
 
 def window_angstrom(sample: "Sample", setup: DenoiseSetup, conditions: Sequence[DenoiseCondition]) -> float:
-    """Return the width [A] that holds the probes of all conditions anywhere in the sample, so that they share one imaging operator."""
+    """Return the width [A] of a probe window for all conditions and depths of the sample.
+
+    With one common window all conditions use the same imaging operator.
+    """
     from stemtwin.twin.instrument.simulation.discretisation import WINDOW_MARGIN
     from stemtwin.twin.physics.aberrations import Aberrations, blur_radius
 
@@ -310,10 +323,11 @@ def window_angstrom(sample: "Sample", setup: DenoiseSetup, conditions: Sequence[
 
 
 def _profiles(scan: str) -> "tuple[Profile, Profile]":
-    """Return ideal optics with the scan and the drift of a profile, and without them.
+    """Return profiles of ideal optics with and without the scan distortion and the drift of a profile.
 
-    Left out are what a calibration of the scan removes (scales, angle between the axes, rotation), the after-effect of earlier fields, straying
-    aberrations and the flicker of the gun: what is left displaces probes, and changes neither the probe nor its current.
+    Errors that a calibration of the scan removes (scales, angle between the axes, rotation), hysteresis, drifting
+    aberrations and fluctuations of the gun are omitted. The remaining errors displace the probe, but change neither its
+    shape nor its current.
     """
     from stemtwin.twin.instrument.hardware.drift import Instabilities
     from stemtwin.twin.instrument.hardware.profiles import PROFILES
@@ -328,7 +342,10 @@ def _profiles(scan: str) -> "tuple[Profile, Profile]":
 
 
 def _microscope(sample: "Sample", specimen: DenoiseSpecimen, card: Card, window: float, profile: "Profile") -> "Microscope":
-    """Return a microscope; of one specimen they share the operator and the thermal motion, which follows from the seed."""
+    """Return a microscope for a specimen.
+
+    All microscopes of a specimen share the imaging operator and the thermal motion, which follows from the seed.
+    """
     from stemtwin.twin.instrument.scope.microscope import Microscope
     from stemtwin.twin.instrument.simulation.engines.operator import NAME as OPERATOR
 
@@ -345,7 +362,7 @@ def _microscope(sample: "Sample", specimen: DenoiseSpecimen, card: Card, window:
 
 
 def _set(scope: "Microscope", condition: DenoiseCondition, setup: DenoiseSetup) -> None:
-    """Turn the knobs of a microscope to a condition."""
+    """Set the knobs of a microscope to a condition."""
     scope.set(
         energy_ev=setup.energy_ev,
         semiangle_mrad=setup.semiangle_mrad,
@@ -358,14 +375,14 @@ def _set(scope: "Microscope", condition: DenoiseCondition, setup: DenoiseSetup) 
 
 
 def recorded(scope: "Microscope", condition: DenoiseCondition, specimen: DenoiseSpecimen, card: Card) -> tuple[np.ndarray, np.ndarray]:
-    """Return the counts of the frames and where the first one lay.
+    """Return the counts of the recorded frames, and the offset of the first one.
 
     Returns
     -------
     image : ndarray
-        (frames, channels, ny, nx) counts; frames that were not taken are 0.
+        Counts (frames, channels, ny, nx), e-; frames that were not recorded are 0.
     offset : ndarray
-        (x, y) mean displacement of the first frame's probes from the raster, A.
+        Mean displacement (x, y) of the first frame's probe positions from the raster, A.
     """
     _set(scope, condition, specimen.setup)
     image = np.zeros((card.generator.frames, len(CHANNELS), *card.generator.image_shape), dtype=np.uint32)
@@ -380,7 +397,7 @@ def recorded(scope: "Microscope", condition: DenoiseCondition, specimen: Denoise
 
 
 def expected(scope: "Microscope", scan: "RasterScan", condition: DenoiseCondition, specimen: DenoiseSpecimen) -> np.ndarray:
-    """Return the expected electrons of one frame on a raster, (channels, ny, nx) float64."""
+    """Return the expected number of electrons in each pixel of one frame, (channels, ny, nx), float64."""
     _set(scope, condition, specimen.setup)
     scope.acquire(scan, dwell_time_us=condition.dwell_time_us, detectors=specimen.setup.detectors())
     found = scope.truth()["expected"]
@@ -393,10 +410,10 @@ def _stacked(data: "xr.Dataset") -> np.ndarray:
 
 
 def frame_sites(specimen: DenoiseSpecimen, sample: "Sample", scan: "RasterScan", card: Card) -> dict[str, Any]:
-    """Return the sites of the intact lattice in a frame, and how many atoms each of them misses.
+    """Return the sites of the intact lattice in a frame, with the number of missing atoms of each.
 
-    A site is a projected column of the specimen before its atoms were taken out that is heavy enough to be seen: its weight in the dark field is at
-    least ``visible_fraction`` of the frame's largest.
+    A site is a visible projected column of the specimen without vacancies, whose weight in the dark field is at least
+    ``visible_fraction`` of the largest weight in the frame.
     """
     from stemtwin.twin.samples.columns import projected_columns
 
@@ -418,7 +435,7 @@ def frame_sites(specimen: DenoiseSpecimen, sample: "Sample", scan: "RasterScan",
 
 
 def _atoms_near(sample: "Sample", places: np.ndarray) -> np.ndarray:
-    """Return the number of a sample's atoms at each of the projected places (n, 2), which repeat with its cell."""
+    """Return the number of atoms nearest to each of the projected positions (n, 2), which are periodic with the cell."""
     from scipy.spatial import cKDTree
 
     box = np.array([sample.size_angstrom[1], sample.size_angstrom[0]])
@@ -427,7 +444,7 @@ def _atoms_near(sample: "Sample", places: np.ndarray) -> np.ndarray:
 
 
 def _facts(specimen: DenoiseSpecimen, condition: DenoiseCondition, sample: "Sample", card: Card) -> dict[str, Any]:
-    """Return the columns of a row that say what was imaged and how."""
+    """Return the columns of a row with the specimen and the conditions."""
     return {
         "condition_seed": condition.seed,
         "material": specimen.material.name,

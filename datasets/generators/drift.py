@@ -1,7 +1,8 @@
 """``drift``: frame series, and pairs scanned at 0 and 90 degrees, with the displacement of the probe along every line.
 
-A row holds dark-field frames that an imperfect scan records of a drifting specimen. Its truth is where the probe truly was on the specimen, as the
-displacement from the commanded raster in the axes of the first frame: means over the nodes of a line, pieces of equal length.
+A row holds dark-field frames of a drifting specimen, recorded by an imperfect scan. Its truth is the displacement of
+the probe on the specimen from the commanded raster, in the axes of the first frame, averaged over the nodes of each
+line, which are segments of equal length.
 """
 
 import math
@@ -25,15 +26,18 @@ if TYPE_CHECKING:
     from stemtwin.twin.samples.sample import Sample
 
 PAIR = 2
-"""Frames of a pair, of which the second is turned by 90 degrees; every other number is that of a series."""
+"""Number of frames of a pair, whose second frame is rotated by 90 degrees; any other number is that of a series."""
 NOISE_STREAM, SCAN_STREAM = 3, 4
-"""Streams of the counting noise, and of drift and jitter, of each row."""
+"""Random streams of each row for the counting noise, and for drift and jitter."""
 ROW_SECONDS = 0.2
-"""Usual time of a row whose operator is there, s."""
+"""Usual time of a row with an existing imaging operator, s."""
 
 
 class DriftMaterial(CardModel):
-    """A sample of the library, its knobs, the size of its cell, and the shortest translation of its projection, A (0: it does not repeat)."""
+    """A sample of the library with its knobs, the size of its cell, and the shortest period of its projection, A.
+
+    A period of 0 means that the projection is not periodic.
+    """
 
     name: str
     cell_angstrom: Annotated[float, Field(gt=0)]
@@ -57,7 +61,7 @@ class DriftSetup(CardModel):
 
 
 class DriftSettings(CardModel):
-    """The ranges from which ``drift`` draws."""
+    """Settings of the kind ``drift``, mostly ranges for random draws."""
 
     image_shape: tuple[Count, Count]
     nodes: Count
@@ -87,24 +91,24 @@ class DriftSettings(CardModel):
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        """Check that nodes divide a line, and that every dose can be had with some dwell time and current."""
+        """Check the number of nodes, and that every dose is possible with a dwell time and a current in range."""
         if self.image_shape[0] != self.image_shape[1] or self.image_shape[1] % self.nodes:
-            message = f"image_shape {list(self.image_shape)} must be square, and its lines divide into {self.nodes} nodes of equal length"
+            message = f"image_shape {list(self.image_shape)} must be square and divisible by the number of nodes per line, {self.nodes}"
             raise ValueError(message)
         for dose, field in ((d, f) for d in self.dose_e_per_angstrom2 for f in self.field_of_view_angstrom):
             for frames in self.frames:
                 low, high = self.dwell_times(dose / frames, field)
                 if low > high:
-                    message = f"{dose:g} e-/A^2 in {frames} frames of {field:g} A needs a dwell time or current outside the card's ranges"
+                    message = f"a dose of {dose:g} e-/A^2 in {frames} frames of {field:g} A needs a dwell time or current outside the card's ranges"
                     raise ValueError(message)
         return self
 
     def material_of(self, structure_seed: int) -> DriftMaterial:
-        """Return the material of a structure seed: they take turns."""
+        """Return the material of a structure seed; successive seeds cycle through the materials."""
         return self.materials[structure_seed % len(self.materials)]
 
     def dwell_times(self, dose_e_per_angstrom2: float, field_of_view_angstrom: float) -> tuple[float, float]:
-        """Return the shortest and longest dwell time [us] that give a frame's dose [e-/A^2] on a square field [A] with a current in range."""
+        """Return the shortest and longest dwell time [us] for the dose [e-/A^2] of a frame of a square field [A]."""
         pixel = field_of_view_angstrom / self.image_shape[1]
         return doses.dwell_times(dose_e_per_angstrom2, pixel, dwell_time_us=self.dwell_time_us, current_pa=self.current_pa)
 
@@ -120,9 +124,9 @@ class DriftSpecimen(DrawnSpecimen):
     setup : DriftSetup
         Beam and detector.
     size_angstrom : float
-        Wanted size of the cell, A.
+        Requested size of the cell, A.
     thickness_angstrom : float or None
-        Wanted thickness, A; None: the library's own.
+        Requested thickness, A; None: the library's default.
     phonon_seed : int
         Seed of the thermal motion.
     """
@@ -134,7 +138,7 @@ class DriftSpecimen(DrawnSpecimen):
     phonon_seed: int
 
     def sample(self) -> "Sample":
-        """Return the sample of the library."""
+        """Return the specimen's sample from the library."""
         from stemtwin.twin.samples.library import load_sample
 
         size = (self.size_angstrom, self.size_angstrom)
@@ -145,22 +149,22 @@ class DriftSpecimen(DrawnSpecimen):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DriftCondition:
-    """The conditions of one row.
+    """Conditions of one row.
 
     Parameters
     ----------
     seed : int
-        The seed that they were drawn with.
+        Seed of the draw of the conditions.
     scan : RasterScan
-        The raster of the first frame.
+        Commanded raster of the first frame.
     frames : int
-        Number of frames; 2 are a pair at 0 and 90 degrees.
+        Number of frames; two frames are a pair at 0 and 90 degrees.
     dose_e_per_angstrom2, dwell_time_us, current_pa : float
-        Dose of all frames [e-/A^2], time per pixel and frame [us] and probe current [pA].
+        Dose of all frames [e-/A^2], dwell time per pixel and frame [us] and probe current [pA].
     C10_angstrom, C12_angstrom, phi12_rad, source_size_angstrom : float
-        Optics, A and rad.
+        Defocus (C10 = -defocus), two-fold astigmatism, and the standard deviation of the effective source, A and rad.
     velocity_angstrom_per_s : tuple of float
-        Drift (vy, vx) of the specimen, A/s, in its own axes.
+        Drift (vy, vx) of the specimen along its own axes, A/s.
     walk_angstrom : float
         Standard deviation of the random walk along each axis after 1 s, A.
     imperfections : ScanImperfections
@@ -183,7 +187,7 @@ class DriftCondition:
 
     @property
     def turns_rad(self) -> tuple[float, ...]:
-        """Angle of each frame's raster to that of the first one, rad."""
+        """Rotation of each frame's raster relative to the first one, rad."""
         return (0.0, math.pi / 2) if self.frames == PAIR else (0.0,) * self.frames
 
 
@@ -192,7 +196,7 @@ def _log_uniform(rng: np.random.Generator, low: float, high: float) -> float:
 
 
 def _imperfections(settings: DriftSettings, rng: np.random.Generator) -> "ScanImperfections":
-    """Return the imperfections of a row's scan: jitter, wander as large, hum along both axes with its third harmonic, settling."""
+    """Return the imperfections of a row's scan: jitter, wander of similar size, hum with a third harmonic, settling."""
     from stemtwin.twin.instrument.hardware.scan_distortion import ScanImperfections
 
     jitter, hum = _log_uniform(rng, *settings.line_jitter_angstrom), _log_uniform(rng, *settings.hum_angstrom)
@@ -212,7 +216,10 @@ def _imperfections(settings: DriftSettings, rng: np.random.Generator) -> "ScanIm
 
 
 def draw_condition(card: Card, specimen: DriftSpecimen, image: int) -> DriftCondition:
-    """Return the conditions of a specimen's row of that number: numbers of frames take turns, and so do the decades of dose."""
+    """Return the conditions of a specimen's row with number ``image``.
+
+    Successive rows cycle through the numbers of frames and the decades of dose.
+    """
     from stemtwin.twin.instrument.scan import RasterScan
 
     settings = card.generator
@@ -248,19 +255,19 @@ def draw_condition(card: Card, specimen: DriftSpecimen, image: int) -> DriftCond
 
 
 def rasters(condition: DriftCondition) -> "list[RasterScan]":
-    """Return the commanded raster of each frame: all of one field, turned about its middle."""
+    """Return the commanded raster of each frame, the same field rotated about its centre."""
     from dataclasses import replace
 
     return [replace(condition.scan, rotation_rad=condition.scan.rotation_rad + turn) for turn in condition.turns_rad]
 
 
 def true_points(card: Card, condition: DriftCondition, seed: int) -> np.ndarray:
-    """Return the true points of the probe on the specimen, (frames, ny nx, 2) x and y, A, in the order of the visits.
+    """Return the true positions of the probe on the specimen, (frames, ny nx, 2), x and y, A, in the order of the scan.
 
     Parameters
     ----------
     card : Card
-        Which dataset.
+        Card of the dataset.
     condition : DriftCondition
         Conditions of the row.
     seed : int
@@ -281,14 +288,15 @@ def true_points(card: Card, condition: DriftCondition, seed: int) -> np.ndarray:
 
 
 def displacement(card: Card, condition: DriftCondition, points: np.ndarray) -> tuple[np.ndarray, float]:
-    """Return the displacement of the probe from the commanded rasters, and what the means over nodes leave out.
+    """Return the displacement of the probe from the commanded rasters, and its rms deviation from the means over nodes.
 
     Returns
     -------
     field : ndarray
-        (most frames of the card, lines, nodes, 2) x and y in the axes of the first frame, A, float32; 0 for frames that were not taken.
+        Displacements (frames, lines, nodes, 2), x and y in the axes of the first frame, A, float32, for the largest
+        number of frames of the card; frames that were not recorded are 0.
     within : float
-        Root mean square distance of the single pixels from the mean of their node, A.
+        Root mean square distance of the displacements of single pixels from the mean of their node, A.
     """
     settings, angle = card.generator, -condition.scan.rotation_rad
     ny, nx = settings.image_shape
@@ -303,7 +311,10 @@ def displacement(card: Card, condition: DriftCondition, points: np.ndarray) -> t
 
 
 def window_angstrom(sample: "Sample", setup: DriftSetup, conditions: Sequence[DriftCondition]) -> float:
-    """Return the width [A] that holds the probes of all conditions anywhere in the sample, so that they share one imaging operator."""
+    """Return the width [A] of a probe window for all conditions and depths of the sample.
+
+    With one common window all conditions use the same imaging operator.
+    """
     from stemtwin.twin.instrument.simulation.discretisation import WINDOW_MARGIN
     from stemtwin.twin.physics.aberrations import Aberrations, blur_radius
 
@@ -314,7 +325,7 @@ def window_angstrom(sample: "Sample", setup: DriftSetup, conditions: Sequence[Dr
 
 
 def request(card: Card, specimen: DriftSpecimen, sample: "Sample", condition: DriftCondition, points: np.ndarray) -> "Request":
-    """Return the request of the expected signal at points (n, 2), A; a crystal that repeats is averaged over its translations."""
+    """Return the request of the expected signal at positions (n, 2), A; periodic crystals use the lattice average."""
     from stemtwin.twin.instrument.scan import PathScan
     from stemtwin.twin.instrument.settings import Beam
     from stemtwin.twin.instrument.simulation.engines.operator import NAME as OPERATOR
@@ -341,7 +352,7 @@ def request(card: Card, specimen: DriftSpecimen, sample: "Sample", condition: Dr
 
 @generator("drift")
 class DriftGenerator(Generator):
-    """Frames of drifting specimens by imperfect scans, and where the probe truly was."""
+    """Generator of frames of drifting specimens, recorded by imperfect scans, with the displacement of the probe."""
 
     settings: ClassVar[type[CardModel]] = DriftSettings
 
@@ -381,7 +392,11 @@ class DriftGenerator(Generator):
             yield _facts(specimen, condition, sample, card) | {"image": frames, "displacement": field, "within_angstrom": within}
 
     def seconds(self, card: Card, size: str) -> float:
-        """Return the planned time of a build, s: the plan of one operator of each material, setup and thickness, and the rows."""
+        """Return the planned time of a build, s.
+
+        It is the sum of the times of the rows and of the imaging operators, of which one is planned for each material
+        and setup.
+        """
         from stemtwin.twin.instrument.simulation.plan import make_plan
 
         asked, plans, planned = card.sizes[size], {}, 0.0
@@ -398,7 +413,7 @@ class DriftGenerator(Generator):
 
 
 def _facts(specimen: DriftSpecimen, condition: DriftCondition, sample: "Sample", card: Card) -> dict[str, Any]:
-    """Return the columns of a row that say what was imaged and how."""
+    """Return the columns of a row with the specimen and the conditions."""
     settings, wrong = card.generator, condition.imperfections
     angles = np.zeros(max(settings.frames), dtype=np.float32)
     angles[: condition.frames] = condition.turns_rad

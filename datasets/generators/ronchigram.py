@@ -1,7 +1,8 @@
-"""``ronchigram``: far fields of a parked, widely open probe on films and crystals, with the aberrations that shaped them.
+"""``ronchigram``: Ronchigrams of films and crystals with a stationary probe and a wide aperture, and their aberrations.
 
-A row holds one Ronchigram in counted electrons. Its truth is the Cartesian coefficients of all aberrations to third order, and the largest aperture
-within which those beyond first order, which focus and stigmator do not correct, keep the phase within a quarter of pi.
+A row holds one Ronchigram in counted electrons. Its truth is the Cartesian coefficients of all aberrations to third
+order, and the largest aperture within which the phase of the aberrations beyond first order, which focus and stigmator
+cannot correct, stays within pi/4.
 """
 
 import math
@@ -23,14 +24,14 @@ if TYPE_CHECKING:
     from stemtwin.twin.samples.sample import Sample
 
 COEFFICIENTS = ("C10", "C12a", "C12b", "C21a", "C21b", "C23a", "C23b", "C30", "C32a", "C32b", "C34a", "C34b")
-"""Cartesian coefficients to third order, in the order of every array of them."""
+"""Cartesian coefficients to third order, in the order of all arrays of coefficients."""
 FIRST_ORDER = 3
-"""Number of the coefficients that focus and two-fold stigmator correct."""
+"""Number of coefficients that focus and two-fold stigmator correct."""
 LEAST_APERTURE_MRAD, APERTURE_DIGITS = 5.0, 6
 NOISE_STREAM = 3
-"""Stream of the counting noise of each row."""
+"""Random stream of each row for the counting noise."""
 FIRST_SECONDS, ROW_SECONDS = 4.0, 0.4
-"""Usual time of a film with its transmission, and of a row, s."""
+"""Usual time of a specimen with its transmission, and of a row, s."""
 
 
 class RonchigramMaterial(CardModel):
@@ -43,7 +44,7 @@ class RonchigramMaterial(CardModel):
 
 
 class RonchigramSettings(CardModel):
-    """The ranges from which ``ronchigram`` draws."""
+    """Settings of the kind ``ronchigram``, mostly ranges for random draws."""
 
     image_shape: tuple[Count, Count]
     outer_mrad: Annotated[float, Field(gt=0)]
@@ -60,14 +61,14 @@ class RonchigramSettings(CardModel):
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        """Check that every aberration has a spread, and the order of the angles."""
+        """Check that every aberration has a standard deviation, and the order of the angles."""
         wanted = sorted({name.rstrip("ab") for name in COEFFICIENTS})
         if sorted(self.sigma_angstrom) != wanted:
-            message = f"sigma_angstrom names {sorted(self.sigma_angstrom)}, wanted are exactly {wanted}"
+            message = f"sigma_angstrom names {sorted(self.sigma_angstrom)}, but must name exactly {wanted}"
             raise ValueError(message)
         if not self.reference_mrad <= self.semiangle_mrad <= self.outer_mrad:
             message = (
-                f"reference_mrad {self.reference_mrad:g}, semiangle_mrad {self.semiangle_mrad:g} and outer_mrad {self.outer_mrad:g} must not fall"
+                f"reference_mrad {self.reference_mrad:g}, semiangle_mrad {self.semiangle_mrad:g} and outer_mrad {self.outer_mrad:g} must not decrease"
             )
             raise ValueError(message)
         return self
@@ -77,11 +78,11 @@ class RonchigramSettings(CardModel):
         return np.array([self.sigma_angstrom[name.rstrip("ab")] for name in COEFFICIENTS])
 
     def means(self) -> np.ndarray:
-        """Return the mean of each Cartesian coefficient, (12,), A: only C10, the defocus that was set, has one."""
+        """Return the mean of each Cartesian coefficient, (12,), A, which is 0 except for the commanded C10."""
         return np.array([self.C10_angstrom if name == "C10" else 0.0 for name in COEFFICIENTS])
 
     def camera(self) -> "PixelatedDetector":
-        """Return the camera."""
+        """Return the camera of the Ronchigrams."""
         from stemtwin.twin.instrument.detectors import PixelatedDetector
 
         return PixelatedDetector(shape=self.image_shape, outer_mrad=self.outer_mrad, name="ronchigram")
@@ -96,14 +97,14 @@ def aberrations_of(coefficients: np.ndarray) -> "Aberrations":
 
 
 def flat_aperture_mrad(coefficients: np.ndarray, semiangle_mrad: float, energy_ev: float) -> float:
-    """Return the largest aperture in which the aberrations beyond first order keep the phase within pi/4, mrad.
+    """Return the largest aperture within which the phase of the aberrations beyond first order stays within pi/4, mrad.
 
     Parameters
     ----------
     coefficients : ndarray
-        (12,) Cartesian coefficients, A; the first three, focus and two-fold astigmatism, are taken as corrected.
+        Cartesian coefficients (12,), A; the first three, focus and two-fold astigmatism, are taken as corrected.
     semiangle_mrad : float
-        Largest aperture there is, mrad; the smallest one is 5 mrad.
+        Largest possible result, mrad; the smallest one is 5 mrad.
     energy_ev : float
         Beam energy, eV.
     """
@@ -124,14 +125,14 @@ class RonchigramSpecimen(DrawnSpecimen):
     material : RonchigramMaterial
         Material of the sample.
     thickness_angstrom : float
-        Wanted thickness, A.
+        Requested thickness, A.
     """
 
     material: RonchigramMaterial
     thickness_angstrom: float
 
     def sample(self) -> "Sample":
-        """Return the sample of the library."""
+        """Return the specimen's sample from the library."""
         from stemtwin.twin.samples.library import load_sample
 
         size = (self.material.size_angstrom, self.material.size_angstrom)
@@ -140,18 +141,19 @@ class RonchigramSpecimen(DrawnSpecimen):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RonchigramCondition:
-    """The conditions of one row.
+    """Conditions of one row.
 
     Parameters
     ----------
     seed : int
-        The seed that they were drawn with.
+        Seed of the draw of the conditions.
     energy_ev, electrons, focal_spread_angstrom, spread : float
-        Beam energy [eV], mean number of incident electrons, standard deviation of C10 [A], and size of the aberrations against the card's.
+        Beam energy [eV], mean number of incident electrons, standard deviation of C10 [A], and size of the aberrations
+        relative to the card's standard deviations.
     coefficients : ndarray
-        (12,) Cartesian coefficients, A.
+        Cartesian coefficients (12,), A.
     position_angstrom : tuple of float
-        Position of the parked probe, (x, y), A.
+        Position (x, y) of the stationary probe, A.
     """
 
     seed: int
@@ -167,7 +169,7 @@ class RonchigramCondition:
         return replace(self, coefficients=coefficients)
 
     def beam(self, semiangle_mrad: float) -> "Beam":
-        """Return the beam through an aperture, mrad."""
+        """Return the beam for a convergence semi-angle, mrad."""
         from stemtwin.twin.instrument.settings import Beam
 
         return Beam(
@@ -179,7 +181,10 @@ class RonchigramCondition:
 
 
 def draw_condition(card: Card, specimen: RonchigramSpecimen, image: int) -> RonchigramCondition:
-    """Return the conditions of a specimen's row of that number; the decades of the number of electrons take turns."""
+    """Return the conditions of a specimen's row with number ``image``.
+
+    Successive rows cycle through the decades of the number of electrons.
+    """
     settings = card.generator
     seed = stream_seed(card, specimen.structure_seed, Stream.CONDITIONS, image)
     rng = random_generator(seed)
@@ -201,7 +206,7 @@ def draw_condition(card: Card, specimen: RonchigramSpecimen, image: int) -> Ronc
 
 
 def expected(card: Card, sample: "Sample", condition: RonchigramCondition) -> np.ndarray:
-    """Return the expected number of electrons in each pixel, (ny, nx) float64."""
+    """Return the expected number of electrons in each pixel, (ny, nx), float64."""
     from stemtwin.twin.instrument.simulation.ronchigram import ronchigram
 
     settings, camera = card.generator, card.generator.camera()
@@ -219,12 +224,12 @@ def expected(card: Card, sample: "Sample", condition: RonchigramCondition) -> np
 
 @generator("ronchigram")
 class RonchigramGenerator(Generator):
-    """Ronchigrams of films and crystals, and the aberrations that shaped them."""
+    """Generator of Ronchigrams of films and crystals, with their aberrations."""
 
     settings: ClassVar[type[CardModel]] = RonchigramSettings
 
     def specimen(self, card: Card, size: str, split: str, structure_seed: int) -> RonchigramSpecimen:  # noqa: ARG002 - all sizes draw alike
-        """Return the specimen of a structure seed: the materials take turns."""
+        """Return the specimen of a structure seed; successive seeds cycle through the materials."""
         rng = random_generator(stream_seed(card, structure_seed, Stream.STRUCTURE))
         materials = card.generator.materials
         material = materials[structure_seed % len(materials)]
@@ -263,6 +268,6 @@ class RonchigramGenerator(Generator):
             } | {f"{name}_angstrom": float(value) for name, value in zip(COEFFICIENTS, condition.coefficients, strict=True)}
 
     def seconds(self, card: Card, size: str) -> float:
-        """Return the planned time of a build, s: films with their transmissions, and rows, as measured."""
+        """Return the planned time of a build, s, from measured times of specimens and rows."""
         asked = card.sizes[size]
         return sum(count * (FIRST_SECONDS + ROW_SECONDS * asked.images_per_specimen[split]) for split, count in asked.specimens.items())

@@ -1,7 +1,8 @@
-"""``sheet-defects``: dark-field readings of dichalcogenide layers and graphene with point defects of eleven classes, and the list of the defects.
+"""``sheet-defects``: dark-field frames of dichalcogenide layers and graphene with point defects of eleven classes.
 
-Sites and classes are drawn over the whole cell: of a number of sites that follows from the prevalence, each takes one of the classes that its
-sublattice can have. Frames, and the places where defects appear in them, are as those of ``atomic-columns``.
+The number of defects in the cell follows from the prevalence. The class of each defect is drawn first, and then its
+site among those that allow the class. Frames and apparent positions are those of ``atomic-columns``. The truth is the
+list of the defects.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -33,22 +34,22 @@ if TYPE_CHECKING:
     from stemtwin.twin.samples.sample import Sample
 
 CLASSES = ("V_X", "V_2X", "V_M", "M_M", "X_X", "M_2X", "M_ad", "V_C", "V_2C", "Si_C", "N_C")
-"""Classes of defects, numbered from 1 on: in a layer MX2 one and both chalcogens of a column missing, a metal missing, the other metal, another
-chalcogen, a metal in the place of one chalcogen with the other missing, a metal atom on the hollow site; in graphene a missing atom,
-a missing pair, silicon, nitrogen."""
+"""Classes of defects, numbered from 1. In a layer MX2: one chalcogen missing, both chalcogens of a column missing, a
+metal missing, a foreign metal, a foreign chalcogen, a metal that replaces both chalcogens of a column, a metal atom on
+the hollow site. In graphene: an atom missing, a pair missing, silicon, nitrogen."""
 LAYER, CARBON = CLASSES[:7], CLASSES[7:]
 OTHERS = {"Mo": "W", "W": "Mo", "S": "Se", "Se": "S"}
-"""Foreign atoms by the host that they stand for."""
+"""Foreign atoms by the host atom that they replace."""
 APART_ANGSTROM = 4.5
-"""Least distance in projection between two defects, A: each has its own neighbours."""
+"""Smallest projected distance between two defects, A, so no two share neighbours."""
 TALL_ANGSTROM, CHALCOGEN_HEIGHT_ANGSTROM = 12.0, 1.7
-"""Height of the box of a layer; of a metal atom on a hollow site above the plane of the metals, about that of the chalcogens, A."""
+"""Height of the box of a layer, and height of a metal atom on a hollow site, about that of the chalcogens, A."""
 ROW_SECONDS = 0.6
-"""Usual time of a frame whose operator is there, s."""
+"""Usual time of a frame with an existing imaging operator, s."""
 
 
 class SheetMaterial(CardModel):
-    """A layer of the library, what is drawn of it, and the classes of its defects."""
+    """A layer of the library with the ranges of its frames and the classes of its defects."""
 
     name: str
     instruments: Annotated[tuple[str, ...], Field(min_length=1)]
@@ -59,12 +60,12 @@ class SheetMaterial(CardModel):
 
     @property
     def perfect(self) -> bool:
-        """Perfection of the crystal: never."""
+        """Whether the layer is a perfect crystal, which is never the case."""
         return False
 
 
 class SheetSettings(CardModel):
-    """The ranges from which ``sheet-defects`` draws."""
+    """Settings of the kind ``sheet-defects``, mostly ranges for random draws."""
 
     image_shape: tuple[Count, Count]
     phonon_configurations: Count
@@ -73,32 +74,32 @@ class SheetSettings(CardModel):
     current_pa: Range
     dwell_time_us: Range
     prevalence: Annotated[dict[str, Fraction], Field(min_length=1)]
-    """Share of the sites with a defect, by name: specimens take turns."""
+    """Fractions of the sites with a defect, by name; successive specimens cycle through them."""
     held_out: tuple[str, ...]
-    """Materials of the test split alone."""
+    """Materials that occur only in the test split."""
     labels: tuple[int, ...] = (0,)
     instruments: dict[str, FrameInstrument]
     materials: Annotated[tuple[SheetMaterial, ...], Field(min_length=1)]
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        """Check the names, that every dose can be had, and that no raster aliases what the optics pass."""
+        """Check the names, that every dose is possible, and that no raster aliases the image."""
         check_recording(self)
         names = {material.name: material for material in self.materials}
         check_names("held_out", self.held_out, names)
         if len(self.held_out) == len(names):
-            message = "held_out names all materials, and none is left for the other splits"
+            message = "held_out names all materials, which leaves none for the other splits"
             raise ValueError(message)
         for material in self.materials:
             allowed = CARBON if material.name == "graphene" else LAYER
             wrong = sorted(set(material.classes) - set(allowed))
             if wrong:
-                message = f"material {material.name!r} names the class {wrong[0]!r}; give some of {', '.join(allowed)}"
+                message = f"material {material.name!r} names the class {wrong[0]!r}, which it cannot have; give classes from {', '.join(allowed)}"
                 raise ValueError(message)
         return self
 
     def materials_of(self, split: str) -> tuple[SheetMaterial, ...]:
-        """Return the materials of a split: all of test, those that are not held out of the others."""
+        """Return the materials of a split: all for test, and those that are not held out for the other splits."""
         return self.materials if split == "test" else tuple(one for one in self.materials if one.name not in self.held_out)
 
 
@@ -113,11 +114,11 @@ class SheetSpecimen(DrawnSpecimen):
     instrument : FrameInstrument
         Instrument of the frames.
     prevalence : str
-        Name of the share of sites with a defect.
+        Name of the fraction of sites with a defect.
     share : float
-        That share.
+        Fraction of sites with a defect.
     defects_seed, microscope_seed : int
-        Seed of sites and classes; seed of the microscope, which has independent streams of its own.
+        Seed of sites and classes; seed of the microscope, from which it derives independent streams.
     """
 
     material: SheetMaterial
@@ -132,12 +133,12 @@ class SheetSpecimen(DrawnSpecimen):
         return self.made()[0]
 
     def made(self) -> "tuple[Sample, list[tuple[str, float, float]]]":
-        """Return the layer with its defects, and class, x and y [A] of each."""
+        """Return the layer with its defects, and class, x and y [A] of each defect."""
         return defective_layer(self.material, self.share, self.defects_seed)
 
 
 def perfect_layer(material: SheetMaterial) -> "Sample":
-    """Return a layer without defects; a dichalcogenide stands in the middle of a box of 12 A."""
+    """Return a layer without defects; a dichalcogenide lies in the middle of a box with a height of 12 A."""
     from stemtwin.twin.samples.library import load_sample
 
     tall = None if material.name == "graphene" else TALL_ANGSTROM
@@ -145,14 +146,14 @@ def perfect_layer(material: SheetMaterial) -> "Sample":
 
 
 def defective_layer(material: SheetMaterial, share: float, seed: int) -> "tuple[Sample, list[tuple[str, float, float]]]":
-    """Return a layer with defects, and class, x and y [A] of each.
+    """Return a layer with defects, and class, x and y [A] of each defect.
 
     Parameters
     ----------
     material : SheetMaterial
         Material of the sample.
     share : float
-        Number of defects over number of sites: projected columns of the perfect layer.
+        Number of defects over the number of sites, which are the projected columns of the perfect layer.
     seed : int
         Seed of sites and classes.
     """
@@ -171,7 +172,7 @@ def defective_layer(material: SheetMaterial, share: float, seed: int) -> "tuple[
 def _with_defect(
     sample: "Sample", material: SheetMaterial, kind: str, made: Sequence[tuple[str, float, float]], rng: np.random.Generator
 ) -> "tuple[Sample, tuple[float, float]]":
-    """Return the layer with one more defect of a class, and its place; apart from those that were made."""
+    """Return the layer with a further defect of a class at a distance from the others, and its position."""
     box = np.array([sample.size_angstrom[1], sample.size_angstrom[0]])
     places = np.array([[x, y] for _, x, y in made]).reshape(-1, 2)
 
@@ -189,7 +190,7 @@ def _with_defect(
 
 
 def _in_graphene(sample: "Sample", kind: str, free: Callable[[np.ndarray], np.ndarray], rng: np.random.Generator) -> "Sample":
-    """Return graphene with one more defect: carbon atoms that are whole hold it, at a place that is free."""
+    """Return graphene with a further defect at a free carbon site."""
     from stemtwin.twin.samples.defects import remove, substitute
     from stemtwin.twin.samples.neighbours import within
 
@@ -204,7 +205,7 @@ def _in_graphene(sample: "Sample", kind: str, free: Callable[[np.ndarray], np.nd
 
 
 def _in_layer(sample: "Sample", kind: str, free: Callable[[np.ndarray], np.ndarray], rng: np.random.Generator) -> "Sample":
-    """Return a dichalcogenide layer with one more defect, at a place that is free."""
+    """Return a dichalcogenide layer with a further defect at a free site."""
     from scipy.spatial import cKDTree
 
     from stemtwin.twin.samples.defects import add, remove, substitute
@@ -232,11 +233,11 @@ def _in_layer(sample: "Sample", kind: str, free: Callable[[np.ndarray], np.ndarr
         return substitute(sample, [one if rng.random() < 0.5 else other], OTHERS[native])
     if kind == "V_2X":
         return remove(sample, [[one, other]])
-    return remove(substitute(sample, [one], host), [other])  # the metal stands where one of the chalcogens was
+    return remove(substitute(sample, [one], host), [other])  # the metal replaces one chalcogen
 
 
 def _hollows(metals: np.ndarray, chalcogens: np.ndarray, box: tuple[float, float]) -> np.ndarray:
-    """Return the hollow sites (n, 2), A: opposite to the chalcogen columns about each metal."""
+    """Return the hollow sites (n, 2), A, which lie opposite to the chalcogen columns around each metal."""
     from scipy.spatial import cKDTree
 
     step = chalcogens[cKDTree(chalcogens % box, boxsize=box).query(metals % box)[1]] - metals
@@ -245,12 +246,12 @@ def _hollows(metals: np.ndarray, chalcogens: np.ndarray, box: tuple[float, float
 
 @generator("sheet-defects")
 class SheetDefectsGenerator(Generator):
-    """Frames of one layer each time, under drawn conditions, and the defects where they appear in them."""
+    """Generator of frames of one layer under random conditions, with the apparent positions of its defects."""
 
     settings: ClassVar[type[CardModel]] = SheetSettings
 
     def specimen(self, card: Card, size: str, split: str, structure_seed: int) -> SheetSpecimen:  # noqa: ARG002 - all sizes draw alike
-        """Return the specimen of a structure seed; materials, prevalences and instruments take turns."""
+        """Return the specimen of a structure seed; seeds cycle through materials, prevalences and instruments."""
         settings = card.generator
         materials, names = settings.materials_of(split), list(settings.prevalence)
         number = structure_seed - card.splits[split]
@@ -277,7 +278,11 @@ class SheetDefectsGenerator(Generator):
             yield _facts(specimen, condition, frame) | {"image": frame.readings} | frame_defects(sample, made, condition, frame, specimen)
 
     def seconds(self, card: Card, size: str) -> float:
-        """Return the planned time of a build, s: the plans of the operators of one specimen of each material and instrument, and the frames."""
+        """Return the planned time of a build, s.
+
+        It is the sum of the times of the frames and of the imaging operators, of which one is planned for each material
+        and instrument.
+        """
         asked, plans, planned = card.sizes[size], {}, 0.0
         for split in card.splits:
             for seed in card.structure_seeds(size, split):
@@ -321,7 +326,7 @@ def frame_defects(
 
 
 def _facts(specimen: SheetSpecimen, condition: FrameCondition, frame: RecordedFrame) -> dict[str, Any]:
-    """Return the columns of a row that say what was imaged and how."""
+    """Return the columns of a row with the specimen and the conditions of the frame."""
     profile = profile_of(specimen.instrument)
     return {
         "condition_seed": condition.seed,

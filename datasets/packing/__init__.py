@@ -1,11 +1,11 @@
-"""Packing of measured files: a card, hashes, splits and a manifest for images that a microscope recorded.
+"""Packing of measured files: a dataset with card, hashes, splits and manifest from images of a microscope.
 
 ======================= ============================================================
 File                    Content
 ======================= ============================================================
 ``measured_images.py``  images of a file with square, calibrated pixels
 ``pack.py``             ``pack``: files and labels as a dataset's folder
-``point_labels.py``     labelled points in a CSV file, checked
+``point_labels.py``     labelled points from a CSV file, checked
 ======================= ============================================================
 """
 

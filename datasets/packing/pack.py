@@ -1,4 +1,4 @@
-"""Measured files and their labels as a dataset's folder: card, hashes, splits and manifest."""
+"""``pack``: the folder of a dataset, with card, hashes, splits and manifest, from measured files and their labels."""
 
 import difflib
 import hashlib
@@ -23,9 +23,9 @@ from stemtwin.twin.files import check_space, check_writable, replacing
 
 SPLITS = ("train", "val", "test")
 FILLED = (*OF_EVERY_ROW, "condition_seed", "sampling_angstrom", "image")
-"""Columns that packing fills itself."""
+"""Columns that are filled from the files."""
 DISK_BYTES = 5
-"""Bytes on disk for each byte of the images, Parquet and netCDF together, at most."""
+"""Largest number of bytes on disk for each byte of the images, for Parquet and netCDF together."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,17 +39,17 @@ class PackSettings:
     labels_by : str
         Origin of the labels: ``"person"``, ``"algorithm"`` or ``"none"``.
     licence, citation : str
-        Words of the data's owner.
+        Licence and citation, as stated by the owner of the data.
     shares : tuple of float
         Fractions of the files in train, val and test.
     tile_px : int, optional
-        Edge of the squares into which images are cut, px; whole images by default.
+        Edge of the square tiles into which images are cut, px; whole images by default.
     pixel_size_angstrom : float, optional
-        Step of the pixels of files without a calibration, A.
+        Pixel size of files without a calibration, A.
     variable : str, optional
-        Name of the images in files that hold several.
+        Name of the images in files with several variables.
     facts : mapping
-        Known numbers and words of the instrument and the specimen, by column.
+        Known settings of the instrument and properties of the specimen, by column.
     """
 
     name: str
@@ -66,7 +66,7 @@ class PackSettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Packed:
-    """One image of the dataset: its file, its split, and the part of the file's image."""
+    """One image of the dataset: its file, its split, its tile, and its key in the order of the rows."""
 
     file: MeasuredImages
     split: str
@@ -82,11 +82,11 @@ def pack(paths: Sequence[Path], folder: Path, settings: PackSettings, like: Card
     paths : sequence of Path
         Files of images.
     folder : Path
-        New folder of the dataset, empty or not there.
+        New folder of the dataset, which must be empty or not exist.
     settings : PackSettings
-        Name, origin of the labels, licence, splits.
+        Description of the dataset: name, origin of the labels, licence, splits.
     like : Card
-        Card of the synthetic dataset of the task, whose columns the rows get.
+        Card of the synthetic dataset of the task, whose columns the rows have.
     task : str
         Name of the task.
     labels : Path, optional
@@ -95,15 +95,15 @@ def pack(paths: Sequence[Path], folder: Path, settings: PackSettings, like: Card
     Returns
     -------
     Manifest
-        Summary of the packed data.
+        Manifest of the dataset.
 
     Raises
     ------
     DatasetError
-        A file, a label, a fact or a setting is wrong, or the folder cannot be written; nothing is written then.
+        A file, a label, a fact or a setting is wrong, or the folder cannot be written; no file is written in that case.
     """
     if like.kind not in LABELLED:
-        message = f"Task {task!r} cannot be packed: its truth is not a list of points. Give a task whose truth is one: {', '.join(LABELLED)}."
+        message = f"Files cannot be packed for the task {task!r}, as its truth is not a list of points. Give another task: {', '.join(LABELLED)}."
         raise DatasetError(message)
     _check_settings(settings, labels, paths)
     facts = _checked_facts(settings.facts, like)
@@ -127,28 +127,28 @@ def pack(paths: Sequence[Path], folder: Path, settings: PackSettings, like: Card
 
 
 def _check_settings(settings: PackSettings, labels: Path | None, paths: Sequence[Path]) -> None:
-    """Raise DatasetError where settings do not fit each other."""
+    """Raise DatasetError if a setting is not valid or settings contradict each other."""
     message, shares = "", ", ".join(f"{share:g}" for share in settings.shares)
     if not paths:
-        message = "No file was given. Give files of images."
+        message = "No file was given. Give at least one file with images."
     elif settings.labels_by not in LABELS_BY:
-        message = f"Labels by {settings.labels_by!r} are not known. {suggestion(settings.labels_by, LABELS_BY)}"
+        message = f"labels_by={settings.labels_by!r} is not known. {suggestion(settings.labels_by, LABELS_BY)}"
     elif labels is None and settings.labels_by != "none":
-        message = f"Labels by {settings.labels_by!r} need their file. Give the CSV file of the labels, or say that they are by 'none'."
+        message = f"labels_by={settings.labels_by!r} needs a file of labels. Give the CSV file of the labels, or labels_by='none'."
     elif labels is not None and settings.labels_by == "none":
-        message = f"{labels} holds labels, which cannot be by 'none'. Say whether a 'person' or an 'algorithm' made them."
+        message = f"labels_by='none' contradicts the file of labels {labels}. Give 'person' or 'algorithm'."
     elif min(settings.shares) < 0 or abs(sum(settings.shares) - 1) > 1e-9:
-        message = f"The shares {shares} of train, val and test must be 0 or more and make 1. Give for example 0.6, 0.2 and 0.2."
+        message = f"The shares {shares} of train, val and test must be 0 or more and add up to 1. Give for example 0.6, 0.2 and 0.2."
     elif settings.pixel_size_angstrom is not None and not 0 < settings.pixel_size_angstrom < math.inf:
-        message = f"The pixel size {settings.pixel_size_angstrom:g} A must be above 0. Give the step of the pixels in A."
+        message = f"The pixel size {settings.pixel_size_angstrom:g} A must be above 0. Give the pixel size in A."
     elif settings.tile_px is not None and settings.tile_px < 2:
-        message = f"Squares of {settings.tile_px} pixels must have at least 2. Give their edge in pixels."
+        message = f"The edge of the tiles, {settings.tile_px} px, must be at least 2 px. Give a larger edge."
     if message:
         raise DatasetError(message)
 
 
 def _check_folder(folder: Path) -> None:
-    """Raise DatasetError unless a folder is free and can be written."""
+    """Raise DatasetError unless a folder is empty or does not exist, and can be written."""
     check_writable(folder, folder=True)
     if folder.exists() and any(folder.iterdir()):
         message = f"{folder} is not empty. Give a folder that is empty or does not exist."
@@ -156,7 +156,7 @@ def _check_folder(folder: Path) -> None:
 
 
 def _checked_facts(facts: Mapping[str, str | float], like: Card) -> dict[str, Any]:
-    """Return facts in the types of their columns, after checking that they are columns that a user may fill."""
+    """Return facts in the types of their columns, after checking that a user may fill these columns."""
     named = {
         column.name: column
         for column in like.columns
@@ -167,26 +167,29 @@ def _checked_facts(facts: Mapping[str, str | float], like: Card) -> dict[str, An
         if name not in named:
             near = difflib.get_close_matches(name, named, 1)
             repair = f"Did you mean {near[0]!r}?" if near else "Name an input or a condition of the task's dataset, such as 'material'."
-            message = f"The fact {name!r} is not a column that can be filled. {repair}"
+            message = f"The fact {name!r} is not a column that a user can fill. {repair}"
             raise DatasetError(message)
         try:
             out[name] = str(value) if named[name].dtype == "string" else float(value)
         except ValueError:
-            message = f"The fact {name!r} is {value!r}, not a number. Give one in {named[name].unit}, with a decimal point."
+            message = f"The fact {name!r} is {value!r}, not a number. Give a number in {named[name].unit}, with a decimal point."
             raise DatasetError(message) from None
         if isinstance(out[name], float) and not math.isfinite(out[name]):
-            message = f"The fact {name!r} is {value}, not finite. Give a number in {named[name].unit}, or leave it out where it is not known."
+            message = f"The fact {name!r} is {value}, not finite. Give a number in {named[name].unit}, or leave it out if it is not known."
             raise DatasetError(message)
     return out
 
 
 def _dealt(files: Sequence[MeasuredImages], settings: PackSettings) -> list[_Packed]:
-    """Return the images of all files with their splits, in an order that follows from hashes: whole files go to a split, names play no part."""
+    """Return the images of all files with their splits, in an order that follows from hashes and not from names.
+
+    All images of a file are in the same split.
+    """
     ranked = sorted(files, key=lambda one: one.sha256)
     ends = [round(len(ranked) * sum(settings.shares[: i + 1])) for i in range(len(SPLITS))]
     for split, share, start, end in zip(SPLITS, settings.shares, [0, *ends], ends, strict=False):
         if share > 0 and end <= start:
-            message = f"A share of {share:g} of {len(ranked)} file(s) leaves none for {split}. Give more files, or other shares."
+            message = f"The share {share:g} of {len(ranked)} file(s) leaves no file for {split}. Give more files, or other shares."
             raise DatasetError(message)
     out = []
     for number, file in enumerate(ranked):
@@ -204,7 +207,7 @@ def _cut(image: _Packed, shape: tuple[int, int]) -> np.ndarray:
 
 
 def _atom_columns(found: PointLabels, tile: ImageTile, shape: tuple[int, int], step: float) -> dict[str, Any]:
-    """Return the truth columns of ``atoms-2d`` for the labels that lie in a part of an image: all of them are asked for."""
+    """Return the truth columns of ``atoms-2d`` for the labels in a tile, all of which are marked visible."""
     corner = np.array([tile.left, tile.top])
     pixels = np.floor(found.positions / step + 0.5).astype(int) - corner
     inside = np.all((pixels >= 0) & (pixels < np.array(shape[::-1])), axis=1)
@@ -222,7 +225,7 @@ def _atom_columns(found: PointLabels, tile: ImageTile, shape: tuple[int, int], s
 
 
 LABELLED: dict[str, Callable[[PointLabels, ImageTile, tuple[int, int], float], dict[str, Any]]] = {"atoms-2d": _atom_columns}
-"""Truth columns from labels, by kind of dataset."""
+"""Functions that convert labels to truth columns, by kind of dataset."""
 
 
 def _card(
@@ -276,19 +279,19 @@ def _file(image: _Packed) -> MeasuredFile:
 
 
 def _valid(values: dict[str, Any]) -> MeasuredCard:
-    """Return a checked card; raise DatasetError, which names the first wrong key."""
+    """Return a card after checking its values; raise DatasetError about the first wrong key."""
     from pydantic import ValidationError
 
     try:
         return MeasuredCard.model_validate(values)
     except ValidationError as error:
         first = error.errors()[0]
-        message = f"The {'.'.join(map(str, first['loc']))} {first['input']!r} of the dataset is not valid: {first['msg']}. Give another."
+        message = f"The {'.'.join(map(str, first['loc']))} {first['input']!r} of the dataset is not valid: {first['msg']}. Give another one."
         raise DatasetError(message) from None
 
 
 def _write(card: MeasuredCard, rows: dict[str, list[dict[str, Any]]], folder: Path) -> Manifest:
-    """Write a dataset's folder, whole or not at all."""
+    """Write a dataset's folder atomically."""
     import tomli_w
 
     files: list[FileEntry] = []

@@ -1,8 +1,10 @@
-"""Labelled points of images in a CSV file, checked whole before anything is written.
+"""Labelled points of images from a CSV file, which is checked completely before any file is written.
 
-One row a point: the columns ``file``, ``x_angstrom`` and ``y_angstrom``, or ``x_px`` and ``y_px``; where known ``heaviest``, an atomic number; for
-files of several images ``frame``, from 0. The centre of pixel [0, 0] is (0, 0), x runs along the last axis. An image without points has one row with
-empty coordinates: every image is answered for, none is forgotten. Messages count rows as spreadsheets do, from 1, the header's.
+The table has one row per point, with the columns ``file``, ``x_angstrom`` and ``y_angstrom``, or ``x_px`` and ``y_px``.
+Optional columns are ``heaviest``, an atomic number, and ``frame``, the number of an image in its file, from 0, which is
+required for files of several images. The centre of pixel [0, 0] is (0, 0), and x runs along the last axis. An image
+without points has one row with empty coordinates, so an image without labels is never mistaken for an image without
+points. Messages count rows as spreadsheets do, with the header as row 1.
 """
 
 import csv
@@ -29,14 +31,14 @@ EMPTY = ("", "nan")
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class PointLabels:
-    """Points of one image.
+    """Labelled points of one image.
 
     Parameters
     ----------
     positions : ndarray
-        (n, 2) x and y, A; the centre of pixel [0, 0] is (0, 0).
+        Positions (n, 2), x and y, A; the centre of pixel [0, 0] is (0, 0).
     heaviest : ndarray
-        (n,) atomic number of the heaviest element, 0 where it is not known.
+        Atomic number (n,) of the heaviest element, 0 where it is not known.
     """
 
     positions: np.ndarray
@@ -45,7 +47,7 @@ class PointLabels:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Row:
-    """A checked row of the table: its image, and its point (x, y), A, None where the image has no points."""
+    """A checked row of the table: its line, its image, and its point (x, y), A, or None for an image without points."""
 
     line: int
     key: tuple[str, int]
@@ -59,19 +61,19 @@ def read_labels(path: Path, images: Sequence[MeasuredImages]) -> dict[tuple[str,
     Parameters
     ----------
     path : Path
-        The CSV file: UTF-8, commas, decimal points.
+        CSV file in UTF-8, with commas and decimal points.
     images : sequence of MeasuredImages
-        The images; each needs a row.
+        Images, each of which needs at least one row.
 
     Returns
     -------
     dict
-        Points by name of the file and number of the image in it.
+        Labelled points by (name of the file, number of the image in it).
 
     Raises
     ------
     DatasetError
-        Names the file, the row and the column of the first thing that is wrong, and the repair.
+        The table is not valid; the message names file, row and column of the first error, and the repair.
     """
     header, lines = _table(path)
     place = _check_header(header, path)
@@ -96,7 +98,7 @@ def _table(path: Path) -> tuple[list[str], Iterator[tuple[int, list[str]]]]:
     """Return the header of a CSV file and its other rows with their numbers."""
     try:
         if (size := path.stat().st_size) > LARGEST_BYTES:
-            message = f"{path} has {size} bytes, at most {LARGEST_BYTES} are read. Pack fewer images at a time."
+            message = f"{path} has {size} bytes, above the limit of {LARGEST_BYTES}. Pack fewer images at a time."
             raise DatasetError(message)
         content = path.read_bytes()
     except OSError as error:
@@ -108,7 +110,7 @@ def _table(path: Path) -> tuple[list[str], Iterator[tuple[int, list[str]]]]:
         message = f"{path}, row 1: the file is UTF-16 or not text. Save it as CSV in UTF-8."
         raise DatasetError(message)
     try:
-        text = content.decode("utf-8-sig")  # a byte order mark, as spreadsheets write it, is not part of the first name
+        text = content.decode("utf-8-sig")  # removes the byte order mark that spreadsheets write
     except UnicodeDecodeError as error:
         row = content[: error.start].count(b"\n") + 1
         message = f"{path}, row {row}: the byte {content[error.start]:#04x} is not UTF-8. Save the file as CSV in UTF-8."
@@ -117,7 +119,7 @@ def _table(path: Path) -> tuple[list[str], Iterator[tuple[int, list[str]]]]:
     header = next(_records(reader, path), (1, []))[1]
     if len(header) == 1 and (mark := next((mark for mark in ";\t" if mark in header[0]), None)):
         said = "semicolons" if mark == ";" else "tabs"
-        message = f"{path}, row 1: the columns are separated by {said}. Save the file with commas, and with points in numbers."
+        message = f"{path}, row 1: the columns are separated by {said}. Save the file with commas, and with decimal points."
         raise DatasetError(message)
     return [name.strip() for name in header], _full(header, reader, path)
 
@@ -132,10 +134,10 @@ def _records(reader: Any, path: Path) -> Iterator[tuple[int, list[str]]]:
 
 
 def _full(header: list[str], reader: Any, path: Path) -> Iterator[tuple[int, list[str]]]:
-    """Yield rows after checking their number of cells."""
+    """Yield rows after checking the number of their cells."""
     for line, cells in _records(reader, path):
         if len(cells) != len(header):
-            message = f"{path}, row {line}: {len(cells)} cells for {len(header)} columns. Give one for each, with points in numbers."
+            message = f"{path}, row {line}: there are {len(cells)} cells for {len(header)} columns. Give one cell for each, with decimal points."
             raise DatasetError(message)
         yield line, cells
 
@@ -151,7 +153,7 @@ def _check_header(header: list[str], path: Path) -> tuple[str, str]:
             raise DatasetError(message)
     for number, name in enumerate(header):
         if name in header[:number]:
-            message = f"{path}, row 1: the column {name!r} stands twice. Remove one."
+            message = f"{path}, row 1: the column {name!r} occurs twice. Remove one."
             raise DatasetError(message)
         if name not in (*wanted, *OPTIONAL):
             message = f"{path}, row 1: the column {name!r} is not known. {_nearest(name, (*wanted, *OPTIONAL))}"
@@ -160,7 +162,7 @@ def _check_header(header: list[str], path: Path) -> tuple[str, str]:
 
 
 def _nearest(name: str, known: Sequence[str]) -> str:
-    """Return the repair of a column that is not known."""
+    """Return the repair for an unknown column."""
     near = difflib.get_close_matches(name, known, 1)
     return f"Did you mean {near[0]!r}?" if near else "Remove it."
 
@@ -189,7 +191,7 @@ def _row(cells: dict[str, str], place: tuple[str, str], by_name: dict[str, Measu
     heaviest = _whole(cells.get("heaviest", ""))
     for column, number, empty, length in zip(place, numbers, absent, images.pixels.shape[:0:-1], strict=True):
         if empty and not all(absent):
-            refuse(column, "is empty, the other coordinate is not. Give both, or neither where the image has no points.")
+            refuse(column, "is empty, but the other coordinate is not. Give both, or neither if the image has no points.")
         if not empty and number is None:
             refuse(column, "is not a finite number. Write it with a decimal point.")
         step = 1.0 if column.endswith("_px") else images.sampling_angstrom
@@ -197,7 +199,7 @@ def _row(cells: dict[str, str], place: tuple[str, str], by_name: dict[str, Measu
         if number is not None and not low <= number < high:
             refuse(column, f"lies outside the frame of {name}, {low:.4f} to {high:.4f} {unit}. Correct it, or remove the row.")
     if cells.get("heaviest", "").strip() and (heaviest is None or not 1 <= heaviest <= 118):
-        refuse("heaviest", "is not an atomic number from 1 to 118. Leave it empty where it is not known.")
+        refuse("heaviest", "is not an atomic number from 1 to 118. Leave it empty if it is not known.")
     scale = images.sampling_angstrom if place[0].endswith("_px") else 1.0
     x, y = numbers
     point = None if x is None or y is None else (x * scale, y * scale)
@@ -208,11 +210,11 @@ def _check_new(row: _Row, before: dict[tuple[float, float] | None, _Row], place:
     """Check that a row does not repeat or contradict an earlier one of its image."""
     start = f"{path}, row {row.line}, column {place[0]!r}:"
     if row.point in before:
-        message = f"{start} the point of row {before[row.point].line} stands here again. Remove one of the rows."
+        message = f"{start} the point repeats that of row {before[row.point].line}. Remove one of the rows."
         raise DatasetError(message)
     if before and (row.point is None or None in before):
         other = next(iter(before.values()))
-        message = f"{start} this row or row {other.line} says that {row.key[0]} has no points, the other gives one. Remove one of them."
+        message = f"{start} this row and row {other.line} contradict each other about whether {row.key[0]} has points. Remove one of them."
         raise DatasetError(message)
 
 
@@ -220,7 +222,10 @@ def _check_elements(points: Sequence[_Row], path: Path) -> None:
     """Check that elements are given for all points or for none."""
     lacking = [row for row in points if not row.heaviest]
     if lacking and len(lacking) < len(points):
-        message = f"{path}, row {lacking[0].line}, column 'heaviest': empty, while other rows give an element. Give it for all points or for none."
+        message = (
+            f"{path}, row {lacking[0].line}, column 'heaviest': the cell is empty, but other rows give an element. "
+            "Give it for all points or for none."
+        )
         raise DatasetError(message)
 
 
@@ -235,7 +240,7 @@ def _labels(points: Sequence[_Row]) -> PointLabels:
 def _number(text: str) -> float | None:
     """Return a finite number, or None."""
     try:
-        number = float(text.replace("_", "?"))  # 1_000 is a number to Python alone
+        number = float(text.replace("_", "?"))  # only Python accepts 1_000 as a number
     except ValueError:
         return None
     return number if math.isfinite(number) else None

@@ -187,5 +187,5 @@ def test_a_folder_is_loaded_as_its_name_is(card, local, tmp_path):
     with pytest.raises(DatasetError, match=r"test.nc is corrupted"):
         catalog.load_dataset(folder, split="test")
     (cards.CARDS / "atoms-small-1.0.0.toml").rename(tmp_path / "mine.toml")
-    with pytest.raises(DatasetError, match=r"was built from the card of atoms-small 1\.0\.0, which is not of this installation\. Give the path"):
+    with pytest.raises(DatasetError, match=r"was built from the card of atoms-small 1\.0\.0, which is not part of this installation\. Give the path"):
         catalog.load_arrays(folder)

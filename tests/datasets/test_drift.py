@@ -107,7 +107,7 @@ def test_a_card_that_cannot_be_recorded_is_refused():
     """A dose for which no current suffices, and nodes that do not divide a line."""
     for old, new, told in (
         ("current_pa = [0.001, 300.0]", "current_pa = [0.001, 0.01]", "needs a dwell time or current outside"),
-        ("nodes = 4 ", "nodes = 7 ", "divide into 7 nodes"),
+        ("nodes = 4 ", "nodes = 7 ", "divisible by the number of nodes per line, 7"),
     ):
         with pytest.raises(DatasetError, match=told):
             cards.parse_card(TEXT.replace(old, new))

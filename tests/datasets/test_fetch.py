@@ -195,7 +195,7 @@ def test_a_mirror_folder_can_be_the_data_folder(mirror, card, monkeypatch):
     [
         ("STEMTWIN_DATA_URL", "", "is not on this machine"),
         ("STEMTWIN_DATA_URL", "file:///mnt/usb", "is not a web address"),
-        ("STEMTWIN_DATA_REGISTRY", "", "No hashes of atoms-small-1.0.0 are known"),
+        ("STEMTWIN_DATA_REGISTRY", "", "The hashes of atoms-small-1.0.0 are not known"),
         ("STEMTWIN_DATA_REGISTRY", "/nowhere/registry.txt", "is not a file"),
     ],
 )

@@ -49,7 +49,7 @@ def test_every_format_holds_what_the_generator_made(card, capsys):
     arrays = catalog.load_dataset("stacks@1", size="tiny", format="numpy")
     stream = list(catalog.load_dataset("stacks@1", size="tiny", streaming=True))
     table = catalog.load_dataset("stacks@1", size="tiny", format="hf")
-    assert "it is built here, about 1 s" in capsys.readouterr().err
+    assert "it is built here in about 1 s" in capsys.readouterr().err
     assert len(rows) == len(stream) == len(table) == 6
     for column in card.columns:
         values = {"numpy": arrays[column.name], "xarray": labelled[column.name].to_numpy()}
@@ -141,13 +141,13 @@ def test_the_readme_tells_every_column(card, made):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda row: row.pop("mean"), r"wrong columns: \['mean'\]"),
-        (lambda row: row.update(more=1), r"wrong columns: \['more'\]"),
-        (lambda row: row.update(sample_id="x"), r"wrong columns: \['sample_id'\]"),
-        (lambda row: row.update(stack=np.zeros((2, 8, 5, 6))), r"stack of .* has the shape \(2, 8, 5, 6\), the card says \(2, 8, 6, 5\)"),
-        (lambda row: row.update(stack=np.full((2, 8, 6, 5), -1)), "stack of .* holds -1 1, below the 0 that uint16 holds"),
-        (lambda row: row.update(classes=np.full((6, 5), 256)), "classes of .* holds 256 1, above the 255 that uint8 holds"),
-        (lambda row: row.update(n_events=3), "event of .* has 2 entries, n_events says 3"),
+        (lambda row: row.pop("mean"), r"wrong columns \['mean'\]"),
+        (lambda row: row.update(more=1), r"wrong columns \['more'\]"),
+        (lambda row: row.update(sample_id="x"), r"wrong columns \['sample_id'\]"),
+        (lambda row: row.update(stack=np.zeros((2, 8, 5, 6))), r"stack of .* has the shape \(2, 8, 5, 6\), but that of the card is \(2, 8, 6, 5\)"),
+        (lambda row: row.update(stack=np.full((2, 8, 6, 5), -1)), "stack of .* holds -1 1, below the limit 0 of uint16"),
+        (lambda row: row.update(classes=np.full((6, 5), 256)), "classes of .* holds 256 1, above the limit 255 of uint8"),
+        (lambda row: row.update(n_events=3), "event of .* has 2 entries, but n_events is 3"),
     ],
 )
 def test_a_row_that_does_not_fit_its_card_is_refused(card, monkeypatch, change, message):
@@ -168,7 +168,7 @@ def test_a_generator_makes_the_number_of_rows_of_its_card(card, monkeypatch):
     """A row too few is refused."""
     rows = stacks.Stacks.rows
     monkeypatch.setattr(stacks.Stacks, "rows", lambda self, *given: list(rows(self, *given))[:1])
-    with pytest.raises(DatasetError, match=r"test-stacks/0 has 1 rows, not the 2 of stacks-1\.0\.0 tiny train"):
+    with pytest.raises(DatasetError, match=r"test-stacks/0 has 1 rows, but stacks-1\.0\.0 tiny train needs 2"):
         generate.specimen_rows(card, "tiny", next(generate.specimens(card, "tiny")))
 
 
@@ -209,7 +209,7 @@ def test_witnesses_of_all_shapes(card, monkeypatch):
                 value[-1] = "x"
             else:
                 value.ravel()[0 if column.dtype != "uint8" else -1] += 3
-            with pytest.raises(DatasetError, match=f"{column.name}.*This machine makes other rows"):
+            with pytest.raises(DatasetError, match=f"{column.name}.*This machine generates other rows"):
                 witness.check(card, "tiny", [row])
     monkeypatch.setattr(stacks.Stacks, "rows", _brighter(stacks.Stacks.rows))
     with pytest.raises(DatasetError, match="other rows"):
@@ -229,7 +229,7 @@ def _brighter(rows):
 def test_zarr_is_asked_for_before_the_work(card, monkeypatch, tmp_path):
     """Without zarr a card with cubes is refused in one sentence, before the first specimen."""
     monkeypatch.setitem(__import__("sys").modules, "zarr", None)
-    with pytest.raises(DatasetError, match="holds cubes as zarr, which is not installed"):
+    with pytest.raises(DatasetError, match="holds cubes stored as zarr, which is not installed"):
         generate.build(card, "tiny", tmp_path / "x")
     assert not (tmp_path / "x.partial").exists()
 

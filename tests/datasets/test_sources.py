@@ -41,7 +41,7 @@ def test_a_short_build_is_made(card, finished, image_source, capsys):
     """Without dataset and mirror, tiny is built, with its planned time said before, and is the published content."""
     images, _, _ = catalog.load_arrays("atoms-small@1", size="tiny", split="val")
     told = capsys.readouterr().err
-    assert told.startswith("stemtwin: atoms-small 1.0.0 tiny is neither on this machine nor on a mirror: it is built here, about 40 s\n")
+    assert told.startswith("stemtwin: atoms-small 1.0.0 tiny is neither on this machine nor on a mirror; it is built here in about 40 s\n")
     assert told.endswith(f"stemtwin: atoms-small 1.0.0 tiny lies in {fetch.folder_of(card, 'tiny')}\n")
     shutil.rmtree(fetch.folder_of(card, "tiny"))
     shutil.copytree(finished, fetch.folder_of(card, "tiny"))
@@ -51,7 +51,7 @@ def test_a_short_build_is_made(card, finished, image_source, capsys):
 def test_a_long_build_is_offered(card, image_source):
     """Above two minutes one sentence says the time, the command, a smaller size and the mirror; nothing is begun."""
     command = "'stemtwin data build atoms-small --version 1.0.0 --size std'"
-    with pytest.raises(DatasetError, match="takes about 14 min, one of size 'tiny' 40 s") as caught:
+    with pytest.raises(DatasetError, match="takes about 14 min, and 40 s for the size 'tiny'") as caught:
         load(size="std")
     assert command in str(caught.value)
     assert "build=True" in str(caught.value)

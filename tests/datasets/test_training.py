@@ -78,7 +78,7 @@ def test_a_batch_pads_what_is_ragged(card, samples):
     ("drawing", "error", "message"),
     [
         ({"labels": "column_heavy"}, DatasetError, "Did you mean 'column_heaviest'"),
-        ({"labels": "column_species"}, DatasetError, "no ragged column of int64"),
+        ({"labels": "column_species"}, DatasetError, r"no ragged column \(int64"),
         ({"labels": "column_heaviest", "where": "column_visibel"}, DatasetError, "Did you mean 'column_visible'"),
         ({"radius_angstrom": 0.0}, SettingsError, "radius_angstrom=0 A is out of range"),
     ],

@@ -1,4 +1,4 @@
-"""``verify``: files, content, and rows made again."""
+"""``verify``: files, content, and regenerated rows."""
 
 import numpy as np
 import pytest
@@ -11,7 +11,7 @@ from stemtwin.twin.errors import DatasetError
 
 
 def test_an_untouched_build_is_right(card, finished, image_source):
-    """Files, content and all rows made again agree; the report counts them."""
+    """Files, content and all regenerated rows agree; the report counts them."""
     report = verify.verify(card, finished, regenerate=18)
     assert (report.rows, report.rows_made_again, report.worst_pixel_fraction) == (90, 90, 0.0)
     assert report.content_sha256 == read_manifest(finished).content_sha256
@@ -33,7 +33,7 @@ def test_forged_rows_with_fitting_file_hashes_are_found_by_their_content(card, l
 
     rewrite(local, card, "test", change)
     refresh(local)
-    with pytest.raises(DatasetError, match=r"The Parquet files of test .* do not say what the manifest says"):
+    with pytest.raises(DatasetError, match=r"The Parquet files of test .* do not match the content in the manifest"):
         verify.verify(card, local)
 
 
@@ -64,7 +64,7 @@ def test_another_image_source_is_found(card, finished, image_source, regenerate,
             yield atoms_2d.Shot(counts=shot.counts + 1, source_size_angstrom=shot.source_size_angstrom)
 
     monkeypatch.setattr(atoms_2d, "microscope_shots", other)
-    with pytest.raises(DatasetError, match=r"100.00% of the counts differ, by up to 1; allowed are 0.01%, by 1"):
+    with pytest.raises(DatasetError, match=r"100.00% of the counts differ, by up to 1; at most 0.01% may differ, by 1"):
         verify.verify(card, finished, regenerate=regenerate)
 
 
@@ -76,7 +76,7 @@ def test_another_condition_is_found_by_its_name(card, finished, image_source, mo
             yield atoms_2d.Shot(counts=shot.counts, source_size_angstrom=0.26)
 
     monkeypatch.setattr(atoms_2d, "microscope_shots", other)
-    with pytest.raises(DatasetError, match=r"source_size_angstrom is 0.25 in the dataset and 0.26 made again"):
+    with pytest.raises(DatasetError, match=r"source_size_angstrom is 0.25 in the dataset and 0.26 when regenerated"):
         verify.verify(card, finished, regenerate=1)
 
 
@@ -103,7 +103,7 @@ def test_counts_may_differ_by_one_in_a_ten_thousandth_of_the_pixels(large, pixel
     if right:
         assert verify._compare(card, stored, row) == pixels / 40000
     else:
-        with pytest.raises(DatasetError, match=r"allowed are 0\.01%, by 1"):
+        with pytest.raises(DatasetError, match=r"at most 0\.01% may differ, by 1"):
             verify._compare(card, stored, row)
 
 
@@ -115,7 +115,7 @@ def test_truth_must_be_equal(large, x, right):
     if right:
         assert verify._compare(card, stored, row) == 0
     else:
-        with pytest.raises(DatasetError, match="made again"):
+        with pytest.raises(DatasetError, match="when regenerated"):
             verify._compare(card, stored, row)
 
 

@@ -46,7 +46,7 @@ def test_the_dataset_of_the_page(walked: Path, capsys: pytest.CaptureFixture[str
     Frames near focus are sharper than those far from it, so image and truth belong together.
     """
     images, truth, facts = st.load_arrays(str(walked), size="tiny")
-    assert "it is built here, about" in capsys.readouterr().err
+    assert "it is built here in about" in capsys.readouterr().err
     assert (images.shape, images.dtype) == ((6, 32, 32), np.uint16)
     assert len(set(truth["C10_angstrom"])) == 6
     assert set(facts["specimen"]) == {"defocus/0", "defocus/1"}

@@ -92,7 +92,7 @@ def test_uneven_energies(tmp_path: Path) -> None:
     [
         ("1\n2\n3\n4", {"XPERCHAN": "ten"}, "#XPERCHAN of .*a.msa is 'ten', which is not a number"),
         ("1\n2\n3\n4", {"NPOINTS": "many"}, "#NPOINTS of .*a.msa is 'many', which is not a number"),
-        ("1\n2\nthree\n4", {}, "'three', number 3 after #SPECTRUM of .*a.msa, is not a number"),
+        ("1\n2\nthree\n4", {}, "Value 3 after #SPECTRUM of .*a.msa is 'three', which is not a number"),
         ("", {}, "holds no numbers after #SPECTRUM"),
     ],
 )

@@ -178,7 +178,7 @@ def test_zspy_is_written_or_refused_with_the_reason(result: xr.Dataset, tmp_path
     only("rsciio")
     zarr = pytest.importorskip("zarr", reason="zarr is not installed")
     if int(zarr.__version__.split(".")[0]) > 2:
-        with pytest.raises(DatasetError, match=r"zarr 2, and zarr 3.* is installed.*Use \.hspy"):
+        with pytest.raises(DatasetError, match=r"zarr 2, but zarr 3.* is installed.*Use \.hspy"):
             save(result, tmp_path / "one.zspy", variable="haadf")
         assert list(tmp_path.iterdir()) == []
     else:
@@ -277,7 +277,7 @@ def test_what_cannot_be_written_is_refused(result: xr.Dataset, tmp_path: Path) -
     """Unknown endings and formats, several variables in one file, missing calibrations, uneven axes, rectangular pixels: no file is left."""
     only("emdfile")
     only("rsciio")
-    with pytest.raises(SettingsError, match=r"names no format. Use one of .*\.nc \(netcdf\)"):
+    with pytest.raises(SettingsError, match=r"is not that of a format. Use one of .*\.nc \(netcdf\)"):
         save(result, tmp_path / "result.xyz")
     with pytest.raises(UnknownNameError, match="Did you mean 'netcdf'"):
         save(result, tmp_path / "result", form="netcd")
@@ -295,7 +295,7 @@ def test_what_cannot_be_written_is_refused(result: xr.Dataset, tmp_path: Path) -
         save(uneven, tmp_path / "result.hspy", variable="eels")
     save(uneven, tmp_path / "uneven.nc")
     tall = result.assign_coords(y=("y", 2 * result["y"].to_numpy(), {"units": "angstrom"}))
-    with pytest.raises(SettingsError, match=r"square pixels, and pixelated has 1 x 0\.5"):
+    with pytest.raises(SettingsError, match=r"square pixels, but those of pixelated are 1 x 0\.5"):
         save(tall, tmp_path / "result.emd")
     assert [p.name for p in tmp_path.iterdir()] == ["uneven.nc"]
 
@@ -314,7 +314,7 @@ def test_the_only_spectrum_needs_no_name(result: xr.Dataset, tmp_path: Path, end
     point = spectrum.isel(y=[0], x=0)
     save(point, tmp_path / f"point{ending}")
     for more, names in ((result[["haadf"]], "eels, density_O_K, haadf"), (result[["edx"]], "eels, density_O_K, edx")):
-        with pytest.raises(SettingsError, match=f"holds one variable, and there are {names}"):
+        with pytest.raises(SettingsError, match=f"holds one variable, but the data have {names}"):
             save(spectrum.assign(more), tmp_path / f"other{ending}")
 
 

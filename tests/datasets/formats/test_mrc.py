@@ -115,7 +115,7 @@ def test_damaged_files_are_refused(tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match=r"ends after 1262 of 1264 bytes"):
         read(tmp_path / "a.mrc")
     mrc(tmp_path / "b.mrc", values, 99)
-    with pytest.raises(DatasetError, match=r"mode 99 make no sense, little-endian or big-endian"):
+    with pytest.raises(DatasetError, match=r"mode 99 is not valid, neither as little-endian nor as big-endian"):
         read(tmp_path / "b.mrc")
 
 

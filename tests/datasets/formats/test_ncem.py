@@ -88,7 +88,7 @@ def test_axes_without_calibration(tmp_path: Path) -> None:
         array = read(tmp_path / "a.emd", calibrations={0: (0.1, "nm"), 1: (0.2, "nm")})
         assert (float(array["y"][1]), float(array["x"][1])) == pytest.approx((1.0, 2.0))
     ncem(tmp_path / "a.emd", values, ("height", "nm", np.arange(7.0)), ("width", "nm", np.arange(10.0)))
-    with pytest.raises(DatasetError, match=r"has 7 points in /data/img/dim1, and the array 12 along it"):
+    with pytest.raises(DatasetError, match=r"has 7 points in /data/img/dim1, but the array has 12 along this axis"):
         read(tmp_path / "a.emd")
 
 
@@ -96,5 +96,5 @@ def test_records_are_not_numbers(tmp_path: Path) -> None:
     """Colours as records: one sentence."""
     colours = np.zeros((3, 2), [("R", "u1"), ("G", "u1"), ("B", "u1")])
     ncem(tmp_path / "a.emd", colours, ("y", "nm", np.arange(3.0)), ("x", "nm", np.arange(2.0)))
-    with pytest.raises(DatasetError, match=r"a\.emd holds values of type .*colours.* Save it anew as grey"):
+    with pytest.raises(DatasetError, match=r"a\.emd holds values of type .*colours.* Save it again as grey"):
         read(tmp_path / "a.emd")

@@ -163,7 +163,7 @@ def test_colours_are_not_signals(tmp_path: Path, samples: int) -> None:
     assert step(data["grey"], "x") == pytest.approx(0.2)
     grey[0, 0, 1] = 200
     tifffile.imwrite(tmp_path / "colour.tif", grey, **tell)
-    with pytest.raises(DatasetError, match=r"colour\.tif is a colour image \([34] samples.*Save the image anew as grey"):
+    with pytest.raises(DatasetError, match=r"colour\.tif is a colour image \([34] samples.*Save the image again as grey"):
         read_file(tmp_path / "colour.tif")
 
 

@@ -243,7 +243,7 @@ def refreshed(folder: Path) -> None:
 
 
 def test_packed_data_are_verified_as_built_ones(films: tuple[list[Path], Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Every file, the content of both carriers, and splits that share a file are checked; rows that nothing can make again are refused."""
+    """Every file, the content of both carriers, and splits that share a file are checked; rows that cannot be regenerated are refused."""
     folder = packed(films, tmp_path / "out", shares=(1 / 3, 0, 2 / 3))
     assert main(["data", "verify", str(folder), "--json"]) == 0
     report = json.loads(capsys.readouterr().out)
@@ -254,7 +254,7 @@ def test_packed_data_are_verified_as_built_ones(films: tuple[list[Path], Path], 
         assert main(["data", "verify", str(folder), *more]) in (1, 2)
         return capsys.readouterr().err
 
-    said = f"--regenerate 2 asks for rows made again, but {folder} holds measured data, which have no seeds. Leave it out."
+    said = f"--regenerate 2 is not possible: {folder} holds measured data, which have no seeds. Leave it out."
     assert said in refusal("--regenerate", "2")
     assert "leave out --size" in refusal("--size", "tiny")
     manifest = (folder / "manifest.json").read_bytes()
@@ -268,7 +268,7 @@ def test_packed_data_are_verified_as_built_ones(films: tuple[list[Path], Path], 
         (folder / entry.path).write_bytes(content)
     (folder / "data" / "train-00000-of-00001.parquet").write_bytes((folder / "data" / "test-00000-of-00001.parquet").read_bytes())
     refreshed(folder)
-    assert f"The Parquet files of train in {folder} do not say what the manifest says. Pack the files again" in refusal()
+    assert f"The Parquet files of train in {folder} do not match the content in the manifest. Pack the files again" in refusal()
     (folder / "manifest.json").write_bytes(manifest)
 
 
@@ -298,17 +298,21 @@ BAD_FILES = {
     "uncalibrated": (
         lambda d: [write_tiff(d / "a.tif", lattice(0)[0], None)],
         {},
-        "a.tif is not calibrated: its axis y counts pixels. Give the pixel",
+        "a.tif is not calibrated: its axis y is in pixels. Give the pixel",
     ),
     "oblong pixels": (lambda d: [write_emd(d / "a.emd", lattice(0)[0], (5, 2.5))], {}, "a.emd has pixels of 5 A along y and 2.5 A along x. Resample"),
     "mixed pixel sizes": (lambda d: _two(d, lattice(1)[0], 0.03), {}, "b.tif has pixels of 0.3 A, "),
-    "mixed shapes": (lambda d: _two(d, lattice(1, (48, 48))[0]), {}, "b.tif has 48 x 48 pixels, a.tif 48 x 64. Cut them into squares"),
-    "too small to cut": (lambda d: _two(d, lattice(1, (20, 48))[0]), {"tile_px": 24}, "b.tif has 20 x 48 pixels, too few for squares of 24"),
-    "one name twice": (_same_name, {}, "sub/a.tif have the same name 'a.tif', by which labels name files. Rename one"),
+    "mixed shapes": (lambda d: _two(d, lattice(1, (48, 48))[0]), {}, "b.tif has 48 x 48 pixels, but a.tif has 48 x 64. Cut them into tiles"),
+    "too small to cut": (
+        lambda d: _two(d, lattice(1, (20, 48))[0]),
+        {"tile_px": 24},
+        "b.tif has 20 x 48 pixels, too few for tiles of 24 x 24 pixels",
+    ),
+    "one name twice": (_same_name, {}, "sub/a.tif have the same name 'a.tif', so labels cannot distinguish them. Rename one"),
     "one image twice": (lambda d: _two(d, lattice(0)[0]), {}, "b.tif holds the same bytes as "),
     "no such file": (lambda d: [d / "a.tif"], {}, "a.tif does not exist"),
     "unknown ending": (lambda _: [Path(__file__)], {}, "There is no reader for the ending of "),
-    "a folder": (lambda d: [d], {}, "is a folder, whose bytes have no hash. Give files"),
+    "a folder": (lambda d: [d], {}, "is a folder, which has no hash. Give files"),
     "NaN": (
         lambda d: _saved(d, image=np.where(np.eye(8) > 0, np.nan, 1)),
         {"pixel_size_angstrom": 0.2},
@@ -316,7 +320,11 @@ BAD_FILES = {
     ),
     "complex": (lambda d: _saved(d, image=np.ones((8, 8), complex)), {"pixel_size_angstrom": 0.2}, "a.npz holds values of type complex128"),
     "a line": (lambda d: _saved(d, line=np.ones(8)), {}, "a.npz holds no image with the dimensions y and x, or frame, y and x, but line (x)"),
-    "two images": (lambda d: _saved(d, one=np.ones((8, 8)), two=np.ones((9, 9))), {}, "a.npz holds several images: one, two. Name one"),
+    "two images": (
+        lambda d: _saved(d, one=np.ones((8, 8)), two=np.ones((9, 9))),
+        {},
+        "a.npz holds several variables with images: one, two. Choose one",
+    ),
     "no such variable": (lambda d: _saved(d, one=np.ones((8, 8))), {"variable": "on"}, "a.npz has no variable 'on'. Did you mean 'one'"),
     "simulated": (_simulated, {}, "a.nc was simulated by stemtwin"),
     "no file": (lambda _: [], {}, "No file was given"),
@@ -325,14 +333,14 @@ BAD_SETTINGS = {
     "name": ({"name": "My films"}, "The name 'My films' of the dataset is not valid"),
     "version": ({"version": "1"}, "The version '1' of the dataset is not valid"),
     "licence": ({"licence": ""}, "The licence '' of the dataset is not valid"),
-    "origin": ({"labels_by": "persons"}, "Labels by 'persons' are not known. Did you mean 'person'"),
-    "shares": ({"shares": (0.5, 0.5, 0.5)}, "The shares 0.5, 0.5, 0.5 of train, val and test must be 0 or more and make 1"),
-    "empty split": ({"shares": (0.1, 0.0, 0.9)}, "A share of 0.1 of 3 file(s) leaves none for train"),
+    "origin": ({"labels_by": "persons"}, "labels_by='persons' is not known. Did you mean 'person'"),
+    "shares": ({"shares": (0.5, 0.5, 0.5)}, "The shares 0.5, 0.5, 0.5 of train, val and test must be 0 or more and add up to 1"),
+    "empty split": ({"shares": (0.1, 0.0, 0.9)}, "The share 0.1 of 3 file(s) leaves no file for train"),
     "pixel size": ({"pixel_size_angstrom": 0.0}, "The pixel size 0 A must be above 0"),
-    "tile": ({"tile_px": 1}, "Squares of 1 pixels must have at least 2"),
-    "fact": ({"facts": {"materials": "x"}}, "The fact 'materials' is not a column that can be filled. Did you mean 'material'"),
-    "truth": ({"facts": {"n_columns": "3"}}, "The fact 'n_columns' is not a column that can be filled"),
-    "number": ({"facts": {"energy_ev": "200 keV"}}, "The fact 'energy_ev' is '200 keV', not a number. Give one in eV"),
+    "tile": ({"tile_px": 1}, "The edge of the tiles, 1 px, must be at least 2 px"),
+    "fact": ({"facts": {"materials": "x"}}, "The fact 'materials' is not a column that a user can fill. Did you mean 'material'"),
+    "truth": ({"facts": {"n_columns": "3"}}, "The fact 'n_columns' is not a column that a user can fill"),
+    "number": ({"facts": {"energy_ev": "200 keV"}}, "The fact 'energy_ev' is '200 keV', not a number. Give a number in eV"),
     "not finite": ({"facts": {"energy_ev": "nan"}}, "The fact 'energy_ev' is nan, not finite"),
 }
 
@@ -361,9 +369,9 @@ def test_a_wrong_setting_is_one_sentence(fault: str, films: tuple[list[Path], Pa
 def test_labels_and_their_origin_go_together(films: tuple[list[Path], Path], tmp_path: Path) -> None:
     """Labels without an origin, an origin without labels, wrong labels and a folder that is not empty are refused before anything is written."""
     (files, labels), card = films, find_card("atoms-2d", "1.0.0")
-    with pytest.raises(DatasetError, match="need their file"):
+    with pytest.raises(DatasetError, match="labels_by='person' needs a file of labels"):
         pack(files, tmp_path / "out", PackSettings(name="films", labels_by="person"), card, task="atoms-2d")
-    with pytest.raises(DatasetError, match="holds labels, which cannot be by 'none'"):
+    with pytest.raises(DatasetError, match="labels_by='none' contradicts the file of labels"):
         pack(files, tmp_path / "out", PackSettings(name="films", labels_by="none"), card, task="atoms-2d", labels=labels)
     labels.write_text(labels.read_text() + "c.tif,1000,1\n")
     with pytest.raises(DatasetError, match=r"points.csv, row \d+, column 'x_angstrom': '1000' lies outside the frame of c.tif"):
@@ -379,7 +387,7 @@ def test_only_points_can_be_packed(films: tuple[list[Path], Path], tmp_path: Pat
     words = ["data", "pack", str(films[0][0]), "--task", "denoise", "--name", "films", "--labels-by", "none", "--folder", str(tmp_path / "out")]
     assert main(words) == 1
     assert capsys.readouterr().err == (
-        "stemtwin: Task 'denoise' cannot be packed: its truth is not a list of points. Give a task whose truth is one: atoms-2d.\n"
+        "stemtwin: Files cannot be packed for the task 'denoise', as its truth is not a list of points. Give another task: atoms-2d.\n"
     )
     assert not (tmp_path / "out").exists()
 
