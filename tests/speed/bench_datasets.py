@@ -8,6 +8,8 @@ from stemtwin.datasets import cards
 from stemtwin.datasets.kinds import find_generator
 from tests.speed.run import Row
 
+ROUNDS = itertools.count(100)
+"""Numbers of specimens that no row has built before."""
 CRYSTALS = (0, 1, 2, 3, 4)
 """Structure seeds of the card's perfect crystals, modulo the number of its materials."""
 
@@ -16,10 +18,10 @@ def builder(configurations: str) -> Callable[[], float]:
     """Return the function that makes the images of one new thin specimen of each crystal, and returns their number in thousands."""
     text = (cards.CARDS / "atoms-2d-1.0.0.toml").read_text(encoding="utf-8")
     card = cards.parse_card(text.replace("phonon_configurations = 8", f"phonon_configurations = {configurations}"))
-    generator, rounds = find_generator(card.kind), itertools.count(100)
+    generator = find_generator(card.kind)
 
     def build() -> float:
-        first, before = next(rounds) * len(card.generator.materials), os.environ.get("STEMTWIN_CACHE_BYTES")
+        first, before = next(ROUNDS) * len(card.generator.materials), os.environ.get("STEMTWIN_CACHE_BYTES")
         os.environ["STEMTWIN_CACHE_BYTES"] = "0"
         try:
             return sum(len(list(generator.rows(card, "tiny", generator.specimen(card, "tiny", "train", first + seed)))) for seed in CRYSTALS) / 1000
