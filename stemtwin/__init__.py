@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 __version__ = "0.1.0"
 
-# Required in a checkout (bare or installed in place), where twin, datasets, benchmarks and leaderboard lie beside this
+# Required in a checkout (bare or installed in place), where twin, datasets, benchmarks and leaderboard are siblings of this
 # folder. The import hook of an editable install finds only packages with an __init__.py, and datasets must not have one
 # (see datasets/README.md).
 _checkout = Path(__file__).resolve().parent.parent
@@ -136,5 +136,5 @@ def __dir__() -> list[str]:
 
 
 envs = importlib.import_module("stemtwin.twin.envs")
-sys.modules["stemtwin.envs"] = envs  # `from stemtwin.envs import wrappers`, and no second copy of the package
+sys.modules["stemtwin.envs"] = envs  # `from stemtwin.envs import wrappers` then loads no second copy of the package
 envs.register()  # gym.make("stemtwin/Autofocus-v1") works after `import stemtwin`

@@ -13,7 +13,7 @@ from stemtwin.twin.errors import SettingsError
 @pytest.mark.parametrize("value", [None, "3", True, math.nan, math.inf, 1 + 2j, [1.0]])
 def test_what_is_no_finite_number_is_refused_by_name_value_and_unit(value: object) -> None:
     """Anything but a finite real number is refused; the message has the name, the value and the unit."""
-    with pytest.raises(SettingsError, match=r"current_pa=.* is not a finite number of pA") as caught:
+    with pytest.raises(SettingsError, match=r"current_pa=.* is not a finite number \(pA\)") as caught:
         checks.number("current_pa", value, "pA")
     assert repr(value) in str(caught.value)
 
@@ -22,7 +22,7 @@ def test_what_is_no_finite_number_is_refused_by_name_value_and_unit(value: objec
 def test_a_row_of_numbers_is_told_from_one_number(value: object) -> None:
     """Lists, tuples and arrays become floats; a single number, text and things in no order are refused, as is a row with a wrong number."""
     assert checks.numbers("a", [1, np.float32(2)], "A") == checks.numbers("a", np.array([1.0, 2.0]), "A") == (1.0, 2.0)
-    with pytest.raises(SettingsError, match=r"a=.* is not a sequence of numbers of A"):
+    with pytest.raises(SettingsError, match=r"a=.* is not a sequence of numbers in A"):
         checks.numbers("a", value, "A")
     with pytest.raises(SettingsError, match="at least 3"):
         checks.numbers("a", (3.0, 2.0), "A", low=3)

@@ -2,7 +2,6 @@
 
 import ast
 import re
-from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,8 +15,6 @@ PATTERNS = {
     ),
     "a relative clause in place of a noun": re.compile(r"(?:\A|\n)\s*(?:What|How|Of|Where) |\bReturn what\b"),
 }
-PENDING: dict[str, int] = {"twin/instrument/simulation": 36, "twin/samples/readers": 1}
-"""Packages that still have such lines, and how many; the numbers may only fall."""
 
 
 def texts(source: str) -> Iterator[tuple[int, str]]:
@@ -37,23 +34,11 @@ def findings(source: str) -> list[tuple[int, str]]:
     return sorted(found)
 
 
-def package(path: Path) -> str:
-    """Return the package of a module, at most three folders deep."""
-    return "/".join(path.relative_to(ROOT).parts[:-1][:3])
-
-
 def test_texts_avoid_the_patterns() -> None:
-    """No package has more findings than the list of pending ones grants, and that list names no clean package."""
-    found = {path: findings(path.read_text(encoding="utf-8")) for part in PARTS for path in sorted((ROOT / part).rglob("*.py"))}
-    counts = Counter({package(path): 0 for path in found})
-    for path, lines in found.items():
-        counts[package(path)] += len(lines)
-    told = {
-        name: [f"{path.relative_to(ROOT)}:{line}: {what}" for path, lines in found.items() if package(path) == name for line, what in lines]
-        for name in counts
-    }
-    assert {name: told[name] for name, count in counts.items() if count > PENDING.get(name, 0)} == {}
-    assert {name for name in PENDING if not counts[name]} == set()
+    """No text of the packages has a finding."""
+    paths = [path for part in PARTS for path in sorted((ROOT / part).rglob("*.py"))]
+    told = [f"{path.relative_to(ROOT)}:{line}: {name}" for path in paths for line, name in findings(path.read_text(encoding="utf-8"))]
+    assert told == []
 
 
 @pytest.mark.parametrize(

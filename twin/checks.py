@@ -34,7 +34,7 @@ def number(
         The value is not a number, not finite, or outside the limits.
     """
     if not _finite(value):
-        message = f"{name}={value!r} is not a finite number{unit and f' of {unit}'}. {repair or 'Give a number.'}"
+        message = f"{name}={value!r} is not a finite number{unit and f' ({unit})'}. {repair or 'Give a number.'}"
         raise SettingsError(message)
     value = float(value)
     if value < low or value > high or (above is not None and value <= above):
@@ -77,13 +77,13 @@ def flag(name: str, value: object) -> bool:
 def function(name: str, value: object) -> None:
     """Raise SettingsError if a value is neither a function nor None."""
     if value is not None and not callable(value):
-        message = f"{name}={value!r} is not a function. Give a function of one number, or leave it out."
+        message = f"{name}={value!r} is not a function. Give a function of one number, or omit it."
         raise SettingsError(message)
 
 
 def pair(name: str, value: object, unit: str, *, above: float | None = None) -> tuple[float, float]:
     """Return two finite numbers as floats; see :func:`number`."""
-    first, second = _two(name, value, f"numbers of {unit}")
+    first, second = _two(name, value, f"numbers in {unit}")
     return number(f"{name}[0]", first, unit, above=above), number(f"{name}[1]", second, unit, above=above)
 
 
@@ -96,7 +96,7 @@ def whole_pair(name: str, value: object, *, low: int, high: int) -> tuple[int, i
 def numbers(name: str, value: object, unit: str, *, low: float = -math.inf, high: float = math.inf) -> tuple[float, ...]:
     """Return a sequence of finite numbers within limits as floats; see :func:`number`."""
     if isinstance(value, str | bytes | Mapping | Set) or not isinstance(value, Iterable):
-        message = f"{name}={value!r} is not a sequence of numbers of {unit}. Give a tuple, for one number (number,)."
+        message = f"{name}={value!r} is not a sequence of numbers in {unit}. Give a tuple, for example (number,) for one number."
         raise SettingsError(message)
     return tuple(number(name, each, unit, low=low, high=high) for each in value)
 
@@ -120,8 +120,8 @@ def variable_name(given: object, usual: str, taken: Sequence[str]) -> str:
     """
     name = usual.replace(".", "p").replace("-", "m") if given is None or (isinstance(given, str) and not given) else given
     if not isinstance(name, str) or not name.isidentifier() or name in taken:
-        message = f"A detector cannot be named {name!r}. Use letters, digits and underscores, and none of the names "
-        message += f"{', '.join(taken)}."
+        reserved = f", and none of {', '.join(taken)}" if taken else ""
+        message = f"A detector cannot be named {name!r}. Use letters, digits and underscores, not a digit first{reserved}."
         raise SettingsError(message)
     return name
 

@@ -35,7 +35,7 @@ def check_writable(path: str | Path, *, folder: bool = False, overwrite: bool = 
     Parameters
     ----------
     path : str or Path
-        File or folder to be written; it need not exist, nor the folders above it.
+        File or folder to be written; neither it nor its parents need exist.
     folder : bool
         Whether the path is a folder to which files will be written.
     overwrite : bool
@@ -44,8 +44,8 @@ def check_writable(path: str | Path, *, folder: bool = False, overwrite: bool = 
     Raises
     ------
     DatasetError
-        The path is a folder instead of a file or the reverse, a file lies above it, its name is too long, the disk is
-        read-only or full, or the path exists and may not be replaced.
+        The path is a folder instead of a file or the reverse, one of its parents is a file, its name is too long, the disk
+        is read-only or full, or the path exists and may not be replaced.
     """
     path = Path(path)
     try:
@@ -70,8 +70,8 @@ def check_writable(path: str | Path, *, folder: bool = False, overwrite: bool = 
 def _kind_at(path: Path) -> int | None:
     """Return the mode of a file or folder, or None if the path does not exist.
 
-    The mode is read only once, as other processes may create and remove files in the meantime. A file above the path
-    raises DatasetError.
+    The mode is read only once, because other processes may create and remove files in the meantime. DatasetError is raised
+    if a parent of the path is a file.
     """
     try:
         return path.stat().st_mode
@@ -97,7 +97,7 @@ def _check_kind(path: Path, kind: int | None, *, folder: bool) -> None:
 
 
 def _may_be_changed(path: Path) -> bool:
-    """Return whether a file still exists; raise OSError if it may not be changed, as it is then not replaced either."""
+    """Return whether a file still exists; raise OSError if it is not writable, because such a file must not be replaced."""
     try:
         os.close(os.open(path, os.O_WRONLY | os.O_APPEND))
     except FileNotFoundError:  # another process removed it
@@ -143,7 +143,7 @@ def refusal(path: Path, error: Exception) -> DatasetError:
 
 
 def is_full(error: BaseException | None) -> bool:
-    """Return whether an error means that a disk is full: the system's own error, or a library's that quotes it."""
+    """Return whether an error, or an error that caused it, means that a disk is full, by its number or its text."""
     seen: set[int] = set()
     while error is not None and id(error) not in seen:
         seen.add(id(error))
@@ -164,8 +164,8 @@ def replacing(path: Path, *, overwrite: bool = True, ending: str = "", through: 
     overwrite : bool
         Whether an existing file or folder may be replaced.
     ending : str
-        Suffix added to the temporary name, which lies beside ``path`` and ends with its name, as many writers infer the
-        format from the ending.
+        Suffix added to the temporary name. The temporary path lies in the same folder and ends with the name of ``path``,
+        because many writers infer the format from the ending.
     through : bool
         Whether a file is flushed to the disk before it replaces ``path``. Without the flush, the reader must detect a
         truncated file itself.
@@ -178,10 +178,10 @@ def replacing(path: Path, *, overwrite: bool = True, ending: str = "", through: 
     Raises
     ------
     DatasetError
-        The path exists and may not be replaced, a file would replace a folder or a folder a file, or the disk does not
-        accept the file.
+        The path exists and may not be replaced, a file would replace a folder or a folder would replace a file, or the disk
+        does not accept the file.
     """
-    if os.path.isdir(path):  # noqa: PTH112 - Path.is_dir raises where a name is too long
+    if os.path.isdir(path):  # noqa: PTH112 - Path.is_dir raises if a name is too long
         _check_free(path, overwrite=overwrite)
         check_writable(path.parent, folder=True)
     else:
@@ -267,8 +267,8 @@ def locked(
 ) -> Iterator[None]:
     """Hold a lock between processes during a block.
 
-    A wait for the lock is reported on stderr after three seconds and is limited in time. The system releases the lock
-    of a process that ends for any reason.
+    A wait for the lock is reported on stderr after three seconds, and its time is limited. If a process ends for any
+    reason, the system releases its lock.
 
     Parameters
     ----------

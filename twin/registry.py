@@ -1,4 +1,4 @@
-"""Registries of named objects: one per kind (samples, detectors, profiles, tasks, metrics, ...)."""
+"""Registries of named objects, one for each kind (for example samples, detectors, profiles, tasks and metrics)."""
 
 from collections.abc import Callable, Iterator
 from typing import Generic, TypeVar
@@ -51,7 +51,7 @@ class Registry(Generic[T]):
         return self._tags[name]
 
     def __getitem__(self, name: str) -> T:
-        """Return the object of a name; raise UnknownNameError, with the most similar name, if there is none."""
+        """Return the object with the given name; raise UnknownNameError, with the most similar name, if it is unknown."""
         try:
             return self._things[name]
         except (KeyError, TypeError):  # TypeError: the name cannot be hashed

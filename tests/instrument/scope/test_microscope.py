@@ -126,7 +126,7 @@ def test_what_cannot_be_imaged_is_refused_at_the_door(static: Sample) -> None:
         Microscope(static, seed=-1)
     with pytest.raises(SettingsError, match="phonons=4 needs thermal"):
         Microscope(static, phonons=4)
-    with pytest.raises(SettingsError, match="is no Sample"):
+    with pytest.raises(SettingsError, match="is not a Sample"):
         Microscope("srtio3-001")  # type: ignore[arg-type]
     with pytest.raises(SettingsError, match="misalignment"):
         Microscope(static, misalignment=50.0)  # type: ignore[arg-type]
@@ -299,7 +299,7 @@ def test_a_refused_command_leaves_no_trace(thermal: Sample, commands: list) -> N
 def test_a_specimen_that_does_not_fit_leaves_no_trace(make_perovskite: Callable[..., Sample]) -> None:
     """A refusal from deep below, a probe that does not fit the specimen, changes nothing either."""
     scope = Microscope(make_perovskite(1, periodic=False), instrument="ideal", phonons=1)
-    with pytest.raises(SamplingError, match="does not repeat"):
+    with pytest.raises(SamplingError, match="is not periodic"):
         scope.acquire(SCAN)
     assert (scope.time_s, scope.snapshot().frames) == (0, 0)
 

@@ -82,7 +82,7 @@ def test_a_cut_that_changes_nothing_is_no_comparison(asked: Request, other: list
     upper = replace(layer, positions_angstrom=layer.positions_angstrom - [0, 0, layer.positions_angstrom[:, 2].min()])
     found = certify.certify(replace(asked, sample=upper, phonons="static"))
     assert not any("thick" in line.what for line in found.lines)
-    assert any("those of 3.9 A the same" in note for note in found.notes), found.notes
+    assert any("slices of 3.9 A are identical" in note for note in found.notes), found.notes
 
 
 def test_a_damped_lattice_is_certified_as_one(asked: Request, other: list[Request]) -> None:
@@ -97,7 +97,7 @@ def test_what_the_other_solver_cannot_hold_is_refused_before_any_work(asked: Req
     """A probe wider than the cell and planes too near each other have no counterpart: one sentence with both numbers, before any wave."""
     monkeypatch.setattr(simulate, "expected", lambda *_: pytest.fail("computed"))
     wide = replace(asked, beam=replace(asked.beam, aberrations=Aberrations(C10=900)))
-    with pytest.raises(SamplingError, match=r"needs 46\.\d A, and engine='abtem' the whole probe inside the cell of 15\.6 x 15\.6 A"):
+    with pytest.raises(SamplingError, match=r"needs 46\.\d A, but engine='abtem' needs the whole probe inside the cell of 15\.6 x 15\.6 A"):
         certify.certify(wide)
     at = asked.sample.positions_angstrom.copy()
     at[0, 2] += 0.04

@@ -181,7 +181,7 @@ def test_the_point_group_is_found_said_and_kept(upright: Request) -> None:
     assert plan.average is not None
     assert (plan.configurations, len(plan.average.turns)) == (2, 8)
     first, data = values(upright), simulate(upright)
-    assert "4 lattice translations and the 8 turns and mirrors of its point group" in data.attrs["engine_error"]
+    assert "4 lattice translations and the 8 rotations and mirrors of its point group" in data.attrs["engine_error"]
     operator_cache.clear()
     np.testing.assert_array_equal(values(upright), first)
     assert operator_cache.physics_key(upright, make_plan(upright)) != operator_cache.physics_key(*_plain(upright))
@@ -207,10 +207,10 @@ def _plain(request: Request) -> tuple[Request, Plan]:
 def test_turns_are_for_upright_probes_and_round_detectors(upright: Request) -> None:
     """Tilts, detectors with directions, patterns, other engines and crystals without symmetry are refused with the repair."""
     for settings, said in (
-        ({"tilt_mrad": (1.0, 0.0)}, "turns the probe, not tilts"),
-        ({"beam": BEAM}, "turns the probe, not tilts"),
+        ({"tilt_mrad": (1.0, 0.0)}, "does not support tilts"),
+        ({"beam": BEAM}, "does not support tilts"),
         ({"detectors": ("maadf", "dpc4")}, "'dpc4' is not the same in all directions"),
-        ({"engine": "multislice"}, "engine='multislice' has none"),
+        ({"engine": "multislice"}, "engine='multislice' does not compute"),
     ):
         with pytest.raises(SettingsError, match=said):
             make_plan(replace(upright, **settings))
@@ -299,9 +299,9 @@ def test_what_cannot_be_averaged_is_refused(asked: Request, make_perovskite: Cal
     """No lattice in the cell, an engine without images of whole cells, a word that is none."""
     with pytest.raises(SettingsError, match=r"lattice_average=True needs a perfect crystal, .* within 0.001 A"):
         make_plan(replace(asked, sample=make_perovskite(1), lattice_average=True))
-    with pytest.raises(SettingsError, match="engine='multislice' has none"):
+    with pytest.raises(SettingsError, match="engine='multislice' does not compute"):
         make_plan(replace(asked, engine="multislice", lattice_average=True))
-    with pytest.raises(SettingsError, match="engine='multislice' has none"):
+    with pytest.raises(SettingsError, match="engine='multislice' does not compute"):
         explain(replace(asked, engine="multislice", lattice_average=True, detectors=("pixelated",), beam=Beam(energy_ev=200e3, semiangle_mrad=20)))
     for wrong in ("yes", 2):
         with pytest.raises(SettingsError, match="lattice_average="):

@@ -160,7 +160,7 @@ def test_operators_of_other_depths_are_other_operators(static: Sample) -> None:
 def test_engines_that_know_the_exit_face_alone_say_so(static: Sample, engine: str) -> None:
     """Every engine but multislice and the operator refuses a depth series; auto takes one of these two."""
     asked = cell_request(static, depths_angstrom=(1.0, 3.0), antialias=False, oversampling=1)
-    with pytest.raises(SettingsError, match=f"engine='{engine}' .* asks for 2 depths. Use engine='multislice'"):
+    with pytest.raises(SettingsError, match=f"engine='{engine}' .* requests 2 depths. Use engine='multislice'"):
         replace(asked, engine=engine)
     assert make_plan(replace(asked, engine="auto")).engine in {"multislice", "operator"}
 
@@ -172,7 +172,7 @@ def test_engines_that_know_the_exit_face_alone_say_so(static: Sample, engine: st
         ((2, 1), "increasing"),
         ((1, 1), "increasing"),
         ((1, 99), r"depths_angstrom\[1\]=99 .*at most 3.905.* is 3.905 A thick"),
-        (-1, "no list"),
+        (-1, "not a list"),
         ((-1.0,), "at least 0"),
     ],
 )

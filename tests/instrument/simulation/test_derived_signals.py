@@ -125,8 +125,12 @@ def test_a_turned_raster_is_integrated_along_its_own_axes() -> None:
     [
         (PathScan(positions_angstrom=np.zeros((3, 2))), {"detectors": "icom"}, "Use a RasterScan"),
         (SparseScan(shape=(8, 8), field_of_view_angstrom=(4, 4), fraction=0.4), {"detectors": ("idpc",)}, "Use a RasterScan"),
-        (SCAN, {"detectors": ("icom", "icom")}, "asked for twice"),
-        (SCAN, {"detectors": ("idpc", SegmentedDetector(inner_mrad=0, outer_mrad=20, name="dpc4"))}, "does not hold it at semiangle_mrad=25"),
+        (SCAN, {"detectors": ("icom", "icom")}, "requested twice"),
+        (
+            SCAN,
+            {"detectors": ("idpc", SegmentedDetector(inner_mrad=0, outer_mrad=20, name="dpc4"))},
+            "does not contain that edge at semiangle_mrad=25",
+        ),
     ],
 )
 def test_what_cannot_be_derived_is_refused_before_any_work(scan: Any, settings: dict[str, Any], what: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -147,7 +147,7 @@ def test_wrong_requests_are_refused(static, beam) -> None:
     """Engines without patterns; corners beyond the grid; depths."""
     with pytest.raises(SettingsError, match="exit face only"):
         simulate(static, beam, SCAN, detectors="pixelated", depths_angstrom=(1.0, 2.0), engine="multislice")
-    with pytest.raises(SettingsError, match="engine='local' gives no diffraction patterns"):
+    with pytest.raises(SettingsError, match="engine='local' does not compute diffraction patterns"):
         simulate(static, beam, SCAN, detectors="pixelated", engine="local")
     with pytest.raises(SamplingError, match="of pixelated exceeds the largest angle"):
         simulate(static, beam, SCAN, detectors=PixelatedDetector(outer_mrad=150), sampling_angstrom=0.06)

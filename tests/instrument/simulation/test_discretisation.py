@@ -77,7 +77,7 @@ def test_slices(request_: Request, make_perovskite: Callable[..., Sample]) -> No
     assert found.notes == ()
     moved = discretise(replace(request_, sample=sample, slice_thickness_angstrom=3.905))
     assert any("edges moved" in note for note in moved.notes)
-    with pytest.raises(SettingsError, match=r"slice_thickness_angstrom=12 is thicker than the sample \(11\.715 A\)"):
+    with pytest.raises(SettingsError, match=r"slice_thickness_angstrom=12 exceeds the sample's thickness \(11\.715 A\)"):
         discretise(replace(request_, sample=sample, slice_thickness_angstrom=12))
 
 
@@ -92,7 +92,7 @@ def test_a_probe_wider_than_the_cell_gets_more_blocks(request_: Request) -> None
 
 def test_specimens_that_do_not_repeat_hold_the_probe_and_the_scan(request_: Request, make_perovskite: Callable[..., Sample]) -> None:
     """A cell too small for the probe, or a scan beside it, is refused; where all fits, the plan says how far the edges reach."""
-    with pytest.raises(SamplingError, match=r"does not repeat.*size_angstrom"):
+    with pytest.raises(SamplingError, match=r"is not periodic.*size_angstrom"):
         discretise(replace(request_, sample=make_perovskite(1, sigma=None, periodic=False)))
     wide = replace(request_, sample=make_perovskite(4, sigma=None, periodic=False))
     with pytest.raises(SettingsError, match=r"scan reaches from \(0\.3, -0\.2\)"):
@@ -102,7 +102,7 @@ def test_specimens_that_do_not_repeat_hold_the_probe_and_the_scan(request_: Requ
     far = replace(inside, beam=replace(inside.beam, aberrations=Aberrations(C10=-800)))
     with pytest.raises(
         SamplingError,
-        match=r"The probe needs \d+\.\d A, but the specimen does not repeat: its cell is 15\.6 x 15\.6 A\.",
+        match=r"The probe needs \d+\.\d A, but the specimen is not periodic and its cell is 15\.6 x 15\.6 A\.",
     ):
         discretise(far)  # a defocus that would wrap around the cell
     beside = replace(

@@ -1,4 +1,4 @@
-"""Requests that are legal but of doubtful physics: a warning, a note in ``explain`` and in the result."""
+"""Requests that are valid but of doubtful physics: a warning, a note in ``explain`` and in the result."""
 
 import warnings
 from dataclasses import replace
@@ -74,7 +74,7 @@ def test_the_microscope_warns_too(thermal: Sample) -> None:
     scope = Microscope(thermal, PROFILES["ideal"], seed=1, phonons="damped")
     scope.set(semiangle_mrad=20)
     assert "notes" not in scope.acquire(SCAN, dwell_time_us=1, detectors="bf").attrs
-    with pytest.warns(PhysicsWarning, match="ring beyond the convergence of 20 mrad holds") as caught:
+    with pytest.warns(PhysicsWarning, match="ring beyond the convergence of 20 mrad contains") as caught:
         frame = scope.acquire(SCAN, dwell_time_us=1, detectors=("bf", RING))
     assert "thermal diffuse" in frame.attrs["notes"]
     assert caught[0].filename == __file__

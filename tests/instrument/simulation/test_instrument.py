@@ -47,5 +47,5 @@ def test_an_instrument_that_does_not_exist_is_refused(thermal: Sample, beam: Bea
     with pytest.raises(SettingsError, match="is not an instrument profile"):
         simulate.simulate(thermal, beam, raster, instrument=200)  # type: ignore[arg-type]
     for call in (simulate.simulate, simulate.explain):
-        with pytest.raises(SettingsError, match="A whole request and instrument are given"):
+        with pytest.raises(SettingsError, match="Both a request and instrument are given"):
             call(Request(sample=thermal, beam=beam, scan=raster), instrument=NAME)

@@ -74,7 +74,7 @@ def test_patterns_and_waves_are_those_of_one_window(small: Request) -> None:
     assert wave.sizes["y"] * wave.sizes["x"] > 0
     with pytest.raises(SamplingError, match="does not fit the cell"):
         simulate.exit_wave(small.sample, BEAM, phonons=1)
-    with pytest.raises(SettingsError, match=r"blocks=\(2, 2\) asks for more"):
+    with pytest.raises(SettingsError, match=r"blocks=\(2, 2\) requests more"):
         simulate.exit_wave(small.sample, BEAM, phonons=1, blocks=(2, 2))
 
 
@@ -92,9 +92,9 @@ def test_results_say_how_many_cells_a_probe_spans(small: Request) -> None:
         ({"blocks": 2}, "blocks=2 is not a pair"),
         ({"blocks": (0, 1)}, r"blocks\[0\]=0"),
         ({"blocks": (2**10, 2**10)}, "at most 32768 can be computed"),
-        ({"engine": "local"}, "engine='local' has windows of its own"),
-        ({"engine": "tiled"}, "engine='tiled' has windows of its own"),
-        ({"engine": "prism", "blocks": (2, 2)}, r"blocks=\(2, 2\) asks for more"),
+        ({"engine": "local"}, "engine='local' chooses its own windows"),
+        ({"engine": "tiled"}, "engine='tiled' chooses its own windows"),
+        ({"engine": "prism", "blocks": (2, 2)}, r"blocks=\(2, 2\) requests more"),
     ],
 )
 def test_blocks_that_make_no_sense_are_refused(small: Request, changes: dict[str, Any], said: str) -> None:
@@ -107,7 +107,7 @@ def test_a_specimen_that_does_not_repeat_is_one_window(small: Request, make_pero
     """Where the cell does not repeat, a probe wider than it is refused by default, computed as one window, and never over several cells."""
     alone = replace(small, sample=make_perovskite(2, 2, periodic=False), scan=PathScan(positions_angstrom=np.array([[3.0, 4.0]])))
     assert make_plan(alone).blocks == (1, 1)
-    with pytest.raises(SamplingError, match="does not repeat"):
+    with pytest.raises(SamplingError, match="is not periodic"):
         make_plan(replace(alone, blocks=None))
     with pytest.raises(SettingsError, match=r"blocks=\(2, 1\) repeats the cell"):
         make_plan(replace(alone, blocks=(2, 1)))

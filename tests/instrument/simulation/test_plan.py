@@ -56,10 +56,10 @@ def test_long_work_shows_the_engines_that_were_compared(request_: Request, monke
     assert not make_plan(request_).compared
     monkeypatch.setattr(planning, "PATIENCE", 0.0)
     plan = make_plan(request_)
-    rows = [line for line in str(plan).splitlines() if line.endswith(("GiB", "taken", "does not fit the memory"))]
+    rows = [line for line in str(plan).splitlines() if line.endswith(("GiB", "chosen", "exceeds the memory"))]
     assert {"operator", "multislice"} <= set(plan.compared)
     assert len(rows) == len(plan.compared)
-    assert [row.split()[-1] for row in rows if plan.engine in row] == ["taken"]
+    assert [row.split()[-1] for row in rows if plan.engine in row] == ["chosen"]
     assert plan.compared[plan.engine].seconds == plan.seconds
     for name in plan.compared:
         asked = make_plan(replace(request_, engine=name, tolerance=request_.tolerance if name not in {"operator", "multislice"} else 0.0))
@@ -68,7 +68,7 @@ def test_long_work_shows_the_engines_that_were_compared(request_: Request, monke
         assert not asked.compared
     monkeypatch.setattr(memory, "fits", lambda needed: needed <= plan.memory_bytes)
     others = [name for name, cost in plan.compared.items() if cost.memory_bytes > plan.memory_bytes]
-    assert str(plan).count("does not fit the memory") == len(others)
+    assert str(plan).count("exceeds the memory") == len(others)
 
 
 def test_auto_leaves_an_operator_that_does_not_fit(
@@ -82,7 +82,7 @@ def test_auto_leaves_an_operator_that_does_not_fit(
     plan = make_plan(large)
     assert plan.engine == "multislice"
     assert "GiB" in plan.reason
-    with pytest.raises(SettingsError, match=r"needs about .* GiB of memory; 80% of what is free are"):
+    with pytest.raises(SettingsError, match=r"needs about .* GiB of memory, but 80% of the free memory is"):
         make_plan(replace(large, engine="operator"))
 
 
@@ -124,14 +124,14 @@ def test_long_runs_of_single_probes_say_what_takes_less(request_: Request, monke
     sharp = replace(sharp, beam=replace(sharp.beam, source_size_angstrom=0.0, focal_spread_angstrom=0.0))
     long, states = make_plan(series), make_plan(series).waves / make_plan(sharp).waves
     assert long.seconds > PATIENCE
-    assert f"source size and focal spread take {states:.0f} probes for each point" in str(long)
+    assert f"source size and focal spread need {states:.0f} probes for each point" in str(long)
     together = make_plan(replace(series, engine="operator"))
     assert f"engine='operator' takes {together.seconds:.3g} s for all 2 depths" in str(long)
     many = replace(series, depths_angstrom=tuple(np.linspace(0.1, 3.9, 200).tolist()))
     room = 1.1 * make_plan(replace(many, engine="operator", depths_angstrom=None)).memory_bytes
     monkeypatch.setattr(memory, "fits", lambda needed: needed <= room)
     monkeypatch.setattr(memory, "check", lambda _: None)
-    assert "a sample of each thickness by itself, without depths_angstrom, takes an operator" in str(make_plan(many))
+    assert "one operator for each thickness, without depths_angstrom, takes at most" in str(make_plan(many))
 
 
 def test_auto_takes_the_operator_for_depths_where_it_is_cheaper(request_: Request) -> None:

@@ -36,9 +36,9 @@ def request_(static: Sample, beam: Beam, raster: RasterScan) -> Request:
 @pytest.mark.parametrize(
     ("wrong", "said"),
     [
-        ({"sample": "srtio3-001"}, "sample='srtio3-001' is no Sample"),
-        ({"beam": 200e3}, "is no Beam"),
-        ({"scan": (128, 128)}, "is no RasterScan"),
+        ({"sample": "srtio3-001"}, "sample='srtio3-001' is not a Sample"),
+        ({"beam": 200e3}, "is not a Beam"),
+        ({"scan": (128, 128)}, "is not a RasterScan"),
         ({"engine": "loca"}, "no engine named 'loca'.*multislice"),
         ({"phonons": "frozen"}, "phonons='frozen' is not known"),
         ({"phonons": 4}, "phonons=4 needs thermal displacements.*thermal_sigma_angstrom"),
@@ -137,7 +137,7 @@ def test_a_recipe_that_now_makes_something_else_is_refused(request_: Request) ->
     """The digest in the file is compared: a library that has changed does not pass unnoticed."""
     data = replace(request_, sample=load_sample("srtio3-001", size_angstrom=(4, 4), thickness_angstrom=4)).to_dict()
     data["sample"]["thickness_angstrom"] = 8.0
-    with pytest.raises(SettingsError, match=r"srtio3-001.*is not what it was.*remove the digest"):
+    with pytest.raises(SettingsError, match=r"srtio3-001.*differs from the one that was written.*remove the digest"):
         Request.from_dict(data)
     del data["sample"]["digest"]
     assert Request.from_dict(data).sample.thickness_angstrom == pytest.approx(7.81)
@@ -208,15 +208,15 @@ def test_defaults_stay_defaults(request_: Request, tmp_path: Path) -> None:
         ({"optics": 1}, "unknown keys: optics"),
         ({"beam": None}, "no beam"),
         ({"beam": 3}, "beam=3 is not a table"),
-        ({"beam": {"energy_ev": 2e5}}, "Beam cannot be made of"),
-        ({"beam": {"energy_ev": 2e5, "semiangle_mrad": 20, "aberrations": {"C11": 3}}}, "Aberrations cannot be made of"),
+        ({"beam": {"energy_ev": 2e5}}, "Beam cannot be created from"),
+        ({"beam": {"energy_ev": 2e5, "semiangle_mrad": 20, "aberrations": {"C11": 3}}}, "Aberrations cannot be created from"),
         ({"scan": {"kind": "zigzag"}}, "kind='zigzag' of a scan is not known"),
         ({"detectors": [{"kind": "round"}]}, "kind='round' of a detector"),
         ({"detectors": 3}, "does not name a detector"),
         ({"sample": "srtio3-001"}, "is not a table"),
         ({"sample": {"kind": "library", "name": "srtio3-001", "colour": "red"}}, "colour"),
         ({"sample": {"kind": "wish"}}, "wish"),
-        ({"sample": {"kind": "arrays", "name": "x"}}, "Sample cannot be made"),
+        ({"sample": {"kind": "arrays", "name": "x"}}, "Sample cannot be created"),
     ],
 )
 def test_files_that_make_no_sense_are_refused(request_: Request, change: dict[str, Any], said: str) -> None:

@@ -148,7 +148,7 @@ def test_a_series_is_files(static: Sample, tmp_path: Path) -> None:
         ({"C10": (0.0, "x")}, r"C10\[1\]"),
         ({"C10": (0, 1), "defocus": (0, 1)}, "Both C10 and defocus"),
         ({"tilt_mrad": ((0, 0), (1,))}, r"tilt_mrad\[1\]"),
-        ({"C10": (0, 1), "nonsense": 3}, "cannot be made"),
+        ({"C10": (0, 1), "nonsense": 3}, "cannot be created"),
     ],
 )
 def test_what_is_no_series_is_refused(static: Sample, settings: dict[str, Any], what: str) -> None:

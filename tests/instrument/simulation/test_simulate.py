@@ -171,7 +171,7 @@ def test_results_round_trip_through_files(thermal: Sample, beam: Beam, raster: R
     [
         ({}, "needs sample, beam and scan"),
         ({"phonon": 4}, "unexpected keyword argument 'phonon'"),
-        ({"sample": "srtio3-001", "beam": 3, "scan": 3}, "is no Sample"),
+        ({"sample": "srtio3-001", "beam": 3, "scan": 3}, "is not a Sample"),
     ],
 )
 def test_calls_that_make_no_sense_are_refused(arguments: dict[str, Any], said: str) -> None:
@@ -183,7 +183,7 @@ def test_calls_that_make_no_sense_are_refused(arguments: dict[str, Any], said: s
 def test_a_whole_request_takes_no_further_settings(thermal: Sample, beam: Beam, raster: RasterScan) -> None:
     """What is asked for twice is not ignored."""
     asked = Request(sample=thermal, beam=beam, scan=raster)
-    with pytest.raises(SettingsError, match="A whole request and beam, seed are given"):
+    with pytest.raises(SettingsError, match="Both a request and beam, seed are given"):
         simulate.simulate(asked, beam, seed=3)
     with pytest.raises(SettingsError, match="seed"):
         simulate.explain(asked, seed=3)
@@ -277,13 +277,13 @@ def test_focus_is_on_the_entrance_face(beam: Beam) -> None:
 
 def test_exit_waves_refuse_what_has_no_meaning(thermal: Sample, beam: Beam) -> None:
     """A partially coherent beam, a detector, an engine, a probe wider than the cell: each has its own sentence."""
-    with pytest.raises(SettingsError, match="partially coherent beam has no single wave"):
+    with pytest.raises(SettingsError, match="partially coherent beam is not a single wave"):
         simulate.exit_wave(thermal, replace(beam, focal_spread_angstrom=1))
     with pytest.raises(SettingsError, match="has no engine"):
         simulate.exit_wave(thermal, beam, engine="operator")
     with pytest.raises(SettingsError, match="has no detectors"):
         simulate.exit_wave(thermal, beam, detectors=("bf",))
-    with pytest.raises(SettingsError, match="is no Beam or PlaneWave"):
+    with pytest.raises(SettingsError, match="is not a Beam or PlaneWave"):
         simulate.exit_wave(thermal, 200e3)  # type: ignore[arg-type]
     with pytest.raises(SettingsError, match="position_angstrom"):
         simulate.exit_wave(thermal, beam, position_angstrom=(1, np.nan))

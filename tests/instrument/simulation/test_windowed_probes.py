@@ -193,7 +193,7 @@ def test_exact_work_has_the_old_bits(monkeypatch: pytest.MonkeyPatch) -> None:
     for few in (1e-5, -0.1):
         with pytest.raises(SettingsError, match="tolerance"):
             replace(asked, tolerance=few)
-    with pytest.raises(SettingsError, match=r"engine='local' computes to a tolerance, and tolerance=0 asks for exact work"):
+    with pytest.raises(SettingsError, match=r"engine='local' computes to a tolerance, but tolerance=0 requests exact signals"):
         make_plan(replace(asked, tolerance=0.0, engine="local"))
 
 
@@ -228,7 +228,7 @@ def test_what_misses_the_tolerance_is_refused(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(windowed_probes, "GROWTH", 1.0)
     monkeypatch.setattr(windowed_probes, "NEAR", 0.3)
     asked = request(crystal(), tolerance=1e-3)
-    with pytest.raises(SamplingError, match=r"miss tolerance=0\.001: \d\.\d+% with windows of .*tolerance=0, which sends"):
+    with pytest.raises(SamplingError, match=r"exceed tolerance=0\.001: \d\.\d+% with windows of .*tolerance=0, which propagates"):
         signals(asked)
 
 
@@ -237,7 +237,7 @@ def test_windows_that_save_too_little_give_way(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(windowed_probes, "GROWTH", 4.0)
     asked = request(crystal(), scan=FEW, tolerance=1e-3)
     before = make_plan(asked)
-    assert re.search(r"whole field, \S+ s, where they would save less than half", before.exactness)
+    assert re.search(r"whole field, \S+ s, if they would save less than half", before.exactness)
     monkeypatch.setattr(windowed_probes, "CHECKED", 1e-9)
     values, said = signals(asked)
     assert re.search(r"^reference, each probe through the whole field: windows that reach 0\.001 would save less .*% with windows of", said)

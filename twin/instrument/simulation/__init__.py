@@ -1,18 +1,19 @@
-"""Expected signals without noise: from a request to a Dataset.
+"""Expected signals of a request, without noise.
 
-A request is laid on a grid (``discretisation``), an engine is checked, costed and chosen (``plan``), and it computes the signals (``engines``).
+A request is discretised (``discretisation``), an engine is chosen by its estimated cost (``plan``), and the engine computes
+the signals (``engines``), which are returned as a Dataset.
 
 =========================== ==========================================================
 File                        Content
 =========================== ==========================================================
-``certify.py``              both solvers and the convergence of a request
-``costs.py``                waves, memory and time: what several engines share
+``certify.py``              comparison of two solvers, and convergence of a request
+``costs.py``                waves, memory and time, with estimates that engines share
 ``crystal_average.py``      averages over a crystal's lattice translations
 ``derived_signals.py``      centre of mass, iCOM, iDPC by name, from detectors' signals
-``diffraction_patterns.py`` 4D-STEM: patterns at each point
+``diffraction_patterns.py`` 4D-STEM: a diffraction pattern at each point
 ``discretisation.py``       grid, slices, detector angles and plane waves of a request
-``doubtful_physics.py``     notes and warnings on legal requests of doubtful physics
-``engines/``                one file for each way to compute signals
+``doubtful_physics.py``     notes and warnings on valid requests of doubtful physics
+``engines/``                engines, one file each
 ``incremental_operator.py`` a local operator that is updated where atoms moved
 ``memory.py``               peak memory, and the memory of the machine
 ``operator_cache.py``       operators kept in the process and on disk
@@ -22,17 +23,17 @@ File                        Content
 ``plan.py``                 engine, costs and notes of a request
 ``request.py``              a simulation as one frozen value
 ``results.py``              Datasets of signals
-``ronchigram.py``           the far field of one parked probe
-``scan_signals.py``         signals read along a scan, means over configurations
+``ronchigram.py``           the far field of one stationary probe
+``scan_signals.py``         signals along a scan, means over configurations
 ``serialisation.py``        settings as plain values, and back
-``series.py``               simulate_series, explain_series: focal, tilt and depth series
+``series.py``               simulate_series, explain_series: defocus, tilt and depth series
 ``simulate.py``             simulate, explain, exit_wave
 ``slice_stacks.py``         transmission functions of each frozen-phonon configuration
-``source_rasters.py``       rasters under a source of finite size, from fewer points
+``source_rasters.py``       rasters blurred by a source of finite size, from fewer points
 ``thermal_check.py``        measured errors of the engine ``thermal``
-``thermal_table.py``        the table of errors of ``thermal`` on whole images, a command
+``thermal_table.py``        command for the table of errors of ``thermal`` on whole images
 ``windowed_probes.py``      windows for the single probes of a long request
 =========================== ==========================================================
 """
 
-import stemtwin.twin.instrument.simulation.engines  # noqa: F401 - first: requests name engines, which are registered by it
+import stemtwin.twin.instrument.simulation.engines  # noqa: F401 - first: it registers the engines that requests name

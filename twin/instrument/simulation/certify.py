@@ -1,8 +1,9 @@
-"""Two solvers on one request, and how far the result is from convergence.
+"""Comparison of two solvers on one request, and the distance of the result from convergence.
 
-On the same grid, with the same planes and pixel masks: our multislice, abTEM's multislice fed with our slices (the solvers alone differ), and abTEM
-with its own potential (the placement of atoms differs too). Then our result with a finer grid, with thinner slices (where they are atomic planes
-already, with thicker ones), and over the phonon configurations.
+Our multislice is compared with abTEM's on the same grid, with the same planes and pixel masks: once with our slices (only
+the solvers differ), and once with abTEM's own potential (the placement of atoms differs too). The result is then compared
+with that of a finer grid and of thinner slices (thicker ones if the slices are atomic planes already), and its standard
+error over the phonon configurations is stated.
 """
 
 import itertools
@@ -19,12 +20,12 @@ from stemtwin.twin.instrument.simulation.plan import Plan, make_plan
 from stemtwin.twin.instrument.simulation.request import Request
 
 MOST_POINTS = 16
-"""Points of the scan that are computed, spread over it."""
+"""Largest number of scan points that are computed, spread over the scan."""
 FINER = 1.5
 """Factor by which the grid of the convergence check is finer."""
 PLACED = (
-    "abTEM's own potential places atoms bilinearly between grid points, which takes up to 17 % from dark-field signals at 0.04 A: a difference there "
-    "beside none with our slices is of that placement, not of the solvers"
+    "abTEM's own potential places atoms bilinearly between grid points, which lowers dark-field signals by up to 17 % at 0.04 A: a difference with "
+    "that potential but not with our slices comes from the placement, not from the solvers"
 )
 """Note of a comparison of the two potentials."""
 
@@ -38,7 +39,7 @@ class ComparisonRow:
     detector : str
         The detector's name.
     what : str
-        What is compared with our multislice as requested.
+        Computation that is compared with our multislice as requested.
     ours, other : float
         Mean signals over the points, fractions of the incident beam.
     largest : float
@@ -57,12 +58,12 @@ class ComparisonRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Certificate:
-    """Comparison of two results, and their difference.
+    """Comparisons of a request's signals with those of another solver and of finer settings.
 
     Parameters
     ----------
     points : int
-        Points that were computed.
+        Number of scan points that were computed.
     grid : tuple of int
         Points of the wave.
     slices : int
@@ -72,7 +73,7 @@ class Certificate:
     standard_error : dict
         Relative standard error over the phonon configurations by detector; empty for one configuration.
     notes : tuple of str
-        What has to be known to read the comparisons.
+        Remarks on the interpretation of the comparisons.
     """
 
     points: int
@@ -84,14 +85,14 @@ class Certificate:
 
 
 def certify(request: Request, *, progress: Callable[[str], None] | None = None) -> Certificate:
-    """Run a request through both solvers and check its convergence.
+    """Compare the solvers on a request, and check its convergence.
 
     Parameters
     ----------
     request : Request
-        The request; at most 16 points of its scan are computed, at the exit face, and its beam is taken as coherent.
+        The request; at most 16 points of its scan are computed, at the exit face and with a coherent beam.
     progress : callable, optional
-        Called with what is being done.
+        Called with the description of each step as it begins.
 
     Raises
     ------
@@ -134,7 +135,7 @@ def certify(request: Request, *, progress: Callable[[str], None] | None = None) 
 
 
 def coherent_points(request: Request) -> Request:
-    """Return the request for our multislice of a coherent beam at the points that are certified, at the exit face."""
+    """Return the request for multislice with a coherent beam, at the certified points and the exit face."""
     coherent = replace(request.beam, source_size_angstrom=0.0, focal_spread_angstrom=0.0)
     return replace(request, beam=coherent, scan=_few(request), engine=multislice.NAME, depths_angstrom=None, tolerance=0.0)
 
@@ -146,7 +147,7 @@ def _few(request: Request) -> PathScan:
 
 
 def _one(request: Request) -> Request:
-    """Return the request for a single configuration of the specimen, the first one; a damped lattice stays one."""
+    """Return the request for the first phonon configuration only; ``"damped"`` is a single one already."""
     return replace(request, phonons=1) if request.configurations > 1 or isinstance(request.phonons, int) else request
 
 
@@ -181,9 +182,9 @@ def _convergence(full: Request, plan: Plan, names: list[str], say: Callable[[str
             thick = min(2 * float(np.diff(planes).max()), full.sample.thickness_angstrom)
             other, what = replace(base, slice_thickness_angstrom=thick), "ours, slices twice as thick"
             if np.array_equal(make_plan(other).slices.planes, planes):
-                notes.append(f"slices are atomic planes, and those of {thick:.3g} A the same: how much the cut matters was not compared")
+                notes.append(f"slices are atomic planes, and slices of {thick:.3g} A are identical: the effect of slicing was not compared")
                 return out
-            notes.append("slices are atomic planes, and thinner ones the same: those twice as thick show how much the cut matters")
+            notes.append("slices are atomic planes, and thinner slices are identical: slices twice as thick show the effect of slicing")
         out += _lines(names, plan, what, reference, simulate.expected(other, make_plan(other))[0])
     return out
 

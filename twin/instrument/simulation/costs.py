@@ -1,4 +1,4 @@
-"""Waves, memory and time of a request: the value that engines give, and the estimates that several of them share."""
+"""Waves, memory and time of a request, and the estimates that several engines share."""
 
 import math
 from dataclasses import dataclass
@@ -12,7 +12,10 @@ from stemtwin.twin.physics.grids import Grid
 SECONDS_PER_POINT = 1e-9
 """Usual time of one multislice step per wave and point of a grid of 384 x 384 on two cores, s."""
 BEYOND_CACHES = 0.17
-"""That time grows as this power of the points: longer lines, and batches of waves that no cache holds (1.1 at 512 x 512, 1.9 at 2400 x 2400)."""
+"""Exponent of the growth of that time with the number of points, as lines and batches of waves exceed the caches.
+
+The factor is 1.1 at 512 x 512 and 1.9 at 2400 x 2400.
+"""
 SECONDS_PER_PRODUCT = 2.5e-11
 """Usual time per pair of plane waves and reciprocal pixel of an operator's matrix products on two cores, s."""
 SECONDS_PER_VALUE = 8e-9
@@ -20,16 +23,28 @@ SECONDS_PER_VALUE = 8e-9
 SECONDS_PER_PHASE = 1.2e-11
 """Usual time per atom and point at which its potential's coefficients are summed, on two cores, s."""
 FIRST_SECONDS = 0.3
-"""Usual time of everything else, s."""
+"""Usual time of all other work, s."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cost:
-    """Waves sent through the specimen over all configurations, peak memory (bytes, the program included), and time on two cores (s).
+    """Estimated cost of the signals of a request.
 
-    ``waves_bytes`` of the memory hold exit amplitudes while an operator is built; with less, every wave goes through the
-    specimen more than once. ``exactness`` is that of this work, where the engine's own sentence is of other work. ``longest`` is the time where the
-    check of an error asks for larger parts of the field as often as it may, s; 0: there is no such check.
+    Parameters
+    ----------
+    waves : int
+        Waves propagated through the specimen, over all configurations.
+    memory_bytes : int
+        Peak memory including the program, bytes.
+    seconds : float
+        Time on two cores, s.
+    waves_bytes : int
+        Part of the memory that holds exit amplitudes while an operator is built, bytes. With less, every wave is
+        propagated more than once.
+    exactness : str
+        Exactness of this request, as a sentence; empty if the engine's own sentence applies.
+    longest : float
+        Time if the check of the error enlarges the windows as often as permitted, s; 0 without such a check.
     """
 
     waves: int
@@ -52,17 +67,20 @@ def field_bytes(found: Discretisation) -> int:
 
 
 def first_seconds(found: Discretisation, configurations: int | None = None) -> float:
-    """Return the usual time before the first wave, s: transmission functions on the whole field, by default of all configurations, and the rest."""
+    """Return the usual time before the first wave, s, for transmission functions on the whole field and all other work.
+
+    By default the transmission functions of all configurations are computed.
+    """
     share = 1.0 if configurations is None else configurations / found.request.configurations
     return FIRST_SECONDS + share * specimen_seconds(found.request, found.grid, len(found.slices.planes))
 
 
 def step_seconds(points: int) -> float:
-    """Return the usual time of one multislice step of one wave on a grid of so many points, s."""
+    """Return the usual time of one multislice step of one wave on a grid with the given number of points, s."""
     return points * SECONDS_PER_POINT * (points / 384**2) ** BEYOND_CACHES
 
 
 def specimen_seconds(request: Request, grid: Grid, slices: int, share: float = 1.0) -> float:
-    """Return the usual time of making all transmission functions on a grid that holds a share of the atoms, s."""
+    """Return the usual time to compute all transmission functions on a grid that holds a fraction of the atoms, s."""
     values = request.configurations * request.oversampling**2 * math.prod(grid.shape)
     return values * (slices * SECONDS_PER_VALUE + share * len(getattr(request.sample, "numbers", ())) * SECONDS_PER_PHASE)

@@ -1,4 +1,4 @@
-"""Averages over a crystal's lattice translations, turns and mirrors: which requests have them, and how many phonon configurations they take."""
+"""Averages over a crystal's translations, rotations and mirrors: their requests, and the phonon configurations they need."""
 
 import math
 from collections.abc import Sequence
@@ -14,23 +14,27 @@ from stemtwin.twin.samples.lattice_translations import TOLERANCE, lattice_transl
 from stemtwin.twin.samples.sample import Sample
 
 FEWEST = 2
-"""Configurations that tell the error of their mean."""
+"""Smallest number of configurations that determines the error of their mean."""
 ROUND = 32
 """Points along the radius of a detector at which its directions are compared."""
 ALIKE = 1e-3
-"""Weights of a round detector differ by at most this, relative to the largest: pixels at its edge are covered to single precision."""
+"""Largest difference between the weights of a round detector after a rotation, divided by the largest weight.
+
+It is not zero because pixels at the edge are covered to single precision.
+"""
 
 
 def average_of(request: Request) -> LatticeAverage | None:
-    """Return the average over lattice translations that a request has from an engine that gives it, or None.
+    """Return the average over lattice translations that applies to a request, or None.
 
-    With ``lattice_average="auto"`` only the mean of ``phonons="auto"`` is averaged: a number of configurations is the mean of these, as they are.
-    ``phonons="auto"`` then begins with the configurations whose columns are as many as those of 8 without the average.
+    ``lattice_average="auto"`` applies only to ``phonons="auto"``; a given number of configurations is averaged without
+    translations. ``phonons="auto"`` then begins with the number of configurations that contains as many equivalent
+    columns as 8 configurations without the average.
 
     Raises
     ------
     SettingsError
-        The average is asked for by True, and the sample is not a perfect crystal.
+        The average is requested explicitly, and the sample is not a perfect crystal.
     """
     if request.lattice_average is False or request.thermal_motion != "frozen":
         return None
@@ -42,10 +46,10 @@ def average_of(request: Request) -> LatticeAverage | None:
     if translations.count == 1 and len(turns) < FEWEST:
         if not request.asks_for_average:
             return None
-        moves = "translation, turn or mirror" if request.lattice_average == POINT_GROUP else "translation"
+        moves = "translation, rotation or mirror" if request.lattice_average == POINT_GROUP else "translation"
         message = (
-            f"lattice_average={request.lattice_average!r} needs a perfect crystal, and no {moves} inside the cell leaves every atom of "
-            f"{request.sample.name} within {TOLERANCE:g} A of its like. Use 'auto' or False, or a cell (size_angstrom) of several crystal cells."
+            f"lattice_average={request.lattice_average!r} needs a perfect crystal, but no {moves} inside the cell maps every atom of "
+            f"{request.sample.name} to within {TOLERANCE:g} A of an equal atom. Use 'auto' or False, or a cell (size_angstrom) of several unit cells."
         )
         raise SettingsError(message)
     alike = translations.count * max(len(turns), 1)
@@ -54,14 +58,14 @@ def average_of(request: Request) -> LatticeAverage | None:
 
 
 def _turns(request: Request) -> tuple[PlaneSymmetry, ...]:
-    """Return the turns and mirrors that a request is averaged over: those of the sample that leave the request's grid as it is."""
+    """Return the rotations and mirrors of an average: those of the sample that map the request's grid onto itself."""
     if request.lattice_average != POINT_GROUP:
         return ()
     assert isinstance(request.sample, Sample)  # it has thermal motion
     if any((*request.tilt_mrad, *request.beam.beam_tilt_mrad)):
         message = (
-            f"lattice_average={POINT_GROUP!r} turns the probe, not tilts, and tilt_mrad={request.tilt_mrad} and "
-            f"beam_tilt_mrad={request.beam.beam_tilt_mrad} are given. Use True, or leave the tilts out."
+            f"lattice_average={POINT_GROUP!r} does not support tilts, but tilt_mrad={request.tilt_mrad} and "
+            f"beam_tilt_mrad={request.beam.beam_tilt_mrad} are given. Use lattice_average=True, or omit the tilts."
         )
         raise SettingsError(message)
     square = all(
@@ -71,12 +75,12 @@ def _turns(request: Request) -> tuple[PlaneSymmetry, ...]:
 
 
 def check_round(average: LatticeAverage | None, detectors: Sequence[Detector], wavelength: float) -> None:
-    """Refuse an average over turns of the probe for detectors that are not the same behind each of them.
+    """Refuse an average over rotations and mirrors for detectors that these change.
 
     Raises
     ------
     SettingsError
-        A detector has directions.
+        A detector is not the same in all directions.
     """
     if average is None or not average.turns:
         return
@@ -89,50 +93,50 @@ def check_round(average: LatticeAverage | None, detectors: Sequence[Detector], w
             turned = detector.weights(*turn.sources(ky, kx), pixel, wavelength, antialias=True)
             if np.abs(turned - weights).max() > ALIKE * np.abs(weights).max():
                 message = (
-                    f"lattice_average={POINT_GROUP!r} turns the probe, and detector {detector.name!r} is not the same in all directions. "
-                    "Use True, or round detectors."
+                    f"lattice_average={POINT_GROUP!r} needs round detectors, but detector {detector.name!r} is not the same in all directions. "
+                    "Use lattice_average=True, or round detectors."
                 )
                 raise SettingsError(message)
 
 
 def check_without_turns(request: Request, what: str) -> None:
-    """Refuse an average over turns of the probe for results that are not images.
+    """Refuse an average over rotations and mirrors for results that are not images; ``what`` names these, in the plural.
 
     Raises
     ------
     SettingsError
-        It is asked for.
+        The request asks for this average.
     """
     if request.lattice_average == POINT_GROUP:
-        message = f"lattice_average={POINT_GROUP!r} averages images, and {what} have directions of their own or are not averaged so. Use True."
+        message = f"lattice_average={POINT_GROUP!r} averages images only, not {what}. Use lattice_average=True."
         raise SettingsError(message)
 
 
 def configurations(request: Request) -> int:
-    """Return the number of phonon configurations that an engine with the average is planned with."""
+    """Return the number of phonon configurations that the plan of an averaging engine assumes."""
     found = average_of(request)
     return request.configurations if found is None else found.least
 
 
 def check_unaveraged(request: Request, engine: str) -> None:
-    """Refuse an average that is asked for by name for an engine that computes points of its own scan only.
+    """Refuse an explicitly requested average for an engine that computes only the points of the scan.
 
     Raises
     ------
     SettingsError
-        It is asked for, and thermal motion makes it matter.
+        The average is requested, and the sample has frozen phonons.
     """
     if request.asks_for_average and request.thermal_motion == "frozen":
         message = (
-            f"lattice_average={request.lattice_average!r} averages over images of whole cells, and engine={engine!r} has none. "
+            f"lattice_average={request.lattice_average!r} averages images of whole cells, which engine={engine!r} does not compute. "
             "Use engine='operator', or 'auto'."
         )
         raise SettingsError(message)
 
 
 def _and_turns(average: LatticeAverage | MeasuredAverage) -> str:
-    """Return the part of a sentence that names the turns and mirrors of an average."""
-    return f" and the {len(average.turns)} turns and mirrors of its point group" if average.turns else ""
+    """Return the part of a sentence about the rotations and mirrors of an average."""
+    return f" and the {len(average.turns)} rotations and mirrors of its point group" if average.turns else ""
 
 
 def planned(average: LatticeAverage) -> str:
@@ -141,16 +145,16 @@ def planned(average: LatticeAverage) -> str:
     if average.least == average.most:
         return text
     return (
-        f"{text}, {average.least} phonon configurations or more, up to {average.most}, until their error is that of {average.most} "
-        "without the average: measured as they come"
+        f"{text}, with {average.least} to {average.most} phonon configurations, until the measured error is that of {average.most} "
+        "without the average"
     )
 
 
 def measured(configurations: int, average: MeasuredAverage, error: float) -> str:
-    """Return the account of an average, given its configurations and the largest relative standard error of a channel."""
+    """Return the sentence about a computed average, with the largest relative standard error ``error`` of a channel."""
     text = f"{configurations} phonon configuration{'s' * (configurations > 1)} averaged over {average.translations.count} lattice translations"
     text += _and_turns(average)
     if not error >= 0:
         return text
     plain = float(average.plain_error.max())
-    return f"{text}: standard error {error:.2%} of the mean signal, that of {average.compared} without the average {plain:.2%}"
+    return f"{text}: standard error {error:.2%} of the mean signal, compared with {plain:.2%} for {average.compared} without the average"

@@ -1,19 +1,19 @@
-"""Derived signals by name: what follows from the signals of detectors, computed by ``simulate`` beside them.
+"""Derived signals by name, which ``simulate`` computes from the signals of detectors.
 
-A derived signal is one function of a result, added to ``DERIVED`` by ``@derived(name, ...)``, which says what detectors it
-needs:
+A derived signal is one function of a result, added to ``DERIVED`` by ``@derived(name, ...)`` together with the detectors
+that it needs:
 
-======== ============================= ====== ================================================================
+======== ============================= ====== ==============================================================================
 Name     Variables                     Unit   Meaning
-======== ============================= ====== ================================================================
-``com``  ``com_y``, ``com_x``          mrad   centre of mass of all that arrives within the grid's largest angle
-``icom`` ``icom``                      rad    its integral: the phase of a thin specimen, seen by the probe
-``idpc`` ``idpc``                      rad    the same, of what four quadrants (``dpc4``) say of the centre
-======== ============================= ====== ================================================================
+======== ============================= ====== ==============================================================================
+``com``  ``com_y``, ``com_x``          mrad   centre of mass of the diffraction pattern within the grid's largest angle
+``icom`` ``icom``                      rad    integrated centre of mass: phase of a thin specimen, convolved with the probe
+``idpc`` ``idpc``                      rad    integrated differential phase contrast of four quadrants (``dpc4``)
+======== ============================= ====== ==============================================================================
 
-The centre of mass is exact: two of its discs have a sensitivity that grows evenly along y and along x, and a third one has
-an even sensitivity, so that the three signals are the moments of the pattern, in every engine. The probe's tails beyond the
-window count with the directions of plane waves, which no atom bends: a window of 20 A takes about 2 % from the contrast.
+The centre of mass is exact in every engine: two discs have a sensitivity that grows linearly along y and along x, and a
+third one has a uniform sensitivity, so the three signals are the moments of the pattern. The probe's tails beyond the
+window are carried by plane waves, which the specimen does not deflect: a window of 20 A lowers the contrast by about 2 %.
 """
 
 import json
@@ -43,34 +43,34 @@ from stemtwin.twin.physics import gradient_integration
 from stemtwin.twin.registry import Registry
 
 SLOPE = 0.9
-"""Amplitude of the sensitivity that grows evenly along one axis."""
+"""Slope of the sensitivity that grows linearly along one axis."""
 QUADRANTS = "dpc4"
 """The detector of iDPC."""
 STAND_IN = ("bf",)
-"""Stands in a request until the grid is known, where only derived signals are asked for."""
+"""Placeholder detectors of a request for derived signals only, until the grid is known."""
 
 Derive = Callable[[xr.Dataset, Request], dict[str, xr.DataArray]]
-"""A function of a result and its request: the variables of a derived signal."""
+"""Function of a result and its request that returns the variables of a derived signal."""
 
 
 def accept(request: Request) -> None:
-    """Refuse nothing: the check of a derived signal that every request can give."""
+    """Accept every request: the check of a derived signal that all requests permit."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DerivedSignal:
-    """A signal that follows from those of detectors.
+    """A signal that is computed from the signals of detectors.
 
     Parameters
     ----------
     needs : callable
-        ``needs(largest_mrad)``: the detectors, given the largest angle that the grid holds, mrad.
+        ``needs(largest_mrad)`` returns the detectors, given the largest angle that the grid holds, mrad.
     compute : callable
-        ``compute(data, request)``: its variables, from a result with the detectors' signals.
+        ``compute(data, request)`` returns the variables, from a result with the detectors' signals.
     variables : tuple of str
-        Their names.
+        Names of the variables.
     check : callable
-        ``check(request)`` raises a StemtwinError for a request that cannot give it, before any work.
+        ``check(request)`` raises a StemtwinError, before any work, for a request that does not permit the signal.
     """
 
     needs: Callable[[float], tuple[str | AnyDetector, ...]]
@@ -88,9 +88,9 @@ class DerivedRequest:
     request : Request
         The request, with all detectors that are needed.
     names : tuple of str
-        The derived signals.
+        Names of the derived signals.
     helpers : tuple of str
-        Detectors that nobody asked for by themselves: they do not stay in the result.
+        Names of detectors that only the derived signals need; they are removed from the result.
     """
 
     request: Request
@@ -98,7 +98,7 @@ class DerivedRequest:
     helpers: tuple[str, ...] = ()
 
     def added(self, data: xr.Dataset) -> xr.Dataset:
-        """Return a result of the request with the derived signals in the place of what only they needed."""
+        """Return a result of the request with the derived signals in place of the detectors that only they need."""
         if not self.names:
             return data
         found: dict[str, xr.DataArray] = {}
@@ -121,7 +121,10 @@ def derived(
     variables: tuple[str, ...] = (),
     check: Callable[[Request], None] = accept,
 ) -> Callable[[Derive], Derive]:
-    """Return a decorator that adds a function to ``DERIVED``; see :class:`DerivedSignal`. Its variable has its name by default."""
+    """Return a decorator that adds a function to ``DERIVED``; see :class:`DerivedSignal`.
+
+    By default the signal has one variable of the same name.
+    """
 
     def add(compute: Derive) -> Derive:
         DERIVED.add(name, DerivedSignal(needs=needs, compute=compute, variables=variables or (name,), check=check), "derived")
@@ -131,7 +134,7 @@ def derived(
 
 
 def list_signals() -> Registry[Any]:
-    """Return detectors, those of a microscope among them, and derived signals in one registry."""
+    """Return a registry of all detectors, including those of microscopes, and derived signals."""
     found: Registry[Any] = Registry("signal")
     for registry in (load_detectors(), DERIVED):
         for name in registry:
@@ -140,13 +143,16 @@ def list_signals() -> Registry[Any]:
 
 
 def split(detectors: object) -> tuple[object, tuple[str, ...]]:
-    """Return the other detectors of a call, and the names of its derived signals; a stand-in and the names where all signals are derived."""
+    """Return the detectors of a call without its derived signals, and the names of these.
+
+    If all signals are derived, the detectors are the placeholder ``STAND_IN``.
+    """
     given = (detectors,) if isinstance(detectors, str) else detectors
     if not isinstance(given, Sequence):
         return detectors, ()
     names = tuple(name for name in given if isinstance(name, str) and name in DERIVED)
     if len(set(names)) < len(names):
-        message = f"A derived signal is asked for twice: {', '.join(names)}. Name each once."
+        message = f"A derived signal is requested twice: {', '.join(names)}. Name each once."
         raise SettingsError(message)
     if not names:
         return detectors, ()
@@ -154,21 +160,21 @@ def split(detectors: object) -> tuple[object, tuple[str, ...]]:
 
 
 def with_needs(request: Request, names: tuple[str, ...], *, alone: bool) -> DerivedRequest:
-    """Return a request with what derived signals need, on the grid that it has without them.
+    """Return a request with the detectors that derived signals need; its grid stays the same.
 
     Parameters
     ----------
     request : Request
         The request with the other detectors.
     names : tuple of str
-        The derived signals.
+        Names of the derived signals.
     alone : bool
-        Whether the request has the stand-in alone, which then goes.
+        Whether the placeholder is the request's only detector; it is then removed.
 
     Raises
     ------
     StemtwinError
-        The request cannot give a derived signal.
+        The request does not permit a derived signal.
     """
     for name in names:
         DERIVED[name].check(request)
@@ -191,7 +197,7 @@ def _name(detector: str | AnyDetector) -> str:
 
 
 def _frame(value: xr.DataArray) -> tuple[str, ...]:
-    """Return the dimensions of the scan that an array has."""
+    """Return the scan dimensions of an array."""
     return tuple(name for name in ("y", "x", "point") if name in value.dims)
 
 
@@ -199,7 +205,7 @@ def _frame(value: xr.DataArray) -> tuple[str, ...]:
 
 
 def _moments(largest: float) -> tuple[AnnularDetector, ...]:
-    """Return three discs of an outer angle, mrad: even, and with a sensitivity that grows along y and along x."""
+    """Return three discs of an outer angle, mrad: with uniform sensitivity, and with one that grows along y and along x."""
     disc = AnnularDetector(inner_mrad=0.0, outer_mrad=largest, name="com_total")
     along = {name: Sensitivity(slope=SLOPE, slope_azimuth_rad=azimuth) for name, azimuth in (("com_along_y", math.pi / 2), ("com_along_x", 0.0))}
     return disc, *(replace(disc, name=name, sensitivity=uneven) for name, uneven in along.items())
@@ -207,7 +213,10 @@ def _moments(largest: float) -> tuple[AnnularDetector, ...]:
 
 @derived("com", _moments, variables=("com_y", "com_x"))
 def com(data: xr.Dataset, request: Request) -> dict[str, xr.DataArray]:  # noqa: ARG001 - one signature for all derived signals
-    """Return the centre of mass of what arrives, mrad along +y and +x; of a phase object the gradient of its phase, seen by the probe."""
+    """Return the centre of mass of the diffraction pattern along +y and +x, mrad.
+
+    For a phase object it is proportional to the gradient of the phase, convolved with the probe.
+    """
     total = data["com_total"].astype(float)
     outer = float(data["com_total"].attrs["outer_mrad"])
     found = {}
@@ -218,18 +227,22 @@ def com(data: xr.Dataset, request: Request) -> dict[str, xr.DataArray]:  # noqa:
 
 
 def _on_raster(request: Request) -> None:
-    """Refuse a scan over which a gradient cannot be integrated."""
+    """Refuse a scan that does not permit the integration of a gradient."""
     scan = request.scan
     if not isinstance(scan, RasterScan) or isinstance(scan, SparseScan) or min(scan.shape) < 2:
         message = (
-            f"A gradient is integrated over a raster of 2 x 2 points or more, and {type(scan).__name__} of {scan.shape} is none. Use a RasterScan."
+            f"The integration of a gradient needs a raster of at least 2 x 2 points, but the scan is a {type(scan).__name__} of shape {scan.shape}. "
+            "Use a RasterScan."
         )
         raise SettingsError(message)
 
 
 @derived("icom", _moments, check=_on_raster)
 def icom(data: xr.Dataset, request: Request) -> dict[str, xr.DataArray]:
-    """Return the integrated centre of mass, rad, with mean zero: positive where the potential is (Lazic et al., Ultramicroscopy 160 (2016) 265)."""
+    """Return the integrated centre of mass, rad, with mean zero.
+
+    Its sign is that of the potential (Lazic et al., Ultramicroscopy 160 (2016) 265).
+    """
     centre = com(data, request)
     tilt_x, tilt_y = request.beam.beam_tilt_mrad
     phase = _integrated(centre["com_y"] - tilt_y, centre["com_x"] - tilt_x, request)
@@ -237,9 +250,9 @@ def icom(data: xr.Dataset, request: Request) -> dict[str, xr.DataArray]:
 
 
 def _integrated(com_y: xr.DataArray, com_x: xr.DataArray, request: Request) -> xr.DataArray:
-    """Return the phase, rad, whose gradient moves the pattern by so much, mrad along y and x of the specimen."""
+    """Return the phase, rad, whose gradient shifts the pattern by the given angles, mrad along y and x of the specimen."""
     scan, scale = request.scan, 2e-3 * math.pi / request.beam.wavelength_angstrom
-    assert isinstance(scan, RasterScan)  # it was checked
+    assert isinstance(scan, RasterScan)  # checked before
     turned = math.cos(scan.rotation_rad), math.sin(scan.rotation_rad)
     y, x = (each.transpose(..., "y", "x").to_numpy() for each in (com_y, com_x))
     gy, gx = scale * (turned[0] * y - turned[1] * x), scale * (turned[0] * x + turned[1] * y)
@@ -253,7 +266,7 @@ def _integrated(com_y: xr.DataArray, com_x: xr.DataArray, request: Request) -> x
 
 
 def _is_period(request: Request, scan: RasterScan) -> bool:
-    """Return whether the field of view is a whole number of cells of a specimen that repeats."""
+    """Return whether the field of view is a whole number of cells of a periodic specimen."""
     if scan.rotation_rad or not getattr(request.sample, "periodic", True):
         return False
     cells = [field / side for field, side in zip(scan.field_of_view_angstrom, request.sample.size_angstrom, strict=True)]
@@ -276,13 +289,13 @@ def _segments(request: Request) -> SegmentedDetector:
 
 
 def _holds_the_edge(request: Request) -> None:
-    """Refuse segments that do not hold the edge of the bright disc, which is what moves over them."""
+    """Refuse segments that do not contain the edge of the bright-field disc, whose shift they measure."""
     _on_raster(request)
     detector, alpha = _segments(request), request.beam.semiangle_mrad
     if not detector.inner_mrad < alpha < detector.outer_mrad:
         message = (
-            f"iDPC sees the edge of the bright disc move, and {detector.name} from {detector.inner_mrad:g} to {detector.outer_mrad:g} mrad does not "
-            f"hold it at semiangle_mrad={alpha:g}. Use another convergence or camera length."
+            f"iDPC measures the shift of the edge of the bright-field disc, but {detector.name} from {detector.inner_mrad:g} to "
+            f"{detector.outer_mrad:g} mrad does not contain that edge at semiangle_mrad={alpha:g}. Use another convergence or camera length."
         )
         raise SettingsError(message)
 
@@ -291,8 +304,9 @@ def _holds_the_edge(request: Request) -> None:
 def idpc(data: xr.Dataset, request: Request) -> dict[str, xr.DataArray]:
     """Return integrated differential phase contrast, rad, with mean zero.
 
-    A disc of even brightness, moved by a small angle d over n segments, changes sum_s S_s cos(azimuth_s) by
-    d n sin(pi / n) / (pi alpha), with S in fractions of the beam; this says d, which is integrated as the centre of mass is.
+    The shift of a uniform disc by a small angle d over n segments changes sum_s S_s cos(azimuth_s) by
+    d n sin(pi / n) / (pi alpha), with S in fractions of the beam. The angle d follows, and is integrated like the centre
+    of mass.
     """
     detector = _segments(request)
     count = detector.segments

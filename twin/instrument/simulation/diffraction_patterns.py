@@ -1,4 +1,4 @@
-"""Requests with a camera: expected diffraction patterns, exact, from the scattering matrix or from multislice of each probe."""
+"""Expected diffraction patterns of requests with a camera, exact, by the scattering matrix or by multislice of each probe."""
 
 import json
 import math
@@ -40,7 +40,21 @@ ANGLE = {"units": "mrad"}
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Patterns:
-    """Computation of a camera's patterns: the request for the camera alone, its plan, the camera, plane waves and pixels, and the least window."""
+    """Computation of a camera's patterns.
+
+    Parameters
+    ----------
+    request : Request
+        The request with the camera as its only detector.
+    plan : Plan
+        Its plan.
+    camera : PixelatedDetector
+        The camera.
+    layout : PatternLayout
+        Plane waves of the aperture and pixels of the camera.
+    window_angstrom : float
+        Smallest width of the probe window, A.
+    """
 
     request: Request
     plan: Plan
@@ -50,7 +64,7 @@ class Patterns:
 
     @property
     def optics(self) -> diffraction.ProbeOptics:
-        """The beam as the engine takes it."""
+        """The beam in the engine's form."""
         beam = self.request.beam
         return diffraction.ProbeOptics(
             aberrations=beam.aberrations,
@@ -67,13 +81,13 @@ class PatternEngine:
     Parameters
     ----------
     cost : callable
-        ``cost(patterns, base)``: the cost beside so many bytes of program, specimen and result.
+        ``cost(patterns, base)`` returns the cost, given the bytes that program, specimen and result take.
     compute : callable
-        ``compute(patterns, positions, out, progress)``: the patterns of probes, as :func:`expected_patterns` gives them.
+        ``compute(patterns, positions, out, progress)`` returns the patterns of probes like :func:`expected_patterns`.
     exactness : str
         The exactness as a sentence.
     means : str
-        The means by which it computes, for the plan's reason; empty for probes.
+        Name of the method for the plan's reason; empty for multislice of each probe.
     """
 
     cost: Callable[[Patterns, int], Cost]
@@ -83,7 +97,7 @@ class PatternEngine:
 
 
 PATTERN_ENGINES: Registry[PatternEngine] = Registry("engine of patterns")
-"""Engines of a camera, by the names of the engines that send the same waves through the specimen."""
+"""Pattern engines, by the names of the engines that propagate the same waves."""
 
 
 def has_camera(request: Request) -> bool:
@@ -92,32 +106,35 @@ def has_camera(request: Request) -> bool:
 
 
 def plan_patterns(request: Request, *, held: bool = True) -> Patterns:
-    """Plan the patterns of a request with a camera.
+    """Return the plan of the patterns of a request with a camera.
 
     Parameters
     ----------
     request : Request
-        The request; its other detectors are left aside.
+        The request; its other detectors are ignored.
     held : bool
         Whether all patterns are held in memory at once.
 
     Raises
     ------
     SettingsError
-        The engine gives no patterns, or the memory does not suffice.
+        The engine does not compute patterns, or the memory does not suffice.
     SamplingError
         The grid cannot hold the aperture or the camera's corners.
     """
     camera = the_camera(request)
     if request.engine not in (AUTO, *PATTERN_ENGINES):
-        message = f"engine={request.engine!r} gives no diffraction patterns. Use one of {', '.join((AUTO, *PATTERN_ENGINES))}."
+        message = f"engine={request.engine!r} does not compute diffraction patterns. Use one of {', '.join((AUTO, *PATTERN_ENGINES))}."
         raise SettingsError(message)
     if request.depths_angstrom is not None:
-        message = f"A camera sees the exit face only, and depths_angstrom asks for {request.faces} depths. Leave it out, or take other detectors."
+        message = (
+            f"A camera records patterns at the exit face only, but depths_angstrom requests {request.faces} depths. "
+            "Omit depths_angstrom, or use other detectors."
+        )
         raise SettingsError(message)
     crystal_average.check_without_turns(request, "diffraction patterns")
     ring = AnnularDetector(inner_mrad=0, outer_mrad=camera.corner_mrad, name=camera.name)
-    whole = {"engine": multislice.NAME, "tolerance": 0.0}  # patterns come from the whole field
+    whole = {"engine": multislice.NAME, "tolerance": 0.0}  # patterns are computed on the whole field
     alone = replace(request, detectors=(ring,), lattice_average=False, **whole)
     wavelength, (ty, tx) = request.beam.wavelength_angstrom, request.beam.tilt_rad
     pitch = camera.pixel_mrad * 1e-3 / wavelength
@@ -134,7 +151,7 @@ def plan_patterns(request: Request, *, held: bool = True) -> Patterns:
     notes = [*plan.notes, *doubtful_physics.notes(request)]
     if max(layout.pixel) > pitch * (1 + 1e-9):
         coarse = max(layout.pixel) * wavelength * 1e3
-        notes.append(f"the cell resolves {coarse:.3g} mrad, coarser than the camera's {camera.pixel_mrad:.3g} mrad: its pixels repeat")
+        notes.append(f"the cell resolves {coarse:.3g} mrad, coarser than the camera's {camera.pixel_mrad:.3g} mrad: neighbouring pixels are equal")
     asked = replace(alone, engine=request.engine, lattice_average=request.lattice_average)
     found = Patterns(request=asked, plan=plan, camera=camera, layout=layout, window_angstrom=window)
     engine, reason, price = _choice(found, held=held)
@@ -149,7 +166,7 @@ def plan_patterns(request: Request, *, held: bool = True) -> Patterns:
 
 
 def the_camera(request: Request) -> PixelatedDetector:
-    """Return the camera of a request; a named one gets the angles that suit the beam."""
+    """Return the camera of a request; the angles of a camera given by name follow the beam."""
     (camera,) = detectors.cameras(request.detectors)
     if isinstance(camera, str):
         made = detectors.DETECTORS[camera](request.beam.semiangle_mrad, 1e3)
@@ -166,18 +183,18 @@ def _choice(found: Patterns, *, held: bool) -> tuple[str, str, Cost]:
         if asked != operator.NAME:
             crystal_average.check_unaveraged(found.request, asked)
         means = PATTERN_ENGINES[asked].means
-        return asked, f"asked for: {means}" if means else "asked for", price[asked]
+        return asked, f"requested: {means}" if means else "requested", price[asked]
     matrix, waves = price[operator.NAME], price[multislice.NAME]
     if found.request.asks_for_average and crystal_average.average_of(found.request) is not None:
         return operator.NAME, f"{found.plan.beams} plane waves give every pattern, averaged over the lattice: the scattering matrix", matrix
     if waves.waves < matrix.waves or not memory.fits(matrix.memory_bytes):
-        few = f"{waves.waves} probes and plane waves" if waves.waves < matrix.waves else "the scattering matrix does not fit the memory"
+        few = f"{waves.waves} probes and plane waves" if waves.waves < matrix.waves else "the scattering matrix exceeds the memory"
         return multislice.NAME, few, waves
     return operator.NAME, f"{found.plan.beams} plane waves give every pattern: the scattering matrix", matrix
 
 
 def _base_bytes(found: Patterns, *, held: bool) -> int:
-    """Return the memory of the program, the specimen, the camera's tables and, where they are held, of all patterns, bytes."""
+    """Return the memory of the program, the specimen and the camera's tables, and of all patterns if they are held, bytes."""
     plan, request = found.plan, found.request
     base = memory.program() + memory.KERNELS
     base += memory.of_specimen(plan.grid, len(plan.slices.planes), request.oversampling, plan.configurations)
@@ -191,17 +208,17 @@ def _step_seconds(plan: Plan) -> float:
 
 
 def _modes(found: Patterns) -> float:
-    """Return the number of coherent modes of the beam, the mean over all blocks."""
+    """Return the number of coherent modes of the beam, averaged over all blocks."""
     return sum(len(m) for m in found.layout.amplitudes(found.optics)[0]) / len(found.layout.blocks)
 
 
 def _most_pixels(found: Patterns) -> int:
-    """Return the largest number of reciprocal pixels that the camera sees in one block."""
+    """Return the largest number of reciprocal pixels that the camera covers in one block."""
     return max(block.seen.size for block in found.layout.blocks)
 
 
 def _cost_of_matrix(found: Patterns, base: int) -> Cost:
-    """Return the cost of the scattering matrix: every plane wave once, and products for each probe and mode."""
+    """Return the cost of the scattering matrix: each plane wave is propagated once, and products follow for each probe and mode."""
     plan, layout, count = found.plan, found.layout, crystal_average.configurations(found.request)
     waves = count * plan.beams
     batch = threads.thread_count() * diffraction.PROBES * (16 * _most_pixels(found) + 12 * math.prod(found.camera.shape_read))
@@ -211,7 +228,7 @@ def _cost_of_matrix(found: Patterns, base: int) -> Cost:
 
 
 def _cost_of_probes(found: Patterns, base: int) -> Cost:
-    """Return the cost of multislice of each probe, and of each edge wave."""
+    """Return the cost of multislice of each probe and of each aperture-edge wave."""
     request, layout, points, most = found.request, found.layout, found.request.scan.count, _most_pixels(found)
     edge_waves = sum(np.count_nonzero(power) for power in layout.rims(found.optics.semiangle)) if request.antialias else 0
     waves = int(found.plan.configurations * (points * _modes(found) * len(layout.blocks) + edge_waves))
@@ -220,22 +237,22 @@ def _cost_of_probes(found: Patterns, base: int) -> Cost:
 
 
 def _check(found: Patterns, price: Cost, *, held: bool) -> None:
-    """Refuse what does not fit the memory, before any work."""
+    """Refuse a computation that exceeds the memory, before any work."""
     if memory.fits(price.memory_bytes):
         return
     shape = (*found.request.scan.shape, *found.camera.shape_read)
     cube = 4 * math.prod(shape)
     if held and memory.fits(price.memory_bytes - cube):
         message = (
-            f"Patterns of shape {' x '.join(map(str, shape))} take {cube / 2**30:.1f} GiB, more than the memory has beside the rest. "
-            "Write them to disk with save_patterns, bin the camera, or take fewer points."
+            f"Patterns of shape {' x '.join(map(str, shape))} take {cube / 2**30:.1f} GiB, more than the memory that the computation leaves free. "
+            "Write them to disk with save_patterns, bin the camera, or use fewer points."
         )
         raise SettingsError(message)
     memory.check(price.memory_bytes)
 
 
 def matrix_for(found: Patterns, *, progress: Progress | None = None) -> diffraction.DiffractionMatrix:
-    """Return the scattering matrix of a specimen and a camera; the one that the process holds is not built again."""
+    """Return the scattering matrix of a specimen and a camera, which is built unless the process holds it."""
     shape, pitch = found.layout.camera.shape, found.layout.camera.pitch
     key = f"{operator_cache.physics_key(found.request, found.plan)}-{shape}-{pitch}"
     stacks, average = slice_stacks.stacks(found.request, found.plan), found.plan.average
@@ -243,18 +260,21 @@ def matrix_for(found: Patterns, *, progress: Progress | None = None) -> diffract
 
 
 def settled(found: Patterns, *, progress: Progress | None = None) -> Patterns:
-    """Return the computation with the number of phonon configurations that an average over the lattice took, and its error; it may take the work."""
+    """Return the computation with the number of phonon configurations that a lattice average needed, and its error.
+
+    The scattering matrix is built for this, unless the process holds it.
+    """
     if found.plan.average is None:
         return found
     matrix = matrix_for(found, progress=progress)
-    assert matrix.average is not None  # asked for
+    assert matrix.average is not None  # the plan has one
     said = crystal_average.measured(len(matrix.matrices), matrix.average, matrix.standard_error)
     plan = replace(found.plan, configurations=len(matrix.matrices), exactness=f"{found.plan.exactness}; {said}")
     return replace(found, plan=plan)
 
 
 def expected_patterns(found: Patterns, positions: np.ndarray, *, out: np.ndarray | None = None, progress: Progress | None = None) -> np.ndarray:
-    """Return the fraction of the incident beam in each pixel, float32, shape (P, ny, nx), of probes (x, y), A, shape (P, 2)."""
+    """Return the fraction of the incident beam in each pixel, float32, shape (P, ny, nx), for probes at (x, y), A, shape (P, 2)."""
     return PATTERN_ENGINES[found.plan.engine].compute(found, positions, out, progress)
 
 
@@ -276,7 +296,7 @@ PATTERN_ENGINES.add(
     PatternEngine(
         cost=_cost_of_matrix,
         compute=_patterns_of_matrix,
-        exactness="the same as multislice but for rounding (1e-5 of the brightest pixel)",
+        exactness="equal to multislice except for rounding (1e-5 of the brightest pixel)",
         means="the scattering matrix",
     ),
 )
@@ -284,12 +304,12 @@ PATTERN_ENGINES.add(multislice.NAME, PatternEngine(cost=_cost_of_probes, compute
 
 
 def visited(scan: Scan) -> np.ndarray:
-    """Return the mask of the scan's points under the beam, bool, the shape of the scan."""
+    """Return the mask of the points that the beam visits, bool, in the scan's shape."""
     return scan.visited if isinstance(scan, SparseScan) else np.ones(scan.shape, bool)
 
 
 def patterns_at(found: Patterns, positions: np.ndarray, wanted: np.ndarray, *, progress: Progress | None = None) -> np.ndarray:
-    """Return the patterns of points (x, y), A, shape (..., 2), float32, shape (..., ny, nx); NaN where they are not wanted."""
+    """Return the patterns, float32, shape (..., ny, nx), of points (x, y), A, shape (..., 2); NaN at points outside ``wanted``."""
     out = np.empty((*wanted.shape, *found.camera.shape_read), np.float32)
     if wanted.all():
         expected_patterns(found, positions.reshape(-1, 2), out=out.reshape(-1, *out.shape[-2:]), progress=progress)
@@ -301,9 +321,9 @@ def patterns_at(found: Patterns, positions: np.ndarray, wanted: np.ndarray, *, p
 
 
 def simulate_with_camera(request: Request, signals: Callable[[Request, float, Progress | None], xr.Dataset], progress: Progress | None) -> xr.Dataset:
-    """Return the patterns of the camera, and beside them what ``signals(request, window_angstrom, progress)`` gives for the other detectors.
+    """Return the patterns of the camera and the signals of the other detectors, ``signals(request, window_angstrom, progress)``.
 
-    All of them see the same specimen on the same grid, and the same window about the probe.
+    All detectors share the specimen, the grid and the window around the probe.
     """
     rest = tuple(d for d in request.detectors if d not in detectors.cameras(request.detectors))
     if not isinstance(getattr(request.sample, "array", None), np.ndarray):
@@ -311,7 +331,7 @@ def simulate_with_camera(request: Request, signals: Callable[[Request, float, Pr
         request = replace(request, grid=grid.shape, sampling_angstrom=None)
     found = plan_patterns(request)
     scan = found.request.scan
-    if found.plan.average is not None:  # as many configurations for all detectors
+    if found.plan.average is not None:  # all detectors use the same number of configurations
         found = settled(found, progress=progress)
         request = replace(request, phonons=found.plan.configurations, lattice_average=True)
     others = signals(replace(request, detectors=rest), found.window_angstrom, progress) if rest else None
@@ -320,7 +340,7 @@ def simulate_with_camera(request: Request, signals: Callable[[Request, float, Pr
 
 
 def to_dataset(found: Patterns, patterns: Any) -> xr.Dataset:
-    """Return patterns, shape (..., ny, nx) like the scan, as a Dataset with angles in mrad."""
+    """Return patterns, shape (..., ny, nx) with the scan's leading dimensions, as a Dataset with angles in mrad."""
     return xr.Dataset(
         {found.camera.name: ((*results.dimensions(found.request.scan), "ky", "kx"), patterns, variable_attrs(found))},
         {**results.coordinates(found.request.scan), **angles(found.camera)},
@@ -329,14 +349,14 @@ def to_dataset(found: Patterns, patterns: Any) -> xr.Dataset:
 
 
 def angles(camera: PixelatedDetector) -> dict[str, Any]:
-    """Return the coordinates of a camera's pixels as read, mrad."""
+    """Return the coordinates of a camera's pixels after binning, mrad."""
     ny, nx = camera.shape_read
     ky, kx = (camera.pixel_mrad * (np.arange(n) - (n - 1) / 2) for n in (ny, nx))
     return {"ky": ("ky", ky, ANGLE), "kx": ("kx", kx, ANGLE)}
 
 
 def variable_attrs(found: Patterns) -> dict[str, Any]:
-    """Return the attributes of a pattern's variable: enough to interpret it when it stands alone."""
+    """Return the attributes of a variable of patterns, which suffice to interpret it without the Dataset."""
     request = found.request
     return {
         "units": "1",

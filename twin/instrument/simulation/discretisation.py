@@ -1,4 +1,4 @@
-"""A request on a grid: points, slices, detector angles and the plane waves of a probe."""
+"""Discretisation of a request: grid, slices, detector angles and the plane waves of a probe."""
 
 import math
 from dataclasses import dataclass
@@ -16,16 +16,16 @@ from stemtwin.twin.physics.grids import Grid, fast_length
 from stemtwin.twin.physics.potential import Slices, assign_slices
 
 LEAST_WINDOW = 14.0
-"""Smallest side of the window that holds a probe, A: below, the probe's tails cost several percent on columns."""
+"""Smallest side of the window that holds a probe, A; in smaller windows the probe's tails change columns by several percent."""
 WINDOW_MARGIN = 10.0
 """Margin that the window adds to the diameter of the aberrated probe, A."""
 LEAST_GRID_ANGLE = 120.0
-"""A grid chosen here holds at least this angle, mrad, also where only bright-field detectors are asked for."""
+"""Smallest angle that an automatic grid holds, mrad, also for bright-field detectors."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Discretisation:
-    """A request on a grid: engines are checked, costed and chosen by it.
+    """Discretisation of a request, by which engines are checked, costed and chosen.
 
     Parameters
     ----------
@@ -44,12 +44,11 @@ class Discretisation:
     blocks : tuple of int
         Offset blocks (ny, nx) that hold a probe wider than the cell.
     beams : tuple of int
-        Plane waves inside the aperture, of each block.
+        Plane waves inside the aperture, for each block.
     edge_waves : int
-        Plane waves at the aperture's edge, over all blocks, that carry the probe's tails beyond the window; 0 with
-        pixel masks.
+        Aperture-edge waves, over all blocks, that carry the probe's tails beyond the window; 0 with pixel masks.
     notes : tuple of str
-        What was decided on the way.
+        Decisions made during the discretisation.
     """
 
     request: Request
@@ -70,21 +69,21 @@ class Discretisation:
 
 
 def discretise(request: Request, *, window_angstrom: float = 0.0) -> Discretisation:
-    """Return a request on its grid.
+    """Return the discretisation of a request.
 
     Parameters
     ----------
     request : Request
         The request.
     window_angstrom : float
-        Hold probes at least this wide, A, whatever the beam's aberrations are now.
+        Smallest width of the probe window, A, for probes that will be wider than the current one.
 
     Raises
     ------
     SamplingError
         The grid cannot hold the aperture or a detector, or the probe does not fit a specimen that is not periodic.
     SettingsError
-        Settings contradict the sample, or the memory does not hold the specimen.
+        Settings contradict the sample, or the specimen exceeds the memory.
     """
     beam, wavelength = request.beam, request.beam.wavelength_angstrom
     grid, notes = choose_grid(request)
@@ -92,7 +91,7 @@ def discretise(request: Request, *, window_angstrom: float = 0.0) -> Discretisat
     if slices.shifted:
         notes.append("slice edges moved, because atoms lay on them")
     if request.depths_angstrom is not None and request.depths_angstrom[-1] > thickness:
-        notes.append(f"depths beyond the exit face at {thickness:.2f} A lie in vacuum, with the signals of the exit face")
+        notes.append(f"depths beyond the exit face at {thickness:.2f} A lie in vacuum and have the signals of the exit face")
     detectors = _detectors(request, grid)
     if request.engine not in ENGINES or not ENGINES[request.engine].in_parts:
         memory.check(memory.program() + memory.of_specimen(grid, len(slices.planes), request.oversampling, request.configurations))
@@ -116,25 +115,25 @@ def discretise(request: Request, *, window_angstrom: float = 0.0) -> Discretisat
 
 
 def check_whole_probe(found: Discretisation) -> None:
-    """Refuse more than one cell for a probe, for engines that need all of it inside.
+    """Refuse a probe that is wider than the cell, for engines that need the whole probe inside one cell.
 
     Raises
     ------
     SamplingError
         The probe is wider than the cell.
     SettingsError
-        The request asks for more than one cell.
+        The request sets more than one block.
     """
     if found.request.blocks is not None and found.blocks != (1, 1):
         message = (
-            f"engine={found.request.engine!r} computes a cell as one window, and blocks={found.blocks} asks for more. "
+            f"engine={found.request.engine!r} uses the cell as one window, but blocks={found.blocks} requests more. "
             "Use blocks=(1, 1), or engine='operator'."
         )
         raise SettingsError(message)
     if found.blocks != (1, 1):
         height, width = found.grid.extent
         message = (
-            f"The probe needs {found.probe_window:.1f} A, and engine={found.request.engine!r} the whole probe inside "
+            f"The probe needs {found.probe_window:.1f} A, but engine={found.request.engine!r} needs the whole probe inside "
             f"the cell of {height:.1f} x {width:.1f} A. "
             "Use a larger cell (size_angstrom), smaller aberrations, or engine='operator'."
         )
@@ -147,10 +146,10 @@ def choose_grid(request: Request) -> tuple[Grid, list[str]]:
     if isinstance(request.sample, PotentialSlices):
         shape = (request.sample.array.shape[1], request.sample.array.shape[2])
         if request.sampling_angstrom is not None or (request.grid is not None and request.grid != shape):
-            message = f"The potential given has {shape[0]} x {shape[1]} points, and its grid is the wave's. Leave grid and sampling_angstrom out."
+            message = f"The potential has {shape[0]} x {shape[1]} points, and the wave uses the same grid. Omit grid and sampling_angstrom."
             raise SettingsError(message)
         if any(not _is_fast(n) for n in shape):
-            message = f"A grid of {shape[0]} x {shape[1]} points has other prime factors than 2, 3 and 5. Give a potential of {_up(shape)} points."
+            message = f"A grid of {shape[0]} x {shape[1]} points has prime factors other than 2, 3 and 5. Give a potential of {_up(shape)} points."
             raise SamplingError(message)
         return Grid(shape=shape, extent=size), notes
     if request.grid is not None:
@@ -169,16 +168,17 @@ def choose_grid(request: Request) -> tuple[Grid, list[str]]:
 
 
 def _grid_angle(outer: float, semiangle: float) -> float:
-    """Return the angle, mrad, that a grid chosen here holds: beyond the detector, because waves that scatter there scatter back.
+    """Return the largest angle of an automatic grid, mrad.
 
-    SrTiO3, 200 kV, thermal, 60-120 mrad: with a band limit of 128 mrad the titanium columns are 7 % low, with 160 mrad
-    all columns are within 1 %.
+    It exceeds the detector's outer angle, because waves scattered beyond the detector scatter back. Example: in SrTiO3 at
+    200 kV with thermal motion, 60-120 mrad, a band limit of 128 mrad lowers titanium columns by 7 %; with 160 mrad all
+    columns are within 1 %.
     """
     return max(outer, min(1.25 * outer, USUAL_OUTER_MRAD), 2 * semiangle, LEAST_GRID_ANGLE)
 
 
 def _aside(request: Request) -> float:
-    """Return the angle between the beam and the axis of the detectors, mrad: waves and band limit are relative to the beam."""
+    """Return the angle between the beam and the detectors' axis, mrad; waves and the band limit are relative to the beam."""
     return math.hypot(*request.beam.beam_tilt_mrad)
 
 
@@ -187,13 +187,13 @@ def cut(request: Request) -> tuple[Slices, float]:
     sample = request.sample
     if isinstance(sample, PotentialSlices):
         if request.slice_thickness_angstrom is not None:
-            message = "A potential given as slices cannot be cut again. Leave slice_thickness_angstrom out."
+            message = "A potential given as slices cannot be sliced again. Omit slice_thickness_angstrom."
             raise SettingsError(message)
         empty = np.empty(0)
         return Slices(index=empty, planes=sample.z_angstrom, edges=empty), sample.thickness_angstrom
     thick = request.slice_thickness_angstrom
     if thick is not None and thick > sample.thickness_angstrom + 1e-9:
-        message = f"slice_thickness_angstrom={thick:g} is thicker than the sample ({sample.thickness_angstrom:g} A). Use less, or leave it out."
+        message = f"slice_thickness_angstrom={thick:g} exceeds the sample's thickness ({sample.thickness_angstrom:g} A). Use less, or omit it."
         raise SettingsError(message)
     return assign_slices(sample.positions_angstrom[:, 2], thick), sample.thickness_angstrom
 
@@ -214,7 +214,7 @@ def _up(shape: tuple[int, int]) -> str:
 
 
 def _blocks(request: Request, grid: Grid, thickness: float, window: float, notes: list[str]) -> tuple[int, int]:
-    """Return the offset blocks of a window of a side, A; add a note where the specimen's edges matter."""
+    """Return the offset blocks of a window with the given side, A; add a note if the specimen's edges affect signals."""
     if request.engine in ENGINES and ENGINES[request.engine].vacuum_around and not getattr(request.sample, "periodic", True):
         _check_inside(request, grid, all_of_it=False)
         return 1, 1
@@ -224,35 +224,35 @@ def _blocks(request: Request, grid: Grid, thickness: float, window: float, notes
             return blocks
         message = (
             f"The probe spreads over {blocks[0]} x {blocks[1]} cells of {grid.extent[0]:.1f} x {grid.extent[1]:.1f} A, "
-            f"and at most {MOST_BLOCKS} can be computed. "
+            f"but at most {MOST_BLOCKS} cells can be computed. "
             "Use smaller aberrations, a smaller convergence, or a larger cell (size_angstrom)."
         )
         raise SettingsError(message)
     if blocks != (1, 1):
         message = (
-            f"The probe needs {window:.1f} A, but the specimen does not repeat: "
+            f"The probe needs {window:.1f} A, but the specimen is not periodic and "
             f"its cell is {grid.extent[0]:.1f} x {grid.extent[1]:.1f} A. "
             "Use a larger cell (size_angstrom) or smaller aberrations."
         )
         raise SamplingError(message)
     _check_inside(request, grid, all_of_it=True)
     margin = window / 2 + thickness * max(abs(math.tan(t)) for t in request.relative_tilt_rad)
-    notes.append(f"the specimen does not repeat: points nearer than {margin:.1f} A to its edge see the opposite edge")
+    notes.append(f"the specimen is not periodic: probes within {margin:.1f} A of its edge overlap with the opposite edge")
     return blocks
 
 
 def _checked_blocks(request: Request, grid: Grid, blocks: tuple[int, int]) -> tuple[int, int]:
-    """Return the blocks that a request asks for, where the specimen repeats so often and holds the scan."""
+    """Return the blocks of a request; refuse repeats of a specimen that is not periodic, and a scan outside it."""
     if not getattr(request.sample, "periodic", True):
         if blocks != (1, 1):
-            message = f"blocks={blocks} repeats the cell, and the specimen does not repeat. Use blocks=(1, 1)."
+            message = f"blocks={blocks} repeats the cell, but the specimen is not periodic. Use blocks=(1, 1)."
             raise SettingsError(message)
         _check_inside(request, grid, all_of_it=True)
     return blocks
 
 
 def _check_inside(request: Request, grid: Grid, *, all_of_it: bool) -> None:
-    """Refuse a scan that is not inside the cell of a specimen that does not repeat: all of it, or at least a point."""
+    """Refuse a scan with points outside the cell of a specimen that is not periodic; without ``all_of_it``, only if all are."""
     points = request.scan.points()
     inside = ((points >= 0) & (points <= np.array(grid.extent[::-1]))).all(axis=1)
     if not (inside.all() if all_of_it else inside.any()):

@@ -1,9 +1,10 @@
-"""A local operator that follows its specimen: where atoms move, come or go, what sees them is computed again, and nothing else.
+"""Local operator of a changing specimen: only the overlaps affected by atoms that moved, appeared or vanished are recomputed.
 
-The optics, the scan and any number of atoms may change from one image to the next; whatever else changes has the operator built anew. What differs
-from a new build: transmissions are changed near the atoms only (1e-4 of their largest change at most, see `potential.update_transmissions`; exact
-again after every `RENEWED` changes), planes stay where they were cut at first, and of frozen phonons an atom that came or went takes its own
-displacements with it, where a new build would draw other ones for all atoms behind it in the list.
+The optics, the scan and any number of atoms may change from one image to the next; any other change rebuilds the operator.
+An update differs from a new build in three ways. Transmission functions are changed only near the atoms (the error is at most
+1e-4 of their largest change, see `potential.update_transmissions`, and every `RENEWED`-th change is exact). The planes stay
+where the first build cut them. With frozen phonons, an atom that appears or vanishes does not change the displacements of the
+others, while a new build draws new displacements for all atoms that follow it in the list.
 """
 
 import math
@@ -26,31 +27,31 @@ from stemtwin.twin.progress import Progress
 from stemtwin.twin.samples.sample import Sample
 
 REACH = 8.0
-"""exp(i sigma V) is computed again nearer than this to an atom that moved, A."""
+"""Distance from an atom that moved within which exp(i sigma V) is recomputed, A."""
 SEEN = 1.5
-"""Functions that see the specimen nearer than this to an atom that moved are propagated again, A along x and y."""
+"""Distance along x and y from an atom that moved within which local functions are propagated again, A."""
 RENEWED = 256
-"""After so many changes, the slices of the next one are computed as a whole."""
+"""Number of changes after which the slices are recomputed completely."""
 LARGEST_OFF = 1.0
-"""An atom further than this from the plane of its slice, A, needs another cut, and so a new operator."""
+"""Largest distance of an atom from the plane of its slice, A; beyond it the sample is sliced again and the operator rebuilt."""
 LARGEST_SHARE = 0.25
-"""Largest fraction of atoms that may change; above it the operator is built anew, and checked anew."""
+"""Largest fraction of atoms that may change; beyond it the operator is rebuilt and checked again."""
 ARRIVALS_STREAM = 10
-"""First part of the spawn key of the thermal displacements of atoms that came."""
+"""First part of the spawn key of the thermal displacements of atoms that appear."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class PlacedAtoms:
-    """The atoms as the operator has them.
+    """Atoms of the operator, with their slices and thermal displacements.
 
     Parameters
     ----------
     sample : Sample
-        Where they are without thermal motion.
+        Sample with the atoms' mean positions.
     index : ndarray
-        To which slice each belongs, int, shape (n,).
+        Slice of each atom, int, shape (n,).
     displacements : tuple of ndarray
-        Of each frozen-phonon configuration, A, shape (n, 3).
+        Displacements of each frozen-phonon configuration, A, shape (n, 3).
     """
 
     sample: Sample
@@ -60,7 +61,17 @@ class PlacedAtoms:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Difference:
-    """Difference of two samples: indices of the atoms that stayed in both, of those that went and of those that came."""
+    """Difference between two samples.
+
+    Parameters
+    ----------
+    stayed_before, stayed_after : ndarray
+        Indices of the common atoms in the first and in the second sample.
+    went : ndarray
+        Indices, in the first sample, of the atoms that vanished.
+    came : ndarray
+        Indices, in the second sample, of the atoms that appeared.
+    """
 
     stayed_before: np.ndarray
     stayed_after: np.ndarray
@@ -69,15 +80,15 @@ class Difference:
 
 
 class ChangingOperator:
-    """Images of a specimen whose atoms move under the beam, by one local operator that is brought up to date.
+    """Images of a specimen whose atoms move under the beam, by one local operator that is updated.
 
-    Give each image's request to `expected`, in their order: what it gives depends, within the tolerance, on the requests before. Safe under several
-    threads, which then take turns.
+    The requests of the images are given to `expected` in temporal order, because its result depends, within the tolerance,
+    on the requests before. Several threads may share the operator; they wait for each other.
 
     Attributes
     ----------
     changes : int
-        How often the specimen has changed since the operator was built and checked.
+        Number of changes of the specimen since the operator was built and checked.
     """
 
     def __init__(self) -> None:
@@ -91,29 +102,28 @@ class ChangingOperator:
         Parameters
         ----------
         request : Request
-            With ``engine="local"``, or a plan that says so.
+            A request with ``engine="local"``, or any request if the plan has this engine.
         plan : Plan, optional
-            From `plan.make_plan`.
+            Plan of the request; by default that of `plan.make_plan`.
         progress : callable, optional
-            Called with the number of functions just propagated.
+            Called with the number of functions propagated since the last call.
 
         Raises
         ------
         SettingsError
-            The sample is a potential, which has no atoms, another engine is asked for, or the slices of all configurations, which changes hold, need
-            more memory than there is.
+            The sample is a potential, the engine is not ``"local"``, or the slices of all configurations exceed the memory.
         """
         plan = make_plan(request) if plan is None else plan
         with self._lock:
             operator = self._current(request, plan, progress)
             values, error, remark = local.image_signals(operator, request)
-        return values, error, remark + (f"; before {self.changes} changes of the specimen" if self.changes else "")
+        return values, error, remark + (f"; measured before {self.changes} changes of the specimen" if self.changes else "")
 
     def _current(self, request: Request, plan: Plan, progress: Progress | None) -> local_operator.LocalOperator:
-        """Return the operator of a request, brought up to date or built."""
+        """Return the operator of a request, updated or built."""
         if plan.engine != local.NAME or not isinstance(request.sample, Sample):
             message = (
-                f"Only local operators of atoms follow changes, not engine={plan.engine!r} of {request.sample!r}. Use engine='local' and a Sample."
+                f"Only local operators of atoms can be updated, not engine={plan.engine!r} of {request.sample!r}. Use engine='local' and a Sample."
             )
             raise SettingsError(message)
         if self._held is None or not _same_but_atoms(self._held[2], self._held[3], request, plan):
@@ -126,7 +136,7 @@ class ChangingOperator:
                 return self._build(request, plan, progress)
             reach = None if self.changes % RENEWED == RENEWED - 1 else REACH
             changed = [_changed(stack, request, first, atoms, after, found, number, reach) for number, stack in enumerate(operator.stacks)]
-            self._held = None  # what is stopped in the middle is built anew
+            self._held = None  # an interrupted update leads to a new build
             operator.update(changed, _regions(atoms, after, found), progress)
             self._held, self.changes = (operator, after, before, first), self.changes + 1
         else:
@@ -156,12 +166,18 @@ class ChangingOperator:
 
 
 def needed_bytes(plan: Plan) -> int:
-    """Return the peak of images of a changing specimen, bytes: a change holds all configurations as they were and are, where a plan counts one."""
+    """Return the peak memory of images of a changing specimen, bytes.
+
+    A change holds all configurations before and after it, while a plan counts one.
+    """
     return plan.memory_bytes + (2 * plan.configurations - 1) * 8 * len(plan.slices.planes) * math.prod(plan.grid.shape)
 
 
 def difference(before: Sample, after: Sample) -> Difference:
-    """Return the atoms that two samples share: the same element at the same place with the same thermal sigma; in the order of the second."""
+    """Return the difference between two samples, with common atoms in the order of the second.
+
+    A common atom has the same element, position and thermal sigma in both.
+    """
     old, new = _rows(before), _rows(after)
     _, stayed_before, stayed_after = np.intersect1d(old, new, assume_unique=True, return_indices=True)
     order = np.argsort(stayed_after)
@@ -184,14 +200,14 @@ def _sigma(sample: Sample) -> np.ndarray:
 
 
 def _same_but_atoms(request: Request, plan: Plan, other: Request, other_plan: Plan) -> bool:
-    """Return whether an operator of one request serves another one, but for the atoms."""
+    """Return whether the operator of a request can be updated for another, which differs only in atoms, optics and scan."""
     same = operator_cache.surroundings(request, plan) == operator_cache.surroundings(other, other_plan) and request.tolerance == other.tolerance
     same = same and (request.film_slices_angstrom, request.growing_windows) == (other.film_slices_angstrom, other.growing_windows)
     return same and other.beam.semiangle_mrad <= request.beam.semiangle_mrad * (1 + 1e-12)
 
 
 def _moved(atoms: PlacedAtoms, request: Request, found: Difference, plan: Plan, changes: int) -> PlacedAtoms | None:
-    """Return the atoms as they are now, or None where one needs another cut."""
+    """Return the atoms after a change, or None if an atom requires new slices."""
     sample = request.sample
     assert isinstance(sample, Sample)
     z = sample.positions_angstrom[found.came, 2]
@@ -200,7 +216,7 @@ def _moved(atoms: PlacedAtoms, request: Request, found: Difference, plan: Plan, 
     index[found.came] = np.searchsorted(plan.slices.edges, z)
     if (np.abs(z - plan.slices.planes[index[found.came]]) > LARGEST_OFF).any():
         return None
-    if sample.sites is not None:  # each site has a motion of its own, the same in a new build
+    if sample.sites is not None:  # displacements belong to sites and are the same in a new build
         own = tuple(slice_stacks.positions(request, number) - sample.positions_angstrom for number in range(len(atoms.displacements)))
         return PlacedAtoms(sample=sample, index=index, displacements=own)
     carried = np.array_equal(found.came, found.went) and np.array_equal(_sigma(atoms.sample)[found.went], _sigma(sample)[found.came])  # they moved
@@ -221,13 +237,13 @@ def _moved(atoms: PlacedAtoms, request: Request, found: Difference, plan: Plan, 
 def _changed(
     stack: SliceStack, request: Request, plan: Plan, before: PlacedAtoms, after: PlacedAtoms, found: Difference, number: int, reach: float | None
 ) -> SliceStack:
-    """Return the slices of one configuration as they are now."""
+    """Return the slices of one configuration after a change."""
     then, now = (atoms.sample.positions_angstrom + atoms.displacements[number] for atoms in (before, after))
     gone, absent = np.full((found.went.size, 3), np.nan), np.full((found.came.size, 3), np.nan)
     sigma = None
     if request.thermal_motion == "damped":
         old, new = before.sample.thermal_sigma_angstrom, after.sample.thermal_sigma_angstrom
-        assert old is not None  # Request asked for them
+        assert old is not None  # Request requires them
         assert new is not None
         sigma = np.concatenate([new[found.stayed_after], old[found.went], new[found.came]])
     transmission = stack.transmission.copy()
@@ -248,7 +264,7 @@ def _changed(
 
 
 def _regions(before: PlacedAtoms, after: PlacedAtoms, found: Difference) -> Sequence[local_operator.Region]:
-    """Return a square about each place that an atom left or came to, in any configuration."""
+    """Return a square around each position of an atom that vanished or appeared, in any configuration."""
     places = [
         atoms.sample.positions_angstrom[which] + d[which] for atoms, which in ((before, found.went), (after, found.came)) for d in atoms.displacements
     ]

@@ -1,4 +1,4 @@
-"""Peak memory of a simulation, and its comparison with the memory of the machine."""
+"""Peak memory of a simulation, compared with the memory of the machine."""
 
 import functools
 import math
@@ -17,23 +17,23 @@ from stemtwin.twin.physics.engine.operator import gram_matrix, prism, single_pro
 from stemtwin.twin.physics.grids import Grid
 
 SHARE = 0.8
-"""Share of the machine's free memory that a simulation may take."""
+"""Fraction of the machine's free memory that a simulation may use."""
 KERNELS = 60 * 2**20
-"""Compiled kernels and the libraries that they bring, bytes."""
+"""Memory of compiled kernels and the libraries that they load, bytes."""
 HELD_OPERATORS = 2 * 2**30 // 3
-"""Operators that the process keeps take at most this, bytes, where they are for one focal spread; see ``operators.CAPACITY_BYTES``."""
+"""Largest memory of the operators that the process keeps, bytes, for one focal spread; see ``operator_cache.CAPACITY_BYTES``."""
 LOCAL_KERNELS = 30 * 2**20
-"""Those of the local operator on top, bytes."""
+"""Additional memory of the local operator's kernels, bytes."""
 TABLES = 60
-"""Bytes per pixel of a grid that tables of detector weights take while they are made."""
+"""Memory per grid pixel while tables of detector weights are computed, bytes."""
 ABTEM_BATCH = 32
-"""Diffraction patterns that the abTEM engine holds at once."""
+"""Number of diffraction patterns that the abTEM engine holds at once."""
 ABTEM = 150 * 2**20
-"""abTEM and what it imports, bytes."""
+"""Memory of abTEM and its imports, bytes."""
 
 
 def of_specimen(grid: Grid, slices: int, oversampling: int, configurations: int) -> int:
-    """Return the peak of making transmission functions, bytes, while those of the configuration before are still there."""
+    """Return the peak memory while transmission functions are computed and those of the previous configuration are held, bytes."""
     area = math.prod(grid.shape)
     return int(min(configurations, 2) * slices * area * 8 + 8 * area * oversampling**2 * threads.thread_count())
 
@@ -47,24 +47,24 @@ def of_operator(
     held: int = gram_matrix.WAVES_BYTES,
     faces: int = 1,
 ) -> int:
-    """Return the peak of building an imaging operator, bytes, without the specimen.
+    """Return the peak memory of building an imaging operator, bytes, without the specimen.
 
     Parameters
     ----------
     grid : Grid
         The wave's grid.
     beams : sequence of int
-        Plane waves of each block.
+        Number of plane waves of each block.
     channels : int
-        Detector channels.
+        Number of detector channels.
     seen : tuple of float
-        Reciprocal pixels that all detectors together see, and those that one sees at most.
+        Number of reciprocal pixels that all detectors cover together, and the largest number that one channel covers.
     configurations : int
-        Frozen-phonon configurations.
+        Number of frozen-phonon configurations.
     held : int
         Bytes of exit amplitudes that are held at a time.
     faces : int
-        Depths at which waves are held.
+        Number of depths at which waves are held.
     """
     area, most = math.prod(grid.shape), max(beams)
     kept = of_matrices(beams, channels * faces)
@@ -74,13 +74,14 @@ def of_operator(
 
 
 def held_waves(beams: Sequence[int], seen: float, others: int, faces: int = 1) -> int:
-    """Return the number of bytes of exit amplitudes to hold at a time: all of them, or as many as leave half of what may be taken.
+    """Return the number of bytes of exit amplitudes to hold at a time, at most half of the usable memory that remains.
 
-    ``seen`` counts the reciprocal pixels of all detectors, ``others`` the bytes of everything else, ``faces`` the depths at which waves are held. The
-    less is held, the more often every plane wave goes through the specimen.
+    ``seen`` is the number of reciprocal pixels of all detectors, ``others`` the memory of everything else, bytes, and
+    ``faces`` the number of depths at which waves are held. The fewer bytes are held, the more often each plane wave is
+    propagated.
     """
     most = max(beams) * faces
-    need = int(8 * most * (seen * 1.02 + gram_matrix.PIXELS))  # covered fractions reach a little further
+    need = int(8 * most * (seen * 1.02 + gram_matrix.PIXELS))  # partly covered pixels lie slightly beyond the edges
     for passes in range(1, need // gram_matrix.WAVES_BYTES + 1):
         held = 8 * most * gram_matrix.PIXELS * math.ceil(need / passes / (8 * most * gram_matrix.PIXELS))
         if fits(others + 2 * held):
@@ -90,20 +91,21 @@ def held_waves(beams: Sequence[int], seen: float, others: int, faces: int = 1) -
 
 def of_matrices(beams: Sequence[int], channels: int) -> float:
     """Return the memory that an imaging operator holds, bytes."""
-    return sum(n * (n + 1) // 2 for n in beams) * 10.7 * channels  # 8 bytes a pair, and what fills the lanes
+    return sum(n * (n + 1) // 2 for n in beams) * 10.7 * channels  # 8 bytes per pair, and padding of the SIMD lanes
 
 
 def of_probes(grid: Grid, beams: Sequence[int], edge_waves: int, channels: int, points: int, faces: int) -> int:
-    """Return the peak of multislice with single probes, bytes, without the specimen.
+    """Return the peak memory of multislice with single probes, bytes, without the specimen.
 
-    ``edge_waves`` counts the plane waves for the probe's tails, ``points`` shifted ones too, ``faces`` depths.
+    ``edge_waves`` is the number of aperture-edge waves, ``points`` the number of probes including those shifted over the
+    source, and ``faces`` the number of depths.
     """
     batch, alone = min(points, single_probes.BATCH), edge_waves / np.count_nonzero(beams)
     return int(max(max(beams) * 64 * batch, 40 * alone**2)) + math.prod(grid.shape) * (8 * channels + 60) + points * (faces * channels * 24 + 32)
 
 
 def seen_pixels(detectors: Sequence[Detector], grid: Grid, wavelength: float) -> tuple[float, float]:
-    """Return the number of reciprocal pixels that all detectors together see, and the largest number that one channel sees."""
+    """Return the number of reciprocal pixels that all detectors cover together, and the largest number that one channel covers."""
     scale = math.pi * (1e-3 / wavelength) ** 2 * math.prod(grid.extent)
     rings = sorted((d.inner_mrad, d.outer_mrad) for d in detectors)
     together, edge = 0.0, 0.0
@@ -115,7 +117,7 @@ def seen_pixels(detectors: Sequence[Detector], grid: Grid, wavelength: float) ->
 
 
 def of_prism(grid: Grid, waves: int, interpolation: int, channels: int) -> int:
-    """Return the peak of PRISM with so many plane waves, bytes, without the specimen."""
+    """Return the peak memory of PRISM with the given number of plane waves, bytes, without the specimen."""
     area, reduced = math.prod(grid.shape), math.prod(prism.reduced_grid(grid, (interpolation, interpolation)).shape)
     window = reduced / interpolation**2
     some = min(waves, prism.WAVES_AT_ONCE)
@@ -127,38 +129,38 @@ def of_prism(grid: Grid, waves: int, interpolation: int, channels: int) -> int:
 
 
 def of_local(near: resources.LocalResources, grid: Grid, slices: int, oversampling: int) -> int:
-    """Return the peak of building a local operator and imaging with it, bytes, with the specimen: one of its configurations is held at a time."""
+    """Return the peak memory of building and using a local operator, bytes, with one configuration of the specimen."""
     area = math.prod(grid.shape)
     return slices * area * 8 + near.held + max(near.working, 8 * area * oversampling**2 * threads.thread_count())
 
 
 def of_abtem(grid: Grid, channels: int, points: int) -> int:
-    """Return the peak of the abTEM engine, bytes, without the specimen."""
+    """Return the peak memory of the abTEM engine, bytes, without the specimen."""
     return ABTEM + math.prod(grid.shape) * (40 * min(points, ABTEM_BATCH) + 8 * channels + 60) + points * (channels * 16 + 32)
 
 
 def program() -> int:
-    """Return the memory of the running program itself, bytes."""
+    """Return the memory of the running program, bytes."""
     return int(_process(os.getpid()).memory_info().rss)
 
 
 @functools.lru_cache(maxsize=1)
 def _process(number: int) -> psutil.Process:
-    """Return the running process; looking it up costs more than asking it."""
+    """Return the running process; the look-up takes longer than a query."""
     return psutil.Process(number)
 
 
 def fits(needed: int) -> bool:
-    """Return whether a peak, bytes, the program itself included, fits the machine."""
+    """Return whether a peak memory, bytes, including the program, fits the machine."""
     return needed <= SHARE * (psutil.virtual_memory().available + program())
 
 
 def check(needed: int) -> None:
-    """Raise SettingsError where a peak, bytes, the program itself included, does not fit the machine."""
+    """Raise SettingsError if a peak memory, bytes, including the program, does not fit the machine."""
     if not fits(needed):
         free = psutil.virtual_memory().available + program()
         message = (
-            f"This needs about {needed / 2**30:.1f} GiB of memory; {SHARE:.0%} of what is free are {SHARE * free / 2**30:.1f} GiB. "
+            f"The simulation needs about {needed / 2**30:.1f} GiB of memory, but {SHARE:.0%} of the free memory is {SHARE * free / 2**30:.1f} GiB. "
             "Use a smaller cell, a coarser grid, a smaller convergence or fewer points."
         )
         raise SettingsError(message)

@@ -1,4 +1,4 @@
-"""Imaging operators kept in the process and on disk: each built once for the same physics."""
+"""Caches of imaging operators in the process and on disk; each operator is built once for the same physics."""
 
 import hashlib
 import os
@@ -28,28 +28,31 @@ from stemtwin.twin.physics.engine.operator.diffraction import DiffractionMatrix
 from stemtwin.twin.physics.engine.operator.imaging_operator import ImagingOperator
 
 CAPACITY_BYTES = 2 * 2**30
-"""Operators held in the process take at most this; the one used longest ago goes first. The newest stays whatever its size."""
+"""Largest memory of the operators that the process holds, bytes.
+
+The least recently used operator is dropped first; the newest stays regardless of its size.
+"""
 FOCAL_STATES = 3
-"""An operator for two focal spreads holds its matrices this many times."""
+"""Number of copies of its matrices that an operator for two focal spreads holds."""
 
 
 Held = TypeVar("Held", ImagingOperator, LocalOperator, DiffractionMatrix, Divided, ThermalSpecimen)
 
 
 class OperatorCache(Generic[Held]):
-    """Operators by the hash of their physics; safe under several threads, and in a child after a fork."""
+    """Operators by the hash of their physics; safe in several threads and in a child process after a fork."""
 
     def __init__(self) -> None:
         self._held: OrderedDict[str, Held] = OrderedDict()
         self.renew_locks()
 
     def renew_locks(self) -> None:
-        """Forget who was waiting: after a fork, the threads that held the locks do not exist."""
+        """Replace all locks: after a fork, the threads that held them do not exist."""
         self._lock = threading.Lock()
         self._building: dict[str, threading.Lock] = {}
 
     def get(self, key: str, build: Callable[[], Held]) -> Held:
-        """Return the operator of a key, built now if it is not held; who asks for it meanwhile waits for the same one."""
+        """Return the operator of a key, which is built unless it is held; other threads wait for the same build."""
         with self._lock:
             found = self._take(key)
             mine = self._building.setdefault(key, threading.Lock())
@@ -77,7 +80,7 @@ class OperatorCache(Generic[Held]):
             return len(self._held)
 
     def clear(self) -> None:
-        """Forget all operators."""
+        """Drop all operators."""
         with self._lock:
             self._held.clear()
 
@@ -102,28 +105,29 @@ IMAGE_CODE = (
     "instrument/detectors/**/*.py",
     "instrument/simulation/**/*.py",
 )
-"""Files below ``twin/`` that decide the numbers of an operator for images; a sample counts by its content, ``Sample.digest``."""
+"""Files below ``twin/`` that determine the numbers of an operator for images; a sample enters by its ``Sample.digest``."""
 SPECTRUM_CODE = (*IMAGE_CODE, "physics/spectra/*.py", "instrument/spectra/*.py")
-"""Files below ``twin/`` that decide the numbers of an operator for spectra."""
+"""Files below ``twin/`` that determine the numbers of an operator for spectra."""
 CACHE: OperatorCache[ImagingOperator] = OperatorCache()
-"""The dense operators of this process."""
+"""Dense operators of this process."""
 LOCAL: OperatorCache[LocalOperator] = OperatorCache()
-"""The local operators of this process."""
+"""Local operators of this process."""
 THERMAL: OperatorCache[ThermalSpecimen] = OperatorCache()
-"""The specimens with thermal cross-sections of this process."""
+"""Specimens with thermal cross-sections of this process."""
 MATRICES: OperatorCache[DiffractionMatrix] = OperatorCache()
-"""The scattering matrices of this process, each for one camera."""
+"""Scattering matrices of this process, each for one camera."""
 DIVIDED: OperatorCache[Divided] = OperatorCache()
-"""The divisions of fields of this process into windows, whose operators are dense ones."""
+"""Divisions of fields into windows of this process; the operators of the windows are in ``CACHE``."""
 if hasattr(os, "register_at_fork"):
     for _cache in (CACHE, LOCAL, DIVIDED, MATRICES, THERMAL):
         os.register_at_fork(after_in_child=_cache.renew_locks)
 
 
 def operator_for(request: Request, plan: Plan, *, progress: Callable[[int], None] | None = None) -> ImagingOperator:
-    """Return the operator of a request, built now if neither the process nor the disk holds it.
+    """Return the operator of a request, which is built unless the process or the disk holds it.
 
-    ``progress`` gets the waves just done, out of ``plan.waves``. Where a build was killed, the next one goes on, to the same bits.
+    ``progress`` is called with the number of waves completed since the last call, out of ``plan.waves``. A build that was
+    interrupted is continued, with bit-identical results.
     """
     key, done, progress = physics_key(request, plan), 0, capped(progress, plan.waves)
 
@@ -134,7 +138,7 @@ def operator_for(request: Request, plan: Plan, *, progress: Callable[[int], None
             progress(waves)
 
     def build() -> ImagingOperator:
-        """Return the operator that the disk holds, or a new one."""
+        """Return the operator on disk, or a new one."""
         return imaging_cache.build(
             disk.default_cache(),
             key,
@@ -156,7 +160,7 @@ def operator_for(request: Request, plan: Plan, *, progress: Callable[[int], None
 
 
 def capped(progress: Callable[[int], None] | None, most: int) -> Callable[[int], None] | None:
-    """Return a progress function that reports at most so many waves: an average may take further configurations than it was planned with."""
+    """Return a progress callback that reports at most ``most`` waves, as an average may need more configurations than planned."""
     left = most
 
     def report(waves: int) -> None:
@@ -169,12 +173,12 @@ def capped(progress: Callable[[int], None] | None, most: int) -> Callable[[int],
 
 
 def detector_weights(request: Request, plan: Plan | Discretisation) -> Weights:
-    """Return the function that weighs reciprocal pixels, relative to the beam's direction, for all channels of all detectors."""
+    """Return the function that gives the weights of reciprocal pixels, relative to the beam's direction, for all detector channels."""
     return weights_behind(plan.detectors, request.beam.wavelength_angstrom, request.beam.tilt_rad, antialias=request.antialias)
 
 
 def weights_behind(detectors: Sequence[Detector], wavelength: float, tilt: tuple[float, float], *, antialias: bool) -> Weights:
-    """Return the function that weighs reciprocal pixels, relative to the direction of a beam of this wavelength (A) and tilt (y, x; rad)."""
+    """Return the weight function of reciprocal pixels relative to a beam with a wavelength, A, and a tilt (y, x), rad."""
     qy, qx = (t / wavelength for t in tilt)
 
     def weights(ky: np.ndarray, kx: np.ndarray, pixel: tuple[float, float]) -> np.ndarray:
@@ -185,9 +189,10 @@ def weights_behind(detectors: Sequence[Detector], wavelength: float, tilt: tuple
 
 
 def physics_key(request: Request, plan: Plan, *, engine: tuple[str | float, ...] = ()) -> str:
-    """Return a hash of everything that an operator depends on, the code included: not the optics, the scan or the detectors' names.
+    """Return the hash of all properties that determine an operator, including the code.
 
-    ``engine`` names another one than the dense operator, with what it depends on beside: ``("local", tolerance)``.
+    The optics, the scan and the detectors' names do not enter. ``engine`` names an engine other than the dense operator,
+    with its further settings, for example ``("local", tolerance)``.
     """
     sample = request.sample
     if isinstance(sample, PotentialSlices):
@@ -210,12 +215,12 @@ def physics_key(request: Request, plan: Plan, *, engine: tuple[str | float, ...]
 
 
 def code(patterns: tuple[str, ...] = IMAGE_CODE) -> str:
-    """Return the hash of the code that operators come from: files of ``twin/`` by glob patterns."""
+    """Return the hash of the code that determines operators, files below ``twin/`` given by glob patterns."""
     return disk.code_digest(TWIN, *patterns)
 
 
 def surroundings(request: Request, plan: Plan) -> dict[str, Any]:
-    """Return the description that an operator depends on beside the atoms and how they are cut, the convergence and the probe's room."""
+    """Return the properties that determine an operator, except the atoms, slices, convergence and probe window."""
     frozen = request.thermal_motion == "frozen"
     return {
         "extent": plan.grid.extent,
@@ -237,7 +242,7 @@ def surroundings(request: Request, plan: Plan) -> dict[str, Any]:
 
 
 def clear() -> None:
-    """Forget all operators held in the process."""
+    """Drop all operators held in the process."""
     CACHE.clear()
     LOCAL.clear()
     DIVIDED.clear()

@@ -1,4 +1,4 @@
-"""Partial coherence by averaging: coherent signals at Gauss-Hermite nodes of focal spread and source size."""
+"""Partial coherence: averages of coherent signals over Gauss-Hermite nodes of focal spread and source size."""
 
 import functools
 import itertools
@@ -13,7 +13,7 @@ from stemtwin.twin.instrument.simulation.request import Request
 from stemtwin.twin.physics.aberrations import Aberrations
 
 TOLERANCE = 1e-6
-"""Largest error of the mean of the fastest interference term."""
+"""Largest error of the average of the fastest interference term."""
 MOST_NODES = 64
 
 Nodes = tuple[np.ndarray, np.ndarray]
@@ -21,9 +21,10 @@ Nodes = tuple[np.ndarray, np.ndarray]
 
 
 def nodes(beam: Beam, tolerance: float = TOLERANCE) -> tuple[Nodes, Nodes]:
-    """Return nodes and weights over C10 and over one axis of the source; ``tolerance`` is the largest error of the mean of the fastest term.
+    """Return nodes and weights over C10 and over one axis of the source.
 
-    A Gaussian mean of exp(i w x) is what focal spread and source size do to an interference term; the nodes are as many as its fastest term needs.
+    Focal spread and source size average each interference term exp(i w x) over a Gaussian. The number of nodes is the
+    smallest for which the error of the fastest term's average is below ``tolerance``.
     """
     k = beam.semiangle_rad / beam.wavelength_angstrom
     fastest = math.pi * beam.wavelength_angstrom * k**2, 2 * math.pi * 2 * k
@@ -31,7 +32,7 @@ def nodes(beam: Beam, tolerance: float = TOLERANCE) -> tuple[Nodes, Nodes]:
 
 
 def counts(beam: Beam) -> tuple[int, int]:
-    """Return the number of focal states and, for each, of source points (over both axes) that a beam needs."""
+    """Return the number of focal states of a beam, and the number of source points (over both axes) for each."""
     focus, source = nodes(beam)
     return len(focus[0]), len(source[0]) ** 2
 
@@ -44,12 +45,13 @@ def averaged(request: Request, coherent: Callable[[np.ndarray, Aberrations], np.
     request : Request
         Beam and scan.
     coherent : callable
-        Signals, shape (channels, P), of coherent probes at points (x, y), A, shape (P, 2), with given aberrations.
+        ``coherent(points, aberrations)`` returns the signals, shape (channels, P), of coherent probes at points (x, y), A,
+        shape (P, 2).
 
     Returns
     -------
     ndarray
-        float64, shape (channels, n) in visiting order.
+        Averaged signals, float64, shape (channels, n), in visiting order.
     """
     points = request.scan.points()
     (focus, focus_weights), (source, source_weights) = nodes(request.beam)
@@ -79,5 +81,5 @@ def _gaussian(width: float, frequency: float, tolerance: float) -> Nodes:
 
 
 def _frozen(at: np.ndarray, weights: np.ndarray) -> Nodes:
-    at.flags.writeable = weights.flags.writeable = False  # they are shared by all who ask
+    at.flags.writeable = weights.flags.writeable = False  # the cache shares them with all callers
     return at, weights

@@ -1,6 +1,7 @@
-"""Analysis of diffraction patterns: PACBED, centre of mass, DPC, its integral, virtual detectors.
+"""Analysis of diffraction patterns: PACBED, virtual detectors, centre of mass, its integral, and DPC.
 
-All functions take a DataArray whose last two dimensions are ky and kx with coordinates in mrad, in fractions of the beam or in counts.
+Patterns are a DataArray in fractions of the beam or in counts, whose last two dimensions are ky and kx with coordinates in
+mrad.
 """
 
 from collections.abc import Sequence
@@ -17,36 +18,39 @@ ANGLES = ("ky", "kx")
 
 
 def pacbed(patterns: xr.DataArray) -> xr.DataArray:
-    """Return the position-averaged pattern, dims (ky, kx)."""
+    """Return the position-averaged diffraction pattern, dims (ky, kx)."""
     _checked(patterns)
     out = patterns.mean([d for d in patterns.dims if d not in ANGLES], dtype=float, keep_attrs=True)
     return out.rename("pacbed").assign_attrs(long_name="position-averaged diffraction pattern")
 
 
 def virtual(patterns: xr.DataArray, detector: Detector) -> xr.DataArray:
-    """Return the signal of a scanned detector from patterns: each pixel counts by the fraction that the detector covers.
+    """Return the signal of a virtual detector, in which each pixel is weighted by its covered fraction.
 
     Parameters
     ----------
     patterns : DataArray
         Patterns, dims (..., ky, kx).
     detector : Detector
-        A scanned detector; it must not reach beyond the camera.
+        Annular or segmented detector; it must not extend beyond the camera.
 
     Returns
     -------
     DataArray
-        Named as the detector, dims (...), or (segment, ...).
+        Signal with the detector's name, dims (...) or, for a segmented detector, (segment, ...).
 
     Raises
     ------
     SettingsError
-        The detector reaches beyond the camera, or the array has no angles.
+        The detector extends beyond the camera, or the array has no angles.
     """
     ky, kx, (dy, dx) = _checked(patterns)
     edge = min(-ky[0] + dy / 2, ky[-1] + dy / 2, -kx[0] + dx / 2, kx[-1] + dx / 2)
     if detector.outer_mrad > edge * (1 + 1e-9):
-        message = f"outer_mrad={detector.outer_mrad:g} of {detector.name} reaches beyond the camera, whose nearest edge is at {edge:.4g} mrad."
+        message = (
+            f"outer_mrad={detector.outer_mrad:g} of {detector.name} extends beyond the camera, whose nearest edge is at {edge:.4g} mrad. "
+            "Use a smaller outer_mrad, or a larger camera."
+        )
         raise SettingsError(message)
     weights = detector.weights(ky[:, None] * 1e-3, kx * 1e-3, (dy * 1e-3, dx * 1e-3), 1.0, antialias=True)
     mask = xr.DataArray(weights, dims=("segment", *ANGLES))
@@ -58,10 +62,10 @@ def virtual(patterns: xr.DataArray, detector: Detector) -> xr.DataArray:
 
 
 def centre_of_mass(patterns: xr.DataArray) -> xr.Dataset:
-    """Return the centre of mass of each pattern, mrad, as ``com_y`` and ``com_x``; where nothing was counted, NaN.
+    """Return the centre of mass of each pattern, mrad, as ``com_y`` and ``com_x``; empty patterns give NaN.
 
-    The centre of mass of a whole pattern of a thin specimen is the gradient of its phase, weighed by the probe's intensity (Mueller et al., Nature
-    Communications 5 (2014) 5653).
+    For a thin specimen the centre of mass of the whole pattern is proportional to the gradient of the specimen's phase,
+    averaged with the probe's intensity (Mueller et al., Nature Communications 5 (2014) 5653).
     """
     ky, kx, _ = _checked(patterns)
     total = patterns.sum(ANGLES, dtype=float)
@@ -74,17 +78,27 @@ def centre_of_mass(patterns: xr.DataArray) -> xr.Dataset:
 
 
 def dpc(segments: xr.DataArray, detector: SegmentedDetector) -> xr.Dataset:
-    """Return differential phase contrast of a segmented detector: the mean direction of what its segments collect, ``dpc_y`` and ``dpc_x``.
+    """Return the differential phase contrast of a segmented detector as ``dpc_y`` and ``dpc_x``.
+
+    They are the components of the mean direction of the segments, weighted by their signals.
 
     Parameters
     ----------
     segments : DataArray
-        Its signals, with a dimension segment: from ``simulate``, or from :func:`virtual`.
+        Signals of the segments, with a dimension segment, from ``simulate`` or :func:`virtual`.
     detector : SegmentedDetector
         The detector.
+
+    Raises
+    ------
+    SettingsError
+        The array does not have the detector's segments.
     """
     if "segment" not in segments.dims or segments.sizes["segment"] != detector.channels:
-        message = f"{segments.name or 'This array'} has no {detector.channels} segments: its dimensions are {dict(segments.sizes)}."
+        message = (
+            f"{segments.name or 'This array'} does not have {detector.channels} segments: its dimensions are {dict(segments.sizes)}. "
+            f"Give the signals of {detector.name}."
+        )
         raise SettingsError(message)
     azimuth = xr.DataArray(detector.rotation_rad + 2 * np.pi * np.arange(detector.channels) / detector.channels, dims="segment")
     total = segments.sum("segment", dtype=float)
@@ -94,14 +108,14 @@ def dpc(segments: xr.DataArray, detector: SegmentedDetector) -> xr.Dataset:
 
 
 def icom(com: xr.Dataset, *, energy_ev: float | None = None, periodic: bool = False) -> xr.DataArray:
-    """Return the integrated centre of mass: the phase that the specimen gives the wave, blurred by the probe's intensity.
+    """Return the integrated centre of mass, the phase of a thin specimen convolved with the probe's intensity.
 
     Parameters
     ----------
     com : Dataset
         ``com_y`` and ``com_x``, mrad, on a raster with coordinates y and x, A.
     energy_ev : float, optional
-        Beam energy, eV; by default what the data say.
+        Beam energy, eV; by default the attribute ``energy_ev`` of the data.
     periodic : bool
         Whether the field of view is one period of a crystal.
 
@@ -113,20 +127,20 @@ def icom(com: xr.Dataset, *, energy_ev: float | None = None, periodic: bool = Fa
     Raises
     ------
     SettingsError
-        It is no raster, has holes, or the energy is not known.
+        The data are not a raster or contain NaN, or the energy is not known.
     """
     energy = energy_ev if energy_ev is not None else com.attrs.get("energy_ev")
     if energy is None:
-        message = "The beam energy is not among the data's attributes, and the phase scales with the wavelength. Pass energy_ev."
+        message = "The data have no attribute energy_ev, but the phase depends on the wavelength. Pass energy_ev."
         raise SettingsError(message)
     if com["com_y"].dims != ("y", "x") or min(com.sizes["y"], com.sizes["x"]) < 2:
         message = (
-            f"A gradient is integrated over a raster of 2 x 2 points or more, and this one has the dimensions {dict(com.sizes)}. Scan a RasterScan."
+            f"The integration of a gradient needs a raster of at least 2 x 2 points, but the dimensions are {dict(com.sizes)}. Use a RasterScan."
         )
         raise SettingsError(message)
     gy, gx = (2 * np.pi * com[f"com_{axis}"].to_numpy() * 1e-3 / electrons.wavelength(float(energy)) for axis in "yx")
     if not (np.isfinite(gy).all() and np.isfinite(gx).all()):
-        message = "Some patterns hold no electrons, so that their centre of mass is unknown. Use a longer dwell time or more current."
+        message = "Some patterns contain no electrons, so their centre of mass is undefined. Use a longer dwell time or a larger current."
         raise SettingsError(message)
     sampling = _step(com["y"].to_numpy()), _step(com["x"].to_numpy())
     values = gradient_integration.integrate_gradient(gy, gx, sampling, periodic=periodic)
@@ -134,9 +148,9 @@ def icom(com: xr.Dataset, *, energy_ev: float | None = None, periodic: bool = Fa
 
 
 def _checked(patterns: Any) -> tuple[np.ndarray, np.ndarray, tuple[float, float]]:
-    """Return the angles of an array of patterns, mrad, and the sides of its pixels."""
+    """Return the angles ky and kx of an array of patterns, mrad, and the sides of its pixels, mrad."""
     if not isinstance(patterns, xr.DataArray) or tuple(patterns.dims[-2:]) != ANGLES or any(name not in patterns.coords for name in ANGLES):
-        message = "Patterns are a DataArray whose last dimensions are ky and kx with coordinates in mrad; this is none. Take a variable of a result."
+        message = "Patterns must be a DataArray whose last dimensions are ky and kx with coordinates in mrad. Use a variable of a result."
         raise SettingsError(message)
     ky, kx = patterns["ky"].to_numpy().astype(float), patterns["kx"].to_numpy().astype(float)
     return ky, kx, (_step(ky), _step(kx))

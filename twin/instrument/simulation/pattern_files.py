@@ -1,4 +1,4 @@
-"""Patterns written to disk as they are computed, for cubes larger than the memory."""
+"""Diffraction patterns written to disk as they are computed, for datasets larger than the memory."""
 
 import json
 import math
@@ -17,12 +17,22 @@ from stemtwin.twin.instrument.simulation.request import Request
 from stemtwin.twin.progress import Progress
 
 CHUNK_BYTES = 32 * 2**20
-"""Patterns of one piece take about this much."""
+"""Approximate size of a chunk of patterns, bytes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CameraExposure:
-    """Exposure of the camera: probe current, pA, and time at each point, us; ``seed`` of the noise, which is independent for each piece."""
+    """Exposure of the camera.
+
+    Parameters
+    ----------
+    current_pa : float
+        Probe current, pA.
+    dwell_time_us : float
+        Dwell time at each point, us.
+    seed : int
+        Seed of the noise, which is independent for each chunk.
+    """
 
     current_pa: float
     dwell_time_us: float
@@ -30,18 +40,20 @@ class CameraExposure:
 
 
 def save_patterns(request: Request, path: str | Path, *, exposed: CameraExposure | None = None, progress: Progress | None = None) -> Path:
-    """Compute the patterns of a camera and write them as a zarr folder, piece by piece: whole, or not at all.
+    """Compute the patterns of a camera and write them to a zarr folder, chunk by chunk.
+
+    An interrupted or failed run leaves no folder.
 
     Parameters
     ----------
     request : Request
-        A request with a camera; other detectors are left aside.
+        A request with a camera; its other detectors are ignored.
     path : str or Path
-        The folder to make; ``xarray.open_zarr`` reads it.
+        New folder, which ``xarray.open_zarr`` reads.
     exposed : CameraExposure, optional
-        Write counts; by default the expected fractions of the beam, float32.
+        Exposure for counts; by default the expected fractions of the beam are written, float32.
     progress : callable, optional
-        Called with the number of points just written.
+        Called with the number of points written since the last call.
 
     Returns
     -------
@@ -51,13 +63,13 @@ def save_patterns(request: Request, path: str | Path, *, exposed: CameraExposure
     Raises
     ------
     SettingsError
-        No camera is among the detectors, or memory does not suffice for a piece and the scattering matrix.
+        No camera is among the detectors, or the memory does not suffice for a chunk and the scattering matrix.
     DatasetError
-        The disk has no room for the cube (refused before any work), something of that name exists, or zarr is not installed.
+        The free disk space does not suffice (checked before any work), the path exists, or zarr is not installed.
     """
     path = Path(path)
     if not diffraction_patterns.has_camera(request):
-        message = "This request has no camera, so that there are no patterns to write. Add 'pixelated' to its detectors."
+        message = "The request has no camera, so there are no patterns to write. Add 'pixelated' to its detectors."
         raise SettingsError(message)
     _need_zarr()
     shape = (*request.scan.shape, *diffraction_patterns.the_camera(request).shape_read)
@@ -97,7 +109,7 @@ def _write(found: diffraction_patterns.Patterns, folder: Path, exposed: CameraEx
 
 
 def _chunks(shape: tuple[int, ...]) -> tuple[int, ...]:
-    """Return pieces of whole patterns along the scan's fast axis first, each of about CHUNK_BYTES."""
+    """Return the shape of chunks of whole patterns, each of about CHUNK_BYTES, filled along the scan's fast axis first."""
     count = max(1, CHUNK_BYTES // (4 * shape[-1] * shape[-2]))
     out = list(shape)
     for axis in range(len(shape) - 3, -1, -1):

@@ -17,12 +17,15 @@ from stemtwin.twin.physics.grids import Grid
 from stemtwin.twin.physics.potential import Slices
 
 PATIENCE = 20.0
-"""Work that takes less, s, is done by the exact engine that gives every further image in milliseconds."""
+"""Time up to which ``"auto"`` chooses the exact engine without comparing others, s."""
 LOCAL_GAIN = 0.2
-"""Engines to a tolerance are taken where they need at most this share of the time of the exact ones, and never more than all of it."""
+"""Largest fraction of the exact engine's time for which ``"auto"`` chooses an engine to a tolerance.
+
+With windows at their largest permitted size, that engine must not take longer than the exact one.
+"""
 
 SINGLE_IMAGE = 2.0
-"""An engine whose next image takes as long as the first one must be so many times quicker than one that keeps what it built."""
+"""Factor by which an engine must be faster if its further images take as long as the first one."""
 
 EngineChoice = tuple[str, str, Cost]
 """An engine, the reason for it, and its cost."""
@@ -35,7 +38,7 @@ class Plan:
     Parameters
     ----------
     engine, reason : str
-        The engine and why it.
+        The engine, and the reason for its choice.
     grid : Grid
         Points and extent of the wave.
     slices : Slices
@@ -45,27 +48,28 @@ class Plan:
     detectors : tuple
         Detectors with their angles.
     configurations : int
-        Specimens that the signal is a mean of; with an average that measures its error, the least.
+        Number of phonon configurations over which the signal is averaged; the smallest number if a lattice average
+        determines it from its error.
     blocks : tuple of int
         Offset blocks (ny, nx) that hold a probe wider than the cell.
     beams : int
         Plane waves inside the aperture, over all blocks.
     waves : int
-        Waves that go through the specimen, over all configurations.
+        Waves propagated through the specimen, over all configurations.
     memory_bytes : int
-        Estimated peak, bytes.
+        Estimated peak memory, bytes.
     seconds : float
         Estimated time on two cores, s.
     waves_bytes : int
-        Of the memory, what holds exit amplitudes while an operator is built.
+        Part of the memory that holds exit amplitudes while an operator is built, bytes.
     notes : tuple of str
-        What was decided on the way.
+        Decisions made during planning.
     exactness : str
-        How exact the signals will be.
+        Exactness of the signals, as a sentence.
     average : LatticeAverage, optional
         The average over a crystal's lattice translations.
     compared : mapping
-        The costs of all engines that ``"auto"`` chose among, by name; empty where it did not look far: the work is short, or an engine was asked for.
+        Costs of all engines that ``"auto"`` compared, by name; empty if the work is short or an engine was requested.
     """
 
     engine: str
@@ -88,7 +92,7 @@ class Plan:
 
     @property
     def most_configurations(self) -> int:
-        """Specimens that the signal is a mean of at most."""
+        """Largest number of phonon configurations over which the signal is averaged."""
         return self.configurations if self.average is None else self.average.most
 
     def __str__(self) -> str:
@@ -112,31 +116,31 @@ class Plan:
         return "\n".join([*lines, *(f"note            {note}" for note in self.notes)])
 
     def _table(self) -> list[str]:
-        """Return the engines that were compared, one a line, the quickest first."""
+        """Return the engines that were compared, one per line, the fastest first."""
         lines = []
         for name, cost in sorted(self.compared.items(), key=lambda each: each[1].seconds):
-            said = "taken" if name == self.engine else "" if memory.fits(cost.memory_bytes) else "does not fit the memory"
+            said = "chosen" if name == self.engine else "" if memory.fits(cost.memory_bytes) else "exceeds the memory"
             head = "" if lines else "compared"
             lines.append(f"{head:15} {name:12} {cost.seconds:9.3g} s {cost.memory_bytes / 2**30:8.2f} GiB  {said}".rstrip())
         return lines
 
 
 def make_plan(request: Request, *, window_angstrom: float = 0.0) -> Plan:
-    """Choose the engine of a request, and return its plan.
+    """Return the plan of a request with the engine that suits it.
 
     Parameters
     ----------
     request : Request
         The request.
     window_angstrom : float
-        Hold probes at least this wide, A, whatever the beam's aberrations are now.
+        Smallest width of the probe window, A, for probes that will be wider than the current one.
 
     Raises
     ------
     SamplingError
         The grid cannot hold the aperture or a detector, or the probe does not fit a specimen that is not periodic.
     SettingsError
-        An engine cannot do what is asked, or the memory does not suffice.
+        The engine cannot compute the request, or the memory does not suffice.
     """
     found = discretise(request, window_angstrom=window_angstrom)
     (engine, reason, price), compared = _choice(found)
@@ -165,18 +169,18 @@ def make_plan(request: Request, *, window_angstrom: float = 0.0) -> Plan:
 
 
 def _choice(found: Discretisation) -> tuple[EngineChoice, dict[str, Cost]]:
-    """Return the engine of a request, the reason for it, and its cost; and the costs of engines that it was compared with for long work."""
+    """Return the engine of a request, the reason and the cost; and, for long work, the costs of all compared engines."""
     name = found.request.engine
     if name not in ENGINES:
         return _automatic(found)
     ENGINES[name].check(found)
     if AVERAGING not in ENGINES.tags(name):
         crystal_average.check_unaveraged(found.request, name)
-    return (name, "asked for", ENGINES[name].cost(found)), {}
+    return (name, "requested", ENGINES[name].cost(found)), {}
 
 
 def _automatic(found: Discretisation) -> tuple[EngineChoice, dict[str, Cost]]:
-    """Return the engine that ``"auto"`` stands for: the quicker exact one, or one to a tolerance where that saves most of a long time."""
+    """Return the engine that ``"auto"`` chooses: the faster exact one, or one to a tolerance if that saves most of a long time."""
     if found.request.asks_for_average and crystal_average.average_of(found.request) is not None:
         (dense,) = ENGINES.names(DENSE)[:1]
         return (dense, "its images are averaged over the lattice", ENGINES[dense].cost(found)), {}
@@ -188,7 +192,7 @@ def _automatic(found: Discretisation) -> tuple[EngineChoice, dict[str, Cost]]:
     quick = [choice for choice in near if choice[2].seconds <= LOCAL_GAIN * most and choice[2].longest <= most]
     fitting = [choice for choice in quick if memory.fits(choice[2].memory_bytes)]
     large = [
-        f"{name} would take {cost.seconds:.0f} s, but needs {cost.memory_bytes / 2**30:.1f} GiB"
+        f"{name} would take {cost.seconds:.0f} s but needs {cost.memory_bytes / 2**30:.1f} GiB"
         for name, _, cost in quick
         if not memory.fits(cost.memory_bytes)
     ]
@@ -199,19 +203,19 @@ def _automatic(found: Discretisation) -> tuple[EngineChoice, dict[str, Cost]]:
         return choice, price | {each: cost for each, _, cost in near}
     price |= {name: cost for name, _, cost in near if name == engine or name not in [choice[0] for choice in quick]}  # multislice in windows
     others = ", ".join(f"{name} {cost.seconds:.3g} s" for name, cost in price.items() if name != engine)
-    choice = engine, "; ".join([f"{reason}; for this one alone {others}", *large]), price[engine]
+    choice = engine, "; ".join([f"{reason}; a single image takes {others}", *large]), price[engine]
     return choice, price | {name: cost for name, _, cost in near if name != engine}
 
 
 def _exact(found: Discretisation) -> tuple[str, str, dict[str, Cost]]:
-    """Return the exact engine to take, the reason for it, and the costs of both exact engines."""
+    """Return the exact engine that suits a request, the reason for it, and the costs of both exact engines."""
     (dense,), (reference,), waves = ENGINES.names(DENSE)[:1], ENGINES.names(REFERENCE)[:1], sum(found.beams)
     price = {name: ENGINES[name].cost(found) for name in (dense, reference)}
     plane, single = price[dense], price[reference]
     if single.waves < plane.waves:
-        return reference, f"{single.waves} waves for single probes are fewer than {plane.waves} plane waves", price
+        return reference, f"single probes need {single.waves} waves, fewer than {plane.waves} plane waves", price
     if not memory.fits(plane.memory_bytes) and memory.fits(single.memory_bytes):
-        return reference, f"{waves} plane waves at once would need {plane.memory_bytes / 2**30:.1f} GiB", price
+        return reference, f"{waves} plane waves together would need {plane.memory_bytes / 2**30:.1f} GiB", price
     if plane.seconds > max(PATIENCE, 2 * single.seconds):
         return reference, f"the products of {waves} plane waves would take {plane.seconds:.0f} s", price
     depths = "" if found.request.depths_angstrom is None else f" at {found.request.faces} depths"
@@ -219,7 +223,7 @@ def _exact(found: Discretisation) -> tuple[str, str, dict[str, Cost]]:
 
 
 def _to_tolerance(found: Discretisation) -> list[EngineChoice]:
-    """Return the engines to a tolerance that suit the detectors, the reason for each, and its cost."""
+    """Return the engines to a tolerance that suit the detectors, each with its reason and cost."""
     choices = []
     for name in ENGINES if found.request.depths_angstrom is None else ENGINES.names(DEPTHS):
         suits = ENGINES[name].suits
@@ -228,12 +232,12 @@ def _to_tolerance(found: Discretisation) -> list[EngineChoice]:
                 ENGINES[name].check(found)
                 choices.append((name, why, ENGINES[name].cost(found)))
             except (SamplingError, SettingsError):
-                continue  # a window would be as large as the field, or the request asks for another window
+                continue  # a window would be as large as the field, or the request sets blocks
     return choices
 
 
 def _notes(found: Discretisation, engine: str, cost: Cost, average: LatticeAverage | None) -> list[str]:
-    """Return notes on an average over lattice translations, and on work that takes long."""
+    """Return notes on an average over lattice translations, and on long work."""
     notes = [] if average is None else [crystal_average.planned(average)]
     if cost.seconds <= PATIENCE:
         return notes
@@ -242,10 +246,10 @@ def _notes(found: Discretisation, engine: str, cost: Cost, average: LatticeAvera
 
 
 def _single_probes(found: Discretisation) -> list[str]:
-    """Return notes on how to shorten a long run of single probes."""
+    """Return notes on ways to shorten a long computation of single probes."""
     request, notes, states = found.request, [], math.prod(partial_coherence.counts(found.request.beam))
     if states > 1:
-        notes.append(f"source size and focal spread take {states} probes for each point: without both, about {1 / states:.2g} of the time")
+        notes.append(f"source size and focal spread need {states} probes for each point; without both, about {1 / states:.2g} of the time suffices")
     if request.depths_angstrom is not None:
         dense = ENGINES.names(DENSE)[0]
         together = ENGINES[dense].cost(found)
@@ -253,14 +257,14 @@ def _single_probes(found: Discretisation) -> list[str]:
         if memory.fits(together.memory_bytes):
             notes.append(f"engine={dense!r} takes {together.seconds:.3g} s for all {request.faces} depths")
         elif memory.fits(once.memory_bytes):
-            notes.append(f"a sample of each thickness by itself, without depths_angstrom, takes an operator: at most {once.seconds:.3g} s for each")
+            notes.append(f"one operator for each thickness, without depths_angstrom, takes at most {once.seconds:.3g} s per thickness")
     return notes
 
 
 def _build(cost: Cost, count: int) -> list[str]:
-    """Return a note on a build of so many configurations that takes long."""
-    each = f", {cost.seconds / count:.0f} s of it for each phonon configuration" if count > 1 else ""
+    """Return a note on a long build of the given number of configurations."""
+    each = f", {cost.seconds / count:.0f} s for each phonon configuration" if count > 1 else ""
     return [
-        f"the first image takes about {cost.seconds:.0f} s{each}; further ones of this specimen, with other optics too, "
-        "take milliseconds. A smaller cell, outer_mrad or semiangle_mrad takes less"
+        f"the first image takes about {cost.seconds:.0f} s{each}; further images of this specimen, also with other optics, "
+        "take milliseconds. A smaller cell, outer_mrad or semiangle_mrad reduces the time"
     ]

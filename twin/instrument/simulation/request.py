@@ -1,4 +1,4 @@
-"""A simulation as one frozen value: what to image, with which beam, where, on which detectors, and how exactly."""
+"""Request of a simulation as one frozen value: sample, beam, scan, detectors, engine and accuracy."""
 
 import itertools
 import json
@@ -23,98 +23,112 @@ from stemtwin.twin.physics.scattering_factors import PARAMETRIZATIONS
 from stemtwin.twin.samples.sample import Sample
 
 AUTO = "auto"
-"""The engine that the planner chooses."""
+"""Name that leaves the choice of the engine to the planner."""
 MOST_BLOCKS = 2**15
-"""Cells that a probe can spread over: a plan looks at each of them, and beyond this no memory holds what it would need."""
+"""Largest number of cells that a probe can spread over: planning time grows with it, and no memory suffices for more."""
 LEAST_TOLERANCE = 1e-4
-"""Smallest tolerance beside 0: single precision is no better."""
+"""Smallest tolerance above 0, the limit of single precision."""
 POINT_GROUP = "point group"
-"""The average over a crystal's translations, turns and mirrors."""
+"""Value of ``lattice_average`` for the average over a crystal's translations, rotations and mirrors."""
 INDEPENDENT, LATIN = "independent", "latin"
-"""Thermal displacements of frozen-phonon configurations: drawn one by one, or together."""
+"""Ways to draw the thermal displacements of frozen-phonon configurations: independently, or by Latin hypercube sampling."""
 AUTO_PHONONS = 8
-"""Frozen-phonon configurations of ``phonons="auto"``."""
+"""Number of frozen-phonon configurations of ``phonons="auto"``."""
 _STATIC = "needs thermal displacements, but this sample is static. Give it thermal_sigma_angstrom, or use phonons='static'."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Request:
-    """Everything that decides a simulation.
+    """Frozen value that determines a simulation completely.
 
     Parameters
     ----------
     sample : Sample or PotentialSlices
-        The specimen.
+        The sample.
     beam : Beam
         The beam.
     scan : RasterScan, SerpentineScan, SparseScan, SpiralScan, LissajousScan or PathScan
-        Where it goes.
+        Probe positions.
     detectors : tuple
         Registry names and detectors.
     engine : str
-        ``"multislice"`` (the reference), ``"operator"`` (exact, new optics in milliseconds), ``"local"`` (dark field of large or changing thin
-        specimens, to ``tolerance``), ``"tiled"`` (operators on overlapping windows of a large field, any detector, to ``tolerance``), ``"prism"``
-        (every ``interpolation``-th plane wave), ``"thermal"`` (dark field by thermal diffuse cross-sections, to ``tolerance``), ``"abtem"`` (the
-        other solver), ``"auto"``.
+        ``"multislice"`` (the reference), ``"operator"`` (exact; an image with new optics takes milliseconds),
+        ``"local"`` (dark field of large or changing thin specimens, to ``tolerance``), ``"tiled"`` (operators on
+        overlapping windows of a large field, any detector, to ``tolerance``), ``"prism"`` (every
+        ``interpolation``-th plane wave), ``"thermal"`` (dark field by thermal diffuse cross-sections, to
+        ``tolerance``), ``"abtem"`` (an independent solver) or ``"auto"`` (the planner chooses).
     phonons : int or str
-        Number of frozen-phonon configurations; ``"auto"``: 8 where the sample has thermal sigmas, or as few as reach the error of 8 by
-        ``lattice_average``, else static; ``"damped"``: Debye-Waller factor, for bright fields alone: thermal diffuse scattering, most of a dark
-        field, is left out; ``"static"``.
+        Number of frozen-phonon configurations, or a word. ``"auto"`` uses 8 configurations if the sample has thermal
+        sigmas, or the smaller number that reaches the error of 8 by ``lattice_average``; a sample without thermal
+        sigmas is static. ``"damped"`` applies the Debye-Waller factor, which suits bright fields only: it leaves out
+        thermal diffuse scattering, most of a dark-field signal. ``"static"`` leaves the atoms at rest.
     seed : int
-        Of the thermal displacements.
+        Seed of the thermal displacements.
     grid : tuple of int, optional
-        Points (ny, nx) of the wave; rounded up to sizes with factors 2, 3 and 5. By default what the detectors need.
+        Points (ny, nx) of the wave, rounded up to sizes with the prime factors 2, 3 and 5. The default is the grid
+        that the detectors need.
     sampling_angstrom : float or tuple of float, optional
-        Largest distance between points, A, instead of ``grid``.
+        Largest distance between points, A; an alternative to ``grid``.
     slice_thickness_angstrom : float, optional
-        By default slices are atomic planes.
+        Slice thickness, A. By default each atomic plane is a slice.
     parametrization : str
-        ``"kirkland"`` or ``"lobato"``.
+        Parametrization of the atomic potentials, ``"kirkland"`` or ``"lobato"``.
     antialias : bool
-        Aperture and detector edges by covered fractions of reciprocal pixels; False: pixel masks.
+        Whether reciprocal pixels at the edges of aperture and detectors count by their covered fractions; False uses
+        pixel masks.
     oversampling : int
-        exp(i sigma V) is evaluated on a grid so many times finer.
+        Factor by which the grid for exp(i sigma V) is finer than that of the wave.
     tolerance : float
-        Of the local operator and of windows: rms error over random points of multislice, divided by the mean signal; 0: exact engines alone, and
-        multislice of each probe through the whole field.
+        Largest rms error over random points, compared with multislice and divided by the mean signal, of the local
+        operator and of windows. 0 permits only exact engines, and multislice then propagates each probe through the
+        whole field.
     interpolation : int
-        f of PRISM; 1 is exact.
+        PRISM interpolation factor f; 1 is exact.
     tilt_mrad : tuple of float
-        Tilt of the specimen (ty, tx), mrad, as shapes and fields are (y, x): an atom at depth z appears at x + z tan tx. Of a stage these are
-        (alpha, beta). ``Beam`` has the beam's tilt, (x, y).
+        Specimen tilt (ty, tx), mrad, in the order (y, x) of shapes and fields: an atom at depth z appears at
+        x + z tan tx. The corresponding stage tilts are (alpha, beta). The beam tilt, (x, y), is a field of ``Beam``.
     blocks : tuple of int, optional
-        Number of cells (ny, nx) that the window of one probe spans; by default as many as the probe needs. ``(1, 1)``: the cell as one window, for
-        comparison with codes that do not divide the aperture; a probe wider than the cell then overlaps with itself.
+        Number of cells (ny, nx) that the window of one probe spans; by default as many as the probe needs. ``(1, 1)``
+        uses the cell as the window, for comparison with codes that do not divide the aperture; a probe wider than the
+        cell then overlaps with itself.
     depths_angstrom : tuple of float, optional
-        Signals at several depths from one pass, A, increasing, from 0 to the sample's thickness: what the detectors would see if the sample ended
-        there, behind all planes at or above that depth (at 0 behind atoms on the entrance face). By multislice or the operator. Without it: at the
-        exit face. A sample of the library, or from a file, has the whole repeats nearest to the thickness that was asked for: depths up to that
-        thickness are taken too. Behind the exit face there is vacuum, so that signals are those of the exit face, and waves are propagated.
+        Increasing depths, A, from 0 to the sample's thickness, at which signals are computed in one pass, by
+        ``"multislice"`` or ``"operator"``; by default only the exit face. The signal at a depth is that of a sample
+        that ends there and contains all planes at or above that depth (at depth 0, the atoms on the entrance face).
+        A sample of the library or of a file consists of the number of whole repeats nearest to the requested
+        thickness, and depths up to the requested thickness are accepted. Behind the exit face there is vacuum:
+        signals equal those of the exit face, and waves are propagated.
     measure_error : bool
-        Of ``"thermal"``: measure its error for this sample, once, and refuse what misses ``tolerance``; False: only state the errors measured on
-        other samples.
+        Whether ``"thermal"`` measures its error for this sample, once, and refuses the request if the error exceeds
+        ``tolerance``; False only states the errors measured on other samples.
     lattice_average : bool or str
-        Average the signals of frozen phonons over the translations of a perfect crystal inside the cell, which is exact and unbiased: the mean over
-        all displacements has this symmetry, that of a few configurations has not. ``"auto"``: where ``phonons="auto"``, the sample is a perfect
-        crystal by the places of its atoms (within 0.001 A), and the engine has images of whole cells (``"operator"``, patterns by the scattering
-        matrix, spectra by their operator). True: with any number of configurations; a sample that is no perfect crystal and other engines are
-        refused. ``"point group"``: as True, and over the crystal's turns and mirrors across the beam, for which the aberrations are turned along:
-        images on round detectors, without tilts; each image takes up to eight times as long, the operator no longer. False: never.
+        Average of frozen-phonon signals over the translations of a perfect crystal inside the cell. The average is
+        exact and unbiased, because the mean over all displacements has this symmetry and the mean of a few
+        configurations does not. ``"auto"`` averages if ``phonons="auto"``, the atoms form a perfect crystal (within
+        0.001 A), and the engine computes images of whole cells (``"operator"``, patterns by the scattering matrix,
+        spectra by their operator). True averages any number of configurations, and refuses other engines and samples
+        that are not perfect crystals. ``"point group"`` averages like True, and also over the crystal's rotations
+        and mirrors about the beam direction, which transform the aberrations too. It applies to images on round
+        detectors without tilts; each image takes up to eight times as long, and building the operator takes the same
+        time. False never averages.
     film_slices_angstrom : float, optional
-        Of the local operator: slices that hold light atoms alone (up to silicon), such as amorphous films, are joined up to this thickness, A, where
-        the check allows it: where single probes through all slices show that joining costs at most half of ``tolerance``, else up to a half, a
-        quarter ... of it. Without it: never. Windows of single probes join them by themselves where their own check allows it.
+        Thickness, A, up to which the local operator joins slices that hold only light atoms (up to silicon), such as
+        amorphous films. Joining may cost at most half of ``tolerance``, measured by single probes through all slices;
+        otherwise half the thickness is tried, then a quarter, and so on. By default the local operator joins no
+        slices. Windows of single probes join slices on their own if their check allows it.
     growing_windows : bool
-        Of the local operator: whether windows grow with depth, within the same ``tolerance``, where that takes less time: thick specimens.
+        Whether the windows of the local operator grow with depth, within the same ``tolerance``, if that takes less
+        time, as it does for thick specimens.
     displacements : str
-        ``"independent"`` in each frozen-phonon configuration, or ``"latin"``: drawn together, each coordinate of each atom once from each of as many
-        equally probable intervals, for a number of ``phonons``. The mean of all configurations then varies less than the stated standard error,
-        that of independent ones.
+        ``"independent"`` draws the displacements of each frozen-phonon configuration independently. ``"latin"``
+        requires a number of ``phonons`` and draws all configurations together: each coordinate of each atom is drawn
+        once from each of as many equally probable intervals. The mean of all configurations then varies less than
+        the stated standard error, which is that of independent configurations.
 
     Raises
     ------
     SettingsError
-        A setting makes no sense, or two contradict each other.
+        A setting is invalid, or two settings contradict each other.
     """
 
     sample: Sample | PotentialSlices
@@ -171,23 +185,26 @@ class Request:
         _check_growing_windows(self)
         object.__setattr__(self, "tolerance", checks.number("tolerance", self.tolerance, "of the mean signal", low=0, high=0.2))
         if 0 < self.tolerance < LEAST_TOLERANCE:
-            message = f"tolerance={self.tolerance:g} is below {LEAST_TOLERANCE:g} of the mean signal. Use 0 for exact work, or at least that."
+            message = f"tolerance={self.tolerance:g} is below {LEAST_TOLERANCE:g} of the mean signal. Use 0 for exact engines, or a larger tolerance."
             raise SettingsError(message)
         object.__setattr__(self, "interpolation", checks.whole("interpolation", self.interpolation, low=1, high=64))
         object.__setattr__(self, "tilt_mrad", checks.pair("tilt_mrad", self.tilt_mrad, "mrad"))
         if max(map(abs, self.tilt_mrad)) > LARGEST_TILT_MRAD:
-            message = f"tilt_mrad={self.tilt_mrad} is beyond {LARGEST_TILT_MRAD:g} mrad, where slices are no good cut. Turn the zone axis instead."
+            message = (
+                f"tilt_mrad={self.tilt_mrad} exceeds {LARGEST_TILT_MRAD:g} mrad, the largest tilt for which slices are accurate. "
+                "Choose another zone axis instead."
+            )
             raise SettingsError(message)
         if self.blocks is not None:
             object.__setattr__(self, "blocks", checks.whole_pair("blocks", self.blocks, low=1, high=MOST_BLOCKS))
             if math.prod(self.blocks) > MOST_BLOCKS:
-                message = f"blocks={self.blocks} are {math.prod(self.blocks)} cells, and at most {MOST_BLOCKS} can be computed. Ask for fewer."
+                message = f"blocks={self.blocks} gives {math.prod(self.blocks)} cells, but at most {MOST_BLOCKS} can be computed. Use fewer blocks."
                 raise SettingsError(message)
         if self.depths_angstrom is not None:
             object.__setattr__(self, "depths_angstrom", _checked_depths(self.depths_angstrom, self.sample))
             if self.engine not in (AUTO, *ENGINES.names(DEPTHS)):
                 message = (
-                    f"engine={self.engine!r} gives signals at the exit face only, and depths_angstrom asks for {self.faces} depths. "
+                    f"engine={self.engine!r} computes signals at the exit face only, but depths_angstrom requests {self.faces} depths. "
                     f"Use engine={ENGINES.names(DEPTHS)[0]!r}, or one request for each thickness."
                 )
                 raise SettingsError(message)
@@ -196,27 +213,28 @@ class Request:
 
     @property
     def asks_for_average(self) -> bool:
-        """Return whether an average over the crystal's symmetries is asked for by name, whatever ``phonons`` is."""
+        """Whether an average over the crystal's symmetries is requested explicitly, for any value of ``phonons``."""
         return self.lattice_average is True or self.lattice_average == POINT_GROUP
 
     @property
     def configurations(self) -> int:
-        """Number of specimens that the signal is a mean of: frozen-phonon configurations, or 1."""
+        """Number of frozen-phonon configurations over which the signal is averaged, or 1."""
         if self.phonons == "auto":
             return AUTO_PHONONS if is_thermal(self.sample) else 1
         return self.phonons if isinstance(self.phonons, int) else 1
 
     @property
     def faces(self) -> int:
-        """Number of depths at which there are signals: 1 without a depth series."""
+        """Number of depths at which signals are computed: 1 without a depth series."""
         return 1 if self.depths_angstrom is None else len(self.depths_angstrom)
 
     @property
     def relative_tilt_rad(self) -> tuple[float, float]:
-        """Tilt (ty, tx), rad, of the specimen against the beam.
+        """Tilt (ty, tx), rad, of the specimen relative to the beam.
 
-        Waves are computed relative to a tilted beam, psi = exp(2 pi i q.r) u: over a distance dz, u is multiplied by exp(-i pi lambda dz k^2) and by
-        exp(-2 pi i dz lambda q.k), which is a specimen tilt of tan t = -lambda q. Detectors see u at k + q (``operator_cache.detector_weights``).
+        Waves are computed relative to a tilted beam, psi = exp(2 pi i q.r) u. Over a distance dz, u is multiplied by
+        exp(-i pi lambda dz k^2) and by exp(-2 pi i dz lambda q.k), which is equivalent to a specimen tilt of
+        tan t = -lambda q. Detectors collect u at k + q (``operator_cache.detector_weights``).
         """
         specimen, beam = (self.tilt_mrad[0] * 1e-3, self.tilt_mrad[1] * 1e-3), self.beam.tilt_rad
         if not any(beam):
@@ -225,13 +243,13 @@ class Request:
 
     @property
     def thermal_motion(self) -> str:
-        """Thermal motion of the atoms: ``"frozen"`` (at random places in each configuration), ``"damped"`` or ``"static"``."""
+        """Thermal motion of the atoms: ``"frozen"`` (random displacements in each configuration), ``"damped"`` or ``"static"``."""
         if self.phonons == "damped":
             return "damped"
         return "frozen" if self.phonons != "static" and is_thermal(self.sample) else "static"
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the request as nested dicts of plain values; a sample stands by its recipe, or by its arrays where it has none."""
+        """Return the request as nested dicts of plain values; a sample is given by its recipe, or by its arrays without one."""
         converted = {
             "sample": serialisation.sample_to_dict(self.sample),
             "beam": serialisation.beam_to_dict(self.beam),
@@ -255,7 +273,7 @@ class Request:
         unknown, missing = set(data) - known, needed - set(data)
         if unknown or missing:
             what = f"unknown keys: {', '.join(sorted(unknown))}" if unknown else f"no {', '.join(sorted(missing))}"
-            message = f"This request has {what}. Its keys are {', '.join(sorted(known))}; {', '.join(sorted(needed))} are needed."
+            message = f"This request has {what}. Its keys are {', '.join(sorted(known))}; {', '.join(sorted(needed))} are required."
             raise SettingsError(message)
         read = dict(data)
         read["sample"] = serialisation.sample_from_dict(data["sample"])
@@ -299,25 +317,25 @@ def _check_types(request: Request) -> None:
         ("scan", get_args(Scan), "Use st.RasterScan(shape=..., field_of_view_angstrom=...) or another scan"),
     ):
         if not isinstance(getattr(request, name), kinds):
-            message = f"{name}={getattr(request, name)!r} is no {' or '.join(k.__name__ for k in kinds)}. {repair}."
+            message = f"{name}={getattr(request, name)!r} is not a {' or '.join(k.__name__ for k in kinds)}. {repair}."
             raise SettingsError(message)
 
 
 def _deepest(sample: Sample | PotentialSlices) -> float:
-    """Return the largest depth of a series, A: the thickness that the sample has, or the one that was asked for."""
+    """Return the largest depth of a series, A: the larger of the sample's thickness and the requested thickness."""
     recipe = json.loads(sample.recipe) if isinstance(sample, Sample) and sample.recipe else {}
     return max(sample.thickness_angstrom, recipe.get("thickness_angstrom") or 0.0)
 
 
 def _checked_depths(depths: object, sample: Sample | PotentialSlices) -> tuple[float, ...]:
     if isinstance(depths, (str, bytes)) or not isinstance(depths, Iterable):
-        message = f"depths_angstrom={depths!r} is no list of depths. Give numbers of A, for example (20, 40, 60)."
+        message = f"depths_angstrom={depths!r} is not a list of depths. Give numbers in A, for example (20, 40, 60)."
         raise SettingsError(message)
-    repair = f"The sample is {sample.thickness_angstrom:.6g} A thick: leave larger depths out, or use a thicker sample."
+    repair = f"The sample is {sample.thickness_angstrom:.6g} A thick: omit larger depths, or use a thicker sample."
     limits = {"low": 0, "high": _deepest(sample), "repair": repair}
     out = tuple(checks.number(f"depths_angstrom[{i}]", value, "A", **limits) for i, value in enumerate(depths))
     if not out or any(b <= a for a, b in itertools.pairwise(out)):
-        message = f"depths_angstrom={out} are not increasing depths. Give each depth once, the smallest first."
+        message = f"depths_angstrom={out} must be increasing depths. Give each depth once, the smallest first."
         raise SettingsError(message)
     return out
 
@@ -328,10 +346,10 @@ def _check_film_slices(request: Request) -> None:
     value = checks.number("film_slices_angstrom", request.film_slices_angstrom, "A", low=1, high=20)
     object.__setattr__(request, "film_slices_angstrom", value)
     if request.engine not in ENGINES.names(JOINING) or isinstance(request.sample, PotentialSlices):
-        what = "a potential has no atoms" if isinstance(request.sample, PotentialSlices) else f"engine={request.engine!r} joins none"
+        what = "a potential has no atoms" if isinstance(request.sample, PotentialSlices) else f"engine={request.engine!r} does not join slices"
         message = (
-            f"film_slices_angstrom={value:g} joins slices of atoms for engine={ENGINES.names(JOINING)[0]!r}, and {what}. "
-            "Use that engine with a Sample, or leave it out."
+            f"film_slices_angstrom={value:g} joins slices of atoms with engine={ENGINES.names(JOINING)[0]!r}, but {what}. "
+            "Use that engine with a Sample, or omit film_slices_angstrom."
         )
         raise SettingsError(message)
 
@@ -340,8 +358,8 @@ def _check_growing_windows(request: Request) -> None:
     object.__setattr__(request, "growing_windows", checks.flag("growing_windows", request.growing_windows))
     if request.growing_windows and request.engine not in ENGINES.names(JOINING):
         message = (
-            f"growing_windows=True is for engine={ENGINES.names(JOINING)[0]!r}, and engine={request.engine!r} has no windows that grow. "
-            "Use that engine, or leave it out."
+            f"growing_windows=True requires engine={ENGINES.names(JOINING)[0]!r}; engine={request.engine!r} has no growing windows. "
+            "Use that engine, or omit growing_windows."
         )
         raise SettingsError(message)
 
@@ -365,19 +383,19 @@ def _check_displacements(request: Request) -> None:
         raise SettingsError(message)
     if request.displacements == LATIN and not isinstance(request.phonons, int):
         message = (
-            f"displacements={LATIN!r} draws a number of configurations together, and phonons={request.phonons!r} is none. "
-            "Give phonons=8, or leave displacements out."
+            f"displacements={LATIN!r} draws a fixed number of configurations together, but phonons={request.phonons!r} is not a number. "
+            "Give phonons=8, for example, or omit displacements."
         )
         raise SettingsError(message)
 
 
 def checked_phonons(phonons: object) -> int | str:
-    """Return a number of frozen-phonon configurations, or one of the words that stand for it.
+    """Return the number of frozen-phonon configurations, or ``"auto"``, ``"damped"`` or ``"static"``.
 
     Raises
     ------
     SettingsError
-        It is neither.
+        The value is none of these.
     """
     if not isinstance(phonons, str):
         return checks.whole("phonons", phonons, low=1, high=10_000)
@@ -393,7 +411,7 @@ def checked_average(value: object) -> bool | str:
     Raises
     ------
     SettingsError
-        It is none of these.
+        The value is none of these.
     """
     if isinstance(value, str) and value not in (AUTO, POINT_GROUP):
         message = f"lattice_average={value!r} is not known. Use 'auto', 'point group', True or False."

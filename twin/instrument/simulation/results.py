@@ -1,4 +1,4 @@
-"""Signals as xarray Datasets: coordinates in A, and everything that made them in attributes that files can hold."""
+"""Signals as xarray Datasets, with coordinates in A and all settings as attributes that files can store."""
 
 import json
 from typing import Any
@@ -17,7 +17,10 @@ LENGTH = {"units": "angstrom"}
 
 
 def to_dataset(request: Request, plan: Plan, values: np.ndarray, error: np.ndarray, exactness: str) -> xr.Dataset:
-    """Return the result of ``simulate.expected`` as a Dataset: signals with their relative standard errors, of a depth series the largest."""
+    """Return the result of ``simulate.expected`` as a Dataset.
+
+    Each signal has its relative standard error as an attribute, in a depth series the largest over all depths.
+    """
     signal = {"units": "1", "long_name": "fraction of the incident beam"}
     values = values.astype(np.float32)
     if request.depths_angstrom is not None:
@@ -28,7 +31,10 @@ def to_dataset(request: Request, plan: Plan, values: np.ndarray, error: np.ndarr
 
 
 def variables(request: Request, plan: Plan, values: np.ndarray, error: np.ndarray, attrs: dict[str, Any]) -> dict[str, Any]:
-    """Return a variable per detector of values, shape (channels, ...) like the scan, or with frames or depths before the channels."""
+    """Return one variable per detector from values of shape (channels, ...) with the scan's dimensions.
+
+    Frames or depths may precede the channels.
+    """
     many = "depth" if request.depths_angstrom is not None else "frame"
     first = (many,) if values.ndim > 1 + len(request.scan.shape) else ()
     values = values if first else values[None]
@@ -52,7 +58,7 @@ def dimensions(scan: Scan) -> tuple[str, ...]:
 
 
 def coordinates(scan: Scan) -> dict[str, Any]:
-    """Return the coordinates (A) of a scan: the frame's own y and x, with what a sparse scan visited, or x and y of each point."""
+    """Return the coordinates of a scan, A: y and x of the frame (and the mask of a sparse scan), or x and y of each point."""
     if not isinstance(scan, RasterScan):
         at = scan.positions()
         return {"x": ("point", at[:, 0], LENGTH), "y": ("point", at[:, 1], LENGTH)}
@@ -62,14 +68,14 @@ def coordinates(scan: Scan) -> dict[str, Any]:
 
 
 def depth(request: Request) -> dict[str, Any]:
-    """Return the coordinate (A) of a depth series; nothing without one."""
+    """Return the coordinate of a depth series, A; an empty dict without one."""
     if request.depths_angstrom is None:
         return {}
     return {"depth": ("depth", np.array(request.depths_angstrom), LENGTH)}
 
 
 def describe(request: Request, plan: Plan, exactness: str) -> dict[str, Any]:
-    """Return the attributes of a result: strings and numbers only."""
+    """Return the attributes of a result, which are strings and numbers."""
     settings = {
         "beam": serialisation.beam_to_dict(request.beam),
         **visible_settings(request, plan),
@@ -92,9 +98,10 @@ def describe(request: Request, plan: Plan, exactness: str) -> dict[str, Any]:
 
 
 def visible(sample: Sample | PotentialSlices, energy_ev: float, semiangle_mrad: float, engine: str | None) -> dict[str, Any]:
-    """Return the attributes that an operator of the instrument may see: nothing of the specimen's structure or the true state of the optics.
+    """Return the attributes that a user of the instrument may see.
 
-    Without an engine (a signal that none computes), it is left out.
+    They reveal neither the specimen's structure nor the true state of the optics. ``engine=None`` omits the engine, for
+    signals that no engine computes.
     """
     from stemtwin import __version__  # the front door knows the version
 
@@ -108,12 +115,12 @@ def visible(sample: Sample | PotentialSlices, energy_ev: float, semiangle_mrad: 
 
 
 def visible_scan(scan: Scan) -> dict[str, Any]:
-    """Return a scan as an operator of the instrument may see it; of a path, the number of its points."""
+    """Return the settings of a scan that a user of the instrument may see; for a path, the number of its points."""
     return {"kind": "path", "points": scan.shape[0]} if isinstance(scan, PathScan) else serialisation.scan_to_dict(scan)
 
 
 def visible_settings(request: Request, plan: Plan) -> dict[str, Any]:
-    """Return the settings of a request that an operator of the instrument may see."""
+    """Return the settings of a request that a user of the instrument may see."""
     return {
         "scan": visible_scan(request.scan),
         "detectors": [serialisation.detector_to_dict(d) for d in plan.detectors],

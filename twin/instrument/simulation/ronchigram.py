@@ -1,4 +1,4 @@
-"""Ronchigrams: the far field of one parked probe, with the film as a phase grating, or exact by multislice."""
+"""Ronchigrams: far field of one stationary probe, with the film as a phase grating, or exact by multislice."""
 
 import hashlib
 import itertools
@@ -42,15 +42,19 @@ from stemtwin.twin.registry import Registry
 from stemtwin.twin.samples.sample import Sample
 
 FILMS = 3
-"""Films remembered."""
+"""Number of films that the process holds."""
 UNCHECKED = "phase grating: not compared with multislice (check=False)"
 MOST_POINTS = 2**27
-"""Points of a window beyond which a pattern is refused."""
+"""Largest number of points of a window."""
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
 class PhaseGrating:
-    """A specimen as one camera sees it through one aperture: transmissions of each configuration on one cell, the window, and the measured error."""
+    """Film for Ronchigrams with one camera and one aperture.
+
+    It holds the transmission functions of one cell for each configuration, the window of the probe (``lens``), and the
+    measured error.
+    """
 
     request: Request
     plan: plan.Plan
@@ -62,7 +66,7 @@ class PhaseGrating:
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     def pattern(self, beam: Beam, position: tuple[float, float], tolerance: float) -> tuple[np.ndarray, int]:
-        """Return the mean over phonons, focal spread and source, float32, and how many coherent patterns it is the mean of."""
+        """Return the pattern averaged over phonons, focal spread and source, float32, and the number of coherent patterns."""
         (focus, focus_weights), (source, source_weights) = partial_coherence.nodes(beam, tolerance)
         total, count = np.zeros(self.camera.shape_read, np.float32), 0
         states = itertools.product(zip(focus, focus_weights, strict=True), *[list(zip(source, source_weights, strict=True))] * 2)
@@ -77,18 +81,18 @@ class PhaseGrating:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class SlicedFilm:
-    """A film as an engine of Ronchigrams takes it.
+    """A film in the form that an engine of Ronchigrams needs.
 
     Parameters
     ----------
     request : Request
         The request with the potential that is imaged.
     grid : Grid
-        Grid of one cell on which transmissions are made.
+        Grid of one cell on which transmission functions are computed.
     slices : Slices
         Slices of the film.
     points : tuple of int, optional
-        Points (ny, nx) of a cell that transmissions are then reduced to.
+        Points (ny, nx) of a cell to which transmission functions are then reduced.
     limit : float
         Band limit of the wave between planes, 1/A.
     """
@@ -101,10 +105,10 @@ class SlicedFilm:
 
 
 RonchigramEngine = Callable[[Request, float], SlicedFilm]
-"""A function that cuts a film for a camera whose far edge is at an angle, rad."""
+"""Function that slices a film for a camera whose far edge is at a given angle, rad."""
 
 RONCHIGRAM_ENGINES: Registry[RonchigramEngine] = Registry("engine of Ronchigrams")
-"""Engines of Ronchigrams by name; the tag ``reference`` marks the one that the others are compared with."""
+"""Engines of Ronchigrams by name; the tag ``reference`` marks the engine for comparison."""
 
 GRATING = "grating"
 
@@ -124,40 +128,41 @@ def ronchigram(
     coherence_tolerance: float = 1e-3,
     **settings: Any,
 ) -> xr.Dataset:
-    """Return the diffraction pattern of one parked probe, wide on the specimen.
+    """Return the Ronchigram, the diffraction pattern of one stationary and usually defocused probe.
 
     Parameters
     ----------
     sample : Sample or PotentialSlices
         The film, crystalline or amorphous.
     beam : Beam
-        The beam, with all its aberrations. Focal spread and source size are averages over coherent patterns, whose number follows from them.
+        The beam, with all its aberrations. Focal spread and source size are included by averaging coherent patterns,
+        whose number follows from them.
     position_angstrom : tuple of float
-        Where the probe is, (x, y), A.
+        Position (x, y) of the probe, A.
     camera : PixelatedDetector or str
-        The camera; by default 512 x 512 pixels to 1.25 times the convergence.
+        The camera; by default 512 x 512 pixels up to 1.25 times the convergence angle.
     engine : str
-        ``"grating"``: the whole film in one plane, at the mean depth of its atoms; ``"multislice"``: exact.
+        ``"grating"`` projects the whole film into one plane at the mean depth of its atoms; ``"multislice"`` is exact.
     check : bool
-        Compare the grating with multislice at the first pattern of each film, and say how far apart they are.
+        Whether the grating is compared with multislice at the first pattern of each film, and the difference stated.
     phonons : int or str
         ``"static"``, ``"damped"``, ``"auto"``, or a number of frozen-phonon configurations.
     coherence_tolerance : float
-        Largest error of the mean, over source and focus, of the fastest interference.
+        Largest error of the average, over source and focus, of the fastest interference term.
     **settings
-        seed, slice_thickness_angstrom, parametrization, oversampling, tilt_mrad as in ``Request``.
+        seed, slice_thickness_angstrom, parametrization, oversampling and tilt_mrad as in ``Request``.
 
     Returns
     -------
     xarray.Dataset
-        The camera's variable, float32, dims (ky, kx), mrad: fractions of the incident beam in each pixel.
+        The camera's variable, float32, dims (ky, kx), mrad: the fraction of the incident beam in each pixel.
 
     Raises
     ------
     SettingsError
-        A setting makes no sense, or the window needs more memory than there is.
+        A setting is invalid, or the window exceeds the memory.
     SamplingError
-        A specimen that does not repeat is smaller than the probe; a potential is too coarse.
+        A specimen that is not periodic is smaller than the probe, or a potential is sampled too coarsely.
     """
     if engine not in RONCHIGRAM_ENGINES:
         message = f"There is no engine named {engine!r} for Ronchigrams. Use one of {', '.join(RONCHIGRAM_ENGINES)}."
@@ -204,7 +209,7 @@ def explain_ronchigram(
 
 
 def clear() -> None:
-    """Forget all films."""
+    """Drop all films."""
     with _LOCK:
         _FILMS.clear()
 
@@ -212,16 +217,16 @@ def clear() -> None:
 def _request(sample: Any, beam: Any, position: tuple[float, float], camera: Any, phonons: int | str, settings: dict[str, Any]) -> Request:
     meaningless = sorted({"scan", "detectors", "grid", "sampling_angstrom", "antialias", "tolerance", "interpolation", "blocks"} & set(settings))
     if meaningless:
-        message = f"A Ronchigram has no {', '.join(meaningless)}: its grid follows from the camera. Leave that out."
+        message = f"A Ronchigram has no {', '.join(meaningless)}: its grid follows from the camera. Omit these settings."
         raise SettingsError(message)
     scan = PathScan(positions_angstrom=np.array([position]))
     try:
         request = Request(sample=sample, beam=beam, scan=scan, detectors=(camera,), engine=multislice.NAME, phonons=phonons, **settings)
     except TypeError as error:
-        message = f"This Ronchigram cannot be made: {str(error).removeprefix('Request.__init__() ')}."
+        message = f"This Ronchigram cannot be created: {str(error).removeprefix('Request.__init__() ')}."
         raise SettingsError(message) from None
     if not diffraction_patterns.has_camera(request):
-        message = f"camera={camera!r} is no camera. Use a PixelatedDetector, 'ronchigram' or 'pixelated'."
+        message = f"camera={camera!r} is not a camera. Use a PixelatedDetector, 'ronchigram' or 'pixelated'."
         raise SettingsError(message)
     return request
 
@@ -230,7 +235,7 @@ def _request(sample: Any, beam: Any, position: tuple[float, float], camera: Any,
 
 
 def _film(request: Request, kind: str) -> PhaseGrating:
-    """Return the film of a request, made now if it is not remembered."""
+    """Return the film of a request, which is computed unless the process holds it."""
     camera = diffraction_patterns.the_camera(request)
     cells = _cells(request, camera)
     key = _key(request, camera, cells, kind)
@@ -262,7 +267,7 @@ def _key(request: Request, camera: PixelatedDetector, cells: tuple[int, int], ki
 
 
 def _cells(request: Request, camera: PixelatedDetector) -> tuple[int, int]:
-    """Return the number of cells (y, x) in the window: it resolves the camera's pixels and holds the probe from entrance to exit."""
+    """Return the number of cells (y, x) of the window, which resolves the camera's pixels and holds the probe at all depths."""
     beam, size = request.beam, request.sample.size_angstrom
     aberrations, thickness = beam.aberrations, request.sample.thickness_angstrom
     through = Aberrations.from_cartesian(**{**aberrations.cartesian(), "C10": aberrations.C10 + thickness})
@@ -271,7 +276,7 @@ def _cells(request: Request, camera: PixelatedDetector) -> tuple[int, int]:
     if not getattr(request.sample, "periodic", True):
         if probe > min(size):
             message = (
-                f"The probe needs {probe:.1f} A, but the specimen does not repeat: its cell is {size[0]:.1f} x {size[1]:.1f} A. "
+                f"The probe needs {probe:.1f} A, but the specimen is not periodic and its cell is {size[0]:.1f} x {size[1]:.1f} A. "
                 "Use a larger cell (size_angstrom) or smaller aberrations."
             )
             raise SamplingError(message)
@@ -281,7 +286,7 @@ def _cells(request: Request, camera: PixelatedDetector) -> tuple[int, int]:
 
 
 def _friendly(count: int) -> int:
-    """Return the next number of cells that transforms go well with."""
+    """Return the next larger number of cells for which Fourier transforms are fast."""
     return scipy.fft.next_fast_len(max(1, count))
 
 
@@ -289,7 +294,7 @@ def _friendly(count: int) -> int:
 def _in_one_plane(request: Request, edge: float) -> SlicedFilm:
     """Return the film in one plane, at the mean depth of its atoms.
 
-    Its transmission takes the wave from one side of the aperture to the far edge of the camera.
+    Its transmission function holds all spatial frequencies between one side of the aperture and the far edge of the camera.
     """
     alpha, wavelength, sample = request.beam.semiangle_rad, request.beam.wavelength_angstrom, request.sample
     slices, _ = discretisation.cut(request)
@@ -302,7 +307,7 @@ def _in_one_plane(request: Request, edge: float) -> SlicedFilm:
 
 @RONCHIGRAM_ENGINES.register(multislice.NAME, REFERENCE)
 def _in_slices(request: Request, edge: float) -> SlicedFilm:
-    """Return the film in its own slices, on a grid with the usual room beside the camera."""
+    """Return the film in its own slices, on a grid with the usual margin beyond the camera."""
     slices, _ = discretisation.cut(request)
     grid = _fine_grid(request, max(edge + request.beam.semiangle_rad, discretisation.LEAST_GRID_ANGLE * 1e-3))
     return SlicedFilm(request=request, grid=grid, slices=slices, limit=grid.band_limit)
@@ -314,7 +319,7 @@ def _edge(request: Request, camera: PixelatedDetector) -> float:
 
 
 def _ring(request: Request, camera: PixelatedDetector) -> AnnularDetector:
-    """Return the disc that holds a camera."""
+    """Return the disc that contains a camera."""
     return AnnularDetector(inner_mrad=0, outer_mrad=_edge(request, camera) * 1e3, name=camera.name)
 
 
@@ -338,7 +343,7 @@ def _make(request: Request, camera: PixelatedDetector, cells: tuple[int, int], k
         tilt=request.relative_tilt_rad,
     )
     made = plan.Plan(
-        engine=kind, reason="asked for", grid=cut.grid, slices=cut.slices, thickness=request.sample.thickness_angstrom,
+        engine=kind, reason="requested", grid=cut.grid, slices=cut.slices, thickness=request.sample.thickness_angstrom,
         detectors=(_ring(request, camera),),
         configurations=request.configurations, blocks=cells, beams=int(np.count_nonzero(lens.covered)), waves=request.configurations,
         memory_bytes=lens.nbytes, seconds=0.0,
@@ -351,7 +356,7 @@ def _make(request: Request, camera: PixelatedDetector, cells: tuple[int, int], k
 
 
 def _flattened(request: Request, depth: float) -> Request:
-    """Return the request with a potential of several slices added up into one."""
+    """Return the request with the slices of a potential added up to one."""
     if not isinstance(request.sample, PotentialSlices):
         return request
     potential = request.sample
@@ -360,13 +365,13 @@ def _flattened(request: Request, depth: float) -> Request:
 
 
 def _fine_grid(request: Request, angle: float) -> Grid:
-    """Return the grid of one cell on which transmissions are made: its band limit holds an angle, rad."""
+    """Return the grid of one cell for transmission functions, whose band limit holds an angle, rad."""
     size, wavelength = request.sample.size_angstrom, request.beam.wavelength_angstrom
     if isinstance(request.sample, PotentialSlices):
         grid = Grid(shape=request.sample.array.shape[1:], extent=size)  # type: ignore[arg-type]
         if grid.max_angle(wavelength) < angle:
             message = (
-                f"This Ronchigram takes angles to {angle * 1e3:.1f} mrad, the potential's grid holds {grid.max_angle(wavelength) * 1e3:.1f} mrad. "
+                f"A Ronchigram needs angles to {angle * 1e3:.1f} mrad, but the potential's grid holds {grid.max_angle(wavelength) * 1e3:.1f} mrad. "
                 f"Give a potential with points at most {wavelength / (3 * angle):.3g} A apart, or lower the camera's angle."
             )
             raise SamplingError(message)
@@ -376,29 +381,32 @@ def _fine_grid(request: Request, angle: float) -> Grid:
 
 
 def _cell_points(width: float, fine: Grid) -> tuple[int, int]:
-    """Return the number of points per cell that hold spatial frequencies of a width, 1/A."""
+    """Return the number of points per cell for a range of spatial frequencies of the given width, 1/A."""
     return tuple(min(n, fast_length(max(8, math.ceil(width * side) + 2))) for n, side in zip(fine.shape, fine.extent, strict=True))  # type: ignore[return-value]
 
 
 def _check_memory(request: Request, fine: Grid, shape: tuple[int, int], cell: tuple[int, int], slices: int, camera: PixelatedDetector) -> int:
-    """Return the memory that a film takes, bytes; raise SettingsError where there is less."""
+    """Return the memory of a film, bytes; raise SettingsError if it exceeds the machine's."""
     points = math.prod(shape)
     needed = memory.program() + memory.of_specimen(fine, slices, request.oversampling, request.configurations)
     needed += 8 * request.configurations * slices * math.prod(cell) + 40 * points + 300 * math.prod(camera.shape_read)
     if points > MOST_POINTS or not memory.fits(needed):
         message = (
-            f"The window of this Ronchigram has {shape[0]} x {shape[1]} points and takes about {needed / 2**30:.1f} GiB, more than there is. "
-            "Use smaller aberrations, larger camera pixels or a smaller angle."
+            f"The window of this Ronchigram has {shape[0]} x {shape[1]} points and needs about {needed / 2**30:.1f} GiB, "
+            "more than is available. Use smaller aberrations, larger camera pixels or a smaller angle."
         )
         raise SettingsError(message)
     return needed
 
 
-# ---- what is said about it -----------------------------------------------------------------------------------------------------------
+# ---- measured error and result -------------------------------------------------------------------------------------------------------
 
 
 def _measured_error(film: PhaseGrating, beam: Beam, position: tuple[float, float]) -> str:
-    """Compare a grating with multislice of the coherent beam: rms and largest difference over the disc's pixels, divided by their mean."""
+    """Return the error of a grating as a sentence, compared with multislice of the coherent beam.
+
+    The rms and the largest difference over the pixels of the bright-field disc are divided by the mean.
+    """
     coherent = replace(beam, source_size_angstrom=0.0, focal_spread_angstrom=0.0)
     exact, _ = _make(film.request, film.camera, film.lens.cells, RONCHIGRAM_ENGINES.names(REFERENCE)[0]).pattern(coherent, position, 1e-3)
     ours, _ = film.pattern(coherent, position, 1e-3)
@@ -406,7 +414,7 @@ def _measured_error(film: PhaseGrating, beam: Beam, position: tuple[float, float
     disc = np.hypot(angles["ky"][1][:, None] - beam.tilt_rad[0] * 1e3, angles["kx"][1] - beam.tilt_rad[1] * 1e3) < beam.semiangle_mrad
     difference, mean = (ours - exact)[disc], float(exact[disc].mean())
     rms, worst = float(np.sqrt((difference**2).mean())) / mean, float(np.abs(difference).max()) / mean
-    return f"phase grating: in the disc rms {rms:.2e}, largest {worst:.2e} of the mean, against multislice, at C10={beam.aberrations.C10:g} A"
+    return f"phase grating: in the disc rms {rms:.2e}, largest {worst:.2e} of the mean, relative to multislice, at C10={beam.aberrations.C10:g} A"
 
 
 def _dataset(film: PhaseGrating, request: Request, kind: str, position: tuple[float, float], values: np.ndarray, count: int) -> xr.Dataset:

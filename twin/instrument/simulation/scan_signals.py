@@ -1,4 +1,4 @@
-"""Signals of a scan: read from images, and averaged over configurations."""
+"""Signals of a scan, read from images and averaged over configurations."""
 
 import functools
 from collections.abc import Callable, Sequence
@@ -18,7 +18,10 @@ Compute = Callable[[Request, Plan, Progress | None], Signals]
 
 
 def scanned(image: ImageCoefficients | LocalImage, scan: Scan) -> np.ndarray:
-    """Return the values of an image where a scan goes, float32, shape (channels, ...) like the scan; negative values of rounding become 0."""
+    """Return the values of an image at the points of a scan, float32, shape (channels, ...) with the scan's dimensions.
+
+    Negative values, which are rounding errors, become 0.
+    """
     axes = scan.axes()
     if axes is not None:
         values = image.raster(*axes)
@@ -31,12 +34,12 @@ def scanned(image: ImageCoefficients | LocalImage, scan: Scan) -> np.ndarray:
 
 
 def is_summed(image: ImageCoefficients, scan: Scan) -> bool:
-    """Return whether a rotated scan that goes where it should visits every point of a raster, whose sum as a series takes less time than a spline."""
+    """Return whether a rotated scan without distortion is a full raster for which Fourier sums are faster than a spline."""
     return isinstance(scan, RasterScan) and scan.count == scan.shape[0] * scan.shape[1] and image.sums(scan.shape)
 
 
 def lattices(scans: Sequence[RasterScan]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return the middles (x, y) of rasters and their ways from line to line and from column to column, A, shape (scans, 2) each."""
+    """Return the centres (x, y) of rasters and the steps between lines and between columns, A, shape (scans, 2) each."""
     ways = [scan.steps() for scan in scans]
     return np.array([scan.centre_angstrom for scan in scans]), np.stack([line for line, _ in ways]), np.stack([column for _, column in ways])
 
@@ -61,7 +64,7 @@ def mean_of_configurations(request: Request, values: Sequence[np.ndarray] | np.n
     Returns
     -------
     tuple of ndarray
-        Signals, shape (channels, ...) like the scan, and errors, shape (channels,), NaN for one configuration.
+        Signals, shape (channels, ...) with the scan's dimensions, and errors, shape (channels,), NaN for one configuration.
     """
     values = np.array(values)
     mean, count = values.mean(axis=0), len(values)
@@ -72,7 +75,7 @@ def mean_of_configurations(request: Request, values: Sequence[np.ndarray] | np.n
 
 
 def reports_all_waves(compute: Compute) -> Compute:
-    """Return a function that reports all waves of the plan: those of parts that need not be built count as done at the end."""
+    """Return a function that reports all waves of the plan; waves of parts found in the cache are reported at the end."""
 
     @functools.wraps(compute)
     def signals(request: Request, plan: Plan, progress: Progress | None = None) -> Signals:

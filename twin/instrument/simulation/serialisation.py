@@ -1,4 +1,4 @@
-"""Settings as plain values (dicts, lists, numbers, strings), for files and attributes, and back."""
+"""Serialisation of settings as plain values (dicts, lists, numbers, strings) for files and attributes."""
 
 import json
 import warnings
@@ -19,7 +19,7 @@ ARRAYS = ("numbers", "positions_angstrom", "size_angstrom", "thermal_sigma_angst
 
 
 def beam_to_dict(beam: Beam) -> dict[str, Any]:
-    """Return a beam as plain values; aberrations that are zero are left out."""
+    """Return a beam as plain values, without aberrations that are zero."""
     out = {item.name: getattr(beam, item.name) for item in fields(beam) if item.name != "aberrations"}
     out["beam_tilt_mrad"] = list(beam.beam_tilt_mrad)
     return out | {"aberrations": {name: value for name, value in asdict(beam.aberrations).items() if value}}
@@ -32,7 +32,7 @@ def beam_from_dict(data: object) -> Beam:
 
 
 def detector_to_dict(detector: AnyDetector) -> dict[str, Any]:
-    """Return a detector as plain values; what was not given is left out."""
+    """Return a detector as plain values, without settings that are None."""
     kind = kind_of(detector)
     settings: dict[str, Any] = asdict(detector)  # type: ignore[call-overload] - kinds of detectors are dataclasses
     return {"kind": kind, **{name: list(value) if isinstance(value, tuple) else value for name, value in settings.items() if value is not None}}
@@ -56,7 +56,10 @@ def scan_from_dict(data: object) -> Scan:
 
 
 def sample_to_dict(sample: Sample | PotentialSlices) -> dict[str, Any]:
-    """Return a sample by its recipe, or by its arrays where the recipe does not make this very sample (it was changed, or its file is gone)."""
+    """Return a sample as its recipe, or as its arrays if the recipe does not reproduce it.
+
+    A recipe does not reproduce a sample that was changed or whose file is missing.
+    """
     if isinstance(sample, PotentialSlices):
         return {
             "kind": "potential",
@@ -78,14 +81,14 @@ def sample_to_dict(sample: Sample | PotentialSlices) -> dict[str, Any]:
 
 
 def sample_from_dict(data: object) -> Sample | PotentialSlices:
-    """Return the sample that :func:`sample_to_dict` wrote; files are read and library samples built again.
+    """Return the sample that :func:`sample_to_dict` wrote; its file is read again, or the library sample built again.
 
     Raises
     ------
     SettingsError
-        The values make no sample, or another one than at the time of writing.
+        The values do not describe a sample, or the sample differs from the one that was written.
     StructureFileError
-        The file that it came from is gone or has changed.
+        The sample's file is missing or has changed.
     """
     given = dict(_mapping("sample", data))
     if given.get("kind") in ("potential", "arrays"):
@@ -94,12 +97,12 @@ def sample_from_dict(data: object) -> Sample | PotentialSlices:
     try:
         sample = _from_recipe(json.dumps(given))
     except TypeError as error:
-        message = f"This sample cannot be made of {', '.join(given)}: {error}."
+        message = f"A sample cannot be created from {', '.join(given)}: {error}."
         raise SettingsError(message) from None
     if digest is not None and sample.digest != digest:
         message = (
-            f"The sample {sample.name!r} is not what it was when this was written (digest {sample.digest[:12]}, written {str(digest)[:12]}). "
-            "Use the version of stemtwin that wrote it, or remove the digest to take the sample as it is now."
+            f"The sample {sample.name!r} differs from the one that was written (digest {sample.digest[:12]}, written {str(digest)[:12]}). "
+            "Use the version of stemtwin that wrote it, or remove the digest to accept the present sample."
         )
         raise SettingsError(message)
     return sample
@@ -110,7 +113,7 @@ def _made_by_recipe(sample: Sample) -> bool:
         return False
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # whatever there is to say was said when the sample was made
+            warnings.simplefilter("ignore")  # they were issued when the sample was created
             return _from_recipe(sample.recipe).digest == sample.digest
     except StemtwinError:
         return False
@@ -143,7 +146,7 @@ def _by_kind(name: str, data: object, kinds: Mapping[str, type]) -> Any:
 
 
 def _nested(kind: type, key: str, value: Any) -> Any:
-    """Return the value of a field; where the field holds a dataclass, it is made of a table of its settings."""
+    """Return the value of a field; a field that holds a dataclass is created from a table of its settings."""
     hint = get_type_hints(kind).get(key)
     inner = next((one for one in (get_args(hint) if isinstance(hint, UnionType) else (hint,)) if isinstance(one, type) and is_dataclass(one)), None)
     return value if inner is None else _make(inner, _mapping(key, value))
@@ -153,5 +156,5 @@ def _make(kind: type, data: Mapping[str, Any]) -> Any:
     try:
         return kind(**data)
     except TypeError as error:
-        message = f"{kind.__name__} cannot be made of {', '.join(data)}: {error}."
+        message = f"{kind.__name__} cannot be created from {', '.join(data)}: {error}."
         raise SettingsError(message) from None

@@ -1,4 +1,4 @@
-"""``simulate_series``, ``explain_series``: focal, aberration, tilt and depth series in one Dataset."""
+"""``simulate_series``, ``explain_series``: defocus, aberration, tilt and depth series in one Dataset."""
 
 import itertools
 import json
@@ -27,21 +27,21 @@ from stemtwin.twin.samples.sample import Sample
 DEFOCUS = "defocus"
 """Underfocus, -C10, A."""
 ABERRATIONS = (*(item.name for item in fields(Aberrations)), DEFOCUS)
-"""Series variables of the optics: all of their images come from one operator."""
+"""Series variables of the optics, all images of which are computed by one operator."""
 TILTS = {"tilt_mrad": ("tilt", ("tilt_y", "tilt_x")), "beam_tilt_mrad": ("beam_tilt", ("beam_tilt_x", "beam_tilt_y"))}
-"""Series variables that turn specimen or beam: setting -> (dimension, coordinates of its two parts)."""
+"""Series variables that tilt specimen or beam: setting -> (dimension, coordinates of its two components)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SeriesVariable:
-    """Quantity that is varied.
+    """Quantity that varies in a series.
 
     Parameters
     ----------
     name : str
         An aberration, ``"defocus"``, ``"tilt_mrad"`` or ``"beam_tilt_mrad"``.
     values : tuple
-        Numbers, A or rad; of a tilt pairs, mrad.
+        Numbers, A or rad; for a tilt, pairs of numbers, mrad.
     """
 
     name: str
@@ -70,35 +70,38 @@ def simulate_series(
     progress: Progress | None = None,
     **settings: Any,
 ) -> xr.Dataset:
-    """Return the expected signals of a series: of several values of the defocus, other aberrations, tilts, or of all their combinations.
+    """Return the expected signals of a series over defocus, other aberrations, tilts or depths, or all their combinations.
 
     Parameters
     ----------
     sample, beam, scan, instrument
-        As in :func:`~stemtwin.twin.instrument.simulation.simulate.simulate`; the beam has what is not varied.
+        As in :func:`~stemtwin.twin.instrument.simulation.simulate.simulate`; the beam holds the constant settings.
     progress : callable, optional
-        Called with the number of waves that were just done.
+        Called with the number of waves completed since the last call.
     **settings
-        Sequences for what is varied, as many as wanted: aberrations by name (``C10=(-50, 0, 50)``, A, ``phi12=...``, rad), ``defocus`` (-C10),
-        ``tilt_mrad`` and ``beam_tilt_mrad`` (sequences of pairs), and ``depths_angstrom``. Others are as in ``simulate``.
+        Sequences of values for one or more variables: aberrations by name (``C10=(-50, 0, 50)``, A, ``phi12=...``, rad),
+        ``defocus`` (-C10, A), ``tilt_mrad`` and ``beam_tilt_mrad`` (sequences of pairs), and ``depths_angstrom``. All
+        other settings are those of ``simulate``.
 
     Returns
     -------
     xarray.Dataset
-        As of ``simulate``, with a dimension for each variable first, in the order in which they were given: ``C10``, ..., ``defocus`` with their
-        values, ``tilt`` with ``tilt_y`` and ``tilt_x``, ``beam_tilt`` with ``beam_tilt_x`` and ``beam_tilt_y``, mrad; then ``depth``.
+        Result like that of ``simulate``, with one further dimension per variable first, in the given order, and then
+        ``depth``. The dimensions of aberrations have their names and values; ``tilt`` has the coordinates ``tilt_y`` and
+        ``tilt_x``, and ``beam_tilt`` the coordinates ``beam_tilt_x`` and ``beam_tilt_y``, mrad.
 
     Raises
     ------
     SettingsError
-        Nothing is varied, or something by what is no series.
+        Nothing varies, or the values of a variable are not a series.
     StemtwinError
-        A member of the series makes no sense or cannot be computed.
+        A member of the series is invalid or cannot be computed.
 
     Notes
     -----
-    Aberrations vary in milliseconds: one imaging operator, built for the widest probe, gives all of their images. The numbers are those of single
-    calls with the engine and the ``blocks`` that the attribute ``stemtwin_settings`` names. Each tilt is a calculation of its own.
+    Further values of an aberration take milliseconds: one imaging operator, built for the widest probe, gives all images.
+    The numbers equal those of single calls with the engine and the ``blocks`` in the attribute ``stemtwin_settings``. Each
+    tilt needs a calculation of its own.
     """
     asked = _asked(sample, beam, scan, settings, instrument)
     doubtful_physics.warn(doubtful_physics.notes(asked.base.request))
@@ -116,7 +119,7 @@ def explain_series(
     instrument: str | Profile | None = None,
     **settings: Any,
 ) -> Plan:
-    """Return the plan of a series: that of its first specimen, with the waves and the time of all.
+    """Return the plan of a series: the plan of its first tilt, with the waves and the time of the whole series.
 
     Parameters and errors are those of :func:`simulate_series`.
     """
@@ -128,7 +131,7 @@ def explain_series(
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class _Asked:
-    """A series: its base, what is varied, each member's values, and the members of each specimen and beam tilt."""
+    """A series: its base request, its variables, the values of each member, and the members of each tilt."""
 
     base: DerivedRequest
     varied: list[SeriesVariable]
@@ -146,7 +149,7 @@ def _asked(sample: Any, beam: Beam | None, scan: Scan | None, settings: dict[str
     Raises
     ------
     StemtwinError
-        Nothing is varied, or a member makes no sense.
+        Nothing varies, or a member is invalid.
     """
     varied, others = _split(settings)
     if not varied and others.get("depths_angstrom") is None and not (isinstance(sample, Request) and sample.depths_angstrom is not None):
@@ -167,7 +170,7 @@ def _asked(sample: Any, beam: Beam | None, scan: Scan | None, settings: dict[str
 
 
 def _plan_of_members(asked: DerivedRequest, beams: Sequence[Beam]) -> Plan:
-    """Return the plan of one specimen and several states of the optics, with the waves and the time of all."""
+    """Return the plan of one tilt and several states of the optics, with the waves and the time of all."""
     requests = [replace(asked.request, beam=beam) for beam in beams]
     if diffraction_patterns.has_camera(asked.request):
         plan, times = diffraction_patterns.plan_patterns(_widest(requests)).plan, len(requests)
@@ -183,7 +186,7 @@ def _widest(requests: Sequence[Request]) -> Request:
 
 
 def _split(settings: dict[str, Any]) -> tuple[list[SeriesVariable], dict[str, Any]]:
-    """Return the varied settings, in their order, and the other settings."""
+    """Return the series variables, in the given order, and the other settings."""
     varied, others = [], {}
     for name, value in settings.items():
         if name in ABERRATIONS:
@@ -194,15 +197,15 @@ def _split(settings: dict[str, Any]) -> tuple[list[SeriesVariable], dict[str, An
         else:
             others[name] = value
     if {"C10", DEFOCUS} <= {v.name for v in varied}:
-        message = "Both C10 and defocus are varied, and defocus is -C10. Leave one out."
+        message = "Both C10 and defocus vary, but defocus is -C10. Omit one of them."
         raise SettingsError(message)
     return varied, others
 
 
 def _sequence(name: str, value: Any) -> list[Any]:
-    """Return the values of a series; raise SettingsError where it is none, or empty."""
+    """Return the values of a series as a list; raise SettingsError if it is not a sequence, or empty."""
     if isinstance(value, (str, bytes)) or not isinstance(value, Iterable) or not (found := list(value)):
-        message = f"{name}={value!r} is not a series. Give a sequence of values; what does not vary belongs into the beam or the settings."
+        message = f"{name}={value!r} is not a series. Give a sequence of values, or set a constant value in the beam or the settings."
         raise SettingsError(message)
     return found
 
@@ -213,7 +216,7 @@ def _numbers(name: str, value: Any) -> tuple[float, ...]:
 
 
 def _is_pair(value: Any) -> bool:
-    """Return whether a tilt is one tilt: two numbers."""
+    """Return whether a value is a single tilt, which is a pair of numbers."""
     return isinstance(value, (Sequence, np.ndarray)) and len(value) == 2 and all(np.isscalar(each) for each in value)
 
 
@@ -228,7 +231,7 @@ def _aberrated(beam: Beam, point: dict[str, Any]) -> Beam:
 def _tilted(
     sample: Any, base: Request, scan: Scan | None, settings: dict[str, Any], tilts: dict[str, Any], instrument: str | Profile | None
 ) -> DerivedRequest:
-    """Return the request of a call with other tilts."""
+    """Return the request of a call with the given tilts."""
     beam = replace(base.beam, beam_tilt_mrad=tilts.get("beam_tilt_mrad", base.beam.beam_tilt_mrad))
     tilt = tilts.get("tilt_mrad", base.tilt_mrad)
     if isinstance(sample, Request):
@@ -237,7 +240,7 @@ def _tilted(
 
 
 def _members(asked: DerivedRequest, beams: Sequence[Beam], progress: Progress | None) -> list[xr.Dataset]:
-    """Return the results of one specimen and several states of the optics."""
+    """Return the results of one tilt and several states of the optics."""
     requests = [replace(asked.request, beam=beam) for beam in beams]
     if diffraction_patterns.has_camera(asked.request):
         return [replace(asked, request=each).added(simulate.computed(each, progress)) for each in requests]
@@ -252,9 +255,9 @@ def _members(asked: DerivedRequest, beams: Sequence[Beam], progress: Progress | 
 
 
 def _plan(widest: Request, count: int) -> Plan:
-    """Return the plan of so many states of the optics, of which this one has the widest probe.
+    """Return the plan of ``count`` states of the optics, given the request with the widest probe.
 
-    Where ``engine`` is ``"auto"``, it is that of the quicker engine for all of them.
+    With ``engine="auto"`` the plan has the engine that is the fastest for all states together.
     """
     plan = make_plan(widest)
     if widest.engine != AUTO or count == 1 or REIMAGING in ENGINES.tags(plan.engine):
@@ -263,7 +266,7 @@ def _plan(widest: Request, count: int) -> Plan:
         dense = make_plan(replace(widest, engine=ENGINES.names(DENSE)[0]))
     except SettingsError:  # it does not fit in memory
         return plan
-    return replace(dense, reason=f"{count} states of the optics have one operator") if dense.seconds < count * plan.seconds else plan
+    return replace(dense, reason=f"{count} states of the optics share one operator") if dense.seconds < count * plan.seconds else plan
 
 
 def _together(base: Request, varied: Sequence[SeriesVariable], members: Sequence[xr.Dataset]) -> xr.Dataset:

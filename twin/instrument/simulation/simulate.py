@@ -1,4 +1,4 @@
-"""``simulate``, ``explain``, ``exit_wave``: from a request to expected signals, without noise."""
+"""``simulate``, ``explain``, ``exit_wave``: expected signals and waves of a request, without noise."""
 
 import json
 import math
@@ -27,25 +27,25 @@ from stemtwin.twin.progress import Progress
 from stemtwin.twin.samples.sample import Sample
 
 WAVE_SAMPLING_ANGSTROM = 0.05
-"""Usual distance between points of an exit wave."""
+"""Default distance between points of an exit wave, A."""
 NO_WAVE_SETTINGS = ("scan", "detectors", "engine")
-"""Fields of a request that an exit wave has not."""
+"""Request fields that do not apply to an exit wave."""
 
 
 def explain(request: Request | None = None, /, *, instrument: str | Profile | None = None, **settings: Any) -> Plan:
-    """Explain the computation of a request, before any work.
+    """Return the plan of a request without computing it.
 
     Parameters
     ----------
-    request : Request
-        The request; or its fields as keywords.
+    request : Request, optional
+        The request; alternatively, its fields are given as keywords.
     instrument : str or Profile, optional
-        The instrument whose own detectors are meant by their names, as in :func:`simulate`.
+        Instrument whose detectors are selected by name, as in :func:`simulate`.
 
     Returns
     -------
     Plan
-        Engine, grid, slices, beams, memory, time; ``str()`` of it is a small table.
+        Engine, grid, slices, beams, memory and time; ``str()`` formats it as a small table.
 
     Raises
     ------
@@ -70,34 +70,36 @@ def simulate(
     Parameters
     ----------
     sample : Request, Sample or PotentialSlices
-        A whole request, or its specimen.
+        A whole request, or its sample.
     beam, scan : Beam, Scan
-        The beam and where it goes, if no request is given.
+        Beam and probe positions, unless a request is given.
     instrument : str or Profile, optional
-        The instrument whose own detectors are meant by their names: they have its angles, at its usual camera length. A name that the instrument
-        does not have, and all names without an instrument, mean the detectors that follow the convergence.
+        Instrument whose detectors are selected by name, with its angles at its default camera length. A name that the
+        instrument does not have selects a detector whose angles follow the convergence, as do all names without an
+        instrument.
     progress : callable, optional
-        Called with the number of waves that were just done, all in all ``explain(...).waves``.
+        Called with the number of waves completed since the last call; the numbers add up to ``explain(...).waves``.
     **settings
-        Further fields of :class:`~stemtwin.twin.instrument.simulation.request.Request`: detectors, engine, phonons, seed, grid, ... Among the
-        detectors derived signals may be named, ``"com"``, ``"icom"`` and ``"idpc"``: see
+        Further fields of :class:`~stemtwin.twin.instrument.simulation.request.Request`, for example detectors, engine,
+        phonons, seed and grid. ``detectors`` may contain the derived signals ``"com"``, ``"icom"`` and ``"idpc"``; see
         :mod:`~stemtwin.twin.instrument.simulation.derived_signals`.
 
     Returns
     -------
     xarray.Dataset
-        One variable per detector, float32, dims (y, x) or (point,), with a dimension segment where it has segments; a depth series begins with depth.
-        A camera adds (ky, kx), mrad, at the end.
+        One variable per detector, float32, dims (y, x) or (point,). A segmented detector has the further dimension
+        segment, a depth series has the first dimension depth, and a camera has the last dimensions (ky, kx), mrad.
 
     Raises
     ------
     StemtwinError
-        The request makes no sense or cannot be computed.
+        The request is invalid or cannot be computed.
 
     Warns
     -----
     PhysicsWarning
-        A dark-field detector with ``phonons="damped"``: thermal diffuse scattering, most of its signal, is left out.
+        A dark-field detector is combined with ``phonons="damped"``, which leaves out thermal diffuse scattering, most
+        of its signal.
     """
     asked = requested(sample, beam, scan, settings, instrument)
     doubtful_physics.warn(doubtful_physics.notes(asked.request))
@@ -105,7 +107,7 @@ def simulate(
 
 
 def computed(request: Request, progress: Progress | None = None) -> xr.Dataset:
-    """Return the signals of a request's detectors, patterns of a camera among them."""
+    """Return the signals of a request's detectors, including the patterns of a camera."""
     if diffraction_patterns.has_camera(request):
         return diffraction_patterns.simulate_with_camera(request, _signals, progress)
     return _signals(request, 0.0, progress)
@@ -118,12 +120,12 @@ def _signals(request: Request, window_angstrom: float, progress: Progress | None
 
 
 def requested(sample: Any, beam: Beam | None, scan: Scan | None, settings: dict[str, Any], instrument: str | Profile | None = None) -> DerivedRequest:
-    """Return the request of a call, with the named detectors of an instrument, and the derived signals that it asks for.
+    """Return the request of a call, with the detectors of an instrument in place of their names, and its derived signals.
 
     Raises
     ------
     StemtwinError
-        The request makes no sense.
+        The request is invalid.
     """
     names: tuple[str, ...] = ()
     if "detectors" in settings and not isinstance(sample, Request):
@@ -137,12 +139,12 @@ def requested(sample: Any, beam: Beam | None, scan: Scan | None, settings: dict[
 
 
 def _request(sample: Any, beam: Beam | None, scan: Scan | None, settings: dict[str, Any], instrument: str | Profile | None = None) -> Request:
-    """Return the request of a call; its detectors are those that it names."""
+    """Return the request of a call, with the detectors as given."""
     given = {name: value for name, value in {"beam": beam, "scan": scan}.items() if value is not None}
     if isinstance(sample, Request):
         others = [*given, *settings, *(() if instrument is None else ("instrument",))]
         if others:
-            message = f"A whole request and {', '.join(others)} are given. Put everything into the request (dataclasses.replace)."
+            message = f"Both a request and {', '.join(others)} are given. Put all settings into the request (dataclasses.replace)."
             raise SettingsError(message)
         return sample
     if sample is not None:
@@ -150,12 +152,12 @@ def _request(sample: Any, beam: Beam | None, scan: Scan | None, settings: dict[s
     try:
         return Request(**given, **settings)
     except TypeError as error:
-        message = f"This request cannot be made: {str(error).removeprefix('Request.__init__() ')}. It needs sample, beam and scan; see st.Request."
+        message = f"This request cannot be created: {str(error).removeprefix('Request.__init__() ')}. It needs sample, beam and scan; see st.Request."
         raise SettingsError(message) from None
 
 
 def _of_instrument(request: Request, instrument: str | Profile | None) -> Request:
-    """Return a request with an instrument's own detectors in the place of their names."""
+    """Return a request with the detectors of an instrument in place of their names."""
     if instrument is None:
         return request
     profile = find_profile(instrument)
@@ -163,12 +165,12 @@ def _of_instrument(request: Request, instrument: str | Profile | None) -> Reques
 
 
 def expected(request: Request, plan: Plan, *, progress: Progress | None = None) -> Signals:
-    """Return the signals of a request by the engine of a plan, their relative standard errors, and the engine's exactness."""
+    """Return the signals that a plan's engine computes for a request, their relative standard errors, and their exactness."""
     return ENGINES[plan.engine].signals(request, plan, progress)
 
 
 def used(request: Request, plan: Plan) -> Plan:
-    """Return the plan of computed signals with the number of phonon configurations that they took."""
+    """Return the plan of computed signals with the number of phonon configurations that were computed."""
     found = ENGINES[plan.engine].used
     return plan if found is None else found(request, plan)
 
@@ -186,27 +188,27 @@ def exit_wave(
     Parameters
     ----------
     sample : Sample or PotentialSlices
-        The specimen.
+        The sample.
     beam : Beam or PlaneWave
         A coherent beam; source size and focal spread must be 0.
     position_angstrom : tuple of float
-        Where a convergent probe is, (x, y), A.
+        Position (x, y) of a convergent probe, A.
     phonons : int or str
         ``"static"`` (default), ``"damped"``, or a number of frozen-phonon configurations.
     **settings
-        seed, grid, sampling_angstrom (by default 0.05 A), slice_thickness_angstrom, parametrization, antialias, oversampling, tilt_mrad,
-        depths_angstrom as in ``Request``; ``blocks=(1, 1)`` takes a probe wider than the cell, too, which then overlaps with itself.
+        seed, grid, sampling_angstrom (by default 0.05 A), slice_thickness_angstrom, parametrization, antialias, oversampling,
+        tilt_mrad, depths_angstrom and ``blocks=(1, 1)`` as in ``Request``.
 
     Returns
     -------
     xarray.Dataset
-        ``wave_real`` and ``wave_imag``, float32, dims (configuration, y, x), of a depth series (configuration, depth, y, x). A plane wave has
-        amplitude 1; abs(wave)^2 of a probe, integrated over the cell, is the part of the beam inside it.
+        ``wave_real`` and ``wave_imag``, float32, dims (configuration, y, x); a depth series has dims (configuration, depth, y, x).
+        A plane wave has amplitude 1; abs(wave)^2 of a probe, integrated over the cell, is the fraction of the beam inside it.
 
     Raises
     ------
     SettingsError
-        The beam is partially coherent, or a setting has no meaning for a wave.
+        The beam is partially coherent, or a setting does not apply to a wave.
     SamplingError
         The probe does not fit the cell, or the grid cannot hold the aperture.
     """
@@ -216,15 +218,15 @@ def exit_wave(
         settings["sampling_angstrom"] = WAVE_SAMPLING_ANGSTROM
     if isinstance(beam, Beam):
         stand_in, at = beam, position
-    else:  # which fills the cell, wherever
+    else:  # a plane wave fills the cell and has no position
         stand_in, at = Beam(energy_ev=beam.energy_ev, semiangle_mrad=1.0), (0.0, 0.0)
         settings.setdefault("blocks", (1, 1))
     scan = PathScan(positions_angstrom=np.array([at]))
     request = _request(sample, stand_in, scan, {**settings, "detectors": ("bf",), "engine": multislice.NAME, "phonons": phonons, "tolerance": 0.0})
     if request.blocks not in (None, (1, 1)):
-        message = f"An exit wave is that of one cell, and blocks={request.blocks} asks for more. Use blocks=(1, 1), or leave it out."
+        message = f"An exit wave is computed in one cell, but blocks={request.blocks} requests more. Use blocks=(1, 1), or omit it."
         raise SettingsError(message)
-    plan = make_plan(replace(request, beam=replace(stand_in, beam_tilt_mrad=(0.0, 0.0))))  # no detector needs the room beside a tilted beam
+    plan = make_plan(replace(request, beam=replace(stand_in, beam_tilt_mrad=(0.0, 0.0))))  # no detector needs a margin for a tilt
     if plan.blocks != (1, 1):
         message = (
             f"The probe does not fit the cell of {plan.grid.extent[0]:.1f} x {plan.grid.extent[1]:.1f} A. "
@@ -236,15 +238,15 @@ def exit_wave(
 
 
 def _check_wave_settings(beam: Beam | PlaneWave, settings: dict[str, Any]) -> None:
-    """Refuse settings that have no meaning for a wave, and a beam that has no single wave."""
+    """Refuse settings that do not apply to a wave, and a partially coherent beam."""
     if meaningless := [name for name in NO_WAVE_SETTINGS if name in settings]:
-        message = f"An exit wave has no {', '.join(meaningless)}: it comes from multislice, before any detector. Leave that out."
+        message = f"An exit wave has no {', '.join(meaningless)}: multislice computes it, and no detector is involved. Omit these settings."
         raise SettingsError(message)
     if not isinstance(beam, (Beam, PlaneWave)):
-        message = f"beam={beam!r} is no Beam or PlaneWave. Use st.PlaneWave(energy_ev=...) or st.Beam(...)."
+        message = f"beam={beam!r} is not a Beam or PlaneWave. Use st.PlaneWave(energy_ev=...) or st.Beam(...)."
         raise SettingsError(message)
     if isinstance(beam, Beam) and (beam.source_size_angstrom or beam.focal_spread_angstrom):
-        message = "A partially coherent beam has no single wave. Set source_size_angstrom and focal_spread_angstrom to 0."
+        message = "A partially coherent beam is not a single wave. Set source_size_angstrom and focal_spread_angstrom to 0."
         raise SettingsError(message)
 
 
@@ -272,10 +274,13 @@ def _waves(stack: SliceStack, request: Request, beam: Beam | PlaneWave, position
 
 
 def _direction(grid: Grid, wavelength: float, tilt: tuple[float, float], depth: np.ndarray) -> np.ndarray:
-    """Return the factors that turn waves computed relative to a tilted beam into waves: exp(2 pi i q.r - i pi lambda depth q^2), (..., ny, nx)."""
+    """Return the factors between waves and waves relative to a tilted beam, exp(2 pi i q.r - i pi lambda depth q^2).
+
+    Their shape is (..., ny, nx), with the leading dimensions of ``depth``.
+    """
     if math.hypot(*tilt) > grid.max_angle(wavelength) / 2:
         message = (
-            f"A beam tilted by {math.hypot(*tilt) * 1e3:.1f} mrad takes waves beyond what points {max(grid.sampling):.4g} A apart hold. "
+            f"A beam tilt of {math.hypot(*tilt) * 1e3:.1f} mrad takes waves beyond the band limit of a sampling of {max(grid.sampling):.4g} A. "
             f"Use sampling_angstrom <= {wavelength * (1 - 1e-6) / (6 * math.hypot(*tilt)):.3g} or a smaller beam_tilt_mrad."
         )
         raise SamplingError(message)

@@ -1,4 +1,4 @@
-"""From a request to what the engines take: transmission functions of each frozen-phonon configuration."""
+"""Transmission functions of a request, one stack of slices for each frozen-phonon configuration."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -21,11 +21,14 @@ LATIN_STREAM = 16
 """First part of the spawn key of thermal displacements that are drawn together."""
 
 HEAVIEST_OF_FILMS = 14
-"""Largest atomic number in slices that may be joined: amorphous films are of carbon, silicon, its nitride or oxide."""
+"""Largest atomic number in slices that may be joined; amorphous films consist of carbon, silicon, silicon nitride or oxide."""
 
 
 def film_of(request: Request, slices: Slices, thickness: float | None) -> FilmSlices | None:
-    """Return the slices that may be joined up to a thickness, A: those that hold light atoms alone, up to silicon; None without a thickness."""
+    """Return the slices that may be joined up to a thickness, A, or None without a thickness.
+
+    These slices contain only light atoms, up to silicon.
+    """
     if thickness is None or isinstance(request.sample, PotentialSlices):
         return None
     heaviest = np.zeros(len(slices.planes), int)
@@ -34,23 +37,23 @@ def film_of(request: Request, slices: Slices, thickness: float | None) -> FilmSl
 
 
 def positions(request: Request, configuration: int) -> np.ndarray:
-    """Return the atoms' places (x, y, z), A, shape (n, 3), in one frozen-phonon configuration.
+    """Return the atoms' positions (x, y, z), A, shape (n, 3), in one frozen-phonon configuration.
 
-    Independent ones are the same for every number of configurations.
+    Independent displacements do not depend on the number of configurations.
     """
     sample = request.sample
-    assert not isinstance(sample, PotentialSlices)  # callers ask samples only
+    assert not isinstance(sample, PotentialSlices)  # callers pass samples only
     if sample.thermal_sigma_angstrom is None or request.thermal_motion != "frozen":
         return sample.positions_angstrom
     sigma, sites = sample.thermal_sigma_angstrom, sample.sites
     if sites is None or not len(sites):
         return sample.positions_angstrom + _displacements(request, configuration, sigma)
-    unit = _displacements(request, configuration, np.ones(int(sites.max()) + 1))  # drawn for every site, whether an atom stands on it or not
+    unit = _displacements(request, configuration, np.ones(int(sites.max()) + 1))  # drawn for every site, occupied or not
     return sample.positions_angstrom + sigma[:, None] * unit[sites]
 
 
 def _displacements(request: Request, configuration: int, sigma: np.ndarray) -> np.ndarray:
-    """Return the displacements (n, 3) of one configuration, A, for rms displacements (n,)."""
+    """Return the displacements of one configuration, A, shape (n, 3), for rms displacements ``sigma``, A, shape (n,)."""
     together = request.displacements == LATIN
     key = (LATIN_STREAM, request.configurations) if together else (SPECIMEN_STREAM, configuration)
     rng = np.random.Generator(np.random.Philox(np.random.SeedSequence(request.seed, spawn_key=key)))
@@ -58,20 +61,20 @@ def _displacements(request: Request, configuration: int, sigma: np.ndarray) -> n
 
 
 def stacks(request: Request, plan: Plan) -> Iterator[SliceStack]:
-    """Iterate over the specimen's slices, one stack per configuration, as many as the plan has at most.
+    """Iterate over the specimen's slices, one stack per configuration, up to the plan's largest number of configurations.
 
-    A stack reaches to the last depth of a series: behind the exit face there is vacuum.
+    A stack extends to the last depth of a series, with vacuum behind the exit face.
     """
     return (_stack(request, plan, configuration) for configuration in range(plan.most_configurations))
 
 
 class Configurations(Sequence[SliceStack]):
-    """The specimen's slices, one stack per configuration, each made when it is asked for: one is held at a time.
+    """The specimen's slices, one stack per configuration, computed on access; only the last one is held.
 
     Parameters
     ----------
     request, plan : Request, Plan
-        As for :func:`stacks`.
+        The request and its plan.
     """
 
     def __init__(self, request: Request, plan: Plan) -> None:
@@ -83,13 +86,13 @@ class Configurations(Sequence[SliceStack]):
         return self._plan.most_configurations
 
     def __getitem__(self, number: int) -> SliceStack:  # type: ignore[override]
-        """Return one configuration; an IndexError beyond the last one ends a loop."""
+        """Return one configuration; an IndexError beyond the last configuration ends a loop."""
         if not 0 <= number < len(self):
-            message = f"configuration {number} must be 0 to {len(self) - 1}. Ask for one of these."
+            message = f"configuration={number} is out of range: it must be 0 to {len(self) - 1}."
             raise IndexError(message)
         last = self._last
         if last is None or last[0] != number:
-            last = self._last = None  # before the next one takes its memory
+            last = self._last = None  # its memory is freed before the next stack is computed
             last = self._last = (number, _stack(self._request, self._plan, number))
         return last[1]
 
@@ -107,12 +110,12 @@ def _stack(request: Request, plan: Plan, configuration: int) -> SliceStack:
 
 
 class Parts:
-    """A specimen in rectangles, each a periodic cell of its own: the same atoms, in each configuration, as in the whole field.
+    """A specimen divided into rectangles, each treated as a periodic cell with the same atoms as the whole field.
 
     Parameters
     ----------
     request, plan : Request, Plan
-        What is asked, and the cut and grid of the whole field.
+        The request, and its plan with slices and grid of the whole field.
     """
 
     def __init__(self, request: Request, plan: Plan) -> None:
@@ -120,7 +123,10 @@ class Parts:
         self._places: dict[int, np.ndarray] = {}
 
     def content(self, cut: Rectangle, configuration: int) -> dict[str, np.ndarray]:
-        """Return the atoms of a rectangle, as plain arrays: places are relative to it, to 1e-9 A, and sorted: equal parts have equal content."""
+        """Return the atoms of a rectangle as plain arrays.
+
+        Positions are relative to the rectangle, rounded to 1e-9 A, and sorted, so equal rectangles have equal content.
+        """
         sample, field = self.request.sample, self.plan.grid
         if isinstance(sample, PotentialSlices):
             rows, columns = ((start + np.arange(n)) % whole for start, n, whole in zip(cut.corner, cut.grid.shape, field.shape, strict=True))
@@ -167,7 +173,7 @@ class Parts:
 
 
 def as_slices(request: Request, plan: Plan) -> PotentialSlices:
-    """Return the projected potentials of the first configuration, on the wave's grid, so that another solver can take the same ones."""
+    """Return the projected potentials of the first configuration on the wave's grid, for use by another solver."""
     sample = request.sample
     if isinstance(sample, PotentialSlices):
         return sample
@@ -201,7 +207,7 @@ def _transmission(request: Request, plan: Plan, configuration: int) -> np.ndarra
 
 
 def _refine(v: np.ndarray, times: int) -> np.ndarray:
-    """Interpolate a periodic array on a grid so many times finer, by its Fourier coefficients."""
+    """Interpolate a periodic array by its Fourier coefficients on a grid that is ``times`` finer."""
     if times == 1:
         return v
     ny, nx = v.shape

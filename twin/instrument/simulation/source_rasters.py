@@ -1,7 +1,8 @@
-"""Rasters that a source of finite size blurs: sharp signals on a coarse raster with room around, and the weights that blur them.
+"""Rasters blurred by a source of finite size: sharp signals on a coarse raster with a margin, and the weights that blur them.
 
-A signal of probes repeats nothing faster than twice the aperture's rim, 2 alpha / lambda. A sum of its values at points h apart, weighed by the
-source's Gaussian, is the blurred signal wherever 1/h is so large that the Gaussian does not let through what the points mistake for slower waves.
+A signal contains no spatial frequency above twice the aperture's radius, 2 alpha / lambda. The sum of its values at points
+h apart, weighted by the source's Gaussian, equals the blurred signal if 1/h is so large that the Gaussian suppresses all
+aliased frequencies.
 """
 
 import math
@@ -13,9 +14,9 @@ from stemtwin.twin.instrument.settings import Beam
 from stemtwin.twin.instrument.simulation.request import Request
 
 MISTAKEN = 1e-2
-"""The Gaussian's factor for the slowest wave that points mistake for another one."""
+"""Factor by which the Gaussian suppresses the lowest aliased frequency."""
 REACH = 4.0
-"""Standard deviations of the source that a coarse raster goes beyond the scan."""
+"""Margin of a coarse raster around the scan, in standard deviations of the source."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -27,7 +28,7 @@ class SourceRaster:
     y, x : ndarray
         Coordinates of the coarse raster, A, shapes (m,) and (n,).
     along_y, along_x : ndarray
-        Weights of its lines and columns at each line and column of the scan, shapes (ny, m) and (nx, n); rows sum up to 1.
+        Weights of its lines and columns for each line and column of the scan, shapes (ny, m) and (nx, n); rows sum to 1.
     """
 
     y: np.ndarray
@@ -45,12 +46,12 @@ class SourceRaster:
         return np.stack(np.meshgrid(self.x, self.y), axis=-1).reshape(-1, 2)
 
     def blurred(self, sharp: np.ndarray) -> np.ndarray:
-        """Return sharp signals at the coarse points, shape (..., m n), as a blurred frame, shape (..., ny, nx)."""
+        """Return the blurred frame, shape (..., ny, nx), of sharp signals at the coarse points, shape (..., m n)."""
         return self.along_y @ sharp.reshape(*sharp.shape[:-1], self.y.size, self.x.size) @ self.along_x.T
 
 
 def source_raster(request: Request) -> SourceRaster | None:
-    """Return the coarse raster of a scan along x and y under a source of finite size; None of others."""
+    """Return the coarse raster of a scan along x and y with a source of finite size, or None for other scans and sources."""
     axes, sigma = request.scan.axes(), request.beam.source_size_angstrom
     if axes is None or not sigma:
         return None
@@ -66,7 +67,7 @@ def _step(beam: Beam) -> float:
 
 
 def _line(axis: np.ndarray, step: float, sigma: float) -> tuple[np.ndarray, np.ndarray]:
-    """Return coarse coordinates around a scan's, and their weights."""
+    """Return coarse coordinates around those of a scan, and their weights."""
     length = axis[-1] - axis[0] + 2 * REACH * sigma
     count = math.ceil(length / step) + 1
     at = (axis[0] + axis[-1]) / 2 + step * (np.arange(count) - (count - 1) / 2)

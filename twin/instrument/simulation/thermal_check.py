@@ -1,7 +1,8 @@
-"""Measured errors of the engine ``thermal``: against multislice with frozen phonons, kept by sample, rings and optics.
+"""Measured errors of the engine ``thermal`` relative to multislice with frozen phonons, kept by sample, rings and optics.
 
-The model and multislice are compared at 32 random points, in the places of four boxes where the field is large. Configurations are added until the
-statistical error of their mean is a third of the tolerance; it is then taken off in quadrature: error^2 = rms^2 - own^2.
+The model and multislice are compared at 32 random points, which lie in four boxes if the field is large. Configurations are
+added until the statistical error of their mean is a third of the tolerance; this error is then subtracted in quadrature,
+error^2 = rms^2 - own^2.
 """
 
 import functools
@@ -26,13 +27,13 @@ from stemtwin.twin.physics.engine.operator import single_probes
 from stemtwin.twin.physics.grids import Grid, fast_length
 
 POINTS, BOXES = 32, 4
-"""Random points, and the boxes that they lie in where the field is larger than a window."""
+"""Number of random points, and number of boxes that contain them if the field is larger than a window."""
 BOX = 6.0
 """Side of a box, A."""
 BATCH, MOST = 8, 512
-"""Configurations that are added at a time, and the largest number."""
+"""Number of configurations that are added at a time, and the largest number."""
 SHARE = 1 / 3
-"""The statistical error of the configurations' mean is at most this part of the tolerance."""
+"""Largest statistical error of the configurations' mean as a fraction of the tolerance."""
 CHECK_STREAM = 12
 """First part of the spawn key of the points."""
 USUAL_SPREAD = 0.3
@@ -45,16 +46,16 @@ Model = Callable[[np.ndarray], np.ndarray]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ThermalError:
-    """An error against multislice with frozen phonons.
+    """Error of the model relative to multislice with frozen phonons, in the worst channel.
 
     Parameters
     ----------
     rms, largest : float
-        rms and largest difference over the points, divided by the mean signal; the worst channel.
+        rms and largest difference over the points, divided by the mean signal.
     own : float
-        Of it, the statistical error of the configurations: rms standard error, divided by the mean signal.
+        Statistical error of the configurations, which is part of ``rms``: rms standard error, divided by the mean signal.
     configurations, points : int
-        How many.
+        Number of frozen-phonon configurations and of points.
     """
 
     rms: float
@@ -65,13 +66,13 @@ class ThermalError:
 
     @property
     def clean(self) -> float:
-        """The error without the statistics of the comparison."""
+        """The error without the statistical error of the configurations."""
         return math.sqrt(max(self.rms**2 - self.own**2, 0.0))
 
 
 def key_of(request: Request, detectors: Sequence[Detector]) -> str:
-    """Return the key of a kept error: material, thickness, rings and optics, not the scan or the tolerance."""
-    beam = replace(request.beam, source_size_angstrom=0.0, focal_spread_angstrom=0.0)  # the comparison takes coherent probes
+    """Return the key of a kept error, which contains material, thickness, rings and optics but not the scan or tolerance."""
+    beam = replace(request.beam, source_size_angstrom=0.0, focal_spread_angstrom=0.0)  # the comparison uses coherent probes
     return disk.content_key(
         {
             "engine": "thermal error",
@@ -90,7 +91,7 @@ def key_of(request: Request, detectors: Sequence[Detector]) -> str:
 
 
 def kept(request: Request, detectors: Sequence[Detector]) -> ThermalError | None:
-    """Return the error that is kept for a request, if there is one."""
+    """Return the error that is kept for a request, or None."""
     found = disk.default_cache().get(key_of(request, detectors))
     if found is None:
         return None
@@ -99,17 +100,17 @@ def kept(request: Request, detectors: Sequence[Detector]) -> ThermalError | None
 
 
 def settled(error: ThermalError, tolerance: float) -> bool:
-    """Return whether an error answers the question for a tolerance: known well enough, or far above it."""
+    """Return whether an error decides about a tolerance: it is known precisely enough, or is far above the tolerance."""
     return error.own <= SHARE * tolerance or error.clean > tolerance + 2 * error.own or error.configurations >= MOST
 
 
 def suffices(error: ThermalError, tolerance: float) -> bool:
-    """Return whether an error is within a tolerance, and known well enough to say so."""
+    """Return whether an error is within a tolerance and known precisely enough."""
     return error.clean <= tolerance and error.own <= SHARE * tolerance
 
 
 def measured(request: Request, plan: Plan, model_of: Callable[[Request, Plan], Model]) -> ThermalError:
-    """Return the error of a model, measured now where the kept one does not answer for the request's tolerance."""
+    """Return the error of a model, which is measured unless a kept error decides about the request's tolerance."""
     found = kept(request, plan.detectors)
     if found is not None and settled(found, request.tolerance):
         return found
@@ -119,12 +120,12 @@ def measured(request: Request, plan: Plan, model_of: Callable[[Request, Plan], M
 
 
 def keep(request: Request, detectors: Sequence[Detector], error: ThermalError) -> None:
-    """Keep an error on disk, for all later requests of the same material, thickness, rings and optics."""
+    """Write an error to disk for later requests with the same material, thickness, rings and optics."""
     disk.default_cache().put(key_of(request, detectors), {"error": np.array(list(asdict(error).values()), np.float64)})
 
 
 def compare(request: Request, plan: Plan, model_of: Callable[[Request, Plan], Model]) -> ThermalError:
-    """Compare a model with multislice at random points where the scan goes; see :class:`ThermalError`."""
+    """Return the difference between a model and multislice at random points of the scanned area; see :class:`ThermalError`."""
     coherent = replace(request, beam=replace(request.beam, source_size_angstrom=0.0, focal_spread_angstrom=0.0))
     rng = np.random.Generator(np.random.Philox(np.random.SeedSequence(request.seed, spawn_key=(CHECK_STREAM,))))
     windows = _windows(coherent, plan, rng)
@@ -143,7 +144,7 @@ def compare(request: Request, plan: Plan, model_of: Callable[[Request, Plan], Mo
 
 
 def _error(ours: np.ndarray, mean: np.ndarray, variance: np.ndarray) -> tuple[float, float, float]:
-    """Return rms, largest and statistical error over the mean signal, of the worst channel."""
+    """Return the rms, largest and statistical error of the worst channel, divided by the mean signal."""
     scale = np.maximum(mean.mean(axis=1), 1e-12)
     difference = np.abs(ours - mean)
     rms = np.sqrt((difference**2).mean(axis=1)) / scale
@@ -153,11 +154,14 @@ def _error(ours: np.ndarray, mean: np.ndarray, variance: np.ndarray) -> tuple[fl
 
 
 Configuration = Callable[[int], np.ndarray]
-"""Multislice signals (channels, points) of one frozen-phonon configuration."""
+"""Function that returns the multislice signals (channels, points) of one frozen-phonon configuration, given its number."""
 
 
 def _windows(request: Request, plan: Plan, rng: np.random.Generator) -> list[tuple[np.ndarray, Configuration]]:
-    """Return random points where the scan goes, (n, 2) in each window, with the multislice of their probes: the whole cell where that is small."""
+    """Return windows, each with random points (x, y) of the scanned area, A, shape (n, 2), and their multislice signals.
+
+    The whole cell is the only window if it is small.
+    """
     (y0, y1), (x0, x1) = region_of(request.scan)
     grid = None if plan.blocks != (1, 1) else _window(request, plan)
     if grid is None:
@@ -179,7 +183,7 @@ def _box(low: float, high: float, rng: np.random.Generator) -> tuple[float, floa
 
 
 def _window(request: Request, plan: Plan) -> Grid | None:
-    """Return the grid of a window around a box, or None where it is no smaller than the cell."""
+    """Return the grid of a window around a box, or None if it is not smaller than the cell."""
     thickness = float(plan.slices.planes[-1])
     needed = max(LEAST_WINDOW, WINDOW_MARGIN + 2 * request.beam.probe_radius(thickness)) + BOX
     spread = [2 * thickness * abs(math.tan(t)) for t in request.relative_tilt_rad]
@@ -192,16 +196,17 @@ def _window(request: Request, plan: Plan) -> Grid | None:
 class WindowedProbes:
     """Multislice signals of probes in a rectangle of the specimen, one frozen-phonon configuration after the other.
 
-    What lies beyond the rectangle is seen by plane waves of the aperture's rim: of the signal it is a hundredth, and it is computed once.
+    Aperture-edge waves carry the probe's tails beyond the rectangle. They contribute about one hundredth of the signal, and
+    are computed once.
 
     Parameters
     ----------
     request, plan : Request, Plan
-        A coherent beam.
+        The request with a coherent beam, and its plan.
     cut : Rectangle
         The part of the specimen.
     at : ndarray
-        Probes (x, y), A, shape (P, 2).
+        Probe positions (x, y), A, shape (P, 2).
     """
 
     def __init__(self, request: Request, plan: Plan, cut: Rectangle, at: np.ndarray) -> None:
@@ -224,26 +229,26 @@ class WindowedProbes:
         return inside + np.asarray(self._beyond)[:, None]
 
 
-# ---- what is said of it --------------------------------------------------------------------------------------------------------------
+# ---- messages and estimates ----------------------------------------------------------------------------------------------------------
 
 
 def refuse_if_missed(request: Request, detectors: Sequence[Detector]) -> None:
-    """Raise SamplingError where the kept error of a request is above its tolerance, or all configurations leave it unknown."""
+    """Raise SamplingError if the kept error of a request exceeds its tolerance, or remains too uncertain to decide."""
     found = kept(request, detectors)
     if found is None or not settled(found, request.tolerance) or suffices(found, request.tolerance):
         return
-    enough, verdict = max(found.clean, found.own / SHARE), "miss" if found.clean > request.tolerance else "are not known to keep"
+    enough, verdict = max(found.clean, found.own / SHARE), "exceed" if found.clean > request.tolerance else "are not known to be within"
     rings = ", ".join(f"{d.inner_mrad:g}-{d.outer_mrad:g} mrad" for d in detectors)
     message = (
         f"Thermal cross-sections {verdict} tolerance={request.tolerance:g} for {rings} and {request.sample.thickness_angstrom:.4g} A: "
-        f"{found.clean:.2%} rms of the mean (measured {found.rms:.2%}, of which {found.own:.2%} are statistics of the comparison). "
+        f"the rms error is {found.clean:.2%} of the mean (measured {found.rms:.2%}, including a statistical error of {found.own:.2%}). "
         f"Allow tolerance={math.ceil(enough * 100 + 0.5) / 100:g}, or use engine='local' or 'operator'."
     )
     raise SamplingError(message)
 
 
 def remark(request: Request, detectors: Sequence[Detector]) -> str:
-    """Return the error of a request as a sentence: measured, to be measured, or that of other samples."""
+    """Return the error of a request as a sentence: measured, to be measured, or measured on other samples."""
     head = "thermal cross-sections of the mean specimen"
     found = kept(request, detectors)
     if found is None and not request.measure_error:
@@ -257,16 +262,17 @@ def remark(request: Request, detectors: Sequence[Detector]) -> str:
             f"worst {worst['error']:.2e} of the mean ({worst['sample']})"
         )
     if found is None:
-        return f"{head}: the error is measured at {POINTS} random points against multislice with frozen phonons; asked for {request.tolerance:g}"
+        how = f"the error is measured at {POINTS} random points relative to multislice with frozen phonons"
+        return f"{head}: {how}; requested tolerance {request.tolerance:g}"
     return (
-        f"{head}: at {found.points} random points rms {found.rms:.2e}, largest {found.largest:.2e} of the mean, against multislice with "
-        f"{found.configurations} phonon configurations, of which {found.own:.2e} are their statistics: error {found.clean:.2e}; "
-        f"asked for {request.tolerance:g}"
+        f"{head}: at {found.points} random points rms {found.rms:.2e}, largest {found.largest:.2e} of the mean, relative to multislice with "
+        f"{found.configurations} phonon configurations, including their statistical error of {found.own:.2e}: error {found.clean:.2e}; "
+        f"requested tolerance {request.tolerance:g}"
     )
 
 
 def is_known_to_suffice(request: Request, detectors: Sequence[Detector]) -> bool:
-    """Return whether an error is kept for a request, known well enough, and within its tolerance."""
+    """Return whether an error is kept for a request, known precisely enough, and within its tolerance."""
     found = kept(request, detectors)
     return found is not None and suffices(found, request.tolerance)
 
@@ -278,7 +284,7 @@ def table() -> tuple[dict, ...]:
 
 
 def seconds(found: Discretisation) -> float:
-    """Return the usual time of a measurement, s, or 0 where the kept error answers."""
+    """Return the usual time of a measurement, s, or 0 if a kept error decides about the tolerance."""
     request = found.request
     known = kept(request, found.detectors)
     if known is not None and settled(known, request.tolerance):

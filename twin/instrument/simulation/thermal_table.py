@@ -1,10 +1,10 @@
 """The table of errors of the engine ``thermal`` on whole images: ``python -m stemtwin.twin.instrument.simulation.thermal_table [SAMPLE ...]``.
 
-Each row is a whole image against the exact engine with frozen phonons, averaged over the translations that map the cell's atoms onto themselves. Rows
-are kept in ``thermal_errors.json`` as they come, and a row that is there is not computed again unless its sample is named; ``docs/thermal.md``
-shows them.
-No constant of the model was fitted to any sample; its form and how waves are cut were decided on SrTiO3, Au, Si, MoS2 and graphene. WS2, Pt, tilted
-BaTiO3 and ZnO were held out.
+Each row compares a whole image with that of the exact engine with frozen phonons, averaged over the translations that map the
+cell's atoms onto themselves. Rows are written to ``thermal_errors.json`` as soon as they are computed; an existing row is
+computed again only if its sample is named. ``docs/thermal.md`` shows the table.
+No constant of the model was fitted to a sample. The form of the model and the band limit of its waves were chosen with SrTiO3,
+Au, Si, MoS2 and graphene; WS2, Pt, tilted BaTiO3 and ZnO were held out.
 """
 
 import itertools
@@ -33,14 +33,14 @@ from stemtwin.twin.samples.sample import Sample
 POINTS = 24
 """Pixels along each side of an image; a multiple of the divisions of a cell."""
 PARTS = (1, 2, 3, 4, 6)
-"""Divisions of a cell that are looked for."""
+"""Fractions 1/n of a cell that are tried as translations."""
 DOCUMENT = Path(__file__).parents[3] / "docs" / "thermal.md"
 BEGIN, END = "<!-- rows -->\n", "<!-- end of rows -->\n"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Case:
-    """A row to be: a sample of the library, its conditions, and the configurations of the comparison."""
+    """One or several rows of the table: a sample, its conditions, and the number of configurations of the comparison."""
 
     sample: str
     thickness: float | None = None
@@ -53,7 +53,7 @@ class Case:
 
 
 ZNO, ZNO_CELL, ZNO_U, ZNO_SIGMA = "zno-001", (3.2498, 5.2066), 0.382, 0.09
-"""Wurtzite ZnO along its hexagonal axis, which the library does not have: a, c, A, the place of O, and thermal displacements, A."""
+"""Wurtzite ZnO along its hexagonal axis, which is not in the library: name, (a, c), A, fractional z of O, rms displacement, A."""
 
 
 def sample_of(case: Case) -> Sample:
@@ -98,7 +98,7 @@ CASES = (
 
 
 def translations(sample: Sample) -> list[tuple[float, float]]:
-    """Return the fractions (y, x) of the cell by which its atoms may be moved onto themselves."""
+    """Return the translations that map the cell's atoms onto themselves, as fractions (y, x) of the cell."""
     size, at = np.array(sample.size_angstrom[::-1]), sample.positions_angstrom
     fractions = sorted({i / n for n in PARTS for i in range(n)})
 
@@ -112,14 +112,14 @@ def translations(sample: Sample) -> list[tuple[float, float]]:
 
 
 def averaged(image: np.ndarray, shifts: list[tuple[float, float]]) -> np.ndarray:
-    """Return the mean of an image of a whole cell and its copies moved by fractions of it."""
+    """Return the mean of copies of a whole cell's image, each shifted by fractions of the cell."""
     ky, kx = (np.fft.fftfreq(n, 1 / n) for n in image.shape)
     kept = np.mean([np.exp(-2j * np.pi * (ky[:, None] * y + kx * x)) for y, x in shifts], axis=0)
     return np.fft.ifft2(np.fft.fft2(image) * kept).real
 
 
 def requests_of(case: Case, sample: Sample, focus: float) -> tuple[Request, Request]:
-    """Return the requests of an image by the exact engine and by the model."""
+    """Return the requests for an image by the exact engine and by the model."""
     asked = Request(
         sample=sample,
         beam=Beam(energy_ev=case.energy_kv * 1e3, semiangle_mrad=case.semiangle, aberrations=Aberrations(C10=focus)),
@@ -175,7 +175,7 @@ def described(case: Case, focus: float) -> dict[str, Any]:
 
 def as_text(rows: list[dict[str, Any]]) -> str:
     """Return rows as a table in Markdown."""
-    head = "| sample | A | kV | mrad | ring, mrad | C10, A | tilt, mrad | error | comparison's own | largest | mean / exact |\n"
+    head = "| sample | A | kV | mrad | ring, mrad | C10, A | tilt, mrad | error | statistical error | largest | mean / exact |\n"
     lines = [head, "|---" * 11 + "|\n"]
     for row in rows:
         thick = "layer" if row["thickness"] is None else f"{row['thickness']:g}"
@@ -187,7 +187,7 @@ def as_text(rows: list[dict[str, Any]]) -> str:
 
 
 def keep(rows: list[dict[str, Any]]) -> None:
-    """Write the rows, and the table of the page where a checkout has it."""
+    """Write the rows, and the table in the documentation if a checkout has it."""
     text = json.dumps({"rows": rows}, indent=1)
     write_atomically(thermal_check.TABLE, (text + "\n").encode())
     if DOCUMENT.exists():
@@ -196,14 +196,14 @@ def keep(rows: list[dict[str, Any]]) -> None:
 
 
 def order_of(row: dict[str, Any]) -> int:
-    """Return the place of a row among those of all cases."""
+    """Return the index of a row among those of all cases."""
     places = [described(case, focus) for case in CASES for focus in case.focus]
     known = {name: row[name] for name in places[0]}
     return places.index(known) if known in places else len(places)
 
 
 def main(names: list[str]) -> None:
-    """Compute the rows that are not kept yet; of samples that are named, all rows anew."""
+    """Compute the rows that are missing, and all rows of the named samples again."""
     rows = [row for row in thermal_check.table() if row["sample"] not in names]
     at = {order_of(row) for row in rows}
     missing = [

@@ -1,10 +1,12 @@
-"""Windows for the single probes of a long request: their size from the tolerance, their price, and the check of their error.
+"""Windows for the single probes of a long request: their size for a tolerance, their cost, and the check of their error.
 
-Probes that take long through the whole field go through windows of it (:mod:`~stemtwin.twin.physics.engine.local.probe_windows`). What this costs in
-accuracy is measured: probes at random points of the scan, in their windows and through the whole field, most of them in the first configuration and
-some in each further one, at points of its own. Windows begin small and grow until the error is clearly below the tolerance; where they then save too
-little, probes go through the whole field after all. Windows of one size are tried in up to four ways before they grow: slices of films joined or not,
-and the tails of probes as what the whole field scatters of them, or, near the probe, its own surroundings.
+Probes whose propagation through the whole field takes long are propagated through windows of it
+(:mod:`~stemtwin.twin.physics.engine.local.probe_windows`). The error of the windows is measured by probes at random points of
+the scan, in their windows and through the whole field; most of these points belong to the first configuration, and each
+further configuration has some points of its own. Windows begin small and grow until the error is clearly below the
+tolerance. If they then save too little time, probes are propagated through the whole field instead. Windows of one size are
+tried in up to four ways before they grow: with slices of films joined or not, and with the probe's tails scattered by the
+mean of the whole field or, in part, by the window itself.
 """
 
 import itertools
@@ -35,47 +37,51 @@ from stemtwin.twin.physics.potential import Slices
 from stemtwin.twin.progress import Progress
 
 WORTH = 10.0
-"""Probes that take less through the whole field, s, go through it."""
+"""Time through the whole field up to which no windows are used, s."""
 SHARE = 0.5
-"""Windows are taken where they need at most this share of the time of the whole field."""
+"""Largest fraction of the whole field's time for which windows are used."""
 NEAR = 2.0
-"""Margin around a probe in focus for a tolerance of 1 %, in units of lambda / alpha."""
+"""Margin around a focused probe for a tolerance of 1 %, in units of lambda / alpha."""
 BLURRED = 0.5
-"""Margin for the geometric radius of a probe, in units of it."""
+"""Margin for an aberrated probe, in units of its geometric radius."""
 DEEP = 0.01
-"""Margin for the sideways reach of scattered waves, in units of the thickness."""
+"""Margin for the lateral spread of scattered waves, in units of the thickness."""
 GROUPS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
-"""Numbers of points in a window that are compared."""
+"""Numbers of points per window among which the fastest is chosen."""
 POINTS, FURTHER, IN_GROUP = 32, 8, 4
-"""Random points of a check in the first configuration and in each further one, and how many of them share a window."""
+"""Numbers of random points of a check in the first configuration and in each further one, and of points per window."""
 CHECKED = 0.7
-"""The first configuration must show at most this share of the tolerance: it knows an rms to an eighth, and windows grow until one passes."""
+"""Largest error in the first configuration as a fraction of the tolerance.
+
+It is below 1 because the measured rms has an uncertainty of one eighth, and windows grow until one measurement passes.
+"""
 GROWTH, GROWTHS = 1.25, 6
-"""Factor by which margins grow when they miss the tolerance, and how often they do."""
+"""Factor by which margins grow if the error exceeds the tolerance, and the largest number of growths."""
 FILMS = (8.0, 4.0)
-"""Thicknesses up to which slices of light atoms are joined where the check allows it, A, the largest first."""
+"""Thicknesses up to which slices of light atoms are joined if the check permits it, A, the largest first."""
 CHECK_STREAM = 13
 """First part of the spawn key of the points at which windows are checked."""
 SECONDS_PER_WINDOW, SECONDS_PER_BATCH, SECONDS_PER_COPY = 3e-4, 3e-4, 5e-10
-"""Usual time for a window, for each sixteen waves in it, and for each of its points and slices, on two cores, s."""
+"""Usual time per window, per batch of sixteen waves, and per point and slice of a window, on two cores, s."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Windowed:
-    """Windows for a scan, and what of them is computed.
+    """Windows for the probes of a scan, and the way in which they are computed.
 
     Parameters
     ----------
     windows : ProbeWindows
         The windows.
     margin : float
-        Around the points in them, A.
+        Margin around the points in a window, A.
     seconds, beside : float
-        The time of all work on two cores, and that of waves through the whole field in it, s.
+        Time of all work on two cores, and its part for waves through the whole field, s.
     joined : JoinedSlices, optional
-        Slices of films that probes pass joined.
+        Joined slices of films.
     near : float
-        Share of the probes' tails that sees what is in their window; the rest sees the mean of the whole field.
+        Fraction of the probes' tails that is scattered by the window; the rest is scattered by the mean of the whole
+        field.
     """
 
     windows: ProbeWindows
@@ -92,20 +98,20 @@ class Windowed:
 
 
 def planned(request: Request, grid: Grid, slices: Slices, blocks: tuple[int, int], growth: float = 1.0) -> Windowed | None:
-    """Return windows for a request's probes; None where these go through the whole field.
+    """Return windows for a request's probes, or None if these are propagated through the whole field.
 
     Parameters
     ----------
     request : Request
         The request.
     grid : Grid
-        Points of the whole field.
+        Grid of the whole field.
     slices : Slices
         Slices of the sample.
     blocks : tuple of int
-        Cells that hold a probe: of more than one there are no windows.
+        Number of cells (ny, nx) that a probe spans; windows are used for one cell only.
     growth : float
-        How much larger than at first margins are.
+        Factor by which margins are larger than the initial ones.
     """
     if not request.tolerance or not request.antialias or blocks != (1, 1):
         return None
@@ -130,14 +136,14 @@ def planned(request: Request, grid: Grid, slices: Slices, blocks: tuple[int, int
 
 
 def _joined(request: Request, slices: Slices) -> list[JoinedSlices | None]:
-    """Return the ways in which slices of films may be joined, the thickest first, and last that none are."""
+    """Return the possible joined slices of films, the thickest first, and None, for no joined slices, last."""
     films = () if request.depths_angstrom else (slice_stacks.film_of(request, slices, thickness) for thickness in FILMS)
     found = [film.joined(slices.planes) for film in films if film is not None]
     return [*dict.fromkeys(joined for joined in found if joined is not None), None]
 
 
 def _margin(request: Request, depth: float) -> float:
-    """Return the margin around the points of a scan that windows begin with, A."""
+    """Return the initial margin of windows around the points of a scan, A."""
     beam = request.beam
     _, (source, _) = partial_coherence.nodes(beam)
     stricter = float(np.clip((0.01 / request.tolerance) ** 0.4, 0.5, 4.0))
@@ -161,7 +167,7 @@ def _whole_seconds(request: Request, grid: Grid, slices: int) -> float:
 
 
 def _seconds(request: Request, windows: ProbeWindows, slices: int) -> float:
-    """Return the time of all probes through windows, s."""
+    """Return the time of all probes in windows, s."""
     focal, source = partial_coherence.counts(request.beam)
     batches, area = math.ceil(windows.largest * source / LANES), math.prod(windows.grid.shape)
     batch = SECONDS_PER_BATCH + LANES * slices * costs.step_seconds(area)
@@ -170,7 +176,7 @@ def _seconds(request: Request, windows: ProbeWindows, slices: int) -> float:
 
 
 def _ways(request: Request, plan: Plan, windowed: Windowed) -> list[Windowed]:
-    """Return the ways in which windows of one size are computed, the quickest first, those that save too little left out."""
+    """Return the ways to compute windows of one size, the fastest first, except further ones that save too little time."""
     beam, windows, slices = request.beam, windowed.windows, len(plan.slices.planes)
     near = probe_windows.share_inside(windows, beam.wavelength_angstrom, beam.semiangle_rad, beam.aberrations)
     ways = []
@@ -184,19 +190,19 @@ def _ways(request: Request, plan: Plan, windowed: Windowed) -> list[Windowed]:
 
 
 def _rim_seconds(windows: ProbeWindows, slices: int) -> float:
-    """Return the time of waves of the rim through each window, s."""
+    """Return the time of aperture-edge waves through all windows, s."""
     area = math.prod(windows.grid.shape)
     batch = SECONDS_PER_BATCH + LANES * slices * costs.step_seconds(area)
     return len(windows.corners) * (SECONDS_PER_WINDOW + slices * area * SECONDS_PER_COPY + batch)
 
 
 def _whole_waves(request: Request) -> int:
-    """Return the number of waves through the whole field: for the tails of all probes, and for the check."""
+    """Return the number of waves through the whole field, for the tails of all probes and for the check."""
     return request.configurations * (probe_windows.RIM_WAVES + FURTHER) + POINTS - FURTHER
 
 
 def cost(found: Discretisation, windowed: Windowed) -> Cost:
-    """Return the cost of probes through windows: waves for the probes, for their tails and for the check."""
+    """Return the cost of probes in windows, with the waves for the probes, for their tails and for the check."""
     request, grid, slices = found.request, found.grid, len(found.slices.planes)
     focal, source = partial_coherence.counts(request.beam)
     shifted = request.scan.count * source
@@ -210,27 +216,28 @@ def cost(found: Discretisation, windowed: Windowed) -> Cost:
         memory_bytes=costs.program_bytes(found) + specimen + memory.working_memory(grid) + whole + parts + results,
         seconds=costs.first_seconds(found) + windowed.seconds,
         exactness=(
-            f"rms error below {request.tolerance:g} of the mean signal, checked at random points of multislice through the whole field; "
-            f"windows of {windowed.side:.1f} A{_films(windowed)}, larger where the check asks for it, and the whole field, "
-            f"{_whole_seconds(request, grid, slices):.3g} s, where they would save less than half"
+            f"rms error below {request.tolerance:g} of the mean signal, checked by multislice through the whole field at random points; "
+            f"windows of {windowed.side:.1f} A{_films(windowed)}, larger if the check requires it, or the whole field, "
+            f"{_whole_seconds(request, grid, slices):.3g} s, if they would save less than half"
         ),
     )
 
 
 def _films(windowed: Windowed) -> str:
-    """Return a phrase on joined slices, or an empty text."""
-    return "" if windowed.joined is None else f", {len(windowed.joined.starts)} slices in place of {windowed.joined.count}, films joined"
+    """Return a phrase about joined slices, or an empty text."""
+    return "" if windowed.joined is None else f" with slices of films joined, {len(windowed.joined.starts)} instead of {windowed.joined.count}"
 
 
 def signals(request: Request, plan: Plan, windowed: Windowed, progress: Progress | None) -> Signals | str:
     """Return the signals of each probe in its window, averaged over focal spread, source and configurations.
 
-    Where windows that reach the tolerance save too little, and the whole field is to be taken, return what was tried instead.
+    If windows that reach the tolerance save too little time, a text with the sizes tried is returned instead; the caller
+    then uses the whole field.
 
     Raises
     ------
     SamplingError
-        The tolerance is missed with larger windows, too.
+        The error exceeds the tolerance also with larger windows.
     """
     check = WindowCheck(request, plan, windowed)
     while isinstance(check.windowed, Windowed):
@@ -242,7 +249,7 @@ def signals(request: Request, plan: Plan, windowed: Windowed, progress: Progress
 
 
 def _attempt(request: Request, plan: Plan, check: "WindowCheck", progress: Progress | None) -> list[np.ndarray] | None:
-    """Return the signals of each configuration; None where a further one misses the tolerance, or windows save too little."""
+    """Return the signals of each configuration, or None if one exceeds the tolerance or windows save too little time."""
     found, report, weights = [], progress or (lambda _: None), operator_cache.detector_weights(request, plan)
     for number, stack in enumerate(slice_stacks.stacks(request, plan)):
         rim = probe_windows.rim_signals(stack, request.beam.semiangle_rad, weights, request.depths_angstrom)
@@ -250,10 +257,10 @@ def _attempt(request: Request, plan: Plan, check: "WindowCheck", progress: Progr
         report(FURTHER if number else POINTS)
         if not (check.further(stack, rim, number) if number else check.first(stack, rim)):
             return None
-        assert check.windowed is not None  # it passed
-        stack = check.sent(stack)  # noqa: PLW2901 - the one before is needed no more
+        assert check.windowed is not None  # the check passed
+        stack = check.sent(stack)  # noqa: PLW2901 - the original stack is not needed any more
         found.append(_of_one(request, check.windowed.windows, stack, check.tails(rim), weights, progress))
-        del stack  # before the next one takes its memory
+        del stack  # its memory is freed before the next stack is computed
     return found
 
 
@@ -274,7 +281,7 @@ def _of_one(
 
 
 class WindowCheck:
-    """The check of windows, and the windows that pass it; none where these save too little."""
+    """Check of windows; ``windowed`` holds the windows that pass it, or None if these save too little time."""
 
     def __init__(self, request: Request, plan: Plan, first: Windowed) -> None:
         self.windowed: Windowed | None = first
@@ -285,7 +292,7 @@ class WindowCheck:
         self._near = np.zeros(0)
 
     def first(self, stack: SliceStack, rim: np.ndarray) -> bool:
-        """Check the first configuration, with windows that grow until it passes; return whether there are such windows."""
+        """Return whether windows pass the check of the first configuration; they grow until they do."""
         assert self.windowed is not None  # a check begins with windows
         chosen, at = self._points(self.windowed.windows, POINTS, 0)
         true, sent = self._whole(stack, rim, at), stack
@@ -306,8 +313,11 @@ class WindowCheck:
         return False
 
     def further(self, stack: SliceStack, rim: np.ndarray, number: int) -> bool:
-        """Check a further configuration at points of its own; return whether all points so far are within the tolerance. If not, windows grow."""
-        assert self.windowed is not None  # the configuration before has passed
+        """Return whether the error at all points so far, including those of a further configuration, is within the tolerance.
+
+        If it is not, the windows grow.
+        """
+        assert self.windowed is not None  # the previous configuration passed
         chosen, at = self._points(self.windowed.windows, FURTHER, number)
         part, near = self.windowed.windows.only(chosen), self._near
         if near.size:
@@ -321,19 +331,19 @@ class WindowCheck:
         return False
 
     def sent(self, stack: SliceStack) -> SliceStack:
-        """Return a specimen as probes in windows pass it: with films joined, or as it is."""
+        """Return a specimen for probes in windows, with slices of films joined if the windows require it."""
         assert self.windowed is not None  # there are windows
         return stack if self.windowed.joined is None else self.windowed.joined.stack(stack)
 
     def tails(self, rim: np.ndarray) -> np.ndarray:
-        """Return the signals of the tails of the probes in each window, ([depths,] channels, G or 1), from the mean of the whole field."""
+        """Return the signals of the probes' tails in each window, ([depths,] channels, G or 1), given those of the whole field."""
         assert self.windowed is not None  # there are windows
         if not self._near.size:
             return rim[..., None]
         return self.windowed.near * self._near + (1 - self.windowed.near) * rim[..., None]
 
     def _rims_inside(self, stack: SliceStack, windows: ProbeWindows) -> np.ndarray:
-        """Return the signals of the rim's waves through windows, ([depths,] channels, G); nothing where the whole field's are taken."""
+        """Return the signals of aperture-edge waves through windows, ([depths,] channels, G); empty if the whole field's are used."""
         assert self.windowed is not None  # there are windows
         if not self.windowed.near:
             return np.zeros(0)
@@ -341,16 +351,16 @@ class WindowCheck:
 
     def remark(self) -> str:
         """Return the measured error as a sentence."""
-        assert self.windowed is not None  # it has passed
+        assert self.windowed is not None  # the check passed
         error, count = self._error(), len(self._seen)
         where = f"{error.points} points of the scan" + (f" in {count} configurations" if count > 1 else "")
         return (
             f"windows of {self.windowed.side:.1f} A{_films(self.windowed)}: at {where} rms {error.rms:.2e}, largest {error.largest:.2e} "
-            f"of the mean, against multislice through the whole field; asked for {self._request.tolerance:g}"
+            f"of the mean, relative to multislice through the whole field; requested tolerance {self._request.tolerance:g}"
         )
 
     def _points(self, windows: ProbeWindows, count: int, number: int) -> tuple[np.ndarray, np.ndarray]:
-        """Return random points of the scan, by number, and probes (x, y) there, A, each from a random part of the source."""
+        """Return indices of random points of the scan, and probe positions (x, y) there, A, each from a random point of the source."""
         key = (CHECK_STREAM, number) if number else (CHECK_STREAM,)
         rng = np.random.Generator(np.random.Philox(np.random.SeedSequence(self._request.seed, spawn_key=key)))
         chosen = _chosen(windows, count, rng)
@@ -365,7 +375,7 @@ class WindowCheck:
         return (inside + (1 - norm) * rim[..., None]).reshape(-1, len(at))
 
     def _in_windows(self, stack: SliceStack, rim: np.ndarray, part: ProbeWindows, at: np.ndarray, chosen: np.ndarray) -> np.ndarray:
-        """Return the signals of probes ``at`` the chosen points, by number, in their windows ``part``."""
+        """Return the signals of probes at positions ``at``, which belong to the scan points ``chosen``, in their windows ``part``."""
         request, beam = self._request, self._request.beam
         everywhere = np.zeros((1, request.scan.count, 2))
         everywhere[0, chosen] = at
@@ -381,17 +391,17 @@ class WindowCheck:
         return accuracy_check.accuracy(found, true, np.full(true.shape, np.nan))
 
     def _miss(self) -> None:
-        """Note the error of windows that miss the tolerance."""
-        assert self.windowed is not None  # these missed it
+        """Record the error of windows that exceed the tolerance."""
+        assert self.windowed is not None  # these were checked
         self.tried.append(f"{self._error().rms:.2%} with windows of {self.windowed.side:.1f} A{' and joined films' * bool(self.windowed.joined)}")
 
     def _grow(self) -> None:
-        """Take larger windows, or none where they save too little."""
+        """Replace the windows by larger ones, or by None if these save too little time."""
         self._growths += 1
         if self._growths > GROWTHS:
             message = (
-                f"Windows around the probes miss tolerance={self._request.tolerance:g}: {', '.join(self.tried)}. "
-                "Allow a larger tolerance, or use tolerance=0, which sends each probe through the whole field."
+                f"Windows around the probes exceed tolerance={self._request.tolerance:g}: {', '.join(self.tried)}. "
+                "Allow a larger tolerance, or use tolerance=0, which propagates each probe through the whole field."
             )
             raise SamplingError(message)
         plan = self._plan
@@ -399,7 +409,7 @@ class WindowCheck:
 
 
 def _chosen(windows: ProbeWindows, count: int, rng: np.random.Generator) -> np.ndarray:
-    """Return the numbers of random points of a scan, some in each of a few windows, increasing."""
+    """Return the increasing indices of random points of a scan, several in each of a few windows."""
     groups = rng.permutation(len(windows.corners))[: count // IN_GROUP]
     each = -(-count // len(groups))
     parts = [rng.permutation(windows.order[windows.starts[g] : windows.starts[g + 1]])[:each] for g in groups]

@@ -93,9 +93,9 @@ class FileContent:
             index = own[0] if own else whole - 1
         if count < 2:
             return index, ()
-        named = f" {names[index]!r}," if names[index] else ""
-        note = f"Of the {count} {what} of {self.name} ({known})"
-        return index, (f"{note}{named} number {index + 1} was taken. Choose another with block=.",)
+        named = f", {names[index]!r}," if names[index] else ""
+        note = f"{self.name} holds {count} {what} ({known}), and number {index + 1}{named} was taken."
+        return index, (f"{note} Choose another with block=.",)
 
 
 def open_content(path: Path, block: str | int | None = None) -> FileContent:

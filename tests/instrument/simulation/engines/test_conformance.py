@@ -207,7 +207,7 @@ def test_one_object_is_an_engine(fake: str) -> None:
     assert (data.attrs["engine"], data.attrs["engine_error"]) == (fake, "made up")
     with pytest.raises(SettingsError, match="has no tilt"):
         simulate.explain(replace(asked, tilt_mrad=(1, 0)))
-    with pytest.raises(SettingsError, match="engine='fake' gives signals at the exit face only"):
+    with pytest.raises(SettingsError, match="engine='fake' computes signals at the exit face only"):
         replace(asked, depths_angstrom=(1.0,))
 
 

@@ -99,7 +99,7 @@ def test_films_pass_in_fewer_slices_where_asked(supported: Request, tmp_path, mo
     asked = replace(supported, film_slices_angstrom=4.0)
     assert make_plan(asked).seconds < make_plan(supported).seconds
     data = simulate.simulate(asked)
-    said = re.search(r"(\d+) slices in place of (\d+), films joined$", data.attrs["engine_error"])
+    said = re.search(r"slices of films joined, (\d+) instead of (\d+)$", data.attrs["engine_error"])
     assert said is not None
     assert int(said[1]) < int(said[2]) == len(make_plan(asked).slices.planes)
     exact = simulate.simulate(replace(supported, engine="multislice", tolerance=0.0))
@@ -116,7 +116,7 @@ def test_films_pass_in_fewer_slices_where_asked(supported: Request, tmp_path, mo
 def test_films_are_for_atoms_and_the_local_operator(supported: Request) -> None:
     """Other engines and `auto`, and thicknesses that are none, are refused with the repair; slices of gold are never joined."""
     for engine in ("auto", "multislice", "tiled"):
-        with pytest.raises(SettingsError, match=f"engine='{engine}' joins none. Use that engine"):
+        with pytest.raises(SettingsError, match=f"engine='{engine}' does not join slices. Use that engine"):
             replace(supported, film_slices_angstrom=4.0, engine=engine)
     with pytest.raises(SettingsError, match="film_slices_angstrom"):
         replace(supported, film_slices_angstrom=0.0)
@@ -140,5 +140,5 @@ def test_windows_grow_with_depth_where_asked(supported: Request, monkeypatch: py
     assert len(sides[1].split(", ")) >= 2
     exact = simulate.simulate(replace(supported, engine="multislice", tolerance=0.0))
     assert np.sqrt(np.square(data["dark"] - exact["dark"]).mean()) < 0.05 * exact["dark"].mean()
-    with pytest.raises(SettingsError, match="engine='auto' has no windows that grow"):
+    with pytest.raises(SettingsError, match="engine='auto' has no growing windows"):
         replace(supported, growing_windows=True, engine="auto")

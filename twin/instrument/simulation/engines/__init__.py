@@ -3,13 +3,13 @@
 ================= ====================================================================================
 File              Content
 ================= ====================================================================================
-``abtem.py``      abTEM, the other solver, for comparison
+``abtem.py``      abTEM, an independent solver, for comparison
 ``local.py``      the local operator: dark field of large or changing thin specimens, to a tolerance
 ``multislice.py`` multislice of each probe: the reference
 ``operator.py``   the imaging operator: exact, new optics in milliseconds
 ``prism.py``      PRISM: every f-th plane wave
-``registry.py``   the registry of engines, and the form of an engine
-``thermal.py``    thermal diffuse cross-sections of one coarse specimen, to a measured error
+``registry.py``   the registry of engines, and the class of an engine
+``thermal.py``    thermal diffuse cross-sections of one coarse specimen, with a measured error
 ``tiled.py``      imaging operators on overlapping windows of a large field, to a tolerance
 ================= ====================================================================================
 

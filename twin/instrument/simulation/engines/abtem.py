@@ -1,10 +1,10 @@
-"""The engine ``abtem``: the same request through abTEM, the other solver, on the same grid and with the same planes.
+"""The engine ``abtem``: signals by abTEM, an independent solver, on the same grid and with the same planes.
 
-abTEM transmits at the entrance of a slice and has arrays [x, y]. Its slices are therefore laid from each of our planes
-to the next, with every atom at the middle of its slice; C10 grows by the depth of our first plane. abTEM's tilt is that
-of the beam against the specimen, and its patterns stay centred on the beam, as ours do; down to our first plane probes
-move sideways by it. A sample's potential is abTEM's own (its bilinear placement is inexact between grid points); a
-potential given as slices is handed over as it is.
+abTEM applies the transmission function at the entrance of a slice, and its arrays are [x, y]. Its slices therefore extend
+from each of our planes to the next, with every atom at the middle of its slice, and C10 increases by the depth of our first
+plane. abTEM's tilt is that of the beam relative to the specimen, and its patterns stay centred on the beam like ours; the
+tilt shifts probes sideways between the entrance face and our first plane. The potential of a sample is abTEM's own (its
+bilinear placement is inexact between grid points); a potential given as slices is used unchanged.
 """
 
 import contextlib
@@ -28,33 +28,31 @@ from stemtwin.twin.physics.aberrations import ORDERS, Aberrations
 from stemtwin.twin.progress import Progress
 
 NAME = "abtem"
-EXACTNESS = "the other solver; places atoms by bilinear interpolation"
+EXACTNESS = "an independent solver, which places atoms by bilinear interpolation"
 LEAST_STEP = 0.05
-"""abTEM takes a sample's atoms where our planes are at least so far apart, A."""
+"""Smallest distance between our planes that abTEM's slices can represent, A."""
 
 
 def check(found: Discretisation) -> None:
-    """Refuse a request that abTEM cannot compute in the same way as we do."""
+    """Refuse a request that abTEM cannot compute in the same way."""
     request = found.request
     if request.antialias or request.oversampling != 1:
-        message = (
-            "engine='abtem' has pixel masks and no finer transmission grid. Pass antialias=False and oversampling=1, so that both sides do the same."
-        )
+        message = "engine='abtem' uses pixel masks and does not oversample transmission functions. Pass antialias=False and oversampling=1."
         raise SettingsError(message)
     if request.phonons == "damped":
-        message = "engine='abtem' has no Debye-Waller damping. Use phonons='static' or a number of configurations."
+        message = "engine='abtem' does not support phonons='damped'. Use phonons='static' or a number of configurations."
         raise SettingsError(message)
     apart = float(np.diff(found.slices.planes).min(initial=np.inf))
     if apart < LEAST_STEP and not isinstance(request.sample, PotentialSlices):
         thick = request.slice_thickness_angstrom
         repair = "Give a slice_thickness_angstrom" if thick is None else f"Use a slice_thickness_angstrom above {thick:g}"
-        message = f"engine='abtem' cannot take planes {apart:.3g} A apart: its slices are at least {LEAST_STEP:g} A thick. {repair}."
+        message = f"engine='abtem' cannot use planes {apart:.3g} A apart: its slices are at least {LEAST_STEP:g} A thick. {repair}."
         raise SettingsError(message)
     check_whole_probe(found)
 
 
 def cost(found: Discretisation) -> Cost:
-    """Return the cost of abTEM, as if its steps took our time: each probe goes through the specimen once for each focal state."""
+    """Return the cost of abTEM, estimated with our time per step, for one wave per probe and focal state."""
     request, grid = found.request, found.grid
     focal, source = partial_coherence.counts(request.beam)
     shifted = request.scan.count * source
@@ -68,7 +66,7 @@ def cost(found: Discretisation) -> Cost:
 
 
 def signals(request: Request, plan: Plan, progress: Progress | None) -> Signals:
-    """Return the signals of abTEM's probes, averaged over focal spread, source and configurations."""
+    """Return the signals by abTEM, averaged over focal spread, source and configurations."""
 
     def of_one(configuration: int) -> np.ndarray:
         return partial_coherence.averaged(request, lambda at, aberrations: _coherent(request, plan, configuration, at, aberrations, progress))
@@ -90,17 +88,17 @@ def _coherent(
     Parameters
     ----------
     request, plan : Request, Plan
-        With pixel masks and without oversampling.
+        The request, with pixel masks and without oversampling, and its plan.
     configuration : int
         Number of the frozen-phonon configuration.
     points : ndarray
-        Probes (x, y), A, shape (P, 2).
+        Probe positions (x, y), A, shape (P, 2).
     aberrations : Aberrations
         Coefficients, A and rad.
     progress : callable, optional
-        Called with the number of waves that were just done.
+        Called with the number of waves completed since the last call.
     """
-    import abtem  # slow to import and seldom asked for
+    import abtem  # slow to import and seldom used
 
     first, (ty, tx) = float(plan.slices.planes[0]), request.relative_tilt_rad
     with _quiet():
@@ -141,7 +139,7 @@ def _abtem_aberrations(aberrations: Aberrations, first_plane: float) -> dict[str
     out = {}
     for n, m in ORDERS:
         out[f"C{n}{m}"] = getattr(aberrations, f"C{n}{m}")
-        if m:  # x and y change places in abTEM's arrays, not in its coordinates
+        if m:  # x and y are exchanged in abTEM's arrays, not in its coordinates
             out[f"phi{n}{m}"] = getattr(aberrations, f"phi{n}{m}")
     out["C10"] += first_plane
     return out

@@ -31,35 +31,35 @@ CHECK_STREAM = 9
 
 
 def is_dark(request: Request, detectors: Sequence[Detector]) -> bool:
-    """Return whether all detectors begin far enough outside the bright field for a local operator, wherever a tilt puts that."""
+    """Return whether the inner angles of all detectors suit a local operator, also with the beam's tilt."""
     bright = exit_waves.BRIGHT * request.beam.semiangle_mrad + math.hypot(*request.beam.beam_tilt_mrad)
     return all(d.inner_mrad >= bright for d in detectors)
 
 
 def check_own_windows(found: Discretisation) -> None:
-    """Refuse a window or exact work that is asked for, and a probe wider than the cell, for engines whose windows are parts of the cell."""
+    """Refuse ``tolerance=0``, given ``blocks`` and a probe wider than the cell, for engines with windows inside the cell."""
     if not found.request.tolerance:
         message = (
-            f"engine={found.request.engine!r} computes to a tolerance, and tolerance=0 asks for exact work. "
-            "Give a tolerance, 0.01 for example, or use engine='operator'."
+            f"engine={found.request.engine!r} computes to a tolerance, but tolerance=0 requests exact signals. "
+            "Give a tolerance, for example 0.01, or use engine='operator'."
         )
         raise SettingsError(message)
     if found.request.blocks is not None:
         message = (
-            f"engine={found.request.engine!r} has windows of its own, and blocks={found.request.blocks} asks for "
-            "others. Leave blocks out, or use engine='operator'."
+            f"engine={found.request.engine!r} chooses its own windows, but blocks={found.request.blocks} is given. "
+            "Omit blocks, or use engine='operator'."
         )
         raise SettingsError(message)
     check_whole_probe(found)
 
 
 def suits(found: Discretisation) -> str:
-    """Return the reason for a local operator where all detectors are in the dark field."""
-    return "a dark-field detector sees short distances" if is_dark(found.request, found.detectors) else ""
+    """Return the reason for a local operator if all detectors are in the dark field, else an empty text."""
+    return "dark-field signals depend on short distances only" if is_dark(found.request, found.detectors) else ""
 
 
 def check(found: Discretisation) -> None:
-    """Refuse a window that is asked for, a probe wider than the cell, and detectors that see the bright field."""
+    """Refuse settings that :func:`check_own_windows` refuses, and detectors that overlap with the bright field."""
     check_own_windows(found)
     basis, _ = _basis(found)
     beam, seen = found.request.beam, found.detectors
@@ -78,25 +78,28 @@ def _check_detectors(
     tilt: tuple[float, float],
     antialias: bool,
 ) -> None:
-    """Refuse detectors that see the bright field; a microscope plans anew before every frame, and weights take 10 ms."""
+    """Refuse detectors that overlap with the bright field.
+
+    The check is cached, because a microscope plans every frame and weights take 10 ms.
+    """
     weights = operator_cache.weights_behind(detectors, wavelength, tilt, antialias=antialias)
     exit_waves.check_detectors(Basis(grid=grid, radius=radius, periodic=periodic, local=near), weights, wavelength)
 
 
 def cost(found: Discretisation) -> Cost:
-    """Return the cost of a local operator where the scan goes, of its check, and of its overlaps."""
+    """Return the cost of a local operator for the area of the scan, including its check and its overlaps."""
     return cost_beside(found, costs.program_bytes(found))
 
 
 def cost_beside(found: Discretisation, program: int) -> Cost:
-    """Return the cost of a local operator beside so many bytes of the program and the result."""
+    """Return the cost of a local operator, given the memory of the program and the result, bytes."""
     request, grid, planes, channels = found.request, found.grid, found.slices.planes, found.channels
     beam, count = request.beam, request.configurations
     basis, seen = _basis(found)
     blurs = (0.0, accuracy_check.blur_of_check(basis.radius), local_operator.blur(beam.aberrations, beam.semiangle_rad))
     size = resources.size(basis, len(planes), seen, channels, region_of(request.scan), blurs)
     waves = count * size.waves
-    checking = 2 * count * accuracy_check.POINTS * costs.step_seconds(size.checked)  # sixteen at a time: on one of two cores
+    checking = 2 * count * accuracy_check.POINTS * costs.step_seconds(size.checked)  # one batch of sixteen uses one of two cores
     film = slice_stacks.film_of(request, found.slices, request.film_slices_angstrom)
     joined = None if film is None else film.joined(planes)
     passed = planes if joined is None else joined.planes(planes)
@@ -113,10 +116,10 @@ def cost_beside(found: Discretisation, program: int) -> Cost:
 
 
 def _basis(found: Discretisation) -> tuple[Basis, tuple[float, float]]:
-    """Return the local functions of the aperture, and the spatial frequencies that the detectors see, 1/A."""
+    """Return the local functions of the aperture, and the range of spatial frequencies of the detectors, 1/A."""
     request, wavelength = found.request, found.request.beam.wavelength_angstrom
     radius = request.beam.semiangle_rad / wavelength
-    aside = math.hypot(*request.beam.beam_tilt_mrad)  # behind a tilted beam detectors are not round
+    aside = math.hypot(*request.beam.beam_tilt_mrad)  # relative to a tilted beam, detectors are not centred
     inner = max(min(d.inner_mrad for d in found.detectors) - aside, 0.0)
     outer = max(d.outer_mrad for d in found.detectors) + aside
     seen = inner * 1e-3 / wavelength, outer * 1e-3 / wavelength
@@ -134,7 +137,7 @@ def _basis(found: Discretisation) -> tuple[Basis, tuple[float, float]]:
 
 
 def checked_signals(request: Request, plan: Plan, progress: Progress | None) -> Signals:
-    """Return the signals of the local operator of a request, with the error that was measured when it was built."""
+    """Return the signals of the local operator of a request, with the error measured when it was built."""
     return image_signals(operator_for(request, plan, progress), request)
 
 
@@ -142,12 +145,12 @@ signals = reports_all_waves(checked_signals)
 
 
 def to_tolerance(request: Request) -> str:
-    """Return the exactness that is asked for."""
-    return f"rms error below {request.tolerance:g} of the mean signal, checked at random points of multislice"
+    """Return the requested exactness as a sentence."""
+    return f"rms error below {request.tolerance:g} of the mean signal, checked by multislice at random points"
 
 
 def image_signals(operator: LocalOperator, request: Request) -> Signals:
-    """Return the signals of an operator that is built where the scan goes."""
+    """Return the signals of an operator that is built for the area of the scan."""
     beam = request.beam
     image = operator.image(
         beam.aberrations,
@@ -163,18 +166,18 @@ def image_signals(operator: LocalOperator, request: Request) -> Signals:
         raise SettingsError(message)
     remark = (
         f"local operator: at {accuracy.points} random points rms {accuracy.rms:.2e}, largest {accuracy.largest:.2e} "
-        f"of the mean, against multislice; asked for {request.tolerance:g}"
+        f"of the mean, relative to multislice; requested tolerance {request.tolerance:g}"
     )
     if request.film_slices_angstrom is not None:
         joined = operator.joined
-        remark += "; no slices of films were joined" if joined is None else f"; {len(joined.starts)} slices in place of {joined.count}, films joined"
+        remark += "; no slices joined" if joined is None else f"; slices of films joined, {len(joined.starts)} instead of {joined.count}"
     if request.growing_windows:
         remark += f"; windows of {', '.join(f'{max(stage.grid.extent):.1f}' for stage in operator.windows.stages)} A"
     return values, np.full(len(values), accuracy.standard_error), remark
 
 
 def operator_for(request: Request, plan: Plan, progress: Progress | None = None) -> LocalOperator:
-    """Return the local operator of a request, built where a probe of its scan sees; what the process or the disk holds is not built again."""
+    """Return the local operator of a request, built for the area of its scan; parts in the caches are not built again."""
     asked = () if request.film_slices_angstrom is None else ("films", request.film_slices_angstrom)
     asked += ("growing",) * request.growing_windows
     key = operator_cache.physics_key(request, plan, engine=(NAME, request.tolerance, *asked))
@@ -183,7 +186,7 @@ def operator_for(request: Request, plan: Plan, progress: Progress | None = None)
     cache = disk.default_cache()
 
     def build() -> LocalOperator:
-        """Return the operator that the disk holds, or a new one."""
+        """Return the operator on disk, or a new one."""
         stacks = slice_stacks.Configurations(request, plan)
         found = local_cache.load(cache, key, stacks, beam.semiangle_rad, weights, periodic=periodic, antialias=request.antialias)
         if found is not None:
@@ -213,7 +216,7 @@ def operator_for(request: Request, plan: Plan, progress: Progress | None = None)
 
 
 def build_for(operator: LocalOperator, request: Request, progress: Progress | None = None) -> None:
-    """Build what the probes of a scan see, where that is not there yet."""
+    """Build the parts of an operator that the probes of a scan need and that are missing."""
     margin = local_operator.MARGIN + local_operator.blur(request.beam.aberrations, request.beam.semiangle_rad)
     operator.build(region_of(request.scan), margin=margin, progress=progress)
 

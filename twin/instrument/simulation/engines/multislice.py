@@ -1,7 +1,7 @@
 """The engine ``multislice``: multislice of each probe, the reference.
 
-Short work, and all work with ``tolerance=0``, is exact: each probe goes through the whole field. Where that takes long, probes go through windows
-that hold them, to a tolerance that is checked.
+Short work, and all work with ``tolerance=0``, is exact: each probe is propagated through the whole field. In long work,
+probes are propagated through windows around them, to a tolerance that is checked.
 """
 
 import math
@@ -25,9 +25,9 @@ EXACTNESS = "reference"
 
 
 def cost(found: Discretisation) -> Cost:
-    """Return the cost of multislice: each probe goes through the specimen in each block, and each edge wave once for each focal state.
+    """Return the cost of multislice of each probe in each block, and of aperture-edge waves for each focal state.
 
-    Where windows are taken, each probe goes through its window.
+    If windows are used, each probe is propagated through its window only.
     """
     request, grid = found.request, found.grid
     windowed = windowed_probes.planned(request, grid, found.slices, found.blocks)
@@ -45,7 +45,7 @@ def cost(found: Discretisation) -> Cost:
 
 
 def suits(found: Discretisation) -> str:
-    """Return the reason for windows where they save most of the time."""
+    """Return the reason for windows if they save most of the time, else an empty text."""
     windowed = windowed_probes.planned(found.request, found.grid, found.slices, found.blocks)
     return "" if windowed is None else f"each probe in a window of {windowed.side:.0f} A"
 
@@ -69,7 +69,7 @@ def _whole_field(request: Request, plan: Plan, progress: Progress | None) -> tup
         """Return the signals of one configuration, (channels, probes)."""
 
         def coherent(at: np.ndarray, aberrations: Aberrations) -> np.ndarray:
-            """Return those of coherent probes at points (x, y), A, shape (P, 2)."""
+            """Return the signals of coherent probes at points (x, y), A, shape (P, 2)."""
             found = single_probes.probe_signals(
                 stack,
                 at,

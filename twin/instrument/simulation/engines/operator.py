@@ -1,4 +1,4 @@
-"""The engine ``operator``: one imaging operator gives every image of a specimen, exactly, with new optics in milliseconds."""
+"""The engine ``operator``: one imaging operator gives every image of a specimen exactly, in milliseconds for new optics."""
 
 import math
 from collections.abc import Sequence
@@ -19,16 +19,16 @@ from stemtwin.twin.physics.engine.operator.imaging_operator import ImageCoeffici
 from stemtwin.twin.progress import Progress
 
 NAME = "operator"
-EXACTNESS = "the same as multislice but for rounding (1e-5)"
+EXACTNESS = "equal to multislice except for rounding (1e-5)"
 """Agreement of signals with the reference."""
 STATES_AT_ONCE = 16
-"""States of the optics whose image coefficients are held at once."""
+"""Number of states of the optics whose image coefficients are held at once."""
 
 
 def cost(found: Discretisation) -> Cost:
-    """Return the cost of an imaging operator: each plane wave of the aperture goes through the specimen, and all pairs are multiplied.
+    """Return the cost of an imaging operator: propagation of each plane wave of the aperture, and products of all pairs.
 
-    Of a depth series, the waves go through the specimen once, and are held and multiplied at every depth.
+    For a depth series the waves are propagated once, and are held and multiplied at every depth.
     """
     request, grid, detectors, beams = found.request, found.grid, found.detectors, found.beams
     count, faces, area = crystal_average.configurations(request), request.faces, math.prod(grid.shape)
@@ -46,25 +46,25 @@ def cost(found: Discretisation) -> Cost:
 
 
 def signals(request: Request, plan: Plan, progress: Progress | None) -> Signals:
-    """Return the signals of the specimen's imaging operator, which is built where neither the process nor the disk holds it."""
+    """Return the signals of the specimen's imaging operator, which is built unless the process or the disk holds it."""
     operator = operator_cache.operator_for(request, plan, progress=progress)
     return image_signals(operator, request), operator.standard_error, account(operator)
 
 
 def account(operator: ImagingOperator) -> str:
-    """Return the exactness of an operator's signals, with the average over lattice translations where there is one."""
+    """Return the exactness of an operator's signals as a sentence, including an average over lattice translations."""
     if operator.average is None:
         return EXACTNESS
     return f"{EXACTNESS}; {crystal_average.measured(operator.configurations, operator.average, float(operator.standard_error.max()))}"
 
 
 def used(request: Request, plan: Plan) -> Plan:
-    """Return a plan with the number of configurations that its operator is the mean of."""
+    """Return a plan with the number of configurations over which its operator is averaged."""
     return plan if plan.average is None else replace(plan, configurations=operator_cache.operator_for(request, plan).configurations)
 
 
 def series(request: Request, plan: Plan, beams: Sequence[Beam], progress: Progress | None) -> list[Signals]:
-    """Return the signals of beams that differ in their aberrations alone, of one operator."""
+    """Return the signals of one operator for beams that differ only in their aberrations."""
     operator, beam = operator_cache.operator_for(request, plan, progress=progress), request.beam
     found: list[Signals] = []
     for start in range(0, len(beams), STATES_AT_ONCE):
@@ -81,7 +81,7 @@ def series(request: Request, plan: Plan, beams: Sequence[Beam], progress: Progre
 
 
 def image_signals(operator: ImagingOperator, request: Request) -> np.ndarray:
-    """Return the signals of an operator with a request's optics and scan, float32, shape (channels, ...) like the scan."""
+    """Return the signals of an operator for a request's optics and scan, float32, shape (channels, ...) with the scan's dimensions."""
     beam = request.beam
     image = operator.image(
         beam.aberrations,

@@ -1,10 +1,12 @@
-"""The engine ``prism``: every f-th plane wave of the aperture, and how far that is from multislice.
+"""The engine ``prism``: every f-th plane wave of the aperture, with the measured difference from multislice.
 
-Its windows are what the interpolation f leaves, 1/f of the cell: every f-th plane wave repeats a probe after that. A window by tolerance, as probes
-of multislice have, would be another name of f, or cut the sums alone, for plane waves fill the field however small a probe is. Nothing is gained by
-it: SrTiO3 48 x 48 x 100 A, 128 x 128 points, 8 configurations plans 1870 s with f = 4, a window of 12 A, of which steps of plane waves are 130 s;
-26,600 s with f = 2, of them 480 s, which no window takes away; and 245 s by multislice in windows of 10 A to 1 %, checked, where the error of f is a
-property of the specimen. At 96 x 96 A these are 33,100 (f = 4, 24 A), 482,000 and 520 s.
+The interpolation factor f determines the window of a probe: with every f-th plane wave a probe repeats after 1/f of the cell.
+There is no window by tolerance as for multislice of single probes: it would either be equivalent to another f or shorten only
+the sums over plane waves, because plane waves fill the field for every size of the probe. It would also save little. The
+estimated times for SrTiO3 of 48 x 48 x 100 A with 128 x 128 points and 8 configurations are 1870 s for f = 4 (a window of
+12 A), 26,600 s for f = 2, and 245 s for multislice in windows of 10 A to a checked tolerance of 1 %. The propagation of plane
+waves, which a window does not shorten, takes 130 s of the time for f = 4 and 480 s for f = 2, and the error for a given f
+depends on the specimen. At 96 x 96 A the three times are 33,100 s (f = 4, a window of 24 A), 482,000 s and 520 s.
 """
 
 import math
@@ -25,13 +27,13 @@ from stemtwin.twin.progress import Progress
 
 NAME = "prism"
 SECONDS_PER_COPY = 2e-9
-"""Usual time per plane wave and point of a window that is cut out of the scattering matrix and read on two cores, s."""
+"""Usual time to copy and read a window of the scattering matrix, per plane wave and point on two cores, s."""
 CHECKED_POINTS = 8
 """Points of the scan at which PRISM is compared with multislice."""
 
 
 def cost(found: Discretisation) -> Cost:
-    """Return the cost of PRISM: its plane waves go through the specimen, and each probe sums them up in its window."""
+    """Return the cost of PRISM: propagation of its plane waves, and their sum in the window of each probe."""
     request, grid = found.request, found.grid
     beam, f = request.beam, request.interpolation
     waves = prism.plane_waves(grid, beam.wavelength_angstrom, beam.semiangle_rad, (f, f), antialias=request.antialias).size
@@ -52,13 +54,13 @@ def cost(found: Discretisation) -> Cost:
 def signals(request: Request, plan: Plan, progress: Progress | None) -> Signals:
     """Return signals by PRISM, averaged over focal spread, source and configurations.
 
-    The error is measured on the first configuration, at 8 points of the scan. It compares the probes in their windows;
-    their tails are the same.
+    The error is measured in the first configuration at 8 points of the scan. It compares the probes inside their windows,
+    as their tails are equal.
     """
     weights = operator_cache.detector_weights(request, plan)
     f = (request.interpolation, request.interpolation)
 
-    def of_one(number: int, stack: SliceStack) -> tuple[np.ndarray, tuple[float, float]]:  # what it holds goes before the next one comes
+    def of_one(number: int, stack: SliceStack) -> tuple[np.ndarray, tuple[float, float]]:  # a function, so its memory is freed each time
         matrix = prism.build(stack, request.beam.semiangle_rad, interpolation=f, antialias=request.antialias, progress=progress)
         found = partial_coherence.averaged(request, lambda at, aberrations: matrix.signals(at, aberrations, weights))
         return found, _error(request, stack, matrix, weights) if number == 0 else (0.0, 0.0)
@@ -66,12 +68,12 @@ def signals(request: Request, plan: Plan, progress: Progress | None) -> Signals:
     found, errors = zip(*(of_one(number, stack) for number, stack in enumerate(slice_stacks.stacks(request, plan))), strict=True)
     rms, largest = errors[0]
     values, error = mean_of_configurations(request, found)
-    remark = f"PRISM with f = {f[0]}: at {CHECKED_POINTS} points of the scan rms {rms:.2e}, largest {largest:.2e} of the mean, against multislice"
+    remark = f"PRISM with f = {f[0]}: at {CHECKED_POINTS} points of the scan rms {rms:.2e}, largest {largest:.2e} of the mean, relative to multislice"
     return values, error, remark
 
 
 def _error(request: Request, stack: SliceStack, matrix: prism.ScatteringMatrix, weights: Weights) -> tuple[float, float]:
-    """Return the rms and the largest difference to multislice at some points of the scan, divided by the mean."""
+    """Return the rms and the largest difference from multislice at some points of the scan, divided by the mean."""
     points = request.scan.points()
     at = points[np.unique(np.linspace(0, len(points) - 1, CHECKED_POINTS).round().astype(int))]
     beam = request.beam

@@ -1,16 +1,16 @@
-"""The registry of engines, and the form of an engine.
+"""The registry of engines, and the class of an engine.
 
-Tags say which results an engine gives, so that callers find all engines of a kind:
+Tags describe the results of an engine, by which callers find all engines of a kind:
 
 ================= =================================================================================
-Tag               Engines that carry it
+Tag               Engines with this tag
 ================= =================================================================================
-``reference``     the one that all others are compared with; exact for every request
-``dense``         the one whose imaging operator gives every image of a specimen exactly
-``re-imaging``    those that keep what they built: a further image takes milliseconds
-``depths``        those that give signals at several depths from one pass
-``averaging``     those that average their images over a crystal's lattice translations
-``joining``       those that may join slices of films and have windows that grow with depth
+``reference``     the engine for comparison with all others; exact for every request
+``dense``         the engine whose imaging operator gives every image of a specimen exactly
+``re-imaging``    engines that keep their operators: a further image takes milliseconds
+``depths``        engines that compute signals at several depths in one pass
+``averaging``     engines that average their images over a crystal's lattice translations
+``joining``       engines that can join slices of films, and whose windows can grow with depth
 ================= =================================================================================
 """
 
@@ -34,19 +34,20 @@ REFERENCE, DENSE, REIMAGING, DEPTHS, AVERAGING, JOINING = "reference", "dense", 
 """Tags of engines; see the module's table."""
 
 Signals = tuple[np.ndarray, np.ndarray, str]
-"""Signals, shape (channels, ...) like the scan; relative standard errors, (channels,), NaN for one configuration; the exactness as a sentence.
+"""Signals of an engine, their relative standard errors, and their exactness as a sentence.
 
-Of a depth series, all channels of one depth follow those of another.
+Signals have the shape (channels, ...) with the scan's dimensions, and errors the shape (channels,); errors are NaN for one
+configuration. In a depth series, the channels are ordered by depth first.
 """
 
 
 def accept(discretisation: "Discretisation") -> None:
-    """Refuse nothing: the check of an engine that computes every request."""
+    """Accept every request: the check of an engine without restrictions."""
 
 
 def measured(request: "Request") -> str:  # noqa: ARG001 - one signature for all engines
     """Return the exactness of an engine that measures its error with every result."""
-    return "the error is measured with the signals, against multislice"
+    return "the error is measured with the signals, relative to multislice"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,28 +57,28 @@ class Engine:
     Parameters
     ----------
     cost : callable
-        ``cost(discretisation)``: waves, memory and time, estimated before any work. The waves are all that ``signals``
-        reports as progress.
+        ``cost(discretisation)`` returns waves, memory and time, estimated before any work. The number of waves is the sum
+        that ``signals`` reports as progress.
     signals : callable
-        ``signals(request, plan, progress)``: the signals of a request with the grid, slices and detectors of a plan.
-        The request may have other optics and another scan than the one that was planned.
+        ``signals(request, plan, progress)`` returns the signals of a request with the grid, slices and detectors of a
+        plan. Optics and scan of the request may differ from those of the planned request.
     exactness : callable
-        ``exactness(request)``: how exact the signals will be, as a sentence that is known before any work.
+        ``exactness(request)`` returns the expected exactness of the signals as a sentence, before any work.
     check : callable
-        ``check(discretisation)`` raises a StemtwinError for a request that the engine cannot compute, before any work.
+        ``check(discretisation)`` raises a StemtwinError, before any work, for a request that the engine cannot compute.
     suits : callable, optional
-        ``suits(discretisation)``: the reason why ``"auto"`` compares this engine with the exact ones, or an empty text.
-        None: it never does.
+        ``suits(discretisation)`` returns the reason why ``"auto"`` compares this engine with the exact ones, or an empty
+        text. ``"auto"`` does not compare an engine without this function.
     series : callable, optional
-        ``series(request, plan, beams, progress)``: the signals of several beams that differ in their aberrations alone, the
-        same bits as one by one in less time. The waves of the plan are reported once.
+        ``series(request, plan, beams, progress)`` returns the signals of several beams that differ only in their
+        aberrations, bit-identical to single calls but faster. The waves of the plan are reported once.
     used : callable, optional
-        ``used(request, plan)``: the plan with the number of phonon configurations that the signals took, where that is measured
-        as they come.
+        ``used(request, plan)`` returns the plan with the number of phonon configurations that were computed, if that
+        number depends on the measured error.
     in_parts : bool
-        Whether the engine takes the specimen in parts, never all of it at once.
+        Whether the engine computes the specimen in parts and never holds all of it.
     vacuum_around : bool
-        Whether a specimen that does not repeat has vacuum around it, where other engines repeat its cell.
+        Whether the engine surrounds a specimen that is not periodic with vacuum; other engines repeat its cell.
     """
 
     cost: "Callable[[Discretisation], Cost]"

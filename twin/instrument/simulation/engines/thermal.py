@@ -1,8 +1,8 @@
 """The engine ``thermal``: dark field by thermal diffuse cross-sections of one specimen on a coarse grid, with a measured error.
 
-It is never chosen in silence: its error, some percent, is measured against multislice with frozen phonons and kept
-(:mod:`~stemtwin.twin.instrument.simulation.thermal_check`), or is that of other samples, and said to be so. ``"auto"`` takes it only where the kept
-error is within the tolerance.
+Its error, some percent, is always stated: it is measured relative to multislice with frozen phonons and kept
+(:mod:`~stemtwin.twin.instrument.simulation.thermal_check`), or it is the error on other samples, and marked as such.
+``"auto"`` chooses this engine only if the kept error is within the tolerance.
 """
 
 import math
@@ -36,29 +36,32 @@ from stemtwin.twin.progress import Progress
 
 NAME = "thermal"
 BAND, LARGEST_BAND = 0.85, 60.0
-"""Waves are cut at this part of the smallest inner angle, and at this angle, mrad: closer to the ring, what a detector sees is not local."""
+"""Band limit of the waves as a fraction of the smallest inner angle, and its largest value, mrad.
+
+Waves closer to the ring would contribute signals that are not local.
+"""
 DARK = 2.0
-"""Rings begin at this multiple of the convergence at least."""
+"""Smallest inner angle of a ring in units of the convergence angle."""
 LEAST_BOX = 3.0
-"""Probes inside a box share a window; its sides are at least this, A."""
+"""Smallest side of a box, A; the probes inside a box share a window."""
 RIM_WAVES = 16
-"""Plane waves of the aperture's rim that stand for the probe's tails beyond its window."""
+"""Number of aperture-edge waves that represent the probe's tails beyond its window."""
 COHERENCE_TOLERANCE = 2e-2
-"""Share of a partially coherent beam that its coherent modes may leave out; it is taken to scatter like the probe's tails."""
+"""Largest fraction of a partially coherent beam outside its coherent modes; it is assumed to scatter like the probe's tails."""
 SPECIMEN_SECONDS = 2.5e-7
 """Usual time per point, plane and ring of cross-sections and second scattering on two cores, s."""
 SECONDS_PER_FACTOR = 6e-11
 """Usual time per atom and spatial frequency of structure factors on two cores, s."""
 SECTION_SECONDS = 1.2
-"""A step with the sum over cross-sections takes this multiple of a multislice step."""
+"""Time of a step with the sum over cross-sections in units of a multislice step."""
 
 
 def check(found: Discretisation) -> None:
-    """Refuse what the model does not hold, and what it is known to miss: the kept error is above the tolerance."""
+    """Refuse requests outside the model, and requests whose kept error exceeds the tolerance."""
     request = found.request
     if isinstance(request.sample, PotentialSlices) or request.thermal_motion != "frozen":
         message = (
-            f"engine={NAME!r} computes thermal diffuse scattering, and there is none with phonons={request.phonons!r} of this sample. "
+            f"engine={NAME!r} computes thermal diffuse scattering, but this sample has none with phonons={request.phonons!r}. "
             "Use a sample with thermal_sigma_angstrom and phonons='auto', or engine='multislice'."
         )
         raise SettingsError(message)
@@ -66,34 +69,38 @@ def check(found: Discretisation) -> None:
     for each in found.detectors:
         if not is_dark((each,), request.beam.semiangle_mrad):
             message = (
-                f"engine={NAME!r} has even rings from {least:g} mrad on, {DARK:g} times the convergence, and {each.name} "
-                f"({each.inner_mrad:g}-{each.outer_mrad:g} mrad) is none. Use engine='operator', or a larger inner angle."
+                f"engine={NAME!r} needs uniform rings with an inner angle of at least {least:g} mrad, {DARK:g} times the convergence, not "
+                f"{each.name} ({each.inner_mrad:g}-{each.outer_mrad:g} mrad). Use engine='operator', or a larger inner angle."
             )
             raise SamplingError(message)
     if any(request.beam.beam_tilt_mrad):
-        message = f"engine={NAME!r} has no beam_tilt_mrad: behind a tilted beam rings are not round. Use engine='operator'."
+        message = (
+            f"engine={NAME!r} does not support beam_tilt_mrad={request.beam.beam_tilt_mrad}, for which rings are not centred on the beam. "
+            "Use engine='operator'."
+        )
         raise SettingsError(message)
     if request.blocks is not None:
-        message = f"engine={NAME!r} has windows of its own, and blocks={request.blocks} asks for others. Leave blocks out, or use engine='operator'."
+        message = f"engine={NAME!r} chooses its own windows, but blocks={request.blocks} is given. Omit blocks, or use engine='operator'."
         raise SettingsError(message)
     if request.measure_error:
         thermal_check.refuse_if_missed(request, found.detectors)
 
 
 def suits(found: Discretisation) -> str:
-    """Return the reason for the model where the error that is kept for the request is within the tolerance."""
+    """Return the reason for the model if its kept error for the request is within the tolerance, else an empty text."""
     dark = is_dark(found.detectors, found.request.beam.semiangle_mrad)
-    return "thermal cross-sections by their kept error" if dark and thermal_check.is_known_to_suffice(found.request, found.detectors) else ""
+    known = dark and thermal_check.is_known_to_suffice(found.request, found.detectors)
+    return "the kept error of thermal cross-sections is within the tolerance" if known else ""
 
 
 def is_dark(detectors: Sequence[Detector], semiangle_mrad: float) -> bool:
-    """Return whether detectors are even rings, so far from the convergence that the model holds them."""
+    """Return whether all detectors are uniform rings with inner angles that suit the model."""
     least = DARK * semiangle_mrad - 1e-9
     return all(isinstance(each, AnnularDetector) and each.sensitivity is None and each.inner_mrad >= least for each in detectors)
 
 
 def cost(found: Discretisation) -> Cost:
-    """Return the cost of one coarse specimen, of each probe in its window, and of the measurement of the error where none is kept."""
+    """Return the cost of one coarse specimen, of each probe in its window, and of the error's measurement unless an error is kept."""
     request, planes = found.request, len(found.slices.planes)
     grid = coarse_grid(request, found.grid.extent, min(d.inner_mrad for d in found.detectors))
     window = _window(request, grid, float(found.slices.planes[-1]))
@@ -113,7 +120,7 @@ def cost(found: Discretisation) -> Cost:
 
 
 def _work(request: Request, window: Grid) -> tuple[SourceRaster | None, int]:
-    """Return the coarse raster that stands for the scan where it takes fewer waves than the scan itself, and the number of waves."""
+    """Return the coarse raster that replaces the scan, or None if the scan itself needs fewer waves; and the number of waves."""
     itself = request.scan.count * len(_modes(request, window))
     raster = source_raster(request)
     if raster is not None and (waves := raster.count * len(_modes(_sharp(request), window))) < itself:
@@ -122,24 +129,27 @@ def _work(request: Request, window: Grid) -> tuple[SourceRaster | None, int]:
 
 
 def _sharp(request: Request) -> Request:
-    """Return a request of a source without a size."""
+    """Return a request with a point source."""
     return replace(request, beam=replace(request.beam, source_size_angstrom=0.0))
 
 
 def coarse_grid(request: Request, extent: tuple[float, float], inner: float) -> Grid:
-    """Return the grid of the waves: it holds the angles up to `band` of a ring that begins at ``inner``, mrad."""
+    """Return the grid of the waves, which holds angles up to `band` for a ring with the given inner angle, mrad."""
     step = request.beam.wavelength_angstrom / (3e-3 * band(inner))
     ny, nx = (fast_length(max(16, math.ceil(side / step - 1e-9))) for side in extent)
     return Grid(shape=(ny, nx), extent=extent)
 
 
 def band(inner: float) -> float:
-    """Return the angle at which waves are cut, mrad, for a ring that begins at ``inner``, mrad."""
+    """Return the band limit of the waves, mrad, for a ring with the given inner angle, mrad."""
     return min(BAND * inner, LARGEST_BAND)
 
 
 def window_shape(request: Request, grid: Grid, thickness: float) -> tuple[int, int]:
-    """Return the points of the window that holds the probes of a box: whole cells of a specimen that repeats, where it is smaller."""
+    """Return the points (ny, nx) of the window that holds the probes of a box.
+
+    A window larger than the cell of a periodic specimen consists of whole cells.
+    """
     shape = []
     for count, step, around in zip(grid.shape, grid.sampling, _around(request, thickness), strict=True):
         points = math.ceil((around + LEAST_BOX) / step)
@@ -157,7 +167,7 @@ def _window(request: Request, grid: Grid, thickness: float) -> Grid:
 
 
 def _around(request: Request, thickness: float) -> list[float]:
-    """Return the room of a window beside its box along y and x, A: for a probe, wherever a tilted specimen takes it."""
+    """Return the margins of a window around its box along y and x, A, for a probe in a tilted specimen."""
     probes = max(LEAST_WINDOW, WINDOW_MARGIN + 2 * request.beam.probe_radius(thickness))
     return [probes + 2 * thickness * abs(math.tan(tilt)) for tilt in request.relative_tilt_rad]
 
@@ -171,9 +181,9 @@ def _extent(shape: tuple[int, int], grid: Grid) -> tuple[float, float]:
 
 
 def specimen_for(request: Request, plan: Plan) -> ThermalSpecimen:
-    """Return the specimen of a request, built now if the process does not hold it."""
+    """Return the specimen of a request, which is built unless the process holds it."""
     wavelength, sample = request.beam.wavelength_angstrom, request.sample
-    assert not isinstance(sample, PotentialSlices)  # refused before, as still samples are
+    assert not isinstance(sample, PotentialSlices)  # refused before, like static samples
     sigma = sample.thermal_sigma_angstrom
     assert sigma is not None
 
@@ -203,7 +213,7 @@ def _inner(plan: Plan) -> float:
 
 
 def _modes(request: Request, grid: Grid) -> np.ndarray:
-    """Return the amplitudes of the beam's coherent modes at the origin, complex128, shape (M, B), on the aperture's beams of a window."""
+    """Return the amplitudes of the beam's coherent modes at the origin, complex128, shape (M, B), for a window's B beams."""
     beam = request.beam
     ky, kx = _beams(request, grid)[1:]
     a = probe.amplitudes(
@@ -246,9 +256,10 @@ def model_signals(request: Request, plan: Plan, points: np.ndarray, progress: Pr
 
 
 def _boxes(points: np.ndarray, window: Grid, sides: tuple[float, float]) -> Iterator[tuple[np.ndarray, tuple[int, int]]]:
-    """Give the points of each box of at most some sides (y, x), A, and the first row and column of its window, which may lie outside the field.
+    """Yield the points of each box, with sides (y, x) of at most ``sides``, A, and the first row and column of its window.
 
-    Boxes follow each other along strips, and end where a whole number of batches does: sixteen waves take as long as one.
+    The window may extend beyond the field. Boxes follow each other along strips. A box ends with a full batch of waves,
+    because sixteen waves take as long as one.
     """
     strips = np.floor(points[:, 1] / sides[0]).astype(int)
     for strip in np.unique(strips):
@@ -265,7 +276,7 @@ def _boxes(points: np.ndarray, window: Grid, sides: tuple[float, float]) -> Iter
 
 
 def _cut(request: Request, specimen: ThermalSpecimen, window: Grid, corner: tuple[int, int]) -> tuple[SliceStack, np.ndarray]:
-    """Return the planes and cross-sections in a window, with vacuum around a specimen that does not repeat."""
+    """Return the planes and cross-sections in a window, with vacuum around a specimen that is not periodic."""
     pixels = [start + np.arange(n) for start, n in zip(corner, window.shape, strict=True)]
     rows, columns = (p % n for p, n in zip(pixels, specimen.grid.shape, strict=True))
     if rows[0] + rows.size - 1 == rows[-1] and columns[0] + columns.size - 1 == columns[-1]:  # the window does not wrap
@@ -291,7 +302,7 @@ def _stack(request: Request, specimen: ThermalSpecimen, grid: Grid, transmission
 
 
 def _rim_signals(request: Request, specimen: ThermalSpecimen, cut: float) -> np.ndarray:
-    """Return the mean signals of plane waves of the aperture's rim, shape (channels,)."""
+    """Return the mean signals of aperture-edge waves, shape (channels,)."""
     if not request.antialias:
         return np.zeros(len(specimen.sections))
     beams, power = single_probes.rim_waves(specimen.grid, request.beam.wavelength_angstrom, request.beam.semiangle_rad, (0.0, 0.0), (1, 1))
@@ -309,12 +320,12 @@ def model_of(request: Request, plan: Plan) -> Callable[[np.ndarray], np.ndarray]
 
 
 def checked_signals(request: Request, plan: Plan, progress: Progress | None) -> Signals:
-    """Return the model's signals, and its error: measured and kept, or that of other samples.
+    """Return the model's signals and its error, which is measured and kept, or that on other samples.
 
     Raises
     ------
     SamplingError
-        The measured error is above the tolerance.
+        The measured error exceeds the tolerance.
     """
     if request.measure_error:
         thermal_check.measured(request, plan, model_of)
@@ -329,7 +340,7 @@ def checked_signals(request: Request, plan: Plan, progress: Progress | None) -> 
 
 
 def exactness(request: Request) -> str:
-    """Return the model's error as a sentence: measured, to be measured, or that of other samples."""
+    """Return the model's error as a sentence: measured, to be measured, or measured on other samples."""
     return thermal_check.remark(request, discretise(request).detectors)
 
 

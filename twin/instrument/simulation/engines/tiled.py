@@ -1,4 +1,4 @@
-"""The engine ``tiled``: imaging operators on overlapping windows of a field that is too large for one, to a tolerance."""
+"""The engine ``tiled``: imaging operators on overlapping windows of a field too large for one operator, to a tolerance."""
 
 import itertools
 import math
@@ -33,24 +33,24 @@ CHECK_STREAM = 11
 
 
 def bright_and_dark(request: Request, detectors: tuple[Detector, ...]) -> tuple[tuple[Detector, ...], tuple[Detector, ...]]:
-    """Return the detectors that are read from windows, and the dark-field ones, which are read from the local operator."""
+    """Return the detectors whose signals come from windows, and the dark-field detectors, for which the local operator is used."""
     dark = tuple(d for d in detectors if local.is_dark(request, (d,)))
     return tuple(d for d in detectors if d not in dark), dark
 
 
 def suits(found: Discretisation) -> str:
-    """Return the reason for windows where a detector is not in the dark field."""
-    return "the field in parts" if bright_and_dark(found.request, found.detectors)[0] else ""
+    """Return the reason for windows if a detector is not in the dark field, else an empty text."""
+    return "the field is divided into windows" if bright_and_dark(found.request, found.detectors)[0] else ""
 
 
 def cost(found: Discretisation) -> Cost:
-    """Return the cost of the windows that the scan visits, for bright detectors, and of the local operator, for dark ones."""
+    """Return the cost of the windows that the scan visits, for bright-field detectors, and of the local operator, for dark-field ones."""
     program, (bright, dark) = costs.program_bytes(found), bright_and_dark(found.request, found.detectors)
     windowed = replace(found, detectors=bright)
     parts = [_cost_of_windows(windowed, program)] if bright else []
     parts += [local.cost_beside(replace(found, detectors=dark), program)] if dark else []
     longest = _longest(windowed) + sum(p.seconds for p in parts[1:]) if bright else 0.0
-    said = f"; windows larger where the check asks for it, {longest:.3g} s at most" if math.isfinite(longest) and bright else ""
+    said = f"; if the check requires larger windows, at most {longest:.3g} s" if math.isfinite(longest) and bright else ""
     return Cost(
         waves=sum(p.waves for p in parts),
         memory_bytes=max(p.memory_bytes for p in parts),
@@ -61,7 +61,7 @@ def cost(found: Discretisation) -> Cost:
 
 
 def _cost_of_windows(found: Discretisation, program: int) -> Cost:
-    """Return the cost of windows that pass their check at once, beside so many bytes of the program and the result."""
+    """Return the cost of windows that pass their first check, given the memory of the program and the result, bytes."""
     request, channels, slices, count = found.request, found.channels, len(found.slices.planes), found.request.configurations
     divided = _layout(request, found.grid, _held(request, found.slices.planes))
     tiles, window, beams = divided.tiles_at(request.scan.points()), divided.window((0, 0)).grid, _beams(found, divided)
@@ -90,7 +90,7 @@ def _beams(found: Discretisation, divided: TileLayout) -> int:
 
 
 def _seconds(found: Discretisation, divided: TileLayout) -> tuple[float, float]:
-    """Return the time of one window's operator, and of the multislice of a check with its specimens, s."""
+    """Return the time of one window's operator, and the time of a check by multislice with its specimens, s."""
     request, slices, window, beams = found.request, len(found.slices.planes), divided.window((0, 0)).grid, _beams(found, divided)
     count, area = request.configurations, math.prod(found.grid.extent)
     reference = divided.around((0, 0), windows.reference_shape(divided)).grid
@@ -99,13 +99,13 @@ def _seconds(found: Discretisation, divided: TileLayout) -> tuple[float, float]:
     each = count * beams * passes * slices * costs.step_seconds(math.prod(window.shape))
     each += count * beams**2 * found.channels * pixels[1] * costs.SECONDS_PER_PRODUCT
     each += costs.specimen_seconds(request, window, slices, math.prod(window.extent) / area)
-    check = 2 * count * windows.POINTS * slices * costs.step_seconds(math.prod(reference.shape))  # sixteen at a time: on one of two cores
+    check = 2 * count * windows.POINTS * slices * costs.step_seconds(math.prod(reference.shape))  # a batch of sixteen uses one of two cores
     whole = costs.specimen_seconds(request, reference, slices, min(1.0, math.prod(reference.extent) / area))
     return each, check + windows.POINTS // windows.IN_TILE * whole
 
 
 def _longest(found: Discretisation) -> float:
-    """Return the time of windows that grow as often as they may, s; infinite where they would then be as large as the field."""
+    """Return the time of windows that grow as often as permitted, s; infinite if they would then be as large as the field."""
     request, held = found.request, _held(found.request, found.slices.planes)
     total = costs.FIRST_SECONDS
     for number in range(windows.GROWTHS + 1):
@@ -121,12 +121,12 @@ def _longest(found: Discretisation) -> float:
 
 
 def _held(request: Request, planes: np.ndarray) -> float:
-    """Return the radius of the probe that a window holds, A, down to the last of the planes."""
+    """Return the radius of the probe that a window holds down to the last plane, A."""
     return windows.held_radius(request.beam.probe_radius(float(planes[-1])))
 
 
 def _layout(request: Request, grid: Grid, held: float, growth: float = 1.0) -> TileLayout:
-    """Return the division of a field into windows that hold a probe of a radius, A, and have grown so many times."""
+    """Return the division of a field into windows that hold a probe of radius ``held``, A, enlarged by the factor ``growth``."""
     return windows.layout(
         grid,
         request.beam.semiangle_rad / request.beam.wavelength_angstrom,
@@ -138,12 +138,12 @@ def _layout(request: Request, grid: Grid, held: float, growth: float = 1.0) -> T
 
 
 def checked_signals(request: Request, plan: Plan, progress: Progress | None) -> Signals:
-    """Return the signals of windows for bright detectors and of the local operator for dark ones, with the errors that were measured.
+    """Return the signals of windows for bright-field detectors and of the local operator for dark-field ones, with measured errors.
 
     Raises
     ------
     SamplingError
-        The tolerance is missed with larger windows, too, or a window would be as large as the field.
+        The error exceeds the tolerance also with larger windows, or a window would be as large as the field.
     """
     bright, dark = bright_and_dark(request, plan.detectors)
     values: dict[str, np.ndarray] = {}
@@ -168,27 +168,27 @@ signals = reports_all_waves(checked_signals)
 
 
 def _signals_of_windows(request: Request, plan: Plan, progress: Progress | None) -> Signals:
-    """Return the signals of windows, all channels, with the error that was measured when the field was divided."""
+    """Return the signals of windows for all channels, with the error measured when the field was divided."""
     field = TiledField(request, plan, progress)
     divided = field.divided()
     values, accuracy = field.read(divided.layout), divided.accuracy
     side = max(divided.layout.window((0, 0)).grid.extent)
     remark = (
         f"operators on windows of {side:.1f} A: at {accuracy.points} random points rms {accuracy.rms:.2e}, "
-        f"largest {accuracy.largest:.2e} of the mean, against multislice; asked for {request.tolerance:g}"
+        f"largest {accuracy.largest:.2e} of the mean, relative to multislice; requested tolerance {request.tolerance:g}"
     )
     return values, np.full(len(values), accuracy.standard_error), remark
 
 
 class TiledField:
-    """The specimen of a request in parts, and the operators of its windows; what the process or the disk holds is not built again.
+    """The specimen of a request in parts, and the operators of its windows, which are built unless a cache holds them.
 
     Parameters
     ----------
     request, plan : Request, Plan
         The request and its plan.
     progress : callable, optional
-        Called with the number of plane waves just done.
+        Called with the number of plane waves completed since the last call.
     """
 
     def __init__(self, request: Request, plan: Plan, progress: Progress | None = None) -> None:
@@ -198,7 +198,7 @@ class TiledField:
         self._parts = slice_stacks.Parts(request, plan)
 
     def divided(self) -> Divided:
-        """Return the division of the field for the tolerance asked; a new one is checked at random points where the scan goes."""
+        """Return the division of the field for the requested tolerance; a new one is checked at random points of the scanned area."""
         request = self.request
         held = _held(request, self.plan.slices.planes)
         key = operator_cache.physics_key(request, self.plan, engine=(NAME, request.tolerance, held))
@@ -218,7 +218,7 @@ class TiledField:
         return operator_cache.DIVIDED.get(key, build)
 
     def _divide(self, held: float) -> tuple[Divided, float]:
-        """Find windows that reach the tolerance; return them and how much they have grown."""
+        """Return windows that reach the tolerance, and the factor by which they were enlarged."""
         tolerance, tried, growth = self.request.tolerance, [], 1.0
         for _ in range(windows.GROWTHS + 1):
             layout = _layout(self.request, self.plan.grid, held, growth)
@@ -238,11 +238,11 @@ class TiledField:
                 return Divided(layout=layout, accuracy=accuracy), growth
             tried.append(f"{accuracy.rms:.2%} with windows of {max(layout.window((0, 0)).grid.extent):.0f} A")
             growth *= windows.GROWTH
-        message = f"Operators on windows miss tolerance={tolerance:g}: {', '.join(tried)}. Allow a larger tolerance, or use engine='multislice'."
+        message = f"Operators on windows exceed tolerance={tolerance:g}: {', '.join(tried)}. Allow a larger tolerance, or use engine='multislice'."
         raise SamplingError(message)
 
     def stacks(self, cut: Rectangle) -> Iterator[SliceStack]:
-        """Iterate over the specimen in a rectangle, one stack per frozen-phonon configuration: the same atoms as in the whole field."""
+        """Iterate over the specimen in a rectangle, one stack per frozen-phonon configuration, with the atoms of the whole field."""
         return (self._parts.stack(cut, number) for number in range(self.plan.configurations))
 
     def operator(self, layout: TileLayout, tile: Tile) -> ImagingOperator:
@@ -275,7 +275,7 @@ class TiledField:
         return operator_cache.CACHE.get(key, build)
 
     def read(self, layout: TileLayout) -> np.ndarray:
-        """Return the signals of the scan, float32, shape (channels, ...) like it; negative values of rounding become 0."""
+        """Return the signals of the scan, float32, shape (channels, ...) with its dimensions; negative rounding errors become 0."""
         scan, axes = self.request.scan, self.request.scan.axes()
         if axes is None:
             points = scan.points()
