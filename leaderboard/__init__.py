@@ -5,16 +5,16 @@ Imports point down: this folder < ``pages`` < ``events`` < ``demos`` < ``cli``.
 ==================== ===================================================================
 File                 Content
 ==================== ===================================================================
-``connection.py``    connections to the board's file, and its earlier versions
-``duplicates.py``    near-duplicates between teams
+``connection.py``    connections to the board's file, migration of earlier versions
+``duplicates.py``    near-duplicate answers of different teams
 ``models.py``        the database's tables
-``obstructions.py``  orders on slices beside that on the whole
-``preview.py``       a row before it is entered
-``review_checks.py`` checks between teams over folders
+``obstructions.py``  reversals of order between slices and the whole
+``preview.py``       preview of a row before it is entered
+``review_checks.py`` comparison of submissions of different teams
 ``reviews.py``       requests for review
-``serving.py``       the pages in one room, over HTTP
-``store.py``         the store: one SQLite file that only grows
-``tables.py``        boards as they are shown: rows in order, ranks
+``serving.py``       HTTP server of the pages for a local network
+``store.py``         append-only store in one SQLite file
+``tables.py``        tables of a board: rows in order, ranks
 ``events/``          hackathons as folders, from settings to archive
 ``cli/``             the command ``stemtwin``
 ``pages/``           the board as static pages

@@ -1,7 +1,8 @@
-"""Connections to the board's file: for reading and for writing, waits for other processes, tables of earlier versions.
+"""Connections to the board's file for reading and writing: locks, and migration of earlier versions.
 
-The journal is SQLite's rollback journal, not a write-ahead log: it needs nothing but locks on files, so that a board may lie on a cluster's file
-system, and nobody has to write beside a board to read it. A board of version 1, which had such a log, is turned when it is next opened for writing.
+The journal is SQLite's rollback journal, not a write-ahead log. It needs only file locks, so a board may be on a cluster's
+file system, and reading a board needs no permission to write beside it. A board of version 1, which has a write-ahead log,
+is converted when it is next opened for writing.
 """
 
 import contextlib
@@ -21,38 +22,38 @@ from stemtwin.twin.files import NOTICE_S, still_locked, tell_wait
 
 VARIABLE = "STEMTWIN_DATABASE"
 MEMORY = Path(":memory:")
-"""Path of a board that is lost with its store."""
+"""Path of a board in memory, which is lost when its store is closed."""
 VERSION = 2
-"""Version of the tables, SQLite's ``user_version``; boards of version 1 say 0."""
+"""Version of the tables, SQLite's ``user_version``; in boards of version 1 it is 0."""
 BUSY_S = 60.0
 """Longest wait for another process that writes, s; an entry takes milliseconds."""
 PAUSE_S = 0.02
-"""Time between two trials, s."""
+"""Time between two attempts, s."""
 NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
-"""Errors of a file system that locks no files."""
+"""Errors of a file system without file locks."""
 
 
 def make_engine(path: Path, *, read_only: bool) -> sa.Engine:
-    """Return the engine of a board: foreign keys, transactions by hand, and locks that are waited for.
+    """Return the database engine of a board, with foreign keys, explicit transactions, and waits for locks.
 
     Parameters
     ----------
     path : Path
         File of the board, or ``MEMORY``.
     read_only : bool
-        Whether nothing is written, neither to the file nor beside it.
+        Whether nothing is written to the file or beside it.
     """
     pool = sa.StaticPool if path == MEMORY else sa.QueuePool
     engine = sa.create_engine(sa.URL.create("sqlite", database=str(path)), creator=lambda: _connect(path, read_only=read_only), poolclass=pool)
 
     def begin(connection: sa.Connection) -> None:
-        """Begin a transaction; a writing one takes its lock at once, so that it never has to give up halfway."""
+        """Begin a transaction; one that writes acquires its lock first, so it never fails halfway."""
         driver: Any = connection.connection.driver_connection
         if connection.get_execution_options().get("immediate"):
             patiently(driver, "BEGIN IMMEDIATE", path)
         else:
             driver.execute("BEGIN")
-            patiently(driver, "PRAGMA schema_version", path)  # takes the lock of a reader
+            patiently(driver, "PRAGMA schema_version", path)  # acquires the lock of a reader
 
     event.listen(engine, "begin", begin)
     return engine
@@ -72,7 +73,7 @@ def _connect(path: Path, *, read_only: bool) -> sqlite3.Connection:
 
 
 def _leave_log(connection: sqlite3.Connection) -> None:
-    """Turn a board with a write-ahead log into one with a rollback journal, unless another process has it open."""
+    """Convert a board from a write-ahead log to a rollback journal, unless another process has it open."""
     connection.execute("PRAGMA busy_timeout = 0")
     try:
         if connection.execute("PRAGMA journal_mode").fetchone()[0] == "wal":
@@ -87,7 +88,7 @@ def _leave_log(connection: sqlite3.Connection) -> None:
 
 
 def _connect_reader(path: Path) -> sqlite3.Connection:
-    """Return a connection that writes nothing, also where SQLite cannot make the files that it shares between processes."""
+    """Return a read-only connection, even where SQLite cannot create the files that it shares between processes."""
 
     def connect(options: str) -> sqlite3.Connection:
         return sqlite3.connect(f"{path.absolute().as_uri()}?{options}", uri=True, timeout=BUSY_S, check_same_thread=False, isolation_level=None)
@@ -101,14 +102,14 @@ def _connect_reader(path: Path) -> sqlite3.Connection:
             raise
         for beside in (path.with_name(f"{path.name}-wal"), path.with_name(f"{path.name}-journal")):
             if beside.exists() and beside.stat().st_size:
-                message = f"{path} was left in the midst of a change, which {beside.name} holds. Copy both to a folder that can be written."
+                message = f"{path} has an unfinished change, which {beside.name} contains. Copy both files to a folder that can be written."
                 raise DatasetError(message) from None
         return connect("mode=ro&immutable=1")
     return connection
 
 
 def patiently(connection: sqlite3.Connection, statement: str, path: Path) -> sqlite3.Cursor:
-    """Run a statement; while another process locks the file, tell it after three seconds, and give up after a minute.
+    """Run a statement; wait while another process locks the file, with a note after ``NOTICE_S``, for at most ``BUSY_S``.
 
     Raises
     ------
@@ -139,7 +140,7 @@ def patiently(connection: sqlite3.Connection, statement: str, path: Path) -> sql
 
 
 def check_locks(path: Path) -> None:
-    """Raise DatasetError where the file system of a board locks no files, which SQLite takes for a lock of another process."""
+    """Raise DatasetError if the file system of a board has no file locks, which SQLite reports as a lock of another process."""
     try:
         import fcntl
     except ImportError:  # Windows
@@ -149,17 +150,17 @@ def check_locks(path: Path) -> None:
             fcntl.lockf(trial, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
         if error.errno in NO_LOCKS:
-            message = f"{path} lies on a file system without locks ({error.strerror}): entries could be lost. Set {VARIABLE} to another path."
+            message = f"{path} is on a file system without locks ({error.strerror}), so entries could be lost. Set {VARIABLE} to another path."
             raise DatasetError(message) from None
 
 
 def prepare(connection: sa.Connection, path: Path) -> None:
-    """Make the tables of a board, or bring those of an earlier version up to date, in the transaction of the connection.
+    """Create the tables of a board, or migrate those of an earlier version, in the transaction of the connection.
 
     Raises
     ------
     DatasetError
-        The file is of a later version, or of another program.
+        The file has a later version or belongs to another program.
     """
     if check_tables(connection, path) and _version(connection) == VERSION:
         return
@@ -176,16 +177,16 @@ def check_tables(connection: sa.Connection, path: Path) -> bool:
     Raises
     ------
     DatasetError
-        The file is of a later version, or of another program.
+        The file has a later version or belongs to another program.
     """
     if (version := _version(connection)) > VERSION:
-        message = f"{path} is a board of version {version}, and this stemtwin knows versions up to {VERSION}. Install a newer stemtwin."
+        message = f"{path} is a board of version {version}, but this stemtwin supports versions up to {VERSION}. Install a newer stemtwin."
         raise DatasetError(message)
     names = set(sa.inspect(connection).get_table_names())
     if not names:
         return False
     if not {Entry.__tablename__, Score.__tablename__} <= names:
-        message = f"{path} is a database of another program: it holds {', '.join(sorted(names)[:3])}. Set {VARIABLE} to a path elsewhere."
+        message = f"{path} is a database of another program, with the tables {', '.join(sorted(names)[:3])}. Set {VARIABLE} to another path."
         raise DatasetError(message)
     for table in (Entry, Score):
         connection.execute(sa.select(table).limit(0))  # a table of another program has other columns
@@ -193,12 +194,12 @@ def check_tables(connection: sa.Connection, path: Path) -> bool:
 
 
 def _version(connection: sa.Connection) -> int:
-    """Return the version that a file says."""
+    """Return the version of the tables in a file."""
     return int(connection.exec_driver_sql("PRAGMA user_version").scalar_one())
 
 
 def _rebuild(connection: sa.Connection) -> None:
-    """Make the tables anew and copy every row: SQLite cannot change a constraint."""
+    """Create new tables and copy every row, as SQLite cannot change a constraint."""
     made = connection.exec_driver_sql("SELECT type, name FROM sqlite_master WHERE type IN ('trigger', 'index') AND sql IS NOT NULL").all()
     for kind, name in made:
         connection.exec_driver_sql(f'DROP {kind} "{name}"')

@@ -1,21 +1,23 @@
-"""Near-duplicates: answers of two teams that are closer to each other than answers made apart, for predictions and for traces of actions.
+"""Near-duplicates: predictions or actions of two teams that are closer to each other than independent ones.
 
-Two good answers to the same samples are alike, because both are near the truth, and err alike, because both saw the same noise. What answers made
-apart do not share is all of their errors. With e = A - truth and f = B - truth, the common part of the errors in a quarter of a picture is::
+Two good answers A and B to the same samples are similar because both are near the truth, and their errors are correlated
+because both follow from the same noisy data. Independent answers, however, do not share all of their errors. With
+e = A - truth and f = B - truth, the common fraction of the errors in a quarter of an image is::
 
     c = 1 - |A - B|^2 / (|e|^2 + |f|^2)        2 cov(e, f) / (var e + var f) on average: 1 for copies, 0 for independent errors
 
-A pair is tested against the hypothesis that c is above ``SHARED`` = 0.98 in a quarter with probability 1/2 at most, by the number of quarters in
-which it is, and the binomial distribution; the noise of quarters is independent. For Gaussian errors whose common part is 0.98 that probability is
-1/2 exactly, whatever their number: |A - B|^2 and |A + B - 2 truth|^2 are then independent and, scaled, distributed alike. So of pairs whose errors
-share 98 % or less, at most one in a hundred tables has one that is named (``LEVEL``, by Bonferroni's bound over the pairs of a table). A copy with
-noise of a tenth of its error shares 99.5 %.
+The null hypothesis for a pair is that c exceeds ``SHARED`` = 0.98 in a quarter with a probability of at most 1/2. The test
+uses the number of such quarters and the binomial distribution, as the noise of different quarters is independent. For
+Gaussian errors with a common fraction of 0.98 the probability is exactly 1/2, whatever their number: |A - B|^2 and
+|A + B - 2 truth|^2 are then independent and, after scaling, identically distributed. If the errors of all pairs share 98 %
+or less, therefore, at most one table in a hundred contains a pair that is reported (``LEVEL``, by Bonferroni's bound over
+the pairs of a table). A copy with added noise of a tenth of its error shares 99.5 %.
 
-Actions have no truth. Two traces of an episode count as close where the root mean square of their differences is below ``NEAR`` = 1 % of the
-range in which the two agents act; that agents made apart come so close in half of the episodes or fewer is the hypothesis, and an assumption. Agents
-without chance that do the same are the same agent, and are named.
+Actions have no truth. Two traces of an episode are close if the root mean square of their differences is below
+``NEAR`` = 1 % of the range of the two agents' actions. The null hypothesis, which is an assumption, is that independent
+agents are close in at most half of the episodes. Deterministic agents with equal actions are the same agent and are reported.
 
-Nothing follows from a pair but a request for review: a row stays where it is.
+The only consequence of a pair is a request for review; ranks do not change.
 """
 
 import dataclasses
@@ -34,17 +36,17 @@ from stemtwin.benchmarks.matching import match
 from stemtwin.leaderboard.reviews import Review
 
 SHARED = 0.98
-"""Common part of the errors up to which answers may have been made apart."""
+"""Largest common fraction of the errors of independent answers."""
 NEAR = 0.01
-"""Difference of actions, in parts of their range, below which traces of an episode are close."""
+"""Difference of actions, as a fraction of their range, below which traces of an episode are close."""
 LEVEL = 0.01
-"""Probability that a table of answers made apart holds a pair that is named."""
+"""Probability that a table of independent answers contains a pair that is reported."""
 GATE = 0.5
-"""Farthest from a true point that a point is paired with it, in distances to the nearest other true one."""
+"""Largest distance of a point from its true point, in units of the distance to the nearest other true point."""
 NOTHING = (0.0, 0.0, 0.0)
 QUARTERS = ((False, False), (False, True), (True, False), (True, True))
 SMALLEST = 8
-"""Smallest side of a picture that is quartered, px."""
+"""Smallest side of an image that is divided into quarters, pixels."""
 Squares = tuple[float, float, float]
 
 
@@ -55,9 +57,9 @@ class TeamAnswers:
     Parameters
     ----------
     team, name, artefact_sha256 : str
-        Row that they are of.
+        Team, name and hash of the answers of the row.
     answers : mapping
-        Answers by sample id; or, of an agent, episodes by their numbers and attempts.
+        Answers by sample id, or for an agent its episodes by (number, attempt).
     """
 
     team: str
@@ -73,11 +75,12 @@ class Resemblance:
     Parameters
     ----------
     units, close : int
-        Quarters of samples, or episodes, that were compared, and those that are close.
+        Number of compared quarters of samples, or episodes, and number of those that are close.
     p_value : float
-        Probability of that many or more, where half of them are close on average.
+        Probability of at least ``close`` close quarters or episodes if each is close with probability 1/2.
     typical : float
-        Median over the quarters of the common part of the errors, or over the episodes of the difference in parts of the range.
+        Median common fraction of the errors over the quarters, or median difference over the episodes as a fraction of the
+        range.
     """
 
     units: int
@@ -88,7 +91,7 @@ class Resemblance:
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class Pair:
-    """Two rows of different teams that are closer than answers made apart; ``p_value`` holds for all pairs of the table together."""
+    """Two rows of different teams that are closer than independent answers; ``p_value`` is corrected for all pairs of the table."""
 
     first: TeamAnswers
     second: TeamAnswers
@@ -99,10 +102,11 @@ class Pair:
     def reviews(self) -> tuple[Review, Review]:
         """Return a request for review of each of the two rows."""
         found = self.found
-        what = f"actions differ by {found.typical:.2g} of their range" if self.agents else f"errors are {found.typical:.2%} common"
-        unit, limit = ("episodes", f"{NEAR:.0%} of the range") if self.agents else ("quarters of samples", f"{SHARED:.0%}")
-        count = f"{found.close} of {found.units} {unit} are closer than {limit}"
-        numbers = f"{count}; typically {what}; p = {self.p_value:.1g} for all pairs of the table"
+        if self.agents:
+            claim = f"episodes have actions that differ by less than {NEAR:.0%} of their range (median {found.typical:.2g} of it)"
+        else:
+            claim = f"quarters of samples share more than {SHARED:.0%} of their errors (median {found.typical:.2%})"
+        numbers = f"{found.close} of {found.units} {claim}; p = {self.p_value:.1g}, corrected for all pairs of the table"
 
         def review(own: TeamAnswers, other: TeamAnswers) -> Review:
             whose = f"{other.name} ({other.team})" if other.team else other.name
@@ -112,16 +116,16 @@ class Pair:
 
 
 def find_pairs(rows: Sequence[TeamAnswers], truth: Mapping[str, Any] | None = None, *, level: float = LEVEL) -> list[Pair]:
-    """Return the pairs of rows of different teams that are closer than answers made apart, the surest first.
+    """Return the pairs of rows of different teams that are closer than independent answers, the most significant first.
 
     Parameters
     ----------
     rows : sequence of TeamAnswers
         Rows of one table.
     truth : mapping, optional
-        True answers by sample id, in the form of answers, as the task's oracle gives them; None for agents, whose actions are compared.
+        True answers by sample id, as the task's oracle gives them; None for agents, whose actions are compared.
     level : float
-        Probability that a pair is named although all answers were made apart.
+        Probability that a pair is reported although all answers are independent.
     """
     pairs = [(one, other) for one, other in itertools.combinations(rows, 2) if one.team != other.team]
     found = []
@@ -134,18 +138,18 @@ def find_pairs(rows: Sequence[TeamAnswers], truth: Mapping[str, Any] | None = No
 
 
 def sign_test(close: np.ndarray, typical: float) -> Resemblance:
-    """Return the resemblance for the quarters or episodes (n,) that are close."""
+    """Return the result of the sign test on flags (n,) of the quarters or episodes that are close."""
     units, count = len(close), int(np.count_nonzero(close))
     return Resemblance(units=units, close=count, p_value=float(stats.binom.sf(count - 1, units, 0.5)), typical=typical)
 
 
 def compare_answers(one: Mapping[str, Any], other: Mapping[str, Any], truth: Mapping[str, Any]) -> Resemblance:
-    """Compare predictions of two teams; quarters in which both are exactly right tell nothing and are left out.
+    """Compare predictions of two teams; quarters in which both are exactly right carry no information and are left out.
 
     Parameters
     ----------
     one, other, truth : mapping
-        Answers, and the true ones, by sample id.
+        Answers of both teams and true answers, by sample id.
     """
     rows = [row for name, true in truth.items() for row in squares(one[name], other[name], true)]
     parts = sorted({part for row in rows for part in row})
@@ -159,10 +163,10 @@ def compare_answers(one: Mapping[str, Any], other: Mapping[str, Any], truth: Map
 
 
 def squares(one: Any, other: Any, true: Any) -> list[dict[str, Squares]]:
-    """Return three summed squares for each quarter of a sample and each part of its answers: of their difference, and of the error of each.
+    """Return summed squares for each quarter of a sample and each part of the answers: of their difference and of both errors.
 
-    Only points that both answers and the truth have are counted; which ones an answer misses follows from the image more than from its maker.
-    Answers without a picture are one whole.
+    Only points in both answers and in the truth count, as missing points depend on the image more than on the method.
+    Answers that are not images are not divided into quarters.
     """
     if isinstance(true, Points):
         return _squares_of_points(one, other, true)
@@ -175,7 +179,7 @@ def squares(one: Any, other: Any, true: Any) -> list[dict[str, Squares]]:
 
 
 def _squares_of_points(one: Points, other: Points, true: Points) -> list[dict[str, Squares]]:
-    """Return the summed squares of the points that both answers have, paired with the truth one to one, in whatever order they come."""
+    """Return the summed squares of points that both answers have; points in any order are matched with the truth one to one."""
     gates = np.ones(len(true))
     if len(true) > 1:
         gates = GATE * cKDTree(true.positions).query(true.positions, k=2)[0][:, 1]
@@ -190,7 +194,7 @@ def _squares_of_points(one: Points, other: Points, true: Points) -> list[dict[st
 
 
 def _arrays(one: Any, other: Any) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """Return the numbers of two answers by the parts that both have."""
+    """Return the arrays of two answers for each part that both have."""
     if isinstance(one, Values):
         given = {name: (getattr(one, name), getattr(other, name)) for name in ("value", "sigma", "low", "high")}
         there = {name: pair for name, pair in given.items() if None not in pair}
@@ -200,12 +204,12 @@ def _arrays(one: Any, other: Any) -> dict[str, tuple[np.ndarray, np.ndarray]]:
 
 
 def _pictures(one: np.ndarray, other: np.ndarray) -> bool:
-    """Return whether two arrays are pictures of one shape that can be quartered."""
+    """Return whether two arrays are images of one shape that can be divided into quarters."""
     return one.shape == other.shape and one.ndim > 1 and min(one.shape[-2:]) >= SMALLEST
 
 
 def _quarter(array: np.ndarray, place: tuple[bool, bool] | None) -> np.ndarray:
-    """Return a quarter of a picture, or the whole."""
+    """Return a quarter of an image, or the whole image."""
     if place is None:
         return array
     halves = (slice(size // 2, None) if side else slice(size // 2) for side, size in zip(place, array.shape[-2:], strict=True))
@@ -213,7 +217,7 @@ def _quarter(array: np.ndarray, place: tuple[bool, bool] | None) -> np.ndarray:
 
 
 def _square_distance(one: np.ndarray, other: np.ndarray) -> float:
-    """Return the summed squared difference of two arrays, or the number of whole numbers that differ; arrays of two shapes differ in everything."""
+    """Return the summed squared difference of two arrays, or the number of different integers; unequal shapes differ everywhere."""
     if one.dtype.kind in "iub" and other.dtype.kind in "iub":
         return float(np.count_nonzero(one != other)) if one.shape == other.shape else float(max(one.size, other.size))
     one, other = one.astype(float), other.astype(float)
@@ -226,7 +230,7 @@ def compare_traces(one: Mapping[Any, Episode], other: Mapping[Any, Episode]) -> 
     Parameters
     ----------
     one, other : mapping
-        Episodes by what tells them apart: their number and attempt.
+        Episodes by (number, attempt).
     """
     keys = [key for key in one if key in other]
     pairs = [(trace(one[key]), trace(other[key])) for key in keys]
@@ -241,14 +245,14 @@ def compare_traces(one: Mapping[Any, Episode], other: Mapping[Any, Episode]) -> 
 
 
 def trace(episode: Episode) -> np.ndarray:
-    """Return the actions of an episode as numbers, (steps, numbers)."""
+    """Return the actions of an episode as an array (steps, numbers), with inf after the end of shorter actions."""
     rows = [list(_numbers(action)) for action in episode.actions]
     width = max(map(len, rows), default=0)
     return np.array([row + [np.inf] * (width - len(row)) for row in rows], dtype=float).reshape(len(rows), width)
 
 
 def _numbers(action: Any) -> "Any":
-    """Give the numbers of an action in plain values; a text is one number for each of its characters."""
+    """Yield the numbers of an action; a text gives one number for each character."""
     if isinstance(action, Mapping):
         for name in sorted(action):
             yield from _numbers(action[name])
@@ -262,13 +266,13 @@ def _numbers(action: Any) -> "Any":
 
 
 def _difference(one: np.ndarray, other: np.ndarray, span: np.ndarray) -> float:
-    """Return the root mean square difference of two traces in parts of the range; steps that only one has differ by all of it."""
+    """Return the rms difference of two traces as a fraction of the range; steps that only one trace has differ by the whole range."""
     if one.shape[1] != other.shape[1] or one.shape[1] != len(span):
         return 1.0
     used = span > 0
     steps = min(len(one), len(other))
     longer = max(len(one), len(other))
-    if not used.any():  # both do one thing all the time
+    if not used.any():  # both agents repeat one action
         return 0.0 if len(one) == len(other) else 1.0
     squares = ((one[:steps, used] - other[:steps, used]) / span[used]) ** 2
     return float(np.sqrt((squares.sum() + (longer - steps) * used.sum()) / (longer * used.sum()))) if longer else 0.0

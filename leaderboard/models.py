@@ -11,7 +11,7 @@ class Base(DeclarativeBase):
 
 
 class Entry(Base):
-    """One entry on the board: who, on what, how far to trust it, and the whole report."""
+    """One entry on the board: task, data, team, level of trust, and the complete report."""
 
     __tablename__ = "entries"
     __table_args__ = (
@@ -33,7 +33,7 @@ class Entry(Base):
     name: Mapped[str]
     team: Mapped[str]
     trust: Mapped[str]
-    ordered: Mapped[bool] = mapped_column("ranked")  # scored here; the name of the column is that of boards of version 1
+    ordered: Mapped[bool] = mapped_column("ranked")  # has a place in the order; the column keeps its name of version 1
     version: Mapped[str]
     seeds: Mapped[str]
     git_commit: Mapped[str | None]
@@ -44,7 +44,7 @@ class Entry(Base):
 
 
 class Score(Base):
-    """One metric of an entry: over everything (``column`` and ``label`` empty), or the primary one on one slice."""
+    """Value of a metric of an entry on all samples (``column`` and ``label`` empty), or of the primary metric on one slice."""
 
     __tablename__ = "scores"
 

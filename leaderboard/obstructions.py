@@ -1,8 +1,9 @@
-"""Orders on slices beside the order on the whole: pairs of entries that change places have no common winner.
+"""Reversals of order between slices and the whole: such pairs of entries have no overall winner.
 
-The sums of the slices of a column add up to those of the whole, so that scores glue exactly; orders need not. A pair is an obstruction where one
-entry is better on the whole and the other on a slice, both told apart at 95 %: there by paired differences, here by intervals that do not overlap,
-which is the stricter of the two [1]_.
+The sums over the slices of a column add up to the sums over all samples, so scores on slices determine the score on the
+whole exactly; the orders on slices need not agree with the order on the whole. A pair is an obstruction [1]_ if one entry
+is better on the whole and the other on a slice, both at the 95 % level: on the whole by paired differences, on the slice by
+intervals that do not overlap, which is the stricter criterion.
 
 References
 ----------
@@ -22,7 +23,7 @@ from stemtwin.leaderboard.models import Entry
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class SliceCell:
-    """Primary metric of one entry on one slice; None where it has no value there."""
+    """Primary metric of one entry on one slice; ``value`` is None if the metric is undefined there."""
 
     value: float | None
     low: float | None
@@ -43,7 +44,7 @@ class SliceRow:
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class Obstruction:
-    """Two entries of which one is better on the whole and the other on a slice."""
+    """Pair of entries, one of which is better on the whole and the other on a slice."""
 
     ahead: str
     behind: str
@@ -63,9 +64,9 @@ class SliceTable:
     rows : tuple of SliceRow
         Slices, in the order of the reports.
     obstructions : tuple of Obstruction
-        Pairs that change places, on slices with full support.
+        Pairs whose order is reversed on a slice with full support.
     residual : float
-        Largest relative difference between sums of the whole and those glued from slices.
+        Largest relative difference between the sums over all samples and the added sums of the slices.
     """
 
     names: tuple[str, ...]
@@ -75,16 +76,16 @@ class SliceTable:
 
 
 def slice_table(entries: Sequence[Entry], reports: Sequence[dict[str, Any]], places: Sequence[tuple[int, int] | None]) -> SliceTable:
-    """Return the values of entries on every slice, and the pairs that change places.
+    """Return the values of entries on every slice, and the pairs whose order is reversed.
 
     Parameters
     ----------
     entries : sequence of Entry
-        Entries of one board, in its order.
+        Entries of one board, in the order of the board.
     reports : sequence of dict
-        Their reports.
+        Reports of the entries.
     places : sequence of (int, int) or None
-        Best and worst place of each on the whole; entries without one are shown and not compared.
+        Best and worst place of each entry on the whole; entries without places are shown but not compared.
     """
     sign = 1.0 if reports[0]["metrics"][0]["direction"] == "max" else -1.0
     names = tuple(entry.name + (f" ({entry.team})" if entry.team else "") for entry in entries)
@@ -118,7 +119,7 @@ def _changed(
     sign: float,
     title: str,
 ) -> list[Obstruction]:
-    """Return the pairs that are told apart on the whole and the other way round on a slice."""
+    """Return the pairs that differ significantly on the whole and in the opposite order on a slice."""
     found = []
     for i, j in itertools.permutations(range(len(names)), 2):
         one, other = places[i], places[j]
@@ -131,7 +132,7 @@ def _changed(
 
 
 def _better(one: SliceCell, other: SliceCell, sign: float) -> bool:
-    """Return whether the whole interval of one cell is better than that of another."""
+    """Return whether the whole interval of one cell is better than the interval of another."""
     if one.low is None or one.high is None or other.low is None or other.high is None:
         return False
     return one.low > other.high if sign > 0 else one.high < other.low

@@ -1,4 +1,4 @@
-"""A row before it is entered: the board of the entries that are there and one more, made by the board's own code."""
+"""Preview of a row before it is entered: the board of the existing entries and the new one, made by the board's own code."""
 
 import dataclasses
 from pathlib import Path
@@ -10,7 +10,7 @@ from stemtwin.leaderboard.tables import Board, BoardRow, make_board
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class Preview:
-    """The board with a report on it, and its row; ``new`` is False where its answers stand there already."""
+    """Board with a report on it, and the row of the report; ``new`` is False if the board already has its answers."""
 
     board: Board
     row: BoardRow
@@ -18,14 +18,14 @@ class Preview:
 
 
 def preview(report: Report, path: Path | None = None) -> Preview:
-    """Return the board as it would be with a report on it; nothing is written, and the board need not exist.
+    """Return the board as it would be with a report on it; nothing is written, and the board's file need not exist.
 
     Parameters
     ----------
     report : Report
         The report.
     path : Path, optional
-        File of the board.
+        File of the board; by default ``default_path()``.
 
     Raises
     ------

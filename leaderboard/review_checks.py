@@ -1,4 +1,4 @@
-"""Checks between teams over folders of submissions and runs: what they find are requests for review.
+"""Comparison of submissions and runs of different teams; findings are requests for review.
 
 ::
 
@@ -36,20 +36,20 @@ class Checked:
 
 
 def check_between_teams(folder: Path, load: Load | None = None) -> Checked:
-    """Compare all submissions and runs of ``folder/TEAM/NAME`` between teams, those on the same data with each other.
+    """Compare the submissions and runs ``folder/TEAM/NAME`` of different teams on the same data.
 
     Parameters
     ----------
     folder : Path
         Folder of the teams' folders, such as ``submissions`` of an event.
     load : callable, optional
-        (task, header) to the rows with their truth and their honeypots, answers to which are tested for a leak of the truth; the public split that a
-        header names where none is given.
+        Function (task, header) that returns the rows with their truth and honeypots; answers to honeypots are tested for a
+        leak of the truth. By default, the public split that a header names is loaded.
 
     Raises
     ------
     SubmissionError
-        The folder holds no folder of a team with a submission.
+        The folder contains no ``TEAM/NAME`` folder.
     """
     tables: dict[str, list[tuple[Path, Task, Header]]] = {}
     runs: dict[str, list[TeamAnswers]] = {}
@@ -69,7 +69,7 @@ def check_between_teams(folder: Path, load: Load | None = None) -> Checked:
         except StemtwinError as error:
             left_out.append(str(error))
     if not places:
-        message = f"{folder}: it holds no TEAM/NAME with a submission. Give the folder of the teams' folders."
+        message = f"{folder} contains no folder TEAM/NAME. Give the folder that contains the folders of the teams."
         raise SubmissionError(message)
     count = 0
     for group in tables.values():
@@ -92,13 +92,13 @@ def _task_of(place: Path) -> tuple[Task, Header]:
     header, tasks = read_header(place), load_tasks()
     task = next((tasks[name] for name in tasks if header.task == tasks[name].address(header.split)), None)
     if task is None or task.kind != "predictions":
-        message = f"{place}: key 'task' is {header.task!r}, which is not a task of predictions here. Compare it with the stemtwin that knows it."
+        message = f"{place}: key 'task' is {header.task!r}, which is not a prediction task here. Use a stemtwin that has the task."
         raise SubmissionError(message)
     return dataclasses.replace(task, source_version=header.dataset.partition("@")[2]), header
 
 
 def _beyond_bounds(report: Report) -> tuple[Review, ...]:
-    """Return the requests for review of a report whose task is known here."""
+    """Return the requests for review of a report; an unknown task gives none."""
     tasks = load_tasks()
     task = next((tasks[name] for name in tasks if (tasks[name].name, tasks[name].major) == (report.task, report.major)), None)
     return () if task is None else bound_reviews(report, task)
@@ -115,9 +115,9 @@ def _run_of(place: Path) -> tuple[Report, TeamAnswers]:
 def _answers(
     group: list[tuple[Path, Task, Header]], load: Load, left_out: list[str], reviews: list[Review]
 ) -> tuple[list[TeamAnswers], dict[str, Any]]:
-    """Return the answers of submissions on the same rows, under the names of their folders, and the truth; those that are wrong are left out.
+    """Return the valid answers of submissions to the same rows, under the names of their folders, and the truth.
 
-    Honeypots are left out, too; reviews that answers to them ask for are added.
+    Honeypots are left out. Reasons for invalid submissions are added to ``left_out``, requests for review to ``reviews``.
     """
     _, task, header = group[0]
     try:
@@ -127,7 +127,7 @@ def _answers(
         return [], {}
     oracle = next((one for name in load_baselines().names(task.registered) if (one := load_baselines()[name]).oracle), None)
     if oracle is None:
-        left_out += [f"{place}: {task.name!r} has no oracle that gives the truth as answers, by which they are compared" for place, _, _ in group]
+        left_out += [f"{place}: {task.name!r} has no oracle baseline, whose answers a comparison needs" for place, _, _ in group]
         return [], {}
     rows = []
     for place, one, _ in group:

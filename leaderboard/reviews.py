@@ -1,4 +1,4 @@
-"""Requests for review: what a check found that a person has to look at. They are shown beside a row, which stays where it is."""
+"""Requests for review: findings of automatic checks that a person must examine. They are shown beside a row and do not change its rank."""
 
 import json
 from collections.abc import Iterable, Sequence
@@ -16,10 +16,10 @@ from stemtwin.twin.files import write_atomically
 
 SCHEMA = "stemtwin/reviews@1"
 LONGEST = 500
-"""Characters of a text."""
+"""Largest number of characters of a text."""
 KINDS = {
-    "duplicate": "closer to the answers of another team than answers that were made apart",
-    "honeypot": "better on items that do not count, and cannot be answered, than luck allows",
+    "duplicate": "closer to the answers of another team than independent answers are",
+    "honeypot": "better on unanswerable items, which do not count, than chance allows",
     "bound": "better than the data allow",
 }
 
@@ -30,11 +30,11 @@ class Review(pydantic.BaseModel):
     Parameters
     ----------
     team, name, artefact_sha256 : str
-        Row that it is about: its team, its name, the hash of its answers.
+        Team, name and hash of the answers of the row.
     kind : str
         One of ``KINDS``.
     text : str
-        The numbers, in one sentence.
+        Numerical evidence, in one sentence.
     """
 
     model_config = pydantic.ConfigDict(extra="forbid", frozen=True)
@@ -54,19 +54,19 @@ class Review(pydantic.BaseModel):
     @pydantic.field_validator("text")
     @classmethod
     def _one_line(cls, value: str) -> str:
-        """Return a text in one line."""
+        """Return a text on one line."""
         return printable(value)[:LONGEST]
 
 
 def honeypot_review(team: str, name: str, artefact_sha256: str, leak: Leak) -> Review | None:
-    """Return a request for review of an entry whose answers to honeypots are better than luck allows, None for others."""
+    """Return a request for review of an entry whose answers to honeypots are better than chance allows, else None."""
     if not leak.suspicious:
         return None
     return Review(team=team, name=name, artefact_sha256=artefact_sha256, kind="honeypot", text=leak.text)
 
 
 def bound_reviews(report: Report, task: Task) -> tuple[Review, ...]:
-    """Return a request for review for each metric whose whole interval lies beyond what the data allow, as its task states."""
+    """Return a request for review for each metric whose whole interval is better than the best value that the task's data allow."""
     found = []
     for metric in task.metrics:
         score = next((one for one in report.metrics if one.name == metric.name), None)
@@ -74,7 +74,7 @@ def bound_reviews(report: Report, task: Task) -> tuple[Review, ...]:
             continue
         low, high = score.interval.low, score.interval.high
         if low > metric.limit if metric.direction == "max" else high < metric.limit:
-            text = f"{metric.name} {low:.4g} to {high:.4g} lies beyond {metric.limit:g}, which the data of {task.name} allow at best"
+            text = f"{metric.name} {low:.4g} to {high:.4g} lies beyond {metric.limit:g}, the best value that the data of {task.name} allow"
             found.append(Review(team=report.team, name=report.entry, artefact_sha256=report.artefact_sha256, kind="bound", text=text))
     return tuple(found)
 
@@ -101,16 +101,17 @@ def read_reviews(path: Path) -> tuple[Review, ...]:
     Raises
     ------
     SettingsError
-        No such file, or not of that form.
+        The file does not exist or does not contain requests for review.
     """
     try:
         return _Reviews.model_validate_json(path.read_bytes()).reviews
     except OSError as error:
-        message = f"{path}: {error.strerror}. Give a file of reviews."
+        message = f"{path}: {error.strerror}. Give a file that 'stemtwin review --output' wrote."
         raise SettingsError(message) from None
     except pydantic.ValidationError as error:
         first = error.errors()[0]
-        message = f"{path}: {'.'.join(map(str, first['loc'])) or 'the whole'}: {first['msg']}. Give a file of reviews."
+        place = ".".join(map(str, first["loc"])) or "the whole file"
+        message = f"{path}: {place}: {first['msg']}. Give a file that 'stemtwin review --output' wrote."
         raise SettingsError(message) from None
 
 

@@ -1,4 +1,4 @@
-"""A board served in one room: static pages over HTTP, written again when the board's file changes. Nothing is taken from who asks."""
+"""HTTP server of a board for a local network: static pages, rewritten when the board's file changes. Clients cannot send data."""
 
 import http.server
 import os
@@ -12,12 +12,12 @@ from typing import Any
 from stemtwin.twin.errors import SettingsError, StemtwinError
 
 POLL_S = 0.5
-"""Time between two looks at the board's file."""
+"""Time between two checks of the board's file, s."""
 REFRESH_S = 10
-"""Time after which a browser asks again, without a script."""
+"""Time after which a browser reloads a page, s; it needs no script."""
 POLICY = "default-src 'none'; style-src 'self'; img-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 TIMEOUT_S = 20.0
-"""Longest wait for a request on an open connection, so that a silent browser holds no thread for ever."""
+"""Longest wait for a request on an open connection, s, after which an idle browser releases its thread."""
 
 
 class PageHandler(http.server.SimpleHTTPRequestHandler):
@@ -28,7 +28,7 @@ class PageHandler(http.server.SimpleHTTPRequestHandler):
     timeout = TIMEOUT_S
 
     def end_headers(self) -> None:
-        """Send the headers of every answer."""
+        """Add the headers of every response and send them."""
         self.send_header("Content-Security-Policy", POLICY)
         self.send_header("X-Content-Type-Options", "nosniff")
         self.send_header("Cache-Control", "no-cache")
@@ -41,27 +41,27 @@ class PageHandler(http.server.SimpleHTTPRequestHandler):
         self.send_error(HTTPStatus.NOT_FOUND)
 
     def log_message(self, *_: Any) -> None:
-        """Say nothing of single requests."""
+        """Log nothing."""
 
 
 class BoardServer:
-    """Server of the pages of a board: one thread for each request, one that watches the board's file.
+    """Server of the pages of a board, with one thread per request and one that watches the board's file.
 
     Parameters
     ----------
     folder : Path
         Folder of the pages.
     watched : sequence of Path
-        Files whose change makes the pages old.
+        Files whose changes make the pages outdated.
     write : callable
-        Writes the pages.
+        Function that writes the pages.
     host, port : str, int
-        Address; port 0 means any that is free.
+        Address; port 0 selects a free port.
 
     Raises
     ------
     SettingsError
-        The address is not this machine's, or is taken.
+        The address does not belong to this machine or is in use.
     """
 
     def __init__(self, folder: Path, watched: tuple[Path, ...], write: Callable[[], object], *, host: str = "127.0.0.1", port: int = 0) -> None:
@@ -76,7 +76,7 @@ class BoardServer:
             message = f"host={host!r}, port={port}: pages cannot be served there ({reason}). Choose another port, or an address of this machine."
             raise SettingsError(message) from None
         self.server.daemon_threads = True
-        self.server.block_on_close = False  # a browser that keeps its connection open does not hold up the end
+        self.server.block_on_close = False  # a browser that keeps its connection open does not delay the shutdown
 
     @property
     def address(self) -> str:
@@ -86,7 +86,7 @@ class BoardServer:
         return f"http://{name}:{port}/"
 
     def _state(self) -> tuple[tuple[int, int, int] | None, ...]:
-        """Return times, sizes and numbers of the watched files, which change with their content."""
+        """Return time of change, size and inode of each watched file, or None for a missing file."""
         found = []
         for path in self.watched:
             try:
@@ -97,7 +97,7 @@ class BoardServer:
         return tuple(found)
 
     def _watch(self) -> None:
-        """Write the pages again whenever the files have changed; a board that cannot be read now leaves the pages as they are."""
+        """Rewrite the pages whenever the files change; keep the pages if the board cannot be read."""
         while not self._stop.wait(POLL_S):
             state = self._state()
             if state == self._seen:
@@ -106,11 +106,11 @@ class BoardServer:
                 self.write()
                 self._seen = state
             except StemtwinError as error:
-                sys.stderr.write(f"stemtwin: the pages stay as they are: {error}\n")
+                sys.stderr.write(f"stemtwin: the pages were not updated: {error}\n")
                 self._seen = state
 
     def run(self) -> None:
-        """Serve until :meth:`stop` is called in another thread, or the user interrupts."""
+        """Serve until :meth:`stop` is called in another thread, or the user interrupts the process."""
         watcher = threading.Thread(target=self._watch, name="watcher", daemon=True)
         watcher.start()
         try:
@@ -121,5 +121,5 @@ class BoardServer:
             watcher.join()
 
     def stop(self) -> None:
-        """End :meth:`run` in another thread."""
+        """Stop :meth:`run` from another thread."""
         self.server.shutdown()

@@ -1,7 +1,7 @@
-"""The board's store: one SQLite file that only grows.
+"""Append-only store of the board in one SQLite file.
 
-Every write is one immediate transaction, so that processes that submit at once wait for each other; the same answers of the same team to the same
-task are one row, however often they come.
+Every write is one immediate transaction, so processes that submit at the same time wait for each other. The same answers
+of one team to one task are one row, however often they are submitted.
 """
 
 import contextlib
@@ -28,7 +28,7 @@ from stemtwin.twin.files import check_writable
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class Receipt:
-    """Result of a submission: the number of the row, whether it is new, and since when the row exists (UTC)."""
+    """Receipt of a submission: number of the row, whether the row is new, its time of entry (UTC), name and trust."""
 
     entry_id: int
     new: bool
@@ -44,19 +44,21 @@ def default_path() -> Path:
 
 
 class Store:
-    """A board in a SQLite file, made where it does not exist; tables of an earlier version are brought up to date when it is opened for writing.
+    """Board in a SQLite file.
+
+    A missing file is created, and tables of an earlier version are migrated when the file is opened for writing.
 
     Parameters
     ----------
     path : path, optional
-        The file, or ``":memory:"`` for a board that is lost with the store; ``default_path()`` where none is given.
+        The file, or ``":memory:"`` for a board that is lost when the store is closed; by default ``default_path()``.
     read_only : bool
-        Whether the board is only shown: nothing is written, neither to the file, which must exist, nor beside it.
+        Whether the board is only read: nothing is written to the file, which must exist, or beside it.
 
     Raises
     ------
     DatasetError
-        The file cannot be made or read, is not a board, or is locked by another process for too long.
+        The file cannot be created or read, is not a board, or is locked by another process for too long.
     """
 
     def __init__(self, path: Path | str | None = None, *, read_only: bool = False) -> None:
@@ -73,7 +75,7 @@ class Store:
 
     @contextlib.contextmanager
     def _telling(self) -> Iterator[None]:
-        """Turn errors of the database into a DatasetError, and close the connections then."""
+        """Close the connections after an error, and convert errors of the database to DatasetError."""
         try:
             yield
         except (DatabaseError, sqlite3.Error) as error:
@@ -100,9 +102,11 @@ class Store:
         return self.engine.execution_options(immediate=True).begin()
 
     def submit(self, report: Report) -> Receipt:
-        """Enter a report and return its row; the row that holds the same answers of the same team to the same task, where there is one.
+        """Enter a report and return the receipt of its row.
 
-        Answers that stand there as reported or practice and were now scored are a new row; scored answers that come again as reported are not.
+        If the board already has the same answers of the same team to the same task, the receipt is that of the existing
+        row. Answers that were entered as reported or practice give a new row when they are scored; scored answers that
+        are submitted again as reported do not.
 
         Parameters
         ----------
@@ -124,7 +128,7 @@ class Store:
             return Receipt(entry_id=found.id, new=new, created=found.created, name=found.name, trust=found.trust)
 
     def entries(self, task: str | None = None) -> list[Entry]:
-        """Return the entries, of one task or of all, in the order in which they came."""
+        """Return the entries of one task or of all tasks, in the order in which they were entered."""
         if self.empty:
             return []
         query = sa.select(Entry).order_by(Entry.id)
@@ -140,7 +144,7 @@ class Store:
 
 
 def check_board(path: Path | str | None = None) -> None:
-    """Raise DatasetError where nothing can be entered on a board that lasts, before any work; no file is made."""
+    """Raise DatasetError, before any work, if the board's file cannot store an entry; no file is created."""
     path = Path(path) if path is not None else default_path()
     if path == MEMORY:
         message = f"A board in {MEMORY} is lost when the command ends. Name a file, or set {VARIABLE} to one."
@@ -152,9 +156,9 @@ def check_board(path: Path | str | None = None) -> None:
 
 
 def _make_room(path: Path) -> None:
-    """Make the folder of a board; raise DatasetError where the file cannot be written."""
+    """Create the folder of a board; raise DatasetError if the file cannot be written."""
     try:
-        if path.is_file():  # to open it here and close it would free the locks that SQLite holds on it
+        if path.is_file():  # opening and closing the file here would release SQLite's locks on it
             check_writable(path.parent, folder=True)
         else:
             check_writable(path)
@@ -165,33 +169,33 @@ def _make_room(path: Path) -> None:
 
 
 def _check_readable(path: Path) -> None:
-    """Raise DatasetError where a board is not a file, or may not be read."""
+    """Raise DatasetError if a board is not a file or may not be read."""
     if not path.is_file():
         message = f"There is no board {path}. Set {VARIABLE} to the file of a board."
         raise DatasetError(message)
     if not os.access(path, os.R_OK, effective_ids=os.access in os.supports_effective_ids):
-        message = f"{path} may not be read. Ask its owner for permission, or set {VARIABLE} to another board."
+        message = f"{path} cannot be read: permission denied. Ask its owner for permission, or set {VARIABLE} to another board."
         raise DatasetError(message)
 
 
 def _unusable(path: Path, reason: object) -> DatasetError:
-    """Return the error for a file that cannot be a board, or not be written."""
+    """Return the error for a file that is not a board or cannot be written."""
     if "disk is full" in str(reason):
-        return DatasetError(f"{path} cannot be written: the disk is full. Free space there, or set {VARIABLE} to a path elsewhere.")
+        return DatasetError(f"{path} cannot be written: the disk is full. Free space there, or set {VARIABLE} to a path on another disk.")
     if "readonly" in str(reason):
-        return DatasetError(f"{path} may only be read: nothing can be entered. Set {VARIABLE} to a path that can be written.")
+        return DatasetError(f"{path} is read-only, so nothing can be entered. Set {VARIABLE} to a path that can be written.")
     return DatasetError(f"{path} cannot be used as a board ({reason}). Set {VARIABLE} to a path that can be written.")
 
 
 def same_answers(entries: Iterable[Entry], report: Report) -> Entry | None:
-    """Return the entry that holds the answers of a report already, as :meth:`Store.submit` finds it; None where none does."""
+    """Return the entry that already has the answers of a report, by the rule of :meth:`Store.submit`, or None."""
     ordered, key = report.trust in ORDERED, (report.comparability_key, report.artefact_sha256, report.team)
     same = [one for one in entries if (one.comparability_key, one.artefact_sha256, one.team) == key and (one.ordered or not ordered)]
     return max(same, key=lambda one: one.ordered, default=None)
 
 
 def make_entry(report: Report) -> Entry:
-    """Return the row of a report, which is on no board yet."""
+    """Return a new row for a report, which is not yet on a board."""
     made, source, primary = report.provenance, report.source, report.primary
     scores = [
         Score(

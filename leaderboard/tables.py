@@ -1,4 +1,4 @@
-"""Tables of the board: rows that were scored on the same data, in order, with what has to be known to read them."""
+"""Tables of the board: rows that were scored on the same data, in order, with the facts needed to interpret them."""
 
 import dataclasses
 import json
@@ -11,25 +11,26 @@ from stemtwin.benchmarks.tasks import load_tasks
 from stemtwin.leaderboard.models import Entry, Score
 
 INTERVALS, DIFFERENCES = "intervals", "paired differences"
-"""Ways in which rows are told apart."""
+"""Methods of comparing rows."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class BoardRow:
-    """One line of a board.
+    """One row of a board.
 
     Parameters
     ----------
     order : (int, int) or None
-        Best and worst place that the entry may have among those that are put in order: answers and baselines that were scored here.
+        Best and worst possible place of the entry in the order of scores; None for entries without a place in it, such as
+        reported scores.
     rank : (int, int) or None
-        The same, where nobody can look up the truth; None on a split whose truth is public.
+        The same places if the truth is hidden; None on a split whose truth is public.
     status : str
         ``"ranked"``, ``"public truth"`` or ``"not ranked"``.
     reason : str
         Reason for a missing value: ``"not given"`` where the answers lack that part.
     notes : tuple of str
-        Equal answers of other teams, and a comparison by intervals instead of differences.
+        Notes on equal answers of other teams and on a comparison by intervals instead of differences.
     """
 
     order: tuple[int, int] | None
@@ -63,9 +64,10 @@ class BoardRow:
 class Board:
     """One table: entries that were scored on the same data with the same metric.
 
-    ``n_clusters`` counts the specimens or episodes. ``compared`` says how rows were told apart, ``"paired differences"`` (unless the notes of a row
-    say otherwise) or ``"intervals"``, or is empty where there is nothing to tell apart. ``detectable`` is the minimum detectable difference of two
-    rows (the median over the pairs, None where it cannot be given). ``public``: anybody can look up the truth, and no row is ranked.
+    ``n_clusters`` is the number of specimens or episodes. ``compared`` is the method of comparison, ``"paired differences"``
+    (unless the notes of a row state otherwise) or ``"intervals"``; it is empty if there are fewer than two different answers
+    with a place. ``detectable`` is the minimum detectable difference of two rows (the median over the pairs, None if it is
+    undefined). ``public`` is True if the truth is public; then no row is ranked.
     """
 
     task: str
@@ -92,12 +94,12 @@ class _Line:
 
     @property
     def hidden(self) -> bool:
-        """Secrecy of the truth when the entry came."""
+        """Whether the truth was hidden when the entry was made."""
         return self.report["source"].get("truth", "public") == "hidden"
 
     @property
     def contends(self) -> bool:
-        """Claim to a place: scored here, with a value."""
+        """Whether the entry has a place: its level of trust allows one, and its score has a value."""
         return self.entry.ordered and self.score.value is not None
 
     def standing(self) -> Standing:
@@ -108,9 +110,9 @@ class _Line:
 
 
 def make_board(entries: Sequence[Entry]) -> Board:
-    """Return the board of comparable entries, best first, rows that are not put in order among them by their score.
+    """Return the board of comparable entries by score, best first; rows without a place are among the others.
 
-    Entries that arrived while the truth was hidden are ranked, later ones are not. Equal answers have one place.
+    Entries that were made while the truth was hidden are ranked, later ones are not. Equal answers share one place.
     """
     lines = [
         _Line(entry=entry, score=next(score for score in entry.scores if not score.column), report=json.loads(entry.report)) for entry in entries
@@ -142,7 +144,7 @@ def make_board(entries: Sequence[Entry]) -> Board:
 
 
 def _formula(line: _Line) -> Formula | None:
-    """Return the formula of the primary metric, None where this package has no metric of that task, name and version any more."""
+    """Return the formula of the primary metric, or None if this package no longer has that version of the metric."""
     entry, score = line.entry, line.score
     tasks = load_tasks()
     known = [tasks[name] for name in tasks if (tasks[name].name, tasks[name].major) == (entry.task, entry.major)]
@@ -155,12 +157,12 @@ def _notes(line: _Line, lines: Sequence[_Line], places: dict[int, int], found: O
     equal = [other.entry for other in lines if other.entry.artefact_sha256 == own.artefact_sha256 and other.entry.team != own.team]
     notes = [f"same answers as row {other.id}, {other.name}" + (f" ({other.team})" if other.team else "") for other in equal]
     if own.id in places and not found.paired[places[own.id]] and sum(found.paired) > 1:
-        notes.append("compared by its interval: no sums of clusters that others share")
+        notes.append("compared by its interval, as it has no sums of clusters in common with others")
     return tuple(notes)
 
 
 def _row(line: _Line, place: int | None, found: Order, notes: tuple[str, ...]) -> BoardRow:
-    """Return the line of one entry."""
+    """Return the row of one entry."""
     entry, score, report = line.entry, line.score, line.report
     worst, placed = report["worst"], None if place is None else found.places[place]
     rank = placed if line.hidden else None

@@ -19,16 +19,16 @@ def certify(
     ],
     size: Annotated[str | None, typer.Option(help="Size of a dataset whose rows are certified; by default std.")] = None,
     rows: Annotated[int | None, typer.Option(help="Number of rows of a dataset; by default 10.")] = None,
-    output: Annotated[Path | None, typer.Option(help="JSON file of the certificate of a dataset; rows in it are not computed again.")] = None,
+    output: Annotated[Path | None, typer.Option(help="JSON file of the certificate of a dataset; its rows are not recomputed.")] = None,
     as_json: JsonFlag = False,
 ) -> None:
-    """Compute a request or rows of a dataset by stemtwin and by abTEM, and check convergence in sampling, slices and phonons."""
+    """Compute a request or rows of a dataset with stemtwin and with abTEM, and check convergence in sampling, slices and phonons."""
     if not _is_request(what):
         _dataset(what, size, rows, output, as_json=as_json)
         return
     named = next((name for name, given in (("--size", size), ("--rows", rows), ("--output", output)) if given is not None), None)
     if named is not None:
-        message = f"{named} is for a dataset, and {what} is a request: leave it out"
+        message = f"{named} applies to a dataset, but {what} is a request: leave it out"
         raise typer.BadParameter(message)
     _request(Path(what), as_json=as_json)
 
@@ -43,7 +43,7 @@ def _is_request(what: str) -> bool:
     try:
         return not str(tomllib.loads(Path(what).read_text(encoding="utf-8")).get("schema", "")).startswith("stemtwin/dataset-card")
     except (OSError, ValueError):
-        return True  # whose reader says what is wrong
+        return True  # the reader of requests reports the error
 
 
 def _request(path: Path, *, as_json: bool) -> None:
@@ -78,7 +78,7 @@ def _request(path: Path, *, as_json: bool) -> None:
 
 
 def _dataset(name: str, size: str | None, rows: int | None, output: Path | None, *, as_json: bool) -> None:
-    """Certify rows of a dataset, print the table, and keep the certificate where a file is named."""
+    """Certify rows of a dataset, print the table, and write the certificate if a file is named."""
     from stemtwin.datasets import certificates
     from stemtwin.datasets.catalog import STANDARD, card_of
     from stemtwin.leaderboard.cli.output import make_console
@@ -90,7 +90,7 @@ def _dataset(name: str, size: str | None, rows: int | None, output: Path | None,
         check_writable(output)
     size, count = size or STANDARD, certificates.ROWS if rows is None else rows
     planned = certificates.seconds(card, size, count)
-    typer.echo(f"{card.id} {size}: {count} rows through both solvers, about {span(planned)}", err=True)
+    typer.echo(f"{card.id} {size}: {count} rows with both solvers, about {span(planned)}", err=True)
     kept = certificates.read_rows(output, card, size) if output is not None else []
 
     def keep(found: dict[str, Any]) -> None:

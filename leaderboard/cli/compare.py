@@ -1,4 +1,4 @@
-"""``stemtwin compare``: a measured micrograph beside the twin at matched conditions."""
+"""``stemtwin compare``: comparison of a measured micrograph with the twin at matched conditions."""
 
 import warnings
 from pathlib import Path
@@ -13,34 +13,36 @@ if TYPE_CHECKING:
     from stemtwin.twin.samples.sample import Sample
 
 CELL = 8.0
-"""Wanted width and height of the simulated cell, A: whole unit cells near it."""
+"""Approximate width and height of the simulated cell, A, which consists of whole unit cells."""
 OUTER, OUTER_MOST = 6.0, 200.0
-"""Default outer angle of the dark field in units of the convergence, and the largest, mrad; the inner one is 3 times the convergence."""
+"""Default outer angle of the dark field in semi-angles, and its largest value, mrad; the inner angle is 3 semi-angles."""
 
 
 def compare(
-    file: Annotated[Path, typer.Argument(help="Image that 'stemtwin data pack' reads: npz, npy, dm3, dm4, emd, mrc, tif, ...")],
-    sample: Annotated[list[str], typer.Option(help="Sample of the library, or structure file, that is in the image; may be repeated.")],
+    file: Annotated[Path, typer.Argument(help="Image file in a format of 'stemtwin data pack': npz, npy, dm3, dm4, emd, mrc, tif, ...")],
+    sample: Annotated[list[str], typer.Option(help="Library sample or structure file of a material in the image; may be repeated.")],
     region: Annotated[
-        list[str] | None, typer.Option(help="Its window, first row, first column, height, width in px: 160,500,64,64; by default it is looked for.")
+        list[str] | None, typer.Option(help="Window as first row, first column, height, width in pixels, as in 160,500,64,64; by default searched.")
     ] = None,
-    zone_axis: Annotated[str, typer.Option(help="Lattice direction of structure files along the beam.")] = "0,0,1",
-    thickness: Annotated[float, typer.Option(help="Thickness along the beam, A; a layer keeps its own.")] = 60.0,
-    instrument: Annotated[str, typer.Option(help="Profile with the residual aberrations: see 'stemtwin list profiles'.")] = "corrected-200kv",
+    zone_axis: Annotated[str, typer.Option(help="Zone axis of structure files.")] = "0,0,1",
+    thickness: Annotated[float, typer.Option(help="Thickness along the beam, A; a single layer keeps its own.")] = 60.0,
+    instrument: Annotated[
+        str, typer.Option(help="Profile of the instrument with residual aberrations; see 'stemtwin list profiles'.")
+    ] = "corrected-200kv",
     energy: Annotated[float | None, typer.Option(help="Beam energy, eV; by default the profile's.")] = None,
     semiangle: Annotated[float | None, typer.Option(help="Convergence semi-angle, mrad; by default the profile's.")] = None,
-    inner: Annotated[float | None, typer.Option(help="Inner angle of the dark field, mrad; by default 3 times the convergence.")] = None,
-    outer: Annotated[float | None, typer.Option(help="Outer angle of the dark field, mrad; by default 6 times the convergence, at most 200.")] = None,
+    inner: Annotated[float | None, typer.Option(help="Inner angle of the dark field, mrad; by default 3 times the semi-angle.")] = None,
+    outer: Annotated[float | None, typer.Option(help="Outer angle of the dark field, mrad; by default 6 times the semi-angle, at most 200.")] = None,
     defocus: Annotated[float, typer.Option(help="Underfocus, A.")] = 0.0,
-    dwell: Annotated[float, typer.Option(help="Time at each pixel, us.")] = 10.0,
-    pixel_size: Annotated[float | None, typer.Option(help="Size of the pixels, A, of a file that does not say it.")] = None,
-    variable: Annotated[str | None, typer.Option(help="Name of the image in a file that holds several arrays.")] = None,
-    window: Annotated[int, typer.Option(help="Edge of the window that is looked for, px.")] = 64,
-    seed: Annotated[int, typer.Option(min=0, help="Seed of thermal motion, noise and lines.")] = 0,
+    dwell: Annotated[float, typer.Option(help="Dwell time per pixel, us.")] = 10.0,
+    pixel_size: Annotated[float | None, typer.Option(help="Pixel size for a file without a calibration, A.")] = None,
+    variable: Annotated[str | None, typer.Option(help="Name of the image in a file with several arrays.")] = None,
+    window: Annotated[int, typer.Option(help="Side of the searched window, pixels.")] = 64,
+    seed: Annotated[int, typer.Option(min=0, help="Random seed.")] = 0,
     output: Annotated[Path, typer.Option(help="Folder for comparison.md, comparison.json and pictures.")] = Path("comparison"),
     json: JsonFlag = False,
 ) -> None:
-    """Fit the twin's knobs to a measured micrograph, take the same frame with the twin, and show what agrees and what does not."""
+    """Fit the twin's knobs to a measured micrograph, record the same frame with the twin, and compare the two."""
     from stemtwin.benchmarks import micrograph_report, micrograph_twin
     from stemtwin.datasets.packing.measured_images import read_one
     from stemtwin.twin.files import check_writable
@@ -54,9 +56,7 @@ def compare(
     images = read_one(file, pixel_size, variable)
     image, step = images.pixels[0], images.sampling_angstrom
     samples = _samples(sample, zone_axis, thickness, seed)
-    typer.echo(
-        f"{file.name}: {image.shape[0]} x {image.shape[1]} px of {step:.4f} A; about half a minute for each sample, more where it is thick", err=True
-    )
+    typer.echo(f"{file.name}: {image.shape[0]} x {image.shape[1]} px of {step:.4f} A; about half a minute per sample, more for a thick one", err=True)
     found = []
     for one, where in zip(samples, regions, strict=True):
 
@@ -74,7 +74,7 @@ def compare(
 
 
 def _regions(texts: list[str], count: int) -> list[tuple[int, int, int, int] | None]:
-    """Return a region for each sample, None where it is looked for."""
+    """Return a region for each sample, or None for each if they are searched."""
     if texts and len(texts) != count:
         message = f"{len(texts)} times --region and {count} times --sample: give a region for each sample, in the same order, or none"
         raise typer.BadParameter(message)
@@ -98,7 +98,7 @@ def _conditions(
     from stemtwin.twin.instrument.settings import Beam
 
     profile = PROFILES[instrument]
-    beam = Beam(energy_ev=energy or profile.energy_ev, semiangle_mrad=semiangle or profile.semiangle_mrad)  # refuses what is out of range
+    beam = Beam(energy_ev=energy or profile.energy_ev, semiangle_mrad=semiangle or profile.semiangle_mrad)  # raises for values out of range
     angle = beam.semiangle_mrad
     made = TwinConditions(
         instrument=instrument,
@@ -110,12 +110,12 @@ def _conditions(
         dwell_time_us=checks.number("dwell_time_us", dwell, "us", low=1e-3, high=1e5),
         seed=seed,
     )
-    made.detector()  # refuses angles that are none
+    made.detector()  # raises for impossible angles
     return made
 
 
 def _samples(names: list[str], zone_axis: str, thickness: float, seed: int) -> "list[Sample]":
-    """Return the samples, and print the notes on files."""
+    """Return the samples, and print notes on structure files."""
     with warnings.catch_warnings(record=True) as notes:
         warnings.simplefilter("always")
         samples = [_sample(name, zone_axis, thickness, seed) for name in names]
@@ -125,7 +125,7 @@ def _samples(names: list[str], zone_axis: str, thickness: float, seed: int) -> "
 
 
 def _sample(name: str, zone_axis: str, thickness: float, seed: int) -> "Sample":
-    """Return a sample of the library or of a structure file, a few cells wide."""
+    """Return a sample, a few unit cells wide, from the library or from a structure file."""
     import os
 
     from stemtwin.twin.samples.library import list_samples, load_sample

@@ -25,7 +25,7 @@ app.command()(inputs)
 
 Name = Annotated[str, typer.Argument(help="Name of the dataset, for example atoms-2d or atoms-2d@1.")]
 Version = Annotated[str | None, typer.Option(help="Version; by default the newest of this installation.")]
-SizeName = Annotated[str, typer.Option(help="Size: tiny, std or full (full may be on no mirror).")]
+SizeName = Annotated[str, typer.Option(help="Size: tiny, std or full (full may not be on any mirror).")]
 Folder = Annotated[Path | None, typer.Option(help="Folder of the dataset; by default its folder in the data folder.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
@@ -95,7 +95,7 @@ def list_(as_json: Json = False) -> None:
         absent = "partly built: run 'build' again to continue" if row["begun"] else "no"
         name, version, size = row["name"], row["version"], row["size"] if row["released"] else f"{row['size']} *"
         table.add_row(name, version, size, str(row["images"]), minutes(row["seconds"]), Text(row["folder"] or absent))
-    table.caption = "* not released: on no mirror, to be built from the card"
+    table.caption = "* not released: not on any mirror; build it from the card"
     Console(emoji=False).print(table)
 
 

@@ -1,4 +1,4 @@
-"""``stemtwin event``: a hackathon, from its settings to an archive that anybody can verify."""
+"""``stemtwin event``: a hackathon, from its settings to a verifiable archive."""
 
 import dataclasses
 import datetime
@@ -14,33 +14,33 @@ if TYPE_CHECKING:
     from stemtwin.leaderboard.events.folders import Organiser
     from stemtwin.leaderboard.events.scoring import Outcome
 
-app = typer.Typer(no_args_is_help=True, help="Hold an event: make it, seal and open its bundle, score, freeze, close, verify.")
+app = typer.Typer(no_args_is_help=True, help="Run an event: make it, seal and open its bundle, score, freeze, close, verify.")
 
 FolderArgument = Annotated[Path, typer.Argument(help="Folder of the event.")]
-SecretOption = Annotated[Path | None, typer.Option(help="Folder of the secrets; FOLDER-secret beside the event where none is named.")]
-IsolationOption = Annotated[str | None, typer.Option(help="bubblewrap or process, in the place of the event's.")]
-ReasonOption = Annotated[str, typer.Option(help="Why: a sentence, which everybody will read.")]
+SecretOption = Annotated[Path | None, typer.Option(help="Folder of the secrets; by default FOLDER-secret beside the event.")]
+IsolationOption = Annotated[str | None, typer.Option(help="Isolation of agents, bubblewrap or process; by default the event's.")]
+ReasonOption = Annotated[str, typer.Option(help="Reason, a sentence that everybody can read.")]
 
 
 @app.command()
 def new(
-    folder: Annotated[Path, typer.Argument(help="New folder; its name is the event's, in small letters, digits and dashes.")],
-    task: Annotated[list[str] | None, typer.Option(help="Task of predictions: NAME or NAME:SIZE. May be given again.")] = None,
-    environment: Annotated[list[str] | None, typer.Option(help="Task of an agent: NAME, NAME:EPISODES or NAME:EPISODES:ATTEMPTS.")] = None,
-    opens: Annotated[str | None, typer.Option(help="Start, as 2026-12-15T09:00Z; the next full hour where none is given.")] = None,
-    closes: Annotated[str | None, typer.Option(help="End, as 2026-12-17T09:00Z; two days later where none is given.")] = None,
-    site: Annotated[list[str] | None, typer.Option(help="Place and its time zone: 'Knoxville=America/New_York'. May be given again.")] = None,
-    title: Annotated[str | None, typer.Option(help="Title of pages and guide.")] = None,
-    counts: Annotated[str, typer.Option(help="Which of a team's submissions to a task counts: best or last.")] = "best",
-    submissions: Annotated[int, typer.Option(help="Submissions of a team to a task that are scored.")] = 20,
-    team: Annotated[list[str] | None, typer.Option(help="A team that may take part; everybody may where none is named.")] = None,
-    isolation: Annotated[str, typer.Option(help="In what agents run: bubblewrap or process.")] = "bubblewrap",
+    folder: Annotated[Path, typer.Argument(help="New folder, with the name of the event: lowercase letters, digits and hyphens.")],
+    task: Annotated[list[str] | None, typer.Option(help="Prediction task, NAME or NAME:SIZE; may be repeated.")] = None,
+    environment: Annotated[list[str] | None, typer.Option(help="Agent task, NAME, NAME:EPISODES or NAME:EPISODES:ATTEMPTS; may be repeated.")] = None,
+    opens: Annotated[str | None, typer.Option(help="Start, for example 2026-12-15T09:00Z; by default the next full hour.")] = None,
+    closes: Annotated[str | None, typer.Option(help="End, for example 2026-12-17T09:00Z; by default two days after the start.")] = None,
+    site: Annotated[list[str] | None, typer.Option(help="Site and its time zone, for example Knoxville=America/New_York; may be repeated.")] = None,
+    title: Annotated[str | None, typer.Option(help="Title of the pages and the guide; by default the name.")] = None,
+    counts: Annotated[str, typer.Option(help="Counting submission of a team to a task: best or last.")] = "best",
+    submissions: Annotated[int, typer.Option(help="Largest number of submissions of a team to a task that are scored.")] = 20,
+    team: Annotated[list[str] | None, typer.Option(help="Team that may take part; may be repeated; by default every team may.")] = None,
+    isolation: Annotated[str, typer.Option(help="Isolation of agents: bubblewrap or process.")] = "bubblewrap",
     honeypots: Annotated[
-        int, typer.Option(help="Rows of each of three kinds that nobody can answer, among the hidden rows of a task that has them.")
+        int, typer.Option(help="Number of unanswerable rows of each of three kinds among the hidden rows of a task that supports them.")
     ] = 2,
     secret: SecretOption = None,
 ) -> None:
-    """Make the folder of an event, ready for a Git repository, and the folder of its secrets beside it."""
+    """Make the folder of an event, ready for a Git repository, and a separate folder of its secrets."""
     from stemtwin.leaderboard.events.creation import new_event
     from stemtwin.leaderboard.events.settings import parse_parts, parse_time
 
@@ -52,15 +52,15 @@ def new(
     settings |= {"isolation": isolation, "honeypots": honeypots}
     settings |= {"sites": [_site(text) for text in site or ()]} | ({"title": title} if title is not None else {})
     made = new_event(folder, settings, secret=secret)
-    typer.echo(f"made: {made.path}; its secrets: {made.secret}, which nobody else may read and no repository may hold")
-    typer.echo(f"next: 'stemtwin event seal {folder}', then put {folder} into a repository")
+    typer.echo(f"made: {made.path}; secrets: {made.secret}; keep them private and out of every repository")
+    typer.echo(f"next: run 'stemtwin event seal {folder}', then put {folder} in a repository")
 
 
 def _site(text: str) -> dict[str, str]:
     """Return a site of ``NAME=ZONE``."""
     name, equal, zone = text.rpartition("=")
     if not equal:
-        message = f"site {text!r} is not of the form NAME=ZONE, as 'Knoxville=America/New_York'"
+        message = f"site {text!r} is not of the form NAME=ZONE, for example 'Knoxville=America/New_York'"
         raise typer.BadParameter(message)
     return {"name": name, "zone": zone}
 
@@ -68,10 +68,10 @@ def _site(text: str) -> dict[str, str]:
 @app.command()
 def seal(
     folder: FolderArgument,
-    wheels: Annotated[Path | None, typer.Option(help="Folder of wheels for an install without a network, filled by 'pip download'.")] = None,
+    wheels: Annotated[Path | None, typer.Option(help="Folder of wheels from 'pip download', for an installation without a network.")] = None,
     secret: SecretOption = None,
 ) -> None:
-    """Build the hidden rows, and seal tasks, inputs and wheels into sealed.bundle, to be given out before the start."""
+    """Build the hidden rows, and seal tasks, inputs and wheels in sealed.bundle, which teams may receive before the start."""
     from stemtwin.leaderboard.events.creation import seal_event
 
     organiser = _organiser(folder, secret)
@@ -83,12 +83,12 @@ def seal(
 
 @app.command(name="open")
 def open_(
-    path: Annotated[Path, typer.Argument(help="The bundle, or the folder of the event that holds it.")],
-    key: Annotated[str | None, typer.Option(help="Key of the bundle; the published one where none is given.")] = None,
-    output: Annotated[Path | None, typer.Option(help="New folder of the content; 'opened' beside the bundle where none is named.")] = None,
+    path: Annotated[Path, typer.Argument(help="File of the bundle, or folder of the event that contains it.")],
+    key: Annotated[str | None, typer.Option(help="Key of the bundle; by default the published key.")] = None,
+    output: Annotated[Path | None, typer.Option(help="New folder of the contents; by default 'opened' beside the bundle.")] = None,
     secret: SecretOption = None,
 ) -> None:
-    """Open the bundle at the start hour; an organiser, whose secrets are beside the event, publishes its key by that."""
+    """Open the bundle at the start; with the secrets of the event, also publish the bundle's key."""
     from stemtwin.leaderboard.events.bundle import unseal
     from stemtwin.leaderboard.events.creation import announced_key, publish_key
     from stemtwin.leaderboard.events.folders import BUNDLE, OPENED, open_folder, secret_of
@@ -101,21 +101,21 @@ def open_(
             key = publish_key(_organiser(path, own))
             typer.echo(f"published: the key of the bundle, {key}")
     if key is None:
-        message = f"no key of {bundle} is published yet: give the one that the organiser announced by --key"
+        message = f"the key of {bundle} is not published yet: give the key that the organiser announced by --key"
         raise typer.BadParameter(message)
     target = output or bundle.parent / OPENED
     with progress(f"opening {bundle}") as tick:
         count = unseal(bundle, target, key=key, progress=tick)
-    typer.echo(f"opened: {count} files in {target}, begin with {target / 'guide.md'}")
+    typer.echo(f"opened: {count} files in {target}; begin with {target / 'guide.md'}")
 
 
 @app.command()
 def predict(
-    opened: Annotated[Path, typer.Argument(help="Content of the bundle.")],
-    task: Annotated[str, typer.Option(help="A task of predictions of the event.")],
-    output: Annotated[Path, typer.Option(help="New folder of the submission: submissions/TEAM/NAME.")],
-    baseline: Annotated[str | None, typer.Option(help="Answer by this baseline: see 'stemtwin task NAME'.")] = None,
-    agent: Annotated[str | None, typer.Option(help="Answer by your class, pkg.mod:Name, which has predict(given, rng).")] = None,
+    opened: Annotated[Path, typer.Argument(help="Folder with the contents of the bundle.")],
+    task: Annotated[str, typer.Option(help="Prediction task of the event.")],
+    output: Annotated[Path, typer.Option(help="New folder of the submission, submissions/TEAM/NAME.")],
+    baseline: Annotated[str | None, typer.Option(help="Name of a baseline that answers; see 'stemtwin task NAME'.")] = None,
+    agent: Annotated[str | None, typer.Option(help="Your class that answers, pkg.mod:Name, with predict(given, rng).")] = None,
 ) -> None:
     """Answer the hidden rows of a task and write a submission."""
     from stemtwin.leaderboard.events.team_side import answer
@@ -132,11 +132,11 @@ def predict(
 
 @app.command()
 def check(
-    folder: Annotated[Path, typer.Argument(help="Folder of the event, or content of the bundle.")],
+    folder: Annotated[Path, typer.Argument(help="Folder of the event, or folder with the contents of the bundle.")],
     submission: Annotated[list[Path] | None, typer.Argument(help="Folders of submissions.")] = None,
-    changed: Annotated[Path | None, typer.Option(help="List of changed files, as 'git diff --name-only -z' writes it: their submissions.")] = None,
+    changed: Annotated[Path | None, typer.Option(help="Output file of 'git diff --name-only -z', whose submissions are checked.")] = None,
 ) -> None:
-    """Check submissions before they are handed in; nothing of them is run."""
+    """Check submissions before they are handed in; their code is not run."""
     from stemtwin.leaderboard.events.folders import open_folder
     from stemtwin.leaderboard.events.team_side import changed_folders, check_submission
 
@@ -155,7 +155,7 @@ def check(
 
 @app.command()
 def score(folder: FolderArgument, secret: SecretOption = None, isolation: IsolationOption = None, json: JsonFlag = False) -> None:
-    """Score what was handed in and not scored yet, and write board, log and pages; begun again, it goes on where it stopped."""
+    """Score all submissions that are not scored yet, and write board, log and pages; an interrupted scoring continues."""
     from stemtwin.leaderboard.events.scoring import score_event
 
     outcomes = score_event(_organiser(folder, secret), isolation=_level(isolation), tell=_tell)
@@ -181,49 +181,49 @@ def _show(outcomes: "list[Outcome]", folder: Path) -> None:
 
 @app.command()
 def freeze(folder: FolderArgument, secret: SecretOption = None) -> None:
-    """Freeze the event: what is handed in now still counts, nothing later does."""
+    """Freeze the event: later submissions do not count."""
     from stemtwin.leaderboard.events.moderation import freeze as freeze_event
 
     organiser = _organiser(folder, secret)
     count = freeze_event(organiser)
     if datetime.datetime.now(datetime.UTC) < organiser.event.closes:
-        typer.echo(f"note: the event was to close at {organiser.event.closes.isoformat()}, which is later", err=True)
-    typer.echo(f"frozen: {count} submissions are in; score them, then 'stemtwin event close {folder}'")
+        typer.echo(f"note: the event closes at {organiser.event.closes.isoformat()}, which is later", err=True)
+    typer.echo(f"frozen: {count} submissions; score them, then run 'stemtwin event close {folder}'")
 
 
 @app.command()
 def jury(folder: FolderArgument, secret: SecretOption = None) -> None:
-    """Compare entries between teams, and write a printable page a team and a CSV for the jury."""
+    """Compare the entries of different teams, and write one printable page per team and a CSV file for the jury."""
     from stemtwin.benchmarks.names import printable
     from stemtwin.leaderboard.events.jury import write_jury
 
     target, found = write_jury(_organiser(folder, secret), tell=_tell)
     for one in found.reviews:
         typer.echo(printable(f"{one.team}/{one.name}: {one.text}"))
-    typer.echo(f"{found.compared} entries compared, {len(found.reviews)} reviews asked for; pages: {target / 'index.html'}")
+    typer.echo(f"{found.compared} entries compared, {len(found.reviews)} reviews requested; pages: {target / 'index.html'}")
 
 
 @app.command()
 def close(
     folder: FolderArgument,
-    output: Annotated[Path | None, typer.Option(help="Folder of the archive; FOLDER-archive beside the event where none is named.")] = None,
+    output: Annotated[Path | None, typer.Option(help="Folder of the archive; by default FOLDER-archive beside the event.")] = None,
     secret: SecretOption = None,
     isolation: IsolationOption = None,
 ) -> None:
-    """Reveal the keys, compute every score again, and pack everything into a signed archive: a folder and a zip file."""
+    """Reveal the keys, recompute every score, and write a signed archive as a folder and as a zip file."""
     from stemtwin.leaderboard.events.archive import close_event
 
     target = output or folder.resolve().with_name(f"{folder.resolve().name}-archive")
     made = close_event(_organiser(folder, secret), target, isolation=_level(isolation), tell=_tell)
-    typer.echo(f"closed: {made} and {made}.zip; anybody verifies it with 'stemtwin event verify {made}'")
+    typer.echo(f"closed: {made} and {made}.zip; anybody can verify it with 'stemtwin event verify {made}'")
 
 
 @app.command()
 def verify(
     archive: Annotated[Path, typer.Argument(help="Folder of the archive, or its zip file.")],
-    public_key: Annotated[str | None, typer.Option(help="The organiser's public key, as it was announced elsewhere.")] = None,
+    public_key: Annotated[str | None, typer.Option(help="Public key of the organiser, from an independent announcement.")] = None,
     specimens: Annotated[
-        int | None, typer.Option(min=1, help="Make the truth of so many specimens of each task again, drawn now; of all by default.")
+        int | None, typer.Option(min=1, help="Number of randomly drawn specimens of each task whose truth is rebuilt; by default all.")
     ] = None,
 ) -> None:
     """Verify an archive without a network: signatures, hashes, keys, truth, every score and every rank."""
@@ -238,11 +238,11 @@ def verify(
 @app.command()
 def withdraw(
     folder: FolderArgument,
-    entry: Annotated[str, typer.Argument(help="TEAM/NAME.")],
+    entry: Annotated[str, typer.Argument(help="Entry, TEAM/NAME.")],
     reason: ReasonOption,
     secret: SecretOption = None,
 ) -> None:
-    """Withdraw an entry: it stays in the log and does not count."""
+    """Withdraw an entry: it stays in the log but does not count."""
     from stemtwin.leaderboard.events import moderation
 
     moderation.withdraw(_organiser(folder, secret), entry, reason)
@@ -250,7 +250,9 @@ def withdraw(
 
 
 @app.command()
-def disqualify(folder: FolderArgument, team: Annotated[str, typer.Argument(help="Team.")], reason: ReasonOption, secret: SecretOption = None) -> None:
+def disqualify(
+    folder: FolderArgument, team: Annotated[str, typer.Argument(help="Name of the team.")], reason: ReasonOption, secret: SecretOption = None
+) -> None:
     """Disqualify a team: none of its entries counts."""
     from stemtwin.leaderboard.events import moderation
 
@@ -266,7 +268,7 @@ def correct(
     secret: SecretOption = None,
     isolation: IsolationOption = None,
 ) -> None:
-    """Make all scores of a task void after a fault of it, and score its submissions again."""
+    """Void all scores of a task that had an error, and score its submissions again."""
     from stemtwin.leaderboard.events import moderation
     from stemtwin.leaderboard.events.scoring import score_event
 
@@ -283,12 +285,12 @@ def _organiser(folder: Path, secret: Path | None) -> "Organiser":
 
 
 def _level(isolation: str | None) -> str | None:
-    """Return a level of isolation that works here, None where none was named."""
+    """Return a checked level of isolation, or None if none is given."""
     from stemtwin.benchmarks.isolation.sandbox import check_level
 
     return None if isolation is None else check_level(isolation)
 
 
 def _tell(text: str) -> None:
-    """Print a sentence about long work on stderr."""
+    """Print a message about long work on stderr."""
     typer.echo(re.sub(r"[^\x20-\x7e\u00a0-\uffff]", "?", text), err=True)

@@ -35,7 +35,7 @@ def review(
         typer.echo(f"{one.team}/{one.name}: {one.text}")
     for text in found.left_out:
         typer.echo(f"not compared: {text}", err=True)
-    typer.echo(f"{found.compared} submissions compared, {len(found.reviews)} reviews asked for" + ("" if output is None else f", written: {output}"))
+    typer.echo(f"{found.compared} submissions compared, {len(found.reviews)} reviews requested" + ("" if output is None else f", written: {output}"))
 
 
 def _hidden_rows(event: Path, secret: Path | None) -> "Load":

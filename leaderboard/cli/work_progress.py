@@ -87,14 +87,14 @@ def span(seconds: float) -> str:
 
 @contextlib.contextmanager
 def counted_steps(unit: str, *, quiet: bool) -> Iterator[Callable[[int, int, str], None]]:
-    """Give a function (done, all, text) that counts steps on stderr: a bar, or a line for each tenth where that is not a terminal.
+    """Yield a function (done, total, text) that reports steps on stderr: a bar on a terminal, else a line for each tenth.
 
     Parameters
     ----------
     unit : str
         Name of the steps, in the plural.
     quiet : bool
-        Show nothing.
+        Whether nothing is shown.
     """
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
@@ -110,7 +110,7 @@ def counted_steps(unit: str, *, quiet: bool) -> Iterator[Callable[[int, int, str
 
 
 def _silent(done: int, total: int, text: str) -> None:
-    """Say nothing."""
+    """Report nothing."""
 
 
 @contextlib.contextmanager

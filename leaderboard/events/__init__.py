@@ -1,24 +1,24 @@
-"""Events: a hackathon as a folder, from its settings to an archive from which anybody can compute every rank again.
+"""Events: a hackathon as a folder, from its settings to an archive from which every rank can be recomputed.
 
 ====================  ============================================================================
 File                  Content
 ====================  ============================================================================
-``archive.py``        the end of an event: keys are revealed, everything is packed
-``bundle.py``         sealed bundles, which open with a key
-``creation.py``       new events, and the bundle's content
+``archive.py``        end of an event: revealed keys and the archive
+``bundle.py``         encrypted bundles and their keys
+``creation.py``       new events and the contents of their bundles
 ``event_pages.py``    the event's page, guide and workflows
 ``folders.py``        the public and the secret folder
 ``hidden_tasks.py``   hidden rows and seeds of tasks
-``inbox.py``          submissions that are handed in
-``jury.py``           checks between teams, pages for the jury
+``inbox.py``          checked copies of submissions to an event
+``jury.py``           comparison of teams, pages for the jury
 ``log.py``            the signed log
 ``moderation.py``     freeze, withdraw, disqualify, correct
-``scoring.py``        scoring of everything that was handed in
+``scoring.py``        scoring of submissions
 ``settings.py``       ``event.toml``
 ``signing.py``        canonical JSON, hashes, signatures
 ``standings.py``      valid and counting scores, the signed state of the board
-``submissions.py``    submissions, known by their content
-``team_side.py``      what teams do: predict, check
+``submissions.py``    submissions and their content hashes
+``team_side.py``      commands of teams: predict, check
 ``verification.py``   verification of an archive
 ====================  ============================================================================
 """

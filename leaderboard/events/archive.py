@@ -1,4 +1,4 @@
-"""The end of an event: its keys are revealed, everything is packed into one folder, verified from there, and signed."""
+"""End of an event: the keys are revealed, and everything is packed in one folder, verified there, and signed."""
 
 import shutil
 import zipfile
@@ -43,13 +43,14 @@ if TYPE_CHECKING:
 SUMS = "SHA256SUMS"
 DATA = "data"
 ABOUT_LAST = (LOG, STATE, SUMS, PAGES)
-"""Files without a checksum: the log holds the hash of the checksums, the state follows from the log, and pages show both."""
+"""Files without a checksum: the log contains the hash of the checksums, the state follows from the log, and pages show both."""
 
 
 def close_event(organiser: Organiser, target: Path, *, isolation: str | None = None, tell: Tell | None = None) -> Path:
-    """Close a frozen event: score what is left, reveal the keys, pack everything into an archive, compute every rank again from it, and sign.
+    """Close a frozen event: score remaining submissions, write and verify an archive with the revealed keys, and sign it.
 
-    The archive appears, and the keys are published, when everything agrees.
+    The archive appears, and the keys are published, only if every recomputed score and rank agrees. The archive's folder is
+    returned.
 
     Parameters
     ----------
@@ -58,28 +59,28 @@ def close_event(organiser: Organiser, target: Path, *, isolation: str | None = N
     target : Path
         Folder of the archive; ``TARGET.zip`` is written beside it.
     isolation : str, optional
-        Level of isolation of agents that are not scored yet.
+        Level of isolation of agents that are not scored yet; by default the event's level.
     tell : callable, optional
-        Called with sentences about long work.
+        Function that is called with messages about long work.
 
     Raises
     ------
     SettingsError
-        The event is not frozen, or closed already.
+        The event is not frozen or is already closed.
     SubmissionError
-        The archive does not give the scores and ranks of the board.
+        The archive does not reproduce the scores and ranks of the board.
     """
     event, tell = organiser.event, tell or (lambda _: None)
     if organiser.folder.first("frozen") is None:
-        message = f"{event.name} is not frozen. Run 'stemtwin event freeze {organiser.path}' first: closing publishes its keys."
+        message = f"{event.name} is not frozen. Run 'stemtwin event freeze {organiser.path}' first, as closing publishes its keys."
         raise SettingsError(message)
     check_writable(target, folder=True)
     if target.exists() and any(target.iterdir()):
-        message = f"{target} is not empty. Name a folder that is empty or does not exist by --output."
+        message = f"{target} is not empty. Give a folder that is empty or does not exist by --output."
         raise SettingsError(message)
     failed = [one for one in score_event(organiser, isolation=isolation, tell=tell) if one.status == "failed"]
     if failed:
-        message = f"{failed[0].label} could not be scored ({failed[0].text}). Repair that, or disqualify the team, and close it then."
+        message = f"{failed[0].label} could not be scored ({failed[0].text}). Repair that, or disqualify the team, then close the event."
         raise SettingsError(message)
     with one_at_a_time(organiser):
         with replacing(target) as temporary:
@@ -95,7 +96,7 @@ def close_event(organiser: Organiser, target: Path, *, isolation: str | None = N
 
 
 def _pack(organiser: Organiser, target: Path, tell: Tell) -> None:
-    """Write all but checksums, log and state into the archive."""
+    """Write everything except checksums, signed state and final log to the archive."""
     path, event = organiser.path, organiser.event
     target.mkdir(parents=True)
     write_keys(target / KEYS, organiser.keys).chmod(0o644)
@@ -108,14 +109,14 @@ def _pack(organiser: Organiser, target: Path, tell: Tell) -> None:
     for hidden in hidden_tasks(event):
         hidden.build(organiser.keys, organiser.secret / DATA, build_lines(hidden, tell))
         shutil.copytree(organiser.secret / DATA / hidden.slug, target / DATA / hidden.slug)
-        tell(f"hidden rows of {hidden.task.name} are made again from the revealed key")
+        tell(f"rebuilding the hidden rows of {hidden.task.name} from the revealed keys")
         hidden.verify(organiser.keys, target / DATA, tell)
         hidden.reveal(organiser.keys, target / DATA)
     (target / RESULTS).mkdir(exist_ok=True)
     lines = organiser.folder.lines
     write_log(target / LOG, lines)
     there = EventFolder(path=target, event=event, records=target)
-    tell("entries are compared between teams")
+    tell("comparing the entries of different teams")
     write_material(there, lines, check_teams(there, lines, Truths(organiser.keys, target / DATA, tell)), target / JURY)
     with counted_store(there, scores(lines, event)) as store:
         for number, board in enumerate(store.boards(), start=1):
@@ -125,12 +126,12 @@ def _pack(organiser: Organiser, target: Path, tell: Tell) -> None:
 
 
 def _links(folder: str, names: list[str]) -> list[str]:
-    """Return the links among the names of a folder, which no archive holds: a submission with one is refused."""
+    """Return the links among the names of a folder; an archive contains no links, as submissions with links are refused."""
     return [name for name in names if (Path(folder) / name).is_symlink()]
 
 
 def _sign(organiser: Organiser, target: Path) -> list[LogLine]:
-    """Write checksums, the last line of the log, the signed state and the pages; return the log."""
+    """Write checksums, the last line of the log, the signed state and the pages, and return the lines of the log."""
     write_atomically(target / SUMS, checksums(target).encode())
     lines = organiser.folder.lines
     content = {"sums_sha256": file_sha256(target / SUMS), "keys": "revealed"}
@@ -143,7 +144,7 @@ def _sign(organiser: Organiser, target: Path) -> list[LogLine]:
 
 
 def checksums(folder: Path) -> str:
-    """Return the sha256 of every file of an archive, a line each as ``sha256sum`` has it; what ``ABOUT_LAST`` names is left out."""
+    """Return the sha256 of the files of an archive in the format of ``sha256sum``, without those in ``ABOUT_LAST``."""
     names = (path.relative_to(folder) for path in all_files(folder))
     kept = [name for name in names if name.parts[0] not in ABOUT_LAST]
     return "".join(f"{file_sha256(folder / name)}  {name.as_posix()}\n" for name in kept)
@@ -173,7 +174,7 @@ def _draw(board: "Board", path: Path) -> None:
 
 
 def _citation(event: EventSettings) -> str:
-    """Return the file by which the archive is cited."""
+    """Return the citation file of the archive (CFF)."""
     content = {
         "cff-version": "1.2.0",
         "message": "If you use these data or results, please cite them as below.",
@@ -193,14 +194,14 @@ def _readme(event: EventSettings) -> str:
     """Return the text that explains the archive."""
     return (
         f"# {event.title}: archive\n\n"
-        f"Every rank can be computed again, without a network, with stemtwin {version()}:\n\n    stemtwin event verify .\n\n"
-        f"Compare the public key that it prints with the one that was announced: `{event.public_key}`.\n\n"
-        "- `event.toml`, `guide.md`, `sealed.bundle`: the event as teams saw it, the bundle with its key.\n"
-        "- `keys.json`: the keys of all hidden rows and episodes, whose hash was published before.\n"
-        "- `data/`: the hidden rows with their truth, as Parquet and netCDF; the names and kinds of those that did not count (honeypots).\n"
-        "- `submissions/`, `results/`: what teams handed in, and reports, answers and actions.\n"
+        f"Every rank can be recomputed, without a network, with stemtwin {version()}:\n\n    stemtwin event verify .\n\n"
+        f"Compare the public key that the command prints with the announced one: `{event.public_key}`.\n\n"
+        "- `event.toml`, `guide.md`, `sealed.bundle`, `bundle-key.txt`: settings, guide, and the bundle with its key.\n"
+        "- `keys.json`: the keys of all hidden rows and episodes; their hash was published before the event.\n"
+        "- `data/`: the hidden rows with their truth, as Parquet and netCDF; the names and kinds of honeypots, which did not count.\n"
+        "- `submissions/`, `results/`: submissions of the teams; reports, answers and actions.\n"
         "- `log.jsonl`, `board.json`: the signed log and the signed state of the board; `pages/index.html` shows both.\n"
-        "- `figures/`: scores with their intervals. `SHA256SUMS`: checksums, whose hash is in the last line of the log.\n"
+        "- `figures/`: scores with their intervals. `SHA256SUMS`: checksums; their hash is in the last line of the log.\n"
     )
 
 
@@ -208,7 +209,7 @@ def _zip(target: Path) -> None:
     """Write the archive as one zip file beside it."""
     with replacing(target.with_name(f"{target.name}.zip")) as temporary, zipfile.ZipFile(temporary, "w") as archive:
         for path in all_files(target):
-            member = zipfile.ZipInfo(f"{target.name}/{path.relative_to(target).as_posix()}")  # of no date: the same archive is the same file
+            member = zipfile.ZipInfo(f"{target.name}/{path.relative_to(target).as_posix()}")  # without a date, so equal archives are equal files
             member.compress_type, member.external_attr = zipfile.ZIP_DEFLATED, 0o644 << 16
             with path.open("rb") as source, archive.open(member, "w", force_zip64=True) as out:
                 shutil.copyfileobj(source, out)

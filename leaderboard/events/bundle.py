@@ -1,8 +1,8 @@
-"""Sealed bundles: a folder as one encrypted file that is given out early, and opens with a key at the start hour.
+"""Sealed bundles: a folder as one encrypted file, distributed in advance and opened with a key at the start of the event.
 
-A bundle is a line that names the format, a line of JSON, and chunks of a tar archive, each encrypted by AES-256-GCM. Nonces count up, because every
-bundle has a key of its own. The associated data of a chunk are the hash of the JSON, its number and whether it is the last one: chunks that are
-exchanged, missing or of another bundle are found, and so is a changed opening hour.
+A bundle consists of a line with the format, a line of JSON, and chunks of a tar archive, each encrypted with AES-256-GCM.
+Nonces are consecutive numbers, as each bundle has its own key. The associated data of a chunk are the hash of the JSON, its
+number and a flag of the last chunk, so exchanged, missing or foreign chunks and a changed start time are detected.
 """
 
 import contextlib
@@ -24,13 +24,13 @@ from stemtwin.twin.files import check_writable, replacing
 
 MAGIC = b"stemtwin/bundle@1\n"
 CHUNK = 1 << 20
-"""Bytes of a chunk before encryption."""
+"""Size of a chunk before encryption, bytes."""
 TAG = 16
-"""Bytes that encryption adds to a chunk."""
+"""Size that encryption adds to a chunk, bytes."""
 LONGEST_HEADER = 1 << 16
 NONCE, BOUND = struct.Struct(">IQ"), struct.Struct(">Q?")
 ByteProgress = Callable[[int, int], None]
-"""Called with the bytes done and all bytes."""
+"""Function of (done, total) that is called with numbers of bytes."""
 
 
 def draw_bundle_key() -> str:
@@ -39,37 +39,37 @@ def draw_bundle_key() -> str:
 
 
 def read_key(text: str) -> bytes:
-    """Return the 32 bytes of a key as people type it: hexadecimal digits, blanks and dashes between them.
+    """Return the 32 bytes of a key typed as hexadecimal digits, possibly with blanks and hyphens.
 
     Raises
     ------
     SettingsError
-        Not 64 hexadecimal digits.
+        The text does not have 64 hexadecimal digits.
     """
     digits = re.sub(r"[\s-]", "", text).lower()
     if not re.fullmatch(r"[0-9a-f]{64}", digits):
-        message = f"The key has {len(digits)} characters; it must have 64 hexadecimal digits. Copy it whole from the organiser's announcement."
+        message = f"The key has {len(digits)} characters; it must have 64 hexadecimal digits. Copy the whole key from the organiser's announcement."
         raise SettingsError(message)
     return bytes.fromhex(digits)
 
 
 def seal(folder: Path, path: Path, *, key: str, event: str, opens: datetime.datetime, progress: ByteProgress | None = None) -> str:
-    """Write the files of a folder as a sealed bundle and return its sha256.
+    """Write the files of a folder as a sealed bundle, and return its sha256, hexadecimal.
 
     Parameters
     ----------
     folder : Path
-        Folder to be sealed.
+        Folder of the files.
     path : Path
-        File of the bundle, which is replaced at once.
+        File of the bundle; an existing file is replaced atomically.
     key : str
-        A key of its own, from :func:`draw_bundle_key`.
+        New key, from :func:`draw_bundle_key`.
     event : str
         Name of the event.
     opens : datetime
-        Before this time :func:`unseal` refuses.
+        Start time, before which :func:`unseal` refuses to open the bundle.
     progress : callable, optional
-        Called with the bytes done and the bytes of all files.
+        Function of (done, total) that is called with numbers of bytes.
     """
     from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
@@ -93,7 +93,7 @@ def seal(folder: Path, path: Path, *, key: str, event: str, opens: datetime.date
 
 
 def _add(archive: tarfile.TarFile, path: Path, name: str) -> None:
-    """Add a file without owner, time and rights."""
+    """Add a file without owner, time and permissions."""
     member = tarfile.TarInfo(name)
     member.size, member.mode = path.stat().st_size, 0o644
     with path.open("rb") as stream:
@@ -101,13 +101,13 @@ def _add(archive: tarfile.TarFile, path: Path, name: str) -> None:
 
 
 class _Encrypter:
-    """A file to write to, whose content is encrypted in chunks."""
+    """Writable file object that encrypts its content in chunks."""
 
     def __init__(self, out: IO[bytes], cipher: Any, about: bytes) -> None:
         self.out, self.cipher, self.about, self.count, self.held = out, cipher, about, 0, bytearray()
 
     def write(self, content: bytes) -> int:
-        """Take bytes; whole chunks are written, but for the last one."""
+        """Append bytes, and write all complete chunks except the last."""
         self.held += content
         while len(self.held) > CHUNK:
             self._chunk(bytes(self.held[:CHUNK]), last=False)
@@ -125,7 +125,7 @@ class _Encrypter:
 
 
 def read_header(path: Path) -> dict[str, Any]:
-    """Return the header of a bundle, for which no key is needed: ``event``, ``opens``, ``files``, ``bytes``.
+    """Return the header of a bundle, which is not encrypted: ``event``, ``opens``, ``files``, ``bytes`` and others.
 
     Raises
     ------
@@ -138,7 +138,7 @@ def read_header(path: Path) -> dict[str, Any]:
 
 
 def _none(path: Path) -> SubmissionError:
-    return SubmissionError(f"{path} is not a sealed bundle. Give the file that the organiser handed out, sealed.bundle, whole.")
+    return SubmissionError(f"{path} is not a sealed bundle. Give the complete file sealed.bundle from the organiser.")
 
 
 def _header(path: Path, stream: IO[bytes]) -> tuple[dict[str, Any], bytes]:
@@ -157,39 +157,39 @@ def _header(path: Path, stream: IO[bytes]) -> tuple[dict[str, Any], bytes]:
 
 
 def unseal(path: Path, target: Path, *, key: str, now: datetime.datetime | None = None, progress: ByteProgress | None = None) -> int:
-    """Open a bundle into a new folder and return the number of files; the folder appears when everything in it is there.
+    """Decrypt a bundle to a new folder, which appears only when it is complete, and return the number of files.
 
     Parameters
     ----------
     path : Path
-        The bundle.
+        File of the bundle.
     target : Path
-        The folder, which does not exist or is empty.
+        Folder that does not exist or is empty.
     key : str
-        The key, as it was announced.
+        Announced key.
     now : datetime, optional
-        Time of the clock; the system's by default.
+        Current time; by default the system's.
     progress : callable, optional
-        Called with the bytes done and all bytes.
+        Function of (done, total) that is called with numbers of bytes.
 
     Raises
     ------
     SettingsError
-        Before the start hour; a wrong key.
+        The event has not started, or the key is wrong, or the folder is not empty.
     SubmissionError
-        Not a bundle, or one that was altered, shortened or mixed up.
+        The file is not a bundle, or it was altered or shortened.
     DatasetError
-        The folder is not empty or cannot be written.
+        The folder cannot be written.
     """
     from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
     header, now = read_header(path), now or datetime.datetime.now(datetime.UTC)
     if now < header["when"]:
-        message = f"{path} opens at {header['opens']}, which is {_span(header['when'] - now)} from now. Wait for the start hour, or check the clock."
+        message = f"{path} opens at {header['opens']}, which is {_span(header['when'] - now)} from now. Wait for the start, or check the clock."
         raise SettingsError(message)
     secret = read_key(key)
     if sha256(secret) != header["key_sha256"]:
-        message = f"The key does not open {path}: it is the key of another bundle. Copy it whole from the announcement of {str(header['event'])!r}."
+        message = f"The key does not open {path}: it is the key of another bundle. Copy the key from the announcement of {str(header['event'])!r}."
         raise SettingsError(message)
     check_writable(target, folder=True)
     if target.is_dir() and any(target.iterdir()):
@@ -201,7 +201,7 @@ def unseal(path: Path, target: Path, *, key: str, now: datetime.datetime | None 
         reader = _Decrypted(_decrypt(path, stream, AESGCM(secret), about))
         with tarfile.open(fileobj=io.BufferedReader(reader, CHUNK), mode="r|") as archive:
             count = _extract(archive, temporary, header["bytes"], progress)
-        while reader.read(CHUNK):  # a bundle that was shortened lacks its last chunk
+        while reader.read(CHUNK):  # detects a shortened bundle, which lacks its last chunk
             pass
     return count
 
@@ -218,7 +218,7 @@ def _extract(archive: tarfile.TarFile, folder: Path, total: int, progress: ByteP
 
 
 def _decrypt(path: Path, stream: IO[bytes], cipher: Any, about: bytes) -> Iterator[bytes]:
-    """Give the chunks of a bundle."""
+    """Yield the decrypted chunks of a bundle."""
     from cryptography.exceptions import InvalidTag
 
     number, held = 0, stream.read(CHUNK + TAG)
@@ -228,8 +228,8 @@ def _decrypt(path: Path, stream: IO[bytes], cipher: Any, about: bytes) -> Iterat
         try:
             yield cipher.decrypt(NONCE.pack(0, number), held, about + BOUND.pack(number, last))
         except InvalidTag:
-            where = f"ends with part {number}, which is not its last one or was altered" if last else f"was altered in part {number}"
-            message = f"{path} {where}: it is not the file that the organiser sealed. Get it again and compare its sha256 with event.toml's page."
+            where = f"ends with part {number}, which is not its last part or was altered" if last else f"was altered in part {number}"
+            message = f"{path} {where}: it is not the file that the organiser sealed. Get it again and compare its sha256 with the event's page."
             raise SubmissionError(message) from None
         if last:
             return
@@ -237,7 +237,7 @@ def _decrypt(path: Path, stream: IO[bytes], cipher: Any, about: bytes) -> Iterat
 
 
 class _Decrypted(io.RawIOBase):
-    """A stream of decrypted chunks."""
+    """Readable stream of decrypted chunks."""
 
     def __init__(self, chunks: Iterator[bytes]) -> None:
         self.chunks, self.held = chunks, b""
@@ -259,7 +259,7 @@ class _Decrypted(io.RawIOBase):
 
 
 def _span(left: datetime.timedelta) -> str:
-    """Return a time in days, hours and minutes."""
+    """Return a duration as text in days, hours and minutes."""
     minutes = max(1, -(-int(left.total_seconds()) // 60))
     days, rest = divmod(minutes, 24 * 60)
     parts = ((days, "d"), (rest // 60, "h"), (rest % 60, "min"))

@@ -1,4 +1,4 @@
-"""New events: folder, secrets, hidden rows, and the bundle that is given out early."""
+"""New events: folders, secrets, hidden rows, and the bundle that teams receive before the start."""
 
 import datetime
 import json
@@ -36,27 +36,27 @@ if TYPE_CHECKING:
 
 IGNORED = "opened/\n.incoming-*/\n*.lock\n"
 TEAMS_FOLDERS = {
-    SUBMISSIONS: "Submissions: a folder TEAM/NAME each, see guide.md.\n",
-    PRACTICE: "Practice tables for the public rows: a folder TEAM/NAME each, see guide.md. They are scored in the check and never ranked.\n",
+    SUBMISSIONS: "Submissions: one folder TEAM/NAME each; see guide.md.\n",
+    PRACTICE: "Practice tables for the public rows: one folder TEAM/NAME each; see guide.md. The check scores them; they are never ranked.\n",
 }
 
 
 def new_event(path: Path, settings: dict[str, Any], *, secret: Path | None = None) -> Organiser:
-    """Make the folder of an event and the secret one beside it, and return both.
+    """Create the public and the secret folder of an event, and return the event with its secrets.
 
     Parameters
     ----------
     path : Path
-        New folder; its name is the event's unless the settings have one.
+        New folder; its name is the event's name unless the settings contain another.
     settings : dict
-        Values of ``event.toml`` but for schema, commitment and public key.
+        Values of ``event.toml`` except schema, commitment and public key.
     secret : Path, optional
-        The secret folder; ``NAME-secret`` beside the event by default.
+        New secret folder; by default ``NAME-secret`` beside the public one.
 
     Raises
     ------
     SettingsError
-        A setting is wrong, a folder exists, or the secret folder would lie in the public one.
+        A setting is wrong, a folder exists, or the secret folder is inside the public one.
     DatasetError
         A folder cannot be written.
     """
@@ -64,12 +64,12 @@ def new_event(path: Path, settings: dict[str, Any], *, secret: Path | None = Non
         check_writable(one, folder=True)
     path, secret = path.resolve(), (secret or secret_of(path)).resolve()
     if path == secret or path in secret.parents:
-        message = f"The secret folder {secret} lies in the public folder {path}, which others read. Name another by --secret."
+        message = f"The secret folder {secret} is inside the public folder {path}, which others can read. Give another folder by --secret."
         raise SettingsError(message)
     for one in (path, secret):
         check_writable(one, folder=True)
         if one.exists() and (not one.is_dir() or any(one.iterdir())):
-            message = f"{one} is there already. Name a new event, or a folder that is empty or does not exist."
+            message = f"{one} already exists and is not an empty folder. Give a folder that is empty or does not exist."
             raise SettingsError(message)
     keys, signing_key = draw_keys(), draw_signing_key()
     values = {"schema": "stemtwin/event@1", "name": path.name, "title": path.name, **settings}
@@ -91,7 +91,7 @@ def new_event(path: Path, settings: dict[str, Any], *, secret: Path | None = Non
 
 
 def write_secrets(secret: Path, keys: SeedKeys, signing_key: "Ed25519PrivateKey") -> None:
-    """Write the keys of an event into a folder that only this user may read, and no repository takes up."""
+    """Write the keys of an event to a folder that only this user can read and that Git ignores."""
     secret.mkdir(mode=0o700, parents=True, exist_ok=True)
     secret.chmod(0o700)
     write_keys(secret / KEYS, keys)
@@ -100,33 +100,33 @@ def write_secrets(secret: Path, keys: SeedKeys, signing_key: "Ed25519PrivateKey"
 
 
 def seal_event(organiser: Organiser, *, wheels: Path | None = None, tell: Tell | None = None) -> Path:
-    """Build the hidden rows and seal tasks, inputs and wheels into the bundle, and return its file.
+    """Build the hidden rows, seal tasks, inputs and wheels in the bundle, and return the path of its file.
 
     Parameters
     ----------
     organiser : Organiser
         The event with its secrets.
     wheels : Path, optional
-        Folder of wheels for an install without a network, as ``pip download`` fills it.
+        Folder of wheels for an installation without a network, as written by ``pip download``.
     tell : callable, optional
-        Called with sentences about long work.
+        Function that is called with messages about long work.
 
     Raises
     ------
     SettingsError
-        The bundle's key is published already, or the folder of wheels has none.
+        The bundle's key is already published, or the folder of wheels contains no wheel.
     """
     if organiser.folder.first("opened") is not None:
-        message = f"The key of {organiser.event.name} is published: another bundle would not be sealed. Make a new event."
+        message = f"The key of {organiser.event.name} is already published, so a new bundle would not be secret. Make a new event."
         raise SettingsError(message)
     if wheels is not None and not any(wheels.glob("*.whl")):
-        message = f"{wheels} holds no wheel. Fill it with 'python -m pip download stemtwin --dest {wheels}'."
+        message = f"{wheels} contains no wheel. Fill it with 'python -m pip download stemtwin --dest {wheels}'."
         raise SettingsError(message)
     with one_at_a_time(organiser):
         payload, target = organiser.secret / "payload", organiser.path / BUNDLE
         shutil.rmtree(payload, ignore_errors=True)
         _fill_payload(organiser, payload, wheels, tell)
-        key = bundle.draw_bundle_key()  # one key a bundle; the earlier one is kept until this bundle is whole
+        key = bundle.draw_bundle_key()  # each bundle has its own key; the earlier key is kept until this bundle is complete
         digest = bundle.seal(payload, target, key=key, event=organiser.event.name, opens=organiser.event.opens)
         write_atomically(organiser.secret / BUNDLE_KEY, f"{key}\n".encode())
         (organiser.secret / BUNDLE_KEY).chmod(0o600)
@@ -137,7 +137,7 @@ def seal_event(organiser: Organiser, *, wheels: Path | None = None, tell: Tell |
 
 
 def _fill_payload(organiser: Organiser, payload: Path, wheels: Path | None, tell: Tell | None) -> None:
-    """Write the content of the bundle."""
+    """Write the contents of the bundle."""
     event = organiser.event
     write_atomically(payload / "guide.md", guide_text(event).encode())
     shutil.copyfile(organiser.path / FILE, payload / FILE)
@@ -153,19 +153,19 @@ def _fill_payload(organiser: Organiser, payload: Path, wheels: Path | None, tell
 
 
 def publish_key(organiser: Organiser, *, clock: datetime.datetime | None = None) -> str:
-    """Publish the key of the bundle in the event's folder and in its log, and return it.
+    """Publish the key of the bundle in the event's folder and log, and return it.
 
     Parameters
     ----------
     organiser : Organiser
         The event with its secrets.
     clock : datetime, optional
-        Time of the clock; the system's by default.
+        Current time; by default the system's.
 
     Raises
     ------
     SettingsError
-        Before the start hour, where nothing is sealed, or where the sealing was stopped halfway.
+        The event has not started, nothing is sealed, or the sealing was interrupted.
     """
     path = organiser.path / BUNDLE
     if not path.is_file() or not (organiser.secret / BUNDLE_KEY).is_file():
@@ -173,7 +173,7 @@ def publish_key(organiser: Organiser, *, clock: datetime.datetime | None = None)
         raise SettingsError(message)
     header = bundle.read_header(path)
     if (clock or now()) < header["when"]:
-        message = f"{path} opens at {header['opens']}: its key is not published before. Wait for the start hour of {organiser.event.name}."
+        message = f"{path} opens at {header['opens']}, and its key is not published earlier. Wait for the start of {organiser.event.name}."
         raise SettingsError(message)
     if sha256(bundle.read_key(organiser.bundle_key)) != header["key_sha256"]:
         message = f"{organiser.secret / BUNDLE_KEY} is not the key of {path}. Run 'stemtwin event seal {organiser.path}' again."
@@ -187,6 +187,6 @@ def publish_key(organiser: Organiser, *, clock: datetime.datetime | None = None)
 
 
 def announced_key(folder: EventFolder) -> str | None:
-    """Return the key that was published in an event's folder, None before."""
+    """Return the published key in an event's folder, or None before it is published."""
     path = folder.path / BUNDLE_KEY
     return path.read_text(encoding="utf-8").strip() if path.is_file() else None

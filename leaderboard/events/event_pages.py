@@ -1,4 +1,4 @@
-"""Pages and texts of an event: its page with dates and log, the board beside it, the guide for teams, the workflows."""
+"""Pages and texts of an event: page with dates and log, board, guide for teams, workflows."""
 
 import functools
 from collections.abc import Sequence
@@ -19,7 +19,7 @@ from stemtwin.twin.files import write_atomically
 from stemtwin.twin.registry import Registry
 
 WORKFLOWS = ("check.yml", "score.yml")
-"""Templates of workflows; GitHub's expressions in them are left as they are."""
+"""Templates of workflows; GitHub's expressions in them are kept."""
 
 
 @functools.cache
@@ -32,7 +32,7 @@ def _templates(autoescape: bool) -> jinja2.Environment:
 
 
 def write_event_pages(folder: EventFolder, lines: Sequence[LogLine]) -> None:
-    """Write the event's page and the pages of its board, with the requests for review that scoring and the checks between teams made."""
+    """Write the event's page and the pages of its board, with the requests for review from scoring and from the comparison of teams."""
     event, pages = folder.event, folder.path / PAGES
     asked = folder.records / JURY / REVIEWS
     valid = scores(lines, event)
@@ -44,14 +44,14 @@ def write_event_pages(folder: EventFolder, lines: Sequence[LogLine]) -> None:
 
 
 def who(line: LogLine) -> str:
-    """Return the team, entry or task that a line is about."""
+    """Return the team, entry or task of a line of the log."""
     content = line.content
     label = "/".join(content[key] for key in ("team", "name") if key in content)
     return label or str(content.get("task", ""))
 
 
 def why(line: LogLine) -> str:
-    """Return the reason or the result in a line."""
+    """Return the reason or the result in a line of the log."""
     content = line.content
     if line.kind == "scored":
         return f"{content['task']}: {'no value' if content['value'] is None else format(content['value'], '.4g')}"
@@ -59,7 +59,7 @@ def why(line: LogLine) -> str:
 
 
 def guide_text(event: EventSettings) -> str:
-    """Return the guide for teams, Markdown."""
+    """Return the guide for teams (Markdown)."""
     baselines = load_baselines()
     hidden = hidden_tasks(event)
     simple = {one.task.registered: _honest_baseline(baselines, one.task.registered) for one in hidden}
@@ -72,7 +72,7 @@ def _honest_baseline(baselines: Registry[Baseline], task: str) -> str:
 
 
 def workflow_text(name: str) -> str:
-    """Return a workflow, YAML, with the version of this package."""
+    """Return a workflow (YAML) with the version of this package."""
     loader = _templates(autoescape=False).loader
     source = loader.get_source(_templates(autoescape=False), name)[0] if loader else ""
     return source.replace("{{ version }}", version())

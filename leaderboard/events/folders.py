@@ -1,21 +1,21 @@
-"""Folders of an event: the public one, which may be a Git repository, and the secret one beside it, which never is part of it.
+"""Folders of an event: the public folder, which may be a Git repository, and the secret folder, which is never part of it.
 
 ::
 
-    NAME/                       everybody may read it
+    NAME/                       public
       event.toml guide.md       settings, guide for teams
-      sealed.bundle           sealed tasks and hidden inputs
-      opened/                   the bundle's content, once it is opened
-      submissions/TEAM/NAME/    what teams hand in
+      sealed.bundle             encrypted tasks and hidden inputs
+      opened/                   contents of the bundle after it is opened
+      submissions/TEAM/NAME/    submissions of the teams
       log.jsonl board.json      signed log, signed state of the board
       pages/                    static pages
-      keys.json                 the revealed keys, after the end
+      keys.json                 revealed keys, after the event is closed
 
-    NAME-secret/                only the organiser
+    NAME-secret/                for the organiser only
       keys.json signing.json bundle-key.txt
-      board.db results/         reports and runs, whose clusters, episodes and samples tell seeds and truth; the archive holds them afterwards
+      board.db results/         reports and runs, which disclose seeds and truth; later part of the archive
       jury/                     pages for the jury, requests for review
-      data/ runs/ payload/      truth, unfinished runs, the bundle's content
+      data/ runs/ payload/      truth, unfinished runs, contents of the bundle
 """
 
 import dataclasses
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 Tell = Callable[[str], None]
-"""Called with sentences about long work."""
+"""Function that is called with messages about long work."""
 SECRET = "-secret"
 KEYS, SIGNING, BUNDLE_KEY = "keys.json", "signing.json", "bundle-key.txt"
 BUNDLE, OPENED, SUBMISSIONS, PRACTICE, LOG, STATE, BOARD = (
@@ -52,7 +52,7 @@ RESULTS, PAGES, JURY, REVIEWS = "results", "pages", "jury", "reviews.json"
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class EventFolder:
-    """The public folder of an event, its settings, and the folder of its board and runs: the secret one until the event is closed."""
+    """Public folder of an event, its settings, and the folder of its board and runs (until it is closed, the secret folder)."""
 
     path: Path
     event: EventSettings
@@ -65,11 +65,11 @@ class EventFolder:
 
     @property
     def lines(self) -> list[log.LogLine]:
-        """Lines of the log, checked."""
+        """Checked lines of the log."""
         return log.read_log(self.log_path, self.event.public_key)
 
     def first(self, kind: str) -> log.LogLine | None:
-        """Return the first line of a kind, None where there is none."""
+        """Return the first line of a kind, or None."""
         return next((line for line in self.lines if line.kind == kind), None)
 
 
@@ -80,13 +80,13 @@ class Organiser:
     Parameters
     ----------
     folder : EventFolder
-        The public folder.
+        Public folder with its settings.
     secret : Path
-        The secret folder.
+        Secret folder.
     keys : SeedKeys
-        Keys of hidden seeds and rows.
+        Keys of the hidden seeds and rows.
     signing_key : Ed25519PrivateKey
-        The organiser's key.
+        Private signing key of the organiser.
     """
 
     folder: EventFolder
@@ -96,12 +96,12 @@ class Organiser:
 
     @property
     def event(self) -> EventSettings:
-        """The settings."""
+        """Settings of the event."""
         return self.folder.event
 
     @property
     def path(self) -> Path:
-        """The public folder."""
+        """Path of the public folder."""
         return self.folder.path
 
     @property
@@ -120,7 +120,7 @@ def open_folder(path: Path) -> EventFolder:
     Raises
     ------
     SettingsError
-        The folder does not hold an event.
+        The folder does not contain an event.
     """
     return EventFolder(path=path, event=read_event(path / FILE), records=path)
 
@@ -142,15 +142,15 @@ def open_organiser(path: Path, secret: Path | None = None) -> Organiser:
     secret = secret or secret_of(path)
     folder = dataclasses.replace(open_folder(path), records=secret)
     if not secret.is_dir():
-        message = f"{secret}: there is no such folder of secrets. Name it by --secret; 'stemtwin event new' made it beside the event."
+        message = f"{secret}: there is no such folder of secrets. Give the folder that 'stemtwin event new' made by --secret."
         raise SettingsError(message)
     keys, signing_key = read_keys(secret / KEYS), read_signing_key(secret / SIGNING)
     if keys.commitment != folder.event.commitment or public_text(signing_key) != folder.event.public_key:
-        message = f"{secret} holds the secrets of another event than {folder.event.name!r}. Name the right folder by --secret."
+        message = f"{secret} contains the secrets of another event, not of {folder.event.name!r}. Give the right folder by --secret."
         raise SettingsError(message)
     return Organiser(folder=folder, secret=secret, keys=keys, signing_key=signing_key)
 
 
 def files_below(folder: Path) -> "Iterator[Path]":
-    """Give all files of a folder in the order of their names, links and special files included."""
+    """Return an iterator over all files of a folder in the order of their names, links and special files included."""
     return iter(sorted(one for one in folder.rglob("*") if one.is_symlink() or not one.is_dir()))

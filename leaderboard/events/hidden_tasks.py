@@ -1,6 +1,7 @@
 """Hidden data and seeds of an event's tasks, derived from its keys: build, honeypots, inputs for teams, truth for the organiser.
 
-Honeypots are made of rows of further specimens, which are given to nobody themselves: what is given tells a honeypot by its picture at most.
+Honeypots are made from rows of additional specimens, which are not given to teams, so a honeypot can be
+recognised only by its image.
 """
 
 import dataclasses
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 
 
 HONEYPOTS = "-honeypots.json"
-"""End of the name of an archive's file of honeypots."""
+"""Suffix of the name of an archive's file of honeypots."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -41,13 +42,13 @@ class HiddenTask:
     Parameters
     ----------
     task : Task
-        The task, whose source is the version of the event: answers to public rows are told apart from answers to hidden ones.
+        The task, with the event's own version of the source, which distinguishes answers to hidden and to public rows.
     size, split : str
-        Number of the rows and their split.
+        Size and split of the dataset.
     card : Card
-        The released card.
+        Card of the released dataset.
     each : int
-        Honeypots of each kind.
+        Number of honeypots of each kind.
     """
 
     task: Task
@@ -58,7 +59,7 @@ class HiddenTask:
 
     @property
     def slug(self) -> str:
-        """Name of its folders."""
+        """Name of the task's folders."""
         return f"{self.task.name}-{self.task.major}"
 
     def hidden(self, keys: SeedKeys) -> Card:
@@ -69,16 +70,16 @@ class HiddenTask:
 
     @property
     def further(self) -> int:
-        """Specimens beyond those of the size, of whose rows honeypots are made."""
+        """Number of additional specimens, from whose rows honeypots are made."""
         rows = self.card.sizes[self.size].images_per_specimen[self.split]
         return -(-self.each * len(KINDS) // rows)
 
     def build(self, keys: SeedKeys, folder: Path, progress: BuildProgress | None = None) -> None:
-        """Build the hidden rows into ``folder/<slug>``; a finished build there is left as it is, a stopped one goes on."""
+        """Build the hidden rows in ``folder/<slug>``; a complete build is kept, and an interrupted build continues."""
         build(self.hidden(keys), self.size, folder / self.slug, progress)
 
     def write_inputs(self, keys: SeedKeys, folder: Path, target: Path) -> None:
-        """Write what teams get of a build in ``folder/<slug>``."""
+        """Write the teams' inputs of a build in ``folder/<slug>``."""
         card = self.hidden(keys)
         if self.each:
             write_shown(self.rows(keys, folder).data, card, self.split, target)
@@ -86,7 +87,7 @@ class HiddenTask:
             write_inputs(card, folder / self.slug, self.split, target)
 
     def rows(self, keys: SeedKeys, folder: Path) -> Planted:
-        """Return the rows of a build in ``folder/<slug>`` with their truth, and with honeypots among them where the task has some."""
+        """Return the rows of a build in ``folder/<slug>`` with their truth, including honeypots if the task has them."""
         data = load_hidden(self.hidden(keys), folder / self.slug, self.split)
         names = data["sample_id"].values.astype(str).tolist()
         if not self.each:
@@ -97,19 +98,19 @@ class HiddenTask:
         return plant(self.task, data, np.random.Generator(np.random.Philox(seed)), each=self.each, spare=spare.tolist())
 
     def honeypot_text(self, rows: Planted) -> str:
-        """Return the record of the honeypots of a task for an archive, JSON: their kinds, and the name in the build of each row that counts."""
+        """Return the archive's record of a task's honeypots, JSON: their kinds, and for each other row its name in the build."""
         kinds = {one.sample_id: {"kind": one.kind, "candidates": len(one.candidates), "kept": one.chosen} for one in rows.honeypots}
         content = {"task": self.task.registered, "honeypots": kinds, "rows": rows.names}
         return json.dumps(content, indent=1, sort_keys=True) + "\n"
 
     def difference(self, given: "xr.Dataset", rows: Planted) -> str:
-        """Return the words on the first difference of the rows in a bundle from those that the keys give; "" where there is none.
+        """Return a description of the first difference between the rows in a bundle and those of the keys; "" if there is none.
 
-        All names are compared, and the inputs of the rows that count, with the tolerances of a dataset on another processor.
+        All names are compared, and the inputs of the rows that count, within the tolerances for another processor.
         """
         names, own = given["sample_id"].values.astype(str).tolist(), rows.data["sample_id"].values.astype(str).tolist()
         if odd := sorted(set(names) ^ set(own)):
-            return f"{odd[0]} is in one of them only"
+            return f"only one of them has {odd[0]}"
         shown = shown_card(self.card).columns
         stored, made = ({column.name: data[column.name].values for column in shown} for data in (given, rows.data))
         for name in rows.names:
@@ -120,25 +121,26 @@ class HiddenTask:
         return ""
 
     def reveal(self, keys: SeedKeys, folder: Path) -> None:
-        """Write the record of the honeypots beside the build, ``folder/<slug>-honeypots.json``; nothing where there are none."""
+        """Write the record of the honeypots, if the task has any, beside the build as ``folder/<slug>-honeypots.json``."""
         if self.each:
             write_atomically(folder / f"{self.slug}{HONEYPOTS}", self.honeypot_text(self.rows(keys, folder)).encode())
 
     def verify(self, keys: SeedKeys, folder: Path, tell: Callable[[str], None] | None = None, *, specimens: int | None = None) -> int:
-        """Make rows of a build in ``folder/<slug>`` again, compare them with the tolerances of a dataset, and return their number.
+        """Rebuild rows of a build in ``folder/<slug>``, compare them within the tolerances of a dataset, and return their number.
 
-        All rows are made again, or those of so many specimens, which are drawn anew by each call: nobody can foresee them.
+        By default, all rows are rebuilt; otherwise those of ``specimens`` specimens, which each call draws at random, so
+        they cannot be predicted.
 
         Raises
         ------
         DatasetError
-            A file is damaged, or a row is not the one that the keys give.
+            A file is damaged, or a row differs from the row that the keys give.
         """
 
         def progress(done: int, total: int, text: str) -> None:
             del text
             if tell is not None and done % 10 == 0:
-                tell(f"hidden rows of {self.task.name}: {done} of {total} specimens made again")
+                tell(f"hidden rows of {self.task.name}: {done} of {total} specimens rebuilt")
 
         card = self.hidden(keys)
         count = card.sizes[self.size].specimens[self.split]
@@ -151,17 +153,17 @@ class HiddenTask:
         Raises
         ------
         SubmissionError
-            They are wrong, or to rows of another split or size.
+            The answers are wrong, or belong to another split or size.
         """
         submission = read_submission(folder, self.task, data)
         header = submission.header
         if (header.split, header.size) != (self.split, self.size):
-            message = f"{folder}: it is for {header.split} {header.size}, the event asks for {self.split} {self.size}. Correct its header."
+            message = f"{folder} is for {header.split} {header.size}, but the event needs {self.split} {self.size}. Correct its header."
             raise SubmissionError(message)
         return submission
 
     def given(self, opened: Path) -> "xr.Dataset":
-        """Return the inputs in the content of a bundle."""
+        """Return the inputs from the contents of a bundle."""
         return load_given(self.card, opened / "inputs" / self.slug, self.split)
 
 
@@ -179,5 +181,5 @@ def hidden_tasks(event: EventSettings) -> list[HiddenTask]:
 
 
 def split_of(part: EventEnvironment) -> str:
-    """Return the split of seeds of an environment."""
+    """Return the split of an environment, which sets its seeds."""
     return part.find().splits[0]

@@ -1,4 +1,4 @@
-"""Submissions handed in to an event: checked as scoring will, and copied whole or not at all to ``submissions/TEAM/NAME-<hash>`` of its folder."""
+"""Submission to an event: checks as in scoring, then an atomic copy to ``submissions/TEAM/NAME-<hash>`` in the event's folder."""
 
 import dataclasses
 import re
@@ -17,16 +17,16 @@ from stemtwin.twin.errors import SettingsError, SubmissionError, suggestion
 from stemtwin.twin.files import check_writable, refusal
 
 INCOMING = ".incoming-"
-"""Beginning of the names of unfinished copies."""
+"""Prefix of the names of unfinished copies."""
 HASH_DIGITS = 12
 FORBIDDEN = '/\\:*?"<>|'
 DEVICES = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)
-"""Names that Windows keeps for itself."""
+"""Names that Windows reserves."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class HandedIn:
-    """A submission in an event's folder: where it lies, whether it is new, its task and its name."""
+    """Submission in an event's folder: path, whether it is new, task, name and team."""
 
     path: Path
     new: bool
@@ -36,12 +36,12 @@ class HandedIn:
 
 
 def hand_in(folder: Path, event: Path, team: str) -> HandedIn:
-    """Check a submission and copy it into the folder of an event; the same content comes to the same place, once.
+    """Check a submission and copy it to the folder of an event; equal content is stored once.
 
     Parameters
     ----------
     folder : Path
-        The submission.
+        Folder of the submission.
     event : Path
         Folder of the event, with ``event.toml`` and the opened bundle.
     team : str
@@ -50,9 +50,9 @@ def hand_in(folder: Path, event: Path, team: str) -> HandedIn:
     Raises
     ------
     SubmissionError
-        The submission is wrong, or for another event.
+        The submission is wrong or is for another event.
     SettingsError
-        There is no event, its bundle is not open, the team does not take part, or its name makes no folder.
+        There is no event, its bundle is not opened, the team does not take part, or its name is not valid for a folder.
     DatasetError
         The folder cannot be written.
     """
@@ -68,7 +68,7 @@ def hand_in(folder: Path, event: Path, team: str) -> HandedIn:
     else:
         header = read_header(check_folder(folder))
         if header.team not in ("", team):
-            message = f"{folder}: key 'team' is {header.team!r}, the submission is handed in for {team!r}. Write the same name in both."
+            message = f"{folder}: key 'team' is {header.team!r}, but the submission is handed in for {team!r}. Use the same name in both."
             raise SubmissionError(message)
         task, handed = header.task, dataclasses.replace(handed, name=header.name)
     check_handed(event, handed)
@@ -77,9 +77,9 @@ def hand_in(folder: Path, event: Path, team: str) -> HandedIn:
 
 
 def _copy(folder: Path, target: Path, event: Path) -> bool:
-    """Copy a submission to its place in one step; return whether it is new there.
+    """Copy a submission atomically; return whether it is new.
 
-    Unfinished copies lie beside the submissions, not among them: who is stopped in the midst leaves nothing that could be scored.
+    Unfinished copies are beside the folder of submissions, so an interrupted copy is never scored.
     """
     if target.is_dir():
         return False
@@ -91,27 +91,27 @@ def _copy(folder: Path, target: Path, event: Path) -> bool:
         try:
             copy.rename(target)
         except OSError as error:
-            if target.is_dir():  # another process was first, with the same content
+            if target.is_dir():  # another process has copied the same content first
                 return False
             raise refusal(target, error) from error
     return True
 
 
 def _team_folder(team: str) -> str:
-    """Return the name of a team as that of its folder, which everybody reads as the name of the team.
+    """Return the name of a team's folder, which is the name of the team.
 
     Raises
     ------
     SettingsError
-        Some system takes no such folder.
+        The name is not valid for a folder on every operating system.
     """
     if _file_part(team) != team:
-        message = f"team={team!r} is not a name that every system accepts for a folder. Ask the organiser for one without any of {FORBIDDEN}."
+        message = f"team={team!r} is not a name that every system accepts for a folder. Ask the organiser for a name without {FORBIDDEN}."
         raise SettingsError(message)
     return team
 
 
 def _file_part(name: str) -> str:
-    """Return a name with what some system takes for no part of a file's name replaced."""
+    """Return a name with the characters replaced that a file name may not contain on some system."""
     plain = re.sub(rf"[{re.escape(FORBIDDEN)}]", "-", unicodedata.normalize("NFC", name)).strip(" .") or "entry"
     return f"{plain}-" if DEVICES.fullmatch(plain) else plain

@@ -1,4 +1,4 @@
-"""Material for the jury of an event: requests for review from checks between teams, and a printable page a team."""
+"""Material for the jury of an event: requests for review from the comparison of teams, and one printable page per team."""
 
 import dataclasses
 import shutil
@@ -22,21 +22,21 @@ from stemtwin.twin.errors import SubmissionError
 
 
 def check_teams(folder: EventFolder, lines: Sequence[LogLine], truths: Truths) -> Checked:
-    """Compare the answers and actions of the entries that count between teams.
+    """Compare the answers and actions of counting entries of different teams.
 
     Parameters
     ----------
     folder : EventFolder
-        The event; its records hold the runs.
+        Event, whose records contain the runs.
     lines : sequence of LogLine
-        Its log.
+        Lines of its log.
     truths : Truths
-        Hidden rows, by which answers are compared.
+        Hidden rows with their truth.
 
     Returns
     -------
     Checked
-        Requests for review, the number of entries that were compared, and a sentence about each that was not.
+        Requests for review, the number of compared entries, and a sentence about each other entry.
     """
     counting = [one for one in scores(lines, folder.event) if one.counts]
     if not counting:
@@ -51,16 +51,16 @@ def check_teams(folder: EventFolder, lines: Sequence[LogLine], truths: Truths) -
 
 
 def hidden_rows(event: EventSettings, truths: Truths) -> Load:
-    """Return the function of task and header that gives the hidden rows of an event, honeypots among them.
+    """Return a function (task, header) that loads the hidden rows of an event, including honeypots.
 
-    It raises SubmissionError for answers to rows that are not the event's.
+    The function raises SubmissionError for answers to rows of another event or of a public split.
     """
     hidden = {(one.task.address(one.split), one.task.source_version): one for one in hidden_tasks(event)}
 
     def load(_: Task, header: Header) -> Planted:
         key = header.task, header.dataset.partition("@")[2]
         if key not in hidden:
-            message = f"{header.task} on {header.dataset} is not asked by {event.name}. Compare such answers without the event."
+            message = f"{header.task} on {header.dataset} is not part of {event.name}. Compare such answers without --event."
             raise SubmissionError(message)
         return truths.of(hidden[key])
 
@@ -68,26 +68,26 @@ def hidden_rows(event: EventSettings, truths: Truths) -> Load:
 
 
 def write_material(folder: EventFolder, lines: Sequence[LogLine], checked: Checked, target: Path) -> None:
-    """Write the requests for review, a page a team, an index and a CSV into a folder."""
+    """Write requests for review, one page per team, an index and a CSV file to a folder."""
     write_reviews(target / REVIEWS, checked.reviews)
     with counted_store(folder, scores(lines, folder.event)) as store:
         write_sheets(store, target, title=folder.event.title, reviews=checked.reviews)
 
 
 def write_jury(organiser: Organiser, tell: Tell | None = None) -> tuple[Path, Checked]:
-    """Check the entries that count between teams, write the jury's pages among the secrets, and show the requests for review on the event's pages.
+    """Compare counting entries of different teams, write the jury's pages to the secret folder, and update the event's pages.
 
     Parameters
     ----------
     organiser : Organiser
         The event with its secrets.
     tell : callable, optional
-        Called with sentences about long work.
+        Function that is called with messages about long work.
 
     Returns
     -------
     tuple
-        The folder of the pages, and the result of the checks.
+        Folder of the pages, and result of the comparison.
     """
     target = organiser.secret / JURY
     with one_at_a_time(organiser):

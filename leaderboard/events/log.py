@@ -1,7 +1,7 @@
-"""The log of an event: a file of signed lines, each of which holds the hash of the line before it. Lines are added, never changed.
+"""Log of an event: a file of signed lines, each with the hash of the line before. Lines are added, never changed.
 
-Every action of an organiser and every event of a submission is a line: who was scored or refused, withdrawn or disqualified, and why. Boards follow
-from the log and the reports alone.
+Each action of the organiser and each result of a submission is a line with its reason: scored, refused, withdrawn,
+disqualified. The board follows from the log and the reports only.
 """
 
 import dataclasses
@@ -29,8 +29,8 @@ KINDS = {
     "refused": "a submission was refused",
     "withdrawn": "an entry was withdrawn",
     "disqualified": "a team was disqualified",
-    "corrected": "a task was corrected, and all its scores before this line are void",
-    "frozen": "no later submission counts",
+    "corrected": "a task was corrected; all its earlier scores are void",
+    "frozen": "the event was frozen; later submissions do not count",
     "closed": "the keys were published",
 }
 """Kinds of lines."""
@@ -49,9 +49,9 @@ class LogLine:
     kind : str
         One of ``KINDS``.
     content : dict
-        Plain values.
+        Content of the line as plain values.
     before : str
-        Hash of the line before.
+        Hash of the line before, or ``START``.
     signature : str
         The organiser's signature of :attr:`body`, hexadecimal.
     """
@@ -65,7 +65,7 @@ class LogLine:
 
     @property
     def body(self) -> bytes:
-        """Canonical JSON of all but the signature, which is what is signed and hashed."""
+        """Canonical JSON of all fields except the signature; it is signed and hashed."""
         return canonical({"number": self.number, "time": self.time, "kind": self.kind, "content": self.content, "before": self.before})
 
     @property
@@ -75,12 +75,12 @@ class LogLine:
 
 
 def now() -> datetime.datetime:
-    """Return the time now, UTC, in whole seconds."""
+    """Return the current time, UTC, in whole seconds."""
     return datetime.datetime.now(datetime.UTC).replace(microsecond=0)
 
 
 def next_line(lines: Sequence[LogLine], kind: str, content: dict[str, Any], key: "Ed25519PrivateKey") -> LogLine:
-    """Return the line that follows others, signed."""
+    """Return the signed next line of a log."""
     if kind not in KINDS:
         raise KeyError(kind)
     before = lines[-1].hash if lines else START
@@ -89,12 +89,12 @@ def next_line(lines: Sequence[LogLine], kind: str, content: dict[str, Any], key:
 
 
 def write_log(path: Path, lines: Iterable[LogLine]) -> None:
-    """Write a log, one canonical JSON object a line; the file is replaced at once."""
+    """Write a log with one canonical JSON object per line; the file is replaced atomically."""
     write_atomically(path, b"".join(canonical(dataclasses.asdict(line)) + b"\n" for line in lines))
 
 
 def append(path: Path, kind: str, content: dict[str, Any], key: "Ed25519PrivateKey", public_key: str) -> LogLine:
-    """Add a signed line to the log of a file, which is checked first, and return it."""
+    """Check the log in a file, add a signed line, and return the line."""
     lines = read_log(path, public_key)
     line = next_line(lines, kind, content, key)
     write_log(path, [*lines, line])
@@ -102,7 +102,7 @@ def append(path: Path, kind: str, content: dict[str, Any], key: "Ed25519PrivateK
 
 
 def read_log(path: Path, public_key: str) -> list[LogLine]:
-    """Return the lines of a log after checking chain and signatures; no line where there is no file.
+    """Return the lines of a log after a check of chain and signatures; a missing file has no lines.
 
     Raises
     ------
@@ -112,7 +112,7 @@ def read_log(path: Path, public_key: str) -> list[LogLine]:
     lines: list[LogLine] = []
     texts = path.read_text(encoding="utf-8").split("\n") if path.is_file() else [""]
     if texts.pop():
-        message = f"{path}, line {len(texts)}: the log was altered, its last line is not whole. Take the log from another copy of the event."
+        message = f"{path}, line {len(texts)}: the log was altered, its last line is incomplete. Take the log from another copy of the event."
         raise SubmissionError(message)
     for number, text in enumerate(texts):
         try:

@@ -1,4 +1,4 @@
-"""Decisions of an organiser: freeze, withdraw, disqualify, correct. Every decision is a signed line of the log, which the event's page shows."""
+"""Decisions of an organiser: freeze, withdraw, disqualify, correct. Each decision is a signed line of the log, which the event's page shows."""
 
 from stemtwin.benchmarks.names import LONGEST_NAME
 from stemtwin.leaderboard.events.folders import Organiser
@@ -7,16 +7,16 @@ from stemtwin.leaderboard.events.submissions import find_submissions
 from stemtwin.twin.errors import SettingsError
 
 LONGEST_REASON = 500
-"""Characters of a reason."""
+"""Largest number of characters of a reason."""
 
 
 def freeze(organiser: Organiser) -> int:
-    """Freeze an event: what is handed in now still counts, scored or not; nothing later does. Return the number of submissions.
+    """Freeze an event, so later submissions do not count, and return the number of submissions, scored or not, up to now.
 
     Raises
     ------
     SettingsError
-        It is frozen already.
+        The event is already frozen or closed.
     """
     with one_at_a_time(organiser):
         _check_open(organiser)
@@ -30,7 +30,7 @@ def freeze(organiser: Organiser) -> int:
 
 
 def withdraw(organiser: Organiser, label: str, reason: str) -> None:
-    """Withdraw an entry, ``TEAM/NAME``: its scores stay in the log and do not count.
+    """Withdraw an entry, ``TEAM/NAME``: its scores stay in the log but do not count.
 
     Raises
     ------
@@ -44,7 +44,7 @@ def withdraw(organiser: Organiser, label: str, reason: str) -> None:
 
 
 def disqualify(organiser: Organiser, team: str, reason: str) -> None:
-    """Disqualify a team: none of its entries counts, earlier or later.
+    """Disqualify a team: none of its entries counts, neither earlier nor later ones.
 
     Raises
     ------
@@ -58,7 +58,7 @@ def disqualify(organiser: Organiser, team: str, reason: str) -> None:
 
 
 def correct(organiser: Organiser, task: str, reason: str) -> None:
-    """Make all scores of a task void after a fault of it; the next scoring scores its submissions again.
+    """Void all scores of a task that had an error; the next scoring evaluates its submissions again.
 
     Raises
     ------
@@ -69,10 +69,10 @@ def correct(organiser: Organiser, task: str, reason: str) -> None:
 
 
 def _decide(organiser: Organiser, kind: str, reason: str, **content: str) -> None:
-    """Write a decision into the log and the pages."""
+    """Write a decision to the log and the pages."""
     reason = " ".join(reason.split())
     if not 3 <= len(reason) <= LONGEST_REASON or not reason.isprintable():
-        message = f"The reason has {len(reason)} characters; it must be a sentence of 3 to {LONGEST_REASON}, which everybody will read."
+        message = f"The reason has {len(reason)} characters; everybody will read it, so it must be a sentence of 3 to {LONGEST_REASON}. Change it."
         raise SettingsError(message)
     with one_at_a_time(organiser):
         _check_open(organiser)
@@ -81,14 +81,14 @@ def _decide(organiser: Organiser, kind: str, reason: str, **content: str) -> Non
 
 
 def _check_open(organiser: Organiser) -> None:
-    """Refuse decisions about a closed event."""
+    """Raise SettingsError if the event is closed."""
     if organiser.folder.first("closed") is not None:
-        message = f"{organiser.event.name} is closed: its archive is signed. State what was found beside the archive."
+        message = f"{organiser.event.name} is closed, and its archive is signed. Publish the finding beside the archive."
         raise SettingsError(message)
 
 
 def _check_known(name: str, there: bool, known: list[str], what: str) -> None:
-    """Refuse what is not on the board."""
+    """Raise SettingsError for an unknown name."""
     if not there:
         message = f"{name[:LONGEST_NAME]!r} is not an {what} of this event. Known: {', '.join(known[:10]) or 'none'}."
         raise SettingsError(message.replace("an team", "a team"))

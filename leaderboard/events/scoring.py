@@ -1,7 +1,8 @@
-"""Scoring of an event's submissions: each once, in order, whatever interrupts it.
+"""Scoring of an event's submissions: each once, in order, even if the scoring is interrupted.
 
-A submission is known by its content. Its report is written, then its line of the log, then its row on the board; a run that was stopped goes on where
-it stopped, and unfinished episodes of an agent lie in the secret folder until then.
+Submissions are identified by their content. For each one the report is written first, then its line of the log, then its
+row on the board. An interrupted run continues where it stopped; until then, the finished episodes of an agent are kept in
+the secret folder.
 """
 
 import contextlib
@@ -31,12 +32,12 @@ from stemtwin.twin.errors import SettingsError, SubmissionError
 from stemtwin.twin.files import locked, replacing
 
 LOCK_S = 60.0
-"""Longest wait for another process that scores the same event and writes nothing, s."""
+"""Longest wait, s, for another process that scores the same event, since it last wrote to the log."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class Outcome:
-    """Result of one submission: ``"scored"``, ``"refused"`` (with the reason), ``"failed"`` by a fault that is not its own, or ``"known"``."""
+    """Result of one submission: ``"scored"``, ``"refused"`` with a reason, ``"failed"`` for another cause, or ``"known"`` from earlier."""
 
     label: str
     status: str
@@ -45,7 +46,7 @@ class Outcome:
 
 @contextlib.contextmanager
 def one_at_a_time(organiser: Organiser) -> Iterator[None]:
-    """Hold the lock of an event's log and board during a block."""
+    """Hold the lock of an event's log and board for the duration of a block."""
     path = organiser.folder.log_path
     with locked(organiser.secret / ".lock", limit_s=LOCK_S, holder="another command on this event", sign_of_life=lambda: path.stat().st_mtime_ns):
         yield
@@ -59,11 +60,11 @@ class Truths:
     keys : SeedKeys
         Keys of the event.
     folder : Path
-        Folder of the builds.
+        Folder of the built rows.
     tell : callable, optional
-        Called with sentences about long work.
+        Function that is called with messages about long work.
     build : bool
-        Whether rows that are not there are built, or nothing is written.
+        Whether missing rows are built; if False, nothing is written.
     """
 
     def __init__(self, keys: SeedKeys, folder: Path, tell: Tell | None = None, *, build: bool = True) -> None:
@@ -71,7 +72,7 @@ class Truths:
         self._loaded: dict[str, Planted] = {}
 
     def of(self, hidden: HiddenTask) -> Planted:
-        """Return the rows of a task, honeypots among them."""
+        """Return the rows of a task, including honeypots."""
         if hidden.slug not in self._loaded:
             if self.build:
                 hidden.build(self.keys, self.folder, build_lines(hidden, self.tell))
@@ -80,14 +81,14 @@ class Truths:
 
 
 def build_lines(hidden: HiddenTask, tell: Tell | None) -> Callable[[int, int, str], None] | None:
-    """Return the progress of a build as sentences, one for each tenth."""
+    """Return a progress callback of a build that reports each tenth as a message."""
     if tell is None:
         return None
     told = -1
 
     def progress(done: int, total: int, text: str) -> None:
         nonlocal told
-        del text  # the name of a specimen holds its secret seed
+        del text  # the name of a specimen contains its secret seed
         tenth = 10 * done // max(total, 1)
         if tenth > told:
             told = tenth
@@ -97,26 +98,26 @@ def build_lines(hidden: HiddenTask, tell: Tell | None) -> Callable[[int, int, st
 
 
 def score_event(organiser: Organiser, *, isolation: str | None = None, tell: Tell | None = None) -> list[Outcome]:
-    """Score what was handed in and is not scored yet, and write board, state and pages.
+    """Score all submissions that are not scored yet, and write board, signed state and pages.
 
     Parameters
     ----------
     organiser : Organiser
         The event with its secrets.
     isolation : str, optional
-        Level of isolation of agents in the place of the event's.
+        Level of isolation of agents, instead of the event's level.
     tell : callable, optional
-        Called with a sentence for each submission and for long work.
+        Function that is called with a message for each submission and about long work.
 
     Returns
     -------
     list of Outcome
-        One for each submission, and for each folder that is none.
+        Result of each submission and of each invalid folder.
 
     Raises
     ------
     SettingsError
-        The event is closed, or agents cannot be kept apart here as the event demands.
+        The event is closed, or the isolation of agents that it requires is not available on this machine.
     """
     with one_at_a_time(organiser):
         if organiser.folder.first("closed") is not None:
@@ -129,33 +130,33 @@ def score_event(organiser: Organiser, *, isolation: str | None = None, tell: Tel
 
 
 def _without_seeds(text: str) -> str:
-    """Return a text without long numbers, which may be secret seeds."""
+    """Return a text with long numbers replaced, which may be secret seeds."""
     return re.sub(r"\d{12,}", "<secret>", text)
 
 
 def _silent(text: str) -> None:
-    """Say nothing."""
+    """Report nothing."""
 
 
 def check_records(organiser: Organiser) -> None:
-    """Refuse to go on without the runs of earlier scores.
+    """Raise SettingsError if the run of an earlier score is missing.
 
     Raises
     ------
     SettingsError
-        A run is not in the secret folder.
+        The secret folder does not contain a run.
     """
     for one in scores(organiser.folder.lines, organiser.event):
         if not (organiser.secret / one.run / "report.json").is_file():
             message = (
-                f"{organiser.secret / one.run}: the run of {one.label} is missing. Copy 'results' from where it was scored into the secret folder, "
+                f"{organiser.secret / one.run}: the run of {one.label} is missing. Copy 'results' from where it was scored to the secret folder, "
                 f"or score all of {one.task} again with 'stemtwin event correct'."
             )
             raise SettingsError(message)
 
 
 def publish(organiser: Organiser) -> None:
-    """Write board, signed state and pages of an event from its log and reports; settings that were changed are a line of the log first."""
+    """Write board, signed state and pages of an event from its log and reports; log changed settings first."""
     settings, lines = file_sha256(organiser.path / FILE), organiser.folder.lines
     if settings != next((line.content["sha256"] for line in reversed(lines) if line.kind in ("created", "settings")), settings):
         organiser.append("settings", sha256=settings)
@@ -166,11 +167,11 @@ def publish(organiser: Organiser) -> None:
 
 
 def _score_all(organiser: Organiser, isolation: str | None, tell: Tell) -> list[Outcome]:
-    """Score every submission that needs it."""
+    """Score every submission that is not scored yet."""
     handed, wrong = find_submissions(organiser.path)
     level: Level = "process" if (isolation or organiser.event.isolation) == "process" else "bubblewrap"
     if any(one.agent for one in handed):
-        tell(f"isolation of agents: {level}, which leaves open: {'; '.join(OPEN[level])}")
+        tell(f"isolation of agents: {level}; not covered: {'; '.join(OPEN[level])}")
     outcomes = [Outcome(label=label, status="refused", text=text) for label, text in wrong]
     truths = Truths(organiser.keys, organiser.secret / "data", tell)
     for number, one in enumerate(handed, start=1):
@@ -182,7 +183,7 @@ def _score_all(organiser: Organiser, isolation: str | None, tell: Tell) -> list[
 
 
 def _score_one(organiser: Organiser, handed: Handed, isolation: str | None, truths: Truths) -> Outcome:
-    """Score a submission unless that was done, and write its line of the log."""
+    """Score a submission that is not scored yet, and write its line of the log."""
     lines = organiser.folder.lines
     try:
         part = part_of(organiser.event, handed)
@@ -193,19 +194,19 @@ def _score_one(organiser: Organiser, handed: Handed, isolation: str | None, trut
     except SubmissionError as error:
         if (known := _known(lines, handed, None)) is not None:
             return Outcome(label=handed.label, status="known", text=known)
-        reason = str(error).replace(f"{organiser.path}/", "")  # the organiser's folders are nobody's business
+        reason = str(error).replace(f"{organiser.path}/", "")  # paths of the organiser are not published
         organiser.append("refused", team=handed.team, name=handed.name, digest=handed.digest, reason=reason)
         return Outcome(label=handed.label, status="refused", text=reason)
-    except SettingsError:  # the event's or the machine's, which concerns all
+    except SettingsError:  # an error of the event or the machine, which affects all submissions
         raise
-    except Exception as error:  # one submission must not keep the others from being scored
+    except Exception as error:  # the other submissions are still scored
         text = f"{type(error).__name__}: {_without_seeds(str(error))}"
-        return Outcome(label=handed.label, status="failed", text=f"not scored, it is tried again next time: {text}")
+        return Outcome(label=handed.label, status="failed", text=f"not scored; the next scoring tries it again: {text}")
     return _enter(organiser, handed, part, evaluation, reviews)
 
 
 def _known(lines: Sequence[LogLine], handed: Handed, part: EventTask | EventEnvironment | None) -> str | None:
-    """Return the words about a submission that was scored since the last correction of its task, or refused; None about a new one."""
+    """Return a description of a submission that was scored since the last correction of its task, or refused; else None."""
     void = _correction(lines, part)
     for line in lines:
         same = line.content.get("digest") == handed.digest and line.content.get("team") == handed.team and line.number > void
@@ -215,41 +216,41 @@ def _known(lines: Sequence[LogLine], handed: Handed, part: EventTask | EventEnvi
 
 
 def _correction(lines: Sequence[LogLine], part: EventTask | EventEnvironment | None) -> int:
-    """Return the number of the last line that corrects a task; -1 where there is none."""
+    """Return the number of the last line that corrects a task, or -1."""
     return max((line.number for line in lines if part is not None and line.kind == "corrected" and line.content["task"] == part.task), default=-1)
 
 
 def _check_rules(organiser: Organiser, lines: Sequence[LogLine], handed: Handed, part: EventTask | EventEnvironment) -> None:
-    """Raise SubmissionError where the rules of the event exclude a submission."""
+    """Raise SubmissionError if the rules of the event exclude a submission."""
     event, frozen = organiser.event, next((line for line in lines if line.kind == "frozen"), None)
     if any(line.kind == "disqualified" and line.content["team"] == handed.team for line in lines):
-        message = f"{handed.label}: {handed.team} was disqualified. Nothing of it is scored."
+        message = f"{handed.label}: {handed.team} was disqualified, so its submissions are not scored."
         raise SubmissionError(message)
     if event.teams and handed.team not in event.teams:
-        message = f"{handed.label}: team {handed.team!r} is not one of the {len(event.teams)} teams of {event.name}. Ask the organiser to enter it."
+        message = f"{handed.label}: team {handed.team!r} is not one of the {len(event.teams)} teams of {event.name}. Ask the organiser to add it."
         raise SubmissionError(message)
     if frozen is not None and [handed.team, handed.name, handed.digest] not in frozen.content["submissions"]:
-        message = f"{handed.label} came after {event.name} was frozen at {frozen.time}. It does not count."
+        message = f"{handed.label} was handed in after {event.name} was frozen at {frozen.time}, so it does not count."
         raise SubmissionError(message)
     earlier = {
         line.content["digest"] for line in lines if line.kind == "scored" and (line.content["team"], line.content["task"]) == (handed.team, part.task)
     }
     if handed.digest not in earlier and len(earlier) >= event.submissions:
-        message = f"{handed.label}: {handed.team} has had its {event.submissions} submissions to {part.task!r}. No further one is scored."
+        message = f"{handed.label}: {handed.team} has used its {event.submissions} submissions to {part.task!r}. Further ones are not scored."
         raise SubmissionError(message)
 
 
 def evaluate(
     organiser: Organiser, handed: Handed, part: EventTask | EventEnvironment, isolation: str | None, truths: Truths
 ) -> tuple[Evaluation, tuple[Review, ...]]:
-    """Return the evaluation of a submission, and the requests for review that honeypots and bounds ask for.
+    """Return the evaluation of a submission, and the requests for review that follow from honeypots and bounds.
 
     Raises
     ------
     SubmissionError
-        It is refused: the sentence says why.
+        The submission is refused; the message contains the reason.
     DatasetError, OSError
-        A fault that is not the submission's.
+        An error occurred that the submission did not cause.
     """
     if isinstance(part, EventTask):
         return evaluate_table(hidden_task(organiser.event, part), handed, truths)
@@ -279,9 +280,9 @@ def evaluate(
 
 
 def evaluate_table(hidden: HiddenTask, handed: Handed, truths: Truths) -> tuple[Evaluation, tuple[Review, ...]]:
-    """Return the evaluation of a table of answers to hidden rows, under the names of its folders, and the requests for review.
+    """Return the evaluation of a table of answers to hidden rows, named after its folders, and the requests for review.
 
-    Honeypots are not part of the score; the answers to them are kept, and are part of the hash of the answers.
+    Honeypots do not enter the score. The answers to them are stored and enter the hash of the answers.
     """
     planted = truths.of(hidden)
     submission = hidden.read(handed.folder, planted.data)
@@ -299,7 +300,7 @@ def evaluate_table(hidden: HiddenTask, handed: Handed, truths: Truths) -> tuple[
 
 
 def _enter(organiser: Organiser, handed: Handed, part: EventTask | EventEnvironment, evaluation: Evaluation, reviews: tuple[Review, ...]) -> Outcome:
-    """Write the run of a submission, with the requests for review where there are some, then its line of the log."""
+    """Write the run of a submission with its requests for review, then its line of the log."""
     report, lines = evaluation.report, organiser.folder.lines
     run = run_of(handed.mark, _correction(lines, part))
     with replacing(organiser.secret / run) as temporary:
@@ -322,5 +323,5 @@ def _enter(organiser: Organiser, handed: Handed, part: EventTask | EventEnvironm
     (organiser.secret / "runs" / f"{handed.mark}.json").unlink(missing_ok=True)
     shown = "no value" if report.primary.value is None else f"{report.primary.name} {report.primary.value:.4g}"
     failures = "".join(f", {count} episodes {kind}" for kind, count in report.failures.items())
-    asked = "".join(f"; a review is asked for: {one.text}" for one in reviews)
+    asked = "".join(f"; review requested: {one.text}" for one in reviews)
     return Outcome(label=handed.label, status="scored", text=f"{part.task}, {shown}{failures}{asked}")

@@ -1,4 +1,4 @@
-"""Settings of an event, ``event.toml``: tasks, environments, dates, sites, rules, and the keys' public halves."""
+"""Settings of an event, ``event.toml``: tasks, environments, dates, sites, rules, public key and commitment to the secret keys."""
 
 import datetime
 import re
@@ -21,11 +21,11 @@ FILE = "event.toml"
 STRICT = pydantic.ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
 Hexadecimal = Annotated[str, pydantic.Field(pattern=r"^[0-9a-f]{64}$")]
 LONGEST = 40
-"""Characters of an event's name."""
+"""Largest number of characters of an event's name."""
 
 
 class EventSite(pydantic.BaseModel):
-    """A place of the event: its name and its time zone, as ``America/New_York``."""
+    """Site of the event, with its time zone, for example ``America/New_York``."""
 
     model_config = STRICT
 
@@ -44,13 +44,13 @@ class EventSite(pydantic.BaseModel):
         try:
             zoneinfo.ZoneInfo(value)
         except (KeyError, ValueError, OSError):
-            message = f"{value!r} is not a time zone. Name one as 'Europe/Berlin' (https://en.wikipedia.org/wiki/List_of_tz_database_time_zones)"
+            message = f"{value!r} is not a time zone. Use a name like 'Europe/Berlin' (https://en.wikipedia.org/wiki/List_of_tz_database_time_zones)"
             raise ValueError(message) from None
         return value
 
 
 class EventTask(pydantic.BaseModel):
-    """A prediction task of the event, and the size of its hidden rows."""
+    """Prediction task of the event, with the size of its hidden rows."""
 
     model_config = STRICT
 
@@ -63,7 +63,7 @@ class EventTask(pydantic.BaseModel):
 
 
 class EventEnvironment(pydantic.BaseModel):
-    """An agent task of the event, with the number of hidden episodes and of attempts at each."""
+    """Agent task of the event, with the number of hidden episodes and of attempts at each episode."""
 
     model_config = STRICT
 
@@ -77,11 +77,13 @@ class EventEnvironment(pydantic.BaseModel):
 
 
 class EventSettings(pydantic.BaseModel):
-    """An event, checked.
+    """Checked settings of an event.
 
-    ``counts`` says which of a team's submissions to a task counts, ``submissions`` how many of them are scored, ``teams`` who may take part
-    (everybody where it is empty), ``isolation`` in what agents must run, ``honeypots`` how many rows of each kind that do not count, and that nobody
-    can answer, are planted among the hidden rows of a task that has them (see :mod:`stemtwin.benchmarks.honeypots`).
+    ``counts`` says whether the best or the last submission of a team to a task counts, and ``submissions`` is the largest
+    number of submissions that are scored. ``teams`` lists the teams that may take part; if it is empty, every team may.
+    ``isolation`` is the isolation in which agents run. ``honeypots`` is the number of rows of each kind that are planted
+    among the hidden rows of a task that supports them; these rows cannot be answered and do not count (see
+    :mod:`stemtwin.benchmarks.honeypots`).
     """
 
     model_config = STRICT
@@ -121,23 +123,23 @@ class EventSettings(pydantic.BaseModel):
         parts = (*self.tasks, *self.environments)
         names = [part.task for part in parts]
         if not names or len(set(names)) < len(names):
-            message = f"{len(names)} tasks and environments with {len(set(names))} names: give at least one, each of them once"
+            message = f"{len(names)} tasks and environments with {len(set(names))} different names: give at least one task, and each only once"
             raise ValueError(message)
         for part in parts:
             kind = "predictions" if isinstance(part, EventTask) else "agent"
             if part.find().kind != kind:
-                other = "an environment" if kind == "predictions" else "a task of predictions"
+                other = "an environment" if kind == "predictions" else "a prediction task"
                 message = f"{part.task!r} is {other}. Give it {'by --environment' if kind == 'predictions' else 'by --task'}"
                 raise ValueError(message)
         return self
 
     def task(self, name: str) -> EventTask | EventEnvironment:
-        """Return the task or environment of a name.
+        """Return the task or environment with a name.
 
         Raises
         ------
         SettingsError
-            The event has none of that name.
+            The event has no task or environment with that name.
         """
         parts = {part.task: part for part in (*self.tasks, *self.environments)}
         if name not in parts:
@@ -146,36 +148,36 @@ class EventSettings(pydantic.BaseModel):
         return parts[name]
 
     def times(self) -> list[tuple[str, str, str]]:
-        """Return place, opening and end: UTC, then each site in its own time."""
+        """Return name, start and end for UTC and for each site in local time."""
         zones = [("UTC", "UTC"), *((site.name, site.zone) for site in self.sites)]
         return [(name, local_time(self.opens, zone), local_time(self.closes, zone)) for name, zone in zones]
 
 
 def local_time(when: datetime.datetime, zone: str) -> str:
-    """Return a time as a clock of a zone shows it: ``Tue 2026-12-15 04:00 EST``."""
+    """Return a time as local time of a zone, for example ``Tue 2026-12-15 04:00 EST``."""
     return when.astimezone(zoneinfo.ZoneInfo(zone)).strftime("%a %Y-%m-%d %H:%M %Z")
 
 
 def parse_time(text: str, what: str) -> datetime.datetime:
-    """Return a time with its offset from UTC, as UTC.
+    """Return the UTC of a text with a time and its offset from UTC.
 
     Raises
     ------
     SettingsError
-        Not ISO 8601, or without an offset.
+        The text is not ISO 8601 or has no offset.
     """
     try:
         when = datetime.datetime.fromisoformat(text)
     except ValueError:
         when = None
     if when is None or when.tzinfo is None:
-        message = f"{what} {text!r} is not a time with its offset from UTC. Give it as 2026-12-15T09:00Z or 2026-12-15T10:00+01:00."
+        message = f"{what} {text!r} is not a time with an offset from UTC. Write it as 2026-12-15T09:00Z or 2026-12-15T10:00+01:00."
         raise SettingsError(message)
     return when.astimezone(datetime.UTC).replace(microsecond=0)
 
 
 def make_event(values: dict[str, Any], source: str = FILE) -> EventSettings:
-    """Return the event of plain values.
+    """Return checked settings from plain values.
 
     Raises
     ------
@@ -186,7 +188,7 @@ def make_event(values: dict[str, Any], source: str = FILE) -> EventSettings:
         return EventSettings.model_validate(values)
     except pydantic.ValidationError as error:
         first = error.errors()[0]
-        place = ".".join(map(str, first["loc"])) or "the whole"
+        place = ".".join(map(str, first["loc"])) or "the settings"
         reason = first["msg"].removeprefix("Value error, ").rstrip(".")
         message = f"{source}: {place}: {reason}."
         raise SettingsError(message) from None
@@ -211,12 +213,12 @@ def read_event(path: Path) -> EventSettings:
     Raises
     ------
     SettingsError
-        No such file, not TOML, or a wrong key.
+        The file does not exist, is not TOML, or has a wrong key.
     """
     try:
         values = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
-        message = f"{path}: {error.strerror}. Give the folder of an event, which 'stemtwin event new' makes."
+        message = f"{path}: {error.strerror}. Give the folder of an event, made by 'stemtwin event new'."
         raise SettingsError(message) from None
     except ValueError as error:
         message = f"{path} is not TOML ({error}). Correct that line."
@@ -225,7 +227,7 @@ def read_event(path: Path) -> EventSettings:
 
 
 def parse_parts(tasks: Sequence[str], environments: Sequence[str]) -> dict[str, list[dict[str, Any]]]:
-    """Return tasks and environments as plain values from ``NAME[:SIZE]`` and ``NAME[:EPISODES[:ATTEMPTS]]``.
+    """Return tasks and environments as plain values from texts ``NAME[:SIZE]`` and ``NAME[:EPISODES[:ATTEMPTS]]``.
 
     Raises
     ------
@@ -239,7 +241,7 @@ def parse_parts(tasks: Sequence[str], environments: Sequence[str]) -> dict[str, 
     for text in environments:
         found = re.fullmatch(r"([^:]+)(?::(\d{1,9}))?(?::(\d{1,9}))?", text)
         if found is None:
-            message = f"environment {text!r} is not of the form NAME, NAME:EPISODES or NAME:EPISODES:ATTEMPTS."
+            message = f"environment {text!r} is not of the form NAME, NAME:EPISODES or NAME:EPISODES:ATTEMPTS. Correct it."
             raise SettingsError(message)
         task = find_task(found[1])
         made["environments"].append({"task": task.registered, "episodes": int(found[2] or task.episodes or 1), "attempts": int(found[3] or 1)})

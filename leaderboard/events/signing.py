@@ -15,7 +15,7 @@ SCHEMA = "stemtwin/signing-key@1"
 
 
 def canonical(value: Any) -> bytes:
-    """Return plain values as JSON of one form: sorted keys, no blanks, UTF-8, no NaN."""
+    """Return plain values as canonical JSON: sorted keys, no blanks, UTF-8, no NaN."""
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
 
 
@@ -43,7 +43,7 @@ def public_text(key: "Ed25519PrivateKey") -> str:
 
 
 def write_signing_key(path: Path, key: "Ed25519PrivateKey") -> None:
-    """Write a key as JSON that only this user may read."""
+    """Write a key as a JSON file that only this user can read."""
     content = {"schema": SCHEMA, "private": key.private_bytes_raw().hex()}
     files.write_atomically(path, (json.dumps(content, indent=1) + "\n").encode())
     path.chmod(0o600)
@@ -55,7 +55,7 @@ def read_signing_key(path: Path) -> "Ed25519PrivateKey":
     Raises
     ------
     SettingsError
-        The file does not hold a key.
+        The file does not contain a key.
     """
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
@@ -66,12 +66,12 @@ def read_signing_key(path: Path) -> "Ed25519PrivateKey":
             raise ValueError(message)
         return Ed25519PrivateKey.from_private_bytes(bytes.fromhex(content["private"]))
     except (OSError, ValueError, TypeError, KeyError) as error:
-        message = f"{path}: it does not hold a signing key ({error}). Give the secret folder that 'stemtwin event new' made."
+        message = f"{path} does not contain a signing key ({error}). Give the secret folder that 'stemtwin event new' made."
         raise SettingsError(message) from None
 
 
 def signed_by(public_key: str, signature: str, content: bytes) -> bool:
-    """Return whether a signature, hexadecimal, is that of a content by the owner of a public key, hexadecimal."""
+    """Return whether a signature of a content was made with the private key of a public key, both hexadecimal."""
     from cryptography.exceptions import InvalidSignature
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 

@@ -1,4 +1,4 @@
-"""Standings of an event: which scores are valid, which of them count, and the signed state of its board."""
+"""Standings of an event: valid scores, counting scores, and the signed state of the board."""
 
 import dataclasses
 import json
@@ -25,7 +25,7 @@ SCHEMA = "stemtwin/board-state@1"
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class Scored:
-    """A valid score: what a line of the log says of it."""
+    """Valid score, with the content of its line of the log; ``counts`` is True if it counts."""
 
     number: int
     team: str
@@ -47,15 +47,15 @@ class Scored:
 
     @property
     def row(self) -> tuple[str, str, str]:
-        """Key of its row on the board."""
+        """Key of the score's row on the board."""
         return self.comparability_key, self.artefact_sha256, self.team
 
 
 def scores(lines: Sequence[LogLine], event: EventSettings) -> list[Scored]:
-    """Return the valid scores of a log: those that no correction has made void, with the ones that count marked.
+    """Return the valid scores of a log, which no correction has made void, with a mark on those that count.
 
-    A withdrawn entry and all entries of a disqualified team are valid and do not count. Of a team's others in a task the best one counts, the earlier
-    of equals, or the last one, as the event says.
+    Withdrawn entries and all entries of a disqualified team are valid but do not count. Of the other entries of a team in a
+    task, the best (of equal ones, the earliest) or the last one counts, depending on the event's settings.
     """
     void = {line.content["task"]: line.number for line in lines if line.kind == "corrected"}
     withdrawn = {(line.content["team"], line.content["name"]): line.number for line in lines if line.kind == "withdrawn"}
@@ -84,7 +84,7 @@ def _better(one: Scored, other: Scored) -> bool:
 
 
 class CountedStore(Store):
-    """A board that shows only the rows that count.
+    """Board that shows only the rows that count.
 
     Parameters
     ----------
@@ -99,7 +99,7 @@ class CountedStore(Store):
         self.rows = rows
 
     def entries(self, task: str | None = None) -> list[Entry]:
-        """Return the entries that count, of one task or of all, in the order in which they came."""
+        """Return the counting entries of one task or of all tasks, in the order in which they were entered."""
         return [one for one in super().entries(task) if (one.comparability_key, one.artefact_sha256, one.team) in self.rows]
 
 
@@ -109,7 +109,7 @@ def counted_store(folder: EventFolder, valid: Sequence[Scored]) -> CountedStore:
 
 
 def fill_board(folder: EventFolder, valid: Sequence[Scored]) -> None:
-    """Enter the reports of all valid scores on the event's board; a board with rows that a correction made void is laid aside and begun anew."""
+    """Enter the reports of all valid scores on the event's board; after a correction, rename the old board and start a new one."""
     path, lines = folder.records / BOARD, folder.lines
     last = max((line.number for line in lines if line.kind == "corrected"), default=-1)
     aside = path.with_name(f"board-until-{last}.db")
@@ -121,7 +121,7 @@ def fill_board(folder: EventFolder, valid: Sequence[Scored]) -> None:
 
 
 def state_of(folder: EventFolder, lines: Sequence[LogLine]) -> dict[str, Any]:
-    """Return the state of an event's board as plain values: the rows with their ranks, and the log that they follow from."""
+    """Return the state of an event's board as plain values: rows with ranks, and length and last hash of the log."""
     valid = scores(lines, folder.event)
     named = {one.row: one for one in valid if one.counts}
     with counted_store(folder, valid) as store:
@@ -150,7 +150,7 @@ def state_of(folder: EventFolder, lines: Sequence[LogLine]) -> dict[str, Any]:
 
 
 def write_state(path: Path, state: dict[str, Any], key: "Ed25519PrivateKey") -> None:
-    """Write a state with the organiser's signature of its canonical JSON."""
+    """Write a state and the organiser's signature of its canonical JSON."""
     signed = {"state": state, "signature": key.sign(canonical(state)).hex()}
     write_atomically(path, (json.dumps(signed, indent=1, sort_keys=True, ensure_ascii=False) + "\n").encode())
 
@@ -161,13 +161,13 @@ def read_state(path: Path, public_key: str) -> dict[str, Any]:
     Raises
     ------
     SubmissionError
-        It is not there, not one, or not signed by the organiser.
+        The file does not exist, does not contain a state, or is not signed by the organiser.
     """
     try:
         signed = json.loads(path.read_text(encoding="utf-8"))
         state, signature = signed["state"], signed["signature"]
     except (OSError, ValueError, TypeError, KeyError) as error:
-        message = f"{path} does not hold the state of a board ({error}). Take it from another copy of the event."
+        message = f"{path} does not contain the state of a board ({error}). Take it from another copy of the event."
         raise SubmissionError(message) from None
     if not signed_by(public_key, str(signature), canonical(state)):
         message = f"{path}: the board was altered, its signature is not the organiser's. Take it from another copy of the event."
@@ -176,11 +176,11 @@ def read_state(path: Path, public_key: str) -> dict[str, Any]:
 
 
 def check_reports(folder: EventFolder, valid: Sequence[Scored]) -> None:
-    """Raise SubmissionError where a report is not the one that the log names."""
+    """Raise SubmissionError if a report is not the one in the log."""
     for one in valid:
         path = folder.records / one.run / "report.json"
         if not path.is_file() or file_sha256(path) != one.report_sha256:
-            message = f"{path}: the report of {one.label} was altered, its sha256 is not the log's. Take it from another copy of the event."
+            message = f"{path}: the report of {one.label} was altered, its sha256 is not that of the log. Take it from another copy of the event."
             raise SubmissionError(message)
         report = read_report(path)
         said = (report.team, report.comparability_key, report.artefact_sha256, report.primary.value)
@@ -190,11 +190,11 @@ def check_reports(folder: EventFolder, valid: Sequence[Scored]) -> None:
 
 
 def reviews_of_runs(folder: EventFolder, valid: Sequence[Scored]) -> list[Review]:
-    """Return the requests for review that scoring made, of the scores that count."""
+    """Return the requests for review from the scoring of the entries that count."""
     paths = (folder.records / one.run / REVIEWS for one in valid if one.counts)
     return [review for path in paths if path.is_file() for review in read_reviews(path)]
 
 
 def run_of(mark: str, correction: int) -> str:
-    """Return the path of a run below the folder of records; scores after a correction have runs of their own."""
+    """Return the path of a run in the folder of records; scores after a correction have separate runs."""
     return f"{RESULTS}/{mark}" + (f"-{correction}" if correction >= 0 else "")

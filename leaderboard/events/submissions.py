@@ -1,9 +1,9 @@
-"""Submissions in the folder of an event: ``submissions/TEAM/NAME/`` with a table of answers or with an agent, known by their content.
+"""Submissions ``submissions/TEAM/NAME/`` in the folder of an event: tables of answers or agents, identified by a content hash.
 
 ::
 
-    submission.yaml predictions.parquet     answers, see stemtwin.benchmarks.submission
-    agent.toml and its program              an agent: ``task``, ``program``, notes for a jury in ``[method]``
+    submission.yaml predictions.parquet     answers; see stemtwin.benchmarks.submission
+    agent.toml and the program              agent: ``task``, ``program``, notes for a jury in ``[method]``
 """
 
 import dataclasses
@@ -27,12 +27,12 @@ from stemtwin.twin.errors import SettingsError, SubmissionError
 AGENT = "agent.toml"
 SCHEMA = "stemtwin/agent-submission@1"
 MOST_FILES, MOST_BYTES = 2000, 1 << 30
-"""Files of a submission, and bytes of all of them."""
+"""Largest number of files of a submission, and of bytes of all files."""
 LONGEST_AGENT = 1 << 16
 
 
 class AgentHeader(pydantic.BaseModel):
-    """Content of ``agent.toml``: the task, the program that plays it, started in the folder of the submission, and notes for a jury."""
+    """Content of ``agent.toml``: task, program (started in the folder of the submission), and notes for a jury."""
 
     model_config = pydantic.ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
 
@@ -59,16 +59,16 @@ class AgentHeader(pydantic.BaseModel):
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class Handed:
-    """A submission.
+    """Submission to an event.
 
     Parameters
     ----------
     team, name : str
-        Names of its folders.
+        Names of the folder's parent and of the folder.
     folder : Path
-        The folder.
+        Folder of the submission.
     digest : str
-        The sha256 of names and contents of its files.
+        The sha256 of the names and contents of the files, hexadecimal.
     """
 
     team: str
@@ -83,43 +83,43 @@ class Handed:
 
     @property
     def mark(self) -> str:
-        """Name of its run: a hash of team and content."""
+        """Name of the run: a hash of team and content."""
         return sha256(canonical([self.team, self.digest]))[:20]
 
     @property
     def agent(self) -> bool:
-        """Kind: an agent, not a table."""
+        """Whether the submission is an agent, not a table of answers."""
         return (self.folder / AGENT).is_file() and not (self.folder / HEADER).exists()
 
 
 def digest_of(folder: Path) -> str:
-    """Return the sha256 of names and contents of the files of a folder.
+    """Return the sha256 of the names and contents of the files in a folder, hexadecimal.
 
     Raises
     ------
     SubmissionError
-        A link or a special file, too many files, or too many bytes.
+        The folder contains a link, a special file, too many files or too many bytes.
     """
     entries, size = [], 0
     for path in files_below(folder):
         name = path.relative_to(folder).as_posix()
         if path.is_symlink() or not path.is_file():
-            message = f"{path} is a link or a special file. Hand in plain files only."
+            message = f"{path} is a link or a special file. Hand in regular files only."
             raise SubmissionError(message)
         size += path.stat().st_size
         if len(entries) >= MOST_FILES or size > MOST_BYTES:
-            message = f"{folder} holds more than {MOST_FILES} files or {MOST_BYTES >> 30} GiB. Hand in what is needed to run it only."
+            message = f"{folder} contains more than {MOST_FILES} files or {MOST_BYTES >> 30} GiB. Hand in only the necessary files."
             raise SubmissionError(message)
         entries.append([name, file_sha256(path)])
     return sha256(canonical(entries))
 
 
 def find_submissions(event_folder: Path) -> tuple[list[Handed], list[tuple[str, str]]]:
-    """Return the submissions of an event in the order in which they count as received, and label and a sentence of each folder that is none.
+    """Return the submissions of an event in the order of receipt, and (label, error) for each invalid folder.
 
-    In a Git repository the order is that in which its branch took them: the place, on the line of first parents, of the last
-    merge or commit that changed a submission. Dates of commits, which their authors write, have no part in it. What is not committed comes last, by
-    its newest file; then the order is that of names.
+    In a Git repository the order is that of the last merge or commit that changed each submission, along the first parents
+    of the branch. Dates of commits do not count, as their authors set them. Uncommitted submissions come last, in the order
+    of their newest files; ties are in the order of names.
     """
     found, wrong = [], []
     root = event_folder / SUBMISSIONS
@@ -128,7 +128,7 @@ def find_submissions(event_folder: Path) -> tuple[list[Handed], list[tuple[str, 
             continue
         try:
             if folder.is_symlink() or folder.parent.is_symlink():
-                message = f"{folder} is a link. Hand in plain folders only."
+                message = f"{folder} is a link. Hand in regular folders only."
                 raise SubmissionError(message)
             team, name = check_name(folder.parent.name, "team"), check_name(folder.name, "entry")
             found.append(Handed(team=team, name=name, folder=folder, digest=digest_of(folder)))
@@ -139,7 +139,7 @@ def find_submissions(event_folder: Path) -> tuple[list[Handed], list[tuple[str, 
 
 
 def _places(event_folder: Path) -> dict[str, int]:
-    """Return the place in the history of a branch of the last change of each submission, by its label; a merge counts as one change."""
+    """Return the position of the last change of each submission in the branch's history, by label; a merge is one change."""
     history = ["log", "--first-parent", "-m", "--reverse", "--no-renames", "--name-only", "-z", "--format=%x01", "--", SUBMISSIONS]
     told = subprocess.run(["git", "-C", str(event_folder), *history], capture_output=True, timeout=60, check=False)
     places: dict[str, int] = {}
@@ -161,7 +161,7 @@ def read_agent(folder: Path) -> AgentHeader:
     Raises
     ------
     SubmissionError
-        It is too long, not TOML, or has wrong keys.
+        The header is too long, is not TOML, or has wrong keys.
     """
     path = folder / AGENT
     try:
@@ -179,12 +179,12 @@ def read_agent(folder: Path) -> AgentHeader:
 
 
 def part_of(event: EventSettings, handed: Handed) -> EventTask | EventEnvironment:
-    """Return the task of the event that a submission is for.
+    """Return the task of the event to which a submission belongs.
 
     Raises
     ------
     SubmissionError
-        It is neither a table nor an agent, or for none of the event's tasks, or of another kind than its task.
+        The submission is neither a table nor an agent, the event does not have its task, or the task needs another kind.
     """
     if handed.agent:
         name = read_agent(handed.folder).task

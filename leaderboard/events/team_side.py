@@ -1,4 +1,4 @@
-"""The teams' side of an opened bundle: answer its rows, and check a submission before it is handed in."""
+"""Commands of teams on an opened bundle: answer its rows, and check a submission before it is handed in."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -22,35 +22,35 @@ def answer(
     agent: str | None = None,
     progress: EpisodeProgress | None = None,
 ) -> int:
-    """Answer the hidden rows of a task by a baseline or by a class, write the submission, and return the number of rows.
+    """Answer the hidden rows of a task with a baseline or a class, write the submission, and return the number of rows.
 
     Parameters
     ----------
     opened : Path
-        Content of the bundle.
+        Folder with the contents of the bundle.
     task : str
-        A prediction task of the event.
+        Prediction task of the event.
     target : Path
-        Folder of the submission, ``submissions/TEAM/NAME``.
+        New folder of the submission, ``submissions/TEAM/NAME``.
     baseline, agent : str
-        One of them: a baseline, or ``pkg.mod:Name``.
+        Name of a baseline, or of a class as ``pkg.mod:Name``; exactly one of the two.
     progress : callable, optional
-        Called with the rows done and all rows.
+        Function of (done, total) that is called with the number of rows.
 
     Raises
     ------
     SettingsError
-        The event has no such task, or the baseline reads the truth, which is not there.
+        The event has no such task, or the baseline needs the truth, which is not available.
     """
     event = open_folder(opened).event
     part = event.task(task)
     if not isinstance(part, EventTask):
-        message = f"{task!r} is played by an agent. Hand in its folder with agent.toml."
+        message = f"{task!r} needs an agent, not a table of answers. Hand in the agent's folder with agent.toml."
         raise SettingsError(message)
     hidden = hidden_task(event, part)
     entry, trust = resolve(hidden.task, baseline=baseline, agent=agent)
     if trust == "oracle":
-        message = f"baseline {baseline!r} reads the truth, which the bundle does not hold. Name another: see 'stemtwin task {task}'."
+        message = f"baseline {baseline!r} needs the truth, which the bundle does not contain. Use another; see 'stemtwin task {task}'."
         raise SettingsError(message)
     found = predict(hidden.task, entry, hidden.given(opened), progress=progress)
     team, name = target.resolve().parent.name, target.resolve().name
@@ -59,23 +59,23 @@ def answer(
 
 
 def check_submission(event_folder: Path, folder: Path) -> str:
-    """Check a submission as scoring will, without the truth, and return a sentence; a practice table is scored on the public rows.
+    """Check a submission as in scoring, but without the truth, and return a sentence; score a practice table on the public rows.
 
-    Nothing of the submission is run.
+    No code of the submission is run.
 
     Parameters
     ----------
     event_folder : Path
-        Folder of the event, with the content of the bundle in ``opened``; or that content.
+        Folder of the event, with the contents of the bundle in ``opened``; or the folder of these contents.
     folder : Path
         Folder of the submission.
 
     Raises
     ------
     SubmissionError
-        The first thing that is wrong.
+        The submission is wrong; the message describes the first error.
     SettingsError
-        The bundle is not opened yet.
+        The bundle is not opened.
     """
     folder = folder.resolve()
     handed = Handed(team=folder.parent.name, name=folder.name, folder=folder, digest=digest_of(folder))
@@ -88,59 +88,59 @@ def check_submission(event_folder: Path, folder: Path) -> str:
 
 
 def check_handed(event_folder: Path, handed: Handed) -> str:
-    """Check a submission to the hidden rows or episodes of an event as scoring will, without the truth, and return a sentence.
+    """Check a submission to hidden rows or episodes as in scoring, but without the truth, and return a sentence.
 
     Parameters
     ----------
     event_folder : Path
-        Folder of the event, with the content of the bundle in ``opened``; or that content.
+        Folder of the event, with the contents of the bundle in ``opened``; or the folder of these contents.
     handed : Handed
         The submission.
 
     Raises
     ------
     SubmissionError
-        The first thing that is wrong.
+        The submission is wrong; the message describes the first error.
     SettingsError
-        The bundle is not opened yet.
+        The bundle is not opened.
     """
     event = open_folder(event_folder).event
     opened = event_folder / OPENED if (event_folder / OPENED).is_dir() else event_folder
     part = part_of(event, handed)
     if not isinstance(part, EventTask):
-        return f"{handed.label}: an agent for {part.task}, its header is right; it is run by the organiser"
+        return f"{handed.label}: agent for {part.task} with a valid header; the organiser runs it"
     hidden = hidden_task(event, part)
     try:
         given = hidden.given(opened)
     except DatasetError:
-        message = f"{opened} does not hold the rows of {part.task}. Open the bundle first: 'stemtwin event open {event_folder}'."
+        message = f"{opened} does not contain the rows of {part.task}. Open the bundle first: 'stemtwin event open {event_folder}'."
         raise SettingsError(message) from None
     submission = hidden.read(handed.folder, given)
-    return f"{handed.label}: answers to all {len(submission.found)} rows of {part.task}; they are scored by the organiser"
+    return f"{handed.label}: answers to all {len(submission.found)} rows of {part.task}; the organiser scores them"
 
 
 def _practise(folder: Path, task: Task) -> str:
-    """Score a table of answers to public rows, and return the words about it."""
+    """Score a table of answers to public rows, and return a description of the result."""
     header = read_header(folder, task)
     data = load_samples(task, split=header.split, size=header.size)
     primary = score_submission(task, data, read_submission(folder, task, data)).report.primary
     shown = "no value" if primary.value is None else f"{primary.value:.4g}"
-    return f"practice on public rows, {primary.name} {shown}; never ranked"
+    return f"practice on public rows, {primary.name} {shown}; not ranked"
 
 
 def changed_folders(paths: Iterable[str]) -> list[str]:
-    """Return the submission folders, ``submissions/TEAM/NAME`` or ``practice/TEAM/NAME``, that changed files lie in.
+    """Return the folders ``submissions/TEAM/NAME`` or ``practice/TEAM/NAME`` of changed files.
 
     Raises
     ------
     SubmissionError
-        A file lies elsewhere.
+        A file is outside such folders.
     """
     found = set()
     for path in paths:
         parts = path.split("/")
         if len(parts) < 4 or parts[0] not in (SUBMISSIONS, PRACTICE) or not all(parts) or {".", ".."} & set(parts):
-            message = f"{path!r} lies outside {SUBMISSIONS}/TEAM/NAME and {PRACTICE}/TEAM/NAME. Change files of a submission only."
+            message = f"{path!r} is outside {SUBMISSIONS}/TEAM/NAME and {PRACTICE}/TEAM/NAME. Change only files of a submission."
             raise SubmissionError(message)
         found.add("/".join(parts[:3]))
     return sorted(found)

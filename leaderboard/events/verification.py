@@ -1,4 +1,4 @@
-"""Verification of an event's archive by anybody, without a network: signatures, hashes, truth, every score and every rank."""
+"""Verification of an event's archive, without a network and without secrets: signatures, hashes, truth, every score and rank."""
 
 import json
 import tempfile
@@ -41,27 +41,27 @@ SUMS, LEFT_OUT = "SHA256SUMS", (LOG, STATE, "SHA256SUMS", "pages")
 def verify_archive(
     path: Path, *, public_key: str | None = None, tell: Tell | None = None, remake: bool = True, specimens: int | None = None
 ) -> Iterator[str]:
-    """Verify an archive step by step, and give a sentence for each step that is right.
+    """Verify an archive step by step, and yield a sentence for each successful step.
 
     Parameters
     ----------
     path : Path
-        Folder of the archive, or the zip file of it, within the limits of :mod:`stemtwin.benchmarks.archives`.
+        Folder of the archive or its zip file, within the limits of :mod:`stemtwin.benchmarks.archives`.
     public_key : str, optional
-        The organiser's key as it was announced elsewhere; without it, the archive's own is believed.
+        The organiser's public key from an independent announcement; by default the key in the archive is trusted.
     tell : callable, optional
-        Called with sentences about long work.
+        Function that is called with messages about long work.
     remake : bool
-        Whether the truth is made again; not where it was made from the revealed keys just now.
+        Whether the truth is rebuilt; unnecessary directly after a build from the revealed keys.
     specimens : int, optional
-        Number of specimens of each task, drawn anew, whose rows are made again; all by default.
+        Number of randomly drawn specimens of each task whose rows are rebuilt; by default all.
 
     Raises
     ------
     SettingsError
-        The folder is not an archive, or of another organiser.
+        The folder is not an archive, or belongs to another organiser.
     SubmissionError
-        The first thing that is wrong, each with a sentence of its own.
+        A step fails; each kind of change has its own message.
     """
     if path.is_file():
         yield from _verify_packed(path, public_key=public_key, tell=tell, remake=remake, specimens=specimens)
@@ -69,25 +69,25 @@ def verify_archive(
     folder = open_folder(path)
     event = folder.event
     if public_key is not None and public_key.strip().lower() != event.public_key:
-        message = f"{path} is signed by {event.public_key}, not by the announced key {public_key.strip()[:64]}. It is another organiser's."
+        message = f"{path} is signed by another organiser: {event.public_key}, not {public_key.strip()[:64]}. Check the key and the archive."
         raise SettingsError(message)
     lines = read_log(folder.log_path, event.public_key)
     if not lines or lines[-1].kind != "closed":
         message = f"{folder.log_path}: the event is not closed. Take its archive, which 'stemtwin event close' makes."
         raise SubmissionError(message)
-    yield f"log: {len(lines)} lines, each follows from the one before and is signed by {event.public_key}"
+    yield f"log: {len(lines)} lines, each with the hash of the line before and signed by {event.public_key}"
     state = read_state(path / STATE, event.public_key)
     _check_log_of(state, lines, path)
-    yield f"board: signed, {len(state['rows'])} rows, of this log"
+    yield f"board: signed, {len(state['rows'])} rows, consistent with this log"
     valid = scores(lines, event)
     check_reports(folder, valid)
-    yield f"reports: {len(valid)} with the hashes of the log"
+    yield f"reports: {len(valid)}, equal to the hashes in the log"
     keys = _check_keys(folder, lines)
-    yield f"keys: their commitment is the published {event.commitment}"
+    yield f"keys: equal to the published commitment {event.commitment}"
     count = _check_sums(path, lines)
-    yield f"files: {count} with their checksums, none added"
+    yield f"files: {count}, equal to their checksums, none added"
     changes = sum(line.kind == "settings" for line in lines)
-    yield f"settings: event.toml was {'changed in ' + str(changes) + ' lines of the log' if changes else 'never changed'}"
+    yield f"settings: event.toml was {f'changed; changes in the log: {changes}' if changes else 'never changed'}"
     if remake:
         yield from _check_truth(folder, keys, tell, specimens)
     truths = Truths(keys, path / "data", build=False)
@@ -96,7 +96,7 @@ def verify_archive(
     for one in valid:
         yield f"score: {one.label}, {_score_again(folder, one, keys, truths)}"
     _check_ranks(folder, lines, valid, state)
-    yield "ranks: computed again from the reports, equal to the signed board"
+    yield "ranks: recomputed from the reports, equal to the signed board"
 
 
 def _verify_packed(path: Path, **options: Any) -> Iterator[str]:
@@ -104,7 +104,7 @@ def _verify_packed(path: Path, **options: Any) -> Iterator[str]:
     try:
         check_archive(path)
     except SubmissionError as error:
-        message = f"{error} An archive beyond these limits is unpacked by hand, and its folder is verified."
+        message = f"{error} An archive beyond these limits must be unpacked by hand; then verify its folder."
         raise SubmissionError(message) from None
     with unpacked(path) as folder:
         try:
@@ -114,14 +114,15 @@ def _verify_packed(path: Path, **options: Any) -> Iterator[str]:
 
 
 def _check_log_of(state: dict, lines: Sequence[LogLine], path: Path) -> None:
-    """Raise SubmissionError unless a state is of a log: a log that was shortened is found here."""
+    """Raise SubmissionError if a state does not belong to a log; this detects a shortened log."""
     if state["log"] != {"lines": len(lines), "head": lines[-1].hash}:
-        message = f"{path / LOG}: the log has {len(lines)} lines, the board was signed with {state['log']['lines']} or with others. One is not whole."
+        signed = state["log"]["lines"]
+        message = f"{path / LOG}: the board was signed for another log, of {signed} lines, not {len(lines)}. Take both from another copy."
         raise SubmissionError(message)
 
 
 def _check_keys(folder: EventFolder, lines: Sequence[LogLine]) -> SeedKeys:
-    """Return the revealed keys, or raise SubmissionError where they are not those of the commitment."""
+    """Return the revealed keys; raise SubmissionError if they do not match the commitment."""
     path, published = folder.path / KEYS, lines[0].content.get("commitment")
     try:
         keys = read_keys(path)
@@ -129,54 +130,54 @@ def _check_keys(folder: EventFolder, lines: Sequence[LogLine]) -> SeedKeys:
         message = f"The keys were altered: {error}"
         raise SubmissionError(message) from None
     if keys.commitment != folder.event.commitment or keys.commitment != published:
-        message = f"{path}: the keys were altered, their commitment is {keys.commitment}, published was {published}. Take them from another copy."
+        message = f"{path}: the keys were altered, their commitment is {keys.commitment}, not the published {published}. Take them from another copy."
         raise SubmissionError(message)
     return keys
 
 
 def _check_sums(path: Path, lines: Sequence[LogLine]) -> int:
-    """Return the number of files, or raise SubmissionError with the first that is not as it was."""
+    """Return the number of files; raise SubmissionError for the first file that was changed, added or removed."""
     sums = path / SUMS
     if not sums.is_file() or file_sha256(sums) != lines[-1].content["sums_sha256"]:
-        message = f"{sums}: the checksums were altered, their sha256 is not that of the last line of the log."
+        message = f"{sums}: the checksums were altered, their sha256 is not that in the last line of the log. Take the file from another copy."
         raise SubmissionError(message)
     named = {name: digest for digest, _, name in (line.partition("  ") for line in sums.read_text(encoding="utf-8").splitlines())}
     there = {one.relative_to(path).as_posix() for one in files_below(path) if one.relative_to(path).parts[0] not in LEFT_OUT}
     if odd := sorted(set(named) ^ there):
         told = "is missing" if odd[0] in named else "was added"
-        message = f"{path / odd[0]} {told}: it is not as SHA256SUMS says. Take the archive from another copy."
+        message = f"{path / odd[0]} {told}: the files are not those in SHA256SUMS. Take the archive from another copy."
         raise SubmissionError(message)
     for name, digest in named.items():
         if (path / name).is_symlink() or file_sha256(path / name) != digest:
-            message = f"{path / name} was altered: its sha256 is not that of SHA256SUMS. Take it from another copy of the archive."
+            message = f"{path / name} was altered: its sha256 is not that in SHA256SUMS. Take it from another copy of the archive."
             raise SubmissionError(message)
     return len(named)
 
 
 def _check_truth(folder: EventFolder, keys: SeedKeys, tell: Tell | None, specimens: int | None) -> Iterator[str]:
-    """Make the truth again from the keys, all of it or that of so many specimens."""
+    """Rebuild the truth from the keys, for all specimens or for some, and compare it with the archive."""
     for hidden in hidden_tasks(folder.event):
         try:
             rows = hidden.verify(keys, folder.path / "data", tell, specimens=specimens)
         except DatasetError as error:
-            message = f"The truth of {hidden.task.name} does not follow from the keys here: {error}"
+            message = f"The truth of {hidden.task.name} does not follow from the keys: {error}"
             raise SubmissionError(message) from None
-        drawn = "" if specimens is None else f" of {specimens} specimens, drawn now,"
-        yield f"truth: {hidden.task.name}, {rows} rows{drawn} made again from the keys, the archive's"
+        drawn = "" if specimens is None else f" of {specimens} randomly drawn specimens"
+        yield f"truth: {hidden.task.name}, {rows} rows{drawn} rebuilt from the keys, equal to the archive's"
 
 
 def _check_honeypots(folder: EventFolder, truths: Truths) -> Iterator[str]:
-    """Compare the revealed honeypots with those that the keys give."""
+    """Compare the revealed honeypots with those of the keys."""
     for hidden in (one for one in hidden_tasks(folder.event) if one.each):
         rows, path = truths.of(hidden), folder.path / "data" / f"{hidden.slug}{HONEYPOTS}"
         if not path.is_file() or path.read_text(encoding="utf-8") != hidden.honeypot_text(rows):
-            message = f"{path}: the honeypots of {hidden.task.name} do not follow from the keys here."
+            message = f"{path}: the honeypots of {hidden.task.name} do not follow from the keys. Take the archive from another copy."
             raise SubmissionError(message)
-        yield f"honeypots: {hidden.task.name}, {len(rows.honeypots)} of {rows.data.sizes['sample']} rows that teams got, as the keys give them"
+        yield f"honeypots: {hidden.task.name}, {len(rows.honeypots)} of {rows.data.sizes['sample']} rows given to teams, equal to those of the keys"
 
 
 def _check_bundle(folder: EventFolder, truths: Truths) -> Iterator[str]:
-    """Compare the rows in the sealed bundle, which teams answered, with those that the keys give."""
+    """Compare the rows in the sealed bundle, which teams answered, with those of the keys."""
     path, key, hidden = folder.path / BUNDLE, folder.path / BUNDLE_KEY, hidden_tasks(folder.event)
     if not (hidden and path.is_file() and key.is_file()):
         return
@@ -185,34 +186,34 @@ def _check_bundle(folder: EventFolder, truths: Truths) -> Iterator[str]:
         for one in hidden:
             given = one.given(Path(fresh) / OPENED)
             if told := one.difference(given, truths.of(one)):
-                message = f"{path}: the rows of {one.task.name} that teams got are not what the keys give here: {told}."
+                message = f"{path}: the rows of {one.task.name} given to teams are not those of the keys: {told}. Take the archive from another copy."
                 raise SubmissionError(message)
-            yield f"bundle: {one.task.name}, {given.sizes['sample']} rows that teams got, as the keys give them"
+            yield f"bundle: {one.task.name}, {given.sizes['sample']} rows given to teams, equal to those of the keys"
 
 
 def _score_again(folder: EventFolder, one: Scored, keys: SeedKeys, truths: Truths) -> str:
-    """Score a submission again, and return the words about it."""
+    """Score a submission again, and return a description of the result."""
     part = folder.event.task(one.task)
     if not isinstance(part, EventTask):
         return replay_run(folder.records / one.run, keys=keys).text
     handed = Handed(team=one.team, name=one.name, folder=folder.path / SUBMISSIONS / one.team / one.name, digest=one.digest)
-    if not handed.folder.is_dir() or digest_of(handed.folder) != one.digest:  # a later one of that name took its place: the answers are kept
+    if not handed.folder.is_dir() or digest_of(handed.folder) != one.digest:  # a later submission has replaced it; its answers are kept in the run
         handed = Handed(team=one.team, name=one.name, folder=folder.records / one.run / "submission", digest=one.digest)
     evaluation, reviews = evaluate_table(hidden_task(folder.event, part), handed, truths)
     report, asked = evaluation.report, folder.records / one.run / REVIEWS
     if [review.kind for review in reviews] != [review.kind for review in (read_reviews(asked) if asked.is_file() else ())]:
-        message = f"{asked}: its answers ask for {len(reviews)} reviews, which are not those of the archive."
+        message = f"{asked}: the answers require {len(reviews)} reviews, which are not those of the archive. Take the archive from another copy."
         raise SubmissionError(message)
     value, kept = report.primary.value, one.value
     same = (report.artefact_sha256, report.comparability_key) == (one.artefact_sha256, one.comparability_key) and (value is None) == (kept is None)
     if not same or (value is not None and kept is not None and abs(value - kept) > TOLERANCE):
-        message = f"{one.label}: scored again it has {report.primary.name} {value}, the board has {kept}. The board does not follow from its answers."
+        message = f"{one.label}: the new score is {report.primary.name} {value}, but the board has {kept}: it does not follow from the answers."
         raise SubmissionError(message)
     return f"scored again, {report.primary.name} {'no value' if value is None else format(value, '.6g')}"
 
 
 def _check_ranks(folder: EventFolder, lines: Sequence[LogLine], valid: Sequence[Scored], state: dict) -> None:
-    """Raise SubmissionError unless a board made anew of the reports has the rows of the signed one."""
+    """Raise SubmissionError if a new board of the reports does not have the rows of the signed board."""
     with tempfile.TemporaryDirectory(prefix="stemtwin-verify-") as fresh:
         anew = EventFolder(path=Path(fresh), event=folder.event, records=Path(fresh))
         for one in valid:
@@ -221,5 +222,5 @@ def _check_ranks(folder: EventFolder, lines: Sequence[LogLine], valid: Sequence[
         fill_board(anew, valid)
         rows = state_of(anew, lines)["rows"]
     if canonical(rows) != canonical(json.loads(json.dumps(state["rows"]))):
-        message = f"{folder.path / STATE}: the ranks are not those that the reports give. Take the archive from another copy."
+        message = f"{folder.path / STATE}: the ranks are not those of the reports. Take the archive from another copy."
         raise SubmissionError(message)

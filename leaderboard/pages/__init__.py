@@ -1,10 +1,10 @@
-"""The board as static pages: no server, no script, nothing fetched. The folder ``templates`` has Jinja2 templates and the style sheet.
+"""The board as static pages, which need no server, script or network. The folder ``templates`` contains Jinja2 templates and the style sheet.
 
 =============== =========================================================
 File            Content
 =============== =========================================================
-``drawings.py`` intervals and Pareto pictures as SVG
-``jury.py``     one printable page a team, and all numbers as CSV
-``site.py``     all pages of a board, written into a folder
+``drawings.py`` intervals and Pareto plots as SVG
+``jury.py``     one printable page per team, and all numbers as CSV
+``site.py``     all pages of a board, written to a folder
 =============== =========================================================
 """

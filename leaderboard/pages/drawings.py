@@ -1,4 +1,4 @@
-"""Intervals and Pareto pictures of scores as SVG, without scripts, readable aloud."""
+"""Intervals and Pareto plots of scores as SVG, without scripts, with labels for screen readers."""
 
 import math
 from collections.abc import Sequence
@@ -9,7 +9,7 @@ WIDTH, HEIGHT, MARGIN = 480, 300, 48
 
 
 def whisker(value: float, low: float | None, high: float | None, ends: tuple[float, float]) -> Markup:
-    """Return a score with its interval on the common scale of a table.
+    """Return an SVG of a score with its interval on the common scale of a table.
 
     Parameters
     ----------
@@ -43,14 +43,14 @@ def ticks(low: float, high: float, count: int = 4) -> list[float]:
 
 
 def pareto(points: Sequence[tuple[str, float, float]], *, metric: str, direction: str) -> Markup:
-    """Return a picture of scores against doses; entries that no other one beats in both are joined and filled.
+    """Return a plot of score against dose, with the entries of the Pareto front filled and joined.
 
     Parameters
     ----------
     points : sequence of (str, float, float)
         Name, dose in e-/A^2 (above 0), score of each entry.
     metric, direction : str
-        Name of the score; ``"max"`` or ``"min"``: which is better.
+        Name of the score; ``"max"`` if larger scores are better, else ``"min"``.
 
     Returns
     -------
@@ -86,7 +86,7 @@ def pareto(points: Sequence[tuple[str, float, float]], *, metric: str, direction
         title = f"<title>{escape(name)}: {dose:.3g} e-/A^2, {score:.3g}</title>"
         parts.append(f'<circle cx="{x}" cy="{y}" r="4.5" fill="{fill}" stroke="currentColor">{title}</circle>')
         names.setdefault((x, y), []).append(name[:24])
-    for (x, y), shared in names.items():  # equal ones share a label; on the right it stands to the left of its point
+    for (x, y), shared in names.items():  # equal entries share a label; near the right edge it is left of its point
         side = f'text-anchor="end" x="{x - 7}"' if x > 0.75 * WIDTH else f'x="{x + 7}"'
         parts.append(f'<text {side} y="{y - 5}">{escape(", ".join(shared)[:48])}</text>')
     parts.append(f'<text x="{(WIDTH + MARGIN) / 2}" y="{HEIGHT - 10}" text-anchor="middle">dose of an episode, e-/A^2</text>')
@@ -96,7 +96,7 @@ def pareto(points: Sequence[tuple[str, float, float]], *, metric: str, direction
 
 
 def _beaten(number: int, doses: Sequence[float], scores: Sequence[float], direction: str) -> bool:
-    """Return whether another entry has no larger dose and no worse score, and one of the two better."""
+    """Return whether another entry has a dose and a score that are both as good or better, and one of them better."""
     sign = 1.0 if direction == "max" else -1.0
     here = (-doses[number], sign * scores[number])
     others = [(-dose, sign * score) for dose, score in zip(doses, scores, strict=True)]

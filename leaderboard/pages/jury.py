@@ -1,7 +1,7 @@
-"""Jury sheets: one printable page a team in the words of a rubric, an index of them, and all numbers as CSV.
+"""Jury sheets: one printable page per team under the headings of a rubric, an index, and all numbers as CSV.
 
-The three headings are those by which juries of microscopy hackathons judge: *domain understanding*, *physical significance*, *solution robustness*.
-Under each stand numbers of the reports, and the team's own notes; nothing is weighed, and no mark is made of it.
+The three headings are the criteria of juries of microscopy hackathons: *domain understanding*, *physical significance*,
+*solution robustness*. Each heading has numbers of the reports and the team's own notes, without weights or an overall mark.
 """
 
 import csv
@@ -21,18 +21,18 @@ SPENT_UNITS, RESIDUAL_UNITS = ("e-/A^2", "s", "ms"), ("A", "pm", "rad", "mrad")
 SPENT = ("looks", "actions", "spectra", "images_to_success", "blocks", "areas", "edx_share")
 RESIDUALS = ("deviance", "calibration_error", "coverage_error", "brier")
 DECLARED = ("precision", "hallucination", "filled", "emptied", "false_alarms", "declared", "accuracy", "right")
-"""Metrics of what an entry declares: how much of it is there, how often it declares at all."""
+"""Metrics of the declarations of an entry: their correctness and their frequency."""
 AGAINST_NOISE = ("d90",)
-"""Metrics of how much noise an entry stands."""
+"""Metrics of robustness against noise."""
 INSTRUMENTS, NOISE = ("instrument", "scan"), ("dose_e_per_angstrom2", "electrons", "brightness")
-"""Slice columns of instruments, and of the noise."""
+"""Slice columns of the instruments and of the noise."""
 FORMULA = ("=", "+", "-", "@", "\t", "\r")
-"""First characters of texts that a spreadsheet would compute."""
+"""First characters of texts that a spreadsheet would evaluate as formulas."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class SheetNumber:
-    """A number of a sheet: its title, value, ends of its interval, and unit."""
+    """Number on a sheet, with its title, unit and the ends of its interval."""
 
     title: str
     value: float | None
@@ -54,15 +54,15 @@ class SheetEntry:
     Parameters
     ----------
     page : BoardPage
-        The table.
+        Table of the entry.
     row : BoardRow
-        The row.
+        Row of the entry.
     report : dict
-        Its report.
+        Report of the entry.
     entries : int
-        Rows of this team in the table.
+        Number of rows of this team in the table.
     reviews : tuple of Review
-        Requests for review.
+        Requests for review of the row.
     """
 
     page: BoardPage
@@ -83,7 +83,7 @@ class SheetEntry:
         return SheetNumber(title=row.metric, value=row.value, unit=row.unit, low=row.low, high=row.high)
 
     def _readings(self, names: Sequence[str], units: Sequence[str]) -> list[SheetNumber]:
-        """Return the metrics beside the primary one that have a name or a unit of a list."""
+        """Return the secondary metrics with one of the names, or with one of the units and a name that no list has."""
         listed = (*SPENT, *RESIDUALS, *DECLARED, *AGAINST_NOISE)
         found = []
         for one in self.report["metrics"][1:]:
@@ -102,17 +102,17 @@ class SheetEntry:
 
     @property
     def residuals(self) -> list[SheetNumber]:
-        """Errors that remain, after the gauge where the task has one."""
+        """Residual errors, after removal of the gauge in tasks that have one."""
         return self._readings(RESIDUALS, RESIDUAL_UNITS)
 
     @property
     def declared(self) -> list[SheetNumber]:
-        """Numbers on what was declared."""
+        """Metrics of the declarations."""
         return self._readings(DECLARED, ())
 
     @property
     def failures(self) -> dict[str, int]:
-        """Episodes that the entry's own faults ended, by kind."""
+        """Number of episodes that ended by errors of the entry, by kind."""
         return self.report.get("failures", {})
 
     @property
@@ -125,7 +125,7 @@ class SheetEntry:
         return SheetNumber(title=one["title"], value=one["value"], unit=self.row.unit, low=ends.get("low"), high=ends.get("high"))
 
     def extremes(self, columns: Sequence[str]) -> list[SheetNumber]:
-        """Return the primary metric on the worst and on the best slice of the first of some columns that the report has, small ones too."""
+        """Return the primary metric on the worst and the best slice, small ones included, of the first column in the report."""
         for column in columns:
             there = [one for one in self.report["slices"] if one["column"] == column and one["value"] is not None]
             if len(there) > 1:
@@ -135,17 +135,17 @@ class SheetEntry:
 
     @property
     def over_instruments(self) -> list[SheetNumber]:
-        """The worst and the best instrument."""
+        """Primary metric on the worst and the best instrument."""
         return self.extremes(INSTRUMENTS)
 
     @property
     def over_noise(self) -> list[SheetNumber]:
-        """The worst and the best dose, and metrics of the noise that an entry stands."""
+        """Primary metric at the worst and the best noise level, and metrics of robustness against noise."""
         return [*self.extremes(NOISE), *self._readings(AGAINST_NOISE, ())]
 
     @property
     def attempts(self) -> dict[str, Any] | None:
-        """Repeated attempts."""
+        """Statistics of repeated attempts."""
         return self.report.get("attempts")
 
 
@@ -165,7 +165,8 @@ def make_sheets(pages: Sequence[BoardPage], reviews: Sequence[Review] = ()) -> l
         rows = list(zip(page.board.rows, page.reports, strict=True))
         for team in {row.team for row, _ in rows if row.team}:
             own = [(row, report) for row, report in rows if row.team == team]
-            row, report = min(own, key=lambda pair: (pair[0].order is None, pair[0].order or (0, 0)))  # rows are by score: the first of equals
+            # rows are sorted by score, and min takes the first of equal places
+            row, report = min(own, key=lambda pair: (pair[0].order is None, pair[0].order or (0, 0)))
             asked = reviews_of(reviews, team, row.artefact_sha256)
             found.setdefault(team, []).append(SheetEntry(page=page, row=row, report=report, entries=len(own), reviews=asked))
     taken = set[str]()
@@ -173,23 +174,23 @@ def make_sheets(pages: Sequence[BoardPage], reviews: Sequence[Review] = ()) -> l
 
 
 def write_sheets(store: Store, folder: Path | str, *, title: str = "stemtwin board", reviews: Sequence[Review] = ()) -> list[Path]:
-    """Write the sheets of all teams, an index and a table of all numbers, and return their paths; each file is replaced at once.
+    """Write the sheets of all teams, an index and a table of all numbers, and return their paths; each file is replaced atomically.
 
     Parameters
     ----------
     store : Store
         The board.
     folder : path
-        Folder of the files, which is made.
+        Folder of the files; a missing folder is created.
     title : str
         Name of the event.
     reviews : sequence of Review
-        Requests for review, which stand beside an entry.
+        Requests for review, which are shown beside their entries.
 
     Raises
     ------
     DatasetError
-        The board cannot be read, or the folder not be written.
+        The board cannot be read, or the folder cannot be written.
     """
     sheets, templates = make_sheets(collect(store), reviews), make_templates(title)
     files = {
@@ -202,7 +203,7 @@ def write_sheets(store: Store, folder: Path | str, *, title: str = "stemtwin boa
 
 
 def sheets_csv(sheets: Sequence[Sheet]) -> str:
-    """Return all entries of all sheets as CSV; texts that a spreadsheet would compute are quoted by an apostrophe."""
+    """Return all entries of all sheets as CSV; texts that a spreadsheet would evaluate start with an apostrophe."""
     out = io.StringIO(newline="")
     writer = csv.writer(out, lineterminator="\n")
     header = (
@@ -231,7 +232,7 @@ def _csv_row(sheet: Sheet, one: SheetEntry) -> list[Any]:
 
 
 def _cell(value: Any) -> Any:
-    """Return a cell that is shown as it is."""
+    """Return a cell that a spreadsheet shows unchanged."""
     if value is None:
         return ""
     if not isinstance(value, str):

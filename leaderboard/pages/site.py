@@ -1,4 +1,4 @@
-"""All pages of a board, written into a folder: an index, and for each table its rows, its slices and its data as JSON."""
+"""All pages of a board, written to a folder: an index, and for each table its rows, its slices and its data as JSON."""
 
 import dataclasses
 import datetime
@@ -23,12 +23,12 @@ from stemtwin.twin.files import write_atomically
 
 DOSE = "dose_e_per_angstrom2"
 INSTRUMENT = "instrument"
-"""Slice column of instruments, over which the drop is shown."""
+"""Slice column of the instruments, for which the drop of the score is shown."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class BoardPage:
-    """A table with what its pages show beside it: reports and slices, in the order of the rows."""
+    """Table with the other contents of its pages: reports and slices, in the order of the rows."""
 
     slug: str
     board: Board
@@ -45,12 +45,12 @@ class BoardPage:
 
     @property
     def leaders(self) -> list[BoardRow]:
-        """Rows that may be first."""
+        """Rows whose best possible place is the first."""
         return [row for row in self.board.rows if row.order is not None and row.order[0] == 1]
 
     @property
     def measured(self) -> bool:
-        """Origin of the data: measured, not simulated."""
+        """Whether the data are measured, not simulated."""
         return self.board.source.startswith("measured/")
 
 
@@ -71,7 +71,7 @@ def collect(store: Store) -> list[BoardPage]:
 
 
 def make_slug(text: str, taken: set[str]) -> str:
-    """Return a file name of small letters, digits and dashes that is not taken yet, and take it."""
+    """Return a new file name of lowercase letters, digits and hyphens, and add it to the names taken."""
     base = re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")[:80]
     slug = next(name for name in (base, *(f"{base}-{number}" for number in range(2, 10_000))) if name not in taken)
     taken.add(slug)
@@ -79,7 +79,7 @@ def make_slug(text: str, taken: set[str]) -> str:
 
 
 def make_templates(title: str) -> jinja2.Environment:
-    """Return the templates of all pages with their filters, and what all of them show: a title and the time now."""
+    """Return the templates of all pages with their filters and common values, such as the title and the present time."""
     loader = jinja2.PackageLoader("stemtwin.leaderboard.pages", "templates")
     templates = jinja2.Environment(loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined)
     templates.filters |= {"number": number, "place": place, "shown": printable, "unit": unit, "units": units}
@@ -89,18 +89,18 @@ def make_templates(title: str) -> jinja2.Environment:
 
 
 def write_pages(store: Store, folder: Path | str, *, title: str = "stemtwin board", reviews: Sequence[Review] = ()) -> list[Path]:
-    """Write the pages of a board and return their paths; each file is replaced at once.
+    """Write the pages of a board and return their paths; each file is replaced atomically.
 
     Parameters
     ----------
     store : Store
         The board.
     folder : path
-        Folder of the pages, which is made.
+        Folder of the pages; a missing folder is created.
     title : str
         Heading of the index.
     reviews : sequence of Review
-        Requests for review, which stand beside their rows.
+        Requests for review, which are shown beside their rows.
 
     Raises
     ------
@@ -122,7 +122,7 @@ def write_pages(store: Store, folder: Path | str, *, title: str = "stemtwin boar
 
 
 def write_files(folder: Path, files: Mapping[str, str]) -> list[Path]:
-    """Write texts by name into a folder, which is made, and return their paths; each file is replaced at once."""
+    """Write texts to files of a folder, created if missing, and return their paths; each file is replaced atomically."""
     folder.mkdir(parents=True, exist_ok=True)
     for name, text in files.items():
         write_atomically(folder / name, text.encode())
@@ -130,7 +130,7 @@ def write_files(folder: Path, files: Mapping[str, str]) -> list[Path]:
 
 
 def _rows(page: BoardPage, reviews: Sequence[Review]) -> Iterable[dict[str, Any]]:
-    """Give the cells of each row."""
+    """Yield the cells of each row."""
     ends = [one for row in page.board.rows for one in (row.value, row.low, row.high) if one is not None]
     scale = (min(ends, default=0.0), max(ends, default=1.0))
     for row, report in zip(page.board.rows, page.reports, strict=True):
@@ -150,7 +150,7 @@ def _rows(page: BoardPage, reviews: Sequence[Review]) -> Iterable[dict[str, Any]
 
 
 def drop(report: dict[str, Any]) -> float | None:
-    """Return the distance of the worst instrument from all of them together, in the metric's unit; None without slices by instrument."""
+    """Return the loss of score on the worst instrument against all instruments, in the metric's unit; None without such slices."""
     value, direction = report["metrics"][0]["value"], report["metrics"][0]["direction"]
     there = [one["value"] for one in report["slices"] if one["column"] == INSTRUMENT and one["value"] is not None]
     if value is None or not there:
@@ -159,14 +159,14 @@ def drop(report: dict[str, Any]) -> float | None:
 
 
 def _picture(page: BoardPage) -> str:
-    """Return the picture of scores against dose."""
+    """Return the plot of score against dose."""
     rows = [row for row in page.board.rows if row.value is not None and DOSE in row.cost]
     points: Sequence[tuple[str, float, float]] = [(printable(row.name), row.cost[DOSE], row.value) for row in rows if row.value is not None]
     return pareto(points, metric=page.board.rows[0].metric, direction=page.board.rows[0].direction)
 
 
 def number(value: float | None) -> str:
-    """Return a number with three digits; a dash for None."""
+    """Return a number with three significant digits as text; a dash for None."""
     if value is None or not math.isfinite(value):
         return "–"  # noqa: RUF001 (a dash in a table)
     if 1e3 <= abs(value) < 1e5:
@@ -175,17 +175,17 @@ def number(value: float | None) -> str:
 
 
 def unit(text: str) -> str:
-    """Return a unit as pages show it."""
+    """Return a unit in the notation of the pages."""
     return {"e-/A^2": "e⁻/Å²", "A": "Å"}.get(text, text)
 
 
 def units(text: str) -> str:
-    """Return a text of a slice with its units as pages show them."""
+    """Return a text of a slice with its units in the notation of the pages."""
     return re.sub(r"(?<=\d )A\b", "Å", text.replace("e-/A^2", unit("e-/A^2")))
 
 
 def place(row: BoardRow) -> str:
-    """Return the places that a row may have: "1", "1 to 3" or a dash."""
+    """Return the possible places of a row as text: "1", "1 to 3" or a dash."""
     found = row.rank or row.order
     if found is None:
         return "–"  # noqa: RUF001 (a dash in a table)

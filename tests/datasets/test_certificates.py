@@ -108,9 +108,9 @@ def test_the_command_certifies_a_dataset(tmp_path: Path, monkeypatch: pytest.Mon
     output = tmp_path / "certificate.json"
     assert main(["certify", "denoise@1", "--size", "tiny", "--rows", "2", "--output", str(output)]) == 0
     told = capsys.readouterr()
-    assert "2 rows through both solvers, about" in told.err
+    assert "2 rows with both solvers, about" in told.err
     assert "worst" in told.out
     assert len(json.loads(output.read_text(encoding="utf-8"))["rows"]) == 2
     (tmp_path / "request.toml").write_text("x = 1")
     assert main(["certify", str(tmp_path / "request.toml"), "--rows", "2"]) == 2
-    assert "--rows is for a dataset" in capsys.readouterr().err
+    assert "--rows applies to a dataset" in capsys.readouterr().err

@@ -79,7 +79,7 @@ def test_a_file_system_without_locks(tmp_path, monkeypatch, number):
         raise OSError(number, os.strerror(number))
 
     monkeypatch.setattr("fcntl.lockf", refuse)
-    with pytest.raises(DatasetError, match=r"lies on a file system without locks .* Set STEMTWIN_DATABASE"):
+    with pytest.raises(DatasetError, match=r"is on a file system without locks .* Set STEMTWIN_DATABASE"):
         Store(path)
     other.close()
 
@@ -219,7 +219,7 @@ def test_a_board_that_is_only_read_is_not_touched(tmp_path, capsys):
     before = (path.read_bytes(), path.stat().st_mtime_ns, path.parent.stat().st_mtime_ns)
     assert main(["board", "--database", str(path)]) == 0
     assert "0.9 [0.85, 0.95]" in capsys.readouterr().out
-    with Store(path, read_only=True) as store, pytest.raises(DatasetError, match="may only be read: nothing can be entered"):
+    with Store(path, read_only=True) as store, pytest.raises(DatasetError, match="is read-only, so nothing can be entered"):
         store.submit(report_of(0.8))
     assert (path.read_bytes(), path.stat().st_mtime_ns, path.parent.stat().st_mtime_ns) == before
 
@@ -259,7 +259,7 @@ def test_a_board_without_the_right_to_write(tmp_path, capsys, old, right):
         folder.chmod(0o555)
         with nobody():
             code = main(["board", "--database", str(path), "--json"])
-            with pytest.raises(DatasetError, match=r"(cannot be written|may only be read|unable to open).* STEMTWIN_DATABASE"):
+            with pytest.raises(DatasetError, match=r"(cannot be written|is read-only|unable to open).* STEMTWIN_DATABASE"):
                 check_board(path)
         told = capsys.readouterr()
         if right:
@@ -267,11 +267,12 @@ def test_a_board_without_the_right_to_write(tmp_path, capsys, old, right):
             assert "first" in {row["name"] for row in json.loads(told.out)[0]["rows"]}
         else:
             assert code == 1
-            assert told.err == f"stemtwin: {path} may not be read. Ask its owner for permission, or set STEMTWIN_DATABASE to another board.\n"
+            repair = "Ask its owner for permission, or set STEMTWIN_DATABASE to another board."
+            assert told.err == f"stemtwin: {path} cannot be read: permission denied. {repair}\n"
         assert list(folder.iterdir()) == [path]
         folder.chmod(0o755)
         path.chmod(0o444)
-        with nobody(), pytest.raises(DatasetError, match=r"(cannot be written|may only be read)"):
+        with nobody(), pytest.raises(DatasetError, match=r"(cannot be written|is read-only)"):
             check_board(path)
 
 
@@ -287,7 +288,7 @@ def test_a_change_that_was_left_half_is_not_shown(tmp_path, monkeypatch, kind):
         raise refusal
 
     monkeypatch.setattr(leaderboard_connection, "patiently", refuse)
-    with pytest.raises(DatasetError, match=f"left in the midst of a change, which board.db-{kind} holds. Copy both"):
+    with pytest.raises(DatasetError, match=f"has an unfinished change, which board.db-{kind} contains. Copy both"):
         Store(path, read_only=True)
 
 
@@ -304,9 +305,9 @@ def test_files_that_are_not_boards_of_ours(tmp_path):
     empty.touch()
     before = [path.read_bytes() for path in (other, later)]
     for read_only in (True, False):
-        with pytest.raises(DatasetError, match="is a database of another program: it holds things"):
+        with pytest.raises(DatasetError, match="is a database of another program, with the tables things"):
             Store(other, read_only=read_only)
-        with pytest.raises(DatasetError, match="is a board of version 3, and this stemtwin knows versions up to 2"):
+        with pytest.raises(DatasetError, match="is a board of version 3, but this stemtwin supports versions up to 2"):
             Store(later, read_only=read_only)
     assert [path.read_bytes() for path in (other, later)] == before
     with pytest.raises(DatasetError, match="There is no board"):

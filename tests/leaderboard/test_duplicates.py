@@ -130,7 +130,7 @@ def test_copies_are_named_whatever_their_size() -> None:
     for copy in (answer(own, 0.0), answer(own, 0.1), answer({name: 1.001 * image for name, image in own.items()}, 0.0)):
         (pair,) = find_pairs([*rows, row("thief", copy)], truth)
         assert {pair.first.team, pair.second.team} == {"t0", "thief"}
-        assert "24 of 24 quarters of samples are closer than 98%" in pair.reviews()[0].text
+        assert "24 of 24 quarters of samples share more than 98% of their errors" in pair.reviews()[0].text
 
 
 def correlated(rng: np.random.Generator, n: int, size: int, shared: float) -> tuple[dict, dict, dict]:
@@ -188,7 +188,7 @@ def test_copies_of_traces_are_named() -> None:
     for copy in (one, noisy):
         (pair,) = find_pairs([row("own", one), *apart, row("thief", copy)])
         assert {pair.first.team, pair.second.team} == {"own", "thief"}
-        assert "actions differ by" in pair.reviews()[0].text
+        assert "actions that differ by less than" in pair.reviews()[0].text
 
 
 def test_traces_of_other_lengths_and_shapes_are_apart() -> None:

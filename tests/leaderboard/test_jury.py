@@ -115,7 +115,7 @@ def test_reviews_stand_beside_rows_and_change_no_place(store: Store, tmp_path: P
     paths = write_pages(store, tmp_path / "pages", reviews=asked())
     assert {path.name: path.read_bytes() for path in paths if path.suffix == ".json"} == before
     text = "".join(path.read_text(encoding="utf-8") for path in paths if path.suffix == ".html")
-    assert text.count("review asked") == 1
+    assert text.count("review requested") == 1
     assert "near &lt;i&gt;first&lt;/i&gt;" in text
     path = write_reviews(tmp_path / "reviews.json", asked())
     assert list(read_reviews(path)) == asked()

@@ -125,7 +125,7 @@ def test_a_board_that_cannot_be_read_leaves_the_pages(board: Path, tmp_path: Pat
     wait_for(one, "3 times")
     one.stop()
     thread.join(timeout=5)
-    assert "the pages stay as they are: The board cannot be read now." in capsys.readouterr().err
+    assert "the pages were not updated: The board cannot be read now." in capsys.readouterr().err
 
 
 def test_an_address_that_is_taken_is_told(tmp_path: Path) -> None:

@@ -208,15 +208,15 @@ def change(**keys: str) -> Callable[[Path, Path], None]:
 WRONG = {
     "another task": (change(task="denoise/test@1"), "us", "'denoise' is not a task of spring. Its tasks: atoms-2d, hypothesis-test."),
     "public rows": (change(dataset="atoms-2d@1.0.0"), "us", "key 'dataset' is 'atoms-2d@1.0.0', accepted here: atoms-2d@1.0.0+spring"),
-    "another team": (change(team="them"), "us", "key 'team' is 'them', the submission is handed in for 'us'"),
-    "another size": (change(size="std"), "us", "it is for test std, the event asks for test tiny. Correct its header."),
+    "another team": (change(team="them"), "us", "key 'team' is 'them', but the submission is handed in for 'us'"),
+    "another size": (change(size="std"), "us", " is for test std, but the event needs test tiny. Correct its header."),
     "a stranger": (change(), "uss", "'uss' does not take part in spring. Did you mean 'us'?"),
     "a table cut off": (lambda _, hidden: (hidden / "predictions.parquet").write_bytes(b"PAR1"), "us", "not a parquet file"),
     "a closed bundle": (lambda event, _: shutil.rmtree(event / "opened"), "us", "Open the bundle first: 'stemtwin event open"),
-    "no event": (lambda event, _: (event / "event.toml").unlink(), "us", "event.toml: No such file or directory. Give the folder of an event, which"),
+    "no event": (lambda event, _: (event / "event.toml").unlink(), "us", "event.toml: No such file or directory. Give the folder of an event, made"),
     "no settings": (lambda event, _: (event / "event.toml").write_text("name = 3"), "us", "event.toml: schema: Field required"),
     "not TOML": (lambda event, _: (event / "event.toml").write_text("name ="), "us", "event.toml is not TOML"),
-    "a link": (lambda _, hidden: (hidden / "film").symlink_to("/etc/passwd"), "us", "is a link or a special file. Hand in plain files only."),
+    "a link": (lambda _, hidden: (hidden / "film").symlink_to("/etc/passwd"), "us", "is a link or a special file. Hand in regular files only."),
 }
 
 
@@ -321,7 +321,7 @@ def test_copies_between_teams_are_named_over_folders(tmp_path: Path, capsys: pyt
     (tmp_path / "teams" / "b" / "broken" / "submission.yaml").write_text("- 1")
     assert main(["review", str(tmp_path / "teams"), "--output", "reviews.json"]) == 0
     told = capsys.readouterr()
-    assert "4 submissions compared, 2 reviews asked for, written: reviews.json" in told.out
+    assert "4 submissions compared, 2 reviews requested, written: reviews.json" in told.out
     assert [line.partition(":")[0] for line in told.out.splitlines()[:-1]] == ["a/try", "thief/try"]
     assert told.err.count("not compared: ") == 2
     reviews = read_reviews(tmp_path / "reviews.json")

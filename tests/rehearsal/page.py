@@ -1,7 +1,7 @@
-"""Page and pictures of a rehearsal for the documents: ``python -m tests.rehearsal.page FOLDER`` (``make rehearsal-page``), after ``make rehearsal``.
+"""Page of the documentation on a rehearsal: ``python -m tests.rehearsal.page FOLDER`` (``make rehearsal-page``), after ``make rehearsal``.
 
-Pages of the archive and sheets of the jury are shown by a headless Chromium, as a browser shows them to everybody, and kept as small pictures in
-``docs/rehearsal``; the numbers of ``docs/rehearsal.md`` are read from the signed board, the log and the times that the rehearsal wrote down.
+A headless Chromium renders pages of the archive and sheets of the jury, which are stored as small pictures in
+``docs/rehearsal``. The numbers in ``docs/rehearsal.md`` are those of the signed board, the log and the recorded times.
 """
 
 import argparse
@@ -25,13 +25,13 @@ from tests.rehearsal.rehearse import ROOT, STEPS
 PAGE, PICTURES = ROOT / "docs" / "rehearsal.md", ROOT / "docs" / "rehearsal"
 FLAGS = ("--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking", "--hide-scrollbars")
 COLOURS = 24
-"""Colours of a picture: text and lines need no more."""
+"""Number of colours of a picture, sufficient for text and lines."""
 DESK, PAPER = (1360, 1400), (800, 1131)
-"""Windows of pages and of sheets of A4, px."""
+"""Window sizes for pages and for A4 sheets, pixels."""
 
 
 def shot(program: str, source: Path, target: Path, window: tuple[int, int]) -> None:
-    """Write the picture of a page: what a window shows, without empty rows below, in few colours."""
+    """Write a picture of a page as shown in a window, without empty rows at the bottom, in few colours."""
     with tempfile.TemporaryDirectory(prefix="stemtwin-") as place:
         made = Path(place) / "page.png"
         size = f"--window-size={window[0]},{window[1]}"
@@ -47,7 +47,7 @@ def shot(program: str, source: Path, target: Path, window: tuple[int, int]) -> N
 
 
 def _changed(image: Image.Image, ground: Image.Image) -> int:
-    """Return the number of rows until the last one that differs from an empty page."""
+    """Return the number of rows up to the last one that differs from an empty page."""
     from PIL import ImageChops
 
     box = ImageChops.difference(image, ground).getbbox()
@@ -55,45 +55,47 @@ def _changed(image: Image.Image, ground: Image.Image) -> int:
 
 
 def shots(archive: Path) -> dict[str, tuple[Path, tuple[int, int], str]]:
-    """Return the pictures by name: page, window and words about it."""
+    """Return page, window size and caption of each picture, by name."""
     boards = sorted((archive / "pages" / "board").glob("*.html"))
-    found = {"event": (archive / "pages" / "index.html", DESK, "The event's page: dates of each site, rules, keys, and the signed log.")}
+    found = {"event": (archive / "pages" / "index.html", DESK, "Page of the event: dates for each site, rules, keys, and the signed log.")}
     for task in ("denoise", "hypothesis-test"):
         page = next(path for path in boards if path.name.startswith(task) and "slices" not in path.name)
-        found[f"board-{task}"] = (page, DESK, f"The board of `{task}`.")
-    for team, words in (("gauss", "a table of answers"), ("bayes", "an agent")):
+        found[f"board-{task}"] = (page, DESK, f"Board of `{task}`.")
+    for team, words in (("gauss", "which handed in a table of answers"), ("bayes", "which handed in an agent")):
         page = next(path for path in (archive / "jury").glob("*.html") if team in path.name)
-        found[f"jury-{team}"] = (page, PAPER, f"The jury's sheet of {team}, {words}.")
-    found["jury"] = (archive / "jury" / "index.html", DESK, "The jury's index, with the requests for review.")
+        found[f"jury-{team}"] = (page, PAPER, f"Jury sheet of the team {team}, {words}.")
+    found["jury"] = (archive / "jury" / "index.html", DESK, "Index of the jury sheets, with the requests for review.")
     return found
 
 
 def text(folder: Path, pictures: dict[str, str]) -> str:
-    """Return the document."""
+    """Return the page, Markdown."""
     archive, steps = folder / "trial-archive", json.loads((folder / STEPS).read_text())
     event, rows = open_folder(archive), json.loads((archive / "board.json").read_text())["state"]["rows"]
     kinds = Counter(line.kind for line in event.lines)
     parts = [f"{one.task} ({one.size})" for one in event.event.tasks]
-    parts += [f"{one.task} ({one.episodes} episodes, {one.attempts} attempts)" for one in event.event.environments]
+    parts += [
+        f"{one.task} ({one.episodes} episodes, {one.attempts} {'attempt' if one.attempts == 1 else 'attempts'})" for one in event.event.environments
+    ]
     form, minutes = "small" if steps["small"] else "full", steps["seconds"] / 60
     out = [
         "# A rehearsed event",
-        f"Written by `make rehearsal-page` from what `make rehearsal` left, in its {form} form, with stemtwin {version()}: twelve teams, each\n"
-        "a process that uses documented commands only, of which three cheat and two hand in what is broken. No team is one of people, and the\n"
-        "entries are baselines.",
-        f"It asked for {', '.join(parts)}, and took {minutes:.0f} minutes by the clock on two cores, which other work "
+        f"`make rehearsal-page` wrote this page from the results of `make rehearsal`, in its {form} form, with stemtwin {version()}. Twelve\n"
+        "teams take part. Each is a process that uses only documented commands; three of them cheat, and two hand in broken submissions. No\n"
+        "team consists of people, and the entries are baselines.",
+        f"The tasks were {', '.join(parts)}. The rehearsal took {minutes:.0f} minutes on two cores, which other work "
         "shared. "
         f"The log has {sum(kinds.values())} lines: {', '.join(f'{count} {kind}' for kind, count in kinds.items())}. "
-        f"Agents ran in: {steps['isolation']}. The archive was verified "
+        f"Isolation of agents: {steps['isolation']}. The archive was verified "
         + (
-            "in another home."
+            "with another home folder."
             if steps["small"]
-            else "in an installation from wheels, made for it without a network, with a home and caches of its own."
+            else "in a new installation from wheels, without a network, with its own home folder and caches."
         ),
-        "Entries that cannot be told apart share their ranks, and stand in the order of their names here:",
+        "Entries whose scores do not differ significantly share a range of ranks and are in the order of their names:",
         "| task | rank | value | team and entry |\n|---|---|---|---|\n" + "\n".join(_row(row) for row in rows),
-        "Where its time went, teams two at a time:",
-        "| seconds | times | command |\n|---|---|---|\n" + "\n".join(_longest(steps["times"])),
+        "Times of the slowest commands, with two teams at a time:",
+        "| seconds | runs | command |\n|---|---|---|\n" + "\n".join(_longest(steps["times"])),
     ]
     for name, words in pictures.items():
         out += [f"{words}", f"![{words.rstrip('.')}](rehearsal/{name}.png)"]
@@ -109,23 +111,23 @@ def _row(row: dict[str, Any]) -> str:
 
 
 def _longest(times: list[list[Any]], count: int = 8) -> list[str]:
-    """Return rows of the longest commands."""
+    """Return table rows of the slowest commands."""
     together: dict[str, list[float]] = {}
     for script, seconds in times:
-        label = "a team, from its clone to its push" if script.startswith("git clone") else f"`{script.split(' --')[0].replace('|', ' ')}`"
+        label = "a team, from clone to push" if script.startswith("git clone") else f"`{script.split(' --')[0].replace('|', ' ')}`"
         together.setdefault(printable(label)[:80], []).append(seconds)
     longest = sorted(together.items(), key=lambda one: -sum(one[1]))[:count]
     return [f"| {sum(seconds):.0f} | {len(seconds)} | {label} |" for label, seconds in longest]
 
 
 def main() -> None:
-    """Write the pictures and the document."""
+    """Write the pictures and the page."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("folder", type=Path, help="folder of a rehearsal that has ended")
+    parser.add_argument("folder", type=Path, help="folder of a finished rehearsal")
     folder = parser.parse_args().folder.resolve()
     program = shutil.which("chromium")
     if program is None:
-        sys.exit("chromium is not installed: apt install chromium")
+        sys.exit("chromium is not installed. Install it, for example by: apt install chromium")
     PICTURES.mkdir(exist_ok=True)
     found = shots(folder / "trial-archive")
     for name, (source, window, _) in found.items():

@@ -1,7 +1,8 @@
-"""A rehearsal of an event: twelve teams, each a process of its own that uses documented commands only, from an empty folder to a verified archive.
+"""Rehearsal of an event with twelve teams, from an empty folder to a verified archive.
 
-``make rehearsal`` runs it in full, ``python -m tests.rehearsal.rehearse FOLDER --small`` in its small form. It ends with exit code 1 and a sentence
-where anything is not as it should be.
+Each team is a separate process that uses only documented commands. ``make rehearsal`` runs the full form,
+``python -m tests.rehearsal.rehearse FOLDER --small`` the small form. A wrong result ends the rehearsal with exit code 1 and
+a message.
 """
 
 import argparse
@@ -21,7 +22,7 @@ from typing import Any
 from stemtwin.twin.physics.engine.kernels.jit import cache_folder
 
 COPIED = shutil.ignore_patterns(".*", "build", "__pycache__", "*.egg-info")
-"""What of a checkout is no part of an installation."""
+"""Files of a checkout that are not part of an installation."""
 ROOT = Path(__file__).resolve().parents[2]
 HOST = "python -m stemtwin.benchmarks.isolation.host baseline:"
 WRAPPER = '#!/bin/sh\nexec "{python}" -c "from stemtwin.leaderboard.cli.main import run; run()" "$@"\n'
@@ -36,17 +37,17 @@ AGENT_NOTES = """
 cat >> submissions/{team}/{name}/agent.toml <<'END'
 
 [method]
-domain = "Two laws of damage agree at the usual settings and part at others: by energy, by dose or by time. \
-An area is spent by its exposure, so that every question has its price. What is declared is a probability, not a verdict."
-summary = "The next exposure is the one of greatest expected information, less its price; the answer is the posterior probability."
+domain = "Two damage laws agree at the usual settings but depend differently on beam energy, dose or time. \
+Each exposure uses up an area, so every experiment has a cost. The declared result is a probability, not a decision."
+summary = "The next exposure maximises the expected information minus its cost; the answer is the posterior probability."
 END
 """
 TABLE_NOTES = """
 cat >> submissions/{team}/{name}/submission.yaml <<'END'
 method:
-  domain: Counts follow Poisson's law, so that noise is as strong as the square root of the signal. A Gaussian that is narrower than a column takes
-    noise from between the columns. It rounds what is narrower than itself, vacancies among them.
-  summary: Sum of the frames, smoothed by the Gaussian of the least risk, which is estimated from the counts alone.
+  domain: Counts are Poisson-distributed, so the noise is the square root of the signal. A Gaussian narrower than an atomic column removes noise
+    between the columns, but it blurs finer features, including vacancies.
+  summary: Sum of the frames, smoothed by the Gaussian of minimal risk, which is estimated from the counts only.
 END
 """
 CLIENT = """
@@ -90,15 +91,15 @@ next(pathlib.Path(sys.argv[1]).glob("*.parquet")).write_bytes(b"PAR1 and nothing
 END
 """
 STEPS = "steps.json"
-"""File of what a rehearsal took."""
+"""File of the commands of a rehearsal with their times."""
 SMALL_CHECKED = ("gauss", "bayes", "torn")
-"""Teams whose check the small form runs."""
+"""Teams whose submissions are checked in the small form."""
 CHECK = "stemtwin event check . submissions/{team}/{name}\n"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class Team:
-    """A team: the commands that make its submission, and whether it is refused, or crashes in every episode."""
+    """Team, with the commands that make its submission, and the expected status of the submission."""
 
     team: str
     name: str
@@ -109,7 +110,7 @@ class Team:
     options: dict[str, str] = dataclasses.field(default_factory=dict)
 
     def script(self, **more: str) -> str:
-        """Return its commands."""
+        """Return the team's commands."""
         text = "mkdir -p submissions/{team}/{name}\n" + self.commands + (CHECK if self.checked else "")
         values = {"team": self.team, "name": self.name, "task": self.task, **self.options, **more}
         for name, value in values.items():
@@ -118,13 +119,13 @@ class Team:
 
 
 def host(task: str, baseline: str) -> dict[str, str]:
-    """Return the program of an agent that is a baseline."""
+    """Return the options of an agent whose program is a baseline."""
     return {"program": f"{HOST}{task}/{baseline}"}
 
 
 LOOKER = Team(team="looker", name="truth", task="denoise", commands=PUBLIC_TRUTH, status="refused", checked=False)
 LINKER = dataclasses.replace(LOOKER, commands=LINK, options={"baseline": "counts"})
-"""The third that cheats: by the truth of the public rows, which takes minutes to build, or in the small form by a link to the secret folder."""
+"""Third cheating team: it submits the truth of the public rows, which takes minutes to build, or in the small form a link to the secrets."""
 TEAMS = (
     Team(team="gauss", name="smooth", task="denoise", commands=PREDICT + TABLE_NOTES, options={"baseline": "gaussian"}),
     Team(team="counters", name="raw", task="denoise", commands=PREDICT, options={"baseline": "counts"}),
@@ -139,23 +140,23 @@ TEAMS = (
     LOOKER,
     Team(team="mirror", name="smooth", task="denoise", commands=PREDICT, options={"baseline": "gaussian"}),
 )
-"""Seven honest teams, two whose submissions are broken, and three that cheat: one that looks for the keys, one that hands in the truth of the public
-rows, one that hands in the answers of another team."""
+"""Seven honest teams, two with broken submissions, and three that cheat: one looks for the keys, one submits the truth of the
+public rows, and one submits the answers of another team."""
 
 
 class Rehearsal:
-    """A rehearsal in a folder.
+    """Rehearsal in a folder.
 
     Parameters
     ----------
     folder : Path
-        New folder.
+        New folder of the rehearsal.
     small : bool
-        Few rows and episodes.
+        Whether the rehearsal has few rows and episodes.
     isolation : str
-        In what agents run.
+        Isolation of agents.
     size : str
-        Size of the rows of ``denoise`` in the full form.
+        Size of the dataset ``denoise`` in the full form.
     """
 
     def __init__(self, folder: Path, *, small: bool, isolation: str, size: str = "std") -> None:
@@ -170,7 +171,7 @@ class Rehearsal:
         (self.folder / "bin" / "python").symlink_to(sys.executable)
 
     def environment(self) -> dict[str, str]:
-        """Return the variables of a process: this package, and a name for Git."""
+        """Return the environment of a process, with the path of this package and a name for Git."""
         search = os.pathsep.join((str(self.folder / "bin"), str(Path(sys.executable).parent), os.environ["PATH"]))
         git = {f"GIT_{who}_{what}": value for who in ("AUTHOR", "COMMITTER") for what, value in (("NAME", "team"), ("EMAIL", "team@example.org"))}
         path = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH", ""))))
@@ -183,11 +184,11 @@ class Rehearsal:
         done = subprocess.run(command, cwd=where, env=variables, capture_output=True, text=True, timeout=6000, check=False)
         self.times.append((next(line for line in script.splitlines() if line), time.monotonic() - began))
         if done.returncode != code:
-            sys.exit(f"{script}\nended with {done.returncode}, not {code}:\n{done.stdout[-2000:]}\n{done.stderr[-2000:]}")
+            sys.exit(f"{script}\nended with exit code {done.returncode}, expected {code}:\n{done.stdout[-2000:]}\n{done.stderr[-2000:]}")
         return done.stdout
 
     def tell(self, text: str) -> None:
-        """Print a step with the time since the beginning."""
+        """Print a step with the time since the start."""
         sys.stdout.write(f"{time.monotonic() - self.began:6.1f} s  {text}\n")
         sys.stdout.flush()
 
@@ -202,15 +203,15 @@ class Rehearsal:
             self.folder,
         )
         self.run("git init --quiet --initial-branch main . && git add --all && git commit --quiet --message Event", self.event)
-        self.tell("made and sealed")
+        self.tell("event made, bundle sealed")
         self.run("stemtwin event open . && git add --all && git commit --quiet --message Key", self.event)
-        self.tell("opened")
+        self.tell("bundle opened")
 
     def play(self, team: Team) -> None:
         """Make the submission of a team in a clone of its own, and push it as a branch."""
         clone = self.folder / "teams" / team.team
         document = str(ROOT / "docs" / "agents.md")
-        opened = " && stemtwin event open ." if not self.small or "event predict" in team.commands else ""  # who sends an agent needs no rows
+        opened = " && stemtwin event open ." if not self.small or "event predict" in team.commands else ""  # agents need no rows
         script = (
             f"git clone --quiet {self.event} .{opened}\n"
             + self.script(team, document=document, secret=str(self.secret))
@@ -220,11 +221,11 @@ class Rehearsal:
         self.run(script, clone)
 
     def script(self, team: Team, **more: str) -> str:
-        """Return the commands of a team; in the small form most leave the check to the merge."""
+        """Return the commands of a team, in the small form without the check."""
         return (dataclasses.replace(team, checked=False) if self.small else team).script(**more)
 
     def merge(self) -> None:
-        """Merge the branches of all teams, after the check of what each changes."""
+        """Merge the branches of all teams, and check the changed submissions."""
         for team in self.teams:
             changed = self.folder / "changed"
             self.run(f"git diff --name-only -z main...{team.team} > {changed} && git merge --quiet --no-ff --no-edit {team.team}", self.event)
@@ -232,36 +233,36 @@ class Rehearsal:
                 self.run(f"stemtwin event check . --changed {changed}", self.event, code=0 if team.status == "scored" else 1)
 
     def score(self) -> None:
-        """Score everything, twice: the second time changes nothing. Then compare the teams, and disqualify the one that copied."""
+        """Score all submissions twice, which must not change the board; compare the teams, and disqualify the one that copied."""
         outcomes = {one["label"]: one for one in json.loads(self.run("stemtwin event score trial --json", self.folder))}
         self.tell(f"{len(outcomes)} submissions scored or refused")
         for team in self.teams:
             found = outcomes[f"{team.team}/{team.name}"]
             if found["status"] != team.status:
-                sys.exit(f"{team.team}/{team.name} is {found['status']}, not {team.status}: {found['text']}")
+                sys.exit(f"{team.team}/{team.name} is {found['status']}, expected {team.status}: {found['text']}")
         before = (self.event / "board.json").read_bytes()
         self.run("stemtwin event score trial", self.folder)
         if (self.event / "board.json").read_bytes() != before:
-            sys.exit("scoring twice changed the board")
+            sys.exit("the second scoring changed the board")
         said = self.run("stemtwin event jury trial", self.folder)
         if not all(f"{one}/smooth: " in said for one in ("gauss", "mirror")):
-            sys.exit(f"the copy of gauss/smooth by mirror is not named:\n{said}")
-        self.run('stemtwin event disqualify trial mirror --reason "It handed in the answers of another team."', self.folder)
+            sys.exit(f"the copy of gauss/smooth by mirror is not reported:\n{said}")
+        self.run('stemtwin event disqualify trial mirror --reason "The team submitted the answers of another team."', self.folder)
 
     def end(self) -> None:
-        """Freeze and close, and refuse what comes late."""
+        """Freeze the event, add a late submission, and close the event."""
         self.run("stemtwin event freeze trial", self.folder)
         shutil.copytree(self.event / "submissions" / "bayes", self.event / "submissions" / "late")
         self.run("stemtwin event close trial", self.folder)
-        self.tell("frozen and closed")
+        self.tell("event frozen and closed")
 
     def verify(self) -> None:
-        """Verify the packed archive alone, with empty caches and another home; in full in an installation of its own, without this checkout."""
+        """Verify the packed archive with another home folder and empty caches; in the full form, in a new installation."""
         apart = self.folder / "apart"
         apart.mkdir()
         shutil.copyfile(self.archive.with_name(f"{self.archive.name}.zip"), apart / "archive.zip")
         places = {name: str(apart / name.lower()) for name in ("HOME", "STEMTWIN_DATA_DIR", "XDG_CACHE_HOME", "XDG_DATA_HOME")}
-        if self.small:  # compiled kernels are kept, which would take a minute
+        if self.small:  # compiled kernels are reused, as their compilation takes a minute
             environment = self.environment() | places | {"STEMTWIN_CACHE_DIR": str(cache_folder())}
         else:
             environment = {"PATH": f"{self.install(apart)}:/usr/local/bin:/usr/bin:/bin", "LANG": "C.UTF-8", **places}
@@ -270,26 +271,26 @@ class Rehearsal:
                 sys.exit(f"the archive would be verified by {where}, not by the new installation")
         public_key = next(line.split('"')[1] for line in (self.event / "event.toml").read_text().splitlines() if line.startswith("public_key"))
         part = " --specimens 2" if self.small else ""
-        alone = "bwrap --dev-bind / / --unshare-net " if self.isolation == "bubblewrap" else ""  # there is no network
+        alone = "bwrap --dev-bind / / --unshare-net " if self.isolation == "bubblewrap" else ""  # without a network
         said = self.run(f"{alone}stemtwin event verify archive.zip --public-key {public_key}{part}", apart, environment=environment)
         if not said.endswith("verified\n"):
             sys.exit(said)
-        self.tell("verified")
+        self.tell("archive verified")
 
     def install(self, apart: Path) -> Path:
-        """Make a virtual environment with an installation from wheels, without a network, as teams make it of a bundle's; return its programs."""
+        """Install from wheels in a new virtual environment, without a network, like teams do; return the folder of its programs."""
         shutil.copytree(ROOT, apart / "source", ignore=COPIED)
         self.run("python -m pip wheel --quiet --wheel-dir wheels ./source", apart)
         shutil.rmtree(apart / "source")
-        self.tell(f"{len(list((apart / 'wheels').glob('*.whl')))} wheels packed")
+        self.tell(f"{len(list((apart / 'wheels').glob('*.whl')))} wheels built")
         clean = {"PATH": "/usr/local/bin:/usr/bin:/bin", "HOME": str(apart / "home"), "LANG": "C.UTF-8"}
         self.run(f"{sys.executable} -m venv fresh", apart, environment=clean)
         self.run("fresh/bin/python -m pip install --quiet --no-index --find-links wheels stemtwin", apart, environment=clean)
-        self.tell("installed anew")
+        self.tell("new installation made")
         return apart / "fresh" / "bin"
 
     def longest(self, count: int = 12) -> list[tuple[str, float]]:
-        """Return the longest commands with their seconds."""
+        """Return the slowest commands with their times, s."""
         return sorted(self.times, key=lambda one: -one[1])[:count]
 
     def board(self) -> list[dict[str, Any]]:
@@ -297,15 +298,15 @@ class Rehearsal:
         return json.loads((self.archive / "board.json").read_text())["state"]["rows"]
 
     def judge(self) -> None:
-        """Check what the board must show: honest ones ranked, broken and late ones not, and no gain for those that cheat."""
+        """Check that honest teams are ranked, that broken and late submissions are not, and that cheating has no effect."""
         rows = {row["team"]: row for row in self.board()}
         expected = {team.team for team in TEAMS if team.status == "scored"} - {"mirror"}
         if set(rows) != expected or any(row["rank"] is None for row in rows.values()):
-            sys.exit(f"the board ranks {sorted(rows)}, not {sorted(expected)}")
+            sys.exit(f"the board ranks {sorted(rows)}, expected {sorted(expected)}")
         kinds = [line["kind"] for line in map(json.loads, (self.archive / "log.jsonl").read_text().splitlines())]
-        refused = 2 if self.small else 3  # tables and the late one; a link is refused before it is read, which is no line
+        refused = 2 if self.small else 3  # tables and the late submission; a link is refused without a line of the log
         if kinds.count("refused") != refused or kinds[-1] != "closed":
-            sys.exit(f"the log has {kinds}")
+            sys.exit(f"the log has {kinds}, expected {refused} refused and the last closed")
         runs = [path.read_text() for path in (self.archive / "results").glob("*/episodes.json")]
         if any("the keys are there" in text for text in runs) and self.isolation == "bubblewrap":
             sys.exit("an agent read the keys")
@@ -317,28 +318,28 @@ def rehearse(folder: Path, *, small: bool, isolation: str, size: str = "std", wo
     made.make()
     with ThreadPoolExecutor(workers) as pool:
         list(pool.map(made.play, made.teams))
-    made.tell(f"{len(TEAMS)} teams handed in")
+    made.tell(f"{len(TEAMS)} teams have handed in")
     made.merge()
-    made.tell("merged and checked")
+    made.tell("submissions merged and checked")
     made.score()
     made.end()
     made.verify()
     made.judge()
-    made.tell(f"ranks equal, pages: {made.archive / 'pages' / 'index.html'}")
+    made.tell(f"board as expected; pages: {made.archive / 'pages' / 'index.html'}")
     steps = {"small": small, "isolation": isolation, "seconds": time.monotonic() - made.began, "teams": len(TEAMS), "times": made.times}
     (made.folder / STEPS).write_text(json.dumps(steps, indent=1) + "\n")
     for script, seconds in made.longest():
-        sys.stdout.write(f"{seconds:6.1f} s of these: {script[:110]}\n")
+        sys.stdout.write(f"{seconds:6.1f} s for: {script[:110]}\n")
     return made.board()
 
 
 def main() -> None:
-    """Rehearse by the command line."""
+    """Run a rehearsal from the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("folder", type=Path, help="new folder")
-    parser.add_argument("--small", action="store_true", help="few rows and episodes")
-    parser.add_argument("--isolation", default="bubblewrap", choices=("bubblewrap", "process"))
-    parser.add_argument("--size", default="std", help="size of the rows of denoise in the full form")
+    parser.add_argument("folder", type=Path, help="new folder of the rehearsal")
+    parser.add_argument("--small", action="store_true", help="use few rows and episodes")
+    parser.add_argument("--isolation", default="bubblewrap", choices=("bubblewrap", "process"), help="isolation of agents")
+    parser.add_argument("--size", default="std", help="size of the dataset denoise in the full form")
     asked = parser.parse_args()
     for row in rehearse(asked.folder, small=asked.small, isolation=asked.isolation, size=asked.size):
         sys.stdout.write(f"{row['task']:18} {row['rank']!s:8} {row['value']!s:24} {row['team']}/{row['name']}\n")

@@ -46,7 +46,7 @@ def test_times_are_those_of_the_sites(organiser: Organiser) -> None:
         ({"environments": []}, "give at least one"),
         ({"environments": [{"task": "hypothesis-test", "episodes": 0}]}, "environments.0.episodes"),
         ({"environments": [{"task": "denoise", "episodes": 1}]}, "Give it by --task"),
-        ({"tasks": [{"task": "hypothesis-test"}]}, "Give it by --environment|each of them once"),
+        ({"tasks": [{"task": "hypothesis-test"}]}, "Give it by --environment|each only once"),
         ({"sites": [{"name": "Atlantis", "zone": "Ocean/Atlantis"}]}, "not a time zone"),
         ({"teams": ["a\nb"]}, "control character"),
         ({"counts": "worst"}, "counts"),
@@ -66,9 +66,9 @@ def test_secrets_lie_apart_and_are_private(organiser: Organiser, tmp_path: Path)
     assert stat.S_IMODE(organiser.secret.stat().st_mode) == 0o700
     assert {stat.S_IMODE(path.stat().st_mode) for path in organiser.secret.glob("*.json")} == {0o600}
     assert (organiser.secret / ".gitignore").read_text() == "*\n"
-    with pytest.raises(SettingsError, match="lies in the public folder"):
+    with pytest.raises(SettingsError, match="is inside the public folder"):
         new_event(tmp_path / "other", SETTINGS, secret=tmp_path / "other" / "secret")
-    with pytest.raises(SettingsError, match="is there already"):
+    with pytest.raises(SettingsError, match="already exists"):
         new_event(organiser.path, SETTINGS)
 
 
@@ -76,15 +76,15 @@ def test_secrets_lie_apart_and_are_private(organiser: Organiser, tmp_path: Path)
 def test_the_bundle_goes_from_the_organiser_to_the_teams(organiser: Organiser, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Sealed with wheels, its key secret until the start; then published, and everybody opens it by the same command."""
     (tmp_path / "wheels").mkdir()
-    with pytest.raises(SettingsError, match="holds no wheel"):
+    with pytest.raises(SettingsError, match="contains no wheel"):
         seal_event(organiser, wheels=tmp_path / "wheels")
     (tmp_path / "wheels" / "thing-1-py3-none-any.whl").write_bytes(b"wheel")
     sealed = seal_event(organiser, wheels=tmp_path / "wheels")
     early = OPENS - datetime.timedelta(seconds=1)
-    with pytest.raises(SettingsError, match="not published before"):
+    with pytest.raises(SettingsError, match="is not published earlier"):
         publish_key(organiser, clock=early)
     assert announced_key(organiser.folder) is None
-    with pytest.raises(SettingsError, match="Wait for the start hour"):
+    with pytest.raises(SettingsError, match="Wait for the start of"):
         bundle.unseal(sealed, tmp_path / "early", key=organiser.bundle_key, now=early)
     assert main(["event", "open", str(sealed), "--output", str(tmp_path / "no")]) == 2
     assert main(["event", "open", str(organiser.path)]) == 0
@@ -94,7 +94,7 @@ def test_the_bundle_goes_from_the_organiser_to_the_teams(organiser: Organiser, t
     assert names == ["event.toml", "guide.md", "tasks/hypothesis-test.json", "wheels/thing-1-py3-none-any.whl"]
     assert json.loads((tmp_path / "team" / "tasks" / "hypothesis-test.json").read_text())["name"] == "hypothesis-test"
     assert [line.kind for line in organiser.folder.lines] == ["created", "sealed", "opened"]
-    with pytest.raises(SettingsError, match="is published"):
+    with pytest.raises(SettingsError, match="is already published"):
         seal_event(organiser)
     capsys.readouterr()
 
@@ -162,7 +162,7 @@ def test_files_elsewhere_end_the_check(organiser: Organiser, path: str, allowed:
     if allowed:
         assert changed_folders([path]) == ["/".join(path.split("/")[:3])]
     else:
-        with pytest.raises(SubmissionError, match="lies outside"):
+        with pytest.raises(SubmissionError, match="is outside"):
             changed_folders([path])
 
 

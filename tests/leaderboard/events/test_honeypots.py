@@ -103,7 +103,7 @@ def test_who_answers_by_the_truth_is_named_and_nobody_else(event: Organiser, tmp
     for team, baseline, blur in (("honest", "gaussian", 0.0), ("thief", "oracle", 0.0), ("sly", "oracle", 1.0)):
         answered(event, team, baseline, blur=blur)
     texts = {one.label: one.text for one in score_event(event)}
-    assert {label: "a review is asked for: similarity to the truth of 6 items" in text for label, text in texts.items()} == {
+    assert {label: "review requested: similarity to the truth of 6 items" in text for label, text in texts.items()} == {
         "honest/entry": False,
         "thief/entry": True,
         "sly/entry": True,
@@ -188,7 +188,7 @@ def test_the_archive_reveals_them_and_finds_others(event: Organiser, tmp_path: P
     count = next(number for number, name in enumerate(given["sample_id"].values.tolist()) if name in planted.names)
     given["image"].values[count, 0, 0, :2] += 2  # two counts differ by more than another processor explains
     assert "of the counts differ, by up to 2" in hidden.difference(given, planted)
-    for file, told in (("reviews.json", "its answers ask for 1 reviews"), ("honeypots.json", "do not follow from the keys")):
+    for file, told in (("reviews.json", "the answers require 1 reviews"), ("honeypots.json", "do not follow from the keys")):
         copy = Path(shutil.copytree(archive, tmp_path / file))
         (path,) = (path for path in copy.rglob(f"*{file}") if "jury" not in path.parts)
         path.unlink() if file == "reviews.json" else path.write_text(path.read_text().replace("pure noise", "swapped labels", 1))

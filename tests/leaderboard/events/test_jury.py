@@ -20,7 +20,7 @@ def test_an_event_without_entries_has_an_empty_sheet(organiser: Organiser, capsy
     """Nothing was handed in: nothing is compared, and the index and the CSV are there."""
     score_event(organiser)
     assert main(["event", "jury", str(organiser.path)]) == 0
-    assert "0 entries compared, 0 reviews asked for" in capsys.readouterr().out
+    assert "0 entries compared, 0 reviews requested" in capsys.readouterr().out
     assert {path.suffix for path in (organiser.secret / "jury").iterdir()} >= {".html", ".csv", ".json"}
 
 

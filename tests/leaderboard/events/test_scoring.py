@@ -180,7 +180,7 @@ def test_a_quota_is_kept(changed: Callable[..., Organiser], scored: list[str]) -
         ("ours/try2", "refused"),
         ("theirs/try0", "scored"),
     ]
-    assert "has had its 2 submissions" in next(one.text for one in outcomes if one.status == "refused")
+    assert "has used its 2 submissions" in next(one.text for one in outcomes if one.status == "refused")
     assert set(statuses(score_event(organiser)).values()) == {"known"}
 
 
@@ -318,7 +318,7 @@ def test_links_are_not_followed(organiser: Organiser) -> None:
     (organiser.path / "submissions" / "ours" / "whole").symlink_to(organiser.secret)
     assert submissions.find_submissions(organiser.path)[0] == []
     assert [one.status for one in score_event(organiser)] == ["refused", "refused"]
-    with pytest.raises(SubmissionError, match="plain files only"):
+    with pytest.raises(SubmissionError, match="regular files only"):
         submissions.digest_of(folder)
 
 

@@ -93,12 +93,12 @@ CHANGES: dict[str, tuple[Callable[[Path], None], str]] = {
         lambda where: edit(where / "log.jsonl", lambda text: "".join(text.splitlines(True)[:1] + text.splitlines(True)[2:])),
         "the log was altered, it does not follow",
     ),
-    "half a line": (lambda where: edit(where / "log.jsonl", lambda text: text[:-5]), "its last line is not whole"),
+    "half a line": (lambda where: edit(where / "log.jsonl", lambda text: text[:-5]), "its last line is incomplete"),
     "a rank on the board": (
         lambda where: edit(where / "board.json", lambda text: text.replace('"theirs"', '"them"')),
         "the board was altered, its signature",
     ),
-    "no board": (lambda where: (where / "board.json").unlink(), "does not hold the state of a board"),
+    "no board": (lambda where: (where / "board.json").unlink(), "does not contain the state of a board"),
     "a report": (
         lambda where: edit(first_run(where, "report.json"), lambda text: text.replace('"wall_s": ', '"wall_s": 1')),
         "the report of ours/half",
