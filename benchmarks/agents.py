@@ -1,4 +1,4 @@
-"""Entries: a predictor for answers, an agent for environments; the registry of baselines; entry points of foreign code."""
+"""Entries (predictors and agents), the registry of baselines, and entry points of foreign code."""
 
 import dataclasses
 import importlib
@@ -24,11 +24,11 @@ class Brief:
     observation_space, action_space : gymnasium.Space
         Spaces of the environment.
     seed : int
-        For the agent's own draws; independent of the environment's seed.
+        Seed of the agent's own random numbers, independent of the environment's seed.
     truth : callable, optional
-        The training-only door to the true state; None for everybody but an oracle.
+        Access to the true state for an oracle; None for every other entry.
     difficulty : str, optional
-        Preset of the environment, which an operator may know; None where it has none.
+        Preset of the environment, which every agent may know; None for an environment without presets.
     """
 
     task: str
@@ -40,14 +40,14 @@ class Brief:
 
 
 class AgentError(RuntimeError):
-    """The end of an episode by the agent's own fault.
+    """Fault of an agent that ends its episode.
 
     Parameters
     ----------
     kind : str
         One of ``FAILURES``.
     text : str
-        One sentence for people.
+        Description in one sentence.
     """
 
     def __init__(self, kind: str, text: str) -> None:
@@ -61,25 +61,25 @@ FAILURES = {
     "invalid action": "an action that is not in the action space",
     "protocol": "a message that does not follow the protocol",
 }
-"""Faults that end an episode, which then counts as the worst that its task can give."""
+"""Faults that end an episode; it then counts with the worst values that its task can give."""
 
 
 class Agent(Protocol):
-    """A policy: made once without arguments, reset before every episode."""
+    """Interface of a policy, which is made once without arguments and reset before every episode."""
 
     def reset(self, brief: Brief) -> None:
         """Prepare for an episode."""
 
     def act(self, observation: Mapping[str, np.ndarray], cost: Mapping[str, float]) -> np.ndarray:
-        """Return the next action; ``cost`` is what the episode has spent so far."""
+        """Return the next action; ``cost`` holds the costs of the episode so far."""
         ...
 
 
 class Predictor(Protocol):
-    """A maker of answers: made once without arguments, called for every sample."""
+    """Interface of a predictor, which is made once without arguments and called for every sample."""
 
     def predict(self, given: Mapping[str, Any], rng: np.random.Generator) -> Any:
-        """Return the answer, of the class of the task's kind; ``given`` holds the inputs of the task by name (and ``truth``, for an oracle)."""
+        """Return the answer to one sample, in the class of the task's kind; ``given`` holds the inputs by name (and ``truth``, for an oracle)."""
         ...
 
 
@@ -90,13 +90,13 @@ class Baseline:
     Parameters
     ----------
     task, name : str
-        Its task and its name there.
+        Name of the task, and name of the baseline within it.
     text : str
-        One line for people.
+        Description in one line.
     factory : callable
-        Makes an :class:`Agent` or a :class:`Predictor`.
+        Factory of an :class:`Agent` or a :class:`Predictor`.
     oracle : bool
-        It reads the truth: shown on boards, never ranked.
+        Whether it reads the truth; such an entry is shown on boards but never ranked.
     """
 
     task: str
@@ -126,7 +126,7 @@ def find_baseline(task: str, name: str) -> Baseline:
     Raises
     ------
     UnknownNameError
-        The task has no baseline of that name; lists those that it has.
+        The task has no baseline of that name; the message lists the known names.
     """
     names = [full.partition("/")[2] for full in load_baselines().names(task)]
     if name not in names:
@@ -141,7 +141,7 @@ def load_entry_point(address: str) -> Callable[[], Any]:
     Raises
     ------
     SettingsError
-        Not of that form, no such module, no such name, or nothing that can be called.
+        The address has another form, or names a missing module, a missing object, or an object that cannot be called.
     """
     module_name, _, name = address.partition(":")
     if not (module_name and name):
@@ -164,12 +164,12 @@ NEEDS = {"agent": {"reset": "brief", "act": "observation, cost"}, "predictions":
 
 
 def make_entry(entry: Baseline, kind: str) -> Any:
-    """Return the product of an entry, an :class:`Agent` or a :class:`Predictor`; errors inside its own code pass as they are.
+    """Return the agent or the predictor that an entry makes; errors inside its own code are passed on.
 
     Raises
     ------
     SettingsError
-        It cannot be made without arguments, or lacks a method that the kind of task calls, or one that takes what it is called with.
+        The entry cannot be made without arguments, or lacks a method that the kind of task calls, with the arguments of that call.
     """
     form = ", ".join(f"{name}({told})" for name, told in NEEDS[kind].items())
     repair = f"Name a class that is made without arguments and has {form}."
@@ -186,7 +186,7 @@ def make_entry(entry: Baseline, kind: str) -> Any:
 
 
 def _takes(function: Callable[..., Any], count: int) -> bool:
-    """Return whether a function can be called with so many positional arguments; what hides its arguments is believed."""
+    """Return whether a function accepts a number of positional arguments; True where its signature is hidden."""
     try:
         inspect.signature(function).bind(*range(count))
     except TypeError:

@@ -1,8 +1,8 @@
-"""Zip archives that strangers hand in: everything is looked at before anything is unpacked, and unpacked into a new folder only.
+"""Zip archives of untrusted submissions: all entries are checked before any is unpacked, and unpacking goes into a new folder only.
 
-An archive is refused for what its directory says (too many entries, too large once unpacked, too small for what it unpacks to, names that lead out of
-a folder or that two systems read differently, links, passwords), and again while it is unpacked for what its directory hides: each entry is read up
-to the size that it declares and one byte more.
+An archive is refused if its directory declares too many entries, too large a size once unpacked, too strong a compression, names that lead out of a
+folder or that two systems read differently, links, or passwords. Unpacking checks the declared sizes again: each entry is read up to the size that it
+declares and one byte more.
 """
 
 import contextlib
@@ -21,48 +21,48 @@ from stemtwin.twin.errors import StemtwinError, SubmissionError
 from stemtwin.twin.files import LONGEST_NAME, check_space, is_full
 
 MOST_ENTRIES = 10_000
-"""Most files and folders of an archive."""
+"""Largest number of files and folders in an archive."""
 LARGEST_BYTES = 2**31
-"""Most bytes of an archive, and of all that it unpacks to."""
+"""Largest size of an archive, packed and unpacked, bytes."""
 LARGEST_DIRECTORY = 400 * MOST_ENTRIES
-"""Most bytes of the directory at an archive's end, which is held in memory."""
+"""Largest size of the directory at an archive's end, which is held in memory, bytes."""
 LARGEST_RATIO = 200
-"""Most times that an archive's entries may grow when unpacked; arrays of counts shrink four times, tables ten times."""
+"""Largest ratio of unpacked to packed size; arrays of counts shrink four times, tables ten times."""
 SMALL_BYTES = 2**20
-"""Entries that stay below this size together may be packed as tightly as they like."""
+"""Total unpacked size below which every compression ratio is accepted, bytes."""
 DEEPEST = 8
-"""Most folders above a file."""
+"""Largest number of folders above a file."""
 METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 ENCRYPTED = 0x1 | 0x40 | 0x2000
-"""Bits of an entry's flags: a password, a strong one, an encrypted directory."""
+"""Flag bits of an entry: encryption, strong encryption, encrypted directory."""
 PACKED = (".zip", ".7z", ".rar", ".tar", ".tgz", ".gz", ".bz2", ".xz", ".zst")
-"""Ends of the names of archives, which are not looked for inside of one."""
+"""Endings of the names of archives, which may not lie inside an archive."""
 DRIVE = re.compile(r"[A-Za-z]:")
 LITTER = ("__MACOSX/",)
-"""Folders that a system adds and nobody asked for; they are not unpacked."""
+"""Folders that operating systems add; they are not unpacked."""
 TAIL = 2**16 + 128
-"""Bytes at the end of a file that hold the end of its directory, whatever comment follows it."""
+"""Number of bytes at the end of a file that contain the end of its directory, whatever comment follows it."""
 CHUNK = 2**20
 ABOVE = "folder above"
 TOGETHER = (("", "file"), ("", "folder"), ("", ABOVE), (ABOVE, ABOVE), (ABOVE, "folder"), ("folder", ABOVE))
-"""Kinds of two entries of one name, the earlier one first, that make one file or folder."""
+"""Pairs of kinds, in order, of two entries with one name that are compatible."""
 
 
 @contextlib.contextmanager
 def unpacked(path: Path) -> Iterator[Path]:
-    """Unpack an archive into a temporary folder for a block, and give the folder of the submission in it.
+    """Unpack an archive into a temporary folder for a block, and yield the folder of the submission in it.
 
     Parameters
     ----------
     path : Path
-        A zip archive; its files lie at its top, or all in one folder.
+        A zip archive, whose files lie at its top level or all in one folder.
 
     Raises
     ------
     SubmissionError
-        The archive is refused; the sentence names the entry, its value, the limit, and the repair.
+        The archive is refused; the message names the entry, its value, the limit and the repair.
     DatasetError
-        The disk has no room for it.
+        The disk is full.
     """
     entries = check_archive(path)
     size = sum(entry.file_size for entry in entries)
@@ -99,16 +99,16 @@ def check_archive(path: Path) -> list[zipfile.ZipInfo]:
     """
     size = path.stat().st_size
     if size > LARGEST_BYTES:
-        message = f"{path}: {size} bytes, at most {LARGEST_BYTES} are taken. Hand in the answers alone, as compressed Parquet or npz."
+        message = f"{path}: {size} bytes; at most {LARGEST_BYTES} are allowed. Submit only the answers, as compressed Parquet or npz."
         raise SubmissionError(message)
     directory = _directory_bytes(path, size)
     if directory > LARGEST_DIRECTORY:
-        message = f"{path}: a directory of {directory} bytes, at most {LARGEST_DIRECTORY} are read. Pack fewer than {MOST_ENTRIES} files."
+        message = f"{path}: a directory of {directory} bytes; at most {LARGEST_DIRECTORY} are read. Pack fewer than {MOST_ENTRIES} files."
         raise SubmissionError(message)
     with _telling(path), zipfile.ZipFile(path) as archive:
         entries = archive.infolist()
     if len(entries) > MOST_ENTRIES:
-        message = f"{path}: {len(entries)} entries, at most {MOST_ENTRIES} are unpacked. Put arrays into npz files, many in each."
+        message = f"{path}: {len(entries)} entries; at most {MOST_ENTRIES} are unpacked. Put arrays into npz files, many in each."
         raise SubmissionError(message)
     _check_sizes(entries, path, size)
     entries = [entry for entry in entries if not entry.filename.startswith(LITTER)]
@@ -119,7 +119,7 @@ def check_archive(path: Path) -> list[zipfile.ZipInfo]:
 
 
 def _directory_bytes(path: Path, size: int) -> int:
-    """Return the size of the directory that an archive declares, the largest where it declares several; it is read before the directory is."""
+    """Return the size of the directory that an archive declares, the largest where it declares several, before the directory is read."""
     with path.open("rb") as file:
         file.seek(max(0, size - TAIL))
         tail = file.read()
@@ -131,7 +131,7 @@ def _directory_bytes(path: Path, size: int) -> int:
 
 
 def _places(tail: bytes, mark: bytes) -> list[int]:
-    """Return the places of a mark."""
+    """Return the positions of a mark."""
     return [found.start() for found in re.finditer(re.escape(mark), tail)]
 
 
@@ -139,19 +139,19 @@ def _check_sizes(entries: list[zipfile.ZipInfo], path: Path, size: int) -> None:
     """Refuse sizes beyond the limits, as the directory declares them."""
     whole, packed = sum(entry.file_size for entry in entries), sum(entry.compress_size for entry in entries)
     if whole > LARGEST_BYTES:
-        message = f"{path}: {whole} bytes once unpacked, at most {LARGEST_BYTES} are taken. Hand in the answers alone."
+        message = f"{path}: {whole} bytes once unpacked; at most {LARGEST_BYTES} are allowed. Submit only the answers."
         raise SubmissionError(message)
     if packed > size:
-        message = f"{path}: entries of {packed} bytes in a file of {size}: they overlap. Pack the folder again with 'zip -r'."
+        message = f"{path}: entries of {packed} bytes in a file of {size} bytes overlap. Pack the folder again with 'zip -r'."
         raise SubmissionError(message)
     if whole > SMALL_BYTES and whole > LARGEST_RATIO * packed:
         times = whole / max(packed, 1)
-        message = f"{path}: grows {times:.0f} times when unpacked, at most {LARGEST_RATIO} times is taken. Store it without compression."
+        message = f"{path}: grows {times:.0f} times when unpacked; at most {LARGEST_RATIO} times is allowed. Store it without compression."
         raise SubmissionError(message)
 
 
 def _check_names(entries: list[zipfile.ZipInfo], path: Path) -> None:
-    """Refuse names that lead elsewhere, that cannot be shown, or that two entries have."""
+    """Refuse names that lead out of the archive, that cannot be shown, or that two entries share."""
     seen: dict[str, tuple[str, str]] = {}  # as the least exact system reads a name: the name, and its kind
     for entry in entries:
         name = entry.orig_filename
@@ -165,13 +165,13 @@ def _check_names(entries: list[zipfile.ZipInfo], path: Path) -> None:
             key = unicodedata.normalize("NFC", spelled).casefold()
             other, there = seen.get(key, (spelled, ""))
             if other != spelled or (there, kind) not in TOGETHER:
-                message = f"{shown} has the name of another one, {printable(other)[:120]!r}, on some systems. Give each file its own."
+                message = f"{shown} has the same name as {printable(other)[:120]!r} on some systems. Give each file its own name."
                 raise SubmissionError(message)
             seen[key] = (spelled, kind if there in ("", ABOVE) else there)
 
 
 def _wrong_name(name: str) -> str:
-    """Return the end of a sentence about a name that is not taken; "" for one that is."""
+    """Return the end of a message about a refused name; "" for an accepted one."""
     parts = name.rstrip("/").split("/")
     bad = next((character for character in name if unicodedata.category(character) in REFUSED), "")
     longest = max(len(part.encode(errors="surrogatepass")) for part in parts)
@@ -181,8 +181,8 @@ def _wrong_name(name: str) -> str:
         "has a backslash in its name, which some systems take for a folder. Pack it with '/' between folders.": "\\" in name,
         f"has an absolute path. {inside}": name.startswith("/") or DRIVE.match(name) is not None,
         f"leads out of the archive by '..', or has an empty part. {inside}": bool({"", ".", ".."} & set(parts)),
-        f"lies {len(parts) - 1} folders deep, at most {DEEPEST} are unpacked. Pack the submission's folder itself.": len(parts) > DEEPEST + 1,
-        f"has a part of {longest} bytes in its name, at most {LONGEST_NAME} are taken. Give it a shorter name.": longest > LONGEST_NAME,
+        f"lies {len(parts) - 1} folders deep; at most {DEEPEST} are unpacked. Pack the submission's folder itself.": len(parts) > DEEPEST + 1,
+        f"has a part of {longest} bytes in its name; at most {LONGEST_NAME} are allowed. Give it a shorter name.": longest > LONGEST_NAME,
         "has a colon in its name, or a blank or a dot at the end of a part, which some systems do not keep. Rename the file.": any(
             ":" in part or part != part.rstrip(" .") for part in parts
         ),
@@ -191,24 +191,24 @@ def _wrong_name(name: str) -> str:
 
 
 def _check_kind(entry: zipfile.ZipInfo, path: Path) -> None:
-    """Refuse links, devices, passwords, archives in the archive and compression that is not looked through."""
+    """Refuse links, devices, passwords, archives in the archive and unsupported compression."""
     kind, shown = stat.S_IFMT(entry.external_attr >> 16), f"{path}: entry {printable(entry.filename)[:120]!r}"
     message = ""
     if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
         what = "a link" if kind == stat.S_IFLNK else "a device or a pipe"
-        message = f"{shown} is {what}, only files and folders are unpacked. Pack the file itself."
+        message = f"{shown} is {what}; only files and folders are unpacked. Pack the file itself."
     elif entry.flag_bits & ENCRYPTED:
-        message = f"{shown} is encrypted, and no password is asked for. Pack it without one."
+        message = f"{shown} is encrypted, which is not supported. Pack it without a password."
     elif entry.filename.lower().endswith(PACKED):
-        message = f"{shown} is an archive in the archive, 1 level is unpacked. Pack its files themselves."
+        message = f"{shown} is an archive inside the archive, which is not unpacked. Pack its files themselves."
     elif entry.compress_type not in METHODS:
-        message = f"{shown} is compressed by method {entry.compress_type}, {METHODS[0]} (stored) and {METHODS[1]} (deflate) are read. Use 'zip -r'."
+        message = f"{shown} is compressed by method {entry.compress_type}; only {METHODS[0]} (stored) and {METHODS[1]} (deflate) work. Use 'zip -r'."
     if message:
         raise SubmissionError(message)
 
 
 def _unpack(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, top: Path, path: Path) -> None:
-    """Write one entry below a folder, no byte more than it declares."""
+    """Write one entry below a folder, without exceeding the size that it declares."""
     target = top / entry.filename
     if entry.is_dir():
         target.mkdir(parents=True, exist_ok=True)
@@ -232,7 +232,7 @@ def copy_tree(source: Path, target: Path) -> None:
     Raises
     ------
     SubmissionError
-        A link, a device or a pipe lies in the folder, or there are too many files or bytes.
+        The folder contains a link, a device or a pipe, or too many files or bytes.
     """
     files = list(plain_files(source))
     for one in files:
@@ -247,7 +247,7 @@ def plain_files(folder: Path) -> list[Path]:
     Raises
     ------
     SubmissionError
-        A link, a device or a pipe lies in the folder, a name that an archive may not have, or there are too many files or bytes.
+        The folder contains a link, a device, a pipe or a name that an archive may not have, or too many files or bytes.
     """
     found, size = [], 0
     for path in sorted(folder.rglob("*")):
@@ -256,7 +256,7 @@ def plain_files(folder: Path) -> list[Path]:
             continue
         if not stat.S_ISREG(mode):
             what = "a link" if stat.S_ISLNK(mode) else "a device or a pipe"
-            message = f"{path}: {what}, only files and folders are handed in. Put the file itself there."
+            message = f"{path}: {what}; only files and folders can be submitted. Put the file itself there."
             raise SubmissionError(message)
         if wrong := _wrong_name(path.relative_to(folder).as_posix()):
             message = f"{path} {wrong}"
@@ -264,6 +264,6 @@ def plain_files(folder: Path) -> list[Path]:
         found.append(path)
         size += path.stat().st_size
         if len(found) > MOST_ENTRIES or size > LARGEST_BYTES:
-            message = f"{folder}: more than {MOST_ENTRIES} files or {LARGEST_BYTES} bytes. Hand in the answers alone."
+            message = f"{folder}: more than {MOST_ENTRIES} files or {LARGEST_BYTES} bytes. Submit only the answers."
             raise SubmissionError(message)
     return found

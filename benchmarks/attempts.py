@@ -1,7 +1,7 @@
-"""Repeated attempts at the same episodes: the score of stochastic agents, and how reliable they are.
+"""Repeated attempts at the same episodes: the score of stochastic agents, and their reliability.
 
-Every attempt has the same seed of the environment and another seed of the agent. The statistics of an episode are the means over its attempts, so
-that episodes stay the unit that is resampled.
+All attempts share the seed of the environment; each has its own seed of the agent. The statistics of an episode are the means over its attempts, so
+that episodes remain the unit of resampling.
 """
 
 import dataclasses
@@ -16,9 +16,9 @@ from stemtwin.benchmarks.statistics import LEVEL, MIN_CLUSTERS, RESAMPLES, SEED,
 from stemtwin.twin.errors import SettingsError
 
 BATCH = 500
-"""Resamples that are drawn at once."""
+"""Number of resamples drawn at once."""
 SUCCESS = "success"
-"""Statistic of the episodes that succeed, of those tasks that have one."""
+"""Name of the statistic of success, in tasks that have one."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -32,7 +32,7 @@ class Attempts:
     iqm, iqm_interval : float or None, Interval or None
         Interquartile mean of the primary metric over all attempts of all episodes; None where the metric is undefined for one of them.
     pass_all, pass_all_interval : float or None, Interval or None
-        pass^k: the share of episodes in which all attempts succeed; None where the task has no success.
+        pass^k: the fraction of episodes in which all attempts succeed; None where the task has no success.
     """
 
     count: int
@@ -53,7 +53,7 @@ def combine_attempts(attempts: Sequence[SampleStatistics]) -> SampleStatistics:
     Raises
     ------
     SettingsError
-        Attempts at different episodes.
+        The attempts are at different episodes.
     """
     first = attempts[0]
     if any(not np.array_equal(one.ids, first.ids) for one in attempts):
@@ -90,7 +90,7 @@ def reliability(metric: Metric, attempts: Sequence[SampleStatistics]) -> Attempt
 
 
 def _iqm_interval(values: np.ndarray, samples: SampleStatistics) -> Interval | None:
-    """Return the interval of the interquartile mean, clusters being drawn with all their attempts."""
+    """Return the interval of the interquartile mean; clusters are drawn with all their attempts."""
     labels, index = np.unique(samples.clusters, return_inverse=True)
     if len(labels) < MIN_CLUSTERS:
         return None
@@ -108,7 +108,7 @@ def _iqm_interval(values: np.ndarray, samples: SampleStatistics) -> Interval | N
 
 
 def _middle_mean(values: np.ndarray, times: np.ndarray) -> np.ndarray:
-    """Return the interquartile means (b,) of sorted values (n,), of which each is there so many times (b, n)."""
+    """Return the interquartile means (b,) of sorted values (n,) with multiplicities (b, n)."""
     upto = np.cumsum(times, axis=1)
     count = upto[:, -1:]
     low = (TAIL * count).astype(np.int64)
@@ -117,6 +117,6 @@ def _middle_mean(values: np.ndarray, times: np.ndarray) -> np.ndarray:
 
 
 def _share_interval(passed: np.ndarray, samples: SampleStatistics) -> Interval | None:
-    """Return the interval of a share of episodes."""
+    """Return the interval of a fraction of episodes."""
     counted = dataclasses.replace(samples, statistics={"samples": np.ones(len(passed), dtype=np.int64), "passed": passed.astype(np.int64)})
     return interval(lambda sums: np.asarray(sums["passed"]) / np.asarray(sums["samples"]), counted, proportion=True)

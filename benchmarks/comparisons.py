@@ -1,4 +1,4 @@
-"""Comparisons of entries on the same samples: paired differences, ranks, and the smallest difference that can be told apart.
+"""Comparisons of entries on the same samples: paired differences, ranks, and the smallest detectable difference.
 
 Two entries fail on the same hard specimens, so the difference of their scores scatters less than the scores themselves, and whether two intervals
 overlap says little about it [1]_. Here clusters (specimens) are drawn once, every entry is scored on the same draws, and the differences are kept.
@@ -7,12 +7,12 @@ The interval of a difference is the expanded percentile interval [2]_: of n clus
 2 Phi(t sqrt(n / (n - 1))) - 1 instead of the nominal one, t being Student's quantile of n - 1 degrees of freedom, because plain percentiles are too
 narrow for few clusters. Ends are order statistics of the draws: a comparison of B with A is that of A with B with the sign changed, to the last bit.
 
-The minimum detectable difference is the true difference that is told apart in 80 % of repetitions at a level of 95 % [3]_::
+The minimum detectable difference is the true difference that is detected in 80 % of repetitions at a level of 95 % [3]_::
 
     (t(0.975, n - 1) + t(0.8, n - 1)) SE,    SE^2 = n / (n - 1) var(differences over the draws)
 
-the standard error SE being the paired one; where there is one entry alone, a second one with as much scatter, independent of the first, is assumed:
-SE sqrt(2). Entries that fail alike are told apart sooner.
+where SE is the paired standard error. For a single entry, a second one with as much scatter, independent of the first, is assumed: SE sqrt(2).
+Smaller differences are detected between entries that fail alike.
 
 References
 ----------
@@ -33,14 +33,14 @@ from stemtwin.benchmarks.statistics import LEVEL, MIN_CLUSTERS, RESAMPLES, SEED
 from stemtwin.twin.errors import SettingsError
 
 POWER = 0.8
-CELLS = 4_000_000  # counts that are held at once
+CELLS = 4_000_000  # counts held in memory at once
 
 Formula = Callable[[Sums], np.ndarray]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class ClusterSums:
-    """The sums that one metric needs, of every cluster.
+    """Sums of every cluster that one metric needs.
 
     Parameters
     ----------
@@ -54,13 +54,13 @@ class ClusterSums:
     sums: dict[str, list[float | list[float]]]
 
     def __post_init__(self) -> None:
-        """Check that every cluster stands once and has its sums."""
+        """Check that every cluster occurs once and has its sums."""
         if len(set(self.labels)) < len(self.labels):
             message = f"labels={self.labels} hold a cluster twice. Give each once."
             raise SettingsError(message)
         for name, values in self.sums.items():
             if len(values) != len(self.labels):
-                message = f"sums of {name!r} are of {len(values)} clusters, of {len(self.labels)} are needed. Give one for each label."
+                message = f"sums of {name!r} have {len(values)} entries for {len(self.labels)} labels. Give one for each label."
                 raise SettingsError(message)
 
 
@@ -87,7 +87,7 @@ class PairedDifference:
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class Standing:
-    """One entry that is put in order: its score, the ends of its interval (None: none), the sums of its clusters (None: not kept)."""
+    """An entry to be ordered: its score, the ends of its interval (None: none), the sums of its clusters (None: not kept)."""
 
     value: float
     ends: tuple[float, float] | None
@@ -101,9 +101,9 @@ class Order:
     Parameters
     ----------
     places : tuple of (int, int)
-        Best and worst place of each entry, from 1.
+        Best and worst rank of each entry, from 1.
     paired : tuple of bool
-        Entries that were compared by their differences; others are told apart where intervals do not overlap.
+        Entries that were compared by their differences; others differ where intervals do not overlap.
     detectable : float or None
         Median over the pairs of their minimum detectable differences; None without two entries that differ and are paired.
     """
@@ -114,7 +114,7 @@ class Order:
 
 
 class _Watched(Mapping[str, np.ndarray]):
-    """Sums that remember the names which were read."""
+    """Sums that record the names that are read."""
 
     def __init__(self, sums: Sums) -> None:
         self.sums, self.read = sums, set[str]()
@@ -163,7 +163,7 @@ def resample(formula: Formula, entries: Sequence[ClusterSums], *, resamples: int
     """
     labels = entries[0].labels
     if odd := [entry for entry in entries if entry.labels != labels]:
-        message = f"entries of {len(labels)} and {len(odd[0].labels)} clusters are not of the same ones. Compare entries on the same samples only."
+        message = f"The clusters of the entries differ ({len(labels)} and {len(odd[0].labels)} of them). Compare only entries on the same samples."
         raise SettingsError(message)
     tables = [{name: np.asarray(values, dtype=float) for name, values in entry.sums.items()} for entry in entries]
     rng, n = np.random.Generator(np.random.Philox(seed)), len(labels)
@@ -180,7 +180,7 @@ def resample(formula: Formula, entries: Sequence[ClusterSums], *, resamples: int
 
 
 def difference(formula: Formula, first: ClusterSums, second: ClusterSums, *, resamples: int = RESAMPLES, seed: int = SEED) -> PairedDifference | None:
-    """Return the paired difference of two entries, None below five clusters and where some draws do not define it; see :func:`resample`."""
+    """Return the paired difference of two entries; None for fewer than five clusters or where some draws do not define it; see :func:`resample`."""
     n = len(first.labels)
     one, other = resample(formula, (first, second), resamples=resamples, seed=seed)
     apart, rank = np.sort(one - other), _rank(n, resamples)
@@ -197,7 +197,7 @@ def _score(formula: Formula, entry: ClusterSums) -> float:
 
 
 def _rank(n: int, resamples: int) -> int:
-    """Return the place, from 1 at the smallest draw, of the lower end of the expanded percentile interval; 0 where there is none."""
+    """Return the rank, from 1 at the smallest draw, of the lower end of the expanded percentile interval; 0 where there is none."""
     if n < MIN_CLUSTERS:
         return 0
     tail = stats.norm.cdf(stats.t.ppf((1 - LEVEL) / 2, n - 1) * np.sqrt(n / (n - 1)))
@@ -248,7 +248,7 @@ def detectable_difference(standard_error: float, n: int) -> float:
 def detectable_beside(formula: Formula, entry: ClusterSums) -> float | None:
     """Return the minimum detectable difference from a second entry with as much scatter and independent of this one.
 
-    None below five clusters, where some draws do not define the metric, and where nothing scatters.
+    None for fewer than five clusters, where some draws do not define the metric, and where nothing scatters.
     """
     n = len(entry.labels)
     if n < MIN_CLUSTERS:
@@ -259,14 +259,14 @@ def detectable_beside(formula: Formula, entry: ClusterSums) -> float | None:
 
 
 def order(formula: Formula | None, entries: Sequence[Standing], *, direction: str) -> Order:
-    """Put entries in order, by differences where both of a pair kept the sums of the same clusters, by intervals elsewhere.
+    """Order entries: a pair that kept the sums of the same clusters by its difference, other pairs by intervals.
 
-    Every pair is decided by itself at 95 %: ties need not be transitive, and of many pairs of equals one in twenty is told apart.
+    Every pair is decided separately at 95 %, so ties need not be transitive, and one in twenty pairs of equal entries is separated by chance.
 
     Parameters
     ----------
     formula : callable or None
-        The metric; None where it is not known any more: all pairs are decided by intervals.
+        The metric; None where it is no longer known: all pairs are decided by intervals.
     entries : sequence of Standing
         Entries on the same samples.
     direction : str

@@ -1,6 +1,6 @@
-"""A small U-Net for the task ``denoise``: its play from an ONNX file, what it is given, and what its output means.
+"""A small U-Net for the task ``denoise``: inference from an ONNX file, its input, and the meaning of its output.
 
-Training is in :mod:`stemtwin.benchmarks.denoiser_training`; playing needs onnxruntime alone.
+Training is in :mod:`stemtwin.benchmarks.denoiser_training`; inference needs only onnxruntime.
 """
 
 import math
@@ -16,9 +16,9 @@ from stemtwin.benchmarks.onnx_policy import make_session
 
 MODEL = Path(__file__).parent / "learned" / "denoise.onnx"
 SMOOTHED_PX = (2.0, 5.0)
-"""Standard deviations of the Gaussians with which the network is shown the counts again, px."""
+"""Standard deviations of the Gaussians whose smoothed counts are further inputs of the network, px."""
 MULTIPLE = 16
-"""Heights and widths that the network takes are multiples of this, px."""
+"""Factor of the heights and widths that the network accepts, px."""
 CONTRAST = np.array([1.0, 0.1], dtype=np.float32)[:, None, None]
 """Unit of the output by channel: the deviation from the mean as a part of it."""
 
@@ -42,7 +42,7 @@ def features(counts: np.ndarray, step: float) -> tuple[np.ndarray, np.ndarray]:
     -------
     ndarray
         (9, ny, nx) float32: deviations of both channels from their means in standard deviations of the counting noise, as they are and smoothed by
-        Gaussians of 2 and 5 px; the same everywhere, the logarithms of the two means and the step.
+        Gaussians of 2 and 5 px; constant maps of the logarithms of the two means and of the step.
     ndarray
         (2, 1, 1) float32 mean counts, at least one electron in the whole image.
     """

@@ -1,7 +1,7 @@
 """Training of the U-Net of the task ``denoise``: ``make learn-denoise`` runs this file in an environment with torch.
 
-The network learns on the train split: each time an image is shown, it is turned or mirrored, some frames of a stack are left out, and its electrons
-are thinned, which is what a lower dose would have counted. The state that does best on the val split is kept as ``benchmarks/learned/denoise.onnx``,
+The network learns on the train split: each time an image is shown, it is rotated or mirrored, some frames of a stack are left out, and its electrons
+are thinned to simulate a lower dose. The best state on the val split is kept as ``benchmarks/learned/denoise.onnx``,
 its curve beside it; the test split is not read. Both splits are those of the size ``std``, which ``stemtwin data build`` makes.
 """
 
@@ -28,9 +28,9 @@ WIDTHS = (32, 48, 64, 80)
 MINUTES, BATCH, RATE = 12.0, 8, 2e-3
 """Processor time of the training; images of a step; largest learning rate of AdamW, which rises for a twentieth of the time and falls to zero."""
 LEAST_DOSE, LEAST_PART = 10.0, 0.1
-"""Dose, e-/A^2, and part of an image's electrons, down to which they are thinned."""
+"""Least dose, e-/A^2, and least fraction of an image's electrons after thinning."""
 EVERY_S, SEED, LEAST_ERROR = 60.0, 0, 1e-7
-"""Time between points of the curve, s; seed; error in L^2 below which less counts no more."""
+"""Time between points of the curve, s; seed; error in L^2 below which improvements do not count."""
 
 
 def network() -> Any:
@@ -88,11 +88,11 @@ class Shown:
         return len(self.step)
 
     def whole(self, i: int) -> tuple[np.ndarray, ...]:
-        """Return features, mean, truth and L of an image as it is."""
+        """Return features, mean, truth and L of an unchanged image."""
         return self._made(self.image[i, : self.frames[i]].sum(axis=0, dtype=np.int64), i, 1.0)
 
     def drawn(self, i: int, rng: np.random.Generator) -> tuple[np.ndarray, ...]:
-        """Return features, mean, truth and L of an image, turned, mirrored and thinned."""
+        """Return features, mean, truth and L of an image, rotated, mirrored and thinned."""
         frames = self.image[i, : self.frames[i]].astype(np.int64)
         some = int(rng.integers(1, len(frames) + 1)) if rng.random() < 0.5 else len(frames)
         counts, part = frames[:some].sum(axis=0), some / len(frames)
@@ -124,7 +124,7 @@ def error(model: Any, rows: list[tuple[np.ndarray, ...]]) -> Any:
 
 
 def train(data: "xr.Dataset", val: "xr.Dataset", minutes: float) -> tuple[bytes, list[dict[str, float]]]:
-    """Return the trained network as ONNX and its curve, which is told on stderr as it grows.
+    """Return the trained network as ONNX and its curve, which is reported on stderr as it grows.
 
     Parameters
     ----------
@@ -189,7 +189,7 @@ def main(arguments: list[str] | None = None) -> None:
     from stemtwin.datasets.catalog import load_dataset
 
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--minutes", type=float, default=MINUTES, help="processor time of the training")
+    parser.add_argument("--minutes", type=float, default=MINUTES, help="processor time of the training, min")
     parser.add_argument("--size", default="std", help="size of the dataset")
     given = parser.parse_args(arguments)
     data, val = (load_dataset("denoise", version="1.0.0", size=given.size, split=split, format="xarray") for split in ("train", "val"))

@@ -1,4 +1,4 @@
-"""Modules of a package, imported because they are there: nothing lists them."""
+"""Import of all modules of a package, so that no list of them is needed."""
 
 import importlib
 import pkgutil

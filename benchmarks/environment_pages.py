@@ -27,7 +27,7 @@ RULE = re.compile(r"=+(?: +=+)+")
 
 
 def sections(family: object) -> dict[str, str]:
-    """Return the parts of the docstring of a family by title, ``""`` for what stands before the first; bodies are without their indentation."""
+    """Return the parts of the docstring of a family by title, ``""`` for the text before the first; bodies are without their indentation."""
     lines = (inspect.getdoc(family) or "").splitlines()
     found, title = {"": ""}, ""
     for number, line in enumerate(lines):
@@ -74,7 +74,7 @@ def _blocks(lines: list[str]) -> Iterator[str]:
 
 
 def _table(lines: list[str]) -> str:
-    """Return a simple table of reStructuredText as one of Markdown; a row without a first cell goes on with the one above."""
+    """Return a simple table of reStructuredText as one of Markdown; a row without a first cell continues the one above."""
     spans = [found.span() for found in re.finditer("=+", lines[0])]
     rows: list[list[list[str]]] = []
     for line in lines[1:]:
@@ -122,7 +122,7 @@ def page(environment: str) -> str:
         f"Scored by the task `{task.name}@{task.major}`. {task.floor_text}" if task else "",
         f"At most {registered.max_episode_steps} steps." if registered.max_episode_steps else "",
     ]
-    facts += ["Vectors of environments compute together." if registered.batched else ""]
+    facts += ["Vectorised environments are computed together." if registered.batched else ""]
     out = [f"# `{environment}`", markdown(found.pop("")), " ".join(fact for fact in facts if fact)]
     history, lists = found.pop(HISTORY, ""), {name: found.pop(name) for name in LISTS if name in found}
     for title, body in found.items():
@@ -144,7 +144,7 @@ def _scores(environment: str) -> list[str]:
     few = [one.difficulty for one in own if len(one.seeds) < 100]
     text = "Returns over episodes of the validation split with 95 % intervals; `st.reference` gives the same numbers."
     if few:
-        text += f" Fewer than 100 episodes are kept of {', '.join(few)}, because one of the expert takes long."
+        text += f" Fewer than 100 episodes are kept of {', '.join(few)}, because an episode of the expert takes long."
     parts = ["## Reference scores", text, return_tables.rows(own, head, named=False)]
     parts += ["Interquartile means, and mean differences over the same episodes:", return_tables.middle_rows(own, head, named=False)]
     errors = return_tables.error_rows(own, head, named=False)
@@ -152,10 +152,10 @@ def _scores(environment: str) -> list[str]:
 
 
 def _further(own: list[ReturnScale]) -> list[str]:
-    """Return the table of policies without a column of their own, and by how much a trained policy leads them; nothing where there are none."""
+    """Return the table of policies without a column of their own, and the lead of a trained policy over them; nothing where there are none."""
     found = [(scale, name) for scale in own for name in return_tables.others(scale)]
     led = any(return_tables.lead_cell(scale, name) for scale, name in found)
-    lines = [["difficulty", "further policy", "mean return", *(("learner less it",) if led else ())]]
+    lines = [["difficulty", "further policy", "mean return", *(("learner minus policy",) if led else ())]]
     for scale, name in found:
         lead = (return_tables.lead_cell(scale, name),) if led else ()
         lines.append([scale.difficulty, name, return_tables.mean_cell(scale.policies[name]), *lead])
@@ -164,7 +164,7 @@ def _further(own: list[ReturnScale]) -> list[str]:
 
 
 def _film(environment: str) -> list[str]:
-    """Return the section of the film, nothing where the environment has no baselines to be filmed."""
+    """Return the section of the film, nothing where the environment has no baselines to film."""
     name = environment.partition("/")[2]
     if not any(scale.environment == environment for scale in return_tables.scales()):
         return []
@@ -192,7 +192,7 @@ def pages() -> dict[Path, str]:
 
 
 def write(wanted: dict[Path, str], folder: Path) -> None:
-    """Write the pages whose text has changed, and remove those of a folder that are not wanted."""
+    """Write the pages whose text has changed, and remove all other pages of a folder."""
     for path, text in wanted.items():
         path.parent.mkdir(parents=True, exist_ok=True)
         if not path.exists() or path.read_text(encoding="utf-8") != text:

@@ -23,21 +23,21 @@ from stemtwin.twin.envs.making import family_class, make_family
 from stemtwin.twin.errors import InstrumentError, SettingsError, SubmissionError
 
 SEALED = {"reward": "none", "privileged_info": False, "split": "test"}
-"""Arguments with which the environments of tasks are made: no reward, no truth, episodes of their own."""
+"""Arguments of the environments of tasks: no reward, no truth, and separate episodes."""
 UNSEALED = (("autofocus", 1),)
-"""Tasks whose environment has no such arguments; the runner keeps rewards from their agents."""
+"""Tasks whose environment has no such arguments; the runner hides rewards from their agents."""
 PRIVILEGED = ("truth", "is_success")
-"""Keys of ``info`` that tell the truth."""
+"""Keys of ``info`` that contain the truth."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class Episode:
-    """One episode, whole.
+    """One complete episode.
 
     Parameters
     ----------
     number : int
-        Its number within the split.
+        Number of the episode within the split.
     seed : int
         128-bit seed of the environment.
     actions : tuple
@@ -47,15 +47,15 @@ class Episode:
     start, end : dict
         Truth after the reset and after the last action.
     cost : dict
-        Costs of the episode: ``dose_e_per_angstrom2``, ``beam_s``, ``moves``, and what else the environment counts.
+        Costs of the episode: ``dose_e_per_angstrom2``, ``beam_s``, ``moves``, and further costs that the environment counts.
     terminated : bool
-        Whether the environment ended it, by its goal or by a declaration; else a budget was spent.
+        Whether the environment ended it, by its goal or by a declaration, and not by a spent budget.
     wall_s : float
         Time that the agent took to decide, s.
     observations_sha256 : str
-        Hash of everything that the agent saw, in order: a replay must give the same.
+        Hash of all observations of the agent, in order, which a replay must reproduce.
     attempt : int
-        Number of the attempt at it.
+        Number of the attempt at the episode.
     failure, failure_text : str
         The agent's fault that ended the episode, one of ``agents.FAILURES``, and a sentence about it; "" where there was none.
     """
@@ -76,7 +76,7 @@ class Episode:
 
 
 def plain_action(space: gym.Space, action: Any) -> Any:
-    """Return an action as numbers, tuples and dicts with sorted keys, whose JSON gives it back to the last bit.
+    """Return an action as numbers, tuples and dicts with sorted keys, whose JSON preserves it to the last bit.
 
     Parameters
     ----------
@@ -88,7 +88,7 @@ def plain_action(space: gym.Space, action: Any) -> Any:
     Raises
     ------
     SettingsError
-        Actions of such a space cannot be kept.
+        Actions of the space cannot be stored.
     """
     if isinstance(space, gym.spaces.Dict):
         return {name: plain_action(space[name], action[name]) for name in sorted(space.spaces)}
@@ -105,7 +105,7 @@ def plain_action(space: gym.Space, action: Any) -> Any:
 
 
 def space_action(space: gym.Space, plain: Any) -> Any:
-    """Return the action of a space from plain values: what :func:`plain_action` gave, also after a way through JSON."""
+    """Return the action of a space from the plain values of :func:`plain_action`, also after a round trip through JSON."""
     if isinstance(space, gym.spaces.Dict):
         return {name: space_action(part, plain[name]) for name, part in space.spaces.items()}
     if isinstance(space, gym.spaces.Tuple):
@@ -143,7 +143,7 @@ def add_to_digest(digest: Any, observation: Any) -> None:
 def derive_seed(task: Task, split: str, k: int, stream: str = "", *, keys: SeedKeys | None = None) -> int:
     """Return the 128-bit seed of episode k: the first 16 bytes of HMAC-SHA256(key, ``<task>@<major>/<split>/<k>[/<stream>]``), big-endian.
 
-    Seeds of that width cannot be searched, and neighbours are unrelated.
+    Seeds of that width cannot be found by a search, and seeds of neighbouring episodes are unrelated.
 
     Parameters
     ----------
@@ -154,9 +154,9 @@ def derive_seed(task: Task, split: str, k: int, stream: str = "", *, keys: SeedK
     k : int
         Number of the episode.
     stream : str
-        "" for the environment's seed, else whose: ``"agent"``, ``"agent/1"``.
+        Owner of the seed: "" for the environment, ``"agent"`` or ``"agent/1"`` for attempts of an agent.
     keys : SeedKeys, optional
-        Secret keys in the place of the published one.
+        Secret keys that replace the published one.
     """
     text = f"{task.name}@{task.major}/{split}/{k}" + (f"/{stream}" if stream else "")
     key = task.key.encode() if keys is None else bytes.fromhex(keys.agent if stream else keys.environment)
@@ -164,7 +164,7 @@ def derive_seed(task: Task, split: str, k: int, stream: str = "", *, keys: SeedK
 
 
 def sealed_arguments(task: Task, keys: SeedKeys | None = None) -> dict[str, Any]:
-    """Return the arguments of a sealed environment; the root of scenes that its family makes in advance follows from the key of the seeds, too."""
+    """Return the arguments of a sealed environment; the root of pre-computed scenes also follows from the key of the seeds."""
     preset = {"difficulty": task.difficulties[0]} if task.difficulties else {}
     if "scene_root" not in [one.name for one in dataclasses.fields(family_class(task.source))]:
         return {**SEALED, **preset}
@@ -173,21 +173,21 @@ def sealed_arguments(task: Task, keys: SeedKeys | None = None) -> dict[str, Any]
 
 
 def sealed(task: Task) -> bool:
-    """Return whether the environment of a task must be made without reward and truth: all but those from before there were such arguments."""
+    """Return whether the environment of a task must be made without reward and truth, as all are that accept such arguments."""
     return (task.name, task.major) not in UNSEALED
 
 
 def make_environment(task: Task, keys: SeedKeys | None = None) -> gym.Env:
-    """Return the environment of an agent task, without reward and truth where the task is a sealed one; of hidden episodes where there are keys."""
+    """Return the environment of an agent task, without reward and truth if the task is sealed, with hidden episodes if keys are given."""
     if sealed(task):
-        return StemEnv(make_family(task.source, **sealed_arguments(task, keys)))  # gymnasium.make gives nobody the split "test"
+        return StemEnv(make_family(task.source, **sealed_arguments(task, keys)))  # gymnasium.make refuses the split "test"
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", ".*is out of date", DeprecationWarning)  # a task keeps the version that it was released with
         return gym.make(f"stemtwin:{task.source}", disable_env_checker=True)
 
 
 class TaskEnvironments:
-    """Environments of a task, one for each preset that its episodes take in turn; each is made when an episode needs it.
+    """Environments of a task, one for each preset of its episodes; each is made when an episode needs it.
 
     Parameters
     ----------
@@ -217,26 +217,26 @@ class TaskEnvironments:
 
 
 def check_difficulty(task: Task, env: Any, number: int) -> None:
-    """Refuse an environment of another preset than that of the episode of a number.
+    """Refuse an environment whose preset is not that of the episode with a number.
 
     Raises
     ------
     SettingsError
-        It is of another one.
+        The preset differs.
     """
     preset, given = task.difficulty(number), getattr(getattr(env.unwrapped, "task", None), "difficulty", None)
     if preset is not None and given != preset:
-        message = f"episode {number} of {task.name}@{task.major} is of difficulty={preset!r}, not {given!r}. Take it from TaskEnvironments."
+        message = f"episode {number} of {task.name}@{task.major} has difficulty={preset!r}, but its environment has {given!r}. Use TaskEnvironments."
         raise SettingsError(message)
 
 
 def check_sealed(task: Task, env: Any, keys: SeedKeys | None = None) -> None:
-    """Refuse the environment of a sealed task that gives rewards or truth; :func:`check_difficulty` sees to its preset.
+    """Refuse the environment of a sealed task that gives rewards or truth; :func:`check_difficulty` checks its preset.
 
     Raises
     ------
     SettingsError
-        An argument is not that of :func:`sealed_arguments`.
+        An argument differs from that of :func:`sealed_arguments`.
     """
     if not sealed(task):
         return
@@ -244,12 +244,12 @@ def check_sealed(task: Task, env: Any, keys: SeedKeys | None = None) -> None:
     for name, value in sealed_arguments(dataclasses.replace(task, difficulties=()), keys).items():
         given = getattr(family, name, None)
         if given != value:
-            message = f"{task.name}@{task.major} runs in an environment with {name}={value!r}, not {given!r}. Make it by make_environment."
+            message = f"{task.name}@{task.major} runs in an environment with {name}={value!r}, not {given!r}. Make it with make_environment."
             raise SettingsError(message)
 
 
 def _agent_cost(task: Task, info: dict[str, Any]) -> dict[str, float]:
-    """Return the cost in ``info``, which must not hold the truth where the task is a sealed one."""
+    """Return the cost in ``info``, which must not hold the truth if the task is sealed."""
     told = next((name for name in PRIVILEGED if sealed(task) and name in info), None)
     if told is not None:
         message = f"{task.name}@{task.major}: info of the environment holds {told!r}. Make it with privileged_info=False."
@@ -281,27 +281,27 @@ def run_episode(
     attempt: int = 0,
     count_failures: bool = False,
 ) -> Episode:
-    """Run one episode and return all of it; the agent gets observations, spaces and cost, and neither reward nor truth.
+    """Run one episode and return it; the agent receives observations, spaces and costs, but neither reward nor truth.
 
     Parameters
     ----------
     task, entry, agent, env : Task, Baseline, Agent, gymnasium.Env
         Task, agent and environment.
     split, number : str, int
-        Which episode.
+        Split and number of the episode.
     keys : SeedKeys, optional
         Secret keys of hidden episodes.
     attempt : int
-        Number of the attempt: further ones have the same seed of the environment and others of the agent.
+        Number of the attempt; attempts share the seed of the environment and differ in the seed of the agent.
     count_failures : bool
         Whether an action that is not in the action space ends the episode as a failure, instead of raising SubmissionError.
 
     Raises
     ------
     SettingsError
-        The environment of a sealed task gives truth or rewards, or is of another preset than the episode.
+        The environment of a sealed task gives truth or rewards, or has another preset than the episode.
     SubmissionError
-        An action is not one of the action space: it is refused, not clipped.
+        An action lies outside the action space; it is refused, not clipped.
     """
     check_sealed(task, env, keys)
     check_difficulty(task, env, number)
@@ -314,10 +314,10 @@ def run_episode(
 
 
 def _play(task: Task, agent: Any, env: Any, seen: tuple[Any, dict], brief: Brief, told: str, count_failures: bool) -> dict[str, Any]:
-    """Play from a reset to the end and return the fields of the episode that play gives."""
+    """Play from a reset to the end and return the resulting fields of the episode."""
     (observation, info), space, digest = seen, env.action_space, hashlib.sha256()
     actions, rewards, wall, terminated, truncated, failure = [], [], 0.0, False, False, None
-    add_to_digest(digest, observation)  # before the agent's reset, so that one which fails there is replayed like one that fails at its first action
+    add_to_digest(digest, observation)  # before the agent's reset, so that a failure there is replayed like a failure at the first action
     try:
         agent.reset(brief)
         while not (terminated or truncated):
@@ -352,7 +352,7 @@ def _checked(space: gym.Space, answer: Any, told: str, count_failures: bool) -> 
     try:
         return checked_action(space, answer)
     except InstrumentError:
-        message = f"{told} is {reprlib.repr(answer)}, not in {space}. Return one that is."
+        message = f"{told} is {reprlib.repr(answer)}, not in {space}. Return an action of that space."
         raise (AgentError("invalid action", message) if count_failures else SubmissionError(message)) from None
 
 
@@ -394,7 +394,7 @@ def replay(
     Parameters
     ----------
     task : Task
-        The task that they are of.
+        Task of the episodes.
     episodes : sequence of Episode
         From a run, or from :func:`read_episodes`.
     split : str, optional
@@ -407,7 +407,7 @@ def replay(
     Raises
     ------
     SubmissionError
-        A seed is not that of the episode's number, or something is not what it was: actions, observations, truth, cost, rewards or end.
+        A seed does not belong to the episode's number, or actions, observations, truth, cost, rewards or end differ.
     """
     out = []
     for episode, again in zip(episodes, play_again(task, episodes, split=split, make=make, keys=keys), strict=True):
@@ -427,12 +427,12 @@ def play_again(
     make: Callable[[Task], Any] | None = None,
     keys: SeedKeys | None = None,
 ) -> Iterator[Episode]:
-    """Give kept episodes as they are when their actions are played again, whatever differs; the arguments are those of :func:`replay`.
+    """Yield the episodes that result when the actions of kept ones are played again; the arguments are those of :func:`replay`.
 
     Raises
     ------
     SubmissionError
-        A seed is not that of the episode's number, or its actions are not those of an episode.
+        A seed does not belong to the episode's number, or its actions are not those of an episode.
     """
     split, environments = task.check_split(split or task.splits[0]), TaskEnvironments(task, make, keys)
     entry = Baseline(task=task.name, name="replay", text="", factory=lambda: None)
@@ -457,7 +457,7 @@ def write_episodes(path: Path | str, episodes: Sequence[Episode]) -> Path:
 
 
 def read_episodes(path: Path | str) -> tuple[Episode, ...]:
-    """Return the episodes that :func:`write_episodes` wrote, equal to what they were.
+    """Return the episodes that :func:`write_episodes` wrote, unchanged.
 
     Raises
     ------

@@ -29,7 +29,7 @@ MOST_FRAMES = 200
 LENGTH_MS, SLOWEST_MS, QUICKEST_MS, LAST_MS = 15_000, 700, 60, 2500
 """Wanted length of a film; the longest and the shortest time of a frame; how long the last one stays, ms."""
 COLOURS, PALETTE_FRAMES = 128, 8
-"""Colours of a film, and how many of its frames they are chosen from."""
+"""Number of colours of a film, and number of frames from which they are chosen."""
 QUIET_S = 10.0
 LARGEST_SEED = 2**63 - 1
 
@@ -43,7 +43,7 @@ class FilmedEpisode:
     path : Path
         The film.
     frames : int
-        Its frames.
+        Number of frames of the film.
     steps : int
         Number of actions.
     total : float
@@ -85,11 +85,11 @@ def film(
     seed : int
         Seed of the episode.
     output : Path or str, optional
-        Path of the GIF, by default ``<Id>-<agent>.gif`` in the current folder; it is there whole or not at all.
+        Path of the GIF, by default ``<Id>-<agent>.gif`` in the current folder; it is written completely or not at all.
     width : int
         Width of the film, pixels, 240 to 1920.
     tell : callable, optional
-        Called with lines for people: before it starts, every ten seconds, at the end. By default they go to stderr.
+        Called with lines of progress: before the start, every ten seconds, at the end. By default they go to stderr.
 
     Raises
     ------
@@ -127,7 +127,7 @@ def find_policy(environment: str, agent: str) -> Baseline:
     Raises
     ------
     UnknownNameError
-        The environment has no goal or does not exist, or it has no such baseline.
+        The environment does not exist, has no goal, or has no such baseline.
     """
     known = returns.environments()
     one_of("environment", environment, known)
@@ -138,7 +138,7 @@ def find_policy(environment: str, agent: str) -> Baseline:
 
 
 class FilmCamera:
-    """A keeper of the pictures of an episode, see ``returns.Watcher``.
+    """Recorder of the pictures of an episode, a ``returns.Watcher``.
 
     Parameters
     ----------
@@ -147,7 +147,7 @@ class FilmCamera:
     title : str
         First words of the panel.
     stride : int
-        Every so many-th step is kept, beside the first and the last.
+        Number of steps from one kept picture to the next; the first and the last are always kept.
     tell : callable
         Called with a line every ten seconds.
     """
@@ -156,14 +156,14 @@ class FilmCamera:
         self.environment, self.title, self.stride, self.tell = environment, title, stride, tell
 
     def begin(self, observation: Any, info: Mapping[str, Any]) -> None:
-        """Take what ``reset`` gave."""
+        """Record the result of ``reset``."""
         del observation
         self.shots: list[tuple[np.ndarray, dict[str, float]]] = []
         self.steps, self.total, self.told = 0, 0.0, time.monotonic()
         self._shoot(info)
 
     def add(self, action: Any, result: tuple[Any, Any, bool, bool, Mapping[str, Any]]) -> None:
-        """Take an action and what ``step`` gave."""
+        """Record an action and the result of ``step``."""
         del action
         _, reward, terminated, truncated, info = result
         self.steps, self.total = self.steps + 1, self.total + float(reward)

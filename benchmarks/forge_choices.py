@@ -1,7 +1,7 @@
-"""Choices of a trained policy of ``stemtwin/AtomForge-v1``, and what its networks see of them: one row of features for each place the beam may go to.
+"""Choices of a trained policy of ``stemtwin/AtomForge-v1``, and the features for its networks: one row for each candidate position of the beam.
 
-A policy scores candidates, the three neighbours of Si in a walk or the 33 places of S in a pattern, each at a few times (and, in a walk, distances
-behind the atom), and a look and the stop. The functions take arrays of numpy or tensors of torch: training and the exported file compute the same.
+A policy scores candidates (the three neighbours of Si in a walk, or the 33 sites of S in a pattern), each with a few times (and, in a walk, distances
+behind the atom), a look, and the stop. The functions take arrays of numpy or tensors of torch: training and the exported file compute the same.
 """
 
 import functools
@@ -19,23 +19,23 @@ from stemtwin.twin.envs.forge_sight import DRILLED, FAR_ANGSTROM, FAR_BONDS, NEA
 from stemtwin.twin.envs.functional_env import read_only
 
 SEEN = 0.34
-"""Brightness of the brightest place, in units of the observation, above which Si is seen."""
+"""Brightness of the brightest position, in units of the observation, above which Si is visible."""
 USUAL_ENERGY, ENERGY_SPREAD = 0.66, 0.05
-"""Middle and spread of beam energies, in units of the observation."""
+"""Mean and spread of beam energies, in units of the observation."""
 BUDGET_AND_ENERGY = 3
-"""Last numbers of an observation: what is left of looks and beam time, and the energy."""
+"""Last entries of an observation: remaining looks, remaining beam time, and beam energy."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class ForgeChoices:
-    """Choices of a policy of a goal.
+    """Choices of a policy for one goal.
 
     Parameters
     ----------
     goal : str
         ``"walk"`` or ``"drill"``.
     candidates : int
-        Places that the beam may go to.
+        Number of candidate positions of the beam.
     ways : tuple of (float, float)
         Distance behind the atom, A, and time, s, of each way to park the beam on a candidate.
     width, common : int
@@ -65,7 +65,7 @@ def features(choices: ForgeChoices, observation: Any, xp: Any) -> tuple[Any, Any
     Parameters
     ----------
     choices : ForgeChoices
-        Those of the goal.
+        Choices of the goal.
     observation : array or tensor
         Observations.
     xp : module
@@ -110,7 +110,7 @@ def _drill_features(observation: Any, xp: Any) -> tuple[Any, Any]:
 
 @functools.cache
 def shells() -> tuple[np.ndarray, np.ndarray]:
-    """Return masks of the first and of the second neighbours of places of S, over six, float64 (33, 33) each."""
+    """Return masks of the first and of the second neighbours of sites of S, divided by six, float64 (33, 33) each."""
     places = forge_scenes.lattice("drill").places[forge_scenes.drilled()]
     apart = np.hypot(*(places[:, None] - places).transpose(2, 0, 1)) / SULPHUR_ANGSTROM
     return ((apart > 0.1) & (apart < 1.2)) / 6, ((apart > 1.2) & (apart < 2.2)) / 6
@@ -118,7 +118,7 @@ def shells() -> tuple[np.ndarray, np.ndarray]:
 
 @functools.cache
 def table(choices: ForgeChoices) -> np.ndarray:
-    """Return of each choice factors of the candidates' places, a place of its own, and components of time and stop, float32 (count, c + 4)."""
+    """Return for each choice the weights of the candidates' positions, a fixed position, and components of time and stop, float32 (count, c + 4)."""
     rows = []
     for number, (beyond, seconds) in itertools.product(range(choices.candidates), choices.ways):
         factors = np.zeros(choices.candidates)

@@ -1,7 +1,7 @@
 """Training of the learner of ``stemtwin/AtomForge-v1``: imitation of the planner, then proximal policy optimisation (PPO).
 
-``make learn`` runs ``python -m stemtwin.benchmarks.forge_learning`` in an environment with torch. One network scores every candidate place of the
-beam by the same weights (:mod:`~stemtwin.benchmarks.forge_choices`); it first learns the choices of the baseline ``expert`` in episodes of the split
+``make learn`` runs ``python -m stemtwin.benchmarks.forge_learning`` in an environment with torch. One network scores every candidate position of the
+beam with equal weights (:mod:`~stemtwin.benchmarks.forge_choices`); it first learns the choices of the baseline ``expert`` in episodes of the split
 ``train``, then from rewards of that split. The file takes an observation of the form ``state`` and returns an action, without memory.
 """
 
@@ -29,17 +29,17 @@ from stemtwin.twin import files
 
 ENVIRONMENT, TASK = "stemtwin/AtomForge-v1", "atom-forge"
 PRESETS = {"walk": ("easy", "standard", "hard"), "drill": ("drill",)}
-"""Presets that a policy is trained on, by goal: those of walks by turns."""
+"""Training presets by goal; those of walks take turns."""
 JUDGED = {"walk": "standard", "drill": "drill"}
 """Preset of the learning curve."""
 DEMONSTRATIONS, PASSES, RATE = {"walk": 120, "drill": 200}, 30, 2e-3
-"""Episodes of the planner for each preset; passes through them, and their learning rate."""
+"""Number of episodes of the planner for each preset; passes through them, and their learning rate."""
 SETTINGS: dict[str, Any] = {"n_steps": 512, "batch_size": 1024, "n_epochs": 6, "gamma": 1.0, "gae_lambda": 0.97, "ent_coef": 0.0, "clip_range": 0.1}
 """Settings of the PPO of Stable-Baselines3. A discount of 0.995 prices a look at 0.003 of a return of 0.6, one of 0.99 at 0.006; it costs 0.00125."""
 RATES, NETWORK, TOGETHER = (3e-4, 3e-5), 64, 24
 """Learning rates of PPO at the beginning and at the end; width of the layers; environments that are played in turn."""
 WARM, STEPS, EVERY = 49_152, {"walk": 196_608, "drill": 98_304}, 49_152
-"""Steps in which the critic alone learns, steps in all by goal, steps between two points of the curve."""
+"""Steps in which only the critic learns, total steps by goal, steps between two points of the curve."""
 
 
 class ForgePractice(gymnasium.Wrapper):
@@ -50,7 +50,7 @@ class ForgePractice(gymnasium.Wrapper):
     env : gymnasium.Env
         The environment, of the form ``state``.
     choices : ForgeChoices
-        Those of its goal.
+        Choices of its goal.
     """
 
     def __init__(self, env: gymnasium.Env, choices: ForgeChoices) -> None:
@@ -186,7 +186,7 @@ def imitate(policy: Any, seen: np.ndarray, chosen: np.ndarray, seed: int) -> Non
 
 
 def train(goal: str, seed: int, steps: int, taught: tuple[np.ndarray, np.ndarray]) -> tuple[bytes, list[CurvePoint]]:
-    """Return a trained policy as ONNX and its learning curve, which is told on stderr as it grows; the first point is the imitation.
+    """Return a trained policy as ONNX and its learning curve, which is reported on stderr as it grows; the first point is the imitation.
 
     Parameters
     ----------
@@ -226,7 +226,7 @@ def train(goal: str, seed: int, steps: int, taught: tuple[np.ndarray, np.ndarray
 
 
 def _watcher(goal: str, seed: int, steps: int, began: float) -> Any:
-    """Return the keeper of the learning curve and of its best policy; in the first steps the critic learns alone."""
+    """Return the recorder of the learning curve and of its best policy; in the first steps only the critic learns."""
     from stable_baselines3.common.callbacks import BaseCallback  # pyright: ignore[reportMissingImports]
 
     class _Curve(BaseCallback):
@@ -299,7 +299,7 @@ def main(words: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--goals", nargs="+", default=list(PRESETS), choices=list(PRESETS))
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
-    parser.add_argument("--steps", type=int, help="steps of the environment in PPO, of each seed")
+    parser.add_argument("--steps", type=int, help="steps of the environment in PPO for each seed")
     given = parser.parse_args(words)
     for goal in given.goals:
         steps, taught = given.steps or STEPS[goal], demonstrations(goal, DEMONSTRATIONS[goal])
@@ -316,7 +316,7 @@ def keep(goal: str, trained: Mapping[int, tuple[bytes, list[CurvePoint]]], steps
     goal : str
         ``"walk"`` or ``"drill"``.
     trained : mapping
-        By seed what :func:`train` returned.
+        Results of :func:`train` by seed.
     steps, choices : int
         Steps of PPO; choices of the planner that were imitated.
     """

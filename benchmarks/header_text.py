@@ -1,4 +1,4 @@
-"""Headers in YAML, read with suspicion: small, flat, each key once, nothing but plain values."""
+"""Strict reader of headers in YAML: small, flat, each key once, nothing but plain values."""
 
 import codecs
 from pathlib import Path
@@ -18,7 +18,7 @@ MARKS = {
     codecs.BOM_UTF16_LE: "utf-16",
     codecs.BOM_UTF16_BE: "utf-16",
 }
-"""Byte order marks and the encodings they mean; the longer ones stand before those that begin them."""
+"""Byte order marks and the encodings they mean; longer marks come before marks that are their beginnings."""
 
 
 def read_keys(path: Path) -> dict[str, Any]:
@@ -27,7 +27,7 @@ def read_keys(path: Path) -> dict[str, Any]:
     Raises
     ------
     SubmissionError
-        Too large, not text, not YAML, nested too deep, with anchors or tags, a key twice, or no mapping.
+        The header is too large, not text, not YAML, nested too deeply or not a mapping, or has anchors, tags or a key twice.
     """
     try:
         with path.open("rb") as file:
@@ -36,7 +36,7 @@ def read_keys(path: Path) -> dict[str, Any]:
         message = f"{path}: cannot be read ({error.strerror}). Make it readable."
         raise SubmissionError(message) from None
     if len(raw) > LARGEST_BYTES:
-        message = f"{path}: {path.stat().st_size} bytes, at most {LARGEST_BYTES} are read. Put answers into the table, empty ones as rows of NaN."
+        message = f"{path}: {path.stat().st_size} bytes; at most {LARGEST_BYTES} are read. Put answers into the table, empty ones as rows of NaN."
         raise SubmissionError(message)
     encoding = next((name for mark, name in MARKS.items() if raw.startswith(mark)), "utf-8")
     try:
@@ -46,7 +46,7 @@ def read_keys(path: Path) -> dict[str, Any]:
     except (yaml.YAMLError, UnicodeDecodeError, ValueError) as error:
         if isinstance(error, SubmissionError):
             raise
-        message = f"{path}: not YAML ({' '.join(str(error).split())}). Mend the line it names."
+        message = f"{path}: not YAML ({' '.join(str(error).split())}). Correct the line that it names."
         raise SubmissionError(message) from None
     if not isinstance(content, dict):
         message = f"{path}: holds {type(content).__name__}, not keys and values such as 'task: atoms-2d/test@1'."
@@ -55,12 +55,12 @@ def read_keys(path: Path) -> dict[str, Any]:
 
 
 def _check_events(text: str, path: Path) -> None:
-    """Check nesting, anchors and keys while the text is taken apart, before anything is built from it."""
+    """Check nesting, anchors and keys while the text is parsed, before anything is built from it."""
     levels: list[dict[str, Any]] = []
     for event in yaml.parse(text, Loader=yaml.SafeLoader):
         line = event.start_mark.line + 1
         if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None) is not None:
-            message = f"{path}, line {line}: an anchor or an alias ('&', '*'). Write the value out."
+            message = f"{path}, line {line}: an anchor or an alias ('&', '*') is not allowed. Write the value out."
             raise SubmissionError(message)
         if isinstance(event, yaml.ScalarEvent):
             _count(levels, event.value, path, line)
@@ -75,13 +75,13 @@ def _check_events(text: str, path: Path) -> None:
 
 
 def _count(levels: list[dict[str, Any]], value: str | None, path: Path, line: int) -> None:
-    """Take a value or the beginning of a nested one, which is by turns a key and the value of that key in a mapping."""
+    """Count a value or the start of a nested one; in a mapping these are keys and values in turn."""
     if not levels or levels[-1]["keys"] is None:
         return
     top = levels[-1]
     if top["key"]:
         if value is None or value in top["keys"]:
-            told = "a key that is not text" if value is None else f"key {value!r} stands twice"
+            told = "a key that is not text" if value is None else f"key {value!r} occurs twice"
             message = f"{path}, line {line}: {told}. Give each key once."
             raise SubmissionError(message)
         top["keys"].add(value)

@@ -1,19 +1,19 @@
-"""Honeypots: rows of a hidden split that do not count and that nobody can answer, so that good answers to them show a leak of the truth.
+"""Honeypots: unscored rows of a hidden split that nobody can answer without the truth, so good answers to them reveal a leak.
 
-Three kinds are planted among the rows of a split, in an order and under names that tell nothing:
+Three kinds are mixed with the rows of a split, in random order and under random names:
 
 ``pure noise``
-    counts without a picture, with the mean of a real image;
+    counts without structure, with the mean of a real image;
 ``impossible dose``
     less than one electron on average, drawn from the mean of the images of all candidates;
 ``swapped labels``
     a real image, mirrored and with half of its electrons, whose truth is that of another row.
 
-The truth that is kept with such a row is one of several candidates, drawn with equal probabilities by the organiser. What is given says nothing about
-which one, so that for an answer made without the truth all candidates are alike. The test is therefore exact: the similarity of the answers to the
-candidates that were drawn is compared with that to candidates drawn anew (``DRAWS`` times), all honeypots together. Of entries that have not seen the
-truth, at most one in a thousand has a p-value of 0.001 or less, whatever its method. The excess says how much better than possible the answers are:
-the mean similarity to the truth that was kept, less that to all candidates, which is 0 on average without a leak.
+The truth stored with such a row is one of several candidates, drawn with equal probabilities by the organiser. The inputs say nothing about
+which one, so for an answer made without the truth all candidates are equivalent. The test is therefore exact: the similarity of the answers to the
+candidates that were drawn is compared with that to newly drawn ones (``DRAWS`` times), all honeypots together. Of entries that have not seen the
+truth, at most one in a thousand has a p-value of 0.001 or less, whatever its method. The excess measures how far the answers exceed what is possible:
+the mean similarity to the stored truth minus that to all candidates, which is 0 on average without a leak.
 """
 
 import dataclasses
@@ -33,21 +33,21 @@ if TYPE_CHECKING:
 NOISE, DOSE, SWAPPED = "pure noise", "impossible dose", "swapped labels"
 KINDS = (NOISE, DOSE, SWAPPED)
 CANDIDATES = 12
-"""Most truths of one honeypot."""
+"""Largest number of candidate truths of one honeypot."""
 FEWEST = 3
-"""Fewest of them."""
+"""Least number of candidate truths of one honeypot."""
 ELECTRONS = 0.5
 """Mean number of electrons in an image of an impossible dose."""
 DRAWS = 99_999
 LEVEL = 1e-3
-"""p-value from which on a review is asked for."""
+"""p-value at or below which a review is requested."""
 SEED = 20_261_129
 DIGITS = 16
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class Honeypot:
-    """One row that does not count: its sample, its kind, the truths that it might have, and the number of the one that it has."""
+    """One unscored row: its sample, its kind, its candidate truths, and the index of the truth that was drawn."""
 
     sample_id: str
     kind: str
@@ -64,9 +64,9 @@ class Planted:
     data : Dataset
         All rows in a new order, under new names.
     honeypots : tuple of Honeypot
-        Those that do not count; they stay with the organiser.
+        The unscored rows; their list stays with the organiser.
     names : dict
-        Former name of each row that counts, by its new one.
+        Former name of each scored row, by its new one.
     """
 
     data: "xr.Dataset"
@@ -83,9 +83,9 @@ class Leak:
     n : int
         Honeypots.
     p_value : float
-        Probability of answers so near the kept truths without having seen them.
+        Probability of answers at least as similar to the stored truths, without a leak.
     excess : float
-        Mean similarity to the kept truth, less that to all candidates; 0 on average without a leak, 1 at most.
+        Mean similarity to the stored truth minus that to all candidates; 0 on average without a leak, 1 at most.
     by_kind : dict
         Excess of each kind.
     """
@@ -104,21 +104,21 @@ class Leak:
     def text(self) -> str:
         """A sentence with the numbers."""
         kinds = ", ".join(f"{kind} {value:+.2f}" for kind, value in self.by_kind.items())
-        return f"similarity to the truth of {self.n} items that nobody can answer is {self.excess:+.2f} above luck ({kinds}), p = {self.p_value:.1g}"
+        return f"similarity to the truth of {self.n} unanswerable items is {self.excess:+.2f} above chance ({kinds}), p = {self.p_value:.1g}"
 
 
 class HoneypotForm(Protocol):
     """Part of a task that honeypots need."""
 
     truth: tuple[str, ...]
-    """Variables of the truth, which a row of a honeypot has from another one."""
+    """Variables of the truth, which a honeypot takes from another row."""
 
     def candidate(self, data: "xr.Dataset", row: int, base: int, part: float) -> Any:
-        """Return the truth of a row as that of an image with the pixels of another one, at a part of its dose."""
+        """Return the truth of a row as that of an image with the pixel size of another row, at a fraction of its dose."""
         ...
 
     def put(self, data: "xr.Dataset", row: int, candidate: Any) -> None:
-        """Write a truth into a row, whose variables of the truth are those of the candidate's row already."""
+        """Write a truth into a row, whose variables of the truth already come from the candidate's row."""
         ...
 
     def similarity(self, answer: Any, candidate: Any) -> float:
@@ -132,7 +132,7 @@ class ImageHoneypots:
     truth: tuple[str, ...] = ("expected", "n_sites", "site_x_angstrom", "site_y_angstrom", "site_species", "site_atoms", "site_missing")
 
     def candidate(self, data: "xr.Dataset", row: int, base: int, part: float) -> np.ndarray:
-        """Return the expected electrons of a row at a part of the dose of another one, (channel, y, x)."""
+        """Return the expected electrons of a row at a fraction of the dose of another one, (channel, y, x)."""
         dose, step = data["dose_e_per_angstrom2"].values, data["sampling_angstrom"].values
         return data["expected"].values[row] * float(part * dose[base] * step[base] ** 2 / (dose[row] * step[row] ** 2))
 
@@ -141,7 +141,7 @@ class ImageHoneypots:
         data["expected"].values[row] = candidate
 
     def similarity(self, answer: Any, candidate: np.ndarray) -> float:
-        """Return the mean correlation of the channels; 0 for one without a picture."""
+        """Return the mean correlation of the channels; 0 for a constant one."""
         found = [_correlation(one, other) for one, other in zip(np.asarray(answer.image, dtype=float), candidate.astype(float), strict=True)]
         return float(np.mean(found))
 
@@ -160,7 +160,7 @@ class PointHoneypots:
     gate = 1 / 3
 
     def candidate(self, data: "xr.Dataset", row: int, base: int, part: float) -> np.ndarray:
-        """Return the columns of a row in the pixels of another one, (n, 2) A, NaN where they are not visible; no dose changes them."""
+        """Return the columns of a row in the pixels of another one, (n, 2) A, NaN where they are not visible; the dose does not change them."""
         del part
         step, n = data["sampling_angstrom"].values, int(data["n_columns"].values[row])
         x, y = (data[f"column_{axis}_angstrom"].values[row, :n] for axis in "xy")
@@ -168,7 +168,7 @@ class PointHoneypots:
         return np.where(data["column_visible"].values[row, :n, None], places, np.nan)
 
     def put(self, data: "xr.Dataset", row: int, candidate: np.ndarray) -> None:
-        """Write the columns of a candidate into a row; those that are not visible are left where they are, and inside the frame."""
+        """Write the columns of a candidate into a row; invisible ones keep their positions, inside the frame."""
         n = len(candidate)
         visible = np.isfinite(candidate[:, 0])
         for axis, values in zip("xy", candidate.T, strict=True):
@@ -191,7 +191,8 @@ FORMS: dict[str, HoneypotForm] = {"denoise": ImageHoneypots(), "atoms-2d": Point
 def plant(task: Task, data: "xr.Dataset", rng: np.random.Generator, *, each: int = 2, spare: Sequence[int] | None = None) -> Planted:
     """Return the rows of a split with honeypots among them, in a new order and under new names.
 
-    A honeypot has sampling, energy and current of the row that it is made of. Where that one is given, too, the pair is seen; spare rows are not.
+    A honeypot has the pixel size, energy and current of the row from which it is made. If the split also contains that row, the pair can be
+    recognised; spare rows are not part of the split.
 
     Parameters
     ----------
@@ -200,16 +201,16 @@ def plant(task: Task, data: "xr.Dataset", rng: np.random.Generator, *, each: int
     data : Dataset
         The rows, truth included.
     rng : numpy.random.Generator
-        The organiser's, from a secret seed: it draws the kept truths, the order and the names.
+        Generator from the organiser's secret seed, for the stored truths, the order and the names.
     each : int
         Honeypots of each of the three kinds.
     spare : sequence of int, optional
-        Numbers of rows, three times ``each`` or more, that honeypots are made of and that are left out themselves; any row by default.
+        Indices of rows, at least three times ``each``, from which honeypots are made and which are left out; by default any row.
 
     Raises
     ------
     SettingsError
-        The task has none, ``each`` is below 1, rows are too few, or they have too few specimens to draw candidates from.
+        The task has no honeypots, ``each`` is below 1, or there are too few rows or too few specimens to draw candidates from.
     """
     import xarray as xr
 
@@ -253,7 +254,7 @@ def _make(form: HoneypotForm, data: "xr.Dataset", kind: str, base: int, rng: np.
     specimens = data["specimen"].values.astype(str)
     others = [int(np.flatnonzero(specimens == one)[0]) for one in np.unique(specimens[specimens != specimens[base]])]
     if len(others) < FEWEST:
-        message = f"{len(others)} other specimens are there to draw a truth from, at least {FEWEST} are needed. Plant honeypots into a larger split."
+        message = f"{len(others)} other specimens are too few to draw a truth from; at least {FEWEST} are needed. Use a larger split."
         raise SettingsError(message)
     donors = rng.permutation(others)[:CANDIDATES].tolist()
     chosen = int(rng.integers(len(donors)))  # before the image, which may take other numbers on another processor
@@ -287,7 +288,7 @@ def _image(data: "xr.Dataset", kind: str, base: int, donors: Sequence[int], rng:
 
 
 def counted(data: "xr.Dataset", found: Mapping[str, Any], honeypots: Sequence[Honeypot]) -> "tuple[xr.Dataset, dict[str, Any]]":
-    """Return the rows that count and the answers to them: what a scorer is given.
+    """Return the scored rows and the answers to them, as inputs of a scorer.
 
     Parameters
     ----------
@@ -311,7 +312,7 @@ def find_leak(task: Task, found: Mapping[str, Any], honeypots: Sequence[Honeypot
     task : Task
         The task.
     found : mapping
-        Answers by sample id, those to honeypots among them.
+        Answers by sample id, including those to honeypots.
     honeypots : sequence of Honeypot
         At least one.
     draws, seed : int
@@ -324,7 +325,7 @@ def find_leak(task: Task, found: Mapping[str, Any], honeypots: Sequence[Honeypot
     """
     form = _form(task)
     if not honeypots:
-        message = f"honeypots of {task.name!r} are none. Plant some by plant()."
+        message = f"The list of honeypots of {task.name!r} is empty. Plant some with plant()."
         raise SettingsError(message)
     rng = np.random.Generator(np.random.Philox(seed))
     kept, total, excess = 0.0, np.zeros(draws), []

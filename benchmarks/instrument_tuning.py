@@ -1,7 +1,7 @@
 """Settings of the baseline ``adapted`` of the task ``instruments``, from the labelled images that it may use.
 
 ``python -m stemtwin.benchmarks.instrument_tuning`` reads the splits train and adapt and writes ``benchmarks/learned/instruments.json``: for no label
-the settings of the largest average precision on the train split, for 5 and 20 those on the first so many images of each instrument of the split
+the settings with the largest average precision on the train split, for 5 and 20 labels those on the first images of each instrument of the split
 adapt. The test split is not read.
 """
 
@@ -25,18 +25,18 @@ if TYPE_CHECKING:
     import xarray as xr
 
 PARTS = (0.12, 0.3)
-"""Heights over the strong peaks of a peak that is a column as likely as not."""
+"""Candidate heights, relative to the strong peaks, at which a peak is a column with probability 1/2."""
 SCALES = (WIDTHS_ANGSTROM, *((width,) for width in WIDTHS_ANGSTROM))
-"""Widths among which the scale is chosen, A."""
+"""Candidate widths of the scale, A."""
 
 
 def first_images(data: "xr.Dataset", instrument: str, count: int) -> "xr.Dataset":
-    """Return the first images of an instrument in the order of the rows, at most so many."""
+    """Return the first images of an instrument in the order of the rows, at most ``count``."""
     return data.isel(sample=np.flatnonzero(data["instrument"].values.astype(str) == instrument)[:count])
 
 
 def best_settings(data: "xr.Dataset") -> dict[str, Any]:
-    """Return the settings with the largest average precision of unrefined peaks on labelled images, the first of equals."""
+    """Return the settings with the largest average precision of unrefined peaks on labelled images; of equal ones the first."""
     truths, frames, best = read_bounded(data), frame_bounds(data), (-1.0, {})
     images = [electrons_of({name: data[name].values[i] for name in ("image", "gain_adu", "offset_adu")}) for i in range(len(truths))]
     steps = data["sampling_angstrom"].values.astype(float)

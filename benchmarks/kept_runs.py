@@ -1,4 +1,4 @@
-"""Runs of policies on the scale of returns, kept: seeds, actions, costs, returns and hashes of what was observed, as one Parquet file each.
+"""Kept runs of policies on the scale of returns: seeds, actions, costs, returns and hashes of observations, as one Parquet file each.
 
 ``benchmarks/runs/<environment>/<difficulty>/<policy>.parquet`` holds one row for each episode; the scales of ``twin/envs/scales`` and the tables of
 the documents are computed from these files, and :func:`replay` plays an episode again from its actions.
@@ -73,7 +73,7 @@ class KeptRun:
     environment, difficulty, policy : str
         Id of the environment, preset, name of the policy.
     arguments : dict
-        Arguments of ``gymnasium.make`` beside the difficulty.
+        Arguments of ``gymnasium.make`` besides the difficulty.
     version : str
         Version of stemtwin that played.
     cpu_s : float
@@ -112,14 +112,14 @@ class KeptRun:
 
 
 class EpisodeRecorder:
-    """A keeper of one episode, see ``returns.Watcher``.
+    """Recorder of one episode, a ``returns.Watcher``.
 
     Parameters
     ----------
     space : gymnasium.Space
         Space of the actions.
     error : str
-        Entry of the truth that is kept as the distance from the goal at the end; none where it is empty.
+        Entry of the truth that is kept as the distance from the goal at the end; "" for none.
     """
 
     def __init__(self, space: gym.Space, error: str = "") -> None:
@@ -127,17 +127,17 @@ class EpisodeRecorder:
 
     @classmethod
     def of(cls, environment: gym.Env) -> "EpisodeRecorder":
-        """Return a keeper of the episodes of an environment that gives ``privileged_info``."""
+        """Return a recorder of the episodes of an environment that gives ``privileged_info``."""
         told = getattr(environment.get_wrapper_attr("task"), "FINAL_ERROR", None)
         return cls(environment.action_space, told.entry if told else "")
 
     def begin(self, observation: Any, info: Mapping[str, Any]) -> None:
-        """Take what ``reset`` gave."""
+        """Record the result of ``reset``."""
         self.digest, self.actions, self.total, self.info = hashlib.sha256(), [], 0.0, info
         add_to_digest(self.digest, observation)
 
     def add(self, action: Any, result: tuple[Any, Any, bool, bool, Mapping[str, Any]]) -> None:
-        """Take an action and what ``step`` gave."""
+        """Record an action and the result of ``step``."""
         observation, reward, _, _, self.info = result
         add_to_digest(self.digest, observation)
         self.actions.append(np.array(gym.spaces.flatten(self.space, checked_action(self.space, action))))
@@ -184,17 +184,17 @@ def save(run: KeptRun, path: Path) -> None:
     about = {name: getattr(run, name) for name in names}
     table = pa.table(columns).replace_schema_metadata({b"stemtwin": json.dumps(about, sort_keys=True).encode()})
     path.parent.mkdir(parents=True, exist_ok=True)
-    # of numbers that hardly repeat, bytes of one place are alike: a third less
+    # numbers hardly repeat, but their bytes of equal significance are similar: streams of bytes save a third
     storage.write_parquet(table, path, compression_level=19, use_dictionary=False, use_byte_stream_split=["actions.list.element"])
 
 
 def read(path: Path) -> KeptRun:
-    """Return a kept run, to the last bit what was played.
+    """Return a kept run, equal to the played one to the last bit.
 
     Raises
     ------
     DatasetError
-        The file holds something else.
+        The file is not a kept run.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -202,7 +202,7 @@ def read(path: Path) -> KeptRun:
     try:
         table = pq.read_table(path)
     except (OSError, pa.ArrowException) as error:
-        message = f"{path} cannot be read as Parquet: {str(error).splitlines()[0]} Play the baselines again: make baselines."
+        message = f"{path} cannot be read as Parquet: {str(error).splitlines()[0]} Play the baselines again with 'make baselines'."
         raise DatasetError(message) from error
     told = (table.schema.metadata or {}).get(b"stemtwin")
     if told is None or "actions" not in table.column_names:
@@ -239,13 +239,13 @@ def kept_paths(environment: str, difficulty: str, folder: Path = RUNS) -> list[P
 
 
 def presets(environment: str, folder: Path = RUNS) -> list[str]:
-    """Return the presets of an environment of which runs are kept."""
+    """Return the presets of an environment that have kept runs."""
     inside = sorted(path.name for path in run_path(environment, "*", "*", folder).parents[1].glob("*"))
     return [name for name in inside if kept_paths(environment, name, folder)]
 
 
 def replay(environment: gym.Env, kept: KeptEpisode) -> KeptEpisode:
-    """Return an episode that is played again from the actions of a kept one, in the environment that ``KeptRun.make`` gives."""
+    """Play a kept episode again from its actions, in the environment from ``KeptRun.make``, and return the new episode."""
     recorder = EpisodeRecorder.of(environment)
     recorder.begin(*environment.reset(seed=kept.seed))
     for flat in kept.actions:
@@ -255,7 +255,7 @@ def replay(environment: gym.Env, kept: KeptEpisode) -> KeptEpisode:
 
 
 def same(one: KeptEpisode, other: KeptEpisode) -> bool:
-    """Return True where two episodes agree in all that is kept of them."""
+    """Return whether two episodes agree in all kept values."""
     return (one.seed, one.scene, one.error, one.total, one.success, one.cost, one.observations_sha256) == (
         other.seed,
         other.scene,
@@ -268,7 +268,7 @@ def same(one: KeptEpisode, other: KeptEpisode) -> bool:
 
 
 def finish(runs: Iterable[KeptRun], folder: Path = RUNS) -> None:
-    """Put the unfinished runs of all policies of a preset in the place of older ones; those of removed policies are deleted."""
+    """Put the unfinished runs of all policies of a preset in place of older ones, and delete those of removed policies."""
     for run in runs:
         path = run_path(run.environment, run.difficulty, run.policy, folder)
         path.with_suffix(UNFINISHED).replace(path)

@@ -1,4 +1,4 @@
-"""Kept scores of the baselines of a task on a dataset: measured by a command, kept as JSON, shown as tables and a picture, measured again by tests.
+"""Kept scores of the baselines of a task: measured by a command, stored as JSON, shown as tables and a picture, measured again by tests.
 
 ``python -m stemtwin.benchmarks.kept_scores denoise`` runs every baseline over the task's first split of the size ``std``, which ``stemtwin data
 build`` makes, and writes ``benchmarks/scores/denoise.json``, which the pages of tasks show. A baseline whose package is not installed keeps its row.
@@ -29,7 +29,7 @@ FOLDER = Path(__file__).parent / "scores"
 SIZE = "std"
 WHOLE = "all"
 SAMPLED_CLUSTERS = 2
-"""Specimens whose samples are kept one by one, for tests to measure again: the first of the split."""
+"""Number of specimens, the first of the split, whose samples are kept one by one, so that tests can measure them again."""
 DIGITS = 6
 NAIVE = {"atoms-2d@2": "maxima", "instruments": "maxima", "defects": "odd-peaks"}
 """Baseline of skill 0 of the tasks whose tables show it."""
@@ -52,7 +52,7 @@ def fixed_part(data: "xr.Dataset") -> "xr.Dataset":
 
 
 def _kept(value: float) -> float | None:
-    """Return a rounded value, None for what is not defined."""
+    """Return a rounded value, None for an undefined one."""
     return round(value, DIGITS) if np.isfinite(value) else None
 
 
@@ -82,7 +82,7 @@ def each(samples: "SampleStatistics") -> dict[str, dict[str, float]]:
 
 
 def measure(task: Task, data: "xr.Dataset", names: Sequence[str], kept: dict[str, Any]) -> dict[str, Any]:
-    """Return the scores of baselines; where one cannot run, its kept row.
+    """Return the scores of baselines; a baseline that cannot run keeps its row.
 
     Parameters
     ----------
@@ -93,7 +93,7 @@ def measure(task: Task, data: "xr.Dataset", names: Sequence[str], kept: dict[str
     names : sequence of str
         Baselines.
     kept : dict
-        Rows by baseline from before.
+        Earlier rows by baseline.
     """
     rows, few = dict(kept), set(fixed_part(data)["sample_id"].values.astype(str).tolist())
     for name in names:
@@ -139,7 +139,7 @@ def sliced_table(kept: dict[str, Any], column: str, metric: str) -> str:
 
 
 def skill_table(task: Task, kept: dict[str, Any]) -> str:
-    """Return the primary metric with its interval and the skill, 0 for the naive baseline and 1 for the oracle, as a Markdown table."""
+    """Return the primary metric with its interval, and the skill, 0 for the naive baseline and 1 for the oracle, as a Markdown table."""
     name = task.primary.name
     found = {entry: row["values"][WHOLE][WHOLE][name] for entry, row in kept["rows"].items()}
     zero, one = found[NAIVE[task.registered]], found["oracle"]
@@ -158,7 +158,7 @@ def _cell(metric: str, value: float | None) -> str:
 
 
 def _shown(task: Task) -> list[str]:
-    """Return the metrics of a task that are shown by slices: the primary one, and of images what they invent."""
+    """Return the metrics of a task that are shown by slices: the primary one, and for images the hallucinations."""
     return [metric.name for metric in task.metrics if metric in (task.primary,) or metric.name == "hallucination"]
 
 
@@ -218,7 +218,7 @@ def main(arguments: list[str] | None = None) -> None:
 
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("task")
-    parser.add_argument("--baselines", nargs="+", help="only these; the others keep their rows")
+    parser.add_argument("--baselines", nargs="+", help="measure only these baselines; the others keep their rows")
     parser.add_argument("--size", default=SIZE)
     parser.add_argument("--table", action="store_true", help="print the kept scores as tables and measure nothing")
     parser.add_argument("--picture", type=Path, help="draw samples of three doses into this PNG and measure nothing")

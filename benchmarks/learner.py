@@ -1,8 +1,8 @@
-"""Training of a policy by Stable-Baselines3, and its play from an ONNX file.
+"""Training of a policy by Stable-Baselines3, and its use from an ONNX file.
 
 ``make learn`` runs ``python -m stemtwin.benchmarks.learner``, in an environment with torch: for each seed a policy is trained
-and its return on the validation split is followed; the best one becomes ``benchmarks/learned/<environment>.onnx``, the curves
-``<environment>.json``, and its returns the policy ``learner`` of the scale. Playing needs onnxruntime alone.
+and its return on the validation split is recorded; the best policy becomes ``benchmarks/learned/<environment>.onnx``, the curves
+``<environment>.json``, and its returns the policy ``learner`` of the scale. Its use needs only onnxruntime.
 """
 
 import argparse
@@ -42,13 +42,13 @@ RATES = (1e-3, 5e-5)
 NETWORK, SPREAD = (512, 256), -0.7
 """Widths of the layers, with rectified linear units between (the policy stays below 1 MB); logarithm of the first spread of the actions."""
 STEPS, TOGETHER, EVERY = 360_000, 16, 20_480
-"""Steps of the environment; environments that are played in turn; steps between two points of the curve."""
+"""Steps of the environment; number of environments that are played in turn; steps between two points of the curve."""
 CURVE_SEEDS = range(1000, 1100)
-"""Episodes of each point of the curve, by which the best seed is chosen: others than those of the scale."""
+"""Episodes of each point of the curve, by which the best seed is chosen, distinct from those of the scale."""
 SAMPLE = 20
-"""Episodes of the scale whose returns are kept, for those who play the policy again."""
+"""Number of episodes of the scale whose returns are kept, for comparison when the policy is played again."""
 USUAL_STEP_S, ROWS = 4e-3, 9
-"""Usual processor time of a step with its share of the learning, s; rows of the table."""
+"""Usual processor time of a step including the learning, s; rows of the table."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -107,7 +107,7 @@ def play(
 
 
 def train(environment: str, seed: int, steps: int) -> tuple[bytes, list[CurvePoint]]:
-    """Return a trained policy as ONNX and its learning curve, which is told on stderr as it grows.
+    """Return a trained policy as ONNX and its learning curve, which is reported on stderr as it grows.
 
     Parameters
     ----------
@@ -184,8 +184,8 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("environment", nargs="?", default="stemtwin/Autofocus-v2")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--steps", type=int, default=STEPS)
-    parser.add_argument("--workers", type=int, default=2, help="seeds that are trained at the same time")
-    parser.add_argument("--score", action="store_true", help="play the policy that is kept, put it on the scale, and train nothing")
+    parser.add_argument("--workers", type=int, default=2, help="number of seeds trained at the same time")
+    parser.add_argument("--score", action="store_true", help="play the kept policy, put it on the scale, and train nothing")
     parser.add_argument("--table", action="store_true", help="print the curves as a table and train nothing")
     parser.add_argument("--picture", type=Path, help="draw the curves into this PNG and train nothing")
     given = parser.parse_args(arguments)
@@ -244,7 +244,7 @@ def save_picture(environment: str, path: Path) -> None:
 
 
 def put_on_scale(environment: str, given: Mapping[str, Any] = ARGUMENTS) -> None:
-    """Keep the run of the trained policy over the episodes of the scale, add its returns there, as ``learner``, and the first ones to its curves."""
+    """Keep the run of the trained policy on the scale, add its returns there as ``learner``, and add the first ones to its learning curves."""
     path, policy, scale = learned_path(environment, ".json"), OnnxPolicy(learned_path(environment)), reference(environment, given["difficulty"])
     began = time.process_time()
     played = play(environment, lambda observation: policy.act(observation, {}), scale.seeds, given)

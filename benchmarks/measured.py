@@ -1,4 +1,4 @@
-"""Tasks on measured data that a user packed: the same entries and scorers, tables of their own, and no rank on labels by an algorithm."""
+"""Tasks on measured data that a user packed: the same entries and scorers, separate tables, and no rank where an algorithm made the labels."""
 
 import dataclasses
 from pathlib import Path
@@ -21,9 +21,9 @@ SOURCE = "measured"
 
 
 def load_task(task: Task, folder: Path | str, split: str | None = None) -> "tuple[Task, str, xr.Dataset]":
-    """Return a task as it stands on measured data, the split, and its samples.
+    """Return a task adapted to measured data, the split, and its samples.
 
-    Metrics that need elements are left out where the labels name none, slices where the data do not know their column.
+    Metrics that need elements are left out where the labels name none, slices where the data lack their column.
 
     Parameters
     ----------
@@ -39,14 +39,14 @@ def load_task(task: Task, folder: Path | str, split: str | None = None) -> "tupl
     SettingsError
         The dataset is for another task, or has no labels.
     DatasetError
-        The folder holds no measured dataset, or its files are damaged, or it has no such split.
+        The folder is not a measured dataset, its files are damaged, or it has no such split.
     """
     card = read_measured_card(Path(folder))
     if card.generator.task != task.registered:
         message = f"{folder} was packed for task {card.generator.task!r}, not {task.registered!r}. Pack the files for this task."
         raise SettingsError(message)
     if card.generator.labels_by == "none":
-        message = f"{folder} holds images without labels, so that nothing can be scored. Pack them with a file of labels."
+        message = f"{folder} holds images without labels, so nothing can be scored. Pack them with a file of labels."
         raise SettingsError(message)
     split = split or next(name for name in task.splits if name in card.splits)
     data = load_measured(folder, split=split)
@@ -64,7 +64,7 @@ def load_task(task: Task, folder: Path | str, split: str | None = None) -> "tupl
 
 
 def _known(values: np.ndarray) -> bool:
-    """Return whether measured data know a column for every sample."""
+    """Return whether measured data have a value of a column for every sample."""
     return bool(np.isfinite(values).all()) if values.dtype.kind == "f" else bool((values.astype(str) != "unknown").all())
 
 

@@ -1,4 +1,4 @@
-"""Notes of a team on its method, ``method`` of ``submission.yaml``: what a jury reads, checked for what pages can show."""
+"""Notes of a team on its method, ``method`` of ``submission.yaml``, which a jury reads; they are checked so that pages can show them."""
 
 import re
 from collections.abc import Mapping
@@ -11,7 +11,7 @@ TEXTS = {"domain": 600, "summary": 400, "license": 80}
 """Texts and the most characters of each: three sentences on the physics of the problem, the method, the license of the code."""
 LINKS = ("code", "film")
 LINK = re.compile(r"https?://[^\s<>\"'`\\@{}|^]{1,300}")
-"""An address that a page makes a link: of the web, and without the name of a user, which could show another host than it leads to."""
+"""A web address that a page turns into a link; it must not contain a user's name, which could disguise the host."""
 
 
 def check_notes(method: Mapping[str, Any]) -> dict[str, Any]:
@@ -20,15 +20,15 @@ def check_notes(method: Mapping[str, Any]) -> dict[str, Any]:
     Raises
     ------
     SettingsError
-        A text is none, too long or empty, or a link is not one of the web.
+        A note is not a text, is too long or empty, or a link is not a web link.
     """
     for name, longest in TEXTS.items():
         value = method.get(name, "")
         if not isinstance(value, str):
-            message = f"method.{name} holds {type(value).__name__}, a text is needed. Write it in quotes."
+            message = f"method.{name} holds {type(value).__name__}; a text is needed. Write it in quotes."
             raise SettingsError(message)
         if len(value) > longest:
-            message = f"method.{name} has {len(value)} characters, at most {longest} are shown. Shorten it."
+            message = f"method.{name} has {len(value)} characters; at most {longest} are shown. Shorten it."
             raise SettingsError(message)
     for name in LINKS:
         value = method.get(name, "")

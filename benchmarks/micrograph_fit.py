@@ -1,8 +1,8 @@
 """Fit of a crystal's simulated cell to a window of a micrograph: lattice, blur, grey scale, offsets of lines, and noise.
 
-The model of a pixel is offset + slope * S(u), where S is the expected signal of the periodic cell, blurred by a Gaussian, and u = M v + t the place
-in the specimen of the pixel at v (x, y) from the window's centre. M holds rotation, scale and shear; its departure from a rotation is what
-calibration, strain and steady drift do together, which one image cannot tell apart.
+The model of a pixel is offset + slope * S(u), where S is the expected signal of the periodic cell, blurred by a Gaussian, and u = M v + t the point
+in the specimen of the pixel at v (x, y) from the window's centre. M holds rotation, scale and shear; its deviation from a rotation is the
+combined effect of calibration, strain and steady drift, which one image cannot separate.
 """
 
 import itertools
@@ -23,9 +23,9 @@ LARGEST_BLUR = 2.0
 BINS = 8
 """Levels of the signal at which noise is measured."""
 GOOD_ROWS = 2.0
-"""Lines count whose offset is known to so many times the median error."""
+"""Largest error of a line's offset, relative to the median error, for which the line counts."""
 MOST_LAG = 0.9
-"""Largest correlation of neighbouring pixels that is reckoned with."""
+"""Largest correlation of neighbouring pixels that is assumed."""
 LEAST_WINDOW = 24
 """Least edge of a window, px."""
 
@@ -53,7 +53,7 @@ class CellSignal:
         return spline_filter(np.fft.irfft2(np.fft.rfft2(self.values) * factor, s=(ny, nx)), order=3, mode="grid-wrap")
 
     def at(self, coefficients: np.ndarray, u: np.ndarray) -> np.ndarray:
-        """Return the signal at places (2, ...) x, y in A."""
+        """Return the signal at positions (2, ...) x, y in A."""
         (ny, nx), (height, width) = self.values.shape, self.size_angstrom
         return map_coordinates(coefficients, [u[1] * ny / height, u[0] * nx / width], order=3, mode="grid-wrap", prefilter=False)
 
@@ -65,7 +65,7 @@ class CellFit:
     Parameters
     ----------
     matrix, shift : ndarray
-        (2, 2) and (2,): u = matrix @ v + shift, both in A, x before y; v counts from the window's centre in the pixels' nominal size.
+        (2, 2) and (2,): u = matrix @ v + shift, both in A, x before y; v is measured from the window's centre in the pixels' nominal size.
     blur_angstrom : float
         Standard deviation of the blur, A.
     offset, slope : float
@@ -91,20 +91,20 @@ class CellFit:
 
     @property
     def distortion(self) -> tuple[float, float, float]:
-        """Scale of x and of y, and shear (x per y) of the scan: matrix = rotation @ [[x, shear], [0, y]]; 1, 1 and 0 of a perfect one."""
+        """Scale of x and of y, and shear (x per y) of the scan: matrix = rotation @ [[x, shear], [0, y]]; 1, 1 and 0 for a perfect scan."""
         c, s = np.cos(self.rotation_rad), np.sin(self.rotation_rad)
         upper = np.array([[c, s], [-s, c]]) @ self.matrix
         return float(upper[0, 0]), float(upper[1, 1]), float(upper[0, 1])
 
 
 def pixel_places(shape: tuple[int, int], step: float) -> np.ndarray:
-    """Return the places (2, ny, nx), x before y, of pixels from the centre of a window, A."""
+    """Return the positions (2, ny, nx), x before y, of pixels from the centre of a window, A."""
     y, x = np.indices(shape, dtype=float)
     return step * np.stack([x - (shape[1] - 1) / 2, y - (shape[0] - 1) / 2])
 
 
 def search(window: np.ndarray, step: float, cell: CellSignal, turns: "tuple[tuple[float, float], ...] | None" = None) -> tuple[float, CellFit]:
-    """Return the best correlation over rotations, scales and shifts, and the fit where it was found, which is to be refined.
+    """Return the best correlation over rotations, scales and shifts, and the fit there, as a start for refinement.
 
     Parameters
     ----------
@@ -115,7 +115,7 @@ def search(window: np.ndarray, step: float, cell: CellSignal, turns: "tuple[tupl
     cell : CellSignal
         The cell.
     turns : tuple of (float, float), optional
-        Rotations [rad] and scales to try; by default all round, and up to 8 % off.
+        Rotations [rad] and scales to try; by default all rotations, and scales up to 8 % off.
     """
     if min(window.shape) < LEAST_WINDOW:
         message = f"A window of {window.shape[0]} x {window.shape[1]} px is smaller than {LEAST_WINDOW} px. Give a larger one."
@@ -179,9 +179,9 @@ class LineOffsets:
     Parameters
     ----------
     offsets_angstrom, errors_angstrom : ndarray
-        (lines, 2) offsets x, y of what each line shows, and their standard errors, A.
+        (lines, 2) offsets x, y of each line, and their standard errors, A.
     jitter_angstrom, wander_angstrom : tuple of float
-        Along x and y: standard deviation of what changes from line to line, and of the rest, A; the errors are taken off.
+        Standard deviations along x and y of the part that changes from line to line, and of the rest, A, after subtraction of the errors.
     """
 
     offsets_angstrom: np.ndarray
@@ -193,7 +193,7 @@ class LineOffsets:
 def line_offsets(window: np.ndarray, fit: CellFit, step: float) -> LineOffsets:
     """Return the offset of every line by which its pixels fit the model best.
 
-    Differences of neighbouring lines give the jitter, which is independent from line to line; what is left of the spread is the wander.
+    Differences of neighbouring lines give the jitter, which is independent from line to line; the rest of the spread is the wander.
     """
     fy, fx = np.gradient(fit.model, step)
     residual = window - fit.model
@@ -212,7 +212,7 @@ def line_offsets(window: np.ndarray, fit: CellFit, step: float) -> LineOffsets:
 
 
 def _spread(offsets: np.ndarray, errors: np.ndarray) -> tuple[float, float]:
-    """Return jitter and wander of the lines whose offsets are known well, the errors taken off."""
+    """Return jitter and wander of the lines whose offsets are known well, after subtraction of the errors."""
     good = errors <= GOOD_ROWS * np.median(errors)
     pairs = good[1:] & good[:-1]
     differences = np.diff(offsets)[pairs]
@@ -231,7 +231,7 @@ class NoiseFit:
     levels, variances : ndarray
         Mean grey values of bins of the signal, and the variances there.
     slope, floor : float
-        Variance for each grey value above the offset, and what is left without signal.
+        Variance for each grey value above the offset, and variance without signal.
     lag_correlation : tuple of float
         Correlation of neighbouring pixels along x and along y.
     frequencies, power : ndarray
@@ -254,10 +254,10 @@ class NoiseFit:
 
 
 def noise_of(window: np.ndarray, fit: CellFit, lines: LineOffsets, step: float) -> NoiseFit:
-    """Return the noise of a window: what is left of it beside its model with every line at its own offset.
+    """Return the noise of a window: its residual from the model with every line at its own offset.
 
-    Variances, and the correlation along lines, are of second differences across the lines: what a model lacks changes slowly from line to line, and
-    would count as noise. The correlation across the lines, and the power spectrum, are of the whole remainder and show it.
+    Variances, and the correlation along lines, come from second differences across the lines, because errors of the model change slowly from line to
+    line and would count as noise. The correlation across the lines, and the power spectrum, come from the whole residual and include these errors.
     """
     fy, fx = np.gradient(fit.model, step)
     model = fit.model - fx * lines.offsets_angstrom[:, :1] - fy * lines.offsets_angstrom[:, 1:]

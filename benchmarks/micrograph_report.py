@@ -54,7 +54,7 @@ def tables(values: dict[str, Any]) -> list[str]:
     angles = f"{one['semiangle_mrad']:g} mrad, dark field {one['inner_mrad']:g} to {one['outer_mrad']:g} mrad"
     out = [
         f"Twin: `{one['instrument']}` at {one['energy_ev'] / 1e3:g} keV, convergence {angles}, C10 {one['C10_angstrom']:g} A, "
-        f"{one['dwell_time_us']:g} us a pixel; pixels of {values['pixel_size_angstrom']:.4f} A as the file says."
+        f"{one['dwell_time_us']:g} us per pixel; pixels of {values['pixel_size_angstrom']:.4f} A as stated in the file."
     ]
     for sample in values["samples"]:
         top, left, height, width = sample["region"]
@@ -70,7 +70,7 @@ def tables(values: dict[str, Any]) -> list[str]:
 
 
 def _answers(baselines: dict[str, Any]) -> str:
-    """Return the table of what baselines found in the window."""
+    """Return the table of the answers of baselines in the window."""
     lines = ["| baseline | in | columns found | at faint columns | elsewhere | rms distance (A) |", "|---|---|---|---|---|---|"]
     for name, found in baselines.items():
         if "skipped" in found:
@@ -85,7 +85,7 @@ def _answers(baselines: dict[str, Any]) -> str:
 
 
 def draw(found: Sequence[SampleComparison], path: Path) -> None:
-    """Draw window, fitted model, remainder, the twin's frame, offsets of lines and noise power of every sample as a PNG."""
+    """Draw window, fitted model, residual, the twin's frame, offsets of lines and noise power of every sample as a PNG."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(15, 2.9 * len(found)), layout="constrained", dpi=80)
@@ -124,10 +124,10 @@ def _lines(axis: "Axes", one: SampleComparison) -> None:
 
 
 def _power(axis: "Axes", one: SampleComparison) -> None:
-    """Plot the power spectra of what is left beside the models."""
+    """Plot the power spectra of the residuals from the models."""
     for name, measurement, colour in (("image", one.measured, "black"), ("twin", one.twin, "tab:orange")):
         axis.semilogy(measurement.noise.frequencies, measurement.noise.power, color=colour, lw=1, label=name)
-    axis.set_title("power of the remainder", fontsize=9)
+    axis.set_title("power of the residual", fontsize=9)
     axis.set_xlabel("1/Å", fontsize=8)
     axis.tick_params(labelsize=7)
     axis.legend(fontsize=7, frameon=False)

@@ -1,8 +1,8 @@
 """Comparison of a measured micrograph with the twin at matched conditions.
 
 The cell of each named sample is simulated once, fitted to a window of the image, and the knobs of the twin that follow from the fit are set:
-source size, detector chain (gain, offset, read noise, lag), dose, line jitter and wander, drift. The twin's microscope takes the same frame, and what
-was measured of the image is measured of the frame in the same way. Baselines of ``atoms-2d`` run on both unchanged.
+source size, detector chain (gain, offset, read noise, lag), dose, line jitter and wander, drift. The twin's microscope takes the same frame, and the
+same quantities are measured in it as in the image. Baselines of ``atoms-2d`` run on both unchanged.
 """
 
 import math
@@ -30,30 +30,30 @@ from stemtwin.twin.samples.columns import projected_columns
 from stemtwin.twin.samples.sample import Sample
 
 ANSWERED = 128
-"""Edge of the square that baselines get, px: that of their dataset."""
+"""Edge of the square that baselines receive, px, as in their dataset."""
 WINDOW = 64
 CANDIDATES = (2, 4)
-"""Windows along y and x in which a sample is looked for."""
+"""Numbers of windows along y and x in which a sample is searched."""
 CELL_STEP = 0.12
 """Step of the simulated cell, A."""
 SPECIES_SIGMA = 0.25
-"""Width of the Gaussian in which the brightness of a column is read, A."""
+"""Width of the Gaussian with which the brightness of a column is measured, A."""
 VISIBLE = 0.2
-"""Columns are asked for from this fraction of the largest weight on, as in ``atoms-2d``."""
+"""Least weight of a scored column as a fraction of the largest weight, as in ``atoms-2d``."""
 DARKEST = 0.05
-"""Share of the pixels, those that the model says are darkest, that is the background."""
+"""Fraction of the pixels, the darkest ones of the model, that is the background."""
 LOW_POWER, HIGH_POWER = (0.0, 0.5), (2.0, 3.3)
-"""Bands of frequency in which noise power is told, 1/A."""
+"""Bands of frequency in which noise power is reported, 1/A."""
 SAME = 0.2
-"""Relative difference up to which two values are said to agree."""
+"""Relative difference up to which two values agree."""
 LEAST_DIFFERENCE = {"A": 0.02, "1": 0.03}
-"""Differences by unit that are said to agree however large they are relative to the value."""
+"""Absolute differences by unit up to which two values agree, whatever their relative difference."""
 Say = Callable[[str], None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class WindowMeasurement:
-    """Numbers that were measured of a window, and their names.
+    """Quantities measured in a window.
 
     Parameters
     ----------
@@ -87,13 +87,13 @@ class SampleComparison:
     region : tuple of int
         First row and column, height and width of the window, px.
     measured, twin : WindowMeasurement
-        The image's, and that of the twin's frame.
+        Measurements of the image and of the twin's frame.
     knobs : dict
-        Settings of the twin, by name.
+        Settings of the twin by name.
     answers : dict
         Answers of each baseline for both frames, by its name.
     square, twin_square : ndarray
-        Squares that the baselines got, grey values.
+        Squares given to the baselines, grey values.
     square_region : tuple of int
         Region of the square in the image, px.
     """
@@ -115,10 +115,10 @@ def simulate_cell(sample: Sample, conditions: TwinConditions) -> CellSignal:
     Raises
     ------
     SettingsError
-        The sample is not periodic, so that no cell can be laid over an image.
+        The sample is not periodic, so its cell cannot be repeated over an image.
     """
     if not sample.periodic:
-        message = f"The sample {sample.name!r} is not periodic, and a cell is laid over the image again and again. Give a crystal."
+        message = f"The sample {sample.name!r} is not periodic, but its cell must be repeated over the image. Give a crystal."
         raise SettingsError(message)
     ny, nx = (max(16, math.ceil(length / CELL_STEP)) for length in sample.size_angstrom)
     beam = Beam(energy_ev=conditions.energy_ev, semiangle_mrad=conditions.semiangle_mrad, aberrations=conditions.aberrations())
@@ -128,7 +128,7 @@ def simulate_cell(sample: Sample, conditions: TwinConditions) -> CellSignal:
 
 
 def check_window(window: int) -> int:
-    """Return the edge of a window; raise SettingsError where it is too small to be fitted, or larger than what baselines get."""
+    """Return the edge of a window; raise SettingsError where it is too small to be fitted, or larger than the square of the baselines."""
     if not micrograph_fit.LEAST_WINDOW <= window <= ANSWERED:
         message = f"window={window} must be from {micrograph_fit.LEAST_WINDOW} to {ANSWERED} px. Give a number in between."
         raise SettingsError(message)
@@ -136,12 +136,12 @@ def check_window(window: int) -> int:
 
 
 def find_region(image: np.ndarray, step: float, cell: CellSignal, window: int, say: Say) -> tuple[int, int, int, int]:
-    """Return the window of an image that a cell fits best, among a coarse net of them and then among the neighbours of the best."""
+    """Return the window of an image that a cell fits best, first on a coarse grid of windows and then among the neighbours of the best."""
     height, width = (min(window, length) for length in image.shape)
     rows, columns = ([round(p) for p in np.linspace(0, n - w, c)] for n, w, c in zip(image.shape, (height, width), CANDIDATES, strict=True))
     best: tuple[float, tuple[int, int], CellFit | None] = (-1.0, (0, 0), None)
     for number, (row, column) in enumerate((r, c) for r in dict.fromkeys(rows) for c in dict.fromkeys(columns)):
-        say(f"looks for the cell in window {number + 1}")
+        say(f"searches for the cell in window {number + 1}")
         value, start = micrograph_fit.search(image[row : row + height, column : column + width], step, cell)
         if value > best[0]:
             best = (value, (row, column), start)
@@ -149,7 +149,7 @@ def find_region(image: np.ndarray, step: float, cell: CellSignal, window: int, s
         message = f"The cell correlates nowhere with the image of {image.shape[0]} x {image.shape[1]} px. Check the sample and the pixel size."
         raise DatasetError(message)
     turn = ((best[2].rotation_rad, math.sqrt(abs(np.linalg.det(best[2].matrix)))),)
-    say("looks at all windows with the rotation that was found")
+    say("searches all windows with the fitted rotation")
     steps = [sorted({*range(0, n - w + 1, max(w // 4, 1)), n - w}) for n, w in zip(image.shape, (height, width), strict=True)]
     scored = [(micrograph_fit.search(image[r : r + height, c : c + width], step, cell, turn)[0], r, c) for r in steps[0] for c in steps[1]]
     _, row, column = max(scored)
@@ -165,7 +165,7 @@ def measure(window: np.ndarray, step: float, cell: CellSignal, sample: Sample, s
 
 
 def columns_in(fit: CellFit, sample: Sample, shape: tuple[int, int], step: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return the places (n, 2) x, y [px] of a sample's columns in a window that a fit is of, their species, and whether they are asked for (n,)."""
+    """Return the positions (n, 2) x, y [px] of a sample's columns in a fitted window, their species, and whether they are scored (n,)."""
     columns = projected_columns(sample)
     corners = np.array([[0, 0], [shape[1] - 1, 0], [0, shape[0] - 1], [shape[1] - 1, shape[0] - 1]], dtype=float)
     middle = np.array([shape[1] - 1, shape[0] - 1]) / 2
@@ -218,7 +218,7 @@ def knobs_of(measured: WindowMeasurement, step: float, conditions: TwinCondition
 def image_again(
     sample: Sample, fit: CellFit, knobs: dict[str, float], conditions: TwinConditions, shape: tuple[int, int], aside: np.ndarray
 ) -> np.ndarray:
-    """Return the twin's frame with the knobs that were found, grey values (ny, nx).
+    """Return the twin's frame with the fitted knobs, grey values (ny, nx).
 
     Parameters
     ----------
@@ -229,7 +229,7 @@ def image_again(
     knobs : dict
         From :func:`knobs_of`.
     conditions : TwinConditions
-        The rest.
+        Conditions that are not fitted.
     shape : tuple of int
         Size of the frame, px.
     aside : ndarray
@@ -256,7 +256,7 @@ def image_again(
 
 
 def _profile(knobs: dict[str, float], conditions: TwinConditions, drift: tuple[float, float]) -> Profile:
-    """Return an instrument with the residual aberrations of a profile, and scan, drift and detector as they were found."""
+    """Return an instrument with the residual aberrations of a profile, and scan, drift and detector as fitted."""
     chain = DetectorChain(
         gain_adu=knobs["gain_adu"], offset_adu=knobs["offset_adu"], read_noise_adu=knobs["read_noise_adu"], bits=0, lag_us=knobs["lag_us"]
     )
@@ -299,9 +299,9 @@ def compare(
     region : tuple of int, optional
         First row and column, height and width of the window, px; by default the square of ``window`` px that the cell fits best.
     window : int
-        Edge of the square that is looked for, px.
+        Edge of the searched square, px.
     progress : callable, optional
-        Called with what is being done.
+        Called with a description of each step.
 
     Raises
     ------
@@ -331,7 +331,7 @@ def beside_twin(
     measured: WindowMeasurement,
     say: Say,
 ) -> SampleComparison:
-    """Return a measured window beside the twin's frame with the knobs that follow from it; the arguments are those of :func:`compare`."""
+    """Return a measured window beside the twin's frame with the knobs from the fit; the arguments are those of :func:`compare`."""
     top, left, height, width = region
     knobs = knobs_of(measured, step, conditions)
     first, size = square_about(region, image.shape)
@@ -342,7 +342,7 @@ def beside_twin(
     inner = again[top - first[0] :, left - first[1] :][:height, :width]
     say("the frame is measured")
     twin = measure(inner, step, cell, sample, start=measured.fit)
-    say("baselines answer")
+    say("the baselines answer")
     places, _, asked = columns_in(measured.fit, sample, (height, width), step)
     known = twin_answers.KnownColumns(places=places, asked=asked, corner=(top - first[0], left - first[1]), shape=(height, width))
     answers = twin_answers.answer_both(known, square, again, knobs, conditions, step)
@@ -360,7 +360,7 @@ def beside_twin(
 
 
 def square_about(region: tuple[int, int, int, int], shape: tuple[int, ...]) -> tuple[tuple[int, int], tuple[int, int]]:
-    """Return first row and column, and height and width, of the square about a window that baselines get: as large as they know it, in the image."""
+    """Return first row and column, and height and width, of the baselines' square about a window, of its usual size where the image allows."""
     size = (max(min(ANSWERED, shape[0]), region[2]), max(min(ANSWERED, shape[1]), region[3]))
     first = [min(max(at + (part - n) // 2, 0), whole - n) for at, part, n, whole in zip(region[:2], region[2:], size, shape, strict=True)]
     return (first[0], first[1]), size

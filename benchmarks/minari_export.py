@@ -1,4 +1,4 @@
-"""Offline data in Minari's form, without loss."""
+"""Lossless export of offline data to Minari."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,7 +13,7 @@ from stemtwin.twin.errors import DatasetError
 
 
 def check(dataset: str) -> None:
-    """Refuse an export that cannot be made, before episodes are recorded for it.
+    """Refuse an impossible export before episodes are recorded for it.
 
     Raises
     ------
@@ -23,31 +23,31 @@ def check(dataset: str) -> None:
     try:
         import minari  # pyright: ignore[reportMissingImports] - only where it is asked for
     except ImportError:
-        message = "Minari is not installed. Install it by: pip install 'minari[hdf5]'"
+        message = "Minari is not installed. Install it with: pip install 'minari[hdf5]'"
         raise DatasetError(message) from None
     if dataset in minari.list_local_datasets():
-        message = f"There is a Minari dataset {dataset!r} already. Remove it by: minari delete {dataset}"
+        message = f"The Minari dataset {dataset!r} exists already. Remove it with: minari delete {dataset}"
         raise DatasetError(message)
 
 
 def to_minari(folder: Path, dataset: str, *, description: str = "") -> Any:
     """Write the episodes of one policy as a Minari dataset (HDF5) and return it.
 
-    Minari stores images as JPEG unless it is told otherwise; here every array keeps its bits.
+    Minari stores images as JPEG by default; here every array keeps its bits.
 
     Parameters
     ----------
     folder : Path
         ``<set>/<policy>``, from :func:`offline_data.build`.
     dataset : str
-        Minari's id, for example ``"stemtwin/autofocus-easy/expert-v0"``; it lands where ``MINARI_DATASETS_PATH`` says.
+        Minari's id, for example ``"stemtwin/autofocus-easy/expert-v0"``; the dataset is written below ``MINARI_DATASETS_PATH``.
     description : str
-        A sentence for people.
+        Description in one sentence.
 
     Raises
     ------
     DatasetError
-        The folder holds no episodes, Minari is not installed, or it has a dataset of this id.
+        The folder does not hold episodes, Minari is not installed, or it has a dataset of this id.
     """
     check(dataset)
     import minari  # pyright: ignore[reportMissingImports] - checked

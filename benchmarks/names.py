@@ -1,13 +1,13 @@
-"""Names of entries and teams: what every door takes, and how a name is shown where a console cannot show it."""
+"""Names of entries and teams: the names that are accepted everywhere, and how a name is shown on a console that cannot print it."""
 
 import unicodedata
 
 from stemtwin.twin.errors import SettingsError
 
 LONGEST_NAME = 80
-"""Characters of a name."""
+"""Largest number of characters of a name."""
 INVISIBLE = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0")
-"""Characters that are blank although they are none by their category: joiners of graphemes, fillers, the empty braille cell."""
+"""Characters that are blank although their category is not: joiners of graphemes, fillers, the empty braille cell."""
 JOINERS = frozenset("\u200c\u200d")
 """Characters that shape their neighbours in Persian, Indic scripts and emoji: blank, but allowed between others."""
 REFUSED = {
@@ -22,7 +22,7 @@ REFUSED = {
 
 
 def check_name(name: str, what: str, *, empty: bool = False) -> str:
-    """Return a name, or refuse one that would not stand on a board as it was written.
+    """Return a name, or refuse one that a board would not show as it was written.
 
     Parameters
     ----------
@@ -36,7 +36,7 @@ def check_name(name: str, what: str, *, empty: bool = False) -> str:
     Raises
     ------
     SettingsError
-        Empty or only blank, longer than 80 characters, with blank characters at an end, or with control, direction, format or private characters.
+        The name is blank, has more than 80 characters or blanks at an end, or holds control, direction, format or private characters.
     """
     if empty and not name:
         return name
@@ -45,7 +45,7 @@ def check_name(name: str, what: str, *, empty: bool = False) -> str:
     if not any(_visible(character) for character in name):
         message = f"{what}={shown} shows nothing. Give a name of letters or digits."
     elif len(name) > LONGEST_NAME:
-        message = f"{what}={shown} has {len(name)} characters, at most {LONGEST_NAME} are taken. Give a shorter name."
+        message = f"{what}={shown} has {len(name)} characters; at most {LONGEST_NAME} are allowed. Give a shorter name."
     elif name != name.strip():
         message = f"{what}={shown} begins or ends with a blank. Remove it."
     elif bad := next((character for character in name if _refused(character)), None):
@@ -56,7 +56,7 @@ def check_name(name: str, what: str, *, empty: bool = False) -> str:
 
 
 def printable(text: str, encoding: str = "utf-8") -> str:
-    """Return a text in one line that a console of an encoding can show: what no name may hold, or the encoding lacks, as an escape."""
+    """Return a text in one line for a console with an encoding; characters that names may not hold, or that the encoding lacks, are escaped."""
     escaped = "".join(_escape(character) if _refused(character) else character for character in text)
     return escaped.encode(encoding, "backslashreplace").decode(encoding)
 

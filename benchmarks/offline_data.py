@@ -1,7 +1,7 @@
 """Episodes of policies as data for offline learning: Parquet files of steps that ``datasets.load_dataset`` reads.
 
 A folder holds ``<policy>/<number>.parquet``, a ``README.md`` with the line that loads them, and ``SHA256SUMS``. A row is a step:
-what was observed and, but in the last row of an episode, the action that followed with its reward and end.
+the observation and, except in the last row of an episode, the action that followed with its reward and end.
 """
 
 import dataclasses
@@ -33,22 +33,22 @@ if TYPE_CHECKING:
 
 POLICIES = ("expert", "random")
 EPISODES, TOGETHER = 200, 50
-"""Episodes of each policy; episodes in one file."""
+"""Numbers of episodes of each policy, and of episodes in one file."""
 MOST_EPISODES = 1_000_000
 QUIET_S = 10.0
-"""Progress is told at least so often, s."""
+"""Largest time between two reports of progress, s."""
 STEPS = {"episode": "int64", "seed": "int64", "step": "int64", "is_last": "bool", "reward": "float64", "terminated": "bool", "truncated": "bool"}
-"""Columns of every set, beside ``observation``, ``action`` and ``info``, with their types."""
+"""Columns of every set, besides ``observation``, ``action`` and ``info``, with their types."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class OfflineEpisode:
-    """One episode of n actions, whole.
+    """One complete episode of n actions.
 
     Parameters
     ----------
     number : int
-        Its number in the set.
+        Number of the episode in the set.
     seed : int
         Seed of ``reset``.
     observations : dict of ndarray
@@ -72,7 +72,7 @@ class OfflineEpisode:
 
 
 class EpisodeKeeper:
-    """A keeper of one episode, see ``returns.Watcher``.
+    """Recorder of one episode, a ``returns.Watcher``.
 
     Parameters
     ----------
@@ -84,11 +84,11 @@ class EpisodeKeeper:
         self.space = space
 
     def begin(self, observation: Any, info: Mapping[str, Any]) -> None:
-        """Take what ``reset`` gave."""
+        """Record the result of ``reset``."""
         self.seen, self.done, self.told, self.ends = [copied(observation)], [], [numbers(info)], []
 
     def add(self, action: Any, result: tuple[Any, Any, bool, bool, Mapping[str, Any]]) -> None:
-        """Take an action and what ``step`` gave."""
+        """Record an action and the result of ``step``."""
         observation, reward, terminated, truncated, info = result
         self.seen.append(copied(observation))
         self.done.append(copied(checked_action(self.space, action)))
@@ -200,7 +200,7 @@ def read_about(path: Path) -> dict[str, Any]:
     Raises
     ------
     DatasetError
-        The file is not one of these sets.
+        The file does not belong to such a set.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -215,7 +215,7 @@ def read_about(path: Path) -> dict[str, Any]:
 
 
 def read_episodes(paths: str | Path | Sequence[Path]) -> list[OfflineEpisode]:
-    """Return the episodes of Parquet files, or of all files in a folder, to the last bit what was recorded.
+    """Return the episodes of Parquet files, or of all files in a folder, equal to the recorded ones to the last bit.
 
     Raises
     ------
@@ -243,7 +243,7 @@ def _values(column: "pa.ChunkedArray", kind: str, shape: tuple[int, ...]) -> np.
 
 
 def _episodes(rows: Mapping[str, np.ndarray]) -> Iterator[OfflineEpisode]:
-    """Give the episodes of columns of rows."""
+    """Yield the episodes in columns of rows."""
 
     def inner(prefix: str, part: slice) -> dict[str, np.ndarray]:
         return {name.partition(".")[2]: values[part] for name, values in rows.items() if name.partition(".")[0] == prefix}
@@ -273,14 +273,14 @@ def build(
     episodes: int = EPISODES,
     tell: Callable[[str], None],
 ) -> dict[str, PolicyReturn]:
-    """Play episodes of policies on the training split and write them; a build that was stopped goes on where it was.
+    """Play episodes of policies on the training split and write them; an interrupted build is resumed.
 
     Parameters
     ----------
     environment : str
         Id of an environment with a goal.
     folder : Path
-        Is made, or holds the beginning of the same set.
+        Folder, which is made or holds the beginning of the same set.
     difficulty : str
         Preset of the family.
     policies : sequence of str
@@ -306,7 +306,7 @@ def build(
         raise UnknownNameError(message)
     wrong = next((name for name in policies if name not in known[environment]), None)
     if wrong is not None:
-        message = f"There is no policy {wrong!r} of {environment}. {suggestion(wrong, known[environment])}"
+        message = f"There is no policy {wrong!r} for {environment}. {suggestion(wrong, known[environment])}"
         raise UnknownNameError(message)
     checks.whole("episodes", episodes, low=1, high=MOST_EPISODES)
     files.check_writable(folder, folder=True)
@@ -359,7 +359,7 @@ def _kept(path: Path, about: Mapping[str, Any], seeds: range) -> list[OfflineEpi
     Raises
     ------
     DatasetError
-        The file is of other arguments.
+        The file was written with other arguments.
     """
     if not path.exists():
         return None
@@ -385,7 +385,7 @@ class _Pace:
     told: float = -math.inf
 
     def one(self) -> None:
-        """Count an episode; tell how long the rest takes after the first, and then now and again."""
+        """Count an episode; report the remaining time after the first one and at intervals."""
         self.done, self.played = self.done + 1, self.played + 1
         now = time.monotonic()
         if now - self.told >= QUIET_S or self.done == self.total:
@@ -394,9 +394,9 @@ class _Pace:
             self.told = now
 
     def skip(self, count: int) -> None:
-        """Count episodes that were there."""
+        """Count episodes of an earlier build."""
         self.done += count
-        self.tell(f"{self.name}: {self.done} of {self.total} episodes, which were there")
+        self.tell(f"{self.name}: {self.done} of {self.total} episodes, from an earlier build")
 
 
 def _sums(folder: Path) -> str:
@@ -431,8 +431,8 @@ steps = load_dataset("path/of/this/folder", split="{first}").with_format("numpy"
 |---|---|---|---|
 {chr(10).join(lines)}
 
-A row is a step: what was observed and the action that followed, with its `reward`, `terminated` and `truncated`. The last row of an
-episode (`is_last`) has an observation alone; its other values are zeros.
+A row is a step: the observation and the action that followed, with its `reward`, `terminated` and `truncated`. The last row of an
+episode (`is_last`) has only an observation; its other values are zeros.
 
 | column | type |
 |---|---|

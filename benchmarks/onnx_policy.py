@@ -1,4 +1,4 @@
-"""Play of trained policies from ONNX files, which needs onnxruntime alone."""
+"""Trained policies from ONNX files; their use needs only onnxruntime."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,7 +13,7 @@ FOLDER = Path(__file__).parent / "learned"
 
 
 def make_session(path: Path | bytes) -> Any:
-    """Return a session of onnxruntime for an ONNX file or its content: one thread of the processor, so that results do not depend on their number.
+    """Return a session of onnxruntime for an ONNX file or its content, with one thread, so results do not depend on the number of threads.
 
     Raises
     ------
@@ -23,7 +23,7 @@ def make_session(path: Path | bytes) -> Any:
     try:
         import onnxruntime  # pyright: ignore[reportMissingImports] - only where trained networks are played
     except ImportError:
-        message = "onnxruntime, which plays trained networks, is not installed. Install it by: pip install onnxruntime"
+        message = "onnxruntime, which runs trained networks, is not installed. Install it with: pip install onnxruntime"
         raise SettingsError(message) from None
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
@@ -49,11 +49,11 @@ class OnnxPolicy:
         self._input = self._session.get_inputs()[0].name
 
     def reset(self, brief: Brief) -> None:
-        """Prepare for an episode: a policy remembers nothing."""
+        """Do nothing: the policy has no memory."""
         del brief
 
     def act(self, observation: np.ndarray, cost: Mapping[str, float]) -> np.ndarray:
-        """Return the action of the mode of the policy."""
+        """Return the most probable action of the policy."""
         del cost
         (action,) = self._session.run(None, {self._input: np.asarray(observation, np.float32)[None]})
         return np.clip(np.asarray(action)[0], -1, 1).astype(np.float32)

@@ -14,9 +14,9 @@ from stemtwin.benchmarks.tasks import Task, load_tasks
 from stemtwin.twin.errors import SubmissionError
 
 TOLERANCE = 1e-3
-"""Difference that the score of a replay may have on other versions or another processor."""
+"""Largest difference of the score of a replay with other versions or another processor."""
 TRUTH_TOLERANCE = 1e-6
-"""Relative difference of the truth at the start there."""
+"""Largest relative difference of the initial truth in that case."""
 EXACT = tuple(field.name for field in dataclasses.fields(Episode))
 
 
@@ -27,11 +27,11 @@ class Replay:
     Parameters
     ----------
     episodes, exact : int
-        Episodes that were played again, and those among them in which everything is equal to the last bit, the hash of observations included.
+        Number of episodes that were played again, and number of those that are equal to the last bit, including the hash of observations.
     same_machine : bool
         Whether versions and processor are those of the run, so that everything must be equal.
     score, again : float
-        Primary score in the report and of the replay.
+        Primary scores of the report and of the replay.
     """
 
     episodes: int
@@ -42,7 +42,7 @@ class Replay:
 
     @property
     def text(self) -> str:
-        """A sentence for people."""
+        """Summary in one sentence."""
         if self.exact == self.episodes:
             return f"{self.episodes} episodes played again: every observation, truth and cost is the same to the last bit, score {self.again:.6g}"
         apart = abs(self.score - self.again)
@@ -87,7 +87,7 @@ def replay_run(
     Raises
     ------
     SubmissionError
-        A file is missing or wrong; the actions do not follow from the report; something differs that must not.
+        A file is missing or wrong, the actions do not follow from the report, or a value differs that must be equal.
     """
     folder = Path(folder)
     report, kept = read_report(folder / "report.json"), read_episodes(folder / "episodes.json")
@@ -114,11 +114,11 @@ def _result(task: Task, report: Report, kept: Sequence[Episode], again: Sequence
             task, tuple(episodes), split=report.source.split, entry=report.entry, trust=report.trust, team=report.team, wall_s=0.0, keys=keys
         )
         if made.report.artefact_sha256 != report.artefact_sha256 or made.report.comparability_key != report.comparability_key:
-            message = f"{report.entry!r}: the report is not of these episodes. Give the folder as 'stemtwin eval' wrote it."
+            message = f"{report.entry!r}: the report does not belong to these episodes. Give the folder as 'stemtwin eval' wrote it."
             raise SubmissionError(message)
         found.append(made.report.primary.value)
     if (score is None) != (found[1] is None) or (score is not None and not all(abs(score - one) <= TOLERANCE for one in found)):
-        message = f"{report.entry!r}: the report has {report.primary.name} {score}, its episodes give {found[0]}, the replay {found[1]}."
+        message = f"{report.entry!r}: the report has {report.primary.name} {score}, but its episodes give {found[0]} and the replay {found[1]}."
         raise SubmissionError(message)
     exact = sum(_difference(one, other) is None for one, other in zip(kept, again, strict=True))
     value = math.nan if score is None else score
@@ -149,7 +149,7 @@ def _difference(episode: Episode, again: Episode) -> str | None:
 
 
 def _compare(episode: Episode, again: Episode, same: bool) -> None:
-    """Raise SubmissionError where an episode differs in what must be the same."""
+    """Raise SubmissionError where a value of an episode differs that must be equal."""
     wrong = _difference(episode, again)
     if wrong is None:
         return

@@ -1,4 +1,4 @@
-"""The score report: every number of an evaluation, how sure it is, and what it was made with. Frozen, JSON, never rounded."""
+"""The score report: every number of an evaluation with its uncertainty and its origin; frozen, stored as JSON, never rounded."""
 
 import dataclasses
 import datetime
@@ -136,7 +136,7 @@ class Report:
     gluing_residual : float
         Largest relative difference between the sums over all samples and those glued from slices.
     cost : dict
-        Costs of the entry, a mean over samples or episodes: seconds of wall time, dose, frames; nothing where the answers were made elsewhere.
+        Costs of the entry, a mean over samples or episodes: seconds of wall time, dose, frames; empty where the answers were made elsewhere.
     provenance : Provenance
         Software that made the report.
     clusters : ClusterSums or None
@@ -155,7 +155,7 @@ class Report:
     Raises
     ------
     SettingsError
-        A name of entry or team that no board shows as it was written.
+        A board would not show the name of the entry or of the team as it was written.
     """
 
     task: str
@@ -187,7 +187,7 @@ class Report:
 
     @property
     def ranked(self) -> bool:
-        """Claim to a rank: scored here, on truth that nobody can look up."""
+        """Whether the report may hold a rank: it was scored here, on truth that nobody can look up."""
         return self.trust in ORDERED and self.source.truth == "hidden"
 
     @property
@@ -197,7 +197,7 @@ class Report:
 
     @property
     def comparability_key(self) -> str:
-        """Sha256 of all that two reports must share to stand in one table: task, data, split, number of samples, version of the primary metric."""
+        """Sha256 of all that reports in one table must share: task, data, split, number of samples, version of the primary metric."""
         source, metric = self.source, self.primary
         parts_ = (self.task, self.major, source.name, source.version, source.size, source.split, source.sha256, source.n, metric.name, metric.version)
         return hashlib.sha256(json.dumps(parts_).encode()).hexdigest()
@@ -207,7 +207,7 @@ class Report:
         return next(metric for metric in self.metrics if metric.name == name)
 
     def to_json(self) -> str:
-        """Return the report as JSON, with nothing rounded and None for what is undefined."""
+        """Return the report as JSON, with nothing rounded and None for undefined values."""
         content = {"comparability_key": self.comparability_key, **dataclasses.asdict(self)}
         return json.dumps(content, indent=1, allow_nan=False)
 
@@ -224,7 +224,8 @@ def read_report(path: Path | str) -> Report:
     Raises
     ------
     SubmissionError
-        Not there, not JSON, or not a report: names the key that is wrong. Also where the key of comparability does not follow from the content.
+        The file is missing, not JSON, or not a report; the message names the wrong key. It is also wrong if its key of comparability does
+        not follow from the content.
     """
     path = Path(path)
     try:

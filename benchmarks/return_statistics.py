@@ -1,4 +1,4 @@
-"""Statistics of returns: means, interquartile means and paired differences with intervals, and what a family's scale has to show."""
+"""Statistics of returns: means, interquartile means and paired differences with intervals, and the requirements on a family's scale."""
 
 import itertools
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -13,9 +13,9 @@ from stemtwin.twin.envs.reference import PairedReturn, PolicyReturn, ReturnScale
 
 LEVEL, RESAMPLES, SEED = 0.95, 9999, 20260101
 TAIL = 0.25
-"""Share of episodes that the interquartile mean leaves out at either end."""
+"""Fraction of episodes that the interquartile mean leaves out at either end."""
 LAZY = ("no-op", "random", "blind")
-"""Policies that look at nothing: the expert has to beat the best of them, and none may reach half of what it earns."""
+"""Policies that use no observation: the expert must beat the best of them, and none may reach half of its return."""
 EXPERT, ORACLE, LEARNER, RULE = "expert", "oracle", "learner", "towards"
 """Names of further policies; a trained one is compared with a fixed rule that takes it towards the goal, where a family has one."""
 
@@ -64,10 +64,10 @@ def interval(values: np.ndarray, statistic: Callable[..., Any] = np.mean, method
 
 
 def clustered_interval(values: np.ndarray, clusters: np.ndarray, trimmed: float = 0.0) -> tuple[float, float]:
-    """Return the 95 % interval of a mean of values (n,) without a share at either end, where values of one cluster are alike, labels (n,).
+    """Return the 95 % interval of a mean of values (n,), trimmed by a fraction at either end, with clusters of similar values by labels (n,).
 
     Whole clusters are drawn; of k clusters the ends are expanded percentiles, whose level is that of Student's t with k - 1 degrees of
-    freedom and the factor sqrt(k / (k - 1)): plain ones are narrow for few clusters (T. C. Hesterberg, Am. Stat. 69 (2015) 371).
+    freedom and the factor sqrt(k / (k - 1)); plain ones are too narrow for few clusters (T. C. Hesterberg, Am. Stat. 69 (2015) 371).
     """
     order = np.argsort(values, kind="stable")
     labels, inverse = np.unique(clusters[order], return_inverse=True)
@@ -127,7 +127,7 @@ def difference(better: KeptRun, other: KeptRun) -> PairedReturn:
 
 
 def scale_of(runs: Mapping[str, KeptRun]) -> ReturnScale:
-    """Return the scale that kept runs of one preset give.
+    """Return the scale from the kept runs of one preset.
 
     Parameters
     ----------
@@ -156,8 +156,8 @@ def scale_of(runs: Mapping[str, KeptRun]) -> ReturnScale:
 def failings(scales: Sequence[ReturnScale]) -> list[str]:
     """Return the failings of a family's scales, from the easiest preset to the hardest, a sentence each.
 
-    Oracle, expert and the best lazy policy, and a trained policy and the rule, are apart by separated paired intervals, no lazy policy reaches half
-    of the expert's normalised return, and the intervals of the expert's interquartile means on neighbouring presets are separated. So are
+    The paired intervals must separate oracle, expert and the best lazy policy, and a trained policy and the rule; no lazy policy may reach half of
+    the expert's normalised return; the intervals of the expert's interquartile means on neighbouring presets must be separated, and so must
     those of its final errors, where a family has these.
     """
     found = []
@@ -165,7 +165,7 @@ def failings(scales: Sequence[ReturnScale]) -> list[str]:
         where, expert = f"{scale.environment} {scale.difficulty}", scale.normalized(scale.policies[EXPERT].mean)
         for pair in scale.paired:
             if pair.low <= 0:
-                found.append(f"{where}: {pair.better} less {pair.other} is {pair.mean:.3f} ({pair.low:.3f} to {pair.high:.3f}), not above 0.")
+                found.append(f"{where}: {pair.better} minus {pair.other} is {pair.mean:.3f} ({pair.low:.3f} to {pair.high:.3f}), not above 0.")
         for name in LAZY:
             if name in scale.policies and (reached := scale.normalized(scale.policies[name].mean)) >= expert / 2:
                 found.append(f"{where}: {name} reaches {reached:.2f} on the normalised scale, half of the expert's {expert:.2f} or more.")
@@ -179,7 +179,7 @@ def failings(scales: Sequence[ReturnScale]) -> list[str]:
 
 
 def _mixed_errors(easier: ReturnScale, harder: ReturnScale) -> list[str]:
-    """Return the sentence that the expert's final errors on two presets are not separated, where they are kept and are not."""
+    """Return the sentence that the expert's final errors on two presets are not separated, where they are kept; nothing where they are separated."""
     errors = [(one.error, one.error_low, one.error_high) for one in (easier.policies[EXPERT], harder.policies[EXPERT])]
     (_, _, high), (_, low, _) = errors
     if high is None or low is None or high < low:

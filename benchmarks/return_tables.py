@@ -8,8 +8,8 @@ from stemtwin.twin.envs.reference import FOLDER, PairedReturn, PolicyReturn, Ret
 
 COLUMNS = (*LAZY, EXPERT, LEARNER, ORACLE)
 """Policies that have a column of their own."""
-ERRORS = "Mean distances from the goal at the end, which tell presets apart whose returns do not:"
-"""Words above the table of final errors."""
+ERRORS = "Mean distances from the goal at the end, which separate presets with similar returns:"
+"""Text above the table of final errors."""
 
 
 def scales() -> list[ReturnScale]:
@@ -34,7 +34,7 @@ def rows(listed: list[ReturnScale], columns: tuple[str, ...], *, named: bool = T
 
 def middle_rows(listed: list[ReturnScale], columns: tuple[str, ...], *, named: bool = True) -> str:
     """Return interquartile means with intervals and paired differences, a row for each preset."""
-    head = [*(("environment",) if named else ()), "difficulty", *columns, "expert less the best lazy one", "oracle less expert"]
+    head = [*(("environment",) if named else ()), "difficulty", *columns, "expert minus best lazy policy", "oracle minus expert"]
     lines = [f"| {' | '.join(head)} |", "|---" * len(head) + "|"]
     for scale in listed:
         pairs = {pair.better: pair for pair in scale.paired}
@@ -90,7 +90,7 @@ def _normalized(scale: ReturnScale) -> str:
 
 
 def mean_cell(policy: PolicyReturn | None) -> str:
-    """Return a mean with its interval, nothing of a policy that is not there."""
+    """Return a mean with its interval, nothing for a missing policy."""
     return "" if policy is None else f"{policy.mean:.3f} ({policy.low:.3f} to {policy.high:.3f})"
 
 

@@ -2,7 +2,7 @@
 
 ``python -m stemtwin.benchmarks.returns`` plays every baseline of every task whose environment pays for a goal, over the same
 episodes, keeps them (:mod:`~stemtwin.benchmarks.kept_runs`), and writes ``twin/envs/scales/<environment>.json``; ``make baselines``
-calls it. It says before it starts how long it takes, goes on where it was interrupted, and tells where a scale is not as it should be.
+calls it. Before it starts, it states the expected time; it resumes after an interruption, and reports scales that miss a requirement.
 """
 
 import argparse
@@ -31,15 +31,15 @@ from stemtwin.twin.envs.reference import FOLDER, ReturnScale, reference
 from stemtwin.twin.errors import DatasetError, StemtwinError, UnknownNameError
 
 EPISODES, FEW, SLOW_S = 100, 30, 20.0
-"""Episodes of each policy; how many they are where one of the expert takes longer than so much processor time, s."""
+"""Number of episodes of each policy; number where an episode of the expert exceeds a processor time; that time, s."""
 MORE = {"stemtwin/HypothesisTest-v1": 400}
-"""Episodes where they are cheap (milliseconds) and ends by chance (a wrong answer of a right rule) scatter returns more than presets differ."""
+"""Number of episodes of environments with cheap episodes (milliseconds) whose accidental ends scatter returns more than presets differ."""
 PILOT, QUIET_S = 2, 10.0
-"""Episodes by which time is told; progress is told so often, s."""
+"""Number of episodes by which the time is estimated; time between reports of progress, s."""
 ARGUMENTS: dict[str, Any] = {"split": "val"}
-"""Arguments of the environments on the scale beside the difficulty: episodes of the validation split."""
+"""Arguments of the environments on the scale besides the difficulty: episodes of the validation split."""
 ORDERED = 3
-"""Number of the ordered presets, which a family names first: these are measured unless others are named."""
+"""Number of the ordered presets, which a family names first; these are measured by default."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -65,17 +65,17 @@ class PlayedEpisode:
 
 
 class Watcher(Protocol):
-    """A keeper of what happens in an episode."""
+    """Observer of an episode."""
 
     def begin(self, observation: Any, info: Mapping[str, Any]) -> None:
-        """Take what ``reset`` gave."""
+        """Record the result of ``reset``."""
 
     def add(self, action: Any, result: tuple[Any, Any, bool, bool, Mapping[str, Any]]) -> None:
-        """Take an action and what ``step`` gave."""
+        """Record an action and the result of ``step``."""
 
 
 def play(environment: gymnasium.Env, agent: Any, *, seed: int, task: str, oracle: bool = False, watcher: Watcher | None = None) -> PlayedEpisode:
-    """Return one episode of an agent; the environment is made with ``privileged_info=True``, of which the agent sees nothing.
+    """Return one episode of an agent; the environment is made with ``privileged_info=True``, which the agent does not see.
 
     Parameters
     ----------
@@ -90,7 +90,7 @@ def play(environment: gymnasium.Env, agent: Any, *, seed: int, task: str, oracle
     oracle : bool
         Whether the agent may read the truth.
     watcher : Watcher, optional
-        Is shown all that happens.
+        Observer of the episode.
     """
     observation, info = environment.reset(seed=seed)
     if watcher is not None:
@@ -132,8 +132,8 @@ def measure(
 ) -> ReturnScale:
     """Play every policy over the same episodes, keep the runs, and return their scale.
 
-    An interrupted measurement goes on with the policy that it had not finished: those that were finished are taken
-    again where their first two episodes, played anew, are the same.
+    An interrupted measurement is resumed with the policy that was not finished: finished ones are reused where their first two
+    episodes, played again, are the same.
 
     Parameters
     ----------
@@ -144,7 +144,7 @@ def measure(
     policies : mapping
         Baselines by name.
     episodes : int, optional
-        Number of episodes, of the seeds 0, 1, ...; by default those of ``MORE``, else 100, or 30 where one of the expert
+        Number of episodes, of the seeds 0, 1, ...; by default those of ``MORE``, else 100, or 30 where an episode of the expert
         takes more than 20 s of CPU.
     arguments : mapping, optional
         Further arguments of ``gymnasium.make``, by default those of the scale.
@@ -180,7 +180,7 @@ def measure(
 
 
 class Pilot:
-    """First episodes of a policy, by which the time of all is told, and the rest.
+    """First episodes of a policy, by which the total time is estimated, and the rest.
 
     Parameters
     ----------
@@ -189,7 +189,7 @@ class Pilot:
     policy : Baseline
         The policy.
     count : int
-        Number of environments played at once; the last of them is timed, after whatever the first had to build.
+        Number of first episodes; the last of them is timed, since the first may include preparations.
     """
 
     def __init__(self, environment: gymnasium.Env, policy: Baseline, count: int) -> None:
@@ -198,7 +198,7 @@ class Pilot:
         self.first = [self._played(seed) for seed in range(count)]
 
     def rest(self, count: int, tell: Callable[[str], None]) -> tuple[KeptEpisode, ...]:
-        """Return so many episodes in all; a line is told every ten seconds."""
+        """Return ``count`` episodes in all; progress is reported every ten seconds."""
         found, told = list(self.first[:count]), time.monotonic()
         for seed in range(len(found), count):
             if time.monotonic() - told > QUIET_S:
@@ -225,7 +225,7 @@ def _resumed(path: Path, blank: KeptRun, pilot: Pilot, count: int) -> KeptRun | 
 
 
 def save(scale: ReturnScale, folder: Path = FOLDER) -> Path:
-    """Write a scale into the file of its environment and return the path; that of a trained policy without a run beside the others is kept."""
+    """Write a scale into the file of its environment and return the path; returns of a trained policy without a run beside the others are kept."""
     path = folder / f"{scale.environment.partition('/')[2]}.json"
     content = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {"environment": scale.environment, "scales": {}}
     before = content["scales"].get(scale.difficulty, {"version": "", "policies": {}})
@@ -242,7 +242,7 @@ def save(scale: ReturnScale, folder: Path = FOLDER) -> Path:
 
 
 def environments() -> dict[str, dict[str, Baseline]]:
-    """Return the baselines of every environment with a goal, by name, through the task that it belongs to."""
+    """Return the baselines of every environment with a goal, by name, by the task to which it belongs."""
     baselines, found = load_baselines(), {}
     tasks = load_tasks()
     for name in tasks:
@@ -255,12 +255,16 @@ def environments() -> dict[str, dict[str, Baseline]]:
 def main(arguments: list[str] | None = None) -> None:
     """Measure and write the scales."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("environments", nargs="*", help="ids; all with a goal where none is named")
-    parser.add_argument("--episodes", type=int, help=f"{EPISODES}; {FEW} where one of the expert takes above {SLOW_S:g} s of CPU; more of some")
-    parser.add_argument("--difficulties", nargs="+", help="presets; the family's three ordered ones where none is named")
+    parser.add_argument("environments", nargs="*", help="ids of environments (default: all with a goal)")
+    parser.add_argument(
+        "--episodes",
+        type=int,
+        help=f"number of episodes (default: {EPISODES}; {FEW} where an episode of the expert takes more than {SLOW_S:g} s of CPU; more for some)",
+    )
+    parser.add_argument("--difficulties", nargs="+", help="presets (default: the family's three ordered ones)")
     parser.add_argument("--table", action="store_true", help="print the tables of docs/environments.md and measure nothing")
     parser.add_argument("--rescore", action="store_true", help="compute the scales from the kept runs again and measure nothing")
-    parser.add_argument("--policies", nargs="+", help="play these alone; the kept runs of the others stay")
+    parser.add_argument("--policies", nargs="+", help="play only these; the kept runs of the others stay")
     parser.add_argument("--observation", help="play this form of observation, print its returns and keep nothing")
     given = parser.parse_args(arguments)
     if given.table:
@@ -282,13 +286,13 @@ def main(arguments: list[str] | None = None) -> None:
             _tell(f"wrote {save(rescored(name, difficulty) if scale is None or given.policies else scale)}")
         measured = [reference(name, difficulty) for difficulty in ordered(name) if (FOLDER / f"{name.partition('/')[2]}.json").exists()]
         for failing in failings(measured):
-            _tell(f"NOT AS IT SHOULD BE: {failing}")
+            _tell(f"REQUIREMENT MISSED: {failing}")
 
 
 def tell_form(
     environment: str, difficulty: str, policies: Mapping[str, Baseline], form: str, *, episodes: int | None, tell: Callable[[str], None]
 ) -> None:
-    """Play policies over a form of observation that has no scale, and tell their returns and paired differences; nothing is kept."""
+    """Play policies over a form of observation that has no scale, and report their returns and paired differences; nothing is kept."""
     with tempfile.TemporaryDirectory() as folder:
         arguments = {**ARGUMENTS, "observation": form}
         scale = measure(environment, difficulty, policies, episodes=episodes, arguments=arguments, tell=tell, folder=Path(folder))
@@ -302,16 +306,16 @@ def ordered(environment: str) -> tuple[str, ...]:
 
 
 def rescored(environment: str, difficulty: str, folder: Path = RUNS) -> ReturnScale:
-    """Return the scale that the kept runs of a preset give.
+    """Return the scale from the kept runs of a preset.
 
     Raises
     ------
     UnknownNameError
-        None is kept.
+        No run is kept.
     """
     runs = kept_runs.read_all(environment, difficulty, folder)
     if not runs:
-        message = f"No runs of {environment} of difficulty={difficulty!r} are kept in {folder}. Play them: make baselines."
+        message = f"No runs of {environment} of difficulty={difficulty!r} are kept in {folder}. Play them with 'make baselines'."
         raise UnknownNameError(message)
     return scale_of(runs)
 
@@ -319,7 +323,7 @@ def rescored(environment: str, difficulty: str, folder: Path = RUNS) -> ReturnSc
 def check_asked(
     asked: Iterable[str], known: Mapping[str, Mapping[str, Baseline]], difficulties: Iterable[str], episodes: int, policies: Iterable[str] = ()
 ) -> None:
-    """Refuse what cannot be measured, before anything is.
+    """Refuse impossible measurements before any is started.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""Runs entries and scores them: predictions against a dataset, agents in an environment over an explicit list of seeds."""
+"""Runs and scores of entries: predictions against a dataset, agents in an environment over an explicit list of seeds."""
 
 import dataclasses
 import hashlib
@@ -55,7 +55,7 @@ class Evaluation:
 
 
 def resolve(task: Task, *, baseline: str | None = None, agent: str | None = None) -> tuple[Baseline, Trust]:
-    """Return the entry that a name or a ``pkg.mod:Name`` means, and how far its score can be trusted."""
+    """Return the entry for a name or a ``pkg.mod:Name``, and the trust in its score."""
     if baseline is not None and agent is None:
         found = find_baseline(task.registered, baseline)
         return found, "oracle" if found.oracle else "baseline"
@@ -73,12 +73,12 @@ def load_samples(task: Task, *, split: str, size: str) -> "xr.Dataset":
 
 
 def predict(task: Task, entry: Baseline, data: "xr.Dataset", *, seed: int = 0, progress: EpisodeProgress | None = None) -> dict[str, Any]:
-    """Return the answers of an entry for every sample; it is given the inputs of the task alone, the truth only where it is an oracle.
+    """Return the answers of an entry for every sample; it receives only the inputs of the task, and the truth only if it is an oracle.
 
     Raises
     ------
     SubmissionError
-        An answer is not of the form that the task asks for.
+        An answer is not of the form that the task requests.
     """
     ids = data["sample_id"].values.astype(str)
     columns = {field.name: data[field.name] for field in task.inputs}
@@ -97,7 +97,7 @@ def predict(task: Task, entry: Baseline, data: "xr.Dataset", *, seed: int = 0, p
 def _truths(task: Task, data: "xr.Dataset") -> Sequence[Any]:
     """Return the truth of every sample, for an oracle."""
     if task.truth is None:
-        message = f"Task {task.name!r} gives no truth to oracles. Give it truth=, a function of the samples."
+        message = f"Task {task.name!r} has no truth for oracles. Set its truth= to a function of the samples."
         raise SettingsError(message)
     return task.truth(data)
 
@@ -125,13 +125,13 @@ def score_predictions(
     found : mapping
         Answers by sample id.
     split, size : str
-        Which data these are.
+        Split and size of the data.
     entry, team : str
-        Whose answers these are.
+        Names of the entry and of its team.
     trust : str
         See ``report.TRUST``.
     started : float, optional
-        ``time.perf_counter()`` at the beginning of the work that wall time shall count.
+        ``time.perf_counter()`` at the beginning of the wall time.
 
     Raises
     ------
@@ -166,7 +166,7 @@ def _check_ids(data: "xr.Dataset", found: Mapping[str, Any], split: str) -> None
     """Raise SubmissionError unless the answers are for exactly the samples of the data."""
     odd = sorted(set(data["sample_id"].values.astype(str).tolist()) ^ set(found))
     if odd:
-        message = f"{len(odd)} sample ids differ between the answers and the {split} split, the first is {odd[0]!r}. Answer for exactly its samples."
+        message = f"{len(odd)} sample ids differ between the answers and the {split} split; the first is {odd[0]!r}. Answer for exactly its samples."
         raise SubmissionError(message)
 
 
@@ -193,7 +193,7 @@ def run_agent(
     kept: Sequence[Episode] = (),
     keep: Callable[[Episode], None] | None = None,
 ) -> Evaluation:
-    """Run an entry over the episodes 0, 1, ... of a split and score it: in this process, or in one of its own where its agent is an AgentProcess.
+    """Run an entry over the episodes 0, 1, ... of a split and score it: in this process, or in a separate one if the agent is an AgentProcess.
 
     Parameters
     ----------
@@ -212,7 +212,7 @@ def run_agent(
     progress, make : callable
         Called with the number of episodes done and that of all; makes the environment of a task.
     keys : SeedKeys, optional
-        Secret keys: the episodes are hidden ones, and the report may be ranked.
+        Secret keys for hidden episodes, with which the report may be ranked.
     kept : sequence of Episode
         Episodes of an earlier run that stopped; they are not played again.
     keep : callable, optional
@@ -240,7 +240,7 @@ def run_agent(
 
 
 def _tell(call: Callable[..., None] | None, *told: Any) -> None:
-    """Call what may be None."""
+    """Call a function unless it is None."""
     if call is not None:
         call(*told)
 
@@ -257,7 +257,7 @@ def score_episodes(
     keys: SeedKeys | None = None,
     isolation: Isolation = "",
 ) -> Evaluation:
-    """Score finished episodes, of which those that the agent's own faults ended count as their task's floor."""
+    """Score finished episodes; episodes ended by the agent's own faults count as their task's floor."""
     count = max(episode.attempt for episode in episodes) + 1
     tries = [counted(task, [episode for episode in episodes if episode.attempt == attempt]) for attempt in range(count)]
     samples, first = combine_attempts(tries), [episode for episode in episodes if episode.attempt == 0]
@@ -302,7 +302,7 @@ def score_episodes(
 
 
 def counted(task: Task, episodes: Sequence[Episode]) -> SampleStatistics:
-    """Return the additive statistics of episodes; those that the agent's own faults ended have what the task's ``failed`` says."""
+    """Return the additive statistics of episodes; those ended by the agent's own faults take the values of the task's ``failed``."""
     samples = task.score(list(episodes))
     failed = np.array([bool(episode.failure) for episode in episodes])
     if not failed.any():
@@ -356,7 +356,7 @@ def _evaluate_measured(
 
 
 def check_run(folder: Path | str) -> None:
-    """Raise DatasetError where :func:`save_run` cannot write into a folder, before any work."""
+    """Raise DatasetError where :func:`save_run` cannot write into a folder, before any work is done."""
     folder = Path(folder)
     check_writable(folder, folder=True)
     for name in ("report.json", "samples.parquet", "episodes.json"):

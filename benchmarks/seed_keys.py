@@ -23,7 +23,7 @@ HEXADECIMAL = re.compile(rf"[0-9a-f]{{{2 * BYTES}}}")
 class SeedKeys:
     """Secret keys of an event.
 
-    The keys of both streams differ, so that what an agent is told of its own seed says nothing of the environment's.
+    The keys of both streams differ, so that the seed given to an agent reveals nothing about the environment's.
 
     Parameters
     ----------
@@ -35,7 +35,7 @@ class SeedKeys:
     Raises
     ------
     SettingsError
-        Not 64 hexadecimal digits, or two equal keys.
+        A key is not 64 hexadecimal digits, or two keys are equal.
     """
 
     environment: str
@@ -50,7 +50,7 @@ class SeedKeys:
                 message = f"Key {field.name!r} has {len(str(value))} characters; it must be {2 * BYTES} hexadecimal digits in lower case."
                 raise SettingsError(message)
         if self.environment == self.agent:
-            message = "The keys of environments and of agents are equal. Draw them by draw_keys()."
+            message = "The keys of environments and of agents are equal. Draw them with draw_keys()."
             raise SettingsError(message)
 
     def __repr__(self) -> str:
@@ -69,7 +69,7 @@ def draw_keys() -> SeedKeys:
 
 
 def seed_from(key: bytes, text: str) -> int:
-    """Return a 128-bit seed: the first 16 bytes of HMAC-SHA256 of a text, big-endian. Seeds of that width cannot be searched."""
+    """Return a 128-bit seed: the first 16 bytes of HMAC-SHA256 of a text, big-endian. Seeds of that width cannot be found by a search."""
     return int.from_bytes(hmac.digest(key, text.encode(), "sha256")[:16])
 
 

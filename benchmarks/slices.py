@@ -46,7 +46,7 @@ class SliceColumn:
     def __post_init__(self) -> None:
         """Check the edges."""
         if self.edges is not None and (len(self.edges) == 0 or any(a >= b for a, b in itertools.pairwise(self.edges))):
-            message = f"edges={self.edges} of slice column {self.column!r} must increase and be at least one. Sort them."
+            message = f"edges={self.edges} of slice column {self.column!r} must increase, and at least one is needed. Sort them."
             raise SettingsError(message)
 
     def labels(self, values: np.ndarray) -> np.ndarray:
@@ -74,13 +74,13 @@ class SampleStatistics:
     ids : ndarray
         (n,) str: sample ids, each once.
     clusters : ndarray
-        (n,) str: what samples of one cluster share (the specimen); the bootstrap draws whole clusters.
+        (n,) str: the common property of samples of a cluster (the specimen); the bootstrap draws whole clusters.
     statistics : dict of ndarray
-        Name to (n,) or (n, k): what sums over samples.
+        Name to (n,) or (n, k): the statistics, which add up over samples.
     columns : dict of ndarray
-        Name to (n,): what slices are cut by.
+        Name to (n,): the columns that cut slices.
     not_given : tuple of str
-        Names of the metrics whose optional part all answers leave out: they have no value, and no statistic need be there for them.
+        Names of the metrics whose optional part all answers leave out: they have no value and need no statistic.
     """
 
     ids: np.ndarray

@@ -22,7 +22,7 @@ SEED = 20260101
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class Interval:
-    """A confidence interval and how it was made.
+    """A confidence interval and its method.
 
     Parameters
     ----------
@@ -61,8 +61,8 @@ def interval(
     samples : SampleStatistics
         Additive statistics of the samples and their clusters.
     proportion : bool
-        The metric is the share of samples that succeed: where every cluster is one sample, Wilson's interval is used, which a bootstrap cannot
-        match when all trials end alike.
+        Whether the metric is the fraction of samples that succeed. Where every cluster is one sample, Wilson's interval is used, because a
+        bootstrap fails when all trials end alike.
     level : float
         Nominal coverage.
     resamples, seed : int
@@ -71,7 +71,7 @@ def interval(
     Returns
     -------
     Interval or None
-        None below five clusters, and where the metric is undefined in some resamples.
+        None for fewer than five clusters, and where the metric is undefined in some resamples.
     """
     sums = samples.cluster_sums()
     n = len(np.unique(samples.clusters))

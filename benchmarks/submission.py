@@ -1,4 +1,4 @@
-"""Prediction submissions: a folder with ``submission.yaml`` and ``predictions.parquet``, checked whole before anything is scored.
+"""Prediction submissions: a folder with ``submission.yaml`` and ``predictions.parquet``, checked completely before anything is scored.
 
 ::
 
@@ -94,7 +94,7 @@ def read_header(folder: Path | str, task: Task | None = None) -> Header:
     Raises
     ------
     SubmissionError
-        Something else than a folder with a header and a table; a header that is too large, not YAML, has wrong keys or types, or names another task,
+        The path is not a folder with a header and a table, or the header is too large, is not YAML, has wrong keys or types, or names another task,
         task version or dataset version.
     """
     path = check_folder(Path(folder), whole=False) / HEADER
@@ -117,14 +117,14 @@ def _keys() -> list[str]:
 
 
 def _check_header(header: Header, path: Path, task: Task | None) -> Header:
-    """Return the header, or say which of its values this task cannot take."""
+    """Return the header; raise SubmissionError where the task cannot take one of its values."""
     wanted: dict[str, tuple[str, tuple[str, ...]]] = {"schema": (header.schema_name, (SCHEMA,))}
     if task is not None:
         wanted["task"] = (header.task, tuple(task.address(split) for split in task.splits))
         wanted["dataset"] = (header.dataset, (f"{task.source}@{task.source_version}",))
     for key, (value, accepted) in wanted.items():
         if value not in accepted:
-            message = f"{path}: key {key!r} is {value!r}, accepted here: {', '.join(accepted)}."
+            message = f"{path}: key {key!r} is {value!r}; accepted here: {', '.join(accepted)}."
             raise SubmissionError(message)
     return header
 
@@ -139,12 +139,12 @@ def read_submission(folder: Path | str, task: Task, data: "xr.Dataset") -> Submi
     task : Task
         The task that it answers.
     data : Dataset
-        The samples of the split; only what is given to a test taker is used.
+        The samples of the split; only their inputs are used.
 
     Raises
     ------
     SubmissionError
-        Names the file, the row and the column of the first thing that is wrong, and why.
+        Something is wrong; the message names the file, the row and the column of the first error, and the reason.
     """
     check_folder(Path(folder))
     header = read_header(folder, task)
@@ -157,7 +157,7 @@ def write_submission(folder: Path | str, task: Task, found: Mapping[str, Any], *
     Parameters
     ----------
     folder : path
-        Made where it does not exist.
+        Folder, which is made where it does not exist.
     task : Task
         The task.
     found : mapping

@@ -1,4 +1,4 @@
-"""Sentences about files and folders that are handed in instead of a submission folder: each names the thing and the repair."""
+"""Messages about files and folders that are submitted instead of a submission folder: each names the object and the repair."""
 
 import zipfile
 from collections.abc import Callable
@@ -21,12 +21,12 @@ def check_folder(path: Path, *, whole: bool = True) -> Path:
     path : Path
         The folder.
     whole : bool
-        Whether its table must be there, too, or the header alone.
+        Whether the table is required in addition to the header.
 
     Raises
     ------
     SubmissionError
-        It is none: the sentence names what it is, and what to do.
+        The path is not a submission folder; the message names its content and the repair.
     """
     if not path.is_dir():
         message = f"{path}: {told_of(path) or 'there is no such file'}. {FORM}"
@@ -37,32 +37,32 @@ def check_folder(path: Path, *, whole: bool = True) -> Path:
     names = sorted(one.name for one in path.iterdir())
     parts = [name for name in names if name.endswith(".parquet") and name != TABLE]
     if table.is_dir():
-        message = f"{table}: a folder of parts, one file is needed. Join them: pandas.read_parquet(folder).to_parquet({TABLE!r})."
+        message = f"{table}: a folder of parts; one file is needed. Join them: pandas.read_parquet(folder).to_parquet({TABLE!r})."
     elif table.is_file() and (told := told_of(table)) != "a parquet table without its header":
         message = f"{table}: not a parquet file, but {told or 'something else'}. Write it with pyarrow or with pandas.DataFrame.to_parquet."
     elif header.is_file() and table.is_file():
         return path
     elif not header.is_file() and len(parts) > 1 and not table.exists():
-        message = f"{path}: a folder of {len(parts)} parquet files without {HEADER}, the first is {parts[0]!r}. Join them to {TABLE}. {FORM}"
+        message = f"{path}: a folder of {len(parts)} parquet files without {HEADER}; the first is {parts[0]!r}. Join them to {TABLE}. {FORM}"
     elif not header.is_file():
         told = _found(names, (".yaml", ".yml"), "It is there under another name: ")
         alone = f", only {TABLE}: a table without its header" if table.is_file() else ""
         message = f"{header}: there is no such file{alone}. {told}{FORM}"
     else:
         told = _found(names, (".parquet", ".csv", ".json", ".xlsx", ".npz", ".npy"), "There is ")
-        message = f"{table}: there is no such file, a header alone is not a submission. {told}{FORM}"
+        message = f"{table}: there is no such file; a header alone is not a submission. {told}{FORM}"
     raise SubmissionError(message)
 
 
 def check_file(path: Path) -> None:
-    """Raise SubmissionError where a file is neither a folder nor a report, and can be named."""
+    """Raise SubmissionError where a file is neither a folder nor a report, but its content is recognised."""
     if path.is_file() and (told := told_of(path)):
         message = f"{path}: {told}. {FORM} A report is a JSON file."
         raise SubmissionError(message)
 
 
 def is_archive(path: Path) -> bool:
-    """Return whether a file begins as zip archives do, whole or not."""
+    """Return whether a file begins like a zip archive, complete or not."""
     try:
         with path.open("rb") as file:
             return file.read(4) in (b"PK\x03\x04", b"PK\x05\x06", b"PK\x07\x08")
@@ -71,13 +71,13 @@ def is_archive(path: Path) -> bool:
 
 
 def _found(names: list[str], endings: tuple[str, ...], told: str) -> str:
-    """Return a sentence about the first of some files, where there is one."""
+    """Return a sentence about the first file with one of some endings, "" where there is none."""
     near = [name for name in names if name.lower().endswith(endings) and name not in (HEADER, TABLE)]
     return f"{told}{near[0]!r}. " if near else ""
 
 
 def told_of(path: Path) -> str:
-    """Return a noun phrase for a file that is not a submission folder, by its content; "" for one that says nothing."""
+    """Return a noun phrase for a file that is not a submission folder, by its content; "" for an unknown one."""
     if not path.exists():
         return ""
     try:

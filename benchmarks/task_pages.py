@@ -1,7 +1,7 @@
-"""Pages of prediction tasks as Markdown, from their registry, the cards of their data, kept scores and certificates.
+"""Pages of prediction tasks as Markdown, from the registry, the cards of the data, kept scores and certificates.
 
 ``python -m stemtwin.benchmarks.task_pages`` (``make pages``) writes ``docs/tasks/<name>.md`` and their index with the table of tasks by baselines. It
-draws the pictures that are missing from the size tiny, which is built where it is not at hand; ``--pictures`` draws all of them again. A new task has
+draws missing pictures from the size tiny, which is built where necessary; ``--pictures`` draws all of them again. A new task has
 its page without further code. Its example is the section "Example" of the docstring of its module, or a baseline's answers where there is none.
 """
 
@@ -62,7 +62,7 @@ def card_of(task: Task) -> Card:
 
 
 def parts(task: Task) -> dict[str, str]:
-    """Return the parts of the docstring of the module that scores a task, by title, ``""`` for what stands before the first."""
+    """Return the parts of the docstring of the module that scores a task, by title, ``""`` for the text before the first."""
     return environment_pages.sections(importlib.import_module(task.score.__module__))
 
 
@@ -95,12 +95,12 @@ def page(task: Task) -> str:
     out = [f"# {task.title}", first + (f" More about it: [{more.name}](../{more.name})." if more.exists() else "")]
     out += ["## In the laboratory", _joined(card.description), task.text]
     if picture.exists() or images_of(card):
-        out += [f"![Samples as they are given, and their truth]({picture.name})", f"*{_picture_text(card)}*"]
+        out += [f"![Inputs of samples, and their truth]({picture.name})", f"*{_picture_text(card)}*"]
     load = f'images, truth, facts = st.load_arrays("{card.name}@{card.version.partition(".")[0]}", size="{TINY}", split="train")'
     out += ["## One line to load", f"```python\nimport stemtwin as st\n\n{load}\n```", _sizes(card)]
     out += ["## A valid submission", f"```python\n{example(task)}\n```"]
     out += ["`stemtwin submit mine --dry-run` checks and scores it, and shows its row of the board; " + _notebook(task)]
-    out += ["## Given and asked", _fields("given", task.inputs), _fields("asked", task.asked)]
+    out += ["## Inputs and answers", _fields("input", task.inputs), _fields("answer", task.asked)]
     out += ["## Scoring", environment_pages.markdown(found[""].partition("\n\n")[2]), _metrics(task)]
     out += [*_scores(task), *_certificate(card)]
     out += ["## Limits", "\n".join(f"- {limit}" for limit in card.limits)]
@@ -121,15 +121,15 @@ def _joined(text: str) -> str:
 
 
 def _picture_text(card: Card) -> str:
-    """Return the words below a picture."""
+    """Return the caption of a picture."""
     from stemtwin.benchmarks.task_pictures import images, points
 
     first = images(card, "input")[0]
     text = f"{SHOWN}: {first.meaning}; below, {images(card, 'truth')[0].meaning}" if images(card, "truth") else f"{SHOWN}: {first.meaning}"
     marks = [column.name for column in card.columns if column.ragged and column.role == "truth"]
-    said = ", the points of the truth drawn in" if points(card) else ""
-    said += "; crosses are points that are not asked for" if any(name.endswith("visible") for name in marks) else ""
-    said += "; rings are sites that miss atoms" if any(name.endswith("missing") for name in marks) else ""
+    said = ", with the true points drawn in" if points(card) else ""
+    said += "; crosses mark points that are not scored" if any(name.endswith("visible") for name in marks) else ""
+    said += "; rings mark sites with missing atoms" if any(name.endswith("missing") for name in marks) else ""
     return f"{text}{said}."
 
 
@@ -182,7 +182,7 @@ def _scores(task: Task) -> list[str]:
         lines = ["| baseline | method |", "|---|---|", *(f"| {one.name} | {_cell(one.text)} |" for one in baselines(task))]
         return ["## Baselines", f"No scores are kept yet; `stemtwin eval {task.registered} --baseline NAME` measures them.", "\n".join(lines)]
     whole = [row["values"][kept_scores.WHOLE][kept_scores.WHOLE] for row in found["rows"].values()]
-    text = f"Over {whole[0]['n']} samples of the split {found['split']}, size {found['size']}, with 95 % intervals that draw whole specimens."
+    text = f"Over {whole[0]['n']} samples of the split {found['split']}, size {found['size']}, with 95 % bootstrap intervals over specimens."
     out = ["## Baselines", text, _score_table(task, found), overlaps(task, found), "## Slices", _worst(task, found)]
     columns = [name for name in next(iter(found["rows"].values()))["values"] if name != kept_scores.WHOLE]
     return out + [kept_scores.sliced_table(found, column, task.primary.name) for column in columns]
@@ -203,7 +203,7 @@ def overlaps(task: Task, found: dict[str, Any]) -> str:
     ends = {name: row["intervals"][task.primary.name] for name, row in rows.items() if task.primary.name in row.get("intervals", {})}
     pairs = [f"`{a}` and `{b}`" for a, b in itertools.combinations(ends, 2) if ends[a][0] <= ends[b][1] and ends[b][0] <= ends[a][1]]
     bare = [f"`{name}`" for name in rows if name not in ends]
-    said = [f"The intervals of {task.primary.name} overlap for {'; '.join(pairs)}: these samples alone do not separate them."] if pairs else []
+    said = [f"The intervals of {task.primary.name} overlap for {'; '.join(pairs)}: these samples do not separate them."] if pairs else []
     said += [f"No interval of {task.primary.name} is kept for {', '.join(bare)}."] if bare else []
     return " ".join(said)
 
@@ -228,7 +228,7 @@ def value_cell(row: dict[str, Any], metric: str) -> str:
 
 
 def number(value: float | None) -> str:
-    """Return a value to three digits; a dash for what is not defined."""
+    """Return a value to three digits; a dash for an undefined one."""
     return "-" if value is None else f"{value:.3g}" if abs(value) < 1e5 else f"{value:.2e}"
 
 
@@ -258,22 +258,22 @@ def _certificate(card: Card) -> list[str]:
     text = (
         f"{len(found['rows'])} rows of the size {found['size']} at {found['points']} points each, by "
         f"`stemtwin certify {card.name}@{card.version}`: root mean square difference from our multislice over the points, divided by the mean "
-        "signal; of phonons the standard error over the configurations, at the point where it is largest."
+        "signal; for phonons, the standard error over the configurations at the point where it is largest."
     )
     return ["## Certificate", text, certificates.table(found), "\n".join(f"- {note}" for note in found["notes"])]
 
 
 def index() -> str:
     """Return the page that lists all tasks, with the table of tasks by baselines."""
-    out = ["# Tasks", "Tasks on datasets; those in [environments](../environments/README.md) stand on the pages of their environments."]
-    lines = ["| task | what is asked | data | primary metric |", "|---|---|---|---|"]
+    out = ["# Tasks", "Tasks on datasets; those in [environments](../environments/README.md) are on the pages of their environments."]
+    lines = ["| task | goal | data | primary metric |", "|---|---|---|---|"]
     for task in tasks():
         primary = f"{task.primary.name}, {'higher' if task.primary.direction == 'max' else 'lower'} is better"
         lines.append(f"| [`{task.name}@{task.major}`]({stem(task)}.md) | {task.title} | `{task.source}@{task.source_version}` | {primary} |")
     out += [
         "\n".join(lines),
         "## Tasks by baselines",
-        "The primary metric with its 95 % interval, as far as scores are kept; oracles read the truth.",
+        "The primary metric with its 95 % interval, where scores are kept; oracles read the truth.",
     ]
     return "\n\n".join([*out, table()]) + "\n"
 

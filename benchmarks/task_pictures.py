@@ -1,4 +1,4 @@
-"""Pictures of datasets for the pages of their tasks: samples as they are given, and with their truth drawn in, by the columns of the card alone.
+"""Pictures of datasets for the pages of their tasks: inputs of samples, and the same with their truth, drawn only from the columns of the card.
 
 The first row of a picture shows the first input that is an image, summed over frames. The second shows the first truth that is an image or, without
 one, the same again; over it the points of ragged truth columns whose names end with ``x_angstrom`` and ``y_angstrom``, coloured by the first ragged
@@ -21,14 +21,14 @@ if TYPE_CHECKING:
 PLANES = (IMAGE_DIMS, ("ky", "kx"))
 """Last dimensions of arrays that are shown as images."""
 SHOWN = 4
-"""Samples of a picture."""
+"""Number of samples in a picture."""
 COLOURS = (
     *("tab:orange", "tab:cyan", "tab:pink", "tab:olive", "tab:green", "tab:red", "tab:purple", "tab:brown"),
     *("tab:blue", "yellow", "lime", "magenta"),
 )
 """Colours of kinds of points, in turn; the file has all of them."""
 CAPTION = ("material", "instrument", "scan", "dose_e_per_angstrom2")
-"""Columns that a caption tells, where a card has them."""
+"""Columns that a caption states, where a card has them."""
 GREYS, TONES = 40, 16
 """Shades of grey, and of each colour, of the file."""
 
@@ -114,7 +114,7 @@ def draw(card: Card, data: dict[str, np.ndarray], path: Path) -> bool:
 
 
 def caption(card: Card, data: dict[str, np.ndarray], row: int) -> str:
-    """Return the conditions of a row that a caption tells."""
+    """Return the conditions of a row for its caption."""
     names = [column.name for column in card.columns]
     said = [str(data[name][row]) for name in CAPTION[:3] if name in names]
     dose = [f"{float(data[CAPTION[3]][row]):.3g} e$^-$/Å$^2$"] if CAPTION[3] in names else []
@@ -138,7 +138,7 @@ def _show(axis: "Axes", image: np.ndarray, title: str) -> None:
 
 
 def _mark(axis: "Axes", card: Card, data: dict[str, np.ndarray], row: int, colours: dict[str, str]) -> None:
-    """Draw the points of a row's truth; a colour for each kind is added to those that are known."""
+    """Draw the points of a row's truth, and add a colour for each new kind."""
     found = points(card)
     if found is None:
         return
@@ -159,7 +159,7 @@ def _mark(axis: "Axes", card: Card, data: dict[str, np.ndarray], row: int, colou
 
 
 def _values(data: dict[str, np.ndarray], row: int, columns: Sequence[Column], otherwise: Any, count: int) -> Any:
-    """Return a row's values of the first of some columns, or one value as often as there are points."""
+    """Return a row's values of the first of some columns, or one value repeated for every point."""
     return columns[0].trimmed(data, row) if columns else [otherwise] * count
 
 

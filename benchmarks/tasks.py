@@ -1,4 +1,4 @@
-"""Tasks: what is given, what is asked, how it is scored. Every module of ``families`` registers its task here."""
+"""Tasks: inputs, answers and scoring. Every module of ``families`` registers its task here."""
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
@@ -34,7 +34,7 @@ class Task:
     kind : str
         ``"predictions"``: answers to the samples of a dataset. ``"agent"``: a policy in an environment.
     title, text, citation, license : str
-        For people.
+        Texts for pages and reports.
     source, source_version : str
         Dataset name and version, or environment id (its version is part of it).
     splits : tuple of str
@@ -50,20 +50,20 @@ class Task:
     slices : tuple of SliceColumn
         Slices of the report.
     score : callable
-        (samples of the split, answers by sample id), or (episodes), to SampleStatistics.
+        Function of (samples of the split, answers by sample id), or of (episodes), that returns SampleStatistics.
     truth : callable, optional
-        Samples of the split to the truth of each, which oracles are given.
+        Function of the samples of the split that returns the truth of each for oracles.
     content : callable, optional
-        Samples of the split to the sha256 of what is scored; the hash of the dataset's rows where there is none.
+        Function of the samples of the split that returns the sha256 of the scored content; the hash of the dataset's rows by default.
     episodes : int
         Default number of episodes of an agent task; 0 otherwise.
     key : str
         Published key from which the seeds of the episodes are derived; "" for a dataset.
     failed : mapping
-        Statistics of an episode that the agent's own fault ended, by name, in the place of those of its state: the worst that the scorer can
-        give, so that no agent gains by a fault.
+        Statistics by name that replace those of an episode ended by the agent's own fault: the worst values of the scorer, so that no agent gains
+        by a fault.
     difficulties : tuple of str
-        Presets of the environment that the episodes take in turn; () for its usual one.
+        Presets of the environment that the episodes take in turn; () for the default one.
     """
 
     name: str
@@ -90,12 +90,12 @@ class Task:
     difficulties: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        """Check the kind, and that there is something to ask and to score."""
+        """Check the kind, and that an answer, a metric and a split are given."""
         if self.kind not in ("predictions", "agent"):
             message = f"kind={self.kind!r} of task {self.name!r} must be 'predictions' or 'agent'."
             raise SettingsError(message)
         if (self.kind == "predictions") != (self.answer is not None) or (self.kind == "agent") != bool(self.outputs):
-            message = f"Task {self.name!r} of kind {self.kind!r} must have answer= for predictions, outputs= for an agent. Give the one of them."
+            message = f"Task {self.name!r} of kind {self.kind!r} must have answer= for predictions or outputs= for an agent, and not the other."
             raise SettingsError(message)
         if not (self.metrics and self.splits):
             message = f"Task {self.name!r} has {len(self.metrics)} metrics and {len(self.splits)} splits. Give at least one of each."
@@ -125,7 +125,7 @@ class Task:
         return self.name if self.major == 1 else f"{self.name}@{self.major}"
 
     def difficulty(self, number: int) -> str | None:
-        """Return the preset of the episode of that number; None where the environment's usual one is played."""
+        """Return the preset of the episode of that number; None for the default of the environment."""
         return self.difficulties[number % len(self.difficulties)] if self.difficulties else None
 
     @property
@@ -135,22 +135,22 @@ class Task:
 
     @property
     def floor_text(self) -> str:
-        """A sentence about that value."""
+        """Description of that value in one sentence."""
         unit = f" {self.primary.unit}" if self.primary.unit else ""
-        return f"An episode that the agent's own fault ends counts as {self.primary.name} {self.floor:.4g}{unit}, the worst that there is."
+        return f"An episode that the agent's own fault ends counts as {self.primary.name} {self.floor:.4g}{unit}, the worst possible value."
 
     @property
     def bound_text(self) -> str:
-        """A sentence about what the data allow at best."""
+        """Description of the best possible values in one sentence."""
         known = [f"{one.name} {one.limit:g}" for one in self.metrics if one.limit is not None]
         if not known:
-            return "Bounds: none is known of what the data allow; no score asks for a review by itself."
-        return f"Bounds: {', '.join(known)}; an interval that lies beyond as a whole asks for a review, and moves no row."
+            return "Bounds: no bound set by the data is known; no score triggers a review by itself."
+        return f"Bounds: {', '.join(known)}; an interval that lies wholly beyond one triggers a review but does not change the ranking."
 
     def check_split(self, split: str) -> str:
         """Return the split, or raise SettingsError where the task has none of that name."""
         if split not in self.splits:
-            message = f"split={split!r} is none of task {self.name!r}: {', '.join(self.splits)}."
+            message = f"split={split!r} is not a split of task {self.name!r}. Its splits: {', '.join(self.splits)}."
             raise SettingsError(message)
         return split
 
@@ -159,7 +159,7 @@ class Task:
         return f"{self.name}/{split}@{self.major}"
 
     def content_hash(self, data: "xr.Dataset") -> str:
-        """Return the sha256 of what is scored of the samples of a split."""
+        """Return the sha256 of the scored content of the samples of a split."""
         return data.attrs["content_sha256"] if self.content is None else self.content(data)
 
     def card(self) -> dict:

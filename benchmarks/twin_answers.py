@@ -1,4 +1,4 @@
-"""Answers of the baselines of ``atoms-2d`` to a measured micrograph and to the twin's frame, and the conditions that both are told."""
+"""Answers of the baselines of ``atoms-2d`` to a measured micrograph and to the twin's frame, and the conditions given for both."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -22,11 +22,11 @@ class TwinConditions:
     Parameters
     ----------
     instrument : str
-        Profile whose residual aberrations are taken, and whose energy and convergence where none are given.
+        Profile of the residual aberrations, and of energy and convergence where they are not given.
     energy_ev, semiangle_mrad, inner_mrad, outer_mrad : float
         Beam energy, convergence, and the angles of the dark-field detector.
     C10_angstrom : float
-        Minus the defocus.
+        C10, minus the defocus.
     dwell_time_us : float
         Time at each pixel: it turns a drift for each line into one in time, and a correlation along lines into a lag.
     seed : int
@@ -53,12 +53,12 @@ class TwinConditions:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class KnownColumns:
-    """Columns of a fitted window, in the square that baselines get.
+    """Columns of a fitted window, in the square that baselines receive.
 
     Parameters
     ----------
     places, asked : ndarray
-        (n, 2) x, y in px of the window, and whether ``atoms-2d`` would ask for the column (n,).
+        (n, 2) x, y in px of the window, and whether ``atoms-2d`` would score the column (n,).
     corner, shape : tuple of int
         First row and column of the window in the square, its height and width, px.
     """
@@ -79,7 +79,7 @@ def answer_both(
 ) -> dict[str, dict[str, Any]]:
     """Return the answers of every baseline of ``atoms-2d`` but oracles to the image and to the twin's frame, beside the columns of the fit.
 
-    Baselines get counts, by gain and offset of the fit, and the nominal conditions. Columns are known in the window alone: there answers are matched.
+    Baselines receive counts, by gain and offset of the fit, and the nominal conditions. Answers are matched in the window, where columns are known.
     """
     registry = load_baselines()
     asked, origin = known.asked, np.array(known.corner[::-1])

@@ -1,8 +1,8 @@
-"""Least phase that estimates of aberrations leave: the Bayesian Cramer-Rao bound of ``ronchigram`` under the card's prior.
+"""Least residual phase after correction by estimates of aberrations: the Bayesian Cramer-Rao bound of ``ronchigram`` under the card's prior.
 
 The mean square error of any estimate is at least that of van Trees' inequality [1]_: the mean outer product of the errors is not below the inverse
-of the mean information of the counts plus the information of the prior. The film is taken as known, which nobody knows, so that the bound holds for
-everybody and is far below what can be reached. The information of the prior, a normal one of unknown spread, is bounded from above by its mean over
+of the mean information of the counts plus the information of the prior. The film is taken as known, which it is not, so the bound holds for
+all methods and is far below reach. The information of the prior, a normal distribution of unknown spread, is bounded from above by its mean over
 the spreads, since information is convex. ``python -m stemtwin.benchmarks.wavefront_bound`` prints the bound over rows of the test split.
 
 References
@@ -36,7 +36,7 @@ def poisson_information(mean: Callable[[np.ndarray], np.ndarray], at: np.ndarray
     mean : callable
         Parameters (n,) to expected counts, any shape.
     at, steps : ndarray
-        (n,) where, and steps of the differences.
+        (n,) point of evaluation, and steps of the differences.
     """
     slopes = np.stack([((mean(at + step) - mean(at - step)) / 2).ravel() for step in np.diag(steps)]) / steps[:, None]
     return (slopes / np.maximum(mean(at).ravel(), LEAST_COUNT)) @ slopes.T
@@ -50,7 +50,7 @@ def prior_information(card: Card) -> np.ndarray:
 
 
 def least_phase(information: Sequence[np.ndarray], prior: np.ndarray, semiangle_mrad: float, energy_ev: float) -> float:
-    """Return the least root mean square, over samples, of the phase that is left in an aperture, rad.
+    """Return the least root mean square, over samples, of the residual phase in an aperture, rad.
 
     Parameters
     ----------
@@ -68,7 +68,7 @@ def least_phase(information: Sequence[np.ndarray], prior: np.ndarray, semiangle_
 
 
 def bounds(card: Card, rows: int) -> dict[float, float]:
-    """Return the least root mean square phase for each beam energy [eV], rad, from so many rows of the test split of each."""
+    """Return the least root mean square phase for each beam energy [eV], rad, from a number of rows of the test split for each."""
     made, settings, found = find_generator(card.kind), card.generator, {energy: [] for energy in card.generator.energy_ev}
     for seed in card.structure_seeds("std", "test"):
         specimen = made.specimen(card, "std", "test", seed)
@@ -90,7 +90,7 @@ def bounds(card: Card, rows: int) -> dict[float, float]:
 def main(arguments: list[str] | None = None) -> None:
     """Print the bound for each beam energy."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rows", type=int, default=6, help="rows of each energy (default: 6)")
+    parser.add_argument("--rows", type=int, default=6, help="number of rows for each energy (default: 6)")
     given = parser.parse_args(arguments)
     for energy, least in bounds(find_card("ronchigram", "1.0.0"), given.rows).items():
         sys.stdout.write(f"{energy / 1e3:g} keV: at least {least:.4f} rad\n")

@@ -1,7 +1,7 @@
-"""Answers made of arrays: npz or zarr files beside an index in Parquet, nothing pickled, shapes known before anything is read.
+"""Answers made of arrays: npz or zarr files with an index in Parquet; nothing is unpickled, and shapes are checked before content is read.
 
 The index, ``predictions.parquet``, has one row for each sample: ``sample_id``, ``file`` (in the same folder; a name that ends in ``.npz``, or in
-``.zarr`` for a zarr group) and ``row``. The file holds an array for each field, its first axis numbers the rows.
+``.zarr`` for a zarr group) and ``row``. The file holds one array for each field, whose first axis runs over the rows.
 """
 
 import contextlib
@@ -26,19 +26,19 @@ if TYPE_CHECKING:
 
 INDEX = (
     Field(name=tables.ID, dtype="string", text="sample of the row"),
-    Field(name="file", dtype="string", text="file in the same folder: npz, or zarr"),
-    Field(name="row", dtype="integer", text="place along the first axis of its arrays", low=0),
+    Field(name="file", dtype="string", text="npz or zarr file in the same folder"),
+    Field(name="row", dtype="integer", text="index along the first axis of its arrays", low=0),
 )
 TYPES = {"float": np.dtype("<f4"), "integer": np.dtype("<i4")}
-"""Types in which arrays are scored: what an answer has beyond them is dropped."""
+"""Types in which arrays are scored; further digits of an answer are dropped."""
 KINDS = {"float": "fiu", "integer": "iu"}
 NAME = re.compile(r"\w[\w.-]*\.(npz|zarr)")
 SHARD_BYTES = 2**28
-"""Size of a file of arrays from which the next one is begun."""
+"""Size of a file of arrays above which the next one is begun."""
 
 
 class ArrayAnswers:
-    """Form of answers made of arrays; a kind names its fields, its class of answers, and what must hold between its arrays."""
+    """Form of answers made of arrays; a kind defines its fields, its class of answers, and the rules between its arrays."""
 
     answer: ClassVar[type]
     """Class of an answer; it holds the array of each field, or None, under the field's name."""
@@ -46,11 +46,11 @@ class ArrayAnswers:
 
     @property
     def fields(self) -> tuple[Field, ...]:
-        """Arrays that are asked for, each with its dimensions."""
+        """Requested arrays, each with its dimensions."""
         raise NotImplementedError
 
     def free(self) -> dict[str, int]:
-        """Return the dimensions whose length each answer chooses, with the largest."""
+        """Return the dimensions whose lengths each answer chooses, with their largest values."""
         return {}
 
     def check_law(self, answer: Any, source: str) -> None:
@@ -67,7 +67,7 @@ class ArrayAnswers:
         return {str(name): int(size) for name, size in data.sizes.items()}
 
     def _checked(self, answer: Any, sizes: dict[str, int], source: str) -> Any:
-        """Return one answer in the types that are scored."""
+        """Return one answer in the types of scoring."""
         chosen, arrays = {}, {}
         for field in self.fields:
             value = getattr(answer, field.name)
@@ -89,7 +89,7 @@ class ArrayAnswers:
         return left_out(names, answers, source, lambda answer, name: getattr(answer, name) is not None)
 
     def write(self, folder: Path, answers: Mapping[str, Any]) -> None:
-        """Write npz files of at most 256 MB, as far as single samples allow, and the index."""
+        """Write the index, and npz files of at most 256 MB each unless a single sample is larger."""
         index: dict[str, tuple[str, int]] = {}
         for number, names in enumerate(self._shards(answers)):
             file = f"answers-{number:04d}.npz"
@@ -105,7 +105,7 @@ class ArrayAnswers:
         tables.write_table(folder / TABLE, list(answers), columns)
 
     def _shards(self, answers: Mapping[str, Any]) -> Iterator[list[str]]:
-        """Yield the ids of the answers of each file: of the same shapes, and not too many."""
+        """Yield the ids of the answers in each file, which have equal shapes and a limited size."""
         groups: dict[tuple, list[str]] = {}
         for name, answer in answers.items():
             key = tuple(np.shape(getattr(answer, field.name)) for field in self.fields)
@@ -122,7 +122,7 @@ class ArrayAnswers:
         Raises
         ------
         SubmissionError
-            The file, the row and the array of the first thing that is wrong, and the reason.
+            Something is wrong; the message names the file, the row and the array of the first error, and the reason.
         """
         ids, path = sample_ids(data), folder / TABLE
         none_empty(empty, self.kind, folder)
@@ -160,8 +160,8 @@ class ArrayAnswers:
                 count = shape[0] if shape else 0
                 late = {name: row for name, row in rows.items() if row >= count}
                 if late or count > len(rows):
-                    told = f"row {next(iter(late.values()))} of the index" if late else f"{len(rows)} rows of the index"
-                    message = f"{path}: array {field.name!r} has {count} rows, but there is {told}. Give a row for each sample that names the file."
+                    told = f"row {next(iter(late.values()))}" if late else f"{len(rows)} rows"
+                    message = f"{path}: array {field.name!r} has {count} rows, but the index names {told}. Give a row for each sample of the file."
                     raise SubmissionError(message)
                 check_shape(shape[1:], dtype, field, sizes, self.free(), chosen, f"{path}: array {field.name!r}")
                 arrays[field.name] = store.read(field.name)
@@ -171,7 +171,7 @@ class ArrayAnswers:
         }
 
     def digest(self, answers: Mapping[str, Any]) -> str:
-        """Return the sha256 of ids and arrays, in the order of the ids; what is not scored is left out."""
+        """Return the sha256 of ids and arrays, in the order of the ids; unscored arrays are left out."""
         out = hashlib.sha256()
         for name in sorted(answers):
             out.update(f"{name};".encode())
@@ -192,25 +192,25 @@ def check_shape(
     Parameters
     ----------
     shape, dtype : tuple of int, dtype
-        Those of the array.
+        Shape and type of the array.
     field : Field
-        Requested arrays.
+        Requested array.
     sizes : mapping
         Lengths of the dimensions of the data.
     free : mapping
-        Dimensions whose length an answer chooses, with the largest.
+        Dimensions whose lengths an answer chooses, with their largest values.
     chosen : dict
-        Lengths chosen so far, which is added to.
+        Lengths chosen so far, updated in place.
     source : str
         Beginning of messages.
 
     Raises
     ------
     SubmissionError
-        Another shape or type.
+        The shape or the type differs from the requested one.
     """
     if dtype.kind not in KINDS[field.dtype]:
-        message = f"{source}: {field.name!r} has type {dtype}, {field.dtype} is needed."
+        message = f"{source}: {field.name!r} has type {dtype}; {field.dtype} is needed."
         raise SubmissionError(message)
     if len(shape) == len(field.dims):
         for name, length in zip(field.dims, shape, strict=True):
@@ -220,7 +220,7 @@ def check_shape(
     wanted = [name if isinstance(name, int) else chosen.get(name, sizes.get(name, -1)) for name in field.dims]
     if list(shape) != wanted:
         form = ", ".join(str(name) if isinstance(name, int) else f"{name}: {told.get(name, sizes.get(name, '?'))}" for name in field.dims)
-        message = f"{source}: {field.name!r} has the shape {tuple(shape)}, ({form}) is needed."
+        message = f"{source}: {field.name!r} has the shape {tuple(shape)}; ({form}) is needed."
         raise SubmissionError(message)
 
 
@@ -228,7 +228,7 @@ def check_array(array: np.ndarray, field: Field, source: str) -> None:
     """Check that the numbers of an array are finite and within the bounds of its field and of the type in which they are scored."""
     limits = np.finfo(TYPES["float"]) if field.dtype == "float" else np.iinfo(TYPES["integer"])
     low, high = (limit if bound is None else bound for bound, limit in ((field.low, float(limits.min)), (field.high, float(limits.max))))
-    for bad, told in ((~np.isfinite(array), "which is not finite"), ((array < low) | (array > high), f"it must be {low:g} to {high:g}")):
+    for bad, told in ((~np.isfinite(array), "which is not finite"), ((array < low) | (array > high), f"which is not between {low:g} and {high:g}")):
         if bad.any():
             place = tuple(int(i) for i in np.unravel_index(np.argmax(bad), bad.shape))
             message = f"{source}: {field.name!r} at {list(place)} is {array[place]:g}, {told}."
@@ -245,7 +245,7 @@ class _Npz:
         return [name.removesuffix(".npy") for name in self.archive.namelist()]
 
     def header(self, name: str) -> tuple[tuple[int, ...], np.dtype]:
-        """Return shape and type, which stand before the content."""
+        """Return shape and type, which precede the content."""
         with self.archive.open(f"{name}.npy") as file:
             version = np.lib.format.read_magic(file)
             read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0

@@ -35,11 +35,11 @@ class DisplacementAnswers(ArrayAnswers):
     dims : tuple of str or int
         Dimensions of the data that the field has before its components.
     unit, text : str
-        Unit of the displacements, and a line for people.
+        Unit and description of the displacements.
     largest : float, optional
         Largest absolute value of a component.
     sigma : bool
-        Whether a standard deviation is taken; it is optional and scored.
+        Whether answers may give a standard deviation, which is then scored.
     """
 
     dims: tuple[str | int, ...] = ("y", "x")
@@ -52,7 +52,7 @@ class DisplacementAnswers(ArrayAnswers):
 
     @property
     def fields(self) -> tuple[Field, ...]:
-        """Arrays that are asked for."""
+        """Requested arrays."""
         low = None if self.largest is None else -self.largest
         dims = (*self.dims, 2)
         field = Field(name="displacement", dtype="float", unit=self.unit, text=self.text, low=low, high=self.largest, dims=dims)

@@ -1,4 +1,4 @@
-"""Forms of answers: the fields that a task asks for, and what runner, submission and board do with answers of any kind."""
+"""Forms of answers: the fields that a task requests, and the operations of runner, submission and board on answers of any kind."""
 
 import dataclasses
 from collections.abc import Iterable, Mapping
@@ -23,15 +23,15 @@ class Field:
     Parameters
     ----------
     name, dtype, unit, text : str
-        Name; element type; unit ("" for none); one line for people.
+        Name; element type; unit ("" for none); description in one line.
     low, high : float, optional
-        Bounds, inclusive, of a number.
+        Inclusive bounds of a number.
     optional : bool
-        An answer may leave it out, for all samples alike; metrics that need it are then "not given".
+        Whether all answers may leave it out; metrics that need it are then "not given".
     scored : bool
-        A metric reads it. What no metric reads is kept, but does not make an answer another one.
+        Whether a metric reads it. An unscored field is stored, but does not enter the hash of the answers.
     dims : tuple of str or int
-        For an array: dimensions of the data whose lengths it has, or lengths; () for a number.
+        Dimensions of an array, as names of dimensions of the data or as lengths; () for a number.
     """
 
     name: str
@@ -48,8 +48,8 @@ class Field:
 class AnswerForm(Protocol):
     """Form of the answers of a task: a kind of answer with the task's own names, units and bounds.
 
-    ``answers`` is one answer for each sample, by the ids of the samples; ``data`` is the samples of the split, truth included, of which only what
-    is given is looked at.
+    ``answers`` holds one answer for each sample, by the ids of the samples; ``data`` holds the samples of the split, truth included, of which only
+    the inputs are read.
     """
 
     @property
@@ -59,7 +59,7 @@ class AnswerForm(Protocol):
 
     @property
     def fields(self) -> tuple[Field, ...]:
-        """Columns of the table, or arrays, that are asked for."""
+        """Requested columns of the table, or requested arrays."""
         ...
 
     def checked(self, answers: Mapping[str, Any], data: "xr.Dataset", source: str) -> dict[str, Any]:
@@ -79,12 +79,12 @@ class AnswerForm(Protocol):
         ...
 
     def digest(self, answers: Mapping[str, Any]) -> str:
-        """Return the sha256 of what is scored of the answers, in whatever order they came and whatever file they came from."""
+        """Return the sha256 of the scored parts of the answers, independent of their order and of their files."""
         ...
 
 
 ANSWERS: "Registry[type]" = Registry("kind of answer")
-"""Forms of answers by kind, with a line for people."""
+"""Forms of answers by kind, each with a description."""
 
 
 def load_answers() -> "Registry[type]":
@@ -102,7 +102,7 @@ def check_types(answers: Mapping[str, Any], wanted: type, source: str) -> None:
     """Raise SubmissionError where an answer is not of the type of its kind."""
     for name, answer in answers.items():
         if not isinstance(answer, wanted):
-            message = f"{source}: sample {name!r} is answered with {type(answer).__name__}, {wanted.__name__} is needed. Return a {wanted.__name__}."
+            message = f"{source}: sample {name!r} has an answer of type {type(answer).__name__}, not {wanted.__name__}. Return a {wanted.__name__}."
             raise SubmissionError(message)
 
 
@@ -118,12 +118,12 @@ def left_out(names: Iterable[str], answers: Mapping[str, Any], source: str, give
     source : str
         Beginning of messages.
     given : callable
-        (answer, name) to True where the answer has the part, False where it leaves it out, None where it has nothing to say.
+        (answer, name) to True where the answer has the part, False where it leaves it out, None where the answer is empty.
 
     Raises
     ------
     SubmissionError
-        Some answers have a part, others leave it out.
+        Some answers have a part that others leave out.
     """
     out = set()
     for name in names:
@@ -131,7 +131,7 @@ def left_out(names: Iterable[str], answers: Mapping[str, Any], source: str, give
         without = [sample for sample, found in told.items() if not found]
         if without and len(without) < len(told):
             message = (
-                f"{source}: {name!r} is left out for {len(without)} of {len(told)} samples, the first is {without[0]!r}. Give it for all or none."
+                f"{source}: {name!r} is left out for {len(without)} of {len(told)} samples; the first is {without[0]!r}. Give it for all or none."
             )
             raise SubmissionError(message)
         if without:

@@ -35,11 +35,11 @@ class ImageAnswers(ArrayAnswers):
     dims : tuple of str or int
         Dimensions of the data that the image has.
     unit, text : str
-        Unit of the values, and a line for people.
+        Unit and description of the values.
     low, high : float, optional
         Bounds of the values.
     sigma : bool
-        Whether a standard deviation is taken; it is optional and scored.
+        Whether answers may give a standard deviation, which is then scored.
     """
 
     dims: tuple[str | int, ...] = ("y", "x")
@@ -53,7 +53,7 @@ class ImageAnswers(ArrayAnswers):
 
     @property
     def fields(self) -> tuple[Field, ...]:
-        """Arrays that are asked for."""
+        """Requested arrays."""
         image = Field(name="image", dtype="float", unit=self.unit, text=self.text, low=self.low, high=self.high, dims=self.dims)
         told = "standard deviation of each pixel"
         sigma = Field(name="sigma", dtype="float", unit=self.unit, text=told, low=0.0, dims=self.dims, optional=True)

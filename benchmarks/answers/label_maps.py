@@ -41,7 +41,7 @@ class LabelMapAnswers(ArrayAnswers):
     dims : tuple of str or int
         Dimensions of the data that the map has.
     probabilities : bool
-        Whether probabilities are taken; they are optional and scored.
+        Whether answers may give probabilities, which are then scored.
     """
 
     classes: tuple[str, ...]
@@ -52,7 +52,7 @@ class LabelMapAnswers(ArrayAnswers):
 
     @property
     def fields(self) -> tuple[Field, ...]:
-        """Arrays that are asked for."""
+        """Requested arrays."""
         told, k = ", ".join(f"{i}: {name}" for i, name in enumerate(self.classes)), len(self.classes)
         labels = Field(name="labels", dtype="integer", text=told, low=0, high=k - 1, dims=self.dims)
         text = "probability of each class in each pixel"
@@ -65,6 +65,6 @@ class LabelMapAnswers(ArrayAnswers):
             worst = float(np.abs(answer.probabilities.sum(axis=0, dtype=np.float64) - 1).max(initial=0.0))
             if worst > TOLERANCE:
                 message = (
-                    f"{source}: the 'probabilities' of a pixel sum to 1 only within {worst:.2g}, {TOLERANCE:g} is needed. Divide them by their sum."
+                    f"{source}: the 'probabilities' of a pixel sum to 1 only within {worst:.2g}; {TOLERANCE:g} is needed. Divide them by their sum."
                 )
                 raise SubmissionError(message)

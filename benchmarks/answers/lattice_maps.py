@@ -15,7 +15,7 @@ TOLERANCE = 1e-3
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class LatticeMap:
-    """Crystal in each pixel of one sample; None: not given.
+    """Crystal lattice in each pixel of one sample; a part that is not given is None.
 
     Parameters
     ----------
@@ -60,7 +60,7 @@ class LatticeMapAnswers(ArrayAnswers):
 
     @property
     def fields(self) -> tuple[Field, ...]:
-        """Arrays that are asked for."""
+        """Requested arrays."""
         told = ", ".join(f"{i}: {name}" for i, name in enumerate(self.phases))
         every = (
             (self.orientation, Field(name="orientation", dtype="float", text="unit quaternion (w, x, y, z)", dims=(*self.dims, 4))),
@@ -76,6 +76,6 @@ class LatticeMapAnswers(ArrayAnswers):
             worst = float(np.abs(norm - 1).max(initial=0.0))
             if worst > TOLERANCE:
                 message = (
-                    f"{source}: a quaternion of 'orientation' has length 1 only within {worst:.2g}, {TOLERANCE:g} is needed. Divide it by its length."
+                    f"{source}: a quaternion of 'orientation' has length 1 only within {worst:.2g}; {TOLERANCE:g} is needed. Divide it by its length."
                 )
                 raise SubmissionError(message)

@@ -1,4 +1,4 @@
-"""Points with class and confidence: any number of them in each sample, also none."""
+"""Points with class and confidence, in any number for each sample."""
 
 import dataclasses
 import hashlib
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import xarray as xr
 
 MOST = 10_000
-"""Most points of one sample."""
+"""Largest number of points in one sample."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -40,7 +40,7 @@ class Points:
 
     @staticmethod
     def at(positions: Any, *, classes: Any = None, confidence: Any = None, dimensions: int = 2) -> "Points":
-        """Return points at (n, d) positions; class and confidence stay out where they are not given."""
+        """Return points at (n, d) positions; class and confidence are optional."""
         return Points(
             positions=np.asarray(positions, dtype=float).reshape(-1, dimensions),
             classes=None if classes is None else np.asarray(classes),
@@ -64,9 +64,9 @@ class PointAnswers:
     bounds : callable
         (samples) to the bounds of each frame, (n, 2, d): [lower, upper] x coordinates.
     classes, confidence : Field, optional
-        Columns of class and confidence; None where the task asks for none.
+        Columns of class and confidence; None where the task does not request it.
     most : int
-        Most points of one sample.
+        Largest number of points in one sample.
     """
 
     positions: tuple[Field, ...]
@@ -113,14 +113,14 @@ class PointAnswers:
         wanted = {name: (n, len(self.positions)) if name == "positions" else (n,) for name in shapes}
         for name, shape in shapes.items():
             if shape != wanted[name]:
-                message = f"{source}: {name} have the shape {shape}, {wanted[name]} is needed."
+                message = f"{source}: {name} have the shape {shape}; {wanted[name]} is needed."
                 raise SubmissionError(message)
         if n > self.most:
-            message = f"{source}: {n} points, at most {self.most} are taken."
+            message = f"{source}: {n} points; at most {self.most} are allowed. Give fewer."
             raise SubmissionError(message)
         classes = points.classes if self.classes is not None else None
         if classes is not None and np.asarray(classes).dtype.kind not in "iu" and n:
-            message = f"{source}: classes are {np.asarray(classes).dtype}, integers are needed."
+            message = f"{source}: classes have type {np.asarray(classes).dtype}; integers are needed."
             raise SubmissionError(message)
         confidence = points.confidence if self.confidence is not None else None
         return Points(
@@ -130,7 +130,7 @@ class PointAnswers:
         )
 
     def missing(self, answers: Mapping[str, Points], source: str = "the answers") -> frozenset[str]:
-        """Return those of ``"classes"`` and ``"confidence"`` that the answers leave out; samples without points say nothing about it."""
+        """Return the parts among ``"classes"`` and ``"confidence"`` that the answers leave out; samples without points are ignored."""
 
         def given(points: Points, name: str) -> bool | None:
             return getattr(points, name) is not None if len(points) else None
@@ -143,7 +143,7 @@ class PointAnswers:
         return out
 
     def _columns(self, answers: Mapping[str, Points], missing: frozenset[str]) -> dict[str, np.ndarray]:
-        """Return the columns of all points, end to end, without those that are left out."""
+        """Return the columns of all points, end to end, without the optional ones that are left out."""
         full = [points for points in answers.values() if len(points)]
         places = np.concatenate([points.positions for points in full] or [np.empty((0, len(self.positions)))])
         columns: dict[str, np.ndarray] = {field.name: places[:, i] for i, field in enumerate(self.positions)}
@@ -154,7 +154,7 @@ class PointAnswers:
         return columns
 
     def _check(self, columns: dict[str, np.ndarray], sample: np.ndarray, data: "xr.Dataset", tell: Any, marker: np.ndarray | None = None) -> None:
-        """Check every number: finite, in range, in the frame, no point twice."""
+        """Check that all numbers are finite and in range, that points lie in the frame, and that none is repeated."""
         skip = np.zeros(len(sample), dtype=bool) if marker is None else marker
         bounds = self.bounds(data)
         for axis, field in enumerate(self.positions):
@@ -173,7 +173,7 @@ class PointAnswers:
         tell(repeated, first, f"repeats the position of row {earlier[int(np.argmax(repeated))]}" if repeated.any() else "")
 
     def write(self, folder: Path, answers: Mapping[str, Points]) -> None:
-        """Write one row for each point, and one of NaN for each sample without."""
+        """Write one row for each point, and one row of NaN for each sample without points."""
         missing = self.missing(answers)
         columns = self._columns(answers, missing)
         named = [name for name, points in answers.items() for _ in range(len(points))]
@@ -188,12 +188,12 @@ class PointAnswers:
     def read(self, folder: Path, data: "xr.Dataset", empty: tuple[str, ...]) -> dict[str, Points]:
         """Read and check a table of points.
 
-        A sample without points has one row whose coordinates are all NaN or null, or stands in ``empty``.
+        A sample without points has one row whose coordinates are all NaN or null, or is listed in ``empty``.
 
         Raises
         ------
         SubmissionError
-            The file, the row and the column of the first thing that is wrong, and the reason.
+            Something is wrong; the message names the file, the row and the column of the first error, and the reason.
         """
         ids = sample_ids(data)
         table = tables.read_table(folder / TABLE, self.fields, ids, most=self.most)
@@ -204,7 +204,7 @@ class PointAnswers:
         return self._by_sample(table, marker, ids)
 
     def _check_samples(self, table: AnswerTable, marker: np.ndarray, ids: Sequence[str], empty: tuple[str, ...]) -> None:
-        """Check that the rows and the empty samples answer for exactly the samples of the split, and no empty one has points."""
+        """Check that rows and empty samples cover exactly the samples of the split, and that no empty sample has points."""
         counts = np.bincount(table.sample, minlength=len(ids))
         known, answered, seen = set(ids), {ids[i] for i in np.flatnonzero(counts).tolist()}, set()
         for name in empty:
@@ -217,7 +217,7 @@ class PointAnswers:
         if lacking:
             names = " and ".join(field.name for field in self.positions)
             message = (
-                f"{table.path}, column {ID!r}: {len(lacking)} of {len(ids)} samples have no row, the first is {lacking[0]!r}. "
+                f"{table.path}, column {ID!r}: {len(lacking)} of {len(ids)} samples have no row; the first is {lacking[0]!r}. "
                 f"Give a row with {names} NaN where nothing was found."
             )
             raise SubmissionError(message)
@@ -225,7 +225,7 @@ class PointAnswers:
         table.refuse(marker & (counts[table.sample] > 1), self.positions[0].name, told, ids)
 
     def _by_sample(self, table: AnswerTable, marker: np.ndarray, ids: Sequence[str]) -> dict[str, Points]:
-        """Return the points of every sample; markers become none."""
+        """Return the points of every sample; a row of NaN gives no point."""
         rows = np.flatnonzero(~marker)
         order = rows[np.argsort(table.sample[rows], kind="stable")]
         places = np.stack([table.columns[field.name] for field in self.positions], axis=1)[order]
@@ -239,9 +239,9 @@ class PointAnswers:
         return out
 
     def digest(self, answers: Mapping[str, Points]) -> str:
-        """Return the sha256 of ids and points, in an order of their own.
+        """Return the sha256 of ids and points in a canonical order.
 
-        A class enters as 0 and a confidence as 1 where it is not scored; the scored parts that are left out enter before all.
+        An unscored class enters as 0 and an unscored confidence as 1; the names of scored parts that are left out come first.
         """
         missing = self.missing(answers)
         out = hashlib.sha256()
@@ -260,7 +260,7 @@ class PointAnswers:
 
 
 def _repeats(sample: np.ndarray, places: Sequence[np.ndarray]) -> np.ndarray:
-    """Return for each row the first row with the same sample and position, -1 where it is the first itself."""
+    """Return for each row the index of the first row with the same sample and position, -1 where the row is the first itself."""
     order = np.lexsort((*places, sample))
     same = np.ones(max(len(order) - 1, 0), dtype=bool)
     for values in (*places, sample):

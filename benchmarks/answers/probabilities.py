@@ -58,19 +58,19 @@ class ProbabilityAnswers:
         )
 
     def checked(self, answers: Mapping[str, Probabilities], data: "xr.Dataset", source: str) -> dict[str, Probabilities]:
-        """Return the probabilities as float64, summing to 1; raise SubmissionError where they are none."""
+        """Return the probabilities as float64, summing to 1; raise SubmissionError where they are not probabilities."""
         check_types(answers, Probabilities, source)
         ids = [name for name in sample_ids(data) if name in answers]
         for name in ids:
             if (shape := np.shape(answers[name].probabilities)) != (len(self.classes),):
-                message = f"{source}: sample {name!r} has probabilities of the shape {shape}, ({len(self.classes)},) is needed."
+                message = f"{source}: sample {name!r} has probabilities of the shape {shape}; ({len(self.classes)},) is needed."
                 raise SubmissionError(message)
         columns = self._columns({name: answers[name] for name in ids})
         rows.check_rows(columns, self.fields, ids, source, self._law)
         return self._answers(columns, ids)
 
     def missing(self, answers: Mapping[str, Probabilities]) -> frozenset[str]:
-        """Return nothing: no part is optional."""
+        """Return an empty set, since no part is optional."""
         del answers
         return frozenset()
 
@@ -81,7 +81,7 @@ class ProbabilityAnswers:
     def _answers(self, columns: rows.RowColumns, ids: list[str]) -> dict[str, Probabilities]:
         table = np.stack([columns[field.name] for field in self.fields[1:]], axis=1)
         total = table.sum(axis=1, keepdims=True)
-        table = table / np.where(np.abs(total - 1) > ROUNDING, total, 1.0)  # what sums to 1 is left as it is, bit for bit
+        table = table / np.where(np.abs(total - 1) > ROUNDING, total, 1.0)  # probabilities that sum to 1 stay unchanged, bit for bit
         return {name: Probabilities(probabilities=table[row]) for row, name in enumerate(ids)}
 
     def _law(self, columns: rows.RowColumns, tell: Any) -> None:

@@ -35,7 +35,7 @@ def check_rows(columns: RowColumns, fields: tuple[Field, ...], ids: list[str], s
     source : str
         Beginning of messages.
     law : callable
-        (columns, tell): what must hold between columns; ``tell(bad, name, reason)`` raises where a row is bad.
+        (columns, tell): checks the rules between columns; ``tell(bad, name, reason)`` raises where a row is bad.
     """
 
     def tell(bad: np.ndarray, name: str, reason: str) -> None:

@@ -1,4 +1,4 @@
-"""Tables in Parquet as people write them, read with suspicion: sizes before content, every type that fits, nothing unpickled."""
+"""Strict reader of answers in Parquet: sizes are checked before content, every convertible type is accepted, nothing is unpickled."""
 
 import dataclasses
 import re
@@ -18,13 +18,13 @@ if TYPE_CHECKING:
 
 ID = "sample_id"
 INDEX = re.compile(r"__index_level_\d+__")
-"""Names under which pandas writes an index that nobody asked for."""
+"""Names under which pandas writes an index without a request."""
 LARGEST_BYTES = 2**30
-"""Most bytes of a table's columns once unpacked, as its footer says."""
+"""Largest size of a table's columns once unpacked, as its footer states it, bytes."""
 LONGEST_TEXT = 255
-"""Most bytes of one text."""
+"""Longest text, bytes."""
 LARGEST_EXACT = 2**53
-"""Whole numbers up to here are exact as floats."""
+"""Largest magnitude of whole numbers that are exact as floats."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -34,11 +34,11 @@ class AnswerTable:
     Parameters
     ----------
     path : Path
-        File, for messages.
+        Path of the file, for messages.
     sample : ndarray
         (rows,) index of the sample of each row.
     columns : dict of ndarray
-        (rows,) float64, int64 or str by name; optional columns only where they are there. Null is NaN in floats, 0 in integers.
+        (rows,) float64, int64 or str by name; optional columns only where they are present. Null is NaN in floats, 0 in integers.
     null : dict of ndarray
         (rows,) bool by name.
     """
@@ -59,12 +59,12 @@ class AnswerTable:
         for name, mask in self.null.items():
             bad = mask if allowed is None else mask & ~allowed
             if bad.any():
-                message = f"{self.path}, row {int(np.argmax(bad))}, column {name!r}: null. Give a value in every row."
+                message = f"{self.path}, row {int(np.argmax(bad))}, column {name!r}: null is not allowed. Give a value in every row."
                 raise SubmissionError(message)
 
 
 def refuse(bad: np.ndarray, name: str, reason: str, *, values: np.ndarray, where: Any, named: Any) -> None:
-    """Raise SubmissionError with the first row where ``bad`` holds: ``where`` gives its place and ``named`` its sample."""
+    """Raise SubmissionError with the first row where ``bad`` holds: ``where`` gives its position and ``named`` its sample."""
     if bad.any():
         row = int(np.argmax(bad))
         message = f"{where(row)}, column {name!r}: {values[row]} {reason} (sample {str(named(row))!r})."
@@ -83,17 +83,17 @@ def check_numbers(values: np.ndarray, field: Field, tell: Any, *, skip: np.ndarr
     tell : callable
         (bad rows, name, reason); raises where a row is bad.
     skip : ndarray, optional
-        (rows,) bool: rows that are not looked at.
+        (rows,) bool: rows that are not checked.
     """
     looked = np.ones(len(values), dtype=bool) if skip is None else ~skip
     tell(looked & ~np.isfinite(values), field.name, "is not finite")
     low, high = -np.inf if field.low is None else field.low, np.inf if field.high is None else field.high
     with np.errstate(invalid="ignore"):
-        tell(looked & ((values < low) | (values > high)), field.name, f"must be {low:g} to {high:g}")
+        tell(looked & ((values < low) | (values > high)), field.name, f"is not between {low:g} and {high:g}")
 
 
 def read_table(path: Path, fields: Sequence[Field], ids: Sequence[str], *, most: int) -> AnswerTable:
-    """Read the columns of a table that a task asks for.
+    """Read the requested columns of a table.
 
     Parameters
     ----------
@@ -104,12 +104,12 @@ def read_table(path: Path, fields: Sequence[Field], ids: Sequence[str], *, most:
     ids : sequence of str
         Ids of the samples of the split.
     most : int
-        Most rows for one sample: a table with more than that times the number of samples is refused before it is read.
+        Largest number of rows for one sample; a table with more rows than that times the number of samples is refused before it is read.
 
     Raises
     ------
     SubmissionError
-        Not there, not a Parquet file, too large, a column missing, too many, of another type; an unknown sample.
+        The file is missing, not in Parquet or too large; a column is missing, unknown or of a wrong type; a row names an unknown sample.
     """
     import pyarrow as pa
 
@@ -117,12 +117,12 @@ def read_table(path: Path, fields: Sequence[Field], ids: Sequence[str], *, most:
     names = _chosen(parquet.schema_arrow.names, fields, path)
     rows, limit = parquet.metadata.num_rows, most * len(ids)
     if rows > limit:
-        message = f"{path}: {rows} rows, at most {limit} are read ({most} for each of {len(ids)} samples). Give fewer answers for a sample."
+        message = f"{path}: {rows} rows; at most {limit} are read ({most} for each of {len(ids)} samples). Give fewer answers for a sample."
         raise SubmissionError(message)
     parts = [parquet.metadata.row_group(i) for i in range(parquet.metadata.num_row_groups)]
     size = sum(group.column(i).total_uncompressed_size for group in parts for i in range(group.num_columns))
     if size > LARGEST_BYTES:
-        message = f"{path}: {size} bytes once unpacked, at most {LARGEST_BYTES} are read. Give fewer rows or shorter texts."
+        message = f"{path}: {size} bytes once unpacked; at most {LARGEST_BYTES} are read. Give fewer rows or shorter texts."
         raise SubmissionError(message)
     try:
         table = parquet.read(columns=names)
@@ -156,7 +156,7 @@ def _first_line(error: Exception) -> str:
 
 
 def _chosen(there: Sequence[str], fields: Sequence[Field], path: Path) -> list[str]:
-    """Return the names of the columns that are read, or say which is missing, unknown or there twice."""
+    """Return the names of the columns that are read; raise SubmissionError where one is missing, unknown or given twice."""
     asked, told = [field.name for field in fields], ", ".join(field.name + " (optional)" * field.optional for field in fields)
     if missing := [field.name for field in fields if not field.optional and field.name not in there]:
         message = f"{path}: column {missing[0]!r} is missing. Columns: {told}."
@@ -166,13 +166,13 @@ def _chosen(there: Sequence[str], fields: Sequence[Field], path: Path) -> list[s
         raise SubmissionError(message)
     chosen = [name for name in there if name in asked]
     if len(set(chosen)) < len(chosen):
-        message = f"{path}: a column name stands twice. Columns: {told}."
+        message = f"{path}: a column name occurs twice. Columns: {told}."
         raise SubmissionError(message)
     return chosen
 
 
 def _check_texts(column: "pa.ChunkedArray", field: Field, path: Path) -> None:
-    """Refuse long texts while a repeated one takes no memory: a thousand rows of one text of 50 MB are a file of 3 kB."""
+    """Refuse long texts before they are expanded: a thousand rows of one text of 50 MB are a file of 3 kB."""
     import pyarrow.compute as pc
     from pyarrow import types
 
@@ -181,21 +181,21 @@ def _check_texts(column: "pa.ChunkedArray", field: Field, path: Path) -> None:
         if types.is_string(texts.type) or types.is_large_string(texts.type) or types.is_binary(texts.type) or types.is_large_binary(texts.type):
             longest = pc.max(pc.binary_length(texts)).as_py() or 0
             if longest > LONGEST_TEXT:
-                message = f"{path}: column {field.name!r} holds a text of {longest} bytes, at most {LONGEST_TEXT} are read. Give a shorter one."
+                message = f"{path}: column {field.name!r} holds a text of {longest} bytes; at most {LONGEST_TEXT} are read. Give a shorter one."
                 raise SubmissionError(message)
 
 
 def _plain(column: "pa.ChunkedArray") -> "pa.ChunkedArray":
-    """Return a column without categories."""
+    """Return a dictionary-encoded column as plain values."""
     from pyarrow import types
 
     return column.cast(column.type.value_type) if types.is_dictionary(column.type) else column
 
 
 def _column(column: "pa.ChunkedArray", field: Field, path: Path) -> tuple[np.ndarray, np.ndarray]:
-    """Return a column as an array and its nulls, or say that its type is wrong.
+    """Return a column as an array and its nulls; raise SubmissionError where its type is wrong.
 
-    Whole numbers may stand in a column of floats, as pandas writes them when a row is null.
+    A column of integers may hold floats that are whole numbers, as pandas writes them when a row is null.
     """
     from pyarrow import types
 
@@ -207,7 +207,7 @@ def _column(column: "pa.ChunkedArray", field: Field, path: Path) -> tuple[np.nda
         "integer": lambda t: types.is_integer(t) or types.is_floating(t),
     }[kind]
     if not fits(column.type):
-        message = f"{path}: column {field.name!r} has type {column.type}, {kind} is needed."
+        message = f"{path}: column {field.name!r} has type {column.type}; {kind} is needed."
         raise SubmissionError(message)
     null = np.asarray(column.is_null().to_numpy(), dtype=bool)
     if kind == "string":
@@ -227,15 +227,15 @@ def _column(column: "pa.ChunkedArray", field: Field, path: Path) -> tuple[np.nda
 
 
 def _samples(column: "pa.ChunkedArray", name: str, ids: Sequence[str], path: Path) -> np.ndarray:
-    """Return the index of the sample that each row names, or say which row names none."""
+    """Return the index of the sample that each row names; raise SubmissionError where a row names none."""
     from pyarrow import types
 
     told = column.type.value_type if types.is_dictionary(column.type) else column.type
     if not (types.is_string(told) or types.is_large_string(told) or types.is_string_view(told)):
-        message = f"{path}: column {name!r} has type {told}, string is needed."
+        message = f"{path}: column {name!r} has type {told}; string is needed."
         raise SubmissionError(message)
     if column.null_count:
-        message = f"{path}, row {int(np.argmax(column.is_null().to_numpy()))}, column {name!r}: null. Give a value in every row."
+        message = f"{path}, row {int(np.argmax(column.is_null().to_numpy()))}, column {name!r}: null is not allowed. Give a value in every row."
         raise SubmissionError(message)
     places, out = {one: number for number, one in enumerate(ids)}, []
     for chunk in column.chunks:
@@ -257,12 +257,12 @@ def _samples(column: "pa.ChunkedArray", name: str, ids: Sequence[str], path: Pat
 
 
 def one_row_each(table: AnswerTable, ids: Sequence[str]) -> np.ndarray:
-    """Return the row of each sample of a table that has exactly one for each, or say which sample has none or two."""
+    """Return the row of each sample of a table that has exactly one for each; raise SubmissionError where a sample has none or two."""
     counts = np.bincount(table.sample, minlength=len(ids))
     for wrong, told in ((counts == 0, "no row"), (counts > 1, "more than one row")):
         if wrong.any():
             message = (
-                f"{table.path}, column {ID!r}: {int(wrong.sum())} of {len(ids)} samples have {told}, the first is {ids[int(np.argmax(wrong))]!r}. "
+                f"{table.path}, column {ID!r}: {int(wrong.sum())} of {len(ids)} samples have {told}; the first is {ids[int(np.argmax(wrong))]!r}. "
             )
             raise SubmissionError(message + "Give one row for each sample.")
     return np.argsort(table.sample, kind="stable")

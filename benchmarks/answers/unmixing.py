@@ -21,7 +21,7 @@ class Unmixing:
     spectra : ndarray
         (k, energies) spectrum of each component.
     abundances : ndarray
-        (k, ...) share of each component in each pixel.
+        (k, ...) fraction of each component in each pixel.
     """
 
     spectra: np.ndarray
@@ -40,7 +40,7 @@ class UnmixingAnswers(ArrayAnswers):
     dims : tuple of str or int
         Dimensions of the data that a map has.
     most : int
-        Most components.
+        Largest number of components.
     unit : str
         Unit of the spectra.
     """
@@ -54,12 +54,12 @@ class UnmixingAnswers(ArrayAnswers):
 
     @property
     def fields(self) -> tuple[Field, ...]:
-        """Arrays that are asked for."""
+        """Requested arrays."""
         return (
             Field(name="spectra", dtype="float", unit=self.unit, text="spectrum of each component", low=0.0, dims=(COMPONENT, self.energy)),
-            Field(name="abundances", dtype="float", text="share of each component in each pixel", low=0.0, dims=(COMPONENT, *self.dims)),
+            Field(name="abundances", dtype="float", text="fraction of each component in each pixel", low=0.0, dims=(COMPONENT, *self.dims)),
         )
 
     def free(self) -> dict[str, int]:
-        """Return the number of components, which an entry chooses, with the largest."""
+        """Return the dimension of components, whose length an entry chooses, with its largest value."""
         return {COMPONENT: self.most}

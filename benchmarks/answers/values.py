@@ -47,13 +47,13 @@ class ValueAnswers:
     Parameters
     ----------
     quantities : tuple of Field
-        Numbers that are asked for.
+        Requested numbers.
     sigma, interval : str
-        ``"required"``, ``"optional"`` or ``"none"``; of every quantity alike.
+        ``"required"``, ``"optional"`` or ``"none"``; the same for every quantity.
     level : float
-        Probability that an interval shall hold the true value.
+        Nominal probability that an interval contains the true value.
     scored : tuple of str
-        Those of ``"sigma"`` and ``"interval"`` that metrics read.
+        Parts among ``"sigma"`` and ``"interval"`` that metrics read.
     """
 
     quantities: tuple[Field, ...]
@@ -65,7 +65,7 @@ class ValueAnswers:
 
     @property
     def _parts(self) -> dict[str, str]:
-        """Attributes besides the value, and the uncertainty that each is part of."""
+        """Attributes besides the value, and the uncertainty to which each belongs."""
         return {attribute: part for part in PARTS if getattr(self, part) != "none" for attribute in PARTS[part]}
 
     @property
@@ -100,7 +100,7 @@ class ValueAnswers:
         return self._answers(columns, ids)
 
     def missing(self, answers: Mapping[str, Values], source: str = "the answers") -> frozenset[str]:
-        """Return those of ``"sigma"`` and ``"interval"`` that the answers leave out."""
+        """Return the parts among ``"sigma"`` and ``"interval"`` that the answers leave out."""
 
         def given(answer: Values, name: str) -> bool:
             return all(getattr(answer, attribute) is not None for attribute in PARTS[name])
@@ -113,7 +113,7 @@ class ValueAnswers:
         return out
 
     def _columns(self, answers: Mapping[str, Values], source: str) -> rows.RowColumns:
-        """Return the columns of all samples, without those that are left out."""
+        """Return the columns of all samples, without the optional ones that are left out."""
         missing = self.missing(answers, source)
         kept = {"value": "", **{attribute: f"_{attribute}" for attribute, part in self._parts.items() if part not in missing}}
         columns = {}
@@ -150,7 +150,7 @@ class ValueAnswers:
         rows.write_rows(folder, answers, self._columns(answers, "the answers"))
 
     def read(self, folder: Path, data: "xr.Dataset", empty: tuple[str, ...]) -> dict[str, Values]:
-        """Read and check one row of numbers for each sample; an uncertainty stands there for every quantity or for none."""
+        """Read and check one row of numbers for each sample; an uncertainty is given for every quantity or for none."""
         columns = rows.read_rows(folder, self.fields, data, empty, self._law, kind=self.kind)
         for part, attributes in PARTS.items():
             names = [f"{one.name}_{attribute}" for one in self.quantities for attribute in attributes]
@@ -162,7 +162,7 @@ class ValueAnswers:
         return self._answers(columns, sample_ids(data))
 
     def digest(self, answers: Mapping[str, Values]) -> str:
-        """Return the sha256 of ids and numbers, in the order of the ids; what is not scored is left out."""
+        """Return the sha256 of ids and numbers, in the order of the ids; unscored numbers are left out."""
         ids = sorted(answers)
         columns = self._columns({name: answers[name] for name in ids}, "the answers")
         scored = [field.name for field in self.fields if field.scored and field.name in columns]

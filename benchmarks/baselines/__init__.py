@@ -1,4 +1,4 @@
-"""Published, practised scoring methods that a submission is compared with.
+"""Baselines: published and common methods with which submissions are compared.
 
 ========================= ==============================================================================
 File                      Content
@@ -13,9 +13,9 @@ File                      Content
 ``focus.py``              baselines of ``autofocus``: focal series, random, truth
 ``focus_fit.py``          the fit of the expert of ``autofocus@2``
 ``focus_v2.py``           baselines of ``autofocus@2``: fit of a model, blind policies, truth
-``forge.py``              baselines of ``atom-forge``: a planner, rules, fixed, random, truth
+``forge.py``              baselines of ``atom-forge``: a planner, rules, blind policies, truth
 ``forge_drill.py``        the planner of patterns of vacancies of the expert of ``atom-forge``
-``forge_eyes.py``         readings of looks at atoms that are moved
+``forge_eyes.py``         readings of observations of moved atoms
 ``forge_learned.py``      trained policies of ``atom-forge``, on features or frames
 ``forge_planner.py``      the planner of the expert of ``atom-forge``
 ``hypothesis.py``         baselines of ``hypothesis-test``: expected information, fixed, truth
@@ -26,8 +26,8 @@ File                      Content
 ``scan_registration.py``  registration of scanned frames, line by line
 ``sparse.py``             baselines of ``sparse-scan``: uncertainty, rasters, truth
 ``spectrum_discovery.py`` baselines of ``spectrum-discovery``: Gaussian processes, fixed searches, truth
-``tuning.py``             ``aberration-correction``: Newton steps, blind policies, truth
+``tuning.py``             baselines of ``aberration-correction``: Newton steps, blind policies, truth
 ``tuning_filter.py``      recursive least squares for aberrations and a corrector's response
-``tuning_search.py``      ``aberration-correction``: trust regions and coordinate descent
+``tuning_search.py``      baselines of ``aberration-correction``: trust regions, coordinate descent
 ========================= ==============================================================================
 """

@@ -13,21 +13,21 @@ from stemtwin.benchmarks.answers.points import Points
 
 FWHM_ANGSTROM = (0.6, 0.75, 0.95, 1.2)  # width of a column in the image: probe, source and thermal motion together
 FWHM_PER_SIGMA = 2.0 * np.sqrt(2.0 * np.log(2.0))
-NOISE_SIGMAS = 3.0  # a peak stands this far above the noise of the filtered background
-RELATIVE = 0.2  # and at least this high against the strong peaks
+NOISE_SIGMAS = 3.0  # least height of a peak over the noise of the filtered background
+RELATIVE = 0.2  # least height of a peak relative to the strong peaks
 SAME_ANGSTROM = 0.35  # two refined peaks nearer than this are one
 
 
 def unknown(n: int) -> np.ndarray:
-    """Return the classes of n columns of which the heaviest element is not known."""
+    """Return the classes of n columns whose heaviest element is not known."""
     return np.zeros(n, dtype=np.int64)
 
 
 class LaplacianOfGaussian:
     """Peaks of the scale-normalised Laplacian of Gaussian, each refined by a two-dimensional Gaussian fit.
 
-    The scale is that of 0.6 to 1.2 A (the width of a column in a corrected instrument) whose strongest peaks stand highest above the counting
-    noise. The threshold is three standard deviations of that noise, which Poisson statistics give from the mean count, or a fifth of the height
+    The scale is the one of 0.6 to 1.2 A (the width of a column in a corrected instrument) at which the strongest peaks have the largest ratio to the
+    counting noise. The threshold is three standard deviations of this noise, given by Poisson statistics for the mean count, or a fifth of the height
     of the strong peaks, whichever is higher.
     """
 
@@ -48,7 +48,7 @@ class LaplacianOfGaussian:
 
 
 def best_scale(image: np.ndarray, step: float) -> tuple[np.ndarray, float, float]:
-    """Return the filtered image, its noise, and the scale in pixels of the scale with the largest signal to noise.
+    """Return the filtered image, its noise and its scale in pixels, for the scale with the largest signal-to-noise ratio.
 
     Parameters
     ----------
@@ -76,9 +76,9 @@ def kernel_norm(sigma: float) -> float:
 
 
 def refine(image: np.ndarray, peak: np.ndarray, sigma: float) -> np.ndarray:
-    """Return the centre (y, x), px, of a Gaussian on a constant fitted about a peak; the peak itself where the fit does not converge, or leaves.
+    """Return the centre (y, x), px, of a Gaussian on a constant fitted about a peak; the peak itself where the fit does not converge or moves away.
 
-    Rounded to 1e-6 px: the last bits of MINPACK's steps depend on where its memory lies, and the same image shall have the same answer.
+    It is rounded to 1e-6 px: the last bits of MINPACK's steps depend on memory addresses, and the same image must give the same answer.
     """
     reach = max(2, round(1.5 * sigma))
     y0, x0 = (int(part) for part in peak)
@@ -110,7 +110,7 @@ def refine(image: np.ndarray, peak: np.ndarray, sigma: float) -> np.ndarray:
 
 
 def merge(points: np.ndarray, scores: np.ndarray, distance: float) -> np.ndarray:
-    """Return the points that stay when of every two nearer than a distance the one of lower score goes, (n,) bool."""
+    """Return the points that remain when the lower-scored one of every two nearer than a distance is dropped, (n,) bool."""
     keep = np.zeros(len(points), dtype=bool)
     for i in np.argsort(-scores, kind="stable"):
         keep[i] = not keep.any() or np.hypot(*(points[keep] - points[i]).T).min() >= distance
@@ -123,7 +123,7 @@ def inside(points: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
 
 
 class RandomPoints:
-    """Uniform points, one for every 4 A^2 of the frame, without a look at the image."""
+    """Uniform points, one for every 4 A^2 of the frame, independent of the image."""
 
     def predict(self, given: Mapping[str, Any], rng: np.random.Generator) -> Points:
         """Return the points."""
@@ -137,7 +137,7 @@ class ColumnOracle:
     """The true visible columns."""
 
     def predict(self, given: Mapping[str, Any], rng: np.random.Generator) -> Points:
-        """Return the truth, which only an oracle is given."""
+        """Return the truth, which only an oracle receives."""
         del rng
         truth = given["truth"]
         return Points.at(truth.positions[truth.visible], classes=truth.heaviest[truth.visible])

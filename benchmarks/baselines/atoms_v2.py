@@ -14,11 +14,11 @@ from stemtwin.benchmarks.baselines.atoms import FWHM_PER_SIGMA, inside, kernel_n
 WIDTHS_ANGSTROM = (0.7, 0.9, 1.2, 1.6)
 """Full widths of a column in the image among which the scale is chosen, A."""
 LEAST_SNR, LEAST_PART = 5.0, 0.12
-"""Height over the noise, and over that of the strong peaks, of a peak that is a column as likely as not (tuned on val)."""
+"""Height over the noise, and height relative to the strong peaks, at which a peak is a column with probability 1/2 (tuned on val)."""
 ENOUGH_SNR = 4.0
-"""Height of strong peaks over the noise from which on no wider scale is tried (tuned on val)."""
+"""Height of strong peaks over the noise above which no wider scale is tried (tuned on val)."""
 FAINTEST = 0.4
-"""Peaks below this part of both are left out."""
+"""Fraction of both heights below which peaks are dropped."""
 SAME_ANGSTROM = 0.45
 """Distance below which the lower of two refined peaks is discarded, A."""
 STUDENT_DISTANCE_PX = 5
@@ -30,7 +30,7 @@ def electrons_of(given: Mapping[str, Any]) -> np.ndarray:
 
 
 class LocalMaxima:
-    """Maxima of the readings as they are, at least 5 px apart and one standard deviation above the mean, sure by their height."""
+    """Maxima of the raw readings, at least 5 px apart and one standard deviation above the mean, with confidence by height."""
 
     def predict(self, given: Mapping[str, Any], rng: np.random.Generator) -> Points:
         """Return the maxima."""
@@ -44,9 +44,9 @@ class LocalMaxima:
 class RefinedPeaks:
     """Peaks of the scale-normalised Laplacian of Gaussian, each refined by a two-dimensional Gaussian fit.
 
-    The scale is the finest whose strong peaks stand well above the noise, or else the one where they stand highest; the noise is what the finest
-    differences of pixels say. The confidence grows with the height, over the noise or over the strong peaks, whichever is the lower claim; 0.5
-    where it is as high as ``LEAST_SNR`` or ``LEAST_PART``.
+    The scale is the finest at which the strong peaks stand well above the noise, or else the one with the largest signal-to-noise ratio; the noise is
+    estimated from the finest differences of pixels. The confidence grows with the lower of the heights over the noise and over the strong peaks; it
+    is 0.5 where that height equals ``LEAST_SNR`` or ``LEAST_PART``.
     """
 
     def __init__(self, least_snr: float = LEAST_SNR, least_part: float = LEAST_PART, widths: Sequence[float] = WIDTHS_ANGSTROM) -> None:
@@ -58,7 +58,7 @@ class RefinedPeaks:
         return self.points(electrons_of(given), float(given["sampling_angstrom"]))
 
     def points(self, image: np.ndarray, step: float, *, refined: bool = True) -> Points:
-        """Return the peaks of an image (ny, nx), e-, of a step, A/px, refined by fits where that is asked for."""
+        """Return the peaks of an image (ny, nx), e-, with a pixel size, A/px, refined by fits on request."""
         response, noise, sigma = best_response(image, step, self.widths)
         strong = max(float(np.quantile(response, 0.995)), 1e-12)
         peaks = peak_local_max(response, min_distance=max(2, round(sigma)), threshold_abs=0.0, exclude_border=False)
@@ -92,10 +92,10 @@ def best_response(image: np.ndarray, step: float, widths: Sequence[float] = WIDT
 
 
 class ScatteredPoints:
-    """Uniform points, one for every 4 A^2 of the frame, without a look at the image."""
+    """Uniform points, one for every 4 A^2 of the frame, independent of the image."""
 
     def predict(self, given: Mapping[str, Any], rng: np.random.Generator) -> Points:
-        """Return the points, with confidences by chance."""
+        """Return the points, with random confidences."""
         ny, nx = np.shape(given["image"])
         step = float(given["sampling_angstrom"])
         n = max(1, round(ny * nx * step**2 / 4.0))
@@ -107,14 +107,14 @@ class TrueColumnsOracle:
     """The true visible columns."""
 
     def predict(self, given: Mapping[str, Any], rng: np.random.Generator) -> Points:
-        """Return the truth, which only an oracle is given, all of it sure."""
+        """Return the truth, which only an oracle receives, with full confidence."""
         del rng
         truth = given["truth"]
         return Points.at(truth.positions[truth.visible], classes=truth.heaviest[truth.visible], confidence=np.ones(int(truth.visible.sum())))
 
 
 for _name, _text, _factory in (
-    ("maxima", "maxima of the readings as they are, sure by their height", LocalMaxima),
+    ("maxima", "maxima of the raw readings, with confidence by height", LocalMaxima),
     ("log", "Laplacian of Gaussian, each peak refined by a Gaussian fit", RefinedPeaks),
     ("random", "uniform points", ScatteredPoints),
 ):

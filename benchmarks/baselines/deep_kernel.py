@@ -1,9 +1,9 @@
 """Deep kernel learning: a Gaussian process on features of a small network, both trained together by the marginal likelihood.
 
-The form is that of A. G. Wilson, Z. Hu, R. Salakhutdinov, E. P. Xing, AISTATS (2016) 370. Weights have a normal prior, because with
-few data a network without one explains whatever it is shown (S. W. Ober, C. E. Rasmussen, M. van der Wilk, UAI (2021) 1206). It is
-centred on the weights at the start, a draw of the prior (T. Pearce, F. Leibfried, A. Brintrup, AISTATS (2020) 234): around 0 the most
-probable network of few data gives every case the same features.
+The form is that of A. G. Wilson, Z. Hu, R. Salakhutdinov, E. P. Xing, AISTATS (2016) 370. The weights have a normal prior, because
+without one a network overfits few data (S. W. Ober, C. E. Rasmussen, M. van der Wilk, UAI (2021) 1206). The prior is centred on the
+initial weights, which are drawn from it (T. Pearce, F. Leibfried, A. Brintrup, AISTATS (2020) 234): with a prior around 0 the most
+probable network for few data gives all cases the same features.
 """
 
 from typing import NamedTuple
@@ -13,14 +13,14 @@ from scipy.linalg import LinAlgError, cho_solve, cholesky, solve_triangular
 from scipy.optimize import minimize
 
 NOISE, LENGTH, SPREAD = 0.1, 0.35, 0.7
-"""Medians of the standard deviation of the noise and of the length scale of places, of log-normal priors, and the deviation of both logarithms."""
+"""Log-normal priors: medians of the noise's standard deviation and of the length scale of positions; standard deviation of both logarithms."""
 ALONE, JOINT, NEAR = 0.3, 0.4, 0.3
-"""Weights of the covariance: of the features alone, of features and places together, of the places alone."""
+"""Weights of the terms of the covariance: features, features times positions, positions."""
 JITTER = 1e-6
 
 
 class KernelNetwork(NamedTuple):
-    """Weights of a network of one hidden layer of tanh, and logarithms of the noise's deviation and of the places' length scale.
+    """Weights of a network with one hidden layer of tanh, and logarithms of the noise's deviation and of the length scale of positions.
 
     ``inner`` is (d + 1, h) and ``outer`` (h, k), in units of their priors; the last row of ``inner`` are the biases; ``logs`` (2,).
     """
@@ -40,20 +40,20 @@ class KernelNetwork(NamedTuple):
 
 
 class DeepKernel:
-    """A Gaussian process of variance 1 whose covariance is a squared exponential of learned features, of places, and of both.
+    """A Gaussian process of variance 1 whose covariance is a squared exponential of learned features, of positions, and of both.
 
     Parameters
     ----------
     cases : ndarray
         Inputs of the network for all candidates, with standard deviations of about 1, (n, d).
     places : ndarray
-        Their places, (n, 2).
+        Positions of the candidates, (n, 2).
     hidden, outputs : int
-        Units of the network's hidden layer, and features that it gives.
+        Number of units of the hidden layer, and number of features.
     reach : float
         Prior standard deviation of a feature, in length scales of the covariance.
     rng : numpy.random.Generator
-        Draws the weights at the start.
+        Generator of the initial weights.
     """
 
     def __init__(self, cases: np.ndarray, places: np.ndarray, *, hidden: int, outputs: int, reach: float, rng: np.random.Generator) -> None:
@@ -75,9 +75,9 @@ class DeepKernel:
         Parameters
         ----------
         flat : ndarray
-            A network's numbers.
+            Parameters of a network as one vector.
         chosen, values : ndarray
-            Candidates, int (m,), and what was measured, (m,), of mean 0 and deviation 1.
+            Candidates, int (m,), and their measured values, (m,), with mean 0 and deviation 1.
         """
         network = self.network.like(flat)
         noise, length = np.exp(2 * network.logs)
@@ -101,7 +101,7 @@ class DeepKernel:
         return found, np.concatenate(gradient) + moved / self.spreads
 
     def train(self, chosen: np.ndarray, values: np.ndarray, *, iterations: int) -> None:
-        """Improve the network by so many iterations of L-BFGS, from where it is."""
+        """Train the network further by a number of L-BFGS iterations."""
         found = minimize(self.loss, self.network.flat(), (chosen, values), "L-BFGS-B", jac=True, options={"maxiter": iterations})
         self.network = self.network.like(found.x)
 

@@ -14,27 +14,27 @@ from stemtwin.benchmarks.baselines.atoms_v2 import electrons_of
 from stemtwin.benchmarks.families.defects import CLASSES
 
 NUMBERS = {"mos2-1h": (42, 16), "ws2-1h": (74, 16), "wse2-1h": (74, 34), "graphene": (6, 6)}
-"""Atomic numbers of the metal and the chalcogen of each material, of graphene of carbon."""
+"""Atomic numbers of the metal and the chalcogen of each material, for graphene those of carbon."""
 OTHER = {42: 74, 74: 42, 16: 34, 34: 16}
 EXPONENT = 1.7
-"""Growth of the dark field with the atomic number."""
+"""Exponent of the dark-field signal in the atomic number."""
 SMOOTH_ANGSTROM = 0.45
-"""Standard deviation by which images are smoothed before they are compared, A (tuned on val)."""
+"""Standard deviation of the smoothing of images before they are compared, A (tuned on val)."""
 LATTICE = {"mos2-1h": 3.16, "ws2-1h": 3.153, "wse2-1h": 3.282, "graphene": 2.46}
 """Lattice constants, A."""
 LENGTH_TOLERANCE, PHASE_ANGSTROM, CELL = 0.06, 6.0, 24
-"""Tolerance of the length of reflections, standard deviation of the mean of their phases, A, and bins along an edge of the cell."""
+"""Tolerance of the length of reflections; standard deviation of the average of their phases, A; bins along an edge of the cell."""
 LEAST_SIGMAS, FAINTEST = 4.5, 0.5
-"""Residual, in standard deviations of those of its kind of site, from which a defect is as likely as not; the least part of it (tuned on val)."""
+"""Residual, in standard deviations over sites of its kind, at which a defect has probability 1/2; least reported part of it (tuned on val)."""
 BOND_ANGSTROM, APART_ANGSTROM = 1.75, 1.6
-"""Longest distance of two vacancies that are one pair, and shortest of two defects, A."""
+"""Largest distance of two vacancies that form a pair, and smallest distance of two defects, A."""
 STUDENT_PX, STUDENT_DISTANCE_PX, STUDENT_SIGMAS = 4.0, 8, 2.0
 
 
 class OddPeaks:
     """Peaks of the smoothed image that are darker or brighter than the others by two standard deviations.
 
-    All dark ones are called single vacancies, all bright ones foreign atoms, of the material; the confidence grows with the deviation.
+    Dark peaks are classified as single vacancies and bright peaks as foreign atoms of the material; the confidence grows with the deviation.
     """
 
     def predict(self, given: Mapping[str, Any], rng: np.random.Generator) -> Points:
@@ -51,9 +51,9 @@ class OddPeaks:
 
 
 def contrasts(material: str) -> dict[str, tuple[str, float]]:
-    """Return the site and the change of its height, in units of the height of an intact metal (or carbon), of each class of a material.
+    """Return for each class of a material its site and the change of its height, in units of the height of an intact metal (or carbon).
 
-    Sites are ``"metal"``, ``"chalcogen"`` and ``"hollow"``; of graphene ``"metal"``, and ``"bond"`` of a pair.
+    Sites are ``"metal"``, ``"chalcogen"`` and ``"hollow"``; for graphene ``"metal"``, and ``"bond"`` for a pair.
     """
     first, second = NUMBERS[material]
 
@@ -74,10 +74,11 @@ def contrasts(material: str) -> dict[str, tuple[str, float]]:
 
 
 class UnitCellResidual:
-    """The image less its mean unit cell, at each site of the lattice; what stands out is named by its site and its contrast.
+    """Residual of the image from its mean unit cell at each site of the lattice; outliers are classified by their site and their contrast.
 
-    Two reflections of the known length give the phase of the lattice everywhere, and so each pixel's place in the cell; the cell is the median over
-    the frame. A residual is compared with those of all sites of its kind, and with what atomic numbers to the power 1.7 let each class change.
+    Two reflections of the known length give the phase of the lattice everywhere, and so the position of each pixel in the cell; the mean cell is the
+    median over the frame. A residual is compared with those of all sites of its kind, and with the contrast of each class, estimated from atomic
+    numbers to the power 1.7.
     """
 
     def predict(self, given: Mapping[str, Any], rng: np.random.Generator) -> Points:
@@ -107,7 +108,7 @@ class UnitCellResidual:
 
 
 def collected(found: list[tuple[np.ndarray, str, float]], step: float, shape: tuple[int, ...]) -> Points:
-    """Return candidates (place, class, claim) as points in the frame: the strongest of neighbours, two vacancies side by side in carbon as one."""
+    """Return candidates (position, class, confidence) as points in the frame; of neighbours the strongest, two adjacent carbon vacancies as one."""
     pairs = []
     for i, (place, name, claim) in enumerate(found):
         for other, second, also in found[:i]:
@@ -125,7 +126,7 @@ def collected(found: list[tuple[np.ndarray, str, float]], step: float, shape: tu
 
 
 def cell_places(image: np.ndarray, step: float, lattice: float) -> np.ndarray:
-    """Return the place of each pixel in the hexagonal cell, (2, ny, nx) in units of its edges, up to whole numbers and one common shift.
+    """Return the position of each pixel in the hexagonal cell, (2, ny, nx) in units of its edges, up to whole numbers and one common shift.
 
     Parameters
     ----------
@@ -171,7 +172,7 @@ def mean_cell(image: np.ndarray, places: np.ndarray) -> np.ndarray:
 
 
 def site_kinds(cell: np.ndarray, material: str) -> dict[str, list[np.ndarray]]:
-    """Return the places in the cell, (2,) each, of the kinds of sites: metal, chalcogen and hollow, of graphene both carbons as metal."""
+    """Return the positions in the cell, (2,) each, by kind of site: metal, chalcogen and hollow; in graphene both carbon sites are metal."""
     thirds = [np.array([1, 2]) / 3, np.array([2, 1]) / 3]
     smooth = gaussian_filter(cell, 1.0, mode="wrap")
 
@@ -187,7 +188,7 @@ def site_kinds(cell: np.ndarray, material: str) -> dict[str, list[np.ndarray]]:
 
 
 def sites_at(places: np.ndarray, fraction: np.ndarray, step: float) -> np.ndarray:
-    """Return the places (n, 2) x and y, A, in the frame that lie at a place of the cell."""
+    """Return the positions (n, 2) x and y, A, in the frame that lie at one position of the cell."""
     u, v = (2 * np.pi * (axis - middle) for axis, middle in zip(places, fraction, strict=True))
     waves = np.cos(u) + np.cos(v) + np.cos(u - v)
     peaks = peak_local_max(waves, min_distance=max(1, round(0.8 / step)), threshold_abs=1.5, exclude_border=False)
@@ -195,7 +196,7 @@ def sites_at(places: np.ndarray, fraction: np.ndarray, step: float) -> np.ndarra
 
 
 def values_at(image: np.ndarray, places: np.ndarray, step: float) -> np.ndarray:
-    """Return an image at places (n, 2), A, (n,)."""
+    """Return the values (n,) of an image at positions (n, 2), A."""
     return map_coordinates(image, [places[:, 1] / step, places[:, 0] / step], order=1, mode="nearest")
 
 
@@ -203,13 +204,13 @@ class DefectsOracle:
     """The true defects."""
 
     def predict(self, given: Mapping[str, Any], rng: np.random.Generator) -> Points:
-        """Return the truth, which only an oracle is given, all of it sure."""
+        """Return the truth, which only an oracle receives, with full confidence."""
         del rng
         truth = given["truth"]
         return Points.at(truth.positions, classes=truth.classes, confidence=np.ones(len(truth.classes)))
 
 
 add_baseline(Baseline(task="defects", name="odd-peaks", text="peaks that are darker or brighter than the others", factory=OddPeaks))
-_TEXT = "the image less its mean unit cell, named by site and contrast"
+_TEXT = "residual from the mean unit cell, classified by site and contrast"
 add_baseline(Baseline(task="defects", name="residual", text=_TEXT, factory=UnitCellResidual))
 add_baseline(Baseline(task="defects", name="oracle", text="the truth itself", factory=DefectsOracle, oracle=True))

@@ -15,13 +15,13 @@ from stemtwin.twin.errors import SettingsError
 SIGMAS_PX = tuple(0.5 * 1.25**i for i in range(14))  # 0.5 to 9 px
 BINS_PX = (2, 4)
 COLLECTED_ANGSTROM = 0.3  # below the width of an atom in the image
-PATCH_ANGSTROM, SEARCH_ANGSTROM = 6.0, 8.0  # an atom with its neighbours; some cells further (tuned on val)
+PATCH_ANGSTROM, SEARCH_ANGSTROM = 6.0, 8.0  # an atom with its neighbours; a few cells around it (tuned on val)
 STRENGTH = 0.5  # of the filter, in standard deviations of the noise (tuned on val)
 FOURIER_THRESHOLD = 12.0  # times the power of the noise: one of 10 images of pure noise has a coefficient above it
 
 
 class SummedCounts:
-    """The counts of all frames, as they are."""
+    """The summed counts of all frames."""
 
     def predict(self, given: Mapping[str, Any], rng: np.random.Generator) -> ImageEstimate:
         """Return the sum of the frames."""
@@ -30,7 +30,7 @@ class SummedCounts:
 
 
 class ConstantImage:
-    """The mean count of each channel in every pixel: what an answer without a picture earns."""
+    """The mean count of each channel in every pixel: the reference score of an image without structure."""
 
     def predict(self, given: Mapping[str, Any], rng: np.random.Generator) -> ImageEstimate:
         """Return the means."""
@@ -40,7 +40,7 @@ class ConstantImage:
 
 
 class GaussianSmoothing:
-    """The summed counts, smoothed by the Gaussian of the least estimated risk: Poisson statistics give it from the counts alone."""
+    """The summed counts, smoothed by the Gaussian with the least estimated risk, which Poisson statistics give from the counts alone."""
 
     def predict(self, given: Mapping[str, Any], rng: np.random.Generator) -> ImageEstimate:
         """Return the smoothed sum of the frames."""
@@ -67,9 +67,9 @@ def least_risk(counts: np.ndarray) -> np.ndarray:
 
 
 class FourierThreshold:
-    """The summed counts with nothing left in Fourier space but what stands far above the noise: the reflections, and so the perfect lattice.
+    """The summed counts, reduced to the Fourier coefficients far above the noise: the reflections, and so the perfect lattice.
 
-    The power of counting noise is the number of electrons at every frequency; coefficients above 12 times of it are kept, less the noise in them.
+    The power of counting noise is the number of electrons at every frequency; those above 12 times this power are kept, minus their noise.
     """
 
     def predict(self, given: Mapping[str, Any], rng: np.random.Generator) -> ImageEstimate:
@@ -92,7 +92,7 @@ def anscombe(counts: np.ndarray) -> np.ndarray:
 
 
 def unbiased_inverse(values: np.ndarray) -> np.ndarray:
-    """Return the mean counts whose Anscombe transform has a mean: Makitalo and Foi, IEEE Trans. Image Process. 20 (2011) 2697."""
+    """Return the unbiased inverse of the Anscombe transform, as mean counts: Makitalo and Foi, IEEE Trans. Image Process. 20 (2011) 2697."""
     d = np.maximum(values, 2 * np.sqrt(0.375))
     return np.maximum(0.25 * d**2 + 0.25 * np.sqrt(1.5) / d - 1.375 / d**2 + 0.625 * np.sqrt(1.5) / d**3 - 0.125, 0)
 
@@ -100,7 +100,7 @@ def unbiased_inverse(values: np.ndarray) -> np.ndarray:
 def stabilised(counts: np.ndarray, step: float, remove_noise: Callable[[np.ndarray, float], np.ndarray]) -> np.ndarray:
     """Return an image denoised after the Anscombe transform.
 
-    Counts are collected under a Gaussian of 0.3 A first, so that there are some in each place, taken at every second pixel, and interpolated again.
+    Counts are first summed under a Gaussian of 0.3 A so that few positions are empty, then taken at every second pixel, and interpolated at the end.
 
     Parameters
     ----------
@@ -136,7 +136,7 @@ def binned(counts: np.ndarray, remove_noise: Callable[[np.ndarray], np.ndarray])
 
 
 def non_local_means(image: np.ndarray, step: float) -> np.ndarray:
-    """Return an image with noise of standard deviation 1, each pixel the mean of those in like surroundings."""
+    """Return an image with noise of standard deviation 1, each pixel the mean of those in similar surroundings."""
     patch = 2 * max(1, round(PATCH_ANGSTROM / step / 2)) + 1
     reach = max(2, round(SEARCH_ANGSTROM / step))
     return denoise_nl_means(image, patch_size=patch, patch_distance=reach, h=STRENGTH, sigma=1.0, fast_mode=True)
@@ -153,19 +153,19 @@ class NonLocalMeans:
 
 
 class BlockMatching:
-    """BM3D of the Anscombe transform of the summed counts, by the package ``bm3d``, which is free for non-commercial use only and no dependency.
+    """BM3D of the Anscombe transform of the summed counts, by the package ``bm3d``, which is free for non-commercial use only and not a dependency.
 
     Raises
     ------
     SettingsError
-        It is not installed.
+        The package is not installed.
     """
 
     def __init__(self) -> None:
         try:
             from bm3d import bm3d  # pyright: ignore[reportMissingImports] - only where its user has installed it
         except ImportError:
-            message = "bm3d is not installed. Its licence allows non-commercial use only; where that suits you, install it by: pip install bm3d"
+            message = "bm3d is not installed. Its licence allows non-commercial use only; if that suits you, install it with: pip install bm3d"
             raise SettingsError(message) from None
         self._bm3d = bm3d
 
@@ -179,16 +179,16 @@ class NoiselessOracle:
     """The noiseless image itself."""
 
     def predict(self, given: Mapping[str, Any], rng: np.random.Generator) -> ImageEstimate:
-        """Return the truth, which only an oracle is given."""
+        """Return the truth, which only an oracle receives."""
         del rng
         return given["truth"]
 
 
 for _name, _text, _factory in (
-    ("counts", "the counts of all frames, as they are", SummedCounts),
+    ("counts", "the summed counts of all frames", SummedCounts),
     ("constant", "the mean count in every pixel", ConstantImage),
     ("gaussian", "the Gaussian of the least estimated risk", GaussianSmoothing),
-    ("fourier", "the strong Fourier coefficients alone", FourierThreshold),
+    ("fourier", "only the strong Fourier coefficients", FourierThreshold),
     ("nlm", "non-local means after the Anscombe transform", NonLocalMeans),
     ("bm3d", "BM3D after the Anscombe transform; needs the package bm3d, free for non-commercial use only", BlockMatching),
     ("unet", "a small U-Net, trained on the train split; needs onnxruntime", OnnxDenoiser),

@@ -1,4 +1,4 @@
-"""Baselines of ``drift-tracking``: trackers of different care, blind policies, and one that knows the truth."""
+"""Baselines of ``drift-tracking``: trackers, blind policies, and an oracle that knows the truth."""
 
 import math
 from collections.abc import Mapping
@@ -27,35 +27,35 @@ from stemtwin.twin.envs.families.drift_tracking import STEP
 TASK = "drift-tracking"
 DriftObservation = Mapping[str, np.ndarray]
 OVER = 0.003
-"""Share of the watch below which it is over."""
+"""Remaining fraction of the watch below which it counts as over."""
 RESERVE = 0.5
-"""Dose that is not planned, in usual frames."""
+"""Reserve of the dose, in usual frames."""
 FINENESS = 1024
-"""Parts of a unit to which actions are rounded: 0.016 A of a shift."""
+"""Number of steps per unit to which actions are rounded; one step is 0.016 A of a shift."""
 JUMPS = 0.04
-"""Probability of a jump between two frames, as an operator of a fresh specimen guesses it."""
+"""Probability of a jump between two frames, as an operator would guess it for a fresh specimen."""
 LOST, LOST_WIDE = 0.8, 0.65
-"""Shares of the usual likelihood below which the feature is not in a narrow frame, and in a wide one: a lattice alone can reach 0.75 of it."""
+"""Fractions of the usual likelihood below which the feature counts as absent from a narrow and a wide frame; a bare lattice can reach 0.75."""
 GIVEN_UP = 4
-"""Frames without the feature after which the best place is taken nevertheless."""
+"""Number of frames without the feature after which the most likely position is accepted."""
 ATOM_ANGSTROM, PEAK_ANGSTROM, BRIGHT_ANGSTROM, LINK_ANGSTROM, MOST_PEAKS = 0.6, 1.5, 2.4, 4.7, 12
-"""Smoothing of frames in which atoms are sought, distance of peaks, radius of what belongs to one, distance of linked ones, A; most peaks."""
+"""Search for atoms: smoothing, distance of peaks, radius of one peak, distance of linked peaks, A; largest number of peaks."""
 DARK = 0.2
-"""Share of the usual counts below which a frame is dark, and tells nothing."""
+"""Fraction of the usual counts below which a frame is dark and is ignored."""
 CENTRED = (2, 5, 10, 20)
-"""Narrow frames after which the middle of the template is put on the middle of the cluster."""
+"""Numbers of narrow frames after which the template is centred on the cluster."""
 REFERENCE_FRAMES = 8
-"""Narrow frames before the search for an event begins."""
+"""Number of narrow frames before the search for an event begins."""
 SURE, ALARMS = 14.0, 2
-"""Sum of the largest rise and fall, in standard deviations, at which an event is believed, and how often it is."""
+"""Sum of the largest rise and fall, in standard deviations, at which an event is reported, and largest number of reports."""
 BLIND_FAST = 0.3
-"""Share of the watch that is left when the blind policy takes its fast frame."""
+"""Remaining fraction of the watch when the blind policy takes its fast frame."""
 WIDE_DOSE = 2.0
-"""Electrons of a searching frame, in units of those that a narrow one may have: they are spread over more area."""
+"""Electrons of a search frame, relative to those of a narrow frame, because they are spread over a larger area."""
 
 
 def action(way: np.ndarray, *, exposure: float = 1.0, wide: bool = False, fast: bool = False, stop: bool = False) -> np.ndarray:
-    """Return an action: a way (x, y), A, the electrons in units of the usual ones, and what is chosen."""
+    """Return an action from a shift (x, y), A, the electrons relative to the usual number, and the choices of frame and end."""
     chosen = [1.0 if one else -1.0 for one in (wide, stop, fast)]
     numbers = np.clip([*(np.asarray(way) / STEP), math.log(exposure) / math.log(MOST_DOSE)], -1, 1)
     x, y, electrons = np.rint(numbers * FINENESS) / FINENESS
@@ -63,7 +63,7 @@ def action(way: np.ndarray, *, exposure: float = 1.0, wide: bool = False, fast: 
 
 
 class WatchPlan:
-    """Frames, dose and time of a watch, as the first frame tells their prices.
+    """Frames, dose and time of a watch, planned from the costs of the first frame.
 
     Parameters
     ----------
@@ -83,7 +83,7 @@ class WatchPlan:
         return watch < OVER or frames < 1.5 * self.frame or dose < 1.1 * self.dose / MOST_DOSE
 
     def exposure(self, seen: DriftObservation) -> float:
-        """Return the electrons of each further frame, in units of the first one's, with which the dose lasts until the end."""
+        """Return the electrons of each further frame, relative to the first one, for which the dose lasts until the end."""
         _, dose, watch = (float(part) for part in seen["budget"])
         frames = max(watch * self.watch_s / PERIOD_S, 1.0)
         return float(np.clip((dose / self.dose - RESERVE) / frames, 1 / MOST_DOSE, MOST_DOSE))
@@ -94,10 +94,10 @@ class WatchPlan:
 
 
 def cluster_middle(image: np.ndarray, radius: float) -> np.ndarray:
-    """Return the middle (x, y) of the cluster in a narrow frame or template, A.
+    """Return the centre (x, y) of the cluster in a narrow frame or template, A.
 
-    Atoms are peaks above the largest ratio of neighbours in the sorted list of all peaks; those that are linked belong together, and the brightest
-    group within a radius about the middle, A, is the cluster. A peak is weighed with all that is bright around it.
+    Atoms are the peaks above the largest ratio of successive heights in the sorted list of all peaks; linked atoms form a group, and the brightest
+    group within a radius of the middle, A, is the cluster. A peak is weighted with all signal around it.
     """
     smooth, axis = ndimage.gaussian_filter(image, ATOM_ANGSTROM / PITCH), places(SIDE, PITCH)
     peaks = np.argwhere(smooth == ndimage.maximum_filter(smooth, round(PEAK_ANGSTROM / PITCH)))
@@ -118,10 +118,10 @@ def cluster_middle(image: np.ndarray, radius: float) -> np.ndarray:
 
 
 class DriftTracker:
-    """Likelihoods of the feature's place by correlation with a growing template, a Kalman filter, searches after jumps, and CUSUM for the event."""
+    """Likelihoods of the feature's position by correlation with a growing template, a Kalman filter, search after jumps, and CUSUM for the event."""
 
     def reset(self, brief: Brief) -> None:
-        """Begin anew."""
+        """Start a new episode."""
         self.alarms = ALARMS if brief.difficulty == "event" else 0
         self.template, self.maps = Template(), ChangeMaps()
         self.motion: Motion | None = None
@@ -130,7 +130,7 @@ class DriftTracker:
         self.lost = 0
 
     def act(self, observation: DriftObservation, cost: Mapping[str, float]) -> np.ndarray:
-        """Return the way to where the feature is going to be in the middle of the next frame."""
+        """Return the shift to the predicted position of the feature in the middle of the next frame."""
         del cost
         clock, shift = float(observation["clock"][0]), observation["shift"].astype(float)
         counts = electrons(observation["image"])
@@ -152,14 +152,14 @@ class DriftTracker:
         return action(way, exposure=exposure, wide=self.lost > 0 and not fast, fast=fast)
 
     def _begin(self, counts: np.ndarray, shift: np.ndarray) -> Motion:
-        """Find the brightest place near the middle of the first frame, and take its surroundings as the template."""
+        """Find the brightest position near the middle of the first frame, and take its surroundings as the template."""
         self.counts, self.change = float(counts.sum()), 0.0
         place = cluster_middle(binned(counts), 4.0)
         self.template.add(binned(counts), place)
         return Motion(place=place + shift)
 
     def _see(self, counts: np.ndarray, shift: np.ndarray, part: float, *, wide: bool) -> None:
-        """Take a frame, of so many times the first one's electrons: where the feature is, and the template with it, or that it is not there."""
+        """Update position and template from a frame, whose electrons are relative to the first frame's, or note that the feature is absent."""
         assert self.motion is not None
         rate, level = self.template.rate(), self.template.level()
         pitch = wide_pitch() if wide else PITCH
@@ -192,7 +192,7 @@ class DriftTracker:
             self.motion.place = self.motion.place + way
 
     def _accept(self, place: np.ndarray, shift: np.ndarray, deviation: float) -> None:
-        """Give a place in the frame to the filter."""
+        """Update the filter with a position in the frame."""
         assert self.motion is not None
         where = place + shift
         far = np.linalg.norm(where - self.motion.place)
@@ -203,15 +203,15 @@ class DriftTracker:
 
 
 class PhaseCorrelation:
-    """Moves by the shift between the last narrow frame and the first one, the largest peak of their phase correlation; never predicts or searches."""
+    """Moves back by the shift between the last narrow frame and the first one, from phase correlation, without prediction or search."""
 
     def reset(self, brief: Brief) -> None:
-        """Begin anew."""
+        """Start a new episode."""
         del brief
         self.first: np.ndarray | None = None
 
     def act(self, observation: DriftObservation, cost: Mapping[str, float]) -> np.ndarray:
-        """Return the way back to the first frame."""
+        """Return the shift back to the first frame."""
         del cost
         frame = ndimage.gaussian_filter(binned(electrons(observation["image"])), 0.4 / PITCH)
         spectrum = np.fft.fft2((frame - frame.mean()) * np.hanning(SIDE) * np.hanning(SIDE)[:, None])
@@ -227,7 +227,7 @@ class StillField:
     """Does nothing until the budget is spent."""
 
     def reset(self, brief: Brief) -> None:
-        """Remember nothing."""
+        """Do nothing: the policy has no memory."""
 
     def act(self, observation: DriftObservation, cost: Mapping[str, float]) -> np.ndarray:
         """Return an action that changes nothing."""
@@ -236,23 +236,23 @@ class StillField:
 
 
 class RandomShifts:
-    """Uniform actions, the end among them."""
+    """Uniform random actions, including the end."""
 
     def reset(self, brief: Brief) -> None:
-        """Seed the draws."""
+        """Seed the random generator."""
         self.rng = np.random.Generator(np.random.Philox(brief.seed))
 
     def act(self, observation: DriftObservation, cost: Mapping[str, float]) -> np.ndarray:
-        """Return a uniform action."""
+        """Return a uniform random action."""
         del observation, cost
         return self.rng.uniform(-1, 1, 6).astype(np.float32)
 
 
 class BlindWatch:
-    """Keeps the field where it is, takes one fast frame late in the watch, and declares the end in time, without a look at the frames."""
+    """Keeps the field where it is, takes one fast frame late in the watch, and declares the end in time, without looking at the frames."""
 
     def reset(self, brief: Brief) -> None:
-        """Begin anew."""
+        """Start a new episode."""
         del brief
         self.plan: WatchPlan | None = None
         self.fast = False
@@ -268,15 +268,15 @@ class BlindWatch:
 
 
 class DriftOracle:
-    """Reads the place of the feature and whether the atom has hopped, and predicts by the same filter as the expert."""
+    """Reads the position of the feature and whether the atom has hopped, and predicts by the same filter as the expert."""
 
     def reset(self, brief: Brief) -> None:
-        """Take the door to the truth."""
+        """Store the access to the truth."""
         assert brief.truth is not None
         self.truth, self.motion, self.plan, self.clock = brief.truth, None, None, 0.0
 
     def act(self, observation: DriftObservation, cost: Mapping[str, float]) -> np.ndarray:
-        """Return the way to where the feature is going to be."""
+        """Return the shift to the predicted position of the feature."""
         del cost
         if self.plan is None:
             self.plan = WatchPlan(observation)
@@ -299,10 +299,10 @@ class DriftOracle:
 
 for _name, _text, _factory in (
     ("expert", "correlation with a growing template, a Kalman filter, wide frames after jumps, CUSUM for the event", DriftTracker),
-    ("phase-correlation", "back by the shift from the first frame, by phase correlation alone", PhaseCorrelation),
+    ("phase-correlation", "back by the shift from the first frame, by phase correlation only", PhaseCorrelation),
     ("no-op", "the same field until the budget is spent", StillField),
     ("random", "uniform actions", RandomShifts),
-    ("blind", "the same field, one fast frame, and the end in time, without a look", BlindWatch),
+    ("blind", "the same field, one fast frame, and the end in time, independent of the frames", BlindWatch),
 ):
     add_baseline(Baseline(task=TASK, name=_name, text=_text, factory=_factory))
-add_baseline(Baseline(task=TASK, name="oracle", text="reads the place of the feature", factory=DriftOracle, oracle=True))
+add_baseline(Baseline(task=TASK, name="oracle", text="reads the position of the feature", factory=DriftOracle, oracle=True))

@@ -1,4 +1,4 @@
-"""Parts of the expert of ``drift-tracking``: likelihoods of places by phase correlation with a template, a Kalman filter, and maps of CUSUM."""
+"""Parts of the expert of ``drift-tracking``: likelihoods of positions by phase correlation with a template, a Kalman filter, and maps of CUSUM."""
 
 import math
 from dataclasses import dataclass, field
@@ -9,19 +9,19 @@ from scipy import fft, ndimage
 from stemtwin.twin.envs.drift_instrument import FIELD, SHAPE, WIDE_FIELD
 
 BIN = 2
-"""Points of a narrow frame in one pixel of the template along each axis."""
+"""Number of points of a narrow frame per pixel of the template along each axis."""
 PITCH, SIDE = FIELD * BIN / SHAPE[0], SHAPE[0] // BIN
 """Pixel of the template, A, and its side in pixels."""
 RADIUS_ANGSTROM, SMOOTHING_ANGSTROM = 4.8, 0.45
 """Radius of the part of the template that is compared, and standard deviation by which it is smoothed, A."""
 FORGET = 0.985
-"""Share of the template that is kept from one frame to the next."""
+"""Fraction of the template that is kept from one frame to the next."""
 OFFSET_ADU, ADU_PER_ELECTRON = 1000.0, 7.6
-"""Reading without electrons, and what one electron adds, ADU: the page of the environment has them."""
+"""Reading without electrons and reading per electron, ADU, as stated on the page of the environment."""
 
 
 def electrons(image: np.ndarray) -> np.ndarray:
-    """Return a frame in electrons: readings of a converter lie far above what electrons can be counted."""
+    """Return a frame in electrons; readings of a converter are recognised because they exceed possible counts."""
     counts = image.astype(float)
     return (counts - OFFSET_ADU) / ADU_PER_ELECTRON if np.median(counts) > OFFSET_ADU / 2 else counts
 
@@ -38,19 +38,19 @@ class Template:
     Parameters
     ----------
     counts, frames : ndarray
-        Sums over aligned frames of counts, and of what part of a usual frame each pixel had, shape (SIDE, SIDE).
+        Sums over aligned frames of counts and of the fraction of a usual frame in each pixel, shape (SIDE, SIDE).
     """
 
     counts: np.ndarray = field(default_factory=lambda: np.zeros((SIDE, SIDE)))
     frames: np.ndarray = field(default_factory=lambda: np.full((SIDE, SIDE), 1e-9))
 
     def add(self, counts: np.ndarray, place: np.ndarray, exposure: float = 1.0) -> None:
-        """Add a narrow frame, of so many times the usual electrons, in which the feature is at a place (x, y) from the middle, A."""
+        """Add a narrow frame with the feature at a position (x, y) from the middle, A; ``exposure`` is its electrons over the usual number."""
         moved, there = aligned(counts, place)
         self.counts, self.frames = FORGET * self.counts + moved, FORGET * self.frames + exposure * there
 
     def centre(self, place: np.ndarray) -> None:
-        """Move the template so that a place (x, y), A, is in its middle."""
+        """Move the template so that a position (x, y), A, is in its middle."""
         self.counts, self.frames = (aligned(part, place)[0] for part in (self.counts, self.frames))
         self.frames = np.maximum(self.frames, 1e-9)
 
@@ -66,13 +66,13 @@ class Template:
 
 
 def aligned(counts: np.ndarray, place: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return a narrow frame moved so that a place (x, y), A, is in the middle, and where there is something, both (SIDE, SIDE)."""
+    """Return a narrow frame moved so that a position (x, y), A, is in the middle, and its coverage, both (SIDE, SIDE)."""
     way = (-place[1] / PITCH, -place[0] / PITCH)
     return tuple(np.maximum(ndimage.shift(part, way, order=1), 0) for part in (counts, np.ones_like(counts)))  # type: ignore[return-value]
 
 
 def log_likelihood(counts: np.ndarray, pitch: float, points: float, rate: np.ndarray, level: float) -> np.ndarray:
-    """Return the logarithm of the Poisson likelihood of a frame with the feature at a pixel, over that of an even one, (ny, nx).
+    """Return the logarithm of the Poisson likelihood of a frame with the feature at a pixel, over that of a uniform frame, (ny, nx).
 
     Parameters
     ----------
@@ -81,9 +81,9 @@ def log_likelihood(counts: np.ndarray, pitch: float, points: float, rate: np.nda
     pitch : float
         Its pixel, A.
     points : float
-        Electrons in it, over those in a pixel of the template in a usual frame.
+        Electrons in that pixel, over those in a pixel of the template in a usual frame.
     rate : ndarray
-        The template on its own pixels.
+        Template on its own pixels.
     level : float
         Its mean.
     """
@@ -104,7 +104,7 @@ def places(count: int, pitch: float) -> np.ndarray:
 
 
 def peak(score: np.ndarray, pitch: float) -> np.ndarray:
-    """Return the place (x, y) of the largest score, A, refined by parabolas."""
+    """Return the position (x, y) of the largest score, A, refined by parabolas."""
     iy, ix = np.unravel_index(int(score.argmax()), score.shape)
     found = []
     for index, line in ((ix, score[iy]), (iy, score[:, ix])):
@@ -119,7 +119,7 @@ def peak(score: np.ndarray, pitch: float) -> np.ndarray:
 
 @dataclass
 class Motion:
-    """Kalman filter of a feature with a nearly constant velocity: place and velocity along both axes, A and A/s.
+    """Kalman filter of a feature with a nearly constant velocity: position and velocity along both axes, A and A/s.
 
     Parameters
     ----------
@@ -140,37 +140,37 @@ class Motion:
     turn: float = 0.02
 
     def predict(self, seconds: float) -> None:
-        """Let time pass, s."""
+        """Advance the filter by a time, s."""
         step = np.array([[1.0, seconds], [0.0, 1.0]])
         self.place = self.place + seconds * self.velocity
         self.covariance = step @ self.covariance @ step.T + np.diag([self.walk**2, self.turn**2]) * seconds
 
     def update(self, place: np.ndarray, deviation: float) -> None:
-        """Take a measured place (x, y), A, with its standard deviation, A."""
+        """Update the filter with a measured position (x, y), A, and its standard deviation, A."""
         gain = self.covariance[:, 0] / (self.covariance[0, 0] + deviation**2)
         way = place - self.place
         self.place, self.velocity = self.place + gain[0] * way, self.velocity + gain[1] * way
         self.covariance = self.covariance - np.outer(gain, self.covariance[0])
 
     def jump(self, place: np.ndarray, deviation: float) -> None:
-        """Take a measured place after a jump: the velocity stays."""
+        """Set the position after a jump to a measured one; the velocity is kept."""
         self.place = place.copy()
         self.covariance[0] = self.covariance[:, 0] = 0.0
         self.covariance[0, 0] = deviation**2
 
     def spread(self) -> float:
-        """Return the standard deviation of the place along one axis, A."""
+        """Return the standard deviation of the position along one axis, A."""
         return math.sqrt(self.covariance[0, 0])
 
 
 @dataclass
 class ChangeMaps:
-    """CUSUM of every place around the feature: counts above and below the template add up until they are too many to be chance.
+    """CUSUM for every position around the feature: counts above and below the template add up until chance cannot explain them.
 
     Parameters
     ----------
     rise, fall : ndarray
-        Sums of what is too much, and of what is too little, in standard deviations, shape (SIDE, SIDE).
+        Accumulated excess and deficit of counts, in standard deviations, shape (SIDE, SIDE).
     """
 
     rise: np.ndarray = field(default_factory=lambda: np.zeros((SIDE, SIDE)))
@@ -181,7 +181,7 @@ class ChangeMaps:
     outer: float = 7.6
 
     def add(self, counts: np.ndarray, place: np.ndarray, template: Template, exposure: float = 1.0) -> float:
-        """Take a narrow frame, of so many usual ones, with the feature at a place (x, y), A; return the largest rise and fall, added."""
+        """Add a narrow frame with the feature at a position (x, y), A, and return the sum of the largest rise and the largest fall."""
         moved, there = aligned(counts, place)
         axis = places(SIDE, PITCH)
         distance = np.hypot(axis, axis[:, None])

@@ -11,7 +11,7 @@ from stemtwin.twin.envs.focus_limits import STEP
 from stemtwin.twin.errors import SettingsError
 
 SECTORS = 12  # azimuths over half a turn
-SWEEP = (75.0, 150.0, 50.0, -50.0, -150.0)  # A: where C10 goes first, from where it stands at the start
+SWEEP = (75.0, 150.0, 50.0, -50.0, -150.0)  # A: first values of C10, relative to the start
 PROBES = ((35.0, 0.0, 0.0), (-35.0, 0.0, 0.0), (0.0, 25.0, 0.0), (0.0, 0.0, 25.0), (0.0, -25.0, 0.0), (0.0, 0.0, -25.0))
 NOISE_SIGMAS = 4.0
 TRUST = 160.0  # A: a fitted focus further than this from the sharpest frame is an extrapolation
@@ -20,7 +20,7 @@ TRUST = 160.0  # A: a fitted focus further than this from the sharpest frame is 
 def sector_powers(image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return the normalised variance of a frame by azimuth of the spatial frequency, and its noise.
 
-    The variance of the windowed frame over the square of its mean, without what counting noise adds, is the sum over the sectors.
+    The sum over the sectors is the variance of the windowed frame over the square of its mean, without the contribution of counting noise.
 
     Parameters
     ----------
@@ -37,7 +37,7 @@ def sector_powers(image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     sector, inside = _sectors(counts.shape)
     window = np.outer(np.hanning(counts.shape[0]), np.hanning(counts.shape[1]))
     power = np.abs(np.fft.fft2((counts - mean) * window)) ** 2 / (np.sum(window**2) * counts.size * mean**2)
-    floor = 1.0 / (counts.size * mean)  # of Poisson counts, in every frequency alike
+    floor = 1.0 / (counts.size * mean)  # of Poisson counts, the same at every frequency
     found = np.bincount(sector[inside], weights=power[inside] - floor, minlength=SECTORS)
     return found, floor * np.sqrt(np.bincount(sector[inside], minlength=SECTORS))
 
@@ -57,12 +57,12 @@ def _sectors(shape: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
 def fit_focus(knobs: np.ndarray, powers: np.ndarray, noise: np.ndarray) -> np.ndarray | None:
     """Return the knobs (3,) of best focus from a series of frames, by parabolas through the logarithm of the power in every azimuth.
 
-    Aberrations c = C10, a = C12a, b = C12b take from the power at a spatial frequency of azimuth phi, to lowest order, the factor
-    exp(-kappa |M g|^2), where M = [[c + a, b], [b, c - a]] is the curvature of the wave front, which is
+    Aberrations c = C10, a = C12a, b = C12b reduce the power at a spatial frequency of azimuth phi, to lowest order, by the factor
+    exp(-kappa |M g|^2), where M = [[c + a, b], [b, c - a]] is the curvature of the wavefront, so
 
         exp(-kappa (c^2 + a^2 + b^2 + 2 c (a cos 2 phi + b sin 2 phi))).
 
-    Each azimuth thus has its own best defocus, -(a cos 2 phi + b sin 2 phi): one focal series tells both aberrations. With c, a, b = knobs +
+    Each azimuth thus has its own best defocus, -(a cos 2 phi + b sin 2 phi), so one focal series determines both aberrations. With c, a, b = knobs +
     offsets, the logarithm is linear in kappa, kappa times the three offsets, and one constant for each azimuth: one weighted linear least-squares
     problem.
 
@@ -76,7 +76,7 @@ def fit_focus(knobs: np.ndarray, powers: np.ndarray, noise: np.ndarray) -> np.nd
     Returns
     -------
     ndarray or None
-        None where the frames hold no maximum.
+        Knobs of best focus; None where the frames contain no maximum.
     """
     frame, sector = np.nonzero(powers > NOISE_SIGMAS * noise)
     if len(frame) < SECTORS:
@@ -103,14 +103,14 @@ def fit_focus(knobs: np.ndarray, powers: np.ndarray, noise: np.ndarray) -> np.nd
 
 
 class FocalSeries:
-    """Focusing of an operator: a focal series, parabolas through its sharpness, and to their peak; then smaller ones about it.
+    """Focusing as by an operator: a focal series, a move to the peak of parabolas through its sharpness, then smaller series about it.
 
-    Sharpness is the normalised variance, taken apart by azimuth, because twofold astigmatism gives every azimuth a focus of its own
+    Sharpness is the normalised variance, resolved by azimuth, because twofold astigmatism gives every azimuth a focus of its own
     (:func:`fit_focus`). Every frame of the episode enters every fit.
     """
 
     def reset(self, brief: Brief) -> None:
-        """Begin anew."""
+        """Start a new episode."""
         self.low, self.high = brief.observation_space["knobs"].low.astype(float), brief.observation_space["knobs"].high.astype(float)
         self.knobs: list[np.ndarray] = []
         self.powers: list[tuple[np.ndarray, np.ndarray]] = []
@@ -125,7 +125,7 @@ class FocalSeries:
         return np.clip((target - self.knobs[-1]) / STEP, -1, 1).astype(np.float32)
 
     def course(self) -> Generator[np.ndarray, None, None]:
-        """Yield for each frame where the knobs shall go, which may take more than one action."""
+        """Yield for each frame the target of the knobs, which may take more than one action."""
         for defocus in SWEEP:
             yield np.array([defocus, 0.0, 0.0])
         for probe in itertools.cycle(PROBES):
@@ -135,7 +135,7 @@ class FocalSeries:
             yield self.best() + probe
 
     def best(self) -> np.ndarray:
-        """Return the knobs of best focus, as far as the frames tell: of the fit, or of the sharpest frame."""
+        """Return the best estimate of focus for the knobs: from the fit, or else from the sharpest frame."""
         knobs, powers, noise = np.array(self.knobs), np.array([p for p, _ in self.powers]), np.array([n for _, n in self.powers])
         sharpest = knobs[np.argmax(powers.sum(axis=1))]
         fitted = fit_focus(knobs, powers, noise)
@@ -145,30 +145,30 @@ class FocalSeries:
 
 
 class RandomMoves:
-    """Uniform actions."""
+    """Uniform random actions."""
 
     def reset(self, brief: Brief) -> None:
-        """Seed the draws."""
+        """Seed the random generator."""
         self.rng = np.random.Generator(np.random.Philox(brief.seed))
 
     def act(self, observation: Mapping[str, np.ndarray], cost: Mapping[str, float]) -> np.ndarray:
-        """Return a uniform action."""
+        """Return a uniform random action."""
         del observation, cost
         return self.rng.uniform(-1, 1, 3).astype(np.float32)
 
 
 class FocusOracle:
-    """Goes straight to zero, by the truth."""
+    """Oracle that goes straight to zero."""
 
     def reset(self, brief: Brief) -> None:
-        """Take the door to the truth."""
+        """Store the access to the truth."""
         if brief.truth is None:
-            message = "The oracle needs the door to the truth, which only the runner opens, for an entry marked as oracle."
+            message = "The oracle needs access to the truth, which the runner gives only to an entry marked as oracle."
             raise SettingsError(message)
         self.truth = brief.truth
 
     def act(self, observation: Mapping[str, np.ndarray], cost: Mapping[str, float]) -> np.ndarray:
-        """Return the increment that cancels the true state, as far as one action goes."""
+        """Return the increment that cancels the true state, by at most one action."""
         del observation, cost
         state = self.truth()
         left = np.array([state["C10_angstrom"], state["C12a_angstrom"], state["C12b_angstrom"]])

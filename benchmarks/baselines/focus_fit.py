@@ -1,8 +1,8 @@
-"""The fit of the expert of ``autofocus@2``: hypotheses on one specimen, brought to the frames by damped least squares.
+"""The fit of the expert of ``autofocus@2``: hypotheses about one specimen, fitted to the frames by damped least squares.
 
-A frame is told by its strongest Fourier coefficients. They follow from the true C10, C12a, C12b, which are those of the start and the gains of the
-knobs times what was commanded, from how large the instrument's residual aberrations are, and from where the field lies. What is not drawn anew is
-held.
+A frame is represented by its strongest Fourier coefficients. They depend on the true C10, C12a, C12b (initial values plus gains of the knobs times
+commanded changes), on the size of the instrument's residual aberrations, and on the position of the field. Numbers without a prior deviation
+are held fixed.
 """
 
 from collections.abc import Callable
@@ -11,33 +11,33 @@ from dataclasses import dataclass, field
 import numpy as np
 
 BEAMS = 40
-"""Fourier coefficients of an image that are looked at."""
+"""Number of Fourier coefficients of an image that are used."""
 PLACES = 24
-"""Places along each side of the cell where the field may lie, before they are fitted."""
+"""Number of initial positions of the field along each side of the cell."""
 MISFIT = 0.03
 """Error of the model, as a fraction of the largest Fourier coefficient."""
 STARTS, RESUMED = 16, 160
-"""Hypotheses that are fitted to the first frame; and those compared with two frames before the best of them are fitted."""
+"""Number of hypotheses fitted to the first frame, and number compared with two frames before the best are fitted."""
 KEPT = 6
-"""Hypotheses that are kept after each frame."""
+"""Number of hypotheses that are kept after each frame."""
 STEPS = 4
-"""Steps of the least squares after each frame."""
+"""Number of steps of the least squares after each frame."""
 APART, SAME = 12.0, 3.0
-"""Distances at which hypotheses are fitted each by itself, and below which they are one, A."""
+"""Distance above which hypotheses are fitted separately, and distance below which they are merged, A."""
 STRAYED = (12.0, 6.0, 6.0, 0.0, 0.0, 0.0, 0.0, 0.01, 0.003)
-"""Standard deviations of the changes of the numbers in a minute where optics stray."""
+"""Standard deviations of the changes of the numbers in a minute of aberration drift."""
 MINUTE_KEPT = 3
-"""Hypotheses that are kept from one minute to the next."""
+"""Number of hypotheses that are kept from one minute to the next."""
 AROUND = 15.0
-"""Distance from the best hypothesis at which fits begin where optics have strayed, A."""
+"""Distance from the best hypothesis at which fits begin after aberration drift, A."""
 LOST = -4.0 * BEAMS
-"""Logarithm of the likelihood below which the search begins anew where optics stray."""
+"""Logarithm of the likelihood below which the search begins anew under aberration drift."""
 RIVAL = 30.0
-"""Hypotheses whose likelihood is by so much worse in its logarithm than that of the best are given up."""
+"""Difference of the log-likelihood from the best hypothesis beyond which a hypothesis is dropped."""
 NUMBERS = 9
 """Start (C10, C12a, C12b), residual, gains of the three knobs, logarithm of the brightness, blur (A^2) of the scan."""
 CHANGES = np.vstack([np.zeros(4), np.diag([2.0, 2.0, 2.0, 0.1])])
-"""Changes of C10, C12a, C12b, A, and of the residual, from which derivatives are taken."""
+"""Steps of C10, C12a, C12b, A, and of the residual, for numerical derivatives."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -49,12 +49,12 @@ class SpecimenModel:
     sample, profile : str
         Names of specimen and instrument.
     images : callable
-        The Fourier coefficients that are looked at, fractions of the beam, shape (n, BEAMS), for true C10, C12a, C12b, A, and
-        times of the usual residual aberrations, shape (n, 4).
+        Function from true C10, C12a, C12b, A, and residual aberrations relative to the usual ones, shape (n, 4), to the Fourier coefficients
+        in use, fractions of the beam, shape (n, BEAMS).
     frequencies : ndarray
         Their spatial frequencies (x, y), 1/A, shape (BEAMS, 2).
     places : ndarray
-        Places (x, y) where the field may lie, A, shape (PLACES^2, 2).
+        Possible positions (x, y) of the field, A, shape (PLACES^2, 2).
     hypotheses, bank : ndarray
         First hypotheses (C10, C12a, C12b), A, shape (n, 3), and their Fourier coefficients, shape (n, BEAMS).
     """
@@ -69,7 +69,7 @@ class SpecimenModel:
 
     @property
     def shifts(self) -> np.ndarray:
-        """exp(-2 pi i k r) at the places, shape (BEAMS, PLACES^2)."""
+        """exp(-2 pi i k r) at the positions, shape (BEAMS, PLACES^2)."""
         return np.exp(-2j * np.pi * self.frequencies @ self.places.T).astype(np.complex64)
 
 
@@ -80,11 +80,11 @@ class Known:
     Parameters
     ----------
     mean, deviation : ndarray
-        Standard deviations of start (A), residual, gains, brightness and blur, shape (9,); what has no deviation is held.
+        Means and standard deviations of start (A), residual, gains, brightness and blur, shape (9,); numbers without a deviation are held.
     low, high : ndarray
         Limits of these, shape (9,).
     strays : bool
-        Whether minutes pass between frames, in which optics stray and the specimen moves: a frame counts as what it tells of the next one.
+        Whether minutes pass between frames, in which aberrations drift and the specimen moves; a frame then only predicts the next one.
     """
 
     mean: np.ndarray
@@ -96,7 +96,7 @@ class Known:
 
 @dataclass(slots=True, kw_only=True, eq=False)
 class Candidate:
-    """A specimen that may be under the beam, and what the frames so far tell of it.
+    """A specimen that may be under the beam, with the evidence from the frames so far.
 
     Parameters
     ----------
@@ -107,11 +107,11 @@ class Candidate:
     basis, waves : ndarray
         Waves of the Fourier coefficients in the frame, shape (pixels, 2 BEAMS + 1), and their pseudo-inverse.
     kept : int
-        Hypotheses that are kept after each frame.
+        Number of hypotheses that are kept after each frame.
     knobs, measured, weight : list
         For each frame the knobs, A, the measured Fourier coefficients as fractions of the beam, and their inverse variance.
     numbers, places : ndarray
-        Hypotheses, shape (n, 9), and where the field lies, A, shape (n, 2).
+        Hypotheses, shape (n, 9), and positions of the field, A, shape (n, 2).
     score, covariance : ndarray
         Logarithms of their likelihoods, shape (n,), and covariances of the numbers, shape (n, 9, 9).
     before, precision, odds : ndarray
@@ -136,7 +136,7 @@ class Candidate:
     odds: np.ndarray = field(default_factory=lambda: np.zeros(0))
 
     def see(self, image: np.ndarray, knobs: np.ndarray, scale: float) -> None:
-        """Take a frame, readings of so many units to one incident electron at a point, into account."""
+        """Take a frame into account; ``scale`` is the number of units of a reading for one incident electron at a point."""
         values = image.ravel() / scale
         found = self.basis @ values
         noise = float(np.var(values - self.waves @ found))
@@ -148,7 +148,7 @@ class Candidate:
         self.weight.append(1 / (4 * noise / values.size + 2 * (MISFIT * float(np.abs(measured).max())) ** 2))
 
     def search(self) -> None:
-        """Bring the hypotheses to all frames, and drop those that do not fit."""
+        """Fit the hypotheses to all frames, and drop those that do not fit."""
         if len(self.before) and self.known.strays:
             self._stray()
         elif len(self.before) and len(self.knobs) == 2:
@@ -166,7 +166,7 @@ class Candidate:
         self._keep(order[best])
 
     def _know(self) -> None:
-        """Take what is known before the first frame for all hypotheses."""
+        """Set the prior of all hypotheses to the knowledge before the first frame."""
         known, count = self.known, len(self.numbers)
         free = known.deviation > 0
         self.before, self.odds = np.tile(known.mean, (count, 1)), np.zeros(count)
@@ -182,7 +182,7 @@ class Candidate:
         return np.concatenate([turned, np.broadcast_to(numbers[:, None, 3:4], (*turned.shape[:2], 1))], axis=2)
 
     def _placed(self, now: np.ndarray, frames: list[int], first: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
-        """Return the squared misfit at the best place for some frames, shape (n,), and that place, shape (n, 2); ``first`` are known images."""
+        """Return the squared misfit at the best position for some frames, shape (n,), and that position, shape (n, 2); ``first`` are known images."""
         agreement, constant = np.zeros((len(now), PLACES**2), np.float32), np.zeros(len(now))
         for i, frame in enumerate(frames):
             images = first if first is not None and frame == 0 else self.model.images(now[:, i])
@@ -193,13 +193,13 @@ class Candidate:
         return constant - agreement[np.arange(len(now)), best], self.model.places[best]
 
     def begin(self) -> float:
-        """Take the hypotheses of the bank that are nearest to a frame, and return the misfit of the nearest."""
+        """Take the hypotheses of the bank that are nearest to a frame, and return the misfit of the nearest one."""
         misfit, places = self._placed(self._bank()[:, None], [0], self.model.bank)
         self._take(misfit, places, np.arange(len(misfit)), STARTS)
         return float(misfit.min())
 
     def _resume(self) -> None:
-        """Take hypotheses of the bank that are nearest to both frames beside those that were kept."""
+        """Take hypotheses of the bank that are nearest to both frames besides those that were kept."""
         before = self.numbers, self.places
         misfit, _ = self._placed(self._bank()[:, None], [0], self.model.bank)
         some = np.argsort(misfit)[:RESUMED]
@@ -209,7 +209,7 @@ class Candidate:
         self.numbers, self.places = (np.concatenate(pair) for pair in zip(before, (self.numbers, self.places), strict=True))
 
     def _stray(self) -> None:
-        """Let the optics stray for a minute, and begin on both sides of the focus and of the best hypothesis."""
+        """Apply a minute of aberration drift, and begin on both sides of the focus and of the best hypothesis."""
         self._keep(np.arange(min(len(self.numbers), MINUTE_KEPT)))
         spread = self.covariance.copy()
         strayed = np.where(self.known.deviation > 0, STRAYED, 0.0)
@@ -237,7 +237,7 @@ class Candidate:
         self.numbers, self.places = self._started(which[best]), places[best]
 
     def _fit(self) -> None:
-        """Bring all hypotheses nearer to all frames by the method of Levenberg and Marquardt."""
+        """Improve the fit of all hypotheses to all frames by the Levenberg-Marquardt method."""
         damping = np.full(len(self.numbers), 1e-2)
         cost, normal, slope = self._equations(self.numbers, self.places)
         for _ in range(STEPS):
@@ -257,7 +257,7 @@ class Candidate:
         self.score, self.covariance = -cost, np.linalg.inv(normal)[:, :NUMBERS, :NUMBERS]
 
     def _equations(self, numbers: np.ndarray, places: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Return negative log likelihoods (n,), and their second derivatives (n, p, p) and first (n, p) by numbers and places."""
+        """Return negative log likelihoods (n,), and their second derivatives (n, p, p) and first (n, p) by numbers and positions."""
         free = self.known.deviation > 0
         changes = CHANGES[: 5 if free[3] else 4]
         now = self._now(numbers)
@@ -289,7 +289,7 @@ class Candidate:
 
 
 def _apart(points: np.ndarray, distance: float, count: int) -> np.ndarray:
-    """Return indices of points, the first ones first, that lie farther from all before them than a distance, at most so many."""
+    """Return at most ``count`` indices of points, in order, that lie farther than a distance from all chosen before."""
     found: list[int] = []
     for i, point in enumerate(points):
         if all(np.linalg.norm(point - points[j]) > distance for j in found):

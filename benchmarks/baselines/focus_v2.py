@@ -19,21 +19,21 @@ from stemtwin.twin.physics.aberrations import Aberrations
 
 TASK = "autofocus@2"
 FIRST = 2500
-"""Hypotheses on defocus and astigmatism before the first frame."""
+"""Grid of hypotheses about defocus and astigmatism before the first frame."""
 TRUSTED, LEAST_FRAMES = 6.0, 3
 """Largest standard deviation of the estimate at which the end is declared, A, and least number of frames before it."""
 ASIDE = 18.0
-"""C10 that is aimed at while focus is kept, A: it costs a few percent of the Strehl ratio, and tells on which side of the focus optics stray."""
+"""Target of C10 while focus is kept, A: it costs a few percent of the Strehl ratio, and reveals the direction of aberration drift."""
 BRIGHTNESS, BLUR_ANGSTROM2 = 0.3, 0.1
-"""Largest logarithm of the brightness, and largest variance of places to which an imperfect scan sends the beam, A^2."""
+"""Largest logarithm of the brightness, and largest variance of the positions of the beam in an imperfect scan, A^2."""
 FAR = 4.0
-"""Specimens whose nearest image is by such a factor farther from the first frame than that of another one are not fitted to it."""
+"""Ratio of the distance from the first frame to that of the nearest specimen, above which a specimen is not fitted."""
 RIVAL = 40.0
-"""Specimens whose best hypothesis is by so much worse in the logarithm of the likelihood are given up."""
+"""Difference of the log-likelihood beyond which a specimen is dropped."""
 
 
 def image_coefficients(task: Autofocus, sample: str, profile: str, states: np.ndarray) -> np.ndarray:
-    """Return the Fourier coefficients of images for true C10, C12a, C12b, A, and times of the usual residual, (n, 4), shape (n, rows, columns)."""
+    """Return the Fourier coefficients (n, rows, columns) of images for true C10, C12a, C12b, A, and relative residuals, (n, 4)."""
     operator, _ = imaging(task.preset, task.conditions(), task.phonons, sample, profile)
     one = PROFILES[profile]
     beams = [
@@ -59,7 +59,7 @@ def specimen_model(task: Autofocus, sample: str, profile: str) -> SpecimenModel:
     found = image_coefficients(task, sample, profile, np.column_stack([hypotheses, np.ones(FIRST)]))
     middle = found.shape[2] // 2
     power = (np.abs(found) ** 2).mean(axis=0)
-    power[0, : middle + 1] = 0  # the mean, and what stands there twice
+    power[0, : middle + 1] = 0  # the mean, and coefficients that occur twice
     rows, columns = np.unravel_index(np.argsort(power, axis=None)[::-1][:BEAMS], power.shape)
     height, width = imaging(task.preset, task.conditions(), task.phonons, sample, profile)[0].grid.extent
     at = [axis.ravel() for axis in np.meshgrid(*(np.arange(PLACES) / PLACES * side for side in (width, height)))]
@@ -78,7 +78,7 @@ def known_before(preset: AutofocusPreset) -> Known:
     """Return the ranges that the family's page gives for the start, the residual and the gains."""
     drawn = preset.randomisation
     c10, c12 = preset.start_c10[1], preset.start_c12[1]
-    hour = bool(preset.wait_s)  # optics stray as far as knobs reach
+    hour = bool(preset.wait_s)  # aberrations drift as far as the knobs reach
     start = 3 * np.array(preset.reach) if hour else 1.1 * np.array([c10, c12, c12])
     dim, blur = (BRIGHTNESS, BLUR_ANGSTROM2) if preset.faults else (0.0, 0.0)
     low = np.concatenate([-start, [drawn.residual[0]], [drawn.knob_gain[0]] * 3, [-dim, 0.0]])
@@ -111,21 +111,21 @@ def preset_of(brief: Brief) -> str:
 
 
 class MatchedFilter:
-    """Fits the model to the Fourier coefficients of all frames: start, gains of the knobs, residual and place, for every specimen.
+    """Fits the model to the Fourier coefficients of all frames: start, gains of the knobs, residual and position, for every specimen.
 
     Parameters
     ----------
     phonons : int
         Frozen-phonon configurations of the model.
     kept : int
-        Hypotheses that are kept after each frame: its time goes with them.
+        Number of hypotheses that are kept after each frame; the time is proportional to it.
     """
 
     def __init__(self, phonons: int = 4, kept: int = KEPT) -> None:
         self.phonons, self.kept = phonons, kept
 
     def reset(self, brief: Brief) -> None:
-        """Begin anew."""
+        """Start a new episode."""
         self.difficulty = preset_of(brief)
         self.preset: AutofocusPreset = PRESETS[self.difficulty]
         self.reach = np.array(self.preset.reach)
@@ -133,7 +133,7 @@ class MatchedFilter:
         self.seen = 0
 
     def act(self, observation: Mapping[str, np.ndarray], cost: Mapping[str, float]) -> np.ndarray:
-        """Return the way to the start's best estimate, and the end where it is sure."""
+        """Return the change to the best estimate of focus, or the end where the estimate is certain."""
         del cost
         if not self.candidates:
             self._begin(observation)
@@ -156,7 +156,7 @@ class MatchedFilter:
         return np.append(np.clip(way / STEP, -1, 1), 1.0 if done else -1.0).astype(np.float32)
 
     def _way(self, knobs: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Return the way to the focus of the best hypothesis, what it leaves, and that one's standard deviations over all hypotheses, A."""
+        """Return the change to the focus of the best hypothesis, its remainder, and its standard deviations over all hypotheses, A."""
         numbers, score, covariance = (np.concatenate([getattr(one, name) for one in self.candidates]) for name in ("numbers", "score", "covariance"))
         first = score.argmax()
         aim = np.array([ASIDE if self.preset.wait_s else 0.0, 0.0, 0.0])
@@ -189,7 +189,7 @@ class NoOperation:
     """Does nothing until the budget is spent."""
 
     def reset(self, brief: Brief) -> None:
-        """Remember nothing."""
+        """Do nothing: the policy has no memory."""
 
     def act(self, observation: Mapping[str, np.ndarray], cost: Mapping[str, float]) -> np.ndarray:
         """Return an action that changes nothing."""
@@ -198,20 +198,20 @@ class NoOperation:
 
 
 class RandomActions:
-    """Uniform actions, the stop among them."""
+    """Uniform random actions, including the stop."""
 
     def reset(self, brief: Brief) -> None:
-        """Seed the draws."""
+        """Seed the random generator."""
         self.rng = np.random.Generator(np.random.Philox(brief.seed))
 
     def act(self, observation: Mapping[str, np.ndarray], cost: Mapping[str, float]) -> np.ndarray:
-        """Return a uniform action."""
+        """Return a uniform random action."""
         del observation, cost
         return self.rng.uniform(-1, 1, 4).astype(np.float32)
 
 
 class BlindSweep:
-    """Goes through the defocus from one end to the other without a look at the images, and declares the end in the middle again."""
+    """Sweeps the defocus from one end to the other without looking at the images, returns to the middle, and declares the end."""
 
     def reset(self, brief: Brief) -> None:
         """Begin at one end."""
@@ -219,7 +219,7 @@ class BlindSweep:
         self.targets = iter([*np.linspace(-0.8, 0.8, 6) * reach, 0.0])
 
     def act(self, observation: Mapping[str, np.ndarray], cost: Mapping[str, float]) -> np.ndarray:
-        """Return the way to the next defocus."""
+        """Return the change to the next defocus."""
         del cost
         target = next(self.targets, None)
         way = 0.0 if target is None else (target - float(observation["knobs"][0])) / STEP[0]
@@ -227,7 +227,7 @@ class BlindSweep:
 
 
 class FocusByTruth:
-    """Goes straight to an aberration by the truth, and declares the end there or never.
+    """Oracle that goes straight to an aberration, and declares the end there or never.
 
     Parameters
     ----------
@@ -241,16 +241,16 @@ class FocusByTruth:
         self.target, self.declares = np.array(target), declares
 
     def reset(self, brief: Brief) -> None:
-        """Take the door to the truth."""
+        """Store the access to the truth."""
         if brief.truth is None:
-            message = "This policy needs the door to the truth, which only the runner opens, for an entry marked as oracle."
+            message = "This policy needs access to the truth, which the runner gives only to an entry marked as oracle."
             raise SettingsError(message)
         preset = PRESETS[preset_of(brief)]
         self.truth, self.hour, self.seen = brief.truth, bool(preset.wait_s), 0
         self.exact = preset.randomisation.knob_gain == (1.0, 1.0) and not preset.randomisation.failing
 
     def act(self, observation: Mapping[str, np.ndarray], cost: Mapping[str, float]) -> np.ndarray:
-        """Return the way that is left."""
+        """Return the remaining change."""
         del cost
         self.seen += 1
         state = self.truth()
@@ -262,14 +262,14 @@ class FocusByTruth:
 
 
 Hover = functools.partial(FocusByTruth, (GOAL + 0.5, 0.0, 0.0), declares=False)
-"""Stays just outside of the goal."""
+"""Policy that stays just outside the goal."""
 
 for _name, _text, _factory in (
-    ("expert", "a fit of the model of the instrument to all frames: start, place, gains, residual, specimen", MatchedFilter),
+    ("expert", "a fit of the model of the instrument to all frames: start, position, gains, residual, specimen", MatchedFilter),
     ("no-op", "does nothing", NoOperation),
     ("random", "uniform actions", RandomActions),
-    ("blind", "sweeps the defocus without a look at the images", BlindSweep),
-    ("hover", "stays just outside of the goal, by the truth", Hover),
+    ("blind", "sweeps the defocus without looking at the images", BlindSweep),
+    ("hover", "stays just outside the goal, by the truth", Hover),
     ("oracle", "cancels the true aberrations", FocusByTruth),
 ):
     add_baseline(Baseline(task=TASK, name=_name, text=_text, factory=_factory, oracle=_name in ("hover", "oracle")))

@@ -1,4 +1,4 @@
-"""Baselines of ``atom-forge``: a planner that knows the rates, rules, fixed cycles, random actions, and who knows what comes next."""
+"""Baselines of ``atom-forge``: a planner that knows the rates, rules, fixed cycles, random actions, and an oracle that knows the next event."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -15,19 +15,19 @@ from stemtwin.twin.envs.families.atom_forge import REACH_ANGSTROM, READY_S, SHOR
 from stemtwin.twin.envs.forge_scenes import FIELD_ANGSTROM
 
 USUAL_S = 0.2
-"""Time of the parked beam of rules without a plan, s."""
+"""Time of the parked beam for rules without a plan, s."""
 USUAL_DRILL_S = 0.5
-"""The same of patterns: of 0.2, 0.35, 0.5, 0.7 and 1 s the best over 50 episodes of the split ``train``."""
+"""Time of the parked beam for patterns, s: the best of 0.2, 0.35, 0.5, 0.7 and 1 s over 50 episodes of the split ``train``."""
 NEAR_ANGSTROM = 0.7
-"""Distance at which a rule takes Si to be at its target, A: half a bond."""
+"""Distance below which a rule takes Si to be at its target, A: half a bond."""
 PATIENCE = 2
-"""Looks in turn without an atom after which it counts as lost; one may be dark, or misread."""
+"""Number of successive looks without an atom after which it counts as lost; one may be dark or misread."""
 SOON_S = 0.4
-"""Time below which who knows the events takes the first of them, s: a look costs as much."""
+"""Time below which the oracle takes the first event, s: a look costs as much."""
 LAST = 1.5
-"""Number of looks left below which a part of a pattern is declared."""
+"""Number of looks left below which a partial pattern is declared."""
 TURNS = 30
-"""Parked beams of the blind cycle before it declares the end."""
+"""Number of parked beams of the blind cycle before it declares the end."""
 
 
 def stop() -> np.ndarray:
@@ -36,7 +36,7 @@ def stop() -> np.ndarray:
 
 
 def park(place: Any, seconds: float) -> np.ndarray:
-    """Return the action that parks the beam at a place, in units of the action, for a time, s."""
+    """Return the action that parks the beam at a position, in units of the action, for a time, s."""
     x, y = (float(np.clip(one, -1, 1)) for one in place)
     return np.array([x, y, dwell_component(seconds), -1], np.float32)
 
@@ -45,7 +45,7 @@ class ForgePolicy:
     """The common part of policies that look: walks, and patterns of vacancies."""
 
     def reset(self, brief: Brief) -> None:
-        """Begin anew."""
+        """Start a new episode."""
         del brief
         self.missed, self.eye, self.aimed = 0, None, None
 
@@ -71,12 +71,12 @@ class ForgePolicy:
         raise NotImplementedError
 
     def drill(self, eye: DrillEye, observation: Any, cost: Mapping[str, float]) -> tuple[np.ndarray, float] | None:
-        """Return the place (x, y), A, and time, s, of the next parked beam of a pattern; None for the stop."""
+        """Return the position (x, y), A, and time, s, of the next parked beam of a pattern; None for the stop."""
         raise NotImplementedError
 
 
 class Towards(ForgePolicy):
-    """The beam on the neighbour of Si that is nearest to the target, or on the first site of the pattern that holds S, always for the same time."""
+    """Rule that parks on the neighbour of Si nearest to the target, or on the first site of the pattern that holds S, always for the same time."""
 
     def walk(self, seen: Seen, observation: Any, cost: Mapping[str, float]) -> np.ndarray:
         """Return the beam on the nearest neighbour, or the stop at the target."""
@@ -88,7 +88,7 @@ class Towards(ForgePolicy):
         return park(seen.steps[best] / REACH_ANGSTROM["walk"], USUAL_S)
 
     def drill(self, eye: DrillEye, observation: Any, cost: Mapping[str, float]) -> tuple[np.ndarray, float] | None:
-        """Return the first wanted place that holds S in this look."""
+        """Return the first wanted site that holds S in this look."""
         del cost
         bright = forge_eyes.drill_brightness(observation, eye.places) / (eye.first if isinstance(observation, Mapping) else 1)
         held = np.flatnonzero(eye.wanted & (bright > forge_eyes.SINGLE))
@@ -96,10 +96,10 @@ class Towards(ForgePolicy):
 
 
 class Planner(ForgePolicy):
-    """Value iteration over the chances of hops and losses on what was seen of the sheet, planned anew after each look."""
+    """Value iteration over the probabilities of hops and losses on the observed sheet, planned anew after each look."""
 
     def reset(self, brief: Brief) -> None:
-        """Begin anew."""
+        """Start a new episode."""
         super().reset(brief)
         self.patches: dict[int, SitePatch] = {}
         self.misfit = {1: 0.0, -1: 0.0}
@@ -110,7 +110,7 @@ class Planner(ForgePolicy):
         self.looks, self.look_s, self.beam_s = 0, 0.0, np.inf
 
     def _budgets(self, observation: Any, cost: Mapping[str, float]) -> None:
-        """Take from the books what an episode has: looks by the first one's share, the time of parked beams by that of the first one."""
+        """Infer the budgets of an episode: looks from the fraction spent on the first one, beam time from that of the first parked beam."""
         looks, beam = forge_eyes.budget(observation)
         if not self.looks:
             self.looks, self.look_s = round(1 / (1 - looks)), cost["beam_s"]
@@ -118,7 +118,7 @@ class Planner(ForgePolicy):
             self.beam_s = (cost["beam_s"] - cost["looks"] * self.look_s) / (1 - beam)
 
     def drill(self, eye: DrillEye, observation: Any, cost: Mapping[str, float]) -> tuple[np.ndarray, float] | None:
-        """Return the place and the time that promise most."""
+        """Return the position and the time of the highest expected value."""
         self._budgets(observation, cost)
         if forge_eyes.budget(observation)[0] * self.looks < LAST:
             return None
@@ -159,7 +159,7 @@ class Planner(ForgePolicy):
         return side, sites[side]
 
     def _note(self, side: int, site: int, seen: Seen) -> None:
-        """Take a look into what is known of the sites."""
+        """Update the known sites with a look."""
         found, eye = self.patches[side], self.eyes[side]
         if seen.bright is None:
             eye.add_frame(seen)
@@ -177,7 +177,7 @@ class Planner(ForgePolicy):
                 eye.add(np.array(behind), bright[1:])
 
     def _plan(self, side: int, site: int, energy_ev: float) -> WalkPlan:
-        """Return the plan for what is known, a new one where that has changed."""
+        """Return the plan for the known sites, a new one where they have changed."""
         foreign, empty = self.eyes[side].kinds()
         empty[site] = foreign[site] = False
         found = self.patches[side]
@@ -192,10 +192,10 @@ class Planner(ForgePolicy):
 
 
 class StopAtOnce:
-    """The stop at once."""
+    """Policy that stops at once."""
 
     def reset(self, brief: Brief) -> None:
-        """Begin anew."""
+        """Start a new episode."""
         del brief
 
     def act(self, observation: Any, cost: Mapping[str, float]) -> np.ndarray:
@@ -205,28 +205,28 @@ class StopAtOnce:
 
 
 class RandomParks:
-    """Uniform actions."""
+    """Uniform random actions."""
 
     def reset(self, brief: Brief) -> None:
-        """Seed the draws."""
+        """Seed the random generator."""
         self.rng, self.space = np.random.Generator(np.random.Philox(brief.seed)), brief.action_space
 
     def act(self, observation: Any, cost: Mapping[str, float]) -> np.ndarray:
-        """Return a uniform action."""
+        """Return a uniform random action."""
         del observation, cost
         return self.rng.uniform(self.space.low, self.space.high).astype(np.float32)
 
 
 class BlindCycle:
-    """The beam at a bond from Si in six directions in turn, or over the field in turn, and the stop."""
+    """Policy that parks the beam one bond from Si in six directions in turn, or over the field in turn, and then stops."""
 
     def reset(self, brief: Brief) -> None:
-        """Begin anew."""
+        """Start a new episode."""
         del brief
         self.turn = 0
 
     def act(self, observation: Any, cost: Mapping[str, float]) -> np.ndarray:
-        """Return the next place of the cycle; of an observation nothing but its form is used."""
+        """Return the next position of the cycle; only the form of the observation is used."""
         del cost
         self.turn += 1
         walking = not forge_eyes.is_pattern(observation)
@@ -238,13 +238,13 @@ class BlindCycle:
 
 
 class Clairvoyant:
-    """The beam where the truth says that a wanted event is the next one, for as long as that takes; else a short one that does nothing.
+    """Oracle that parks the beam where the next event is a wanted one, until it happens; else it parks a short beam that does nothing.
 
-    Events that come before the shortest time of the beam are waived, as it would stay on what has just moved.
+    Events before the shortest beam time are skipped, because the beam would stay on the atom that has just moved.
     """
 
     def reset(self, brief: Brief) -> None:
-        """Take the door to the truth."""
+        """Store the access to the truth."""
         assert brief.truth is not None
         self.truth = brief.truth
 
@@ -267,12 +267,12 @@ class Clairvoyant:
 
 
 TEXTS = {
-    "expert": ("a planner that knows the rates: value iteration over neighbours, places and times, anew after each look", Planner),
+    "expert": ("a planner that knows the rates: value iteration over neighbours, positions and times, anew after each look", Planner),
     "towards": ("the neighbour nearest to the target, always for the same time", Towards),
     "random": ("uniform actions", RandomParks),
     "no-op": ("the stop, at once", StopAtOnce),
     "blind": ("a cycle of directions, and the stop", BlindCycle),
-    "oracle": ("who knows which event comes next, and when", Clairvoyant),
+    "oracle": ("knows which event comes next, and when", Clairvoyant),
 }
 for _name, (_text, _factory) in TEXTS.items():
     add_baseline(Baseline(task="atom-forge", name=_name, text=_text, factory=_factory, oracle=_name == "oracle"))

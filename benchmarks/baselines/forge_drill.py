@@ -1,8 +1,8 @@
-"""A planner of patterns of vacancies in MoS2: what every place of S holds, what the beam may do next, and which place is worth it.
+"""A planner of patterns of vacancies in MoS2: contents of every site of S, possible events, and the site that is worth the beam.
 
-A S atom that is hit leaves the sheet, or, beside a vacancy, jumps into it. So vacancies that went astray, by a frame or by the tails of the beam, can
-be led back site by site; and one that is led to an empty-handed site of the pattern spares an atom. The planner assigns astray vacancies to such
-sites, and parks the beam where the chances of the next event promise most.
+A S atom that is hit leaves the sheet or, beside a vacancy, jumps into it. Stray vacancies, caused by a frame or by the tails of the beam, can
+therefore be moved back site by site, and a stray vacancy that is moved to a wanted site that still holds S saves an atom. The planner assigns stray
+vacancies to such sites, and parks the beam where the next event has the highest expected value.
 """
 
 from collections.abc import Mapping
@@ -22,23 +22,23 @@ from stemtwin.twin.physics.dynamics.processes import compiled
 DWELLS = tuple(SHORTEST_S * 2 ** (k / 2) for k in range(11))
 """Times of the parked beam among which the planner chooses, s."""
 TAILS_ANGSTROM = 7.0
-"""Distance from the beam beyond which nothing is expected, A."""
+"""Distance from the beam beyond which no event is expected, A."""
 EMPTIED, JUMPED = 0.3, 0.003
-"""Chances by which a place is taken to change between two looks: beside the beam, elsewhere."""
+"""Assumed probabilities that a site changes between two looks: beside the beam, elsewhere."""
 SURE = 0.95
-"""Belief at which a place counts as empty when the end is declared."""
+"""Probability from which a site counts as empty when the end is declared."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DrillRates:
-    """Rates of what the beam does to S, and prices of steps.
+    """Rates of the events of S under the beam, and costs of steps.
 
     Parameters
     ----------
     beam : ForgeBeam
         The beam.
     eject, jump : float
-        Cross-sections times electrons in a second: of a loss, of a jump into one empty place beside the atom, A^2/s.
+        Cross-sections times electrons per second, for a loss and for a jump into one adjacent vacancy, A^2/s.
     look_s : float
         Duration of a frame, s.
     looks, beam_s : float
@@ -57,11 +57,11 @@ class DrillRates:
 
     @property
     def loss(self) -> float:
-        """Price of an atom that is gone and was not to go."""
+        """Cost of the unwanted loss of an atom."""
         return BONUS * LOSS + PROGRESS / (2 * self.size)
 
     def step(self, held: int, empty: int) -> float:
-        """Price of a step: its look, and what its frame may do to the places that hold S and to those around empty ones."""
+        """Cost of a step: its look, and the risk of its frame to sites that hold S and to sites around vacancies."""
         events = self.look_s / FIELD_ANGSTROM**2 * (held * self.eject + 6 * empty * self.jump)
         return PRICE / self.looks + events * self.loss
 
@@ -76,12 +76,12 @@ def drill_rates(energy_ev: float, look_s: float, looks: float, beam_s: float, si
 
 
 class DrillEye:
-    """Belief about every place of S in the field, by looks with noise, and by where the beam was.
+    """Belief about every site of S in the field, from noisy looks and from the positions of the beam.
 
     Parameters
     ----------
     observation : array or mapping
-        The first one of an episode, in which every place holds S.
+        First observation of an episode, in which every site holds S.
     """
 
     def __init__(self, observation: Any) -> None:
@@ -91,7 +91,7 @@ class DrillEye:
         self.first, self.belief = forge_eyes.drill_brightness(observation, self.places), np.full(len(self.places), 0.001)
 
     def look(self, observation: Any, aimed: np.ndarray | None) -> None:
-        """Take a look into the belief."""
+        """Update the belief with a look."""
         reading = forge_eyes.drill_brightness(observation, self.places)
         change = np.full(len(self.places), JUMPED)
         if aimed is not None:
@@ -109,14 +109,14 @@ class DrillEye:
 
 
 class DrillPlan:
-    """Values of what was made, and the best next place and time of the beam.
+    """Value of the current pattern, and the best next site and time of the beam.
 
     Parameters
     ----------
     eye : DrillEye
-        Places of S, and which are wanted.
+        Belief about the sites of S, and the wanted ones.
     rates : DrillRates
-        Chances and prices.
+        Rates and costs.
     """
 
     def __init__(self, eye: DrillEye, rates: DrillRates) -> None:
@@ -138,10 +138,10 @@ class DrillPlan:
         self.walking = float((dear / -np.expm1(-both * hit * times)).min()) * both / rates.jump + rates.eject / rates.jump * rates.loss
 
     def value(self, empty: np.ndarray) -> float:
-        """Return the value of what is made: the price of what is left to be done, with the sign reversed.
+        """Return the value of the current pattern: minus the cost of the remaining work.
 
-        Astray vacancies are assigned to wanted places that hold S as is cheapest; the other places are emptied in the order in which the next one
-        has the fewest empty ones beside it, for as many jumps go before a loss.
+        Stray vacancies are assigned at least cost to wanted sites that hold S; the other wanted sites are emptied in the order in which the next one
+        has the fewest vacancies beside it, because that many jumps compete with a loss.
         """
         key = empty.tobytes()
         if key not in self.made:
@@ -162,7 +162,7 @@ class DrillPlan:
         return self.made[key]
 
     def events(self, empty: np.ndarray, at: int) -> tuple[np.ndarray, list[np.ndarray]]:
-        """Return the rates of all next events with the beam on a place, 1/s, and what is empty after each."""
+        """Return the rates of all next events with the beam on a site, 1/s, and the vacancies after each."""
         hazards, after = [], []
         for site in np.flatnonzero(~empty & (self.flux[at] > 0)):
             gone = empty.copy()
@@ -177,7 +177,7 @@ class DrillPlan:
         return np.array(hazards), after
 
     def best(self, empty: np.ndarray) -> tuple[int, float] | None:
-        """Return the place and the time, s, that promise most; None where the end is worth more."""
+        """Return the site and the time, s, of the highest expected value; None where the end is worth more."""
         rates, now = self.rates, self.value(empty)
         targets = np.flatnonzero(~empty & (self.eye.wanted | self.eye.near[empty].any(axis=0)))
         if not (self.eye.wanted & ~empty).any():
@@ -207,7 +207,7 @@ class DrillPlan:
 
 
 def _hexagonal(places: np.ndarray) -> np.ndarray:
-    """Return the number of steps between all pairs of places of a hexagonal lattice with a row along x."""
+    """Return the number of steps between all pairs of sites of a hexagonal lattice with a row along x."""
     x, y = (places[:, None] - places).transpose(2, 0, 1) / SULPHUR_ANGSTROM
     row = np.abs(y) / (np.sqrt(3) / 2)
     return row + np.maximum(np.abs(x) - row / 2, 0)

@@ -1,4 +1,4 @@
-"""Readings of the observations of ``atom-forge``: place of Si, its neighbours, kinds of sites; from features or from frames."""
+"""Readings of the observations of ``atom-forge``: position of Si, its neighbours, kinds of sites; from features or from frames."""
 
 import math
 from collections.abc import Mapping
@@ -13,11 +13,11 @@ from stemtwin.twin.envs.forge_scenes import FIELD_ANGSTROM, FRAME_PX, SULPHUR_AN
 from stemtwin.twin.envs.forge_sight import BLUR_ANGSTROM, BRIGHTEST, DARK, DRILLED, FAR_ANGSTROM, FULL_EV, NEAR_ANGSTROM, NEIGHBOUR, PLACE, WIDTHS
 
 HOLLOW, BRIGHT, OUTSTANDING = 0.7, 1.1, 1.7
-"""Brightness of a site relative to carbon: below the first it is empty, above the second foreign; the brightest place above the third is Si."""
+"""Brightness of a site relative to carbon: below the first it is empty, above the second foreign; the brightest position above the third is Si."""
 GLARE_ANGSTROM, KEPT = 2.3, 0.9
-"""Distance from Si within which it lights up other sites, A; share of the weight that an earlier frame keeps with each new one."""
+"""Distance within which Si brightens other sites, A; factor of the weight of earlier frames with each new one."""
 SINGLE = 0.75
-"""A place of S2 is one of S where it is darker than so much of its first brightness."""
+"""Fraction of its first brightness below which a site of S2 counts as one of S."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -29,11 +29,11 @@ class Seen:
     place, target : ndarray
         Si and the target (x, y) from the middle of the field, A.
     steps : ndarray
-        From Si to its neighbours, A, (3, 2).
+        Vectors from Si to its neighbours, A, (3, 2).
     bright : ndarray, optional
-        Brightness over that of carbon of each neighbour and of the two sites behind it in the order of the observation, (3, 3).
+        Brightness, relative to carbon, of each neighbour and of the two sites behind it, in the order of the observation, (3, 3).
     looks : float
-        Share of looks that is left.
+        Remaining fraction of looks.
     smooth : ndarray, optional
         The smoothed frame over the brightness of carbon, (ny, nx).
     """
@@ -67,7 +67,7 @@ def _from_features(features: np.ndarray) -> Seen | None:
 
 
 def _from_frame(observation: Mapping[str, np.ndarray]) -> Seen | None:
-    """Return the reading of a frame: Si, and its neighbours on that side where the frame is bright."""
+    """Return the reading of a frame: Si, and its neighbours on the side where the frame is brighter."""
     place, target = np.asarray(observation["tracked"], float), np.asarray(observation["target"], float)[0]
     smooth = _smoothed(observation)
     usual = float(np.percentile(smooth, 80))
@@ -79,7 +79,7 @@ def _from_frame(observation: Mapping[str, np.ndarray]) -> Seen | None:
 
 
 class FieldEye:
-    """Kinds of the sites of the field from the mean of all looks; in frames, what stands beside Si is told from those in which Si was elsewhere.
+    """Kinds of the sites of the field from the mean of all looks; in frames, sites beside Si are judged from looks with Si elsewhere.
 
     Parameters
     ----------
@@ -91,19 +91,19 @@ class FieldEye:
         self.places, self.total, self.weight = places, np.zeros(len(places)), np.zeros(len(places))
 
     def add(self, sites: np.ndarray, bright: np.ndarray) -> None:
-        """Take the brightness of sites over that of carbon into the means."""
+        """Add the brightness of sites, relative to carbon, to the means."""
         self.total[sites] = KEPT * self.total[sites] + bright
         self.weight[sites] = KEPT * self.weight[sites] + 1
 
     def add_frame(self, seen: Seen) -> None:
-        """Take a frame into the means."""
+        """Add a frame to the means."""
         assert seen.smooth is not None
         bright = np.array([_bright(seen.smooth, place) for place in self.places])
         far = np.flatnonzero(np.hypot(*(self.places - seen.place).T) > GLARE_ANGSTROM)
         self.add(far, bright[far] / np.median(bright[far]))
 
     def means(self) -> np.ndarray:
-        """Return the mean brightness of sites over that of carbon, (n,); one that was never seen is taken for carbon."""
+        """Return the mean brightness of sites relative to carbon, (n,); a site that was never seen counts as carbon."""
         return np.where(self.weight > 0, self.total / np.maximum(self.weight, 1e-9), 1.0)
 
     def kinds(self) -> tuple[np.ndarray, np.ndarray]:
@@ -118,7 +118,7 @@ def _smoothed(observation: Mapping[str, np.ndarray]) -> np.ndarray:
 
 
 def _bright(smooth: np.ndarray, place: np.ndarray) -> float:
-    """Return the brightness of a smoothed frame at a place, linear between pixels."""
+    """Return the brightness of a smoothed frame at a position, linear between pixels."""
     at = (place[::-1] + FIELD_ANGSTROM / 2) * FRAME_PX / FIELD_ANGSTROM
     return float(ndimage.map_coordinates(smooth, at[:, None], order=1, mode="nearest")[0])
 
@@ -129,9 +129,9 @@ def is_pattern(observation: Any) -> bool:
 
 
 def drill_places(observation: Any) -> tuple[np.ndarray, np.ndarray]:
-    """Return the places (x, y) of S in the field, A, (k, 2), and the mask of those that are wanted.
+    """Return the positions (x, y) of the sites of S in the field, A, (k, 2), and the mask of the wanted ones.
 
-    In frames the targets tell them: rows of S lie along x.
+    In frames they follow from the targets: rows of S lie along x.
     """
     if not isinstance(observation, Mapping):
         rows = _drill_rows(observation)
@@ -145,7 +145,7 @@ def drill_places(observation: Any) -> tuple[np.ndarray, np.ndarray]:
 
 
 def drill_brightness(observation: Any, places: np.ndarray) -> np.ndarray:
-    """Return the brightness of places: over that of S2 in features, in electrons in frames, (k,)."""
+    """Return the brightness of sites, (k,): relative to S2 in features, in electrons in frames."""
     if not isinstance(observation, Mapping):
         return 2 * _drill_rows(observation)[:, 2]
     smooth = _smoothed(observation)
@@ -157,11 +157,11 @@ def _drill_rows(observation: Any) -> np.ndarray:
 
 
 def energy_ev(observation: Any) -> float:
-    """Return the beam energy that an observation tells, eV."""
+    """Return the beam energy in an observation, eV."""
     return FULL_EV * float(observation["energy"][0] if isinstance(observation, Mapping) else observation[-1])
 
 
 def budget(observation: Any) -> tuple[float, float]:
-    """Return the shares of looks and of beam time that are left."""
+    """Return the remaining fractions of looks and of beam time."""
     looks, beam = observation["budget"] if isinstance(observation, Mapping) else observation[-3:-1]
     return float(looks), float(beam)

@@ -1,4 +1,4 @@
-"""The learner among the baselines of ``atom-forge``: trained policies, which ``make learn`` makes, on features or on the graph detected in frames."""
+"""The learner among the baselines of ``atom-forge``: policies trained by ``make learn``, on features or on the graph detected in frames."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -16,17 +16,17 @@ from stemtwin.twin.envs.forge_scenes import FIELD_ANGSTROM, SILICON
 from stemtwin.twin.envs.forge_sight import BRIGHTEST, BRIGHTNESS, DRILLED, FAR_ANGSTROM, FAR_BONDS, FULL_EV, NEAR_ANGSTROM, PLACE, WIDTHS
 
 ENVIRONMENT, DARKNESS = "stemtwin/AtomForge-v1", 0.2
-"""Id of the environment; brightness of the brightest place, in units of the form ``state``, that stands for a frame without Si."""
+"""Id of the environment; brightness of the brightest position, in units of the form ``state``, that stands for a frame without Si."""
 
 
 class Learned:
-    """Policies of walks and of patterns for the form ``state``; a look at frames is turned into that form by what the planner detects in them."""
+    """Policies of walks and of patterns for the form ``state``; frames are converted into that form by the detection of the planner."""
 
     def __init__(self) -> None:
         self.policies: dict[bool, OnnxPolicy] = {}
 
     def reset(self, brief: Brief) -> None:
-        """Begin anew."""
+        """Start a new episode."""
         self.detector, self.eye = Planner(), None
         self.detector.reset(brief)
 
@@ -42,7 +42,7 @@ class Learned:
         return self.policies[pattern].act(observation, cost)
 
     def _walk(self, seen: Seen | None) -> np.ndarray:
-        """Return the features of the form ``state``, (21,), of what was seen in a frame, and of sites in earlier ones; 0 without Si."""
+        """Return the features of the form ``state``, (21,), of a frame, with the sites of earlier frames; 0 without Si."""
         out = np.zeros(WIDTHS["walk"])
         out[0] = DARKNESS
         if seen is None:
@@ -52,7 +52,7 @@ class Learned:
         bonds, bright = found.bonds(np.zeros(len(found.places), bool)), np.append(self.detector.eyes[side].means(), 1.0)
 
         def ordered(sites: list[int]) -> list[int]:
-            """Return sites in the order of the form ``state``; those outside of the field come last."""
+            """Return sites in the order of the form ``state``; those outside the field come last."""
             return sorted(sites, key=lambda one: (bonds[one], round(found.places[one, 1], 3), found.places[one, 0]) if one >= 0 else (10**9,))
 
         parts = [
@@ -69,7 +69,7 @@ class Learned:
         return np.array(parts)
 
     def _pattern(self, observation: Mapping[str, np.ndarray]) -> np.ndarray:
-        """Return the features of the form ``state``, (132,), of a frame: places by y, then x; brightness over that of the first frame."""
+        """Return the features of the form ``state``, (132,), of a frame: sites by y, then x; brightness over that of the first frame."""
         self.eye = DrillEye(observation) if self.eye is None else self.eye
         bright = forge_eyes.drill_brightness(observation, self.eye.places) / self.eye.first
         order = np.lexsort((self.eye.places[:, 0], self.eye.places[:, 1].round(3)))[:DRILLED]

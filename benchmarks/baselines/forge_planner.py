@@ -1,4 +1,4 @@
-"""A planner of walks: values of all sites by the chances of hops and losses, over what is left of the looks."""
+"""A planner of walks: values of all sites from the probabilities of hops and losses, over the remaining looks."""
 
 import functools
 import math
@@ -19,19 +19,19 @@ DWELLS = tuple(SHORTEST_S * 2**k for k in range(6))
 BEYOND = (0.0, 0.2, 0.4)
 """Distances behind the atom at which it parks the beam, A."""
 START, HOPPED, ASIDE, FURTHER, REPLACED, STUCK = range(6)
-"""Fates of Si: it stays, takes the wanted neighbour's place, another neighbour's, one behind it; C takes its place; a neighbour is lost."""
+"""Fates of Si: it stays, takes the wanted neighbour's site, another neighbour's, one behind it; C takes its place; a neighbour is lost."""
 NOWHERE = -1
 
 
 def up(sublattice: int) -> np.ndarray:
-    """Return the steps to the three neighbours of a site, A, (3, 2): of the sublattice 1 one is at +y, of -1 at -y."""
+    """Return the steps to the three neighbours of a site, A, (3, 2); one of them is at +y on sublattice 1, at -y on sublattice -1."""
     half = math.sqrt(3) / 2
     return BOND * sublattice * np.array([(0.0, 1.0), (half, -0.5), (-half, -0.5)])
 
 
 @functools.lru_cache(maxsize=8)
 def outcomes(energy_ev: float) -> np.ndarray:
-    """Return the chances of the fates of Si, by place and time of the parked beam, (places, times, 6); from the library's cross-sections."""
+    """Return the probabilities of the fates of Si by position and time of the beam, (positions, times, 6), from the library's cross-sections."""
     beam = forge_beam("walk", energy_ev)
     rules = compiled(beam.processes, beam.energy_ev)
     sigma = dict(zip(rules.names, rules.cross_sections.tolist(), strict=True))
@@ -88,7 +88,7 @@ class SitePatch:
         return int(apart.argmin()), float(apart.min())
 
     def bonds(self, shut: np.ndarray) -> np.ndarray:
-        """Return the number of bonds to the target without passing some sites, (n,); a large number where no way leads."""
+        """Return the number of bonds to the target without passing some sites, (n,); a large number where there is no path."""
         out = np.full(len(self.places), 10**6)
         out[0], front, steps = 0, [0], 0
         while front:
@@ -123,12 +123,12 @@ def patch(target: tuple[float, float], sublattice: int) -> SitePatch:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class WalkPlan:
-    """Choices at each site with each number of looks that are left.
+    """Choices at each site for each number of remaining looks.
 
     Parameters
     ----------
     choice : ndarray
-        Index of neighbour, place and time as one number; -1: stop, int (looks + 1, n).
+        Index of neighbour, position and time as one number, -1 for the stop, int (looks + 1, n).
     """
 
     choice: np.ndarray
@@ -144,7 +144,7 @@ class WalkPlan:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WalkTerms:
-    """Terms of an episode that an observer knows.
+    """Conditions of an episode that an observer knows.
 
     Parameters
     ----------
@@ -153,9 +153,9 @@ class WalkTerms:
     looks : int
         Looks in an episode.
     beam_s : float
-        Time of parked beams in an episode, s; infinite as long as it is not known.
+        Time of parked beams in an episode, s; infinite until it is known.
     length : int
-        Bonds of the way at its start.
+        Number of bonds of the path at its start.
     """
 
     energy_ev: float
@@ -165,7 +165,7 @@ class WalkTerms:
 
 
 def plan(terms: WalkTerms, sites: SitePatch, foreign: np.ndarray, empty: np.ndarray) -> WalkPlan:
-    """Return the plan of the greatest expected return, by recursion over the looks that are left.
+    """Return the plan of the greatest expected return, by recursion over the remaining looks.
 
     Parameters
     ----------
@@ -174,7 +174,7 @@ def plan(terms: WalkTerms, sites: SitePatch, foreign: np.ndarray, empty: np.ndar
     sites : SitePatch
         The field.
     foreign, empty : ndarray
-        Which sites hold no carbon, and which hold nothing, bool (n,).
+        Masks of sites that hold no carbon and of empty sites, bool (n,).
     """
     n, chances = len(sites.places), outcomes(terms.energy_ev).reshape(-1, 6)
     links = sites.links
@@ -186,7 +186,7 @@ def plan(terms: WalkTerms, sites: SitePatch, foreign: np.ndarray, empty: np.ndar
     ends[0] += BONUS
     usable = (links >= 0) & ~(foreign | empty)[links]
     dear = PRICE * np.maximum(1 / terms.looks, np.tile(DWELLS, len(BEYOND)) / terms.beam_s)
-    outside = np.append(kept, 0.0)  # the last one stands for what the field does not show
+    outside = np.append(kept, 0.0)  # the last one represents sites outside the field
     values, choice = kept, np.full((terms.looks + 1, n), -1)
     for looks in range(1, terms.looks + 1):
         padded = np.append(values, 0.0)

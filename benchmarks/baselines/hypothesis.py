@@ -15,11 +15,11 @@ from stemtwin.twin.envs.families.hypothesis_test import EDGE, HypothesisPreset, 
 from stemtwin.twin.envs.goal_family import BONUS, PRICE
 
 GRID = (-1.0, -0.5, 0.0, 0.5, 1.0)
-"""Settings from which experiments are chosen, in the units of the action, for energy, dose and time each."""
+"""Candidate settings of each of energy, dose and time, in the units of the action."""
 WORTH = BONUS * 2 * math.log(2) / math.log((1 - EDGE) / EDGE)
-"""Gain in the expected return of an honest answer by one bit."""
+"""Gain of the expected return for each bit of information."""
 SWEEP = ((-1.0, 1.0, -1.0), (1.0, -1.0, 1.0), (-1.0, -1.0, 1.0), (1.0, 1.0, -1.0))
-"""Energy, dose and time of a fixed series of experiments, which is gone through again and again."""
+"""Energy, dose and time of a fixed series of experiments, which is repeated."""
 
 
 def declaration(probability: float) -> np.ndarray:
@@ -77,7 +77,7 @@ def expected_information(weights: np.ndarray, law: np.ndarray, outcomes: np.ndar
 
 
 class Bayes:
-    """The posterior of the laws from everything that was observed.
+    """The posterior of the laws from all observations.
 
     Parameters
     ----------
@@ -89,7 +89,7 @@ class Bayes:
         self.preset: HypothesisPreset = HypothesisTest.PRESETS[difficulty]
 
     def reset(self, brief: Brief) -> None:
-        """Begin anew, with the preset of the brief."""
+        """Start a new episode with the preset of the brief."""
         if brief.difficulty is not None:
             self.preset = HypothesisTest.PRESETS[brief.difficulty]
 
@@ -98,7 +98,7 @@ class Bayes:
         return tuple(PAIRS)[int(np.argmax(observation["pair"]))]
 
     def exposed(self, observation: Mapping[str, np.ndarray]) -> int:
-        """Return the number of exposed areas without the first one."""
+        """Return the number of exposed areas after the first one."""
         return round((1 - float(observation["budget"][0])) * self.preset.areas) - 1
 
     def log_weights(self, observation: Mapping[str, np.ndarray], found: Hypotheses, pair: str) -> np.ndarray:
@@ -126,14 +126,14 @@ class Bayes:
 
 
 class ExpectedInformation(Bayes):
-    """The experiment of the greatest expected information less its price; the posterior, where none is worth its price.
+    """Policy that takes the experiment of the greatest expected information less its cost, and declares the posterior once none is worth its cost.
 
     Parameters
     ----------
     difficulty : str
         Difficulty of the environment.
     price : float
-        Price of the whole budget, in units of the return.
+        Cost of the whole budget, in units of the return.
     """
 
     def __init__(self, difficulty: str = "standard", price: float = PRICE) -> None:
@@ -168,7 +168,7 @@ class ExpectedInformation(Bayes):
 
 
 class FixedSeries(Bayes):
-    """A fixed series of experiments until a budget is spent, then the posterior."""
+    """Policy that runs a fixed series of experiments until a budget is spent, and then declares the posterior."""
 
     def act(self, observation: Mapping[str, np.ndarray], cost: Mapping[str, float]) -> np.ndarray:
         """Return the next experiment of the series, or the posterior."""
@@ -179,7 +179,7 @@ class FixedSeries(Bayes):
 
 
 class BlindSeries(Bayes):
-    """The same series, whose counts are not looked at, and law 1 declared with the same certainty each time."""
+    """Policy that runs the same series, ignores its counts, and declares law 1 with the same probability each time."""
 
     certainty = 0.75
 
@@ -192,10 +192,10 @@ class BlindSeries(Bayes):
 
 
 class Undecided:
-    """The declaration of 1/2 at once."""
+    """Policy that declares 1/2 at once."""
 
     def reset(self, brief: Brief) -> None:
-        """Begin anew."""
+        """Start a new episode."""
         del brief
 
     def act(self, observation: Mapping[str, np.ndarray], cost: Mapping[str, float]) -> np.ndarray:
@@ -205,24 +205,24 @@ class Undecided:
 
 
 class RandomExperiments:
-    """Uniform actions."""
+    """Uniform random actions."""
 
     def reset(self, brief: Brief) -> None:
-        """Seed the draws."""
+        """Seed the random generator."""
         self.rng = np.random.Generator(np.random.Philox(brief.seed))
         self.space = brief.action_space
 
     def act(self, observation: Mapping[str, np.ndarray], cost: Mapping[str, float]) -> np.ndarray:
-        """Return a uniform action."""
+        """Return a uniform random action."""
         del observation, cost
         return self.rng.uniform(self.space.low, self.space.high).astype(np.float32)
 
 
 class KnownLaw:
-    """The true law, declared at once."""
+    """Oracle that declares the true law at once."""
 
     def reset(self, brief: Brief) -> None:
-        """Take the truth."""
+        """Store the truth."""
         assert brief.truth is not None
         self.law = brief.truth()["law"]
 
@@ -233,7 +233,7 @@ class KnownLaw:
 
 
 TEXTS = {
-    "expert": ("the experiment of greatest expected information less its price, and the exact posterior", ExpectedInformation),
+    "expert": ("the experiment of greatest expected information less its cost, and the exact posterior", ExpectedInformation),
     "fixed": ("a fixed series of experiments, and the exact posterior", FixedSeries),
     "random": ("uniform actions", RandomExperiments),
     "no-op": ("1/2, at once", Undecided),

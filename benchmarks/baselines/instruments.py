@@ -1,4 +1,4 @@
-"""Baselines of ``instruments``: those of ``atoms-2d@2``, and one with settings adapted to each instrument on the labelled images that it may use."""
+"""Baselines of ``instruments``: those of ``atoms-2d@2``, and one with settings adapted to each instrument on the permitted labelled images."""
 
 import json
 from collections.abc import Mapping
@@ -16,9 +16,9 @@ ADAPTED = Path(__file__).parents[1] / "learned" / "instruments.json"
 
 
 class AdaptedPeaks:
-    """Refined peaks of the Laplacian of Gaussian, with the settings that did best on the labelled images of the same instrument.
+    """Refined peaks of the Laplacian of Gaussian, with the best settings on labelled images of the same instrument.
 
-    Without any, settings are those that did best on the two instruments of training.
+    Without labelled images, the settings are the best ones on the two training instruments.
     """
 
     def __init__(self) -> None:
@@ -33,9 +33,9 @@ class AdaptedPeaks:
 
 
 for _name, _text, _factory in (
-    ("maxima", "maxima of the readings as they are, sure by their height", LocalMaxima),
+    ("maxima", "maxima of the raw readings, with confidence by height", LocalMaxima),
     ("log", "Laplacian of Gaussian, each peak refined by a Gaussian fit", RefinedPeaks),
-    ("adapted", "the same with settings for each instrument from the labelled images", AdaptedPeaks),
+    ("adapted", "refined peaks with settings for each instrument from the labelled images", AdaptedPeaks),
     ("random", "uniform points", ScatteredPoints),
 ):
     add_baseline(Baseline(task="instruments", name=_name, text=_text, factory=_factory))

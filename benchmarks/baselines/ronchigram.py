@@ -16,7 +16,7 @@ from stemtwin.datasets.generators.ronchigram import COEFFICIENTS, flat_aperture_
 DRAWS = 400
 SEED = 16
 LEVEL_90 = 1.6449
-"""Half width of the 90 % interval of a normal distribution in its standard deviations."""
+"""Half width of the 90 % interval of a normal distribution, in standard deviations."""
 LEAST_SIGMA = 1e-6
 
 
@@ -40,7 +40,7 @@ def _prior_apertures(semiangle_mrad: float, energy_ev: float) -> np.ndarray:
 
 
 def _answer(value: np.ndarray, sigma: np.ndarray, apertures: np.ndarray, ends: tuple[np.ndarray, np.ndarray] | None = None) -> Values:
-    """Return coefficients, the median of drawn apertures, standard deviations and 90 % intervals, normal ones where no ends are given."""
+    """Return coefficients, the median of drawn apertures, standard deviations and 90 % intervals; normal intervals where ends are absent."""
     low, high = ends or (value - LEVEL_90 * sigma, value + LEVEL_90 * sigma)
     whole = (
         np.append(value, np.median(apertures)),
@@ -53,7 +53,7 @@ def _answer(value: np.ndarray, sigma: np.ndarray, apertures: np.ndarray, ends: t
 
 
 class PriorMeans:
-    """The defocus that was set, nothing else, and the median aperture of the prior."""
+    """The nominal defocus, zero for all other coefficients, and the median aperture of the prior."""
 
     def predict(self, given: Mapping[str, Any], rng: np.random.Generator) -> Values:
         """Return the means, standard deviations and quantiles of the prior."""
@@ -83,13 +83,13 @@ class AberrationOracle:
     """The true coefficients and aperture, without intervals."""
 
     def predict(self, given: Mapping[str, Any], rng: np.random.Generator) -> Values:
-        """Return the truth, which only an oracle is given."""
+        """Return the truth, which only an oracle receives."""
         del rng
         return given["truth"]
 
 
 for _name, _text, _factory in (
-    ("prior", "the defocus that was set, and the prior's standard deviations", PriorMeans),
+    ("prior", "the nominal defocus, and the prior's standard deviations", PriorMeans),
     ("segments", "a fit of rings and ellipses in the spectra of segments, which fails on crystals", SegmentFit),
 ):
     add_baseline(Baseline(task="ronchigram", name=_name, text=_text, factory=_factory))

@@ -3,8 +3,8 @@
 In a segment about the angle t a thin film's shadow image is magnified by the Hessian H(t) of the wave aberration: a Fourier component g of the
 film makes fringes of frequency f = H g, with the contrast sin(pi lambda f H^-1 f). The spectra of the segments therefore show Thon's rings, whose
 ellipses are those of the local H; H is linear in the coefficients. Counting noise is white. The mean spectrum of the film itself is a smooth
-function of f that is fitted along. Powers of a segment's spectrum are exponentially distributed about the model (Whittle's likelihood); segments
-overlap and are windowed, so that the logarithm of the likelihood is scaled to the number of independent pixels.
+function of f that is fitted as well. Powers of a segment's spectrum are exponentially distributed about the model (Whittle's likelihood); segments
+overlap and are windowed, so the log-likelihood is scaled to the number of independent pixels.
 """
 
 import dataclasses
@@ -19,20 +19,20 @@ from stemtwin.twin.physics.electrons import wavelength
 SEGMENT_PX = 48
 SPACING_PX = 15
 EDGE_PX = 15
-"""Distance of the middle of a segment from the edge of the disc, at least."""
+"""Least distance of the middle of a segment from the edge of the disc."""
 LOWEST, HIGHEST = 80.0, 640.0
-"""Frequencies that are fitted, 1/rad."""
+"""Range of fitted frequencies, 1/rad."""
 UNIT = 350.0
-"""Frequency in which the film's spectrum is written, 1/rad."""
+"""Unit of frequency of the film's spectrum, 1/rad."""
 LEAST_DETERMINANT = 1e3
 """Least determinant of a Hessian, A^2."""
 ROUNDS = 25
 INDEPENDENT = 1.7
-"""Factor of the number of independent pixels for which the spread of errors of the train split is that of the fit's covariance."""
+"""Factor of the number of independent pixels with which the fit's covariance matches the errors on the train split."""
 CLEAR = 1.5
-"""Scatter of the powers about the model, in that of an exponential distribution, from which on the likelihood is weakened, as of crystals."""
+"""Scatter of the powers about the model, relative to an exponential distribution, above which the likelihood is weakened, as for crystals."""
 FILM = np.array([0.0, 0.0, 0.0, 0.0, -0.15])
-"""Start of the film: logarithm of its power over the mean excess at three orders in f, that of the phase of the last ring, a shift of the rings."""
+"""Initial numbers of the film: logarithms of power over mean excess at three orders in f and of the last ring's phase; shift of the rings."""
 FILM_SIGMA = np.array([1.5, 1.5, 1.5, 0.7, 0.12])
 LAST_RING_RAD = 6.0
 
@@ -44,7 +44,7 @@ class Segments:
     Parameters
     ----------
     power : ndarray
-        (segments, frequencies) power, in units of that of the counting noise.
+        (segments, frequencies) power, in units of the power of the counting noise.
     frequency : ndarray
         (2, frequencies) fx, fy, 1/rad.
     hessians : ndarray
@@ -52,7 +52,7 @@ class Segments:
     length : float
         Wavelength, A.
     independent : float
-        Independent numbers of the image for each number in ``power``.
+        Independent values of the image for each value in ``power``.
     """
 
     power: np.ndarray
@@ -123,11 +123,11 @@ def model(segments: Segments, coefficients: np.ndarray, film: np.ndarray, excess
     Parameters
     ----------
     segments : Segments
-        Where.
+        Segments of the Ronchigram.
     coefficients : ndarray
         (12,) A.
     film : ndarray
-        (5,) logarithms of the film's power over ``excess`` at three orders in f, that of the last ring's phase, and a shift of the rings, rad.
+        (5,) logarithms of the film's power over ``excess`` at three orders in f, logarithm of the last ring's phase, and a shift of the rings, rad.
     excess : float
         Mean power over the noise.
     """
@@ -167,7 +167,7 @@ def fit(segments: Segments, mean: np.ndarray, sigma: np.ndarray) -> Fit:
     segments : Segments
         From :func:`segments_of`.
     mean, sigma : ndarray
-        (12,) mean and standard deviation of the coefficients before, A.
+        (12,) prior mean and standard deviation of the coefficients, A.
     """
     excess = max(float(segments.power.mean()) - 1, 0.02)
     blind = _scored(segments, np.concatenate([np.zeros(len(mean)), FILM]), mean, 1e-6 * sigma, excess)

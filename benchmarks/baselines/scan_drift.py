@@ -1,4 +1,4 @@
-"""Baselines of ``drift``: frames as they are, one shift a frame, a shift of each line, the truth."""
+"""Baselines of ``drift``: uncorrected frames, one shift per frame, a shift of each line, the truth."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -12,7 +12,7 @@ from stemtwin.benchmarks.baselines import scan_registration as registration
 
 NODES = 4
 UPSAMPLED = 20
-"""Parts of a pixel to which a correlation peak is found."""
+"""Number of parts of a pixel to which a correlation peak is located."""
 BLUR_ANGSTROM = 0.3
 
 
@@ -25,7 +25,7 @@ def _answer(given: Mapping[str, Any], field: np.ndarray) -> DisplacementField:
 
 
 class FramesAsTheyAre:
-    """No displacement."""
+    """No correction: zero displacement."""
 
     def predict(self, given: Mapping[str, Any], rng: np.random.Generator) -> DisplacementField:
         """Return zeros."""
@@ -34,7 +34,7 @@ class FramesAsTheyAre:
 
 
 class RigidShifts:
-    """One shift for each frame, by scikit-image's cross-correlation with the frame before; a turned frame is turned back first."""
+    """One shift for each frame, by scikit-image's cross-correlation with the frame before; a rotated frame is rotated back first."""
 
     def predict(self, given: Mapping[str, Any], rng: np.random.Generator) -> DisplacementField:
         """Return the same shift for all lines of a frame."""
@@ -55,7 +55,7 @@ class RigidShifts:
 
 
 class LineShifts:
-    """A shift for each line: coarse by correlation, a pair by its constant drift, then fine against the mean of the other frames."""
+    """A shift for each line: coarse by correlation (for a pair by its constant drift), then fine against the mean of the other frames."""
 
     def predict(self, given: Mapping[str, Any], rng: np.random.Generator) -> DisplacementField:
         """Return the refined field."""
@@ -70,14 +70,14 @@ class FieldOracle:
     """The true field."""
 
     def predict(self, given: Mapping[str, Any], rng: np.random.Generator) -> DisplacementField:
-        """Return the truth, which only an oracle is given."""
+        """Return the truth, which only an oracle receives."""
         del rng
         return given["truth"]
 
 
 for _name, _text, _factory in (
-    ("frames", "the frames as they are", FramesAsTheyAre),
-    ("rigid", "one shift a frame by cross-correlation with the frame before", RigidShifts),
+    ("frames", "uncorrected frames", FramesAsTheyAre),
+    ("rigid", "one shift per frame by cross-correlation with the previous frame", RigidShifts),
     ("lines", "a shift of each line against the mean of the other frames", LineShifts),
 ):
     add_baseline(Baseline(task="drift", name=_name, text=_text, factory=_factory))

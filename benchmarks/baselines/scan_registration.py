@@ -10,27 +10,27 @@ import numpy as np
 from scipy.ndimage import gaussian_filter, map_coordinates
 
 MARGIN_ANGSTROM = 6.0
-"""Room of the grid beside the field."""
+"""Margin of the grid around the field."""
 WIDTH_ANGSTROM = (0.2, 0.6)
 """Standard deviation of the rendering's filter: the smallest and the largest."""
 ELECTRONS = 40.0
-"""Electrons under the filter that are aimed at."""
+"""Target number of electrons under the filter."""
 REACH_ANGSTROM = 0.6
-"""Distance from the expected shift within which a correlation peak is looked for: below half a cell of most lattices."""
+"""Distance from the expected shift within which a correlation peak is searched: below half a cell of most lattices."""
 GRID_PX = 0.5
 """Step of the search for the shift that all frames of a series have in common."""
 FASTEST_ANGSTROM_PER_S = 2.0
 SHEAR_STEP_ANGSTROM = 0.5
-"""Step of the search of a pair's drift, in the way of the drift during a frame."""
+"""Step of the search for a pair's drift, as the displacement during a frame."""
 ROUNDS = 6
 FRAME_SPREAD_ANGSTROM = 0.3
 """Prior standard deviation of a frame's own shift about the coarse field."""
 RAMP_SPREAD_ANGSTROM = {"series": 0.03, "pair": 0.1}
 """Prior standard deviation of the change of that shift from the middle of the frame to its end."""
 JITTER_ANGSTROM = 0.1
-"""Standard deviation of the shifts of lines that the rounds begin with."""
+"""Initial standard deviation of the shifts of lines."""
 CORRELATED = 0.5
-"""Share of the variance of line shifts that is correlated between lines."""
+"""Fraction of the variance of line shifts that is correlated between lines."""
 CORRELATION_LINES = 10.0
 
 
@@ -57,13 +57,13 @@ class ScannedFrames:
 
     @property
     def width_px(self) -> float:
-        """Standard deviation of the filter of renderings: as few pixels as collect enough electrons."""
+        """Standard deviation of the filter of renderings, px: the smallest that collects enough electrons."""
         wanted = np.sqrt(ELECTRONS / (2 * np.pi * max(self.counts.mean() * len(self.counts), 1e-9)))
         return float(np.clip(wanted, WIDTH_ANGSTROM[0] / self.step, WIDTH_ANGSTROM[1] / self.step))
 
 
 def frames_of(given: dict) -> ScannedFrames:
-    """Return the frames that a sample of the task ``drift`` gives."""
+    """Return the frames of a sample of the task ``drift``."""
     n, step = int(given["frames"]), float(given["sampling_angstrom"])
     counts = np.asarray(given["image"][:n], dtype=float)
     ny, nx = counts.shape[1:]
@@ -78,7 +78,7 @@ def frames_of(given: dict) -> ScannedFrames:
 
 
 def spread(counts: np.ndarray, places: np.ndarray, step: float, side: int) -> np.ndarray:
-    """Return counts and number of pixels of each point of a square grid, (2, side, side), each pixel shared by its four neighbours."""
+    """Return counts and number of pixels of each point of a square grid, (2, side, side), each pixel spread over its four neighbours."""
     at = np.clip(places.reshape(-1, 2) / step + (side - 1) / 2, 0, side - 1.001)
     low = at.astype(int)
     part, values = at - low, counts.ravel()
@@ -93,19 +93,19 @@ def spread(counts: np.ndarray, places: np.ndarray, step: float, side: int) -> np
 
 
 def side_of(frames: ScannedFrames) -> int:
-    """Return the number of points along the grid that renderings take."""
+    """Return the number of points along each side of the rendering grid."""
     return 2 * int(np.ceil((frames.places.max() + MARGIN_ANGSTROM) / frames.step)) + 1
 
 
 def rendered(parts: np.ndarray, width: float) -> tuple[np.ndarray, np.ndarray]:
-    """Return the mean image of spread counts (2, side, side) under a Gaussian filter [px], and where there is any."""
+    """Return the mean image of spread counts (2, side, side) under a Gaussian filter [px], and the mask of covered points."""
     counts, weights = (gaussian_filter(part, width, mode="constant") for part in parts)
     there = weights > 0.2
     return np.divide(counts, weights, out=np.zeros_like(counts), where=there), there
 
 
 def sharpened(parts: np.ndarray, width: float) -> tuple[np.ndarray, np.ndarray]:
-    """Return the mean image of spread counts (2, side, side) without the first order of its blur, and where there is any.
+    """Return the mean image of spread counts (2, side, side) without the first order of its blur, and the mask of covered points.
 
     A blurred reference would pull lines that pass beside a column towards it. The blur is that of the filter [px] and of two linear interpolations.
     """
@@ -116,7 +116,7 @@ def sharpened(parts: np.ndarray, width: float) -> tuple[np.ndarray, np.ndarray]:
 
 
 def correlation_peak(first: np.ndarray, second: np.ndarray, near: np.ndarray, reach: float) -> tuple[np.ndarray, float]:
-    """Return the offset (x, y) px of the second image, without its mean, from the first, near an expectation, and the correlation there.
+    """Return the offset (x, y) px of the second image, without its mean, from the first, near an expected one, and the correlation there.
 
     A shift by d means second(r + d) = first(r).
     """
@@ -137,13 +137,13 @@ def correlation_peak(first: np.ndarray, second: np.ndarray, near: np.ndarray, re
 
 
 def _flat(parts: np.ndarray, width: float) -> np.ndarray:
-    """Return a rendering without its mean, 0 where there is nothing."""
+    """Return a rendering without its mean, 0 at uncovered points."""
     image, there = rendered(parts, width)
     return np.where(there, image - image[there].mean(), 0.0)
 
 
 def common_step(frames: ScannedFrames) -> np.ndarray:
-    """Return the shift (x, y), A, from each frame of a series to the next that explains best all correlations of frames one, two and four apart."""
+    """Return the shift (x, y), A, from frame to frame of a series that best explains all correlations of frames one, two and four apart."""
     side, width = side_of(frames), max(frames.width_px, 0.3 / frames.step)
     images = [_flat(spread(counts, places, frames.step, side), width) for counts, places in zip(frames.counts, frames.places, strict=True)]
     waves = np.fft.rfft2(np.stack(images))
@@ -222,7 +222,7 @@ def refined(frames: ScannedFrames, field: np.ndarray) -> np.ndarray:
     """Return a field (n, ny, 2) after Gauss-Newton steps of all line shifts against the mean of the other frames.
 
     Each step solves least squares, weighted by Poisson's variance, with a Gaussian prior about the coarse field; the variance of the prior is that
-    of the shifts found and of their uncertainty (expectation maximisation). What all frames of a series share nobody can see: it is taken off.
+    of the estimated shifts and of their uncertainty (expectation maximisation). The part common to all frames cannot be observed and is subtracted.
     """
     n, lines = field.shape[:2]
     side, width = side_of(frames), frames.width_px

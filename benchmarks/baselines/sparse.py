@@ -1,4 +1,4 @@
-"""Baselines of ``sparse-scan``: where the image is unsure, where it is wrong, rasters, even points, random blocks."""
+"""Baselines of ``sparse-scan``: blocks where the image is uncertain or wrong, rasters, even points, random blocks."""
 
 import functools
 import math
@@ -15,19 +15,19 @@ from stemtwin.twin.envs.sparse_scenes import PITCH_ANGSTROM, PROFILE, SCENES
 
 TASK = "sparse-scan"
 SPIRALS = (9, 12, 16, 20)
-"""Diameters of spirals that are considered, points."""
+"""Diameters of candidate spirals, points."""
 LINES, ANGLES = (48,), 8
-"""Lengths of lines that are considered, points, and number of their directions."""
+"""Lengths of candidate lines, points, and number of their directions."""
 SURVEY_DWELL = -0.8
 """Dwell time of the expert's survey, in the unit of the action."""
 DWELL = -0.3
 """Dwell time of blocks after the survey, in the unit of the action."""
 LEAST = 1e-4
-"""Least signal that makes noise, fraction of the beam."""
+"""Least signal in the noise model, fraction of the beam."""
 SURVEY_ANGSTROM = 13.0
-"""Distance of the survey's lines, A: few of the particles that a metal on carbon has are missed."""
+"""Spacing of the survey's lines, A, at which few metal particles on carbon are missed."""
 CONSIDERED = 2
-"""Blocks of which the oracle computes the image that would follow."""
+"""Number of blocks for which the oracle computes the resulting image."""
 AROUND = 11
 """Lines across the field, of which the oracle considers one at a time."""
 GOLDEN = (math.sqrt(5) - 1) / 2
@@ -44,22 +44,22 @@ def declaration() -> np.ndarray:
 
 
 class PathPolicy:
-    """A policy that goes on until nothing is left; what there is follows from what the overview has spent and from the shares that it left."""
+    """Policy that scans until the budget is spent; the budget follows from the cost of the overview and from the fractions left after it."""
 
     def reset(self, brief: Brief) -> None:
-        """Begin anew."""
+        """Start a new episode."""
         self.points = brief.observation_space["estimate"].shape[0]
         self.blocks = self.number = 0
         self.electrons = 0.0
 
     def spent(self, observation: Mapping[str, np.ndarray], cost: Mapping[str, float]) -> bool:
-        """Return whether no block fits into what is left."""
+        """Return whether no block fits into the remaining budget."""
         dose, time = (left_us(cost[name], float(share)) for name, share in zip(("beam_s", "path_s"), observation["budget"], strict=True))
         least, line = COUNT * USUAL_DWELL_US / LONGEST, sparse_paths.raster(1, self.points, PROFILE)[0]
         return dose < 1.01 * least or time < 1.01 * least + line.overhead_us
 
     def act(self, observation: Mapping[str, np.ndarray], cost: Mapping[str, float]) -> np.ndarray:
-        """Return the next block, or the declaration once nothing is left."""
+        """Return the next block, or the declaration once the budget is spent."""
         if self.number == 0:
             self.electrons = float(observation["electrons"][0])
             self.blocks = round(1 / (1 - float(observation["budget"][0])))
@@ -74,7 +74,7 @@ class PathPolicy:
 
 
 def left_us(spent_s: float, share: float) -> float:
-    """Return the rest of a budget, us, from the spent part, s, and the share that is left."""
+    """Return the remainder of a budget, us, from the spent part, s, and the remaining fraction."""
     return spent_s * 1e6 * share / max(1 - share, 1e-9)
 
 
@@ -99,7 +99,7 @@ class EvenLines(PathPolicy):
 
 
 class EvenPoints(PathPolicy):
-    """Points scattered evenly over the field, each a hop from the one before."""
+    """Points scattered evenly over the field, each reached by a hop from the previous one."""
 
     def choose(self, observation: Mapping[str, np.ndarray]) -> np.ndarray:
         """Return hops over a rectangle of half the field, which moves."""
@@ -109,10 +109,10 @@ class EvenPoints(PathPolicy):
 
 
 class SurveyThenUnsure(PathPolicy):
-    """Quick lines across the field, then blocks where the image is unsure."""
+    """Quick lines across the field, then blocks where the image is uncertain."""
 
     def choose(self, observation: Mapping[str, np.ndarray]) -> np.ndarray:
-        """Return the next line of the survey, or the block that makes the image surest."""
+        """Return the next line of the survey, or the block that reduces the uncertainty most."""
         lines = round(self.points * PITCH_ANGSTROM / SURVEY_ANGSTROM)
         if self.number <= lines:
             y = (self.number - 0.5) / lines
@@ -123,10 +123,10 @@ class SurveyThenUnsure(PathPolicy):
 
 
 class KnownImage(PathPolicy):
-    """Block after block that would leave the smallest error, of those that cover where the image is wrong."""
+    """Oracle that takes, among blocks over wrong parts of the image, the one that leaves the smallest error."""
 
     def reset(self, brief: Brief) -> None:
-        """Take the truth."""
+        """Store the truth."""
         super().reset(brief)
         assert brief.truth is not None
         truth, preset = brief.truth(), PRESETS[brief.difficulty or "standard"]
@@ -136,7 +136,7 @@ class KnownImage(PathPolicy):
         self.known = nothing(self.points)
 
     def act(self, observation: Mapping[str, np.ndarray], cost: Mapping[str, float]) -> np.ndarray:
-        """Return the next block, or the declaration once nothing is left."""
+        """Return the next block, or the declaration once the budget is spent."""
         rows, columns = observation["pixels"][: int(observation["taken"][0])].astype(int).T
         self.known = added(self.known, rows, columns, self.chain.electrons(observation["readings"][: len(rows)]), float(observation["electrons"][0]))
         return super().act(observation, cost)
@@ -158,10 +158,10 @@ class KnownImage(PathPolicy):
 
 
 class NoBlock:
-    """The end, declared at once."""
+    """Policy that declares the end at once."""
 
     def reset(self, brief: Brief) -> None:
-        """Begin anew."""
+        """Start a new episode."""
         del brief
 
     def act(self, observation: Mapping[str, np.ndarray], cost: Mapping[str, float]) -> np.ndarray:
@@ -171,27 +171,27 @@ class NoBlock:
 
 
 class RandomBlocks:
-    """Uniform actions."""
+    """Uniform random actions."""
 
     def reset(self, brief: Brief) -> None:
-        """Seed the draws."""
+        """Seed the random generator."""
         self.rng = np.random.Generator(np.random.Philox(brief.seed))
         self.space = brief.action_space
 
     def act(self, observation: Mapping[str, np.ndarray], cost: Mapping[str, float]) -> np.ndarray:
-        """Return a uniform action."""
+        """Return a uniform random action."""
         del observation, cost
         return self.rng.uniform(self.space.low, self.space.high).astype(np.float32)
 
 
 def taken_away(square: np.ndarray, image: np.ndarray, electrons: float) -> np.ndarray:
-    """Return the part of a mean squared error that one visit of each point takes away; ``electrons`` are those of the usual dwell time."""
+    """Return the part of a mean squared error that one visit of each point removes; ``electrons`` are those of the usual dwell time."""
     noise = np.maximum(image, LEAST) / (electrons * LONGEST**DWELL)
     return square**2 / (square + noise)
 
 
 def candidates(worth: np.ndarray) -> list[tuple[float, str, tuple[float, float, float, float]]]:
-    """Return the sum of a map over each pattern at its best place, its kind, and its corners."""
+    """Return the sum of a map over each pattern at its best position, its kind, and its corners."""
     n, found, spectrum = len(worth), [], scipy.fft.rfft2(worth)
     for kind, (dx, dy), pattern in patterns(n):
         covered = scipy.fft.irfft2(spectrum * pattern, (n, n))
@@ -206,7 +206,7 @@ def candidates(worth: np.ndarray) -> list[tuple[float, str, tuple[float, float, 
 
 @functools.lru_cache(maxsize=4)
 def patterns(points: int) -> tuple[tuple[str, tuple[float, float], np.ndarray], ...]:
-    """Return blocks that are considered: kind, way from corner to corner (x, y), points, and the conjugate spectrum of what they cover."""
+    """Return candidate blocks: kind, vector between corners (x, y), points, and conjugate spectrum of the covered area."""
     found = [("spiral", (float(size), float(size))) for size in SPIRALS]
     for length in LINES:
         turns = math.pi * np.arange(ANGLES) / ANGLES
@@ -225,7 +225,7 @@ def patterns(points: int) -> tuple[tuple[str, tuple[float, float], np.ndarray], 
 
 
 TEXTS = {
-    "expert": ("quick lines across the field, then blocks where the image is unsure", SurveyThenUnsure),
+    "expert": ("quick lines across the field, then blocks where the image is uncertain", SurveyThenUnsure),
     "raster": ("lines across the field, at the usual dwell time", Raster),
     "blind": ("lines at multiples of the golden ratio, in turn along both axes", EvenLines),
     "points": ("points scattered evenly over the field", EvenPoints),

@@ -1,4 +1,4 @@
-"""Baselines of ``spectrum-discovery``: Gaussian processes on places and on patches of the image, searches that do not learn, and the truth."""
+"""Baselines of ``spectrum-discovery``: Gaussian processes on positions and on patches of the image, searches that do not learn, and the truth."""
 
 import functools
 import itertools
@@ -22,13 +22,13 @@ PATCH = 6
 COMPONENTS = 6
 """Principal components of patches."""
 FIRST = 6
-"""Spectra that are taken at places unlike each other before the first model."""
+"""Number of spectra at dissimilar positions before the first model."""
 PATCH_LENGTHS, PLACE_LENGTHS, NOISES = (0.7, 1.4, 2.8), (0.15, 0.35, 0.8), (0.03, 0.1, 0.3)
-"""Length scales of patches and of places in [-1, 1], and standard deviations of the noise, of which the likeliest are taken."""
+"""Candidate length scales of patches and of positions in [-1, 1], and standard deviations of the noise; the likeliest are chosen."""
 HIDDEN, FEATURES, REACH, ITERATIONS = 16, 3, 4.0, 8
 """Hidden units of the deep kernel's network, its features, their prior deviation, iterations of L-BFGS after each spectrum."""
 EAGERNESS = 2.0
-"""Standard deviations that are added to the mean of an upper confidence bound."""
+"""Number of standard deviations above the mean in an upper confidence bound."""
 
 
 class Posterior(NamedTuple):
@@ -39,25 +39,25 @@ class Posterior(NamedTuple):
 
 
 def grid(side: int) -> np.ndarray:
-    """Return the places (x, y) of all candidates in [-1, 1], row by row, (side^2, 2)."""
+    """Return the positions (x, y) of all candidates in [-1, 1], row by row, (side^2, 2)."""
     middles = 2 * (np.arange(side) + 0.5) / side - 1
     return np.stack(np.meshgrid(middles, middles), axis=-1).reshape(-1, 2)
 
 
 def measurement(place: np.ndarray, technique: str) -> np.ndarray:
-    """Return the action that takes a spectrum at a place by a technique."""
+    """Return the action that takes a spectrum at a position by a technique."""
     return np.array([place[0], place[1], 1 if technique == "edx" else -1, -1], np.float32)
 
 
 def declaration(place: np.ndarray) -> np.ndarray:
-    """Return the action that declares a place."""
+    """Return the action that declares a position."""
     return np.array([place[0], place[1], -1, 1], np.float32)
 
 
 def patches(image: np.ndarray, side: int) -> np.ndarray:
-    """Return principal components of the patches around all candidates, each of deviation 1 or less, (side^2, COMPONENTS).
+    """Return principal components of the patches around all candidates, each with a deviation of at most 1, (side^2, COMPONENTS).
 
-    A patch counts by the mean of each ring around its middle and by the deviation within: whichever way it lies.
+    A patch is described by the mean of each ring around its middle and by the deviation within the ring, independent of its orientation.
     """
     smooth = np.sqrt(gaussian_filter(image.astype(float), 0.7, mode="nearest"))
     finer = len(image) // side
@@ -80,14 +80,14 @@ def patches(image: np.ndarray, side: int) -> np.ndarray:
 class Kernel(NamedTuple):
     """Covariance of a Gaussian process: a sum of weighted squared exponentials, each in some of the groups of features.
 
-    ``terms`` are (weight, numbers of the groups), ``lengths`` the length scales to choose from for each group.
+    ``terms`` are (weight, indices of the groups), ``lengths`` the candidate length scales of each group.
     """
 
     terms: tuple[tuple[float, tuple[int, ...]], ...]
     lengths: tuple[tuple[float, ...], ...]
 
     def among(self, alike: Sequence[np.ndarray]) -> np.ndarray:
-        """Return the covariance where the squared exponential in each group is so large."""
+        """Return the covariance from the squared exponential in each group."""
         return sum(weight * math.prod(alike[group] for group in groups) for weight, groups in self.terms)  # type: ignore[return-value]
 
 
@@ -112,7 +112,7 @@ def posterior(kernel: Kernel, features: list[np.ndarray], measured: np.ndarray, 
     measured : ndarray
         Measured candidates, int (m,).
     scores : ndarray
-        Their scores, float (m,), of mean 0 and deviation 1.
+        Their scores, float (m,), with mean 0 and deviation 1.
     """
     apart = [squares(group, group[measured]) for group in features]
     near = [{scale: alike(part[measured], scale) for scale in scales} for part, scales in zip(apart, kernel.lengths, strict=True)]
@@ -133,21 +133,21 @@ def posterior(kernel: Kernel, features: list[np.ndarray], measured: np.ndarray, 
 
 
 def standardised(scores: np.ndarray) -> np.ndarray:
-    """Return the logarithms of scores (n,), of mean 0 and deviation 1."""
+    """Return the logarithms of scores (n,), with mean 0 and deviation 1."""
     logs = np.log(np.maximum(scores, 1e-3))
     return (logs - logs.mean()) / max(float(logs.std()), 1e-6)
 
 
 class Searcher:
-    """A search that takes spectra until none is left and declares then."""
+    """A search that takes all spectra and then declares a position."""
 
     def reset(self, brief: Brief) -> None:
-        """Begin anew."""
+        """Start a new episode."""
         self.rng = np.random.Generator(np.random.Philox(brief.seed))
         self.side = 0
 
     def act(self, observation: Mapping[str, np.ndarray], cost: Mapping[str, float]) -> np.ndarray:
-        """Return the next measurement or the declaration; where a spectrum gave no score, its place counts as not measured."""
+        """Return the next measurement or the declaration; a position whose spectrum gave no score counts as not measured."""
         count = round(cost["spectra"])
         if not self.side:
             self.begin(observation["image"])
@@ -164,7 +164,7 @@ class Searcher:
         return observation["scores"][:count] > 0
 
     def technique(self, observation: Mapping[str, np.ndarray], count: int) -> str:
-        """Return the technique of the named scalariser; of a hidden one that which gave a score, and until then each in turn."""
+        """Return the technique of the named scalariser; for a hidden one the technique that gave a score, and until then each in turn."""
         if observation["target"].any():
             return TECHNIQUE[int(np.argmax(observation["target"]))]
         found = np.flatnonzero(observation["scores"][:count] > 0)
@@ -173,7 +173,7 @@ class Searcher:
         return TECHNIQUES[count % 2]
 
     def begin(self, image: np.ndarray) -> None:
-        """Take the image; two of its pixels lie along a candidate."""
+        """Prepare from the image; a candidate spans two of its pixels."""
         self.side = len(image) // 2
         self.places = grid(self.side)
 
@@ -192,7 +192,7 @@ class LowDiscrepancy(Searcher):
     Parameters
     ----------
     looks : bool
-        Whether the scores are looked at; else the last place is declared.
+        Whether the scores are used; otherwise the last position is declared.
     """
 
     def __init__(self, *, looks: bool = True) -> None:
@@ -206,11 +206,11 @@ class LowDiscrepancy(Searcher):
         return int(row) * self.side + int(column)
 
     def told(self, observation: Mapping[str, np.ndarray], count: int) -> np.ndarray:
-        """Return a mask of the spectra that measured the scalariser: without a look, of all of them."""
+        """Return a mask of the spectra that measured the scalariser; all of them where scores are not used."""
         return super().told(observation, count) if self.looks else np.ones(count, bool)
 
     def technique(self, observation: Mapping[str, np.ndarray], count: int) -> str:
-        """Return the technique; without a look the one that most scalarisers are read from."""
+        """Return the technique; where scores are not used, the one of most scalarisers."""
         return super().technique(observation, count) if self.looks else max(TECHNIQUES, key=TECHNIQUE.count)
 
     def begin(self, image: np.ndarray) -> None:
@@ -224,7 +224,7 @@ class LowDiscrepancy(Searcher):
 
 
 class Brightest(Searcher):
-    """Spectra from the brightest candidate on, and the best of them."""
+    """Spectra in the order of decreasing brightness, and the best of them."""
 
     def begin(self, image: np.ndarray) -> None:
         """Sort the candidates by their brightness."""
@@ -244,15 +244,15 @@ class GaussianSearch(Searcher):
     Parameters
     ----------
     sees : str
-        ``"places"``: places alone; ``"patches"``: fixed features of patches of the image as well; ``"learned"``: in their stead features
-        of a network, trained on after each spectrum.
+        ``"places"``: positions only; ``"patches"``: also fixed features of patches of the image; ``"learned"``: instead features
+        of a network that is trained further after each spectrum.
     """
 
     def __init__(self, *, sees: str = "patches") -> None:
         self.sees = sees
 
     def begin(self, image: np.ndarray) -> None:
-        """Take the features, and choose the first candidates: each the farthest from those before."""
+        """Prepare the features, and choose the first candidates, each the farthest from those before."""
         super().begin(image)
         self.groups = [self.places] if self.sees == "places" else [patches(image, self.side), self.places]
         joined = np.concatenate(self.groups, axis=1)
@@ -265,7 +265,7 @@ class GaussianSearch(Searcher):
             self.deep = DeepKernel(self.groups[0], self.places, hidden=HIDDEN, outputs=FEATURES, reach=REACH, rng=self.rng)
 
     def model(self, measured: np.ndarray, scores: np.ndarray) -> Posterior:
-        """Return the posterior of the logarithms of scores, of mean 0 and deviation 1."""
+        """Return the posterior of the logarithms of scores, with mean 0 and deviation 1."""
         logs = standardised(scores)
         if self.sees == "learned":
             self.deep.train(measured, logs, iterations=ITERATIONS)
@@ -287,10 +287,10 @@ class GaussianSearch(Searcher):
 
 
 class MiddleDeclared:
-    """The middle, declared at once."""
+    """Policy that declares the middle at once."""
 
     def reset(self, brief: Brief) -> None:
-        """Begin anew."""
+        """Start a new episode."""
         del brief
 
     def act(self, observation: Mapping[str, np.ndarray], cost: Mapping[str, float]) -> np.ndarray:
@@ -300,24 +300,24 @@ class MiddleDeclared:
 
 
 class RandomPlaces:
-    """Uniform actions."""
+    """Uniform random actions."""
 
     def reset(self, brief: Brief) -> None:
-        """Seed the draws."""
+        """Seed the random generator."""
         self.rng = np.random.Generator(np.random.Philox(brief.seed))
         self.space = brief.action_space
 
     def act(self, observation: Mapping[str, np.ndarray], cost: Mapping[str, float]) -> np.ndarray:
-        """Return a uniform action."""
+        """Return a uniform random action."""
         del observation, cost
         return self.rng.uniform(self.space.low, self.space.high).astype(np.float32)
 
 
 class KnownPlaces(Searcher):
-    """Spectra at the best 1 % of the candidates, and the best of all."""
+    """Oracle that takes spectra at the best 1 % of the candidates, and declares the best of all."""
 
     def reset(self, brief: Brief) -> None:
-        """Take the truth."""
+        """Store the truth."""
         super().reset(brief)
         assert brief.truth is not None
         truth: Mapping[str, Any] = brief.truth()
@@ -325,7 +325,7 @@ class KnownPlaces(Searcher):
         self.best = [int(truth[f"best_{number}"]) for number in range(sum(name.startswith("best_") for name in truth))]
 
     def act(self, observation: Mapping[str, np.ndarray], cost: Mapping[str, float]) -> np.ndarray:
-        """Return the next of the best places, then their best."""
+        """Return the next of the best positions, then the declaration of the best."""
         count = round(cost["spectra"])
         if not self.side:
             self.begin(observation["image"])
@@ -335,18 +335,18 @@ class KnownPlaces(Searcher):
 
 
 TEXTS = {
-    "expert": ("GP-UCB on patches of the image and places", GaussianSearch),
-    "gp-position": ("GP-UCB on places alone", functools.partial(GaussianSearch, sees="places")),
+    "expert": ("GP-UCB on patches of the image and positions", GaussianSearch),
+    "gp-position": ("GP-UCB on positions only", functools.partial(GaussianSearch, sees="places")),
     "deep-kernel": (
-        "UCB on a deep kernel: a network on patches and places with a Gaussian process behind it",
+        "UCB on a deep kernel: a network on patches and positions with a Gaussian process behind it",
         functools.partial(GaussianSearch, sees="learned"),
     ),
-    "brightest": ("the brightest places, and the best of them", Brightest),
-    "low-discrepancy": ("places of a low-discrepancy sequence, and the best of them", LowDiscrepancy),
+    "brightest": ("the brightest positions, and the best of them", Brightest),
+    "low-discrepancy": ("positions of a low-discrepancy sequence, and the best of them", LowDiscrepancy),
     "random": ("uniform actions", RandomPlaces),
     "no-op": ("the middle, at once", MiddleDeclared),
-    "blind": ("places of a low-discrepancy sequence, and the last of them", functools.partial(LowDiscrepancy, looks=False)),
-    "oracle": ("the best 1 % of the places, and the best of all", KnownPlaces),
+    "blind": ("positions of a low-discrepancy sequence, and the last of them", functools.partial(LowDiscrepancy, looks=False)),
+    "oracle": ("the best 1 % of the positions, and the best of all", KnownPlaces),
 }
 for _name, (_text, _factory) in TEXTS.items():
     add_baseline(Baseline(task=TASK, name=_name, text=_text, factory=_factory, oracle=_name == "oracle"))

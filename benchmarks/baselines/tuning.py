@@ -1,4 +1,4 @@
-"""Baselines of ``aberration-correction``: Newton steps through a learnt response, blind ones, and the truth."""
+"""Baselines of ``aberration-correction``: Newton steps through a learnt response, blind policies, and the truth."""
 
 import math
 from collections.abc import Mapping
@@ -14,44 +14,44 @@ from stemtwin.twin.errors import SettingsError
 
 TASK = "aberration-correction"
 CHOICES = {name: (2 * i + 1) / len(MEASUREMENTS) - 1 for i, name in enumerate(MEASUREMENTS)}
-"""Number in an action that takes a measurement."""
+"""Entry of an action that selects each measurement."""
 USUAL_ERRORS = {
     "C1A1": {1: 8.0},
     "Fast": {1: 4.0, 2: 250.0},
     "Standard": {1: 4.0, 2: 300.0, 3: 4e3},
 }
-"""Standard deviations by order, A, that are expected of a measurement before it was made once: half of the intervals that correctors state."""
+"""Expected standard deviations by order, A, before a measurement was first made: half of the intervals that correctors report."""
 USUAL_SECONDS = {"C1A1": 1.3, "Fast": 12.0, "Standard": 25.0}
-"""Times that correctors take."""
+"""Durations of the measurements, s."""
 NEGLIGIBLE_RAD = 0.01
-"""Root mean square phase that is not worth a command, rad."""
+"""Root mean square phase below which no command is given, rad."""
 CAUTION, SURE = 1e-4, 0.7
-"""Weight of doubt where a measurement follows; aberrations below so many standard deviations are left alone."""
+"""Weight of the uncertainty before a measurement; number of standard deviations below which aberrations are not corrected."""
 SAFE_ANGSTROM = 250.0
-"""Largest uncertainty of C10 and C12 that corrections of higher orders may bring, A: a third of what C1A1 can measure."""
+"""Largest uncertainty of C10 and C12 that corrections of higher orders may cause, A: a third of what C1A1 can measure."""
 ENOUGH_RAD = 0.1
-"""Phase error at which the policy that knows it declares the end, rad."""
+"""Phase error below which the oracle declares the end, rad."""
 SEARCH = (0.0, -0.8, 0.8, -1.4, 1.4)
-"""C10 at which C1A1 is tried until it succeeds, in units of the largest misalignment."""
+"""Values of C10 at which C1A1 is tried until it succeeds, in units of the largest misalignment."""
 
 
 def action(change: np.ndarray, step: np.ndarray, measurement: str, *, stop: bool = False) -> np.ndarray:
-    """Return the action that changes the knobs, A, as far as one step goes, and takes a measurement or declares the end."""
+    """Return the action that changes the knobs, A, by at most one step, and takes a measurement or declares the end."""
     return np.concatenate([[CHOICES[measurement], 1.0 if stop else -1.0], np.clip(change / step, -1, 1)]).astype(np.float32)
 
 
 class KnobPolicy:
-    """Policy that reads the knobs of an episode off its spaces: nothing else is known."""
+    """Policy that reads the knobs of an episode from its spaces, without other knowledge."""
 
     def reset(self, brief: Brief) -> None:
-        """Read names and steps off the observation space."""
+        """Read names and steps from the observation space."""
         reach = np.asarray(brief.observation_space["knobs"].high, float)
         self.names, self.step = NAMES[: len(reach)], reach / REACH
         self.seconds = float(brief.observation_space["ages"].high[0])
 
 
 class NewtonSteps(KnobPolicy):
-    """Measures what promises most, and corrects all that is known through the response that it learns on the way.
+    """Policy that takes the most valuable measurement, and corrects all known aberrations through a response that it learns on the way.
 
     Parameters
     ----------
@@ -63,7 +63,7 @@ class NewtonSteps(KnobPolicy):
         self.least_gain = least_gain
 
     def reset(self, brief: Brief) -> None:
-        """Begin anew."""
+        """Start a new episode."""
         super().reset(brief)
         self.filter = ResponseFilter(self.names, self.step / 1.5)
         self.weights = phase_weights(self.names)
@@ -76,7 +76,7 @@ class NewtonSteps(KnobPolicy):
         return np.array([USUAL_ERRORS[name].get(int(one[1]), np.inf) for one in self.names])
 
     def act(self, observation: Mapping[str, np.ndarray], cost: Mapping[str, float]) -> np.ndarray:
-        """Return the correction by all that is known, and the measurement that promises most, or the end."""
+        """Return the correction of all known aberrations with the most valuable measurement, or the end."""
         del cost
         self._look(observation)
         if not self.found:
@@ -93,7 +93,7 @@ class NewtonSteps(KnobPolicy):
         return action(change, self.step, self.asked)
 
     def _look(self, observation: Mapping[str, np.ndarray]) -> None:
-        """Take what the last action brought."""
+        """Update the estimates with the result of the last action."""
         left = np.asarray(observation["budget"], float)
         seconds = float((self.left - left)[1]) * self.seconds
         self.filter.moved(np.asarray(observation["knobs"], float), max(seconds, 0.0))
@@ -111,7 +111,7 @@ class NewtonSteps(KnobPolicy):
         self.left = left
 
     def _change(self, caution: float) -> np.ndarray:
-        """Return the correction, without commands that are not worth it or of which nothing certain is known."""
+        """Return the correction, without commands that are too small or too uncertain."""
         change = np.clip(self.filter.correction(self.weights, caution), -self.step, self.step)
         state, variances = self.filter.after(np.zeros(len(change)))
         sure = np.where(self.filter.same, state**2, 0.0).sum(axis=1) > SURE**2 * np.where(self.filter.same, variances, 0.0).sum(axis=1)
@@ -125,12 +125,12 @@ class NewtonSteps(KnobPolicy):
         return change
 
     def _worth(self, state: np.ndarray, variances: np.ndarray) -> float:
-        """Return the part of the return that a state is expected to bring at the end."""
+        """Return the expected contribution of a state to the return at the end."""
         s = math.sqrt(max(float(state @ self.weights @ state + np.diag(self.weights) @ variances), 0.0))
         return PROGRESS / (1 + s) + BONUS * math.exp(-(s**2))
 
     def _hoped(self, name: str, state: np.ndarray, variances: np.ndarray) -> float:
-        """Return the same after a measurement and a correction of what it finds, less its price."""
+        """Return the expected contribution after a measurement and the correction of its result, less its cost."""
         known = np.isfinite(self.errors[name])
         noise, straying = np.where(known, self.errors[name], 1.0) ** 2, self.filter.straying**2 * USUAL_SECONDS[name]
         left = np.where(known, variances * noise / (variances + noise) + straying / 2, variances + straying)
@@ -162,20 +162,20 @@ class NoCorrection(KnobPolicy):
 
 
 class RandomTuning:
-    """Uniform actions, the stop among them."""
+    """Uniform random actions, including the stop."""
 
     def reset(self, brief: Brief) -> None:
-        """Seed the draws."""
+        """Seed the random generator."""
         self.rng, self.space = np.random.Generator(np.random.Philox(brief.seed)), brief.action_space
 
     def act(self, observation: Mapping[str, np.ndarray], cost: Mapping[str, float]) -> np.ndarray:
-        """Return a uniform action."""
+        """Return a uniform random action."""
         del observation, cost
         return self.rng.uniform(self.space.low, self.space.high).astype(np.float32)
 
 
 class BlindTuning(KnobPolicy):
-    """Goes through the defocus without a look at anything, and declares the end in the middle again."""
+    """Sweeps the defocus without using observations, returns to the middle, and declares the end."""
 
     def reset(self, brief: Brief) -> None:
         """Begin at one end."""
@@ -183,7 +183,7 @@ class BlindTuning(KnobPolicy):
         self.targets = iter([*np.linspace(-0.8, 0.8, 5) * self.step[0], 0.0])
 
     def act(self, observation: Mapping[str, np.ndarray], cost: Mapping[str, float]) -> np.ndarray:
-        """Return the way to the next defocus."""
+        """Return the change to the next defocus."""
         del cost
         target, change = next(self.targets, None), np.zeros(len(self.names))
         change[0] = 0.0 if target is None else target - float(observation["knobs"][0])
@@ -191,13 +191,13 @@ class BlindTuning(KnobPolicy):
 
 
 class TrueSteps(KnobPolicy):
-    """Corrects the true aberrations through the response that it learns, and declares the end where no correction helps."""
+    """Oracle that corrects the true aberrations through the response that it learns and declares the end where no correction helps."""
 
     def reset(self, brief: Brief) -> None:
-        """Take the door to the truth."""
+        """Store the access to the truth."""
         super().reset(brief)
         if brief.truth is None:
-            message = "This policy needs the door to the truth, which only the runner opens, for an entry marked as oracle."
+            message = "This policy needs access to the truth, which the runner gives only to an entry marked as oracle."
             raise SettingsError(message)
         self.truth, self.filter, self.weights = brief.truth, ResponseFilter(self.names, self.step), phase_weights(self.names)
 
@@ -218,7 +218,7 @@ _ENTRIES: dict[str, tuple[str, Any]] = {
     "expert": ("C1A1 and tableaus, Newton steps through a response that is learnt on the way", NewtonSteps),
     "no-op": ("does nothing", NoCorrection),
     "random": ("uniform actions", RandomTuning),
-    "blind": ("sweeps the defocus without a look", BlindTuning),
+    "blind": ("sweeps the defocus without using observations", BlindTuning),
     "oracle": ("corrects the true aberrations", TrueSteps),
 }
 for _name, (_text, _factory) in _ENTRIES.items():

@@ -7,19 +7,19 @@ import numpy as np
 from stemtwin.twin.physics import electrons, phase_error, zemlin
 
 GAIN, ROTATION = 0.15, 0.2
-"""Standard deviations of what is expected of a corrector: its gain, and the part of a change that goes into the other component."""
+"""Prior standard deviations of a corrector: its gain, and the part of a change that goes into the other component."""
 COUPLING = {0: 0.06, 1: 0.06, 2: 0.01}
-"""Standard deviations of aberrations that come along, A/A, by how many orders they are lower than what is changed."""
+"""Standard deviations of parasitic aberrations, A/A, by the number of orders that they lie below the changed one."""
 HYSTERESIS = 0.03
-"""Standard deviation of what comes beside a change, relative to it."""
+"""Standard deviation of the hysteresis of a change, relative to the change."""
 STRAYING = {1: 1.0, 2: 7.0, 3: 40.0}
-"""Random walk of optics by order, A after a second: that of optics that stray by 20 A in ten minutes."""
+"""Random walk of aberrations by order, A after 1 s, for a drift of 20 A in ten minutes."""
 
 
 class ResponseFilter:
     """Estimates of aberrations and of the matrix by which they follow the knobs.
 
-    Each coefficient is x = x0 + R u with the commanded knobs u: linear in x0 and in its row of R, which measurements at different knobs tell.
+    Each coefficient is x = x0 + R u with the commanded knobs u: linear in x0 and in its row of R, which measurements at different knobs determine.
 
     Parameters
     ----------
@@ -40,14 +40,14 @@ class ResponseFilter:
         self.knobs = np.zeros(count)
 
     def moved(self, knobs: np.ndarray, seconds: float) -> None:
-        """Take the knobs after a command, and the time since the last one, s."""
+        """Update the filter with the knobs after a command, and the time since the last one, s."""
         change = np.abs(knobs - self.knobs)
         beside = np.where(self.same, change, 0.0).max(axis=1)
         self.covariance[:, 0, 0] += (HYSTERESIS * beside) ** 2 + self.straying**2 * seconds
         self.knobs = knobs.copy()
 
     def measured(self, places: np.ndarray, values: np.ndarray, errors: np.ndarray) -> None:
-        """Take measured values and standard deviations, A, of the coefficients at some places."""
+        """Update the filter with measured values and standard deviations, A, of the coefficients of some indices."""
         lever = np.append(1.0, self.knobs)
         for i, value, error in zip(places, values, errors, strict=True):
             along = self.covariance[i] @ lever
@@ -62,17 +62,17 @@ class ResponseFilter:
         return self.mean @ lever, np.einsum("j,ijk,k->i", lever, self.covariance, lever) + (HYSTERESIS * beside) ** 2
 
     def correction(self, weights: np.ndarray, caution: float = 1.0) -> np.ndarray:
-        """Return the change of the knobs after which the expected square of the phase error is least, A.
+        """Return the change of the knobs that minimises the expected square of the phase error, A.
 
-        The error is that of the mean, of what is not known of aberrations and response at the new knobs, and of the hysteresis: a sum of squares
-        in the change. What is known badly is changed little.
+        The error consists of the mean, of the uncertainty of aberrations and response at the new knobs, and of the hysteresis: a sum of squares
+        in the change. Aberrations that are poorly known are changed little.
 
         Parameters
         ----------
         weights : ndarray
             Covariance of the phases of the coefficients over the aperture, rad^2/A^2.
         caution : float
-            Weight of what is not known: 1 where nothing is measured afterwards, little where it will be measured and corrected in turn.
+            Weight of the uncertainty: 1 where nothing is measured afterwards, small where a measurement and a correction follow.
         """
         lever, response, spread = np.append(1.0, self.knobs), self.mean[:, 1:], np.diag(weights)
         doubt = caution * np.einsum("i,ijk->jk", spread, self.covariance)

@@ -1,4 +1,4 @@
-"""Baselines of ``aberration-correction`` that measure no aberration: they turn knobs until an image or a Ronchigram is best.
+"""Baselines of ``aberration-correction`` that do not measure aberrations: they turn knobs to optimise an image or a Ronchigram.
 
 Coordinate descent and a trust region on the contrast of images; a trust region on the texture of Ronchigrams. All of them are derivative-free.
 """
@@ -18,42 +18,42 @@ from stemtwin.twin.physics import aberrations as optics
 from stemtwin.twin.physics import electrons, zemlin
 
 FIRST_CHANGE, DEFOCI = 0.4, np.array([-1.0, -0.7, -0.4, -0.2, 0.2, 0.4, 0.7, 1.0])
-"""First changes of knobs, and defoci that are gone through, in units of the largest misalignment, by policies that look at images alone."""
+"""First changes of knobs, and values of the defocus sweep, in units of the largest misalignment, for policies that use images only."""
 CONVERTER_OFFSET = 1000.0
-"""Reading of the detector without electrons, ADU: the darkest pixels of a frame tell it."""
+"""Reading of the detector without electrons, ADU, as seen in the darkest pixels of a frame."""
 WIDTH = 1.5
 """Standard deviation of the Gaussian with which counting noise is smoothed, points of an image or pixels of a Ronchigram."""
 SHARE = 0.8
-"""Share of a Ronchigram's disc, along its radius, of which the texture is taken."""
+"""Fraction of the radius of a Ronchigram's disc within which the texture is measured."""
 LEAST_ENERGY, LEAST_CONTRAST = 1e-7, 1e-6
-"""Smallest values that figures of merit are computed with, where noise has taken off more than there was."""
+"""Lower bounds of the terms of figures of merit, for cases where the subtracted noise exceeds the signal."""
 SPREAD = 0.5
-"""Standard deviation of the knobs' best places that is expected, in units of the largest misalignment."""
+"""Expected standard deviation of the best values of the knobs, in units of the largest misalignment."""
 FIRST_RADIUS, GROWN, SHRUNK, GOOD, BAD = 0.9, 1.5, 0.95, 0.5, 0.1
-"""First radius of the trust region in units of the expected distance, its factors, and the ratios of true and expected gain that they follow."""
+"""First radius of the trust region in units of the expected distance, its factors, and the ratios of true to expected gain at which they apply."""
 ASIDE = 1.0
-"""Distance beside the best place at which it is looked for what is not known, in units of its standard deviation."""
+"""Distance from the optimum at which the least known direction is probed, in units of its standard deviation."""
 NOISE, FAR = 0.3, 0.1
-"""Relative error of the model at its best, and how it grows with the logarithm of the figure of merit: the film's own chance is in it."""
+"""Relative error of the model at its optimum, and its growth with the log of the figure of merit; it includes the randomness of the film."""
 POWER, LEVEL_SPREAD, POWER_SPREAD, FLOOR_SPREAD = 2.2, 0.8, 0.3, 0.3
 """Expected power of the distance, and standard deviations of logarithm of the level, power and logarithm of the floor."""
 STEPS = 30
-"""Steps of a fit."""
+"""Number of steps of a fit."""
 LIMIT = 1.3
-"""Farthest places of the knobs, in units of the largest misalignment."""
+"""Largest values of the knobs, in units of the largest misalignment."""
 FINEST = 512
-"""Steps of a knob within the largest change: finer ones are of no use beside the film's chance."""
+"""Steps of a knob within the largest change: finer steps are hidden by the randomness of the film."""
 
 
 class ContrastDescent(KnobPolicy):
-    """Turns one knob after the other to where the normalised variance of the image is largest; measures no aberration.
+    """Turns one knob after the other to maximise the normalised variance of the image, without measuring aberrations.
 
-    C10 is gone through first, because far from focus the contrast says nothing. Then each knob is tried on either side of its best place, by
-    half as much where neither was better.
+    C10 is swept first, because far from focus the contrast is uninformative. Then each knob is tried on either side of its best value, with
+    half the step where neither side was better.
     """
 
     def reset(self, brief: Brief) -> None:
-        """Begin anew."""
+        """Start a new episode."""
         super().reset(brief)
         self.size = np.full(len(self.names), FIRST_CHANGE)
         self.best: tuple[float, np.ndarray] = (-math.inf, np.zeros(len(self.names)))
@@ -61,7 +61,7 @@ class ContrastDescent(KnobPolicy):
         self.left = np.ones(3)
 
     def act(self, observation: Mapping[str, np.ndarray], cost: Mapping[str, float]) -> np.ndarray:
-        """Return the next knob to try, or the way to the best one and the end."""
+        """Return the next knob to try, or the change to the best one and the end."""
         del cost
         knobs, contrast = np.asarray(observation["knobs"], float), normalised_variance(observation["image"])
         if contrast > self.best[0]:
@@ -77,7 +77,7 @@ class ContrastDescent(KnobPolicy):
         return action(target - knobs, self.step, IMAGE)
 
     def _next_knob(self) -> None:
-        """Go on to the next knob, and halve the changes of the last one where they were of no use."""
+        """Go on to the next knob, and halve the changes of the last one where they gave no gain."""
         if self.best[1][self.at] == self.centre:
             self.size[self.at] /= 2
         self.at = (self.at + 1) % len(self.names)
@@ -87,7 +87,7 @@ class ContrastDescent(KnobPolicy):
 
 
 def normalised_variance(image: np.ndarray) -> float:
-    """Return the variance of an image over its squared mean, without the offset that readings of a converter have."""
+    """Return the variance of an image over its squared mean, without the offset of a converter's readings."""
     values = image.astype(float)
     if values.mean() > CONVERTER_OFFSET / 2:
         values = values - CONVERTER_OFFSET
@@ -99,7 +99,7 @@ def texture(ronchigram: np.ndarray) -> float:
     """Return the fineness of the texture of a Ronchigram: the geometric mean of its mean square gradient and Laplacian, in units of its mean.
 
     A patch shows the film magnified by one over the local defocus, the second derivatives of the phase: the finer its texture, the larger they
-    are. Averaged over the disc that is nearly a quadratic form of all aberrations, least where the disc is flat. Counting noise is taken off.
+    are. Averaged over the disc, it is nearly a quadratic form of all aberrations, least where the disc is flat. Counting noise is subtracted.
     """
     lit, inner, noise = _disc(ronchigram.shape)
     mean = float(ronchigram[lit].mean())
@@ -126,7 +126,7 @@ def _disc(shape: tuple[int, int]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 @functools.lru_cache(maxsize=8)
 def ray_weights(names: tuple[str, ...], energy_ev: float = 200e3, semiangle: float = 25e-3) -> np.ndarray:
-    """Return the mean over the aperture of products of the displacements of rays that coefficients make, read-only: the size of a probe squared."""
+    """Return the mean over the aperture of products of the ray displacements of coefficients, read-only: a squared size of the probe."""
     phases, _, small = _phases(names, energy_ev, semiangle)
     first = [(phases(dy, dx) - phases(-dy, -dx)) / (4 * np.pi * small) for dy, dx in ((1, 0), (0, 1))]
     return _mean_products(first)
@@ -166,19 +166,19 @@ def _mean_products(parts: list[np.ndarray]) -> np.ndarray:
 
 
 class TrustRegion:
-    """Minimises a figure of merit that rises as a power of the distance from an unknown place, without derivatives.
+    """Minimises a figure of merit that rises as a power of the distance from an unknown optimum, without derivatives.
 
     In coordinates z in which optics makes the curvature the same along all axes the model is log f = log a + (p / 2) log(|z - z0|^2 + e^2),
-    with as many unknown numbers as there are knobs and three more. It is fitted by least squares to all that was seen, and its least place is gone
-    to as far as the region allows. Beside it goes, by turns on either side, what is least known. Sources: Powell, Acta Numerica 7 (1998) 287;
+    with as many parameters as there are knobs, and three more. It is fitted by least squares to all observations, and the search goes to its minimum
+    as far as the region allows, displaced by turns to either side along the least known direction. Sources: Powell, Acta Numerica 7 (1998) 287;
     Debarre, Booth, Wilson, Opt. Express 15 (2007) 8176, for quadratic models of known curvature.
 
     Parameters
     ----------
     spreads : ndarray
-        Columns that span what is expected of the place: its covariance is this matrix times its transpose.
+        Square root of the prior covariance of the optimum, which is this matrix times its transpose.
     floor : float
-        Distance that is expected to make as much as there is at best.
+        Expected distance that accounts for the figure of merit at the optimum.
     """
 
     def __init__(self, spreads: np.ndarray, floor: float) -> None:
@@ -197,11 +197,11 @@ class TrustRegion:
 
     @property
     def best(self) -> int:
-        """Number of the best place so far."""
+        """Index of the best point so far."""
         return int(np.argmin(self.values))
 
     def add(self, place: np.ndarray, value: float) -> None:
-        """Take the value at a place, and grow or shrink the region by what the model had promised there."""
+        """Add the value at a point, and grow or shrink the region by comparison with the model's prediction."""
         before = min(self.values, default=math.inf)
         self.places.append(place / self.size)
         self.values.append(math.log(max(value, 1e-30)))
@@ -213,7 +213,7 @@ class TrustRegion:
             self.middle[self.count] = self.found[self.count] = self.values[0]
 
     def next(self) -> np.ndarray:
-        """Return the place to look at next: the model's least within the region, and beside it what is least known."""
+        """Return the next point: the model's minimum within the region, displaced along the least known direction."""
         self._fit()
         centre, count, radius = self.places[self.best], self.count, self.radius / self.size
         variances, directions = np.linalg.eigh(self.covariance[:count, :count])
@@ -225,7 +225,7 @@ class TrustRegion:
         return (centre + step + beside) * self.size
 
     def least(self) -> np.ndarray:
-        """Return the place where the model is least, as far as the region allows."""
+        """Return the minimum of the model within the region."""
         self._fit()
         centre = self.places[self.best]
         step = self.found[: self.count] - centre
@@ -268,7 +268,7 @@ class TrustRegion:
 
 
 class RegionSearch(KnobPolicy):
-    """Turns all knobs at once to where a figure of merit of what is taken is least, in a trust region; measures no aberration.
+    """Turns all knobs at once to minimise a figure of merit of a measurement in a trust region, without measuring aberrations.
 
     Parameters
     ----------
@@ -279,7 +279,7 @@ class RegionSearch(KnobPolicy):
     weights : callable
         Curvature from the optics, by the names of coefficients: a positive definite matrix.
     floor : float
-        Distance from the best place that is expected to make as much as is left there, in units of the weights.
+        Expected distance from the optimum that accounts for the figure of merit there, in units of the weights.
     """
 
     def __init__(
@@ -288,14 +288,14 @@ class RegionSearch(KnobPolicy):
         self.taken, self.merit, self.weights, self.floor = taken, merit, weights, floor
 
     def reset(self, brief: Brief) -> None:
-        """Begin anew."""
+        """Start a new episode."""
         super().reset(brief)
         self.axes = np.linalg.cholesky(self.weights(self.names)).T
         self.region = TrustRegion(self.axes @ np.diag(SPREAD * self.step), self.floor)
         self.left, self.asked = np.ones(3), False
 
     def act(self, observation: Mapping[str, np.ndarray], cost: Mapping[str, float]) -> np.ndarray:
-        """Return the way to the next place, or to the best one and the end."""
+        """Return the change to the next point, or to the best one and the end."""
         del cost
         knobs, left = np.asarray(observation["knobs"], float), np.asarray(observation["budget"], float)
         used, self.left = float((self.left - left).max()), left
@@ -317,17 +317,17 @@ def texture_seen(observation: Mapping[str, np.ndarray]) -> float:
 
 
 def blur_seen(observation: Mapping[str, np.ndarray]) -> float:
-    """Return the figure of merit of the last image: one over its normalised variance, which is the blurred area, and so a square of lengths."""
+    """Return the figure of merit of the last image: one over its normalised variance, an area of the blur and so a square of lengths."""
     return 1 / max(normalised_variance(observation["image"]), LEAST_CONTRAST)
 
 
 def images_in_region() -> RegionSearch:
-    """Return the trust region on the contrast of images; half an angstrom of blur is left."""
+    """Return the trust region on the contrast of images, with half an angstrom of residual blur."""
     return RegionSearch(IMAGE, blur_seen, ray_weights, 0.5)
 
 
 def ronchigrams_in_region() -> RegionSearch:
-    """Return the trust region on the texture of Ronchigrams; 25 A of local defocus are left."""
+    """Return the trust region on the texture of Ronchigrams, with 25 A of residual local defocus."""
     return RegionSearch(RONCHIGRAM, texture_seen, defocus_weights, 25.0)
 
 

@@ -1,4 +1,4 @@
-"""Families of tasks: one module for each task, found because it is here.
+"""Families of tasks, one module for each task; every module of this package is discovered.
 
 ========================= =============================================================
 File                      Content

@@ -1,10 +1,10 @@
 """Task ``atoms-2d``: find the atomic columns of an annular dark-field image.
 
-A detection is a point in the frame's coordinates, A: pixel [0, 0] is centred on (0, 0), x runs along the last axis. Detections and columns are
-matched one to one, most pairs first and then least distance, within a gate of min(0.5 A, 0.4 d_nn) about each column, d_nn being the distance to its
-nearest visible neighbour. What no detector can be asked for is neither right nor wrong: columns too faint to see (``column_visible`` False), and the
-margin of 0.5 A along the frame's edge. A detection left over by the matching that lies within the gate of such a column (one each), or in the margin,
-is not counted.
+A detection is a point in the frame's coordinates, A: pixel [0, 0] is centred on (0, 0), and x runs along the last axis. Detections and columns are
+matched one to one, with the largest number of pairs and then the least total distance, within a gate of min(0.5 A, 0.4 d_nn) about each column;
+d_nn is the distance to its nearest visible neighbour. Columns too faint to see (``column_visible`` False) and columns within 0.5 A of the frame's
+edge are not scored. A detection that remains unmatched is not counted as false where it lies within the gate of an unscored column (one for each) or
+within 0.5 A of the edge.
 
 Example
     ::
@@ -48,7 +48,7 @@ GIVEN = (
     Field(name="dwell_time_us", dtype="float64", unit="us", text="dwell time"),
     Field(name="dose_e_per_angstrom2", dtype="float64", unit="e-/A^2", text="dose"),
 )
-DOSE_EDGES = tuple(float(edge) for edge in 10 ** np.arange(1.0, 6.01, 0.5))  # e-/A^2: the bins in which D90 is sought
+DOSE_EDGES = tuple(float(edge) for edge in 10 ** np.arange(1.0, 6.01, 0.5))  # e-/A^2: edges of the bins in which D90 is sought
 D90_F1 = 0.9
 
 
@@ -179,7 +179,7 @@ def score(data: xr.Dataset, found: dict[str, Points]) -> SampleStatistics:
     rows = [score_image(found[name], truth, frame, species) for name, truth, frame in zip(ids, truths, bounds, strict=True)]
     statistics = {name: np.array([row[name] for row in rows]) for name in rows[0]} if rows else {}
     dose = data["dose_e_per_angstrom2"].values.astype(float)
-    known = np.isfinite(dose)  # of measured data it need not be
+    known = np.isfinite(dose)  # measured data need not state it
     bins = known[:, None] * np.eye(len(DOSE_EDGES) + 1, dtype=np.int64)[np.searchsorted(DOSE_EDGES, dose, side="right")]
     for name in ("tp", "fp", "fn"):
         statistics[f"dose_{name}"] = bins * statistics[name][:, None]
@@ -193,7 +193,7 @@ def score(data: xr.Dataset, found: dict[str, Points]) -> SampleStatistics:
 
 
 def content_hash(data: xr.Dataset) -> str:
-    """Return the sha256 of what is scored: ids, images and true columns, whatever file they came from and in whatever order."""
+    """Return the sha256 of the scored content (ids, images and true columns), independent of files and of the order of samples."""
     digest = hashlib.sha256()
     order = np.argsort(data["sample_id"].values.astype(str))
     images, truths, steps = data["image"].values, read_columns(data), data["sampling_angstrom"].values
@@ -221,7 +221,7 @@ def d90(sums: Sums) -> np.ndarray:
 
 
 def _dose_sums(right: dict[int, int]) -> dict[str, list[float]]:
-    """Return sums of a sample of ten columns at 10^(bin/2 + 0.6) e-/A^2 in some bins, so many of them found."""
+    """Return sums of samples with ten columns at 10^(bin/2 + 0.6) e-/A^2 in some bins, with a number of detected columns for each."""
     n = len(DOSE_EDGES) + 1
     tp = [float(right.get(i, 0)) for i in range(n)]
     return {
@@ -245,7 +245,7 @@ DETECTION = (
             name="d90",
             title="lowest dose with F1 >= 0.9",
             formula=d90,
-            text="10^(dose_log10 / dose_samples) of the lowest bin of dose from which on 2 dose_tp / (2 dose_tp + dose_fp + dose_fn) >= 0.9",
+            text="10^(dose_log10 / dose_samples) of the lowest dose bin from which all bins have 2 dose_tp / (2 dose_tp + dose_fp + dose_fn) >= 0.9",
             references=((_dose_sums({0: 10, 2: 5, 4: 9, 6: 10}), 10**2.6), (_dose_sums({0: 10, 2: 10, 4: 8}), np.nan)),
             unit="e-/A^2",
             direction="min",
@@ -253,7 +253,7 @@ DETECTION = (
     ),
 )
 
-# The only slices of scores. The card's [slices] are bins of what was drawn, which built data carry along: to change them would change its digest.
+# The only slices of scores. The card's [slices] are bins of drawn values that are part of built data: changing them would change its digest.
 SLICES = (
     SliceColumn(column="material"),
     SliceColumn(column="dose_e_per_angstrom2", edges=(1e3, 1e4, 1e5), unit="e-/A^2", title="dose"),

@@ -1,9 +1,9 @@
-"""Task ``atoms-2d@2``: find the atomic columns in readings of five instruments with their faults, and say how sure each one is.
+"""Task ``atoms-2d@2``: find the atomic columns in readings of five instruments with their faults, with a confidence for each column.
 
-It differs from version 1 in its data, and in that a confidence is asked for: the primary metric is the average precision, over all thresholds. Its
-matching goes through the detections from the surest on, each of which takes the nearest column within its gate that is still free. F1, the
-distances and the macro-F1 are of the detections with a confidence of at least 0.5, matched as in version 1. What no detector can be asked for is
-neither right nor wrong, as there.
+Version 2 differs from version 1 in its data and in the confidence of each detection: the primary metric is the average precision over all
+thresholds. For it, detections are matched in the order of decreasing confidence, each to the nearest free column within its gate. F1, the distances
+and the macro-F1 use the detections with a confidence of at least 0.5, matched as in version 1. As in version 1, columns too faint to see and columns
+at the frame's edge are not scored.
 """
 
 import dataclasses
@@ -32,9 +32,9 @@ from stemtwin.benchmarks.slices import SampleStatistics, SliceColumn
 from stemtwin.benchmarks.tasks import TASKS, Task
 
 SURE = 0.5
-"""Confidence from which on a detection counts for F1 and the distances."""
+"""Least confidence of a detection that counts for F1 and the distances."""
 BOUND_OF_GATE = 1 / 3
-"""Columns whose bound is a larger part of their gate say nothing of efficiency: the gate cuts their errors off."""
+"""Largest bound, relative to the gate, of a column that counts for the efficiency: the gate truncates the errors of other columns."""
 
 RECORDED = (
     Field(name="gain_adu", dtype="float64", unit="adu", text="mean reading of one electron above the offset"),
@@ -51,13 +51,13 @@ RECORDED = (
 )
 """Metadata of a recorded frame."""
 GIVEN = (Field(name="image", dtype="uint16", unit="adu", text="(256, 256) readings of the annular dark-field detector, [y, x]"), *RECORDED)
-CONFIDENCE = Field(name="score", dtype="float", text="confidence, 0 to 1; from 0.5 on the detection counts for F1", low=0.0, high=1.0)
+CONFIDENCE = Field(name="score", dtype="float", text="confidence, 0 to 1; a detection with at least 0.5 counts for F1", low=0.0, high=1.0)
 ASKED_V2 = PointAnswers(positions=ASKED.positions, classes=ASKED.classes, confidence=CONFIDENCE, bounds=frame_bounds)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class BoundedColumns:
-    """The true columns of one image, and the Cramer-Rao bound of the place of each alone, (m,) A."""
+    """The true columns of one image, and the Cramer-Rao bound of the position of each as a single column, (m,) A."""
 
     columns: TrueColumns
     bounds: np.ndarray
@@ -78,7 +78,8 @@ def read_bounded(data: xr.Dataset) -> list[BoundedColumns]:
 def ranked_matches(found: Points, truths: np.ndarray, gates: np.ndarray) -> np.ndarray:
     """Return the column that each detection takes, -1 for none, (n,) int64.
 
-    The surest detection chooses first, the nearest column within its gate that is free; of equally sure ones the nearer to a column.
+    Detections choose in the order of decreasing confidence, each the nearest free column within its gate; of equal confidences the one
+    nearer to a column chooses first.
     """
     taken = np.full(len(found), -1)
     if len(found) == 0 or len(truths) == 0:
@@ -95,7 +96,7 @@ def ranked_matches(found: Points, truths: np.ndarray, gates: np.ndarray) -> np.n
 
 
 def ranked_counts(found: Points, truth: BoundedColumns, bounds: np.ndarray) -> dict[str, np.ndarray | int]:
-    """Return ``ranked_tp`` and ``ranked_fp`` (200,) and ``asked`` of one image; ``bounds`` are those of its frame, (2, 2) A."""
+    """Return ``ranked_tp`` and ``ranked_fp`` (200,) and ``asked`` of one image; ``bounds`` are the bounds of its frame, (2, 2) A."""
     columns, gates = truth.columns, truth.gates
     asked = columns.visible & ~in_margin(columns.positions, bounds)
     right = ranked_matches(found, columns.positions[asked], gates[asked]) >= 0
@@ -163,7 +164,7 @@ def score(data: xr.Dataset, found: dict[str, Points]) -> SampleStatistics:
 
 
 def content_hash(data: xr.Dataset) -> str:
-    """Return the sha256 of what is given and scored, whatever file it came from and in whatever order."""
+    """Return the sha256 of the inputs and of the scored truth, independent of files and of the order of samples."""
     digest, truths = hashlib.sha256(), read_bounded(data)
     numbers = np.stack([data[field.name].values.astype(float) for field in GIVEN if field.dtype == "float64"], axis=1)
     for i in np.argsort(data["sample_id"].values.astype(str)):
@@ -193,9 +194,9 @@ TASKS.add(
         name="atoms-2d",
         major=2,
         kind="predictions",
-        title="Find the atomic columns in images of five instruments, and say how sure each one is",
+        title="Find the atomic columns in images of five instruments, with a confidence for each",
         text=(
-            "Given the readings of one annular dark-field image with all faults of its instrument, give the places where atomic columns appear, a "
+            "Given the readings of one annular dark-field image with all faults of its instrument, give the positions of the atomic columns, a "
             "confidence from 0 to 1 for each, and, where known, the heaviest element. Columns too faint to see and the outer 0.5 A of the frame "
             "are not scored. The score is the average precision over all images."
         ),

@@ -1,7 +1,7 @@
-"""Task ``defects``: find the point defects of a monolayer, say of which of eleven classes each is, and how sure.
+"""Task ``defects``: find the point defects of a monolayer and assign each to one of eleven classes, with a confidence.
 
-A detection matches a defect of its own class within 0.7 A, one to one, the surest first. Matching without regard to the class tells about finding
-alone: FROC, precision at 1 % prevalence and the concentration are of it. The outer 0.8 A of the frame are neither right nor wrong.
+A detection matches a defect of its own class within 0.7 A, one to one, in the order of decreasing confidence. FROC, the precision at 1 % prevalence
+and the concentration ignore the class and so measure detection only. The outer 0.8 A of the frame are not scored.
 """
 
 import dataclasses
@@ -21,9 +21,9 @@ from stemtwin.benchmarks.tasks import TASKS, Task
 
 CLASSES = ("V_X", "V_2X", "V_M", "M_M", "X_X", "M_2X", "M_ad", "V_C", "V_2C", "Si_C", "N_C")
 GATE, MARGIN = 0.7, 0.8
-"""Largest distance of a match, and width of the frame's edge that does not count, A."""
+"""Largest distance of a match, and width of the unscored edge of the frame, A."""
 SURE = 0.5
-"""Confidence from which on a detection counts for the precision at 1 % and the concentration."""
+"""Least confidence of a detection that counts for the precision at 1 % and the concentration."""
 RARE = "rare"
 COARSE = 50
 """Bins of confidence by class."""
@@ -40,8 +40,8 @@ ASKED = PointAnswers(
         Field(name="x_angstrom", dtype="float", unit="A", text="x of the defect; NaN with y NaN: none in this image"),
         Field(name="y_angstrom", dtype="float", unit="A", text="y of the defect"),
     ),
-    classes=Field(name="defect_class", dtype="integer", text=f"class, from 1 on: {', '.join(CLASSES)}", low=1, high=len(CLASSES)),
-    confidence=Field(name="score", dtype="float", text="confidence, 0 to 1; from 0.5 on the detection counts as found", low=0.0, high=1.0),
+    classes=Field(name="defect_class", dtype="integer", text=f"class, numbered from 1: {', '.join(CLASSES)}", low=1, high=len(CLASSES)),
+    confidence=Field(name="score", dtype="float", text="confidence, 0 to 1; a detection with at least 0.5 counts as found", low=0.0, high=1.0),
     bounds=frame_bounds,
 )
 
@@ -114,7 +114,7 @@ def count_defects(found: Points, truth: TrueDefects, bounds: np.ndarray) -> dict
 
 
 def _counts(found: Points, truths: np.ndarray, counts_in: np.ndarray, bounds: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return right and wrong detections by confidence, (200,) each; those on defects of the edge, or in it, are neither."""
+    """Return right and wrong detections by confidence, (200,) each; those at the edge, or on defects at the edge, are neither."""
     taken = ranked_matches(found, truths, np.full(len(truths), GATE))
     right = (taken >= 0) & np.append(counts_in, False)[taken]
     wrong = (taken < 0) & inner(found.positions, bounds)
@@ -124,38 +124,38 @@ def _counts(found: Points, truths: np.ndarray, counts_in: np.ndarray, bounds: np
 
 
 def class_precisions(sums: Sums) -> np.ndarray:
-    """Return the average precision of each class, (..., 11), NaN where the truth holds none."""
+    """Return the average precision of each class, (..., 11), NaN where the truth has no defect of it."""
     tp, fp = (np.asarray(sums[name], dtype=float) for name in ("class_tp", "class_fp"))
     shape = (*tp.shape[:-1], len(CLASSES), COARSE)
     return area(tp.reshape(shape), fp.reshape(shape), sums["class_asked"])
 
 
 def mean_average_precision(sums: Sums) -> np.ndarray:
-    """Return the mean over the classes that the truth holds of their average precision."""
+    """Return the mean of the average precision over the classes in the truth."""
     found = class_precisions(sums)
     known = np.isfinite(found)
     return ratio(np.where(known, found, 0).sum(axis=-1), known.sum(axis=-1))
 
 
 def recall_at(sums: Sums, alarms: float) -> np.ndarray:
-    """Return the largest recall with at most so many false alarms on 100 nm^2."""
+    """Return the largest recall with at most ``alarms`` false alarms per 100 nm^2."""
     tp, fp = (np.cumsum(np.asarray(sums[name], dtype=float)[..., ::-1], axis=-1) for name in ("ranked_tp", "ranked_fp"))
     most = alarms * np.asarray(sums["area_nm2"], dtype=float)[..., None] / PER_NM2
     return ratio(np.where(fp <= most, tp, 0).max(axis=-1), sums["asked"])
 
 
 def precision_rare(sums: Sums) -> np.ndarray:
-    """Return the share of sure detections that are right, where 1 % of the sites have a defect."""
+    """Return the fraction of confident detections that are right, where 1 % of the sites have a defect."""
     return ratio(sums["rare_tp"], np.asarray(sums["rare_tp"], dtype=float) + sums["rare_fp"])
 
 
 def concentration_bias(sums: Sums) -> np.ndarray:
-    """Return the relative error of the number of sure detections, whatever its direction."""
+    """Return the relative error of the number of confident detections, as an absolute value."""
     return np.abs(ratio(np.asarray(sums["sure_tp"], dtype=float) + sums["sure_fp"] - sums["asked"], sums["asked"]))
 
 
 def _by_class(**found: tuple[int, int, int]) -> dict[str, list[int]]:
-    """Return sums of classes k1 to k11: right and wrong in the highest bin, and asked."""
+    """Return sums of classes k1 to k11: right and wrong detections in the highest bin, and true defects."""
     out: dict[str, list[int]] = {"class_tp": [], "class_fp": [], "class_asked": []}
     for number in range(1, len(CLASSES) + 1):
         right, wrong, asked = found.get(f"k{number}", (0, 0, 0))
@@ -177,14 +177,14 @@ MAP, RECALL_1, RECALL_01, PRECISION_RARE, BIAS = add_metrics(
     ),
     Metric(
         name="recall_1",
-        title="recall with one false alarm on 100 nm^2",
+        title="recall with one false alarm per 100 nm^2",
         formula=lambda sums: recall_at(sums, 1.0),
         text="ranked_tp / asked at the lowest threshold with ranked_fp of at most area_nm2 / 100, whatever the class",
         references=((_FROC, 5 / 8),),
     ),
     Metric(
         name="recall_01",
-        title="recall with one false alarm on 1000 nm^2",
+        title="recall with one false alarm per 1000 nm^2",
         formula=lambda sums: recall_at(sums, 0.1),
         text="ranked_tp / asked at the lowest threshold with ranked_fp of at most area_nm2 / 1000, whatever the class",
         references=((_FROC, 3 / 8),),
@@ -251,7 +251,7 @@ def score(data: xr.Dataset, found: dict[str, Points]) -> SampleStatistics:
 
 
 def content_hash(data: xr.Dataset) -> str:
-    """Return the sha256 of what is given and scored, whatever file it came from and in whatever order."""
+    """Return the sha256 of the inputs and of the scored truth, independent of files and of the order of samples."""
     digest, truths = hashlib.sha256(), read_defects(data)
     numbers = np.stack([data[field.name].values.astype(float) for field in GIVEN if field.dtype == "float64"], axis=1)
     for i in np.argsort(data["sample_id"].values.astype(str)):
@@ -278,9 +278,9 @@ TASKS.add(
         kind="predictions",
         title="Find and name the point defects of monolayers",
         text=(
-            "Given the readings of one annular dark-field image of a layer of a named material, give the places of its point defects, the class of "
-            f"each ({', '.join(f'{number} {name}' for number, name in enumerate(CLASSES, 1))}) and a confidence from 0 to 1. WSe2 is in the test "
-            "split alone. The score is the mean over the classes of their average precision."
+            "Given the readings of one annular dark-field image of a layer of a named material, give the positions of its point defects, the class "
+            f"of each ({', '.join(f'{number} {name}' for number, name in enumerate(CLASSES, 1))}) and a confidence from 0 to 1. WSe2 occurs only in "
+            "the test split. The score is the mean over the classes of their average precision."
         ),
         source="defects",
         source_version="1.0.0",

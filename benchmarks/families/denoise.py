@@ -1,8 +1,9 @@
-"""Task ``denoise``: from a few electrons to the image that infinitely many of them would give, without an atom too many or too few.
+"""Task ``denoise``: estimate the noiseless image from few electrons, without adding or removing atoms.
 
-Given is one frame, or a stack of eight that share its dose, of a dark-field and a bright-field detector. Asked are the expected electrons of the
-whole dose in each pixel of the undistorted raster, laid where the specimen was on average during the first frame. Errors are measured in L, the range
-of the images of a material as the card fixes it, so that they compare between doses. Vacancies are looked for in the dark field, at the true sites.
+The input is one frame, or a stack of eight frames that share its dose, of a dark-field and a bright-field detector. The answer is the expected number
+of electrons of the whole dose in each pixel of the undistorted raster, at the mean position of the specimen during the first frame. Errors are
+measured in units of L, the range of the images of a material, which the card fixes so that errors at different doses are comparable. Vacancies are
+evaluated in the dark field, at the true sites.
 
 Example
     ::
@@ -50,7 +51,7 @@ INPUTS = tuple(field.name for field in GIVEN)
 
 
 def expected_images(data: xr.Dataset) -> list[ImageEstimate]:
-    """Return the noiseless images of every sample, as an answer has them."""
+    """Return the noiseless images of every sample, in the form of answers."""
     return [ImageEstimate(image=image) for image in data["expected"].values]
 
 
@@ -121,7 +122,7 @@ def score(data: xr.Dataset, found: dict[str, ImageEstimate]) -> SampleStatistics
 
 
 def content_hash(data: xr.Dataset) -> str:
-    """Return the sha256 of what is given and scored, whatever file it came from and in whatever order."""
+    """Return the sha256 of the inputs and of the scored truth, independent of files and of the order of samples."""
     digest = hashlib.sha256()
     places = sites_of(data)
     numbers = np.stack([data[name].values.astype(float) for name in INPUTS if name != "image"], axis=1)
@@ -150,7 +151,7 @@ TASKS.add(
         title="Denoise low-dose images without inventing or filling vacancies",
         text=(
             "Given one frame, or eight that share its dose, of a dark-field and a bright-field detector in electron counts, give the expected "
-            "electrons of the whole dose in each pixel of the undistorted raster, laid where the specimen was on average during the first frame."
+            "electrons of the whole dose in each pixel of the undistorted raster, at the mean position of the specimen during the first frame."
         ),
         source="denoise",
         source_version="1.0.0",

@@ -1,8 +1,8 @@
-"""Task ``drift-tracking``: keep a feature in view through drift, jumps and tilts, tell of an event, and say when the watch is over.
+"""Task ``drift-tracking``: keep a feature in view through drift, jumps and tilts, report an event, and declare the end of the watch.
 
 An episode is a watch of two minutes; the presets ``easy``, ``standard``, ``hard`` and ``event`` take turns. The agent sees one frame at a time and
-its own commanded shift, moves the beam and chooses its electrons; it is scored on where the feature truly was in every frame, and, of ``event``, on
-how soon a fast frame showed the change. A watch without a declared end counts nothing.
+its own commanded shift, moves the beam and chooses the number of electrons; the score depends on the true position of the feature in every frame and,
+for ``event``, on the delay of the fast frame that showed the change. A watch without a declared end scores 0.
 """
 
 from collections.abc import Sequence
@@ -65,20 +65,20 @@ SUMS = {
     "samples": 8, "achieved": 5.0, "watched": 6.0, "distance": 16.0, "in_view": 6,
     "events": 2, "found": 1, "false_alarms": 3.0, "delay": 4.0,
 }  # fmt: skip
-"""Sums of eight episodes, made up for the references of the metrics."""
+"""Example sums of eight episodes, for the references of the metrics."""
 
 TRACKING = add_metrics(
     "drift-tracking",
     Metric(
         name="achievement",
-        title="watched part of declared watches; of an event times (1 + worth of its detection) / 2",
+        title="watched fraction of declared watches; with an event, times (1 + value of its detection) / 2",
         formula=mean_of("achieved"),
         text="achieved / samples",
         references=((SUMS, 0.625),),
     ),
     Metric(
         name="watched",
-        title=f"part of the watch with the feature in the middle, each frame worth exp(-(r / {NEAR:g} A)^2)",
+        title=f"fraction of the watch with the feature in the middle, each frame weighted by exp(-(r / {NEAR:g} A)^2)",
         formula=mean_of("watched"),
         text="watched / samples",
         references=((SUMS, 0.75),),
@@ -135,14 +135,14 @@ TASKS.add(
         name="drift-tracking",
         major=1,
         kind="agent",
-        title="Keep a feature in view of a drifting specimen",
+        title="Keep a feature of a drifting specimen in view",
         text=(
             f"A cluster of heavy atoms in graphene or MoS2 drifts at about {min(SPEEDS):g} to {max(SPEEDS):g} A/s, walks at random and jumps; the "
             "holder may be tilted, and in every fourth watch an atom beside the cluster hops. Shift the beam after each frame of "
-            f"{FIELD:g} A so that the cluster stays in the middle for {WATCH_S:g} s, answer the hop by a fast frame, and declare the end; frames of "
-            f"{WIDE_FIELD:g} A search, and count nothing. Frames are {PERIOD_S:g} s apart, fast ones {FAST_S:g} s, and the specimen stands the dose "
-            f"of {usual_frames(WATCH_S)} usual ones. The score is the watched part, 0 without a declared end, times (1 + e) / 2 where there is an "
-            f"event: e = exp(-delay / {PATIENCE_S:g} s), halved by each fast frame before it."
+            f"{FIELD:g} A so that the cluster stays in the middle for {WATCH_S:g} s, answer the hop with a fast frame, and declare the end. Frames "
+            f"of {WIDE_FIELD:g} A are for searching and do not count. Frames are {PERIOD_S:g} s apart, fast ones {FAST_S:g} s, and the specimen "
+            f"tolerates the dose of {usual_frames(WATCH_S)} usual frames. The score is the watched fraction, 0 without a declared end; with an "
+            f"event, it is multiplied by (1 + e) / 2, where e = exp(-delay / {PATIENCE_S:g} s), halved by each fast frame before the event."
         ),
         source="stemtwin/DriftTracking-v1",
         splits=("public",),
@@ -151,12 +151,12 @@ TASKS.add(
                 name="image",
                 dtype="uint16",
                 unit="adu",
-                text=f"{SHAPE} readings of the latest frame, [y, x]: electrons (easy), or 1000 + 7.6 for each",
+                text=f"{SHAPE} readings of the latest frame, [y, x]: electrons (easy), or 1000 + 7.6 for each electron",
             ),
-            Field(name="field", dtype="float32", unit="A", text="(1,) its field of view"),
+            Field(name="field", dtype="float32", unit="A", text="(1,) field of view of the latest frame"),
             Field(name="shift", dtype="float32", unit="A", text="(2,) commanded shift (x, y) along the axes of the frame"),
-            Field(name="clock", dtype="float32", unit="s", text="(1,) time at its end"),
-            Field(name="budget", dtype="float32", text="(3,) what is left of frames, dose and watch"),
+            Field(name="clock", dtype="float32", unit="s", text="(1,) time at the end of the latest frame"),
+            Field(name="budget", dtype="float32", text="(3,) remaining fractions of frames, dose and watch"),
             Field(name="electrons", dtype="float32", unit="e-", text="(1,) incident electrons at one point"),
             Field(name="dose", dtype="float32", unit="e-/A^2", text="(1,) dose so far"),
             Field(name="tilt", dtype="float32", unit="mrad", text="(1,) tilt of the holder, in watches with a series of tilts"),
@@ -166,8 +166,8 @@ TASKS.add(
                 name="action",
                 dtype="float32",
                 text=(
-                    f"(6,) ways of the shift along x, y over {STEP:g} A; above 0.5: a wide frame; above 0.8: the end; above 0.5: a fast one; "
-                    f"logarithm to the base {MOST_DOSE:g} of the electrons over the usual ones"
+                    f"(6,) change of the shift along x, y over {STEP:g} A; wide frame above 0.5; end above 0.8; fast frame above 0.5; "
+                    f"logarithm to the base {MOST_DOSE:g} of the electrons over the usual number"
                 ),
                 low=-1,
                 high=1,

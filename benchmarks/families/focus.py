@@ -1,7 +1,7 @@
 """Task ``autofocus``: bring defocus and two-fold astigmatism to zero within a budget of frames and dose.
 
-An episode starts at a defocus and an astigmatism that nobody tells; the agent sees frames, its own commanded increments, what is left of the budget
-and what it has spent, and answers increments of C10, C12a and C12b. It is scored on the true state in which it leaves the instrument.
+An episode starts at an unknown defocus and an unknown astigmatism; the agent sees frames, its own commanded increments, the remaining budget and its
+costs, and returns increments of C10, C12a and C12b. It is scored on the true state in which it leaves the instrument.
 """
 
 from collections.abc import Sequence
@@ -65,7 +65,7 @@ def statistics(name: str, episodes: Sequence[Episode], counted: np.ndarray, succ
 
 
 SUMS = {"samples": 4, "strehl": 3.0, "success": 3, "abs_c10": 50.0, "abs_c12": 20.0, "success_images": 30}
-"""Sums of four episodes, made up for the references of the metrics."""
+"""Example sums of four episodes, for the references of the metrics."""
 
 FOCUSING = add_metrics(
     "focusing",
@@ -91,7 +91,7 @@ FOCUSING = add_metrics(
     ),
     Metric(
         name="images_to_success",
-        title="frames of the episodes that succeed",
+        title="frames of successful episodes",
         formula=mean_of("success_images", over="success"),
         text="success_images / success",
         references=((SUMS, 10.0), ({"success_images": 0, "success": 0}, np.nan)),
@@ -100,7 +100,7 @@ FOCUSING = add_metrics(
     experiments.dose(),
 )
 
-INCREMENTS = "(3,) fractions of {:g}, {:g} and {:g} A by which C10, C12a, C12b move".format(*STEP)
+INCREMENTS = "(3,) fractions of {:g}, {:g} and {:g} A by which C10, C12a, C12b change".format(*STEP)
 
 TASKS.add(
     "autofocus",
@@ -119,7 +119,7 @@ TASKS.add(
         inputs=(
             Field(name="image", dtype="uint16", unit="e-", text="(128, 128) counts of the latest frame, [y, x]"),
             Field(name="knobs", dtype="float32", unit="A", text="(3,) C10, C12a, C12b relative to the start"),
-            Field(name="budget", dtype="float32", text="(2,) what is left of frames and dose"),
+            Field(name="budget", dtype="float32", text="(2,) remaining fractions of frames and dose"),
         ),
         outputs=(Field(name="increments", dtype="float32", text=INCREMENTS, low=-1, high=1),),
         metrics=FOCUSING,

@@ -1,7 +1,7 @@
-"""Task ``autofocus@2``: focus a crystal that is not named, on an instrument with its faults, and declare the end.
+"""Task ``autofocus@2``: focus on an unnamed crystal with an instrument that has faults, and declare the end.
 
-It differs from version 1 in that the agent says itself when it is done, and in what is drawn: specimen, rotation, dose, residual
-aberrations, drift. A state that is left without a declared end counts nothing.
+Version 2 differs from version 1 in that the agent declares the end itself, and in that specimen, rotation, dose, residual
+aberrations and drift are drawn. An episode without a declared end scores 0.
 """
 
 import dataclasses
@@ -34,7 +34,7 @@ def score(episodes: Sequence[Episode]) -> SampleStatistics:
     return dataclasses.replace(found, columns={**found.columns, **drawn})
 
 
-ACTION = "(4,) fractions of {:g}, {:g} and {:g} A by which C10, C12a, C12b move, and above 0.5 the stop".format(*STEP)
+ACTION = "(4,) fractions of {:g}, {:g} and {:g} A by which C10, C12a, C12b change; stop above 0.5".format(*STEP)
 
 TASKS.add(
     "autofocus@2",
@@ -42,9 +42,9 @@ TASKS.add(
         name="autofocus",
         major=2,
         kind="agent",
-        title="Focus the probe, correct two-fold astigmatism, and say when it is done",
+        title="Focus the probe, correct two-fold astigmatism, and declare the end",
         text=(
-            f"One of three thin crystals, which is not named, is imaged at an unknown defocus ({STANDARD.start_c10[0]:g} to "
+            f"One of three thin crystals, whose name is not given, is imaged at an unknown defocus ({STANDARD.start_c10[0]:g} to "
             f"{STANDARD.start_c10[1]:g} A, either sign) and an unknown two-fold astigmatism (up to {STANDARD.start_c12[1]:g} A) with all faults "
             f"of the instrument. Move C10, C12a and C12b by increments until |C10| and |C12| are below {GOAL:g} A, and declare the end, within "
             f"{STANDARD.frames} frames and {STANDARD.dose_budget_e_per_angstrom2:.0e} e-/A^2. The score is the Strehl ratio at the declared "
@@ -55,7 +55,7 @@ TASKS.add(
         inputs=(
             Field(name="image", dtype="uint16", unit="adu", text="(128, 128) readings of the latest frame, [y, x]: 1000 + 7.6 for each electron"),
             Field(name="knobs", dtype="float32", unit="A", text="(3,) C10, C12a, C12b relative to the start, as commanded"),
-            Field(name="budget", dtype="float32", text="(2,) what is left of frames and dose"),
+            Field(name="budget", dtype="float32", text="(2,) remaining fractions of frames and dose"),
             Field(name="scan", dtype="float32", text="(2,) cosine and sine of the scan's rotation"),
             Field(name="electrons", dtype="float32", unit="e-", text="(1,) incident electrons at one point"),
         ),

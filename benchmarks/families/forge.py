@@ -1,7 +1,7 @@
-"""Task ``atom-forge``: lead a silicon atom through graphene to a site, by a parked beam, without losing it.
+"""Task ``atom-forge``: move a silicon atom through graphene to a target site with a parked beam, without losing it.
 
-The agent sees features of what was detected about the atom after each parked beam (the form ``state``; the other forms of the environment are the
-microscope's own frames). An episode without a declared end counts nothing.
+The agent sees features detected about the atom after each parked beam (the form ``state``; the other forms of the environment are frames of the
+microscope). An episode without a declared end scores 0.
 """
 
 from collections.abc import Sequence
@@ -53,7 +53,7 @@ def score(episodes: Sequence[Episode]) -> SampleStatistics:
 
 
 SUMS = {"samples": 4, "arrived": 3, "unharmed": 2, "kept": 3, "shortening": 2.5, "looks": 100.0, "beam_s": 40.0}
-"""Sums of four episodes, made up for the references of the metrics."""
+"""Example sums of four episodes, for the references of the metrics."""
 
 
 def _mean(name: str, title: str, value: float, *, unit: str = "", direction: Literal["max", "min"] = "max", proportion: bool = False) -> Metric:
@@ -66,9 +66,9 @@ def _mean(name: str, title: str, value: float, *, unit: str = "", direction: Lit
 
 FORGING = add_metrics(
     "atom-forge",
-    _mean("unharmed", "Si at the target at the declared end, and no atom lost", 0.5, proportion=True),
+    _mean("unharmed", "Si at the target at the declared end, and no atoms lost", 0.5, proportion=True),
     _mean("arrived", "Si at the target at the declared end", 0.75, proportion=True),
-    _mean("shortening", "shortening of the way over its length, 0 where Si is lost", 0.625),
+    _mean("shortening", "shortening of the path over its length, 0 where Si is lost", 0.625),
     _mean("kept", "Si still in the sheet", 0.75, proportion=True),
     experiments.declared(),
     _mean("looks", "frames of an episode", 25.0, direction="min"),
@@ -82,12 +82,12 @@ TASKS.add(
         name="atom-forge",
         major=1,
         kind="agent",
-        title="Lead a silicon atom through graphene",
+        title="Move a silicon atom through graphene",
         text=(
-            f"Si stands in a sheet of graphene with N atoms and vacancies, {STANDARD.size[0]} to {STANDARD.size[1]} bonds from its target. "
-            f"Park a beam of {STANDARD.energy_ev / 1e3:g} kV beside it for {SHORTEST_S:g} to {LONGEST_S:g} s: a C atom that is hit changes places "
-            f"with it; C takes the place of a Si that is hit for long. Declare the end at the target, within {STANDARD.looks} looks and "
-            f"{STANDARD.beam_s:g} s of beam. The score is the share of episodes that end there without the loss of an atom."
+            f"A Si atom sits in a sheet of graphene with N atoms and vacancies, {STANDARD.size[0]} to {STANDARD.size[1]} bonds from its target. "
+            f"Park a beam of {STANDARD.energy_ev / 1e3:g} kV beside it for {SHORTEST_S:g} to {LONGEST_S:g} s: a C atom that is hit swaps sites "
+            f"with Si; a Si atom that is hit for long is replaced by C. Declare the end at the target, within {STANDARD.looks} looks and "
+            f"{STANDARD.beam_s:g} s of beam. The score is the fraction of episodes that end there without the loss of an atom."
         ),
         source="stemtwin/AtomForge-v1",
         splits=("public",),
@@ -95,14 +95,14 @@ TASKS.add(
             Field(
                 name="state",
                 dtype="float32",
-                text=f"({WIDTHS['walk'] + 3},) what was detected about Si, the way to the target, looks and beam time left, beam energy",
+                text=f"({WIDTHS['walk'] + 3},) features detected about Si, path to the target, remaining looks and beam time, beam energy",
             ),
         ),
         outputs=(
             Field(
                 name="action",
                 dtype="float32",
-                text=f"(4,) beam from Si along x, y as fractions of {REACH_ANGSTROM['walk']:g} A; logarithm of its time; above {STOP:g} the stop",
+                text=f"(4,) beam from Si along x, y as fractions of {REACH_ANGSTROM['walk']:g} A; logarithm of its time; stop above {STOP:g}",
                 low=-1,
                 high=1,
             ),

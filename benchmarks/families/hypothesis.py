@@ -1,8 +1,8 @@
-"""Task ``hypothesis-test``: tell which of two laws of beam damage is true, by experiments of one's own, and how sure one is.
+"""Task ``hypothesis-test``: decide by experiment which of two laws of beam damage is true, and give the probability.
 
 Every episode asks about one pair of laws that agree at the usual settings. The agent exposes fresh areas at energies, doses and times of its choice,
-and declares the probability of the second law. An episode without a declaration counts as one half, one that failed as the most wrong declaration:
-who stops when the data look bad gains nothing.
+and declares the probability of the second law. An episode without a declaration counts as a declared probability of one half, a failed one as the
+worst possible declaration, so stopping when the data look bad gains nothing.
 """
 
 import math
@@ -20,7 +20,7 @@ from stemtwin.twin.envs.families.hypothesis_test import DECLARE, EDGE, STANDARD,
 
 UNDECLARED = 0.5
 BINS = 10
-"""Bins of the declared probability in which it is compared with the share of episodes in which law 1 was true."""
+"""Bins of the declared probability for comparison with the fraction of episodes in which law 1 was true."""
 
 
 def declared(episode: Episode) -> float:
@@ -61,13 +61,13 @@ def score(episodes: list[Episode]) -> SampleStatistics:
 
 
 def calibration_error(sums: Sums) -> np.ndarray:
-    """Return the expected calibration error: the mean over episodes of abs(declared - true share) of their bins."""
+    """Return the expected calibration error: the mean over episodes of abs(declared - true fraction) of their bins."""
     apart = np.abs(np.asarray(sums["bin_probability"]) - sums["bin_law"]).sum(axis=-1)
     return ratio(apart, np.asarray(sums["bin_samples"]).sum(axis=-1))
 
 
 SUMS = {"samples": 4, "log_score": 1.0, "brier": 0.5, "accurate": 3, "areas": 16, "beam_s": 60.0}
-"""Sums of four episodes, made up for the references of the metrics."""
+"""Example sums of four episodes, for the references of the metrics."""
 CALIBRATION = {
     "bin_samples": [0, 2, 0, 0, 0, 0, 0, 0, 2, 0],
     "bin_probability": [0.0, 0.25, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 1.75, 0.0],
@@ -87,7 +87,7 @@ HYPOTHESIS = add_metrics(
     ),
     Metric(
         name="brier",
-        title="squared distance of that probability from 1",
+        title="squared distance of the probability declared for the true law from 1",
         formula=mean_of("brier"),
         text="brier / samples",
         references=((SUMS, 0.125),),
@@ -95,7 +95,7 @@ HYPOTHESIS = add_metrics(
     ),
     Metric(
         name="accuracy",
-        title="true law above 1/2",
+        title="true law declared with a probability above 1/2",
         formula=mean_of("accurate"),
         text="accurate / samples",
         references=((SUMS, 0.75),),
@@ -136,25 +136,23 @@ TASKS.add(
         name="hypothesis-test",
         major=1,
         kind="agent",
-        title="Tell which law of beam damage is true",
+        title="Decide which law of beam damage is true",
         text=(
             "Two laws of beam damage in MoS2 agree at the usual energy, dose and time: knock-on or radiolysis, one hit or several, heat or beam. "
-            f"Expose up to {STANDARD.queries} fresh areas of {STANDARD.sites} sites at settings of your choice, count what is lost, and declare the "
-            f"probability of the second law ({EDGE:g} to {1 - EDGE:g}). The score is the mean logarithmic score."
+            f"Expose up to {STANDARD.queries} fresh areas of {STANDARD.sites} sites at settings of your choice, count the lost sites, and declare "
+            f"the probability of the second law ({EDGE:g} to {1 - EDGE:g}). The score is the mean logarithmic score."
         ),
         source="stemtwin/HypothesisTest-v1",
         splits=("public",),
         inputs=(
             Field(name="usual", dtype="uint16", text="(1,) sites lost in the first area, at the usual settings"),
-            Field(name="lost", dtype="uint16", text=f"({STANDARD.queries},) sites lost in the others, in order"),
-            Field(name="area", dtype="int8", text=f"({STANDARD.sites_per_side}, {STANDARD.sites_per_side}) which sites of the last area are lost"),
-            Field(name="settings", dtype="float32", text=f"({STANDARD.queries}, 3) their energy, dose, time, logarithmic, as fractions of the reach"),
+            Field(name="lost", dtype="uint16", text=f"({STANDARD.queries},) sites lost in the further areas, in order"),
+            Field(name="area", dtype="int8", text=f"({STANDARD.sites_per_side}, {STANDARD.sites_per_side}) 1 at the lost sites of the last area"),
+            Field(name="settings", dtype="float32", text=f"({STANDARD.queries}, 3) energy, dose, time of each, log., as fractions of the reach"),
             Field(name="pair", dtype="int8", text=f"(3,) 1 at the pair of laws: {', '.join(' or '.join(pair) for pair in PAIRS.values())}"),
-            Field(name="budget", dtype="float32", text="(3,) what is left of areas, dose, time"),
+            Field(name="budget", dtype="float32", text="(3,) remaining fractions of areas, dose, time"),
         ),
-        outputs=(
-            Field(name="action", dtype="float32", text=f"(5,) energy, dose, time; declare where above {DECLARE:g}; probability", low=-1, high=1),
-        ),
+        outputs=(Field(name="action", dtype="float32", text=f"(5,) energy, dose, time; declaration above {DECLARE:g}; probability", low=-1, high=1),),
         metrics=HYPOTHESIS,
         slices=(
             SliceColumn(column="pair", title="laws"),

@@ -1,8 +1,8 @@
-"""Task ``instruments``: find atomic columns on instruments that no training image comes from, with 0, 5 or 20 labelled images of them.
+"""Task ``instruments``: find atomic columns in images of instruments without training images, from 0, 5 or 20 labelled images of each.
 
-Images, answers and matching are those of ``atoms-2d@2``. The train and val splits are of two instruments; test images are of these, the home, and of
-three others. A specimen has three test images: one for methods that have seen no label of its instrument, one for five labelled images of the split
-``adapt``, one for twenty; the input ``labels`` says which.
+Images, answers and matching are those of ``atoms-2d@2``. The train and val splits come from two instruments; test images come from these two (home)
+and from three others. Each test specimen has three images: one for methods that have seen no label of its instrument, one for methods that use five
+labelled images of the split ``adapt``, and one for methods that use twenty; the input ``labels`` states the number.
 """
 
 import hashlib
@@ -30,7 +30,7 @@ GIVEN = (*atoms_v2.GIVEN, Field(name="labels", dtype="int64", text="labelled ima
 
 
 def by_domain(sums: Sums, labels: tuple[int, ...] = LABELS) -> np.ndarray:
-    """Return the average precision on each instrument, home first, (..., 5), of the images with those labels; NaN where there are none."""
+    """Return the average precision on each instrument, home first, (..., 5), of the images with those numbers of labels; NaN where there are none."""
     which = [LABELS.index(number) for number in labels]
 
     def of(name: str, bins: int) -> np.ndarray:
@@ -41,35 +41,35 @@ def by_domain(sums: Sums, labels: tuple[int, ...] = LABELS) -> np.ndarray:
 
 
 def mean_defined(values: np.ndarray) -> np.ndarray:
-    """Return the mean over the last axis of what is defined, NaN where nothing is."""
+    """Return the mean of the defined values along the last axis, NaN where none is defined."""
     known = np.isfinite(values)
     return np.divide(np.where(known, values, 0).sum(axis=-1), known.sum(axis=-1), out=np.full(values.shape[:-1], np.nan), where=known.any(axis=-1))
 
 
 def away(sums: Sums, labels: tuple[int, ...] = LABELS) -> np.ndarray:
-    """Return the mean average precision over the instruments that no training image comes from."""
+    """Return the mean average precision over the instruments without training images."""
     return mean_defined(by_domain(sums, labels)[..., len(HOME) :])
 
 
 def worst(sums: Sums) -> np.ndarray:
-    """Return the least average precision over the instruments that no training image comes from."""
+    """Return the least average precision over the instruments without training images."""
     found = by_domain(sums)[..., len(HOME) :]
     least = np.where(np.isfinite(found), found, np.inf).min(axis=-1)
     return np.where(np.isfinite(least), least, np.nan)
 
 
 def gap(sums: Sums) -> np.ndarray:
-    """Return the mean average precision at home less that away."""
+    """Return the mean average precision at home minus that away."""
     return mean_defined(by_domain(sums)[..., : len(HOME)]) - away(sums)
 
 
 def gain(sums: Sums) -> np.ndarray:
-    """Return the gain of the mean average precision away from twenty labelled images."""
+    """Return the gain of the mean average precision away through twenty labelled images."""
     return away(sums, (20,)) - away(sums, (0,))
 
 
 def _example() -> dict[str, list[float]]:
-    """Return sums of ten asked columns on each instrument and number of labels, of which some are found in the highest bin, none wrongly."""
+    """Return sums of ten true columns on each instrument and number of labels, some of them found in the highest bin, without false detections."""
     found = ((10, 10, 10), (8, 8, 8), (5, 6, 7), (4, 5, 6), (3, 3, 3))
     tp = [float(right) if number == COARSE - 1 else 0.0 for domain in found for right in domain for number in range(COARSE)]
     return {"domain_tp": tp, "domain_fp": [0.0] * len(tp), "domain_asked": [10.0] * (DOMAINS * len(LABELS))}
@@ -88,9 +88,9 @@ TRANSFER = add_metrics(
     ),
     Metric(
         name="gap",
-        title="average precision at home less that on unseen instruments",
+        title="average precision on the training instruments minus that on unseen ones",
         formula=gap,
-        text="mean over the two instruments of training of the area of domain_tp, domain_fp and domain_asked, less away",
+        text="mean over the two training instruments of the area of domain_tp, domain_fp and domain_asked, minus away",
         references=((_example(), 0.9 - 1.4 / 3),),
         direction="min",
     ),
@@ -106,9 +106,9 @@ TRANSFER = add_metrics(
     ),
     Metric(
         name="gain",
-        title="what twenty labelled images add on unseen instruments",
+        title="gain through twenty labelled images on unseen instruments",
         formula=gain,
-        text="away_20 less away_0, both by domain_tp, domain_fp and domain_asked",
+        text="away_20 minus away_0, both from domain_tp, domain_fp and domain_asked",
         references=((_example(), 0.4 / 3),),
     ),
 )
@@ -146,7 +146,7 @@ def score(data: xr.Dataset, found: dict[str, Points]) -> SampleStatistics:
 
 
 def content_hash(data: xr.Dataset) -> str:
-    """Return the sha256 of what is given and scored, whatever file it came from and in whatever order."""
+    """Return the sha256 of the inputs and of the scored truth, independent of files and of the order of samples."""
     order = np.argsort(data["sample_id"].values.astype(str))
     labels = np.ascontiguousarray(data["labels"].values[order]).astype("<i8").tobytes()
     return hashlib.sha256(atoms_v2.content_hash(data).encode() + labels).hexdigest()
@@ -166,11 +166,11 @@ TASKS.add(
         name="instruments",
         major=1,
         kind="predictions",
-        title="Find the atomic columns on instruments that no training image comes from",
+        title="Find the atomic columns in images of instruments without training images",
         text=(
-            "Given the readings of one annular dark-field image, give the places where atomic columns appear and a confidence from 0 to 1 for each. "
-            f"Train on {' and '.join(HOME)}; the score is the mean average precision on {', '.join(AWAY)}. Of these, labelled images of the split "
-            "adapt may be used as the input labels says: none, five or twenty of the same instrument."
+            "Given the readings of one annular dark-field image, give the positions of the atomic columns and a confidence from 0 to 1 for each. "
+            f"Train on {' and '.join(HOME)}; the score is the mean average precision on {', '.join(AWAY)}. For these, the input 'labels' states how "
+            "many labelled images of the same instrument from the split adapt may be used: none, five or twenty."
         ),
         source="instruments",
         source_version="1.0.0",

@@ -1,8 +1,8 @@
-"""Task ``ronchigram``: all aberrations to third order, with what is known of them, from one Ronchigram; and the aperture to image with.
+"""Task ``ronchigram``: measure all aberrations to third order with their uncertainties from one Ronchigram, and choose the imaging aperture.
 
-Given is the far field of a parked probe through a wide aperture, in electron counts, and the defocus that was set. Asked are the twelve Cartesian
-coefficients to third order, a standard deviation and a 90 % interval of each, and the largest aperture that the aberrations beyond first order leave
-flat to pi/4. Phases are measured over the reference aperture, as they are left when a corrector takes off the estimate.
+The inputs are the far field of a parked probe through a wide aperture, in electron counts, and the nominal defocus. The answer holds the twelve
+Cartesian coefficients to third order, a standard deviation and a 90 % interval of each, and the largest aperture within which the aberrations beyond
+first order keep the phase flat to pi/4. Phases are measured over the reference aperture, after a correction by the estimate.
 
 Example
     ::
@@ -41,7 +41,7 @@ GIVEN = (
     Field(name="energy_ev", dtype="float64", unit="eV", text="beam energy"),
     Field(name="semiangle_mrad", dtype="float64", unit="mrad", text="aperture of the Ronchigram"),
     Field(name="reference_mrad", dtype="float64", unit="mrad", text="aperture in which phases and the Strehl ratio are measured"),
-    Field(name="set_C10_angstrom", dtype="float64", unit="A", text="C10 that was set, which the true one scatters about"),
+    Field(name="set_C10_angstrom", dtype="float64", unit="A", text="nominal C10, about which the true one scatters"),
     Field(name="electrons", dtype="float64", unit="e-", text="mean number of incident electrons"),
 )
 ASKED = ValueAnswers(
@@ -62,7 +62,7 @@ def coefficients_of(data: xr.Dataset) -> np.ndarray:
 
 
 def true_values(data: xr.Dataset) -> list[Values]:
-    """Return coefficients and aperture of every sample, as an answer has them."""
+    """Return coefficients and aperture of every sample, in the form of answers."""
     table = np.column_stack([coefficients_of(data), data[APERTURE].values])
     return [Values(value=dict(zip((*NAMES, APERTURE), row, strict=True))) for row in table.tolist()]
 
@@ -75,7 +75,7 @@ def score_sample(answer: Values, truth: np.ndarray, aperture: float, assumed: np
     answer : Values
         The answer.
     truth, assumed : ndarray
-        (12,) true coefficients, and those that were set, A.
+        (12,) true coefficients, and nominal ones, A.
     aperture : float
         True flat aperture, mrad.
     semiangle_mrad, energy_ev : float
@@ -121,7 +121,7 @@ def score(data: xr.Dataset, found: dict[str, Values]) -> SampleStatistics:
 
 
 def content_hash(data: xr.Dataset) -> str:
-    """Return the sha256 of what is given and scored, whatever file it came from and in whatever order."""
+    """Return the sha256 of the inputs and of the scored truth, independent of files and of the order of samples."""
     digest = hashlib.sha256()
     names = [*(name for name in INPUTS if name != "image"), *NAMES, APERTURE]
     numbers = np.stack([data[name].values.astype(float) for name in names], axis=1)
@@ -147,7 +147,7 @@ TASKS.add(
         kind="predictions",
         title="Measure all aberrations to third order in one Ronchigram, and choose the aperture",
         text=(
-            "Given one Ronchigram in electron counts and the defocus that was set, give the twelve Cartesian aberration coefficients to third order, "
+            "Given one Ronchigram in electron counts and the nominal defocus, give the twelve Cartesian aberration coefficients to third order, "
             "with a standard deviation and a 90 % interval of each, and the largest aperture that is flat to pi/4 beyond first order."
         ),
         source="ronchigram",

@@ -1,9 +1,9 @@
-"""Task ``drift``: where the probe was on a drifting specimen, in every quarter of every line, from the frames alone.
+"""Task ``drift``: find the position of the probe on a drifting specimen in every quarter of every line, from the frames only.
 
-Given is a series of 5, 10 or 20 frames, or a pair scanned at 0 and 90 degrees, of a dark-field detector. Asked is the displacement of the probe from
-the commanded raster. A shift of all frames together does not count. In a perfect crystal frames can be laid over each other a unit cell aside, which
-looks right and is not: the true displacement is scored. One shift a frame by correlation with the frame before is worse than none on average, as one
-jump by a cell, or one false peak at a low dose, outweighs what it corrects elsewhere.
+The input is a series of 5, 10 or 20 frames, or a pair scanned at 0 and 90 degrees, of a dark-field detector. The answer is the displacement of the
+probe from the commanded raster. A displacement that all frames share does not count. Frames of a perfect crystal can be aligned one unit cell off,
+which looks right but is wrong: the true displacement is scored. One shift per frame by correlation with the previous frame is on average worse than
+no correction, because one jump by a cell, or one false peak at a low dose, outweighs the improvement elsewhere.
 
 Example
     ::
@@ -47,14 +47,14 @@ GIVEN = (
 ASKED = DisplacementAnswers(
     dims=("frame", "y", "quarter"),
     unit="A",
-    text="true less commanded position of the probe, [frame, line, quarter, x and y] in the axes of the first frame; frames not taken do not count",
+    text="true minus commanded position of the probe, [frame, line, quarter, x and y] in the axes of the first frame; frames not taken do not count",
     largest=1e3,
 )
 INPUTS = tuple(field.name for field in GIVEN)
 
 
 def true_fields(data: xr.Dataset) -> list[DisplacementField]:
-    """Return the displacement field of every sample, as an answer has it."""
+    """Return the displacement field of every sample, in the form of answers."""
     return [DisplacementField(displacement=field) for field in data["displacement"].values]
 
 
@@ -92,7 +92,7 @@ def score(data: xr.Dataset, found: dict[str, DisplacementField]) -> SampleStatis
 
 
 def content_hash(data: xr.Dataset) -> str:
-    """Return the sha256 of what is given and scored, whatever file it came from and in whatever order."""
+    """Return the sha256 of the inputs and of the scored truth, independent of files and of the order of samples."""
     digest, wide = hashlib.sha256(), ("image", "rotation_rad")
     names = [*(name for name in INPUTS if name not in wide), "repeat_angstrom"]
     numbers = np.stack([data[name].values.astype(float) for name in names], axis=1)

@@ -1,9 +1,9 @@
-"""Task ``sparse-scan``: choose where the beam goes, so that few electrons give the best image of a sparse scene.
+"""Task ``sparse-scan``: choose the path of the beam so that few electrons give the best image of a sparse scene.
 
-The image is that of one fixed reconstruction of everything that was counted, with its uncertainty; an agent chooses lines, spirals and hops.
-Its error and its logarithmic score are compared with those of a raster of the same scene that had the same dose and path time. As in the
-environment's reward, an image that is worse than the raster's earns no skill, and neither does one without a declared end; logarithmic score
-and coverage are those of the image as it is.
+One fixed reconstruction of all counts gives the image and its uncertainty; an agent chooses lines, spirals and hops.
+The error and the logarithmic score are compared with those of a raster of the same scene with the same dose and path time. As in the
+environment's reward, an image that is worse than the raster's, or an episode without a declared end, has skill 0; the logarithmic
+score and the coverage are those of the image in any case.
 """
 
 from collections.abc import Sequence
@@ -23,7 +23,7 @@ from stemtwin.twin.envs.sparse_scenes import PITCH_ANGSTROM, SCENES
 
 STANDARD, POINTS = PRESETS["standard"], 128
 NOMINAL = 0.9
-"""Share of points that an honest uncertainty has within 1.645 standard deviations."""
+"""Fraction of points within 1.645 standard deviations for a correct uncertainty."""
 
 
 def score(episodes: Sequence[Episode]) -> SampleStatistics:
@@ -59,7 +59,7 @@ def coverage_error(sums: Sums) -> np.ndarray:
 
 
 SUMS = {"samples": 4, "skill": 1.0, "log_gain": -2.0, "covered": 3.2, "path_ms": 120.0, "blocks": 160}
-"""Sums of four episodes, made up for the references of the metrics."""
+"""Example sums of four episodes, for the references of the metrics."""
 
 SPARSE = add_metrics(
     "sparse-scan",
@@ -72,7 +72,7 @@ SPARSE = add_metrics(
     ),
     Metric(
         name="log_score_gain",
-        title="logarithmic score of image and uncertainty, less that of the raster's",
+        title="logarithmic score of image and uncertainty minus that of the raster",
         formula=mean_of("log_gain"),
         text="log_gain / samples",
         references=((SUMS, -0.5),),
@@ -80,7 +80,7 @@ SPARSE = add_metrics(
     ),
     Metric(
         name="coverage_error",
-        title=f"distance of the share of points within 1.645 standard deviations from {NOMINAL:g}",
+        title=f"distance of the fraction of points within 1.645 standard deviations from {NOMINAL:g}",
         formula=coverage_error,
         text=f"abs(covered / samples - {NOMINAL:g})",
         references=((SUMS, 0.1),),
@@ -108,7 +108,7 @@ SPARSE = add_metrics(
     ),
 )
 
-ACTION = f"(7,) kind ({', '.join(KINDS)} in thirds), x and y of both corners; above {STOP:g} the stop; logarithm of the dwell time"
+ACTION = f"(7,) kind ({', '.join(KINDS)} in thirds), x and y of both corners; stop above {STOP:g}; logarithm of the dwell time"
 
 TASKS.add(
     "sparse-scan",
@@ -120,19 +120,19 @@ TASKS.add(
         text=(
             f"A field of {POINTS} x {POINTS} points, {PITCH_ANGSTROM:g} A apart, holds particles, pores or a grain boundary. Choose blocks of "
             f"{COUNT} points along lines, spirals or hops, {STANDARD.blocks(POINTS)} at the usual dwell time, and declare the end. The answer is "
-            "the image with its uncertainty by one fixed reconstruction of all counts. The score is 1 - its rms error over that of a raster "
+            "the image with its uncertainty from one fixed reconstruction of all counts. The score is 1 - its rms error over that of a raster "
             "with the same dose and path time, 0 where the raster is better or no end is declared."
         ),
         source="stemtwin/SparseScan-v1",
         splits=("public",),
         inputs=(
             Field(name="taken", dtype="uint8", text=f"(1,) points of the last block that were scanned: {COUNT}, or 0"),
-            Field(name="readings", dtype="uint16", unit="adu", text=f"({COUNT},) its readings, 1000 + 7.6 for each electron; 0 where none was taken"),
-            Field(name="pixels", dtype="uint8", text=f"({COUNT}, 2) rows and columns of its points"),
+            Field(name="readings", dtype="uint16", unit="adu", text=f"({COUNT},) its readings: 1000 + 7.6 for each electron, 0 where none was taken"),
+            Field(name="pixels", dtype="uint8", text=f"({COUNT}, 2) rows and columns of the points of the last block"),
             Field(name="estimate", dtype="float32", text=f"({POINTS}, {POINTS}) image so far, fraction of the beam, [y, x]"),
             Field(name="uncertainty", dtype="float32", text=f"({POINTS}, {POINTS}) its standard deviation"),
-            Field(name="budget", dtype="float32", text="(2,) what is left of dose and path time"),
-            Field(name="electrons", dtype="float32", unit="e-", text="(1,) incident electrons at each of them, 0 where none was taken"),
+            Field(name="budget", dtype="float32", text="(2,) remaining fractions of dose and path time"),
+            Field(name="electrons", dtype="float32", unit="e-", text="(1,) incident electrons at each of these points, 0 where none was taken"),
         ),
         outputs=(Field(name="action", dtype="float32", text=ACTION, low=-1, high=1),),
         metrics=SPARSE,

@@ -1,9 +1,9 @@
-"""Task ``spectrum-discovery``: find the best places of a scene by a few spectra, and declare the best of all.
+"""Task ``spectrum-discovery``: find the best positions of a scene with few spectra, and declare the best one.
 
-The dark-field image of a scene with particles on a flake is given. The agent takes spectra of energy losses or of X-rays where it
-chooses and gets the number that a scalariser makes of each; the brightest places are not the best. Scored is how many of the best
-1 % of the places were found, nothing without a declaration, and never the best score over the largest, most of which random places
-reach. Episodes of one scene are alike: intervals are over the eight scenes of the task's key.
+The dark-field image of a scene with particles on a flake is given. The agent takes spectra of energy losses or of X-rays at positions of
+its choice and receives the value of a scalariser for each; the brightest positions are not the best. The score is the measured fraction of the best
+1 % of the positions, 0 without a declaration. The best value found over the largest one is not scored, because random positions reach most
+of it. Episodes of one scene are similar, so intervals are over the eight scenes of the task's key.
 """
 
 from collections.abc import Sequence
@@ -23,7 +23,7 @@ from stemtwin.twin.instrument.spectra import EDXDetector, EELSDetector
 
 SIDE = SpectrumDiscovery().side
 FOUND = len(best_places(np.zeros((SIDE, SIDE))))
-"""Places of the best 1 %."""
+"""Number of positions in the best 1 %."""
 
 
 def _range(detector: EELSDetector | EDXDetector) -> str:
@@ -60,27 +60,27 @@ def score(episodes: Sequence[Episode]) -> SampleStatistics:
 
 
 SUMS = {"samples": 4, "recall": 1.0, "area": 3.0, "right": 3, "spectra": 100.0, "edx_spectra": 40.0}
-"""Sums of four episodes, made up for the references of the metrics."""
+"""Example sums of four episodes, for the references of the metrics."""
 
 DISCOVERY = add_metrics(
     "spectrum-discovery",
     Metric(
         name="recall",
-        title="share of the best 1 % of the places that was measured, 0 without a declaration",
+        title="fraction of the best 1 % of the positions that was measured, 0 without a declaration",
         formula=mean_of("recall"),
         text="recall / samples",
         references=((SUMS, 0.25),),
     ),
     Metric(
         name="area",
-        title=f"area under the worth of the best place so far: 1 in the best 1 %, 0 beyond the best {FAR:g} % and without a declaration",
+        title=f"area under the value of the best position so far: 1 in the best 1 %, 0 beyond the best {FAR:g} % and without a declaration",
         formula=mean_of("area"),
         text="area / samples",
         references=((SUMS, 0.75),),
     ),
     Metric(
         name="right",
-        title="declared places in the best 1 %",
+        title="declared positions in the best 1 %",
         formula=mean_of("right"),
         text="right / samples",
         references=((SUMS, 0.75),),
@@ -97,7 +97,7 @@ DISCOVERY = add_metrics(
     ),
     Metric(
         name="edx_share",
-        title="X-ray spectra among them",
+        title="X-ray spectra of an episode",
         formula=mean_of("edx_spectra", over="spectra"),
         text="edx_spectra / spectra",
         references=((SUMS, 0.4), ({"edx_spectra": 0, "spectra": 0}, np.nan)),
@@ -111,27 +111,27 @@ TASKS.add(
         name="spectrum-discovery",
         major=1,
         kind="agent",
-        title="Find the best places of a scene by spectra",
+        title="Find the best positions of a scene with few spectra",
         text=(
             "The dark-field image of a flake with particles is given. Take up to "
-            f"{STANDARD.spectra} spectra, of energy losses or of X-rays, at places of your choice out of {SIDE} x {SIDE}, find the best 1 % of "
-            "a number of the spectrum that is named, and declare the best place. The brightest places are not the best. The score is the share "
-            "of the best 1 % that was measured, 0 without a declaration."
+            f"{STANDARD.spectra} spectra, of energy losses or of X-rays, at positions of your choice out of {SIDE} x {SIDE}, find the best 1 % of "
+            "the positions by a named quantity of the spectrum, and declare the best one. The brightest positions are not the best. The score is the "
+            "fraction of the best 1 % that was measured, 0 without a declaration."
         ),
         source="stemtwin/SpectrumDiscovery-v1",
         splits=("public",),
         inputs=(
             Field(name="image", dtype="uint16", unit="e-", text=f"({FINER * SIDE}, {FINER * SIDE}) electrons of the dark-field image, [y, x]"),
             Field(name="low", dtype="uint32", unit="e-", text=f"({LOW.channels},) low losses of the last spectrum, {_range(LOW)}"),
-            Field(name="core", dtype="uint32", unit="e-", text=f"({CORE.channels},) its core losses, {_range(CORE)}"),
+            Field(name="core", dtype="uint32", unit="e-", text=f"({CORE.channels},) core losses of the last spectrum, {_range(CORE)}"),
             Field(name="edx", dtype="uint32", text=f"({XRAYS.channels},) X-rays of the last spectrum, {_range(XRAYS)}"),
-            Field(name="places", dtype="float32", text=f"({STANDARD.spectra}, 2) places (x, y) of all spectra, in order, over half the field"),
-            Field(name="edx_taken", dtype="int8", text=f"({STANDARD.spectra},) 1 where it was an X-ray spectrum"),
-            Field(name="scores", dtype="float32", text=f"({STANDARD.spectra},) their scalariser, 0 where the spectrum does not have it"),
-            Field(name="target", dtype="int8", text=f"({len(SCALARISERS)},) 1 at the scalariser: {', '.join(SCALARISERS)}"),
-            Field(name="budget", dtype="float32", text="(1,) what is left of the spectra"),
+            Field(name="places", dtype="float32", text=f"({STANDARD.spectra}, 2) positions (x, y) of all spectra, in order, over half the field"),
+            Field(name="edx_taken", dtype="int8", text=f"({STANDARD.spectra},) 1 for an X-ray spectrum"),
+            Field(name="scores", dtype="float32", text=f"({STANDARD.spectra},) scalariser of each spectrum, 0 where the spectrum does not give it"),
+            Field(name="target", dtype="int8", text=f"({len(SCALARISERS)},) 1 at the named scalariser: {', '.join(SCALARISERS)}"),
+            Field(name="budget", dtype="float32", text="(1,) remaining fraction of the spectra"),
         ),
-        outputs=(Field(name="action", dtype="float32", text=f"(4,) place (x, y); X-rays from 0; declare above {DECLARE:g}", low=-1, high=1),),
+        outputs=(Field(name="action", dtype="float32", text=f"(4,) position (x, y); X-rays from 0; declaration above {DECLARE:g}", low=-1, high=1),),
         metrics=DISCOVERY,
         slices=(
             SliceColumn(column="scalariser", title="scalariser"),

@@ -1,7 +1,7 @@
-"""Task ``aberration-correction``: bring the phase error of a probe over its aperture down, with a corrector that is not quite obedient.
+"""Task ``aberration-correction``: reduce the phase error of a probe over its aperture, with a corrector whose response is only partly known.
 
 An episode is scored by the root mean square phase of all aberrations over the aperture at the declared end, not by an image in which aberrations
-may hide each other. A state that is left without a declared end counts nothing.
+may compensate each other. An episode without a declared end scores 0.
 """
 
 from collections.abc import Sequence
@@ -54,7 +54,7 @@ def score(episodes: Sequence[Episode]) -> SampleStatistics:
 SUMS = {
     "samples": 4, "corrected": 3.0, "phase": 2.0, "flat_mrad": 80.0, "time_s": 400.0, "actions": 32,
 }  # fmt: skip
-"""Sums of four episodes, made up for the references of the metrics."""
+"""Example sums of four episodes, for the references of the metrics."""
 
 CORRECTION = add_metrics(
     "aberration-correction",
@@ -105,7 +105,7 @@ CORRECTION = add_metrics(
 )
 
 ACTION = (
-    f"({COUNT + 2},) what is measured ({', '.join(MEASUREMENTS)}, a fifth of the range each); above {STOP:g} the stop; changes of "
+    f"({COUNT + 2},) measurement ({', '.join(MEASUREMENTS)}, a fifth of the range each); stop above {STOP:g}; changes of "
     f"{', '.join(STANDARD.names)} in units of {', '.join(f'{one:g}' for one in STANDARD.step)} A"
 )
 
@@ -117,10 +117,10 @@ TASKS.add(
         name="aberration-correction",
         major=1,
         kind="agent",
-        title="Correct the aberrations of a probe up to second order, and say when it is done",
+        title="Correct the aberrations of a probe up to second order, and declare the end",
         text=(
-            f"A probe corrector is out of tune: {MISALIGNED}. Take images, Ronchigrams, C1A1 and tableaus of a film of gold "
-            "clusters, and tell the corrector what to change; its gains, rotations and side effects are unknown. Declare the end within "
+            f"A probe corrector is misaligned: {MISALIGNED}. Take images, Ronchigrams, C1A1 and tableaus of a film of gold "
+            "clusters, and command changes of the corrector; its gains, rotations and side effects are unknown. Declare the end within "
             f"{STANDARD.actions} actions, {STANDARD.time_s:g} s and {STANDARD.dose_e_per_angstrom2:.0e} e-/A^2. The score is exp(-s^2) of the root "
             "mean square phase error s over the aperture at the declared end, 0 without one."
         ),
@@ -130,12 +130,12 @@ TASKS.add(
             Field(name="image", dtype="uint16", unit="adu", text="(128, 128) readings of the last image, [y, x]: 1000 + 7.6 for each electron"),
             Field(name="ronchigram", dtype="uint16", unit="e-", text="(128, 128) counts of the last Ronchigram, [ky, kx]; 0 before"),
             Field(name="knobs", dtype="float32", unit="A", text=f"({COUNT},) changes since the start, as commanded"),
-            Field(name="estimates", dtype="float32", unit="A", text=f"({COUNT},) last measured coefficients, as they were then"),
+            Field(name="estimates", dtype="float32", unit="A", text=f"({COUNT},) coefficients at their last measurement"),
             Field(name="errors", dtype="float32", unit="A", text=f"({COUNT},) their standard deviations"),
             Field(name="ages", dtype="float32", unit="s", text=f"({COUNT},) time since they were measured"),
-            Field(name="report", dtype="int8", text="(6,) what was taken: image, Ronchigram, C1A1, Fast, Standard; and whether it failed"),
+            Field(name="report", dtype="int8", text="(6,) 1 for the last measurement (image, Ronchigram, C1A1, Fast, Standard), and for its failure"),
             Field(name="misfit", dtype="float32", text="(1,) chi-square per degree of freedom of the last result"),
-            Field(name="budget", dtype="float32", text="(3,) what is left of actions, time, dose"),
+            Field(name="budget", dtype="float32", text="(3,) remaining fractions of actions, time, dose"),
             Field(name="electrons", dtype="float32", unit="e-", text="(1,) incident electrons at one point of an image"),
         ),
         outputs=(Field(name="action", dtype="float32", text=ACTION, low=-1, high=1),),

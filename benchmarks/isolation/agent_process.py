@@ -1,7 +1,7 @@
-"""An agent in a process of its own: started, spoken to, timed, and stopped.
+"""An agent in a process of its own: start, messages, time limits, and stop.
 
-The process is the agent's for a whole run, so that it may learn from episode to episode; one that failed is started again for the next episode.
-Nothing that it sends is executed, and its error output is read, shortened and shown to people only.
+One process serves the agent for a whole run, so it may learn from episode to episode; after a failure it is started again for the next episode.
+Nothing that it sends is executed, and its error output is only shortened and displayed.
 """
 
 import contextlib
@@ -25,7 +25,7 @@ from stemtwin.benchmarks.isolation.wire import LENGTH, PROTOCOL, WireError, pack
 from stemtwin.twin.errors import SettingsError
 
 TAIL = 4000
-"""Characters of error output that are kept, from the end."""
+"""Number of characters of error output that are kept, from the end."""
 HOST = "stemtwin.benchmarks.isolation.host"
 
 
@@ -42,7 +42,7 @@ class AgentProcess:
     program : str or sequence of str
         Program and arguments; a text is split as a shell would, and no shell runs it.
     folder : path
-        Its folder, where it starts and which it may read.
+        Folder of the agent, in which it starts and which it may read.
     limits : Limits
         Limits of time and size.
     level : str, optional
@@ -51,7 +51,7 @@ class AgentProcess:
     Raises
     ------
     SettingsError
-        A level that does not work here, a folder that does not exist, an empty program, or a system without pipes that can be waited for.
+        The level does not work here, the folder does not exist, the program is empty, or the system cannot wait for pipes.
     """
 
     def __init__(self, program: str | Sequence[str], *, folder: Path | str = ".", limits: Limits | None = None, level: str | None = None) -> None:
@@ -78,7 +78,7 @@ class AgentProcess:
         Raises
         ------
         AgentError
-            It does not start, answer or keep the protocol.
+            The agent does not start, does not answer, or violates the protocol.
         """
         if self._process is None:
             self._start()
@@ -100,7 +100,7 @@ class AgentProcess:
         Raises
         ------
         AgentError
-            No answer in time, an answer that does not follow the protocol, or a process that ended.
+            The agent does not answer in time, violates the protocol, or its process has ended.
         """
         self._pad()
         budget = min(self.limits.act_s, self.left_s)
@@ -116,7 +116,7 @@ class AgentProcess:
         return received_action(self._space, answer["action"])
 
     def end(self) -> None:
-        """Tell the agent that the episode has ended; it does not learn how it went."""
+        """Tell the agent that the episode has ended, without its result."""
         if self._process is None:
             return
         self._pad()
@@ -124,7 +124,7 @@ class AgentProcess:
             self._send({"type": "end", "step": self.step}, self.limits.act_s)
 
     def close(self) -> None:
-        """Stop the process and all that it started, and remove its scratch."""
+        """Stop the process and all its children, and remove its scratch folder."""
         process, self._process = self._process, None
         if process is not None:
             for pipe in (process.stdin, process.stdout):
@@ -148,7 +148,7 @@ class AgentProcess:
 
     @property
     def error_output(self) -> str:
-        """The end of what the process wrote to its error output, without control characters."""
+        """The end of the error output of the process, without control characters."""
         text = bytes(self._told).decode(errors="replace")
         return "".join(one if one.isprintable() or one == "\n" else "?" for one in text)[-TAIL:]
 
@@ -179,7 +179,7 @@ class AgentProcess:
                 del self._told[: -4 * TAIL]
 
     def _pad(self) -> None:
-        """Wait until the shortest time since the last action has passed; count replies that were later."""
+        """Wait until the shortest time since the last action has passed; count later replies."""
         if self._acted is None or not self.limits.pad_s:
             return
         left = self._acted + self.limits.pad_s - time.monotonic()
@@ -207,7 +207,7 @@ class AgentProcess:
         body = self._read(LENGTH.size, deadline, seconds, what)
         length = LENGTH.unpack(body)[0]
         if length > self.limits.message_bytes:
-            self._fail("protocol", f"{what} has {length} bytes, at most {self.limits.message_bytes} are allowed")
+            self._fail("protocol", f"{what} has {length} bytes; at most {self.limits.message_bytes} are allowed")
         body = self._read(length, deadline, seconds, what)
         if self._heard:
             self._fail("protocol", f"it sent more than one message for {what}")
@@ -218,7 +218,7 @@ class AgentProcess:
             raise  # not reached
 
     def _read(self, count: int, deadline: float, seconds: float, what: str) -> bytes:
-        """Return exactly so many bytes."""
+        """Return exactly ``count`` bytes."""
         with selectors.DefaultSelector() as selector:
             selector.register(self._process.stdout, selectors.EVENT_READ)
             while len(self._heard) < count:

@@ -1,6 +1,6 @@
-"""Command lines of confined processes: bubblewrap where it is installed, limits of the system everywhere else.
+"""Command lines of confined processes: bubblewrap where it is installed, limits of the operating system elsewhere.
 
-In bubblewrap's file system a process sees the system's programs, this Python and this package, the kernels that are compiled already, and its own
+In bubblewrap's file system a process sees the system's programs, this Python and this package, the compiled kernels, and its own
 folder, all read-only, and an empty folder for scratch. It has no network and sees no other process.
 """
 
@@ -77,7 +77,7 @@ class Limits:
     processes : int
         Processes and threads, where there is a sandbox.
     pad_s : float
-        Shortest time from an action to the next observation, s; 0 sends it as soon as it is there.
+        Shortest time from an action to the next observation, s; 0 sends it as soon as it is ready.
     """
 
     start_s: float = 60.0
@@ -105,7 +105,7 @@ class Limits:
 
 @functools.cache
 def strongest_level() -> Level:
-    """Return the strongest level of isolation that works here: bubblewrap is tried, since some systems have it and forbid what it needs."""
+    """Return the strongest level of isolation that works here: bubblewrap is tried, since some systems have it but forbid its calls."""
     program = shutil.which("bwrap")
     if program is None:
         return "process"
@@ -119,7 +119,7 @@ def check_level(level: str | None) -> Level:
     Raises
     ------
     SettingsError
-        No level of that name, or one that does not work here.
+        The level is unknown, or does not work here.
     """
     strongest = strongest_level()
     if level is None or level == strongest:
@@ -141,7 +141,7 @@ def confined_command(program: Sequence[str], folder: Path, limits: Limits, level
     program : sequence of str
         Program and arguments.
     folder : Path
-        The agent's folder, in which it starts.
+        Folder of the agent, in which it starts.
     limits : Limits
         Limits that the system enforces.
     level : str
@@ -150,7 +150,7 @@ def confined_command(program: Sequence[str], folder: Path, limits: Limits, level
     Raises
     ------
     SettingsError
-        No program.
+        The program is empty.
     """
     if not program:
         message = "The agent's program is empty. Name one, such as 'python agent.py'."
@@ -160,7 +160,7 @@ def confined_command(program: Sequence[str], folder: Path, limits: Limits, level
 
 
 def _bubblewrap(folder: Path, limits: Limits) -> list[str]:
-    """Return bubblewrap with its arguments."""
+    """Return the command line of bubblewrap."""
     command = [shutil.which("bwrap") or "bwrap", "--unshare-all", "--die-with-parent", "--new-session", "--cap-drop", "ALL", "--hostname", "agent"]
     for name in SYSTEM:
         path = Path(name)
@@ -193,7 +193,7 @@ def _package_folders(part: str) -> list[str]:
 
 
 def environment(folder: Path) -> dict[str, str]:
-    """Return the environment variables of an agent's process: no other one is handed on."""
+    """Return the environment variables of an agent's process; no others are passed on."""
     handed = {name: os.environ[name] for name in ("LANG", "LC_ALL", "SYSTEMROOT") if name in os.environ}
     search = os.pathsep.join((str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)))
     modules = os.pathsep.join((str(folder), str(Path(_package_folders(PARTS[0])[0]).parent)))  # the package that runs here, not one that is installed

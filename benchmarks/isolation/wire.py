@@ -56,12 +56,12 @@ def unpack(body: bytes) -> dict[str, Any]:
     Parameters
     ----------
     body : bytes
-        Without its length.
+        Message without its length.
 
     Raises
     ------
     WireError
-        Not msgpack, not a map with a text ``type``, nested too deeply, or an array that is not one of numbers.
+        The body is not msgpack or not a map with a text ``type``, is nested too deeply, or has an array that does not hold numbers.
     """
     try:
         message = msgpack.unpackb(body, raw=False, strict_map_key=True, ext_hook=_array)
@@ -109,10 +109,10 @@ def _array(code: int, content: bytes) -> np.ndarray:
             raise ValueError(message)
         size, there = math.prod(shape) * dtype.itemsize, len(content) - buffer.tell()
         if size != there or min(shape, default=1) < 0:
-            message = f"its header asks for {size} bytes, {there} are there"
+            message = f"its header declares {size} bytes, but {there} are present"
             raise ValueError(message)
     except Exception as error:  # a hostile header raises errors of many classes
-        message = f"An array is not in npy format ({error}). Write it by numpy.lib.format.write_array with version (1, 0) and allow_pickle=False."
+        message = f"An array is not in npy format ({error}). Write it with numpy.lib.format.write_array with version (1, 0) and allow_pickle=False."
         raise WireError(message) from None
     flat = np.frombuffer(content, dtype=dtype, offset=buffer.tell()).copy()
     return flat.reshape(shape[::-1]).T if fortran else flat.reshape(shape)

@@ -1,4 +1,4 @@
-"""Metrics: formulas of sums of per-sample statistics, found because their modules are here.
+"""Metrics: formulas of sums of per-sample statistics; every module of this package is discovered.
 
 ================== ============================================================
 File               Content

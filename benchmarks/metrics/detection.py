@@ -44,8 +44,8 @@ SPECIES = {"species_tp": [3, 0, 0], "species_fp": [1, 2, 5], "species_fn": [1, 4
 F1, PRECISION, RECALL, RMSD, MACRO_F1 = add_metrics(
     "detection",
     Metric(name="f1", title="F1 of column detection", formula=f1, text="2 tp / (2 tp + fp + fn)", references=((COUNTS, 2 / 3),)),
-    Metric(name="precision", title="share of detections that are columns", formula=precision, text="tp / (tp + fp)", references=((COUNTS, 0.75),)),
-    Metric(name="recall", title="share of columns that were detected", formula=recall, text="tp / (tp + fn)", references=((COUNTS, 0.6),)),
+    Metric(name="precision", title="fraction of detections that are columns", formula=precision, text="tp / (tp + fp)", references=((COUNTS, 0.75),)),
+    Metric(name="recall", title="fraction of columns that were detected", formula=recall, text="tp / (tp + fn)", references=((COUNTS, 0.6),)),
     Metric(
         name="rmsd",
         title="RMS distance of detections to their columns",

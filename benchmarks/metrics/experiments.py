@@ -3,25 +3,25 @@
 from stemtwin.benchmarks.metrics.metric import Metric, mean_of
 
 SUMS = {"samples": 4, "success": 3, "declared": 2, "dose": 8e4}
-"""Sums of four episodes, made up for the references of the metrics."""
+"""Example sums of four episodes, for the references of the metrics."""
 
 
 def success(title: str) -> Metric:
-    """Return the share of episodes that succeed; a title says which do."""
+    """Return the metric of the fraction of successful episodes; the title states the criterion."""
     return Metric(
         name="success", title=title, formula=mean_of("success"), text="success / samples", references=((SUMS, 0.75),), proportion=True
     )  # fmt: skip
 
 
 def declared(title: str = "episodes with a declared end") -> Metric:
-    """Return the share of episodes whose end was declared."""
+    """Return the metric of the fraction of episodes with a declared end."""
     return Metric(
         name="declared", title=title, formula=mean_of("declared"), text="declared / samples", references=((SUMS, 0.5),), proportion=True
     )  # fmt: skip
 
 
 def dose(title: str = "dose of an episode", unit: str = "e-/A^2") -> Metric:
-    """Return the mean dose of an episode; a title says on what, where it is not the scanned field."""
+    """Return the metric of the mean dose of an episode; the title states the area where it is not the scanned field."""
     return Metric(
         name="dose", title=title, formula=mean_of("dose"), text="dose / samples", references=((SUMS, 2e4),), unit=unit, direction="min"
     )  # fmt: skip

@@ -28,7 +28,7 @@ class Metric:
     name, version : str
         Identity; any change of a value bumps the version.
     title : str
-        One line for people.
+        Description in one line.
     unit : str
         Unit of the value; "" for a pure number.
     direction : str
@@ -40,12 +40,12 @@ class Metric:
     references : tuple
         Sums and the value that they give, computed by hand; tests hold the formula to them.
     proportion : bool
-        The share of samples that succeed.
+        Whether the metric is the fraction of samples that succeed.
     needs : tuple of str
         Optional parts of the answers without which the value is "not given".
     limit : float, optional
-        Value that the data allow at best, by a Cramer-Rao or Bayesian bound of the task: a 95 % interval that lies beyond it as a whole asks for a
-        review, and moves no row. None where no such bound is known.
+        Value that the data allow at best, by a Cramer-Rao or Bayesian bound of the task: a 95 % interval that lies wholly beyond it triggers a
+        review but does not change the ranking. None where no such bound is known.
     """
 
     name: str
@@ -68,7 +68,7 @@ class Metric:
 
 
 METRICS: "Registry[Metric]" = Registry("metric")
-"""Metrics as ``<group>/<name>``, with title, unit and the better direction for people."""
+"""Metrics as ``<group>/<name>``, with title, unit and better direction."""
 
 
 def add_metrics(group: str, *metrics: Metric) -> tuple[Metric, ...]:
@@ -79,7 +79,7 @@ def add_metrics(group: str, *metrics: Metric) -> tuple[Metric, ...]:
 
 
 def load_metrics() -> "Registry[Metric]":
-    """Import the metrics of every module of metrics and of every family of tasks, and return their registry."""
+    """Import the metrics of this package and of all families of tasks, and return their registry."""
     import_modules("stemtwin.benchmarks.metrics")
     import_modules("stemtwin.benchmarks.families")
     return METRICS

@@ -32,7 +32,7 @@ def precision_recall(tp: np.ndarray, fp: np.ndarray, asked: np.ndarray) -> tuple
 
 
 def area(tp: np.ndarray, fp: np.ndarray, asked: np.ndarray) -> np.ndarray:
-    """Return the area below precision over recall, each step of recall with the largest precision from there on, (...); NaN where none is asked."""
+    """Return the area below precision over recall, each step of recall with the largest precision from there on, (...); NaN without true points."""
     precision, recall = precision_recall(tp, fp, asked)
     return np.sum(np.diff(recall, axis=-1, prepend=0.0) * precision, axis=-1)
 
@@ -43,12 +43,12 @@ def average_precision(sums: Sums) -> np.ndarray:
 
 
 def efficiency(sums: Sums) -> np.ndarray:
-    """Return the root of the summed squared bounds over that of the summed squared distances of matched points."""
+    """Return the square root of the summed squared bounds over the summed squared distances of matched points."""
     return np.sqrt(ratio(sums["square_bound"], sums["bounded_square_distance"]))
 
 
 def in_bins(**counts: int) -> list[int]:
-    """Return counts by bin, from keywords such as b199."""
+    """Return counts by bin from keywords such as ``b199``."""
     return [counts.get(f"b{number}", 0) for number in range(BINS)]
 
 

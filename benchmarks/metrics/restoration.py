@@ -18,7 +18,7 @@ RING = 0.25
 """Width of the rings of the Fourier ring correlation and the frequency where the first begins, 1/A: crystals have a reflection in each of them."""
 THRESHOLD = 1 / 7
 FLOOR = 1e-3
-"""Least estimate of a pixel in the deviance, as a part of the mean of the truth: an estimate of 0 would be infinitely wrong."""
+"""Least estimate of a pixel in the deviance, as a part of the mean of the truth: an estimate of 0 would have an infinite deviance."""
 
 
 def psnr(estimate: np.ndarray, truth: np.ndarray, data_range: float) -> float:
@@ -78,7 +78,7 @@ def ring_correlation(estimate: np.ndarray, truth: np.ndarray, step: float) -> tu
 def resolution(estimate: np.ndarray, truth: np.ndarray, step: float) -> float:
     """Return the inverse of the frequency where the ring correlation first falls below 1/7, A.
 
-    Between the middles of rings it is interpolated; below 1/7 in the first ring it is 4 A, the begin of that ring, and where it never falls below,
+    It is interpolated between the middles of rings. Where the first ring is below 1/7 it is 4 A, the start of that ring; where no ring is, it is
     two pixels.
     """
     frequency, correlation = ring_correlation(estimate, truth, step)
@@ -93,10 +93,10 @@ def resolution(estimate: np.ndarray, truth: np.ndarray, step: float) -> float:
 
 
 def deviance(estimate: np.ndarray, truth: np.ndarray) -> float:
-    """Return the Poisson deviance a pixel, 2 mean(t ln(t / m) - t + m), of the estimate m, at least a thousandth of the mean, from the truth t.
+    """Return the Poisson deviance per pixel, 2 mean(t ln(t / m) - t + m), of the estimate m, at least a thousandth of the mean, from the truth t.
 
-    It is the deviance of independent counts from the estimate less that from the truth, in the mean over all counts. Counts of the same dose, taken
-    for an estimate, have about 1 where there are many in a pixel, and more where there are few.
+    It is the expected deviance of independent counts from the estimate minus that from the truth. Counts of the same dose, taken as an estimate, have
+    about 1 where a pixel has many electrons, and more where it has few.
     """
     t = np.asarray(truth, dtype=float)
     m = np.maximum(np.asarray(estimate, dtype=float), FLOOR * t.mean())
@@ -121,7 +121,7 @@ PSNR, PSNR_HAADF, PSNR_ABF, SSIM, RESOLUTION, DEVIANCE = add_metrics(
             ("psnr_abf", "peak signal to noise of the bright field", "of 10 log10(L^2 / mean squared error), at most 100", 80.0, "dB"),
             ("ssim", "structural similarity, mean of both channels", "with L and a Gaussian window of 1.5 px", 3.0, ""),
             ("resolution", "resolution by Fourier ring correlation at 1/7 with the truth", "mean of both channels", 6.0, "A"),
-            ("deviance", "Poisson deviance a pixel from the truth", "of 2 (t ln(t / m) - t + m), mean of both channels", 2.0, ""),
+            ("deviance", "Poisson deviance per pixel from the truth", "of 2 (t ln(t / m) - t + m), mean of both channels", 2.0, ""),
         )
     ),
 )

@@ -1,7 +1,7 @@
-"""Metrics of displacement fields of scans: the error after a rigid shift, the strain that it makes, and frames laid a unit cell aside.
+"""Metrics of displacement fields of scans: the error after a rigid shift, the strain that it causes, and frames misaligned by a unit cell.
 
-A field gives, for each node of each line of each frame, where the probe was on the specimen, less where it was commanded to be. Nobody can see a
-displacement that all frames share, so the mean error of a sample is taken off before anything is measured.
+A field gives, for each node of each line of each frame, the true position of the probe on the specimen minus the commanded one. A displacement that
+all frames share cannot be observed, so the mean error of a sample is subtracted before anything is measured.
 """
 
 import numpy as np
@@ -10,9 +10,9 @@ from stemtwin.benchmarks.metrics.metric import Metric, add_metrics, mean_of, rat
 
 PM_PER_ANGSTROM = 100.0
 LEAST_SKILL = -1.0
-"""Skill below which a sample is not made worse."""
+"""Lower bound of the skill of a sample."""
 HALF = 0.5
-"""Distance from the other frames, in the shortest translation of the lattice, from which on a frame lies in another cell."""
+"""Distance from the other frames, in units of the shortest lattice translation, from which a frame counts as lying in another cell."""
 
 
 def residual(estimate: np.ndarray, truth: np.ndarray) -> np.ndarray:
@@ -27,14 +27,14 @@ def root_mean_square(field: np.ndarray) -> float:
 
 
 def strain(error: np.ndarray, positions: np.ndarray) -> float:
-    """Return the strain that a specimen without any shows, %: the norm of the symmetric part of the mean gradient of the error.
+    """Return the apparent strain of an unstrained specimen, %: the norm of the symmetric part of the mean gradient of the error.
 
     Parameters
     ----------
     error : ndarray
         (frames, lines, nodes, 2) x and y, A.
     positions : ndarray
-        Commanded positions, of the same shape, A. Each frame's own mean is taken off both: frames are laid over each other.
+        Commanded positions, of the same shape, A. The mean of each frame is subtracted from both, as if frames were superimposed.
     """
     centred, places = (values - values.mean(axis=(1, 2), keepdims=True) for values in (error, positions))
     slope, *_ = np.linalg.lstsq(places.reshape(-1, 2), centred.reshape(-1, 2), rcond=None)
@@ -42,7 +42,7 @@ def strain(error: np.ndarray, positions: np.ndarray) -> float:
 
 
 def jumps(error: np.ndarray, repeat: float) -> int:
-    """Return the number of frames that lie at least half a translation [A] from the others: the fewest, whichever frame is taken as right."""
+    """Return the number of frames that lie at least half a translation [A] from the others: the smallest over all reference frames."""
     means = error.mean(axis=(1, 2))
     apart = np.linalg.norm(means[:, None] - means, axis=-1)
     return int((apart >= HALF * repeat).sum(axis=1).min())
@@ -56,7 +56,7 @@ def node_positions(shape: tuple[int, int], nodes: int, step: float, rotation: np
     shape : tuple of int
         Lines, and pixels of a line.
     nodes : int
-        Pieces of equal length of each line.
+        Number of equal segments of each line.
     step : float
         A/px.
     rotation : ndarray
@@ -83,7 +83,7 @@ def score_field(estimate: np.ndarray, truth: np.ndarray, *, shape: tuple[int, in
     rotation : ndarray
         (frames,) angle of each raster to the first one, rad.
     repeat : float
-        Shortest translation of the projected specimen, A; 0: it has none.
+        Shortest translation of the projected specimen, A; 0 where it has none.
     """
     error = residual(estimate, truth)
     size, uncorrected = root_mean_square(error), root_mean_square(residual(np.zeros_like(truth), truth))
@@ -99,14 +99,14 @@ def score_field(estimate: np.ndarray, truth: np.ndarray, *, shape: tuple[int, in
 
 
 SUMS = {"field_error": 120.0, "field_error_px": 6.0, "skill": 3.0, "strain": 2.0, "jumped": 3, "others": 12, "samples": 4}
-"""Sums of four samples, made up for the references of the metrics."""
+"""Sums of four samples, as examples for the references of the metrics."""
 FIELD_ERROR, FIELD_ERROR_PX, FIELD_SKILL, STRAIN_BIAS, CELL_JUMPS = add_metrics(
     "scan-fields",
     Metric(
         name="field_error",
         title="error of the field after the rigid shift",
         formula=mean_of("field_error"),
-        text="field_error / samples, of the root mean square distance over frames, lines and nodes, without its mean",
+        text="field_error / samples, the mean of the root mean square distance over frames, lines and nodes, without its mean",
         references=((SUMS, 30.0),),
         unit="pm",
         direction="min",
@@ -122,25 +122,25 @@ FIELD_ERROR, FIELD_ERROR_PX, FIELD_SKILL, STRAIN_BIAS, CELL_JUMPS = add_metrics(
     ),
     Metric(
         name="skill",
-        title="share of the uncorrected error that is removed",
+        title="fraction of the uncorrected error that is removed",
         formula=mean_of("skill"),
-        text="skill / samples, of 1 - error / error of no correction, at least -1: 0 for the frames as they are, 1 for the truth",
+        text="skill / samples, the mean of 1 - error / error of no correction, at least -1: 0 for uncorrected frames, 1 for the truth",
         references=((SUMS, 0.75),),
     ),
     Metric(
         name="strain_bias",
-        title="strain that the corrected frames show of a lattice without any",
+        title="apparent strain of an unstrained lattice in the corrected frames",
         formula=mean_of("strain"),
-        text="strain / samples, of the norm of the symmetric part of the mean gradient of the error",
+        text="strain / samples, the mean of the norm of the symmetric part of the mean gradient of the error",
         references=((SUMS, 0.5),),
         unit="%",
         direction="min",
     ),
     Metric(
         name="cell_jumps",
-        title="frames of perfect crystals laid half a cell or more aside",
+        title="frames of perfect crystals displaced by half a cell or more",
         formula=lambda sums: ratio(sums["jumped"], sums["others"]),
-        text="jumped / others, of the frames beside the first",
+        text="jumped / others, over the frames after the first",
         references=((SUMS, 0.25), ({**SUMS, "jumped": 0, "others": 0}, float("nan"))),
         direction="min",
     ),

@@ -1,8 +1,8 @@
-"""Metrics of invention: vacancies that an image fills with atoms, and intact columns that it empties, measured at the true sites.
+"""Metrics of hallucination: vacancies that an image fills with atoms, and intact columns that it empties, measured at the true sites.
 
-No detector stands between: the level of an image at a site is its mean under a Gaussian window, compared with the truth's after the gain and the
+No detection step is involved: the level of an image at a site is its mean under a Gaussian window, compared with the truth's after the gain and the
 offset that fit the truth best. A vacancy is filled where it is at least half as bright above the truth as intact columns of its kind are; an intact
-column is emptied where at least half of what one atom gives is missing.
+column is emptied where at least half of the contribution of one atom is missing.
 """
 
 import dataclasses
@@ -15,13 +15,13 @@ from stemtwin.benchmarks.slices import Sums
 WINDOW_ANGSTROM = 0.3
 """Standard deviation of the window over a site, A."""
 MARGIN_ANGSTROM = 1.0
-"""Sites nearer to the frame's edge are not looked at, A."""
+"""Distance from the frame's edge below which sites are ignored, A."""
 HALF = 0.5
 LEAST_CONTRAST, LEAST_SIGMAS = 0.1, 3.0
-"""A vacancy counts where the truth is darker than at intact columns by this part of their height above the darkest pixel, and by so many standard
-deviations of theirs: below a heavy column a missing atom hardly shows."""
+"""Darkening of the truth from which a vacancy counts: fraction of the height of intact columns above the darkest pixel, and number of standard
+deviations of intact columns. In a heavy column a missing atom hardly shows."""
 LEAST_GAIN = 0.01
-"""Gain below which an image shows nothing: all its sites are wrong."""
+"""Gain below which an image counts as empty, and all its sites as wrong."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -33,9 +33,9 @@ class LatticeSites:
     positions : ndarray
         (n, 2) float64: x, y, A; pixel [0, 0] is centred on (0, 0).
     kinds : ndarray
-        (n,) str: columns of one kind are alike where they are intact.
+        (n,) str: intact columns of one kind look alike.
     missing : ndarray
-        (n,) int64 atoms that are missing.
+        (n,) int64 number of missing atoms.
     """
 
     positions: np.ndarray
@@ -91,9 +91,9 @@ def count_invented(estimate: np.ndarray, truth: np.ndarray, sites: LatticeSites,
 
 
 def _drops(true: np.ndarray, sites: LatticeSites, darkest: float) -> tuple[np.ndarray, np.ndarray]:
-    """Return the darkening of the truth at each visible vacancy against intact columns of its kind, and that by one atom at each site.
+    """Return the darkening of the truth at each visible vacancy against intact columns of its kind, and per missing atom at each site.
 
-    Both (n,), 0 where no such vacancy is seen.
+    Both have the shape (n,) and are 0 where no such vacancy is visible.
     """
     drop, atom = np.zeros(len(true)), np.zeros(len(true))
     for kind in np.unique(sites.kinds):
@@ -110,17 +110,17 @@ def _drops(true: np.ndarray, sites: LatticeSites, darkest: float) -> tuple[np.nd
 
 
 def share_filled(sums: Sums) -> np.ndarray:
-    """Return the share of vacancies that are filled."""
+    """Return the fraction of vacancies that are filled."""
     return ratio(sums["filled"], sums["vacancies"])
 
 
 def share_emptied(sums: Sums) -> np.ndarray:
-    """Return the share of intact columns that are emptied."""
+    """Return the fraction of intact columns that are emptied."""
     return ratio(sums["emptied"], sums["intact"])
 
 
 def hallucination(sums: Sums) -> np.ndarray:
-    """Return the mean of the two shares: 0 for the truth, one half for the perfect lattice as for pure chance, 1 for an image of nothing."""
+    """Return the mean of the two fractions: 0 for the truth, one half for the perfect lattice and for pure chance, 1 for an empty image."""
     return (share_filled(sums) + share_emptied(sums)) / 2
 
 
@@ -130,7 +130,7 @@ HALLUCINATION, FILLED, EMPTIED = add_metrics(
     "vacancies",
     Metric(
         name="hallucination",
-        title="vacancies filled and intact columns emptied, mean of the two shares",
+        title="vacancies filled and intact columns emptied, mean of the two fractions",
         formula=hallucination,
         text="(filled / vacancies + emptied / intact) / 2",
         references=((COUNTS, 0.5), ({"vacancies": 0, "filled": 0, "intact": 0, "emptied": 0}, np.nan)),
@@ -138,7 +138,7 @@ HALLUCINATION, FILLED, EMPTIED = add_metrics(
     ),
     Metric(
         name="filled",
-        title="share of vacancies that are filled",
+        title="fraction of vacancies that are filled",
         formula=share_filled,
         text="filled / vacancies",
         references=((COUNTS, 0.75),),
@@ -146,7 +146,7 @@ HALLUCINATION, FILLED, EMPTIED = add_metrics(
     ),
     Metric(
         name="emptied",
-        title="share of intact columns that are emptied",
+        title="fraction of intact columns that are emptied",
         formula=share_emptied,
         text="emptied / intact",
         references=((COUNTS, 0.25),),

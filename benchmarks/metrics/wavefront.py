@@ -10,7 +10,7 @@ from stemtwin.twin.physics.probe import strehl_ratio
 
 LEAST_SKILL = -1.0
 LEVELS = {"68": 0.6827, "90": 0.9}
-"""Levels of the intervals: one standard deviation to both sides of a normal distribution, and the interval that is asked for."""
+"""Levels of the intervals: one standard deviation to both sides of a normal distribution, and the requested interval."""
 
 
 def quarter_waves(semiangle_mrad: float, energy_ev: float) -> np.ndarray:
@@ -41,7 +41,7 @@ def score_aberrations(estimate: np.ndarray, truth: np.ndarray, assumed: np.ndarr
     Parameters
     ----------
     estimate, truth, assumed : ndarray
-        (12,) Cartesian coefficients, A; the last are those that were set, without a look at the Ronchigram.
+        (12,) Cartesian coefficients, A; ``assumed`` holds the nominal ones, known without the Ronchigram.
     semiangle_mrad : float
         Aperture in which phases are measured, mrad.
     energy_ev : float
@@ -64,11 +64,11 @@ def count_inside(low: np.ndarray, high: np.ndarray, truth: np.ndarray) -> int:
 
 SUMS = {"quarter_waves": 2.0, "residual_phase": 3.2, "strehl": 1.2, "skill": 1.0, "aperture_error": 0.4, "samples": 4, "coefficients": 48}
 SUMS |= {"inside_68": 24, "inside_90": 48}
-"""Sums of four samples, made up for the references of the metrics."""
+"""Sums of four samples, as examples for the references of the metrics."""
 
 
 def _plain(name: str, title: str, text: str, value: float, unit: str = "", direction: str = "min") -> Metric:
-    """Return the mean of a statistic."""
+    """Return the metric that is the mean of a statistic."""
     better = "max" if direction == "max" else "min"
     return Metric(
         name=name, title=title, formula=mean_of(name), text=f"{name} / samples, {text}", references=((SUMS, value),), unit=unit, direction=better
@@ -76,13 +76,13 @@ def _plain(name: str, title: str, text: str, value: float, unit: str = "", direc
 
 
 def _calibration(level: str, needs: str) -> Metric:
-    """Return the distance of the share of true coefficients in their intervals from the level."""
+    """Return the metric of the distance from the level of the fraction of true coefficients in their intervals."""
     inside = f"inside_{level}"
     return Metric(
         name=f"miscoverage_{level}",
         title=f"distance of the coverage of the {level} % intervals from {level} %",
         formula=lambda sums: np.abs(ratio(sums[inside], sums["coefficients"]) - LEVELS[level]),
-        text=f"|inside_{level} / coefficients - {LEVELS[level]}|, of the twelve Cartesian coefficients",
+        text=f"|inside_{level} / coefficients - {LEVELS[level]}|, over the twelve Cartesian coefficients",
         references=((SUMS, abs(SUMS[inside] / 48 - LEVELS[level])), ({**SUMS, inside: 48 * LEVELS[level]}, 0.0)),
         direction="min",
         needs=(needs,),
@@ -91,10 +91,10 @@ def _calibration(level: str, needs: str) -> Metric:
 
 RESIDUAL_PHASE, STREHL, QUARTER_WAVES, PHASE_SKILL, APERTURE_ERROR, MISCOVERAGE_68, MISCOVERAGE_90 = add_metrics(
     "wavefront",
-    _plain("residual_phase", "phase that the correction leaves", "of the root mean square over the reference aperture", 0.8, "rad"),
+    _plain("residual_phase", "residual phase after the correction", "mean of the root mean square over the reference aperture", 0.8, "rad"),
     _plain("strehl", "Strehl ratio after the correction", "in the reference aperture", 0.3, direction="max"),
     _plain("quarter_waves", "error of an aberration in quarter waves", "mean over seven aberrations, at the edge of the reference aperture", 0.5),
-    _plain("skill", "share of the phase that is removed", "of 1 - phase left / phase of what was set, at least -1", 0.25, direction="max"),
+    _plain("skill", "fraction of the phase that is removed", "mean of 1 - residual phase / nominal phase error, at least -1", 0.25, direction="max"),
     _plain("aperture_error", "relative error of the chosen aperture", "of the distance from the largest flat aperture over it", 0.1),
     _calibration("68", "sigma"),
     _calibration("90", "interval"),

@@ -188,34 +188,38 @@ def test_optional_parts_are_left_out_for_all_or_none(kind):
 def test_another_class_of_answers_is_named():
     """An entry that returns something else is told what is needed."""
     form, _ = FORMS["points"]
-    with pytest.raises(SubmissionError, match="mine: sample 'a/0' is answered with list, Points is needed"):
+    with pytest.raises(SubmissionError, match="mine: sample 'a/0' has an answer of type list, not Points"):
         form.checked({"a/0": [(1, 2)]}, DATA, "mine")
 
 
 ones = np.ones((4, 5))
 WRONG = {
-    "shape": ("images", ImageEstimate(image=ones.T), r"'image' has the shape \(5, 4\), \(y: 4, x: 5\) is needed"),
+    "shape": ("images", ImageEstimate(image=ones.T), r"'image' has the shape \(5, 4\); \(y: 4, x: 5\) is needed"),
     "not finite": ("images", ImageEstimate(image=ones * np.nan), r"'image' at \[0, 0\] is nan, which is not finite"),
-    "too large": ("images", ImageEstimate(image=ones * 1e39), r"'image' at \[0, 0\] is 1e\+39, it must be -3\.4"),
-    "negative sigma": ("images", ImageEstimate(image=ones, sigma=-ones), r"'sigma' at \[0, 0\] is -1, it must be 0 to"),
-    "complex": ("images", ImageEstimate(image=ones * 1j), "'image' has type complex128, float is needed"),
-    "label": ("label-maps", LabelMap(labels=np.full((4, 5), 3)), r"'labels' at \[0, 0\] is 3, it must be 0 to 2"),
-    "float label": ("label-maps", LabelMap(labels=ones), "'labels' has type float64, integer is needed"),
+    "too large": ("images", ImageEstimate(image=ones * 1e39), r"'image' at \[0, 0\] is 1e\+39, which is not between -3\.4"),
+    "negative sigma": ("images", ImageEstimate(image=ones, sigma=-ones), r"'sigma' at \[0, 0\] is -1, which is not between 0 and"),
+    "complex": ("images", ImageEstimate(image=ones * 1j), "'image' has type complex128; float is needed"),
+    "label": ("label-maps", LabelMap(labels=np.full((4, 5), 3)), r"'labels' at \[0, 0\] is 3, which is not between 0 and 2"),
+    "float label": ("label-maps", LabelMap(labels=ones), "'labels' has type float64; integer is needed"),
     "sum": ("label-maps", LabelMap(labels=np.zeros((4, 5), int), probabilities=np.full((3, 4, 5), 0.3)), "sum to 1 only within 0.1"),
     "components": ("unmixing", Unmixing(spectra=np.ones((4, 6)), abundances=np.ones((4, 4, 5))), r"\(component: 1 to 3, energy: 6\) is needed"),
     "two numbers": (
         "unmixing",
         Unmixing(spectra=np.ones((2, 6)), abundances=np.ones((3, 4, 5))),
-        r"'abundances' has the shape \(3, 4, 5\), \(component: 2",
+        r"'abundances' has the shape \(3, 4, 5\); \(component: 2",
     ),
     "quaternion": ("lattice-maps", LatticeMap(orientation=np.ones((4, 5, 4))), "a quaternion of 'orientation' has length 1 only within 1"),
     "no orientation": ("lattice-maps", LatticeMap(phase=np.zeros((4, 5), int)), "'orientation' is left out"),
-    "far": ("displacements", DisplacementField(displacement=np.full((4, 2), 9.1)), r"'displacement' at \[0, 0\] is 9\.1, it must be -9 to 9"),
+    "far": (
+        "displacements",
+        DisplacementField(displacement=np.full((4, 2), 9.1)),
+        r"'displacement' at \[0, 0\] is 9\.1, which is not between -9 and 9",
+    ),
     "frame": ("points", Points.at([[1, 2], [11, 1]]), r"point 1, column 'x': 11\.0 lies outside the frame, 0\.0000 to 10\.0000 A \(sample 'b/1'\)"),
     "twice": ("points", Points.at([[1, 2], [1, 2]]), "point 1, column 'x': 1.0 repeats the position"),
-    "shapes": ("points", Points.at([[1, 2]], classes=[1, 2]), r"classes have the shape \(2,\), \(1,\) is needed"),
-    "float class": ("points", Points.at([[1, 2]], classes=[1.5]), "classes are float64, integers are needed"),
-    "three axes": ("points", Points.at([[1, 2, 3]], dimensions=3), r"positions have the shape \(1, 3\), \(1, 2\) is needed"),
+    "shapes": ("points", Points.at([[1, 2]], classes=[1, 2]), r"classes have the shape \(2,\); \(1,\) is needed"),
+    "float class": ("points", Points.at([[1, 2]], classes=[1.5]), "classes have type float64; integers are needed"),
+    "three axes": ("points", Points.at([[1, 2, 3]], dimensions=3), r"positions have the shape \(1, 3\); \(1, 2\) is needed"),
     "no quantity": ("values", Values(value={"C10": 1.0}), "sample 'b/1' has no value of 'C12'"),
     "infinite": ("values", Values(value={"C10": 1.0, "C12": np.inf}), r"column 'C12': inf is not finite \(sample 'b/1'\)"),
     "ends": (
@@ -224,7 +228,7 @@ WRONG = {
         "column 'C10_low': 2.0 is above C10_high",
     ),
     "one": ("probabilities", Probabilities(probabilities=np.array([0.5, 0.5, 0.5])), "do not sum to 1 within 0.0001"),
-    "below 0": ("probabilities", Probabilities(probabilities=np.array([-0.5, 0.5, 1.0])), "column 'p_one': -0.5 must be 0 to 1"),
+    "below 0": ("probabilities", Probabilities(probabilities=np.array([-0.5, 0.5, 1.0])), "column 'p_one': -0.5 is not between 0 and 1"),
 }
 
 
@@ -265,7 +269,7 @@ def index(folder, **columns):
 def test_pickles_are_not_read(folder):
     """An array of objects is refused by its header: nothing is unpickled."""
     np.savez(folder / "answers-0000.npz", image=np.array([{"a": 1}] * 3, dtype=object))
-    refused(folder, "'image' has the shape|'image' has type object, float is needed")
+    refused(folder, "'image' has the shape|'image' has type object; float is needed")
 
 
 def test_arrays_are_refused_by_their_headers(folder, monkeypatch):
@@ -274,9 +278,9 @@ def test_arrays_are_refused_by_their_headers(folder, monkeypatch):
     path = folder / "answers-0000.npz"
     for content, message in (
         ({"image": np.ones((3, 40, 50))}, r"array 'image': 'image' has the shape \(40, 50\)"),
-        ({"image": np.ones((3, 4, 5), complex)}, "has type complex128, float is needed"),
-        ({"image": np.ones((2, 4, 5))}, "array 'image' has 2 rows, but there is row 2 of the index"),
-        ({"image": np.ones((4, 4, 5))}, "array 'image' has 4 rows, but there is 3 rows of the index"),
+        ({"image": np.ones((3, 4, 5), complex)}, "has type complex128; float is needed"),
+        ({"image": np.ones((2, 4, 5))}, "array 'image' has 2 rows, but the index names row 2"),
+        ({"image": np.ones((4, 4, 5))}, "array 'image' has 4 rows, but the index names 3 rows"),
         ({"image": np.ones(3)}, r"has the shape \(\)"),
         ({"sigma": np.ones((3, 4, 5))}, "array 'image' is missing"),
         ({"image": np.ones((3, 4, 5)), "more": np.ones(3)}, "array 'more' is not one of image, sigma"),
@@ -307,7 +311,7 @@ def test_files_of_arrays_that_are_none_are_named(folder):
 def test_an_index_answers_for_each_sample_once(folder):
     """A sample without a row, with two, and a negative row are named."""
     index(folder, sample_id=["a/0", "b/1", "b/1"])
-    refused(folder, "1 of 3 samples have no row, the first is 'c/2'")
+    refused(folder, "1 of 3 samples have no row; the first is 'c/2'")
     index(folder, sample_id=IDS, row=[0, -1, 2])
     refused(folder, "row 1, column 'row': -1 must be at least 0")
     with pytest.raises(SubmissionError, match="key 'empty' names 'a/0', but images cannot be empty"):

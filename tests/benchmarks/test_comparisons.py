@@ -248,10 +248,10 @@ def test_draws_do_not_depend_on_how_many_are_held(monkeypatch):
 
 
 def test_entries_of_other_clusters_are_refused():
-    """Entries on other clusters are not compared; sums that are not one for each cluster, and a cluster that stands twice, are refused."""
-    with pytest.raises(SettingsError, match="entries of 5 and 6 clusters are not of the same ones"):
+    """Entries on other clusters are not compared; sums that are not one for each cluster, and a cluster that occurs twice, are refused."""
+    with pytest.raises(SettingsError, match=r"The clusters of the entries differ \(5 and 6 of them\)"):
         difference(MEAN, clusters_of(np.ones(5)), clusters_of(np.ones(6)))
-    with pytest.raises(SettingsError, match="sums of 'value' are of 2 clusters, of 1 are needed"):
+    with pytest.raises(SettingsError, match="sums of 'value' have 2 entries for 1 labels"):
         ClusterSums(labels=("a",), sums={"value": [1, 2]})
     with pytest.raises(SettingsError, match="hold a cluster twice"):
         ClusterSums(labels=("a", "a"), sums={"value": [1, 2]})

@@ -70,7 +70,7 @@ def test_episodes_take_the_presets_in_turn() -> None:
         env: Any = SimpleNamespace(unwrapped=SimpleNamespace(task=SimpleNamespace(**sealed_arguments(replace(task, difficulties=(preset,))))))
         check_sealed(task, env)
         check_difficulty(task, env, number)
-    with pytest.raises(SettingsError, match="difficulty='easy', not 'hard'"):
+    with pytest.raises(SettingsError, match="difficulty='easy', but its environment has 'hard'"):
         check_difficulty(task, SimpleNamespace(unwrapped=SimpleNamespace(task=SimpleNamespace(difficulty="hard"))), 0)
 
 

@@ -50,7 +50,7 @@ def test_who_has_the_truth_is_found(planted: Any) -> None:
         leak = find_leak(task, found, made.honeypots, draws=9999)
         assert leak.suspicious
         assert leak.excess > 0.2
-        assert f"{leak.excess:+.2f} above luck" in leak.text
+        assert f"{leak.excess:+.2f} above chance" in leak.text
     honest = find_leak(task, answers(task, TASKS[task.name][1], made.data), made.honeypots, draws=9999)
     assert not honest.suspicious
     assert honest.excess < 0.2
@@ -112,7 +112,7 @@ def test_the_rate_is_that_which_is_stated() -> None:
 def test_what_cannot_have_honeypots() -> None:
     """Tasks without a form, too few specimens and no honeypots are refused with the repair."""
     data, _ = noisy_frames.make(n=3, clusters=3)
-    with pytest.raises(SettingsError, match="2 other specimens are there to draw a truth from, at least 3"):
+    with pytest.raises(SettingsError, match="2 other specimens are too few to draw a truth from; at least 3"):
         plant(find_task("denoise"), data, np.random.default_rng(0))
     with pytest.raises(SettingsError, match="'autofocus' has no honeypots; those that do: denoise, atoms-2d"):
         plant(find_task("autofocus"), data, np.random.default_rng(0))

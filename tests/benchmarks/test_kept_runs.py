@@ -163,8 +163,8 @@ def test_what_a_scale_has_to_show_is_told_where_it_does_not(monkeypatch: pytest.
     for wrong, said in (
         ({"expert": (0.6, 0.6)}, ["are not separated"]),
         ({"blind": (0.1, 0.3)}, ["blind reaches"]),
-        ({"oracle": (0.8, 0.4)}, ["oracle less expert"]),
-        ({"random": (0.7, -0.1)}, ["expert less random", "random reaches", "oracle"]),
+        ({"oracle": (0.8, 0.4)}, ["oracle minus expert"]),
+        ({"random": (0.7, -0.1)}, ["expert minus random", "random reaches", "oracle"]),
     ):
         told = failings(list(scales(**{**right, **wrong})))
         assert len(told) >= 1
@@ -201,7 +201,7 @@ def test_a_trained_policy_is_compared_with_the_rule() -> None:
         scale = scale_of({**runs, "learner": run_of("learner", mean + 0.1 * rng.random(50))})
         assert (scale.paired[-1].better, scale.paired[-1].other) == ("learner", "towards")
         assert (scale.paired[-1].low > 0) is ahead
-        assert any("learner less towards" in line for line in failings([scale])) is not ahead
+        assert any("learner minus towards" in line for line in failings([scale])) is not ahead
         assert return_tables.lead_cell(scale, "towards").startswith(f"{scale.paired[-1].mean:.3f} (")
         assert return_tables.lead_cell(scale, "expert") == ""
 

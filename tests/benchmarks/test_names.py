@@ -28,7 +28,7 @@ BAD = {
     "a\u2028b": "a line separator",
     "a\ud800b": "half a character",
     "a\ue000b": "a character for private use",
-    "x" * (LONGEST_NAME + 1): "has 81 characters, at most 80",
+    "x" * (LONGEST_NAME + 1): "has 81 characters; at most 80",
 }
 
 

@@ -61,7 +61,7 @@ def change(run: Path, number: int, **fields: Any) -> None:
         ({"observations_sha256": "00" * 32}, "differs in 'observations_sha256'"),
         ({"end": {"law": 5.0}}, "differs in 'end'"),
         ({"seed": "00" * 16}, "its seed is not"),
-        ({"actions": [[0.0, 0.0, 0.0, 1.0, 1.0]]}, "differs in|not of these episodes"),
+        ({"actions": [[0.0, 0.0, 0.0, 1.0, 1.0]]}, "differs in|not belong to these episodes"),
     ],
 )
 def test_changed_runs_are_told(run: Path, keys: SeedKeys, fields: dict[str, Any], told: str) -> None:

@@ -171,10 +171,10 @@ def test_float32_positions_are_taken(folder):
 
 
 HEADERS = {
-    "another task": ({"task": "atoms-3d/test@1"}, r"submission\.yaml: key 'task' is 'atoms-3d/test@1', accepted here: atoms-2d/test@1"),
+    "another task": ({"task": "atoms-3d/test@1"}, r"submission\.yaml: key 'task' is 'atoms-3d/test@1'; accepted here: atoms-2d/test@1"),
     "another version": ({"task": "atoms-2d/test@2"}, "key 'task' is 'atoms-2d/test@2'"),
     "another split": ({"task": "atoms-2d/hidden@1"}, "key 'task' is 'atoms-2d/hidden@1'"),
-    "another dataset": ({"dataset": "atoms-2d@0.9.0"}, r"key 'dataset' is 'atoms-2d@0\.9\.0', accepted here: atoms-2d@1\.0\.0"),
+    "another dataset": ({"dataset": "atoms-2d@0.9.0"}, r"key 'dataset' is 'atoms-2d@0\.9\.0'; accepted here: atoms-2d@1\.0\.0"),
     "another schema": ({"schema": "stemtwin/submission@9"}, "key 'schema' is 'stemtwin/submission@9'"),
     "no name": ({"name": None}, "key 'name': Field required"),
     "blank name": ({"name": " \u2800"}, "name=' .u2800' shows nothing"),
@@ -185,7 +185,7 @@ HEADERS = {
     "unknown empty": ({"empty": [IDS[3], "nowhere"]}, "key 'empty': 'nowhere' is not a sample of this split"),
     "empty twice": ({"empty": [IDS[3], IDS[3]]}, f"key 'empty': '{IDS[3]}' is listed twice"),
     "empty and not": ({"empty": [IDS[3], IDS[0]]}, f"key 'empty': '{IDS[0]}' has rows in the table"),
-    "missing sample": ({"empty": []}, rf"predictions\.parquet, column 'sample_id': 1 of 4 samples have no row, the first is '{IDS[3]}'"),
+    "missing sample": ({"empty": []}, rf"predictions\.parquet, column 'sample_id': 1 of 4 samples have no row; the first is '{IDS[3]}'"),
 }
 
 
@@ -204,13 +204,13 @@ TEXTS = {
     "a list": ("- 1", "holds list"),
     "code": ("!!python/object/apply:os.getcwd []", "not YAML"),
     "nothing": ("", "holds NoneType"),
-    "a key twice": ("name: a\ntask: b\nname: c", "line 3: key 'name' stands twice"),
-    "a key twice inside": ("method: {a: 1, a: 2}", "line 1: key 'a' stands twice"),
+    "a key twice": ("name: a\ntask: b\nname: c", "line 3: key 'name' occurs twice"),
+    "a key twice inside": ("method: {a: 1, a: 2}", "line 1: key 'a' occurs twice"),
     "an alias": ("a: &x [1]\nb: *x", "line 1: an anchor or an alias"),
     "depth": ("a: [[[1]]]", "line 1: values are nested more than 3 deep"),
     "great depth": ("a: " + "[" * 30000, "line 1: values are nested more than 3 deep"),
     "a key of keys": ("? {a: 1}\n: 2", "line 1: a key that is not text"),
-    "length": ("#" + " " * 64_000, "64001 bytes, at most 64000 are read"),
+    "length": ("#" + " " * 64_000, "64001 bytes; at most 64000 are read"),
 }
 
 
@@ -240,8 +240,8 @@ TABLES = {
     "x not finite": (put(3, x_angstrom=np.inf), "row 3, column 'x_angstrom': inf is not finite"),
     "only y is NaN": (put(3, y_angstrom=np.nan), "row 3, column 'y_angstrom': nan is not finite"),
     "score is NaN": (put(4, score=np.nan), "row 4, column 'score': nan is not finite"),
-    "no such element": (put(1, heaviest=119), "row 1, column 'heaviest': 119 must be 0 to 118"),
-    "negative element": (put(1, heaviest=-1), "row 1, column 'heaviest': -1 must be 0 to 118"),
+    "no such element": (put(1, heaviest=119), "row 1, column 'heaviest': 119 is not between 0 and 118"),
+    "negative element": (put(1, heaviest=-1), "row 1, column 'heaviest': -1 is not between 0 and 118"),
     "half an element": (lambda columns: columns | {"heaviest": columns["heaviest"] + 0.5}, r"row 0, column 'heaviest': .*\.5 is not a whole number"),
     "huge element": (
         lambda columns: columns | {"heaviest": np.full(ROWS + 1, 2**64 - 1, np.uint64)},
@@ -253,9 +253,9 @@ TABLES = {
     "nothing and something": (append(x_angstrom=np.nan, y_angstrom=np.nan), "row 16, column 'x_angstrom': nan says that nothing was found"),
     "column missing": (lambda columns: {k: v for k, v in columns.items() if k != "y_angstrom"}, "column 'y_angstrom' is missing"),
     "column too many": (lambda columns: columns | {"z_angstrom": columns["score"]}, "column 'z_angstrom' is not one of"),
-    "x is text": (cast("x_angstrom", "string"), "column 'x_angstrom' has type (large_)?string, float is needed"),
-    "x is integer": (lambda columns: columns | {"x_angstrom": np.arange(ROWS + 1)}, "column 'x_angstrom' has type int64, float is needed"),
-    "id is a number": (lambda columns: columns | {"sample_id": np.arange(ROWS + 1)}, "column 'sample_id' has type int64, string is needed"),
+    "x is text": (cast("x_angstrom", "string"), "column 'x_angstrom' has type (large_)?string; float is needed"),
+    "x is integer": (lambda columns: columns | {"x_angstrom": np.arange(ROWS + 1)}, "column 'x_angstrom' has type int64; float is needed"),
+    "id is a number": (lambda columns: columns | {"sample_id": np.arange(ROWS + 1)}, "column 'sample_id' has type int64; string is needed"),
     "null": (lambda columns: columns | {"score": pa.array([None] + [1.0] * ROWS)}, "row 0, column 'score': null"),
     "null id": (lambda columns: columns | {"sample_id": pa.array([None, *columns["sample_id"][1:].tolist()])}, "row 0, column 'sample_id': null"),
 }
@@ -282,11 +282,11 @@ def test_millions_of_rows_in_a_small_file_are_refused_unread(folder, monkeypatch
             writer.write_table(part)
     assert path.stat().st_size < 1e5
     monkeypatch.setattr(pq.ParquetFile, "read", lambda *_, **__: pytest.fail("the table was read"))
-    with pytest.raises(SubmissionError, match=r"4000000 rows, at most 40000 are read \(10000 for each of 4 samples\)"):
+    with pytest.raises(SubmissionError, match=r"4000000 rows; at most 40000 are read \(10000 for each of 4 samples\)"):
         read_submission(folder, TASK, DATA)
     monkeypatch.setattr(tables, "LARGEST_BYTES", 100)
     pq.write_table(part.slice(0, 4), path)
-    with pytest.raises(SubmissionError, match="bytes once unpacked, at most 100 are read"):
+    with pytest.raises(SubmissionError, match="bytes once unpacked; at most 100 are read"):
         read_submission(folder, TASK, DATA)
 
 
@@ -319,9 +319,9 @@ def loose_parts(folder):
 
 FOLDERS = {
     "no header": (without("submission.yaml"), r"submission\.yaml: there is no such file, only predictions\.parquet: a table without its header"),
-    "no table": (without("predictions.parquet"), r"predictions\.parquet: there is no such file, a header alone is not a submission"),
-    "parts": (parts, r"predictions\.parquet: a folder of parts, one file is needed"),
-    "loose parts": (loose_parts, "a folder of 2 parquet files without submission.yaml, the first is 'a.parquet'"),
+    "no table": (without("predictions.parquet"), r"predictions\.parquet: there is no such file; a header alone is not a submission"),
+    "parts": (parts, r"predictions\.parquet: a folder of parts; one file is needed"),
+    "loose parts": (loose_parts, "a folder of 2 parquet files without submission.yaml; the first is 'a.parquet'"),
     "a pickle": (in_place(b"\x80\x04K\x01."), r"predictions\.parquet: not a parquet file"),
     "an empty table": (in_place(b""), "not a parquet file, but an empty file"),
     "commas": (in_place(b"sample_id,x\na,1\nb,2\n"), "not a parquet file, but a CSV file separated by commas"),

@@ -16,7 +16,7 @@ from stemtwin.datasets import catalog, storage
 from stemtwin.datasets.cards import Card, find_card
 
 TASKS = [pytest.param(task, id=pages.stem(task)) for task in pages.tasks()]
-SECTIONS = ("In the laboratory", "One line to load", "A valid submission", "Given and asked", "Scoring", "Baselines", "Limits", "Citation")
+SECTIONS = ("In the laboratory", "One line to load", "A valid submission", "Inputs and answers", "Scoring", "Baselines", "Limits", "Citation")
 MOST_BYTES = 250_000
 """Most bytes of a picture."""
 

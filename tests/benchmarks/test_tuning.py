@@ -129,7 +129,7 @@ def test_texture_is_finer_where_slopes_are_steeper() -> None:
 def test_the_oracle_needs_the_truth() -> None:
     """Without the door to the truth the policy that knows it refuses to begin."""
     env = gym.make("stemtwin/AberrationCorrection-v1", disable_env_checker=True)
-    with pytest.raises(SettingsError, match="door"):
+    with pytest.raises(SettingsError, match="access to the truth"):
         TrueSteps().reset(Brief(task="", observation_space=env.observation_space, action_space=env.action_space, seed=0))
 
 

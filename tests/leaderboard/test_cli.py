@@ -177,7 +177,7 @@ ENDINGS = [
     (["task", "atoms"], 1, "There is no task named 'atoms'. Did you mean 'atoms-2d'?"),
     (["board", "atoms"], 1, "There is no task named 'atoms'"),
     (["eval", "atoms-2d", "--baseline", "logg"], 1, "There is no baseline named 'logg' for task 'atoms-2d'. Known: log, random, oracle."),
-    (["eval", "atoms-2d", "--baseline", "log", "--split", "hidden"], 1, "--split 'hidden' is none of task 'atoms-2d'"),
+    (["eval", "atoms-2d", "--baseline", "log", "--split", "hidden"], 1, "--split 'hidden' is not a split of task 'atoms-2d'"),
     (["eval", "atoms-2d", "--baseline", "log", "--episodes", "3"], 1, "--episodes 3: task 'atoms-2d' is scored on a dataset"),
     (["eval", "autofocus", "--agent", "nowhere"], 1, "agent 'nowhere' is not of the form 'package.module:Name'"),
     (["submit", "/no/such/place"], 1, "/no/such/place: there is no such file"),

@@ -128,8 +128,8 @@ BAD = {
     "a script": ({"code": "javascript:alert(1)"}, "method.code is 'javascript:alert.1.', which is not a web link"),
     "a user": ({"film": "https://bank.example@evil.example/"}, "method.film is .* which is not a web link"),
     "a quote": ({"film": 'https://a/" onclick="x'}, "method.film is"),
-    "too long": ({"domain": "x" * 601}, "method.domain has 601 characters, at most 600"),
-    "a list": ({"summary": ["a"]}, "method.summary holds list, a text is needed"),
+    "too long": ({"domain": "x" * 601}, "method.domain has 601 characters; at most 600"),
+    "a list": ({"summary": ["a"]}, "method.summary holds list; a text is needed"),
 }
 
 

@@ -207,7 +207,7 @@ def change(**keys: str) -> Callable[[Path, Path], None]:
 
 WRONG = {
     "another task": (change(task="denoise/test@1"), "us", "'denoise' is not a task of spring. Its tasks: atoms-2d, hypothesis-test."),
-    "public rows": (change(dataset="atoms-2d@1.0.0"), "us", "key 'dataset' is 'atoms-2d@1.0.0', accepted here: atoms-2d@1.0.0+spring"),
+    "public rows": (change(dataset="atoms-2d@1.0.0"), "us", "key 'dataset' is 'atoms-2d@1.0.0'; accepted here: atoms-2d@1.0.0+spring"),
     "another team": (change(team="them"), "us", "key 'team' is 'them', but the submission is handed in for 'us'"),
     "another size": (change(size="std"), "us", " is for test std, but the event needs test tiny. Correct its header."),
     "a stranger": (change(), "uss", "'uss' does not take part in spring. Did you mean 'us'?"),

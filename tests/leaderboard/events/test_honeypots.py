@@ -109,7 +109,7 @@ def test_who_answers_by_the_truth_is_named_and_nobody_else(event: Organiser, tmp
         "sly/entry": True,
     }
     board = "".join(path.read_text() for path in (event.path / "pages" / "board").glob("*.html"))
-    assert "above luck" in board
+    assert "above chance" in board
     _, checked = write_jury(again(event))
     assert {one.team for one in checked.reviews if one.kind == "honeypot"} == {"thief", "sly"}
     assert not [one for one in checked.reviews if one.team == "honest"]
@@ -144,7 +144,7 @@ def test_a_score_beyond_a_bound_asks_for_a_review(event: Organiser, tmp_path: Pa
     answered(event, "lucky", "oracle", blur=0.01)
     metric = hidden_task(event.event, event.event.tasks[0]).task.primary
     assert metric.limit is None
-    assert "none is known" in hidden_task(event.event, event.event.tasks[0]).task.bound_text
+    assert "no bound set by the data is known" in hidden_task(event.event, event.event.tasks[0]).task.bound_text
     before = float(np.mean([report.primary.value for report in scored_reports(event)]))  # between the two
     rows_before = read_state(event.path / "board.json", event.event.public_key)["rows"]
     object.__setattr__(metric, "limit", before)

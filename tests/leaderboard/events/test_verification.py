@@ -147,7 +147,7 @@ def test_an_organiser_cannot_sign_other_episodes(archive: Path, closed: Path) ->
     rows[0]["end"] = {name: value + 1 for name, value in rows[0]["end"].items()}
     path.write_text(json.dumps(rows))
     sign_again(archive, closed)
-    with pytest.raises(SubmissionError, match=r"differs in 'end'|the report is not"):
+    with pytest.raises(SubmissionError, match=r"differs in 'end'|the report does not belong"):
         list(verify_archive(archive))
 
 
