@@ -12,31 +12,31 @@ export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1
 
 help:
 	@echo "make demo       image a sample, run an agent, score the baselines, print the board"
-	@echo "make test       the default tests"
-	@echo "make format     rewrite the code in the house's format"
-	@echo "make check      ruff, pyright, codespell, cffconvert"
-	@echo "make check-all  check, the documentation site, then the slow tests and those against abTEM"
-	@echo "make docs       the documentation site in build/docs/html, warnings as errors (a minute; nothing is fetched)"
+	@echo "make test       run the default tests"
+	@echo "make format     format the code with ruff"
+	@echo "make check      run ruff, pyright, codespell and cffconvert"
+	@echo "make check-all  run check, build the documentation site, then run the slow tests and the comparisons with abTEM"
+	@echo "make docs       build the documentation site in build/docs/html, warnings as errors (a minute; nothing is fetched)"
 	@echo "make golden     recompute the recorded arrays of tests/golden and compare them bit for bit"
-	@echo "make lowest     the default tests with the oldest versions that pyproject.toml allows"
-	@echo "make foreign    files of all signals, opened by HyperSpy, eXSpy, SciFiReaders and py4DSTEM; environments and episodes taken by Stable-Baselines3 and Minari"
-	@echo "make baselines  play the baselines of every environment with a goal, keep the runs, write their scale of returns (goes on where it stopped)"
+	@echo "make lowest     run the default tests with the oldest versions that pyproject.toml allows"
+	@echo "make foreign    open files of all signals in HyperSpy, eXSpy, SciFiReaders and py4DSTEM; use environments and episodes in Stable-Baselines3 and Minari"
+	@echo "make baselines  play the baselines of every environment with a goal, keep the runs, write their scale of returns (continues after an interruption)"
 	@echo "make learn      train policies in an environment with torch, write curves and ONNX (an hour and a half)"
 	@echo "make learn-denoise  train the U-Net of the task denoise on its dataset of size std (15 minutes)"
 	@echo "make datasets   build all released datasets, copy them into build/mirror, write the registries that ship (half an hour)"
-	@echo "make measured-data  numbers and picture of docs/measured-data.md, where ../shared/real has the files (a minute)"
-	@echo "make measured   docs/measured.md: a measured micrograph beside the twin, where ../shared/real has the file (a minute)"
-	@echo "make images     an image of every structure file of ../shared/real by default: engine, error, time; on a quiet machine (half an hour)"
-	@echo "make certificates  rows of the datasets through both solvers, kept beside their cards (a quarter of an hour)"
-	@echo "make notebooks  run the notebooks of docs/notebooks as they stand (ten minutes each)"
-	@echo "make pages      docs/environments and docs/tasks: a page for each environment and task, from docstrings, cards and kept scores (seconds)"
+	@echo "make measured-data  make the numbers and the picture of docs/measured-data.md if ../shared/real has the files (a minute)"
+	@echo "make measured   make the numbers and the pictures of docs/measured.md if ../shared/real has the file (a minute)"
+	@echo "make images     image every structure file of ../shared/real with default options, with engine, error and time (on a quiet machine; half an hour)"
+	@echo "make certificates  compute rows of the datasets by both solvers and keep the results beside the cards (a quarter of an hour)"
+	@echo "make notebooks  run the unchanged notebooks of docs/notebooks (ten minutes each)"
+	@echo "make pages      write docs/environments and docs/tasks, a page for each environment and task, from docstrings, cards and kept scores (seconds)"
 	@echo "make scores     run the baselines of the tasks on datasets and keep their scores (an hour, with the data)"
-	@echo "make newcomer   from a new virtual environment to a ranked submission, with the time of each step (minutes; needs the package index)"
-	@echo "make rehearsal  an event with twelve teams that are processes, from its making to a verified archive (half an hour; needs bubblewrap and git)"
-	@echo "make rehearsal-page  docs/rehearsal.md and its pictures, from what make rehearsal left (seconds; needs chromium)"
-	@echo "make soak       kill submitters, scorers, runners and agents at random moments 200 times: nothing lost, nothing twice (minutes)"
-	@echo "make speed      the speed benchmarks (on a quiet machine)"
-	@echo "make speed-against CHECKOUT=FOLDER   the same rows of two checkouts by turns, as ratios"
+	@echo "make newcomer   follow the guides of participants and organisers in new virtual environments, with the time of each step (minutes; needs the package index)"
+	@echo "make rehearsal  rehearse an event with twelve teams that are processes, up to a verified archive (half an hour; needs bubblewrap and git)"
+	@echo "make rehearsal-page  write docs/rehearsal.md and its pictures from the results of make rehearsal (seconds; needs chromium)"
+	@echo "make soak       kill submitters, scorers, runners and agents at random moments 200 times; nothing may be lost or counted twice (minutes)"
+	@echo "make speed      run the speed benchmarks (on a quiet machine)"
+	@echo "make speed-against CHECKOUT=FOLDER   run the same rows of two checkouts by turns and print ratios"
 
 $(READY): pyproject.toml
 	$(PYTHON) -m venv .venv
@@ -63,7 +63,7 @@ check: $(READY)
 	ln -s ../../../stemtwin/__init__.py ../../../twin ../../../datasets ../../../benchmarks ../../../leaderboard build/typing/stemtwin/
 	$(BIN)/pyright --pythonpath $(BIN)/python
 
-# In the order of their files: the usual one leaves files of one test, which are the longest, to a single worker at the end.
+# Tests run in the order of their files: the default order leaves files with one test, which take longest, to a single worker at the end.
 check-all: check docs
 	$(PYTEST) --no-loadscope-reorder -m "(slow or reference) and not (speed or network or gpu)" --timeout 1200
 
@@ -80,7 +80,7 @@ lowest:
 	build/lowest/bin/uv pip install --quiet --python build/lowest/bin/python --resolution lowest-direct --editable '.[test]'
 	build/lowest/bin/python -m pytest --numprocesses $(WORKERS) --dist loadfile -W default
 
-# Other people's programs need environments of their own: py4DSTEM's releases need numpy 1, and .zspy needs zarr 2, which lies beside.
+# Other programs need their own environments: releases of py4DSTEM need numpy 1, and .zspy needs zarr 2, which is installed in a separate folder.
 build/foreign/ready: pyproject.toml
 	$(PYTHON) -m venv --clear build/foreign
 	build/foreign/bin/python -m pip install --quiet uv
@@ -108,7 +108,7 @@ foreign: build/foreign/ready build/py4dstem/ready build/learn/ready
 baselines: $(READY)
 	$(BIN)/python -m stemtwin.benchmarks.returns
 
-# torch first and by itself: its CPU wheel, which nothing here needs but training.
+# torch is installed first and separately, from its CPU wheel; only training needs it.
 build/learn/ready: pyproject.toml
 	$(PYTHON) -m venv --clear build/learn
 	build/learn/bin/python -m pip install --quiet 'torch==2.13.*'
@@ -156,7 +156,7 @@ scores: $(READY)
 	$(BIN)/python -m stemtwin.benchmarks.kept_scores drift
 	$(BIN)/python -m stemtwin.benchmarks.kept_scores ronchigram
 
-# An event with twelve teams that are processes; its small form is one of the slow tests.
+# The commands of docs/participating.md and docs/organising.md; the small form of this and of the rehearsal are slow tests.
 newcomer: $(READY)
 	rm -rf build/newcomer && mkdir -p build
 	$(BIN)/python -m tests.rehearsal.participant build/newcomer

@@ -1,4 +1,4 @@
-"""Tune a probe corrector by the expert of ``stemtwin/AberrationCorrection-v1``, and leave a film of the episode."""
+"""Tune a probe corrector with the expert of ``stemtwin/AberrationCorrection-v1``, and film an episode."""
 
 import sys
 from pathlib import Path

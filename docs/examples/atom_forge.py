@@ -1,4 +1,4 @@
-"""Lead a silicon atom through graphene by the expert of ``stemtwin/AtomForge-v1``, and leave a film of the episode."""
+"""Move a silicon atom through graphene with the expert of ``stemtwin/AtomForge-v1``, and film an episode."""
 
 import sys
 from pathlib import Path

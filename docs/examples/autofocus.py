@@ -1,4 +1,4 @@
-"""Bring a crystal into focus by the expert of ``stemtwin/Autofocus-v2``, and leave a film of the episode."""
+"""Bring a crystal into focus with the expert of ``stemtwin/Autofocus-v2``, and film an episode."""
 
 import sys
 from pathlib import Path

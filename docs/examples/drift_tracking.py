@@ -1,4 +1,4 @@
-"""Keep a cluster in view by the expert of ``stemtwin/DriftTracking-v1``, and leave a film of the watch."""
+"""Keep a cluster in view with the expert of ``stemtwin/DriftTracking-v1``, and film an episode."""
 
 import sys
 from pathlib import Path
@@ -13,7 +13,7 @@ ENVIRONMENT, DIFFICULTY = "stemtwin/DriftTracking-v1", "standard"
 
 
 def main(output: Path) -> None:
-    """Play three watches with the expert, then film another one."""
+    """Play three episodes with the expert, then film another one."""
     env = gym.make(ENVIRONMENT, difficulty=DIFFICULTY, split="val", privileged_info=True)
     policy = find_policy(ENVIRONMENT, "expert")
     agent = policy.factory()
@@ -21,7 +21,7 @@ def main(output: Path) -> None:
         episode = play(env, agent, seed=seed, task=policy.task)
         watched = env.get_wrapper_attr("truth")()["watched"]
         score = st.normalized_return(ENVIRONMENT, episode.total, DIFFICULTY)
-        print(f"seed {seed}: {watched:.0%} of two minutes watched, return {episode.total:.2f}, score {score:.2f}")
+        print(f"seed {seed}: {watched:.0%} of two minutes in view, return {episode.total:.2f}, score {score:.2f}")
     film(ENVIRONMENT, agent="expert", difficulty=DIFFICULTY, seed=3, output=output)
 
 

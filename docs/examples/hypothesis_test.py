@@ -1,4 +1,4 @@
-"""Tell two laws of beam damage apart by the expert of ``stemtwin/HypothesisTest-v1``, and leave a film of the episode."""
+"""Decide between two laws of beam damage with the expert of ``stemtwin/HypothesisTest-v1``, and film an episode."""
 
 import sys
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Scan a sparse scene by the expert of ``stemtwin/SparseScan-v1``, beside a raster of the same dose and path time; leave a film of it."""
+"""Scan a sparse scene with the expert of ``stemtwin/SparseScan-v1``, compare it with a raster of the same dose and path time, and film an episode."""
 
 import sys
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Find the best places of a scene by the expert of ``stemtwin/SpectrumDiscovery-v1``, and leave a film of the episode."""
+"""Find the best positions of a scene with the expert of ``stemtwin/SpectrumDiscovery-v1``, and film an episode."""
 
 import sys
 from pathlib import Path
@@ -21,7 +21,7 @@ def main(output: Path) -> None:
         episode = play(env, agent, seed=seed, task=policy.task)
         score = st.normalized_return(ENVIRONMENT, episode.total, DIFFICULTY)
         recall = env.get_wrapper_attr("truth")()["recall"]
-        print(f"seed {seed}: {episode.steps - 1} spectra, {recall:.0%} of the best places, return {episode.total:.2f}, score {score:.2f}")
+        print(f"seed {seed}: {episode.steps - 1} spectra, {recall:.0%} of the best positions, return {episode.total:.2f}, score {score:.2f}")
     film(ENVIRONMENT, agent="expert", difficulty=DIFFICULTY, seed=3, output=output)
 
 

@@ -2,7 +2,7 @@
 Samples of the library
 ======================
 
-Six samples, seen along the beam: every dot is an atom, its colour the atomic number.
+Six samples along the beam direction. Every dot is an atom; the colour gives the atomic number.
 """
 
 import matplotlib.pyplot as plt

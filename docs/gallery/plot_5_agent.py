@@ -2,7 +2,7 @@
 An agent at work
 ================
 
-Twenty episodes of ``stemtwin/AtomForge-v1`` with the expert that leads a silicon atom through graphene, and what each of them earned.
+Returns of twenty episodes of ``stemtwin/AtomForge-v1``, in which the expert moves a silicon atom through graphene.
 """
 
 import gymnasium as gym
@@ -24,4 +24,4 @@ figure, axis = plt.subplots(figsize=(7, 3.4), layout="constrained")
 colours = ["tab:green" if episode.success else "tab:red" for episode in episodes]
 axis.bar(range(20), scores, color=colours)
 axis.axhline(1.0, color="black", linewidth=0.8)
-axis.set(xlabel="seed", ylabel="normalised return", title="Twenty episodes of the expert; green: silicon is at its target")
+axis.set(xlabel="seed", ylabel="normalised return", title="Twenty episodes of the expert; green: the atom reached its target")

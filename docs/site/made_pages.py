@@ -1,4 +1,4 @@
-"""Sphinx extension: pages of the site that follow from registries and sources, written into ``docs/made`` before a build reads its pages.
+"""Sphinx extension that writes the pages of the site that are made from registries and sources into ``docs/made``, before a build reads its pages.
 
 =================== =====================================================================
 Page                Made from
@@ -66,7 +66,7 @@ def samples() -> str:
     """Return the page of samples."""
     from stemtwin.twin.samples.library import SAMPLES
 
-    head = "# Samples\n\n`stemtwin.load_sample(name, size_angstrom=(y, x))` builds each of them; settings are its further arguments.\n"
+    head = "# Samples\n\n`stemtwin.load_sample(name, size_angstrom=(y, x))` builds each of them; its settings are further arguments.\n"
     return head + "".join(_sample(name, SAMPLES[name], SAMPLES.tags(name)) for name in SAMPLES)
 
 
@@ -79,7 +79,7 @@ def _sample(name: str, family: Any, tags: tuple[str, ...]) -> str:
 
 
 def _range(knob: Any) -> str:
-    """Return the values that a setting may have."""
+    """Return the allowed values of a setting."""
     return ", ".join(knob.choices) if knob.choices else f"{knob.low:g} to {knob.high:g} {knob.unit}"
 
 
@@ -93,8 +93,8 @@ def profiles() -> str:
         usual = f"{each.energy_ev / 1e3:g} kV, {each.semiangle_mrad:g} mrad, {each.current_pa:g} pA"
         rows.append((f"`{name}`", usual, f"{each.chromatic_angstrom * 1e-7:g} mm, {each.energy_width_ev:g} eV", each.source))
     head = (
-        "# Instrument profiles\n\n`stemtwin.Microscope(sample, instrument=NAME)` takes one. [Marks](values.md): [V] taken over from published code "
-        "or tables, [M] from the literature, [A] assumed.\n\n"
+        "# Instrument profiles\n\n`stemtwin.Microscope(sample, instrument=NAME)` uses one of these profiles. [Marks](values.md): [V] taken over from "
+        "published code or tables, [M] from the literature, [A] assumed.\n\n"
     )
     return head + table(("Profile", "Usual settings", "Cc, energy width", "Sources"), rows)
 
@@ -103,7 +103,7 @@ def datasets() -> str:
     """Return the page of datasets."""
     from stemtwin.datasets.cards import list_cards, named_card
 
-    parts = ['# Datasets\n\nOne line loads each of them: `stemtwin.load_dataset("NAME@VERSION", size="tiny", split="train")`.\n']
+    parts = ['# Datasets\n\nOne line loads a dataset: `stemtwin.load_dataset("NAME@VERSION", size="tiny", split="train")`.\n']
     for name, versions in list_cards().items():
         for version in versions:
             parts.append(_dataset(named_card(f"{name}@{version}")))

@@ -11,14 +11,14 @@ from pathlib import Path
 TWIN = Path(__file__).resolve().parent.parent.parent / "twin"
 MARK = re.compile(r"\[[MVA](?:, ?[MVA])*\]")
 EXPLANATION = re.compile(r"\[V\] (?:read|taken|marks)[^\[]*\[M\][^\[]*\[A\]")
-"""Sentences that explain the marks, and state no value."""
+"""Sentences that explain the marks and do not state a value."""
 UNIT = re.compile(r"\[A\^\d\]|scattering factor f \[A\]|\[V A\]")
 """Units in brackets that look like a mark."""
 
 
 @dataclass(frozen=True, slots=True)
 class Statement:
-    """A statement with a mark, and the name of the value or function that it stands at."""
+    """A statement with a mark, and the name of the value or function that it belongs to."""
 
     line: int
     name: str
@@ -26,7 +26,7 @@ class Statement:
 
 
 def by_module() -> dict[str, list[Statement]]:
-    """Return the marked statements of every module of the twin that has some, in the order of their lines."""
+    """Return the marked statements of each module of the twin, in the order of their lines."""
     found = {}
     for path in sorted(TWIN.rglob("*.py")):
         source = path.read_text(encoding="utf-8")
@@ -48,7 +48,7 @@ def _states(text: str) -> bool:
 
 
 def _strings(tree: ast.Module) -> Iterator[Statement]:
-    """Yield the marked strings with the names of what holds them."""
+    """Yield the marked strings with the names of their owners."""
     parents = {child: node for node in ast.walk(tree) for child in ast.iter_child_nodes(node)}
     for node in ast.walk(tree):
         if isinstance(node, ast.Constant) and isinstance(node.value, str) and MARK.search(node.value):
@@ -92,7 +92,7 @@ def _name_of(node: ast.AST, parents: dict[ast.AST, ast.AST]) -> str:
 
 
 def _statement_before(expression: ast.Expr, block: ast.AST | None) -> ast.AST | None:
-    """Return the statement that stands before a docstring of a constant."""
+    """Return the statement before the docstring of a constant."""
     body = getattr(block, "body", [])
     at = body.index(expression) if expression in body else 0
     return body[at - 1] if at else None
@@ -106,14 +106,14 @@ def _targets(node: ast.AST | None) -> list[str]:
 
 
 def _call_name(call: ast.Call) -> list[str]:
-    """Return what a call makes: its keywords ``element`` and ``name``, else its first strings."""
+    """Return the name of an object from its call: the keywords ``element`` and ``name``."""
     keywords = {each.arg: each.value.value for each in call.keywords if isinstance(each.value, ast.Constant)}
     told = [str(keywords[key]) for key in ("element", "name") if key in keywords]
     return [" ".join(told)] if told else []
 
 
 def _comments(source: str, tree: ast.Module) -> Iterator[Statement]:
-    """Yield the marked comments with the names of the statements that they stand in, or before."""
+    """Yield the marked comments with the names of the statements that they are in, or before."""
     statements = sorted((node for node in tree.body if hasattr(node, "lineno")), key=lambda node: node.lineno)
     for token in tokenize.generate_tokens(io.StringIO(source).readline):
         if token.type == tokenize.COMMENT and MARK.search(token.string):

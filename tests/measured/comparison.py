@@ -1,7 +1,7 @@
 """Numbers and pictures of ``docs/measured.md``: ``python -m tests.measured.comparison [FOLDER]`` (``make measured``).
 
-The image lies beside the checkout, in ``../shared/real``, and is not part of it: where it is absent nothing is made, and the reason is printed. What
-is shown is what ``stemtwin compare`` wrote, as any user runs it.
+The image is in ``../shared/real`` beside the checkout and is not part of it. If it is absent, nothing is made and the reason is printed. The page has
+the output of ``stemtwin compare``, as any user runs it.
 """
 
 import argparse
@@ -33,17 +33,17 @@ Direct
 """
 """POSCAR of the pseudocubic cell; the lattice parameter is that of bulk SrRuO3."""
 REGIONS = {"pbtio3-001": "160,500,64,64", "srruo3.vasp": "84,500,64,64"}
-"""Windows in the two layers, near each other."""
+"""Windows in the two layers, close to each other."""
 OPTIONS = ("--semiangle", "20", "--inner", "60", "--outer", "200", "--variable", "image", "--pixel-size", "0.14996803")
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Make numbers and pictures, or say why not."""
+    """Make numbers and pictures, or print the reason why not."""
     parser = argparse.ArgumentParser(prog="python -m tests.measured.comparison", description="A measured micrograph beside the twin.")
     parser.add_argument("folder", nargs="?", type=Path, default=REAL, help="folder of the file (default: ../shared/real)")
     real = parser.parse_args(arguments).folder
     if not (real / IMAGE).is_file():
-        sys.stdout.write(f"skipped: {real / IMAGE} is not on this machine, and measured files are no part of the repository\n")
+        sys.stdout.write(f"skipped: {real / IMAGE} is not on this machine, and measured files are not part of the repository\n")
         return
     with tempfile.TemporaryDirectory() as made:
         folder = Path(made)

@@ -1,9 +1,8 @@
 """Time and outcome of ``stemtwin image`` for structure files: ``python -m tests.measured.images [FOLDER]`` (``make images``).
 
-Every structure file below the folder, by default ``../shared/real``, and a particle on carbon are imaged with the options that a user gets who names
-none, each in a process of its own that keeps no operators; kernels are those on disk. Printed is a table: file, engine, exactness, seconds by the
-clock and of processors, and for a file that is refused the sentence that says so. Ends with 1 where one takes more than a minute. Run it on a quiet
-machine.
+The program images every structure file below the folder, by default ``../shared/real``, and a particle on carbon with the default options, each in
+its own process that keeps no operators and uses the kernels on disk. The table has file, engine, exactness, wall time and processor time, and for a
+refused file the message. The exit code is 1 if an image takes more than a minute. Run it on a quiet machine.
 """
 
 import argparse
@@ -25,22 +24,22 @@ LIMIT_S = 60.0
 PATIENCE_S = 600.0
 """An image that takes longer is ended."""
 OTHERS = frozenset({".md", ".csv", ".npz", ".tif", ".emd", ".mrc", ".msa"})
-"""Endings of files that hold no structure."""
+"""Suffixes of files without a structure."""
 PROGRAM = "import sys; from stemtwin.leaderboard.cli.main import main; sys.exit(main(sys.argv[1:]))"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Outcome:
-    """What became of one image.
+    """Result of one image.
 
     Attributes
     ----------
     file : str
         The structure.
     engine, exactness : str
-        As ``stemtwin image --json`` says; of a refused file no engine, and the sentence.
+        Values of ``stemtwin image --json``; for a refused file an empty engine and the message.
     wall, processor : float
-        Time of the whole process, by the clock and of processors, s.
+        Wall time and processor time of the whole process, s.
     """
 
     file: str
@@ -51,7 +50,7 @@ class Outcome:
 
     @property
     def slow(self) -> bool:
-        """Whether it took longer than it may."""
+        """Whether it took longer than the limit."""
         return self.wall > LIMIT_S
 
     @property
@@ -87,7 +86,7 @@ def imaged(structure: str, name: str) -> Outcome:
 
 def table(outcomes: Iterable[Outcome]) -> bool:
     """Print a line of the table as each image is done; return whether all took at most a minute."""
-    sys.stdout.write("| file | engine | exactness, or why refused | clock, s | processors, s |\n|---|---|---|---|---|\n")
+    sys.stdout.write("| file | engine | exactness, or reason for the refusal | wall, s | processor, s |\n|---|---|---|---|---|\n")
     met = True
     for outcome in outcomes:
         sys.stdout.write(f"{outcome.row}\n")
@@ -100,11 +99,11 @@ def main(arguments: list[str] | None = None) -> int:
     """Image all files, print the table, and return 1 if one took more than a minute."""
     parser = argparse.ArgumentParser(prog="python -m tests.measured.images", description="Time and outcome of an image of every structure file.")
     parser.add_argument("folder", nargs="?", type=Path, default=REAL, help="folder of structure files (default: ../shared/real)")
-    parser.add_argument("--only", default="", help="files whose name holds these words")
+    parser.add_argument("--only", default="", help="image only files whose name contains this text")
     asked = parser.parse_args(arguments)
     named = [(str(path), str(path.relative_to(asked.folder))) for path in structures(asked.folder)]
     if not named:
-        sys.stdout.write(f"no structure files below {asked.folder}: they are no part of the repository\n")
+        sys.stdout.write(f"no structure files below {asked.folder}: they are not part of the repository\n")
     chosen = [(path, name) for path, name in [*named, (PARTICLE, PARTICLE)] if asked.only.lower() in name.lower()]
     return 0 if table(imaged(path, name) for path, name in chosen) else 1
 

@@ -1,8 +1,8 @@
 """Numbers and pictures of measured files for ``docs/measured-data.md``: ``python -m tests.measured.page [FOLDER]`` (``make measured-data``).
 
-The files lie beside the checkout, in ``../shared/real``, and are not part of it: where they are absent nothing is made, and the reason is printed.
-The image is labelled by the algorithm of :func:`labels_of`, packed by ``stemtwin data pack``, checked by ``stemtwin data verify`` and scored by
-``stemtwin eval``, as a user would; what is shown was read from what these wrote.
+The files are in ``../shared/real`` beside the checkout and are not part of it. If they are absent, nothing is made and the reason is printed. The
+image is labelled by the algorithm of :func:`labels_of`, packed by ``stemtwin data pack``, checked by ``stemtwin data verify`` and scored by
+``stemtwin eval``, as a user would do; the page shows values from the output of these commands.
 """
 
 import argparse
@@ -65,7 +65,7 @@ def labels_of(image: np.ndarray, step: float) -> np.ndarray:
 
 
 def command(*words: object) -> tuple[int, str, str]:
-    """Run a command of stemtwin in this process; return its exit code and what it printed."""
+    """Run a command of stemtwin in this process; return its exit code, its output and its error output."""
     out, err = io.StringIO(), io.StringIO()
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
         code = run([str(word) for word in words])
@@ -81,7 +81,7 @@ def told(*words: object) -> dict[str, Any]:
 
 
 def packed(real: Path, folder: Path) -> tuple[dict[str, Any], np.ndarray, np.ndarray, float]:
-    """Label and pack the image; return what 'data pack' said, the image, its labels and its step."""
+    """Label and pack the image; return the report of 'data pack', the image, its labels and its pixel size."""
     with np.load(real / IMAGE) as held:
         image, step = held["image"], float(held["sampling_angstrom"][0])
     places = labels_of(image, step)
@@ -93,7 +93,7 @@ def packed(real: Path, folder: Path) -> tuple[dict[str, Any], np.ndarray, np.nda
 
 
 def measure(real: Path, folder: Path) -> tuple[list[str], dict[str, Any]]:
-    """Pack, verify and score; return the lines of the page's numbers, and what the picture shows."""
+    """Pack, verify and score; return the lines of the page's numbers and the content of the picture."""
     said, image, places, step = packed(real, folder)
     checked = told("data", "verify", folder / "pto-sro")
     images, truth, _ = st.load_arrays(folder / "pto-sro", split="test")
@@ -102,21 +102,21 @@ def measure(real: Path, folder: Path) -> tuple[list[str], dict[str, Any]]:
     cell = step * cKDTree(bright).query(bright, k=2)[0][:, 1]
     facts = {
         "image": f"{image.shape[0]} x {image.shape[1]} px, {image.dtype}, grey values {image.min():.0f} to {image.max():.0f}",
-        "step of a pixel, as the file says": f"{step:.4f} A",
+        "pixel size according to the file": f"{step:.4f} A",
         "labels": f"{len(places)}, of which {int(truth['n_columns'].sum())} lie in the squares",
         "squares": f"{len(images)} of {TILE_PX} x {TILE_PX} px, all in the split test",
-        "distance of a label to its nearest": f"median {np.median(spacing):.2f} A, least {spacing.min():.2f} A",
-        "distance of bright columns (lead) to their nearest": f"median {np.median(cell):.2f} A",
+        "distance of a label to the nearest other label": f"median {np.median(spacing):.2f} A, least {spacing.min():.2f} A",
+        "distance of a bright column (lead) to the nearest other one": f"median {np.median(cell):.2f} A",
         "content": f"{said['content_sha256'][:12]}; {checked['files']} files, {checked['rows']} rows verified",
     }
-    lines = ["| of the packed image | |", "|---|---|", *(f"| {name} | {text} |" for name, text in facts.items()), ""]
+    lines = ["| packed image | |", "|---|---|", *(f"| {name} | {text} |" for name, text in facts.items()), ""]
     lines += [f"| entry | {' | '.join((*METRICS[:3], 'rmsd (pm)'))} | trust | rank |", f"|---|{'---|' * (len(METRICS) + 2)}"]
     for name in BASELINES:
         report = told("eval", "atoms-2d", "--data", folder / "pto-sro", "--baseline", name)
         values = {one["name"]: one["value"] for one in report["metrics"]}
         cells = [f"{values[metric]:.3f}" for metric in METRICS[:3]] + ["-" if values["rmsd"] is None else f"{values['rmsd']:.1f}"]
         lines.append(f"| {name} | {' | '.join(cells)} | {report['trust']} | none |")
-    lines += ["", "| other measured file | 'stemtwin data pack' |", "|---|---|"]
+    lines += ["", "| other measured file | message of 'stemtwin data pack' |", "|---|---|"]
     for name in SPECTRA:
         code, _, err = command("data", "pack", real / name, "--task", "atoms-2d", "--name", "x", "--labels-by", "none", "--folder", folder / "x")
         assert code == 1
@@ -174,12 +174,12 @@ def draw(shown: dict[str, Any], path: Path) -> None:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Make numbers and picture, or say why not."""
+    """Make numbers and picture, or print the reason why not."""
     parser = argparse.ArgumentParser(prog="python -m tests.measured.page", description="Numbers and pictures of measured files.")
     parser.add_argument("folder", nargs="?", type=Path, default=REAL, help="folder of the files (default: ../shared/real)")
     real = parser.parse_args(arguments).folder
     if not (real / IMAGE).is_file():
-        sys.stdout.write(f"skipped: {real / IMAGE} is not on this machine, and measured files are no part of the repository\n")
+        sys.stdout.write(f"skipped: {real / IMAGE} is not on this machine, and measured files are not part of the repository\n")
         return
     with tempfile.TemporaryDirectory() as made:
         os.environ["STEMTWIN_DATA_DIR"] = made

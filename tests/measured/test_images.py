@@ -1,4 +1,4 @@
-"""The table of images: a row for each structure file, with times and what is refused; a slow one fails the run."""
+"""The table of images: a row for each structure file, with times and refusals; a slow image fails the run."""
 
 import pytest
 
