@@ -114,7 +114,7 @@ def test_a_whole_randomisation_changes_only_what_is_drawn() -> None:
         ({"randomisation": {"electrons": (1, 2)}}, "Practice draws no 'electrons'"),
         ({"randomisation": {"failing": 2}}, "failing"),
         ({"randomisation": {"samples": "graphen"}}, "graphene"),
-        ({"randomisation": {"samples": ()}}, "names no sample"),
+        ({"randomisation": {"samples": ()}}, "does not name any sample"),
     ],
 )
 def test_wrong_arguments_are_refused_with_a_sentence(wrong: dict, said: str) -> None:

@@ -197,7 +197,7 @@ def test_counts_of_uint16_never_saturate() -> None:
         ({"dwell_time_us": -1}, "dwell_time_us=-1"),
         ({"field_of_view_angstrom": 1}, "field_of_view_angstrom=1"),
         ({"max_frames": 1}, "max_frames=1"),
-        ({"dose_budget_e_per_angstrom2": 1e3}, "Two frames of .* are the least"),
+        ({"dose_budget_e_per_angstrom2": 1e3}, "at least two frames of"),
     ],
 )
 def test_settings_that_make_no_sense_are_refused(wrong: dict, said: str) -> None:

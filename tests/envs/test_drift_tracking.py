@@ -268,7 +268,7 @@ def test_what_cannot_be_is_refused() -> None:
     ):
         with pytest.raises(SettingsError, match=told):
             make(**settings)
-    with pytest.raises(SettingsError, match="from the middle"):
+    with pytest.raises(SettingsError, match="from the centre"):
         make().reset(options={"offset_angstrom": (3.0, 0.0)})
 
 

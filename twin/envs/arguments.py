@@ -1,4 +1,4 @@
-"""Arguments that ``gymnasium.make`` takes for every family, and what an episode draws at random."""
+"""Arguments of ``gymnasium.make`` that all families have, and the random conditions of episodes."""
 
 import dataclasses
 from collections.abc import Collection, Mapping
@@ -15,11 +15,11 @@ from stemtwin.twin.registry import Registry
 from stemtwin.twin.samples.library import SAMPLES
 
 SPLITS = {"train": 0, "val": 1, "test": 2}
-"""Spawn keys of the streams of episodes by split. Test episodes are run by the runner of benchmarks alone."""
+"""Spawn keys of the random streams of episodes by split. Only the benchmark runner plays test episodes."""
 OPEN_SPLITS = ("train", "val")
-"""Splits that ``gymnasium.make`` gives."""
+"""Splits that ``gymnasium.make`` accepts."""
 OBSERVATIONS = ("counts", "pixels", "state")
-"""Forms of an observation: counts in a ``Dict``, a picture of uint8 for convolutional policies, a flat ``Box`` of features."""
+"""Forms of an observation: counts in a ``Dict``, a uint8 image for convolutional policies, a flat ``Box`` of features."""
 GOAL_REWARDS = ("dense", "sparse", "none")
 """Rewards of families with a goal."""
 LARGEST_FACTOR = 100.0
@@ -28,27 +28,27 @@ RANGES = {
     "electrons_per_point": ("electrons", 1e-3, 6e4),
     "residual": ("times the profile's", 0.0, LARGEST_FACTOR),
     "drift": ("times the profile's", 0.0, LARGEST_FACTOR),
-    "knob_gain": ("times what is asked", 0.1, 10.0),
+    "knob_gain": ("times the commanded change", 0.1, 10.0),
 }
 """Ranges of a randomisation: unit, smallest and largest value."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Conditions(Faults):
-    """The conditions of one episode, as they were drawn; ``faults`` is a part of them.
+    """The drawn conditions of one episode; the property ``faults`` gives its faults.
 
     Parameters
     ----------
     sample, profile : str
         Names of the specimen and of the instrument.
     rotation_rad : float
-        Angle by which the scan is turned on the specimen, rad.
+        Rotation of the scan on the specimen, rad.
     electrons_per_point : float
         Mean number of incident electrons at one point.
     residual, drift : float
         Factors of the profile's residual aberrations and of its specimen drift.
     knob_gain : tuple of float
-        Factors by which C10, C12a and C12b really move when a knob is turned.
+        Ratios of the true to the commanded changes of C10, C12a and C12b.
     failing : float
         Probability that a command does nothing.
     blocked_stage, refused_while_moving, closed_valve, failed_correction : float
@@ -67,16 +67,16 @@ class Conditions(Faults):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Randomisation(Faults):
-    """Choices and ranges from which every episode draws its conditions; a range of one number twice fixes it.
+    """Choices and ranges from which every episode draws its conditions; a range with equal ends fixes a value.
 
     Parameters
     ----------
     samples : tuple of str
-        Samples of the library, each as likely as the others.
+        Samples of the library, with equal probabilities.
     profiles : tuple of str
-        Instrument profiles, each as likely as the others.
+        Instrument profiles, with equal probabilities.
     rotation_rad : tuple of float
-        Angle of the scan on the specimen, rad, uniform.
+        Rotation of the scan on the specimen, rad, uniform.
     electrons_per_point : tuple of float
         Mean number of incident electrons at one point, uniform in its logarithm.
     residual : tuple of float
@@ -84,7 +84,7 @@ class Randomisation(Faults):
     drift : tuple of float
         Factor of the profile's specimen drift, uniform.
     knob_gain : tuple of float
-        Factor between a commanded and the true change, uniform, drawn for each knob.
+        Ratio of the true to the commanded change, uniform, drawn for each knob.
     failing : float
         Probability that a command does nothing.
     blocked_stage, refused_while_moving, closed_valve, failed_correction : float
@@ -106,7 +106,7 @@ class Randomisation(Faults):
     failing: float = 0.0
 
     def __post_init__(self) -> None:
-        """Check names and ranges; lists, as JSON has them, become tuples."""
+        """Check names and ranges, and convert lists (from JSON) to tuples."""
         Faults.__post_init__(self)
         object.__setattr__(self, "samples", _names("samples", self.samples, SAMPLES))
         object.__setattr__(self, "profiles", _names("profiles", self.profiles, PROFILES))
@@ -121,7 +121,7 @@ class Randomisation(Faults):
         checks.number("failing", self.failing, "", low=0, high=0.9)
 
     def draw(self, rng: np.random.Generator) -> Conditions:
-        """Draw the conditions of an episode; the numbers of draws do not depend on the ranges."""
+        """Draw the conditions of an episode; the number of draws does not depend on the ranges."""
         low, high = np.log(self.electrons_per_point)
         gains = rng.uniform(*self.knob_gain, 3)
         return Conditions(
@@ -139,31 +139,31 @@ class Randomisation(Faults):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EnvArguments:
-    """Arguments of every family; a family adds settings of its own as further fields.
+    """Arguments of every family; a family adds its own settings as further fields.
 
     Parameters
     ----------
     difficulty : str
         A preset of the family, a key of its ``PRESETS``.
     split : str
-        ``"train"`` or ``"val"``: equal seeds give different episodes in the two.
+        ``"train"`` or ``"val"``, in which equal seeds give different episodes.
     observation : str
         ``"counts"``, ``"pixels"`` or ``"state"``.
     reward : str
-        ``"dense"``, ``"sparse"`` or ``"none"`` where the family has a goal.
+        ``"dense"``, ``"sparse"`` or ``"none"`` for families with a goal.
     randomisation : Randomisation or dict, optional
-        Conditions beside those of the preset; a dict changes the named ones alone.
+        Conditions that replace those of the preset; a dict replaces only the named ones.
     privileged_info : bool
         Whether ``info`` has ``truth`` and ``is_success``, for training.
 
     Raises
     ------
     StemtwinError
-        A name is unknown, or the family does not draw what the randomisation gives.
+        A name is unknown, or the family does not draw a condition of the randomisation.
     """
 
     PRESETS: ClassVar[Mapping[str, Any]] = {}
-    """Presets by name, the three ordered ones first."""
+    """Presets by name; the three of increasing difficulty come first."""
     RANDOMISED: ClassVar[tuple[str, ...]] = tuple(item.name for item in fields(Randomisation))
     """Fields of ``Randomisation`` that the family draws."""
     REWARD_NAMES: ClassVar[Collection[str]] = GOAL_REWARDS
@@ -188,12 +188,12 @@ class EnvArguments:
         self._check_randomisation()
 
     def _check_randomisation(self) -> None:
-        """Refuse what the family does not draw, and keep the whole randomisation."""
+        """Refuse conditions that the family does not draw, and complete the randomisation from the preset."""
         given = self.randomisation
         if given is None:
             return
         if not self.RANDOMISED:
-            message = f"randomisation={given!r}: {type(self).__name__} draws no conditions. Leave it out, and choose a difficulty."
+            message = f"randomisation={given!r}: {type(self).__name__} draws no conditions. Omit it, and choose a difficulty."
             raise SettingsError(message)
         if not isinstance(given, Randomisation | Mapping):
             message = f"randomisation={given!r} is neither a Randomisation nor a dict. Give one, for example {{'failing': 0.1}}."
@@ -215,7 +215,7 @@ class EnvArguments:
         return self.PRESETS[self.difficulty]
 
     def conditions(self) -> Randomisation:
-        """Return the preset's randomisation with what the argument changes."""
+        """Return the preset's randomisation with the changes of the argument."""
         usual: Randomisation = self.preset.randomisation
         if self.randomisation is None or isinstance(self.randomisation, Randomisation):
             return self.randomisation or usual
@@ -223,14 +223,14 @@ class EnvArguments:
 
 
 def one_of(name: str, value: object, known: Collection[str]) -> None:
-    """Refuse what is not one of some names.
+    """Refuse a value that is not one of the known names.
 
     Raises
     ------
     SettingsError
-        The value is not a name.
+        The value is not a string.
     UnknownNameError
-        It is another one.
+        The name is unknown.
     """
     if not isinstance(value, str):
         message = f"{name}={value!r} is not a name. Use one of {', '.join(known)}."
@@ -241,7 +241,7 @@ def one_of(name: str, value: object, known: Collection[str]) -> None:
 
 
 def wrong_setting(environment: str, family: type, settings: Mapping[str, Any]) -> SettingsError | None:
-    """Return the error of the first setting that a family does not have, or None where it has them all."""
+    """Return the error of the first setting that a family does not have, or None if it has all of them."""
     known = [field.name for field in dataclasses.fields(family)]
     wrong = next((name for name in settings if name not in known), None)
     if wrong is None:
@@ -256,7 +256,7 @@ def _tuple(value: Any) -> Any:
 def _names(field: str, given: Any, known: Registry[Any]) -> tuple[str, ...]:
     names = (given,) if isinstance(given, str) else _tuple(given)
     if not isinstance(names, tuple) or not names:
-        message = f"{field}={given!r} names no {known.kind}. Give one or several, for example {field}=({known.names()[0]!r},)."
+        message = f"{field}={given!r} does not name any {known.kind}. Give at least one, for example {field}=({known.names()[0]!r},)."
         raise SettingsError(message)
     for name in names:
         known[name]

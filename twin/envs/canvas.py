@@ -1,4 +1,4 @@
-"""A canvas for pictures of environments: frames, gauges and text, by numpy and pillow alone, in a few milliseconds."""
+"""A canvas for pictures of environments: frames, gauges and text, drawn by numpy and pillow in a few milliseconds."""
 
 import functools
 import importlib.util
@@ -21,9 +21,9 @@ AMBER: Colour = (255, 176, 0)
 BLUE: Colour = (100, 143, 255)
 RED: Colour = (240, 90, 90)
 FONT = "mpl-data/fonts/ttf/DejaVuSans.ttf"
-"""The font, in the folder of matplotlib."""
+"""Path of the font in the folder of matplotlib."""
 FINE = 4
-"""Round shapes are drawn so many times as large and shrunk: their edges are smooth."""
+"""Factor by which round shapes are drawn larger and then reduced, for smooth edges."""
 MAGMA = np.array(
     [(0, 0, 4), (28, 16, 68), (79, 18, 123), (129, 37, 129), (181, 54, 122), (229, 80, 100), (251, 135, 97), (254, 194, 135), (252, 253, 191)], float
 )
@@ -31,12 +31,12 @@ MAGMA = np.array(
 BARS = (0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100, 200, 500)
 """Lengths of scale bars, A."""
 LONGEST_BAR = 0.35
-"""A scale bar is at most this share of the frame."""
+"""Largest length of a scale bar, as a fraction of the frame's width."""
 
 
 @functools.lru_cache(maxsize=16)
 def font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
-    """Return DejaVu Sans in a size, pixels, as matplotlib brings it (which is not imported): pillow's own font has no sign for the angstrom."""
+    """Return DejaVu Sans in a size, pixels, from matplotlib's files: pillow's own font has no angstrom sign."""
     found = importlib.util.find_spec("matplotlib")
     assert found is not None
     assert found.origin is not None
@@ -52,7 +52,7 @@ def _magma() -> np.ndarray:
 
 
 def coloured(image: np.ndarray) -> np.ndarray:
-    """Return an image in the colours of magma from its least to its largest value, uint8, shape (ny, nx, 3)."""
+    """Return an image in the colour map magma, from its smallest to its largest value, uint8, shape (ny, nx, 3)."""
     low, high = float(image.min()), float(image.max())
     return _magma()[np.clip((image - low) * (255.0 / max(high - low, 1e-12)), 0, 255).astype(np.uint8)]
 
@@ -85,13 +85,13 @@ class PictureCanvas:
         self.image.paste(Image.fromarray(pixels).resize((right - left, bottom - top), how), (left, top))
 
     def plate(self, box: Area) -> None:
-        """Darken a box, for what is written over a frame."""
+        """Darken a box as a background for text on a frame."""
         left, top, right, bottom = (round(value) for value in box)
         part = self.image.crop((left, top, right, bottom))
         self.image.paste(Image.blend(part, Image.new("RGB", part.size), 0.6), (left, top))
 
     def rounded(self, box: Area, colour: Colour) -> None:
-        """Fill a box with round ends."""
+        """Fill a box that has round ends."""
         left, top, right, bottom = (round(value) for value in box)
         if right > left and bottom > top:
             self.image.paste(colour, (left, top), _pill(right - left, bottom - top))
@@ -114,7 +114,7 @@ class PictureCanvas:
         box : tuple of float
             Position, pixels.
         side : float
-            Its longer side, A.
+            Longer side of the frame, A.
         """
         self.paste(stretched(counts, least=1.0), box)
         left, _, right, bottom = box
@@ -127,7 +127,7 @@ class PictureCanvas:
         self.text(left + 16, bottom - 21, label, size=size)
 
     def gauge(self, box: Area, value: float, *, trail: tuple[float, ...] = (), colour: Colour = AMBER, width: float = 5) -> None:
-        """Draw a number from -1 to 1 on a track from its middle, with the places where it was before, the oldest first."""
+        """Draw a number from -1 to 1 on a track from its middle, with its earlier values, oldest first."""
         left, top, right, bottom = box
         middle, y, reach = (left + right) / 2, (top + bottom) / 2, (right - left) / 2
         self.rounded((left, y - width / 2, right, y + width / 2), TRACK)
@@ -150,7 +150,7 @@ class PictureCanvas:
         self.line(middle, top - 1, middle, bottom + 1, GREY)
 
     def share(self, box: Area, value: float, colour: Colour = BLUE) -> None:
-        """Draw a share from 0 to 1 as the filled part of a track; the last tenth is red."""
+        """Draw a fraction from 0 to 1 as the filled part of a track, in red below 0.1."""
         left, top, right, bottom = box
         value = max(0.0, min(1.0, value))
         self.rounded(box, TRACK)
@@ -160,7 +160,7 @@ class PictureCanvas:
 
 
 def _dim(colour: Colour, share: float) -> Colour:
-    """Return a colour nearer to the background."""
+    """Return a colour mixed with the background."""
     mixed = [round(share * a + (1 - share) * b) for a, b in zip(colour, BACKGROUND, strict=True)]
     return mixed[0], mixed[1], mixed[2]
 
@@ -174,7 +174,7 @@ def _pill(width: int, height: int) -> Image.Image:
 
 
 def amount(value: float) -> str:
-    """Return a number with its thousands, millions and billions as prefixes, in three digits."""
+    """Return a number with three digits and an SI prefix."""
     if value <= 0:
         return "0"
     power = min(max(math.floor(math.log10(value) + 1e-12) // 3, 0), 5)

@@ -1,4 +1,4 @@
-"""The control panel of a microscope: what an agent can set and what it reads back, in numbers from -1 to 1."""
+"""The control panel of a microscope: controls and read-backs as numbers from -1 to 1."""
 
 import functools
 import math
@@ -16,14 +16,14 @@ from stemtwin.twin.physics import electrons
 from stemtwin.twin.physics.aberrations import Aberrations
 
 COEFFICIENTS = tuple(Aberrations().cartesian())
-"""Names of the aberrations that can be turned, Cartesian, to fifth order."""
+"""Names of the Cartesian aberrations with knobs, to fifth order."""
 QUARTER_WAVES = {1: 10.0, 2: 4.0, 3: 4.0, 4: 1.0, 5: 1.0}
-"""Range of an aberration of each order, in units of the change that turns the phase by a quarter wave at the edge of the aperture."""
+"""Range of an aberration of each order, in units of the change that gives a quarter-wave phase at the edge of the aperture."""
 ORDINALS = ("", "1st", "2nd", "3rd", "4th", "5th")
 FIELD_ANGSTROM = (4.0, 256.0)
 DWELL_US = (0.1, 100.0)
 REACH_ANGSTROM = 100.0
-"""The field's centre can be moved so far from the origin, A."""
+"""Largest distance of the field's centre from the origin along each axis, A."""
 STAGE_ANGSTROM, STAGE_MRAD = 1000.0, 20.0
 STAGE_AXES = ("x_angstrom", "y_angstrom", "z_angstrom", "alpha_mrad", "beta_mrad")
 STAGE_SCALE = np.array([STAGE_ANGSTROM] * 3 + [STAGE_MRAD] * 2)
@@ -33,51 +33,51 @@ GAIN, OFFSET = (0.1, 10.0), 1000.0
 CURRENTS = 1e-3
 """Smallest current in units of the profile's largest."""
 STEP = 0.25
-"""Largest change by one action where knobs are changed instead of set: this share of the way from the middle of a range to its end."""
+"""Largest change by one incremental action, as a fraction of half the range."""
 DIRECT = ("acquire", "aperture", "blanked", "camera_length", "wait")
-"""Parts of an action that mean the same where all others are changes."""
+"""Parts of an action that are set directly even in incremental actions."""
 
 Nested = dict[str, Any]
 
 
 def logarithmic(value: float, low: float, high: float) -> float:
-    """Return the value at a number in [-1, 1] between two limits on a logarithmic scale."""
+    """Return the value between two limits for a number in [-1, 1] on a logarithmic scale."""
     return float(low * (high / low) ** ((float(value) + 1) / 2))
 
 
 def place(value: float, low: float, high: float) -> float:
-    """Return the place of a number between two limits on a logarithmic scale, in [-1, 1]."""
+    """Return the position of a value between two limits on a logarithmic scale, in [-1, 1]."""
     return 2 * math.log(value / low) / math.log(high / low) - 1
 
 
 def choice(value: float, choices: tuple[float, ...]) -> float:
-    """Return the place of one of several choices among them, in [-1, 1]; 0 where there is one alone."""
+    """Return the position of a value among the choices, in [-1, 1]; 0 for a single choice."""
     return 2 * choices.index(value) / (len(choices) - 1) - 1 if len(choices) > 1 else 0.0
 
 
 def square(side: float, shape: tuple[int, int]) -> tuple[float, float]:
-    """Return the height and width of a field of square pixels whose longer side is given."""
+    """Return the height and width of a field of square pixels with a given longer side."""
     longest = max(shape)
     return side * shape[0] / longest, side * shape[1] / longest
 
 
 def unit(count: int) -> gym.spaces.Box:
-    """Return the space of so many numbers from -1 to 1."""
+    """Return the space of ``count`` numbers from -1 to 1."""
     return gym.spaces.Box(-1.0, 1.0, (count,), np.float32)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reading:
-    """One knob as it reads.
+    """Read-back of one knob.
 
     Parameters
     ----------
     group, name : str
-        Part of the microscope, and what stands at the knob.
+        Part of the microscope, and label of the knob.
     value : float
         Position in the range, in [-1, 1].
     text : str
-        The same with its unit.
+        The value with its unit.
     """
 
     group: str
@@ -88,7 +88,7 @@ class Reading:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ControlPanel:
-    """Settings of a microscope that actions reach.
+    """Controls of a microscope that actions can set.
 
     Parameters
     ----------
@@ -99,13 +99,13 @@ class ControlPanel:
     shape : tuple of int
         Points (ny, nx) of every frame.
     semiangles_mrad, camera_lengths_mm : tuple of float
-        Apertures, mrad, and camera lengths, mm, to choose from.
+        Available apertures, mrad, and camera lengths, mm.
     coefficients : tuple of str
-        Cartesian aberrations that can be turned.
+        Cartesian aberrations with knobs.
     tilting : bool
         Whether beam and stage tilt.
     complete : bool
-        Whether choices among one, and gain and offset of detectors without a chain, stand on the panel too.
+        Whether the panel includes single choices, and gain and offset of detectors without a read-out chain.
     """
 
     profile: Profile
@@ -119,7 +119,7 @@ class ControlPanel:
 
     @property
     def axes(self) -> int:
-        """Number of axes of the stage that move."""
+        """Number of movable axes of the stage."""
         return 5 if self.tilting else 3
 
     @property
@@ -137,7 +137,7 @@ class ControlPanel:
 
     @property
     def action_space(self) -> gym.spaces.Dict:
-        """Setpoints of everything, in [-1, 1]."""
+        """Setpoints of all controls, in [-1, 1]."""
         channels = len(self.chained)
         chain = {"gain": unit(channels), "offset": unit(channels)} if channels else {}
         detectors = {**self._chosen("camera_length", self.camera_lengths_mm), **chain}
@@ -161,7 +161,7 @@ class ControlPanel:
 
     @property
     def observed(self) -> dict[str, gym.Space]:
-        """Spaces of the frames, whether they are fresh, and of what knobs and stage read."""
+        """Spaces of the frames, of the flag of fresh frames, and of the read-backs of knobs and stage."""
         return {
             "frames": gym.spaces.Box(0, 65535, (len(self.detectors), *self.shape), np.uint16),
             "fresh": gym.spaces.MultiBinary(1),
@@ -170,7 +170,7 @@ class ControlPanel:
         }
 
     def stage_space(self) -> gym.spaces.Box:
-        """Return the space of what the stage's encoders read, A and mrad."""
+        """Return the space of the readings of the stage's encoders, A and mrad."""
         ends = (2 * STAGE_SCALE).astype(np.float32)[: self.axes]
         return gym.spaces.Box(-ends, ends, (self.axes,), np.float32)
 
@@ -181,7 +181,7 @@ class ControlPanel:
         return dict(zip(self.coefficients, (action["beam"]["optics"] * self.reach).tolist(), strict=True))
 
     def changes(self, action: Nested) -> dict[str, Any]:
-        """Return the knobs that an action sets beside the aberrations: names and values of ``Microscope.set``."""
+        """Return the knobs other than aberrations that an action sets, as names and values of ``Microscope.set``."""
         beam, detectors, profile = action["beam"], action.get("detectors", {}), self.profile
         return {
             "current_pa": logarithmic(beam["current"][0], profile.max_current_pa * CURRENTS, profile.max_current_pa),
@@ -195,7 +195,7 @@ class ControlPanel:
         }
 
     def _chains(self, values: Any) -> list[tuple[str, float]]:
-        """Return the detectors that have a chain, and what is asked of each; the others count electrons."""
+        """Return the detectors with a read-out chain and their values; the others count electrons."""
         return [(name, value) for name, value in zip(self.chained, values, strict=True) if self.profile.chain(name) is not None]
 
     def way(self, action: Nested) -> dict[str, float]:
@@ -203,7 +203,7 @@ class ControlPanel:
         return dict(zip(STAGE_AXES, (action["stage"] * STAGE_SCALE[: len(action["stage"])]).tolist(), strict=False))
 
     def scan(self, field: Any, rotation_rad: float = 0.0) -> RasterScan:
-        """Return the scan of four numbers in [-1, 1]: centre x, centre y, size, rotation; all turned by an angle, rad."""
+        """Return the scan for four numbers in [-1, 1]: centre x, centre y, size, rotation; rotated by a further angle, rad."""
         x, y, size, turn = (float(value) for value in field)
         (height, width), (ny, nx) = square(logarithmic(size, *FIELD_ANGSTROM), self.shape), self.shape
         return RasterScan(
@@ -214,10 +214,10 @@ class ControlPanel:
         )
 
     def dwell_time_us(self, dwell: float) -> float:
-        """Return the dwell time of a number in [-1, 1], us."""
+        """Return the dwell time for a number in [-1, 1], us."""
         return logarithmic(dwell, *DWELL_US)
 
-    # ---- from knobs to what they read
+    # ---- from knobs to read-backs
 
     def readings(self, knobs: Knobs) -> tuple[Reading, ...]:
         """Return the read-backs of all knobs, in the order of the observation."""
@@ -262,17 +262,17 @@ class ControlPanel:
 
     @property
     def count(self) -> int:
-        """Number of knobs that are read."""
+        """Number of read-backs of knobs."""
         choices = sum(self.complete or len(each) > 1 for each in (self.semiangles_mrad, self.camera_lengths_mm))
         return len(self.coefficients) + 4 + choices + 2 * len(self.chained) + 2 * self.tilting
 
     def setpoints(self, knobs: Knobs, stage: StagePosition, scan: tuple[float, ...]) -> Nested:
-        """Return the action that would change nothing, without its choices.
+        """Return the action that changes nothing, without its choices.
 
         Parameters
         ----------
         knobs : Knobs
-            The knobs as they stand.
+            Current positions of the knobs.
         stage : StagePosition
             Commanded position of the stage.
         scan : tuple of float
@@ -305,7 +305,7 @@ def length_text(angstrom: float) -> str:
 
 
 def stepped(action: Nested, setpoints: Nested) -> Nested:
-    """Return the setpoints that an action of changes leads to: each number moves by ``STEP`` times it, to its end at most."""
+    """Return the setpoints after an incremental action: each changes by ``STEP`` times its number, within [-1, 1]."""
     out: Nested = {}
     for name, part in action.items():
         if isinstance(part, dict):
@@ -317,7 +317,7 @@ def stepped(action: Nested, setpoints: Nested) -> Nested:
 
 @functools.lru_cache(maxsize=32)
 def reach_angstrom(coefficients: tuple[str, ...], semiangle_mrad: float, energy_ev: float) -> np.ndarray:
-    """Return the ranges of aberrations, A: so many quarter waves, C alpha^(n + 1) / (n + 1) = lambda / 4 each; read-only."""
+    """Return the ranges of aberrations, A, read-only: ``QUARTER_WAVES`` times C with C alpha^(n + 1) / (n + 1) = lambda / 4."""
     alpha, wavelength = semiangle_mrad * 1e-3, electrons.wavelength(energy_ev)
     orders = [int(name[1]) for name in coefficients]
     out = np.array([QUARTER_WAVES[n] * (n + 1) * wavelength / 4 / alpha ** (n + 1) for n in orders])

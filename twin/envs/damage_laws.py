@@ -1,17 +1,18 @@
-"""Competing laws of beam damage in MoS2, their priors, and the posterior that counts of lost sites give.
+"""Competing laws of beam damage in MoS2, their priors, and the posterior from counts of lost sites.
 
-Three pairs of laws are told apart. Every law gives the probability that one site is read as lost after an exposure, from
-its strength h (a loss of 1 - exp(-h) at the usual settings: 80 keV, 1e8 electrons / A^2, 10 s) and its shape:
+There are three pairs of laws. Every law gives the probability that one site is read as lost after an exposure, from its
+strength h (a loss of 1 - exp(-h) at the usual settings: 80 keV, 1e8 electrons / A^2, 10 s) and its shape:
 
-- ``mechanism``: sulphur is lost by knock-on, whose cross-section has a threshold (the shape, eV), or by radiolysis, which
-  goes as 1 / v^2.
-- ``dose``: one hit suffices, with an exponent of the dose (the shape) for sites of uneven sensitivity, or several are
-  needed (the shape is their number); hits come by radiolysis.
+- ``mechanism``: sulphur is lost by knock-on, whose cross-section has a threshold (the shape, eV), or by radiolysis, whose
+  cross-section is proportional to 1 / v^2.
+- ``dose``: either one hit suffices, with an exponent of the dose (the shape) for sites of different sensitivity, or several
+  are needed (the shape is their number); the hits are due to radiolysis.
 - ``diffusion``: on a heating holder vacancies jump mostly by heat, or mostly by knock-on below the threshold of loss; the
-  share of the other cause at the usual settings is the shape.
+  shape is the fraction due to the other cause at the usual settings.
 
-At the usual settings the two laws of a pair lose the same fraction for the same strength, and strengths have one prior:
-counts taken there do not tell them apart. Cross-sections and rates are those of ``stemtwin.twin.physics.dynamics``.
+At the usual settings the two laws of a pair lose the same fraction for the same strength, and both have the same prior of
+strengths, so counts taken there do not discriminate between them. Cross-sections and rates are those of
+``stemtwin.twin.physics.dynamics``.
 """
 
 import functools
@@ -33,24 +34,24 @@ PAIRS: Mapping[str, tuple[str, str]] = {
     "dose": ("one hit", "several hits"),
     "diffusion": ("heat", "beam"),
 }
-"""Pairs of laws by name; the first law is hypothesis 0, the second one hypothesis 1."""
+"""Pairs of laws by name; the first is law 0, the second is law 1."""
 USUAL_ENERGY_EV, USUAL_DOSE, USUAL_TIME_S = 80e3, 1e8, 10.0
 """Usual settings: beam energy, eV; dose, e-/A^2; time of an exposure, s."""
 HOT = 820.0
-"""Temperature on the heating holder, K: jumps over 2.3 eV (Komsa et al., Phys. Rev. B 88 (2013) 035301) take some ten seconds."""
+"""Temperature on the heating holder, K: jumps over 2.3 eV (Komsa et al., Phys. Rev. B 88 (2013) 035301) take about ten seconds."""
 JUMP_EV = find_site("S", "mos2").displacement - 1.4
-"""Threshold of jumps by knock-on, eV [A]: below that of loss by as much as in ``process_library.dichalcogenide``."""
+"""Threshold of jumps by knock-on, eV [A], below that of loss by the same amount as in ``process_library.dichalcogenide``."""
 ATTEMPT = 1e13
 """Attempt frequency of jumps, 1/s."""
 EXCITATION = Radiolysis(loss=10.0, electrons=6.0, efficiency=1e-6)
 """Radiolysis of sulphur [A]; its efficiency cancels."""
 ENERGIES_EV = USUAL_ENERGY_EV * 2.0 ** np.linspace(-1, 1, 33)
-"""Beam energies between which cross-sections are interpolated, eV."""
+"""Beam energies of the interpolation table of cross-sections, eV."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LawPrior:
-    """Values that the parameters of the laws take, each with the same probability.
+    """Values of the parameters of the laws, with equal probabilities.
 
     Parameters
     ----------
@@ -63,7 +64,7 @@ class LawPrior:
     hits : tuple of int
         Numbers of hits.
     shares : tuple of float
-        Shares of the cause of jumps that is not the main one.
+        Fractions of the jumps that are due to the secondary cause.
     misread : float
         Probability that a site is read wrongly.
     """
@@ -76,7 +77,7 @@ class LawPrior:
     misread: float
 
     def shapes(self, law: str) -> tuple[float, ...]:
-        """Return the shapes of a law; 0 alone for the law without one."""
+        """Return the shapes of a law, or (0,) for a law without a shape."""
         known = {"knock-on": self.thresholds, "one hit": self.exponents, "several hits": self.hits, "heat": self.shares, "beam": self.shares}
         return known.get(law, (0.0,))
 
@@ -118,7 +119,7 @@ def hypotheses(pair: str, prior: LawPrior) -> Hypotheses:
 
 
 def read_probabilities(pair: str, prior: LawPrior, energy_ev: float, dose: float, time_s: float) -> np.ndarray:
-    """Return the probability that a site is read as lost after an exposure, by every hypothesis of a pair.
+    """Return the probability that a site is read as lost after an exposure, for every hypothesis of a pair.
 
     Parameters
     ----------
@@ -143,7 +144,7 @@ def read_probabilities(pair: str, prior: LawPrior, energy_ev: float, dose: float
 
 
 def _lost(law: str, prior: LawPrior, energy_ev: float, dose: float, time: float) -> np.ndarray:
-    """Return the probability of loss for all strengths and shapes of a law; dose and time are in units of the usual ones."""
+    """Return the probability of loss for all strengths and shapes of a law, with dose and time in units of the usual ones."""
     strengths, shapes = np.array(prior.strengths)[:, None], np.array(prior.shapes(law), dtype=float)
     if law == "several hits":
         return gammainc(shapes, _hits(prior) * dose * relative_radiolysis(energy_ev)).ravel()
@@ -162,14 +163,14 @@ def _lost(law: str, prior: LawPrior, energy_ev: float, dose: float, time: float)
 
 @functools.lru_cache(maxsize=64)
 def _hits(prior: LawPrior) -> np.ndarray:
-    """Return the mean number of hits at the usual settings that makes the usual loss, (strengths, hits)."""
+    """Return the mean number of hits that gives the usual loss at the usual settings, (strengths, hits)."""
     out = gammaincinv(np.array(prior.hits, dtype=float), -np.expm1(-np.array(prior.strengths))[:, None])
     out.setflags(write=False)
     return out
 
 
 def relative_radiolysis(energy_ev: float) -> float:
-    """Return the cross-section of radiolysis over that at the usual energy."""
+    """Return the cross-section of radiolysis relative to that at the usual energy."""
     return EXCITATION.cross_section(energy_ev) / _usual_radiolysis()
 
 
@@ -180,7 +181,7 @@ def _usual_radiolysis() -> float:
 
 @functools.lru_cache(maxsize=64)
 def relative_knock_on(thresholds: tuple[float, ...], temperature: float) -> CubicSpline:
-    """Return knock-on cross-sections of sulphur over those at the usual energy, as a function of the energy's logarithm.
+    """Return knock-on cross-sections of sulphur relative to the usual energy, as a function of log(energy).
 
     Parameters
     ----------
@@ -200,16 +201,16 @@ def relative_knock_on(thresholds: tuple[float, ...], temperature: float) -> Cubi
 
 
 def barrier_ev(strength: float) -> float:
-    """Return the barrier (eV) over which a vacancy jumps so many times in the usual time on the heating holder."""
+    """Return the barrier, eV, with ``strength`` expected jumps of a vacancy in the usual time on the heating holder."""
     return BOLTZMANN * HOT * math.log(ATTEMPT * USUAL_TIME_S / strength)
 
 
 def updated(log_weights: np.ndarray, read: np.ndarray, lost: int, sites: int) -> np.ndarray:
-    """Return logarithms of weights of hypotheses after so many of the sites were read as lost; they are not normalised."""
+    """Return unnormalised logarithms of the weights of hypotheses after ``lost`` of ``sites`` sites were read as lost."""
     return log_weights + lost * np.log(read) + (sites - lost) * np.log1p(-read)
 
 
 def posterior(log_weights: np.ndarray, law: np.ndarray) -> float:
-    """Return the probability of law 1."""
+    """Return the posterior probability of law 1."""
     weights = np.exp(log_weights - log_weights.max())
     return float(weights[law == 1].sum() / weights.sum())

@@ -1,4 +1,4 @@
-"""Pictures of exposed areas for people."""
+"""Pictures of exposed areas."""
 
 from collections.abc import Mapping, Sequence
 
@@ -11,7 +11,7 @@ COLUMNS = 4
 
 
 def areas_picture(frames: np.ndarray, told: Sequence[tuple[str, str]], left: Mapping[str, float], title: str) -> np.ndarray:
-    """Return frames with two lines of text under each, below a title and bars of the budgets.
+    """Return frames with two lines of text below each, under a title and bars of the budgets.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Families of environments: the decorator that registers one, and their ids found without an import."""
+"""Discovery of families of environments: the decorator that registers one, and ids read without imports."""
 
 import ast
 import inspect
@@ -30,9 +30,9 @@ class Registration:
     max_episode_steps : int, optional
         Largest number of steps in an episode of any preset.
     reward_threshold : float, optional
-        Mean return from which the default arguments count as solved.
+        Mean return from which the environment with default arguments counts as solved.
     batched : bool
-        Whether a vector of environments computes together.
+        Whether the environments of a vector are computed together.
     module : str
         Module of the family.
     """
@@ -46,12 +46,12 @@ class Registration:
 
     @property
     def id(self) -> str:
-        """Id in the registry of Gymnasium, as ``stemtwin/Autofocus-v2``."""
+        """Id in the registry of Gymnasium, such as ``stemtwin/Autofocus-v2``."""
         return f"{NAMESPACE}/{self.name}-v{self.version}"
 
 
 FAMILIES: dict[str, tuple[Registration, type]] = {}
-"""Imported families by id: :func:`environment` adds them."""
+"""Imported families by id, added by :func:`environment`."""
 
 
 def environment(
@@ -59,13 +59,13 @@ def environment(
 ) -> Callable[[Family], Family]:
     """Return a decorator that registers a family with Gymnasium; see :class:`Registration`.
 
-    The families of stemtwin are found by reading this call, so its arguments are literals and its closing parenthesis
-    ends the line. A family elsewhere is registered when its module is imported.
+    The families of stemtwin are found by reading this call from the source, so its arguments must be literals and its
+    closing parenthesis must end the line. Families in other packages are registered when their modules are imported.
 
     Raises
     ------
     SettingsError
-        The id is that of another family.
+        Another family has this id.
     """
 
     def register_family(family: Family) -> Family:
@@ -79,7 +79,7 @@ def environment(
             module=family.__module__,
         )
         if found.id in FAMILIES and FAMILIES[found.id][0].module != found.module:
-            message = f"There is an environment {found.id} already, in {FAMILIES[found.id][0].module}. Choose another name or version."
+            message = f"The environment {found.id} already exists in {FAMILIES[found.id][0].module}. Choose another name or version."
             raise SettingsError(message)
         FAMILIES[found.id] = (found, family)
         register(found)
@@ -89,7 +89,7 @@ def environment(
 
 
 def register(found: Registration) -> None:
-    """Register an environment with Gymnasium by strings alone, unless it is registered."""
+    """Register an environment with Gymnasium, by strings only, unless it is already registered."""
     import gymnasium
 
     if found.id in gymnasium.registry:
@@ -105,13 +105,13 @@ def register(found: Registration) -> None:
 
 
 def registrations() -> dict[str, Registration]:
-    """Return the environments of stemtwin by id; their modules are read, and none is imported."""
+    """Return the environments of stemtwin by id; their modules are read but not imported."""
     found = [item for path in sorted(FOLDER.glob("[!_]*.py")) for item in _read(path)]
     return {item.id: item for item in sorted(found, key=lambda item: (item.name, item.version))}
 
 
 def descriptions() -> dict[str, str]:
-    """Return the first line of the description of every environment by id; modules of stemtwin are read, and none is imported."""
+    """Return the first line of the description of every environment by id; modules of stemtwin are not imported."""
     found = {name: _first_line(inspect.getdoc(family)) for name, (_, family) in FAMILIES.items()}
     for path in FOLDER.glob("[!_]*.py"):
         for node in ast.parse(path.read_text(encoding="utf-8")).body:
@@ -138,5 +138,5 @@ def _registration(call: ast.Call, path: Path) -> Registration:
         options: dict[str, Any] = {part.arg or "": ast.literal_eval(part.value) for part in call.keywords}
         return Registration(name=ast.literal_eval(call.args[0]), module=module, **options)
     except ValueError:
-        message = f"{path.name}: @environment({ast.unparse(call)[2:-1]}) is read without an import. Write its arguments as literals."
+        message = f"{path.name}: @environment({ast.unparse(call)[2:-1]}) is read without importing the module. Write its arguments as literals."
         raise SettingsError(message) from None

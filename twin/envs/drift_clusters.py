@@ -1,6 +1,6 @@
 """Clusters of heavy atoms of ``stemtwin/DriftTracking-v1``: connected sites of a hexagonal lattice, drawn for every episode.
 
-The shapes of a split, however they are turned or mirrored, are in no other split.
+No shape of a split, nor a rotated or mirrored copy of it, occurs in another split.
 """
 
 import json
@@ -14,15 +14,15 @@ from stemtwin.twin.envs.arguments import SPLITS
 
 HexagonalSite = tuple[int, int]
 SIZES = (4, 5, 6, 7)
-"""Atoms of a cluster next to the sheet."""
+"""Numbers of atoms of a cluster in its layer next to the sheet."""
 COMPACT = 2.0
-"""Largest distance of an atom from the middle of its cluster, in bonds: a narrow frame holds the whole."""
+"""Largest distance of an atom from the centre of its cluster, in bonds, so that a narrow frame shows the whole cluster."""
 APART, NEAREST, FARTHEST = 1.7, 1.7, 2.4
-"""Smallest distance of the single atom from the atoms of the cluster, and its distances from their middle, in bonds."""
+"""Smallest distance of the single atom from cluster atoms, and its smallest and largest distance from their centre, in bonds."""
 STEPS: tuple[HexagonalSite, ...] = ((1, 0), (0, 1), (-1, 1), (-1, 0), (0, -1), (1, -1))
 """Steps to the six neighbours of a site."""
 AROUND = tuple((a, b) for a in range(-4, 5) for b in range(-4, 5))
-"""Sites on which the single atom may lie."""
+"""Candidate sites of the single atom."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,9 +32,9 @@ class Cluster:
     Parameters
     ----------
     sites : tuple
-        Sites of the atoms next to the sheet; their middle is within a step of (0, 0).
+        Sites of the atoms next to the sheet; their centre is within a step of (0, 0).
     upper : tuple of float
-        Place of an atom above three of them, where the atoms lie on a sheet.
+        Position of an atom above three of them, for clusters on top of a sheet.
     single, hopped : tuple of int
         Site of the single atom before and after it hops.
     """
@@ -46,13 +46,13 @@ class Cluster:
 
 
 def flat(places: Iterable[tuple[float, float]]) -> np.ndarray:
-    """Return places (x, y), in bonds, of places in steps along the two axes of a hexagonal lattice, shape (n, 2)."""
+    """Return Cartesian positions (x, y), in bonds, of positions in steps along the hexagonal axes, shape (n, 2)."""
     steps = np.array([*places], float).reshape(-1, 2)
     return np.column_stack([steps[:, 0] + steps[:, 1] / 2, steps[:, 1] * 3**0.5 / 2])
 
 
 def split_of(sites: Iterable[HexagonalSite]) -> int:
-    """Return the number of the split that owns a shape, by a checksum of the least of its twelve turned and mirrored forms."""
+    """Return the split number of a shape, from a checksum of the smallest of its twelve rotated and mirrored forms."""
     forms = []
     for mirrored in (False, True):
         turned = [(b, a) if mirrored else (a, b) for a, b in sites]
@@ -64,7 +64,7 @@ def split_of(sites: Iterable[HexagonalSite]) -> int:
 
 
 def draw_cluster(rng: np.random.Generator, split: str) -> Cluster:
-    """Draw a cluster of a split: a shape that grows site by site, an upper atom, and a single atom beside it that can hop."""
+    """Draw a cluster of a split: a shape grown site by site, an upper atom, and a single atom with a free site to hop to."""
     while True:
         sites = _grown(rng, int(rng.choice(SIZES)))
         triangles = [(a, b, side) for a, b in sites for side in (-1, 1) if {(a + side, b), (a, b + side)} <= set(sites)]
@@ -76,7 +76,7 @@ def draw_cluster(rng: np.random.Generator, split: str) -> Cluster:
 
 
 def _grown(rng: np.random.Generator, size: int) -> tuple[HexagonalSite, ...]:
-    """Return a connected shape of so many sites about (0, 0) that is compact."""
+    """Return a compact connected shape of ``size`` sites centred on (0, 0)."""
     while True:
         grown: list[HexagonalSite] = [(0, 0)]
         while len(grown) < size:
@@ -91,7 +91,7 @@ def _grown(rng: np.random.Generator, size: int) -> tuple[HexagonalSite, ...]:
 
 
 def _hops(sites: tuple[HexagonalSite, ...]) -> list[tuple[HexagonalSite, HexagonalSite]]:
-    """Return all pairs of neighbouring sites on which a single atom is seen beside a cluster."""
+    """Return all pairs of neighbouring sites on which a single atom is visible beside a cluster."""
     around, own = flat(AROUND), flat(sites)
     away = np.linalg.norm(around[:, None] - own, axis=2).min(axis=1)
     far = np.linalg.norm(around - own.mean(axis=0), axis=1)

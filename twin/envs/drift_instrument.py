@@ -1,4 +1,4 @@
-"""Instrument and presets of ``stemtwin/DriftTracking-v1``, and what its specimen does behind the operator's back."""
+"""Instrument and presets of ``stemtwin/DriftTracking-v1``, and the hidden events of its specimen."""
 
 import functools
 import math
@@ -23,28 +23,28 @@ from stemtwin.twin.instrument.settings import Beam
 
 SHAPE = (128, 128)
 FIELD, WIDE_FIELD = 16.0, 40.0
-"""Sides of the field of a frame that is kept, and of one that searches, A."""
+"""Sides of the fields of narrow (scored) and of wide (searching) frames, A."""
 PERIOD_S, FAST_S = 2.0, 0.5
-"""Time from one frame to the next, and to a fast one, s."""
+"""Time from one frame to the next usual one, and to a fast one, s."""
 WATCH_S = 120.0
-"""Usual time for which the feature is to be watched, s."""
+"""Usual duration of the watch, s."""
 SEMIANGLE_MRAD, CURRENT_PA = 22.0, 30.0
 MOST_DOSE = 4.0
-"""Frames have at most so many times the usual electrons at a point, and at least their inverse."""
+"""Largest ratio of a frame's electrons per point to the usual number; the smallest ratio is its inverse."""
 SPARE_FRAMES = 6
-"""Frames beyond those of the usual time, for fast ones."""
+"""Number of spare frames, for fast ones."""
 INSTRUMENT = "nion-60"
 LEAST_WATCH_S = 24.0
-"""Shortest watch, s: twelve frames, of which three are before the first event."""
+"""Shortest watch, s: twelve frames, three of them before the first event."""
 JUMP_REST_S = 6.0
-"""No jump comes before so many seconds."""
+"""Earliest time of a jump, s."""
 EVENT_SHARES = (0.25, 0.75)
-"""Shares of a watch between which the event happens: never before ``JUMP_REST_S``."""
+"""Earliest and latest time of the event, as fractions of the watch; never before ``JUMP_REST_S``."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DriftPreset:
-    """A difficulty.
+    """Settings of one difficulty of drift tracking.
 
     Parameters
     ----------
@@ -55,13 +55,13 @@ class DriftPreset:
     jumps : int
         Jumps in a watch of two minutes.
     jump_angstrom : tuple of float
-        Least and largest way of a jump, A.
+        Smallest and largest distance of a jump, A.
     tilts_mrad : tuple of float
-        Tilts of the series, which are gone through in equal times, from one end or the other.
+        Tilts of the series, mrad, each for the same time, in this or in reverse order.
     height_angstrom : tuple of float
-        Least and largest distance of the specimen from the axis of the tilt, A, which shifts it when it is tilted.
+        Smallest and largest distance of the specimen from the tilt axis, A; a tilt therefore shifts the specimen.
     faults : bool
-        Whether the instrument has its detector chain and scan faults.
+        Whether the instrument has its detector read-out chain and scan distortion.
     event : bool
         Whether an atom beside the feature hops.
     """
@@ -78,7 +78,7 @@ class DriftPreset:
 
     @property
     def tilted(self) -> bool:
-        """The presence of a series of tilts."""
+        """True if the preset has a tilt series."""
         return len(self.tilts_mrad) > 1
 
 
@@ -124,22 +124,22 @@ PRESETS = {
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Fate:
-    """Events that the specimen has ahead in an episode.
+    """Future events of the specimen in an episode.
 
     Parameters
     ----------
     jump_times_s : ndarray
         Times of the jumps, s, increasing, shape (n,).
     jump_steps_angstrom : ndarray
-        Ways (x, y) of the jumps on the specimen, A, shape (n, 2).
+        Displacements (x, y) of the jumps, A, shape (n, 2).
     tilt_times_s : tuple of float
         Times at which the next tilt is commanded, s.
     tilts_mrad : tuple of float
-        Tilts in the order of the series.
+        Tilts in the order of the series, mrad.
     tilt_way_angstrom : float
-        Way along y that a tilt by 1 mrad moves the specimen, A.
+        Displacement of the specimen along y by a tilt of 1 mrad, A.
     event_s : float
-        Time at which an atom hops, s; infinite where none does.
+        Time at which an atom hops, s; infinite without an event.
     """
 
     jump_times_s: np.ndarray
@@ -150,13 +150,13 @@ class Fate:
     event_s: float
 
     def jumped(self, since_s: float, until_s: float) -> np.ndarray:
-        """Return the way (x, y), A, of all jumps after a time and up to another one, s."""
+        """Return the total displacement (x, y), A, of the jumps after one time and up to another, s."""
         here = (self.jump_times_s > since_s) & (self.jump_times_s <= until_s)
         return self.jump_steps_angstrom[here].sum(axis=0)
 
 
 def fate(preset: DriftPreset, rng: np.random.Generator, watch_s: float = WATCH_S) -> Fate:
-    """Draw the fate of the specimen in a watch of some time, s; jumps are fewer in a shorter one."""
+    """Draw the events of the specimen in a watch of a duration, s; the number of jumps is proportional to it."""
     jumps = round(preset.jumps * watch_s / WATCH_S)
     times = np.sort(rng.uniform(JUMP_REST_S, watch_s, jumps))
     ways, angles = rng.uniform(*preset.jump_angstrom, jumps), rng.uniform(0, 2 * np.pi, jumps)
@@ -173,7 +173,7 @@ def fate(preset: DriftPreset, rng: np.random.Generator, watch_s: float = WATCH_S
 
 
 def instrument(preset: DriftPreset, factor: float) -> Profile:
-    """Return the instrument whose specimen drifts so many times as fast as the preset's; its optics stay as they are."""
+    """Return the instrument with the preset's specimen drift multiplied by a factor, and stable optics."""
     profile = PROFILES[INSTRUMENT]
     strays = Instabilities(drift_speed_angstrom_per_s=factor * preset.speed_angstrom_per_s, drift_walk_angstrom=factor * preset.walk_angstrom)
     if preset.faults:
@@ -182,7 +182,7 @@ def instrument(preset: DriftPreset, factor: float) -> Profile:
 
 
 def begin(preset: DriftPreset, drawn: Conditions, seed: int, tilt_mrad: float) -> Session:
-    """Return a session at the first tilt, the beam unshifted."""
+    """Return a session at the first tilt, with an unshifted beam."""
     setup = Setup(profile=instrument(preset, drawn.drift), seed=seed, specimen_seed=0, lattice_average=False, rotated="spline")
     given: dict[str, Any] = {"at": {"alpha_mrad": tilt_mrad}} if tilt_mrad else {}
     return _started(setup, drawn.sample, failing=drawn.failing, faults=drawn.faults, **given)
@@ -201,28 +201,28 @@ def _beam(sample: str) -> Beam:
 
 
 def prepare_part(sample: str, tilt_mrad: float, kind: str) -> None:
-    """Compute a part of which the scenes of a sheet at a tilt, mrad, are put together; see ``drift_scenes.part``."""
+    """Compute a component of the scenes of a sheet at a tilt, mrad; see ``drift_scenes.part``."""
     drift_scenes.part(sample, _beam(sample), tilt_mrad, kind)
 
 
 @functools.lru_cache(maxsize=32)
 def scene(sample: str, cluster: Cluster, tilt_mrad: float, *, hopped: bool) -> DriftScene:
-    """Return the scene of a specimen at a tilt, mrad, before or after the atom hopped."""
+    """Return the scene of a specimen at a tilt, mrad, before or after the hop of the atom."""
     return drift_scenes.scene(sample, cluster, _beam(sample), tilt_mrad, hopped=hopped)
 
 
 def usual_frames(watch_s: float) -> int:
-    """Return the number of frames in the usual time that a watch takes, s."""
+    """Return the number of frames of a watch of a duration, s, at the usual frame rate."""
     return math.ceil(watch_s / PERIOD_S)
 
 
 def turned(vector: np.ndarray, angle: float) -> np.ndarray:
-    """Return a vector (x, y) of the frame, turned by the rotation of the scan, rad, as it lies on the specimen."""
+    """Return a vector (x, y) of the frame in the axes of the specimen, for a rotation of the scan, rad."""
     cos, sin = math.cos(angle), math.sin(angle)
     return np.array([vector[0] * cos - vector[1] * sin, vector[0] * sin + vector[1] * cos])
 
 
 def square_field(middle: np.ndarray, side: float, rotation: float) -> RasterScan:
-    """Return the scan of a square field about a place, A."""
+    """Return the scan of a square field centred on a position, A."""
     corner = middle - np.array([side * (n - 1) / n / 2 for n in SHAPE[::-1]])
     return RasterScan(shape=SHAPE, field_of_view_angstrom=(side, side), origin_angstrom=(float(corner[0]), float(corner[1])), rotation_rad=rotation)

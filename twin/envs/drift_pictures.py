@@ -1,4 +1,4 @@
-"""Pictures of a watch on a drifting specimen: the frame, where the shift went, and what is left."""
+"""Pictures of drift tracking: the frame, the path of the shift, and the remaining budgets."""
 
 from collections.abc import Mapping, Sequence
 
@@ -9,13 +9,13 @@ from stemtwin.twin.envs.canvas import AMBER, GREY, TRACK, WHITE, PictureCanvas, 
 SIZE, SIDE = (760, 480), 434
 """Width and height of a picture, side of the frame, pixels."""
 SMOOTHING_ANGSTROM = 0.4
-"""Standard deviation by which frames are smoothed for the eye, A."""
+"""Standard deviation of the smoothing of displayed frames, A."""
 PLOT = (482.0, 60.0, 742.0, 320.0)
 """Box of the path, pixels."""
 
 
 def watch_picture(image: np.ndarray, field: float, path: Sequence[np.ndarray], *, left: Mapping[str, float], title: str, dose: float) -> np.ndarray:
-    """Return the last frame with its middle marked beside the path of the shift and the budget, uint8, shape (480, 760, 3).
+    """Return the last frame with its centre marked, the path of the shift and the budget, uint8, shape (480, 760, 3).
 
     Parameters
     ----------
@@ -26,7 +26,7 @@ def watch_picture(image: np.ndarray, field: float, path: Sequence[np.ndarray], *
     path : sequence of ndarray
         Shifts (x, y) of all frames, A.
     left : mapping
-        Shares of the budgets that are left, by name.
+        Remaining fraction of each budget, by name.
     title : str
         Text above the frame.
     dose : float
@@ -52,7 +52,7 @@ def watch_picture(image: np.ndarray, field: float, path: Sequence[np.ndarray], *
 
 
 def _path(canvas: PictureCanvas, path: np.ndarray) -> None:
-    """Draw the path of the shift, the last way in amber."""
+    """Draw the path of the shift, with the last step in amber."""
     x0, y0, x1, y1 = PLOT
     canvas.text((x0 + x1) / 2, y0 - 12, "shift of the beam", colour=GREY, anchor="ms")
     canvas.draw.rectangle(PLOT, outline=TRACK)

@@ -1,9 +1,10 @@
-"""Scenes of ``stemtwin/DriftTracking-v1``: images of endless perfect sheets with one cluster of heavy atoms.
+"""Scenes of ``stemtwin/DriftTracking-v1``: images of infinite perfect sheets with one cluster of heavy atoms.
 
-A heavy atom changes what the detector sees of the sheet a few angstrom around it alone. So a scene is the image of the perfect sheet, which repeats
-with its lattice, and, added to it, the changes by single atoms, moved to where the atoms of the cluster are. The image of the sheet with the whole
-cluster differs from that by less than 1 % of its largest value in MoS2, where atoms lie in the sheet, and less than 6 % on graphene, where
-gold lies over different sites: a test holds them to each other.
+A heavy atom changes the image of the sheet only within a few angstrom. A scene is therefore the image of the perfect
+sheet, which has the period of the lattice, plus the changes due to single atoms, shifted to the positions of the atoms
+of the cluster. The difference to the image of the sheet with the whole cluster is below 1 % of its largest value in
+MoS2, where the atoms lie in the sheet, and below 6 % on graphene, where gold lies above different sites; a test checks
+both.
 """
 
 import functools
@@ -28,30 +29,30 @@ from stemtwin.twin.samples.library import load_sample
 from stemtwin.twin.samples.sample import Sample
 
 BOXES = {"graphene": (21.3, 22.1), "mos2-1h": (21.9, 22.12)}
-"""Boxes (y, x) of the sheets that have a scene, A: whole cells."""
+"""Boxes (y, x) of the sheets with a scene, whole unit cells, A."""
 POINTS, FINE = 48, 8
-"""Points along each side of the image of a box, which hold all its frequencies, and the factor by which it is refined for linear interpolation."""
+"""Points along each side of the image of a box, enough for its band limit, and refinement factor for linear interpolation."""
 ANGLES = (90.0, 190.0)
-"""Ring of the detector, mrad: even, and within that of the instrument."""
+"""Inner and outer angle of the detector, mrad, uniform and within those of the instrument."""
 GOLD_BOND, GOLD_HEIGHT, GOLD_LAYER = 2.88, 2.6, 2.35
-"""Distance of gold atoms, height of the lower ones above the sheet, and of one atom above these, A."""
+"""Distance of gold atoms, height of the lower ones above the sheet, and height of the upper atom above these, A."""
 ATOMS = {"graphene": ("lower", "upper"), "mos2-1h": ("lower",)}
-"""Kinds of heavy atoms of a cluster: next to the sheet or in it, and above these."""
+"""Kinds of heavy atoms of a cluster: in or next to the sheet, and above these."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class DriftScene:
-    """Expected image of a sheet with a cluster; it stands in for an imaging operator whose optics stay as they are.
+    """Expected image of a sheet with a cluster, used in place of an imaging operator with constant optics.
 
     Parameters
     ----------
     boxes : ndarray
-        Fractions of the beam on the detector, 0.06 A apart, of a box of the perfect sheet, which repeats, and of the one with the cluster, float32,
-        shape (2, ny + 1, nx + 1): the last row and column are the first ones again.
+        Fractions of the beam on the detector, sampled at 0.06 A, of a periodic box of the perfect sheet and of the box with
+        the cluster, float32, shape (2, ny + 1, nx + 1); the last row and column repeat the first ones.
     extent : tuple of float
-        Height and width of a box, A; the one with the cluster begins at (0, 0).
+        Height and width of a box, A; the box with the cluster begins at (0, 0).
     feature, single : tuple of float
-        Places (x, y) of the middle of the cluster, the mean of its atoms, and of the single atom beside it, A.
+        Positions (x, y) of the centre of the cluster (mean of its atoms) and of the single atom beside it, A.
     plan : ImagingPlan
         The detector.
     """
@@ -63,12 +64,12 @@ class DriftScene:
     plan: ImagingPlan
 
     def images(self, states: Sequence[Aberrations], **optics: object) -> "SceneImages":
-        """Return the images of states of the optics, which are all alike."""
+        """Return the images for states of the optics, which are all equal."""
         del optics
         return SceneImages(scene=self, count=len(states))
 
     def at(self, points: np.ndarray) -> np.ndarray:
-        """Return the image at points (x, y), A, shape (..., 2), as float32, shape (...): linear between the points of the boxes."""
+        """Return the image at points (x, y), A, shape (..., 2), by linear interpolation, as float32, shape (...)."""
         rows, columns = (size - 1 for size in self.boxes.shape[1:])
         y, x = points[..., 1] * (rows / self.extent[0]), points[..., 0] * (columns / self.extent[1])
         row, column = np.floor(y).astype(np.int64), np.floor(x).astype(np.int64)
@@ -84,7 +85,7 @@ class DriftScene:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class SceneImages:
-    """Images of a scene for several states of the optics: what bare frames read.
+    """Images of a scene for several states of the optics, for bare frames.
 
     Parameters
     ----------
@@ -98,16 +99,16 @@ class SceneImages:
     count: int
 
     def sums(self, shape: tuple[int, int]) -> bool:
-        """Return False: rotated rasters are read point by point."""
+        """Return False, since rotated rasters are evaluated point by point."""
         del shape
         return False
 
     def at_own(self, points: np.ndarray) -> np.ndarray:
-        """Return the images at points of their own, (states, P, 2), as (states, 1, P)."""
+        """Return each image at its own points, (states, P, 2), as (states, 1, P)."""
         return self.scene.at(points)[:, None]
 
     def own_rasters(self, y: np.ndarray, x: np.ndarray) -> np.ndarray:
-        """Return the images on rasters of their own, y (states, ny) and x (states, nx), as (states, 1, ny, nx)."""
+        """Return each image on its own raster, y (states, ny) and x (states, nx), as (states, 1, ny, nx)."""
         places = [np.stack(np.broadcast_arrays(columns, rows[:, None]), axis=-1) for rows, columns in zip(y, x, strict=True)]
         return self.scene.at(np.stack(places))[:, None]
 
@@ -132,7 +133,7 @@ def with_atoms(sample: str, atoms: Sequence[tuple[str, np.ndarray]]) -> Sample:
     sample : str
         Name of the sheet.
     atoms : sequence of tuple
-        Kind of each, of ``ATOMS``, and its place (x, y) from :func:`centre`, A.
+        Kind of each atom (see ``ATOMS``) and its position (x, y) relative to :func:`centre`, A.
     """
     perfect = sheet(sample)
     middle, heights = centre(sample), {"lower": GOLD_HEIGHT, "upper": GOLD_HEIGHT + GOLD_LAYER}
@@ -145,7 +146,7 @@ def with_atoms(sample: str, atoms: Sequence[tuple[str, np.ndarray]]) -> Sample:
 
 
 def centre(sample: str) -> np.ndarray:
-    """Return the place (x, y) from which the cluster's atoms are counted, A: of the heaviest atom of the perfect sheet next to the middle."""
+    """Return the origin (x, y) of cluster positions, A: the heaviest atom of the perfect sheet nearest to the middle."""
     perfect = sheet(sample)
     box = np.array(perfect.size_angstrom[::-1])
     heavy = perfect.positions_angstrom[perfect.numbers == perfect.numbers.max(), :2]
@@ -153,12 +154,12 @@ def centre(sample: str) -> np.ndarray:
 
 
 def bond(sample: str) -> float:
-    """Return the distance of neighbours in the cluster, A: of gold atoms, or of the metal atoms of the sheet."""
+    """Return the distance of neighbours in the cluster, A: that of gold atoms, or of metal atoms of the sheet."""
     return GOLD_BOND if sample == "graphene" else BOXES[sample][1] / 7
 
 
 def cluster_atoms(sample: str, cluster: Cluster, *, hopped: bool) -> list[tuple[str, np.ndarray]]:
-    """Return kind and place (x, y), A from :func:`centre`, of all heavy atoms of a scene; the last one is the single atom."""
+    """Return kind and position (x, y), A, relative to :func:`centre`, of all heavy atoms; the last is the single atom."""
     upper = [("upper", cluster.upper)] if "upper" in ATOMS[sample] else []
     lower = [("lower", site) for site in cluster.sites]
     named = [*lower, *upper, ("lower", cluster.hopped if hopped else cluster.single)]
@@ -181,7 +182,7 @@ def box_image(sample: Sample, beam: Beam, tilt_mrad: float) -> np.ndarray:
 
 @functools.lru_cache(maxsize=64)
 def part(sample: str, beam: Beam, tilt_mrad: float, kind: str = "") -> np.ndarray:
-    """Return the image of a perfect box, or the change of it by one heavy atom of a kind at its centre, float64, shape (POINTS, POINTS)."""
+    """Return the image of a perfect box, or its change by one heavy atom of a kind, float64, shape (POINTS, POINTS)."""
     if not kind:
         found = box_image(sheet(sample), beam, tilt_mrad)
     else:
@@ -191,7 +192,7 @@ def part(sample: str, beam: Beam, tilt_mrad: float, kind: str = "") -> np.ndarra
 
 
 def scene(sample: str, cluster: Cluster, beam: Beam, tilt_mrad: float, *, hopped: bool) -> DriftScene:
-    """Return the scene of a sheet at a tilt, mrad: one box with the cluster among perfect ones."""
+    """Return the scene of a sheet at a tilt, mrad: one box with the cluster, surrounded by perfect boxes."""
     box, atoms = sheet(sample), cluster_atoms(sample, cluster, hopped=hopped)
     change = np.zeros((POINTS, POINTS))
     for kind in ATOMS[sample]:
@@ -213,7 +214,7 @@ def scene(sample: str, cluster: Cluster, beam: Beam, tilt_mrad: float, *, hopped
 
 
 def placed(image: np.ndarray, ways: Sequence[np.ndarray], extent: tuple[float, float]) -> np.ndarray:
-    """Return the sum of a periodic band-limited image moved by ways (x, y), A; its extent is (height, width), A."""
+    """Return the sum of copies of a periodic band-limited image shifted by (x, y), A; the extent is (height, width), A."""
     ny, nx = image.shape
     rows, columns = np.fft.fftfreq(ny, 1 / ny)[:, None] / extent[0], np.arange(nx // 2 + 1) / extent[1]
     turns = sum((np.exp(-2j * np.pi * (rows * y + columns * x)) for x, y in ways), np.zeros((ny, nx // 2 + 1), complex))
@@ -222,7 +223,7 @@ def placed(image: np.ndarray, ways: Sequence[np.ndarray], extent: tuple[float, f
 
 
 def refined(image: np.ndarray, factor: int) -> np.ndarray:
-    """Return a periodic band-limited image with so many times the points along each axis, float64."""
+    """Return a periodic band-limited image with ``factor`` times the points along each axis, float64."""
     ny, nx = image.shape
     found = np.zeros((ny * factor, nx * factor // 2 + 1), complex)
     given = np.fft.rfft2(image)
@@ -233,5 +234,5 @@ def refined(image: np.ndarray, factor: int) -> np.ndarray:
 
 
 def keys(samples: Sequence[str], tilts_mrad: Sequence[float]) -> list[tuple[str, float, str]]:
-    """Return sample, tilt and kind of atom of all parts of which scenes are put together."""
+    """Return sample, tilt and kind of atom of all components of scenes."""
     return [(sample, tilt, kind) for sample, tilt in itertools.product(samples, tilts_mrad) for kind in ("", *ATOMS[sample])]

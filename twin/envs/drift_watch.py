@@ -1,4 +1,4 @@
-"""State of a watch of ``stemtwin/DriftTracking-v1``, what it is worth, and what an agent sees of it besides the frame."""
+"""State of an episode of ``stemtwin/DriftTracking-v1``, its score, and the parts of its observation."""
 
 import math
 from dataclasses import dataclass
@@ -15,33 +15,33 @@ from stemtwin.twin.instrument.scan import RasterScan
 REACH = 400.0
 """Largest shift along each axis, A."""
 NEAR = 3.0
-"""Distance of the feature from the middle of the frame at which a frame is worth 1/e, A."""
+"""Distance of the feature from the centre of the frame at which the frame counts 1/e, A."""
 PATIENCE_S = 10.0
-"""Delay after which a detected event is worth 1/e, s."""
+"""Delay at which a detected event counts 1/e, s."""
 LATEST_S, LARGEST_TILT_MRAD, LARGEST_ELECTRONS = 1e3, 100.0, 1e5
-"""Units of clock and tilt in the forms "pixels" and "state", and the number of electrons whose logarithm is 1 there."""
+"""Units of clock and tilt in the forms "pixels" and "state", and base of the logarithm of the electrons there."""
 LARGEST_DOSE = 1e8
 """Largest dose in an observation, e-/A^2."""
 BLOCKS = 16
-"""Side of the small picture in the form "state"."""
+"""Side of the averaged images in the form "state"."""
 SCALARS = 13
-"""Numbers beside the pictures in the forms "pixels" and "state"."""
+"""Number of scalars in the forms "pixels" and "state"."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Watch:
-    """State of an episode.
+    """State of an episode of drift tracking.
 
     Parameters
     ----------
     session : Session
-        The microscope and what was done with it.
+        The microscope and the record of its use.
     conditions : Conditions
         Conditions of the episode.
     fate : Fate
-        Events to come.
+        Future events.
     cluster : Cluster
-        Feature to be kept in view.
+        Feature to keep in view.
     scans : tuple of RasterScan
         The narrow and the wide field.
     dwell_time_us : float
@@ -51,15 +51,15 @@ class Watch:
     true : ndarray
         Position of the feature at mid-time of the last frame, (x, y) along the axes of the frame from its centre, A.
     shown : bool
-        Whether the single atom lay in the last frame, and the frame was narrow.
+        Whether the last frame was narrow and showed the single atom.
     kept : float
         Sum over narrow frames of their time, s, times exp(-r^2 / NEAR^2).
     hopped : bool
-        Whether the atom had hopped in the last frame.
+        Whether the atom had hopped before the last frame.
     tilt : int
-        Place in the tilt series.
+        Index in the tilt series.
     images : tuple of ndarray
-        Readings of the last two frames, the latest first, uint16.
+        Readings of the last two frames, latest first, uint16.
     settings : tuple of ndarray
         Field of view, A, shift, A, and electrons at one point of these frames, shape (4,) each.
     path : tuple of ndarray
@@ -67,7 +67,7 @@ class Watch:
     frames, moves, fast, alarms : int
         Frames, actions, fast frames, and fast frames before the event.
     detected_s : float
-        Time of the first narrow fast frame after the event that showed the atom, s; infinite before.
+        Time of the first narrow fast frame after the event that showed the atom, s; infinite before it.
     stopped : bool
         Whether the end was declared.
     """
@@ -106,35 +106,35 @@ class Watch:
 
     @property
     def clock_s(self) -> float:
-        """Time as it is shown, s."""
+        """Displayed time, s."""
         return min(self.session.clock_s, LATEST_S)
 
 
 def nearness(offset: np.ndarray) -> float:
-    """Return exp(-r^2 / NEAR^2) of a place in the frame, A."""
+    """Return exp(-r^2 / NEAR^2) for a position relative to the centre of the frame, A."""
     return math.exp(-float(offset @ offset) / NEAR**2)
 
 
 def detection(state: Watch) -> float:
-    """Return the worth of the detection of the event: exp(-delay / PATIENCE_S), halved by each false alarm; 0 without one."""
+    """Return the value of the detected event, exp(-delay / PATIENCE_S) halved by each false alarm, or 0 if undetected."""
     delay = state.detected_s - state.fate.event_s
     return math.exp(-delay / PATIENCE_S) / 2**state.alarms if math.isfinite(delay) else 0.0
 
 
 def small_pictures(state: Watch) -> np.ndarray:
-    """Return the last two frames as square roots of readings, the latest first, uint8, shape (2, ny, nx)."""
+    """Return the last two frames as square roots of readings, latest first, uint8, shape (2, ny, nx)."""
     return np.stack([square_roots(image) for image in [*state.images, state.images[-1]][:2]])
 
 
 def scalars(state: Watch, left: np.ndarray) -> np.ndarray:
-    """Return the numbers that belong to two frames and a state, in [-1, 1], float32, shape (SCALARS,).
+    """Return the scalars of the last two frames and of a state, in [-1, 1], float32, shape (SCALARS,).
 
     Parameters
     ----------
     state : Watch
         The state.
     left : ndarray
-        Shares of the budgets that are left, shape (3,).
+        Remaining fractions of the budgets, shape (3,).
     """
     settings = [*state.settings, state.settings[-1]][:2]
     frames = [part for one in settings for part in (*(one[:3] / (WIDE_FIELD, REACH, REACH)), math.log(one[3]) / math.log(LARGEST_ELECTRONS))]
@@ -142,6 +142,6 @@ def scalars(state: Watch, left: np.ndarray) -> np.ndarray:
 
 
 def block_means(pictures: np.ndarray) -> np.ndarray:
-    """Return the means of blocks of small pictures, in units of 255, flat, shape (2 * BLOCKS^2,)."""
+    """Return the block means of images, in units of 255, flat, shape (2 * BLOCKS^2,)."""
     side = pictures.shape[-1] // BLOCKS
     return (pictures.reshape(len(pictures), BLOCKS, side, BLOCKS, side).mean(axis=(2, 4)) / 255).ravel()

@@ -1,32 +1,32 @@
-"""Faults of an instrument: probabilities with which a stage, a corrector or a valve fails an operator."""
+"""Faults of an instrument: probabilities of failures of the stage, the corrector and the column valve."""
 
 from dataclasses import dataclass, fields
 
 from stemtwin.twin import checks
 
 MOVING_S = 2.0
-"""Time after a move of the stage in which it counts as moving, s: whoever waits so long is not refused."""
+"""Time after a move of the stage during which it counts as moving, s; later commands are not refused."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Faults:
-    """Probabilities of faults, each drawn for every command from a stream of its own; by default there are none.
+    """Probabilities of faults, each drawn for every command from its own random stream; all are 0 by default.
 
-    The operator is told of all faults but a closed valve (``Session.failed``, read-backs that stay).
+    All faults but a closed valve are reported to the operator (``Session.failed``, unchanged read-backs).
 
     Parameters
     ----------
     blocked_stage : float
-        That a move of the stage goes nowhere: its time passes, the encoders read what they read before.
+        Probability that the stage does not move: the time of the move passes, and the encoder readings are unchanged.
     refused_while_moving : float
-        That a command is refused which comes within 2 s after a move of the stage: nothing happens, no time passes.
-        Waiting is never refused, acquisitions and measurements are not either.
+        Probability that a command within 2 s after a move of the stage is refused: nothing happens and no time passes.
+        Waits, acquisitions and measurements are never refused.
     closed_valve : float
-        That the column valve is closed in an acquisition: its frames are dark but for the detectors' noise and the
-        specimen gets no dose. Books are kept as for an open valve, and nothing but the dark frame tells it. In a
-        measurement of aberrations: that it fails.
+        Probability that the column valve is closed during an acquisition: its frames contain only the noise of the
+        detectors, and the specimen receives no dose. Time and dose are charged as with an open valve, and only the dark
+        frame reveals the fault. A measurement of aberrations fails.
     failed_correction : float
-        That a change of the optics fails: its time passes, the aberrations stay as they are.
+        Probability that a change of the optics fails: its time passes, and the aberrations are unchanged.
 
     Raises
     ------
@@ -46,12 +46,12 @@ class Faults:
 
     @property
     def possible(self) -> bool:
-        """True where any fault can happen."""
+        """True if any fault can happen."""
         return any(getattr(self, name) for name in FAULTS)
 
     @property
     def faults(self) -> "Faults":
-        """Faults alone, of a value that holds more."""
+        """Probabilities of the faults as a separate value."""
         return Faults(**{name: float(getattr(self, name)) for name in FAULTS})
 
 

@@ -12,7 +12,7 @@ from stemtwin.twin.errors import SettingsError
 
 Path = tuple[str, ...]
 BORDERS = {"beam/blanked": 0.5, "scan/acquire": -0.5}
-"""Numbers from which on the beam of a microscope is blanked, and a frame taken."""
+"""Thresholds from which on the beam of a microscope is blanked and a frame is taken."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,11 +22,11 @@ class Component:
     Parameters
     ----------
     name : str
-        Part of the nested action, as ``beam/optics``.
+        Part of the nested action, such as ``beam/optics``.
     index : int
-        Which number of that part.
+        Index of the number within that part.
     choices : int
-        Number of bins, of which each stands for one choice; 0 for a number that is taken as it is.
+        Number of bins, one for each choice; 0 for a number that is used directly.
     """
 
     name: str
@@ -36,30 +36,30 @@ class Component:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class FlatAction:
-    """The vector form of a ``Dict`` of ``Box`` and ``Discrete``; its parts stand in the order of their names.
+    """The vector form of a ``Dict`` of ``Box`` and ``Discrete``, with its parts in the order of their names.
 
     Parameters
     ----------
     space : gymnasium.spaces.Dict
-        Space of nested actions, every number of which lies in [-1, 1].
+        Space of nested actions; all its numbers are in [-1, 1].
     borders : mapping
-        The border between the two bins of a choice, by the name of its part, where it is not 0. Other choices have equal bins.
+        Border between the two bins of a choice, by the name of its part. Other choices have equal bins.
 
     Raises
     ------
     SettingsError
-        The space has parts of other kinds.
+        The space has parts of other types.
     """
 
     space: gym.spaces.Dict
     borders: Mapping[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        """Check the kinds of all parts."""
+        """Check the types of all parts."""
         for path, part in _parts(self.space):
             box = isinstance(part, gym.spaces.Box) and len(part.shape) == 1 and np.all(part.low == -1) and np.all(part.high == 1)
             if not box and not isinstance(part, gym.spaces.Discrete):
-                message = f"{'/'.join(path)} is {part}, which a flat action cannot hold. Use Discrete, or Box of one dimension from -1 to 1."
+                message = f"{'/'.join(path)} is {part}, which a flat action cannot represent. Use Discrete, or a one-dimensional Box from -1 to 1."
                 raise SettingsError(message)
 
     @property
@@ -97,7 +97,7 @@ class FlatAction:
         return out
 
     def flat(self, action: dict[str, Any]) -> np.ndarray:
-        """Return the vector of a nested action: choices stand in the middle of their bins."""
+        """Return the vector of a nested action; choices are in the middle of their bins."""
         out: list[float] = []
         for path, part in _parts(self.space):
             value: Any = action
@@ -117,7 +117,7 @@ class FlatAction:
 
 
 def flat_action(panel: ControlPanel) -> FlatAction:
-    """Return the vector form of the actions of a microscope; a policy around 0 takes frames, with the beam on."""
+    """Return the vector form of the actions of a microscope; actions near 0 take frames with the beam on."""
     return FlatAction(space=panel.action_space, borders=BORDERS)
 
 

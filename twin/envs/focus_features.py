@@ -1,4 +1,4 @@
-"""Features of a frame that tell its focus: a small picture, and the power of the lattice over noise."""
+"""Features of a frame that depend on focus: a small image, and the power of the lattice over noise."""
 
 import functools
 import math
@@ -8,22 +8,22 @@ import numpy as np
 SECTORS = 12
 """Azimuths over half a turn in the form "state"."""
 BANDS = (0.035, 0.1, 0.25)
-"""Limits of the bands of spatial frequency in the form "state", cycles per pixel; beyond 0.3 is noise alone."""
+"""Limits of the bands of spatial frequency in the form "state", cycles per pixel; there is only noise beyond 0.3."""
 DECADES = 4.0
-"""Signal-to-noise ratios of the power up to 10 to this are told apart in the form "state"."""
+"""Decadic logarithm at which signal-to-noise ratios of the power are clipped in the form "state"."""
 
 
 def square_roots(image: np.ndarray) -> np.ndarray:
-    """Return a frame with four points in one pixel, as square roots of readings above their least, 100 at their mean, uint8."""
+    """Return a frame in bins of 2 x 2 points, as square roots of readings above the smallest, 100 at the mean, uint8."""
     four = image.reshape(image.shape[0] // 2, 2, image.shape[1] // 2, 2).sum(axis=(1, 3), dtype=np.float32)
     four -= four.min()
     return np.minimum(100 * np.sqrt(four / max(float(four.mean()), 1e-6)), 255).astype(np.uint8)
 
 
 def features(image: np.ndarray, rotation_rad: float = 0.0) -> np.ndarray:
-    """Return the logarithms of the power over that of noise in bands of frequency and azimuths, in [0, 1], shape (24,).
+    """Return the logarithms of power over noise in bands of spatial frequency and azimuth, in [0, 1], shape (24,).
 
-    Azimuths are those of specimen and lenses: the rotation of the scan, rad, is taken off.
+    Azimuths are relative to specimen and lenses: the rotation of the scan, rad, is compensated.
     """
     window, azimuth, band, quiet = _spectrum_places(image.shape)
     sector = np.floor(((azimuth + rotation_rad) % np.pi) / np.pi * SECTORS + 0.5).astype(int) % SECTORS
@@ -38,7 +38,7 @@ def features(image: np.ndarray, rotation_rad: float = 0.0) -> np.ndarray:
 
 @functools.lru_cache(maxsize=4)
 def _spectrum_places(shape: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Return a window, azimuth and band of each Fourier coefficient (-1: none), and the coefficients that hold noise alone."""
+    """Return a window, azimuth and band (-1: none) of each Fourier coefficient, and the coefficients with only noise."""
     ky, kx = np.meshgrid(np.fft.fftfreq(shape[0]), np.fft.rfftfreq(shape[1]), indexing="ij")
     k = np.hypot(ky, kx).ravel()
     band = np.searchsorted(BANDS, k, side="right") - 1

@@ -1,4 +1,4 @@
-"""Instruments and specimens of ``stemtwin/Autofocus-v2``: its presets, and imaging operators that serve whatever is drawn."""
+"""Instruments and specimens of ``stemtwin/Autofocus-v2``: presets, and imaging operators for all drawn conditions."""
 
 import functools
 import math
@@ -28,30 +28,30 @@ SEMIANGLE_MRAD = 20.0
 CURRENT_PA = 50.0
 """Probe current, pA."""
 THICKNESS_ANGSTROM = {"srtio3-001": 7.81, "au-001": 8.16, "si-110": 7.68}
-"""Thickness of crystals that are thicker by default, A: a thin one has one focus, and its operator is built in seconds."""
+"""Reduced thickness of crystals, A: a thin crystal has a single focus, and its operator is built in seconds."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AutofocusPreset:
-    """A difficulty.
+    """Settings of one difficulty of the focusing task, version 2.
 
     Parameters
     ----------
     randomisation : Randomisation
         Ranges from which episodes are drawn.
     start_c10, start_c12 : tuple of float
-        Least and largest abs(C10) and abs(C12) at the start, A.
+        Smallest and largest abs(C10) and abs(C12) at the start, A.
     reach : tuple of float
         Largest distances of C10, C12a and C12b from their starting values, A.
     faults : bool
-        Whether the instrument has its detector chain, scan faults and straying optics; else electrons are counted and
-        nothing strays.
+        Whether the instrument has its detector read-out chain, scan distortion and drifting aberrations; otherwise
+        electrons are counted, and scan and optics are perfectly stable.
     frames : int
-        Frames in one episode, the first among them.
+        Frames in one episode, including the first.
     dose_budget_e_per_angstrom2 : float
         Dose in one episode, e-/A^2.
     wait_s : float
-        Time that passes before each further frame with the beam blanked, s.
+        Wait with the beam blanked before each further frame, s.
     """
 
     randomisation: Randomisation
@@ -107,18 +107,18 @@ PRESETS = {
         start_c12=(0.0, 20.0),
         reach=(420.0, 70.0, 70.0),
         frames=64,
-        dose_budget_e_per_angstrom2=8e6,  # of 62 frames of 2000 electrons a point
+        dose_budget_e_per_angstrom2=8e6,  # 62 frames with 2000 electrons per point
         wait_s=60.0,
     ),
 }
 
 
 SPECIMENS = tuple(dict.fromkeys(name for preset in PRESETS.values() for name in preset.randomisation.samples))
-"""Specimens of all presets: the truth of a state names one by its place here."""
+"""Specimens of all presets; the truth of a state gives the index of one."""
 
 
 def instrument(name: str, residual: float, drift: float, *, faults: bool) -> Profile:
-    """Return an instrument with so many times its residual aberrations and specimen drift, with or without its other faults."""
+    """Return an instrument with scaled residual aberrations and specimen drift, with or without its other faults."""
     profile = sessions.with_residual(sessions.drifting(PROFILES[name], drift), residual)
     if faults:
         return profile
@@ -128,12 +128,12 @@ def instrument(name: str, residual: float, drift: float, *, faults: bool) -> Pro
 
 
 def begin(setup: Setup, sample: str, **given: Any) -> Session:
-    """Return a session with a specimen, at the usual convergence and current; ``given`` is that of ``session.start``."""
+    """Return a session with a specimen at the usual convergence and current; ``given`` is passed to ``session.start``."""
     return sessions.start(setup, specimen(sample, THICKNESS_ANGSTROM.get(sample)), semiangle_mrad=SEMIANGLE_MRAD, current_pa=CURRENT_PA, **given)
 
 
 def window_angstrom(preset: AutofocusPreset, drawn: Randomisation, sample: str, profile: str) -> float:
-    """Return the window for the widest probe that the knobs and the instrument's straying allow, A."""
+    """Return the window for the widest probe within the ranges of the knobs and of the instrument's drift, A."""
     semiangle = SEMIANGLE_MRAD * 1e-3
     c10, a, b = preset.reach
     turned = drawn.knob_gain[1] * (c10 + math.hypot(a, b))
@@ -148,12 +148,12 @@ def window_angstrom(preset: AutofocusPreset, drawn: Randomisation, sample: str, 
 
 @functools.lru_cache(maxsize=64)
 def focus_plan(preset: AutofocusPreset, drawn: Randomisation, phonons: int | str, sample: str, profile: str) -> ImagingPlan:
-    """Return the plan of the frames of a specimen in an instrument, whatever else is drawn.
+    """Return the plan of the frames of a specimen in an instrument, for all other drawn conditions.
 
     Raises
     ------
     SettingsError
-        One imaging operator cannot give them; the cause says why.
+        One imaging operator cannot compute these frames; the chained exception gives the reason.
     """
     setup = Setup(
         profile=instrument(profile, drawn.residual[1], 0.0, faults=preset.faults),
@@ -176,6 +176,6 @@ def focus_plan(preset: AutofocusPreset, drawn: Randomisation, phonons: int | str
 
 @functools.lru_cache(maxsize=64)
 def imaging(preset: AutofocusPreset, drawn: Randomisation, phonons: int | str, sample: str, profile: str) -> tuple[ImagingOperator, ImagingPlan]:
-    """Return the imaging operator and its plan, so that no step need ask whose it is."""
+    """Return the imaging operator and its plan, cached so that steps need not compute the key."""
     plan = focus_plan(preset, drawn, phonons, sample, profile)
     return plan.operator(), plan

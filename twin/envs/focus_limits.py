@@ -3,9 +3,9 @@
 import numpy as np
 
 START_C10 = (20.0, 150.0)
-"""Least and largest abs(C10) at the start, A."""
+"""Smallest and largest abs(C10) at the start, A."""
 START_C12 = (0.0, 100.0)
-"""Least and largest abs(C12) at the start, A."""
+"""Smallest and largest abs(C12) at the start, A."""
 STEP = np.array([100.0, 50.0, 50.0])
 """Largest changes of C10, C12a and C12b in one action, A."""
 REACH = np.array([200.0, 120.0, 120.0])

@@ -1,7 +1,8 @@
-"""The kinetics of a specimen under a parked beam and under frames, without images: what ``stemtwin/AtomForge-v1`` steps with in its form ``state``.
+"""Kinetics of a specimen under a parked beam and under frames, without images, for the form ``state`` of ``stemtwin/AtomForge-v1``.
 
-A parked beam has constant rates, so that waiting times are exponential and branches drawn by their rates: the same law
-as that of ``twin/physics/dynamics/kinetics.py``, which follows any path. Atoms stay on the sites of the lattice.
+Rates under a parked beam are constant, so waiting times are exponential and events are drawn by their rates. This is the
+same law as in ``twin/physics/dynamics/kinetics.py``, which handles arbitrary beam paths. Atoms stay on the sites of the
+lattice.
 """
 
 import functools
@@ -20,13 +21,13 @@ from stemtwin.twin.physics.dynamics.site_network import SiteNetwork
 from stemtwin.twin.physics.electrons import ELECTRONS_PER_PICOAMPERE_SECOND
 
 NEGLIGIBLE = 1e-6
-"""Cross-sections below this part of the largest one are left out."""
+"""Cross-section below which events are neglected, as a fraction of the largest one."""
 ABOUT = np.array([(0.0, 0.0)] + [(r * np.cos(a), r * np.sin(a)) for r in (0.4, 0.8, 1.2) for a in np.arange(6) * np.pi / 3])
-"""Places about an atom at which its next event is looked for, A, (19, 2)."""
+"""Beam positions relative to an atom at which its next event is evaluated, A, (19, 2)."""
 GONE = -1
-"""Stands for the loss of an atom where sites are named with which it may change places."""
+"""Marker of the loss of an atom among the sites with which it may exchange positions."""
 UNKNOWN = -1.0
-"""Value of the time of an event that nobody knows beforehand, or that another one precedes, s."""
+"""Time of an event that is unknown beforehand or preceded by another event, s."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,7 +37,7 @@ class ForgeBeam:
     Parameters
     ----------
     processes : tuple of Process
-        Processes; none of them rotates bonds.
+        Processes without bond rotations.
     energy_ev : float
         Beam energy, eV.
     current_pa : float
@@ -52,13 +53,13 @@ class ForgeBeam:
 
     @property
     def electrons_per_s(self) -> float:
-        """Electrons in a second."""
+        """Electrons per second, 1/s."""
         return self.current_pa * ELECTRONS_PER_PICOAMPERE_SECOND
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class ForgedSites:
-    """Sites with every event that can happen to them as they stand.
+    """Sites with all events that are possible in their present state.
 
     Parameters
     ----------
@@ -67,9 +68,9 @@ class ForgedSites:
     causes, sites, partners : ndarray
         Process, site and partner (-1: none) of each event, int (c,).
     where : ndarray
-        Point at which the current density of each event counts, A, float64 (c, 2).
+        Point at which the current density of each event is evaluated, A, float64 (c, 2).
     sigma, rates : ndarray
-        Its cross-section, A^2, and its rate without beam, 1/s, float64 (c,).
+        Cross-section, A^2, and rate without beam, 1/s, of each event, float64 (c,).
     """
 
     network: SiteNetwork
@@ -82,7 +83,7 @@ class ForgedSites:
 
     @classmethod
     def of(cls, network: SiteNetwork, beam: ForgeBeam) -> Self:
-        """Return the sites with their events under a beam."""
+        """Return the sites of a network with their events under a beam."""
         rules = compiled(beam.processes, beam.energy_ev)
         matter = tuple(np.array(getattr(network, name)) for name in ("numbers", "labels", "positions", "links", "kinds"))
         found, where, sigma = kinetics_kernels.list_channels(rules.arrays, matter, _lengths(network))
@@ -101,7 +102,7 @@ class ForgedSites:
         )
 
     def hazards(self, beam: ForgeBeam, at: tuple[float, float]) -> np.ndarray:
-        """Return the rate of every event under the beam parked at a place (x, y), A; 1/s, float64 (c,)."""
+        """Return the rate of every event under the beam parked at (x, y), A; 1/s, float64 (c,)."""
         path = np.array([[at[0], at[1], beam.electrons_per_s]])
         nodes = np.array([[0.0, 0.0, 0.0, 0.0], [path[0, 2], path[0, 0], path[0, 1], 0.0]])
         flux = kinetics_kernels.doses(self.where.copy(), path, nodes, beam.density.table, beam.density.law, _lengths(self.network))
@@ -121,22 +122,22 @@ class ForgedSites:
 def parked(
     found: ForgedSites, beam: ForgeBeam, at: tuple[float, float], seconds: float, fate: tuple[float, float], rng: np.random.Generator
 ) -> tuple[ForgedSites, tuple[int, ...]]:
-    """Return the sites after the beam was parked at a place, and the processes that took place.
+    """Return the sites after a time under the parked beam, and the processes that happened.
 
     Parameters
     ----------
     found : ForgedSites
-        Before.
+        The sites before.
     beam : ForgeBeam
         The beam.
     at : tuple of float
-        The place (x, y), A.
+        Position (x, y) of the beam, A.
     seconds : float
-        The time, s.
+        Duration, s.
     fate : tuple of float
-        Draws of the first event: a standard exponential one of its time, a uniform one of its kind.
+        Random draws of the first event: standard exponential for its time, uniform for its kind.
     rng : numpy.random.Generator
-        Draws of the further ones.
+        Random generator of the following events.
     """
     left, causes = seconds, []
     while True:
@@ -150,7 +151,7 @@ def parked(
 
 
 def next_event(hazards: np.ndarray, fate: tuple[float, float]) -> tuple[int | None, float]:
-    """Return the first event at constant rates and the time until it, s, from two draws; None where nothing can happen."""
+    """Return the first event at constant rates and the time until it, s, from two draws; None without possible events."""
     if not len(hazards):
         return None, np.inf
     summed = np.cumsum(hazards)
@@ -168,16 +169,18 @@ def first_wait(
     wanted: tuple[int, Collection[int]],
     between: tuple[float, float],
 ) -> tuple[int, float]:
-    """Return the number of the first place under which a wanted event is the next one within some times, and its time, s; else that of the latest.
+    """Return the index of the first beam position whose next event is wanted and within the limits of time, and its time, s.
+
+    Without such a position, return the one with the latest wanted event.
 
     Parameters
     ----------
     found, beam, fate
         See :func:`parked`.
     places : ndarray
-        Places of the beam (x, y), A, (k, 2).
+        Positions (x, y) of the beam, A, (k, 2).
     wanted : tuple
-        Site of the atom that is hit, and the sites with which it may change places, -1 among them where it may be ejected.
+        Site of the atom that is hit, and the sites with which it may exchange positions; -1 stands for its ejection.
     between : tuple of float
         Shortest and longest time, s.
     """
@@ -201,7 +204,10 @@ def _brings(found: ForgedSites, beam: ForgeBeam, event: int, wanted: tuple[int, 
 def looked(
     found: ForgedSites, beam: ForgeBeam, field: tuple[float, float, float, float], seconds: float, rng: np.random.Generator
 ) -> tuple[ForgedSites, tuple[int, ...]]:
-    """Return the sites after a frame of a field (left, top, right, bottom), A, in a time, s, and the processes; the dose is even inside."""
+    """Return the sites after a frame of a field (left, top, right, bottom), A, and the processes that happened.
+
+    The frame takes ``seconds``, and its dose is uniform inside the field.
+    """
     left, top, right, bottom = field
     flux, time, causes = beam.electrons_per_s / ((right - left) * (bottom - top)), seconds, []
     while True:

@@ -1,4 +1,4 @@
-"""Pictures of atoms that are moved by the beam, for people."""
+"""Pictures of atom-by-atom fabrication."""
 
 import itertools
 import math
@@ -14,7 +14,7 @@ from stemtwin.twin.envs.forge_scenes import FIELD_ANGSTROM, SULPHUR
 SIDE_PX, PANEL_PX, GAP_PX, LINE_PX = 400, 190, 10, 20
 GREEN, METAL = (95, 224, 138), (120, 150, 210)
 HOLLOW = 0.75
-"""Brightness below which a site is drawn as empty."""
+"""Brightness below which a site is drawn as vacant."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -28,13 +28,13 @@ class ForgeView:
     image : ndarray, optional
         The last frame.
     bright : ndarray, optional
-        Brightness of sites, in place of a frame.
+        Brightness of sites, instead of a frame.
     target, trail : tuple
-        Places of the goal, and those where Si was seen, the latest last, A from the middle of the field.
+        Positions of the goal, and observed positions of Si, latest last, A from the centre of the field.
     aimed : tuple of float, optional
-        Positions of the parked beam.
+        Position of the parked beam, A from the centre of the field.
     left : mapping
-        Remaining share of each budget.
+        Remaining fraction of each budget, by name.
     cost : mapping
         Costs so far.
     energy_ev : float
@@ -101,7 +101,7 @@ def _panel(canvas: PictureCanvas, view: ForgeView) -> None:
 
 
 def _graph(canvas: PictureCanvas, goal: str, bright: np.ndarray) -> None:
-    """Draw the sites of the field with their brightness, and bonds between those that are not hollow."""
+    """Draw the sites of the field with their brightness, and bonds between those that are not vacant."""
     sheet = forge_scenes.lattice(goal)
     seen = np.flatnonzero(sheet.in_field)
     shown, usual = set(seen.tolist()), sheet.network.numbers
@@ -125,7 +125,7 @@ def _ring(canvas: PictureCanvas, place: tuple[float, float], radius: float, colo
 
 
 def _pixel(place: tuple[float, float] | np.ndarray) -> tuple[float, float]:
-    """Return a place of the field in pixels of the picture."""
+    """Return a position in the field as pixels of the picture."""
     scale = SIDE_PX / FIELD_ANGSTROM
     x, y = (min(max(GAP_PX + SIDE_PX / 2 + scale * float(one), GAP_PX), GAP_PX + SIDE_PX) for one in place)
     return x, y

@@ -27,42 +27,43 @@ from stemtwin.twin.samples.sample import Sample
 
 CARBON, NITROGEN, SILICON, SULPHUR = 6, 7, 14, 16
 SHEET_ANGSTROM = 24.0
-"""Least side of a sheet, A: the probe with its tails is narrower."""
+"""Smallest side of a sheet, A; the probe with its tails is narrower."""
 SI_SIGMA_ANGSTROM = 0.042
 """Thermal motion of Si, A, as in the sample ``graphene-si``."""
 FIELD_ANGSTROM, FRAME_PX = 16.0, 64
-"""Side of the field, A, in the middle of the sheet, and of its frames, pixels."""
+"""Side of the field in the middle of the sheet, A, and of its frames, pixels."""
 MARGIN_ANGSTROM = 1.5
-"""Starts and goals lie at least so far from the rim of the field, A."""
+"""Smallest distance of starts and goals from the edge of the field, A."""
 SULPHUR_ANGSTROM = 3.16
 """Distance between neighbouring sites of S in one face of MoS2, A."""
 DOPANT_VACANCY = 1e-11
-"""Cross-section for the loss of a neighbour of Si, A^2 [A]: 0.001 barn, as in the film of docs/damage.md: Si was led further than 0.01 allows."""
+"""Cross-section for the loss of a neighbour of Si, A^2 [A]: 0.001 barn, as in the film of docs/damage.md, since in experiments
+Si was moved farther than 0.01 barn allows."""
 INSTRUMENT, SEMIANGLE_MRAD, CURRENT_PA = "nion-60", 26.0, 100.0
 UNREACHED = 99
-"""Number of bonds to a site to which no way leads."""
+"""Number of bonds assigned to an unreachable site."""
 TRIES = 10_000
-"""Draws of a scene, at most."""
+"""Largest number of draws of a scene."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ForgePreset:
-    """A difficulty.
+    """Settings of one difficulty of atom-by-atom fabrication.
 
     Parameters
     ----------
     goal : str
-        ``"walk"``: lead Si through graphene; ``"drill"``: make vacancies of S in MoS2.
+        ``"walk"``: move Si through graphene; ``"drill"``: make S vacancies in MoS2.
     energy_ev : float
         Beam energy, eV.
     size : tuple of int
-        Least and largest length of the way, bonds, or number of vacancies.
+        Smallest and largest length of the path, bonds, or number of vacancies.
     foreign, empty : tuple of int
-        Least and largest number of N atoms and of vacancies in the field.
+        Smallest and largest numbers of N atoms and of vacancies in the field.
     jitter_angstrom, flicker : float
-        Detection noise of the form ``state``, standard deviations: of places, A; of the brightness of sites over that of carbon.
+        Detection noise of the form ``state``: standard deviations of positions, A, and of brightness relative to carbon.
     looks : int
-        Frames in one episode, the first among them.
+        Frames in one episode, including the first.
     beam_s : float
         Time of parked beams in one episode, s.
     look_us : float
@@ -107,18 +108,18 @@ PRESETS = {
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Lattice:
-    """A sheet before anything was done to it.
+    """A perfect sheet.
 
     Parameters
     ----------
     sample : Sample
         The atoms.
     network : SiteNetwork
-        The same as sites, in the order of the atoms.
+        The atoms as sites, in the same order.
     places : ndarray
-        x and y of each site from the middle of the field, A, float64 (n, 2).
+        Position (x, y) of each site relative to the centre of the field, A, float64 (n, 2).
     middle : tuple of float
-        Middle of the field on the sheet (x, y), A.
+        Centre of the field on the sheet (x, y), A.
     bonds : tuple of tuple of int
         Bonded sites of each site.
     """
@@ -131,12 +132,12 @@ class Lattice:
 
     @property
     def in_field(self) -> np.ndarray:
-        """Mask of the sites that the field shows, bool (n,)."""
+        """Mask of the sites in the field, bool (n,)."""
         return np.abs(self.places).max(axis=1) < FIELD_ANGSTROM / 2
 
     @property
     def inner(self) -> np.ndarray:
-        """Sites of the field away from its rim, int (k,)."""
+        """Sites of the field away from its edge, int (k,)."""
         return np.flatnonzero(np.abs(self.places).max(axis=1) < FIELD_ANGSTROM / 2 - MARGIN_ANGSTROM)
 
 
@@ -147,9 +148,9 @@ class ForgeScene:
     Parameters
     ----------
     numbers : tuple of int
-        Atomic number on each site, 0 for an empty one.
+        Atomic number on each site, 0 for a vacancy.
     target : tuple of int
-        Sites where Si is to arrive (one), or that are to be emptied.
+        Target site of Si (one), or sites of the pattern of vacancies.
     length : int
         Bonds from the start to the target, or the number of vacancies.
     """
@@ -176,12 +177,12 @@ def lattice(goal: str) -> Lattice:
 
 
 def processes(goal: str) -> tuple[Process, ...]:
-    """Return the processes that the beam can cause in the sheet of a goal; bonds do not turn at these energies."""
+    """Return the processes that the beam can cause in the sheet of a goal, without bond rotations."""
     return tuple(one for one in (graphene(dopant_vacancy=DOPANT_VACANCY) if goal == "walk" else dichalcogenide()) if one.action != "rotate")
 
 
 def setup(goal: str, seed: int, phonons: int | str) -> Setup:
-    """Return the microscope: it stands still, and the beam changes the specimen, whose atoms stay on their sites."""
+    """Return a microscope without drift, in which the beam changes the specimen and atoms stay on their sites."""
     damage = Damage(processes=processes(goal), relax=False)
     return Setup(profile=PROFILES[INSTRUMENT].still(), seed=seed, phonons=phonons, engine=local.NAME, specimen_seed=0, damage=damage)
 
@@ -214,7 +215,7 @@ def forge_beam(goal: str, energy_ev: float) -> ForgeBeam:
 
 
 def distances(target: int, shut: frozenset[int], goal: str = "walk") -> np.ndarray:
-    """Return the number of bonds from every site to a target without passing some sites, int (n,); ``UNREACHED`` where no way leads."""
+    """Return the number of bonds from every site to a target along paths that avoid ``shut``, int (n,), or ``UNREACHED``."""
     bonds = lattice(goal).bonds
     out = np.full(len(bonds), UNREACHED)
     out[target] = 0
@@ -239,12 +240,12 @@ def plain_distances(target: int) -> np.ndarray:
 
 @functools.cache
 def _outside() -> frozenset[int]:
-    """Return the sites of graphene that the field does not show."""
+    """Return the sites of graphene outside the field."""
     return frozenset(np.flatnonzero(~lattice("walk").in_field).tolist())
 
 
 def shut_sites(numbers: np.ndarray, target: int) -> frozenset[int]:
-    """Return the sites through which Si cannot be led: outside of the field, foreign, empty, or beside an empty one, where it stays."""
+    """Return the sites that Si cannot pass: outside the field, foreign atoms, vacancies, and sites beside a vacancy."""
     bonds, empty = lattice("walk").bonds, np.flatnonzero(numbers == 0)
     foreign = np.flatnonzero((numbers != CARBON) & (numbers != SILICON))
     beside = {site for hole in empty for site in bonds[hole]} - {target}
@@ -252,7 +253,7 @@ def shut_sites(numbers: np.ndarray, target: int) -> frozenset[int]:
 
 
 def nearer_hops(numbers: np.ndarray, bonds_left: np.ndarray, site: int | None, target: int) -> dict[int, tuple[int, ...]]:
-    """Return the C neighbours of Si at a site that are nearer to the target, each with the site of Si; none at the target, or without Si."""
+    """Return the C neighbours of Si that are nearer to the target, each with the site of Si; empty at the target or without Si."""
     if site is None or site == target:
         return {}
     near = (one for one in lattice("walk").bonds[site] if numbers[one] == CARBON and bonds_left[one] < bonds_left[site])
@@ -260,10 +261,11 @@ def nearer_hops(numbers: np.ndarray, bonds_left: np.ndarray, site: int | None, t
 
 
 def drilling_events(numbers: np.ndarray, target: tuple[int, ...]) -> list[dict[int, tuple[int, ...]]]:
-    """Return wanted events of S atoms: sites with which each may change places, ``GONE`` where it may be lost; the best ones, and the next best.
+    """Return the best and the second-best wanted events of S atoms: by atom, sites of wanted jumps, or ``GONE`` for its loss.
 
-    Best are losses of atoms of the pattern, the one with most vacancies beside it first, and their jumps into vacancies outside of it; next best
-    jumps within the pattern to where fewer vacancies are beside the atom, for there its loss is likelier.
+    The best events are losses of atoms of the pattern, in decreasing order of adjacent vacancies, and their jumps into
+    vacancies outside the pattern. The second-best are jumps within the pattern to sites with fewer adjacent vacancies,
+    where a loss is more probable.
     """
     near, empty = sulphur_neighbours(), {one for one in sulphur_neighbours() if not numbers[one]}
     beside = {one: len(empty & set(row)) for one, row in near.items()}
@@ -275,7 +277,7 @@ def drilling_events(numbers: np.ndarray, target: tuple[int, ...]) -> list[dict[i
 
 @functools.cache
 def sulphur_neighbours() -> dict[int, tuple[int, ...]]:
-    """Return the neighbours of every site of S on the exit face."""
+    """Return the neighbours of every S site on the exit face."""
     sheet = lattice("drill")
     sites, size = exit_face(sheet), np.array(sheet.sample.size_angstrom[::-1])
     steps = sheet.places[sites][:, None] - sheet.places[sites]
@@ -299,12 +301,12 @@ def draw_scene(preset: ForgePreset, rng: np.random.Generator, split: str) -> For
         found = _walk(preset, rng) if preset.goal == "walk" else _drill(preset, rng, split)
         if found is not None:
             return found
-    message = f"No scene of goal={preset.goal!r} with size={preset.size} fits into a field of {FIELD_ANGSTROM:g} A. Ask for a smaller one."
+    message = f"No scene of goal={preset.goal!r} with size={preset.size} fits into a field of {FIELD_ANGSTROM:g} A. Use a smaller size."
     raise SettingsError(message)
 
 
 def _walk(preset: ForgePreset, rng: np.random.Generator) -> ForgeScene | None:
-    """Draw a way through graphene between two sites of which neither is beside a defect; None where it does not have the length."""
+    """Draw a path through graphene between two sites away from defects, or None if it does not have the required length."""
     sheet = lattice("walk")
     start, target = (int(site) for site in rng.choice(sheet.inner, 2, replace=False))
     low, high = preset.size
@@ -327,21 +329,21 @@ def _walk(preset: ForgePreset, rng: np.random.Generator) -> ForgeScene | None:
 
 
 def exit_face(sheet: Lattice) -> np.ndarray:
-    """Return the sites of S on the exit face, int (k,): the beam ejects these."""
+    """Return the S sites on the exit face, which the beam ejects, int (k,)."""
     z = sheet.sample.positions_angstrom[:, 2]
     return np.flatnonzero((sheet.network.numbers == SULPHUR) & (z > z[sheet.network.numbers != SULPHUR].mean()))
 
 
 @functools.cache
 def drilled() -> np.ndarray:
-    """Return the sites of S on the exit face that the field shows, by y, then x, int (k,)."""
+    """Return the S sites on the exit face within the field, ordered by y, then x, int (k,)."""
     sheet = lattice("drill")
     sites = np.intersect1d(exit_face(sheet), np.flatnonzero(sheet.in_field))
     return read_only(sites[np.lexsort((sheet.places[sites, 0], sheet.places[sites, 1].round(3)))])
 
 
 def _drill(preset: ForgePreset, rng: np.random.Generator, split: str) -> ForgeScene | None:
-    """Draw a pattern of sites of S that hang together, site by site; None where its shape belongs to another split."""
+    """Draw a connected pattern of S sites, site by site, or None if its shape belongs to another split."""
     sheet = lattice("drill")
     inner = np.intersect1d(drilled(), sheet.inner)
     chosen = [int(rng.choice(inner))]
@@ -354,12 +356,12 @@ def _drill(preset: ForgePreset, rng: np.random.Generator, split: str) -> ForgeSc
 
 
 def shape_split(places: np.ndarray) -> str:
-    """Return the split to which a pattern belongs: by its shape, wherever it lies, so that no two splits share one.
+    """Return the split of a pattern, which depends only on its shape, so no shape occurs in two splits.
 
     Parameters
     ----------
     places : ndarray
-        Its sites (x, y), A, (k, 2), in any order.
+        Sites (x, y) of the pattern, A, (k, 2), in any order.
     """
     steps = np.rint((places - places.min(axis=0)) / (SULPHUR_ANGSTROM / 4)).astype(int)
     text = ";".join(f"{x},{y}" for x, y in sorted(steps.tolist()))
@@ -367,7 +369,7 @@ def shape_split(places: np.ndarray) -> str:
 
 
 def specimen(scene: ForgeScene, goal: str) -> tuple[Sample, np.ndarray]:
-    """Return the sample of a scene, and the site of the lattice for each site of its kinetics, int (n,)."""
+    """Return the sample of a scene, and the lattice site of each site of its kinetics, int (n,)."""
     sheet, numbers = lattice(goal), np.array(scene.numbers)
     usual = sheet.network.numbers
     sample = sheet.sample

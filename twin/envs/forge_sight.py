@@ -1,4 +1,4 @@
-"""Looks of ``stemtwin/AtomForge-v1``: the graph about the dopant with detection noise, or the brightest place of a frame."""
+"""Observations of ``stemtwin/AtomForge-v1``: the graph around the dopant with detection noise, or the brightest point of a frame."""
 
 import functools
 
@@ -10,27 +10,27 @@ from stemtwin.twin.envs.forge_scenes import CARBON, FIELD_ANGSTROM, FRAME_PX, NI
 from stemtwin.twin.envs.functional_env import read_only
 
 NEAR_ANGSTROM, FAR_ANGSTROM, FAR_BONDS = 3.0, FIELD_ANGSTROM, 20
-"""Units of places beside Si, of the way to the target, of bonds to it."""
+"""Units of positions relative to Si, A, of the vector to the target, A, and of bonds to it."""
 NEIGHBOUR = 5
 """Features of each neighbour."""
 DRILLED, PLACE = 33, 4
-"""Sites of S on the exit face in the field, and features of each."""
+"""Number of S sites on the exit face in the field, and number of features of each."""
 WIDTHS = {"walk": 6 + 3 * NEIGHBOUR, "drill": PLACE * DRILLED}
 """Number of features by goal, without budget and energy."""
 FULL_EV = 100e3
 """Unit of the beam energy, eV."""
 BRIGHTNESS = {0: 0.4, CARBON: 1.0, NITROGEN: 1.2, SILICON: 2.8}
-"""Brightness of sites of graphene in frames over that of carbon, by atomic number, as the microscope's smoothed frames have it."""
+"""Brightness of graphene sites relative to carbon, by atomic number, as in smoothed frames of the microscope."""
 SINGLE = 0.5
-"""Brightness of a place of S2 that has lost one S over that of a whole one."""
+"""Brightness of an S2 column that has lost one S, relative to a complete one."""
 BRIGHTEST = 5.0
-"""Unit of the brightness of the brightest place."""
+"""Unit of the brightness of the brightest atom."""
 BLUR_ANGSTROM = 0.4
-"""Smoothing of the frame in which Si is sought, one standard deviation, A."""
+"""Standard deviation of the smoothing of the frame before the search for Si, A."""
 READINGS = 10
-"""Readings of a parked beam, at equal times."""
+"""Number of readings of a parked beam, equally spaced in time."""
 NO_TRACE = read_only(np.zeros(READINGS, np.uint32))
-"""Readings where no beam was parked."""
+"""Readings without a parked beam."""
 DARK = 0.05
 """Mean reading below which a frame is dark, electrons."""
 
@@ -38,7 +38,7 @@ DARK = 0.05
 def look(
     preset: ForgePreset, scene: ForgeScene, numbers: np.ndarray, tracked: tuple[float, float], rng: np.random.Generator, *, dark: bool = False
 ) -> tuple[np.ndarray, np.ndarray, tuple[float, float]]:
-    """Return the brightness of all sites, the features of the form ``state`` without the budget, and the place of Si from now on.
+    """Return the brightness of all sites, the features of the form ``state`` without the budget, and the tracked position of Si.
 
     Parameters
     ----------
@@ -51,9 +51,9 @@ def look(
     tracked : tuple of float
         Earlier position of Si, A.
     rng : numpy.random.Generator
-        Source of the noise; the number of draws is always the same.
+        Random generator of the noise; the number of draws is constant.
     dark : bool
-        Whether the frame shows nothing.
+        Whether the frame is dark.
     """
     flicker = preset.flicker * rng.standard_normal(len(numbers))
     noise = preset.jitter_angstrom * rng.standard_normal((4, 2))
@@ -95,20 +95,20 @@ def _surroundings(target: int, bright: np.ndarray, site: int, place: np.ndarray,
 
 @functools.lru_cache(maxsize=4096)
 def around(target: int, site: int) -> tuple[tuple[int, tuple[int, ...]], ...]:
-    """Return the neighbours of a site, each with the sites behind it, in the order of :func:`ordered`."""
+    """Return the neighbours of a site, each with the sites behind it, ordered as by :func:`ordered`."""
     sheet, bonds = forge_scenes.lattice("walk"), forge_scenes.plain_distances(target)
     behind = {other: tuple(one for one in ordered(sheet.bonds[other], bonds) if one != site) for other in sheet.bonds[site]}
     return tuple((other, behind[other]) for other in ordered(sheet.bonds[site], bonds))
 
 
 def ordered(sites: tuple[int, ...], bonds: np.ndarray) -> list[int]:
-    """Return sites in the order of their bonds to the target, equal ones by y, then x."""
+    """Return sites ordered by their bonds to the target, then by y, then by x."""
     places = forge_scenes.lattice("walk").places
     return sorted(sites, key=lambda one: (bonds[one], round(places[one, 1], 3), places[one, 0]))
 
 
 def _pattern(scene: ForgeScene, bright: np.ndarray) -> np.ndarray:
-    """Return the features of a pattern, float32 (132,): place and brightness of all sites of S on the exit face, and which belong to it."""
+    """Return the features of a pattern, float32 (132,): position, brightness and target flag of the S sites on the exit face."""
     sites = forge_scenes.drilled()
     places = 2 * forge_scenes.lattice("drill").places[sites] / FIELD_ANGSTROM
     out = np.column_stack([places, np.minimum(bright[sites] / 2, 1.0), np.isin(sites, scene.target)])
@@ -116,9 +116,9 @@ def _pattern(scene: ForgeScene, bright: np.ndarray) -> np.ndarray:
 
 
 def brightest(image: np.ndarray, before: tuple[float, float]) -> tuple[float, float]:
-    """Return the brightest place (x, y) of a frame from its middle, A: the centre of what stands out about the maximum of the smoothed frame.
+    """Return the brightest point (x, y) of a frame relative to its centre, A: the centroid around the smoothed maximum.
 
-    For a dark frame it is the earlier position.
+    For a dark frame this is the earlier position.
     """
     if image.mean() < DARK:
         return before

@@ -1,4 +1,4 @@
-"""Environments as pure functions of a frozen state, and the one class that makes a Gymnasium environment of them."""
+"""Environments as pure functions of a frozen state, and the class that turns them into Gymnasium environments."""
 
 import inspect
 from collections.abc import Iterable, Mapping, Sequence
@@ -12,12 +12,12 @@ from stemtwin.twin.errors import InstrumentError, SettingsError, suggestion
 
 State = TypeVar("State")
 LAST_BITS = 4
-"""Numbers of an action that exceed a bound by so many units in the last place are put on it: wrappers round, such as
-``RescaleAction`` from ranges of which no end is farther from 0 than four times their width."""
+"""Largest excess of an action over a bound, in units in the last place, that is set to the bound. It covers the rounding
+of wrappers such as ``RescaleAction`` for ranges with ends within four times their width of 0."""
 
 
 class FunctionalEnv(Protocol[State]):
-    """An environment as pure functions of a frozen state: nothing else is remembered, and only ``rng`` is random."""
+    """An environment as pure functions of a frozen state, without further memory and without randomness but ``rng``."""
 
     @property
     def observation_space(self) -> gym.Space:
@@ -46,7 +46,7 @@ class FunctionalEnv(Protocol[State]):
         ...
 
     def terminated(self, state: State) -> bool:
-        """Return whether the episode has come to its end."""
+        """Return whether the episode has ended."""
         ...
 
     def truncated(self, state: State) -> bool:
@@ -97,7 +97,7 @@ class StemEnv(gym.Env, Generic[State]):
         Raises
         ------
         StemtwinError
-            The family has no such option, or its value is out of range. Nothing has changed then.
+            The family has no such option, or its value is out of range. The state is unchanged.
         """
         check_options(self.task, options)
         super().reset(seed=seed)
@@ -112,7 +112,7 @@ class StemEnv(gym.Env, Generic[State]):
         Raises
         ------
         InstrumentError
-            The action is outside the action space, the episode is over, or there was no reset; nothing has changed then.
+            The action is outside the action space, the episode is over, or there was no reset; the state is unchanged.
         """
         before, rng = self.ready()
         if self._foreseen is None:
@@ -133,12 +133,16 @@ class StemEnv(gym.Env, Generic[State]):
             The episode is over, or there was no reset.
         """
         if self._state is None or self._rng is None or self._over:
-            message = "step() came after the end of the episode. Call reset()." if self._over else "step() came before reset(). Call reset() first."
+            message = (
+                "step() was called after the end of the episode. Call reset()."
+                if self._over
+                else "step() was called before reset(). Call reset() first."
+            )
             raise InstrumentError(message)
         return self._state, self._rng
 
     def foresee(self, state: State, rng: np.random.Generator | None = None) -> None:
-        """Take what was computed together with other environments: the state after the next step or, with a generator of its steps, reset."""
+        """Accept a state computed together with other environments: after the next step or, with a generator, reset."""
         if rng is None:
             self._foreseen = state
         else:
@@ -151,12 +155,12 @@ class StemEnv(gym.Env, Generic[State]):
         return self.task.picture(self._state)
 
     def truth(self) -> dict[str, float]:
-        """Return the hidden state of an environment that was made with ``privileged_info=True``, for training.
+        """Return the hidden state, for training; the environment must have ``privileged_info=True``.
 
         Raises
         ------
         InstrumentError
-            The environment was made without ``privileged_info``, or there was no reset.
+            The environment has ``privileged_info=False``, or there was no reset.
         """
         if not getattr(self.task, "privileged_info", True):
             message = "truth() is for training, and this environment has privileged_info=False. Make it with privileged_info=True."
@@ -165,12 +169,12 @@ class StemEnv(gym.Env, Generic[State]):
 
 
 def hidden_truth(env: gym.Env) -> dict[str, float]:
-    """Return the hidden state of an environment, for scorers and oracles; an agent that is scored never gets it.
+    """Return the hidden state of an environment, for scorers and oracles; scored agents never receive it.
 
     Parameters
     ----------
     env : gymnasium.Env
-        A :class:`StemEnv`, or another one with a method ``truth``; there may be wrappers around it.
+        A :class:`StemEnv` or another environment with a method ``truth``, possibly inside wrappers.
 
     Raises
     ------
@@ -181,19 +185,19 @@ def hidden_truth(env: gym.Env) -> dict[str, float]:
     if not isinstance(inner, StemEnv):
         return inner.truth()
     if inner._state is None:
-        message = "truth() came before reset(). Reset the environment first."
+        message = "truth() was called before reset(). Reset the environment first."
         raise InstrumentError(message)
     return inner.task.truth(inner._state)
 
 
 def read_only(array: np.ndarray) -> np.ndarray:
-    """Return an array after closing it to writing: states are values, of which several may hold one array."""
+    """Return an array after making it read-only, since several states may share it."""
     array.setflags(write=False)
     return array
 
 
 def foresee(given: Sequence[tuple[StemEnv[State], Any]], beginning: Sequence[StemEnv[State]] = ()) -> None:
-    """Compute the next states of environments of one family together, where the family has ``transitions``.
+    """Compute the next states of environments of one family together, if the family has ``transitions``.
 
     Parameters
     ----------
@@ -205,7 +209,7 @@ def foresee(given: Sequence[tuple[StemEnv[State], Any]], beginning: Sequence[Ste
     Raises
     ------
     InstrumentError
-        An action is outside the action space, an episode is over, or there was no reset; nothing has changed then.
+        An action is outside the action space, an episode is over, or there was no reset; all states are unchanged.
     """
     if not given:
         return
@@ -229,9 +233,9 @@ def start(task: FunctionalEnv[State], stream: np.random.Generator, options: Mapp
     Parameters
     ----------
     task : FunctionalEnv
-        The family with its arguments; the streams of its split are its own.
+        The family with its arguments; each split has its own random streams.
     stream : numpy.random.Generator
-        The environment's generator, from which 128 bits are drawn.
+        Random generator of the environment, from which 128 bits are drawn.
     options : mapping
         Checked options of ``reset``.
     """
@@ -240,7 +244,7 @@ def start(task: FunctionalEnv[State], stream: np.random.Generator, options: Mapp
 
 
 def _streams(task: FunctionalEnv[Any], stream: np.random.Generator) -> tuple[np.random.Generator, np.random.Generator]:
-    """Return the generators of an episode's first state and of its steps, from 128 bits of the environment's generator."""
+    """Return the random generators of an episode's first state and of its steps, from 128 bits of the environment's."""
     split = getattr(task, "split", None)
     words = [int(word) for word in stream.integers(2**32, size=4, dtype="u4")]
     root = np.random.SeedSequence(words, spawn_key=() if split is None else (SPLITS[split],))
@@ -249,12 +253,12 @@ def _streams(task: FunctionalEnv[Any], stream: np.random.Generator) -> tuple[np.
 
 
 def check_options(task: FunctionalEnv[Any], options: Mapping[str, Any] | None) -> None:
-    """Refuse options of ``reset`` that a family does not have, and values that its ``check_reset`` refuses.
+    """Refuse unknown options of ``reset``, and values that the family's ``check_reset`` refuses.
 
     Raises
     ------
     StemtwinError
-        One of them is unknown, or its value is out of range.
+        An option is unknown, or its value is out of range.
     """
     known = getattr(task, "RESET_OPTIONS", ())
     wrong = next((name for name in options or {} if name not in known), None)
@@ -263,15 +267,15 @@ def check_options(task: FunctionalEnv[Any], options: Mapping[str, Any] | None) -
         if check is not None:
             check(**(options or {}))
         return
-    told = suggestion(wrong, known, listed="Options") if known else "It has none: pass settings to gymnasium.make."
+    told = suggestion(wrong, known, listed="Options") if known else "This environment has no options: pass settings to gymnasium.make."
     message = f"options={dict(options or {})!r} of reset(): the option {wrong!r} is unknown. {told}"
     raise SettingsError(message)
 
 
 def checked_action(space: gym.Space, action: Any) -> Any:
-    """Return an action in the space's own type; numbers of another type are converted, nothing is clipped.
+    """Return an action in the type of the space; numbers of other types are converted, and nothing is clipped.
 
-    Numbers that exceed a bound by the rounding of a wrapper, four units in the last place, are put on it.
+    Only numbers that exceed a bound by at most four units in the last place (rounding of a wrapper) are set to the bound.
 
     Raises
     ------
@@ -280,13 +284,13 @@ def checked_action(space: gym.Space, action: Any) -> Any:
     """
     given = _converted(space, action)
     if given is None or not space.contains(given):
-        message = f"action={action!r} is not in the action space {space}. Give one that is; nothing is clipped."
+        message = f"action={action!r} is not in the action space {space}. Give an action within it; actions are not clipped."
         raise InstrumentError(message)
     return given
 
 
 def episode_info(task: FunctionalEnv[State], state: State) -> dict[str, Any]:
-    """Return the ``info`` of a state: its cost, and the truth where the family's arguments ask for it."""
+    """Return the ``info`` of a state: its cost, and with ``privileged_info`` the truth and the success."""
     info: dict[str, Any] = {"cost": task.cost(state)}
     if getattr(task, "privileged_info", False):
         info["truth"] = task.truth(state)
@@ -296,7 +300,7 @@ def episode_info(task: FunctionalEnv[State], state: State) -> dict[str, Any]:
 
 
 def _converted(space: gym.Space, action: Any) -> Any:
-    """Return an action whose numbers have the types of a space, or None where they cannot have."""
+    """Return an action converted to the types of a space, or None if that is impossible."""
     if isinstance(space, gym.spaces.Dict):
         fits = isinstance(action, dict) and action.keys() == space.spaces.keys()
         found = _all_converted(space.spaces.values(), [action[name] for name in space.spaces]) if fits else None
@@ -314,13 +318,13 @@ def _converted(space: gym.Space, action: Any) -> Any:
 
 
 def _all_converted(spaces: Iterable[gym.Space], actions: Iterable[Any]) -> list[Any] | None:
-    """Return the parts of an action, or None where one of them cannot have the types of its space."""
+    """Return the converted parts of an action, or None if one of them cannot be converted."""
     found = [_converted(space, action) for space, action in zip(spaces, actions, strict=True)]
     return None if any(part is None for part in found) else found
 
 
 def _on_bounds(space: gym.spaces.Box, numbers: np.ndarray) -> np.ndarray:
-    """Return numbers of which those beyond a bound by the last bits alone lie on it."""
+    """Return numbers after setting those that exceed a bound only in the last bits to the bound."""
     if numbers.shape != space.shape or not np.issubdtype(numbers.dtype, np.floating):
         return numbers
     for bound, beyond in ((space.low, numbers < space.low), (space.high, numbers > space.high)):

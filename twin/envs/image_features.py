@@ -1,4 +1,4 @@
-"""Features of images that an operator can compute: pictures of eight bits, electrons, powers of sectors of the spectrum."""
+"""Features of images that an operator can compute: uint8 images, electrons, sector powers of the power spectrum."""
 
 import functools
 import math
@@ -7,44 +7,47 @@ import numpy as np
 import xarray as xr
 
 LOW, HIGH = 1.0, 99.7
-"""Percentiles of an image that become black and white."""
+"""Percentiles of an image that are mapped to black and white."""
 RINGS = (0.05, 0.15, 0.3, 0.5, 0.8)
 """Edges of the rings of spatial frequencies, in units of the largest of a square image."""
 SECTORS = 6
-"""Sectors of each ring over half a turn: the other half is the same."""
+"""Sectors of each ring over half a turn; the other half is equivalent."""
 LARGEST = 9.0
-"""Powers and electrons beyond 10 to this are put there."""
+"""Decadic logarithm at which powers and electrons are clipped."""
 
 
 def electrons(image: xr.DataArray) -> np.ndarray:
-    """Return an image in electrons, float64: readings in ADU without their offset, over the gain."""
+    """Return an image in electrons, float64; readings in ADU minus the offset, divided by the gain."""
     return (image.to_numpy().astype(float) - image.attrs.get("offset_adu", 0.0)) / image.attrs.get("gain_adu", 1.0)
 
 
 def spread(image: np.ndarray, least: float = 0.0) -> np.ndarray:
-    """Return an image from 0 at its first percentile to 1 at its 99.7th, or at so much above the first where that is more; a constant one is 0."""
+    """Return an image scaled to [0, 1] between its 1st and 99.7th percentiles, over a span of at least ``least``.
+
+    A constant image becomes 0.
+    """
     low, high = np.percentile(image, (LOW, HIGH))
     span = max(float(high - low), least)
     return np.clip((image - low) / span, 0, 1) if span > 0 else np.zeros(image.shape)
 
 
 def stretched(image: np.ndarray, least: float = 0.0) -> np.ndarray:
-    """Return an image in grey levels between its percentiles, uint8; see :func:`spread`."""
+    """Return an image as grey levels, uint8, scaled as by :func:`spread`."""
     return (255 * spread(image, least)).astype(np.uint8)
 
 
 def power_over_noise(image: np.ndarray) -> np.ndarray:
-    """Return the power spectrum of an image less its mean over that of its noise, zero frequency in the middle, shape (ny, nx).
+    """Return the power spectrum of an image minus its mean, relative to noise, zero frequency in the middle, shape (ny, nx).
 
-    The noise is told from the median of the spectrum, so that counts and readings of a converter are treated alike: few
-    frequencies hold anything else.
+    The noise level is estimated from the median of the spectrum, since most frequencies contain only noise; counts and
+    readings in ADU are therefore treated alike.
     """
     power = np.fft.fftshift(np.abs(np.fft.fft2((image - image.mean()) * _window(image.shape))) ** 2)
     return power * (math.log(2) / max(float(np.median(power)), 1e-12))
 
 
 def power_spectrum(image: np.ndarray) -> np.ndarray:
-    """Return the power spectrum of an image less its mean, in units of that of white noise of Poisson counts, zero frequency first.
+    """Return the power spectrum of an image minus its mean, in units of Poisson noise, zero frequency first.
 
     Parameters
     ----------
@@ -54,14 +57,14 @@ def power_spectrum(image: np.ndarray) -> np.ndarray:
     Returns
     -------
     ndarray
-        Half of the spectrum, shape (ny, nx // 2 + 1).
+        Half of the spectrum, float64, shape (ny, nx // 2 + 1).
     """
     amplitudes = np.fft.rfft2((image - image.mean()) * _window(image.shape))
     return np.abs(amplitudes) ** 2 / (max(float(image.mean()), 1e-6) * (_window(image.shape) ** 2).sum())
 
 
 def log_sector_powers(image: np.ndarray) -> np.ndarray:
-    """Return the decadic logarithms of 1 + the mean power of each sector of each ring, over 9, in [0, 1], shape (rings sectors,)."""
+    """Return log10(1 + mean power) / 9 of each sector of each ring, in [0, 1], shape (rings sectors,)."""
     power = power_spectrum(image).ravel()
     label = _sectors(image.shape)
     count = (len(RINGS) - 1) * SECTORS
@@ -71,7 +74,10 @@ def log_sector_powers(image: np.ndarray) -> np.ndarray:
 
 
 def image_features(image: np.ndarray) -> np.ndarray:
-    """Return the logarithms of mean, standard deviation and sector powers of an image in electrons, in [-1, 1], shape (2 + rings sectors,)."""
+    """Return logarithms of mean, standard deviation and sector powers of an image in electrons, in [-1, 1].
+
+    The shape is (2 + rings sectors,).
+    """
     mean, deviation = max(float(image.mean()), 0.0), float(image.std())
     first = np.clip(np.log10([1e-3 + mean, 1e-3 + deviation]) / LARGEST, -1, 1)
     return np.concatenate([first, log_sector_powers(image)])
@@ -83,7 +89,7 @@ FEATURES = 2 + (len(RINGS) - 1) * SECTORS
 
 @functools.lru_cache(maxsize=16)
 def _window(shape: tuple[int, int]) -> np.ndarray:
-    """Return a Hann window, which keeps the edges of the field out of the spectrum."""
+    """Return a Hann window, which suppresses the edges of the field in the spectrum."""
     window = np.hanning(shape[0] + 2)[1:-1, None] * np.hanning(shape[1] + 2)[None, 1:-1]
     window.flags.writeable = False
     return window
@@ -91,7 +97,7 @@ def _window(shape: tuple[int, int]) -> np.ndarray:
 
 @functools.lru_cache(maxsize=16)
 def _sectors(shape: tuple[int, int]) -> np.ndarray:
-    """Return the number of the sector of each point of half a spectrum, or the number of sectors where it is in none; flat."""
+    """Return the sector index of each point of half a spectrum, flat; points outside have the number of sectors."""
     ky, kx = np.fft.fftfreq(shape[0])[:, None], np.fft.rfftfreq(shape[1])[None, :]
     radius = np.hypot(ky, kx) * 2
     azimuth = np.mod(np.arctan2(ky, kx) + np.zeros_like(radius), np.pi)

@@ -1,4 +1,4 @@
-"""Images from few points: posterior mean and standard deviation of every pixel by Gaussian trees whose variances follow the structure."""
+"""Images from few points: posterior mean and standard deviation of every pixel by structure-adaptive Gaussian trees."""
 
 import math
 from dataclasses import dataclass
@@ -11,25 +11,26 @@ from stemtwin.twin.envs import tree_kernels
 BLOCK = 32
 """Side of the largest squares of a tree, pixels."""
 SHIFTS = ((0, 0), (21, 11), (11, 26), (5, 16))
-"""Corners of trees, pixels: each puts its squares elsewhere, and their mean shows no squares."""
+"""Offsets of the trees, pixels; the mean over trees with different squares has no block artefacts."""
 NEAR = 5
-"""Side of the squares over which the signal is averaged that tells how noisy a pixel is, pixels."""
+"""Side of the squares over which the signal is averaged for the noise estimate, pixels."""
 LEAST_SIGNAL = 0.05
-"""Pixels are as noisy as those of at least this share of the mean signal."""
+"""Smallest signal of the noise estimate, as a fraction of the mean signal."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TreePrior:
-    """Prior of an image: the mean of each square differs from that of the square around it by a Gaussian number.
+    """Prior of an image: the mean of each square differs from that of its parent square by a Gaussian number.
 
-    Its variance is a share of the structure there: the mean square of the deviation from the background, around the square.
+    The variance of the difference is a fraction of the local structure, which is the mean square deviation from the
+    background around the square.
 
     Parameters
     ----------
     shares : tuple of float
-        Shares of squares of 32, 16, 8, 4, 2, 1 pixels.
+        Fractions for squares of 32, 16, 8, 4, 2 and 1 pixels.
     hidden : float
-        Deviation that is expected where nothing was found, over the mean signal.
+        Expected deviation where no structure was found, relative to the mean signal.
     reach : int
         Side of the squares over which structure is averaged, pixels.
     passes : int
@@ -45,31 +46,31 @@ class TreePrior:
 def reconstruct(
     counts: np.ndarray, exposure: np.ndarray, prior: TreePrior, *, excess: float = 1.0, electronics: np.ndarray | float = 0.0
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return the mean and the standard deviation of every pixel, given the electrons that were counted at some of them.
+    """Return the posterior mean and standard deviation of every pixel, given counts at some pixels.
 
     Parameters
     ----------
     counts : ndarray
         Counted electrons, float64 (n, n).
     exposure : ndarray
-        Incident electrons, float64 (n, n), 0 where the beam was not.
+        Incident electrons, float64 (n, n), 0 at pixels that were not scanned.
     prior : TreePrior
         Prior of the images.
     excess : float
-        Variance of counted electrons over that of a Poisson distribution.
+        Ratio of the variance of the counts to that of a Poisson distribution.
     electronics : ndarray or float
-        Further variance of the counts of each pixel, electrons squared.
+        Additional variance of the counts of each pixel, electrons squared.
 
     Returns
     -------
     tuple of ndarray
-        Fractions of the beam, float64 (n, n) each; the mean is not negative.
+        Fractions of the beam, float64 (n, n) each; the mean is at least 0.
 
     Notes
     -----
     On a tree the posterior is exact after one sweep to the root and one back (K. C. Chou, A. S. Willsky, R. Nikoukhah, IEEE
-    Trans. Autom. Control 39 (1994) 479). The structure is estimated from the image of the pass before. The mean over four
-    trees with other squares is taken, and their spread added to the variance.
+    Trans. Autom. Control 39 (1994) 479). The structure is estimated from the image of the previous pass. The result is the
+    mean over four trees with different squares, and the variance between the trees is added to their variance.
     """
     seen = exposure > 0
     incident = np.where(seen, exposure, 1)

@@ -1,4 +1,4 @@
-"""Making of environments: from an id and arguments to a family, from a family to a Gymnasium environment."""
+"""Construction of environments: a family from an id and arguments, a Gymnasium environment from a family."""
 
 import functools
 import importlib
@@ -35,12 +35,12 @@ def family_class(environment: str) -> type:
 
 
 def make_family(environment: str, **settings: Any) -> FunctionalEnv[Any]:
-    """Return a family with arguments and settings, prepared: whatever takes long to build is built here.
+    """Return a family with arguments and settings, after its time-consuming preparations.
 
     Raises
     ------
     StemtwinError
-        A name is unknown or a number out of range.
+        A name is unknown or a number is out of range.
     """
     family = family_class(environment)
     try:
@@ -54,7 +54,7 @@ def make_family(environment: str, **settings: Any) -> FunctionalEnv[Any]:
 
 
 def make(*, environment: str, render_mode: str | None = None, **settings: Any) -> StemEnv:
-    """Return an environment; ``gymnasium.make`` calls it with the id.
+    """Return an environment; ``gymnasium.make`` calls this function with the id.
 
     Parameters
     ----------
@@ -68,7 +68,7 @@ def make(*, environment: str, render_mode: str | None = None, **settings: Any) -
     Raises
     ------
     StemtwinError
-        A name is unknown or a number out of range.
+        A name is unknown or a number is out of range.
     """
     check_render_mode(environment, render_mode, "'human'", "'rgb_array_list'")
     check_split(environment, settings)
@@ -76,7 +76,7 @@ def make(*, environment: str, render_mode: str | None = None, **settings: Any) -
 
 
 def check_render_mode(environment: str, render_mode: str | None, *wrapped: str) -> None:
-    """Refuse a render mode that environments do not have; the modes of Gymnasium's wrappers are listed with the others.
+    """Refuse an unknown render mode; the message also lists the modes of Gymnasium's wrappers.
 
     Raises
     ------
@@ -90,7 +90,7 @@ def check_render_mode(environment: str, render_mode: str | None, *wrapped: str) 
 
 
 def check_split(environment: str, settings: Mapping[str, Any]) -> None:
-    """Refuse the split of the test episodes, which the runner of benchmarks plays alone.
+    """Refuse the split of the test episodes, which only the benchmark runner plays.
 
     Raises
     ------
@@ -98,8 +98,8 @@ def check_split(environment: str, settings: Mapping[str, Any]) -> None:
         ``split`` is ``"test"``.
     """
     if settings.get("split") == "test":
-        message = f"split='test' of {environment} is played by the runner of benchmarks alone. Use 'train' or 'val', or run the task."
+        message = f"split='test' of {environment} is played only by the benchmark runner. Use 'train' or 'val', or run the task."
         raise SettingsError(message)
 
 
-make.metadata = StemEnv.metadata  # type: ignore[attr-defined] - Gymnasium looks for render modes here
+make.metadata = StemEnv.metadata  # type: ignore[attr-defined] - Gymnasium reads render modes here

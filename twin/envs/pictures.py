@@ -1,4 +1,4 @@
-"""Pictures of environment states for people: what the agent sees, never the truth."""
+"""Pictures of environment states for people: the agent's observations, never the truth."""
 
 from collections.abc import Mapping, Sequence
 
@@ -13,13 +13,13 @@ SPECTRUM_SMOOTHING = 1.0
 FRAME_SMOOTHING = 2.0
 """Standard deviation by which the small frame is smoothed, pixels."""
 RESOLUTION = 0.8
-"""Spatial frequencies up to 1 / this are shown, 1/A."""
+"""Inverse of the largest spatial frequency that is shown, A."""
 KNOBS = ("C10", "C12a", "C12b")
 FOCUS_SIZE = (760, 480)
 WIDTH, FRAME_SIDE, COLUMNS, ROW = 860, 412, 4, 16
 """Largest side of a frame, columns and height of a row of the knobs in the picture of the microscope, pixels."""
 COLOURS = {"beam": (90, 200, 160), "detectors": (230, 110, 150), "stage": (190, 150, 255)}
-"""Colours of the groups of knobs that are not optics."""
+"""Colours of the groups of knobs other than optics."""
 
 
 def focus_picture(
@@ -32,7 +32,7 @@ def focus_picture(
     path: Sequence[np.ndarray] = (),
     note: str = "",
 ) -> np.ndarray:
-    """Return the frame and its power spectrum beside gauges of the knobs and of the budget, uint8, shape (480, 760, 3).
+    """Return a frame and its power spectrum beside gauges of knobs and budget, uint8, shape (480, 760, 3).
 
     Parameters
     ----------
@@ -47,7 +47,7 @@ def focus_picture(
     dose : float
         Dose so far, e-/A^2.
     path : sequence of ndarray
-        Earlier values of the knobs, A, the oldest first; the last action leads from the last of them to the present ones.
+        Earlier values of the knobs, A, oldest first; the last action changed the last of them to the present values.
     note : str
         Text beside the number of the frame.
     """
@@ -80,7 +80,7 @@ def microscope_picture(
     field_of_view: float,
     fresh: bool,
 ) -> np.ndarray:
-    """Return the last frames side by side over all knobs in groups and what was spent, uint8, shape (height, 860 or more, 3).
+    """Return the last frames side by side above all knobs and the costs, uint8, shape (height, 860 or more, 3).
 
     Parameters
     ----------
@@ -91,11 +91,11 @@ def microscope_picture(
     spent : mapping
         ``time_s``, ``electrons``, ``dose_e_per_angstrom2`` and ``moves`` so far.
     left : mapping
-        Shares of the budgets that are left, by name.
+        Remaining fraction of each budget, by name.
     field_of_view : float
         Longer side of the frames, A.
     fresh : bool
-        Whether the last action took them.
+        Whether the last action took these frames.
     """
     ny, nx = next(iter(frames.values())).shape
     high, wide = (round(FRAME_SIDE * n / max(ny, nx)) for n in (ny, nx))
@@ -136,7 +136,7 @@ def _smoothed(canvas: PictureCanvas, counts: np.ndarray, box: Area) -> None:
 
 
 def _spectrum(canvas: PictureCanvas, counts: np.ndarray, side: float, box: Area) -> None:
-    """Draw the power spectrum over that of noise alone, which is 1 everywhere: what stands out is the lattice."""
+    """Draw the power spectrum relative to noise, in which the lattice stands out from 1."""
     from scipy.ndimage import gaussian_filter
 
     ny, nx = counts.shape
@@ -153,7 +153,7 @@ def _spectrum(canvas: PictureCanvas, counts: np.ndarray, side: float, box: Area)
 
 
 def _gauges(canvas: PictureCanvas, knobs: np.ndarray, reach: np.ndarray, path: Sequence[np.ndarray]) -> None:
-    """Draw the knobs since the start, where they were before, and what the last action changed."""
+    """Draw the knobs since the start, their earlier values, and the changes of the last action."""
     canvas.text(607, 213, "knobs since the start", colour=GREY, anchor="ms")
     for i, (name, value, end) in enumerate(zip(KNOBS, knobs, reach, strict=True)):
         y = 246 + 48 * i
@@ -173,7 +173,7 @@ def _budget(canvas: PictureCanvas, y: float, name: str, left: float) -> None:
 
 
 def _columns(readings: Sequence[Reading]) -> list[list[tuple[str, list[Reading]]]]:
-    """Return the groups of readings in columns of about equal length; no group is divided."""
+    """Return the groups of readings in columns of similar length, without dividing a group."""
     groups: dict[str, list[Reading]] = {}
     for reading in readings:
         groups.setdefault(reading.group, []).append(reading)
@@ -190,7 +190,7 @@ def _columns(readings: Sequence[Reading]) -> list[list[tuple[str, list[Reading]]
 
 
 def _column(canvas: PictureCanvas, x: float, y: float, width: float, column: list[tuple[str, list[Reading]]]) -> None:
-    """Draw groups of readings below each other: a title, then a gauge with its name and value for each."""
+    """Draw groups of readings below each other, each with a title and a gauge with name and value per reading."""
     for title, group in column:
         canvas.text(x, y + 11, title, colour=COLOURS.get(title, AMBER), size=12)
         y += ROW

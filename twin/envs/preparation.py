@@ -1,4 +1,4 @@
-"""Preparations of environments: specimens, and a line on stderr that tells how far long builds are."""
+"""Preparation of environments: specimens, and a progress line on stderr during long builds."""
 
 import functools
 import sys
@@ -9,7 +9,7 @@ from stemtwin.twin.samples.library import load_sample
 from stemtwin.twin.samples.sample import Sample
 
 PATIENCE_S = 2.0
-"""Preparations that take longer tell their progress, each time after so long, s."""
+"""Time before the first progress line and between further ones, s."""
 CELLS = {
     "mos2-1h": (5.47, 9.48),
     "wse2-1h": (5.69, 9.85),
@@ -18,12 +18,12 @@ CELLS = {
     "srtio3-001": (7.81, 7.81),
     "si-110": (7.68, 5.43),
 }
-"""Cells (y, x), A, of perfect crystals: their mean image repeats with the lattice, and small cells are built faster."""
+"""Cells (y, x), A, of perfect crystals: the mean image has the period of the lattice, and small cells are built faster."""
 
 
 @functools.lru_cache(maxsize=16)
 def specimen(name: str, thickness_angstrom: float | None = None) -> Sample:
-    """Return a sample of the library, of a perfect crystal one small cell, in its usual thickness or another one, A.
+    """Return a sample of the library with its usual or another thickness, A; perfect crystals have one small cell.
 
     Raises
     ------
@@ -35,7 +35,7 @@ def specimen(name: str, thickness_angstrom: float | None = None) -> Sample:
 
 
 class PreparationLine:
-    """A line on stderr that tells how far preparations are, after two seconds.
+    """Progress lines of preparations on stderr, after the first two seconds.
 
     Parameters
     ----------
@@ -48,19 +48,19 @@ class PreparationLine:
         self._began = self._told = time.monotonic()
 
     def operator(self, number: int, count: int, waves: int) -> Progress:
-        """Return the progress of one imaging operator.
+        """Return the progress callback of one imaging operator.
 
         Parameters
         ----------
         number, count : int
-            Number of the operator, from 1, and number of all.
+            Number of the operator, from 1, and number of operators.
         waves : int
-            Waves of its build.
+            Number of waves of its build.
         """
         done = 0
 
         def progress(steps: int) -> None:
-            """Count steps, and write a line where the last one was long ago."""
+            """Count steps, and write a line if the last one was written at least two seconds ago."""
             nonlocal done
             done += steps
             now = time.monotonic()
@@ -74,6 +74,6 @@ class PreparationLine:
         return progress
 
     def part(self, name: str, number: int, count: int, seconds: float) -> None:
-        """Tell that a part, of that name and number from 1, begins, of so many that take about so long each, s."""
-        sys.stderr.write(f"{self.environment}: {name} {number} of {count}, about {seconds:.0f} s each; it is kept\n")
+        """Write that part ``number`` (from 1) of ``count`` begins; each part takes about ``seconds``."""
+        sys.stderr.write(f"{self.environment}: {name} {number} of {count}, about {seconds:.0f} s each; the result is cached\n")
         sys.stderr.flush()

@@ -1,4 +1,4 @@
-"""The scale of returns: what policies earn on each environment with a goal, as data of the package."""
+"""The scale of returns: kept returns of reference policies on each environment with a goal."""
 
 import json
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from stemtwin.twin.errors import UnknownNameError, suggestion
 
 FOLDER = Path(__file__).parent / "scales"
 FLOOR, CEILING = ("no-op", "random"), "oracle"
-"""Policies of the normalised return 0, the better of them, and 1."""
+"""Policies that define the normalised returns 0 (the better of the two) and 1."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,7 +20,7 @@ class PolicyReturn:
     Parameters
     ----------
     mean, low, high : float
-        Mean return and its 95 % interval (bootstrap over episodes; over scenes where a split has few, whose episodes are alike).
+        Mean return and its 95 % interval (bootstrap over episodes, or over scenes if a split has few scenes, whose episodes are correlated).
     success : float
         Fraction of episodes that ended in a success.
     steps : float
@@ -28,14 +28,14 @@ class PolicyReturn:
     episodes : int
         Number of episodes.
     version : str
-        Version of stemtwin that measured; empty where it is that of the scale.
+        Version of stemtwin used for the measurement; empty if it is that of the scale.
     iqm, iqm_low, iqm_high : float, optional
-        Interquartile mean, of the middle half of the episodes, and its 95 % interval (percentile bootstrap); None in scales
-        that were measured before it was.
+        Interquartile mean (over the middle half of the episodes) and its 95 % interval (percentile bootstrap); None in
+        older scales.
     cpu_s : float, optional
         Processor time of an episode, s.
     error, error_low, error_high : float, optional
-        Mean distance from the goal at the end and its 95 % interval, where the family has such a distance (``GoalFamily.FINAL_ERROR``).
+        Mean distance from the goal at the end and its 95 % interval, if the family defines it (``GoalFamily.FINAL_ERROR``).
     """
 
     mean: float
@@ -61,9 +61,9 @@ class PairedReturn:
     Parameters
     ----------
     better, other : str
-        Names of the policies: the difference is the first less the second.
+        Names of the policies; the difference is the first minus the second.
     mean, low, high : float
-        Mean difference and its 95 % interval, drawn as those of returns.
+        Mean difference and its 95 % interval, by the same bootstrap as for returns.
     """
 
     better: str
@@ -84,17 +84,17 @@ class ReturnScale:
     difficulty : str
         Preset of the family.
     arguments : dict
-        Arguments of ``gymnasium.make`` beside the defaults and the difficulty.
+        Arguments of ``gymnasium.make`` that differ from the defaults, without the difficulty.
     seeds : tuple of int
         Seeds of the episodes, the same for every policy.
     version : str
-        Version of stemtwin that measured.
+        Version of stemtwin used for the measurement.
     policies : dict of PolicyReturn
-        Returns by the policy's name: ``no-op``, ``random``, ``blind``, ``expert``, ``oracle``, and ``learner`` where one
-        was trained.
+        Returns by name of the policy: ``no-op``, ``random``, ``blind``, ``expert``, ``oracle``, and ``learner`` if one was
+        trained.
     paired : tuple of PairedReturn
-        The expert less the best of no-op, random and blind, the oracle less the expert, and a trained policy less a fixed rule where there are
-        both; empty in older scales.
+        The expert minus the best of no-op, random and blind, the oracle minus the expert, and a trained policy minus a fixed
+        rule if both exist; empty in older scales.
     """
 
     environment: str
@@ -107,11 +107,11 @@ class ReturnScale:
 
     @property
     def floor(self) -> float:
-        """Return of the better of doing nothing and random actions."""
+        """Mean return of the better of no-op and random actions."""
         return max(self.policies[name].mean for name in FLOOR if name in self.policies)
 
     def normalized(self, mean_return: float) -> float:
-        """Return a return on the scale: 0 at the floor, 1 at the oracle, not clipped."""
+        """Return the normalised value of a mean return: 0 at the floor, 1 at the oracle, not clipped."""
         return (mean_return - self.floor) / (self.policies[CEILING].mean - self.floor)
 
 
@@ -128,15 +128,15 @@ def reference(environment: str, difficulty: str = "standard") -> ReturnScale:
     Raises
     ------
     UnknownNameError
-        There is no scale of that environment or preset.
+        There is no scale for this environment or preset.
     """
     known = {f"stemtwin/{path.stem}": path for path in sorted(FOLDER.glob("*.json"))}
     if environment not in known:
-        message = f"There is no scale of returns of {environment!r}. {suggestion(environment, known)}"
+        message = f"There is no scale of returns for {environment!r}. {suggestion(environment, known)}"
         raise UnknownNameError(message)
     content = json.loads(known[environment].read_text(encoding="utf-8"))
     if difficulty not in content["scales"]:
-        message = f"There is no scale of {environment} of difficulty={difficulty!r}. {suggestion(difficulty, content['scales'])}"
+        message = f"There is no scale of returns for {environment} with difficulty={difficulty!r}. {suggestion(difficulty, content['scales'])}"
         raise UnknownNameError(message)
     found = content["scales"][difficulty]
     policies = {name: PolicyReturn(**values) for name, values in found["policies"].items()}
@@ -152,20 +152,20 @@ def reference(environment: str, difficulty: str = "standard") -> ReturnScale:
 
 
 def normalized_return(environment: str, mean_return: float, difficulty: str = "standard") -> float:
-    """Return a mean return on the scale of an environment: 0 at the better of no-op and random, 1 at the oracle.
+    """Return a normalised mean return: 0 at the better of no-op and random, 1 at the oracle.
 
     Parameters
     ----------
     environment : str
         Id of the environment.
     mean_return : float
-        Mean return of episodes with the scale's arguments (``reference(environment).arguments``).
+        Mean return over episodes with the arguments of the scale (``reference(environment).arguments``).
     difficulty : str
         A preset of the family.
 
     Raises
     ------
     StemtwinError
-        There is no scale of that environment, or the return is not a number.
+        There is no scale for this environment, or the return is not a number.
     """
     return reference(environment, difficulty).normalized(checks.number("mean_return", mean_return, ""))

@@ -1,4 +1,4 @@
-"""Rewards by name, in [0, 1]: functions of a frame and its cost that an operator can compute."""
+"""Rewards by name, in [0, 1]: functions of a frame and its cost, which an operator can compute."""
 
 import math
 from collections.abc import Callable, Mapping
@@ -10,10 +10,10 @@ from stemtwin.twin.envs.image_features import electrons
 from stemtwin.twin.registry import Registry
 
 Reward = Callable[[xr.Dataset | None, Mapping[str, float]], float]
-"""A function of the frame that an action took (None where it took none) and of the action's cost: ``time_s``,
-``electrons``, ``dose_e_per_angstrom2``."""
+"""A function of the frame taken by an action (None without a frame) and of the action's cost: ``time_s``, ``electrons``,
+``dose_e_per_angstrom2``."""
 REWARDS: Registry[Reward] = Registry("reward")
-"""Rewards by name. A function of one's own is added by ``@REWARDS.register("mine")`` before the environment is made."""
+"""Rewards by name. Add your own function with ``@REWARDS.register("mine")`` before making the environment."""
 
 
 def _first_image(frame: xr.Dataset) -> np.ndarray:
@@ -23,16 +23,16 @@ def _first_image(frame: xr.Dataset) -> np.ndarray:
 
 @REWARDS.register("none")
 def none(frame: xr.Dataset | None, cost: Mapping[str, float]) -> float:  # noqa: ARG001 - the signature of every reward
-    """Return 0: for tasks with a goal of their own, and for agents that are not trained."""
+    """Return 0, for tasks that define their own goal and for agents that are not trained."""
     return 0.0
 
 
 @REWARDS.register("contrast")
 def contrast(frame: xr.Dataset | None, cost: Mapping[str, float]) -> float:  # noqa: ARG001
-    """Return the contrast of the first image, v / (v + m^2) with its mean m and variance v; 0 without a frame.
+    """Return the contrast v / (v + m^2) of the first image, with its mean m and variance v; 0 without a frame.
 
-    It increases with the normalised variance v / m^2, the usual measure of focus in dark field; counting noise adds 1 / m
-    to v / m^2, therefore compare frames of one dose.
+    The contrast increases with the normalised variance v / m^2, the usual measure of focus in dark field. Counting noise
+    adds 1 / m to v / m^2, so only frames of the same dose are comparable.
     """
     if frame is None:
         return 0.0
@@ -45,7 +45,7 @@ def contrast(frame: xr.Dataset | None, cost: Mapping[str, float]) -> float:  # n
 def signal(frame: xr.Dataset | None, cost: Mapping[str, float]) -> float:  # noqa: ARG001
     """Return the mean of the first image as a fraction of the incident electrons, clipped to [0, 1]; 0 without a frame.
 
-    A specimen under the beam raises it in dark field and lowers it in bright field; the beam current cancels.
+    A specimen under the beam increases the signal in dark field and reduces it in bright field; the beam current cancels.
     """
     if frame is None:
         return 0.0
@@ -55,9 +55,9 @@ def signal(frame: xr.Dataset | None, cost: Mapping[str, float]) -> float:  # noq
 
 @REWARDS.register("correlation")
 def correlation(frame: xr.Dataset | None, cost: Mapping[str, float]) -> float:  # noqa: ARG001
-    """Return the correlation of neighbours along x in the first image, negative values as 0; 0 without a frame.
+    """Return the correlation of neighbouring pixels along x in the first image, at least 0; 0 without a frame.
 
-    For pixels smaller than the detail, this is the fraction of the variance that is not noise, S / (1 + S) for the
+    For pixels smaller than the image detail, this is the fraction of the variance that is not noise, S / (1 + S) with the
     signal-to-noise ratio S (J. T. L. Thong, K. S. Sim, J. C. H. Phang, Scanning 23 (2001) 328).
     """
     if frame is None:

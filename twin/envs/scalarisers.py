@@ -1,4 +1,4 @@
-"""Scalarisers: numbers of a spectrum that a search is for."""
+"""Scalarisers: figures of merit of a spectrum, to be maximised by a search."""
 
 import functools
 import math
@@ -9,27 +9,27 @@ import numpy as np
 from stemtwin.twin.envs.spectral_scenes import CORE, LOW, XRAYS
 
 TECHNIQUES = ("eels", "edx")
-"""Ways of taking a spectrum: two exposures of energy losses, or one of X-rays."""
+"""Techniques of a spectrum: two exposures of energy losses, or one exposure of X-rays."""
 EXPOSURES = {"low": (LOW, "eels"), "core": (CORE, "eels"), "edx": (XRAYS, "edx")}
 """Detector and technique of each spectrum."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scalariser:
-    """A number of a spectrum: a ratio of the counts in two windows, (peak + floor) / (base + floor).
+    """A ratio of the counts of a spectrum in two windows, (peak + floor) / (base + floor), times a scale.
 
     Parameters
     ----------
     title : str
-        In words.
+        Description for pictures.
     spectrum : str
         ``"low"``, ``"core"`` or ``"edx"``.
     peak, base : tuple of float
         Windows of energy losses or of photon energies, eV.
     floor : float
-        Added to both, as a fraction of the electrons: it keeps ratios of nothing away.
+        Constant added to both counts, as a fraction of the electrons, which avoids ratios of empty windows.
     scale : float
-        Factor that brings usual values near 1.
+        Factor for usual values near 1.
     """
 
     title: str
@@ -41,11 +41,11 @@ class Scalariser:
 
     @property
     def technique(self) -> str:
-        """Technique whose spectra have the number."""
+        """Technique whose spectra have this scalariser."""
         return EXPOSURES[self.spectrum][1]
 
     def value(self, counts: np.ndarray, electrons: float) -> np.ndarray:
-        """Return the number of spectra (..., channels) of so many electrons each, shape (...)."""
+        """Return the scalariser of spectra (..., channels) with ``electrons`` incident electrons each, shape (...)."""
         peak, base = (counts[..., part].sum(axis=-1) for part in _windows(self))
         floor = self.floor * electrons
         return self.scale * (peak + floor) / (base + floor)
@@ -71,12 +71,12 @@ def _windows(scalariser: Scalariser) -> tuple[slice, slice]:
 
 
 def best_places(worth: np.ndarray) -> np.ndarray:
-    """Return the candidates of the best 1 % of a map (n, n), the best first, int (k,), by number in row-major order."""
+    """Return the row-major indices of the best 1 % of a map (n, n), best first, int (k,)."""
     flat = worth.ravel()
     return np.argsort(-flat, kind="stable")[: math.ceil(0.01 * flat.size - 0.5) or 1]
 
 
 def ranks(worth: np.ndarray) -> np.ndarray:
-    """Return the ranks of the candidates of a map (n, n), 1 for the best, equal ones with the same, int (n^2,)."""
+    """Return the ranks of the candidates of a map (n, n), 1 for the best, equal ranks for equal values, int (n^2,)."""
     flat = worth.ravel()
     return 1 + flat.size - np.searchsorted(np.sort(flat), flat, side="right")

@@ -1,4 +1,4 @@
-"""The whole microscope as a family: the state of an episode, and what the versions of ``stemtwin/Microscope`` have in common."""
+"""The whole microscope as a family: the state of an episode, and the common parts of the versions of ``stemtwin/Microscope``."""
 
 import functools
 import math
@@ -34,11 +34,11 @@ from stemtwin.twin.samples.library import load_sample
 from stemtwin.twin.samples.sample import Sample
 
 MISALIGNED = 0.25
-"""At the start aberrations are off by so much of their reach at most."""
+"""Largest misalignment of aberrations at the start, in units of their range."""
 COSTS = ("time_s", "electrons", "dose_e_per_angstrom2")
-"""Names of what an action costs."""
+"""Names of the costs of an action."""
 SCALARS = 11
-"""Numbers of an observation beside knobs, stage and images: field and dwell time, fresh, cost, budget."""
+"""Number of scalars of an observation besides knobs and stage: field and dwell time, fresh, cost, budget."""
 MOST_SPENT = 15.0
 """Decadic logarithm of the largest cost."""
 
@@ -50,19 +50,19 @@ class ScopeSession:
     Parameters
     ----------
     session : Session
-        The microscope of this episode and what was done with it.
+        The microscope of this episode and the record of its use.
     frame : xarray.Dataset, optional
         The last frame.
     fresh : bool
-        Whether the last action took it.
+        Whether the last action took this frame.
     spent : tuple of float
         Costs of the last action, in the order of ``COSTS``.
     steps : int
         Actions so far.
     scan : tuple of float
-        Field (4) and dwell time as they were set last, in [-1, 1].
+        Field (4) and dwell time as last set, in [-1, 1].
     rotation_rad : float
-        Hidden angle between the scan and the specimen, rad.
+        Hidden rotation of the scan on the specimen, rad.
     """
 
     session: Session
@@ -80,7 +80,7 @@ class ScopeSession:
 
 
 class ScopeFamily(ABC):
-    """Common part of the versions: costs, ends, the truth and the picture. They differ in their panel and their settings."""
+    """Common part of the versions: costs, ends, truth and picture. The versions differ in panel and settings."""
 
     __slots__ = ()
     reward: str
@@ -88,12 +88,12 @@ class ScopeFamily(ABC):
     @property
     @abstractmethod
     def panel(self) -> ControlPanel:
-        """Settings that actions reach."""
+        """Control panel of the actions."""
 
     @property
     @abstractmethod
     def limits(self) -> tuple[int, float]:
-        """Most actions and largest dose (e-/A^2) of an episode."""
+        """Largest number of actions and largest dose (e-/A^2) of an episode."""
 
     @property
     def reach(self) -> np.ndarray:
@@ -116,11 +116,11 @@ class ScopeFamily(ABC):
         return state.steps >= steps or state.session.dose_e_per_angstrom2 >= dose
 
     def cost(self, state: ScopeSession) -> dict[str, float]:
-        """Return the spending since the start: dose (e-/A^2), time with the beam on the specimen (s), all time (s), electrons, actions."""
+        """Return the cost since the start: dose (e-/A^2), beam time (s), total time (s), electrons, actions."""
         return {**state.session.cost, "moves": float(state.steps)}
 
     def truth(self, state: ScopeSession) -> dict[str, float]:
-        """Return the true aberrations (A), where the specimen truly is (A), and of one that can change how many atoms it has and what happened."""
+        """Return true aberrations and specimen position, A; with ``damage`` also the numbers of atoms and of events."""
         setup, scope = state.session.setup, state.session.scope
         true = setup.aberrations(scope, scope.time_s).cartesian()
         at = setup.specimen_shift(scope, np.array([scope.time_s]))[0]
@@ -129,7 +129,7 @@ class ScopeFamily(ABC):
         return found if matter is None else {**found, "atoms": float(matter.sites.present.sum()), "events": float(len(matter.events))}
 
     def picture(self, state: ScopeSession) -> np.ndarray:
-        """Return the frames over all knobs as they read, uint8, shape (height, width, 3)."""
+        """Return the frames above the read-backs of all knobs, uint8, shape (height, width, 3)."""
         from stemtwin.twin.envs import pictures
 
         assert state.frame is not None
@@ -144,7 +144,7 @@ class ScopeFamily(ABC):
         )
 
     def frame_taken(self, state: ScopeSession, scan: RasterScan, dwell_time_us: float | None, before: Session | None = None) -> ScopeSession:
-        """Return the state after a frame; the cost counts from a session before."""
+        """Return the state after a frame; the cost is the difference to an earlier session."""
         frame, after = session.acquire(state.session, scan, detectors=self.panel.detectors, dwell_time_us=dwell_time_us)
         for readings in frame.data_vars.values():
             read_only(readings.to_numpy())
@@ -158,7 +158,7 @@ def side(centres: np.ndarray) -> float:
 
 
 def counts(state: ScopeSession, panel: ControlPanel) -> dict[str, Any]:
-    """Return frames, whether they are fresh, knobs and stage as they read, as arrays of the observation space."""
+    """Return frames, whether they are fresh, and the read-backs of knobs and stage, as arrays of the observation space."""
     assert state.frame is not None  # the first frame is taken at the start
     frames = np.stack([state.frame[name].to_numpy() for name in panel.detectors])
     ends = panel.stage_space()
@@ -182,7 +182,7 @@ def logarithms(state: ScopeSession) -> np.ndarray:
 
 
 def scalars(state: ScopeSession, panel: ControlPanel, seen: dict[str, Any], budget: list[float]) -> list[Any]:
-    """Return the readings beside frames, in parts: knobs, stage in units of its range, field and dwell time, fresh, logarithms of costs, budget."""
+    """Return the scalars in parts: knobs, stage in units of its range, field and dwell time, fresh, logarithms of costs, budget."""
     return [seen["knobs"], seen["stage"] / panel.stage_space().high, state.scan, seen["fresh"], logarithms(state) / MOST_SPENT, budget]
 
 
@@ -192,30 +192,33 @@ def bounded(*parts: Any) -> np.ndarray:
 
 
 def spent(before: Session, after: Session, dose: float = 0.0) -> tuple[float, float, float]:
-    """Return time (s) and electrons between two sessions, and a dose (e-/A^2)."""
+    """Return the time (s) and electrons spent between two sessions, and the given dose (e-/A^2)."""
     return after.scope.time_s - before.scope.time_s, after.scope.electrons - before.scope.electrons, dose
 
 
 def rings(names: Any) -> tuple[str, ...]:
-    """Return the names of detectors of which each gives one number at a point.
+    """Return the names of detectors with one number at each point.
 
     Raises
     ------
     StemtwinError
-        A name is unknown, or the detector gives none or several.
+        A name is unknown, or a detector does not give one number at each point.
     """
     given = tuple(names) if isinstance(names, Iterable) and not isinstance(names, str) else (names,)
     found = checked(given)
     for name in given:
         if not isinstance(name, str) or "annular" not in DETECTORS.tags(name):
             known = ", ".join(DETECTORS.names("annular"))
-            message = f"detectors={given!r}: a frame has one number at each point, and {name!r} gives none or several. Use {known}, or st.Microscope."
+            message = (
+                f"detectors={given!r}: a frame needs detectors with one number at each point, which {name!r} does not give. "
+                f"Use {known}, or st.Microscope."
+            )
             raise SettingsError(message)
-    return found  # type: ignore[return-value] - names alone
+    return found  # type: ignore[return-value] - only names
 
 
 def check_reward(reward: Any) -> None:
-    """Refuse anything but the name of a reward.
+    """Refuse a reward that is not a known name.
 
     Raises
     ------
@@ -224,26 +227,26 @@ def check_reward(reward: Any) -> None:
     """
     if not isinstance(reward, str):
         message = (
-            f"reward={reward!r} is not the name of a reward ({', '.join(REWARDS)}): register a function of (frame, cost) "
-            'under a name, @REWARDS.register("mine") from stemtwin.twin.envs.rewards, and pass reward="mine".'
+            f"reward={reward!r} is not the name of a reward ({', '.join(REWARDS)}). Register a function of (frame, cost) "
+            'with @REWARDS.register("mine") from stemtwin.twin.envs.rewards, and pass reward="mine".'
         )
         raise SettingsError(message)
     REWARDS[reward]
 
 
 def apertures(asked: Any, usual: tuple[float, ...]) -> tuple[float, ...]:
-    """Return convergences to choose from, mrad: those that were asked for, or the usual ones.
+    """Return the available convergence semi-angles, mrad: the given ones, or the usual ones.
 
     Raises
     ------
     SettingsError
-        They are not numbers, or no aperture has one of them.
+        A value is not a number, or no aperture has that semi-angle.
     """
     return checks.numbers("semiangles_mrad", asked, "mrad", low=LEAST_SEMIANGLE_MRAD, high=150) or usual
 
 
 def setup_of(task: Any, profile: Profile, sample: Sample, seed: int, off: np.ndarray, common: CommonOperator | None = None) -> Setup:
-    """Return the setup of an episode: an instrument whose aberrations are off, (25,), A."""
+    """Return the setup of an episode: an instrument with misaligned aberrations, ``off`` (25,), A."""
     return Setup(
         profile=profile,
         seed=seed,
@@ -259,12 +262,12 @@ def setup_of(task: Any, profile: Profile, sample: Sample, seed: int, off: np.nda
 
 @functools.lru_cache(maxsize=16)
 def sample_of(name: str, *, damage: bool) -> Sample:
-    """Return a sample of the library; one that the beam changes is as large as the library makes it."""
+    """Return a sample of the library, with its full size if the beam changes it."""
     return load_sample(name, seed=0) if damage else specimen(name)
 
 
 def window_angstrom(panel: ControlPanel, thickness: float) -> float:
-    """Return the window of the widest probe that is likely, A: all aberrations at random in their reach."""
+    """Return the window of the widest likely probe, A, with all aberrations random within their ranges."""
     angle = max(panel.semiangles_mrad) * 1e-3
     orders = np.array([int(name[1]) for name in panel.coefficients])
     blur = panel.reach * angle**orders
@@ -273,20 +276,20 @@ def window_angstrom(panel: ControlPanel, thickness: float) -> float:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScopePreset:
-    """A difficulty.
+    """Settings of one difficulty of the whole microscope.
 
     Parameters
     ----------
     apertures : tuple of float
-        Apertures to choose from, in units of the profile's usual convergence.
+        Available apertures, in units of the profile's usual semi-angle.
     camera_lengths : int
-        Camera lengths to choose from at most: the usual one, then longer ones, then shorter ones.
+        Largest number of available camera lengths: the usual one, then longer ones, then shorter ones.
     order : int
-        Aberrations up to this order can be turned.
+        Largest order of the aberrations that have knobs.
     misaligned : int
-        Aberrations up to this order are off at the start.
+        Largest order of the aberrations that are misaligned at the start.
     quiet : bool
-        Whether scan and stage are perfect and nothing strays.
+        Whether scan and stage are perfect and nothing drifts.
     shape : tuple of int
         Points (ny, nx) of a frame.
     max_steps, dose_budget_e_per_angstrom2 : int, float
@@ -351,23 +354,23 @@ PRESETS = {
 
 
 def quiet(profile: Profile) -> Profile:
-    """Return a profile with a perfect scan and stage, where nothing strays; its detectors stay as they are."""
+    """Return a profile with a perfect scan and stage and no drift; its detectors are unchanged."""
     return replace(profile, imperfections=ScanImperfections(), instabilities=Instabilities(), stage=StageProfile())
 
 
 def lengths(profile: Profile, asked: Any, count: int) -> tuple[float, ...]:
-    """Return camera lengths to choose from, mm: those that were asked for, or so many of the profile's beginning with the usual one.
+    """Return the available camera lengths, mm: the given ones, or the first ``count`` of the profile, usual one first.
 
     Raises
     ------
     SettingsError
-        They are not numbers, or the instrument does not have one of them.
+        A value is not a number, or the instrument does not have that camera length.
     """
     asked = checks.numbers("camera_lengths_mm", asked, "mm")
     wrong = next((length for length in asked if length not in profile.camera_lengths_mm), None)
     if wrong is not None:
         table = ", ".join(f"{length:g}" for length in profile.camera_lengths_mm)
-        message = f"camera_lengths_mm={asked}: {wrong:g} mm is not a camera length of {profile.name}. Use some of {table} mm."
+        message = f"camera_lengths_mm={asked}: {wrong:g} mm is not a camera length of {profile.name}. Choose among {table} mm."
         raise SettingsError(message)
     usual = profile.camera_length_mm
     longer = [length for length in profile.camera_lengths_mm if length > usual]

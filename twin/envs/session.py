@@ -1,6 +1,6 @@
-"""Sessions at a microscope: one frozen state, and pure functions for everything an operator does with it.
+"""Sessions at a microscope: one frozen state, and pure functions for all actions of an operator.
 
-Families that turn a microscope are built on these: none of them touches knobs, commands or acquisitions by itself.
+Families that operate a microscope use these functions; they do not access knobs, commands or acquisitions directly.
 """
 
 import json
@@ -38,7 +38,7 @@ FAILURES = "failing commands"
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Session:
-    """A microscope and what was done with it.
+    """A microscope and the record of its use.
 
     Parameters
     ----------
@@ -47,19 +47,19 @@ class Session:
     scope : ScopeState
         State of the microscope.
     gains : tuple
-        Pairs of a Cartesian aberration and the factor between its commanded and its true change.
+        Pairs of a Cartesian aberration and the ratio of its true to its commanded change.
     failing : float
         Probability that a command does nothing.
     faults : Faults
         Probabilities of the instrument's faults.
     commands : int
-        Number of commands that could fail.
+        Number of commands so far that could fail.
     failed : bool
-        Whether the last of them failed, as the operator is told.
+        Whether the last of these commands failed, as reported to the operator.
     moving_until_s : float
         Time until which the stage counts as moving, s.
     dose_e_per_angstrom2 : float
-        Nominal dose of all acquisitions, wherever they were taken, e-/A^2.
+        Nominal dose of all acquisitions regardless of their position, e-/A^2.
     last_dose_e_per_angstrom2 : float
         Nominal dose of the last acquisition, e-/A^2.
     """
@@ -82,7 +82,7 @@ class Session:
 
     @property
     def cost(self) -> dict[str, float]:
-        """Cost since the start: dose (e-/A^2), time with the beam on the specimen (s), all time (s), electrons."""
+        """Cost since the start: dose (e-/A^2), beam time on the specimen (s), total time (s), electrons."""
         return {
             "dose_e_per_angstrom2": float(self.dose_e_per_angstrom2),
             "beam_s": float(self.scope.beam_s),
@@ -112,13 +112,13 @@ def start(
     at : mapping, optional
         Position of the stage: axes and values, A and mrad.
     gains : mapping, optional
-        Factors between commanded and true changes of Cartesian aberrations.
+        Ratios of true to commanded changes of Cartesian aberrations.
     failing : float
         Probability that a command does nothing.
     faults : Faults, optional
-        Probabilities of the instrument's faults, by default none; ``conditions.faults`` of an episode.
+        Probabilities of the instrument's faults, by default none; in an episode, ``conditions.faults``.
     settings
-        Knobs beside the usual ones of the profile.
+        Knobs that differ from the usual ones of the profile.
 
     Raises
     ------
@@ -134,12 +134,12 @@ def start(
 
 
 def set_knobs(session: Session, changes: Mapping[str, Any]) -> Session:
-    """Return the session after knobs were set; see ``Microscope.set``. Where the optics fail, the other knobs are set all the same.
+    """Return the session after knobs were set; see ``Microscope.set``. If the optics fail, the other knobs are still set.
 
     Raises
     ------
     StemtwinError
-        The knob is unknown, or a value is out of range.
+        A knob is unknown, or a value is out of range.
     """
     session = _attempt(session)
     if session.failed:
@@ -152,7 +152,7 @@ def set_knobs(session: Session, changes: Mapping[str, Any]) -> Session:
 
 
 def turn_optics(session: Session, increments: Mapping[str, float]) -> Session:
-    """Return the session after Cartesian aberrations were changed by increments, A; each really changes by its gain times that.
+    """Return the session after changes of Cartesian aberrations, A; the true change is the gain times the commanded one.
 
     Raises
     ------
@@ -181,7 +181,7 @@ def move(session: Session, way: Mapping[str, float], *, relative: bool = False) 
     Raises
     ------
     StemtwinError
-        An axis is unknown, or the way goes beyond its reach.
+        An axis is unknown, or the target is beyond its range.
     """
     session = _attempt(session)
     if session.failed:
@@ -198,9 +198,9 @@ def move(session: Session, way: Mapping[str, float], *, relative: bool = False) 
 def measure(
     session: Session, kind: str = "C1A1", *, angle_mrad: float | None = None, max_fit: str | None = None, emulated: bool = False
 ) -> tuple[Measurement | Estimate | None, Session]:
-    """Return the finding of a measurement of aberrations, or None where it failed, and the session after; see ``Microscope.measure``.
+    """Return the result of a measurement of aberrations, or None if it failed, and the session after; see ``Microscope.measure``.
 
-    With ``emulated`` it is drawn from the covariance of its counting statistics, and no images are taken.
+    With ``emulated`` the result is drawn from the covariance of its counting statistics, and no images are computed.
 
     Raises
     ------
@@ -218,7 +218,7 @@ def measure(
 
 
 def correct(session: Session, name: str, value: complex | Sequence[float], target: complex | Sequence[float] = 0.0) -> Session:
-    """Return the session after the corrector changed an aberration from a value to a target; see ``Microscope.correct``.
+    """Return the session after a correction of an aberration from a value to a target; see ``Microscope.correct``.
 
     Raises
     ------
@@ -235,7 +235,7 @@ def correct(session: Session, name: str, value: complex | Sequence[float], targe
 
 
 def wait(session: Session, seconds: float) -> Session:
-    """Return the session after a time with the beam blanked, s.
+    """Return the session after a wait with the beam blanked, s.
 
     Raises
     ------
@@ -246,7 +246,7 @@ def wait(session: Session, seconds: float) -> Session:
 
 
 def displace(session: Session, way_angstrom: Sequence[float] | np.ndarray) -> Session:
-    """Return the session after the specimen slipped by (x, y), A, on its holder: the operator sees it in the next frame alone."""
+    """Return the session after a slip of the specimen by (x, y), A, on its holder, which only the next frame reveals."""
     creep, (x, y) = session.scope.creep, way_angstrom
     slipped = replace(creep, offset=(creep.offset[0] + float(x), creep.offset[1] + float(y)))
     return replace(session, scope=replace(session.scope, creep=slipped))
@@ -274,12 +274,12 @@ def acquire(
     dwell_time_us: float | None = None,
     frames: int = 1,
 ) -> tuple[xr.Dataset, Session]:
-    """Return frames as ``Microscope.acquire`` gives them, and the session after.
+    """Return frames as from ``Microscope.acquire``, and the session after.
 
     Raises
     ------
     StemtwinError
-        It cannot be carried out.
+        The acquisition cannot be carried out.
     """
     asked = acquisition.order(session.setup, session.scope, scan, dwell_time_us=dwell_time_us, frames=frames, detectors=detectors)
     found, scope = acquisition.acquire(session.setup, session.scope, asked)
@@ -298,7 +298,7 @@ def imaging_plan(session: Session, scan: Scan, *, detectors: Sequence[str | AnyD
     Raises
     ------
     StemtwinError
-        They cannot be computed.
+        Bare frames cannot be computed.
     """
     return bare_frames.imaging_plan(session.setup, session.scope, scan, detectors)
 
@@ -306,10 +306,10 @@ def imaging_plan(session: Session, scan: Scan, *, detectors: Sequence[str | AnyD
 def acquire_bare(
     sessions: Sequence[Session], operators: Sequence[tuple[ImagingOperator, ImagingPlan]], scans: Sequence[Scan], dwell_times_us: Sequence[float]
 ) -> list[tuple[np.ndarray, Aberrations, Session]]:
-    """Return the readings of one frame of each session, shape (channels, ny, nx), the true aberrations in its middle, and the session after.
+    """Return for each session the readings of one frame, the true aberrations at its mid-time, and the session after.
 
-    The readings are those of :func:`acquire`, to the last bit; where electrons went on the specimen is not recorded.
-    Sessions of one operator are computed together, on several threads.
+    The readings, shape (channels, ny, nx), are bit-identical to those of :func:`acquire`; the distribution of electrons
+    over the specimen is not recorded. Sessions with the same operator are computed together, on several threads.
     """
     shots = [
         bare_frames.AskedFrame(operator=operator, detectors=plan.detectors, setup=one.setup, state=one.scope, scan=scan, dwell_time_us=dwell)
@@ -339,7 +339,7 @@ def spectrum(
     Raises
     ------
     StemtwinError
-        It cannot be carried out.
+        The acquisition cannot be carried out.
     """
     scan, point = spectra.scan_of(at)
     asked = DETECTORS.names("spectrum") if detectors is None else detectors
@@ -359,7 +359,7 @@ def pattern(
     Raises
     ------
     StemtwinError
-        It cannot be carried out.
+        The acquisition cannot be carried out.
     """
     scan, _ = spectra.scan_of(at)
     found, after = acquire(session, scan, detectors=(detector,), dwell_time_us=dwell_time_us)
@@ -374,7 +374,7 @@ def park(
     detectors: Sequence[str | NamedDetector] | str | NamedDetector = ("haadf",),
     looks: int = 1,
 ) -> tuple[xr.Dataset, Session]:
-    """Return the readings of a beam that is parked at a point (x, y), A, for a time, and the session after.
+    """Return the readings of a beam parked at a point (x, y), A, for a time, and the session after.
 
     Parameters
     ----------
@@ -387,12 +387,12 @@ def park(
     detectors : sequence
         As in ``Microscope.acquire``.
     looks : int
-        Number of equal parts of the time that are read one by one.
+        Number of equal parts of the time that are read out separately.
 
     Raises
     ------
     StemtwinError
-        It cannot be carried out.
+        The acquisition cannot be carried out.
     """
     here = PathScan(positions_angstrom=np.array([[float(value) for value in at]]))
     found, after = acquire(session, here, detectors=detectors, dwell_time_us=seconds / looks * 1e6, frames=looks)
@@ -405,7 +405,7 @@ def truth(session: Session) -> Mapping[str, Any]:
 
 
 def in_electrons(session: Session, readings: np.ndarray, detector: str) -> np.ndarray:
-    """Return readings of a detector in electrons, float64: those in ADU without their offset, over the gain."""
+    """Return readings of a detector in electrons, float64; readings in ADU minus the offset, divided by the gain."""
     electronics = readout.chain(session.setup.profile, session.scope.knobs, detector)
     if electronics is None:
         return readings.astype(float)
@@ -419,19 +419,19 @@ def raster_dose(current_pa: float, scan: Scan, dwell_time_us: float) -> float:
 
 
 def with_residual(profile: Profile, factor: float) -> Profile:
-    """Return a profile whose corrector leaves so many times the usual aberrations."""
+    """Return a profile with its residual aberrations multiplied by a factor."""
     if factor == 1:
         return profile
     return replace(profile, residual=scaled(profile.residual, factor))
 
 
 def scaled(aberrations: Aberrations, factor: float) -> Aberrations:
-    """Return aberrations times a factor; their azimuths stay."""
+    """Return aberrations multiplied by a factor; their azimuths are unchanged."""
     return replace(aberrations, **{f"C{n}{m}": factor * getattr(aberrations, f"C{n}{m}") for n, m in ORDERS})
 
 
 def drifting(profile: Profile, factor: float) -> Profile:
-    """Return a profile whose specimen drifts so many times as fast as usual."""
+    """Return a profile with its specimen drift multiplied by a factor."""
     usual = profile.instabilities
     return replace(
         profile,
@@ -444,7 +444,7 @@ def drifting(profile: Profile, factor: float) -> Profile:
 
 
 def _attempt(session: Session, *own: str) -> Session:
-    """Return the session in which the next command fails or not: as any command does, by a stage that moves, or by faults of its own."""
+    """Return the session after the draw of failures of the next command: of any kind, by a moving stage, or by own faults."""
     if not (session.failing or session.faults.possible):
         return session
     number, moving = session.commands, session.clock_s < session.moving_until_s
@@ -454,17 +454,17 @@ def _attempt(session: Session, *own: str) -> Session:
 
 
 def _struck(session: Session, *faults: str) -> Session:
-    """Return the session in which the last command that was begun fails by one of some faults, or goes on as it was."""
+    """Return the session with the current command marked as failed if one of the named faults is drawn."""
     return replace(session, failed=True) if any(_drawn(session, fault, session.commands) for fault in faults) else session
 
 
 def valve_closed(session: Session) -> bool:
-    """Return whether the valve is closed in the next acquisition or measurement, of which the operator is not told."""
+    """Return whether the column valve is closed in the next acquisition or measurement; the operator is not told."""
     return _drawn(session, "closed_valve", session.scope.frames + session.scope.measurements)
 
 
 def _drawn(session: Session, fault: str, number: int) -> bool:
-    """Return whether a fault happens at a draw of its stream."""
+    """Return whether a fault happens at the given draw of its random stream."""
     chance = getattr(session.faults, fault)
     return bool(chance) and bool(session.setup.rng(fault.replace("_", " "), number).random() < chance)
 
@@ -475,5 +475,5 @@ def _darkened(scope: ScopeState) -> ScopeState:
 
 
 def _booked(dark: ScopeState, lit: ScopeState) -> ScopeState:
-    """Return the state after frames without beam, with knobs and books as an operator keeps them who does not know of it."""
+    """Return the state after dark frames, with knobs, times and electrons recorded as for frames with an open valve."""
     return replace(dark, knobs=lit.knobs, beam_s=lit.beam_s, electrons=lit.electrons, sent=lit.sent)

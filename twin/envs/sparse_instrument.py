@@ -1,4 +1,4 @@
-"""Instrument of ``stemtwin/SparseScan-v1``: its presets, what the detector reads along a block, and the fixed reconstruction."""
+"""Instrument of ``stemtwin/SparseScan-v1``: presets, detector readings along a block, and the fixed reconstruction."""
 
 import dataclasses
 import functools
@@ -18,14 +18,14 @@ from stemtwin.twin.instrument.hardware.readout_chain import IDEAL_CHAIN, Detecto
 USUAL_DWELL_US = 10.0
 """Usual dwell time, us."""
 LONGEST = 4.0
-"""Dwell times go from the usual one over this to the usual one times this."""
+"""Largest factor by which the usual dwell time may be multiplied or divided."""
 PRIOR = TreePrior()
 """Prior of the fixed reconstruction, fractions of the beam."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SparsePreset:
-    """A difficulty.
+    """Settings of one difficulty of the sparse scans.
 
     Parameters
     ----------
@@ -34,9 +34,9 @@ class SparsePreset:
     scene : SceneRange
         Contents of scenes.
     share : float
-        Points of the budget, at the usual dwell time, over all points of the field.
+        Dose budget: points at the usual dwell time, as a fraction of all points of the field.
     faults : bool
-        Whether the detector has its chain; else electrons are counted.
+        Whether the detector has its read-out chain; otherwise electrons are counted.
     """
 
     randomisation: Randomisation
@@ -51,7 +51,7 @@ class SparsePreset:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Sampling:
-    """Electrons that were sent and counted so far, and the image that follows from them.
+    """Incident and counted electrons so far, and the image reconstructed from them.
 
     Parameters
     ----------
@@ -75,7 +75,7 @@ class Sampling:
 
 @functools.lru_cache(maxsize=16)
 def budget(preset: SparsePreset, points: int) -> tuple[float, float]:
-    """Return dose and path time of an episode, usual dwell times and us: those of the overview and of the lines of the raster."""
+    """Return dose (usual dwell times) and path time (us) of an episode: those of the overview and the raster's lines."""
     blocks = preset.blocks(points)
     first, line = sparse_paths.overview(points, sparse_scenes.PROFILE), sparse_paths.raster(1, points, sparse_scenes.PROFILE)[0]
     return float(blocks * COUNT), first.time_us(USUAL_DWELL_US) + (blocks - 1) * line.time_us(USUAL_DWELL_US)
@@ -83,13 +83,13 @@ def budget(preset: SparsePreset, points: int) -> tuple[float, float]:
 
 @functools.lru_cache(maxsize=4)
 def chain_of(profile: str, *, faults: bool) -> DetectorChain:
-    """Return the chain of an instrument's dark-field detector, or one that counts electrons."""
+    """Return the read-out chain of an instrument's dark-field detector, or an ideal chain that counts electrons."""
     found = find_profile(profile).chain("haadf") if faults else None
     return found or IDEAL_CHAIN
 
 
 def nothing(points: int) -> Sampling:
-    """Return the knowledge before the first block: none."""
+    """Return the sampling before the first block."""
     zero = read_only(np.zeros((points, points)))
     return Sampling(counts=zero, exposure=zero, visits=zero, estimate=zero, uncertainty=zero, readings=read_only(np.zeros(COUNT, np.uint16)))
 
@@ -97,12 +97,12 @@ def nothing(points: int) -> Sampling:
 def recorded(
     before: Sampling, way: Block, expected: np.ndarray, *, electrons: float, dwell_us: float, chain: DetectorChain, rng: np.random.Generator
 ) -> Sampling:
-    """Return the knowledge after a block; the image is still the one before.
+    """Return the sampling after a block, with an unchanged image.
 
     Parameters
     ----------
     before : Sampling
-        Knowledge before the block.
+        Sampling before the block.
     way : Block
         The block.
     expected : ndarray
@@ -110,11 +110,11 @@ def recorded(
     electrons : float
         Incident electrons at each point of the block.
     dwell_us : float
-        Time at each of them, us.
+        Dwell time at each point, us.
     chain : DetectorChain
-        The electronics.
+        Read-out chain of the detector.
     rng : numpy.random.Generator
-        Stream of counts and noise.
+        Random generator of counts and noise.
     """
     rows, columns = way.pixels.T
     detected = chain.detect(expected[rows, columns] * electrons, rng)
@@ -124,7 +124,7 @@ def recorded(
 
 
 def added(before: Sampling, rows: np.ndarray, columns: np.ndarray, counted: np.ndarray, electrons: float) -> Sampling:
-    """Return the knowledge after electrons were counted at points; the image is still the one before."""
+    """Return the sampling with electrons counted at further points and an unchanged image."""
     maps = before.counts.copy(), before.exposure.copy(), before.visits.copy()
     for one, value in zip(maps, (counted, electrons, 1.0), strict=True):
         np.add.at(one, (rows, columns), value)
@@ -133,7 +133,7 @@ def added(before: Sampling, rows: np.ndarray, columns: np.ndarray, counted: np.n
 
 
 def imaged(known: Sampling, chain: DetectorChain) -> Sampling:
-    """Return the knowledge with the image and its uncertainty by the fixed reconstruction."""
+    """Return the sampling with image and uncertainty from the fixed reconstruction."""
     electronics = known.visits * (chain.read_noise_adu / (chain.gain_adu * chain.efficiency)) ** 2
     found = reconstruct(known.counts, known.exposure, PRIOR, excess=1 / (chain.dqe * chain.efficiency), electronics=electronics)
     return dataclasses.replace(known, estimate=read_only(found[0]), uncertainty=read_only(found[1]))
@@ -142,7 +142,7 @@ def imaged(known: Sampling, chain: DetectorChain) -> Sampling:
 def raster_image(
     expected: np.ndarray, overview: Sampling, *, lines: int, electrons: float, chain: DetectorChain, rng: np.random.Generator
 ) -> Sampling:
-    """Return the knowledge after the overview and a raster of lines at the usual dwell time."""
+    """Return the sampling after the overview and a raster of lines at the usual dwell time."""
     known = overview
     for way in sparse_paths.raster(lines, len(expected), sparse_scenes.PROFILE):
         known = recorded(known, way, expected, electrons=electrons, dwell_us=USUAL_DWELL_US, chain=chain, rng=rng)
@@ -150,10 +150,10 @@ def raster_image(
 
 
 def errors(known: Sampling, expected: np.ndarray) -> tuple[float, float, float]:
-    """Return the rms error of an image, fractions of the beam, its mean logarithmic score, nats, and the share of points within 1.645 deviations.
+    """Return rms error (fractions of the beam), mean logarithmic score (nats) and coverage of an image.
 
-    The score is the logarithm of a Gaussian density with the image's mean and standard deviation at the true value, with
-    values in thousandths of the beam.
+    The score is the logarithm of the Gaussian density with the image's mean and standard deviation at the true value, with
+    values in thousandths of the beam. The coverage is the fraction of points within 1.645 standard deviations.
     """
     off = known.estimate - expected
     away = off / known.uncertainty

@@ -1,4 +1,4 @@
-"""Blocks of a scan path: lines, spirals and scattered points between two corners, the time that the beam takes for them."""
+"""Blocks of a scan path: lines, spirals and scattered points between two corners, and their durations."""
 
 import functools
 import math
@@ -13,11 +13,11 @@ from stemtwin.twin.instrument.timing import ScanTiming
 COUNT = 64
 """Points of one block."""
 KINDS = ("line", "spiral", "hops")
-"""Ways through a block: the diagonal, an ellipse from its middle outwards, points scattered over the rectangle."""
+"""Kinds of a block: its diagonal, a spiral from its centre outwards, points scattered over its rectangle."""
 REACH = 3.0
-"""The beam goes as far within a dwell time, points; farther it hops."""
+"""Largest step of the beam within a dwell time, points; longer steps are hops."""
 HOP_US = 40.0
-"""Time that the beam takes to settle after a hop, blanked, us."""
+"""Settling time after a hop, with the beam blanked, us."""
 PLASTIC = 1.324717957244746
 """The number p with p^3 = p + 1: multiples of 1/p and 1/p^2 fill a square evenly (M. Roberts, 2018)."""
 
@@ -31,11 +31,11 @@ class Block:
     kind : str
         One of ``KINDS``.
     corners : tuple of float
-        x and y of its first corner, then of its second one, fractions of the field, 0 to 1.
+        x and y of the first corner, then of the second one, fractions of the field, 0 to 1.
     pixels : ndarray
         Row and column of each point in the order of the visits, int64 (COUNT, 2).
     jumps : ndarray
-        Points that the beam hops to; the first is one of them.
+        Indices of the points reached by a hop, including the first point.
     flyback_us : float
         Time until the first point, us.
     """
@@ -48,7 +48,7 @@ class Block:
 
     @property
     def overhead_us(self) -> float:
-        """Time with the beam blanked, us."""
+        """Time of the block with the beam blanked, us."""
         return self.flyback_us + HOP_US * (len(self.jumps) - 1)
 
     def time_us(self, dwell_us: float) -> float:
@@ -56,7 +56,7 @@ class Block:
         return COUNT * dwell_us + self.overhead_us
 
     def timing(self, dwell_us: float) -> ScanTiming:
-        """Return the times of the visits from the end of the block before."""
+        """Return the times of the visits from the end of the previous block."""
         dwell, pause = dwell_us * 1e-6, np.full(len(self.jumps), HOP_US * 1e-6)
         pause[0] = self.flyback_us * 1e-6
         return ScanTiming(start_s=0.0, dwell_s=dwell, count=COUNT, origin_s=np.cumsum(pause), starts=self.jumps, pause_s=pause, tail_s=0.0)
@@ -74,7 +74,7 @@ def block(kind: str, corners: tuple[float, float, float, float], points: int, pr
     points : int
         Points along each side of the field.
     profile : str
-        Name of the instrument, which has the time of flyback.
+        Name of the instrument, which defines the flyback time.
     """
     places = np.array(corners, float).reshape(2, 2) * (points - 1)
     way = places[0] + _pattern(kind) * (places[1] - places[0])
@@ -107,6 +107,6 @@ def overview(points: int, profile: str) -> Block:
 
 
 def raster(lines: int, points: int, profile: str) -> list[Block]:
-    """Return lines across the field, equally far apart."""
+    """Return equally spaced lines across the field."""
     rows = (np.arange(lines) + 0.5) / max(lines, 1)
     return [block("line", (0.0, float(y), 1.0, float(y)), points, profile) for y in rows]

@@ -1,4 +1,4 @@
-"""Pictures of images from few points for people: what the agent knows, where the beam was, what is left; never the truth."""
+"""Pictures of images from few points: reconstruction, uncertainty, path and remaining budgets, never the truth."""
 
 from collections.abc import Mapping
 
@@ -7,10 +7,10 @@ import numpy as np
 from stemtwin.twin.envs.canvas import AMBER, GREY, PictureCanvas, coloured
 
 SIDE, GAP, TOP = 384, 12, 54
-"""Side of an image, distance of images, height of the head, pixels."""
+"""Side of an image, distance of images, height of the header, pixels."""
 FOOT = 34
 DARKEST = 0.6
-"""Power by which images are brightened: supports and particles are seen together."""
+"""Exponent of the displayed brightness, so that supports and particles are both visible."""
 
 
 def sampling_picture(
@@ -25,7 +25,7 @@ def sampling_picture(
     side: float,
     note: str = "",
 ) -> np.ndarray:
-    """Return the reconstructed image, its uncertainty and the electrons so far, with the last block on the first, uint8 (450, 1200, 3).
+    """Return image with the last block, uncertainty, and electrons so far, uint8 (450, 1200, 3).
 
     Parameters
     ----------
@@ -36,11 +36,11 @@ def sampling_picture(
     pixels : ndarray
         Rows and columns of the last block in the order of the visits, (k, 2).
     left : mapping
-        Shares of the budgets that are left, by name.
+        Remaining fraction of each budget, by name.
     action : int
         Number of the action.
     told : str
-        The last action.
+        Text about the last action.
     side : float
         Side of the field, A.
     note : str

@@ -18,44 +18,44 @@ from stemtwin.twin.samples.sample import Sample
 
 PROFILE = "corrected-200kv"
 SEMIANGLE_MRAD = 4.0
-"""Convergence semi-angle, mrad: the probe is as wide as the points of the field are apart, and lattices average out."""
+"""Convergence semi-angle, mrad, for which the probe is as wide as the distance of points, so lattices average out."""
 CURRENT_PA = 50.0
-"""Current for which the source has its size, pA."""
+"""Current that determines the source size, pA."""
 PITCH_ANGSTROM = 2.0
 """Distance of points, A."""
 MARGIN_ANGSTROM = 16.0
-"""Width of the specimen around the field, A: what lies there reaches into the image."""
+"""Width of the specimen around the field, A, from which the probe still reaches the image."""
 FINE = 4
-"""Cells of the specimen's grid along one point of the field."""
+"""Cells of the specimen's grid along the distance of two points."""
 FILM = "carbon-amorphous"
 FILM_ANGSTROM, FILM_TILE_ANGSTROM = 20.0, 24.0
-"""Thickness of carbon films, and side of the piece that repeats, A."""
+"""Thickness of carbon films, and side of their periodic tile, A."""
 FOIL_ANGSTROM = 40.0
 """Thickness of the aluminium foil, A."""
 SEGREGANT, SEGREGANT_SIGMA, SEGREGANT_DENSITY = 31, 0.12, 0.051
-"""Gallium at grain boundaries: atomic number, thermal displacement, A, and density as in the solid, 1/A^3."""
+"""Gallium at grain boundaries: atomic number, thermal displacement, A, and density of the solid, 1/A^3."""
 LAYER_ANGSTROM = 6.0
-"""Width of a boundary's layer of gallium, A."""
+"""Width of the gallium layer of a boundary, A."""
 FACET_ANGSTROM = (40.0, 90.0)
-"""Lengths of straight parts of a boundary, A."""
+"""Smallest and largest length of a straight facet of a boundary, A."""
 KNOTS = 8
-"""Spatial frequencies at which cross-sections are computed."""
+"""Number of spatial frequencies at which cross-sections are computed."""
 SIZES = 4
-"""Sizes of particles from which an episode draws."""
+"""Number of particle sizes from which an episode draws."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SceneRange:
-    """Numbers from which a scene is drawn.
+    """Ranges from which a scene is drawn.
 
     Parameters
     ----------
     particles, pores, boundaries : tuple of int
-        Least and largest number in a field of 256 A; in smaller fields fewer, in proportion to the side.
+        Smallest and largest number in a field of 256 A, scaled with the side for smaller fields.
     diameter : tuple of float
-        Diameters of particles, A.
+        Smallest and largest diameter of particles, A.
     pore : tuple of float
-        Mean radii of pores, A.
+        Smallest and largest mean radius of pores, A.
     """
 
     particles: tuple[int, int]
@@ -81,16 +81,16 @@ class Specimen:
         self.maps: dict[tuple[int, float], np.ndarray] = {}
 
     def axes(self) -> tuple[np.ndarray, np.ndarray]:
-        """Return y (cells, 1) and x (1, cells) of the cells' middles, A."""
+        """Return the coordinates y (cells, 1) and x (1, cells) of the cell centres, A."""
         at = (np.arange(self.cells) + 0.5) * self.cell
         return at[:, None], at[None]
 
     def of(self, number: int, sigma: float) -> np.ndarray:
-        """Return the atoms of an element in each cell, float64 (cells, cells), to be changed."""
+        """Return the number of atoms of an element in each cell, a writable map, float64 (cells, cells)."""
         return self.maps.setdefault((number, sigma), np.zeros((self.cells, self.cells)))
 
     def add(self, number: int, sigma: float, places: np.ndarray) -> None:
-        """Add atoms at places (x, y), A, shape (n, 2); those outside are left away."""
+        """Add atoms at positions (x, y), A, shape (n, 2); atoms outside the grid are dropped."""
         at = np.floor(places / self.cell).astype(int)
         at = at[((at >= 0) & (at < self.cells)).all(axis=1)]
         self.of(number, sigma)[...] += np.bincount(at[:, 1] * self.cells + at[:, 0], minlength=self.cells**2).reshape(self.cells, self.cells)
@@ -105,10 +105,10 @@ class Specimen:
 
 @functools.lru_cache(maxsize=32)
 def transfer(number: int, sigma: float, cells: int, side: float) -> np.ndarray:
-    """Return the Fourier coefficients of one atom's image in dark field, A^2, shape (cells, cells / 2 + 1), read-only.
+    """Return the Fourier coefficients of one atom's dark-field image, A^2, shape (cells, cells / 2 + 1), read-only.
 
-    They are those of its cross-section for the instrument's ring times those of the probe's intensity: what
-    ``engine="thermal"`` adds up for atoms that scatter once and independently.
+    They are the product of those of the cross-section for the instrument's detector and those of the probe density, as in
+    ``engine="thermal"`` for atoms that scatter once and independently.
     """
     profile: Profile = find_profile(PROFILE)
     wavelength, semiangle = electrons.wavelength(profile.energy_ev), SEMIANGLE_MRAD * 1e-3
@@ -128,7 +128,7 @@ def transfer(number: int, sigma: float, cells: int, side: float) -> np.ndarray:
 
 
 def detector_ring(profile: Profile) -> Ring:
-    """Return the ring of an instrument's dark-field detector, which is taken as even."""
+    """Return the angular range of an instrument's dark-field detector, assumed uniform."""
     wavelength = electrons.wavelength(profile.energy_ev)
     detector = profile.detector("haadf")
     assert detector is not None
@@ -137,7 +137,7 @@ def detector_ring(profile: Profile) -> Ring:
 
 @functools.lru_cache(maxsize=256)
 def particle(metal: Metal, diameter: float) -> np.ndarray:
-    """Return the atoms of a particle about its middle, A, shape (n, 3), read-only."""
+    """Return the atoms of a particle relative to its centre, A, shape (n, 3), read-only."""
     out = particles.cluster(metal, "wulff", diameter)
     out.setflags(write=False)
     return out
@@ -145,13 +145,13 @@ def particle(metal: Metal, diameter: float) -> np.ndarray:
 
 @functools.lru_cache(maxsize=4)
 def film() -> Sample:
-    """Return the piece of carbon film that repeats."""
+    """Return the periodic tile of the carbon film."""
     return load_sample(FILM, size_angstrom=(FILM_TILE_ANGSTROM, FILM_TILE_ANGSTROM), thickness_angstrom=FILM_ANGSTROM, seed=0)
 
 
 @functools.lru_cache(maxsize=4)
 def layer() -> tuple[tuple[int, float, float], ...]:
-    """Return atomic number, thermal displacement (A) and atoms per A^2 of the elements of a layer of MoS2."""
+    """Return atomic number, thermal displacement, A, and areal density, 1/A^2, of the elements of a layer of MoS2."""
     sample = load_sample("mos2-1h", seed=0)
     sigma, area = sample.thermal_sigma_angstrom, math.prod(sample.size_angstrom)
     assert sigma is not None
@@ -159,7 +159,7 @@ def layer() -> tuple[tuple[int, float, float], ...]:
 
 
 def sizes(span: tuple[float, float]) -> np.ndarray:
-    """Return the diameters that particles have, A."""
+    """Return the possible diameters of particles, A."""
     return np.linspace(*span, SIZES)
 
 
@@ -169,12 +169,12 @@ def rms(metal: Metal) -> float:
 
 
 def count(rng: np.random.Generator, span: tuple[int, int], points: int) -> int:
-    """Return a number from a range of one field of 256 A, at least 1, in proportion to the side of the field."""
+    """Draw a number from a range for a field of 256 A, scaled with the side of the field, at least 1."""
     return max(1, round(int(rng.integers(span[0], span[1] + 1)) * points * PITCH_ANGSTROM / 256))
 
 
 def place_particle(out: Specimen, rng: np.random.Generator, metal: Metal, diameter: float) -> None:
-    """Put a particle of any orientation anywhere in the field."""
+    """Add a particle of random orientation at a random position in the field."""
     atoms = particle(metal, float(diameter)) @ particles.rotation("random", rng).T
     middle = MARGIN_ANGSTROM + rng.random(2) * (out.side - 2 * MARGIN_ANGSTROM)
     out.add(atomic_number(metal), rms(metal), atoms[:, :2] + middle)
@@ -188,7 +188,7 @@ def atomic_number(metal: Metal) -> int:
 
 
 def on_film(metal: Metal) -> Callable[[np.random.Generator, SceneRange, int], Specimen]:
-    """Return the maker of scenes of a metal's particles on amorphous carbon."""
+    """Return the builder of scenes with particles of a metal on amorphous carbon."""
 
     def make(rng: np.random.Generator, span: SceneRange, points: int) -> Specimen:
         """Return a scene of particles."""
@@ -206,7 +206,7 @@ def on_film(metal: Metal) -> Callable[[np.random.Generator, SceneRange, int], Sp
 
 
 def pores_in_a_layer(rng: np.random.Generator, span: SceneRange, points: int) -> Specimen:
-    """Return a scene of MoS2 with pores, and particles of platinum beside them."""
+    """Return a scene of MoS2 with pores and particles of platinum."""
     out = Specimen(points)
     (y, x), whole = out.axes(), np.ones((out.cells, out.cells))
     for _ in range(count(rng, span.pores, points)):
@@ -223,7 +223,7 @@ def pores_in_a_layer(rng: np.random.Generator, span: SceneRange, points: int) ->
 
 
 def decorated_boundary(rng: np.random.Generator, span: SceneRange, points: int) -> Specimen:
-    """Return a scene of grain boundaries of an aluminium foil that gallium has wetted."""
+    """Return a scene of grain boundaries of an aluminium foil wetted by gallium."""
     out = Specimen(points)
     y, x = out.axes()
     free = np.zeros((out.cells, out.cells))
@@ -256,11 +256,11 @@ SCENES: dict[str, Callable[[np.random.Generator, SceneRange, int], Specimen]] = 
     "mos2-1h": pores_in_a_layer,
     "al-sigma5-310": decorated_boundary,
 }
-"""Makers of scenes by the library's name of what they hold."""
+"""Builders of scenes by the library's name of their sample."""
 
 
 def prepare(samples: tuple[str, ...], span: SceneRange, points: int) -> None:
-    """Build what the scenes of some samples have in common: particles, the film, images of single atoms."""
+    """Build the common parts of scenes of the samples: particles, film, images of single atoms."""
     for name in samples:
         for metal in {"au-particle-carbon": (metals.GOLD,), "al-sigma5-310": ()}.get(name, (metals.PLATINUM,)):
             for diameter in sizes(span.diameter):
@@ -274,9 +274,9 @@ def expected_image(sample: str, seed: int, span: SceneRange, points: int) -> np.
     Parameters
     ----------
     sample : str
-        Name of a scene.
+        A key of ``SCENES``.
     seed : int
-        All that is drawn follows from it.
+        Seed of all random numbers of the scene.
     span : SceneRange
         Ranges from which the scene is drawn.
     points : int

@@ -1,4 +1,4 @@
-"""Pictures of searches by spectra for people: where spectra were taken, what they scored, the last one."""
+"""Pictures of searches by spectra: measured positions, scores, and the last spectrum."""
 
 from collections.abc import Mapping, Sequence
 
@@ -14,7 +14,7 @@ PLOTS: dict[str, tuple[Area, str, bool]] = {
     "core": ((480, 156, 786, 226), "L edges of iron", False),
     "edx": ((480, 256, 786, 326), "X-rays", False),
 }
-"""Area and title of each exposure, and whether its counts are drawn by their logarithms."""
+"""Area and title of each exposure, and whether its counts are drawn on a logarithmic scale."""
 CURVE: Area = (480, 356, 786, 426)
 BAR: Area = (550, 458, 786, 470)
 
@@ -30,20 +30,20 @@ def spectra_picture(
     field: float,
     title: str,
 ) -> np.ndarray:
-    """Return the image with measured places beside the last spectrum, the scores in order and the budget, uint8, shape (500, 800, 3).
+    """Return the image with measured positions, last spectrum, scores and budget, uint8, shape (500, 800, 3).
 
     Parameters
     ----------
     image : ndarray
         Electrons, shape (ny, nx).
     measured : sequence of (ndarray, float)
-        Place (x, y) in [-1, 1] and score of each spectrum, in order.
+        Position (x, y) in [-1, 1] and score of each spectrum, in order.
     spectra : mapping of ndarray
-        Counts of the last spectrum by exposure, zeros where it has none; empty before the first.
+        Counts of the last spectrum by exposure, zeros for exposures not taken; empty before the first.
     answer : ndarray, optional
-        Declared place (x, y) in [-1, 1].
+        Declared position (x, y) in [-1, 1].
     left : float
-        Fraction of the spectra that is left, 0 to 1.
+        Remaining fraction of the spectra, 0 to 1.
     dose : float
         Dose so far, e-/A^2.
     field : float
@@ -76,13 +76,13 @@ def spectra_picture(
 
 
 def _spot(place: np.ndarray) -> tuple[float, float]:
-    """Return the pixel of a place (x, y) in [-1, 1]."""
+    """Return the pixel of a position (x, y) in [-1, 1]."""
     left, top, right, bottom = FRAME
     return left + (float(place[0]) + 1) / 2 * (right - left), top + (float(place[1]) + 1) / 2 * (bottom - top)
 
 
 def _places(canvas: PictureCanvas, measured: Sequence[tuple[np.ndarray, float]], answer: np.ndarray | None) -> None:
-    """Draw measured places in the colours of their scores, a ring around the last one and a cross at the answer."""
+    """Draw measured positions in the colours of their scores, a ring around the last one and a cross at the answer."""
     if measured:
         scores = np.array([score for _, score in measured])
         colours = coloured(np.array([scores]))[0]
@@ -105,7 +105,7 @@ def _line(canvas: PictureCanvas, values: np.ndarray, box: Area) -> None:
 
 
 def _bars(canvas: PictureCanvas, scores: np.ndarray, box: Area) -> None:
-    """Draw a bar for each score, between the least and the largest."""
+    """Draw a bar for each score, scaled between the smallest and the largest."""
     left, top, right, bottom = box
     step = (right - left) / max(len(scores), 24)
     span = max(float(np.ptp(scores)), 1e-9)

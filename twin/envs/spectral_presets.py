@@ -1,4 +1,4 @@
-"""Difficulties of SpectrumDiscovery, and the state of its episodes."""
+"""Presets of SpectrumDiscovery, and the state of its episodes."""
 
 from dataclasses import dataclass
 
@@ -14,7 +14,7 @@ CALM = Randomisation()
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DiscoveryPreset:
-    """A difficulty.
+    """Settings of one difficulty of the spectrum search.
 
     Parameters
     ----------
@@ -23,11 +23,11 @@ class DiscoveryPreset:
     image_electrons : float
         Electrons for each pixel of the image.
     low_electrons, core_electrons, edx_electrons : float
-        Electrons of the exposures: of the low and of the core losses of one energy-loss spectrum, and of one X-ray spectrum.
+        Electrons of the exposures: low losses and core losses of one energy-loss spectrum, and one X-ray spectrum.
     named : bool
-        Whether the agent is told which scalariser is asked for.
+        Whether the agent is told the scalariser.
     randomisation : Randomisation
-        Faults: none.
+        Faults, by default none.
     """
 
     spectra: int
@@ -50,14 +50,14 @@ HARD = DiscoveryPreset(spectra=32, image_electrons=1e3, low_electrons=2e6, core_
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Discovery:
-    """State of an episode.
+    """State of an episode of the spectrum search.
 
     Parameters
     ----------
     scene : int
         Number of the scene in its split.
     turn : int
-        Way in which it lies, 0 to 7.
+        Orientation of the scene, 0 to 7.
     target : str
         Name of the scalariser.
     image : ndarray
@@ -65,19 +65,19 @@ class Discovery:
     worth : ndarray
         Expected scalariser of all candidates, float64 (n, n).
     ranks : ndarray
-        Ranks of all candidates by it, 1 for the best, int (n^2,), in row-major order.
+        Ranks of all candidates by their expected scalariser, 1 for the best, int (n^2,), in row-major order.
     best : tuple of int
-        The best 1 % of the candidates, the best first.
+        The best 1 % of the candidates, best first.
     brightness : float
         Correlation of the image with the expected scalariser.
     places : tuple of int
-        Candidates at which spectra were taken, in order, by number in row-major order.
+        Row-major indices of the candidates at which spectra were taken, in order.
     techniques : tuple of str
         Technique of each spectrum.
     scores : tuple of float
-        Scalariser of the counts of each spectrum; 0 of spectra that do not have it, and of dark ones.
+        Scalariser of the counts of each spectrum; 0 for spectra of the other technique and for dark ones.
     spectra : tuple of ndarray
-        Counts of the last spectrum, in the order of the exposures, zeros where it has none; empty before the first.
+        Counts of the last spectrum, in the order of the exposures, zeros for exposures not taken; empty before the first.
     moves : int
         Number of actions.
     answer : int, optional

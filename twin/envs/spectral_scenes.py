@@ -1,4 +1,4 @@
-"""Scenes of SpectrumDiscovery: dark-field image, expected energy-loss and X-ray spectra of a decorated flake, made once and kept."""
+"""Scenes of SpectrumDiscovery: cached dark-field image and expected EELS and X-ray spectra of a decorated flake."""
 
 import functools
 from dataclasses import asdict, dataclass
@@ -24,9 +24,9 @@ from stemtwin.twin.samples.sample import Sample
 PITCH_ANGSTROM = 4.0
 """Distance of candidates, A."""
 FINER = 2
-"""Pixels of the image along one candidate."""
+"""Pixels of the image along the distance of two candidates."""
 SCENES = 8
-"""Scenes of a split."""
+"""Number of scenes of a split."""
 BEAM = Beam(energy_ev=200e3, semiangle_mrad=10.0)
 DARK_FIELD = AnnularDetector(inner_mrad=40.0, outer_mrad=120.0, name="haadf")
 LOW = EELSDetector(energy_range_ev=(-1.0, 8.0), dispersion_ev=0.1, collection_mrad=25.0, zero_loss_fwhm_ev=0.25)
@@ -38,11 +38,11 @@ IRON_OXIDE = Material(
     name="iron-oxide", formula=(("Fe", 2), ("O", 3)), density=0.0990, losses=((23.0, 9.0, 1.0),), static=5.0, gap=2.2, source="one broad maximum [A]"
 )
 RIM = {"edge": (2.1, 0.5), "corner": (1.6, 0.4), "amplitudes": (0.004, 0.012)}
-"""Plasmons of the flake's rim, see ``FlakeModes`` [A]."""
+"""Plasmons at the edge of the flake, see ``FlakeModes`` [A]."""
 REACH = 0.075
-"""Decay length of the rim's plasmons over the field's side."""
+"""Decay length of the edge plasmons, as a fraction of the side of the field."""
 CODE = (*operator_cache.SPECTRUM_CODE, "samples/*.py", "envs/spectral_scenes.py")
-"""Files below ``twin/`` that decide the numbers of a scene."""
+"""Files below ``twin/`` that determine the numbers of a scene."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -63,7 +63,7 @@ class SpectralScene:
     edx: np.ndarray
 
     def turned(self, turn: int) -> "SpectralScene":
-        """Return the scene in one of the eight ways that a square can lie, 0 to 7."""
+        """Return the scene in one of the eight orientations of a square, 0 to 7."""
         return SpectralScene(**{name: turned(getattr(self, name), turn) for name in ARRAYS})
 
 
@@ -72,7 +72,7 @@ ARRAYS = ("image", "low", "core", "edx")
 
 
 def turned(values: np.ndarray, turn: int) -> np.ndarray:
-    """Return an array (n, n, ...) turned by ``turn % 4`` right angles, and mirrored from 4 on."""
+    """Return an array (n, n, ...) rotated by ``turn % 4`` right angles, and mirrored from 4 on."""
     out = np.rot90(values, turn % 4)
     return out[:, ::-1] if turn >= 4 else out
 
@@ -84,18 +84,18 @@ def candidates(field_angstrom: float) -> int:
 
 @functools.lru_cache(maxsize=64)
 def scene_seeds(split: str, count: int = SCENES, root: int | None = None) -> tuple[int, ...]:
-    """Return the seeds of the scenes of a split: no two splits have one in common; with a root, 64-bit numbers that follow from it alone."""
+    """Return the seeds of the scenes of a split, which no other split has; with a root, 64-bit numbers derived from it."""
     if root is None:
         return tuple(1000 * SPLITS[split] + number for number in range(count))
     return tuple(int(seed) for seed in np.random.SeedSequence(root).generate_state(count, np.uint64))
 
 
 _HELD: dict[tuple[float, int], SpectralScene] = {}
-"""Scenes of this process by field and seed."""
+"""Scenes held by this process, by field and seed."""
 
 
 def scene(field_angstrom: float, seed: int) -> SpectralScene:
-    """Return a scene: from the process, from the disk, or made now."""
+    """Return a scene from memory or the disk cache, or compute it."""
     found = _HELD.get((field_angstrom, seed))
     if found is None:
         flake = draw_flake(field_angstrom, seed)
@@ -110,17 +110,17 @@ def scene(field_angstrom: float, seed: int) -> SpectralScene:
 
 
 def is_kept(field_angstrom: float, seed: int) -> bool:
-    """Return whether the process or the disk holds a scene."""
+    """Return whether a scene is in memory or in the disk cache."""
     return (field_angstrom, seed) in _HELD or scene_key(draw_flake(field_angstrom, seed)) in array_cache.default_cache()
 
 
 def seconds(field_angstrom: float) -> float:
-    """Return the usual time that a scene takes to make, s."""
+    """Return the usual time to compute a scene, s."""
     return 3 + 12 * (field_angstrom / 128) ** 2
 
 
 def scene_key(flake: DecoratedFlake) -> str:
-    """Return the key of a scene: of its atoms, its losses, the instrument, and the code."""
+    """Return the cache key of a scene, from its atoms, its losses, the instrument, and the code."""
     sample, _ = flake_atoms(flake)
     losses = {"oxide": asdict(IRON_OXIDE), "rim": RIM, "reach": REACH, "edges": EDGES, "valences": VALENCES}
     optics = {
@@ -136,7 +136,7 @@ def scene_key(flake: DecoratedFlake) -> str:
 
 
 def make_scene(flake: DecoratedFlake) -> dict[str, np.ndarray]:
-    """Return the arrays of a scene by the engine ``thermal`` and by spectra in the thin limit."""
+    """Compute the arrays of a scene: image by the engine ``thermal``, spectra in the thin limit."""
     sample, ferric = flake_atoms(flake)
     n = candidates(flake.field_angstrom)
     image = simulate(sample, BEAM, raster(flake, FINER * n), detectors=(DARK_FIELD,), engine=thermal.NAME, measure_error=False)
@@ -147,7 +147,7 @@ def make_scene(flake: DecoratedFlake) -> dict[str, np.ndarray]:
 
 
 def low_losses(flake: DecoratedFlake) -> LossModel:
-    """Return the losses of a flake: dipoles of its metal particles, plasmons of its rim, and the materials' own."""
+    """Return the loss model of a flake: dipoles of its metal particles, plasmons of its edge, and bulk losses."""
     spheres = tuple(
         Particle(centre_angstrom=one.centre_angstrom, radius_angstrom=one.radius_angstrom, material=one.kind)
         for one in flake.particles
@@ -160,8 +160,8 @@ def low_losses(flake: DecoratedFlake) -> LossModel:
 def core_spectra(flake: DecoratedFlake, sample: Sample, ferric: np.ndarray) -> np.ndarray:
     """Return the spectra of the L edges of iron, float32 (n, n, channels).
 
-    Spectra of one and of the other valence of all iron, mixed at each place by the share of trivalent iron that the probe
-    sees there: this is exact to the first order in the core losses, whose probability is below 1e-3.
+    Spectra with all iron divalent and all iron trivalent are mixed at each position by the fraction of trivalent iron under
+    the probe. This is exact to first order in the core losses, whose probability is below 1e-3.
     """
     scan = raster(flake, candidates(flake.field_angstrom))
     found = []
@@ -178,7 +178,7 @@ def core_spectra(flake: DecoratedFlake, sample: Sample, ferric: np.ndarray) -> n
 
 
 def _atoms(sample: Sample, kept: np.ndarray) -> Sample:
-    """Return a sample of some of its atoms, bool (n,), in the same box."""
+    """Return a sample with the atoms of a mask, bool (n,), in the same box."""
     assert sample.thermal_sigma_angstrom is not None
     return Sample(
         name=sample.name,
@@ -192,6 +192,6 @@ def _atoms(sample: Sample, kept: np.ndarray) -> Sample:
 
 
 def raster(flake: DecoratedFlake, count: int) -> RasterScan:
-    """Return the points in the middle of so many squares along each side of the field."""
+    """Return a raster of the centres of ``count`` squares along each side of the field."""
     side, step = flake.field_angstrom, flake.field_angstrom / count
     return RasterScan(shape=(count, count), field_of_view_angstrom=(side, side), origin_angstrom=(step / 2, step / 2))

@@ -1,6 +1,7 @@
-"""Compiled sweeps over one Gaussian tree: up to the root, and back to the pixels. ``image_trees.py`` is the entry.
+"""Compiled sweeps over one Gaussian tree, up to the root and back to the pixels, for ``image_trees.py``.
 
-Squares of all levels lie in one row: those of the largest ones first, each level's row by row; a level has twice the side of the one before.
+The squares of all levels are stored in one array, largest squares first and row by row within a level; each level has
+twice as many squares along a side as the previous one.
 """
 
 import numpy as np
@@ -15,22 +16,22 @@ def sweep(
     information: np.ndarray, weighted: np.ndarray, structure: np.ndarray, corner: tuple[int, int], shares: np.ndarray,
     work: np.ndarray, rows: np.ndarray, mean: np.ndarray, variance: np.ndarray,
 ) -> None:  # fmt: skip
-    """Write mean and variance of every pixel by one tree.
+    """Write the posterior mean and variance of every pixel from one tree.
 
     Parameters
     ----------
     information, weighted : ndarray
-        Inverse variance of each measured pixel, 0 elsewhere, and that times its value, float32 (n, n).
+        Inverse variance of each measured pixel (0 elsewhere), and its product with the value, float32 (n, n).
     structure : ndarray
-        Structure at each pixel, float32 (n, n); beyond the field it is the smallest one.
+        Structure at each pixel, float32 (n, n); outside the field the smallest value is used.
     corner : tuple of int
-        Row and column of the field in the tree's squares.
+        Row and column of the field's corner in the tree.
     shares : ndarray
-        Shares of the levels, from the largest squares to pixels, float32 (levels,).
+        Variance fractions of the levels, from the largest squares to pixels, float32 (levels,).
     work : ndarray
-        Space, float32 (4, squares of all levels).
+        Work space, float32 (4, squares of all levels).
     rows : ndarray
-        Space, float32 (3, squares along the finest level).
+        Work space, float32 (3, squares along the finest level).
     mean, variance : ndarray
         Output, float32 (n, n).
     """
@@ -54,7 +55,7 @@ def sweep(
 
 @part
 def _average(local: np.ndarray, coarse: int, levels: int) -> None:
-    """Give squares of every level the mean structure of the four within them."""
+    """Set the structure of the squares of every level to the mean over their four children."""
     side, fine = coarse << (levels - 1), len(local) - (coarse << (levels - 1)) ** 2
     for _ in range(levels - 1):
         half = side // 2
@@ -69,7 +70,7 @@ def _average(local: np.ndarray, coarse: int, levels: int) -> None:
 
 @part
 def _to_the_root(local: np.ndarray, up: np.ndarray, eta: np.ndarray, shares: np.ndarray, coarse: int, rows: np.ndarray) -> None:
-    """Gather information, and information times value, of the four squares in each square."""
+    """Accumulate information, and information times value, from the four children of each square."""
     side, fine = coarse << (len(shares) - 1), len(local) - (coarse << (len(shares) - 1)) ** 2
     q, a, b = rows[0], rows[1], rows[2]
     for level in range(len(shares) - 1, 0, -1):
@@ -93,7 +94,7 @@ def _to_the_root(local: np.ndarray, up: np.ndarray, eta: np.ndarray, shares: np.
 
 @part
 def _at_the_root(local: np.ndarray, up: np.ndarray, eta: np.ndarray, spread: np.ndarray, share: float, coarse: int) -> None:
-    """Turn information of the largest squares into their mean and variance, about a root of mean 0 and variance 1."""
+    """Convert the information of the largest squares to mean and variance, with a root of mean 0 and variance 1."""
     count = coarse * coarse
     q, total, root = share * local[:count].mean(), 1.0, 0.0
     for i in range(count):
@@ -108,7 +109,7 @@ def _at_the_root(local: np.ndarray, up: np.ndarray, eta: np.ndarray, spread: np.
 
 @part
 def _to_the_pixels(local: np.ndarray, up: np.ndarray, eta: np.ndarray, spread: np.ndarray, shares: np.ndarray, coarse: int, rows: np.ndarray) -> None:
-    """Turn information into mean (``eta``) and variance (``spread``), level by level."""
+    """Convert information to mean (``eta``) and variance (``spread``), level by level."""
     side, fine = coarse, 0
     q, m, v = rows[0], rows[1], rows[2]
     for level in range(1, len(shares)):
@@ -129,7 +130,7 @@ def _to_the_pixels(local: np.ndarray, up: np.ndarray, eta: np.ndarray, spread: n
 
 @inlined
 def wider(values: np.ndarray, factor: float, out: np.ndarray) -> None:
-    """Write every value times a factor twice."""
+    """Write every value, multiplied by a factor, twice."""
     for x in range(len(values)):
         value = factor * values[x]
         out[2 * x] = value

@@ -1,7 +1,7 @@
-"""Images of the film on which aberrations are corrected: gold clusters on carbon, at the probe's own convergence, by wave optics.
+"""Images of the film for aberration correction, gold clusters on carbon, by wave optics at the probe's convergence semi-angle.
 
-The film is that of ``hardware.tableau`` at a higher magnification: single atoms and clusters of a few, drawn once for an episode and repeated
-with the field, so that any probe can be imaged without an operator of its specimen.
+The film is that of ``hardware.tableau`` at a higher magnification: single atoms and small clusters, drawn once per episode
+and periodic with the field, so images for any probe need no operator of the specimen.
 """
 
 import functools
@@ -22,13 +22,13 @@ SAMPLING_ANGSTROM = 0.4
 """Points along each side, and their distance, A."""
 FIELD_ANGSTROM = SIZE * SAMPLING_ANGSTROM
 SIGMA_ANGSTROM = 0.5
-"""Standard deviation of a cluster's projected density, A: the film shows nothing beyond half a cycle per point."""
+"""Standard deviation of a cluster's projected density, A; the film has no signal beyond half a cycle per point."""
 CLUSTER_ANGSTROM2 = 0.1
-"""Dark-field cross-section of a cluster, three gold atoms of some 0.03 A^2, A^2."""
+"""Dark-field cross-section of a cluster, A^2: three gold atoms of about 0.03 A^2 each."""
 BACKGROUND = 0.01
-"""Fraction of the beam that the detector collects from the carbon."""
+"""Collected fraction of the beam from the carbon."""
 FOCI = ((-math.sqrt(3), 1 / 6), (0.0, 2 / 3), (math.sqrt(3), 1 / 6))
-"""Nodes and weights of a Gaussian focal spread of standard deviation 1 (Gauss and Hermite)."""
+"""Nodes and weights of a Gaussian focal spread of standard deviation 1 (Gauss-Hermite quadrature)."""
 
 
 def film_optics(wavelength: float, semiangle: float) -> FilmOptics:
@@ -37,19 +37,19 @@ def film_optics(wavelength: float, semiangle: float) -> FilmOptics:
 
 
 def draw_film(geometry: FilmOptics, density: float, rng: np.random.Generator) -> np.ndarray:
-    """Draw a film of so many clusters per A^2; see ``phase_diversity.clusters``."""
+    """Draw a film with a density of clusters, 1/A^2; see ``phase_diversity.clusters``."""
     return phase_diversity.clusters(geometry, density, SIGMA_ANGSTROM, rng)
 
 
 def expected_fractions(
     geometry: FilmOptics, film: np.ndarray, aberrations: Aberrations, *, focal_spread: float = 0.0, source_size: float = 0.0, shift=(0.0, 0.0)
 ) -> np.ndarray:
-    """Return the fraction of the beam that the detector collects at each point.
+    """Return the collected fraction of the beam at each point.
 
     Parameters
     ----------
     geometry : FilmOptics
-        Settings of images.
+        Optics of the images.
     film : ndarray
         Fourier coefficients of the film.
     aberrations : Aberrations
@@ -74,7 +74,7 @@ def expected_fractions(
 def photograph(
     session: Session, geometry: FilmOptics, film: np.ndarray, electrons_per_point: float, dwell_time_us: float
 ) -> tuple[np.ndarray, float, float]:
-    """Return the readings of an image, uint16, shape (128, 128), and its times: from command to end, and with the beam on the film, s."""
+    """Return the readings of an image, uint16, shape (128, 128), its total duration, s, and its beam time on the film, s."""
     setup, scope = session.setup, session.scope
     timing = scan_timing(_scan(), dwell_time_us=dwell_time_us, flyback_us=setup.profile.flyback_us, start_s=0.0)
     middle = scope.time_s + timing.duration_s / 2
@@ -94,12 +94,12 @@ def photograph(
 
 
 def duration_s(dwell_time_us: float, flyback_us: float) -> float:
-    """Return the time of an image, s."""
+    """Return the duration of an image, s."""
     return scan_timing(_scan(), dwell_time_us=dwell_time_us, flyback_us=flyback_us, start_s=0.0).duration_s
 
 
 def _read(fractions: np.ndarray, electrons: float, chain: DetectorChain | None, timing: ScanTiming, rng: np.random.Generator) -> np.ndarray:
-    """Return counted electrons, or what a detector chain makes of them."""
+    """Return counted electrons, or the readings of a detector read-out chain."""
     flat = fractions.reshape(-1)
     if chain is None:
         return noise.count_electrons_by_inversion(flat, electrons, rng).reshape(fractions.shape)

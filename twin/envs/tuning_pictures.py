@@ -1,4 +1,4 @@
-"""Pictures of a probe that is being corrected: the last image or Ronchigram, what was measured, what was commanded, what is left. Never the truth."""
+"""Pictures of aberration correction: last image or Ronchigram, measured values, commands and budgets, never the truth."""
 
 from collections.abc import Mapping
 
@@ -24,7 +24,7 @@ def tuning_picture(
     dose: float,
     field_of_view: float | None,
 ) -> np.ndarray:
-    """Return the last image or Ronchigram beside gauges of estimates and knobs and of the budget, uint8, shape (500, 820, 3).
+    """Return the last image or Ronchigram beside gauges of estimates, knobs and budget, uint8, shape (500, 820, 3).
 
     Parameters
     ----------
@@ -35,13 +35,13 @@ def tuning_picture(
     told : mapping
         ``knobs``, ``estimates`` and ``errors`` as the agent sees them, A.
     steps : ndarray
-        Largest misalignments, A: ends of the gauges are twice as far.
+        Largest misalignments, A; the gauges extend to twice these values.
     left : mapping
-        Shares of the budgets that are left, by name.
+        Remaining fraction of each budget, by name.
     title, note : str
-        The last action, and the text beside it.
+        Text about the last action, and a note beside it.
     failed : bool
-        Whether it failed.
+        Whether the last action failed.
     dose : float
         Dose so far, e-/A^2.
     field_of_view : float, optional

@@ -1,4 +1,4 @@
-"""Instruments of ``stemtwin/AberrationCorrection-v1``: presets, drawn misalignments and correctors, what measurements take."""
+"""Instruments of ``stemtwin/AberrationCorrection-v1``: presets, drawn misalignments and correctors, doses of measurements."""
 
 from dataclasses import dataclass, replace
 
@@ -14,40 +14,40 @@ from stemtwin.twin.instrument.hardware.tableau import C1A1, ProbeImages, Tableau
 from stemtwin.twin.physics.aberrations import Aberrations
 
 NAMES = ("C10", "C12a", "C12b", "C21a", "C21b", "C23a", "C23b", "C30", "C32a", "C32b", "C34a", "C34b")
-"""Coefficients that can be corrected: 3 of first order, 7 up to second, 12 up to third."""
+"""Correctable coefficients: 3 of first order, 7 up to second order, 12 up to third order."""
 KNOBS = {1: 3, 2: 7, 3: 12}
-"""Number of coefficients up to an order."""
+"""Number of correctable coefficients by largest order."""
 IMAGE, RONCHIGRAM = "image", "Ronchigram"
 MEASUREMENTS = (IMAGE, RONCHIGRAM, "C1A1", "Fast", "Standard")
-"""Images, Ronchigrams and measurements that an action can ask for."""
+"""Acquisitions of an action: images, Ronchigrams and measurements of aberrations."""
 REACH = 5.0
-"""Ends of the knobs, in units of the largest change by one action."""
+"""Range of the knobs, in units of the largest change by one action."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TuningPreset:
-    """A difficulty.
+    """Settings of one difficulty of aberration correction.
 
     Parameters
     ----------
     randomisation : Randomisation
         Ranges from which episodes are drawn; ``knob_gain`` is the gain of the corrector for the orders 1, 2 and 3.
     order : int
-        Aberrations up to this order are misaligned, and can be corrected.
+        Largest order of the aberrations that are misaligned and can be corrected.
     start : dict
-        Least and largest magnitudes of the misalignment by Krivanek's name, A.
+        Smallest and largest magnitudes of the misalignment by Krivanek's name, A.
     rotation_rad : float
-        Largest rotation of what the corrector does, rad.
+        Largest rotation of the corrector's action, rad.
     coupling : float
-        Largest ratio of the aberrations that come along, of either sign, times that of a typical corrector.
+        Largest ratio, of either sign, of parasitic aberrations to those of a typical corrector.
     scatter : float
-        Hysteresis of the corrector, relative to what is asked.
+        Hysteresis of the corrector, relative to the commanded change.
     density : tuple of float
-        Range of the clusters on the film, 1/A^2, uniform in its logarithm.
+        Range of the density of clusters on the film, 1/A^2, uniform in its logarithm.
     measuring_pa : float
         Probe current of C1A1 and tableaus, pA.
     faults : bool
-        Whether detectors have their chains and optics stray.
+        Whether detectors have their read-out chains and aberrations drift.
     actions : int
         Actions in one episode.
     time_s, dose_e_per_angstrom2 : float
@@ -69,17 +69,17 @@ class TuningPreset:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Coefficients that can be corrected."""
+        """Correctable coefficients."""
         return NAMES[: KNOBS[self.order]]
 
     @property
     def step(self) -> np.ndarray:
-        """Largest change of each by one action, A."""
+        """Largest change of each coefficient by one action, A."""
         return np.array([self.start[name[:3]][1] for name in self.names])
 
     @property
     def reach(self) -> np.ndarray:
-        """Largest distance of each from its start, A."""
+        """Largest distance of each knob from its start, A."""
         return REACH * self.step
 
 
@@ -148,7 +148,7 @@ def instrument(preset: TuningPreset, conditions: Conditions, corrector: Correcto
 
 
 def draw_corrector(preset: TuningPreset, conditions: Conditions, rng: np.random.Generator) -> CorrectorProfile:
-    """Draw the corrector's rotations and couplings; its gains are those of the conditions."""
+    """Draw the rotations and couplings of the corrector; the conditions give its gains."""
     rotation = preset.rotation_rad * rng.uniform(-1, 1, 5)
     ratios = preset.coupling * rng.uniform(-1, 1, len(TYPICAL_CORRECTOR.parasitic))
     coupled = [(source, to, float(ratio * usual)) for (source, to, usual), ratio in zip(TYPICAL_CORRECTOR.parasitic, ratios, strict=True)]
@@ -163,7 +163,7 @@ def draw_corrector(preset: TuningPreset, conditions: Conditions, rng: np.random.
 
 
 def draw_misalignment(preset: TuningPreset, rng: np.random.Generator, scale: float) -> Aberrations:
-    """Draw magnitudes uniformly from their ranges, and any azimuths; round aberrations have either sign."""
+    """Draw magnitudes uniformly from their ranges and azimuths uniformly; round aberrations have a random sign."""
     drawn: dict[str, float] = {}
     for name, (low, high) in preset.start.items():
         size, side = scale * float(rng.uniform(low, high)), float(rng.uniform(-1, 1))
@@ -174,7 +174,7 @@ def draw_misalignment(preset: TuningPreset, rng: np.random.Generator, scale: flo
 
 
 def kind(name: str) -> Tableau:
-    """Return the tableau of a measurement, C1A1 among them."""
+    """Return the tableau of a measurement, including C1A1."""
     return C1A1 if name == C1A1.name else tableau(name)
 
 

@@ -1,7 +1,7 @@
-"""Ronchigrams on which aberrations are corrected: the shadow of the carbon between the clusters, by wave optics.
+"""Ronchigrams for aberration correction: the shadow of the carbon between the clusters, by wave optics.
 
-The probe is parked on a thin amorphous film, a phase grating, and a camera behind it sees the far field: one pattern, of which every patch of the
-aperture shows the film magnified by what is left of defocus there. Where the phase is flat, so is the patch.
+The probe is parked on a thin amorphous film, a phase grating, and a camera behind it records the far field. Each region of
+the aperture shows the film magnified according to the local defocus; regions of flat phase have no texture.
 """
 
 import functools
@@ -22,17 +22,17 @@ from stemtwin.twin.physics.scattering_factors import scattering_factor
 PIXELS = 128
 """Pixels along each side of the camera."""
 EDGE = 1.1
-"""Angle to the middle of the camera's sides, in units of the convergence semi-angle."""
+"""Largest angle along each axis of the camera, in units of the convergence semi-angle."""
 SIDE_ANGSTROM = 102.4
-"""Side of the window, with which the film repeats, A: two fields of an image."""
+"""Side of the window, the period of the film, A: two fields of an image."""
 POINTS = 320
-"""Points along it, and what they hold: beams within the aperture, scattered by up to :func:`highest`, fall on the camera nowhere else."""
+"""Points along each side of the window, enough that scattering up to :func:`highest` does not alias onto the camera."""
 MIDDLE = slice(24, 104)
 """Rows and columns of a square within the aperture."""
 THICKNESS_ANGSTROM = 30.0
 """Thickness of the film, A."""
 FOCI = ((-math.sqrt(3), 1 / 6), (0.0, 2 / 3), (math.sqrt(3), 1 / 6))
-"""Nodes and weights of a Gaussian focal spread of standard deviation 1 (Gauss and Hermite)."""
+"""Nodes and weights of a Gaussian focal spread of standard deviation 1 (Gauss-Hermite quadrature)."""
 
 
 @functools.lru_cache(maxsize=4)
@@ -45,16 +45,16 @@ def lens(wavelength: float, semiangle: float) -> ronchigram_kernel.Lens:
 
 
 def highest(optics: ronchigram_kernel.Lens) -> float:
-    """Return the highest frequency of a film that scatters beams of the aperture onto the camera at its own angles alone, 1/A."""
+    """Return the highest spatial frequency of the film without aliasing onto the camera, 1/A."""
     return POINTS / SIDE_ANGSTROM - (1 + EDGE) * optics.semiangle / optics.wavelength
 
 
 @functools.lru_cache(maxsize=16)
 def transmission(optics: ronchigram_kernel.Lens, energy_ev: float, source_size: float, seed: int) -> np.ndarray:
-    """Return the transmission of a carbon film of atoms at random places, complex64, shape (1, 320, 320), read-only.
+    """Return the transmission of a carbon film of atoms at random positions, complex64, shape (1, 320, 320), read-only.
 
-    The image of the source blurs the phase that the film makes: to first order in that phase this is what parking the probe at all points
-    of the source would give.
+    The phase of the film is blurred by the image of the source. To first order in the phase this equals the sum over probes
+    at all points of the source.
 
     Parameters
     ----------
@@ -65,7 +65,7 @@ def transmission(optics: ronchigram_kernel.Lens, energy_ev: float, source_size: 
     source_size : float
         Standard deviation of the source's image, A.
     seed : int
-        Seed of the positions of atoms.
+        Seed of the positions of the atoms.
     """
     rng = np.random.Generator(np.random.Philox(seed))
     atoms = rng.poisson(CARBON_DENSITY * THICKNESS_ANGSTROM * SIDE_ANGSTROM**2 / POINTS**2, optics.grid.shape)
@@ -75,7 +75,7 @@ def transmission(optics: ronchigram_kernel.Lens, energy_ev: float, source_size: 
 
 
 def grating(optics: ronchigram_kernel.Lens, energy_ev: float, source_size: float, atoms: np.ndarray) -> np.ndarray:
-    """Return the transmission of a film with so many atoms of carbon at each point, complex64, shape (1, 320, 320); see :func:`transmission`."""
+    """Return the transmission of a film from its number of carbon atoms at each point; see :func:`transmission`."""
     grid = optics.grid
     each = electrons.lorentz_factor(energy_ev) * optics.wavelength * scattering_factor("lobato", CARBON, grid.k**2)
     blurred = each * coherence.source_factor(source_size, grid.ky[:, None], grid.kx[None, :])
@@ -125,7 +125,7 @@ def expose(session: Session, incident: float, seconds: float, seed: int) -> np.n
     session : Session
         The microscope.
     incident : float
-        Electrons of the beam in the exposure.
+        Incident electrons of the exposure.
     seconds : float
         Duration of the exposure, s.
     seed : int
@@ -147,7 +147,7 @@ def expose(session: Session, incident: float, seconds: float, seed: int) -> np.n
 
 
 def inside(share: float = 1.0) -> np.ndarray:
-    """Return the pixels of the camera that lie within a share of the aperture's radius, bool."""
+    """Return the mask of the camera's pixels within a fraction of the aperture's radius, bool."""
     return _distances() < share * PIXELS / (2 * EDGE)
 
 
@@ -157,7 +157,7 @@ def middle(counts: np.ndarray) -> np.ndarray:
 
 
 def levels(counts: np.ndarray) -> np.ndarray:
-    """Return four pixels in one, 128 at the mean within the aperture and 5 for each percent about it, 0 outside, uint8, shape (64, 64)."""
+    """Return a pattern in bins of 2 x 2 pixels, uint8, shape (64, 64): 128 at the mean, 5 levels per percent, 0 outside."""
     four = counts.reshape(PIXELS // 2, 2, PIXELS // 2, 2).sum(axis=(1, 3), dtype=float)
     lit = inside().reshape(PIXELS // 2, 2, PIXELS // 2, 2).all(axis=(1, 3))
     mean = float(four[lit].mean())

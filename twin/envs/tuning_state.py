@@ -1,4 +1,4 @@
-"""State of an episode of ``stemtwin/AberrationCorrection-v1``, and the phase error that it hides."""
+"""State of an episode of ``stemtwin/AberrationCorrection-v1``, and its hidden phase error."""
 
 import functools
 from dataclasses import dataclass
@@ -15,32 +15,32 @@ from stemtwin.twin.physics.aberrations import Aberrations
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Tuning:
-    """State of an episode.
+    """State of an episode of aberration correction.
 
     Parameters
     ----------
     session : Session
-        The microscope and what was done with it.
+        The microscope and the record of its use.
     conditions : Conditions
         Conditions of the episode.
     density : float
-        Clusters of the film, 1/A^2.
+        Density of clusters on the film, 1/A^2.
     film : ndarray
-        Its Fourier coefficients.
+        Fourier coefficients of the film.
     knobs : ndarray
-        Changes that were commanded since the start, of all coefficients that can be corrected, A.
+        Commanded changes of all correctable coefficients since the start, A.
     carbon : int
-        Seed of the carbon's atoms.
+        Seed of the positions of the carbon atoms.
     image, ronchigram : ndarray
         The last image and the last Ronchigram, uint16.
     estimates, errors : ndarray
         Last measured values and their standard deviations, A.
     times_s : ndarray
-        When they were measured, s; minus infinity where nothing was.
+        Times of their measurement, s; minus infinity before the first.
     taken : str
-        The last measurement, one of ``MEASUREMENTS``.
+        The last acquisition, one of ``MEASUREMENTS``.
     failed : bool
-        Whether it gave no result.
+        Whether the last acquisition gave no result.
     misfit : float
         Chi-square per degree of freedom of the last result.
     moves : int
@@ -73,13 +73,13 @@ class Tuning:
 
 
 def geometry(session: Session) -> tuning_film.FilmOptics:
-    """Return the optics of an image that is taken now."""
+    """Return the optics of images at the present settings."""
     knobs = session.scope.knobs
     return tuning_film.film_optics(electrons.wavelength(knobs.energy_ev), knobs.semiangle_mrad * 1e-3)
 
 
 def true_aberrations(session: Session) -> Aberrations:
-    """Return the aberrations of now, A and rad."""
+    """Return the present true aberrations, A and rad."""
     return session.setup.aberrations(session.scope, session.clock_s)
 
 
@@ -89,6 +89,6 @@ def _rms(wavelength: float, semiangle: float, found: Aberrations) -> float:
 
 
 def phase_of(session: Session) -> float:
-    """Return the root mean square phase error over the aperture, rad."""
+    """Return the present root mean square phase error over the aperture, rad."""
     knobs = session.scope.knobs
     return _rms(electrons.wavelength(knobs.energy_ev), knobs.semiangle_mrad * 1e-3, true_aberrations(session))

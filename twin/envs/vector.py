@@ -1,4 +1,4 @@
-"""Vectors of environments that compute their states together."""
+"""Vectors of environments whose states are computed together."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -12,15 +12,15 @@ from stemtwin.twin.envs.making import check_render_mode, check_split, make_famil
 
 
 class StemVectorEnv(gym.vector.SyncVectorEnv):
-    """A vector of environments of one family: a step computes the states of all of them together.
+    """A vector of environments of one family; a step computes the states of all of them together.
 
-    Trajectories are those of single environments with the same seeds, to the last bit, in all three modes of automatic
+    Trajectories are bit-identical to those of single environments with the same seeds, in all three modes of automatic
     resets.
 
     Parameters
     ----------
     envs : sequence of gymnasium.Env
-        Environments around one and the same family.
+        Environments that share one instance of the family.
     autoreset_mode : AutoresetMode or str
         See ``gymnasium.vector.SyncVectorEnv``.
     """
@@ -34,7 +34,7 @@ class StemVectorEnv(gym.vector.SyncVectorEnv):
         Raises
         ------
         InstrumentError
-            An action is outside the action space; nothing has changed then.
+            An action is outside the action space; the state is unchanged.
         """
         resets = self._autoreset_envs if self.autoreset_mode is AutoresetMode.NEXT_STEP else [False] * self.num_envs
         given = iterate(self.action_space, actions)
@@ -53,7 +53,7 @@ def make_vector(
     autoreset_mode: AutoresetMode | str = AutoresetMode.NEXT_STEP,
     **settings: Any,
 ) -> StemVectorEnv:
-    """Return a vector of environments; ``gymnasium.make_vec`` calls it with the id.
+    """Return a vector of environments; ``gymnasium.make_vec`` calls this function with the id.
 
     Parameters
     ----------
@@ -73,7 +73,7 @@ def make_vector(
     Raises
     ------
     StemtwinError
-        A name is unknown or a number out of range.
+        A name is unknown or a number is out of range.
     """
     check_render_mode(environment, render_mode)
     check_split(environment, settings)

@@ -1,8 +1,7 @@
 """Observation wrappers for training libraries: counts as pixels, channels first, scalars as one vector, power spectra.
 
-They act on environments whose observation is a ``Dict`` with images (``Box`` parts of two or more dimensions without
-negative numbers, channels first where there are three) and read-backs (all other parts), and combine in any order that
-makes sense:
+They apply to environments whose observation is a ``Dict`` of images (non-negative ``Box`` parts with two or more
+dimensions, channels first if there are three) and read-backs (all other parts), and can be combined:
 
 >>> import gymnasium as gym
 >>> import stemtwin
@@ -29,11 +28,11 @@ SCALES = ("percentile", "sqrt", "fixed")
 SCALARS = "scalars"
 """Name of the vector that :class:`FlatScalars` makes."""
 LEAST_SIDE = 8
-"""Least side of an image, pixels: shorter rows are settings or places."""
+"""Smallest side of an image, pixels; smaller arrays are settings or positions."""
 
 
 class _ImageWrapper(gym.ObservationWrapper, RecordConstructorArgs):
-    """Base of wrappers that change the images of a ``Dict`` and leave its other parts."""
+    """Base of wrappers that change only the images of a ``Dict``."""
 
     def __init__(self, env: gym.Env) -> None:
         gym.ObservationWrapper.__init__(self, env)
@@ -43,7 +42,7 @@ class _ImageWrapper(gym.ObservationWrapper, RecordConstructorArgs):
         raise NotImplementedError
 
     def observation(self, observation: dict[str, Any]) -> dict[str, Any]:
-        """Return the observation with other images."""
+        """Return the observation with converted images."""
         return {**observation, **{name: self._image(observation[name]) for name in self.names}}
 
 
@@ -53,12 +52,12 @@ def image_names(space: gym.Space) -> tuple[str, ...]:
     Raises
     ------
     SettingsError
-        It is not a ``Dict``, or has no images.
+        The space is not a ``Dict``, or has no images.
     """
     names = tuple(name for name, part in _parts(space).items() if _is_image(part))
     if not names:
-        what = f"Box without negative numbers whose last two dimensions are at least {LEAST_SIDE}"
-        message = f"The observation {space} has no images, {what}. Give observation='pixels' to make."
+        what = f"non-negative Box parts whose last two dimensions are at least {LEAST_SIDE}"
+        message = f"The observation space {space} has no images ({what}). Make the environment with observation='pixels'."
         raise SettingsError(message)
     return names
 
@@ -82,20 +81,21 @@ class CountsToPixels(_ImageWrapper):
     env : gymnasium.Env
         The environment.
     scale : str
-        ``"percentile"``: linear between the 1st and the 99.7th percentile of each image, which hides the dose and needs no
-        ``high``; ``"sqrt"``: the square root of electrons, in which counting noise is the same everywhere, from 0 to the
-        root of ``high``; ``"fixed"``: linear in electrons from 0 to ``high``.
+        ``"percentile"``: linear between the 1st and the 99.7th percentile of each image, which hides the dose and does not
+        use ``high``; ``"sqrt"``: the square root of electrons, whose counting noise is uniform, from 0 to the root of
+        ``high``; ``"fixed"``: linear in electrons from 0 to ``high``.
     dtype : str
         ``"uint8"``, 0 to 255, or ``"float32"``, 0 to 1.
     high : float
-        Electrons of full white in ``"sqrt"`` and ``"fixed"``: more are clipped.
+        Number of electrons shown as full white with ``"sqrt"`` and ``"fixed"``; larger numbers are clipped.
     offset, gain : float
-        Reading of no electron, and of each one more, ADU: those of the detector's chain, where electrons are not counted.
+        Reading without electrons, and increase per electron, ADU, of the detector's read-out chain; the defaults are for
+        counted electrons.
 
     Raises
     ------
     StemtwinError
-        A name is unknown, or a number out of range.
+        A name is unknown or a number is out of range.
     """
 
     def __init__(
@@ -132,20 +132,20 @@ class CountsToPixels(_ImageWrapper):
 
 
 class LogPowerSpectrum(_ImageWrapper):
-    """Replace each image by the logarithm of its power spectrum over that of its noise, float32, channels first.
+    """Replace each image by the logarithm of its power spectrum relative to noise, float32, channels first.
 
-    Rings and spots of a power spectrum show focus and astigmatism and do not move with the specimen. The mean is taken off
-    and the edge tapered (Hann); frequency 0 is in the middle, at pixel (side // 2, side // 2). The noise is told from the
-    median of the spectrum, of counts and readings in ADU alike.
+    Rings and spots of a power spectrum show focus and astigmatism and do not move with the specimen. The mean is
+    subtracted and the edge is tapered (Hann); frequency 0 is in the middle, at pixel (side // 2, side // 2). The noise
+    level is estimated from the median of the spectrum, for counts and for readings in ADU.
 
     Parameters
     ----------
     env : gymnasium.Env
         The environment.
     side : int
-        Pixels of the square about frequency 0 that is kept, at most the shorter side of the images.
+        Side of the central square of the spectrum, pixels, at most the shorter side of the images.
     most : float
-        Largest value: the logarithm of 1 + power over noise is clipped to it.
+        Value at which the logarithm of 1 + power over noise is clipped.
 
     Raises
     ------
@@ -171,7 +171,7 @@ class LogPowerSpectrum(_ImageWrapper):
 
 
 def log_power(image: np.ndarray, side: int, most: float = 12.0) -> np.ndarray:
-    """Return log(1 + power / noise) of an image about frequency 0, float32, shape (side, side)."""
+    """Return log(1 + power / noise) of an image around frequency 0, float32, shape (side, side)."""
     height, width = image.shape
     relative = power_over_noise(image)
     top, left = height // 2 - side // 2, width // 2 - side // 2
@@ -179,15 +179,15 @@ def log_power(image: np.ndarray, side: int, most: float = 12.0) -> np.ndarray:
 
 
 class StackedFrames(gym.Wrapper, RecordConstructorArgs):
-    """Stack the images of the last steps as channels, the newest last; at the start of an episode the first one repeats.
+    """Stack the images of the last steps as channels, newest last; at the start of an episode the first image is repeated.
 
     Parameters
     ----------
     env : gymnasium.Env
-        An environment whose images have channels first, as :class:`CountsToPixels` and :class:`LogPowerSpectrum` give
-        them, or have no channels.
+        An environment whose images have channels first, as from :class:`CountsToPixels` and :class:`LogPowerSpectrum`,
+        or no channels.
     count : int
-        Number of steps.
+        Number of stacked steps.
 
     Raises
     ------
@@ -232,13 +232,13 @@ class FlatScalars(gym.ObservationWrapper, RecordConstructorArgs):
     Parameters
     ----------
     env : gymnasium.Env
-        The environment; every part of its observation beside the images is a bounded ``Box``, ``Discrete`` or
+        The environment; every part of its observation except images must be a bounded ``Box``, a ``Discrete`` or a
         ``MultiBinary``.
 
     Raises
     ------
     SettingsError
-        A part is something else.
+        A part is of another type, or not bounded.
     """
 
     def __init__(self, env: gym.Env) -> None:
@@ -275,5 +275,5 @@ def _bounds(name: str, part: gym.Space) -> tuple[np.ndarray, np.ndarray]:
         return np.zeros(count), np.ones(count)
     if isinstance(part, gym.spaces.Box) and part.is_bounded():
         return part.low.astype(float).ravel(), part.high.astype(float).ravel()
-    message = f"{name} of the observation is {part}, without bounds. FlatScalars takes bounded Box, Discrete and MultiBinary parts."
+    message = f"{name} of the observation is {part}, which cannot be scaled. FlatScalars needs bounded Box, Discrete or MultiBinary parts."
     raise SettingsError(message)

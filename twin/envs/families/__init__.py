@@ -1,4 +1,4 @@
-"""Families of environments: one file each, found by its ``@environment`` decorator.
+"""Families of environments, one file each, registered by the ``@environment`` decorator.
 
 ============================ ==============================================================
 File                         Content
@@ -10,7 +10,7 @@ File                         Content
 ``drift_tracking.py``        ``stemtwin/DriftTracking-v1``
 ``hypothesis_test.py``       ``stemtwin/HypothesisTest-v1``
 ``microscope.py``            ``stemtwin/Microscope-v2``
-``microscope_v1.py``         ``stemtwin/Microscope-v1``, kept for what was trained on it
+``microscope_v1.py``         ``stemtwin/Microscope-v1``, kept for agents trained on it
 ``sparse_scan.py``           ``stemtwin/SparseScan-v1``
 ``spectrum_discovery.py``    ``stemtwin/SpectrumDiscovery-v1``
 ============================ ==============================================================

@@ -40,9 +40,9 @@ from stemtwin.twin.instrument.scope.setup import Setup
 from stemtwin.twin.physics import electrons, noise, phase_error
 
 STOP = 0.8
-"""The second number of an action above which the end is declared."""
+"""Threshold of the second component of an action, above which the end is declared."""
 LEAST = 1e-3
-"""Changes by less than this share of the largest one are not commanded."""
+"""Smallest commanded change, as a fraction of the largest one; smaller components of an action are ignored."""
 SOLVED_RAD = 2 * math.pi / 14
 """Root mean square phase error below which the aperture counts as corrected, rad: a Strehl ratio of 0.8, Marechal's criterion."""
 LARGEST_MISFIT = 100.0
@@ -52,84 +52,95 @@ TABLEAUS = ("emulated", "real")
 @environment("AberrationCorrection", version=1, max_episode_steps=64, reward_threshold=0.6)
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AberrationCorrection(GoalFamily[Tuning]):
-    """Correct the aberrations of a probe from images, Ronchigrams, C1A1 and tableaus, with a corrector that does not quite do what it is told.
+    """Correct a probe's aberrations from images, Ronchigrams, C1A1 and tableaus, with a corrector of uncertain response.
 
     Description
-        On a probe-corrected instrument these are the commands of the corrector's software: take an image of gold clusters on
-        carbon or a Ronchigram of the carbon, measure C1A1 or a Zemlin tableau, correct C1, A1, B2, A2, C3, S3, A3. Each commanded
-        change comes with a wrong gain and rotation, with hysteresis, and with aberrations of lower order beside it, all drawn anew for
-        each episode;
-        a measurement has counting noise, is wrong where it leaves higher orders out, and fails where C10 or C12 is beyond 750 A.
-        Optics stray: within a minute C10 by 9 A, C12 by 5 A, C21 by 70 A (standard, hard). Images are computed by wave
-        optics at 25 mrad (200 kV) or 22 mrad (300 kV) with focal spread and source size.
-        A Ronchigram is the shadow of 30 A of carbon, atoms at random places that repeat after 102 A, in the far field of the parked
-        probe: a phase grating (its correlation with multislice is 0.95 and more), counted by a camera out to 1.1 times the
-        convergence. Its texture is the finer the larger the local defocus is, and flat where the phase is. By the texture of
-        Ronchigrams alone, or the contrast of images alone, a trust region corrects 0.26 and 0.50 of the easy episodes, and none of
-        the others: of the standard start's 12 rad about 4 are left (median of twelve training episodes).
-        C1A1 and tableaus are drawn from the covariance of their counting statistics (``tableau="emulated"``, 1 ms), or their
-        images are taken and fitted (``tableau="real"``, 0.05 to 1 s).
+        The commands are those of a probe corrector's software: take an image of gold clusters on carbon or a Ronchigram
+        of the carbon, measure C1A1 or a Zemlin tableau, and correct C1, A1, B2, A2, C3, S3 and A3. Each commanded
+        change has an unknown gain and rotation, hysteresis, and side effects on aberrations of lower order, all drawn
+        for each episode. A measurement has counting noise, is biased by the higher orders that it does not fit, and
+        fails where C10 or C12 exceeds 750 A. In ``standard`` and ``hard`` the aberrations drift: within a minute C10 by
+        9 A, C12 by 5 A and C21 by 70 A. Images are computed by wave optics at 25 mrad (200 kV) or 22 mrad (300 kV) with
+        focal spread and source size.
+
+        A Ronchigram is the far-field shadow of 30 A of carbon under the parked probe, counted by a camera out to 1.1
+        times the convergence semi-angle. The carbon consists of atoms at random positions, repeats after 102 A, and
+        acts as a phase grating (correlation with multislice at least 0.95). The larger the local defocus, the finer the
+        texture; where the phase is flat, the Ronchigram has no texture. Neither the texture of Ronchigrams nor the
+        contrast of images suffices: a trust-region search with only one of them corrects 0.26 (Ronchigrams) and 0.50
+        (images) of the easy episodes and none of the others; of the 12 rad at the start of ``standard`` about 4 rad
+        remain (median of twelve training episodes).
+
+        The results of C1A1 and tableaus are drawn from the covariance of their counting statistics
+        (``tableau="emulated"``, 1 ms), or their images are computed and fitted (``tableau="real"``, 0.05 to 1 s).
     Action space
         ``Box(-1, 1, (K + 2,), float32)`` with K = 3 (easy), 7 (standard), 12 (hard).
 
         ========= ==================================================== ==== ==================================================
         component meaning                                              unit range
         ========= ==================================================== ==== ==================================================
-        0         what is taken: an image (below -0.6), a Ronchigram   --   -1 to 1
+        0         acquisition: an image (below -0.6), a Ronchigram     --   -1 to 1
                   (below -0.2), an image and C1A1 (below 0.2), an
-                  image and tableau Fast (below 0.6) or Standard
-        1         stop: above 0.8 the end is declared; corrections     --   -1 to 1
-                  are carried out first, nothing is taken
+                  image and a Fast tableau (below 0.6), or an image
+                  and a Standard tableau
+        1         stop: above 0.8 the end is declared, after the       --   -1 to 1
+                  corrections and without an acquisition
         2 to K+1  changes of C10, C12a, C12b, C21a, C21b, C23a, C23b,  A    -1 to 1 times the largest misalignment of the
-                  C30, C32a, C32b, C34a, C34b, carried out first,           preset; below 0.001 nothing is commanded; knobs
-                  aberration by aberration, 1 s each, failed or             stop at five times that
-                  not
+                  C30, C32a, C32b, C34a, C34b; carried out before the       preset; changes below 0.001 are not commanded;
+                  acquisition, aberration by aberration, 1 s each,          the knobs reach five times the largest
+                  also where they fail                                      misalignment
         ========= ==================================================== ==== ==================================================
 
-        C_nm,a and C_nm,b are C_nm times cosine and sine of m phi_nm. C1A1 takes 1.3 s, Fast 12 s and finds orders 1 and 2, Standard
-        24 s and finds orders 1 to 4; a Ronchigram has the electrons of an image, and takes as long. What the budget does not allow is
-        not done, and reported as failed.
+        C_nm,a and C_nm,b are C_nm times cosine and sine of m phi_nm. C1A1 takes 1.3 s; a Fast tableau takes 12 s and
+        measures orders 1 and 2; a Standard tableau takes 24 s and measures orders 1 to 4. A Ronchigram takes as many
+        electrons and as much time as an image. Commands that the budget does not allow are not carried out and are
+        reported as failed.
     Observation space
         ``"counts"``: a ``Dict``.
 
         ============== ================= ========= ==================================================================
         component      type              unit      meaning
         ============== ================= ========= ==================================================================
-        ``image``      uint16 (128, 128) e- or ADU the last image, 51 x 51 A: electrons (easy), else ADU: offset 1000,
-                                                   7.6 ADU per electron
-        ``ronchigram`` uint16 (128, 128) e-        the last Ronchigram, 0 before, 55 mrad wide at 200 kV
-        ``knobs``      float32 (K,)      A         changes since the start, as commanded; a command that failed is not
-                                                   in them
-        ``estimates``  float32 (K,)      A         last measured coefficients, as they were then; 0 before
-        ``errors``     float32 (K,)      A         their standard deviations; the reach of the knob before
-        ``ages``       float32 (K,)      s         time since they were measured; the budget of time before
-        ``report``     MultiBinary(6)    --        last taken: image, Ronchigram, C1A1, Fast, Standard; whether it failed
+        ``image``      uint16 (128, 128) e- or ADU the last image, 51 x 51 A: electrons (easy) or ADU (offset 1000,
+                                                   7.6 ADU per electron)
+        ``ronchigram`` uint16 (128, 128) e-        the last Ronchigram, 55 mrad wide at 200 kV; zeros before the first
+        ``knobs``      float32 (K,)      A         commanded changes since the start, without those that failed
+        ``estimates``  float32 (K,)      A         last measured coefficients, not updated by later corrections; 0
+                                                   before the first measurement
+        ``errors``     float32 (K,)      A         their standard deviations; the reach of the knob before the first
+                                                   measurement
+        ``ages``       float32 (K,)      s         time since their measurement; the time budget before the first
+                                                   measurement
+        ``report``     MultiBinary(6)    --        last acquisition: image, Ronchigram, C1A1, Fast, Standard; and
+                                                   whether it failed
         ``misfit``     float32 (1,)      1         chi-square per degree of freedom of the last result, at most 100
-        ``budget``     float32 (3,)      1         shares of actions, time and dose that are left
+        ``budget``     float32 (3,)      1         remaining fractions of actions, time and dose
         ``electrons``  float32 (1,)      e-        incident electrons at one point of an image
         ============== ================= ========= ==================================================================
 
-        ``"pixels"``: ``image`` uint8 (2, 64, 64), square roots of four points of the image in one, and four pixels of the Ronchigram
-        in one, 128 at the mean of its disc and 5 a percent; and ``scalars`` float32 (4 K + 11,): knobs,
-        estimates and errors in units of the reach, ages in units of the time, report, misfit, budget, logarithm of the
-        electrons. ``"state"``: these, and before them 26 features of the image and as many of the middle of the Ronchigram.
+        ``"pixels"``: ``image`` uint8 (2, 64, 64) and ``scalars`` float32 (4 K + 11,). The first channel has the square
+        roots of the image in bins of 2 x 2 points; the second has the Ronchigram in bins of 2 x 2 pixels, with 128 at
+        the mean of its disc and 5 levels per percent. The scalars are knobs, estimates and errors in units of the
+        reach, ages in units of the time budget, report, misfit, budget, and logarithm of the electrons. ``"state"``: 26
+        features of the image and 26 of the middle of the Ronchigram, then these scalars.
     Reward
-        ``"dense"``: 0.3 times the change of 1 / (1 + s), 0.6 times the achievement exp(-s^2) at the declared end, less 0.1 times
-        the change of the spent budget (the largest of the shares of actions, time and dose). ``"sparse"``: the achievement
-        alone. s, rad, is the root mean square over the aperture of the phase of all aberrations to fifth order, those that
-        cannot be corrected among them: aberrations that hide each other in one image do not cancel there. exp(-s^2) is the Strehl ratio
-        of small s. An episode is a success where s < 2 pi / 14 at the declared end (Marechal).
+        ``"dense"``: 0.3 times the change of 1 / (1 + s), plus 0.6 times the achievement exp(-s^2) at the declared end,
+        minus 0.1 times the change of the spent budget (the largest of the spent fractions of actions, time and dose).
+        ``"sparse"``: only the achievement. s is the root mean square over the aperture, in rad, of the phase of all
+        aberrations to fifth order, including those that cannot be corrected; aberrations that compensate each other in
+        one image do not cancel in s. For small s, exp(-s^2) is the Strehl ratio. An episode is a success if s < 2 pi /
+        14 at the declared end (Marechal criterion).
     Starting state
-        Misalignments of all orders that can be corrected beside the instrument's residual aberrations, uniform between the preset's
-        least and largest magnitudes, at any azimuth; an image is taken. Option of ``reset``: ``scale``, 0 to 1, by which the
-        misalignment is multiplied.
+        Misalignments of all correctable orders are added to the instrument's residual aberrations: magnitudes uniform
+        between the preset's smallest and largest ones, azimuths uniform. One image has been taken. Option of ``reset``:
+        ``scale``, a factor of the misalignment from 0 to 1.
     Episode end
-        Terminated by the declared stop, and by nothing else; truncated when the actions are spent or time or dose do not suffice
+        Terminated only by the declared stop; truncated when the actions are spent, or when time or dose do not suffice
         for another image. No budget is exceeded.
     Presets
-        ========================== =============== ================= ======================
+        ========================== =============== ================= =====================
         preset                     easy            standard          hard
-        ========================== =============== ================= ======================
+        ========================== =============== ================= =====================
         orders                     1               1, 2              1, 2, 3
         C10, C12, A                500, 300        600, 400          1000, 500
         C21, C23, nm               --              1200, 500         1500, 500
@@ -140,10 +151,11 @@ class AberrationCorrection(GoalFamily[Tuning]):
         electrons of an image      800 to 3000     500 to 2000       300 to 1500
         current of measurements    200 pA          60 pA             30 pA
         actions, s, e-/A^2         20, 120, 1e6    40, 240, 8e5      56, 360, 6e5
-        instruments                200 kV, still   200 kV, straying  200, 300 kV, straying
-        ========================== =============== ================= ======================
+        instruments                200 kV, stable  200 kV, drifting  200, 300 kV, drifting
+        ========================== =============== ================= =====================
 
-        Couplings are in units of those of a typical corrector, with which 1 um of C30 brings 5 nm of C10 and 20 nm of C21 along.
+        Electrons of an image are incident electrons at one point. A coupling of 1 is that of a typical corrector, in
+        which 1 um of C30 adds 5 nm of C10 and 20 nm of C21.
     Example
         ::
 
@@ -162,15 +174,16 @@ class AberrationCorrection(GoalFamily[Tuning]):
     Parameters
     ----------
     difficulty, split, observation, reward, randomisation, privileged_info
-        See ``EnvArguments``; ``knob_gain`` is the corrector's gain for orders 1, 2 and 3. Specimen and rotation are not drawn,
-        nor faults of the stage; a closed valve and failed corrections are 0 unless they are given.
+        See ``EnvArguments``. ``knob_gain`` is the corrector's gain for orders 1, 2 and 3. Specimen, scan rotation and
+        faults of the stage are not drawn; the probabilities of a closed valve and of failed corrections are 0 by
+        default.
     tableau : str
-        ``"emulated"`` or ``"real"``: how C1A1 and tableaus are measured.
+        ``"emulated"`` or ``"real"``: whether the results of C1A1 and tableaus are drawn or fitted to computed images.
 
     Raises
     ------
     StemtwinError
-        A name is unknown or a number out of range.
+        A name is unknown or a number is out of range.
     """
 
     PRESETS: ClassVar[dict[str, TuningPreset]] = PRESETS
@@ -191,12 +204,12 @@ class AberrationCorrection(GoalFamily[Tuning]):
 
     @property
     def action_space(self) -> gym.spaces.Box:
-        """The measurement, the stop, changes of the coefficients in units of the largest ones."""
+        """Acquisition, stop, and changes of the coefficients in units of the largest ones."""
         return gym.spaces.Box(-1.0, 1.0, (len(self.preset.names) + 2,), np.float32)
 
     @property
     def observation_space(self) -> gym.spaces.Space:
-        """Space of the form that ``observation`` names."""
+        """Space of the chosen form of observation."""
         count, reach = len(self.preset.names), self.preset.reach.astype(np.float32)
         scalars = 4 * count + len(MEASUREMENTS) + 6
         if self.observation == "state":
@@ -258,8 +271,8 @@ class AberrationCorrection(GoalFamily[Tuning]):
         return self._photographed(state)
 
     def transition(self, state: Tuning, action: np.ndarray, rng: np.random.Generator) -> Tuning:
-        """Carry the corrections out, and take what is asked for unless the end is declared."""
-        del rng  # nothing but the episode's own seed is random
+        """Carry the corrections out, then make the chosen acquisition unless the end is declared."""
+        del rng  # all randomness follows from the episode's own seed
         state = self._corrected(replace(state, moves=state.moves + 1), np.asarray(action[2:], float))
         if action[1] > STOP:
             return replace(state, stopped=True)
@@ -273,7 +286,7 @@ class AberrationCorrection(GoalFamily[Tuning]):
         return self._shadowed(state) if name == RONCHIGRAM else self._measured(state, name)
 
     def _corrected(self, state: Tuning, changes: np.ndarray) -> Tuning:
-        """Return the state after the corrector was told to change aberration after aberration, as far as the time goes."""
+        """Return the state after the commanded corrections, one aberration after the other, as far as the time allows."""
         preset, session, knobs = self.preset, state.session, state.knobs.copy()
         wanted = np.clip(knobs + np.where(np.abs(changes) < LEAST, 0, changes) * preset.step, -preset.reach, preset.reach) - knobs
         for name in preset.start:
@@ -298,7 +311,7 @@ class AberrationCorrection(GoalFamily[Tuning]):
     def _price(self, state: Tuning, name: str) -> tuple[float, float]:
         """Return time, s, and dose, e-/A^2, of a measurement."""
         profile = state.session.setup.profile
-        if name in (IMAGE, RONCHIGRAM):  # as many electrons, in as long a time
+        if name in (IMAGE, RONCHIGRAM):  # both take the same electrons and the same time
             seconds = tuning_film.duration_s(self._dwell_us(state), profile.flyback_us)
             return seconds, state.conditions.electrons_per_point / SAMPLING_ANGSTROM**2
         return tableaus.duration_s(kind(name), profile.probe_images), measuring_dose(name, profile.probe_images)
@@ -345,7 +358,7 @@ class AberrationCorrection(GoalFamily[Tuning]):
         return replace(state, estimates=read_only(estimates), errors=read_only(errors), times_s=read_only(times), misfit=misfit)
 
     def _spent_on(self, state: Tuning, name: str, session: Session, beam_s: float) -> Session:
-        """Return a session after the dose and the beam's time of a measurement are entered."""
+        """Return a session with the dose and beam time of a measurement added."""
         dose = self._price(state, name)[1]
         scope = replace(session.scope, beam_s=session.scope.beam_s + beam_s)
         return replace(session, scope=scope, dose_e_per_angstrom2=session.dose_e_per_angstrom2 + dose, last_dose_e_per_angstrom2=dose)
@@ -353,7 +366,7 @@ class AberrationCorrection(GoalFamily[Tuning]):
     # ---- observation
 
     def observe(self, state: Tuning) -> Any:
-        """Return the observation in the form that ``observation`` names."""
+        """Return the observation in the chosen form."""
         preset = self.preset
         ages = np.minimum(state.session.clock_s - state.times_s, preset.time_s)
         report = np.array([*(state.taken == name for name in MEASUREMENTS), state.failed], np.int8)
@@ -389,19 +402,19 @@ class AberrationCorrection(GoalFamily[Tuning]):
         return state.moves / preset.actions, state.session.clock_s / preset.time_s, state.dose / preset.dose_e_per_angstrom2
 
     def potential(self, state: Tuning) -> float:
-        """Return 1 / (1 + s) of the root mean square phase error s over the aperture, rad."""
+        """Return 1 / (1 + s), with the root mean square phase error s over the aperture, rad."""
         return 1 / (1 + phase_of(state.session))
 
     def achievement(self, state: Tuning) -> float:
-        """Return exp(-s^2) of the root mean square phase error s over the aperture, rad."""
+        """Return exp(-s^2), with the root mean square phase error s over the aperture, rad."""
         return math.exp(-(phase_of(state.session) ** 2))
 
     def success(self, state: Tuning) -> bool:
-        """Return whether the end was declared with a phase error below Marechal's limit."""
+        """Return whether the end was declared with a phase error below the Marechal limit."""
         return state.stopped and phase_of(state.session) < SOLVED_RAD
 
     def spent(self, state: Tuning) -> float:
-        """Return the largest of the spent shares of actions, time and dose."""
+        """Return the largest of the spent fractions of actions, time and dose."""
         return min(1.0, max(self._fractions(state)))
 
     def declared(self, state: Tuning) -> bool:
@@ -413,7 +426,7 @@ class AberrationCorrection(GoalFamily[Tuning]):
         return state.moves >= self.preset.actions or not self._affordable(state, IMAGE)
 
     def cost(self, state: Tuning) -> dict[str, float]:
-        """Return dose on the film (e-/A^2), time with the beam on it (s), all time (s) and actions."""
+        """Return dose on the film (e-/A^2), beam time on it (s), total time (s) and number of actions."""
         return {
             "dose_e_per_angstrom2": float(state.dose),
             "beam_s": float(state.session.scope.beam_s),
@@ -422,7 +435,7 @@ class AberrationCorrection(GoalFamily[Tuning]):
         }
 
     def truth(self, state: Tuning) -> dict[str, float]:
-        """Return all coefficients up to third order, A, phase error, rad, flat angle, mrad, and what was drawn."""
+        """Return coefficients up to third order, A, phase error, rad, flat angle, mrad, and drawn conditions."""
         found, knobs = true_aberrations(state.session), state.session.scope.knobs
         values, optics = found.cartesian(), (electrons.wavelength(knobs.energy_ev), knobs.semiangle_mrad * 1e-3)
         told = {f"{name}_angstrom": value for name, value in values.items() if int(name[1]) <= 3}

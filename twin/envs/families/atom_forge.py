@@ -1,4 +1,4 @@
-"""``stemtwin/AtomForge-v1``: structures made atom by atom with a parked beam."""
+"""``stemtwin/AtomForge-v1``: atom-by-atom fabrication with a parked beam."""
 
 import math
 from collections.abc import Collection, Mapping
@@ -22,22 +22,22 @@ from stemtwin.twin.envs.session import Session
 from stemtwin.twin.instrument.simulation.request import checked_phonons
 
 STOP = 0.5
-"""The fourth component of an action declares the end where it is above this."""
+"""Threshold of the fourth component of an action, above which the end is declared."""
 REACH_ANGSTROM = {"walk": 3.0, "drill": FIELD_ANGSTROM / 2}
-"""Largest distances along x and y of the parked beam from where Si was seen, or from the middle of the field, A."""
+"""Largest distances along x and y of the parked beam from the observed Si position or from the centre of the field, A."""
 SHORTEST_S, LONGEST_S = 0.03, 1.0
 """Times for which the beam is parked, s."""
 DETECTOR = "maadf"
-"""Detector of frames and parked beams: it shows C, and Si three times as bright."""
+"""Detector of frames and parked beams, in which C is visible and Si is three times as bright."""
 MOVED_ANGSTROM, LOSS = 0.7, 0.25
-"""Least distance between two places of the trail, A; share of the achievement that each lost atom costs."""
+"""Smallest distance between two positions of the trail, A; fraction of the achievement that each lost atom costs."""
 READY_S = 0.99 * LONGEST_S
-"""Longest wait for an event that an action is sure to cover, s."""
+"""Longest time until an event that one action certainly covers, s."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class ForgeState:
-    """State of an episode.
+    """State of an episode of atom-by-atom fabrication.
 
     Parameters
     ----------
@@ -48,21 +48,21 @@ class ForgeState:
     bonds_left : ndarray
         Bonds from every site to the target of a walk, int (n,).
     fate : tuple of float
-        Draws of the next event, of the form ``state``.
+        Random draws of the next event, for the form ``state``.
     tracked : tuple of float
         Last observed position of Si (x, y) from the centre of the field, A.
     found, session : ForgedSites or Session, optional
-        The sites, of the form ``state``; the microscope, of the other forms.
+        The sites, for the form ``state``; the microscope, for the other forms.
     order : ndarray, optional
-        Site of the lattice for each site of the microscope's specimen.
+        Lattice site of each site of the microscope's specimen.
     bright, sight : ndarray, optional
-        Brightness of all sites in the last look, and what it showed, of the form ``state``.
+        Brightness of all sites in the last look and the observation from it, for the form ``state``.
     image, trace : ndarray, optional
         Last frame and readings of the last parked beam.
     trail, aimed : tuple
-        Earlier places where Si was seen; where the beam was parked last, None at first.
+        Earlier observed positions of Si; last position of the parked beam, None at first.
     looks, moves : int
-        Frames that were taken; actions.
+        Numbers of frames and of actions.
     beam_s : float
         Time of parked beams, s.
     stopped : bool
@@ -92,46 +92,47 @@ class ForgeState:
 @environment("AtomForge", version=1, max_episode_steps=128, reward_threshold=0.5)
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AtomForge(GoalFamily[ForgeState]):
-    """Make a structure atom by atom: lead Si through graphene to a site, or drill a pattern of vacancies into MoS2.
+    """Make a structure atom by atom: move Si through graphene to a target site, or drill a pattern of vacancies into MoS2.
 
     Description
-        A Si atom in graphene changes places with the C neighbour that an electron hits, so a beam that is parked on a neighbour
-        leads it, bond by bond. Two things go wrong: a Si atom that is hit may be replaced by C from the surface, most likely when it
-        has just moved under the beam; and a neighbour may be ejected, and beside a vacancy Si stays for good. On a real microscope
-        the action is a click beside the atom and a dwell time; each is followed by a frame, whose dose moves atoms, too. N
-        atoms and the sites beside vacancies cannot be passed. Cross-sections, and how well they are known: ``docs/damage.md``.
+        A Si atom in graphene exchanges positions with a neighbouring C atom that an electron hits, so a beam parked on a neighbour
+        moves it, bond by bond. Two processes interfere: a Si atom that is hit may be replaced by C from the surface, most probably
+        just after it has moved under the beam; and a neighbour may be ejected, and a Si atom beside a vacancy stays there. On a
+        real microscope the action is a click beside the atom and a dwell time. A frame follows each action, and its dose moves
+        atoms, too. N atoms and the sites beside vacancies cannot be passed. ``docs/damage.md`` has the cross-sections and their
+        uncertainties.
 
-        In the preset ``drill`` S leaves the exit face of MoS2 where the beam hits it; beside a vacancy it jumps into that one about twice as
-        often. Frames and the beam's tails take and move atoms, too, so order and time matter, and an astray vacancy can be led back.
-        A fixed rule comes close to the planner there. ``learner`` has no memory: it imitates the planner in episodes of the split ``train``; PPO
-        after that (``make learn``) added nothing that 100 episodes show. It leads ``towards`` in walks and does not in ``drill``: table below.
-        In ``counts`` (``easy``, 12 episodes, 4 s of processor time each) planner, ``learner`` and ``towards`` return 0.58 (0.33 to 0.71), 0.51
-        (0.26 to 0.65) and 0.59 (0.30 to 0.73), all by what they detect in frames: too few episodes to tell them apart.
+        In the preset ``drill`` the beam ejects S atoms from the exit face of MoS2; beside a vacancy an S atom jumps into it about
+        twice as often as it is ejected. Frames and probe tails eject and move atoms, too, so order and time matter, and a misplaced
+        vacancy can be moved back. There a fixed rule comes close to the planner. The ``learner`` has no memory: it imitates the
+        planner in episodes of the split ``train``; subsequent PPO (``make learn``) gave no gain that 100 episodes resolve. It is
+        better than ``towards`` in walks but not in ``drill`` (table below). In ``counts`` (``easy``, 12 episodes, 4 s of processor
+        time each) planner, ``learner`` and ``towards``, which all detect atoms in frames, return 0.58 (0.33 to 0.71), 0.51 (0.26 to
+        0.65) and 0.59 (0.30 to 0.73): too few episodes to separate them.
 
-        The same processes act in all forms of observation. In ``state`` they are all that is computed, on the sites of the lattice,
-        and a look (a frame) is a graph with detection noise; in the others the microscope takes frames and parks the beam. Atoms stay on
-        the sites of a perfect lattice (in truth Si stands out of the sheet and its neighbours give way by 0.1 A). 100 pA, 26 mrad.
-
+        All forms of observation have the same processes. In ``state`` these are computed on the sites of the lattice, and a look
+        (frame) is a graph with detection noise; in the other forms the microscope takes frames and parks the beam. Atoms stay on the
+        sites of a perfect lattice (real Si protrudes from the sheet and displaces its neighbours by 0.1 A). The beam has 100 pA and 26 mrad.
     Action space
         ``Box(-1, 1, (4,))``
 
         ========= ======================================= ==== =======================================
         Component Meaning                                 Unit Range
         ========= ======================================= ==== =======================================
-        0, 1      place of the parked beam, x and y, from A    -3 to 3; ``drill``: -8 to 8
-                  where Si was seen; ``drill``: from the
-                  middle of the field
-        2         time, logarithmic                       s    0.03 to 1; at most what is left
-        3         declare                                      above 0.5: the episode ends, no beam
+        0, 1      position of the parked beam, x and y,   A    -3 to 3; ``drill``: -8 to 8
+                  relative to the observed Si position;
+                  ``drill``: relative to the field centre
+        2         time, logarithmic                       s    0.03 to 1; at most the remaining time
+        3         declaration                                  above 0.5: the episode ends, no beam
         ========= ======================================= ==== =======================================
-
     Observation space
-        ``state`` (the default): float32 in [-1, 1]. A walk, 24 numbers: brightness of the brightest place over five times that of
-        C (Si: 0.56); its place in the field over 8 A; the way to the target over 16 A; bonds to it in a perfect sheet over 20; for
-        each neighbour, nearest to the target first, its place from Si over 3 A, brightness over that of C less 1 (N: 0.2, empty:
-        -0.6) of it and of the two sites behind it; what is left of looks and beam time; beam energy over 100 kV. All but the first one,
-        budget and energy are 0 where Si is not seen. ``drill``, 135 numbers: of all 33 sites of S on the exit face place over 8 A, half the
-        brightness over that of S2 (0.25 where one is gone), and 1 where it is to be emptied; budget and energy.
+        ``state`` (the default): float32 in [-1, 1]. A walk has 24 numbers: brightness of the brightest atom over five times that of
+        C (Si: 0.56); its position in the field over 8 A; the vector to the target over 16 A; bonds to it in a perfect sheet over 20;
+        for each neighbour, nearest to the target first, its position relative to Si over 3 A and the brightness over that of C minus
+        1 (N: 0.2, empty: -0.6) of itself and of the two sites behind it; remaining fractions of looks and beam time; beam energy
+        over 100 keV. If Si is not detected, all but the first, budget and energy are 0. ``drill`` has 135 numbers: for each of the
+        33 S sites on the exit face its position over 8 A, half the brightness over that of S2 (0.25 for one missing S), and 1 if it
+        is a target; budget and energy.
 
         ``counts``: a ``Dict``.
 
@@ -139,45 +140,44 @@ class AtomForge(GoalFamily[ForgeState]):
         Component   Type                    Meaning                                        Unit Range
         =========== ======================= ============================================== ==== ==============
         ``image``   uint16 (64, 64)         MAADF frame of 16 A                            e-   0 to 65535
-        ``trace``   uint32 (10,)            readings of the last parked beam, 0 without it e-   0 to 2**32 - 1
-        ``tracked`` float32 (2,)            brightest place of the frame (x, y) from the   A    -8 to 8
-                                            middle of the field; ``drill``: 0
-        ``target``  float32 (1, 2)          target site or, (6, 2), sites; then zeros      A    -8 to 8
-        ``budget``  float32 (2,)            what is left of looks and beam time                 0 to 1
-        ``energy``  float32 (1,)            beam energy over 100 kV                             0 to 1
+        ``trace``   uint32 (10,)            readings of the last parked beam, or zeros     e-   0 to 2**32 - 1
+        ``tracked`` float32 (2,)            brightest point of the frame (x, y) from the   A    -8 to 8
+                                            centre of the field; ``drill``: 0
+        ``target``  float32 (1, 2)          target site; ``drill``: (6, 2), target sites,  A    -8 to 8
+                                            padded with zeros
+        ``budget``  float32 (2,)            remaining fractions of looks and beam time          0 to 1
+        ``energy``  float32 (1,)            beam energy over 100 keV                            0 to 1
         =========== ======================= ============================================== ==== ==============
 
-        ``pixels``: ``image`` uint8 (32, 32), square roots of four points together, and ``scalars`` float32: place, targets,
+        ``pixels``: ``image`` uint8 (32, 32), square roots of bins of 2 x 2 points, and ``scalars`` float32: position, targets,
         budget, energy, logarithms of the trace over its first reading.
-
     Reward
-        0.3 [P(s') - P(s)] + 0.6 A - 0.1 [B(s') - B(s)]. P = 1 - d / (2 L) for d bonds to the target around what cannot be passed, L at
-        the start: 1/2 at the start, 1 at the target, 0 without Si. A, at the declared end: 1 with Si at the target, 1/4 less for each
-        lost atom; else 0. B is the larger spent share of looks and beam time. A random walk does not get far: targets are six bonds
-        away and more. ``drill``: P is the made share of the pattern less half of that of other losses, A is 1 for the whole pattern,
-        half the made share for a part, 1/4 less for each other lost atom.
-
+        0.3 [P(s') - P(s)] + 0.6 A - 0.1 [B(s') - B(s)]. P = 1 - d / (2 L), where d is the length in bonds of the shortest passable
+        path to the target and L its value at the start: P is 1/2 at the start, 1 at the target, and 0 without Si. A, given at the
+        declared end, is 1 with Si at the target, minus 1/4 for each lost atom, and otherwise 0. B is the larger spent fraction of
+        looks and beam time. Random walks fail: the targets are at least six bonds away. ``drill``: P is the finished fraction of the
+        pattern minus half that of other losses; A is 1 for the whole pattern or half the finished fraction, times 1 minus 1/4 for each
+        other lost atom.
     Starting state
-        Si at a site and a target at the drawn number of bonds from it, N and vacancies drawn over the field (not beside start or
-        target) such that the way around them has the drawn length, too; or a pattern of sites of S that hang together, whose shape no other
-        split has: 333 shapes in ``train``, 349 in ``val``, 319 in ``test``, each at a few places of the field. One look was taken.
-
+        Si is at a site, and the target is the drawn number of bonds away; N atoms and vacancies are drawn over the field, not beside
+        start or target, such that the path around them has the drawn length, too. In ``drill`` the target is a connected pattern of S
+        sites whose shape occurs in no other split: 333 shapes in ``train``, 349 in ``val``, 319 in ``test``, each at a few positions
+        in the field. One look has been taken.
     Episode end
-        Terminated by the declared end, and by nothing else; truncated with the last look, or when less than 0.03 s of beam time is left.
-
+        Terminated only by the declared end; truncated with the last look, or when less than 0.03 s of beam time is left.
     Presets
         ============ ======== ======== ======= ========= ======== ======= ===== ====== ======
-        Preset       Energy   Way      N       Vacancies Jitter   Flicker Looks Beam   Frame
+        Preset       Energy   Size     N       Vacancies Jitter   Flicker Looks Beam   Frame
         ============ ======== ======== ======= ========= ======== ======= ===== ====== ======
-        ``easy``     72 kV    6 to 7   2 to 4  0         0.05 A   0.04    60    15 s   0.16 s
-        ``standard`` 65 kV    8 to 9   6 to 9  1 to 2    0.1 A    0.06    80    30 s   0.16 s
-        ``hard``     62.8 kV  10 to 11 8 to 12 2 to 4    0.15 A   0.08    100   60 s   0.16 s
-        ``drill``    66 kV    4 to 6   0       0         0.1 A    0.12    36    15 s   0.04 s
+        ``easy``     72 keV   6 to 7   2 to 4  0         0.05 A   0.04    60    15 s   0.16 s
+        ``standard`` 65 keV   8 to 9   6 to 9  1 to 2    0.1 A    0.06    80    30 s   0.16 s
+        ``hard``     62.8 keV 10 to 11 8 to 12 2 to 4    0.15 A   0.08    100   60 s   0.16 s
+        ``drill``    66 keV   4 to 6   0       0         0.1 A    0.12    36    15 s   0.04 s
         ============ ======== ======== ======= ========= ======== ======= ===== ====== ======
 
-        Way: bonds, or vacancies. The lower the energy, the rarer hops are compared with replacements. Jitter and flicker: detection noise
-        of the form ``state``, standard deviations of places and of brightness over that of C or S2.
-
+        Size: length of the path in bonds, or number of vacancies. The lower the energy, the rarer are hops relative to
+        replacements. Jitter and flicker: detection noise of the form ``state``, the standard deviations of positions and of
+        brightness over that of C or S2.
     Example
         ::
 
@@ -186,27 +186,26 @@ class AtomForge(GoalFamily[ForgeState]):
             env = gymnasium.make("stemtwin/AtomForge-v1", difficulty="easy")
             observation, info = env.reset(seed=2)
             over = False
-            while not over:  # the beam on the neighbour that is nearest to the target, until none is nearer
+            while not over:  # park the beam on the neighbour nearest to the target until no neighbour is nearer
                 arrived = observation[0] < 0.35 or observation[5] == 0
                 action = numpy.array([*observation[6:8], 0.1, 1 if arrived else -1], numpy.float32)
                 observation, reward, terminated, truncated, info = env.step(action)
                 over = terminated or truncated
-
     Version history
         v1: first version.
 
     Parameters
     ----------
     difficulty, split, observation, reward, randomisation, privileged_info
-        See ``stemtwin.twin.envs.arguments.EnvArguments``; ``failing`` (a beam is not
-        parked) and ``closed_valve`` (of parked beams and of frames) can be given.
+        See ``stemtwin.twin.envs.arguments.EnvArguments``; ``failing`` (the beam is not parked) and ``closed_valve`` (of parked beams
+        and of frames) can be given.
     phonons : int
         Frozen-phonon configurations of the microscope's frames.
 
     Raises
     ------
     StemtwinError
-        A name is unknown or a number out of range.
+        A name is unknown or a number is out of range.
     """
 
     PRESETS: ClassVar[Mapping[str, ForgePreset]] = PRESETS
@@ -224,12 +223,12 @@ class AtomForge(GoalFamily[ForgeState]):
 
     @property
     def action_space(self) -> gym.spaces.Box:
-        """Place and time of the parked beam, and the stop."""
+        """Position and time of the parked beam, and the stop."""
         return gym.spaces.Box(-1.0, 1.0, (4,), np.float32)
 
     @property
     def observation_space(self) -> gym.spaces.Space:
-        """Space of the form that ``observation`` names."""
+        """Space of the chosen form of observation."""
         if self.observation == "state":
             return gym.spaces.Box(-1.0, 1.0, (forge_sight.WIDTHS[self.preset.goal] + 3,), np.float32)
         marks = 2 + 2 * self._marked + 3
@@ -250,7 +249,7 @@ class AtomForge(GoalFamily[ForgeState]):
 
     @property
     def _marked(self) -> int:
-        """Number of target sites that an observation has room for."""
+        """Number of target sites in an observation."""
         return 1 if self.preset.goal == "walk" else self.preset.size[1]
 
     @property
@@ -293,7 +292,7 @@ class AtomForge(GoalFamily[ForgeState]):
         return replace(self._looked(state, rng), fate=_fate(rng))
 
     def _aim(self, state: ForgeState, action: np.ndarray) -> tuple[tuple[float, float], float]:
-        """Return place (x, y) from the middle of the field, A, and time, s, of the parked beam."""
+        """Return position (x, y) from the centre of the field, A, and time, s, of the parked beam."""
         reach, (x, y) = REACH_ANGSTROM[self.preset.goal], state.tracked
         return (x + reach * float(action[0]), y + reach * float(action[1])), min(dwell_s(float(action[2])), self.preset.beam_s - state.beam_s)
 
@@ -338,7 +337,7 @@ class AtomForge(GoalFamily[ForgeState]):
         return replace(state, numbers=read_only(numbers), bonds_left=self._bonds_left(state.scene, numbers, state))
 
     def _bonds_left(self, scene: ForgeScene, numbers: np.ndarray, before: ForgeState | None = None) -> np.ndarray:
-        """Return the bonds to the target from every site as they are; they change where an atom goes, comes or is replaced alone."""
+        """Return the bonds to the target from every site; they change only if an atom is lost, added or replaced."""
         if self.preset.goal != "walk":
             return np.zeros(0)
         if before is not None and sorted(numbers.tolist()) == sorted(before.numbers.tolist()):
@@ -348,7 +347,7 @@ class AtomForge(GoalFamily[ForgeState]):
     # ---- observation
 
     def observe(self, state: ForgeState) -> Any:
-        """Return the observation in the form that ``observation`` names."""
+        """Return the observation in the chosen form."""
         left = np.array([1 - state.looks / self.preset.looks, 1 - state.beam_s / self.preset.beam_s])
         budget = np.clip(left, 0, 1).astype(np.float32)
         energy = np.array([self.preset.energy_ev / forge_sight.FULL_EV], np.float32)
@@ -370,12 +369,12 @@ class AtomForge(GoalFamily[ForgeState]):
     # ---- the goal
 
     def _lost(self, state: ForgeState) -> int:
-        """Return the number of atoms that are gone and were not to go."""
+        """Return the number of lost atoms that are not part of the goal."""
         gone = (np.array(state.scene.numbers) > 0) & (state.numbers == 0)
         return int(gone.sum()) - (int(gone[list(state.scene.target)].sum()) if self.preset.goal == "drill" else 0)
 
     def _site(self, state: ForgeState) -> int | None:
-        """Return the site of Si, or None where there is none."""
+        """Return the site of Si, or None without Si."""
         found = np.flatnonzero(state.numbers == SILICON)
         return int(found[0]) if len(found) else None
 
@@ -384,7 +383,7 @@ class AtomForge(GoalFamily[ForgeState]):
         return int((state.numbers[list(state.scene.target)] == 0).sum())
 
     def potential(self, state: ForgeState) -> float:
-        """Return the hidden nearness to the goal: 1/2 at the start of a walk, 0 without Si; of a pattern the made share less half the loss."""
+        """Return the hidden potential, in [0, 1]: 1/2 at the start of a walk; the net finished fraction of a pattern."""
         scene = state.scene
         if self.preset.goal == "drill":
             return min(max((self._made(state) - 0.5 * self._lost(state)) / scene.length, 0.0), 1.0)
@@ -392,7 +391,7 @@ class AtomForge(GoalFamily[ForgeState]):
         return 0.0 if site is None else max(1 - int(state.bonds_left[site]) / (2 * scene.length), 0.0)
 
     def achievement(self, state: ForgeState) -> float:
-        """Return the worth of what was made, in [0, 1]."""
+        """Return the value of the structure, in [0, 1]."""
         scene, whole = state.scene, max(1 - LOSS * self._lost(state), 0.0)
         if self.preset.goal == "drill":
             made = self._made(state)
@@ -400,7 +399,7 @@ class AtomForge(GoalFamily[ForgeState]):
         return whole * (self._site(state) == scene.target[0])
 
     def spent(self, state: ForgeState) -> float:
-        """Return the larger of the spent shares of looks and beam time."""
+        """Return the larger of the spent fractions of looks and beam time."""
         return min(max(state.looks / self.preset.looks, state.beam_s / self.preset.beam_s), 1.0)
 
     def declared(self, state: ForgeState) -> bool:
@@ -408,11 +407,11 @@ class AtomForge(GoalFamily[ForgeState]):
         return state.stopped
 
     def truncated(self, state: ForgeState) -> bool:
-        """Return whether the looks are spent, or less than the shortest time of the beam is left."""
+        """Return whether the looks are spent, or less beam time than the shortest dwell is left."""
         return state.looks >= self.preset.looks or self.preset.beam_s - state.beam_s < SHORTEST_S
 
     def cost(self, state: ForgeState) -> dict[str, float]:
-        """Return dose (electrons over the area of the field, e-/A^2), time with the beam on the specimen (s), moves, looks."""
+        """Return dose (electrons over the area of the field, e-/A^2), beam time on the specimen (s), moves, looks."""
         seconds = state.beam_s + state.looks * self.preset.look_s
         return {
             "dose_e_per_angstrom2": seconds * self._beam.electrons_per_s / FIELD_ANGSTROM**2,
@@ -422,10 +421,10 @@ class AtomForge(GoalFamily[ForgeState]):
         }
 
     def truth(self, state: ForgeState) -> dict[str, float]:
-        """Return length and rest of the way or pattern, lost atoms, defects, and of each wanted event a place and time.
+        """Return total and remaining length of the path or pattern, lost atoms, defects, and wanted events.
 
-        ``event_k``: 1 where there is a wanted event k, 0 else; ``x_k``, ``y_k``: place of the beam in units of the action, on or about the atom;
-        ``seconds_k``: time after which it happens under a beam there, -1 where that is not known or another event comes first.
+        ``event_k``: 1 if there is a wanted event k, else 0; ``x_k``, ``y_k``: beam position in units of the action, on or
+        near the atom; ``seconds_k``: time until the event under a beam there, or -1 if unknown or preceded by another event.
         """
         site, scene, walk = self._site(state), state.scene, self.preset.goal == "walk"
         left = (UNREACHED if site is None else int(state.bonds_left[site])) if walk else scene.length - self._made(state)
@@ -445,7 +444,7 @@ class AtomForge(GoalFamily[ForgeState]):
         return out
 
     def _wanted(self, state: ForgeState, site: int | None) -> list[tuple[tuple[float, float], float]]:
-        """Return places, in units of the action, about atoms with wanted events, and times until these happen, s."""
+        """Return beam positions, in units of the action, near atoms with wanted events, and the times until these, s."""
         if self.preset.goal == "walk":
             return self._foreseen(state, forge_scenes.nearer_hops(state.numbers, state.bonds_left, site, state.scene.target[0]))[0]
         first, further = forge_scenes.drilling_events(state.numbers, state.scene.target)
@@ -454,7 +453,7 @@ class AtomForge(GoalFamily[ForgeState]):
         return second if instead else best
 
     def _foreseen(self, state: ForgeState, events: Mapping[int, Collection[int]]) -> tuple[list[tuple[tuple[float, float], float]], bool]:
-        """Return places about atoms, in units of the action, with times until their events, s, and whether one can be had by an action."""
+        """Return beam positions near atoms (units of the action) with times until their events, s; whether one fits an action."""
         sheet, reach, found = forge_scenes.lattice(self.preset.goal), REACH_ANGSTROM[self.preset.goal], []
         for atom, partners in events.items():
             places, number, seconds = sheet.places[atom] + forge_kinetics.ABOUT, 0, forge_kinetics.UNKNOWN
@@ -466,7 +465,7 @@ class AtomForge(GoalFamily[ForgeState]):
         return found, any(SHORTEST_S <= seconds <= READY_S for _, seconds in found)
 
     def picture(self, state: ForgeState) -> np.ndarray:
-        """Return the last look with way, beam, goal and budget, uint8, shape (height, width, 3)."""
+        """Return the last look with path, beam, goal and budget, uint8, shape (height, width, 3)."""
         from stemtwin.twin.envs import forge_pictures
 
         left = {"looks": 1 - state.looks / self.preset.looks, "beam time": 1 - state.beam_s / self.preset.beam_s}
@@ -487,12 +486,12 @@ class AtomForge(GoalFamily[ForgeState]):
 
 
 def dwell_s(component: float) -> float:
-    """Return the time of a parked beam, s, from the component of an action."""
+    """Return the time of a parked beam, s, for a component of an action."""
     return SHORTEST_S * (LONGEST_S / SHORTEST_S) ** ((component + 1) / 2)
 
 
 def dwell_component(seconds: float) -> float:
-    """Return the component of an action for a time of the parked beam, s, as near as it can be given."""
+    """Return the component of an action for a time of the parked beam, s, clipped to [-1, 1]."""
     return min(max(2 * math.log(seconds / SHORTEST_S) / math.log(LONGEST_S / SHORTEST_S) - 1, -1.0), 1.0)
 
 

@@ -1,4 +1,4 @@
-"""``stemtwin/Autofocus-v2``: defocus and twofold astigmatism from images alone, on drawn specimens and instruments."""
+"""``stemtwin/Autofocus-v2``: correction of defocus and twofold astigmatism from images."""
 
 import math
 from collections.abc import Sequence
@@ -38,32 +38,32 @@ from stemtwin.twin.physics import electrons, noise, probe
 from stemtwin.twin.physics.aberrations import Aberrations
 
 NAMES = ("C10", "C12a", "C12b")
-"""The aberrations that are turned."""
+"""Aberrations that the knobs change."""
 STEP = np.array([100.0, 50.0, 50.0])
 """Largest changes of C10, C12a and C12b in one action, A."""
 GOAL = 20.0
 """Limit of abs(C10) and abs(C12) below which the probe is in focus, A."""
 STOP = 0.5
-"""The fourth number of an action above which the end is declared."""
+"""Threshold of the fourth component of an action, above which the end is declared."""
 ORIGIN_ANGSTROM = 100.0
-"""The field's corner lies anywhere in a square of this side, A."""
+"""Side of the square from which the corner of the field is drawn, A."""
 HOUR_S = 3600.0
 STACK = 2
 """Frames in the form "pixels"."""
 OF_THE_STAGE = ("blocked_stage", "refused_while_moving")
-"""Faults that are not drawn: the stage stays where it is."""
+"""Faults that are not drawn, because the stage does not move."""
 HISTORY = 4
 """Frames in the form "state"."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Focusing:
-    """State of an episode.
+    """State of an episode of the focusing task, version 2.
 
     Parameters
     ----------
     session : Session
-        The microscope and what was done with it.
+        The microscope and the record of its use.
     conditions : Conditions
         Conditions of the episode.
     scan : RasterScan
@@ -75,15 +75,15 @@ class Focusing:
     true : ndarray
         True C10, C12a, C12b, A.
     strehl : float
-        Strehl ratio of these.
+        Strehl ratio of these aberrations.
     path : tuple of ndarray
-        Knobs before each action, the oldest first.
+        Knobs before each action, oldest first.
     kept : float
         Sum of the Strehl ratios of all frames but the first.
     images : tuple of ndarray
-        Readings of the last frames, the latest first, uint16.
+        Readings of the last frames, latest first, uint16.
     history : tuple of ndarray
-        Knobs and features of the last frames, the latest first, where the observation is "state" or "pixels".
+        Knobs and features of the last frames, latest first, for the observations "state" and "pixels".
     frames, moves : int
         Frames and actions so far.
     stopped : bool
@@ -114,18 +114,18 @@ class Focusing:
 @environment("Autofocus", version=2, max_episode_steps=64, reward_threshold=0.7, batched=True)
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Autofocus(GoalFamily[Focusing]):
-    """Bring a crystal into focus: turn defocus and twofold astigmatism to zero from images alone, and say when it is done.
+    """Bring a crystal into focus: set defocus and twofold astigmatism to zero from images, then declare the end.
 
     Description
-        On a microscope these are the focus knob and the two knobs of the condenser (or corrector) stigmator, C1 and A1, which an
-        operator turns before every image worth keeping, by the sharpness of a live image or of its power spectrum.
-        The lens and the twofold stigmator of an aberration-corrected instrument start at an unknown distance from focus.
-        After each action a HAADF frame of 128 x 128 points over 16 A is taken with the instrument's own detector, at 20 mrad
-        and 50 pA. The specimen, where the field lies on it, the rotation of the scan, the dose, the residual aberrations,
-        the drift, the gain of the knobs and failing commands are drawn anew for each episode. A frame out of focus tells
-        little of the sign: two frames at different knobs are needed.
+        On a microscope these are the focus knob and the two knobs of the condenser (or corrector) stigmator, C1 and A1,
+        which an operator adjusts before every important image by the sharpness of a live image or of its power
+        spectrum. The defocus and the twofold astigmatism of an aberration-corrected instrument start at unknown values.
+        After each action the instrument's own HAADF detector takes a frame of 128 x 128 points over 16 A, at 20 mrad
+        and 50 pA. Specimen, position of the field, scan rotation, dose, residual aberrations, drift, gain of the knobs
+        and failing commands are drawn for each episode. One frame hardly tells the sign of the defocus: two frames at
+        different knob settings are needed.
     Action space
-        ``Box(-1, 1, (4,), float32)``; knobs stop at the ends of their reach.
+        ``Box(-1, 1, (4,), float32)``; knobs stop at the ends of their ranges.
 
         ========= ============================== ==== ==================
         component meaning                        unit range
@@ -133,8 +133,8 @@ class Autofocus(GoalFamily[Focusing]):
         0         change of C10                  A    -100 to 100
         1, 2      changes of C12a, C12b          A    -50 to 50
         3         stop: above 0.5 the end is     --   -1 to 1
-                  declared; the knobs are turned
-                  first, no frame is taken
+                  declared, after the changes
+                  and without a frame
         ========= ============================== ==== ==================
 
         Uniform random actions declare the end with a probability of one quarter.
@@ -144,43 +144,47 @@ class Autofocus(GoalFamily[Focusing]):
         ============== =================== ========= ===============================================
         component      type                unit      meaning
         ============== =================== ========= ===============================================
-        ``image``      uint16 (128, 128)   e- or ADU the last frame: electrons (easy), else ADU:
-                                                     offset 1000, 7.6 ADU per electron
+        ``image``      uint16 (128, 128)   e- or ADU the last frame: electrons (easy) or ADU
+                                                     (offset 1000, 7.6 ADU per electron)
         ``knobs``      float32 (3,)        A         C10, C12a, C12b since the start, as commanded
-        ``budget``     float32 (2,)        1         shares of the frames and of the dose that are left
+        ``budget``     float32 (2,)        1         remaining fractions of frames and dose
         ``scan``       float32 (2,)        1         cosine and sine of the scan's rotation
         ``electrons``  float32 (1,)        1         incident electrons at one point
         ============== =================== ========= ===============================================
 
-        ``"pixels"``: a ``Dict`` of ``image`` uint8 (2, 64, 64), the last two frames, the latest first, four points in one
-        pixel, as square roots above the least, 100 at the mean, and ``scalars`` float32 (11,): knobs of both frames in units of their
-        reach, budget, scan, logarithm of the mean reading. ``"state"``: float32 (113,): for each of the last four frames
-        the knobs and 24 logarithms of the power in 12 azimuths (on the specimen) and 2 bands of frequency over noise, then
-        budget, scan, logarithm of the mean. Frames that are not there yet are the first one.
+        ``"pixels"``: a ``Dict`` of ``image`` uint8 (2, 64, 64), the last two frames, latest first, in bins of 2 x 2
+        points, as square roots of the readings above the smallest one, scaled to a mean of 100; and ``scalars`` float32
+        (11,): knobs of both frames in units of their reach, budget, scan, logarithm of the mean reading. ``"state"``:
+        float32 (113,): for each of the last four frames the knobs and 24 logarithms of power over noise, in 12 azimuths
+        (relative to the specimen) and 2 bands of spatial frequency; then budget, scan, logarithm of the mean reading.
+        Frames not yet taken are filled with the first one.
     Reward
-        ``"dense"``: 0.3 times the change of the Strehl ratio of (C10, C12), 0.6 times the achievement at the declared end,
-        less 0.1 times the change of the spent budget (the larger of the shares of frames and dose). ``"sparse"``: the
-        achievement alone. It is 1 where abs(C10) and abs(C12) are below 20 A at the declared end, else 0; of the preset
-        ``drift`` it is the sum of the Strehl ratios of all frames but the first, one a minute, divided by 60, at most 1.
+        ``"dense"``: 0.3 times the change of the Strehl ratio of (C10, C12), plus 0.6 times the achievement at the
+        declared end, minus 0.1 times the change of the spent budget (the larger of the spent fractions of frames and
+        dose). ``"sparse"``: only the achievement. The achievement is 1 if abs(C10) and abs(C12) are below 20 A at the
+        declared end, else 0. In the preset ``drift`` it is the sum of the Strehl ratios of all frames but the first,
+        one per minute, divided by 60, at most 1.
     Starting state
-        abs(C10) and abs(C12) uniform in the preset's ranges, C10 of either sign, C12 at any azimuth; the first frame is
-        taken. Options of ``reset``: ``start_angstrom``, (C10, C12a, C12b) up to the ends of these ranges; ``scale``, 0 to 1, by which
-        the drawn start is multiplied.
+        abs(C10) and abs(C12) are uniform in the preset's ranges, C10 with either sign, C12 at any azimuth; the first
+        frame has been taken. Options of ``reset``: ``start_angstrom``, (C10, C12a, C12b) within the upper ends of these
+        ranges; ``scale``, a factor of the drawn start from 0 to 1.
     Episode end
-        Terminated by the declared stop, and by nothing else; truncated with the last frame that the frames or the dose
-        allow: an end has to be declared before it. At more than about 1000 electrons a point (hard: 600) the dose ends first.
+        Terminated only by the declared stop; truncated with the last frame that the frame or dose budget allows, so the
+        end must be declared before it. Above about 1000 electrons per point (hard: 600) the dose is spent first.
     Presets
         ``easy``: MoS2, a perfect scan and counted electrons, C10 from 20 to 100 A, C12 up to 50 A. ``standard``: MoS2,
-        SrTiO3 or gold, all about 8 A thick, with detector chain, scan faults, drift and straying optics, C10 from 20 to 105 A, C12 up to 60 A.
-        ``hard``: five specimens, two instruments, lower dose, gains of the knobs from 0.9 to 1.1, residual aberrations 0.5 to 1.5
-        times the profile's, 5 % of the commands do nothing, C10 from 40 to 150 A, C12 up to 100 A. ``drift``: a minute passes before
-        each frame; keep MoS2 in focus for an hour and declare the end after it. Within a minute C10 strays by about 6 A to one side
-        and 9 A at random, C12 by 5 A at random.
+        SrTiO3 or gold, all about 8 A thick, with a detector read-out chain, scan distortion, specimen drift and
+        drifting aberrations; C10 from 20 to 105 A, C12 up to 60 A. ``hard``: five specimens, two instruments, lower
+        dose, gains of the knobs from 0.9 to 1.1, residual aberrations 0.5 to 1.5 times the profile's, 5 % failing
+        commands; C10 from 40 to 150 A, C12 up to 100 A. ``drift``: one minute passes before each frame; keep MoS2 in
+        focus for an hour, then declare the end. Within a minute C10 drifts systematically by about 6 A and at random by
+        9 A, C12 at random by 5 A.
     Baselines
-        The returns of ``expert`` do not fall from ``easy`` to ``hard``: the worse the start, the more Strehl ratio can be gained, by the oracle, too.
-        The distance that grows, with separated intervals, is the one from focus at which it ends; the table of these stands below that of returns. It
-        fits a model of the instrument to all frames, whose bounds are those of this page: specimens, instruments, ranges of start, residual and
-        gains. Which preset it plays it reads from the reach of the knobs in the observation space.
+        The returns of ``expert`` do not fall from ``easy`` to ``hard``: the worse the start, the more Strehl ratio can
+        be gained, also by the oracle. The final distance from focus does grow, with separated intervals; its table
+        follows that of the returns. ``expert`` fits a model of the instrument to all frames; its bounds are those of
+        this page: specimens, instruments, ranges of start, residual aberrations and gains. It infers the preset from
+        the range of the knobs in the observation space.
     Example
         ::
 
@@ -190,24 +194,24 @@ class Autofocus(GoalFamily[Focusing]):
             for step in (-0.8, 0.4, 0.4, 0.4, 0.4):  # through focus, from -80 to 80 A
                 seen, *_ = env.step(np.array([step, 0, 0, -1], np.float32))
                 sharp, at = [*sharp, seen["image"].std()], [*at, seen["knobs"][0]]
-            back = np.clip((at[int(np.argmax(sharp))] - at[-1]) / 100, -1, 1)  # to the sharpest frame, and the stop
+            back = np.clip((at[int(np.argmax(sharp))] - at[-1]) / 100, -1, 1)  # back to the sharpest frame, and stop
             seen, reward, terminated, truncated, info = env.step(np.array([back, 0, 0, 1], np.float32))
 
     Version history
-        v2: rewards that pay for solving, a declared end, drawn conditions, the instrument's own detector and faults.
+        v2: rewards for solving the task, a declared end, drawn conditions, the instrument's own detector, faults.
         v1: frozen, see ``AutofocusV1``.
 
     Parameters
     ----------
     difficulty, split, observation, reward, randomisation, privileged_info
-        See ``EnvArguments``; all can be drawn but the faults of the stage, which does not move here.
+        See ``EnvArguments``; all conditions can be drawn except faults of the stage, which does not move here.
     phonons : int or str
         Frozen-phonon configurations, or ``"auto"``; see ``Request``.
 
     Raises
     ------
     StemtwinError
-        A name is unknown or a number out of range.
+        A name is unknown or a number is out of range.
     """
 
     PRESETS: ClassVar[dict[str, AutofocusPreset]] = PRESETS
@@ -218,26 +222,27 @@ class Autofocus(GoalFamily[Focusing]):
     phonons: int | str = 4
 
     def __post_init__(self) -> None:
-        """Check the arguments, and that the dose suffices for two frames."""
+        """Check the arguments; the dose must suffice for two frames."""
         GoalFamily.__post_init__(self)
         checked_phonons(self.phonons)
         most, budget = self.conditions().electrons_per_point[1], self.preset.dose_budget_e_per_angstrom2
         dose = most * math.prod(SHAPE) / FIELD_ANGSTROM**2
         if 2 * dose > budget:
             message = (
-                f"randomisation draws up to {most:g} electrons_per_point, {dose:.3g} e-/A^2 a frame, and difficulty={self.difficulty!r} has "
-                f"{budget:.3g} e-/A^2 for an episode. Give at most {most * budget / (2 * dose):.4g}, which allows two frames."
+                f"randomisation draws up to {most:g} electrons_per_point, which is {dose:.3g} e-/A^2 per frame, but an episode of "
+                f"difficulty={self.difficulty!r} allows {budget:.3g} e-/A^2, and two frames are needed. "
+                f"Give at most {most * budget / (2 * dose):.4g} electrons_per_point."
             )
             raise SettingsError(message)
 
     @property
     def action_space(self) -> gym.spaces.Box:
-        """Changes of C10, C12a, C12b in units of the largest step, and the stop."""
+        """Changes of C10, C12a, C12b in units of the largest ones, and the stop."""
         return gym.spaces.Box(-1.0, 1.0, (4,), np.float32)
 
     @property
     def observation_space(self) -> gym.spaces.Space:
-        """Space of the form that ``observation`` names."""
+        """Space of the chosen form of observation."""
         if self.observation == "state":
             return gym.spaces.Box(-1.0, 1.0, (HISTORY * (3 + SECTORS * (len(BANDS) - 1)) + 5,), np.float32)
         if self.observation == "pixels":
@@ -255,7 +260,7 @@ class Autofocus(GoalFamily[Focusing]):
         )
 
     def prepare(self, line: PreparationLine) -> None:
-        """Build the imaging operators of all specimens and instruments (seconds each) where neither process nor disk holds them."""
+        """Build the imaging operators of all specimens and instruments (seconds each) that are not cached."""
         drawn = self.conditions()
         pairs = [(sample, profile) for profile in drawn.profiles for sample in drawn.samples]
         for number, (sample, profile) in enumerate(pairs, 1):
@@ -263,7 +268,7 @@ class Autofocus(GoalFamily[Focusing]):
             plan.operator(line.operator(number, len(pairs), plan.plan.waves))
 
     def initial(self, rng: np.random.Generator, *, start_angstrom: Sequence[float] | None = None, scale: float = 1.0) -> Focusing:
-        """Draw the conditions, where focus is and where the field lies, and take the first frame."""
+        """Draw conditions, misalignment and position of the field, and take the first frame."""
         return self._photographed([self._begun(rng, start_angstrom, scale)])[0]
 
     def _begun(self, rng: np.random.Generator, start_angstrom: Sequence[float] | None = None, scale: float = 1.0) -> Focusing:
@@ -297,15 +302,14 @@ class Autofocus(GoalFamily[Focusing]):
         Raises
         ------
         SettingsError
-            ``start_angstrom`` is beyond the preset's range, or is given beside ``scale``, or ``scale`` is not in [0, 1].
+            ``start_angstrom`` is beyond the preset's range, or is given beside ``scale``, or ``scale`` is not in [0,
+            1].
         """
         checks.number("scale", scale, "times the usual start", low=0, high=1)
         if start_angstrom is None:
             return
         if scale != 1.0:
-            message = (
-                f"start_angstrom={start_angstrom!r} and scale={scale!r} are both given, but the scale is that of a drawn start. Give one of them."
-            )
+            message = f"start_angstrom={start_angstrom!r} and scale={scale!r} are both given, but scale applies to a drawn start. Give one of them."
             raise SettingsError(message)
         most = self.preset.start_c10[1], self.preset.start_c12[1]
         try:
@@ -319,7 +323,7 @@ class Autofocus(GoalFamily[Focusing]):
         if abs(c10) > most[0] or math.hypot(a, b) > most[1]:
             message = (
                 f"start_angstrom={start_angstrom!r} is not (C10, C12a, C12b) with abs(C10) <= {most[0]:g} A and abs(C12) <= {most[1]:g} A, the "
-                f"range of difficulty={self.difficulty!r}. Give three such numbers."
+                f"range of difficulty={self.difficulty!r}. Give three numbers within it."
             )
             raise SettingsError(message)
 
@@ -334,8 +338,8 @@ class Autofocus(GoalFamily[Focusing]):
         generators: Sequence[np.random.Generator],
         beginning: Sequence[np.random.Generator] = (),
     ) -> list[Focusing]:
-        """Return the states after actions of several episodes, then the first states of others by their generators, computed together."""
-        del generators  # nothing but the episodes' own seeds is random
+        """Return the states of several episodes after actions, then first states of new episodes, computed together."""
+        del generators  # all randomness follows from the episodes' own seeds
         found = [self._turned(state, np.asarray(action, float)) for state, action in zip(states, actions, strict=True)]
         found += [self._begun(rng) for rng in beginning]
         going = [i for i, state in enumerate(found) if not state.stopped]
@@ -344,7 +348,7 @@ class Autofocus(GoalFamily[Focusing]):
         return found
 
     def _turned(self, state: Focusing, action: np.ndarray) -> Focusing:
-        """Return the state after the knobs were turned, and after the wait before the next frame."""
+        """Return the state after the changes of the knobs and the wait before the next frame."""
         reach = np.array(self.preset.reach)
         wanted = read_only(np.minimum(np.maximum(state.knobs + STEP * action[:3], -reach), reach))
         after = sessions.turn_optics(state.session, dict(zip(NAMES, (wanted - state.knobs).tolist(), strict=True)))
@@ -367,7 +371,7 @@ class Autofocus(GoalFamily[Focusing]):
         return [self._with_frame(state, *one) for state, one in zip(states, taken, strict=True)]
 
     def _with_frame(self, state: Focusing, readings: np.ndarray, found: Aberrations, after: Session) -> Focusing:
-        """Return the state after a frame with its true aberrations."""
+        """Return the state after a frame, with the true aberrations during that frame."""
         image = read_only(readings[0].astype(np.uint16))
         seen, depth = state.history, STACK
         if self.observation == "state":
@@ -390,7 +394,7 @@ class Autofocus(GoalFamily[Focusing]):
         )
 
     def observe(self, state: Focusing) -> Any:
-        """Return the observation in the form that ``observation`` names."""
+        """Return the observation in the chosen form."""
         left = np.array([max(0.0, 1 - state.frames / self.preset.frames), max(0.0, 1 - state.dose / self.preset.dose_budget_e_per_angstrom2)])
         scan = np.array([math.cos(state.scan.rotation_rad), math.sin(state.scan.rotation_rad)])
         if self.observation == "counts":
@@ -413,13 +417,13 @@ class Autofocus(GoalFamily[Focusing]):
         return state.strehl
 
     def achievement(self, state: Focusing) -> float:
-        """Return 1 in focus and 0 elsewhere; of an hour the mean Strehl ratio of its minutes."""
+        """Return 1 in focus, else 0; in the preset ``drift`` the mean Strehl ratio over the minutes of the hour."""
         if self.preset.wait_s:
             return min(state.kept * self.preset.wait_s / HOUR_S, 1.0)
         return float(abs(state.true[0]) < GOAL and math.hypot(*state.true[1:]) < GOAL)
 
     def spent(self, state: Focusing) -> float:
-        """Return the larger of the spent shares of frames and dose."""
+        """Return the larger of the spent fractions of frames and dose."""
         return min(1.0, max(state.frames / self.preset.frames, state.dose / self.preset.dose_budget_e_per_angstrom2))
 
     def declared(self, state: Focusing) -> bool:
@@ -432,11 +436,14 @@ class Autofocus(GoalFamily[Focusing]):
         return state.frames >= self.preset.frames or state.dose + another > self.preset.dose_budget_e_per_angstrom2
 
     def cost(self, state: Focusing) -> dict[str, float]:
-        """Return dose (e-/A^2), time with the beam on the specimen (s) and moves."""
+        """Return dose (e-/A^2), beam time on the specimen (s) and moves."""
         return {"dose_e_per_angstrom2": float(state.dose), "beam_s": float(state.session.scope.beam_s), "moves": float(state.moves)}
 
     def truth(self, state: Focusing) -> dict[str, float]:
-        """Return C10, C12a, C12b, abs(C12), root of C10^2 + C12^2 in A, the Strehl ratio, in the last frame or at the end, and what was drawn."""
+        """Return C10, C12a, C12b, abs(C12) and root of C10^2 + C12^2, A, Strehl ratio, and drawn conditions.
+
+        Aberrations and Strehl ratio are those of the last frame, or of the declared end.
+        """
         c10, c12a, c12b = (float(v) for v in state.true)
         drawn = state.conditions
         return {
@@ -469,7 +476,7 @@ class Autofocus(GoalFamily[Focusing]):
 
 
 def _alignment(session: Session, found: Aberrations) -> tuple[np.ndarray, float]:
-    """Return the true C10, C12a and C12b, A, and the Strehl ratio of these."""
+    """Return the true C10, C12a and C12b, A, and their Strehl ratio."""
     angle, knobs = 2 * found.phi12, session.scope.knobs
     true = read_only(np.array([found.C10, found.C12 * math.cos(angle), found.C12 * math.sin(angle)]))
     first_order = Aberrations(C10=found.C10, C12=found.C12, phi12=found.phi12)
@@ -477,5 +484,5 @@ def _alignment(session: Session, found: Aberrations) -> tuple[np.ndarray, float]
 
 
 def _filled(seen: tuple[np.ndarray, ...], count: int) -> list[np.ndarray]:
-    """Return so many of the latest values, where there are fewer with the oldest again."""
+    """Return the latest ``count`` values, padded with the oldest one."""
     return [*seen, *[seen[-1]] * (count - len(seen))]

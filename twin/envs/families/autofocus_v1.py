@@ -1,6 +1,6 @@
-"""``stemtwin/Autofocus-v1``, frozen for the task ``autofocus@1``: defocus and twofold astigmatism from images alone.
+"""``stemtwin/Autofocus-v1``, frozen for the task ``autofocus@1``: correction of defocus and twofold astigmatism from images.
 
-Its page says what is wrong with it. Use version 2.
+Its page lists its defects. Use version 2.
 """
 
 import functools
@@ -33,12 +33,12 @@ from stemtwin.twin.samples.library import SAMPLES
 SHAPE = (128, 128)
 FRAMES_IN_FOCUS = 2
 MOST_ELECTRONS = 60_000
-"""Electrons at one point, so that a frame of uint16 cannot overflow: not even Poisson noise lifts a whole beam of these above 65535."""
+"""Largest number of incident electrons at one point: even with Poisson noise a uint16 frame cannot overflow."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Focus:
-    """State of the task: what is true, what the knobs read, what was seen and spent.
+    """State of an episode: true aberrations, knobs, last frame and costs.
 
     Parameters
     ----------
@@ -51,9 +51,9 @@ class Focus:
     image : ndarray
         The last frame, uint16 electrons.
     frames, moves, in_focus : int
-        Frames taken, actions taken, frames in focus in a row.
+        Numbers of frames, of actions, and of consecutive frames in focus.
     dose : float
-        e-/A^2 so far.
+        Dose so far, e-/A^2.
     """
 
     start: np.ndarray
@@ -74,24 +74,30 @@ class Focus:
 @environment("Autofocus", version=1)
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AutofocusV1:
-    """Bring a sample into focus: version 1, which is kept for the scores of ``autofocus@1``.
+    """Bring a sample into focus: version 1, kept for the scores of ``autofocus@1``.
 
     Description
-        A HAADF frame is taken after each action: of the usual ring, from 3 convergence angles outwards, and not of the instrument's own, whose angles
-        depend on the profile. The lens and the twofold stigmator start at an unknown distance from focus. Do not train on it: each frame pays up to
-        1 and success ends the episode, so that doing nothing (return 2.95) earns more than the oracle (2.20), and hovering just outside the goal 17;
-        the truth ends episodes; all have the same crystal in the same orientation; the dose never binds.
+        A HAADF frame is taken after each action, with a generic detector from 3 convergence semi-angles outwards
+        instead of the instrument's own, whose angles depend on the profile. Defocus and twofold astigmatism start at
+        unknown values. Do not train on this version: each frame pays up to 1 and success ends the episode, so an agent
+        that does nothing (return 2.95) earns more than the oracle (2.20), and one that stays just outside the goal
+        earns 17; the truth ends episodes; all episodes have the same crystal in the same orientation; the dose limit
+        never applies.
     Action space
-        ``Box(-1, 1, (3,))``: changes of C10, C12a, C12b by at most 100, 50, 50 A. Knobs stop 200, 120, 120 A from where they started.
+        ``Box(-1, 1, (3,))``: changes of C10, C12a, C12b by at most 100, 50, 50 A. Knobs stop 200, 120, 120 A from their
+        start.
     Observation space
-        ``image`` uint16 (128, 128): detected electrons. ``knobs`` float32 (3,): C10, C12a, C12b in A, relative to the start. ``budget`` float32 (2,):
-        shares of the frames and of the dose that are left.
+        ``image`` uint16 (128, 128): detected electrons. ``knobs`` float32 (3,): C10, C12a, C12b in A, relative to the
+        start. ``budget`` float32 (2,): remaining fractions of frames and dose.
     Reward
-        Strehl ratio of (C10, C12) after the action, in [0, 1]. It knows the truth: for training, not for scoring.
+        Strehl ratio of (C10, C12) after the action, in [0, 1]. It is computed from the truth and is meant for training,
+        not for scoring.
     Starting state
-        abs(C10) uniform in 20 to 150 A with either sign, abs(C12) uniform in 0 to 100 A at any azimuth, the field anywhere on the specimen.
+        abs(C10) uniform in 20 to 150 A with either sign, abs(C12) uniform in 0 to 100 A at any azimuth, the field
+        anywhere on the specimen.
     Episode end
-        Terminated when abs(C10) and abs(C12) are below 20 A for two frames in a row; truncated after 20 frames or when the dose is spent.
+        Terminated when abs(C10) and abs(C12) are below 20 A for two frames in a row; truncated after 20 frames or when
+        the dose is spent.
     Version history
         v1: first version.
 
@@ -102,11 +108,11 @@ class AutofocusV1:
     instrument : str
         An instrument profile.
     semiangle_mrad, current_pa, dwell_time_us : float
-        Convergence, mrad; current, pA; dwell time, us.
+        Convergence semi-angle, mrad; current, pA; dwell time, us.
     field_of_view_angstrom : float
         Side of the square field, A.
     max_frames : int
-        Frames in one episode, the first among them.
+        Frames in one episode, including the first.
     dose_budget_e_per_angstrom2 : float
         Dose in one episode, e-/A^2.
     phonons : int
@@ -115,7 +121,7 @@ class AutofocusV1:
     Raises
     ------
     StemtwinError
-        A name is unknown or a number out of range.
+        A name is unknown or a number is out of range.
     """
 
     sample: str = "mos2-1h"
@@ -140,17 +146,17 @@ class AutofocusV1:
         checks.whole("max_frames", self.max_frames, low=2)
         if self.incident > MOST_ELECTRONS:
             message = (
-                f"current_pa={self.current_pa:g} for dwell_time_us={self.dwell_time_us:g} are {self.incident:.0f} electrons at each point, but "
-                f"frames of uint16 hold {MOST_ELECTRONS}. Use less of one of them."
+                f"current_pa={self.current_pa:g} for dwell_time_us={self.dwell_time_us:g} gives {self.incident:.0f} electrons at each point, but "
+                f"frames of uint16 hold {MOST_ELECTRONS}. Reduce current or dwell time."
             )
             raise SettingsError(message)
         least = 2 * self.dose_per_frame
-        repair = f"Two frames of {self.dose_per_frame:.3g} e-/A^2 are the least."
+        repair = f"An episode needs at least two frames of {self.dose_per_frame:.3g} e-/A^2."
         checks.number("dose_budget_e_per_angstrom2", self.dose_budget_e_per_angstrom2, "e-/A^2", low=least, repair=repair)
 
     @property
     def action_space(self) -> gym.spaces.Box:
-        """Changes of C10, C12a, C12b in units of the largest step."""
+        """Changes of C10, C12a, C12b in units of the largest ones."""
         return gym.spaces.Box(-1.0, 1.0, (3,), np.float32)
 
     @property
@@ -167,16 +173,16 @@ class AutofocusV1:
 
     @property
     def incident(self) -> float:
-        """Electrons per point."""
+        """Incident electrons at one point."""
         return noise.electrons_per_point(self.current_pa, self.dwell_time_us * 1e-6)
 
     @property
     def dose_per_frame(self) -> float:
-        """e-/A^2."""
+        """Dose of one frame, e-/A^2."""
         return self.incident * math.prod(SHAPE) / self.field_of_view_angstrom**2
 
     def prepare(self, line: PreparationLine) -> None:
-        """Build the imaging operator (seconds), unless the process holds it: processes forked from this one share it."""
+        """Build the imaging operator (seconds) unless it is in memory; forked processes share it."""
         request, plan = _prepared(self)
         operator_cache.operator_for(request, plan, progress=line.operator(1, 1, plan.waves))
 
@@ -234,7 +240,7 @@ class AutofocusV1:
         return state.frames >= self.max_frames or state.dose + self.dose_per_frame > self.dose_budget_e_per_angstrom2
 
     def cost(self, state: Focus) -> dict[str, float]:
-        """Return dose (e-/A^2), time with the beam on the specimen (s) and moves."""
+        """Return dose (e-/A^2), beam time on the specimen (s) and moves."""
         beam_s = state.frames * math.prod(SHAPE) * self.dwell_time_us * 1e-6
         return {"dose_e_per_angstrom2": float(state.dose), "beam_s": float(beam_s), "moves": float(state.moves)}
 
@@ -259,7 +265,7 @@ class AutofocusV1:
 
 @functools.lru_cache(maxsize=8)
 def _prepared(task: AutofocusV1) -> tuple[Request, Plan]:
-    """Return the request without misalignment and its plan, with a window for the widest probe that the knobs allow."""
+    """Return the request without misalignment and its plan, with a window for the widest probe within reach of the knobs."""
     profile = PROFILES[task.instrument]
     sample = specimen(task.sample)
     semiangle = task.semiangle_mrad * 1e-3
@@ -280,5 +286,5 @@ def _prepared(task: AutofocusV1) -> tuple[Request, Plan]:
 
 @functools.lru_cache(maxsize=4)
 def _operator(task: AutofocusV1) -> ImagingOperator:
-    """Return the imaging operator, so that no step need ask whose it is."""
+    """Return the imaging operator, cached per task so that steps need not compute its key."""
     return operator_cache.operator_for(*_prepared(task))

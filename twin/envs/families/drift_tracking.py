@@ -1,4 +1,4 @@
-"""``stemtwin/DriftTracking-v1``: a feature that is kept in view through drift, jumps and a tilt series."""
+"""``stemtwin/DriftTracking-v1``: tracking of a feature through drift, jumps and a tilt series."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -58,29 +58,37 @@ from stemtwin.twin.physics import noise
 STEP = 16.0
 """Largest change of the shift along each axis in one action, A."""
 START = 2.0
-"""Largest distance of the feature from the middle of the first frame, A."""
+"""Largest distance of the feature from the centre of the first frame, A."""
 CHOSEN, DECLARE = 0.5, 0.8
-"""Components of an action above these choose a searching frame and a fast one, and declare the end."""
+"""Thresholds of the components of an action that choose a wide or a fast frame, and of the one that declares the end."""
 DRAWN = ("samples", "rotation_rad", "electrons_per_point", "drift", "knob_gain", "failing", "blocked_stage", "refused_while_moving", "closed_valve")
 
 
 @environment("DriftTracking", version=1, max_episode_steps=66, reward_threshold=0.5)
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DriftTracking(GoalFamily[Watch]):
-    """Keep a cluster of heavy atoms in view while the specimen drifts, jumps and is tilted, and say when the watch is over.
+    """Keep a cluster of heavy atoms in view while the specimen drifts, jumps and is tilted, then declare the end.
 
     Description
-        A specimen that was just inserted drifts. The agent turns the beam shift (image shift on some instruments) after each
-        HAADF frame of 128 x 128 points, so that a cluster of heavy atoms stays in the middle for two minutes. Between frames the
-        beam is blanked. A narrow frame, 16 A, counts for the score; a wide one, 40 A, only searches. The cluster is gold on graphene or
-        tungsten in MoS2, whose lattice looks the same after a step by any lattice vector: the score asks where the cluster is. There is one
-        cluster, and nothing else on the endless sheet; its image is that of the perfect sheet with the changes by single atoms, which add up to
-        that of the whole cluster within 1 % (MoS2) or 6 % (graphene) of the largest value. The specimen stands a dose: that of 60 narrow frames
-        with the usual electrons at a point, which each episode draws; frames may have a quarter to four times as many, and in a wide one they
-        are spread over 6.25 times the area.
-        Imaged at 60 kV, 22 mrad and 30 pA, monochromatic (no focal spread), with a dark-field ring from 90 to 190 mrad.
+        A freshly inserted specimen drifts. After each HAADF frame of 128 x 128 points the agent changes the beam shift
+        (image shift on some instruments) to keep a cluster of heavy atoms in the centre for two minutes. The beam is
+        blanked between frames. Narrow frames (16 A) count for the score; wide frames (40 A) only serve to find the
+        cluster.
+
+        The cluster is gold on graphene or tungsten in MoS2. Shifted by a lattice vector the sheet looks the same, but
+        the score depends on the position of the cluster. The infinite sheet has only this cluster. The image is that of
+        the perfect sheet plus the changes due to each heavy atom; this sum agrees with the image of the whole cluster
+        within 1 % (MoS2) or 6 % (graphene) of the largest value.
+
+        The specimen tolerates the dose of 60 narrow frames with the usual number of electrons per point, which is drawn
+        for each episode; a frame may have a quarter to four times as many, and a wide frame spreads them over 6.25
+        times the area.
+
+        Imaging conditions: 60 kV, 22 mrad, 30 pA, monochromated (no focal spread), annular dark-field detector from 90
+        to 190 mrad.
     Action space
-        ``Box(-1, 1, (6,), float32)``; axes are those of the frame. A positive change moves the field along +x (right) and +y (down).
+        ``Box(-1, 1, (6,), float32)``; axes are those of the frame. A positive change moves the field along +x (right)
+        and +y (down).
 
         ========= =============================== ==== ===========
         component meaning                         unit range
@@ -88,11 +96,11 @@ class DriftTracking(GoalFamily[Watch]):
         0, 1      change of the shift along x, y  A    -16 to 16
         2         above 0.5: a wide frame         --   -1 to 1
         3         above 0.8: the end is declared; --   -1 to 1
-                  nothing else is done
+                  other components are ignored
         4         above 0.5: a fast frame, after  --   -1 to 1
-                  0.5 s in place of 2 s
-        5         c: electrons at a point, in     --   -1 to 1
-                  units of the usual ones: 4^c
+                  0.5 s instead of 2 s
+        5         c: electrons per point are 4^c  --   -1 to 1
+                  times the usual number
         ========= =============================== ==== ===========
     Observation space
         ``"counts"``: a ``Dict``.
@@ -100,37 +108,41 @@ class DriftTracking(GoalFamily[Watch]):
         ============= =================== ========= ==============================================================
         component     type                unit      meaning
         ============= =================== ========= ==============================================================
-        ``image``     uint16 (128, 128)   e- or ADU the last frame: electrons (easy), else ADU: offset 1000, 7.6
-                                                    ADU per electron
+        ``image``     uint16 (128, 128)   e- or ADU the last frame: electrons (easy) or ADU (offset 1000, 7.6 ADU
+                                                    per electron)
         ``field``     float32 (1,)        A         its field of view, 16 or 40
         ``shift``     float32 (2,)        A         commanded shift, -400 to 400
         ``clock``     float32 (1,)        s         time at the end of the frame, 0 to 1000
-        ``budget``    float32 (3,)        1         shares of frames, dose and of the two minutes that are left
+        ``budget``    float32 (3,)        1         remaining fractions of frames, dose and the two minutes
         ``electrons`` float32 (1,)        1         incident electrons at one point of the last frame
         ``dose``      float32 (1,)        e-/A^2    dose of all frames so far
-        ``tilt``      float32 (1,)        mrad      tilt of the holder, -60 to 60 (hard alone)
+        ``tilt``      float32 (1,)        mrad      tilt of the holder, -60 to 60 (only in ``hard``)
         ============= =================== ========= ==============================================================
 
-        ``"pixels"``: a ``Dict`` of ``image`` uint8 (2, 64, 64), the last two frames, the latest first, as square roots of
-        readings above the least, 100 at the mean, and ``scalars`` float32 (13,): for both, field and shift in units of their largest and
-        log(electrons) / log(1e5); then budget, clock, and tilt in units of 100 mrad. ``"state"``: float32 (525,): for each of the last two
-        frames such a picture of 16 x 16 points, in units of 255, then the scalars.
+        ``"pixels"``: a ``Dict`` of ``image`` uint8 (2, 64, 64), the last two frames, latest first, as square roots of
+        the readings above the smallest one, scaled to a mean of 100; and ``scalars`` float32 (13,): for both frames
+        field and shift in units of their largest values and log(electrons) / log(1e5); then budget, clock in units of
+        1000 s, and tilt in units of 100 mrad. ``"state"``: float32 (525,): for each of the last two frames its image
+        averaged to 16 x 16 points, in units of 255, then these scalars.
     Reward
-        ``"dense"``: 0.3 times the change of the watched fraction, 0.6 times the achievement at the declared end, less 0.1
-        times the change of the spent budget (the larger of the shares of frames and dose). The watched fraction is the sum over narrow
-        frames of exp(-(r / 3 A)^2) times the time since the frame before, over 120 s, at most 1; r is the distance of
-        the cluster from the middle of the frame, as the specimen lies when half of the frame is taken. The
-        achievement is that fraction; of the preset ``event`` it is that times (1 + e) / 2, e = exp(-delay / 10 s) / 2^(false alarms): the
-        delay is that of the first narrow fast frame after the event that shows the atom, false alarms are all fast frames before the event.
-        ``"sparse"``: the achievement.
+        ``"dense"``: 0.3 times the change of the watched fraction, plus 0.6 times the achievement at the declared end,
+        minus 0.1 times the change of the spent budget (the larger of the spent fractions of frames and dose). The
+        watched fraction is the sum over narrow frames of exp(-(r / 3 A)^2) times the time since the previous frame,
+        divided by 120 s, at most 1; r is the distance of the cluster from the centre of the frame at half of the
+        frame's time. The achievement is the watched fraction; in the preset ``event`` it is multiplied by (1 + e) / 2
+        with e = exp(-delay / 10 s) / 2^(false alarms). The delay is the time from the event to the first narrow fast
+        frame that shows the atom; false alarms are all fast frames before the event. ``"sparse"``: only the
+        achievement.
     Starting state
-        The cluster lies uniformly within 2 A of the middle, on a scan at any rotation; the first frame is narrow, with the usual electrons. Each
-        episode draws a cluster: 4 to 7 atoms on neighbouring sites (gold: with one atom above three of them), and a single atom beside it.
-        Shapes of one split are in no other. Direction of the drift, jumps and their times are drawn. Option of ``reset``:
-        ``offset_angstrom``, (x, y) of the cluster, at most 2 A away.
+        The cluster lies uniformly within 2 A of the centre, and the scan has any rotation; the first frame is narrow,
+        with the usual number of electrons. Each episode draws a cluster of 4 to 7 atoms on neighbouring sites (gold:
+        plus one atom above three of them) and a single atom beside it; no shape of a cluster occurs in two splits.
+        Drift direction, jumps and their times are drawn. Option of ``reset``: ``offset_angstrom``, the position (x, y)
+        of the cluster, at most 2 A away.
     Episode end
-        Terminated by the declared end, and by nothing else; truncated with the 66th frame, or when the dose is spent: an end has to be declared
-        before. Two minutes are 61 frames with the first one, more than the dose allows with the usual electrons.
+        Terminated only by the declared end; truncated with the 66th frame, or when the dose is spent, so the end must
+        be declared before. Two minutes take 61 frames with the first one, more than the dose allows at the usual number
+        of electrons.
     Presets
         ============ ========== =============== ============= ============== =========== ==========
         preset       drift, A/s walk, A/sqrt(s) jumps         specimens      electrons   tilts
@@ -141,13 +153,14 @@ class DriftTracking(GoalFamily[Watch]):
         ``event``    0.25       0.2             1, 4 to 7 A   graphene, MoS2 50 to 120   none
         ============ ========== =============== ============= ============== =========== ==========
 
-        Drift and walk are multiplied by 0.7 to 1.3. ``easy`` counts electrons of a perfect scan; the others have detector chain and scan
-        faults, and a shift whose gain along each axis is 0.95 to 1.05 (hard: 0.85 to 1.15, and 5 % of the commands do nothing). The holder is
-        tilted after 40 and 80 s, mrad, which moves a specimen 50 to 150 A off the axis by 3 to 9 A. In ``event`` the single atom beside the
-        cluster hops by one site between 30 and 90 s.
+        Drift and random walk are multiplied by 0.7 to 1.3. ``easy`` has counted electrons and a perfect scan; the
+        others have a detector read-out chain, scan distortion, and a gain of the shift along each axis of 0.95 to 1.05
+        (hard: 0.85 to 1.15, and 5 % failing commands). Tilts are in mrad; the holder is tilted after 40 and 80 s, which
+        moves the specimen, 50 to 150 A off the tilt axis, by 3 to 9 A. In ``event`` the single atom beside the cluster
+        hops by one site between 30 and 90 s.
     Baselines
-        ``expert`` takes budgets, usual electrons and specimen from what it sees. It is told as every agent by its brief that the preset is ``event``,
-        and gives fast frames there alone.
+        ``expert`` infers budgets, usual electrons and specimen from its observations. Like every agent, it learns from
+        its brief that the preset is ``event``; only there does it take fast frames.
     Example
         ::
 
@@ -167,14 +180,15 @@ class DriftTracking(GoalFamily[Watch]):
     Parameters
     ----------
     difficulty, split, observation, reward, randomisation, privileged_info
-        See ``EnvArguments``; the samples are ``graphene`` and ``mos2-1h``, the first two gains are those of the shift.
+        See ``EnvArguments``. The samples are ``graphene`` and ``mos2-1h``; the first two gains are those of the shift.
     watch_s : float
-        Time of the watch, s, 24 to 120: dose, jumps and frames, but for six spare ones, are less in proportion.
+        Duration of the watch, 24 to 120 s. Dose, number of jumps, and frames except six spare ones decrease in
+        proportion.
 
     Raises
     ------
     StemtwinError
-        A name is unknown or a number out of range.
+        A name is unknown or a number is out of range.
     """
 
     PRESETS: ClassVar[Mapping[str, DriftPreset]] = PRESETS
@@ -184,19 +198,19 @@ class DriftTracking(GoalFamily[Watch]):
     watch_s: float = WATCH_S
 
     def __post_init__(self) -> None:
-        """Check the arguments, that there is a scene of every specimen, and that a fast frame is taken in its time."""
+        """Check the arguments; every sample needs a scene, and a fast frame must fit into its time."""
         GoalFamily.__post_init__(self)
         checks.number("watch_s", self.watch_s, "s", low=LEAST_WATCH_S, high=WATCH_S)
         drawn = self.conditions()
         other = next((name for name in drawn.samples if name not in drift_scenes.BOXES), None)
         if other is not None:
-            message = f"samples={drawn.samples!r}: there is no scene of {other!r}. Draw from {', '.join(drift_scenes.BOXES)}."
+            message = f"samples={drawn.samples!r}: there is no scene of {other!r}. Choose among {', '.join(drift_scenes.BOXES)}."
             raise SettingsError(message)
         most = 0.8 * FAST_S / math.prod(SHAPE) * noise.electrons_per_point(CURRENT_PA, 1.0) / MOST_DOSE
         if drawn.electrons_per_point[1] > most:
             message = (
-                f"randomisation draws up to {drawn.electrons_per_point[1]:g} electrons_per_point: frames of {MOST_DOSE:g} times as many take longer "
-                f"than a fast frame's {FAST_S:g} s. Give at most {most:.0f}."
+                f"randomisation draws up to {drawn.electrons_per_point[1]:g} electrons_per_point, but a frame with {MOST_DOSE:g} times as many takes "
+                f"longer than the {FAST_S:g} s of a fast frame. Give at most {most:.0f} electrons_per_point."
             )
             raise SettingsError(message)
 
@@ -206,19 +220,19 @@ class DriftTracking(GoalFamily[Watch]):
         return usual_frames(self.watch_s) + SPARE_FRAMES
 
     def _dose(self, state: Watch) -> float:
-        """Return the dose that the specimen stands, e-/A^2: that of all usual frames, narrow and with the usual electrons."""
+        """Return the tolerated dose, e-/A^2: that of all usual frames, narrow and with the usual number of electrons."""
         return usual_frames(self.watch_s) * sessions.raster_dose(CURRENT_PA, state.scans[0], state.dwell_time_us)
 
     # ---- spaces
 
     @property
     def action_space(self) -> gym.spaces.Box:
-        """Changes of the shift in units of the largest, wide frame, end, fast frame, electrons."""
+        """Changes of the shift in units of the largest ones, wide frame, end, fast frame, electrons."""
         return gym.spaces.Box(-1.0, 1.0, (6,), np.float32)
 
     @property
     def observation_space(self) -> gym.spaces.Space:
-        """Space of the form that ``observation`` names."""
+        """Space of the chosen form of observation."""
         if self.observation == "state":
             return gym.spaces.Box(-1.0, 1.0, (2 * BLOCKS**2 + SCALARS,), np.float32)
         if self.observation == "pixels":
@@ -238,8 +252,8 @@ class DriftTracking(GoalFamily[Watch]):
         return gym.spaces.Dict(parts)
 
     def prepare(self, line: PreparationLine) -> None:
-        """Compute the images of all specimens and kinds of heavy atoms, at all tilts of the series."""
-        del line  # some seconds at most
+        """Compute the images of all specimens and kinds of heavy atoms at all tilts of the series."""
+        del line  # takes a few seconds at most
         for sample, tilt, kind in drift_scenes.keys(self.conditions().samples, self.preset.tilts_mrad):
             prepare_part(sample, tilt, kind)
 
@@ -251,17 +265,17 @@ class DriftTracking(GoalFamily[Watch]):
         Raises
         ------
         SettingsError
-            It is not.
+            ``offset_angstrom`` is not such a pair.
         """
         if offset_angstrom is None:
             return
         x, y = checks.pair("offset_angstrom", tuple(offset_angstrom) if isinstance(offset_angstrom, list) else offset_angstrom, "A")
         if math.hypot(x, y) > START:
-            message = f"offset_angstrom={offset_angstrom!r} is {math.hypot(x, y):.3g} A from the middle. Give (x, y) within {START:g} A."
+            message = f"offset_angstrom={offset_angstrom!r} is {math.hypot(x, y):.3g} A from the centre. Give (x, y) within {START:g} A."
             raise SettingsError(message)
 
     def initial(self, rng: np.random.Generator, *, offset_angstrom: Sequence[float] | None = None) -> Watch:
-        """Draw the conditions and what is going to happen, and take a narrow frame."""
+        """Draw the conditions and the future events, and take a narrow frame."""
         drawn, coming = self.conditions().draw(rng), fate(self.preset, rng, self.watch_s)
         radius, angle = START * math.sqrt(rng.random()), rng.uniform(0, 2 * np.pi)
         seed = int.from_bytes(rng.bytes(16), "little")
@@ -282,8 +296,8 @@ class DriftTracking(GoalFamily[Watch]):
         return self._photographed(state, wide=False, exposure=1.0)
 
     def transition(self, state: Watch, action: np.ndarray, rng: np.random.Generator) -> Watch:
-        """Declare the end, or turn the shift, let the time pass with what happens in it, and take a frame."""
-        del rng  # nothing but the episode's own seed is random
+        """Declare the end, or change the shift, let the time pass with its events, and take a frame."""
+        del rng  # all randomness follows from the episode's own seed
         moves = state.moves + 1
         if action[3] > DECLARE:
             return replace(state, moves=moves, stopped=True)
@@ -304,14 +318,14 @@ class DriftTracking(GoalFamily[Watch]):
         )
 
     def _shifted(self, state: Watch, way: np.ndarray) -> Watch:
-        """Return the state after the shift was turned by a way along the axes of the frame, A."""
+        """Return the state after a change of the shift along the axes of the frame, A."""
         wanted = read_only(np.clip(state.shift + way, -REACH, REACH))
         true = turned(np.array(state.conditions.knob_gain[:2]) * wanted, state.conditions.rotation_rad)
         after = sessions.set_knobs(state.session, {"beam_shift_angstrom": tuple(true.tolist())})
         return replace(state, session=after, shift=state.shift if after.failed else wanted)
 
     def _tilted(self, state: Watch) -> Watch:
-        """Return the state after the holder was tilted, where it is time for it; a command that fails is given again before the next frame."""
+        """Return the state after the next tilt of the holder, if it is due; a failed command is repeated before the next frame."""
         coming, following = state.fate, state.tilt + 1
         if following >= len(coming.tilts_mrad) or state.session.clock_s < coming.tilt_times_s[state.tilt]:
             return state
@@ -322,7 +336,7 @@ class DriftTracking(GoalFamily[Watch]):
         return replace(state, session=sessions.displace(after, (0.0, way)), tilt=following)
 
     def _photographed(self, state: Watch, *, wide: bool, exposure: float) -> Watch:
-        """Return the state after a frame with so many times the usual electrons."""
+        """Return the state after a frame; ``exposure`` is the ratio of its electrons to the usual number."""
         scan, before, dwell = state.scans[int(wide)], state.session, exposure * state.dwell_time_us
         shown = scene(state.conditions.sample, state.cluster, state.tilt_mrad, hopped=state.hopped)
         middle_s = before.clock_s + sessions.scan_seconds(before, scan, dwell) / 2
@@ -345,7 +359,7 @@ class DriftTracking(GoalFamily[Watch]):
     # ---- observation
 
     def observe(self, state: Watch) -> Any:
-        """Return the observation in the form that ``observation`` names."""
+        """Return the observation in the chosen form."""
         left = self._left(state)
         if self.observation == "counts":
             field, x, y, electrons = state.settings[0]
@@ -375,11 +389,11 @@ class DriftTracking(GoalFamily[Watch]):
         return min(state.kept / self.watch_s, 1.0)
 
     def achievement(self, state: Watch) -> float:
-        """Return the watched fraction, of an event times (1 + worth of its detection) / 2."""
+        """Return the watched fraction; in the preset ``event`` times (1 + value of the detection) / 2."""
         return self.potential(state) * ((1 + detection(state)) / 2 if self.preset.event else 1.0)
 
     def spent(self, state: Watch) -> float:
-        """Return the larger of the spent shares of frames and dose."""
+        """Return the larger of the spent fractions of frames and dose."""
         return min(1.0, max(state.frames / self._frames, state.dose / self._dose(state)))
 
     def declared(self, state: Watch) -> bool:
@@ -387,11 +401,11 @@ class DriftTracking(GoalFamily[Watch]):
         return state.stopped
 
     def truncated(self, state: Watch) -> bool:
-        """Return whether the frames or the dose that the specimen stands are spent."""
+        """Return whether the frames or the tolerated dose are spent."""
         return state.frames >= self._frames or state.dose >= self._dose(state)
 
     def cost(self, state: Watch) -> dict[str, float]:
-        """Return dose (e-/A^2), time with the beam on the specimen (s), moves, fast frames."""
+        """Return dose (e-/A^2), beam time on the specimen (s), moves, fast frames."""
         return {
             "dose_e_per_angstrom2": float(state.dose),
             "beam_s": float(state.session.scope.beam_s),
@@ -400,7 +414,7 @@ class DriftTracking(GoalFamily[Watch]):
         }
 
     def truth(self, state: Watch) -> dict[str, float]:
-        """Return the cluster's place in the frame, A, the watched fraction, specimen, speed, time of the event, worth of its detection."""
+        """Return the cluster's position in the frame, A, watched fraction, specimen, drift speed, and data of the event."""
         x, y = (float(value) for value in state.true)
         happens = math.isfinite(state.fate.event_s)
         return {

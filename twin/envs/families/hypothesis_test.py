@@ -1,4 +1,4 @@
-"""``stemtwin/HypothesisTest-v1``: which of two laws of beam damage is true, told from counts of lost sites."""
+"""``stemtwin/HypothesisTest-v1``: a decision between two laws of beam damage from counts of lost sites."""
 
 import functools
 import math
@@ -17,33 +17,33 @@ from stemtwin.twin.envs.functional_env import read_only
 from stemtwin.twin.envs.goal_family import GoalFamily
 
 DECLARE = 0.8
-"""The fourth component of an action declares the end where it is above this."""
+"""Threshold of the fourth component of an action, above which the end is declared."""
 EDGE = 0.02
-"""Declared probabilities reach from this to 1 minus this: the logarithmic score then has a bound, and needs no clip."""
+"""Smallest declared probability; the largest is 1 minus this. The logarithmic score is thus bounded without clipping."""
 SURE = 0.76
-"""Least declared probability of the true law that is a success; no round number, which would be decided by its rounding to float32."""
+"""Smallest declared probability of the true law that is a success; a round number would be decided by its rounding to float32."""
 IGNORANCE = 0.5
 """Potential at the start and at every end."""
 FRAME_PX, BLOB = 48, 0.3
-"""Side of a rendered frame, pixels; radius of a site in it, in distances of sites."""
+"""Side of a rendered frame, pixels; radius of a site in it, in units of the site spacing."""
 BRIGHT = 200.0
-"""Grey value of a site that is there."""
+"""Grey value of an intact site."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HypothesisPreset:
-    """A difficulty.
+    """Settings of one difficulty of the hypothesis test.
 
     Parameters
     ----------
     sites_per_side : int
         Side of the square of sites in one fresh area.
     areas : int
-        Fresh areas, the one of the start among them.
+        Fresh areas, including the one exposed at the start.
     dose, time : float
-        Budgets of an episode in usual doses and in usual times, those of the start included.
+        Budgets of an episode in units of the usual dose and the usual time, including the exposure at the start.
     reach : tuple of float
-        Largest factors of energy, dose and time from the usual ones, both ways.
+        Largest factors by which energy, dose and time may be multiplied or divided.
     prior : LawPrior
         Prior of the parameters of the laws.
     """
@@ -62,7 +62,7 @@ class HypothesisPreset:
 
     @property
     def queries(self) -> int:
-        """Areas that the agent exposes."""
+        """Number of areas that the agent may expose."""
         return self.areas - 1
 
 
@@ -95,22 +95,22 @@ HARD = HypothesisPreset(
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class DamageTrial:
-    """State of an episode: what is true, what was exposed and counted, what was declared.
+    """State of an episode: true hypothesis, exposures, counts and declared answer.
 
     Parameters
     ----------
     pair : str
         Name of the pair of laws.
     hypothesis : int
-        True one of the hypotheses of the pair.
+        Index of the true hypothesis of the pair.
     gone : tuple of ndarray
-        Which sites were read as lost in every exposed area, the usual one first, bool (n, n) each.
+        Sites read as lost in each exposed area, the first area first, bool (n, n) each.
     settings : tuple of ndarray
-        Settings of every area that the agent exposed, in the units of the action, float32 (3,) each.
+        Settings of each area exposed by the agent, in the units of the action, float32 (3,) each.
     log_weights : ndarray
         Logarithms of the posterior weights of all hypotheses, not normalised, float64 (h,).
     dose, time : float
-        Costs so far, in usual doses and in usual times.
+        Costs so far, in units of the usual dose and the usual time.
     moves : int
         Number of actions.
     answer : float, optional
@@ -129,12 +129,12 @@ class DamageTrial:
 
 
 def declared_probability(action: np.ndarray) -> float | None:
-    """Return the probability of law 1 that an action declares, or None where it declares none."""
+    """Return the probability of law 1 that an action declares, or None without a declaration."""
     return answered_probability(action) if action[3] > DECLARE else None
 
 
 def answered_probability(action: Sequence[float] | np.ndarray) -> float:
-    """Return the probability of law 1 in an action, which counts where the action declares."""
+    """Return the probability of law 1 in an action; it counts only if the action declares the end."""
     return EDGE + (1 - 2 * EDGE) * (float(action[4]) + 1) / 2
 
 
@@ -144,60 +144,67 @@ class HypothesisTest(GoalFamily[DamageTrial]):
     """Decide between two laws of beam damage, and give the probability of the answer.
 
     Description
-        On a microscope this is the series that identifies a damage mechanism: high tension, dose (current and frames) and time
-        are chosen, a fresh area is exposed, and columns that have lost atoms are counted in its dark-field image.
-        Fresh areas of MoS2, each with a square of sites, are exposed at a chosen energy, dose and time, and the sites that
-        are read as lost are counted. One of three pairs of laws is in question: loss by knock-on or by radiolysis
-        (``mechanism``), by one hit or by several (``dose``), jumps of vacancies by heat or by the beam (``diffusion``).
-        ``stemtwin.twin.envs.damage_laws`` has the laws and their priors. Both laws of a pair lose the same fraction at the
-        usual settings (80 keV, 1e8 e-/A^2, 10 s), those of the first exposure, which therefore tells the strength alone.
+        On a microscope this is the series that identifies a damage mechanism: high tension, dose (current and number of
+        frames) and time are chosen, a fresh area is exposed, and columns that have lost atoms are counted in its
+        dark-field image. Here fresh areas of MoS2, each with a square of sites, are exposed at a chosen energy, dose
+        and time, and the sites that are read as lost are counted. The question is one of three pairs of laws: loss by
+        knock-on or by radiolysis (``mechanism``), loss by one hit or by several (``dose``), jumps of vacancies by heat
+        or by the beam (``diffusion``). The law named first is law 0, the other one is law 1.
+        ``stemtwin.twin.envs.damage_laws`` has the laws and their priors. Both laws of a pair lose the same fraction at
+        the usual settings (80 keV, 1e8 e-/A^2, 10 s). The first exposure has these settings and therefore measures only
+        the strength.
 
     Action space
         ``Box(-1, 1, (5,))``
 
-        ========= ================================= ==== =============================================
+        ========= ================================= ==== ======================================================
         Component Meaning                           Unit Range
-        ========= ================================= ==== =============================================
+        ========= ================================= ==== ======================================================
         0         beam energy, logarithmic          keV  80 / reach to 80 reach
-        1         dose, logarithmic                 --   1e8 / reach to 1e8 reach e-/A^2; at most what is left
-        2         time of the exposure, logarithmic s    10 / reach to 10 reach; at most what is left
-        3         declare                                above 0.8: the episode ends with the answer
+        1         dose, logarithmic                 --   1e8 / reach to 1e8 reach e-/A^2; at most the remaining
+                                                         dose
+        2         time of the exposure, logarithmic s    10 / reach to 10 reach; at most the remaining time
+        3         declaration                            above 0.8: the episode ends with the answer
         4         answer: probability of law 1           0.02 to 0.98, linear
-        ========= ================================= ==== =============================================
+        ========= ================================= ==== ======================================================
 
-        A declaration exposes nothing. Where a budget is spent, an action without a declaration ends the episode.
+        A declaration exposes nothing. Once a budget is spent, an action without a declaration ends the episode.
 
     Observation space
-        ``counts``: a ``Dict``; ``queries`` is the number of areas of the preset less the first one.
+        ``counts``: a ``Dict``; ``queries`` is the preset's number of areas minus the first one.
 
         ============ ======================= ===================================================== ==== ========
         Component    Type                    Meaning                                               Unit Range
         ============ ======================= ===================================================== ==== ========
         ``usual``    uint16 (1,)             sites lost in the first area                               0 to N
-        ``lost``     uint16 (queries,)       sites lost in the others, in order, then zeros             0 to N
-        ``area``     MultiBinary((n, n))     sites of the last area: 1 where lost, N = n^2               0, 1
-        ``settings`` float32 (queries, 3)    their energy, dose, time as they were, then zeros          -1 to 1
+        ``lost``     uint16 (queries,)       sites lost in the other areas, padded with zeros           0 to N
+        ``area``     MultiBinary((n, n))     sites of the last area: 1 if lost; N = n^2                 0, 1
+        ``settings`` float32 (queries, 3)    energy, dose, time of these areas as exposed, padded       -1 to 1
+                                             with zeros
         ``pair``     MultiBinary(3)          1 at the pair of laws, in the order above                  0, 1
-        ``budget``   float32 (3,)            what is left of areas, dose, time                          0 to 1
+        ``budget``   float32 (3,)            remaining fractions of areas, dose, time                   0 to 1
         ============ ======================= ===================================================== ==== ========
 
-        ``pixels``: ``image`` uint8 (areas, 48, 48), rendered dark-field frames of all areas in which lost sites are dark;
-        ``scalars`` float32 (3 queries + 6,): settings, pair, budget. ``state``: float32 in [-1, 1]: lost fractions, usual one first,
-        settings, pair, budget, and the probability of law 1 by Bayes' rule from the counts and the priors.
+        ``pixels``: ``image`` uint8 (areas, 48, 48), rendered dark-field frames of all areas, in which lost sites are
+        dark; ``scalars`` float32 (3 queries + 6,): settings, pair, budget. ``state``: float32 in [-1, 1]: lost
+        fractions, first area first, settings, pair, budget, and the posterior probability of law 1 given counts and
+        priors.
 
     Reward
-        0.3 [P(s') - P(s)] + 0.6 A - 0.1 [B(s') - B(s)]. P is the probability of the true law by Bayes' rule from the
-        counts and the priors, and 1/2 at the start and at every end, so that it guides, but adds up to nothing. The answer p, the declared
-        probability of the true law, is worth A = 1 - 2 log(0.98 / p) / log(49): 1 where it is sure and right, 0.654 for
-        1/2, -1 where it is sure and wrong. This is a logarithmic score, strictly proper for every probability that can be
-        declared. 1 + log2(p) clipped to [-1, 1] would not be: its best answers are 0 and 1, whatever is known. B is the
-        largest spent fraction of areas, dose and time. A declared episode returns 0.6 A less the price of what was spent,
-        which no policy lifts above the 0.6 of whoever knows the truth and declares it at once. An episode without an
-        answer earns nothing and pays its price.
+        0.3 [P(s') - P(s)] + 0.6 A - 0.1 [B(s') - B(s)]. P is the posterior probability of the true law given counts and
+        priors; it is 1/2 at the start and set to 1/2 at every end, so it guides the agent, but its changes add up to 0.
+        The answer p, the declared probability of the true law, earns A = 1 - 2 log(0.98 / p) / log(49): 1 for the
+        largest p, 0.654 for 1/2, -1 for the smallest p. This logarithmic score is strictly proper over all
+        probabilities that can be declared. 1 + log2(p) clipped to [-1, 1] would not be proper: its best answers would
+        be 0 and 1, whatever the agent knows. B is the largest spent fraction of areas, dose and time. An episode with
+        an answer returns 0.6 A minus the price of the spent budget; the upper bound of 0.6 is reached only by an agent
+        that knows the true law and declares it at once. An episode without an answer earns nothing and pays for the
+        spent budget.
 
     Starting state
-        Pair and law each with the same probability, parameters uniform over the values of the prior; one area has been
-        exposed at the usual settings. Options of ``reset``: ``pair`` and ``law``, names of ``damage_laws.PAIRS``.
+        All pairs have the same probability, as do the two laws of a pair; parameters are uniform over the values of the
+        prior. One area has been exposed at the usual settings. Options of ``reset``: ``pair`` and ``law``, names of
+        ``damage_laws.PAIRS``.
 
     Episode end
         Terminated when the agent declares; truncated by an action without a declaration after areas, dose or time are
@@ -212,12 +219,13 @@ class HypothesisTest(GoalFamily[DamageTrial]):
         ``hard``     16   16    18, 18      1.15, 2, 2    0.1
         ============ ==== ===== =========== ============= =======
 
-        N: sites in an area. From ``easy`` to ``hard`` the laws overlap more, too. Budgets of dose and time are in usual ones and, like
-        areas, include the first exposure. Reach: factors of energy, dose and time. Misread: probability for a site.
+        N: sites in an area. Dose and time: budgets in units of the usual ones; like areas, they include the first
+        exposure. Reach: factors of energy, dose and time. Misread: probability that a site is read wrongly. The overlap
+        of the laws also increases from ``easy`` to ``hard``.
 
     Baselines
-        ``expert`` and ``fixed`` know the laws with their priors, as the form ``state`` does, and this table; which preset they play every
-        agent is told by its brief. They know neither law nor parameters of an episode.
+        ``expert`` and ``fixed`` know this table and the laws with their priors, as the form ``state`` does. Like every
+        agent, they learn the preset from the brief. They do not know the law or the parameters of an episode.
 
     Example
         ::
@@ -241,7 +249,7 @@ class HypothesisTest(GoalFamily[DamageTrial]):
     Raises
     ------
     StemtwinError
-        A name is unknown or a number out of range.
+        A name is unknown or a number is out of range.
     """
 
     PRESETS: ClassVar[Mapping[str, HypothesisPreset]] = {"easy": EASY, "standard": STANDARD, "hard": HARD}
@@ -279,7 +287,7 @@ class HypothesisTest(GoalFamily[DamageTrial]):
     # ---- the episode
 
     def check_reset(self, *, pair: str | None = None, law: str | None = None) -> None:
-        """Refuse options of ``reset`` that name no pair, no law, or a law that is not one of the pair.
+        """Refuse options of ``reset`` with an unknown pair, an unknown law, or a law that is not one of the pair.
 
         Raises
         ------
@@ -289,14 +297,14 @@ class HypothesisTest(GoalFamily[DamageTrial]):
         _asked(pair, law)
 
     def initial(self, rng: np.random.Generator, *, pair: str | None = None, law: str | None = None) -> DamageTrial:
-        """Draw the laws in question and the true one, and expose one area at the usual settings.
+        """Draw the pair of laws and the true hypothesis, and expose one area at the usual settings.
 
         Parameters
         ----------
         rng : numpy.random.Generator
-            Stream of the start.
+            Random generator of the start.
         pair, law : str, optional
-            Names of the pair and of the true law, in place of drawn ones.
+            Names of the pair and of the true law, instead of drawn ones.
         """
         chosen, number, place = rng.random(3)
         pair, true = _asked(pair, law)
@@ -309,7 +317,7 @@ class HypothesisTest(GoalFamily[DamageTrial]):
         return self._exposed(empty, np.zeros(3, np.float32), rng.random(self.preset.sites))
 
     def transition(self, state: DamageTrial, action: np.ndarray, rng: np.random.Generator) -> DamageTrial:
-        """Declare, or expose a fresh area with what is left of dose and time."""
+        """Declare the answer, or expose a fresh area within the remaining dose and time."""
         chance = rng.random(self.preset.sites)
         state = replace(state, moves=state.moves + 1)
         answer = declared_probability(action)
@@ -324,7 +332,7 @@ class HypothesisTest(GoalFamily[DamageTrial]):
         return self._exposed(state, state.settings[-1], chance)
 
     def _exposed(self, state: DamageTrial, settings: np.ndarray, chance: np.ndarray) -> DamageTrial:
-        """Return the state after a fresh area was exposed and read; ``chance`` has one uniform number for each site."""
+        """Return the state after the exposure and reading of a fresh area; ``chance`` has one uniform number per site."""
         preset = self.preset
         energy, dose, time = preset_settings(preset, settings)
         read = damage_laws.read_probabilities(state.pair, preset.prior, energy, dose, time)
@@ -338,18 +346,18 @@ class HypothesisTest(GoalFamily[DamageTrial]):
         )
 
     def hypotheses(self, pair: str) -> Hypotheses:
-        """Return the hypotheses of a pair of laws with the prior of the difficulty."""
+        """Return the hypotheses of a pair of laws with the preset's prior."""
         return damage_laws.hypotheses(pair, self.preset.prior)
 
     def probability(self, state: DamageTrial) -> float:
-        """Return the probability of law 1 by Bayes' rule from all counts."""
+        """Return the posterior probability of law 1 given all counts."""
         return damage_laws.posterior(state.log_weights, self.hypotheses(state.pair).law)
 
     def _true_law(self, state: DamageTrial) -> int:
         return int(self.hypotheses(state.pair).law[state.hypothesis])
 
     def _exhausted(self, state: DamageTrial) -> bool:
-        """Return whether no fresh area is left, or less dose or time than the smallest exposure takes."""
+        """Return whether the remaining areas, dose or time do not suffice for the smallest exposure."""
         preset = self.preset
         least_dose, least_time = 1 / preset.reach[1], 1 / preset.reach[2]
         return len(state.gone) >= preset.areas or preset.dose - state.dose < least_dose or preset.time - state.time < least_time
@@ -376,7 +384,7 @@ class HypothesisTest(GoalFamily[DamageTrial]):
         return {"image": self._frames(state), "scalars": scalars}
 
     def _frames(self, state: DamageTrial) -> np.ndarray:
-        """Return the rendered frames of all areas, uint8 (areas, 48, 48); those that were not exposed are dark."""
+        """Return the rendered frames of all areas, uint8 (areas, 48, 48); frames of unexposed areas are dark."""
         preset, out = self.preset, np.zeros((self.preset.areas, FRAME_PX, FRAME_PX), np.uint8)
         rows = _profile(preset.sites_per_side)
         out[: len(state.gone)] = np.minimum(BRIGHT * (rows @ ~np.array(state.gone) @ rows.T), 255).astype(np.uint8)
@@ -393,7 +401,7 @@ class HypothesisTest(GoalFamily[DamageTrial]):
         return min(max(self._fractions(state)), 1.0)
 
     def potential(self, state: DamageTrial) -> float:
-        """Return the probability of the true law by Bayes' rule, and 1/2 at every end."""
+        """Return the posterior probability of the true law, and 1/2 at every end."""
         if self.declared(state) or self.truncated(state):
             return IGNORANCE
         probability = self.probability(state)
@@ -404,7 +412,7 @@ class HypothesisTest(GoalFamily[DamageTrial]):
         return state.answer is not None
 
     def achievement(self, state: DamageTrial) -> float:
-        """Return the worth of the answer, a logarithmic score from -1 (sure and wrong) to 1 (sure and right)."""
+        """Return the logarithmic score of the answer, from -1 (certain and wrong) to 1 (certain and right)."""
         assert state.answer is not None
         right = state.answer if self._true_law(state) else 1 - state.answer
         return 1 - 2 * math.log((1 - EDGE) / right) / math.log((1 - EDGE) / EDGE)
@@ -418,7 +426,7 @@ class HypothesisTest(GoalFamily[DamageTrial]):
         return not self.declared(state) and state.moves > len(state.settings)
 
     def cost(self, state: DamageTrial) -> dict[str, float]:
-        """Return dose (e-/A^2, summed over areas), time with the beam on the specimen (s), actions, areas."""
+        """Return dose (e-/A^2, summed over areas), beam time on the specimen (s), actions, areas."""
         return {
             "dose_e_per_angstrom2": state.dose * USUAL_DOSE,
             "beam_s": state.time * USUAL_TIME_S,
@@ -427,7 +435,7 @@ class HypothesisTest(GoalFamily[DamageTrial]):
         }
 
     def truth(self, state: DamageTrial) -> dict[str, float]:
-        """Return the pair's number, the true law's (0 or 1), its strength and shape (0 where it has none)."""
+        """Return the number of the pair, that of the true law (0 or 1), and its strength and shape (0 without one)."""
         found = self.hypotheses(state.pair)
         return {
             "pair": float(tuple(PAIRS).index(state.pair)),

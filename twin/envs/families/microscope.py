@@ -1,4 +1,4 @@
-"""``stemtwin/Microscope-v2``: the whole instrument as an environment. Tasks are restrictions of it: fewer knobs, a goal, a budget."""
+"""``stemtwin/Microscope-v2``: the whole instrument as an environment, without a goal of its own."""
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
@@ -54,27 +54,29 @@ from stemtwin.twin.instrument.scope import common_operator
 from stemtwin.twin.instrument.scope.setup import CommonOperator
 
 SMALLEST_PIXELS = 36
-"""Least points of a side of frames that convolutional policies take."""
+"""Smallest number of points along a side of a frame that convolutional policies accept."""
 
 
 @environment("Microscope", version=2, max_episode_steps=200)
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MicroscopeTask(EnvArguments, ScopeFamily):
-    """Everything that an operator can turn, and nothing to be achieved: goal, reward and end are the user's.
+    """Operate all controls of a microscope without a given goal: goal, reward and end are the user's.
 
     Description
-        This is the panel of a real instrument: high tension stays, apertures, lenses, stigmators and correctors, deflectors, detectors, stage and
-        scan are set, and frames and read-backs are all that comes back. The optics are out of tune; stage and optics drift as the profile says.
-        An action sets all knobs, moves the stage, waits, and takes a frame or not; with ``incremental=True`` it changes knobs,
-        field, dwell time and stage instead. Imaging operators for all apertures and camera lengths are built by ``make``, kept on
-        disk, and never inside a step, unless ``tilting`` or ``damage`` is on.
+        This is the panel of a real instrument. The high tension is fixed; apertures, lenses, stigmators and correctors,
+        deflectors, detectors, stage and scan can be set, and only frames and read-backs are returned. The optics are
+        misaligned; stage and aberrations drift according to the profile. An action sets all knobs, moves the stage,
+        waits, and optionally takes a frame; with ``incremental=True`` it changes knobs, field, dwell time and stage
+        instead of setting them. ``make`` builds the imaging operators for all apertures and camera lengths and caches
+        them on disk; steps build none unless ``tilting`` or ``damage`` is on.
     Action space
-        ``Dict`` of the parts below, or with ``flat=True`` one ``Box(-1, 1)`` of all their numbers in this order. A choice among n is then one number:
-        n equal bins of [-1, 1], but the beam is blanked from 0.5 on alone and a frame taken from -0.5 on: zeros take a frame at once. Parts with one
-        choice, and gain and offset of detectors that count electrons, are left out.
+        ``Dict`` of the parts below, or with ``flat=True`` one ``Box(-1, 1)`` of all their numbers in this order. In the
+        ``Box`` a choice among n options is one number with n equal bins of [-1, 1], except that the beam is blanked
+        only from 0.5 on and a frame is taken from -0.5 on, so a vector of zeros takes a frame. Choices with a single
+        option, and gain and offset of detectors that count electrons, are omitted.
 
         =========================== ======= ============================================== ============================= ========
-        part                        numbers meaning of -1 ... 1                            unit                          step
+        part                        numbers meaning of -1 to 1                             unit                          step
         =========================== ======= ============================================== ============================= ========
         ``beam/aperture``           choice  one of ``semiangles_mrad``                     mrad                          (set)
         ``beam/blanked``            choice  beam on, beam off                                                            (set)
@@ -92,54 +94,60 @@ class MicroscopeTask(EnvArguments, ScopeFamily):
                                             rotation: -pi to pi                            rad                           pi / 4
         ``stage``                   3       x, y, z, -1000 to 1000                         A                             250 A
                                     5       and alpha, beta, -20 to 20, with ``tilting``   mrad                          5 mrad
-        ``wait``                    1       below 0 none, then 0 to 60                     s                             (set)
+        ``wait``                    1       no wait below 0, then 0 to 60                  s                             (set)
         =========================== ======= ============================================== ============================= ========
 
-        R is 10, 4, 4, 1, 1 times what turns the phase by a quarter wave at the edge of the usual aperture, by order. The last column is what a 1
-        changes with ``incremental=True``; knobs stop at the ends of their ranges.
+        R is 10, 4, 4, 1 and 1, for orders 1 to 5, times the aberration that gives a quarter-wave phase at the edge of
+        the usual aperture. The last column is the change for a value of 1 with ``incremental=True``; knobs stop at the
+        ends of their ranges.
     Observation space
         ``observation="counts"``: a ``Dict``.
 
         ============ ==================================================================================== ========= =============
         part         meaning                                                                              unit      range
         ============ ==================================================================================== ========= =============
-        ``frames``   the last frame taken, uint16, (detectors, ny, nx)                                    e- or ADU 0 to 65535
-        ``fresh``    whether the last action took it                                                                0, 1
-        ``knobs``    all knobs as they read, in the action's units: aberrations, current, aperture,                 -1 to 1
+        ``frames``   the last frame, uint16, (detectors, ny, nx)                                          e- or ADU 0 to 65535
+        ``fresh``    whether the last action took this frame                                                        0, 1
+        ``knobs``    read-backs of all knobs in the units of the action: aberrations, current, aperture,            -1 to 1
                      shift, blanked, camera length, gains, offsets, tilt
-        ``stage``    what the encoders read, (x, y, z) or (x, y, z, alpha, beta)                          A, mrad   twice reach
-        ``scan``     field and dwell time as they are set                                                           -1 to 1
+        ``stage``    readings of the encoders, (x, y, z) or (x, y, z, alpha, beta)                        A, mrad   twice reach
+        ``scan``     field and dwell time as set                                                                    -1 to 1
         ``cost``     log10(1 + cost) of the last action: time (s), electrons, dose (e-/A^2)                         0 to 15
-        ``budget``   shares of the actions and of the dose that are left                                            0 to 1
+        ``budget``   remaining fractions of actions and dose                                                        0 to 1
         ============ ==================================================================================== ========= =============
 
-        ``"pixels"``: ``image`` uint8 (detectors, ny, nx), each from its first to its 99.7th percentile, and ``scalars`` float32 in [-1, 1]: knobs,
-        stage, scan, fresh, log10(1 + cost) / 15, budget, log10(0.001 + mean electrons) / 9 of each detector. ``"state"``: one ``Box`` of these
-        scalars with, instead of the last, for each detector the logarithms of mean, standard deviation, and the mean power of 6 sectors of
-        4 rings of its power spectrum.
+        ``"pixels"``: ``image`` uint8 (detectors, ny, nx), each scaled from its 1st to its 99.7th percentile, and
+        ``scalars`` float32 in [-1, 1]: knobs, stage, scan, fresh, log10(1 + cost) / 15, budget, and for each detector
+        log10(0.001 + mean electrons) / 9. ``"state"``: one ``Box`` of these scalars in which the last group is replaced
+        by, for each detector, the logarithms of mean, standard deviation, and mean power in 6 sectors of 4 rings of its
+        power spectrum.
     Reward
-        A name of ``REWARDS`` (``stemtwin.twin.envs.rewards``): ``"none"`` is 0, ``"contrast"``, ``"signal"`` and ``"correlation"`` are computed from
-        the frame of the last action and are 0 where it took none.
+        A name of ``REWARDS`` (``stemtwin.twin.envs.rewards``): ``"none"`` is 0; ``"contrast"``, ``"signal"`` and
+        ``"correlation"`` are computed from the frame of the last action and are 0 without a frame.
     Starting state
-        Aberrations up to the preset's order off by at most a quarter of R, the stage anywhere within 100 A, the largest aperture, the usual camera
-        length; one frame has been taken. ``reset(options={"misalignment": 0.5})`` halves what is off, 0 to 2.
+        Aberrations up to the preset's order are misaligned by at most a quarter of R; the stage is anywhere within 100
+        A; largest aperture, usual camera length; one frame has been taken. Option of ``reset``: ``misalignment``, a
+        factor of the misalignment from 0 to 2.
     Episode end
         Never terminated; truncated after ``max_steps`` actions or when the dose is spent.
     Presets
         ============ ============== ============== ============= ============= ======================= ======= ======= =========== =======
-        difficulty   apertures      camera lengths knobs up to   out of tune   instrument              shape   actions dose, e-/A2 phonons
+        difficulty   apertures      camera lengths knobs up to   misaligned    instrument              shape   actions dose, e-/A2 phonons
         ============ ============== ============== ============= ============= ======================= ======= ======= =========== =======
         ``easy``     1              1              1st order (3) 1st order     perfect scan and stage, 64      50      2e7         4
                                                                                no drift, no residual
-        ``standard`` 0.6, 1         3              3rd (12)      2nd           the profile's, gain of  128     100     2e7         4
-                                                                               knobs within 5 %
+                                                                               aberrations
+        ``standard`` 0.6, 1         3              3rd (12)      2nd           as the profile, knob    128     100     2e7         4
+                                                                               gain within 5 %
         ``hard``     0.5, 0.75, 1   all            5th (25)      3rd           1 to 5 times its drift, 128     200     1e7         8
-                                                                               0.5 to 2 its residual,
-                                                                               gain within 10 %, 5 %
-                                                                               of commands fail
+                                                                               0.5 to 2 times its
+                                                                               residual aberrations,
+                                                                               knob gain within 10 %,
+                                                                               5 % failing commands
         ============ ============== ============== ============= ============= ======================= ======= ======= =========== =======
 
-        Apertures are in units of the profile's usual convergence. Scans are turned on the specimen by up to 0.1 rad (standard), 0.3 rad (hard).
+        Apertures are in units of the profile's usual semi-angle. The scan is rotated on the specimen by up to 0.1 rad
+        (standard) or 0.3 rad (hard).
     Example
         ::
 
@@ -151,15 +159,15 @@ class MicroscopeTask(EnvArguments, ScopeFamily):
                 seen, reward, terminated, truncated, info = env.step(action)
 
     Version history
-        v2: operators built by ``make``, one for all apertures and camera lengths, in a window that fits likely probes: a wider one overlaps with
-        itself; presets, flat actions, changes, three forms of observation. v1: every aperture at every camera length has an operator of its own,
-        built inside a step.
+        v2: ``make`` builds one imaging operator for all apertures and camera lengths, in a window that fits likely
+        probes (wider probes overlap with themselves); presets, flat actions, incremental actions, three forms of
+        observation. v1: every aperture at every camera length has its own operator, built inside a step.
 
     Parameters
     ----------
     difficulty, split, observation, reward, randomisation, privileged_info
-        See ``EnvArguments``. Episodes draw ``samples`` (crystals), ``rotation_rad``, ``residual``, ``drift``, ``knob_gain``, ``failing``, and
-        the probabilities of ``Faults``, which are 0 in all presets.
+        See ``EnvArguments``. Episodes draw ``samples`` (crystals), ``rotation_rad``, ``residual``, ``drift``,
+        ``knob_gain``, ``failing``, and the probabilities of ``Faults``, which are 0 in all presets.
     instrument : str
         An instrument profile.
     detectors : tuple of str
@@ -167,27 +175,28 @@ class MicroscopeTask(EnvArguments, ScopeFamily):
     shape : tuple of int, optional
         Points (ny, nx) of every frame.
     semiangles_mrad, camera_lengths_mm : tuple of float
-        Apertures, mrad, and camera lengths, mm, to choose from.
+        Available apertures, mrad, and camera lengths, mm.
     order : int, optional
-        Aberrations up to this order can be turned.
+        Largest order of the aberrations that have knobs.
     max_steps : int, optional
-        Actions in one episode; for more than 200 give ``max_episode_steps`` to ``gymnasium.make``, too.
+        Actions in one episode; above 200, pass ``max_episode_steps`` to ``gymnasium.make`` as well.
     dose_budget_e_per_angstrom2 : float, optional
-        Nominal dose in one episode, added up over frames wherever they lie, e-/A^2.
+        Nominal dose in one episode, added over all frames regardless of their position, e-/A^2.
     phonons : int, optional
         Frozen-phonon configurations.
     flat, incremental : bool
         Whether an action is one ``Box``, and whether it changes knobs instead of setting them.
     tilting : bool
-        Whether beam and stage tilt: each new tilt is a new calculation for the engine, some seconds of work.
+        Whether beam and stage tilt. Each new tilt needs a new calculation of some seconds.
     damage : bool
-        Whether the beam changes the specimen, as is known of such a one; it is then as large as the library makes it, and each event costs the engine
-        some work. What has happened is a part of the truth; the agent sees it in frames alone.
+        Whether the beam changes the specimen, by the known processes of its material. The specimen then has the
+        library's full size, and each event costs some computing time. The truth records the events; the agent sees them
+        only in frames.
 
     Raises
     ------
     StemtwinError
-        A name is unknown or a number out of range.
+        A name is unknown or a number is out of range.
     """
 
     PRESETS: ClassVar[Mapping[str, ScopePreset]] = PRESETS
@@ -211,7 +220,7 @@ class MicroscopeTask(EnvArguments, ScopeFamily):
     damage: bool = False
 
     def __post_init__(self) -> None:
-        """Check the settings; those that are left out follow from the difficulty."""
+        """Check the settings; omitted ones follow from the difficulty."""
         check_reward(self.reward)
         EnvArguments.__post_init__(self)
         profile = PROFILES[self.instrument]
@@ -239,7 +248,7 @@ class MicroscopeTask(EnvArguments, ScopeFamily):
 
     @property
     def panel(self) -> ControlPanel:
-        """Settings that actions reach."""
+        """Control panel of the actions."""
         assert self.shape is not None
         assert self.order is not None
         return ControlPanel(
@@ -254,26 +263,26 @@ class MicroscopeTask(EnvArguments, ScopeFamily):
 
     @property
     def limits(self) -> tuple[int, float]:
-        """Most actions and largest dose (e-/A^2) of an episode."""
+        """Largest number of actions and largest dose (e-/A^2) of an episode."""
         assert self.max_steps is not None
         assert self.dose_budget_e_per_angstrom2 is not None
         return self.max_steps, self.dose_budget_e_per_angstrom2
 
     @property
     def common(self) -> CommonOperator | None:
-        """Conditions of the imaging operator that is built at make; None where tilts or damage ask for ever new ones."""
+        """Conditions of the imaging operator that ``make`` builds; None if tilts or damage need new operators in steps."""
         if self.tilting or self.damage:
             return None
         return CommonOperator(detectors=self.detectors, camera_lengths_mm=self.camera_lengths_mm, semiangles_mrad=self.semiangles_mrad)
 
     @property
     def action_space(self) -> gym.spaces.Dict | gym.spaces.Box:
-        """Setpoints of everything, or their changes, in [-1, 1]."""
+        """Setpoints of all controls, or their changes, in [-1, 1]."""
         return flat_action(self.panel).box if self.flat else self.panel.action_space
 
     @property
     def observation_space(self) -> gym.spaces.Space:
-        """Space of the form of observation that was asked for."""
+        """Space of the chosen form of observation."""
         panel = self.panel
         count, channels = panel.count + panel.axes + SCALARS, len(self.detectors)
         if self.observation == "pixels":
@@ -284,7 +293,7 @@ class MicroscopeTask(EnvArguments, ScopeFamily):
         return gym.spaces.Dict({**panel.observed, **own})
 
     def prepare(self, line: PreparationLine) -> None:
-        """Build the imaging operators, one a sample, for all apertures and camera lengths: no step builds one later."""
+        """Build the imaging operators, one per sample for all apertures and camera lengths, so that no step builds one."""
         if self.common is None:
             return
         names = self.conditions().samples
@@ -305,14 +314,14 @@ class MicroscopeTask(EnvArguments, ScopeFamily):
         checks.number("misalignment", misalignment, "times the preset's", low=0, high=2)
 
     def initial(self, rng: np.random.Generator, *, misalignment: float = 1.0) -> ScopeSession:
-        """Draw an instrument that is out of tune, and take the first frame.
+        """Draw a misaligned instrument, and take the first frame.
 
         Parameters
         ----------
         rng : numpy.random.Generator
             Random generator of the episode.
         misalignment : float
-            Factor of the aberrations that are off, 0 to 2: an option of ``reset``.
+            Factor of the misalignment, 0 to 2; an option of ``reset``.
         """
         drawn = self.conditions().draw(rng)
         orders = np.array([int(name[1]) for name in COEFFICIENTS])
@@ -335,12 +344,12 @@ class MicroscopeTask(EnvArguments, ScopeFamily):
         return self._imaged(ScopeSession(session=begun, scan=scan, rotation_rad=drawn.rotation_rad), begun)
 
     def _imaged(self, state: ScopeSession, before: Session) -> ScopeSession:
-        """Return the state after a frame with the field and the dwell time that are set."""
+        """Return the state after a frame with the field and dwell time as set."""
         panel = self.panel
         return self.frame_taken(state, panel.scan(state.scan[:4], state.rotation_rad), panel.dwell_time_us(state.scan[4]), before)
 
     def transition(self, state: ScopeSession, action: Any, rng: np.random.Generator) -> ScopeSession:
-        """Set everything, move, wait, and take a frame where asked to; all that is random is keyed by the episode's own seed."""
+        """Set all knobs, move, wait, and optionally take a frame; all randomness follows from the episode's own seed."""
         del rng
         panel, scope = self.panel, state.session.scope
         asked: Nested = flat_action(panel).nested(action) if self.flat else action
@@ -355,7 +364,7 @@ class MicroscopeTask(EnvArguments, ScopeFamily):
         return self._imaged(moved, state.session) if asked["scan"]["acquire"] else moved
 
     def observe(self, state: ScopeSession) -> Any:
-        """Return the form of observation that was asked for."""
+        """Return the observation in the chosen form."""
         panel = self.panel
         seen, (steps, dose) = counts(state, panel), self.limits
         budget = [1 - state.steps / steps, max(1 - state.session.dose_e_per_angstrom2 / dose, 0.0)]

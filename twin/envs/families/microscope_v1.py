@@ -1,4 +1,4 @@
-"""``stemtwin/Microscope-v1``, kept for what was trained on it: operators are built inside steps. Use version 2."""
+"""``stemtwin/Microscope-v1``, kept for agents trained on it; operators are built inside steps. Use version 2."""
 
 import math
 from dataclasses import dataclass, fields, replace
@@ -33,20 +33,22 @@ from stemtwin.twin.samples.library import SAMPLES
 @environment("Microscope", version=1)
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WholeMicroscope(ScopeFamily):
-    """Everything that an operator can turn: version 1, in which operators are built inside steps.
+    """Operate all controls of a microscope without a given goal: version 1, which builds operators inside steps.
 
     Description
-        See version 2 for the meaning of each part. Every aperture at every camera length takes an imaging operator of its own: 10 s to a minute of
-        processor time at its first use, inside a step, kept on disk after that. One aperture is a good start.
+        See version 2 for the meaning of each part. Every aperture at every camera length needs its own imaging
+        operator: 10 s to a minute of processor time inside the step that first uses it; it is then cached on disk.
+        Begin with one aperture.
     Action space
-        ``Dict`` of setpoints as in version 2, all parts of it, with all 25 aberrations and all camera lengths.
+        ``Dict`` of setpoints with all parts of version 2, all 25 aberrations and all camera lengths.
     Observation space
-        ``Dict``: ``frames``, ``fresh``, ``knobs``, ``stage`` as in version 2, and ``cost`` float32 (4,): time (s), electrons, dose (e-/A^2) of the
-        last action, and the share of the steps that is left.
+        ``Dict``: ``frames``, ``fresh``, ``knobs``, ``stage`` as in version 2, and ``cost`` float32 (4,): time (s),
+        electrons and dose (e-/A^2) of the last action, and the remaining fraction of the steps.
     Reward
         A name of ``REWARDS``, as in version 2.
     Starting state
-        C10 and C12 off by up to a quarter of their reach, the stage anywhere within 100 A; one frame has been taken.
+        C10 and C12 are misaligned by up to a quarter of their range; the stage is anywhere within 100 A; one frame has
+        been taken.
     Episode end
         Never terminated; truncated after ``max_steps`` actions or when the dose is spent.
     Version history
@@ -63,25 +65,26 @@ class WholeMicroscope(ScopeFamily):
     shape : tuple of int
         Points (ny, nx) of every frame.
     semiangles_mrad : tuple of float
-        Apertures to choose from, mrad; by default half, three quarters and all of the profile's usual one.
+        Available apertures, mrad; by default half, three quarters and all of the profile's usual semi-angle.
     tilting : bool
-        Whether beam and stage tilt: each new tilt is a new calculation for the engine, some seconds of work.
+        Whether beam and stage tilt. Each new tilt needs a new calculation of some seconds.
     reward : str
-        A name of ``REWARDS``. A function of one's own is registered there: ``@REWARDS.register("mine")``.
+        A name of ``REWARDS``. Register your own function with ``@REWARDS.register("mine")``.
     max_steps : int
         Actions in one episode.
     dose_budget_e_per_angstrom2 : float
-        Nominal dose in one episode, added up over frames wherever they lie, e-/A^2.
+        Nominal dose in one episode, added over all frames regardless of their position, e-/A^2.
     phonons : int
         Frozen-phonon configurations.
     damage : bool
-        Whether the beam changes the specimen, as is known of such a one; it is then as large as the library makes it, and each event costs the engine
-        some work. What has happened is a part of the truth; the agent sees it in frames alone.
+        Whether the beam changes the specimen, by the known processes of its material. The specimen then has the
+        library's full size, and each event costs some computing time. The truth records the events; the agent sees them
+        only in frames.
 
     Raises
     ------
     StemtwinError
-        A name is unknown or a number out of range.
+        A name is unknown or a number is out of range.
     """
 
     sample: str = "mos2-1h"
@@ -118,7 +121,7 @@ class WholeMicroscope(ScopeFamily):
 
     @property
     def panel(self) -> ControlPanel:
-        """Settings that actions reach."""
+        """Control panel of the actions."""
         return ControlPanel(
             profile=self.profile,
             detectors=self.detectors,
@@ -131,12 +134,12 @@ class WholeMicroscope(ScopeFamily):
 
     @property
     def limits(self) -> tuple[int, float]:
-        """Most actions and largest dose (e-/A^2) of an episode."""
+        """Largest number of actions and largest dose (e-/A^2) of an episode."""
         return self.max_steps, self.dose_budget_e_per_angstrom2
 
     @property
     def action_space(self) -> gym.spaces.Dict:
-        """Setpoints of everything, in [-1, 1]."""
+        """Setpoints of all controls, in [-1, 1]."""
         return self.panel.action_space
 
     @property
@@ -145,7 +148,7 @@ class WholeMicroscope(ScopeFamily):
         return gym.spaces.Dict({**self.panel.observed, "cost": gym.spaces.Box(0.0, 1e15, (4,), np.float32)})
 
     def initial(self, rng: np.random.Generator) -> ScopeSession:
-        """Draw an instrument that is out of tune, and take the first frame."""
+        """Draw a misaligned instrument, and take the first frame."""
         first = [i for i, name in enumerate(COEFFICIENTS) if name in ("C10", "C12a", "C12b")]
         off = np.zeros(len(COEFFICIENTS))
         off[first] = rng.uniform(-MISALIGNED, MISALIGNED, len(first)) * self.reach[first]
@@ -158,7 +161,7 @@ class WholeMicroscope(ScopeFamily):
         return self.frame_taken(ScopeSession(session=begun), scan, None)
 
     def transition(self, state: ScopeSession, action: Nested, rng: np.random.Generator) -> ScopeSession:
-        """Set everything, move, wait, and take a frame where asked to; all that is random is keyed by the episode's own seed."""
+        """Set all knobs, move, wait, and optionally take a frame; all randomness follows from the episode's own seed."""
         del rng
         panel, scan = self.panel, action["scan"]
         turned = Aberrations.from_cartesian(**panel.aberrations(action))

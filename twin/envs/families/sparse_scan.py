@@ -1,4 +1,4 @@
-"""``stemtwin/SparseScan-v1``: where to send the beam so that few electrons give the best image of a sparse scene."""
+"""``stemtwin/SparseScan-v1``: scan paths that give the best image of a sparse scene with few electrons."""
 
 import math
 from collections.abc import Mapping
@@ -20,53 +20,53 @@ from stemtwin.twin.errors import SettingsError
 from stemtwin.twin.instrument.hardware.readout_chain import DetectorChain
 
 STOP = 0.8
-"""The sixth number of an action above which the end is declared."""
+"""Threshold of the sixth component of an action, above which the end is declared."""
 SIDES = (64, 128)
 """Points along each side of the field."""
 COARSE = 16
 """Points along each side of an image in the form "state"."""
 SCALARS = 10
-"""Numbers beside the images in the forms "state" and "pixels"."""
+"""Number of scalars in the forms "state" and "pixels"."""
 SUCCESS = 1 / 3
-"""Least skill of a success."""
+"""Skill above which an episode is a success."""
 SHORTEST_US = USUAL_DWELL_US / LONGEST
 """Shortest dwell time, us."""
 BRIGHT = 0.02
-"""Fraction of the beam that is white in the form "pixels"."""
+"""Fraction of the beam shown as white in the form "pixels"."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class SparseSampling:
-    """State of an episode.
+    """State of an episode of the sparse scans.
 
     Parameters
     ----------
     conditions : Conditions
         Conditions of the episode.
     sample : str
-        Name of the scene's maker.
+        Name of the scene builder.
     scene : int
-        Number from which the scene follows.
+        Seed of the scene.
     true : ndarray
         Expected image, fractions of the beam, (n, n).
     raster : tuple of float
-        rms error, logarithmic score and coverage of the image of a raster.
+        rms error, logarithmic score and coverage of the image from a raster.
     found : tuple of float
-        Those of the agent's image.
+        The same three quantities of the agent's image.
     known : Sampling
         Measured points, and the image.
     way : Block
-        The last block that was asked for.
+        The last commanded block.
     dwell_us : float
         Dwell time of the last block, us.
     taken : int
-        Points that the last action has scanned: all of a block, or none.
+        Points scanned by the last action: all of a block, or none.
     dose, time_us : float
-        Costs so far: usual dwell times with the beam on the specimen, us of path time.
+        Costs so far: beam time in units of the usual dwell time, and path time, us.
     moves : int
         Actions so far.
     stopped, exhausted : bool
-        Whether the end was declared, and whether an action came after a budget was spent.
+        Whether the end was declared, and whether an action was taken after a budget was spent.
     """
 
     conditions: Conditions
@@ -89,72 +89,80 @@ class SparseSampling:
 @environment("SparseScan", version=1, max_episode_steps=160, reward_threshold=0.4)
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SparseScanning(GoalFamily[SparseSampling]):
-    """Choose lines, spirals or hops of the beam, so that a small dose and a short path give the best image of a sparse scene.
+    """Scan a sparse scene by lines, spirals or hops to get the best image for a small dose and a short path.
 
     Description
-        A field of 128 x 128 points, 2 A apart, holds particles of gold or platinum on amorphous carbon, pores and platinum
-        in a layer of MoS2, or grain boundaries of an aluminium foil that gallium has wetted, at places and angles that are
-        drawn anew. On a real microscope this is a scan generator that takes any list of points: 4 mrad at 200 kV (the
-        probe is as wide as points are apart; lattices average out), the dark-field ring of ``corrected-200kv``. An action
-        scans a block of 64 points; electrons are drawn from one expected image, in which atoms scatter once and
-        independently (``twin.envs.sparse_scenes``): within 15 % of the engine ``thermal`` for particles of 20 and 40 A that are
-        turned at random, where the middle of one of 40 A is up to a quarter darker; along a zone axis that engine gives 1.5
-        times the signal. The answer is the image with its uncertainty that one fixed
-        reconstruction makes of all counts (``twin.envs.image_trees``): the agent chooses where, not how. What it is
-        compared with is a raster of lines with the same dose and path time, reconstructed alike.
+        A field of 128 x 128 points, 2 A apart, has particles of gold or platinum on amorphous carbon, pores and
+        platinum particles in a layer of MoS2, or grain boundaries of an aluminium foil wetted by gallium, with
+        positions and angles drawn for each episode. On a real microscope this is a scan generator that takes any list
+        of points. The probe has 4 mrad at 200 kV (it is as wide as the points are apart, so lattices average out), and
+        the detector is the dark-field detector of ``corrected-200kv``.
+
+        An action scans a block of 64 points; electrons are drawn from one expected image, in which atoms scatter once
+        and independently (``twin.envs.sparse_scenes``). For randomly oriented particles of 20 and 40 A this agrees with
+        the engine ``thermal`` within 15 %, in which the centre of a 40 A particle is up to a quarter darker; along a
+        zone axis ``thermal`` gives 1.5 times the signal.
+
+        A fixed reconstruction (``twin.envs.image_trees``) turns all counts into the image with its uncertainty, which
+        is the answer: the agent chooses only the positions of the beam. The reference is a raster of lines with the
+        same dose and path time and the same reconstruction.
     Action space
         ``Box(-1, 1, (7,), float32)``
 
         ========= =========================================== ==== ======================================================
         component meaning                                     unit range
         ========= =========================================== ==== ======================================================
-        0         kind                                        --   below -1/3 line, then spiral, from 1/3 hops
+        0         kind                                        --   line below -1/3, spiral, hops from 1/3
         1, 2      x, y of the block's first corner            A    over the field, 0 to 254
         3, 4      x, y of its second corner                   A    over the field, 0 to 254
         5         stop: above 0.8 the end is declared, and    --   -1 to 1
                   no block is scanned
-        6         dwell time at each point, logarithmic       us   2.5 to 40, usual 10; at most what is left of a budget
+        6         dwell time at each point, logarithmic       us   2.5 to 40, usual 10; at most the remaining budget
         ========= =========================================== ==== ======================================================
 
-        A line is the diagonal from the first corner to the second one; a spiral runs from the middle to the inscribed
-        ellipse; hops are scattered evenly over the rectangle. Points are those of the field next to the path. Each block
-        begins with a flyback of 100 us; ways of more than three points of the field are hops, which take 40 us each; the
-        beam is blanked meanwhile. A block for which too little time is left takes the rest of the time.
+        A line is the diagonal from the first corner to the second; a spiral runs from the centre to the inscribed
+        ellipse; hops are scattered evenly over the rectangle. The scanned points are those of the field nearest to the
+        path. Each block begins with a flyback of 100 us; steps of more than three points of the field are hops, which
+        take 40 us each; the beam is blanked meanwhile. A block for which the remaining time is too short spends that
+        time without a scan.
     Observation space
         ``"counts"``: a ``Dict``; n is 128.
 
         =============== =================== ========= ===========================================================
         component       type                unit      meaning
         =============== =================== ========= ===========================================================
-        ``taken``       uint8 (1,)          1         points that the last action has scanned: 64, or 0 where the
-                                                      block was not carried out
-        ``readings``    uint16 (64,)        e- or ADU readings of the last block in order: electrons (easy), else
-                                                      ADU: offset 1000, 7.6 ADU per electron; 0 where none was taken
+        ``taken``       uint8 (1,)          1         points scanned by the last action: 64, or 0 if the block was
+                                                      not carried out
+        ``readings``    uint16 (64,)        e- or ADU readings of the last block in order: electrons (easy) or
+                                                      ADU (offset 1000, 7.6 ADU per electron); 0 without a scan
         ``pixels``      uint8 (64, 2)       1         rows and columns of the last block's points, 0 to n - 1
         ``estimate``    float32 (n, n)      1         the image so far, fraction of the beam, 0 to 1
         ``uncertainty`` float32 (n, n)      1         its standard deviation, 0 to 1
-        ``budget``      float32 (2,)        1         what is left of dose and path time, 0 to 1
-        ``electrons``   float32 (1,)        1         incident electrons at each of them, 0 where none was taken
+        ``budget``      float32 (2,)        1         remaining fractions of dose and path time, 0 to 1
+        ``electrons``   float32 (1,)        1         incident electrons per point of the last block, 0 without a
+                                                      scan
         =============== =================== ========= ===========================================================
 
         ``"pixels"``: a ``Dict`` of ``image`` uint8 (2, n, n), square roots of image and uncertainty, 255 at 2 % of the
-        beam, and ``scalars`` float32 (10,): corners, kind and dwell time of the last block, logarithm of the electrons at
-        the usual dwell time, 1 where the block was carried out and else 0, budget. ``"state"``: float32 (522,) in [-1, 1]:
-        both images as 16 x 16 means, likewise, then the scalars.
+        beam, and ``scalars`` float32 (10,): corners, kind and dwell time of the last block, logarithm of the electrons
+        at the usual dwell time, 1 if the block was carried out and else 0, budget. ``"state"``: float32 (522,) in [-1,
+        1]: image and uncertainty averaged to 16 x 16 and scaled likewise, then these scalars.
     Reward
-        ``"dense"``: 0.3 times the change of P, 0.6 times the achievement at the declared end, less 0.1 times the change of
-        the spent budget (the larger of the shares of dose and time). With r the rms error of the image over that of the
-        raster, P = 1 / (1 + r^2). The achievement is the skill 1 - r, and 0 where the raster is better. ``"sparse"``: the
-        achievement alone. A success is a declared end with a skill above 1/3.
+        ``"dense"``: 0.3 times the change of P, plus 0.6 times the achievement at the declared end, minus 0.1 times the
+        change of the spent budget (the larger of the spent fractions of dose and time). With r the rms error of the
+        image divided by that of the raster, P = 1 / (1 + r^2). The achievement is the skill 1 - r, or 0 if the raster
+        is better. ``"sparse"``: only the achievement. An episode is a success if the end is declared with a skill above
+        1/3.
     Starting state
-        64 hops over the whole field have been measured, at the usual dwell time; the raster begins with them, too.
+        64 hops over the whole field have been measured at the usual dwell time; the raster begins with the same
+        overview.
     Episode end
-        Terminated by the declared stop, and by nothing else. Dose and path time are those of the overview and of the
-        raster: 38 blocks of 64 points (hard: 31), and 3.3 ms + 37 (30) lines of 0.74 ms. Truncated by an action
-        without a declaration after one of them is spent.
+        Terminated only by the declared stop. Dose and path time are those of the overview and of the raster: 38 blocks
+        of 64 points (hard: 31), and 3.3 ms plus 37 (hard: 30) lines of 0.74 ms. Truncated by an action without a
+        declaration after one of them is spent.
     Presets
         ============ ================== ================== ================= ========================================
-        preset       scenes             electrons a point  share of points   structure of a field
+        preset       scenes             electrons a point  dose budget       structure of a field
         ============ ================== ================== ================= ========================================
         ``easy``     Au, Pt             3000 to 6000       0.15              3 to 5 particles of 20 to 40 A
         ``standard`` Au, Pt, MoS2, Al   2000 to 5000       0.15              4 to 7 particles of 16 to 36 A, 3 to 6
@@ -163,8 +171,10 @@ class SparseScanning(GoalFamily[SparseSampling]):
                                                                              pores of 8 to 18 A, 1 or 2 boundaries
         ============ ================== ================== ================= ========================================
 
-        In ``standard`` and ``hard`` the detector has its chain; in ``hard`` 5 % of the blocks are not carried out, which
-        takes a flyback. In a layer of MoS2 there are half as many particles, of the smallest size, beside pores (mean radii).
+        Dose budget: points at the usual dwell time, as a fraction of all points of the field. Sizes are diameters of
+        particles and mean radii of pores. In ``standard`` and ``hard`` the detector has its read-out chain; in ``hard``
+        5 % of the blocks are not carried out, and each of them costs a flyback. A layer of MoS2 has, beside its pores,
+        half as many particles as carbon has, all of the smallest size.
     Example
         ::
 
@@ -182,16 +192,16 @@ class SparseScanning(GoalFamily[SparseSampling]):
     Parameters
     ----------
     difficulty, split, observation, reward, randomisation, privileged_info
-        See ``EnvArguments``. ``samples``, ``electrons_per_point``, ``failing`` and ``closed_valve`` can be randomised; samples
-        are ``au-particle-carbon``, ``pt-particle-carbon``, ``mos2-1h`` and ``al-sigma5-310``. Behind a closed valve a block
-        counts nothing but the noise of the electronics, and its dose and time are still charged.
+        See ``EnvArguments``. ``samples``, ``electrons_per_point``, ``failing`` and ``closed_valve`` can be randomised;
+        the samples are ``au-particle-carbon``, ``pt-particle-carbon``, ``mos2-1h`` and ``al-sigma5-310``. With a closed
+        valve a block records only the noise of the electronics, and its dose and time are still charged.
     points : int
-        Points along each side of the field, 128 or 64; a smaller field holds fewer structures and has a smaller budget.
+        Points along each side of the field, 128 or 64; a smaller field has fewer structures and a smaller budget.
 
     Raises
     ------
     StemtwinError
-        A name is unknown or a number out of range.
+        A name is unknown or a number is out of range.
     """
 
     PRESETS: ClassVar[Mapping[str, SparsePreset]] = PRESETS
@@ -209,7 +219,7 @@ class SparseScanning(GoalFamily[SparseSampling]):
             one_of("samples", name, sparse_scenes.SCENES)
 
     def prepare(self, line: PreparationLine) -> None:
-        """Build particles, films and images of single atoms, which takes seconds in a new process."""
+        """Build particles, films and images of single atoms (seconds in a new process)."""
         del line
         sparse_scenes.prepare(self.conditions().samples, self.preset.scene, self.points)
 
@@ -217,12 +227,12 @@ class SparseScanning(GoalFamily[SparseSampling]):
 
     @property
     def action_space(self) -> gym.spaces.Box:
-        """Kind of block, its corners, stop, dwell time."""
+        """Kind and corners of a block, stop, dwell time."""
         return gym.spaces.Box(-1.0, 1.0, (7,), np.float32)
 
     @property
     def observation_space(self) -> gym.spaces.Space:
-        """Space of the form that ``observation`` names."""
+        """Space of the chosen form of observation."""
         n = self.points
         if self.observation == "state":
             return gym.spaces.Box(-1.0, 1.0, (2 * COARSE**2 + SCALARS,), np.float32)
@@ -245,11 +255,11 @@ class SparseScanning(GoalFamily[SparseSampling]):
 
     @property
     def budget(self) -> tuple[float, float]:
-        """Dose and path time of an episode, usual dwell times and us: those of the overview and of the lines of the raster."""
+        """Dose (usual dwell times) and path time (us) of an episode: those of the overview and the raster's lines."""
         return sparse_instrument.budget(self.preset, self.points)
 
     def initial(self, rng: np.random.Generator) -> SparseSampling:
-        """Draw conditions and scene, and take the overview; its raster is drawn from a stream of its own."""
+        """Draw conditions and scene, and take the overview; the raster has its own random stream."""
         conditions = self.conditions().draw(rng)
         scene, noise = int(rng.integers(2**52)), rng.spawn(2)
         true = sparse_scenes.expected_image(conditions.sample, scene, self.preset.scene, self.points)
@@ -274,11 +284,11 @@ class SparseScanning(GoalFamily[SparseSampling]):
 
     @property
     def chain(self) -> DetectorChain:
-        """Electronics of the detector."""
+        """Read-out chain of the detector."""
         return sparse_instrument.chain_of(PROFILE, faults=self.preset.faults)
 
     def transition(self, state: SparseSampling, action: np.ndarray, rng: np.random.Generator) -> SparseSampling:
-        """Declare the end, or scan a block with what is left of dose and time."""
+        """Declare the end, or scan a block within the remaining dose and time."""
         state = replace(state, moves=state.moves + 1, taken=0)
         if action[5] > STOP:
             return replace(state, stopped=True)
@@ -310,13 +320,13 @@ class SparseScanning(GoalFamily[SparseSampling]):
         )
 
     def asked(self, action: np.ndarray) -> tuple[Block, float]:
-        """Return the block of an action, and its dwell time, us, before budgets limit it."""
+        """Return the block of an action and its dwell time, us, before the limits of the budget."""
         kind = KINDS[min(int((float(action[0]) + 1) / 2 * len(KINDS)), len(KINDS) - 1)]
         x0, y0, x1, y1 = ((float(value) + 1) / 2 for value in action[1:5])
         return sparse_paths.block(kind, (x0, y0, x1, y1), self.points, PROFILE), USUAL_DWELL_US * LONGEST ** float(action[6])
 
     def _spent_up(self, state: SparseSampling) -> bool:
-        """Return whether no block fits into what is left of dose and time."""
+        """Return whether no block fits into the remaining dose and time."""
         dose, time = self.budget
         least = SHORTEST_US * COUNT
         return (dose - state.dose) * USUAL_DWELL_US < least or time - state.time_us < state.way.flyback_us + least
@@ -324,12 +334,12 @@ class SparseScanning(GoalFamily[SparseSampling]):
     # ---- observation
 
     def _left(self, state: SparseSampling) -> np.ndarray:
-        """Return the fractions of dose and time that are left, float32 (2,)."""
+        """Return the remaining fractions of dose and time, float32 (2,)."""
         dose, time = self.budget
         return np.clip([1 - state.dose / dose, 1 - state.time_us / time], 0, 1).astype(np.float32)
 
     def observe(self, state: SparseSampling) -> Any:
-        """Return the observation in the form that ``observation`` names."""
+        """Return the observation in the chosen form."""
         known, left, carried_out = state.known, self._left(state), state.taken > 0
         if self.observation == "counts":
             return {
@@ -359,7 +369,7 @@ class SparseScanning(GoalFamily[SparseSampling]):
     # ---- the goal
 
     def skill(self, state: SparseSampling) -> float:
-        """Return 1 less the rms error over that of the raster: 0 is as good as the raster, 1 is perfect."""
+        """Return 1 minus the ratio of the rms error to that of the raster: 0 equals the raster, 1 is perfect."""
         return 1 - state.found[0] / state.raster[0]
 
     def potential(self, state: SparseSampling) -> float:
@@ -367,7 +377,7 @@ class SparseScanning(GoalFamily[SparseSampling]):
         return 1 / (1 + (state.found[0] / state.raster[0]) ** 2)
 
     def achievement(self, state: SparseSampling) -> float:
-        """Return the skill; an image that is worse than that of the raster earns nothing."""
+        """Return the skill, or 0 for an image worse than that of the raster."""
         return max(self.skill(state), 0.0)
 
     def success(self, state: SparseSampling) -> bool:
@@ -379,7 +389,7 @@ class SparseScanning(GoalFamily[SparseSampling]):
         return state.stopped
 
     def truncated(self, state: SparseSampling) -> bool:
-        """Return whether an action without a declaration came after a budget was spent."""
+        """Return whether an action without a declaration was taken after a budget was spent."""
         return state.exhausted
 
     def spent(self, state: SparseSampling) -> float:
@@ -388,7 +398,7 @@ class SparseScanning(GoalFamily[SparseSampling]):
         return min(max(state.dose / dose, state.time_us / time), 1.0)
 
     def cost(self, state: SparseSampling) -> dict[str, float]:
-        """Return mean dose of the field (e-/A^2), time with the beam on the specimen and path time (s), actions."""
+        """Return mean dose of the field (e-/A^2), beam time on the specimen and path time (s), actions."""
         area = (self.points * PITCH_ANGSTROM) ** 2
         return {
             "dose_e_per_angstrom2": state.dose * state.conditions.electrons_per_point / area,
@@ -398,7 +408,7 @@ class SparseScanning(GoalFamily[SparseSampling]):
         }
 
     def truth(self, state: SparseSampling) -> dict[str, float]:
-        """Return the scene's number, sample and dose, and error, logarithmic score and coverage of the agent's and of the raster's image."""
+        """Return seed, sample and dose of the scene, and error, logarithmic score and coverage of both images."""
         names = ("error", "log_score", "coverage")
         return {
             **dict(zip(names, state.found, strict=True)),
@@ -428,6 +438,6 @@ class SparseScanning(GoalFamily[SparseSampling]):
 
 
 def _coarse(image: np.ndarray) -> np.ndarray:
-    """Return means over squares of an image, (COARSE, COARSE)."""
+    """Return the image averaged over squares, (COARSE, COARSE)."""
     step = len(image) // COARSE
     return image.reshape(COARSE, step, COARSE, step).mean(axis=(1, 3))

@@ -1,4 +1,4 @@
-"""``stemtwin/SpectrumDiscovery-v1``: where to take which spectra so as to find the best place of a scene, given its image."""
+"""``stemtwin/SpectrumDiscovery-v1``: a search for the best positions of a scene with few spectra, given its image."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -23,13 +23,13 @@ from stemtwin.twin.errors import SettingsError
 
 ID = "stemtwin/SpectrumDiscovery-v1"
 DECLARE = 0.9
-"""The last component of an action declares the end where it is above this."""
+"""Threshold of the last component of an action, above which the end is declared."""
 LARGEST = 100.0
-"""Scores beyond this are put there."""
+"""Value at which scores are clipped."""
 SHARE = 0.5
-"""Share of the recall in the achievement; the rest is for the answer."""
+"""Weight of the recall in the achievement; that of the answer is 1 minus this."""
 FAR = 10.0
-"""Rank, in units of the best 1 %, from which on a place is worth nothing in the area under the curve."""
+"""Rank, in units of the best 1 %, from which on a position counts 0 in the area under the curve."""
 TILES = 16
 """Tiles along a side of the image in the form "state"."""
 LARGEST_COUNT = 2**32 - 1
@@ -38,44 +38,45 @@ LARGEST_COUNT = 2**32 - 1
 @environment("SpectrumDiscovery", version=1, max_episode_steps=81, reward_threshold=0.4)
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SpectrumDiscovery(GoalFamily[Discovery]):
-    """Find the best places of a scene with a few spectra, given its dark-field image.
+    """Find the best positions of a scene with a few spectra, given its dark-field image.
 
     Description
-        A field of 128 A holds a flake of MoS2 with particles of gold, silver, FeO and maghemite on it. Its dark-field image
-        (200 kV, 10 mrad, 40 to 120 mrad) is given. The agent sends the beam to places out of a grid of 32 x 32 and takes a
-        spectrum of each: of energy losses (EELS) in two exposures, low losses and the L edges of iron, or of X-rays (EDX). On a
-        real microscope this is the point mode of spectroscopy: the knobs are the place of the beam and the detector. A scalariser
-        reduces a spectrum to one number, the counts of one window over those of another, and the best 1 % of the places are to
-        be found:
+        A field of 128 A has a flake of MoS2 with particles of gold, silver, FeO and maghemite on it. Its dark-field
+        image (200 kV, 10 mrad, 40 to 120 mrad) is given. The agent sends the beam to positions on a grid of 32 x 32 and
+        takes a spectrum at each: energy losses (EELS) in two exposures, low losses and the L edges of iron, or X-rays
+        (EDX). On a real microscope this is the point mode of spectroscopy; the controls are beam position and detector.
+        A scalariser reduces a spectrum to one number, the ratio of the counts in two windows, and the goal is to find
+        the best 1 % of the positions:
 
         ================ ========= =========================================== ==================================================
-        Scalariser       Technique Windows, eV                                 Where it is high
+        Scalariser       Technique Windows, eV                                 Positions of high values
         ================ ========= =========================================== ==================================================
-        ``peak-ratio``   EDX       640 to 840 over 440 to 600                  on FeO, which has more iron for its oxygen
-        ``edge-plasmon`` EELS      1.3 to 1.9 over the zero loss, %            at sharp corners of the flake
-        ``valence``      EELS      708.5 to 711.0 over 706.0 to 708.5          on maghemite, whose iron is trivalent
+        ``peak-ratio``   EDX       640 to 840 over 440 to 600                  FeO, which has more iron per oxygen
+        ``edge-plasmon`` EELS      1.3 to 1.9 over the zero loss, %            sharp corners of the flake
+        ``valence``      EELS      708.5 to 711.0 over 706.0 to 708.5          maghemite, whose iron is trivalent
         ================ ========= =========================================== ==================================================
 
-        Brightness misleads: gold is the brightest, and of the brightest 1 % of the places none is among the best. The
-        correlation of the image with the expected scalariser is 0.06, -0.15 and 0.02 in the order above (means over the scenes of
-        ``val``, which range over 0.00 to 0.13, -0.18 to -0.11 and -0.01 to 0.07).
-        Images are computed by the engine ``thermal``, whose error is some percent, spectra in the thin limit, without
-        channelling; all are expected values of the same atoms, of which every step draws counts. Nothing drifts or is damaged.
+        Brightness is misleading: gold is brightest, and the brightest 1 % of the positions includes none of the best.
+        The correlation of the image with the expected scalariser is 0.06, -0.15 and 0.02 in the order above (means over
+        the scenes of ``val``, with ranges 0.00 to 0.13, -0.18 to -0.11 and -0.01 to 0.07). Images are computed by the
+        engine ``thermal``, with an error of a few percent; spectra are computed in the thin limit, without channelling.
+        All are expected values of the same atoms, from which every step draws counts. There is no drift and no damage.
 
     Action space
         ``Box(-1, 1, (4,))``
 
-        ========= ========= ===================================================================
-        Component Meaning   Range
-        ========= ========= ===================================================================
-        0, 1      x, y      -1 to 1: over the field; the nearest candidate is taken
-        2         technique below 0: EELS, else EDX
-        3         declare   above 0.9: the episode ends, and the place is the answer
-        ========= ========= ===================================================================
+        ========= =========== ===================================================================
+        Component Meaning     Range
+        ========= =========== ===================================================================
+        0, 1      x, y        -1 to 1: over the field; the nearest candidate is measured
+        2         technique   below 0: EELS, else EDX
+        3         declaration above 0.9: the episode ends, and the position is the answer
+        ========= =========== ===================================================================
 
-        A declaration takes no spectrum. A place may be measured again. A spectrum of either technique costs one of the budget.
-        The score of a spectrum that does not have the scalariser is 0, and it finds nothing; so is it behind a closed valve
-        (``randomisation``), where the spectrum is dark. After the last spectrum, an action without a declaration ends the episode.
+        A declaration takes no spectrum. A position may be measured again. A spectrum of either technique costs one of
+        the budget. A spectrum of the wrong technique for the scalariser has score 0 and does not count as a find; the
+        same holds for the dark spectrum behind a closed valve (``randomisation``). After the last spectrum, an action
+        without a declaration ends the episode.
 
     Observation space
         ``counts``: a ``Dict``; q is the number of spectra of the preset, n = 32.
@@ -84,36 +85,40 @@ class SpectrumDiscovery(GoalFamily[Discovery]):
         Component     Type                  Meaning                                                 Unit Range
         ============= ===================== ======================================================= ==== ===============
         ``image``     uint16 (2 n, 2 n)     dark-field image, [y, x]                                e-   0 to 65535
-        ``low``       uint32 (90,)          last energy losses from -1 eV, 0.1 eV a channel         e-   0 to 2^32 - 1
-        ``core``      uint32 (48,)          the same from 703 eV, 0.5 eV a channel                  e-   0 to 2^32 - 1
-        ``edx``       uint32 (200,)         last X-rays from 200 eV, 40 eV a channel                     0 to 2^32 - 1
-        ``places``    float32 (q, 2)        places (x, y) of all spectra, in order, then zeros           -1 to 1
-        ``edx_taken`` MultiBinary(q)        1 where it was EDX, in order, then zeros                     0, 1
-        ``scores``    float32 (q,)          scalariser of their counts, in order, then zeros             0 to 100
-        ``target``    MultiBinary(3)        1 at the scalariser, in this order; zeros if hidden          0, 1
-        ``budget``    float32 (1,)          what is left of the spectra                                  0 to 1
+        ``low``       uint32 (90,)          last low losses, from -1 eV, 0.1 eV per channel         e-   0 to 2^32 - 1
+        ``core``      uint32 (48,)          last core losses, from 703 eV, 0.5 eV per channel       e-   0 to 2^32 - 1
+        ``edx``       uint32 (200,)         last X-rays, from 200 eV, 40 eV per channel                  0 to 2^32 - 1
+        ``places``    float32 (q, 2)        positions (x, y) of all spectra, padded with zeros           -1 to 1
+        ``edx_taken`` MultiBinary(q)        1 for EDX, in the order taken, padded with zeros             0, 1
+        ``scores``    float32 (q,)          scalariser of their counts, padded with zeros                0 to 100
+        ``target``    MultiBinary(3)        1 at the scalariser, order as above; zeros if hidden         0, 1
+        ``budget``    float32 (1,)          remaining fraction of the spectra                            0 to 1
         ============= ===================== ======================================================= ==== ===============
 
-        Those of ``low``, ``core`` and ``edx`` that the last spectrum does not contain are zeros.
-        ``pixels``: ``image`` uint8 (3, 2 n, 2 n): image, scores over the largest, places of spectra; ``scalars`` float32 (4,):
-        target and budget. ``state``: float32 in [-1, 1]: square roots of the image in 16 x 16 tiles over the largest,
-        places, ``edx_taken``, scores over the largest, which of them are taken, target, budget.
+        ``low``, ``core`` and ``edx`` are zeros where the last spectrum does not contain them.
+
+        ``pixels``: ``image`` uint8 (3, 2 n, 2 n): image, scores over the largest score, positions of spectra;
+        ``scalars`` float32 (4,): target and budget. ``state``: float32 in [-1, 1]: square roots of the image in 16 x 16
+        tiles over the largest, positions, ``edx_taken``, scores over the largest score, mask of the spectra taken so
+        far, target, budget.
 
     Reward
-        0.3 [P(s') - P(s)] + 0.6 A - 0.1 [B(s') - B(s)]. P is the recall R: the share of the best 1 % of the candidates, by
-        their expected scalariser, at which it was measured. The declaration is worth A = R / 2, and 1/2 more where the declared
-        place is one of the best 1 %. B is the spent share of the spectra. The best score over the largest is not paid for:
-        random places reach most of it.
+        0.3 [P(s') - P(s)] + 0.6 A - 0.1 [B(s') - B(s)]. P is the recall R: the fraction of the best 1 % of the
+        candidates, by expected scalariser, at which it was measured. The declaration earns A = R / 2, plus 1/2 if the
+        declared position is one of the best 1 %. B is the spent fraction of the spectra. The best score relative to the
+        largest is not rewarded, because random positions reach most of it.
 
     Starting state
-        One of the scenes of the split, in one of eight ways of lying, and one of the three scalarisers, each with the same
-        probability. A scene is made when an episode first shows it, which takes about 15 s, and kept; ``stemtwin warm`` makes
-        all of them beforehand. ``train`` and ``val`` have eight scenes each and share none; their seeds are public, and whoever computes
-        them knows their answers. The eight scenes of the task's episodes follow, as their seeds do, from the task's key; that of
-        the split ``public`` is published, so its scores are for practice.
+        The episode draws one of the scenes of the split, one of its eight orientations, and one of the three
+        scalarisers, all with equal probabilities. A scene is computed when an episode first needs it (about 15 s) and
+        cached; ``stemtwin warm`` computes all of them beforehand. ``train`` and ``val`` have eight scenes each and
+        share none; their seeds are public, so anybody can compute their answers. The eight scenes of the task's
+        episodes follow from the key of the task, as do the seeds of the episodes; the key of the split ``public`` is
+        published, so its scores are for practice.
 
-        A hidden scalariser is hidden in words alone: ``target`` is zeros, but the score is told after every spectrum, so one of
-        each technique tells the technique, and a comparison of the score with the counts shown tells the windows.
+        A hidden scalariser is hidden only in name: ``target`` is zeros, but every spectrum returns its score. One
+        spectrum of each technique reveals the technique, and a comparison of the score with the counts reveals the
+        windows.
 
         Options of ``reset``: ``target``, the name of a scalariser, and ``scene``, a number below ``scenes``.
 
@@ -129,12 +134,13 @@ class SpectrumDiscovery(GoalFamily[Discovery]):
         ``hard``     32      1000             2e6            4e7             4e8        hidden
         ============ ======= ================ ============== =============== ========== ==========
 
-        Scenes and scalarisers are the same in all of them.
+        Scenes and scalarisers are the same in all presets.
 
     Baselines
-        Three searches take the greatest upper confidence bound of a Gaussian process: on places (``gp-position``), on patches of the
-        image and places (``expert``), and on places and features that a small network learns of patches, both trained together by
-        the marginal likelihood after every spectrum (``deep-kernel``). Mean differences over the same 100 episodes of ``val``:
+        Three searches maximise the upper confidence bound of a Gaussian process: on positions (``gp-position``), on
+        image patches and positions (``expert``), and on positions and patch features that a small network learns
+        jointly with the process, by the marginal likelihood after every spectrum (``deep-kernel``). Mean differences
+        over the same 100 episodes of ``val``:
 
         ============ ============================ =========================== ==============================
         Preset       deep-kernel less gp-position deep-kernel less expert     expert less gp-position
@@ -144,9 +150,10 @@ class SpectrumDiscovery(GoalFamily[Discovery]):
         ``hard``     -0.012 (-0.108 to 0.085)     -0.005 (-0.073 to 0.070)    -0.007 (-0.104 to 0.062)
         ============ ============================ =========================== ==============================
 
-        The deep kernel gains with the number of spectra; on ``hard`` no two are told apart, and nowhere are fixed patches told apart
-        from places alone. Episodes of one scene are alike: all intervals, those of the reference scores too, draw whole scenes. Some
-        parameters of the searches were chosen on scenes of ``val``, so their returns there may be a little high; ``scene_root`` gives other scenes.
+        The lead of the deep kernel grows with the number of spectra. On ``hard`` no two searches are separated, and on
+        no preset are fixed patches separated from positions. Episodes of one scene are correlated: all intervals,
+        including those of the reference scores, resample whole scenes. Some parameters of the searches were chosen on
+        scenes of ``val``, so their returns there may be slightly high; ``scene_root`` gives other scenes.
 
     Example
         ::
@@ -171,18 +178,18 @@ class SpectrumDiscovery(GoalFamily[Discovery]):
     field_angstrom : float
         Side of the scenes, A.
     scenes : int
-        Number of scenes of the split, at most eight: fewer are built faster.
+        Number of scenes of the split, at most eight; fewer are computed faster.
     spectra : int, optional
-        Spectra of an episode in place of the preset's.
+        Number of spectra of an episode, instead of the preset's.
     scene_root : int, optional
-        Root from which the seeds of the scenes follow, in place of those of the split: for other scenes to train on.
+        Root of the seeds of the scenes, instead of the split's seeds: for other training scenes.
     difficulty, split, observation, reward, randomisation, privileged_info
         See ``stemtwin.twin.envs.arguments.EnvArguments``; ``closed_valve`` can be given.
 
     Raises
     ------
     StemtwinError
-        A name is unknown or a number out of range.
+        A name is unknown or a number is out of range.
     """
 
     PRESETS: ClassVar[Mapping[str, DiscoveryPreset]] = {"easy": EASY, "standard": STANDARD, "hard": HARD}
@@ -224,17 +231,17 @@ class SpectrumDiscovery(GoalFamily[Discovery]):
             The split is ``test``, and no root is given.
         """
         if self.split == "test" and self.scene_root is None:
-            message = "split='test' of SpectrumDiscovery has no scenes of its own: they follow from a task's key. Run the task, or give scene_root."
+            message = "split='test' of SpectrumDiscovery has no scenes: they follow from the key of a task. Run the task, or give scene_root."
             raise SettingsError(message)
         return scenes.scene_seeds(self.split, self.scenes, self.scene_root)
 
     def prepare(self, line: PreparationLine) -> None:
-        """Check that the split has scenes; each is made when an episode first shows it (about 15 s of processor time), and kept."""
+        """Check that the split has scenes; each is computed when an episode first needs it (about 15 s), and cached."""
         del line
         _ = self.scene_seeds
 
     def prepare_all(self) -> None:
-        """Make all scenes of the split that neither process nor disk holds."""
+        """Compute all scenes of the split that are not cached."""
         for number in range(self.scenes):
             self.shown(number, 0)
 
@@ -242,12 +249,12 @@ class SpectrumDiscovery(GoalFamily[Discovery]):
 
     @property
     def action_space(self) -> gym.spaces.Box:
-        """Place (x, y), technique and declaration."""
+        """Position (x, y), technique and declaration."""
         return gym.spaces.Box(-1.0, 1.0, (4,), np.float32)
 
     @property
     def observation_space(self) -> gym.spaces.Space:
-        """Image, last spectrum, places, techniques, scores, target and budget in the chosen form."""
+        """Image, last spectrum, positions, techniques, scores, target and budget in the chosen form."""
         pixels, count = scenes.FINER * self.side, self.queries
         if self.observation == "state":
             return gym.spaces.Box(-1.0, 1.0, (TILES**2 + 5 * count + len(SCALARISERS) + 1,), np.float32)
@@ -270,7 +277,7 @@ class SpectrumDiscovery(GoalFamily[Discovery]):
     # ---- the episode
 
     def check_reset(self, *, target: str | None = None, scene: int | None = None) -> None:
-        """Refuse options of ``reset`` that name no scalariser or no scene.
+        """Refuse options of ``reset`` with an unknown scalariser or scene.
 
         Raises
         ------
@@ -283,16 +290,16 @@ class SpectrumDiscovery(GoalFamily[Discovery]):
             checks.whole("scene", scene, low=0, high=self.scenes - 1)
 
     def initial(self, rng: np.random.Generator, *, target: str | None = None, scene: int | None = None) -> Discovery:
-        """Draw scene, its way of lying and scalariser, and take the image.
+        """Draw scene, orientation and scalariser, and take the image.
 
         Parameters
         ----------
         rng : numpy.random.Generator
-            Stream of the start.
+            Random generator of the start.
         target : str, optional
-            Name of the scalariser, in place of a drawn one.
+            Name of the scalariser, instead of a drawn one.
         scene : int, optional
-            Number of the scene, in place of a drawn one.
+            Number of the scene, instead of a drawn one.
         """
         asked, which, turn = rng.random(3)
         number = int(which * self.scenes) if scene is None else scene
@@ -315,14 +322,14 @@ class SpectrumDiscovery(GoalFamily[Discovery]):
         )
 
     def shown(self, number: int, turn: int) -> SpectralScene:
-        """Return a scene in one of its ways of lying."""
+        """Return a scene in one of its eight orientations."""
         seed = self.scene_seeds[number]
         if not scenes.is_kept(self.field_angstrom, seed):
             PreparationLine(ID).part("scene", number + 1, self.scenes, scenes.seconds(self.field_angstrom))
         return scenes.scene(self.field_angstrom, seed).turned(turn)
 
     def transition(self, state: Discovery, action: np.ndarray, rng: np.random.Generator) -> Discovery:
-        """Declare, or take a spectrum by a technique at the candidate that is nearest to the place."""
+        """Declare the answer, or take a spectrum at the candidate nearest to the position of the action."""
         place = self.candidate(action)
         state = replace(state, moves=state.moves + 1)
         if action[3] > DECLARE:
@@ -347,19 +354,19 @@ class SpectrumDiscovery(GoalFamily[Discovery]):
         )
 
     def candidate(self, action: np.ndarray) -> int:
-        """Return the number of the candidate that is nearest to the place of an action."""
+        """Return the number of the candidate nearest to the position of an action."""
         column, row = np.clip(((np.asarray(action[:2], float) + 1) / 2 * self.side).astype(int), 0, self.side - 1)
         return int(row) * self.side + int(column)
 
     def place(self, candidates: int | Sequence[int]) -> np.ndarray:
-        """Return the places (x, y) of candidates in the units of the action, (2,) or (n, 2)."""
+        """Return the positions (x, y) of candidates in the units of the action, (2,) or (n, 2)."""
         rows, columns = np.divmod(candidates, self.side)
         return (2 * (np.stack([columns, rows], axis=-1) + 0.5) / self.side - 1).astype(np.float32)
 
     # ---- observation
 
     def observe(self, state: Discovery) -> Any:
-        """Return the observation in the form that ``observation`` names."""
+        """Return the observation in the chosen form."""
         count = self.queries
         places, scores, edx = np.zeros((count, 2), np.float32), np.zeros(count, np.float32), np.zeros(count, np.int8)
         if state.places:
@@ -381,7 +388,7 @@ class SpectrumDiscovery(GoalFamily[Discovery]):
         return np.concatenate([self._tiles(state), places.ravel(), edx, relative, taken, scalars]).astype(np.float32)
 
     def _tiles(self, state: Discovery) -> np.ndarray:
-        """Return the image in tiles, square roots over the largest, float (TILES^2,)."""
+        """Return the image averaged over tiles, as square roots over the largest one, float (TILES^2,)."""
         pixels = len(state.image)
         edges = np.arange(TILES) * pixels // TILES
         sums = np.add.reduceat(np.add.reduceat(state.image.astype(float), edges, axis=0), edges, axis=1)
@@ -389,7 +396,7 @@ class SpectrumDiscovery(GoalFamily[Discovery]):
         return (roots / max(float(roots.max()), 1e-9)).ravel()
 
     def _layers(self, state: Discovery) -> np.ndarray:
-        """Return the image, the scores over the largest, and which candidates were measured, uint8 (3, 2 n, 2 n)."""
+        """Return image, scores over the largest score, and mask of measured candidates, uint8 (3, 2 n, 2 n)."""
         scores, taken = np.zeros(self.side**2), np.zeros(self.side**2)
         for place, score in zip(state.places, state.scores, strict=True):
             scores[place], taken[place] = score, 1
@@ -400,11 +407,14 @@ class SpectrumDiscovery(GoalFamily[Discovery]):
     # ---- the goal
 
     def recall(self, state: Discovery) -> float:
-        """Return the share of the best 1 % of the candidates that was measured."""
+        """Return the measured fraction of the best 1 % of the candidates."""
         return len(set(state.best) & set(state.measured)) / len(state.best)
 
     def area(self, state: Discovery) -> float:
-        """Return the mean over the budget of the worth of the best place so far: 1 in the best 1 %, 0 beyond the best 10 %, linear in log(rank)."""
+        """Return the mean over the budget of the value of the best position so far.
+
+        The value is 1 in the best 1 %, 0 beyond the best 10 %, and linear in log(rank) between.
+        """
         most = len(state.best)
         worths = [
             max(0.0, 1 - max(0.0, math.log(state.ranks[place] / most)) / math.log(FAR)) if score > 0 else 0.0
@@ -420,7 +430,7 @@ class SpectrumDiscovery(GoalFamily[Discovery]):
         return len(state.places) / self.queries
 
     def potential(self, state: Discovery) -> float:
-        """Return the share of the best 1 % that was measured."""
+        """Return the recall."""
         return self.recall(state)
 
     def declared(self, state: Discovery) -> bool:
@@ -428,19 +438,19 @@ class SpectrumDiscovery(GoalFamily[Discovery]):
         return state.answer is not None
 
     def success(self, state: Discovery) -> bool:
-        """Return whether the declared place is one of the best 1 %."""
+        """Return whether the declared position is one of the best 1 %."""
         return state.answer is not None and state.answer in state.best
 
     def achievement(self, state: Discovery) -> float:
-        """Return half of the recall, and one half where the declared place is one of the best 1 %."""
+        """Return half the recall, plus one half if the declared position is one of the best 1 %."""
         return SHARE * self.recall(state) + (1 - SHARE) * self.success(state)
 
     def truncated(self, state: Discovery) -> bool:
-        """Return whether an action without a declaration came after the last spectrum."""
+        """Return whether an action without a declaration was taken after the last spectrum."""
         return not self.declared(state) and state.moves > len(state.places)
 
     def cost(self, state: Discovery) -> dict[str, float]:
-        """Return dose (e-/A^2, mean over the field), time with the beam on the specimen (s), actions, spectra, X-ray ones among them."""
+        """Return dose (e-/A^2, mean over the field), beam time on the specimen (s), actions, spectra, X-ray spectra."""
         preset, count = self.preset, len(state.places)
         each = {technique: sum(preset.electrons(name) for name, (_, by) in EXPOSURES.items() if by == technique) for technique in TECHNIQUES}
         electrons = preset.image_electrons * state.image.size + sum(each[technique] for technique in state.techniques)
@@ -453,7 +463,7 @@ class SpectrumDiscovery(GoalFamily[Discovery]):
         }
 
     def truth(self, state: Discovery) -> dict[str, float]:
-        """Return the scene, the scalariser's number, recall, area, rank of the answer (0: none), and the best candidates by number."""
+        """Return the numbers of scene and scalariser, recall, area, rank of the answer (0: none), and best candidates."""
         return {
             "scene_number": float(state.scene),
             "target": float(tuple(SCALARISERS).index(state.target)),
@@ -465,7 +475,7 @@ class SpectrumDiscovery(GoalFamily[Discovery]):
         }
 
     def picture(self, state: Discovery) -> np.ndarray:
-        """Return the image with the measured places beside the last spectrum and the budget, uint8, shape (height, width, 3)."""
+        """Return the image with measured positions, last spectrum and budget, uint8, shape (height, width, 3)."""
         from stemtwin.twin.envs import spectra_pictures
 
         named = f"{state.target}: {SCALARISERS[state.target].title}" if self.preset.named else "hidden scalariser"
