@@ -29,6 +29,9 @@ class Brief:
         Access to the true state for an oracle; None for every other entry.
     difficulty : str, optional
         Preset of the environment, which every agent may know; None for an environment without presets.
+    known : mapping
+        Numbers that an operator knows before the experiment, as plain values that msgpack can carry; empty unless the
+        environment states them. They hold neither truth nor drawn values.
     """
 
     task: str
@@ -37,6 +40,45 @@ class Brief:
     seed: int
     truth: Callable[[], dict[str, float]] | None = None
     difficulty: str | None = None
+    known: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+
+def brief_for(env: Any, *, task: str, seed: int, truth: Callable[[], dict[str, float]] | None = None) -> Brief:
+    """Return the brief of an episode of an environment, with the preset and the known numbers of its family.
+
+    Parameters
+    ----------
+    env : gymnasium.Env
+        The environment, with or without wrappers.
+    task, seed, truth : str, int, callable
+        See :class:`Brief`.
+    """
+    family = getattr(env.unwrapped, "task", None)
+    known = getattr(family, "known", None)
+    return Brief(
+        task=task,
+        observation_space=env.observation_space,
+        action_space=env.action_space,
+        seed=seed,
+        truth=truth,
+        difficulty=getattr(family, "difficulty", None),
+        known={} if known is None else known(),
+    )
+
+
+def known_numbers(brief: Brief, *names: str) -> Mapping[str, Any]:
+    """Return the known numbers of a brief for a policy that needs some of them.
+
+    Raises
+    ------
+    SettingsError
+        A name is missing.
+    """
+    missing = [name for name in names if name not in brief.known]
+    if missing:
+        message = f"brief.known lacks {', '.join(missing)}, which this policy needs: make the brief by brief_for(env, ...)."
+        raise SettingsError(message)
+    return brief.known
 
 
 class AgentError(RuntimeError):

@@ -14,7 +14,7 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 
-from stemtwin.benchmarks.agents import AgentError, Baseline, Brief
+from stemtwin.benchmarks.agents import AgentError, Baseline, Brief, brief_for
 from stemtwin.benchmarks.seed_keys import SeedKeys, seed_from
 from stemtwin.benchmarks.tasks import Task
 from stemtwin.twin import files
@@ -257,18 +257,6 @@ def _agent_cost(task: Task, info: dict[str, Any]) -> dict[str, float]:
     return dict(info["cost"])
 
 
-def _brief(task: Task, entry: Baseline, env: Any, seed: int) -> Brief:
-    """Return the briefing of an agent."""
-    return Brief(
-        task=task.name,
-        observation_space=env.observation_space,
-        action_space=env.action_space,
-        seed=seed,
-        truth=functools.partial(hidden_truth, env) if entry.oracle else None,
-        difficulty=getattr(getattr(env.unwrapped, "task", None), "difficulty", None),
-    )
-
-
 def run_episode(
     task: Task,
     entry: Baseline,
@@ -308,7 +296,8 @@ def run_episode(
     seed, door = derive_seed(task, split, number, keys=keys), functools.partial(hidden_truth, env)
     seen = env.reset(seed=seed)
     start = dict(door())
-    brief = _brief(task, entry, env, derive_seed(task, split, number, f"agent/{attempt}" if attempt else "agent", keys=keys))
+    own = derive_seed(task, split, number, f"agent/{attempt}" if attempt else "agent", keys=keys)
+    brief = brief_for(env, task=task.name, seed=own, truth=door if entry.oracle else None)
     fields = _play(task, agent, env, seen, brief, f"{entry.name}: action {{}} of episode {number}", count_failures)
     return Episode(number=number, seed=seed, start=start, end=dict(door()), attempt=attempt, **fields)
 

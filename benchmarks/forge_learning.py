@@ -20,7 +20,7 @@ import gymnasium
 import numpy as np
 
 from stemtwin.benchmarks import forge_choices, learner, return_statistics
-from stemtwin.benchmarks.agents import Brief, load_baselines
+from stemtwin.benchmarks.agents import brief_for, load_baselines
 from stemtwin.benchmarks.forge_choices import CHOICES, ForgeChoices
 from stemtwin.benchmarks.learner import CurvePoint
 from stemtwin.benchmarks.onnx_policy import OnnxPolicy, learned_path
@@ -87,8 +87,7 @@ def demonstrations(goal: str, episodes: int) -> tuple[np.ndarray, np.ndarray]:
         env = gymnasium.make(ENVIRONMENT, difficulty=difficulty, split="train", disable_env_checker=True)
         for seed in range(episodes):
             observation, info = env.reset(seed=seed)
-            spaces = {"observation_space": env.observation_space, "action_space": env.action_space}
-            agent.reset(Brief(task=TASK, seed=agent_seed(seed), difficulty=difficulty, truth=None, **spaces))
+            agent.reset(brief_for(env, task=TASK, seed=agent_seed(seed)))
             over = False
             while not over:
                 action = agent.act(observation, dict(info["cost"]))

@@ -19,7 +19,7 @@ from typing import Any, Protocol
 import gymnasium
 
 from stemtwin.benchmarks import kept_runs, return_tables
-from stemtwin.benchmarks.agents import Baseline, Brief, load_baselines
+from stemtwin.benchmarks.agents import Baseline, brief_for, load_baselines
 from stemtwin.benchmarks.kept_runs import RUNS, EpisodeRecorder, KeptEpisode, KeptRun, run_path
 from stemtwin.benchmarks.return_statistics import EXPERT, LEARNER, failings, scale_of, summary
 from stemtwin.benchmarks.tasks import load_tasks
@@ -96,15 +96,7 @@ def play(environment: gymnasium.Env, agent: Any, *, seed: int, task: str, oracle
     if watcher is not None:
         watcher.begin(observation, info)
     door: Callable[[], dict[str, float]] | None = environment.get_wrapper_attr("truth") if oracle else None
-    brief = Brief(
-        task=task,
-        observation_space=environment.observation_space,
-        action_space=environment.action_space,
-        seed=agent_seed(seed),
-        truth=door,
-        difficulty=environment.get_wrapper_attr("task").difficulty,
-    )
-    agent.reset(brief)
+    agent.reset(brief_for(environment, task=task, seed=agent_seed(seed), truth=door))
     total, steps, over = 0.0, 0, False
     while not over:
         action = agent.act(observation, dict(info["cost"]))

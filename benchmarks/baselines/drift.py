@@ -6,7 +6,7 @@ from collections.abc import Mapping
 import numpy as np
 from scipy import ndimage, sparse
 
-from stemtwin.benchmarks.agents import Baseline, Brief, add_baseline
+from stemtwin.benchmarks.agents import Baseline, Brief, add_baseline, known_numbers
 from stemtwin.benchmarks.baselines.drift_fit import (
     BIN,
     PITCH,
@@ -122,7 +122,7 @@ class DriftTracker:
 
     def reset(self, brief: Brief) -> None:
         """Start a new episode."""
-        self.alarms = ALARMS if brief.difficulty == "event" else 0
+        self.alarms = ALARMS if known_numbers(brief, "event")["event"] else 0
         self.template, self.maps = Template(), ChangeMaps()
         self.motion: Motion | None = None
         self.clock = self.usual = self.counts = 0.0

@@ -4,13 +4,15 @@ import functools
 import itertools
 import math
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
-from stemtwin.benchmarks.agents import Baseline, Brief, add_baseline
+from stemtwin.benchmarks.agents import Baseline, Brief, add_baseline, known_numbers
 from stemtwin.benchmarks.baselines.focus_fit import BEAMS, KEPT, PLACES, Candidate, Known, SpecimenModel
-from stemtwin.twin.envs.families.autofocus import GOAL, NAMES, STEP, Autofocus
-from stemtwin.twin.envs.focus_instrument import CURRENT_PA, FIELD_ANGSTROM, PRESETS, SEMIANGLE_MRAD, SHAPE, AutofocusPreset, imaging
+from stemtwin.twin.envs.arguments import Randomisation
+from stemtwin.twin.envs.families.autofocus import GOAL, NAMES, STEP
+from stemtwin.twin.envs.focus_instrument import CURRENT_PA, FIELD_ANGSTROM, SEMIANGLE_MRAD, SHAPE, AutofocusPreset, imaging
 from stemtwin.twin.envs.session import scaled
 from stemtwin.twin.errors import SettingsError
 from stemtwin.twin.instrument.hardware.profiles import PROFILES
@@ -30,11 +32,36 @@ FAR = 4.0
 """Ratio of the distance from the first frame to that of the nearest specimen, above which a specimen is not fitted."""
 RIVAL = 40.0
 """Difference of the log-likelihood beyond which a specimen is dropped."""
+NEEDED = (
+    "randomisation",
+    "start_c10_angstrom",
+    "start_c12_angstrom",
+    "reach_angstrom",
+    "faults",
+    "frames",
+    "dose_budget_e_per_angstrom2",
+    "wait_s",
+)
+"""Known numbers from which the instrument is modelled."""
 
 
-def image_coefficients(task: Autofocus, sample: str, profile: str, states: np.ndarray) -> np.ndarray:
-    """Return the Fourier coefficients (n, rows, columns) of images for true C10, C12a, C12b, A, and relative residuals, (n, 4)."""
-    operator, _ = imaging(task.preset, task.conditions(), task.phonons, sample, profile)
+def preset_from(known: Mapping[str, Any]) -> AutofocusPreset:
+    """Return the ranges, knobs and budgets of the known numbers of a brief, see ``Autofocus.known``."""
+    return AutofocusPreset(
+        randomisation=Randomisation(**known["randomisation"]),
+        start_c10=tuple(known["start_c10_angstrom"]),
+        start_c12=tuple(known["start_c12_angstrom"]),
+        reach=tuple(known["reach_angstrom"]),
+        faults=known["faults"],
+        frames=known["frames"],
+        dose_budget_e_per_angstrom2=known["dose_budget_e_per_angstrom2"],
+        wait_s=known["wait_s"],
+    )
+
+
+def image_coefficients(preset: AutofocusPreset, phonons: int, sample: str, profile: str, states: np.ndarray) -> np.ndarray:
+    """Return the Fourier coefficients of images for true C10, C12a, C12b, A, and times of the usual residual, (n, 4), shape (n, rows, columns)."""
+    operator, _ = imaging(preset, preset.randomisation, phonons, sample, profile)
     one = PROFILES[profile]
     beams = [
         optics.add(scaled(one.residual, residual), Aberrations.from_cartesian(**dict(zip(NAMES, state, strict=True))))
@@ -50,23 +77,23 @@ def image_coefficients(task: Autofocus, sample: str, profile: str, states: np.nd
 
 
 @functools.lru_cache(maxsize=16)
-def specimen_model(task: Autofocus, sample: str, profile: str) -> SpecimenModel:
+def specimen_model(preset: AutofocusPreset, phonons: int, sample: str, profile: str) -> SpecimenModel:
     """Return the model of a specimen in an instrument, with the images of the first hypotheses."""
-    preset, rng = task.preset, np.random.Generator(np.random.Philox(1))
+    rng = np.random.Generator(np.random.Philox(1))
     c10 = rng.uniform(preset.start_c10[0], preset.start_c10[1], FIRST) * rng.choice([-1.0, 1.0], FIRST)
     c12, azimuth = rng.uniform(preset.start_c12[0], preset.start_c12[1], FIRST), rng.uniform(0, 2 * np.pi, FIRST)
     hypotheses = np.stack([c10, c12 * np.cos(azimuth), c12 * np.sin(azimuth)], axis=1)
-    found = image_coefficients(task, sample, profile, np.column_stack([hypotheses, np.ones(FIRST)]))
+    found = image_coefficients(preset, phonons, sample, profile, np.column_stack([hypotheses, np.ones(FIRST)]))
     middle = found.shape[2] // 2
     power = (np.abs(found) ** 2).mean(axis=0)
     power[0, : middle + 1] = 0  # the mean, and coefficients that occur twice
     rows, columns = np.unravel_index(np.argsort(power, axis=None)[::-1][:BEAMS], power.shape)
-    height, width = imaging(task.preset, task.conditions(), task.phonons, sample, profile)[0].grid.extent
+    height, width = imaging(preset, preset.randomisation, phonons, sample, profile)[0].grid.extent
     at = [axis.ravel() for axis in np.meshgrid(*(np.arange(PLACES) / PLACES * side for side in (width, height)))]
     return SpecimenModel(
         sample=sample,
         profile=profile,
-        images=lambda states: image_coefficients(task, sample, profile, states)[:, rows, columns],
+        images=lambda states: image_coefficients(preset, phonons, sample, profile, states)[:, rows, columns],
         frequencies=np.stack([(columns - middle) / width, rows / height], axis=1),
         places=np.stack(at, axis=1),
         hypotheses=hypotheses,
@@ -104,12 +131,6 @@ def waves_in_frame(frequencies: np.ndarray, rotation: float) -> np.ndarray:
     return np.concatenate([np.ones((len(phase), 1)), np.cos(phase), np.sin(phase)], axis=1)
 
 
-def preset_of(brief: Brief) -> str:
-    """Return the preset whose knobs have the reach of an observation space."""
-    reach = brief.observation_space["knobs"].high
-    return next(name for name, preset in PRESETS.items() if np.allclose(preset.reach, reach))
-
-
 class MatchedFilter:
     """Fits the model to the Fourier coefficients of all frames: start, gains of the knobs, residual and position, for every specimen.
 
@@ -126,8 +147,7 @@ class MatchedFilter:
 
     def reset(self, brief: Brief) -> None:
         """Start a new episode."""
-        self.difficulty = preset_of(brief)
-        self.preset: AutofocusPreset = PRESETS[self.difficulty]
+        self.preset = preset_from(known_numbers(brief, *NEEDED))
         self.reach = np.array(self.preset.reach)
         self.candidates: list[Candidate] = []
         self.seen = 0
@@ -171,10 +191,10 @@ class MatchedFilter:
     def _begin(self, observation: Mapping[str, np.ndarray]) -> None:
         """Prepare every specimen for the rotation of the scan."""
         known = known_before(self.preset)
-        task, drawn = Autofocus(difficulty=self.difficulty, phonons=self.phonons), self.preset.randomisation
+        drawn = self.preset.randomisation
         rotation = math.atan2(float(observation["scan"][1]), float(observation["scan"][0]))
         for sample, profile in itertools.product(drawn.samples, drawn.profiles):
-            model = specimen_model(task, sample, profile)
+            model = specimen_model(self.preset, self.phonons, sample, profile)
             waves = waves_in_frame(model.frequencies, rotation)
             basis = np.linalg.solve(waves.T @ waves, waves.T)
             self.candidates.append(Candidate(model=model, known=known, basis=basis, waves=waves, kept=self.kept))
@@ -245,7 +265,7 @@ class FocusByTruth:
         if brief.truth is None:
             message = "This policy needs access to the truth, which the runner gives only to an entry marked as oracle."
             raise SettingsError(message)
-        preset = PRESETS[preset_of(brief)]
+        preset = preset_from(known_numbers(brief, *NEEDED))
         self.truth, self.hour, self.seen = brief.truth, bool(preset.wait_s), 0
         self.exact = preset.randomisation.knob_gain == (1.0, 1.0) and not preset.randomisation.failing
 

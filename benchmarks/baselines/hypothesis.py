@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 from scipy.special import gammaln, xlog1py, xlogy
 
-from stemtwin.benchmarks.agents import Baseline, Brief, add_baseline
-from stemtwin.twin.envs.damage_laws import PAIRS, Hypotheses, hypotheses, posterior, read_probabilities, updated
-from stemtwin.twin.envs.families.hypothesis_test import EDGE, HypothesisPreset, HypothesisTest, preset_settings
+from stemtwin.benchmarks.agents import Baseline, Brief, add_baseline, known_numbers
+from stemtwin.twin.envs.damage_laws import PAIRS, Hypotheses, LawPrior, hypotheses, posterior, read_probabilities, updated
+from stemtwin.twin.envs.families.hypothesis_test import EDGE, HypothesisPreset, preset_settings
 from stemtwin.twin.envs.goal_family import BONUS, PRICE
 
 GRID = (-1.0, -0.5, 0.0, 0.5, 1.0)
@@ -20,6 +20,21 @@ WORTH = BONUS * 2 * math.log(2) / math.log((1 - EDGE) / EDGE)
 """Gain of the expected return for each bit of information."""
 SWEEP = ((-1.0, 1.0, -1.0), (1.0, -1.0, 1.0), (-1.0, -1.0, 1.0), (1.0, 1.0, -1.0))
 """Energy, dose and time of a fixed series of experiments, which is repeated."""
+NEEDED = ("sites_per_side", "areas", "dose_budget", "time_budget", "reach", "prior")
+"""Known numbers from which the experiment is modelled."""
+
+
+def preset_from(known: Mapping[str, Any]) -> HypothesisPreset:
+    """Return the sites, budgets, reach and prior of the known numbers of a brief, see ``HypothesisTest.known``."""
+    prior = {name: tuple(value) if isinstance(value, list) else value for name, value in known["prior"].items()}
+    return HypothesisPreset(
+        sites_per_side=known["sites_per_side"],
+        areas=known["areas"],
+        dose=known["dose_budget"],
+        time=known["time_budget"],
+        reach=tuple(known["reach"]),
+        prior=LawPrior(**prior),
+    )
 
 
 def declaration(probability: float) -> np.ndarray:
@@ -77,21 +92,11 @@ def expected_information(weights: np.ndarray, law: np.ndarray, outcomes: np.ndar
 
 
 class Bayes:
-    """The posterior of the laws from all observations.
-
-    Parameters
-    ----------
-    difficulty : str
-        Difficulty of the environment, where the brief of an episode does not give it.
-    """
-
-    def __init__(self, difficulty: str = "standard") -> None:
-        self.preset: HypothesisPreset = HypothesisTest.PRESETS[difficulty]
+    """The posterior of the laws from all observations."""
 
     def reset(self, brief: Brief) -> None:
-        """Start a new episode with the preset of the brief."""
-        if brief.difficulty is not None:
-            self.preset = HypothesisTest.PRESETS[brief.difficulty]
+        """Start a new episode with the known numbers of the brief."""
+        self.preset = preset_from(known_numbers(brief, *NEEDED))
 
     def pair(self, observation: Mapping[str, np.ndarray]) -> str:
         """Return the name of the pair of laws."""
@@ -130,14 +135,11 @@ class ExpectedInformation(Bayes):
 
     Parameters
     ----------
-    difficulty : str
-        Difficulty of the environment.
     price : float
         Cost of the whole budget, in units of the return.
     """
 
-    def __init__(self, difficulty: str = "standard", price: float = PRICE) -> None:
-        super().__init__(difficulty)
+    def __init__(self, price: float = PRICE) -> None:
         self.price = price
 
     def act(self, observation: Mapping[str, np.ndarray], cost: Mapping[str, float]) -> np.ndarray:

@@ -7,11 +7,11 @@ from collections.abc import Mapping
 import numpy as np
 import scipy.fft
 
-from stemtwin.benchmarks.agents import Baseline, Brief, add_baseline
+from stemtwin.benchmarks.agents import Baseline, Brief, add_baseline, known_numbers
 from stemtwin.twin.envs import sparse_paths, sparse_scenes
-from stemtwin.twin.envs.sparse_instrument import LONGEST, PRESETS, USUAL_DWELL_US, added, chain_of, errors, imaged, nothing
+from stemtwin.twin.envs.sparse_instrument import LONGEST, USUAL_DWELL_US, added, chain_of, errors, imaged, nothing
 from stemtwin.twin.envs.sparse_paths import COUNT, KINDS
-from stemtwin.twin.envs.sparse_scenes import PITCH_ANGSTROM, PROFILE, SCENES
+from stemtwin.twin.envs.sparse_scenes import PITCH_ANGSTROM, PROFILE, SCENES, SceneRange
 
 TASK = "sparse-scan"
 SPIRALS = (9, 12, 16, 20)
@@ -129,10 +129,11 @@ class KnownImage(PathPolicy):
         """Store the truth."""
         super().reset(brief)
         assert brief.truth is not None
-        truth, preset = brief.truth(), PRESETS[brief.difficulty or "standard"]
+        truth, known = brief.truth(), known_numbers(brief, "scenes", "faults")
+        contents = SceneRange(**{name: tuple(ends) for name, ends in known["scenes"].items()})
         sample = tuple(SCENES)[int(truth["sample"])]
-        self.true = sparse_scenes.expected_image(sample, int(truth["scene"]), preset.scene, self.points)
-        self.chain = chain_of(PROFILE, faults=preset.faults)
+        self.true = sparse_scenes.expected_image(sample, int(truth["scene"]), contents, self.points)
+        self.chain = chain_of(PROFILE, faults=known["faults"])
         self.known = nothing(self.points)
 
     def act(self, observation: Mapping[str, np.ndarray], cost: Mapping[str, float]) -> np.ndarray:

@@ -88,6 +88,7 @@ class AgentProcess:
             "type": "reset",
             "task": brief.task,
             "difficulty": brief.difficulty,
+            "known": dict(brief.known),
             "seed": brief.seed.to_bytes(16),
             "observation_space": describe_space(brief.observation_space),
             "action_space": describe_space(brief.action_space),

@@ -42,7 +42,8 @@ def serve(agent: Any, heard: BinaryIO, said: BinaryIO) -> None:
             said.write(pack({"type": "ready", "protocol": PROTOCOL}))
         elif kind == "reset":
             spaces: dict[str, Any] = {name: build_space(message[name]) for name in ("observation_space", "action_space")}
-            agent.reset(Brief(task=message["task"], difficulty=message["difficulty"], seed=int.from_bytes(message["seed"]), **spaces))
+            told = {"task": message["task"], "difficulty": message["difficulty"], "seed": int.from_bytes(message["seed"])}
+            agent.reset(Brief(**told, known=message.get("known", {}), **spaces))  # older runners do not send what is known
         elif kind == "observe":
             action = agent.act(message["observation"], message["cost"])
             said.write(pack({"type": "act", "step": message["step"], "action": action}))

@@ -167,7 +167,7 @@ def shaking(profile: "Profile") -> "Profile":
 
 def focus_step(folder: Path, tick: Tick) -> list[Path]:
     """Focus the microscope once by the focal-series baseline, and draw its frames."""
-    from stemtwin.benchmarks.agents import Brief, find_baseline
+    from stemtwin.benchmarks.agents import brief_for, find_baseline
     from stemtwin.benchmarks.episodes import make_environment
     from stemtwin.benchmarks.tasks import load_tasks
     from stemtwin.twin.instrument import micrographs
@@ -175,7 +175,7 @@ def focus_step(folder: Path, tick: Tick) -> list[Path]:
     env = make_environment(load_tasks()["autofocus"])
     agent = find_baseline("autofocus", "focal-series").factory()
     observation, info = env.reset(seed=7)
-    agent.reset(Brief(task="autofocus", observation_space=env.observation_space, action_space=env.action_space, seed=7, truth=None))
+    agent.reset(brief_for(env, task="autofocus", seed=7))
     frames = [_seen(env, observation)]
     done = False
     while not done:

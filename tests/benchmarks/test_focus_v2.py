@@ -5,15 +5,14 @@ from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
-import pytest
 
-from stemtwin.benchmarks.agents import Brief, find_baseline
-from stemtwin.benchmarks.baselines.focus_v2 import MatchedFilter, preset_of, waves_in_frame
+from stemtwin.benchmarks.agents import brief_for, find_baseline
+from stemtwin.benchmarks.baselines.focus_v2 import MatchedFilter, waves_in_frame
 from stemtwin.benchmarks.runner import resolve
 from stemtwin.benchmarks.tasks import find_task
 from stemtwin.twin.envs.families.autofocus import Autofocus
 from stemtwin.twin.envs.focus_instrument import PRESETS
-from stemtwin.twin.envs.functional_env import start
+from stemtwin.twin.envs.functional_env import StemEnv, start
 
 TASK, STANDARD = find_task("autofocus@2"), PRESETS["standard"]
 
@@ -48,13 +47,6 @@ def test_only_a_declared_end_counts() -> None:
     np.testing.assert_allclose(found.columns["electrons"], 1000)
 
 
-@pytest.mark.parametrize("difficulty", list(PRESETS))
-def test_a_preset_is_known_by_the_reach_of_its_knobs(difficulty: str) -> None:
-    """Every preset has knobs of another reach."""
-    space = Autofocus(difficulty=difficulty).observation_space
-    assert preset_of(Brief(task="", observation_space=space, action_space=None, seed=0)) == difficulty
-
-
 def test_waves_of_a_turned_frame_are_those_on_the_specimen() -> None:
     """Cos and sin of 2 pi k r in the frame's own axes are those at the scan's points, whose middle is at the origin."""
     frequencies, rotation = np.array([[0.3, 0.1], [-0.2, 0.45]]), 0.7
@@ -69,7 +61,7 @@ def test_the_matched_filter_knows_the_start_from_two_frames() -> None:
     """Two frames at different knobs tell C10, C12a and C12b with their signs to 8 A."""
     task = Autofocus(difficulty="easy", phonons=1)
     agent = MatchedFilter(phonons=1)
-    agent.reset(Brief(task="", observation_space=task.observation_space, action_space=task.action_space, seed=3))
+    agent.reset(brief_for(StemEnv(task), task="", seed=3))
     state, rng = start(task, np.random.Generator(np.random.Philox(4)), {})
     truth = state.true
     action = agent.act(task.observe(state), {})

@@ -221,6 +221,27 @@ class EnvArguments:
             return self.randomisation or usual
         return replace(usual, **self.randomisation)
 
+    def drawn_ranges(self) -> dict[str, Any]:
+        """Return the ranges of all conditions that the family draws, by name, as plain values."""
+        drawn = self.conditions()
+        return {name: plain_values(getattr(drawn, name)) for name in self.RANDOMISED}
+
+    def known(self) -> dict[str, Any]:
+        """Return the numbers that an operator knows before an experiment, as plain values; by default none.
+
+        Every agent gets them in its brief. They follow from the arguments, and not from a draw, a seed or a state.
+        """
+        return {}
+
+
+def plain_values(value: Any) -> Any:
+    """Return dataclasses and mappings as dicts and sequences as lists; other values are unchanged."""
+    if dataclasses.is_dataclass(value):
+        return {one.name: plain_values(getattr(value, one.name)) for one in fields(value)}
+    if isinstance(value, Mapping):
+        return {name: plain_values(one) for name, one in value.items()}
+    return [plain_values(one) for one in value] if isinstance(value, list | tuple) else value
+
 
 def one_of(name: str, value: object, known: Collection[str]) -> None:
     """Refuse a value that is not one of the known names.

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from stemtwin.twin.envs import session as sessions
-from stemtwin.twin.envs.arguments import Randomisation
+from stemtwin.twin.envs.arguments import Randomisation, plain_values
 from stemtwin.twin.envs.preparation import specimen
 from stemtwin.twin.envs.session import Session
 from stemtwin.twin.errors import SettingsError, StemtwinError
@@ -115,6 +115,24 @@ PRESETS = {
 
 SPECIMENS = tuple(dict.fromkeys(name for preset in PRESETS.values() for name in preset.randomisation.samples))
 """Specimens of all presets; the truth of a state gives the index of one."""
+
+
+def operator_numbers(preset: AutofocusPreset, drawn: Randomisation) -> dict[str, Any]:
+    """Return the numbers of a preset, of the frames and of the specimens that an operator knows, as plain values."""
+    return {
+        "start_c10_angstrom": plain_values(preset.start_c10),
+        "start_c12_angstrom": plain_values(preset.start_c12),
+        "reach_angstrom": plain_values(preset.reach),
+        "faults": preset.faults,
+        "frames": preset.frames,
+        "dose_budget_e_per_angstrom2": preset.dose_budget_e_per_angstrom2,
+        "wait_s": preset.wait_s,
+        "shape": plain_values(SHAPE),
+        "field_of_view_angstrom": FIELD_ANGSTROM,
+        "semiangle_mrad": SEMIANGLE_MRAD,
+        "current_pa": CURRENT_PA,
+        "thickness_angstrom": {name: THICKNESS_ANGSTROM[name] for name in drawn.samples if name in THICKNESS_ANGSTROM},
+    }
 
 
 def instrument(name: str, residual: float, drift: float, *, faults: bool) -> Profile:

@@ -24,6 +24,7 @@ from stemtwin.twin.envs.focus_instrument import (
     focus_plan,
     imaging,
     instrument,
+    operator_numbers,
     window_angstrom,
 )
 from stemtwin.twin.envs.functional_env import read_only
@@ -183,8 +184,8 @@ class Autofocus(GoalFamily[Focusing]):
         The returns of ``expert`` do not fall from ``easy`` to ``hard``: the worse the start, the more Strehl ratio can
         be gained, also by the oracle. The final distance from focus does grow, with separated intervals; its table
         follows that of the returns. ``expert`` fits a model of the instrument to all frames; its bounds are those of
-        this page: specimens, instruments, ranges of start, residual aberrations and gains. It infers the preset from
-        the range of the knobs in the observation space.
+        this page: specimens, instruments, ranges of start, residual aberrations and gains. Like every agent, it
+        receives them in its brief (``known``).
     Example
         ::
 
@@ -258,6 +259,11 @@ class Autofocus(GoalFamily[Focusing]):
                 "electrons": gym.spaces.Box(0.0, 6e4, (1,), np.float32),
             }
         )
+
+    def known(self) -> dict[str, Any]:
+        """Return the ranges of start, conditions and knobs, the budgets, and the constants of frames, action and goal."""
+        numbers = operator_numbers(self.preset, self.conditions())
+        return {**numbers, "randomisation": self.drawn_ranges(), "step_angstrom": STEP.tolist(), "goal_angstrom": GOAL}
 
     def prepare(self, line: PreparationLine) -> None:
         """Build the imaging operators of all specimens and instruments (seconds each) that are not cached."""

@@ -11,7 +11,7 @@ import numpy as np
 from stemtwin.twin import checks
 from stemtwin.twin.envs import drift_scenes
 from stemtwin.twin.envs import session as sessions
-from stemtwin.twin.envs.arguments import Randomisation
+from stemtwin.twin.envs.arguments import Randomisation, plain_values
 from stemtwin.twin.envs.discovery import environment
 from stemtwin.twin.envs.drift_clusters import draw_cluster
 from stemtwin.twin.envs.drift_instrument import (
@@ -160,7 +160,7 @@ class DriftTracking(GoalFamily[Watch]):
         hops by one site between 30 and 90 s.
     Baselines
         ``expert`` infers budgets, usual electrons and specimen from its observations. Like every agent, it learns from
-        its brief that the preset is ``event``; only there does it take fast frames.
+        its brief (``known``) whether there is an event; only there does it take fast frames.
     Example
         ::
 
@@ -250,6 +250,10 @@ class DriftTracking(GoalFamily[Watch]):
         if self.preset.tilted:
             parts["tilt"] = gym.spaces.Box(-LARGEST_TILT_MRAD, LARGEST_TILT_MRAD, (1,), np.float32)
         return gym.spaces.Dict(parts)
+
+    def known(self) -> dict[str, Any]:
+        """Return the numbers of the preset, with the ranges of the drawn conditions, and the time of the watch."""
+        return {**plain_values(self.preset), "randomisation": self.drawn_ranges(), "watch_s": self.watch_s}
 
     def prepare(self, line: PreparationLine) -> None:
         """Compute the images of all specimens and kinds of heavy atoms at all tilts of the series."""

@@ -10,7 +10,7 @@ import gymnasium as gym
 import numpy as np
 
 from stemtwin.twin.envs import damage_laws
-from stemtwin.twin.envs.arguments import one_of
+from stemtwin.twin.envs.arguments import one_of, plain_values
 from stemtwin.twin.envs.damage_laws import PAIRS, USUAL_DOSE, USUAL_ENERGY_EV, USUAL_TIME_S, Hypotheses, LawPrior
 from stemtwin.twin.envs.discovery import environment
 from stemtwin.twin.envs.functional_env import read_only
@@ -224,8 +224,8 @@ class HypothesisTest(GoalFamily[DamageTrial]):
         of the laws also increases from ``easy`` to ``hard``.
 
     Baselines
-        ``expert`` and ``fixed`` know this table and the laws with their priors, as the form ``state`` does. Like every
-        agent, they learn the preset from the brief. They do not know the law or the parameters of an episode.
+        ``expert`` and ``fixed`` know the laws, as the form ``state`` does. Like every agent, they receive this table
+        and the priors in the brief (``known``). They do not know the law or the parameters of an episode.
 
     Example
         ::
@@ -283,6 +283,20 @@ class HypothesisTest(GoalFamily[DamageTrial]):
                 "budget": gym.spaces.Box(0.0, 1.0, (3,), np.float32),
             }
         )
+
+    def known(self) -> dict[str, Any]:
+        """Return sites, areas, budgets, reach and prior of the preset, the usual settings, and the pairs of laws."""
+        preset = self.preset
+        return {
+            "sites_per_side": preset.sites_per_side,
+            "areas": preset.areas,
+            "dose_budget": preset.dose,
+            "time_budget": preset.time,
+            "reach": plain_values(preset.reach),
+            "prior": plain_values(preset.prior),
+            "usual": {"energy_ev": USUAL_ENERGY_EV, "dose_e_per_angstrom2": USUAL_DOSE, "time_s": USUAL_TIME_S},
+            "pairs": [[name, *laws] for name, laws in PAIRS.items()],
+        }
 
     # ---- the episode
 

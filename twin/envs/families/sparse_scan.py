@@ -9,7 +9,7 @@ import gymnasium as gym
 import numpy as np
 
 from stemtwin.twin.envs import sparse_instrument, sparse_paths, sparse_scenes
-from stemtwin.twin.envs.arguments import Conditions, one_of
+from stemtwin.twin.envs.arguments import Conditions, one_of, plain_values
 from stemtwin.twin.envs.discovery import environment
 from stemtwin.twin.envs.goal_family import GoalFamily
 from stemtwin.twin.envs.preparation import PreparationLine
@@ -250,6 +250,11 @@ class SparseScanning(GoalFamily[SparseSampling]):
                 "electrons": gym.spaces.Box(0.0, 3e5, (1,), np.float32),
             }
         )
+
+    def known(self) -> dict[str, Any]:
+        """Return the ranges of scenes and conditions, the dose as a fraction of all points, and the presence of faults."""
+        preset, drawn = self.preset, self.drawn_ranges()
+        return {"scenes": plain_values(preset.scene), "share": preset.share, "faults": preset.faults, "randomisation": drawn}
 
     # ---- the episode
 
