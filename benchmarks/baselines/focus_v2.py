@@ -60,7 +60,7 @@ def preset_from(known: Mapping[str, Any]) -> AutofocusPreset:
 
 
 def image_coefficients(preset: AutofocusPreset, phonons: int, sample: str, profile: str, states: np.ndarray) -> np.ndarray:
-    """Return the Fourier coefficients of images for true C10, C12a, C12b, A, and times of the usual residual, (n, 4), shape (n, rows, columns)."""
+    """Return the Fourier coefficients (n, rows, columns) of images for true C10, C12a, C12b, A, and relative residuals, (n, 4)."""
     operator, _ = imaging(preset, preset.randomisation, phonons, sample, profile)
     one = PROFILES[profile]
     beams = [

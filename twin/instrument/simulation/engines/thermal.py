@@ -203,7 +203,8 @@ def specimen_for(request: Request, plan: Plan) -> ThermalSpecimen:
             oversampling=request.oversampling,
         )
         rings = [Ring(inner=d.inner_mrad * 1e-3 / wavelength, outer=d.outer_mrad * 1e-3 / wavelength) for d in plan.detectors]
-        return thermal_specimen.build(atoms, coarse_grid(request, plan.grid.extent, _inner(plan)), rings, optics)
+        made = thermal_specimen.build(atoms, coarse_grid(request, plan.grid.extent, _inner(plan)), rings, optics)
+        return replace(made, rim=_rim_signals(request, made, band(_inner(plan)) * 1e-3 / wavelength))
 
     return operator_cache.THERMAL.get(operator_cache.physics_key(request, plan, engine=(NAME,)), build)
 
@@ -237,12 +238,16 @@ def model_signals(request: Request, plan: Plan, points: np.ndarray, progress: Pr
     beams, ky, kx = _beams(request, window)
     modes, cut = _modes(request, window), band(_inner(plan)) * 1e-3 / request.beam.wavelength_angstrom
     norm = float((np.abs(modes) ** 2).sum())
-    tails = max(1 - norm, 0.0) * _rim_signals(request, specimen, cut)
+    assert specimen.rim is not None
+    tails = max(1 - norm, 0.0) * specimen.rim
     out = np.empty((specimen.sections.shape[0], len(points)))
 
     def work(queue: Iterator[tuple[np.ndarray, tuple[int, int]]]) -> None:
+        transmission = np.empty((len(specimen.planes), *window.shape), np.complex64)
+        sections = np.empty((len(specimen.sections), *transmission.shape), np.float32)
+        stack = _stack(request, specimen, window, transmission)
         for which, corner in queue:
-            stack, sections = _cut(request, specimen, window, corner)
+            _cut(request, specimen, corner, transmission, sections)
             at = points[which] - np.array([corner[1] * window.sampling[1], corner[0] * window.sampling[0]])
             phase = np.exp(-2j * np.pi * (np.outer(at[:, 0], kx) + np.outer(at[:, 1], ky)))
             waves = (modes[:, None] * phase).reshape(-1, beams.size).astype(np.complex64)
@@ -275,19 +280,18 @@ def _boxes(points: np.ndarray, window: Grid, sides: tuple[float, float]) -> Iter
             inside, x = inside[count:], x[count:]
 
 
-def _cut(request: Request, specimen: ThermalSpecimen, window: Grid, corner: tuple[int, int]) -> tuple[SliceStack, np.ndarray]:
-    """Return the planes and cross-sections in a window, with vacuum around a specimen that is not periodic."""
-    pixels = [start + np.arange(n) for start, n in zip(corner, window.shape, strict=True)]
+def _cut(request: Request, specimen: ThermalSpecimen, corner: tuple[int, int], transmission: np.ndarray, sections: np.ndarray) -> None:
+    """Write the planes and cross-sections in a window, with vacuum around a specimen that is not periodic, into arrays of its shape."""
+    pixels = [start + np.arange(n) for start, n in zip(corner, transmission.shape[-2:], strict=True)]
     rows, columns = (p % n for p, n in zip(pixels, specimen.grid.shape, strict=True))
-    if rows[0] + rows.size - 1 == rows[-1] and columns[0] + columns.size - 1 == columns[-1]:  # the window does not wrap
-        part = (..., slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1))
-        transmission, sections = specimen.transmission[part].copy(), specimen.sections[part].copy()
-    else:
-        transmission, sections = (np.take(np.take(a, rows, axis=-2), columns, axis=-1) for a in (specimen.transmission, specimen.sections))
+    wraps = rows[0] + rows.size - 1 != rows[-1] or columns[0] + columns.size - 1 != columns[-1]
+    part = (..., slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1))
+    for out, whole in ((transmission, specimen.transmission), (sections, specimen.sections)):
+        np.copyto(out, np.take(np.take(whole, rows, axis=-2), columns, axis=-1) if wraps else whole[part])
     if not getattr(request.sample, "periodic", True):
         row, column = ((p < 0) | (p >= n) for p, n in zip(pixels, specimen.grid.shape, strict=True))
-        transmission[..., row[:, None] | column], sections[..., row[:, None] | column] = 1, 0
-    return _stack(request, specimen, window, transmission), sections
+        if row.any() or column.any():
+            transmission[..., row[:, None] | column], sections[..., row[:, None] | column] = 1, 0
 
 
 def _stack(request: Request, specimen: ThermalSpecimen, grid: Grid, transmission: np.ndarray) -> SliceStack:
@@ -303,8 +307,6 @@ def _stack(request: Request, specimen: ThermalSpecimen, grid: Grid, transmission
 
 def _rim_signals(request: Request, specimen: ThermalSpecimen, cut: float) -> np.ndarray:
     """Return the mean signals of aperture-edge waves, shape (channels,)."""
-    if not request.antialias:
-        return np.zeros(len(specimen.sections))
     beams, power = single_probes.rim_waves(specimen.grid, request.beam.wavelength_angstrom, request.beam.semiangle_rad, (0.0, 0.0), (1, 1))
     if not beams.size:
         return np.zeros(len(specimen.sections))

@@ -108,12 +108,15 @@ class ThermalSpecimen:
         Mean transmission of each plane, complex64, shape (n, ny, nx).
     sections : ndarray
         Fraction of the intensity at each point that is scattered into each ring, float32, shape (D, n, ny, nx).
+    rim : ndarray, optional
+        Mean signal of the plane waves at the aperture's edge, float64, shape (D,).
     """
 
     grid: Grid
     planes: np.ndarray
     transmission: np.ndarray
     sections: np.ndarray
+    rim: np.ndarray | None = None
 
     @property
     def nbytes(self) -> int:
