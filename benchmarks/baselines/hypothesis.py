@@ -26,7 +26,7 @@ NEEDED = ("sites_per_side", "areas", "dose_budget", "time_budget", "reach", "pri
 
 def preset_from(known: Mapping[str, Any]) -> HypothesisPreset:
     """Return the sites, budgets, reach and prior of the known numbers of a brief, see ``HypothesisTest.known``."""
-    prior = {name: tuple(value) if isinstance(value, list) else value for name, value in known["prior"].items()}
+    prior: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in known["prior"].items()}
     return HypothesisPreset(
         sites_per_side=known["sites_per_side"],
         areas=known["areas"],

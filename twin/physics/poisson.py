@@ -50,12 +50,12 @@ def poisson_counts(mean: np.ndarray | float, uniforms: np.ndarray, out: np.ndarr
     target = counts if direct else np.empty(uniforms.shape, np.uint32)
     most = int(np.iinfo(counts.dtype).max)
     # writable arrays only: the kernel is compiled for one type of array
-    values = [np.require(array, np.float64, ["C", "W"]).reshape(-1) for array in (mean, uniforms)]
-    block = invert(values[0], values[1], target.reshape(-1), most, *scratch())
+    means, flat = (np.require(array, np.float64, ["C", "W"]).reshape(-1) for array in (mean, uniforms))
+    block = invert(means, flat, target.reshape(-1), most, *scratch())
     if block >= 0:
-        wrong = _first_refused(*values, target.reshape(-1), block, most)
+        wrong = _first_refused(means, flat, target.reshape(-1), block, most)
         place = np.unravel_index(wrong, uniforms.shape)
-        raise SettingsError(_refusal(float(values[0][wrong]), float(values[1][wrong]), place, most))
+        raise SettingsError(_refusal(float(means[wrong]), float(flat[wrong]), place, most))
     if not direct:
         counts[...] = target
     return counts
