@@ -187,7 +187,7 @@ class Report:
 
     @property
     def ranked(self) -> bool:
-        """Whether the report may hold a rank: it was scored here, on truth that nobody can look up."""
+        """Return whether the report may hold a rank: it was scored here, on truth that nobody can look up."""
         return self.trust in ORDERED and self.source.truth == "hidden"
 
     @property

@@ -41,33 +41,27 @@ def load_dataset(
     """Load one split of a dataset, after checking its files against their hashes.
 
     The dataset is read from the data folder (``STEMTWIN_DATA_DIR``, or the user's cache), else fetched from the mirror
-    ``STEMTWIN_DATA_URL``, else built on this machine if the planned time is below two minutes. A line on stderr reports
-    the source. A build is compared with witness rows that ship with the package; hashes are reproducible only on one
-    machine with one set of versions.
+    ``STEMTWIN_DATA_URL``, else built, as a line on stderr reports. A build is compared with witness rows that ship with
+    the package; hashes are reproducible only on one machine with one set of versions.
 
     Parameters
     ----------
     name : str
         Name and version, ``"atoms-2d@1"`` (the newest 1.x.y) or ``"atoms-2d@1.0.0"``, see :func:`list_datasets`; or the
-        path of a card of your own, ``"mine.toml"``, of the folder of a built or fetched dataset, or of measured data
-        from ``stemtwin data pack``.
+        path of a card, ``"mine.toml"``, of the folder of a dataset, or of measured data from ``stemtwin data pack``.
     version : str, optional
-        Version, if ``name`` does not contain it. One of the two must name it, so the program can be repeated.
+        Version, if ``name`` does not contain it; one of the two must.
     size, split : str
-        ``"tiny"``, ``"std"`` or ``"full"``, of which full is never on a mirror; ``"train"``, ``"val"`` or ``"test"``.
-        A folder has a size of its own.
+        ``"tiny"``, ``"std"`` or ``"full"`` (never on a mirror); ``"train"``, ``"val"`` or ``"test"``.
     format : str
-        ``"xarray"``: an ``xarray.Dataset`` with dimension ``sample``, the card's dimensions (``y``, ``x``, ...) and
-        units. ``"hf"``: a Hugging Face ``datasets.Dataset`` in memory. ``"numpy"``: a dictionary of arrays (rows, ...).
-        All three have the same values. In xarray and numpy, ragged columns are padded with NaN, -1, ``""`` or False to
-        the longest row, and the column that the card names (``n_columns``) holds the number of entries. Cubes stay on
-        disk, as dask arrays in xarray and zarr arrays in numpy; ``"hf"`` omits them.
+        ``"xarray"``: an ``xarray.Dataset`` with dimension ``sample``, the card's dimensions (``y``, ``x``, ...) and units.
+        ``"hf"``: a Hugging Face ``datasets.Dataset`` in memory. ``"numpy"``: a dictionary of arrays (rows, ...). All have
+        the same values. In xarray and numpy, ragged columns are padded with NaN, -1, ``""`` or False, and the column that
+        the card names (``n_columns``) holds the number of entries. Cubes stay on disk (dask, zarr); ``"hf"`` omits them.
     streaming : bool
-        Whether to return a Hugging Face ``datasets.IterableDataset`` of numpy arrays in the card's types, which reads
-        the verified files a few rows at a time.
+        Whether to return a Hugging Face ``datasets.IterableDataset``, which reads the verified files a few rows at a time.
     build : bool, optional
-        Whether to build a dataset that is neither on this machine nor on a mirror: True builds it whatever the planned
-        time, False never; by default it is built if the planned time is below two minutes.
+        Whether to build data that are neither on this machine nor on a mirror; by default if that takes below two minutes.
 
     Returns
     -------

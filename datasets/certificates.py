@@ -187,8 +187,7 @@ def certify_dataset(
     Returns
     -------
     dict
-        Certificate in JSON types: ``rows``, each with the difference (rms over the points / mean signal) of every
-        comparison by detector, and ``worst``, the largest difference of every comparison.
+        Certificate in JSON types: ``rows``, each with its differences (rms over the points / mean signal), and ``worst``.
 
     Raises
     ------

@@ -94,12 +94,12 @@ class _Line:
 
     @property
     def hidden(self) -> bool:
-        """Whether the truth was hidden when the entry was made."""
+        """Return whether the truth was hidden when the entry was made."""
         return self.report["source"].get("truth", "public") == "hidden"
 
     @property
     def contends(self) -> bool:
-        """Whether the entry has a place: its level of trust allows one, and its score has a value."""
+        """Return whether the entry has a place: its level of trust allows one, and its score has a value."""
         return self.entry.ordered and self.score.value is not None
 
     def standing(self) -> Standing:

@@ -60,7 +60,7 @@ class SheetMaterial(CardModel):
 
     @property
     def perfect(self) -> bool:
-        """Whether the layer is a perfect crystal, which is never the case."""
+        """Return whether the layer is a perfect crystal, which is never the case."""
         return False
 
 

@@ -88,7 +88,7 @@ class Handed:
 
     @property
     def agent(self) -> bool:
-        """Whether the submission is an agent, not a table of answers."""
+        """Return whether the submission is an agent, not a table of answers."""
         return (self.folder / AGENT).is_file() and not (self.folder / HEADER).exists()
 
 

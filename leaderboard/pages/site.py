@@ -50,7 +50,7 @@ class BoardPage:
 
     @property
     def measured(self) -> bool:
-        """Whether the data are measured, not simulated."""
+        """Return whether the data are measured, not simulated."""
         return self.board.source.startswith("measured/")
 
 

@@ -225,7 +225,7 @@ def test_links_in_a_folder_are_refused(tmp_path: Path) -> None:
     """A link in a folder that is handed in is refused: it could show any file of the organiser's."""
     (tmp_path / "a").mkdir()
     (tmp_path / "a" / "predictions.parquet").symlink_to("/etc/passwd")
-    with pytest.raises(SubmissionError, match="a link, only files and folders are handed in"):
+    with pytest.raises(SubmissionError, match="a link; only files and folders can be submitted"):
         plain_files(tmp_path / "a")
 
 

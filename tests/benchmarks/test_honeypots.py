@@ -118,5 +118,5 @@ def test_what_cannot_have_honeypots() -> None:
         plant(find_task("autofocus"), data, np.random.default_rng(0))
     with pytest.raises(SettingsError, match="each=0 must be at least 1"):
         plant(find_task("denoise"), data, np.random.default_rng(0), each=0)
-    with pytest.raises(SettingsError, match="are none"):
+    with pytest.raises(SettingsError, match="is empty"):
         find_leak(find_task("denoise"), {}, ())

@@ -43,7 +43,7 @@ def test_the_readme_trains_the_same() -> None:
     assert learner.table(ENVIRONMENT) in page
     policies = reference(ENVIRONMENT, learner.DIFFICULTY).policies
     random, expert = (policies[name].mean for name in ("random", "expert"))
-    told_returns = f"Random actions earn {random:.2f}, and the expert, which fits a model of the image, {expert:.2f}."
+    told_returns = f"earn {random:.2f}; the expert, which fits a model of the image, earns {expert:.2f}."
     assert told_returns in " ".join(page.split())
 
 

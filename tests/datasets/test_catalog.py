@@ -70,7 +70,9 @@ def test_a_name_holds_its_version(card, local, name):
     xr.testing.assert_identical(data, load())
 
 
-@pytest.mark.parametrize(("name", "version", "said"), [("atoms-small@1", "1.1.0", "two versions"), ("atoms-small@2", None, "Did you mean|Known")])
+@pytest.mark.parametrize(
+    ("name", "version", "said"), [("atoms-small@1", "1.1.0", "two different versions"), ("atoms-small@2", None, "Did you mean|Known")]
+)
 def test_a_version_that_cannot_be(local, name, version, said):
     """Two different versions, and one that does not exist, are refused."""
     with pytest.raises(DatasetError, match=said):

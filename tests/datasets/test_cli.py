@@ -67,7 +67,7 @@ def test_a_card_of_ones_own(run, card, tmp_path):
         (("build", "--card", "x.toml", "--version", "1.0.0"), "--version 1.0.0 cannot be used with --card"),
         (("build", "--card", "x.toml"), "x.toml cannot be read"),
         (("build", "atoms-small@2"), "has no version '2'"),
-        (("verify", "atoms-small@1.0.0", "--version", "1.1.0"), "two versions"),
+        (("verify", "atoms-small@1.0.0", "--version", "1.1.0"), "two different versions"),
     ],
 )
 def test_a_dataset_is_named_once(run, card, words, message):

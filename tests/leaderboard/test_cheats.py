@@ -189,7 +189,7 @@ def test_links_bring_no_file_of_the_organiser(tmp_path: Path, honest: Any) -> No
     (folder / "notes").symlink_to(secret)
     shutil.copytree(folder, tmp_path / "followed")
     assert (tmp_path / "followed" / "notes").read_text() == "secret"
-    with pytest.raises(SubmissionError, match="a link, only files and folders"):
+    with pytest.raises(SubmissionError, match="a link; only files and folders"):
         copy_tree(folder, tmp_path / "copy")
     assert not (tmp_path / "copy").exists()
 

@@ -226,7 +226,7 @@ def test_a_zip_is_opened_by_every_door(tmp_path, capsys):
         archive.writestr("submission.yaml", "name: mine")
     for words in (["submit", str(path)], ["eval", "atoms-2d", "--predictions", str(path)]):
         assert main(words) == 1
-        assert f"{path}/predictions.parquet: there is no such file, a header alone is not a submission." in capsys.readouterr().err
+        assert f"{path}/predictions.parquet: there is no such file; a header alone is not a submission." in capsys.readouterr().err
     assert json.loads(call("board", "--json")) == []
 
 

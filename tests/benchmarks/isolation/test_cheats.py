@@ -150,7 +150,7 @@ def test_no_reward_and_no_truth_is_sent(name: str, tmp_path: Path, monkeypatch: 
         run_episode(task, entry, agent, env, split=task.splits[0], number=0, count_failures=True)
     keys = {
         "hello": {"type", "protocol", "act_s", "message_bytes"},
-        "reset": {"type", "task", "difficulty", "seed", "observation_space", "action_space"},
+        "reset": {"type", "task", "difficulty", "known", "seed", "observation_space", "action_space"},
         "observe": {"type", "step", "observation", "cost"},
         "end": {"type", "step"},
     }

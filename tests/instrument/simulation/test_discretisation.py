@@ -120,7 +120,7 @@ def test_a_potential_brings_its_grid(request_: Request, nothing: PotentialSlices
     assert discretise(replace(request_, sample=nothing)).grid.shape == (96, 96)
     assert discretise(replace(request_, sample=nothing, grid=(96, 96))).grid.shape == (96, 96)
     for wrong in ({"grid": (64, 64)}, {"sampling_angstrom": 0.02}, {"slice_thickness_angstrom": 1.0}):
-        with pytest.raises(SettingsError, match="Leave"):
+        with pytest.raises(SettingsError, match="Omit"):
             discretise(replace(request_, sample=nothing, **wrong))
     odd = PotentialSlices(array=np.zeros((1, 97, 96)), sampling_angstrom=(0.04, 0.04), z_angstrom=np.array([0.0]))
     with pytest.raises(SamplingError, match="Give a potential of 100 x 96 points"):

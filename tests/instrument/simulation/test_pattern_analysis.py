@@ -73,7 +73,7 @@ def test_dpc_points_where_the_electrons_go() -> None:
         found = pattern_analysis.dpc(pattern_analysis.virtual(cube(values, pixel=1.0), detector), detector)
         assert found["dpc_x"].item() > 0.2
         assert abs(found["dpc_y"].item()) < 0.01
-    with pytest.raises(SettingsError, match="has no 4 segments"):
+    with pytest.raises(SettingsError, match="does not have 4 segments"):
         pattern_analysis.dpc(cube(values), SegmentedDetector(inner_mrad=0, outer_mrad=18))
 
 

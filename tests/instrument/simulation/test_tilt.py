@@ -59,7 +59,7 @@ def test_operator_equals_multislice_when_tilted(deep_atom):
 def test_tilts_that_make_no_sense_are_refused(deep_atom):
     """Too large a tilt is one clear sentence."""
     scan = PathScan(positions_angstrom=[[0.0, 0.0]])
-    with pytest.raises(SettingsError, match="beyond 100 mrad"):
+    with pytest.raises(SettingsError, match="exceeds 100 mrad"):
         Request(sample=deep_atom, beam=BEAM, scan=scan, tilt_mrad=(0, 200))
 
 

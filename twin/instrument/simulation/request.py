@@ -213,7 +213,7 @@ class Request:
 
     @property
     def asks_for_average(self) -> bool:
-        """Whether an average over the crystal's symmetries is requested explicitly, for any value of ``phonons``."""
+        """Return whether an average over the crystal's symmetries is requested explicitly, for any value of ``phonons``."""
         return self.lattice_average is True or self.lattice_average == POINT_GROUP
 
     @property
