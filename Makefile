@@ -107,6 +107,7 @@ foreign: build/foreign/ready build/py4dstem/ready build/learn/ready
 
 baselines: $(READY)
 	$(BIN)/python -m stemtwin.benchmarks.returns
+	$(BIN)/python -m stemtwin.benchmarks.environment_pages
 
 # torch is installed first and separately, from its CPU wheel; only training needs it.
 build/learn/ready: pyproject.toml

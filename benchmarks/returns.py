@@ -253,7 +253,7 @@ def main(arguments: list[str] | None = None) -> None:
         type=int,
         help=f"number of episodes (default: {EPISODES}; {FEW} where an episode of the expert takes more than {SLOW_S:g} s of CPU; more for some)",
     )
-    parser.add_argument("--difficulties", nargs="+", help="presets (default: the family's three ordered ones)")
+    parser.add_argument("--difficulties", nargs="+", help="presets (default: all)")
     parser.add_argument("--table", action="store_true", help="print the tables of docs/environments.md and measure nothing")
     parser.add_argument("--rescore", action="store_true", help="compute the scales from the kept runs again and measure nothing")
     parser.add_argument("--policies", nargs="+", help="play only these; the kept runs of the others stay")
@@ -269,15 +269,14 @@ def main(arguments: list[str] | None = None) -> None:
     except StemtwinError as error:
         parser.error(str(error))
     for name in asked:
-        for difficulty in given.difficulties or (kept_runs.presets(name) if given.rescore else ordered(name)):
+        for difficulty in given.difficulties or (kept_runs.presets(name) if given.rescore else presets(name)):
             policies = {one: known[name][one] for one in given.policies or known[name]}
             if given.observation is not None:
                 tell_form(name, difficulty, policies, given.observation, episodes=given.episodes, tell=_tell)
                 continue
             scale = None if given.rescore else measure(name, difficulty, policies, episodes=given.episodes, tell=_tell)
             _tell(f"wrote {save(rescored(name, difficulty) if scale is None or given.policies else scale)}")
-        measured = [reference(name, difficulty) for difficulty in ordered(name) if (FOLDER / f"{name.partition('/')[2]}.json").exists()]
-        for failing in failings(measured):
+        for failing in missed(name) if (FOLDER / f"{name.partition('/')[2]}.json").exists() else ():
             _tell(f"REQUIREMENT MISSED: {failing}")
 
 
@@ -292,9 +291,20 @@ def tell_form(
         tell(f"{environment} {difficulty}, {form}: {pair.better} less {pair.other} {pair.mean:.3f} ({pair.low:.3f} to {pair.high:.3f})")
 
 
+def presets(environment: str) -> tuple[str, ...]:
+    """Return all presets of a family: first those from the easiest to the hardest, then those of other goals."""
+    return tuple(family_class(environment).PRESETS)  # type: ignore[attr-defined] - a family with a goal
+
+
 def ordered(environment: str) -> tuple[str, ...]:
     """Return the presets of a family from the easiest to the hardest."""
-    return tuple(family_class(environment).PRESETS)[:ORDERED]  # type: ignore[attr-defined] - a family with a goal
+    return presets(environment)[:ORDERED]
+
+
+def missed(environment: str) -> list[str]:
+    """Return the requirements that the scales of a family miss; only neighbouring ordered presets have to be apart."""
+    groups = [ordered(environment), *((other,) for other in presets(environment)[ORDERED:])]
+    return [line for group in groups for line in failings([reference(environment, difficulty) for difficulty in group])]
 
 
 def rescored(environment: str, difficulty: str, folder: Path = RUNS) -> ReturnScale:

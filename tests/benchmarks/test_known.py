@@ -26,6 +26,7 @@ from stemtwin.twin.envs.families.hypothesis_test import HypothesisTest
 from stemtwin.twin.errors import SettingsError
 from tests.benchmarks.fakes import FakeAutofocus
 
+EXPERTS = ("aberration-correction", "atom-forge", "autofocus@2", "drift-tracking", "hypothesis-test", "sparse-scan", "spectrum-discovery")
 HYPOTHESIS, FOCUS = "stemtwin/HypothesisTest-v1", "stemtwin/Autofocus-v2"
 
 
@@ -106,14 +107,15 @@ def test_a_program_in_another_process_reads_the_known_numbers(tmp_path: Path) ->
 
 
 @pytest.mark.slow
-def test_the_expert_plays_alike_in_its_own_process() -> None:
+@pytest.mark.parametrize("name", EXPERTS)
+def test_the_expert_plays_alike_in_its_own_process(name: str) -> None:
     """The same baseline through the isolated runner takes the same actions."""
-    task = find_task("hypothesis-test")
-    entry = find_baseline("hypothesis-test", "expert")
-    here = run_episode(task, entry, entry.factory(), make_environment(task), split="public", number=0)
-    program = host_program("baseline:hypothesis-test/expert")
-    with AgentProcess(program, limits=Limits(start_s=60), level="process") as agent:
-        apart = run_episode(task, entry, agent, make_environment(task), split="public", number=0, count_failures=True)
+    task, entry = find_task(name), find_baseline(name, "expert")
+    split = task.splits[0]
+    here = run_episode(task, entry, entry.factory(), make_environment(task), split=split, number=0)
+    program = host_program(f"baseline:{name}/expert")
+    with AgentProcess(program, limits=Limits(start_s=120, act_s=120), level="process") as agent:
+        apart = run_episode(task, entry, agent, make_environment(task), split=split, number=0, count_failures=True)
     assert apart.failure_text == ""
     assert apart.actions == here.actions
 
