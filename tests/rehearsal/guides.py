@@ -67,7 +67,7 @@ def blocks(page: Path) -> list[Block]:
 
 
 def shrink() -> None:
-    """Draw hidden rows of ``denoise`` from one specimen of a monolayer, which takes seconds."""
+    """Draw hidden rows of ``denoise`` from four specimens of a monolayer, which takes seconds."""
     from stemtwin.datasets.cards import Card
     from stemtwin.leaderboard.events import hidden_tasks
 
@@ -76,7 +76,7 @@ def shrink() -> None:
     def small(name: str, version: str | None = None) -> Card:
         card = whole(name, version)
         size = card.sizes["tiny"].model_copy(
-            update={"specimens": dict.fromkeys(card.splits, 1), "images_per_specimen": dict.fromkeys(card.splits, 6)}
+            update={"specimens": dict.fromkeys(card.splits, 4), "images_per_specimen": dict.fromkeys(card.splits, 2)}
         )
         drawn = {"phonon_configurations": 1, "cell_angstrom": 8.0, "materials": card.generator.materials[:1]}
         return card.model_copy(update={"sizes": {**card.sizes, "tiny": size}, "generator": card.generator.model_copy(update=drawn)})

@@ -84,7 +84,7 @@ def test_the_bundle_goes_from_the_organiser_to_the_teams(organiser: Organiser, t
     with pytest.raises(SettingsError, match="is not published earlier"):
         publish_key(organiser, clock=early)
     assert announced_key(organiser.folder) is None
-    with pytest.raises(SettingsError, match="Wait for the start of"):
+    with pytest.raises(SettingsError, match="Wait for the start, or"):
         bundle.unseal(sealed, tmp_path / "early", key=organiser.bundle_key, now=early)
     assert main(["event", "open", str(sealed), "--output", str(tmp_path / "no")]) == 2
     assert main(["event", "open", str(organiser.path)]) == 0
