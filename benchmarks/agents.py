@@ -1,4 +1,4 @@
-"""Entries (predictors and agents), the registry of baselines, and entry points of foreign code."""
+"""Entries (predictors and agents), the registry of baselines, and entry points of users' own code."""
 
 import dataclasses
 import importlib
@@ -211,7 +211,7 @@ def make_entry(entry: Baseline, kind: str) -> Any:
     Raises
     ------
     SettingsError
-        The entry cannot be made without arguments, or lacks a method that the kind of task calls, with the arguments of that call.
+        The entry cannot be made without arguments, or lacks a method that the kind of task calls and that takes the arguments of that call.
     """
     form = ", ".join(f"{name}({told})" for name, told in NEEDS[kind].items())
     repair = f"Name a class that is made without arguments and has {form}."

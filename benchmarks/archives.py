@@ -85,7 +85,7 @@ def _telling(path: Path) -> Iterator[None]:
         if isinstance(error, StemtwinError) or is_full(error):
             raise
         reason = (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
-        message = f"{path}: not a whole zip archive ({printable(reason)}). Pack the folder again with 'zip -r'."
+        message = f"{path} is not a complete zip archive ({printable(reason)}). Pack the folder again with 'zip -r'."
         raise SubmissionError(message) from None
 
 
@@ -99,16 +99,16 @@ def check_archive(path: Path) -> list[zipfile.ZipInfo]:
     """
     size = path.stat().st_size
     if size > LARGEST_BYTES:
-        message = f"{path}: {size} bytes; at most {LARGEST_BYTES} are allowed. Submit only the answers, as compressed Parquet or npz."
+        message = f"{path} has {size} bytes; at most {LARGEST_BYTES} are allowed. Submit only the answers, as compressed Parquet or npz."
         raise SubmissionError(message)
     directory = _directory_bytes(path, size)
     if directory > LARGEST_DIRECTORY:
-        message = f"{path}: a directory of {directory} bytes; at most {LARGEST_DIRECTORY} are read. Pack fewer than {MOST_ENTRIES} files."
+        message = f"{path} has a directory of {directory} bytes; at most {LARGEST_DIRECTORY} are read. Pack fewer than {MOST_ENTRIES} files."
         raise SubmissionError(message)
     with _telling(path), zipfile.ZipFile(path) as archive:
         entries = archive.infolist()
     if len(entries) > MOST_ENTRIES:
-        message = f"{path}: {len(entries)} entries; at most {MOST_ENTRIES} are unpacked. Put arrays into npz files, many in each."
+        message = f"{path} has {len(entries)} entries; at most {MOST_ENTRIES} are unpacked. Put arrays into npz files, many in each."
         raise SubmissionError(message)
     _check_sizes(entries, path, size)
     entries = [entry for entry in entries if not entry.filename.startswith(LITTER)]
@@ -139,14 +139,14 @@ def _check_sizes(entries: list[zipfile.ZipInfo], path: Path, size: int) -> None:
     """Refuse sizes beyond the limits, as the directory declares them."""
     whole, packed = sum(entry.file_size for entry in entries), sum(entry.compress_size for entry in entries)
     if whole > LARGEST_BYTES:
-        message = f"{path}: {whole} bytes once unpacked; at most {LARGEST_BYTES} are allowed. Submit only the answers."
+        message = f"{path} takes {whole} bytes once unpacked; at most {LARGEST_BYTES} are allowed. Submit only the answers."
         raise SubmissionError(message)
     if packed > size:
         message = f"{path}: entries of {packed} bytes in a file of {size} bytes overlap. Pack the folder again with 'zip -r'."
         raise SubmissionError(message)
     if whole > SMALL_BYTES and whole > LARGEST_RATIO * packed:
         times = whole / max(packed, 1)
-        message = f"{path}: grows {times:.0f} times when unpacked; at most {LARGEST_RATIO} times is allowed. Store it without compression."
+        message = f"{path} becomes {times:.0f} times larger when unpacked; at most {LARGEST_RATIO} times is allowed. Store it without compression."
         raise SubmissionError(message)
 
 

@@ -53,11 +53,11 @@ def combine_attempts(attempts: Sequence[SampleStatistics]) -> SampleStatistics:
     Raises
     ------
     SettingsError
-        The attempts are at different episodes.
+        The attempts were made at different episodes.
     """
     first = attempts[0]
     if any(not np.array_equal(one.ids, first.ids) for one in attempts):
-        message = "Attempts are at different episodes. Give the same episodes in the same order for each."
+        message = "The attempts were made at different episodes. Give the same episodes in the same order for each."
         raise SettingsError(message)
     if len(attempts) == 1:
         return first

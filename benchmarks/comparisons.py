@@ -40,7 +40,7 @@ Formula = Callable[[Sums], np.ndarray]
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class ClusterSums:
-    """Sums of every cluster that one metric needs.
+    """Per-cluster sums of the statistics that one metric needs.
 
     Parameters
     ----------
@@ -131,7 +131,7 @@ class _Watched(Mapping[str, np.ndarray]):
 
 
 def cluster_sums(formula: Formula, samples: SampleStatistics) -> ClusterSums:
-    """Return the sums of every cluster that a metric reads."""
+    """Return the per-cluster sums of the statistics that a metric needs."""
     watched = _Watched(samples.sums())
     formula(watched)
     table = samples.cluster_sums()
@@ -241,12 +241,12 @@ def _standard_errors(drawn: np.ndarray, n: int) -> np.ndarray:
 
 
 def detectable_difference(standard_error: float, n: int) -> float:
-    """Return the minimum detectable difference of a comparison with that standard error, in its unit, of n clusters."""
+    """Return the minimum detectable difference of a comparison of n clusters with a given standard error, in the same unit."""
     return float((stats.t.ppf((1 + LEVEL) / 2, n - 1) + stats.t.ppf(POWER, n - 1)) * standard_error)
 
 
 def detectable_beside(formula: Formula, entry: ClusterSums) -> float | None:
-    """Return the minimum detectable difference from a second entry with as much scatter and independent of this one.
+    """Return the minimum detectable difference from an independent second entry with the same scatter.
 
     None for fewer than five clusters, where some draws do not define the metric, and where nothing scatters.
     """
@@ -259,7 +259,7 @@ def detectable_beside(formula: Formula, entry: ClusterSums) -> float | None:
 
 
 def order(formula: Formula | None, entries: Sequence[Standing], *, direction: str) -> Order:
-    """Order entries: a pair that kept the sums of the same clusters by its difference, other pairs by intervals.
+    """Order entries: pairs with stored sums of the same clusters are compared by their difference, other pairs by their intervals.
 
     Every pair is decided separately at 95 %, so ties need not be transitive, and one in twenty pairs of equal entries is separated by chance.
 

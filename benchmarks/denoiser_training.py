@@ -2,7 +2,7 @@
 
 The network learns on the train split: each time an image is shown, it is rotated or mirrored, some frames of a stack are left out, and its electrons
 are thinned to simulate a lower dose. The best state on the val split is kept as ``benchmarks/learned/denoise.onnx``,
-its curve beside it; the test split is not read. Both splits are those of the size ``std``, which ``stemtwin data build`` makes.
+with its curve beside it; the test split is not read. Both splits are those of the size ``std``, which ``stemtwin data build`` makes.
 """
 
 import argparse
@@ -67,7 +67,7 @@ def network() -> Any:
 
 
 class Shown:
-    """Images of a split as the network is shown them.
+    """Images of a split in the form in which the network receives them.
 
     Parameters
     ----------
@@ -115,7 +115,7 @@ class Shown:
 
 
 def error(model: Any, rows: list[tuple[np.ndarray, ...]]) -> Any:
-    """Return the mean over images and channels of the logarithm of the mean squared error in L, a tensor: minus the PSNR but for a factor."""
+    """Return the logarithm of the mean squared error in units of L^2, averaged over images and channels, a tensor: minus the PSNR up to a factor."""
     import torch  # pyright: ignore[reportMissingImports]
 
     seen, mean, truth, ranges = (torch.from_numpy(np.stack(parts)) for parts in zip(*rows, strict=True))

@@ -173,7 +173,7 @@ def sealed_arguments(task: Task, keys: SeedKeys | None = None) -> dict[str, Any]
 
 
 def sealed(task: Task) -> bool:
-    """Return whether the environment of a task must be made without reward and truth, as all are that accept such arguments."""
+    """Return whether the environment of a task must be made without reward and truth, which holds for all that accept such arguments."""
     return (task.name, task.major) not in UNSEALED
 
 
@@ -204,7 +204,7 @@ class TaskEnvironments:
         self._made: dict[str | None, Any] = {}
 
     def of_episode(self, number: int) -> Any:
-        """Return the environment of the episode of that number."""
+        """Return the environment of the episode with a given number."""
         preset = self._task.difficulty(number)
         if preset not in self._made:
             self._made[preset] = self._make(self._task if preset is None else dataclasses.replace(self._task, difficulties=(preset,)))
@@ -217,7 +217,7 @@ class TaskEnvironments:
 
 
 def check_difficulty(task: Task, env: Any, number: int) -> None:
-    """Refuse an environment whose preset is not that of the episode with a number.
+    """Refuse an environment whose preset is not the one of the episode with a given number.
 
     Raises
     ------
@@ -378,7 +378,7 @@ def replay(
     make: Callable[[Task], Any] | None = None,
     keys: SeedKeys | None = None,
 ) -> tuple[Episode, ...]:
-    """Play kept episodes again and return them.
+    """Play the actions of recorded episodes again and return the new episodes.
 
     Parameters
     ----------
@@ -416,7 +416,7 @@ def play_again(
     make: Callable[[Task], Any] | None = None,
     keys: SeedKeys | None = None,
 ) -> Iterator[Episode]:
-    """Yield the episodes that result when the actions of kept ones are played again; the arguments are those of :func:`replay`.
+    """Play the actions of recorded episodes again and yield the new episodes; :func:`replay` describes the arguments.
 
     Raises
     ------

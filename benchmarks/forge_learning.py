@@ -101,7 +101,7 @@ def demonstrations(goal: str, episodes: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def network(choices: ForgeChoices) -> Any:
-    """Return a module from observations to logits of all choices and a value: candidates share their weights, and see the mean of all."""
+    """Return a module from observations to logits of all choices and a value; candidates share weights and receive the mean over all of them."""
     import torch  # pyright: ignore[reportMissingImports] - only where policies are trained
     from torch import nn  # pyright: ignore[reportMissingImports]
 
@@ -273,7 +273,7 @@ def arguments(goal: str) -> dict[str, Any]:
 
 
 def export(policy: Any, choices: ForgeChoices) -> bytes:
-    """Return the mode of a policy as ONNX, from an observation to an action of the environment."""
+    """Return a policy as an ONNX network that maps an observation to the most probable action of the environment."""
     import torch  # pyright: ignore[reportMissingImports]
 
     class _Mode(torch.nn.Module):

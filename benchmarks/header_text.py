@@ -33,10 +33,10 @@ def read_keys(path: Path) -> dict[str, Any]:
         with path.open("rb") as file:
             raw = file.read(LARGEST_BYTES + 1)
     except OSError as error:
-        message = f"{path}: cannot be read ({error.strerror}). Make it readable."
+        message = f"{path} cannot be read ({error.strerror}). Make it readable."
         raise SubmissionError(message) from None
     if len(raw) > LARGEST_BYTES:
-        message = f"{path}: {path.stat().st_size} bytes; at most {LARGEST_BYTES} are read. Put answers into the table, empty ones as rows of NaN."
+        message = f"{path} has {path.stat().st_size} bytes; at most {LARGEST_BYTES} are read. Put answers into the table, empty ones as rows of NaN."
         raise SubmissionError(message)
     encoding = next((name for mark, name in MARKS.items() if raw.startswith(mark)), "utf-8")
     try:
@@ -46,7 +46,7 @@ def read_keys(path: Path) -> dict[str, Any]:
     except (yaml.YAMLError, UnicodeDecodeError, ValueError) as error:
         if isinstance(error, SubmissionError):
             raise
-        message = f"{path}: not YAML ({' '.join(str(error).split())}). Correct the line that it names."
+        message = f"{path} is not YAML ({' '.join(str(error).split())}). Correct the line that it names."
         raise SubmissionError(message) from None
     if not isinstance(content, dict):
         message = f"{path}: holds {type(content).__name__}, not keys and values such as 'task: atoms-2d/test@1'."

@@ -97,7 +97,7 @@ class Leak:
 
     @property
     def suspicious(self) -> bool:
-        """Need of a review."""
+        """True if a person must review the entry."""
         return self.p_value <= LEVEL
 
     @property
@@ -114,15 +114,15 @@ class HoneypotForm(Protocol):
     """Variables of the truth, which a honeypot takes from another row."""
 
     def candidate(self, data: "xr.Dataset", row: int, base: int, part: float) -> Any:
-        """Return the truth of a row as that of an image with the pixel size of another row, at a fraction of its dose."""
+        """Return the truth of a row, converted to the pixel size of another row and to a fraction of that row's dose."""
         ...
 
     def put(self, data: "xr.Dataset", row: int, candidate: Any) -> None:
-        """Write a truth into a row, whose variables of the truth already come from the candidate's row."""
+        """Write a truth into a row whose other truth variables already come from the candidate's row."""
         ...
 
     def similarity(self, answer: Any, candidate: Any) -> float:
-        """Return the similarity of an answer to a truth, at most 1, whatever its scale."""
+        """Return the similarity of an answer to a truth, at most 1, independent of the scale of the answer."""
         ...
 
 
@@ -244,7 +244,7 @@ def plant(task: Task, data: "xr.Dataset", rng: np.random.Generator, *, each: int
 def _form(task: Task) -> HoneypotForm:
     """Return the form of a task's honeypots."""
     if task.registered not in FORMS:
-        message = f"Task {task.registered!r} has no honeypots; those that do: {', '.join(FORMS)}."
+        message = f"Task {task.registered!r} has no honeypots. Tasks with honeypots: {', '.join(FORMS)}."
         raise SettingsError(message)
     return FORMS[task.registered]
 

@@ -36,7 +36,7 @@ def first_images(data: "xr.Dataset", instrument: str, count: int) -> "xr.Dataset
 
 
 def best_settings(data: "xr.Dataset") -> dict[str, Any]:
-    """Return the settings with the largest average precision of unrefined peaks on labelled images; of equal ones the first."""
+    """Return the settings with the largest average precision of unrefined peaks on labelled images; the first of equal ones."""
     truths, frames, best = read_bounded(data), frame_bounds(data), (-1.0, {})
     images = [electrons_of({name: data[name].values[i] for name in ("image", "gain_adu", "offset_adu")}) for i in range(len(truths))]
     steps = data["sampling_angstrom"].values.astype(float)

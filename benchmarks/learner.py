@@ -161,7 +161,7 @@ def train(environment: str, seed: int, steps: int) -> tuple[bytes, list[CurvePoi
 
 
 def export(model: Any) -> bytes:
-    """Return the mode of a model's policy as ONNX."""
+    """Return a model's policy as an ONNX network that maps an observation to the most probable action."""
     import torch  # pyright: ignore[reportMissingImports]
 
     class _Mode(torch.nn.Module):
@@ -185,7 +185,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--steps", type=int, default=STEPS)
     parser.add_argument("--workers", type=int, default=2, help="number of seeds trained at the same time")
-    parser.add_argument("--score", action="store_true", help="play the kept policy, put it on the scale, and train nothing")
+    parser.add_argument("--score", action="store_true", help="play the stored policy, add it to the scale of returns, and train nothing")
     parser.add_argument("--table", action="store_true", help="print the curves as a table and train nothing")
     parser.add_argument("--picture", type=Path, help="draw the curves into this PNG and train nothing")
     given = parser.parse_args(arguments)

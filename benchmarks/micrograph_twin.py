@@ -401,7 +401,7 @@ def quantities(measurement: WindowMeasurement, step: float) -> dict[str, tuple[f
 
 
 def agrees(measured: float, twin: float, unit: str) -> bool:
-    """Return whether two values agree: within 20 %, or within what a unit allows."""
+    """Return whether two values agree: within 20 %, or within the tolerance of their unit."""
     return abs(measured - twin) <= max(SAME * max(abs(measured), abs(twin)), LEAST_DIFFERENCE.get(unit, 0.0))
 
 

@@ -224,8 +224,8 @@ def read_report(path: Path | str) -> Report:
     Raises
     ------
     SubmissionError
-        The file is missing, not JSON, or not a report; the message names the wrong key. It is also wrong if its key of comparability does
-        not follow from the content.
+        The file is missing, not JSON, or not a report, in which case the message names the wrong key; or the comparability key does not
+        follow from the content.
     """
     path = Path(path)
     try:
@@ -234,10 +234,10 @@ def read_report(path: Path | str) -> Report:
         message = f"{path}: there is no such file. Give a report.json, or a folder with submission.yaml and predictions.parquet."
         raise SubmissionError(message) from None
     except OSError as error:
-        message = f"{path}: cannot be read ({error.strerror}). Give a report.json that 'stemtwin eval' wrote."
+        message = f"{path} cannot be read ({error.strerror}). Give a report.json that 'stemtwin eval' wrote."
         raise SubmissionError(message) from None
     except ValueError as error:
-        message = f"{path}: not a JSON file ({error}). Give a report.json that 'stemtwin eval' wrote."
+        message = f"{path} is not a JSON file ({error}). Give a report.json that 'stemtwin eval' wrote."
         raise SubmissionError(message) from None
     key = content.pop("comparability_key", None) if isinstance(content, dict) else None
     try:

@@ -90,7 +90,7 @@ def _normalized(scale: ReturnScale) -> str:
 
 
 def mean_cell(policy: PolicyReturn | None) -> str:
-    """Return a mean with its interval, nothing for a missing policy."""
+    """Return a mean with its interval; empty for a missing policy."""
     return "" if policy is None else f"{policy.mean:.3f} ({policy.low:.3f} to {policy.high:.3f})"
 
 
@@ -100,7 +100,7 @@ def _error(policy: PolicyReturn | None) -> str:
 
 
 def lead_cell(scale: ReturnScale, name: str) -> str:
-    """Return the paired lead of the trained policy over a policy, nothing where they were not compared."""
+    """Return the paired lead of the trained policy over another policy; empty if they were not compared."""
     return _pair(next((pair for pair in scale.paired if (pair.better, pair.other) == (LEARNER, name)), None))
 
 

@@ -172,7 +172,7 @@ def measure(
 
 
 class Pilot:
-    """First episodes of a policy, by which the total time is estimated, and the rest.
+    """Episodes of a policy: the first ones, from which the total time is estimated, and the remaining ones.
 
     Parameters
     ----------
@@ -190,7 +190,7 @@ class Pilot:
         self.first = [self._played(seed) for seed in range(count)]
 
     def rest(self, count: int, tell: Callable[[str], None]) -> tuple[KeptEpisode, ...]:
-        """Return ``count`` episodes in all; progress is reported every ten seconds."""
+        """Play the remaining episodes and return all ``count`` of them; progress is reported every ten seconds."""
         found, told = list(self.first[:count]), time.monotonic()
         for seed in range(len(found), count):
             if time.monotonic() - told > QUIET_S:
@@ -217,7 +217,7 @@ def _resumed(path: Path, blank: KeptRun, pilot: Pilot, count: int) -> KeptRun | 
 
 
 def save(scale: ReturnScale, folder: Path = FOLDER) -> Path:
-    """Write a scale into the file of its environment and return the path; returns of a trained policy without a run beside the others are kept."""
+    """Write a scale into the file of its environment and return the path; the returns of a trained policy without a stored run are kept."""
     path = folder / f"{scale.environment.partition('/')[2]}.json"
     content = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {"environment": scale.environment, "scales": {}}
     before = content["scales"].get(scale.difficulty, {"version": "", "policies": {}})
@@ -234,7 +234,7 @@ def save(scale: ReturnScale, folder: Path = FOLDER) -> Path:
 
 
 def environments() -> dict[str, dict[str, Baseline]]:
-    """Return the baselines of every environment with a goal, by name, by the task to which it belongs."""
+    """Return the baselines, by name, of every environment with a goal; they are those of the environment's task."""
     baselines, found = load_baselines(), {}
     tasks = load_tasks()
     for name in tasks:
@@ -255,7 +255,7 @@ def main(arguments: list[str] | None = None) -> None:
     )
     parser.add_argument("--difficulties", nargs="+", help="presets (default: all)")
     parser.add_argument("--table", action="store_true", help="print the tables of docs/environments.md and measure nothing")
-    parser.add_argument("--rescore", action="store_true", help="compute the scales from the kept runs again and measure nothing")
+    parser.add_argument("--rescore", action="store_true", help="recompute the scales from the stored runs and measure nothing")
     parser.add_argument("--policies", nargs="+", help="play only these; the kept runs of the others stay")
     parser.add_argument("--observation", help="play this form of observation, print its returns and keep nothing")
     given = parser.parse_args(arguments)

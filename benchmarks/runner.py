@@ -55,7 +55,7 @@ class Evaluation:
 
 
 def resolve(task: Task, *, baseline: str | None = None, agent: str | None = None) -> tuple[Baseline, Trust]:
-    """Return the entry for a name or a ``pkg.mod:Name``, and the trust in its score."""
+    """Return the entry for a name or a ``pkg.mod:Name``, and the level of trust in its score."""
     if baseline is not None and agent is None:
         found = find_baseline(task.registered, baseline)
         return found, "oracle" if found.oracle else "baseline"
@@ -326,7 +326,7 @@ def evaluate(
     progress: EpisodeProgress | None = None,
     measured: Path | str | None = None,
 ) -> Evaluation:
-    """Run a baseline (by name) or foreign code (``pkg.mod:Name``) on a task, or on the folder of a measured dataset for it, and score it."""
+    """Run a baseline (by name) or a user's own code (``pkg.mod:Name``) on a task, or on the folder of a measured dataset for it, and score it."""
     entry, trust = resolve(task, baseline=baseline, agent=agent)
     if measured is not None:
         return _evaluate_measured(task, entry, trust, measured, split=split, team=team, progress=progress)

@@ -135,7 +135,7 @@ def parts(samples: SampleStatistics, column: SliceColumn) -> dict[str, SampleSta
 
 
 def glue(pieces: list[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
-    """Return the sums over a union of disjoint pieces from the sums of the pieces."""
+    """Return the sums over a union of disjoint parts from the sums of the parts."""
     return {name: sum(piece[name] for piece in pieces[1:]) + pieces[0][name] for name in pieces[0]}
 
 

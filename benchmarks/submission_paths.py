@@ -39,7 +39,7 @@ def check_folder(path: Path, *, whole: bool = True) -> Path:
     if table.is_dir():
         message = f"{table}: a folder of parts; one file is needed. Join them: pandas.read_parquet(folder).to_parquet({TABLE!r})."
     elif table.is_file() and (told := told_of(table)) != "a parquet table without its header":
-        message = f"{table}: not a parquet file, but {told or 'something else'}. Write it with pyarrow or with pandas.DataFrame.to_parquet."
+        message = f"{table} is not a parquet file, but {told or 'something else'}. Write it with pyarrow or with pandas.DataFrame.to_parquet."
     elif header.is_file() and table.is_file():
         return path
     elif not header.is_file() and len(parts) > 1 and not table.exists():

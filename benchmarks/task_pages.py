@@ -109,7 +109,7 @@ def page(task: Task) -> str:
 
 
 def images_of(card: Card) -> bool:
-    """Return whether a card gives an image that a picture can show."""
+    """Return whether the dataset of a card has an image that can be drawn."""
     from stemtwin.benchmarks.task_pictures import images
 
     return bool(images(card, "input"))

@@ -34,7 +34,7 @@ GREYS, TONES = 40, 16
 
 
 def pick(card: Card, data: dict[str, np.ndarray], count: int = SHOWN) -> list[int]:
-    """Return rows of different specimens: of every material the one of the highest dose, as far as there is room, then those of the lowest doses."""
+    """Return rows of different specimens: first the row of the highest dose for each material, then rows of the lowest doses."""
     names = [column.name for column in card.columns]
     total = len(data["specimen"])
     dose = np.asarray(data["dose_e_per_angstrom2"], dtype=float) if "dose_e_per_angstrom2" in names else np.zeros(total)

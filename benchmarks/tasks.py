@@ -121,11 +121,11 @@ class Task:
 
     @property
     def registered(self) -> str:
-        """Name in the registry: the task's own of version 1, ``<name>@<major>`` of the others."""
+        """Name in the registry: the task's own name for version 1, ``<name>@<major>`` for other versions."""
         return self.name if self.major == 1 else f"{self.name}@{self.major}"
 
     def difficulty(self, number: int) -> str | None:
-        """Return the preset of the episode of that number; None for the default of the environment."""
+        """Return the preset of the episode with a given number; None for the default of the environment."""
         return self.difficulties[number % len(self.difficulties)] if self.difficulties else None
 
     @property
@@ -182,5 +182,5 @@ def load_tasks() -> "Registry[Task]":
 
 
 def find_task(name: str) -> Task:
-    """Return the task of that name; raise UnknownNameError with the likeliest name otherwise."""
+    """Return the task with a given name; raise UnknownNameError, which suggests the likeliest name, if there is none."""
     return load_tasks()[name]

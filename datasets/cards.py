@@ -77,7 +77,7 @@ class Card(CardModel, Generic[SettingsOfKind, SizeOfKind]):
     def _check_size(self, key: str, size: Size) -> None:
         """Check that a size has exactly the card's splits and that no two of them share a structure seed."""
         if set(size.specimens) != set(self.splits) or set(size.images_per_specimen) != set(self.splits):
-            message = f"size {key!r} must give specimens and images_per_specimen of exactly the splits {sorted(self.splits)}"
+            message = f"size {key!r} must give specimens and images_per_specimen for exactly the splits {sorted(self.splits)}"
             raise ValueError(message)
         ends = sorted((first, first + size.specimens[split], split) for split, first in self.splits.items())
         for (_, end, left), (start, _, right) in itertools.pairwise(ends):

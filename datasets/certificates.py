@@ -174,7 +174,7 @@ def certify_dataset(
     size : str
         Size whose specimens are used; the dataset need not be built.
     rows : int
-        Number of rows, each of another specimen as far as the size has enough.
+        Number of rows, each from a different specimen if the size has enough specimens.
     progress : callable, optional
         Called with the number of finished rows, the number of all rows, and the current step.
     kept : sequence of dict

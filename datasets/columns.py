@@ -44,7 +44,8 @@ class Column(CardModel):
         1e-5 of their largest value. ``"counts"``: a fraction of 1e-4 of the values may differ by one. The default is
         close for floating-point numbers, counts for arrays of unsigned integers, and exact otherwise.
     cube : bool
-        Whether the arrays are too large for tables; they are stored as zarr beside them, one row at a time.
+        Whether the arrays are too large for tables. Such arrays are stored as zarr files beside the tables, one row at a
+        time.
     """
 
     name: ColumnName

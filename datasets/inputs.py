@@ -1,4 +1,4 @@
-"""Files for a test taker: only the inputs of a split, in an order without information.
+"""Files for a test taker: only the inputs of a split, in an order that carries no information.
 
 The files contain neither the truth nor the conditions and seeds of the simulation. Rows are in the order of their
 names, which are digests for cards of schema 2. The metadata of every format are derived only from the input columns.

@@ -156,7 +156,7 @@ def read(card: Card) -> tuple[list[dict[str, Any]], int | None]:
 
 
 def check(card: Card, size: str, rows: Iterable[Mapping[str, Any]]) -> int:
-    """Compare rows of a size with their witness rows, and return the number of rows that have one.
+    """Compare rows of one size of a dataset with their witness rows, and return the number of rows that have a witness row.
 
     Raises
     ------

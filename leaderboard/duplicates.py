@@ -138,7 +138,7 @@ def find_pairs(rows: Sequence[TeamAnswers], truth: Mapping[str, Any] | None = No
 
 
 def sign_test(close: np.ndarray, typical: float) -> Resemblance:
-    """Return the result of the sign test on flags (n,) of the quarters or episodes that are close."""
+    """Return the sign test of flags (n,), one for each quarter of a sample or each episode, True where two entries are close."""
     units, count = len(close), int(np.count_nonzero(close))
     return Resemblance(units=units, close=count, p_value=float(stats.binom.sf(count - 1, units, 0.5)), typical=typical)
 
@@ -245,7 +245,7 @@ def compare_traces(one: Mapping[Any, Episode], other: Mapping[Any, Episode]) -> 
 
 
 def trace(episode: Episode) -> np.ndarray:
-    """Return the actions of an episode as an array (steps, numbers), with inf after the end of shorter actions."""
+    """Return the actions of an episode as an array (steps, numbers), padded with inf where an action has fewer numbers."""
     rows = [list(_numbers(action)) for action in episode.actions]
     width = max(map(len, rows), default=0)
     return np.array([row + [np.inf] * (width - len(row)) for row in rows], dtype=float).reshape(len(rows), width)

@@ -289,7 +289,7 @@ def open_arrays(path: Path) -> Iterator["_Npz | _Zarr"]:
         raise
     except (OSError, EOFError, ValueError, KeyError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
-        message = f"{path}: cannot be read ({reason}). Write it with numpy.savez_compressed, or with zarr, without objects."
+        message = f"{path} cannot be read ({reason}). Write it with numpy.savez_compressed, or with zarr, without objects."
         raise SubmissionError(message) from None
 
 

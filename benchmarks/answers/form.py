@@ -63,7 +63,7 @@ class AnswerForm(Protocol):
         ...
 
     def checked(self, answers: Mapping[str, Any], data: "xr.Dataset", source: str) -> dict[str, Any]:
-        """Return the answers in the types that are scored; raise SubmissionError, which begins with ``source``, where one is wrong."""
+        """Return the answers in the types that are scored; raise SubmissionError, whose message begins with ``source``, if one is wrong."""
         ...
 
     def missing(self, answers: Mapping[str, Any]) -> frozenset[str]:
@@ -140,7 +140,7 @@ def left_out(names: Iterable[str], answers: Mapping[str, Any], source: str, give
 
 
 def none_empty(empty: tuple[str, ...], kind: str, path: Path) -> None:
-    """Raise SubmissionError where a header lists empty answers of a kind that has none."""
+    """Raise SubmissionError where a header lists empty answers of a kind that cannot be empty."""
     if empty:
         message = f"{path}: key 'empty' names {empty[0]!r}, but {kind} cannot be empty. Give an answer for every sample and remove the key."
         raise SubmissionError(message)

@@ -65,6 +65,7 @@ class LabelMapAnswers(ArrayAnswers):
             worst = float(np.abs(answer.probabilities.sum(axis=0, dtype=np.float64) - 1).max(initial=0.0))
             if worst > TOLERANCE:
                 message = (
-                    f"{source}: the 'probabilities' of a pixel sum to 1 only within {worst:.2g}; {TOLERANCE:g} is needed. Divide them by their sum."
+                    f"{source}: the sum of the 'probabilities' of a pixel differs from 1 by {worst:.2g}; "
+                    f"at most {TOLERANCE:g} is allowed. Normalise them."
                 )
                 raise SubmissionError(message)

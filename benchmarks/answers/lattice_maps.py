@@ -76,6 +76,7 @@ class LatticeMapAnswers(ArrayAnswers):
             worst = float(np.abs(norm - 1).max(initial=0.0))
             if worst > TOLERANCE:
                 message = (
-                    f"{source}: a quaternion of 'orientation' has length 1 only within {worst:.2g}; {TOLERANCE:g} is needed. Divide it by its length."
+                    f"{source}: the length of a quaternion of 'orientation' differs from 1 by {worst:.2g}; "
+                    f"at most {TOLERANCE:g} is allowed. Normalise it."
                 )
                 raise SubmissionError(message)

@@ -116,7 +116,7 @@ class PointAnswers:
                 message = f"{source}: {name} have the shape {shape}; {wanted[name]} is needed."
                 raise SubmissionError(message)
         if n > self.most:
-            message = f"{source}: {n} points; at most {self.most} are allowed. Give fewer."
+            message = f"{source}: there are {n} points; at most {self.most} are allowed. Give fewer."
             raise SubmissionError(message)
         classes = points.classes if self.classes is not None else None
         if classes is not None and np.asarray(classes).dtype.kind not in "iu" and n:

@@ -117,17 +117,17 @@ def read_table(path: Path, fields: Sequence[Field], ids: Sequence[str], *, most:
     names = _chosen(parquet.schema_arrow.names, fields, path)
     rows, limit = parquet.metadata.num_rows, most * len(ids)
     if rows > limit:
-        message = f"{path}: {rows} rows; at most {limit} are read ({most} for each of {len(ids)} samples). Give fewer answers for a sample."
+        message = f"{path} has {rows} rows; at most {limit} are read ({most} for each of {len(ids)} samples). Give fewer answers for a sample."
         raise SubmissionError(message)
     parts = [parquet.metadata.row_group(i) for i in range(parquet.metadata.num_row_groups)]
     size = sum(group.column(i).total_uncompressed_size for group in parts for i in range(group.num_columns))
     if size > LARGEST_BYTES:
-        message = f"{path}: {size} bytes once unpacked; at most {LARGEST_BYTES} are read. Give fewer rows or shorter texts."
+        message = f"{path} takes {size} bytes once unpacked; at most {LARGEST_BYTES} are read. Give fewer rows or shorter texts."
         raise SubmissionError(message)
     try:
         table = parquet.read(columns=names)
     except (pa.ArrowException, OSError) as error:
-        message = f"{path}: cannot be read ({_first_line(error)}). Write it again."
+        message = f"{path} cannot be read ({_first_line(error)}). Write it again."
         raise SubmissionError(message) from None
     columns, null = {}, {}
     for field in fields:
@@ -147,7 +147,7 @@ def _open(path: Path) -> "pq.ParquetFile":
         texts = [found.schema.column(i).path for i in range(len(found.schema)) if found.schema.column(i).physical_type == "BYTE_ARRAY"]
         return pq.ParquetFile(path, read_dictionary=texts)
     except (pa.ArrowException, OSError) as error:
-        message = f"{path}: not a parquet file ({_first_line(error)}). Write the table with pyarrow or with pandas.DataFrame.to_parquet."
+        message = f"{path} is not a parquet file ({_first_line(error)}). Write the table with pyarrow or with pandas.DataFrame.to_parquet."
         raise SubmissionError(message) from None
 
 

@@ -76,7 +76,7 @@ def kernel_norm(sigma: float) -> float:
 
 
 def refine(image: np.ndarray, peak: np.ndarray, sigma: float) -> np.ndarray:
-    """Return the centre (y, x), px, of a Gaussian on a constant fitted about a peak; the peak itself where the fit does not converge or moves away.
+    """Return the centre (y, x), px, of a Gaussian plus a constant fitted around a peak; the peak itself if the fit does not converge or moves away.
 
     It is rounded to 1e-6 px: the last bits of MINPACK's steps depend on memory addresses, and the same image must give the same answer.
     """
@@ -110,7 +110,7 @@ def refine(image: np.ndarray, peak: np.ndarray, sigma: float) -> np.ndarray:
 
 
 def merge(points: np.ndarray, scores: np.ndarray, distance: float) -> np.ndarray:
-    """Return the points that remain when the lower-scored one of every two nearer than a distance is dropped, (n,) bool."""
+    """Return a mask, (n,) bool, of the points that remain after the lower-scored point of each pair closer than a distance is dropped."""
     keep = np.zeros(len(points), dtype=bool)
     for i in np.argsort(-scores, kind="stable"):
         keep[i] = not keep.any() or np.hypot(*(points[keep] - points[i]).T).min() >= distance
@@ -118,7 +118,7 @@ def merge(points: np.ndarray, scores: np.ndarray, distance: float) -> np.ndarray
 
 
 def inside(points: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
-    """Return the points (y, x), px, that lie in the frame, (n,) bool."""
+    """Return a mask, (n,) bool, of the points (y, x), px, that lie in the frame."""
     return np.all((points >= -0.5) & (points <= np.array(shape) - 0.5), axis=1)
 
 

@@ -51,7 +51,7 @@ class OddPeaks:
 
 
 def contrasts(material: str) -> dict[str, tuple[str, float]]:
-    """Return for each class of a material its site and the change of its height, in units of the height of an intact metal (or carbon).
+    """Return, for each defect class of a material, the site and the change of its peak height, in units of an intact metal (or carbon) peak.
 
     Sites are ``"metal"``, ``"chalcogen"`` and ``"hollow"``; for graphene ``"metal"``, and ``"bond"`` for a pair.
     """
@@ -108,7 +108,7 @@ class UnitCellResidual:
 
 
 def collected(found: list[tuple[np.ndarray, str, float]], step: float, shape: tuple[int, ...]) -> Points:
-    """Return candidates (position, class, confidence) as points in the frame; of neighbours the strongest, two adjacent carbon vacancies as one."""
+    """Return candidates (position, class, confidence) in the frame: the strongest of close neighbours; two adjacent carbon vacancies count as one."""
     pairs = []
     for i, (place, name, claim) in enumerate(found):
         for other, second, also in found[:i]:
@@ -126,7 +126,7 @@ def collected(found: list[tuple[np.ndarray, str, float]], step: float, shape: tu
 
 
 def cell_places(image: np.ndarray, step: float, lattice: float) -> np.ndarray:
-    """Return the position of each pixel in the hexagonal cell, (2, ny, nx) in units of its edges, up to whole numbers and one common shift.
+    """Return the position of each pixel in the hexagonal cell, (2, ny, nx) in units of its edges, modulo whole cells and one common shift.
 
     Parameters
     ----------
@@ -172,7 +172,7 @@ def mean_cell(image: np.ndarray, places: np.ndarray) -> np.ndarray:
 
 
 def site_kinds(cell: np.ndarray, material: str) -> dict[str, list[np.ndarray]]:
-    """Return the positions in the cell, (2,) each, by kind of site: metal, chalcogen and hollow; in graphene both carbon sites are metal."""
+    """Return the positions in the cell, (2,) each, by kind of site: metal, chalcogen and hollow; in graphene both carbon sites count as metal."""
     thirds = [np.array([1, 2]) / 3, np.array([2, 1]) / 3]
     smooth = gaussian_filter(cell, 1.0, mode="wrap")
 

@@ -203,7 +203,7 @@ class DriftTracker:
 
 
 class PhaseCorrelation:
-    """Moves back by the shift between the last narrow frame and the first one, from phase correlation, without prediction or search."""
+    """Policy that moves back by the shift between the last narrow frame and the first one, from phase correlation, without prediction or search."""
 
     def reset(self, brief: Brief) -> None:
         """Start a new episode."""
@@ -224,7 +224,7 @@ class PhaseCorrelation:
 
 
 class StillField:
-    """Does nothing until the budget is spent."""
+    """Policy that does nothing until the budget is spent."""
 
     def reset(self, brief: Brief) -> None:
         """Do nothing: the policy has no memory."""
@@ -249,7 +249,7 @@ class RandomShifts:
 
 
 class BlindWatch:
-    """Keeps the field where it is, takes one fast frame late in the watch, and declares the end in time, without looking at the frames."""
+    """Policy that keeps the field in place, takes one fast frame late in the watch and declares the end in time, without looking at the frames."""
 
     def reset(self, brief: Brief) -> None:
         """Start a new episode."""
@@ -268,7 +268,7 @@ class BlindWatch:
 
 
 class DriftOracle:
-    """Reads the position of the feature and whether the atom has hopped, and predicts by the same filter as the expert."""
+    """Oracle that reads the true position of the feature and whether the atom has hopped, and predicts with the expert's filter."""
 
     def reset(self, brief: Brief) -> None:
         """Store the access to the truth."""

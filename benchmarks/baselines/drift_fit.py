@@ -21,7 +21,7 @@ OFFSET_ADU, ADU_PER_ELECTRON = 1000.0, 7.6
 
 
 def electrons(image: np.ndarray) -> np.ndarray:
-    """Return a frame in electrons; readings of a converter are recognised because they exceed possible counts."""
+    """Return a frame in electrons; converter readings are recognised because they exceed any possible count."""
     counts = image.astype(float)
     return (counts - OFFSET_ADU) / ADU_PER_ELECTRON if np.median(counts) > OFFSET_ADU / 2 else counts
 
@@ -55,7 +55,7 @@ class Template:
         self.frames = np.maximum(self.frames, 1e-9)
 
     def rate(self) -> np.ndarray:
-        """Return the expected counts of one usual frame, smoothed, and half a frame of their mean for the noise of few frames."""
+        """Return the smoothed expected counts of one usual frame, regularised by half a frame of their mean against the noise of few frames."""
         level = self.level()
         smooth = [ndimage.gaussian_filter(part, SMOOTHING_ANGSTROM / PITCH) for part in (self.counts, self.frames)]
         return np.maximum((smooth[0] + 0.5 * level) / (smooth[1] + 0.5), 0.05 * level)
@@ -153,7 +153,7 @@ class Motion:
         self.covariance = self.covariance - np.outer(gain, self.covariance[0])
 
     def jump(self, place: np.ndarray, deviation: float) -> None:
-        """Set the position after a jump to a measured one; the velocity is kept."""
+        """Set the position to a measured one after a jump; the velocity is unchanged."""
         self.place = place.copy()
         self.covariance[0] = self.covariance[:, 0] = 0.0
         self.covariance[0, 0] = deviation**2

@@ -103,7 +103,7 @@ def fit_focus(knobs: np.ndarray, powers: np.ndarray, noise: np.ndarray) -> np.nd
 
 
 class FocalSeries:
-    """Focusing as by an operator: a focal series, a move to the peak of parabolas through its sharpness, then smaller series about it.
+    """Focusing as a human operator does it: a focal series, a move to the peak of parabolas through its sharpness, then smaller series about it.
 
     Sharpness is the normalised variance, resolved by azimuth, because twofold astigmatism gives every azimuth a focus of its own
     (:func:`fit_focus`). Every frame of the episode enters every fit.

@@ -132,7 +132,7 @@ def waves_in_frame(frequencies: np.ndarray, rotation: float) -> np.ndarray:
 
 
 class MatchedFilter:
-    """Fits the model to the Fourier coefficients of all frames: start, gains of the knobs, residual and position, for every specimen.
+    """Policy that fits the model to the Fourier coefficients of all frames: start, gains of the knobs, residual and position, for every specimen.
 
     Parameters
     ----------
@@ -206,7 +206,7 @@ class MatchedFilter:
 
 
 class NoOperation:
-    """Does nothing until the budget is spent."""
+    """Policy that does nothing until the budget is spent."""
 
     def reset(self, brief: Brief) -> None:
         """Do nothing: the policy has no memory."""
@@ -231,7 +231,7 @@ class RandomActions:
 
 
 class BlindSweep:
-    """Sweeps the defocus from one end to the other without looking at the images, returns to the middle, and declares the end."""
+    """Policy that sweeps the defocus from one end to the other without looking at the images, returns to the middle, and declares the end."""
 
     def reset(self, brief: Brief) -> None:
         """Begin at one end."""
@@ -247,7 +247,7 @@ class BlindSweep:
 
 
 class FocusByTruth:
-    """Oracle that goes straight to an aberration, and declares the end there or never.
+    """Oracle that goes straight to given aberrations, and declares the end there or never.
 
     Parameters
     ----------

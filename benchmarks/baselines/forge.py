@@ -144,7 +144,7 @@ class Planner(ForgePolicy):
         return park((best + beyond / BOND * step) / REACH_ANGSTROM["walk"], seconds)
 
     def located(self, seen: Seen) -> tuple[int, int]:
-        """Return the sublattice of the target, 1 or -1, that fits all looks best, and the site of Si in its patch; the look is kept."""
+        """Return the sublattice of the target, 1 or -1, that fits all looks best, and the site of Si in its patch; the look is stored."""
         angles = np.arctan2(seen.steps[:, 1], seen.steps[:, 0])
         own = -1 if np.sin(3 * angles).mean() > 0 else 1
         sites = {}
@@ -238,7 +238,7 @@ class BlindCycle:
 
 
 class Clairvoyant:
-    """Oracle that parks the beam where the next event is a wanted one, until it happens; else it parks a short beam that does nothing.
+    """Oracle that parks the beam where the next event is a wanted one until that event happens, else for a short time without effect.
 
     Events before the shortest beam time are skipped, because the beam would stay on the atom that has just moved.
     """

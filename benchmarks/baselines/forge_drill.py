@@ -1,6 +1,6 @@
-"""A planner of patterns of vacancies in MoS2: contents of every site of S, possible events, and the site that is worth the beam.
+"""A planner of patterns of vacancies in MoS2: contents of every site of S, possible events, and the site that is most worth exposing.
 
-A S atom that is hit leaves the sheet or, beside a vacancy, jumps into it. Stray vacancies, caused by a frame or by the tails of the beam, can
+An S atom that is hit leaves the sheet or, beside a vacancy, jumps into it. Stray vacancies, caused by a frame or by the tails of the beam, can
 therefore be moved back site by site, and a stray vacancy that is moved to a wanted site that still holds S saves an atom. The planner assigns stray
 vacancies to such sites, and parks the beam where the next event has the highest expected value.
 """
@@ -177,7 +177,7 @@ class DrillPlan:
         return np.array(hazards), after
 
     def best(self, empty: np.ndarray) -> tuple[int, float] | None:
-        """Return the site and the time, s, of the highest expected value; None where the end is worth more."""
+        """Return the site and the time, s, with the highest expected value; None if ending the episode is worth more."""
         rates, now = self.rates, self.value(empty)
         targets = np.flatnonzero(~empty & (self.eye.wanted | self.eye.near[empty].any(axis=0)))
         if not (self.eye.wanted & ~empty).any():

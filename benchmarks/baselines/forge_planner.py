@@ -31,7 +31,7 @@ def up(sublattice: int) -> np.ndarray:
 
 @functools.lru_cache(maxsize=8)
 def outcomes(energy_ev: float) -> np.ndarray:
-    """Return the probabilities of the fates of Si by position and time of the beam, (positions, times, 6), from the library's cross-sections."""
+    """Return the probabilities of the outcomes for Si by position and time of the beam, (positions, times, 6), from the library's cross-sections."""
     beam = forge_beam("walk", energy_ev)
     rules = compiled(beam.processes, beam.energy_ev)
     sigma = dict(zip(rules.names, rules.cross_sections.tolist(), strict=True))
@@ -88,7 +88,7 @@ class SitePatch:
         return int(apart.argmin()), float(apart.min())
 
     def bonds(self, shut: np.ndarray) -> np.ndarray:
-        """Return the number of bonds to the target without passing some sites, (n,); a large number where there is no path."""
+        """Return the number of bonds to the target without passing given sites, (n,); a large number where there is no path."""
         out = np.full(len(self.places), 10**6)
         out[0], front, steps = 0, [0], 0
         while front:
@@ -134,7 +134,7 @@ class WalkPlan:
     choice: np.ndarray
 
     def at(self, site: int, looks: int) -> tuple[int, float, float] | None:
-        """Return number of the neighbour, distance behind it (A) and time (s) of the beam; None for the stop."""
+        """Return the number of the neighbour, the distance of the beam behind it (A) and the time (s); None for the stop."""
         number = int(self.choice[min(max(looks, 0), len(self.choice) - 1), site])
         if number < 0:
             return None

@@ -124,14 +124,14 @@ class Bayes:
         return posterior(self.log_weights(observation, found, pair), found.law)
 
     def exhausted(self, observation: Mapping[str, np.ndarray]) -> bool:
-        """Return whether no area is left, or less dose or time than the smallest exposure takes."""
+        """Return whether no area is left, or less dose or time is left than the smallest exposure needs."""
         areas, dose, time = (float(one) for one in observation["budget"])
         least_dose, least_time = 1 / self.preset.reach[1], 1 / self.preset.reach[2]
         return areas < 0.5 / self.preset.areas or dose * self.preset.dose < least_dose or time * self.preset.time < least_time
 
 
 class ExpectedInformation(Bayes):
-    """Policy that takes the experiment of the greatest expected information less its cost, and declares the posterior once none is worth its cost.
+    """Policy that runs the experiment with the greatest expected information minus cost, and declares the posterior once none is worth its cost.
 
     Parameters
     ----------

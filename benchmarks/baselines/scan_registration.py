@@ -57,7 +57,7 @@ class ScannedFrames:
 
     @property
     def width_px(self) -> float:
-        """Standard deviation of the filter of renderings, px: the smallest that collects enough electrons."""
+        """Standard deviation of the Gaussian filter of rendered images, px: the smallest one that collects enough electrons."""
         wanted = np.sqrt(ELECTRONS / (2 * np.pi * max(self.counts.mean() * len(self.counts), 1e-9)))
         return float(np.clip(wanted, WIDTH_ANGSTROM[0] / self.step, WIDTH_ANGSTROM[1] / self.step))
 

@@ -1,4 +1,4 @@
-"""Baselines of ``sparse-scan``: blocks where the image is uncertain or wrong, rasters, even points, random blocks."""
+"""Baselines of ``sparse-scan``: blocks where the image is uncertain or wrong, rasters, evenly spread points, random blocks."""
 
 import functools
 import math
@@ -44,7 +44,7 @@ def declaration() -> np.ndarray:
 
 
 class PathPolicy:
-    """Policy that scans until the budget is spent; the budget follows from the cost of the overview and from the fractions left after it."""
+    """Policy that scans until the budget is spent; it infers the budget from the cost of the overview and the fractions that remain after it."""
 
     def reset(self, brief: Brief) -> None:
         """Start a new episode."""
@@ -102,7 +102,7 @@ class EvenPoints(PathPolicy):
     """Points scattered evenly over the field, each reached by a hop from the previous one."""
 
     def choose(self, observation: Mapping[str, np.ndarray]) -> np.ndarray:
-        """Return hops over a rectangle of half the field, which moves."""
+        """Return hops over a moving rectangle of half the field."""
         del observation
         x, y = ((0.5 + self.number / sparse_paths.PLASTIC**power) % 1 / 2 for power in (1, 2))
         return scan("hops", (x, y, x + 0.5, y + 0.5), 0.5)

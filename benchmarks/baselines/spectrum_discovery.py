@@ -55,7 +55,7 @@ def declaration(place: np.ndarray) -> np.ndarray:
 
 
 def patches(image: np.ndarray, side: int) -> np.ndarray:
-    """Return principal components of the patches around all candidates, each with a deviation of at most 1, (side^2, COMPONENTS).
+    """Return principal components of the patches around all candidates, each with a standard deviation of at most 1, (side^2, COMPONENTS).
 
     A patch is described by the mean of each ring around its middle and by the deviation within the ring, independent of its orientation.
     """
@@ -164,7 +164,7 @@ class Searcher:
         return observation["scores"][:count] > 0
 
     def technique(self, observation: Mapping[str, np.ndarray], count: int) -> str:
-        """Return the technique of the named scalariser; for a hidden one the technique that gave a score, and until then each in turn."""
+        """Return the technique of the named scalariser; for a hidden one each technique in turn, until one gives a score, then that one."""
         if observation["target"].any():
             return TECHNIQUE[int(np.argmax(observation["target"]))]
         found = np.flatnonzero(observation["scores"][:count] > 0)
@@ -173,7 +173,7 @@ class Searcher:
         return TECHNIQUES[count % 2]
 
     def begin(self, image: np.ndarray) -> None:
-        """Prepare from the image; a candidate spans two of its pixels."""
+        """Prepare the search from the image, in which a candidate spans two pixels."""
         self.side = len(image) // 2
         self.places = grid(self.side)
 
@@ -210,7 +210,7 @@ class LowDiscrepancy(Searcher):
         return super().told(observation, count) if self.looks else np.ones(count, bool)
 
     def technique(self, observation: Mapping[str, np.ndarray], count: int) -> str:
-        """Return the technique; where scores are not used, the one of most scalarisers."""
+        """Return the technique; where scores are not used, the one that most scalarisers need."""
         return super().technique(observation, count) if self.looks else max(TECHNIQUES, key=TECHNIQUE.count)
 
     def begin(self, image: np.ndarray) -> None:

@@ -153,7 +153,7 @@ class NewtonSteps(KnobPolicy):
 
 
 class NoCorrection(KnobPolicy):
-    """Takes images until the budget is spent."""
+    """Policy that takes images until the budget is spent."""
 
     def act(self, observation: Mapping[str, np.ndarray], cost: Mapping[str, float]) -> np.ndarray:
         """Return an action that changes nothing."""
@@ -175,7 +175,7 @@ class RandomTuning:
 
 
 class BlindTuning(KnobPolicy):
-    """Sweeps the defocus without using observations, returns to the middle, and declares the end."""
+    """Policy that sweeps the defocus without using observations, returns to the middle, and declares the end."""
 
     def reset(self, brief: Brief) -> None:
         """Begin at one end."""
@@ -202,7 +202,7 @@ class TrueSteps(KnobPolicy):
         self.truth, self.filter, self.weights = brief.truth, ResponseFilter(self.names, self.step), phase_weights(self.names)
 
     def act(self, observation: Mapping[str, np.ndarray], cost: Mapping[str, float]) -> np.ndarray:
-        """Return the correction of all aberrations, and the end after the one that leaves little."""
+        """Return the correction of all aberrations; after a correction that leaves only small ones, return the end."""
         del cost
         state = self.truth()
         true = np.array([state[f"{name}_angstrom"] for name in self.names])

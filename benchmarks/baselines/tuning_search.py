@@ -46,7 +46,7 @@ FINEST = 512
 
 
 class ContrastDescent(KnobPolicy):
-    """Turns one knob after the other to maximise the normalised variance of the image, without measuring aberrations.
+    """Policy that turns one knob after the other to maximise the normalised variance of the image, without measuring aberrations.
 
     C10 is swept first, because far from focus the contrast is uninformative. Then each knob is tried on either side of its best value, with
     half the step where neither side was better.
@@ -61,7 +61,7 @@ class ContrastDescent(KnobPolicy):
         self.left = np.ones(3)
 
     def act(self, observation: Mapping[str, np.ndarray], cost: Mapping[str, float]) -> np.ndarray:
-        """Return the next knob to try, or the change to the best one and the end."""
+        """Return the change of the next knob to try, or the change to the best point with the declaration of the end."""
         del cost
         knobs, contrast = np.asarray(observation["knobs"], float), normalised_variance(observation["image"])
         if contrast > self.best[0]:
@@ -126,7 +126,7 @@ def _disc(shape: tuple[int, int]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 @functools.lru_cache(maxsize=8)
 def ray_weights(names: tuple[str, ...], energy_ev: float = 200e3, semiangle: float = 25e-3) -> np.ndarray:
-    """Return the mean over the aperture of products of the ray displacements of coefficients, read-only: a squared size of the probe."""
+    """Return the matrix, read-only, whose quadratic form in the coefficients is the mean square ray displacement over the aperture."""
     phases, _, small = _phases(names, energy_ev, semiangle)
     first = [(phases(dy, dx) - phases(-dy, -dx)) / (4 * np.pi * small) for dy, dx in ((1, 0), (0, 1))]
     return _mean_products(first)
@@ -134,7 +134,7 @@ def ray_weights(names: tuple[str, ...], energy_ev: float = 200e3, semiangle: flo
 
 @functools.lru_cache(maxsize=8)
 def defocus_weights(names: tuple[str, ...], energy_ev: float = 200e3, semiangle: float = 25e-3) -> np.ndarray:
-    """Return the mean over the aperture of products of the coefficients' local defoci, 1 for C10, read-only.
+    """Return the matrix, read-only, whose quadratic form in the coefficients is the mean square local defocus over the aperture (1 for C10).
 
     The local defocus is the matrix of second derivatives of the phase over 2 pi times the wavelength, divided by that of C10.
     """
@@ -166,7 +166,7 @@ def _mean_products(parts: list[np.ndarray]) -> np.ndarray:
 
 
 class TrustRegion:
-    """Minimises a figure of merit that rises as a power of the distance from an unknown optimum, without derivatives.
+    """Trust region that minimises a figure of merit that rises as a power of the distance from an unknown optimum, without derivatives.
 
     In coordinates z in which optics makes the curvature the same along all axes the model is log f = log a + (p / 2) log(|z - z0|^2 + e^2),
     with as many parameters as there are knobs, and three more. It is fitted by least squares to all observations, and the search goes to its minimum
@@ -268,7 +268,7 @@ class TrustRegion:
 
 
 class RegionSearch(KnobPolicy):
-    """Turns all knobs at once to minimise a figure of merit of a measurement in a trust region, without measuring aberrations.
+    """Policy that turns all knobs at once to minimise a figure of merit of a measurement in a trust region, without measuring aberrations.
 
     Parameters
     ----------
@@ -295,7 +295,7 @@ class RegionSearch(KnobPolicy):
         self.left, self.asked = np.ones(3), False
 
     def act(self, observation: Mapping[str, np.ndarray], cost: Mapping[str, float]) -> np.ndarray:
-        """Return the change to the next point, or to the best one and the end."""
+        """Return the change to the next point, or the change to the best point with the declaration of the end."""
         del cost
         knobs, left = np.asarray(observation["knobs"], float), np.asarray(observation["budget"], float)
         used, self.left = float((self.left - left).max()), left
@@ -317,7 +317,7 @@ def texture_seen(observation: Mapping[str, np.ndarray]) -> float:
 
 
 def blur_seen(observation: Mapping[str, np.ndarray]) -> float:
-    """Return the figure of merit of the last image: one over its normalised variance, an area of the blur and so a square of lengths."""
+    """Return the figure of merit of the last image: the inverse of its normalised variance, which scales as the area of the blur."""
     return 1 / max(normalised_variance(observation["image"]), LEAST_CONTRAST)
 
 

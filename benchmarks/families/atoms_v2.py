@@ -1,4 +1,4 @@
-"""Task ``atoms-2d@2``: find the atomic columns in readings of five instruments with their faults, with a confidence for each column.
+"""Task ``atoms-2d@2``: find the atomic columns in frames of five imperfect instruments, with a confidence for each column.
 
 Version 2 differs from version 1 in its data and in the confidence of each detection: the primary metric is the average precision over all
 thresholds. For it, detections are matched in the order of decreasing confidence, each to the nearest free column within its gate. F1, the distances
@@ -64,7 +64,7 @@ class BoundedColumns:
 
     @property
     def gates(self) -> np.ndarray:
-        """Largest distance of a match of each column, (m,) A."""
+        """Largest distance at which a detection matches each column, (m,) A."""
         places = self.columns.positions
         return np.minimum(GATE, GATE_OF_NEIGHBOUR * nearest_distance(places, places[self.columns.visible]))
 

@@ -124,7 +124,7 @@ def _counts(found: Points, truths: np.ndarray, counts_in: np.ndarray, bounds: np
 
 
 def class_precisions(sums: Sums) -> np.ndarray:
-    """Return the average precision of each class, (..., 11), NaN where the truth has no defect of it."""
+    """Return the average precision of each class, (..., 11), NaN where the truth has no defect of that class."""
     tp, fp = (np.asarray(sums[name], dtype=float) for name in ("class_tp", "class_fp"))
     shape = (*tp.shape[:-1], len(CLASSES), COARSE)
     return area(tp.reshape(shape), fp.reshape(shape), sums["class_asked"])

@@ -25,7 +25,7 @@ SPEEDS = [preset.speed_angstrom_per_s for preset in PRESETS.values()]
 
 
 def score(episodes: Sequence[Episode]) -> SampleStatistics:
-    """Return the additive statistics of every episode, whose watched fraction is 0 without a declared end; each is its own cluster."""
+    """Return the additive statistics of every episode. The watched fraction is 0 without a declared end; each episode is its own cluster."""
     ids = np.array([f"drift-tracking/{episode.number:06d}" for episode in episodes])
     names = [DIFFICULTIES[episode.number % len(DIFFICULTIES)] for episode in episodes]
     presets = [PRESETS[name] for name in names]

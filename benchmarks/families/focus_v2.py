@@ -21,7 +21,7 @@ STANDARD = PRESETS["standard"]
 
 
 def score(episodes: Sequence[Episode]) -> SampleStatistics:
-    """Return the additive statistics of every episode, whose Strehl ratio and success are 0 without a declared end; each is its own cluster."""
+    """Return the additive statistics of every episode. Strehl ratio and success are 0 without a declared end; each episode is its own cluster."""
     declared = np.array([episode.terminated for episode in episodes], dtype=np.int64)
     success = declared * np.array([succeeded(episode.end) for episode in episodes], dtype=np.int64)
     images = np.array([len(episode.actions) for episode in episodes], dtype=np.int64) + 1 - declared  # one comes with the reset, none with the stop

@@ -30,7 +30,7 @@ GIVEN = (*atoms_v2.GIVEN, Field(name="labels", dtype="int64", text="labelled ima
 
 
 def by_domain(sums: Sums, labels: tuple[int, ...] = LABELS) -> np.ndarray:
-    """Return the average precision on each instrument, home first, (..., 5), of the images with those numbers of labels; NaN where there are none."""
+    """Return the average precision on each instrument, home first, (..., 5), of the images with given numbers of labels; NaN where there are none."""
     which = [LABELS.index(number) for number in labels]
 
     def of(name: str, bins: int) -> np.ndarray:

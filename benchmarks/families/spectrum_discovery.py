@@ -33,7 +33,7 @@ def _range(detector: EELSDetector | EDXDetector) -> str:
 
 
 def score(episodes: Sequence[Episode]) -> SampleStatistics:
-    """Return the additive statistics of every episode, whose recall and area are 0 without a declared end; a scene is a cluster."""
+    """Return the additive statistics of every episode. Recall and area are 0 without a declared end; each scene is a cluster."""
     ids = np.array([f"spectrum-discovery/{episode.number:06d}" for episode in episodes])
     names, best = tuple(SCALARISERS), [episode.end["answer_rank"] for episode in episodes]
     declared = np.array([episode.terminated for episode in episodes])

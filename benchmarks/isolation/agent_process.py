@@ -73,7 +73,7 @@ class AgentProcess:
         self._told = bytearray()
 
     def reset(self, brief: Brief) -> None:
-        """Brief the agent before an episode; its process is started where none runs.
+        """Brief the agent before an episode; its process is started if none is running.
 
         Raises
         ------

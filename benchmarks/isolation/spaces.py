@@ -79,7 +79,7 @@ BUILT: dict[str, Callable[[dict[str, Any]], gym.Space]] = {
 
 
 def received_action(space: gym.Space, value: Any) -> Any:
-    """Return an action as a message brought it, with tuples where the space has tuples; anything else is unchanged and checked later."""
+    """Return an action received in a message, with tuples where the space has tuples; everything else is unchanged and checked later."""
     if isinstance(space, gym.spaces.Tuple) and isinstance(value, list) and len(value) == len(space.spaces):
         return tuple(received_action(part, one) for part, one in zip(space.spaces, value, strict=True))
     if isinstance(space, gym.spaces.Dict) and isinstance(value, dict):

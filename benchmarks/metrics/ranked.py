@@ -23,7 +23,7 @@ def counted(confidence: np.ndarray, right: np.ndarray) -> tuple[np.ndarray, np.n
 
 
 def precision_recall(tp: np.ndarray, fp: np.ndarray, asked: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return precision, the largest from there on, and recall at the lower edge of each bin, the highest first, (..., k) each."""
+    """Return precision (its largest value from there on) and recall at the lower edge of each bin, highest bin first, (..., k) each."""
     found, wrong = (np.cumsum(np.asarray(counts, dtype=float)[..., ::-1], axis=-1) for counts in (tp, fp))
     total = found + wrong
     raw = np.divide(found, total, out=np.zeros_like(total), where=total > 0)

@@ -42,8 +42,8 @@ def _hann(shape: tuple[int, int]) -> np.ndarray:
 def ring_correlation(estimate: np.ndarray, truth: np.ndarray, step: float) -> tuple[np.ndarray, np.ndarray]:
     """Return the Fourier ring correlation of two images.
 
-    Re sum F G* / sqrt(sum |F|^2 sum |G|^2) over rings 0.25 1/A wide from 0.25 1/A to the Nyquist frequency, after subtraction of the mean and a Hann
-    window; 0 where one image has nothing in a ring.
+    The correlation is Re sum F G* / sqrt(sum |F|^2 sum |G|^2) over rings 0.25 1/A wide from 0.25 1/A to the Nyquist frequency, with the mean
+    subtracted and a Hann window applied. It is 0 in a ring in which one image has no power.
 
     Parameters
     ----------

@@ -30,7 +30,7 @@ def strehl(error: np.ndarray, semiangle_mrad: float, energy_ev: float) -> float:
 
 
 def aberration_sizes(coefficients: np.ndarray) -> np.ndarray:
-    """Return the sizes of the seven aberrations of Cartesian coefficients (12,)."""
+    """Return the magnitudes of the seven aberrations given by Cartesian coefficients (12,)."""
     names = [name.rstrip("ab") for name in COEFFICIENTS]
     return np.array([np.linalg.norm([c for c, n in zip(coefficients, names, strict=True) if n == one]) for one in dict.fromkeys(names)])
 

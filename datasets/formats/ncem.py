@@ -30,14 +30,14 @@ def is_ncem(path: Path) -> bool:
 
 
 def read(path: Path, *, lazy: bool) -> list[dict[str, Any]]:
-    """Return the arrays of a file as RosettaSciIO's dictionaries, with axes in the order of the file.
+    """Return the arrays of a file in RosettaSciIO's form of dictionaries, with axes in the order of the file.
 
     Arrays of HyperSpy, which stores x before y, are transposed to (y, x).
 
     Raises
     ------
     DatasetError
-        The file is damaged, or an axis has another number of points than the array.
+        The file is damaged, or the number of points of an axis differs from that of the array.
     """
     import h5py
 

@@ -68,7 +68,7 @@ def read_file(path: str | Path, *, calibrations: Calibrations | str | None = Non
         raise DatasetError(message)
     ending = ".zarr" if path.name.lower().endswith(".zarr.zip") else path.suffix.lower()
     if ending not in ENDINGS:
-        message = f"There is no reader for the ending of {path}. Known are {', '.join(ENDINGS)}."
+        message = f"There is no reader for the ending of {path}. Known endings: {', '.join(ENDINGS)}."
         raise SettingsError(message)
     if path.is_dir() and ending not in FOLDERS:
         message = f"{path} is a folder, but {ending} is not a format of folders. Give the name of a file in it."

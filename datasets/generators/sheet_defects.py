@@ -99,7 +99,7 @@ class SheetSettings(CardModel):
         return self
 
     def materials_of(self, split: str) -> tuple[SheetMaterial, ...]:
-        """Return the materials of a split: all for test, and those that are not held out for the other splits."""
+        """Return the materials of a split: the split test has all materials, the other splits lack the held-out ones."""
         return self.materials if split == "test" else tuple(one for one in self.materials if one.name not in self.held_out)
 
 

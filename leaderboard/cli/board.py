@@ -23,7 +23,7 @@ def board(
     task: Annotated[str | None, typer.Argument(help="Name of a task; by default all tasks are shown.")] = None,
     database: Annotated[
         Path | None,
-        typer.Option(help="File of the board; by default STEMTWIN_DATABASE, else in the user's data folder."),
+        typer.Option(help="File of the board; by default that of STEMTWIN_DATABASE, else one in the user's data folder."),
     ] = None,
     pages: Annotated[Path | None, typer.Option(help="Write the board as static pages to this folder.")] = None,
     jury: Annotated[

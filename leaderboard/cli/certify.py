@@ -19,7 +19,9 @@ def certify(
     ],
     size: Annotated[str | None, typer.Option(help="Size of a dataset whose rows are certified; by default std.")] = None,
     rows: Annotated[int | None, typer.Option(help="Number of rows of a dataset; by default 10.")] = None,
-    output: Annotated[Path | None, typer.Option(help="JSON file of the certificate of a dataset; its rows are not recomputed.")] = None,
+    output: Annotated[
+        Path | None, typer.Option(help="JSON file of the certificate of a dataset; rows that it already contains are not recomputed.")
+    ] = None,
     as_json: JsonFlag = False,
 ) -> None:
     """Compute a request or rows of a dataset with stemtwin and with abTEM, and check convergence in sampling, slices and phonons."""

@@ -22,7 +22,10 @@ def compare(
     file: Annotated[Path, typer.Argument(help="Image file in a format of 'stemtwin data pack': npz, npy, dm3, dm4, emd, mrc, tif, ...")],
     sample: Annotated[list[str], typer.Option(help="Library sample or structure file of a material in the image; may be repeated.")],
     region: Annotated[
-        list[str] | None, typer.Option(help="Window as first row, first column, height, width in pixels, as in 160,500,64,64; by default searched.")
+        list[str] | None,
+        typer.Option(
+            help="Window as first row, first column, height, width in pixels, as in 160,500,64,64; by default the window with the best fit."
+        ),
     ] = None,
     zone_axis: Annotated[str, typer.Option(help="Zone axis of structure files.")] = "0,0,1",
     thickness: Annotated[float, typer.Option(help="Thickness along the beam, A; a single layer keeps its own.")] = 60.0,
@@ -76,7 +79,7 @@ def compare(
 def _regions(texts: list[str], count: int) -> list[tuple[int, int, int, int] | None]:
     """Return a region for each sample, or None for each if they are searched."""
     if texts and len(texts) != count:
-        message = f"{len(texts)} times --region and {count} times --sample: give a region for each sample, in the same order, or none"
+        message = f"--region was given {len(texts)} time(s), but --sample {count}: give a region for each sample, in the same order, or none"
         raise typer.BadParameter(message)
     found: list[tuple[int, int, int, int] | None] = []
     for text in texts:

@@ -108,7 +108,7 @@ def build(
     own: Annotated[Path | None, typer.Option("--card", help="Card of your own (TOML file), instead of a name.")] = None,
     workers: Annotated[
         int,
-        typer.Option(min=1, max=1024, help="Number of processes, each with one specimen and one thread; by default only one."),
+        typer.Option(min=1, max=1024, help="Number of processes, each with one specimen and one thread; by default one process."),
     ] = 1,
     scheduler: Annotated[
         str | None,

@@ -27,17 +27,17 @@ def demo(
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder of the output files.")] = Path("stemtwin-demo"),
     signals: Annotated[
         bool,
-        typer.Option("--signals", help="Instead, acquire all signals of SrTiO3 with one beam and save them in all formats."),
+        typer.Option("--signals", help="Acquire all signals of SrTiO3 with one beam and save them in all formats, instead of the workflow."),
     ] = False,
     film: Annotated[
         bool,
-        typer.Option("--film", help="Instead, film the growth of a hole in graphene and the manipulation of a silicon atom."),
+        typer.Option("--film", help="Film the growth of a hole in graphene and the manipulation of a silicon atom, instead of the workflow."),
     ] = False,
     led: Annotated[
         int | None,
         typer.Option(
             "--led",
-            help="Instead, make this number of silicon-manipulation attempts, each with its own seed, and print the number of successes.",
+            help="Number of silicon-manipulation attempts to make instead of the workflow, each with its own seed; the successes are counted.",
         ),
     ] = None,
     as_json: JsonFlag = False,
@@ -49,7 +49,7 @@ def demo(
     from stemtwin.twin.errors import SettingsError
 
     if film + signals + (led is not None) > 1:
-        message = "--film, --signals and --led are separate demonstrations. Leave all but one of them out."
+        message = "--film, --signals and --led are separate demonstrations. Use only one of them."
         raise SettingsError(message)
     if led is not None:
         _led(led, structure, as_json=as_json)
@@ -61,7 +61,7 @@ def demo(
         _main_job(structure or "srtio3-001", output, as_json=as_json)
         return
     if structure is not None:
-        message = f"The films show graphene, not --structure {structure}. Leave one of --film and --structure out."
+        message = f"The films show graphene, not --structure {structure}. Leave out --film or --structure."
         raise SettingsError(message)
     _films(output, as_json=as_json)
 
@@ -99,7 +99,7 @@ def _signals(structure: str | None, output: Path, *, as_json: bool) -> None:
 
     if structure is not None:
         message = f"The signals are those of srtio3-001, not of --structure {structure}. "
-        message += "Leave one of --signals and --structure out."
+        message += "Leave out --signals or --structure."
         raise SettingsError(message)
     began = time.perf_counter()
     check_files(output, steps.FILES)
@@ -155,7 +155,7 @@ def _led(count: int, structure: str | None, *, as_json: bool) -> None:
 
     if structure is not None:
         message = f"The attempts are made in graphene, not in --structure {structure}. "
-        message += "Leave one of --led and --structure out."
+        message += "Leave out --led or --structure."
         raise SettingsError(message)
     if not 1 <= count <= MOST_LED:
         message = f"--led {count} is out of range. Use 1 to {MOST_LED} attempts; each takes about half a minute."

@@ -31,9 +31,9 @@ def new(
     closes: Annotated[str | None, typer.Option(help="End, for example 2026-12-17T09:00Z; by default two days after the start.")] = None,
     site: Annotated[list[str] | None, typer.Option(help="Site and its time zone, for example Knoxville=America/New_York; may be repeated.")] = None,
     title: Annotated[str | None, typer.Option(help="Title of the pages and the guide; by default the name.")] = None,
-    counts: Annotated[str, typer.Option(help="Counting submission of a team to a task: best or last.")] = "best",
+    counts: Annotated[str, typer.Option(help="Submission of each team that counts for a task: best or last.")] = "best",
     submissions: Annotated[int, typer.Option(help="Largest number of submissions of a team to a task that are scored.")] = 20,
-    team: Annotated[list[str] | None, typer.Option(help="Team that may take part; may be repeated; by default every team may.")] = None,
+    team: Annotated[list[str] | None, typer.Option(help="Team that may take part; may be repeated; by default every team may take part.")] = None,
     isolation: Annotated[str, typer.Option(help="Isolation of agents: bubblewrap or process.")] = "bubblewrap",
     honeypots: Annotated[
         int, typer.Option(help="Number of unanswerable rows of each of three kinds among the hidden rows of a task that supports them.")

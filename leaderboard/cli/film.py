@@ -13,7 +13,7 @@ def film(
     agent: Annotated[str, typer.Option(help="Baseline that plays the episode: expert, random, blind, no-op, oracle, ...")] = "expert",
     difficulty: Annotated[str, typer.Option(help="Difficulty preset: easy, standard, hard, ...")] = "standard",
     seed: Annotated[int, typer.Option(help="Seed of the episode in the validation split.")] = 0,
-    output: Annotated[Path | None, typer.Option("--output", "-o", help="Output file (GIF); by default <Id>-<agent>.gif here.")] = None,
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="Output file (GIF); by default <Id>-<agent>.gif in this folder.")] = None,
     width: Annotated[int, typer.Option(help="Width of the film, pixels.")] = 640,
     as_json: JsonFlag = False,
 ) -> None:

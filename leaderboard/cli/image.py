@@ -27,18 +27,20 @@ ZoneAxisOption = Annotated[str | None, typer.Option(help="Zone axis of a structu
 _STATIC = "0 for static atoms"
 ThermalOption = Annotated[
     str | None,
-    typer.Option(help=f"1-D rms displacement, A, as 0.08 or Ti=0.07,O=0.09, {_STATIC}; by default the file's or Debye's."),
+    typer.Option(help=f"1-D rms displacement, A, as 0.08 or Ti=0.07,O=0.09, {_STATIC}; by default that of the file or of the Debye model."),
 ]
 BlockOption = Annotated[str | None, typer.Option(help="Name or number of the structure in a file with several structures.")]
 PhononsOption = Annotated[
     int | None,
-    typer.Option(help=f"Number of frozen-phonon configurations, {_STATIC}; by default 4, for a crystal fewer if these suffice."),
+    typer.Option(help=f"Number of frozen-phonon configurations, {_STATIC}; by default 4, or fewer for a crystal if these suffice."),
 ]
 DetectorsOption = Annotated[
     str | None,
     typer.Option(help="Detectors and derived signals (com, icom, idpc), separated by commas; by default haadf,abf."),
 ]
-ExactOption = Annotated[bool, typer.Option("--exact", help="Compute exact dark fields even if they take long; by default quick ones.")]
+ExactOption = Annotated[
+    bool, typer.Option("--exact", help="Compute exact dark-field signals even if they take long, instead of quick approximations.")
+]
 InstrumentOption = Annotated[str, typer.Option(help="Instrument profile.")]
 SemiAngleOption = Annotated[float | None, typer.Option(help="Convergence semi-angle, mrad; by default that of the instrument.")]
 DefocusOption = Annotated[

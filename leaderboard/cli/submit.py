@@ -24,7 +24,7 @@ def submit(
     ],
     database: Annotated[
         Path | None,
-        typer.Option(help="File of the board; by default STEMTWIN_DATABASE, else in the user's data folder."),
+        typer.Option(help="File of the board; by default that of STEMTWIN_DATABASE, else one in the user's data folder."),
     ] = None,
     dry_run: Annotated[
         bool,

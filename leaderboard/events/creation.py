@@ -173,7 +173,7 @@ def publish_key(organiser: Organiser, *, clock: datetime.datetime | None = None)
         raise SettingsError(message)
     header = bundle.read_header(path)
     if (clock or now()) < header["when"]:
-        message = f"{path} opens at {header['opens']}, and its key is not published earlier. Wait for the start of {organiser.event.name}."
+        message = f"{path} opens at {header['opens']}, and its key is not published before then. Wait for the start of {organiser.event.name}."
         raise SettingsError(message)
     if sha256(bundle.read_key(organiser.bundle_key)) != header["key_sha256"]:
         message = f"{organiser.secret / BUNDLE_KEY} is not the key of {path}. Run 'stemtwin event seal {organiser.path}' again."

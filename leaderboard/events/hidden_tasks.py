@@ -98,7 +98,7 @@ class HiddenTask:
         return plant(self.task, data, np.random.Generator(np.random.Philox(seed)), each=self.each, spare=spare.tolist())
 
     def honeypot_text(self, rows: Planted) -> str:
-        """Return the archive's record of a task's honeypots, JSON: their kinds, and for each other row its name in the build."""
+        """Return the archive's record of a task's honeypots as JSON: the kind of each honeypot, and the build's name of every other row."""
         kinds = {one.sample_id: {"kind": one.kind, "candidates": len(one.candidates), "kept": one.chosen} for one in rows.honeypots}
         content = {"task": self.task.registered, "honeypots": kinds, "rows": rows.names}
         return json.dumps(content, indent=1, sort_keys=True) + "\n"

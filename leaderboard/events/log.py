@@ -112,7 +112,7 @@ def read_log(path: Path, public_key: str) -> list[LogLine]:
     lines: list[LogLine] = []
     texts = path.read_text(encoding="utf-8").split("\n") if path.is_file() else [""]
     if texts.pop():
-        message = f"{path}, line {len(texts)}: the log was altered, its last line is incomplete. Take the log from another copy of the event."
+        message = f"{path}, line {len(texts)}: the log was altered; its last line is incomplete. Take the log from another copy of the event."
         raise SubmissionError(message)
     for number, text in enumerate(texts):
         try:
@@ -123,7 +123,7 @@ def read_log(path: Path, public_key: str) -> list[LogLine]:
         except (ValueError, TypeError) as error:
             wrong = f"it is not a line of a log ({error})"
         if wrong:
-            message = f"{path}, line {number}: the log was altered, {wrong}. Take the log from another copy of the event."
+            message = f"{path}, line {number}: the log was altered; {wrong}. Take the log from another copy of the event."
             raise SubmissionError(message)
         lines.append(line)
     return lines

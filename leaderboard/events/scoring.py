@@ -37,7 +37,7 @@ LOCK_S = 60.0
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class Outcome:
-    """Result of one submission: ``"scored"``, ``"refused"`` with a reason, ``"failed"`` for another cause, or ``"known"`` from earlier."""
+    """Result of one submission: ``"scored"``, ``"refused"`` with a reason, ``"failed"`` for another cause, or ``"known"`` if scored earlier."""
 
     label: str
     status: str

@@ -71,7 +71,7 @@ def read_signing_key(path: Path) -> "Ed25519PrivateKey":
 
 
 def signed_by(public_key: str, signature: str, content: bytes) -> bool:
-    """Return whether a signature of a content was made with the private key of a public key, both hexadecimal."""
+    """Return whether a signature of a content was made with the private key that belongs to a public key; signature and key are hexadecimal."""
     from cryptography.exceptions import InvalidSignature
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 

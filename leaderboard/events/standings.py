@@ -170,7 +170,7 @@ def read_state(path: Path, public_key: str) -> dict[str, Any]:
         message = f"{path} does not contain the state of a board ({error}). Take it from another copy of the event."
         raise SubmissionError(message) from None
     if not signed_by(public_key, str(signature), canonical(state)):
-        message = f"{path}: the board was altered, its signature is not the organiser's. Take it from another copy of the event."
+        message = f"{path}: the board was altered; its signature is not the organiser's. Take it from another copy of the event."
         raise SubmissionError(message)
     return state
 
@@ -180,7 +180,7 @@ def check_reports(folder: EventFolder, valid: Sequence[Scored]) -> None:
     for one in valid:
         path = folder.records / one.run / "report.json"
         if not path.is_file() or file_sha256(path) != one.report_sha256:
-            message = f"{path}: the report of {one.label} was altered, its sha256 is not that of the log. Take it from another copy of the event."
+            message = f"{path}: the report of {one.label} was altered; its sha256 is not that of the log. Take it from another copy of the event."
             raise SubmissionError(message)
         report = read_report(path)
         said = (report.team, report.comparability_key, report.artefact_sha256, report.primary.value)

@@ -130,7 +130,7 @@ def _check_keys(folder: EventFolder, lines: Sequence[LogLine]) -> SeedKeys:
         message = f"The keys were altered: {error}"
         raise SubmissionError(message) from None
     if keys.commitment != folder.event.commitment or keys.commitment != published:
-        message = f"{path}: the keys were altered, their commitment is {keys.commitment}, not the published {published}. Take them from another copy."
+        message = f"{path}: the keys were altered; their commitment is {keys.commitment}, not the published {published}. Take them from another copy."
         raise SubmissionError(message)
     return keys
 
@@ -139,7 +139,7 @@ def _check_sums(path: Path, lines: Sequence[LogLine]) -> int:
     """Return the number of files; raise SubmissionError for the first file that was changed, added or removed."""
     sums = path / SUMS
     if not sums.is_file() or file_sha256(sums) != lines[-1].content["sums_sha256"]:
-        message = f"{sums}: the checksums were altered, their sha256 is not that in the last line of the log. Take the file from another copy."
+        message = f"{sums}: the checksums were altered; their sha256 is not that in the last line of the log. Take the file from another copy."
         raise SubmissionError(message)
     named = {name: digest for digest, _, name in (line.partition("  ") for line in sums.read_text(encoding="utf-8").splitlines())}
     there = {one.relative_to(path).as_posix() for one in files_below(path) if one.relative_to(path).parts[0] not in LEFT_OUT}
@@ -149,7 +149,7 @@ def _check_sums(path: Path, lines: Sequence[LogLine]) -> int:
         raise SubmissionError(message)
     for name, digest in named.items():
         if (path / name).is_symlink() or file_sha256(path / name) != digest:
-            message = f"{path / name} was altered: its sha256 is not that in SHA256SUMS. Take it from another copy of the archive."
+            message = f"{path / name} was altered; its sha256 is not that in SHA256SUMS. Take it from another copy of the archive."
             raise SubmissionError(message)
     return len(named)
 

@@ -201,14 +201,14 @@ WRONG = {
     "complex": ("images", ImageEstimate(image=ones * 1j), "'image' has type complex128; float is needed"),
     "label": ("label-maps", LabelMap(labels=np.full((4, 5), 3)), r"'labels' at \[0, 0\] is 3, which is not between 0 and 2"),
     "float label": ("label-maps", LabelMap(labels=ones), "'labels' has type float64; integer is needed"),
-    "sum": ("label-maps", LabelMap(labels=np.zeros((4, 5), int), probabilities=np.full((3, 4, 5), 0.3)), "sum to 1 only within 0.1"),
+    "sum": ("label-maps", LabelMap(labels=np.zeros((4, 5), int), probabilities=np.full((3, 4, 5), 0.3)), "a pixel differs from 1 by 0.1"),
     "components": ("unmixing", Unmixing(spectra=np.ones((4, 6)), abundances=np.ones((4, 4, 5))), r"\(component: 1 to 3, energy: 6\) is needed"),
     "two numbers": (
         "unmixing",
         Unmixing(spectra=np.ones((2, 6)), abundances=np.ones((3, 4, 5))),
         r"'abundances' has the shape \(3, 4, 5\); \(component: 2",
     ),
-    "quaternion": ("lattice-maps", LatticeMap(orientation=np.ones((4, 5, 4))), "a quaternion of 'orientation' has length 1 only within 1"),
+    "quaternion": ("lattice-maps", LatticeMap(orientation=np.ones((4, 5, 4))), "a quaternion of 'orientation' differs from 1 by 1"),
     "no orientation": ("lattice-maps", LatticeMap(phase=np.zeros((4, 5), int)), "'orientation' is left out"),
     "far": (
         "displacements",
@@ -295,10 +295,10 @@ def test_files_of_arrays_that_are_none_are_named(folder):
     content = path.read_bytes()
     for wrong in (b"", b"PK\x03\x04", content[:200], content[:300] + bytes(100) + content[400:]):
         path.write_bytes(wrong)
-        refused(folder, r"answers-0000\.npz: cannot be read")
+        refused(folder, r"answers-0000\.npz cannot be read")
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("image.npy", b"no array")
-    refused(folder, r"answers-0000\.npz: cannot be read")
+    refused(folder, r"answers-0000\.npz cannot be read")
     path.unlink()
     refused(folder, "there is no such file, but predictions.parquet names it")
     path.symlink_to("/etc/passwd")

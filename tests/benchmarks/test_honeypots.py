@@ -114,7 +114,7 @@ def test_what_cannot_have_honeypots() -> None:
     data, _ = noisy_frames.make(n=3, clusters=3)
     with pytest.raises(SettingsError, match="2 other specimens are too few to draw a truth from; at least 3"):
         plant(find_task("denoise"), data, np.random.default_rng(0))
-    with pytest.raises(SettingsError, match="'autofocus' has no honeypots; those that do: denoise, atoms-2d"):
+    with pytest.raises(SettingsError, match=r"'autofocus' has no honeypots\. Tasks with honeypots: denoise, atoms-2d"):
         plant(find_task("autofocus"), data, np.random.default_rng(0))
     with pytest.raises(SettingsError, match="each=0 must be at least 1"):
         plant(find_task("denoise"), data, np.random.default_rng(0), each=0)

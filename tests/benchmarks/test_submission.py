@@ -322,7 +322,7 @@ FOLDERS = {
     "no table": (without("predictions.parquet"), r"predictions\.parquet: there is no such file; a header alone is not a submission"),
     "parts": (parts, r"predictions\.parquet: a folder of parts; one file is needed"),
     "loose parts": (loose_parts, "a folder of 2 parquet files without submission.yaml; the first is 'a.parquet'"),
-    "a pickle": (in_place(b"\x80\x04K\x01."), r"predictions\.parquet: not a parquet file"),
+    "a pickle": (in_place(b"\x80\x04K\x01."), r"predictions\.parquet is not a parquet file"),
     "an empty table": (in_place(b""), "not a parquet file, but an empty file"),
     "commas": (in_place(b"sample_id,x\na,1\nb,2\n"), "not a parquet file, but a CSV file separated by commas"),
     "semicolons": (in_place(b"\xef\xbb\xbfsample_id;x\r\na;1,5\r\nb;2,5\r\n"), "not a parquet file, but a CSV file separated by semicolons"),

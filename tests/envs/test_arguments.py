@@ -92,7 +92,7 @@ def test_rows_of_numbers_are_asked_for(wrong: dict, said: str, small: Any) -> No
 
 def test_a_whole_randomisation_changes_only_what_is_drawn() -> None:
     """A value that differs from the preset in a field that the family does not draw is refused as a dict would be."""
-    with pytest.raises(UnknownNameError, match="Practice draws no 'drift'"):
+    with pytest.raises(UnknownNameError, match="Practice does not draw 'drift'"):
         Practice(difficulty="easy", randomisation=Randomisation(drift=(0.5, 2.0)))
 
 
@@ -109,9 +109,9 @@ def test_a_whole_randomisation_changes_only_what_is_drawn() -> None:
         ({"reward": "densse"}, "dense"),
         ({"privileged_info": 1}, "privileged_info"),
         ({"randomisation": 3}, "neither a Randomisation nor a dict"),
-        ({"randomisation": {"drift": (1, 2)}}, "Practice draws no 'drift'"),
-        ({"randomisation": {"faling": 0.1}}, "Practice draws no 'faling'. Did you mean 'failing'"),
-        ({"randomisation": {"electrons": (1, 2)}}, "Practice draws no 'electrons'"),
+        ({"randomisation": {"drift": (1, 2)}}, "Practice does not draw 'drift'"),
+        ({"randomisation": {"faling": 0.1}}, "Practice does not draw 'faling'. Did you mean 'failing'"),
+        ({"randomisation": {"electrons": (1, 2)}}, "Practice does not draw 'electrons'"),
         ({"randomisation": {"failing": 2}}, "failing"),
         ({"randomisation": {"samples": "graphen"}}, "graphene"),
         ({"randomisation": {"samples": ()}}, "does not name any sample"),

@@ -190,5 +190,5 @@ def test_faults_reach_an_environment() -> None:
         assert after.dose == pytest.approx(2 * state.dose)
     assert 1 <= dark <= 7
     assert 1 <= failed <= 7
-    with pytest.raises(UnknownNameError, match="draws no 'blocked_stage'"):
+    with pytest.raises(UnknownNameError, match="does not draw 'blocked_stage'"):
         Autofocus(randomisation={"blocked_stage": 0.1})

@@ -245,7 +245,7 @@ def test_pictures_cost_25_milliseconds_at_most(difficulty: str) -> None:
 def test_no_conditions_are_drawn() -> None:
     """A randomisation is refused: nothing would be drawn from it."""
     for given in (Randomisation(), {"failing": 0.1}, {}):
-        with pytest.raises(SettingsError, match="HypothesisTest draws no conditions"):
+        with pytest.raises(SettingsError, match="HypothesisTest does not draw conditions"):
             make(randomisation=given)
 
 

@@ -256,7 +256,7 @@ def test_wrong_settings_are_refused() -> None:
         make(points=100)
     with pytest.raises(StemtwinError, match="samples='graphene' is unknown"):
         make(randomisation={"samples": ("graphene",)})
-    with pytest.raises(StemtwinError, match="draws no 'drift'"):
+    with pytest.raises(StemtwinError, match="does not draw 'drift'"):
         make(randomisation={"drift": (0.0, 1.0)})
 
 

@@ -53,7 +53,7 @@ def test_what_an_episode_draws_is_used(module: ModuleType) -> None:
     """Samples and profiles can be randomised and are felt in the images; nothing else is drawn, so nothing else can be asked for."""
     usual, other = (gym.make(*ENV_IDS, randomisation=drawn) for drawn in ({}, {"samples": "graphene", "profiles": "nion-100"}))
     assert usual.reset(seed=1)[0]["image"].mean() > 1.5 * other.reset(seed=1)[0]["image"].mean()
-    with pytest.raises(UnknownNameError, match="Defocus draws no 'drift'"):
+    with pytest.raises(UnknownNameError, match="Defocus does not draw 'drift'"):
         gym.make(*ENV_IDS, randomisation={"drift": (0, 2)})
 
 

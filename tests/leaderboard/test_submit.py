@@ -89,7 +89,7 @@ def test_messages_of_an_archive_name_it(entry: Path, tmp_path: Path, capsys: pyt
     assert f"{path}/submission.yaml: key 'colour'" in said
     path.write_bytes(path.read_bytes()[:-9])
     assert main(["submit", str(path)]) == 1
-    assert "not a whole zip archive" in capsys.readouterr().err
+    assert "not a complete zip archive" in capsys.readouterr().err
     with Store() as store:
         assert store.entries() == []
 

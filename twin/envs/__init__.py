@@ -61,6 +61,6 @@ ENVIRONMENTS = discovery.registrations()
 
 
 def register() -> None:
-    """Register every environment with Gymnasium by strings; a family is imported only when it is made."""
+    """Register every environment with Gymnasium by name, so a family is imported only when one of its environments is made."""
     for found in ENVIRONMENTS.values():
         discovery.register(found)

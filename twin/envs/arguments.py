@@ -193,7 +193,7 @@ class EnvArguments:
         if given is None:
             return
         if not self.RANDOMISED:
-            message = f"randomisation={given!r}: {type(self).__name__} draws no conditions. Omit it, and choose a difficulty."
+            message = f"randomisation={given!r}: {type(self).__name__} does not draw conditions. Omit it, and choose a difficulty."
             raise SettingsError(message)
         if not isinstance(given, Randomisation | Mapping):
             message = f"randomisation={given!r} is neither a Randomisation nor a dict. Give one, for example {{'failing': 0.1}}."
@@ -205,7 +205,7 @@ class EnvArguments:
         wrong = [*unknown, *(name for name in names if name not in self.RANDOMISED and getattr(whole, name) != getattr(usual, name))]
         if wrong:
             known = suggestion(str(wrong[0]), self.RANDOMISED, listed="It draws")
-            message = f"randomisation={given!r}: {type(self).__name__} draws no {wrong[0]!r}. {known}"
+            message = f"randomisation={given!r}: {type(self).__name__} does not draw {wrong[0]!r}. {known}"
             raise UnknownNameError(message)
         object.__setattr__(self, "randomisation", whole)
 

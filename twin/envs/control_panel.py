@@ -267,7 +267,7 @@ class ControlPanel:
         return len(self.coefficients) + 4 + choices + 2 * len(self.chained) + 2 * self.tilting
 
     def setpoints(self, knobs: Knobs, stage: StagePosition, scan: tuple[float, ...]) -> Nested:
-        """Return the action that changes nothing, without its choices.
+        """Return the numbers of the action that changes nothing; its discrete choices are not included.
 
         Parameters
         ----------

@@ -154,7 +154,7 @@ def centre(sample: str) -> np.ndarray:
 
 
 def bond(sample: str) -> float:
-    """Return the distance of neighbours in the cluster, A: that of gold atoms, or of metal atoms of the sheet."""
+    """Return the nearest-neighbour distance in the cluster, A: that of gold, or that of the metal atoms of the sheet."""
     return GOLD_BOND if sample == "graphene" else BOXES[sample][1] / 7
 
 

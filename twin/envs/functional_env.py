@@ -17,7 +17,7 @@ of wrappers such as ``RescaleAction`` for ranges with ends within four times the
 
 
 class FunctionalEnv(Protocol[State]):
-    """An environment as pure functions of a frozen state, without further memory and without randomness but ``rng``."""
+    """An environment as pure functions of a frozen state, without further memory; ``rng`` is its only randomness."""
 
     @property
     def observation_space(self) -> gym.Space:
@@ -142,7 +142,7 @@ class StemEnv(gym.Env, Generic[State]):
         return self._state, self._rng
 
     def foresee(self, state: State, rng: np.random.Generator | None = None) -> None:
-        """Accept a state computed together with other environments: after the next step or, with a generator, reset."""
+        """Accept a state computed together with other environments: the state after the next step or, with a generator, after the next reset."""
         if rng is None:
             self._foreseen = state
         else:

@@ -13,7 +13,7 @@ PROGRESS, BONUS, PRICE = 0.3, 0.6, 0.1
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FinalError:
-    """A distance from the goal at the end of an episode, for presets that returns do not separate.
+    """A distance from the goal at the end of an episode, for presets that the returns do not distinguish.
 
     Parameters
     ----------

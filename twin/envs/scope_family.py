@@ -144,7 +144,7 @@ class ScopeFamily(ABC):
         )
 
     def frame_taken(self, state: ScopeSession, scan: RasterScan, dwell_time_us: float | None, before: Session | None = None) -> ScopeSession:
-        """Return the state after a frame; the cost is the difference to an earlier session."""
+        """Return the state after a frame; the cost is the difference from an earlier session."""
         frame, after = session.acquire(state.session, scan, detectors=self.panel.detectors, dwell_time_us=dwell_time_us)
         for readings in frame.data_vars.values():
             read_only(readings.to_numpy())

@@ -198,7 +198,7 @@ def move(session: Session, way: Mapping[str, float], *, relative: bool = False) 
 def measure(
     session: Session, kind: str = "C1A1", *, angle_mrad: float | None = None, max_fit: str | None = None, emulated: bool = False
 ) -> tuple[Measurement | Estimate | None, Session]:
-    """Return the result of a measurement of aberrations, or None if it failed, and the session after; see ``Microscope.measure``.
+    """Return the result of a measurement of aberrations, or None if it failed, and the updated session; see ``Microscope.measure``.
 
     With ``emulated`` the result is drawn from the covariance of its counting statistics, and no images are computed.
 
@@ -274,7 +274,7 @@ def acquire(
     dwell_time_us: float | None = None,
     frames: int = 1,
 ) -> tuple[xr.Dataset, Session]:
-    """Return frames as from ``Microscope.acquire``, and the session after.
+    """Return frames as from ``Microscope.acquire``, and the updated session.
 
     Raises
     ------
@@ -306,7 +306,7 @@ def imaging_plan(session: Session, scan: Scan, *, detectors: Sequence[str | AnyD
 def acquire_bare(
     sessions: Sequence[Session], operators: Sequence[tuple[ImagingOperator, ImagingPlan]], scans: Sequence[Scan], dwell_times_us: Sequence[float]
 ) -> list[tuple[np.ndarray, Aberrations, Session]]:
-    """Return for each session the readings of one frame, the true aberrations at its mid-time, and the session after.
+    """Return for each session the readings of one frame, the true aberrations at its mid-time, and the updated session.
 
     The readings, shape (channels, ny, nx), are bit-identical to those of :func:`acquire`; the distribution of electrons
     over the specimen is not recorded. Sessions with the same operator are computed together, on several threads.
@@ -334,7 +334,7 @@ def spectrum(
     detectors: Sequence[str | NamedDetector] | str | NamedDetector | None = None,
     dwell_time_us: float | None = None,
 ) -> tuple[xr.Dataset, Session]:
-    """Return spectra at a point (x, y), A, or along a scan, and the session after; see ``Microscope.acquire_spectrum``.
+    """Return spectra at a point (x, y), A, or along a scan, and the updated session; see ``Microscope.acquire_spectrum``.
 
     Raises
     ------
@@ -354,7 +354,7 @@ def pattern(
     detector: str | NamedDetector = "pixelated",
     dwell_time_us: float | None = None,
 ) -> tuple[xr.Dataset, Session]:
-    """Return the diffraction pattern of the beam at a point (x, y), A, and the session after.
+    """Return the diffraction pattern of the beam at a point (x, y), A, and the updated session.
 
     Raises
     ------
@@ -374,7 +374,7 @@ def park(
     detectors: Sequence[str | NamedDetector] | str | NamedDetector = ("haadf",),
     looks: int = 1,
 ) -> tuple[xr.Dataset, Session]:
-    """Return the readings of a beam parked at a point (x, y), A, for a time, and the session after.
+    """Return the readings of a beam parked at a point (x, y), A, for a time, and the updated session.
 
     Parameters
     ----------

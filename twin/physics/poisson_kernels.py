@@ -128,7 +128,7 @@ def _temme(a, half, eta, sign):
 
 @part
 def tail(k, mean, lower):
-    """Return F(k) if ``lower``, else 1 - F(k); the smaller of the two is accurate to some ulp."""
+    """Return F(k) if ``lower``, else 1 - F(k); the smaller of the two is accurate to a few ulp."""
     first, a = k, k + 1.0
     if mean >= TEMME:
         half = _excess(mean, a)

@@ -1,4 +1,4 @@
-r"""Cross-sections of single atoms for a ring of scattering angles, thermal and coherent, as functions of the place of the probe.
+r"""Cross-sections of single atoms for a ring of scattering angles, thermal and coherent, as functions of the position of the probe.
 
 An atom scatters the wave :math:`\psi` into a ring D with the probability
 
@@ -47,7 +47,8 @@ class Atom:
     scattered : ndarray
         Radial Fourier transform of exp(i sigma v) - 1 there, A^2, complex128, shape (n,).
     absorbed : ndarray
-        That of log(abs(1 + <T>)) of an atom in thermal motion: what it takes from the wave, A^2, float64, shape (n,).
+        Radial Fourier transform of log(abs(1 + <T>)) of an atom in thermal motion, the attenuation of the wave, A^2,
+        float64, shape (n,).
     sigma : float
         Thermal displacement, 1-D rms, A.
     """
@@ -66,7 +67,7 @@ class Atom:
         return np.interp(k, self.k, self.absorbed, right=0)
 
     def thermal_share(self, k: np.ndarray) -> np.ndarray:
-        """Return 1 - exp(-4 pi^2 u^2 k^2): the thermal share of what an atom scatters by k, 1/A."""
+        """Return 1 - exp(-4 pi^2 u^2 k^2): the thermal fraction of the intensity that an atom scatters by k, 1/A."""
         return -np.expm1(-4 * (np.pi * self.sigma * k) ** 2)
 
 
@@ -159,7 +160,7 @@ def into_ring(scatterer: Atom, ring: Ring, radius: float, q: np.ndarray) -> tupl
     Returns
     -------
     tuple of ndarray
-        All that is scattered, and its coherent part, A^2, shape (n,): at q = 0 the cross-sections, A^2.
+        Spectra of the total scattering and of its coherent part, A^2, shape (n,); at q = 0 they are the cross-sections.
     """
     ky, kx, weights = ring.points()
     everything, coherent = np.empty(len(q)), np.empty(len(q))
@@ -173,7 +174,7 @@ def into_ring(scatterer: Atom, ring: Ring, radius: float, q: np.ndarray) -> tupl
 
 
 def emitted(scatterer: Atom, ring: Ring) -> tuple[np.ndarray, np.ndarray]:
-    """Return radii in a ring, 1/A, and the share of its thermal diffuse electrons at each, shape (n,)."""
+    """Return radii in a ring, 1/A, and the fraction of its thermal diffuse electrons at each, shape (n,)."""
     low = max(ring.inner, 1e-2)
     k = np.linspace(low, ring.outer if ring.outer <= FAR else max(FAR, low + 1), 40)
     density = np.abs(scatterer.wave(k)) ** 2 * scatterer.thermal_share(k) * k

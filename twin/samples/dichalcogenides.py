@@ -112,7 +112,9 @@ def _alloyed(
     outward = np.sign(sample.positions_angstrom[drawn, 2] - middle)
     room = min(sample.positions_angstrom[:, 2].min(), sample.thickness_angstrom - sample.positions_angstrom[:, 2].max())
     if rise >= room:
-        message = f"thickness_angstrom={sample.thickness_angstrom:g} cannot hold {guest}, which lies {rise:.2f} A further out. Leave it out."
+        message = (
+            f"thickness_angstrom={sample.thickness_angstrom:g} cannot hold {guest}, which lies {rise:.2f} A further out. Omit thickness_angstrom."
+        )
         raise SettingsError(message)
     sample = displace(sample, drawn, np.outer(outward * rise, [0.0, 0.0, 1.0]))
     return substitute(sample, drawn, guest, sigma_angstrom=order.sigma[guest])

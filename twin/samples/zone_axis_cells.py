@@ -2,7 +2,7 @@
 
 A STEM image of a crystal needs a box that repeats in x and y. The edges of the box are three lattice vectors: the zone
 axis along z, and two vectors along x and y that are nearly perpendicular to the zone axis and to each other. Few
-crystals have exactly perpendicular vectors. A shear that keeps the volume removes the small remaining angle, so the
+crystals have exactly perpendicular vectors. A shear that preserves the volume removes the small remaining angle, so the
 density stays exact. The frame is right-handed, so a crystal is rotated but never mirrored.
 """
 
@@ -214,7 +214,7 @@ def orient(lattice: np.ndarray, cell: np.ndarray, zone_axis: tuple[int, int, int
 
 
 def points_inside(edges: np.ndarray) -> np.ndarray:
-    """Return the lattice points (n, 3) inside a cell of integer edges (3, 3), as many as the determinant says."""
+    """Return the lattice points (n, 3) inside a cell of integer edges (3, 3); their number is the determinant."""
     count = round(float(np.linalg.det(edges)))
     sign = 1 if count > 0 else -1
     adjugate = np.rint(np.linalg.inv(edges) * count).astype(np.int64) * sign

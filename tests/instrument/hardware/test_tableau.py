@@ -85,7 +85,7 @@ def test_the_capture_range_is_what_it_is_said_to_be(c10: float, c12: float, phi1
     if abs(c10) < limit - 30 and c12 < limit - 30:
         assert np.abs(scores(state, take(state, C1A1))).max() < 5
     elif abs(c10) > limit + 30 or c12 > limit + 30:
-        with pytest.raises(InstrumentError, match=r"out of range|No probe explains"):
+        with pytest.raises(InstrumentError, match=r"out of range|No probe fits"):
             take(state, C1A1)
 
 
@@ -98,15 +98,15 @@ def test_the_error_is_that_of_a_real_corrector(c10: float, diameter: float) -> N
     assert measured == pytest.approx(diameter, abs=0.3)
     with pytest.raises(InstrumentError, match=r"Measured probe axes out of range: target=20.0 px"):
         take(Aberrations(C12=900.0), C1A1)
-    with pytest.raises(InstrumentError, match=r"(out of range|explains the images) at tilt \("):
+    with pytest.raises(InstrumentError, match=r"(out of range|fits the images) at tilt \("):
         take(Aberrations(C30=1.2e6), tableau("standard"))
 
 
 def test_images_without_a_film_or_without_a_probe_are_refused() -> None:
     """Where there is nothing to see, or no probe of first order explains it, the corrector does not invent an answer."""
-    with pytest.raises(InstrumentError, match=r"No probe explains|out of range"):
+    with pytest.raises(InstrumentError, match=r"No probe fits|out of range"):
         take(Aberrations(), C1A1, replace(SMALL, cluster_angstrom2=1e-6))
-    with pytest.raises(InstrumentError, match=r"No probe explains the images: chi-square"):
+    with pytest.raises(InstrumentError, match=r"No probe fits the images: chi-square"):
         take(Aberrations(C23=6e5), C1A1, FULL)
 
 

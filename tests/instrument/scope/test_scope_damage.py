@@ -245,7 +245,7 @@ def test_frames_do_not_tell_what_happened(make: Callable[..., Microscope]) -> No
 
 def test_what_cannot_be_damaged_is_refused(make: Callable[..., Microscope], nothing: PotentialSlices) -> None:
     """A potential has no atoms; a damage that is none is named."""
-    with pytest.raises(SettingsError, match="does not have atoms"):
+    with pytest.raises(SettingsError, match="has no atoms"):
         Microscope(nothing, IDEAL, damage=FRAGILE)
     with pytest.raises(SettingsError, match="damage=3 is not a Damage"):
         make(damage=3)  # type: ignore[arg-type]

@@ -94,7 +94,7 @@ def test_an_attempt_ends_as_its_events_say(monkeypatch):
 
 def test_leading_alone_is_refused_beside_other_demonstrations(capsys):
     """What cannot be done together, or not at all, is one sentence."""
-    for more, words in ((["--film"], "Leave all but one"), (["--structure", "au-001"], "Leave one of"), ([], "out of range")):
+    for more, words in ((["--film"], "Use only one"), (["--structure", "au-001"], "Leave out --led"), ([], "out of range")):
         assert main(["demo", "--led", "0", *more]) == 1
         assert words in capsys.readouterr().err
 
@@ -132,7 +132,7 @@ def test_a_short_film_of_a_hole(tmp_path, monkeypatch):
 def test_films_are_of_graphene(capsys):
     """A structure beside --film is refused in one sentence."""
     assert main(["demo", "--film", "--structure", "srtio3-001"]) == 1
-    assert "Leave one of --film and --structure out" in capsys.readouterr().err
+    assert "Leave out --film or --structure" in capsys.readouterr().err
 
 
 @pytest.mark.slow

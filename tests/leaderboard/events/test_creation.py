@@ -81,7 +81,7 @@ def test_the_bundle_goes_from_the_organiser_to_the_teams(organiser: Organiser, t
     (tmp_path / "wheels" / "thing-1-py3-none-any.whl").write_bytes(b"wheel")
     sealed = seal_event(organiser, wheels=tmp_path / "wheels")
     early = OPENS - datetime.timedelta(seconds=1)
-    with pytest.raises(SettingsError, match="is not published earlier"):
+    with pytest.raises(SettingsError, match="is not published before then"):
         publish_key(organiser, clock=early)
     assert announced_key(organiser.folder) is None
     with pytest.raises(SettingsError, match="Wait for the start, or"):

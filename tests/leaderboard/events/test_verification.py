@@ -91,19 +91,19 @@ CHANGES: dict[str, tuple[Callable[[Path], None], str]] = {
     "a line less": (lambda where: edit(where / "log.jsonl", lambda text: "".join(text.splitlines(True)[:-1])), "the event is not closed"),
     "a line less in between": (
         lambda where: edit(where / "log.jsonl", lambda text: "".join(text.splitlines(True)[:1] + text.splitlines(True)[2:])),
-        "the log was altered, it does not follow",
+        "the log was altered; it does not follow",
     ),
     "half a line": (lambda where: edit(where / "log.jsonl", lambda text: text[:-5]), "its last line is incomplete"),
     "a rank on the board": (
         lambda where: edit(where / "board.json", lambda text: text.replace('"theirs"', '"them"')),
-        "the board was altered, its signature",
+        "the board was altered; its signature",
     ),
     "no board": (lambda where: (where / "board.json").unlink(), "does not contain the state of a board"),
     "a report": (
         lambda where: edit(first_run(where, "report.json"), lambda text: text.replace('"wall_s": ', '"wall_s": 1')),
         "the report of ours/half",
     ),
-    "another key": (lambda where: write_keys(where / "keys.json", draw_keys()), "the keys were altered, their commitment"),
+    "another key": (lambda where: write_keys(where / "keys.json", draw_keys()), "the keys were altered; their commitment"),
     "half a key": (lambda where: edit(where / "keys.json", lambda text: text.replace('"nonce": "', '"nonce": "0')), "The keys were altered"),
     "a submission": (lambda where: edit(where / "submissions/ours/half/agent.py", lambda text: text + "#"), "agent.py was altered"),
     "episodes": (

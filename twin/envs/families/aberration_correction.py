@@ -418,7 +418,7 @@ class AberrationCorrection(GoalFamily[Tuning]):
         return min(1.0, max(self._fractions(state)))
 
     def declared(self, state: Tuning) -> bool:
-        """Return whether the end was declared."""
+        """Return whether the agent has declared the end."""
         return state.stopped
 
     def truncated(self, state: Tuning) -> bool:

@@ -403,7 +403,7 @@ class AtomForge(GoalFamily[ForgeState]):
         return min(max(state.looks / self.preset.looks, state.beam_s / self.preset.beam_s), 1.0)
 
     def declared(self, state: ForgeState) -> bool:
-        """Return whether the end was declared."""
+        """Return whether the agent has declared the end."""
         return state.stopped
 
     def truncated(self, state: ForgeState) -> bool:

@@ -433,7 +433,7 @@ class Autofocus(GoalFamily[Focusing]):
         return min(1.0, max(state.frames / self.preset.frames, state.dose / self.preset.dose_budget_e_per_angstrom2))
 
     def declared(self, state: Focusing) -> bool:
-        """Return whether the end was declared."""
+        """Return whether the agent has declared the end."""
         return state.stopped
 
     def truncated(self, state: Focusing) -> bool:

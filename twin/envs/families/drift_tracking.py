@@ -401,7 +401,7 @@ class DriftTracking(GoalFamily[Watch]):
         return min(1.0, max(state.frames / self._frames, state.dose / self._dose(state)))
 
     def declared(self, state: Watch) -> bool:
-        """Return whether the end was declared."""
+        """Return whether the agent has declared the end."""
         return state.stopped
 
     def truncated(self, state: Watch) -> bool:

@@ -39,13 +39,13 @@ class HypothesisPreset:
     sites_per_side : int
         Side of the square of sites in one fresh area.
     areas : int
-        Fresh areas, including the one exposed at the start.
+        Number of fresh areas, including the one exposed at the start.
     dose, time : float
         Budgets of an episode in units of the usual dose and the usual time, including the exposure at the start.
     reach : tuple of float
         Largest factors by which energy, dose and time may be multiplied or divided.
     prior : LawPrior
-        Prior of the parameters of the laws.
+        Prior of the parameters of the damage laws.
     """
 
     sites_per_side: int

@@ -390,7 +390,7 @@ class SparseScanning(GoalFamily[SparseSampling]):
         return state.stopped and self.skill(state) > SUCCESS
 
     def declared(self, state: SparseSampling) -> bool:
-        """Return whether the end was declared."""
+        """Return whether the agent has declared the end."""
         return state.stopped
 
     def truncated(self, state: SparseSampling) -> bool:

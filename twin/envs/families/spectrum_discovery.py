@@ -426,7 +426,7 @@ class SpectrumDiscovery(GoalFamily[Discovery]):
         return float((curve.sum() + (self.queries - len(curve)) * curve[-1]) / self.queries)
 
     def spent(self, state: Discovery) -> float:
-        """Return the spent fraction of the spectra."""
+        """Return the fraction of the allowed spectra that has been taken."""
         return len(state.places) / self.queries
 
     def potential(self, state: Discovery) -> float:

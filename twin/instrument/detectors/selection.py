@@ -137,7 +137,7 @@ def wanted_angle(detectors: tuple[str | AnyDetector, ...], semiangle_mrad: float
 
 
 def resolve(detectors: tuple[str | AnyDetector, ...], semiangle_mrad: float, largest_mrad: float, why: str, repair: str) -> tuple[Detector, ...]:
-    """Return scanned detectors with their angles, with names resolved.
+    """Return scanned detectors with all angles filled in; names are replaced by the detectors that they stand for.
 
     Parameters
     ----------

@@ -145,7 +145,7 @@ OLD_DETECTORS: tuple[Detector, ...] = (
 
 
 def chains(dark: DetectorChain, *, bright_gain: float) -> Chains:
-    """Return the chains of an instrument's own detectors, with a higher gain for bright field than for dark field."""
+    """Return the read-out chains of an instrument's own detectors, with a higher gain for bright field than for dark field."""
     bright = replace(dark, gain_adu=dark.gain_adu * bright_gain)
     return (*((name, dark) for name in ("haadf", "maadf", "laadf")), *((name, bright) for name in ("abf", "bf", "dpc4")))
 

@@ -117,7 +117,7 @@ class Profile:
         return next((detector for detector in self.detectors if detector.name == name), None)
 
     def chain(self, name: str) -> DetectorChain | None:
-        """Return the chain of a detector, or None for a detector that counts electrons."""
+        """Return the read-out chain of a detector, or None for a detector that counts electrons."""
         known = dict(self.chains)
         return known.get(name, known.get(""))
 

@@ -123,7 +123,7 @@ def _harmonics(given: object) -> tuple[tuple[int, float], ...]:
     try:
         pairs = [(multiple, share) for multiple, share in given]  # type: ignore[attr-defined]
     except (TypeError, ValueError):
-        message = f"hum_harmonics={given!r} does not consist of pairs of a multiple and an amplitude. Use for example ((1, 1.0), (3, 0.2))."
+        message = f"hum_harmonics={given!r} is not a sequence of pairs (multiple, amplitude). Use, for example, ((1, 1.0), (3, 0.2))."
         raise SettingsError(message) from None
     return tuple(
         (checks.whole("hum_harmonics", multiple, low=1, high=100), checks.number("hum_harmonics", share, "of the amplitude"))

@@ -344,7 +344,7 @@ def measure(
     Raises
     ------
     InstrumentError
-        The probe diameters are too far from their target, or no probe explains the images.
+        The probe diameters are too far from their target, or no probe fits the images.
     """
     geometry, tilts = setting.optics(wavelength), kind.tilts_mrad()
     film = phase_diversity.clusters(geometry, setting.density_per_angstrom2, setting.cluster_sigma_angstrom, rng)
@@ -414,7 +414,7 @@ def _refuse_failure(fitted: phase_diversity.FirstOrder, tilt: np.ndarray, settin
     error = float(np.sqrt(np.diag(fitted.covariance)).max())
     if fitted.misfit > LARGEST_MISFIT or error > limit / 3:
         message = (
-            f"No probe explains the images{where}: chi-square per degree of freedom {fitted.misfit:.2f} (at most {LARGEST_MISFIT:g}), "
+            f"No probe fits the images{where}: chi-square per degree of freedom {fitted.misfit:.2f} (at most {LARGEST_MISFIT:g}), "
             f"uncertainty of C10 and C12 {error:.0f} A (at most {limit / 3:.0f}). Correct large aberrations first, or use more electrons."
         )
         raise InstrumentError(message)

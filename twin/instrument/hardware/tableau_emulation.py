@@ -89,7 +89,7 @@ def _failure(true: np.ndarray, measured: np.ndarray, covariances: np.ndarray, se
     error = math.sqrt(np.diagonal(covariances, axis1=1, axis2=2).max())
     if np.abs(true[:, 0]).max() > BLIND * setting.defocus_angstrom or error > limit / 3:
         message = (
-            f"No probe explains the images (chi-square per degree of freedom at most {LARGEST_MISFIT:g}, uncertainty {error:.0f} A of at most "
+            f"No probe fits the images (chi-square per degree of freedom at most {LARGEST_MISFIT:g}, uncertainty {error:.0f} A of at most "
             f"{limit / 3:.0f}). Correct large aberrations first, or use more electrons."
         )
         return InstrumentError(message)

@@ -129,7 +129,9 @@ class LissajousScan(PointScan):
     SettingsError
         A number is out of range, or the cycles have a common divisor.
 
-    Notes ----- The curve is x = (width / 2) sin(2 pi cycles_x t + phase), y = (height / 2) sin(2 pi cycles_y t), with t
+    Notes
+    -----
+    The curve is x = (width / 2) sin(2 pi cycles_x t + phase), y = (height / 2) sin(2 pi cycles_y t), with t
     from 0 to 1.
     """
 

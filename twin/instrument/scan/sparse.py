@@ -40,7 +40,9 @@ class SparseScan(RasterScan):
     SettingsError
         A number is out of range, the mask has another shape or is empty, or fraction and mask are both given.
 
-    Notes ----- Line hopping follows Kovarik et al., Appl. Phys. Lett. 109 (2016) 164102. A random walk over
+    Notes
+    -----
+    Line hopping follows Kovarik et al., Appl. Phys. Lett. 109 (2016) 164102. A random walk over
     neighbouring lines suits the bandwidth of the scan coils.
     """
 

@@ -122,7 +122,7 @@ def imaging_plan(setup: Setup, state: ScopeState, scan: Scan, detectors: Sequenc
 
 
 def take(shots: Sequence[AskedFrame]) -> list[BareFrame]:
-    """Acquire one frame with each of several microscopes on several threads, with the same bits as one by one."""
+    """Acquire one frame with each of several microscopes on several threads; the result is bit-identical to frames taken in turn."""
     states = [replace(shot.state, scanned=_scanned(shot)) for shot in shots]
     passes = [_expose(shot, state) for shot, state in zip(shots, states, strict=True)]
     found: list[BareFrame] = [None] * len(shots)  # type: ignore[list-item] - filled below

@@ -35,7 +35,7 @@ def begun(setup: Setup, state: ScopeState) -> ScopeState:
     if setup.damage is None:
         return state
     if not isinstance(state.specimen, Sample):
-        message = "A potential does not have atoms that the beam can move. Give a Sample, or leave out damage."
+        message = "A potential has no atoms that the beam can move. Give a Sample, or leave out damage."
         raise SettingsError(message)
     matter = Matter.of(state.specimen, setup.damage)
     return replace(state, matter=matter, specimen=matter.sample())

@@ -74,7 +74,7 @@ def collected(detectors: tuple[Detector, ...], energy: float, semiangle: float, 
 
 
 def shower_cost(setup: Setup, dose: float) -> dict[str, float]:
-    """Return the cost of a shower.
+    """Return the cost of a beam shower.
 
     Raises
     ------

@@ -65,7 +65,7 @@ def deposits(points: np.ndarray, timing: ScanTiming, incident: np.ndarray | floa
 
 
 def spacing_angstrom(scan: Scan) -> float:
-    """Return the approximate spacing of a scan's points, A, the root of the area of a pixel or per point."""
+    """Return the approximate spacing of a scan's points, A: the square root of the area of a pixel, or of the area per point."""
     if isinstance(scan, RasterScan):
         return math.sqrt(math.prod(scan.pitch_angstrom))
     return math.sqrt(math.prod(scan.field_of_view_angstrom) / scan.count)
@@ -110,7 +110,7 @@ class DoseMap:
     def add(self, points: np.ndarray, electrons: np.ndarray | float, *, spacing_angstrom: float = 0.0) -> Self:
         """Return a map with further electrons.
 
-        The electrons of each point are distributed bilinearly over the four nearest cells, which keeps their number and
+        The electrons of each point are distributed bilinearly over the four nearest cells, which preserves their number and
         their mean position.
 
         Parameters

@@ -24,9 +24,9 @@ class Follower:
         self._operator, self._lineage = ChangingOperator(), ()
 
     def expected(self, lineage: Lineage, request: Request, plan: Plan, progress: Progress | None) -> tuple[np.ndarray, np.ndarray, Lineage]:
-        """Return the signals of the next image after a lineage, their relative standard errors, and the new lineage.
+        """Return the signals of the next image after a history of images, their relative standard errors, and the new history.
 
-        If the operator has another lineage, as after the restore of a snapshot, it is rebuilt step by step.
+        If the operator has another history, for example after a snapshot was restored, it is rebuilt step by step.
         """
         with self._lock:
             if not _same(self._lineage, lineage):

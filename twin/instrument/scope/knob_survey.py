@@ -75,7 +75,7 @@ class Turn:
     after: Frames
 
     def change(self, signal: str) -> float:
-        """Return the rms change of a signal relative to its mean before, for counts without the part of the noise."""
+        """Return the rms change of a signal relative to its mean before the change; the noise of counts is subtracted."""
         square = np.mean((self.after[signal] - self.before[signal]) ** 2)
         if signal in COUNTED:
             square = max(square - np.mean(self.after[signal] + self.before[signal]), 0.0)
@@ -113,7 +113,7 @@ def knobs() -> tuple[str, ...]:
 
 
 def specimen() -> Sample:
-    """Return the specimen of the survey, static SrTiO3 of two cells thickness."""
+    """Return the specimen of the survey, static SrTiO3 two cells thick."""
     sample = load_sample("srtio3-001", size_angstrom=(3.905, 3.905), thickness_angstrom=7.81, seed=0)
     return replace(sample, thermal_sigma_angstrom=None, recipe="")
 

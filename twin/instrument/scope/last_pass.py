@@ -18,7 +18,7 @@ Variables = tuple[dict[str, Any], dict[str, Any]]
 class ExpectedSignal(Protocol):
     """Expected signal of one recorder in one pass.
 
-    A frozen value that holds either the computed values of the pass or, where these are larger than the frame, all
+    It is a frozen value that holds either the computed values of the pass or, where these are larger than the frame, all
     inputs from which the same bits follow.
     """
 

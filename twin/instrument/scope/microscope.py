@@ -77,7 +77,9 @@ class Microscope:
     SettingsError
         A setting is wrong.
 
-    Notes ----- All results are pure functions of the seed, the commands and the simulated clock. A snapshot is the frozen state, and a restore
+    Notes
+    -----
+    All results are pure functions of the seed, the commands and the simulated clock. A snapshot is the frozen state, and a restore
     replaces the state by it. All frames have the same frozen-phonon configurations of the specimen, and each frame is their mean.
     """
 
@@ -307,7 +309,9 @@ class Microscope:
         progress : callable, optional
             Function that is called with the number of waves that were just completed while an imaging operator is built.
 
-        Notes ----- Within a pass, the position and the current of the beam follow the clock, but the aberrations are those in the middle of the
+        Notes
+        -----
+        Within a pass, the position and the current of the beam follow the clock, but the aberrations are those in the middle of the
         pass, and the specimen changes only between passes. If aberrations drift notably during one slow frame, acquire several fast frames and set
         ``average``.
 
@@ -405,8 +409,8 @@ class Microscope:
         UnknownNameError, SettingsError
             The measurement is unknown; the state is unchanged.
         InstrumentError
-            The beam is blanked, and the state is unchanged. Or the fit failed because the probe is out of range or no probe explains the images;
-            the time of the measurement has then passed.
+            The beam is blanked (the state is unchanged), or the fit failed because the probe is out of range or no probe fits the images (the time
+            of the measurement has passed).
         """
         checks.function("progress", progress)
         found, self._state = aberration_tuning.measure(

@@ -17,7 +17,7 @@ from stemtwin.twin.physics import noise
 
 
 def chain(profile: Profile, knobs: Knobs, name: str) -> DetectorChain | None:
-    """Return the chain of a detector with its commanded gain and offset, or None for an electron counter."""
+    """Return the read-out chain of a detector with its commanded gain and offset, or None for an electron counter."""
     usual = profile.chain(name)
     if usual is None:
         return None

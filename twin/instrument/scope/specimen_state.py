@@ -23,7 +23,7 @@ RELAXING = frozenset({"C", "Si", "N", "B"})
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Damage:
-    """Settings of the changes of a specimen by the beam.
+    """Settings of beam damage and contamination.
 
     Parameters
     ----------
@@ -115,7 +115,7 @@ class Matter:
 
 
 def find_damage(given: "Damage | bool | None") -> Damage | None:
-    """Return the changes by the beam: None for None and False, the known processes for True, or the given Damage.
+    """Return the settings of beam damage: None for None and False, the known processes for True, or the given Damage.
 
     Raises
     ------

@@ -166,7 +166,7 @@ def plan_patterns(request: Request, *, held: bool = True) -> Patterns:
 
 
 def the_camera(request: Request) -> PixelatedDetector:
-    """Return the camera of a request; the angles of a camera given by name follow the beam."""
+    """Return the camera of a request; the angles of a camera given by name follow from the beam's convergence."""
     (camera,) = detectors.cameras(request.detectors)
     if isinstance(camera, str):
         made = detectors.DETECTORS[camera](request.beam.semiangle_mrad, 1e3)
@@ -321,7 +321,7 @@ def patterns_at(found: Patterns, positions: np.ndarray, wanted: np.ndarray, *, p
 
 
 def simulate_with_camera(request: Request, signals: Callable[[Request, float, Progress | None], xr.Dataset], progress: Progress | None) -> xr.Dataset:
-    """Return the patterns of the camera and the signals of the other detectors, ``signals(request, window_angstrom, progress)``.
+    """Return the patterns of the camera, and the signals of the other detectors from ``signals(request, window_angstrom, progress)``.
 
     All detectors share the specimen, the grid and the window around the probe.
     """

@@ -123,7 +123,7 @@ class ChangingOperator:
         """Return the operator of a request, updated or built."""
         if plan.engine != local.NAME or not isinstance(request.sample, Sample):
             message = (
-                f"Only local operators of atoms can be updated, not engine={plan.engine!r} of {request.sample!r}. Use engine='local' and a Sample."
+                f"Only the local operator of a Sample is updated, not engine={plan.engine!r} of {request.sample!r}. Use engine='local' and a Sample."
             )
             raise SettingsError(message)
         if self._held is None or not _same_but_atoms(self._held[2], self._held[3], request, plan):

@@ -280,7 +280,7 @@ def _direction(grid: Grid, wavelength: float, tilt: tuple[float, float], depth: 
     """
     if math.hypot(*tilt) > grid.max_angle(wavelength) / 2:
         message = (
-            f"A beam tilt of {math.hypot(*tilt) * 1e3:.1f} mrad takes waves beyond the band limit of a sampling of {max(grid.sampling):.4g} A. "
+            f"A beam tilt of {math.hypot(*tilt) * 1e3:.1f} mrad exceeds the band limit of a sampling of {max(grid.sampling):.4g} A. "
             f"Use sampling_angstrom <= {wavelength * (1 - 1e-6) / (6 * math.hypot(*tilt)):.3g} or a smaller beam_tilt_mrad."
         )
         raise SamplingError(message)

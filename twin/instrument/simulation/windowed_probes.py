@@ -292,7 +292,7 @@ class WindowCheck:
         self._near = np.zeros(0)
 
     def first(self, stack: SliceStack, rim: np.ndarray) -> bool:
-        """Return whether windows pass the check of the first configuration; they grow until they do."""
+        """Check windows on the first configuration, enlarging them until they pass, and return whether they pass."""
         assert self.windowed is not None  # a check begins with windows
         chosen, at = self._points(self.windowed.windows, POINTS, 0)
         true, sent = self._whole(stack, rim, at), stack

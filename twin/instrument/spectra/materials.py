@@ -45,7 +45,7 @@ def regions(sample: Sample, model: LossModel) -> list[MaterialRegion]:
     out: list[MaterialRegion] = []
     for symbols, material in model.materials:
         if missing := [symbol for symbol in symbols if symbol not in present]:
-            message = f"materials names {', '.join(missing)}, but {sample.name!r} holds only {', '.join(sorted(present)) or 'vacuum'}. Leave it out."
+            message = f"materials names {', '.join(missing)}, but {sample.name!r} holds {', '.join(sorted(present)) or 'vacuum'}. Leave them out."
             raise SettingsError(message)
         out.append((tuple(NUMBERS[symbol] for symbol in symbols), named(material)))
         present -= set(symbols)

@@ -168,7 +168,7 @@ class Rules:
 
     @property
     def arrays(self) -> tuple[np.ndarray, ...]:
-        """Arrays of the rules in the order of the kernels."""
+        """Arrays of the rules in the order in which the kernels take them."""
         competing = self.branching
         own = (self.table, self.cross_sections, self.rates, self.fractions)
         return *own, competing.above, competing.chances, competing.parts
@@ -190,7 +190,7 @@ def compiled(processes: tuple[Process, ...], energy: float, temperature: float =
     """
     names = tuple(process.name for process in processes)
     if len(set(names)) < len(names):
-        message = f"Two processes have the same name among {', '.join(names)}. Give each a different name."
+        message = f"Two of the processes {', '.join(names)} have the same name. Give each a different name."
         raise SettingsError(message)
     fractions = [1.0, *sorted({process.offset for process in processes} - {1.0})]
     table = np.zeros((len(processes), kinetics_kernels.COLUMNS), dtype=np.int64)

@@ -211,5 +211,5 @@ def edge(name: str) -> Edge:
         known = ", ".join(each.name for each in edges_of(NUMBERS[symbol]))
         message = f"There is no edge named {name!r}. {symbol} has {known}."
         raise UnknownNameError(message)
-    message = f"There is no edge named {name!r}. Give a name such as Ti_L3 or O_K, of one of {', '.join(ONSETS)}."
+    message = f"There is no edge named {name!r}. Give a name such as Ti_L3 or O_K; edges are known for {', '.join(ONSETS)}."
     raise UnknownNameError(message)

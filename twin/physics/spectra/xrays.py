@@ -292,7 +292,7 @@ def k_factors(sensitivities: Mapping[str, float], masses: Mapping[str, float], r
     wrong = [symbol for symbol in sensitivities if symbol not in masses or not sensitivities[symbol] > 0]
     if wrong or reference not in sensitivities:
         message = (
-            f"Missing mass or positive sensitivity of {', '.join(wrong or [reference])}. "
+            f"The mass is missing, or the sensitivity is not positive, for {', '.join(wrong or [reference])}. "
             f"Give both for every element and for the reference {reference!r}."
         )
         raise SettingsError(message)

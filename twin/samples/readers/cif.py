@@ -57,7 +57,7 @@ def read_cif(content: FileContent) -> Crystal:
     ------
     StructureFileError
         The file is not a CIF, lacks sites or a cell, has an unknown element or an unreadable number, or its symmetry
-        does not keep its cell.
+        does not preserve its cell.
     SettingsError
         The requested block does not exist.
     """

@@ -1,4 +1,4 @@
-"""Contradictions of a symmetry reading to the formula, the density, the multiplicities and the atomic distances."""
+"""Contradictions between a symmetry reading and the formula, the density, the multiplicities and the atomic distances."""
 
 from dataclasses import dataclass, field
 
@@ -38,7 +38,7 @@ class Claims:
 
 
 def metric_fault(deviation: float) -> list[str]:
-    """Return a fault where operations keep a metric only within the errors of a refined cell."""
+    """Return a fault where operations preserve a metric only within the errors of a refined cell."""
     return [f"the metric is kept within {deviation:.2g} only"] if deviation > METRIC_EXACT else []
 
 

@@ -92,7 +92,7 @@ def parse_operation(text: str) -> tuple[np.ndarray, np.ndarray]:
             while at < len(part) and part[at] == " ":
                 at += 1
     if abs(abs(np.linalg.det(rotation)) - 1) > 1e-6:
-        message = f"{text!r} does not keep volumes"
+        message = f"{text!r} does not preserve volumes"
         raise ValueError(message)
     near = np.rint(translation * TWELFTHS) / TWELFTHS
     return rotation, np.where(np.abs(near - translation) < ROUNDED, near, translation) % 1.0

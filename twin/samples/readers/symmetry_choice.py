@@ -23,7 +23,7 @@ class SymmetryCandidate:
     source : str
         Name of the reading in messages, such as "the operations that the file lists".
     rank : int
-        0: possible readings of the file; 1: other settings of the same group, for the case that those of rank 0 do not
+        0: possible readings of the file; 1: other settings of the same group, used if those of rank 0 do not
         fit; 2: the listed sites alone.
     """
 
@@ -59,18 +59,18 @@ def choose_setting(
     claims : Claims
         Statements of the file about its content.
     unique : bool
-        Whether further candidates of rank 0 are only alternatives for the case that the first one does not fit.
+        Whether further candidates of rank 0 are only alternatives, used if the first one does not fit.
 
     Raises
     ------
     StructureFileError
-        No candidate keeps the metric of the cell.
+        No candidate preserves the metric of the cell.
     """
     fitting = [(each, each.operations.metric_deviation(cell)) for each in candidates]
     isometric = [(each, deviation) for each, deviation in fitting if deviation < METRIC_TOLERANCE]
     if not isometric or isometric[0][0].rank > 1:
         message = (
-            f"{name}: {candidates[0].source} do not keep the metric of the cell (R^T G R differs from G by {fitting[0][1]:.2g} of a "
+            f"{name}: {candidates[0].source} do not preserve the metric of the cell (R^T G R differs from G by {fitting[0][1]:.2g} of a "
             f"squared edge, limit {METRIC_TOLERANCE:g}), and no other setting of the group does. Repair the cell or the symmetry."
         )
         raise StructureFileError(message)
@@ -117,7 +117,7 @@ def _by_metric(name: str, candidates: list[SymmetryCandidate], isometric: list[t
     """Return a note where the file's first reading does not fit its cell."""
     if isometric[0][0] is candidates[0]:
         return ()
-    return (f"{name}: {candidates[0].source} do not keep the metric of the cell; {isometric[0][0].source} were taken, which do.",)
+    return (f"{name}: {candidates[0].source} do not preserve the metric of the cell; {isometric[0][0].source} were used instead, which do.",)
 
 
 def _whole_listing(sites: ListedSites, first: _Trial, cell: np.ndarray) -> bool:

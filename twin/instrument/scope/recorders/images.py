@@ -113,7 +113,7 @@ class ImageRecorder:
         return signal.plan is self.plan and signal.straight and shot.straight and signal.request.beam == shot.beam
 
     def _signal(self, setup: Setup, state: ScopeState, shot: ScanPass, progress: Progress | None) -> tuple[ImageSignal, incremental_imaging.Lineage]:
-        """Return the expected signal of a pass without a film, and the lineage with this image."""
+        """Return the expected signal of a pass without a film, and the history with this image."""
         asked = replace(self.request, beam=shot.beam)
         as_it_is = shot.straight and (setup.rotated == "series" or shot.scan.axes() is not None)
         request = asked if as_it_is else replace(asked, scan=PathScan(positions_angstrom=shot.points))

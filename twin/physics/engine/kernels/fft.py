@@ -6,7 +6,7 @@ A convolution (`convolve_line`: transform, multiply, transform back) never needs
 transforms, which saves time:
 
 - Data are never permuted; the factor of each coefficient is looked up in digit-reversed order instead.
-- The last stage down, the product and the first stage up act on a few points in registers (`butterflies.middle`).
+- The last descending stage, the product and the first ascending stage act on a few points in registers (`butterflies.middle`).
 - All stages between the first and the last act on one sub-block after another, which stays in the first-level cache.
 - The first radix is small and radix 8 comes second: the widely spaced points of a first stage of radix 8 would compete
   for the same sets of the cache.

@@ -260,7 +260,7 @@ class Partner:
 
 
 def partners(basis: Basis, patch: tuple[int, int]) -> list[Partner]:
-    """Return the patches with functions at a step of the half plane from functions of a given patch, including the patch itself."""
+    """Return the patches, including the given one, with functions that lie one of the half plane's steps from functions of the given patch."""
     steps, counts = basis.steps, basis.counts
     lane = np.arange(LANES)
     y, x = patch[0] * SIDE + lane // SIDE, patch[1] * SIDE + lane % SIDE

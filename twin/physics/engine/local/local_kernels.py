@@ -81,7 +81,7 @@ def _dot(typingctx, array, index, value):  # noqa: ARG001 - numba's signature
 
 @kernel
 def cut_window(transmission, rows, columns, share_y, share_x, out):
-    """Copy a window out of the planes as 1 + share (t - 1), with 1 where the share is 0 or a row or column is negative."""
+    """Copy a window out of the planes, with each transmission t replaced by 1 + share (t - 1); negative rows and columns give 1."""
     ny, nx = rows.size, columns.size
     for s in range(transmission.shape[0]):
         for y in range(ny):

@@ -63,7 +63,7 @@ class ScatteringMatrix:
 
     @property
     def window(self) -> Grid:
-        """The grid of the window, 1/f of the cell."""
+        """Grid of the window, whose sides are the cell's divided by the interpolation factor f."""
         (fy, fx), (ny, nx), (height, width) = self.interpolation, self.grid.shape, self.grid.extent
         return Grid(shape=(ny // fy, nx // fx), extent=(height / fy, width / fx))
 
