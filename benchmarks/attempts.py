@@ -1,7 +1,7 @@
 """Repeated attempts at the same episodes: the score of stochastic agents, and their reliability.
 
-All attempts share the seed of the environment; each has its own seed of the agent. The statistics of an episode are the means over its attempts, so
-that episodes remain the unit of resampling.
+All attempts share the seed of the environment. Each has its own seed of the agent and a new process of it, so no attempt knows another.
+The statistics of an episode are the means over its attempts, so that episodes remain the unit of resampling.
 """
 
 import dataclasses

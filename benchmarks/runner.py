@@ -1,5 +1,6 @@
 """Runs and scores of entries: predictions against a dataset, agents in an environment over an explicit list of seeds."""
 
+import contextlib
 import dataclasses
 import hashlib
 import itertools
@@ -221,21 +222,20 @@ def run_agent(
     split, n = task.check_split(split or task.splits[0]), task.episodes if episodes is None else episodes
     if min(n, attempts) < 1:
         raise SettingsError(f"episodes={n} and attempts={attempts} must be at least 1.")  # noqa: EM102
-    began, agent = time.perf_counter(), make_entry(entry, task.kind)
-    isolation = agent.level if isinstance(agent, AgentProcess) else ""
+    began, isolation = time.perf_counter(), ""
     done, environments = {(one.number, one.attempt): one for one in kept}, TaskEnvironments(task, make, keys)
-    order = list(itertools.product(range(n), range(attempts)))
-    options = {"split": split, "keys": keys, "count_failures": bool(isolation)}
-    try:
-        for count, (number, attempt) in enumerate(order, start=1):
-            if (one := (number, attempt)) not in done:
-                done[one] = run_episode(task, entry, agent, environments.of_episode(number), number=number, attempt=attempt, **options)
-                _tell(keep, done[one])
-            _tell(progress, count, len(order))
-    finally:
-        environments.close()
-        _tell(getattr(agent, "close", None) if isolation else None)
-    found, wall = tuple(done[one] for one in order), time.perf_counter() - began
+    with contextlib.closing(environments):
+        for attempt in range(attempts):
+            agent = make_entry(entry, task.kind)  # a new one, which remembers nothing of the episodes that it meets again
+            isolation = agent.level if isinstance(agent, AgentProcess) else ""
+            options = {"split": split, "keys": keys, "count_failures": bool(isolation), "attempt": attempt}
+            with contextlib.closing(agent) if isolation else contextlib.nullcontext():
+                for number in range(n):
+                    if (one := (number, attempt)) not in done:
+                        done[one] = run_episode(task, entry, agent, environments.of_episode(number), number=number, **options)
+                        _tell(keep, done[one])
+                    _tell(progress, attempt * n + number + 1, n * attempts)
+    found, wall = tuple(done[one] for one in itertools.product(range(n), range(attempts))), time.perf_counter() - began
     return score_episodes(task, found, split=split, entry=entry.name, trust=trust, team=team, wall_s=wall, keys=keys, isolation=isolation)
 
 

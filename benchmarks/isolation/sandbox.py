@@ -25,7 +25,7 @@ Level = Literal["bubblewrap", "process"]
 OPEN: dict[Level, tuple[str, ...]] = {
     "bubblewrap": (
         "time that an answer takes can tell the agent how long the microscope computed, unless replies are padded",
-        "the number of processes, where root runs the agents",
+        "the number of processes, where root runs the agents, and the memory of all processes of an agent together",
         "faults of the kernel and of the processor, which bubblewrap does not guard against",
     ),
     "process": (
@@ -168,7 +168,8 @@ def _bubblewrap(folder: Path, limits: Limits) -> list[str]:
             command += ["--symlink", str(path.readlink()), name]
         elif path.exists():
             command += ["--ro-bind", name, name]
-    command += ["--proc", "/proc", "--dev", "/dev", "--size", str(limits.scratch_bytes), "--tmpfs", SCRATCH]
+    scratch = ["--size", str(limits.scratch_bytes), "--tmpfs"]
+    command += ["--proc", "/proc", "--dev", "/dev", *scratch, "/dev/shm", "--remount-ro", "/dev", *scratch, SCRATCH]
     for path in (*python_folders(), cache_folder() / "kernels", folder):
         if path.is_dir():
             command += ["--ro-bind", str(path), str(path)]

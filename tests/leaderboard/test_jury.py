@@ -94,7 +94,7 @@ def test_sheets_show_what_teams_wrote_letter_by_letter(store: Store, tmp_path: P
         assert told in own.text
     assert any(HOSTILE in page.text for name, page in pages.items() if name != "index.html")
     (agents,) = [page for name, page in pages.items() if "agents" in name]
-    assert "time, counted as 0 3" in agents.text
+    assert "time, counted as the worst score 3" in agents.text
 
 
 def test_the_table_of_all_numbers_is_no_program(store: Store, tmp_path: Path) -> None:

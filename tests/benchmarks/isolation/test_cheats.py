@@ -20,6 +20,7 @@ from stemtwin.benchmarks.episodes import derive_seed, make_environment, run_epis
 from stemtwin.benchmarks.isolation import agent_process
 from stemtwin.benchmarks.isolation.agent_process import AgentProcess
 from stemtwin.benchmarks.isolation.sandbox import Level, Limits, strongest_level
+from stemtwin.benchmarks.runner import run_agent
 from stemtwin.benchmarks.seed_keys import draw_keys
 from stemtwin.benchmarks.tasks import find_task
 from stemtwin.twin.envs.functional_env import hidden_truth
@@ -273,6 +274,33 @@ def test_files_are_not_written(tmp_path: Path, sandbox: Level) -> None:
 def greet(server: socket.socket) -> None:
     """Accept one connection."""
     server.accept()[0].close()
+
+
+def test_devices_are_not_written(tmp_path: Path, sandbox: Level) -> None:
+    """Nothing is added to the devices, shared memory is as small as scratch, and the usual devices work."""
+    limits = Limits(start_s=30, act_s=10, scratch_bytes=1 << 20)
+    look = "open('{}', 'wb').write(bytes({})); found = True"
+    assert ask(tmp_path, look.format("/dev/left", 1), sandbox, limits) == "OSError"
+    fill = "import signal; signal.signal(signal.SIGXFSZ, signal.SIG_IGN); found = open('/dev/shm/f', 'wb').write(bytes({}))"
+    assert ask(tmp_path, fill.format(1 << 19), sandbox, limits) == str(1 << 19)
+    assert ask(tmp_path, fill.format(1 << 22), sandbox, limits) == "OSError"
+    assert ask(tmp_path, look.format("/dev/null", 9), sandbox, limits) == "True"
+
+
+def test_an_attempt_remembers_no_other(tmp_path: Path) -> None:
+    """A process that meets an episode again could use what it saw (the guard is off); each attempt of a run has a process of its own."""
+    act = "action = [0.0, 0.0, 0.0, 1.0, 0.5 if met == 1 else 1.0]"
+    command = program(tmp_path, first="met = 0", reset="met += 1", act=act)
+    with AgentProcess(command, folder=tmp_path, limits=LIMITS, level="process") as agent:
+        entry = Baseline(task=TASK.name, name="remembering", text="", factory=lambda: agent)
+        options = {"split": "public", "number": 0, "count_failures": True}
+        met = [run_episode(TASK, entry, agent, make_environment(TASK), attempt=attempt, **options) for attempt in range(2)]
+        assert met[0].actions != met[1].actions
+        agent.close()
+        kept: list[Any] = []
+        run_agent(TASK, entry, "isolated", episodes=1, attempts=2, keep=kept.append)
+    assert [one.attempt for one in kept] == [0, 1]
+    assert kept[0].actions == kept[1].actions == met[0].actions
 
 
 def test_the_network_is_out_of_reach(tmp_path: Path, sandbox: Level) -> None:
