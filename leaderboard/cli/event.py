@@ -35,6 +35,7 @@ def new(
     submissions: Annotated[int, typer.Option(help="Largest number of submissions of a team to a task that are scored.")] = 20,
     team: Annotated[list[str] | None, typer.Option(help="Team that may take part; may be repeated; by default every team may take part.")] = None,
     isolation: Annotated[str, typer.Option(help="Isolation of agents: bubblewrap or process.")] = "bubblewrap",
+    pad: Annotated[float, typer.Option(help="Shortest time of each reply to an agent, s, which hides the time that the microscope computes.")] = 0.0,
     honeypots: Annotated[
         int, typer.Option(help="Number of unanswerable rows of each of three kinds among the hidden rows of a task that supports them.")
     ] = 2,
@@ -49,7 +50,7 @@ def new(
     end = start + datetime.timedelta(days=2) if closes is None else parse_time(closes, "closes")
     settings: dict[str, Any] = parse_parts(task or (), environment or ())
     settings |= {"opens": start, "closes": end, "counts": counts, "submissions": submissions, "teams": team or []}
-    settings |= {"isolation": isolation, "honeypots": honeypots}
+    settings |= {"isolation": isolation, "pad_s": pad, "honeypots": honeypots}
     settings |= {"sites": [_site(text) for text in site or ()]} | ({"title": title} if title is not None else {})
     made = new_event(folder, settings, secret=secret)
     typer.echo(f"made: {made.path}; secrets: {made.secret}; keep them private and out of every repository")

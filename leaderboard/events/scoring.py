@@ -15,7 +15,7 @@ from stemtwin.benchmarks.agents import Baseline
 from stemtwin.benchmarks.episodes import Episode, read_episodes, write_episodes
 from stemtwin.benchmarks.honeypots import Planted, counted, find_leak
 from stemtwin.benchmarks.isolation.agent_process import AgentProcess
-from stemtwin.benchmarks.isolation.sandbox import OPEN, Level
+from stemtwin.benchmarks.isolation.sandbox import OPEN, Level, Limits
 from stemtwin.benchmarks.method_notes import shown_notes
 from stemtwin.benchmarks.runner import Evaluation, run_agent, save_run, score_submission
 from stemtwin.benchmarks.seed_keys import SeedKeys
@@ -264,7 +264,8 @@ def evaluate(
         write_episodes(kept_at, kept)
 
     try:
-        process = AgentProcess(header.program, folder=handed.folder, level=level)
+        limits = Limits(pad_s=organiser.event.pad_s)
+        process = AgentProcess(header.program, folder=handed.folder, limits=limits, level=level)
     except (SettingsError, ValueError) as error:
         if isolation is None and level == "bubblewrap" and "does not work here" in str(error):
             raise
