@@ -6,9 +6,11 @@ import shutil
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 
+from stemtwin.benchmarks.isolation.sandbox import Limits
 from stemtwin.benchmarks.runner import run_agent
 from stemtwin.leaderboard.events import moderation, scoring, submissions
 from stemtwin.leaderboard.events.folders import Organiser
@@ -38,8 +40,11 @@ def scored(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     class Fixed:
         """An agent in this process."""
 
-        def __init__(self, program: str, *, folder: Path, level: str) -> None:
+        padded: ClassVar[list[float]] = []
+
+        def __init__(self, program: str, *, folder: Path, limits: Limits, level: str) -> None:
             del program
+            self.padded.append(limits.pad_s)
             self.level, self.number = level, float((folder / "number").read_text())
 
         def reset(self, brief) -> None:
@@ -164,6 +169,15 @@ def test_the_best_or_the_last_counts(changed: Callable[..., Organiser], counts: 
     found = values(organiser)
     assert len(set(found.values())) > 1
     assert rows(organiser) == [("ours", max(found, key=lambda name: found[name]) if counts == "best" else "three")]
+
+
+def test_replies_are_padded_as_the_event_says(changed: Callable[..., Organiser], scored: list[str]) -> None:
+    """Processes of agents get the time of the event's settings."""
+    organiser = changed(pad_s=0.25)
+    hand(organiser.path, "ours", "one", 0.25)
+    score_event(organiser)
+    assert scored == ["ours/one"]
+    assert scoring.AgentProcess.padded == [0.25]
 
 
 @pytest.mark.slow
