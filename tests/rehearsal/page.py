@@ -64,7 +64,7 @@ def shots(archive: Path) -> dict[str, tuple[Path, tuple[int, int], str]]:
     for team, words in (("gauss", "which handed in a table of answers"), ("bayes", "which handed in an agent")):
         page = next(path for path in (archive / "jury").glob("*.html") if team in path.name)
         found[f"jury-{team}"] = (page, PAPER, f"Jury sheet of the team {team}, {words}.")
-    found["jury"] = (archive / "jury" / "index.html", DESK, "Index of the jury sheets, with the requests for review.")
+    found["jury"] = (archive / "jury" / "index.html", DESK, "Index of the jury sheets.")
     return found
 
 
