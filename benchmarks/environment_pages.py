@@ -177,7 +177,7 @@ def index() -> str:
     told = descriptions()
     rows = [f"| [`{name}`]({name.partition('/')[2]}.md) | {told[name]} |" for name in ENVIRONMENTS]
     return "\n".join(
-        ["# Environments", "", "Common properties: [environments.md](../environments.md).", "", "| id | experiment |", "|---|---|", *rows, ""]
+        ["# List of environments", "", "Common properties: [environments.md](../environments.md).", "", "| id | experiment |", "|---|---|", *rows, ""]
     )
 
 
