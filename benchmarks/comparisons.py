@@ -259,7 +259,7 @@ def detectable_beside(formula: Formula, entry: ClusterSums) -> float | None:
 
 
 def order(formula: Formula | None, entries: Sequence[Standing], *, direction: str) -> Order:
-    """Order entries: pairs with stored sums of the same clusters are compared by their difference, other pairs by their intervals.
+    """Order entries by paired differences where sums of the same clusters are stored, and by their intervals elsewhere.
 
     Every pair is decided separately at 95 %, so ties need not be transitive, and one in twenty pairs of equal entries is separated by chance.
 

@@ -133,7 +133,7 @@ def moments(value: Any) -> tuple[float, float]:
 
 
 def read(card: Card) -> tuple[list[dict[str, Any]], int | None]:
-    """Return a card's witness rows and the edge of their parts; no rows if there is no file for the card's content.
+    """Return a card's witness rows and the edge length of their parts; without a file for the card's content, no rows.
 
     Raises
     ------

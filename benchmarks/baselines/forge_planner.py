@@ -88,7 +88,7 @@ class SitePatch:
         return int(apart.argmin()), float(apart.min())
 
     def bonds(self, shut: np.ndarray) -> np.ndarray:
-        """Return the number of bonds to the target without passing given sites, (n,); a large number where there is no path."""
+        """Return the number of bonds from each site to the target around closed sites, (n,); 10^6 without a path."""
         out = np.full(len(self.places), 10**6)
         out[0], front, steps = 0, [0], 0
         while front:

@@ -188,6 +188,7 @@ def specimen_for(request: Request, plan: Plan) -> ThermalSpecimen:
     assert sigma is not None
 
     def build() -> ThermalSpecimen:
+        """Return the specimen with the signals of aperture-edge waves."""
         atoms = ThermalAtoms(
             positions=sample.positions_angstrom,
             numbers=sample.numbers,
@@ -243,6 +244,7 @@ def model_signals(request: Request, plan: Plan, points: np.ndarray, progress: Pr
     out = np.empty((specimen.sections.shape[0], len(points)))
 
     def work(queue: Iterator[tuple[np.ndarray, tuple[int, int]]]) -> None:
+        """Compute the probes of boxes in the scratch memory of one thread."""
         transmission = np.empty((len(specimen.planes), *window.shape), np.complex64)
         sections = np.empty((len(specimen.sections), *transmission.shape), np.float32)
         stack = _stack(request, specimen, window, transmission)
