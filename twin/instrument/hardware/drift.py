@@ -267,8 +267,13 @@ class Course:
             Drift (x, y), A, float64, shape (..., 2); an atom at r moves to r + drift.
         """
         times = checked_times(times_s)
-        out = self._walk.at(times) + self._drift * times[..., None]
-        return out if creep is None else out + creep.at(times, self._setting.creep_tau_s)
+        out = self._walk.at(times)
+        crept = None if creep is None else creep.at(times, self._setting.creep_tau_s)
+        for axis in range(2):  # numpy is slow along a last axis of two
+            out[..., axis] += self._drift[axis] * times
+            if crept is not None:
+                out[..., axis] += crept[..., axis]
+        return out
 
     def current_factor(self, times_s: np.ndarray | float, flashed_s: float = 0.0) -> np.ndarray:
         """Return the current relative to that after a flash, at times (s, any shape) not before the last flash (s)."""

@@ -213,7 +213,10 @@ def true_positions(
         off += np.repeat(_jitter(len(timing.starts), wrong, rng), timing.lengths, axis=1)
     if drift is not None:
         off += drift(timing.middle_s).T
-    return points + off.T
+    found = np.empty(points.shape)
+    for axis in range(2):  # numpy is slow along a last axis of two
+        np.add(points[:, axis], off[axis], out=found[:, axis])
+    return found
 
 
 def _settling(asked: np.ndarray, timing: ScanTiming, wrong: ScanImperfections) -> np.ndarray:

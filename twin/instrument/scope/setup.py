@@ -157,7 +157,10 @@ class Setup:
         steady = self.steady_shift(state)
         if steady is not None:
             return np.broadcast_to(steady, (*np.shape(times_s), 2))
-        return _deflection(state) - self.course.drift_angstrom(times_s, state.creep)
+        shift = self.course.drift_angstrom(times_s, state.creep)
+        for axis, deflected in enumerate(_deflection(state)):  # numpy is slow along a last axis of two
+            np.subtract(deflected, shift[..., axis], out=shift[..., axis])
+        return shift
 
     def steady_shift(self, state: ScopeState) -> np.ndarray | None:
         """Return the constant shift (x, y), A, of :meth:`specimen_shift`, or None where the specimen drifts."""
