@@ -151,7 +151,7 @@ def read_netcdf(path: Path, card: Card) -> "xr.Dataset":
         message = f"{path} cannot be read as netCDF: {error}. Fetch or build the dataset again."
         raise DatasetError(message) from error
     for column in tabular(card):
-        data[column.name] = data[column.name].astype(_dtype(column), keep_attrs=True)
+        data[column.name] = data[column.name].astype(_dtype(column), keep_attrs=True, copy=False)
         data[column.name].encoding.clear()
     return data
 

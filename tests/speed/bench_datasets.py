@@ -1,11 +1,17 @@
-"""Speed of dataset builds: images an hour of specimens whose operators nobody has built before."""
+"""Speed of dataset builds, in images an hour of specimens whose operators nobody has built before, and of loading built datasets from disk."""
 
+import functools
 import itertools
 import os
 from collections.abc import Callable
 
+import numpy as np
+
 from stemtwin.datasets import cards
+from stemtwin.datasets.catalog import load_dataset
+from stemtwin.datasets.fetch import folder_of
 from stemtwin.datasets.kinds import find_generator
+from stemtwin.datasets.manifest import MANIFEST
 from tests.speed.run import Row
 
 ROUNDS = itertools.count(100)
@@ -33,6 +39,24 @@ def builder(configurations: str) -> Callable[[], float]:
     return build
 
 
+def built_size(name: str) -> str:
+    """Return ``"std"`` where that size of a dataset is built on this machine, else ``"tiny"``, which is then built."""
+    card = cards.find_card(*name.split("@"))
+    return "std" if (folder_of(card, "std") / MANIFEST).is_file() else "tiny"
+
+
+def loader(name: str, form: str) -> tuple[Callable[[], float], None]:
+    """Return the function that loads a split with its checks, and returns the megabytes of its numbers and images."""
+    size = built_size(name)
+
+    def load() -> float:
+        data = load_dataset(name, size=size, split="train", format=form)
+        arrays = data.values() if form == "numpy" else (variable.values for variable in data.variables.values())
+        return sum(array.nbytes for array in arrays if np.issubdtype(array.dtype, np.number)) / 1e6
+
+    return load, None
+
+
 ROWS = [
     Row(
         work="atoms-2d, crystals of tiny, operators built: images an hour",
@@ -46,5 +70,15 @@ ROWS = [
         bar=3,
         prepare=lambda: (builder('"auto"'), builder("8")),
         value=lambda ours, theirs: theirs / ours,
+    ),
+    *(
+        Row(
+            work=f"atoms-2d 2, images and truth of train loaded from disk as {form}, hashes checked (std where it is built, else tiny)",
+            bar=100,
+            prepare=functools.partial(loader, "atoms-2d@2.0.0", form),
+            value=lambda ours, _: 1 / ours,
+            unit="MB/s",
+        )
+        for form in ("numpy", "xarray")
     ),
 ]
