@@ -12,6 +12,7 @@ File                     Content
 ``discovery.py``         import of the modules of a package
 ``environment_pages.py`` pages of environments as Markdown
 ``episodes.py``          episodes of agents: played, kept, replayed
+``error_bounds.py``      least Bayesian errors of any method
 ``films.py``             films of episodes
 ``forge_choices.py``     choices of a policy that builds structures atom by atom
 ``forge_learning.py``    training of that policy: imitation of a planner, then PPO
@@ -31,6 +32,7 @@ File                     Content
 ``names.py``             accepted names of entries and teams
 ``offline_data.py``      episodes as Parquet for offline learning
 ``onnx_policy.py``       trained policies from ONNX files
+``position_bound.py``    bounds of the positions of atomic columns
 ``replays.py``           replays of kept runs
 ``report.py``            the score report
 ``return_statistics.py`` means, intervals and paired differences of returns

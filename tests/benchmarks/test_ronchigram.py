@@ -1,5 +1,6 @@
 """Task ``ronchigram``: quarter waves and Strehl ratios by hand, calibration, the fit of segments on spectra of its own model, and the kept scores."""
 
+import dataclasses
 import json
 
 import numpy as np
@@ -15,6 +16,7 @@ from stemtwin.benchmarks.metrics import wavefront
 from stemtwin.benchmarks.tasks import find_task
 from stemtwin.datasets.cards import find_card
 from stemtwin.datasets.generators.ronchigram import COEFFICIENTS, flat_aperture_mrad
+from stemtwin.leaderboard.reviews import bound_reviews
 from stemtwin.twin.physics.electrons import wavelength
 
 SETTINGS = find_card("ronchigram", "1.0.0").generator
@@ -180,6 +182,18 @@ def test_the_information_of_counts_by_hand():
     one = np.zeros(12)
     one[0] = 0.5  # 1 / sqrt(3 + 1)
     assert least == pytest.approx(wavefront.residual_phase(one, REFERENCE, ENERGY), rel=1e-3)
+
+
+def test_only_the_truth_is_beyond_the_bound():
+    """Answers with the true coefficients are sent to a review, those of the prior are not."""
+    task = find_task("ronchigram")
+    reviews = {}
+    for name in ("oracle", "prior"):
+        found = runner.predict(task, agents.find_baseline("ronchigram", name), DATA)
+        report = runner.score_predictions(task, DATA, found, split="test", size="tiny", entry=name, trust="baseline").report
+        reviews[name] = [one.kind for one in bound_reviews(dataclasses.replace(report, team="a"), task)]
+    assert reviews == {"oracle": ["bound"], "prior": []}
+    assert f"residual_phase {ronchigram.LEAST_PHASE_RAD:g}" in task.bound_text
 
 
 def test_the_truth_is_no_input():
