@@ -102,6 +102,7 @@ def page(task: Task) -> str:
     out += ["`stemtwin submit mine --dry-run` checks and scores it, and shows its row of the board; " + _notebook(task)]
     out += ["## Inputs and answers", _fields("input", task.inputs), _fields("answer", task.asked)]
     out += ["## Scoring", environment_pages.markdown(found[""].partition("\n\n")[2]), _metrics(task)]
+    out += [task.bound_text] if any(metric.limit is not None for metric in task.metrics) else []
     out += [*_scores(task), *_certificate(card)]
     out += ["## Limits", "\n".join(f"- {limit}" for limit in card.limits)]
     out += ["## Citation", "\n\n".join(filter(None, (card.citation, task.citation)))]
@@ -255,10 +256,11 @@ def _certificate(card: Card) -> list[str]:
     found = certificates.read(card)
     if found is None:
         return []
+    ronchigrams = certificates.FLAT in found["worst"]
     text = (
-        f"{len(found['rows'])} rows of the size {found['size']} at {found['points']} points each, by "
-        f"`stemtwin certify {card.name}@{card.version}`: root mean square difference from our multislice over the points, divided by the mean "
-        "signal; for phonons, the standard error over the configurations at the point where it is largest."
+        f"{certificates.extent(found)}, by `stemtwin certify {card.name}@{card.version}`: root mean square difference from our multislice over the "
+        f"{'pixels' if ronchigrams else 'points'}, divided by the mean signal"
+        f"{'.' if ronchigrams else '; for phonons, the standard error over the configurations at the point where it is largest.'}"
     )
     return ["## Certificate", text, certificates.table(found), "\n".join(f"- {note}" for note in found["notes"])]
 

@@ -3,7 +3,8 @@
 The expected signal of each row at 16 points of its scan is computed with the multislice of stemtwin, with abTEM on the
 same slices and with abTEM's own potential, and again with stemtwin on a finer grid, with other slices and for each
 phonon configuration (:mod:`stemtwin.twin.instrument.simulation.certify`). Probes are coherent, and the specimen's cell
-is repeated until it holds a whole probe, as abTEM requires. A certificate is stored beside its card.
+is repeated until it holds a whole probe, as abTEM requires. A row with one Ronchigram is compared in all pixels of its
+bright-field disc (:mod:`stemtwin.twin.instrument.simulation.certify_ronchigram`). A certificate is stored beside its card.
 """
 
 import dataclasses
@@ -23,7 +24,6 @@ from stemtwin.twin.errors import DatasetError
 if TYPE_CHECKING:
     from stemtwin.twin.instrument.simulation.certify import Certificate
     from stemtwin.twin.instrument.simulation.request import Request
-    from stemtwin.twin.samples.sample import Sample
 
 SCHEMA = "stemtwin/certificate@1"
 ROWS = 10
@@ -32,11 +32,14 @@ ABTEM_TIMES = 3.0
 DIGITS = 4
 """Number of significant digits in a certificate."""
 SOLVERS, PLACED, GRID, SLICES, PHONONS = "both solvers, same slices", "abTEM's own placement", "sampling", "slices", "phonons"
+FLAT, MOTION = "phase grating", "thermal motion"
 PARTS = {
     SOLVERS: ("abTEM, our slices",),
     PLACED: ("abTEM, its own potential",),
     GRID: ("finer grid",),
     SLICES: ("half as thick", "twice as thick"),
+    FLAT: ("as one phase grating",),
+    MOTION: ("atoms in motion",),
 }
 """Comparisons of a certificate, each with the texts that identify its lines."""
 
@@ -90,9 +93,10 @@ def chosen(card: Card, size: str, rows: int = ROWS) -> list[tuple[DrawnSpecimen,
     counts = card.sizes[size].images_per_specimen
     drawn = list(generate.specimens(card, size))
     turns = [(at, turn) for turn in range(max(counts.values())) for at, one in enumerate(drawn) if turn < counts[one.split]]
-    spread = [turns[i] for i in np.linspace(0, len(drawn) - 1, min(rows, len(drawn))).round().astype(int)]
-    spread += turns[len(drawn) : len(drawn) + rows - len(spread)]
-    return [(drawn[at], (at + turn) % counts[drawn[at].split]) for at, turn in spread]
+    first = [turns[i] for i in np.linspace(0, len(drawn) - 1, min(rows, len(drawn))).round().astype(int)]
+    spread = first + turns[len(drawn) : len(drawn) + rows - len(first)]
+    shifts = {at: number for number, (at, _) in enumerate(first)}  # images and specimens in step would meet only some conditions that take turns
+    return [(drawn[at], (at + turn + shifts.get(at, 0)) % counts[drawn[at].split]) for at, turn in spread]
 
 
 def request_of(card: Card, size: str, specimen: DrawnSpecimen, image: int) -> "Request":
@@ -104,6 +108,8 @@ def request_of(card: Card, size: str, specimen: DrawnSpecimen, image: int) -> "R
         The generator of the card defines no multislice simulation of its truth.
     """
     from stemtwin.twin.instrument.settings import PotentialSlices
+    from stemtwin.twin.instrument.simulation.certify import repeated
+    from stemtwin.twin.instrument.simulation.diffraction_patterns import has_camera
     from stemtwin.twin.instrument.simulation.discretisation import discretise
 
     request = find_generator(card.kind).request(card, size, specimen, image)
@@ -111,46 +117,36 @@ def request_of(card: Card, size: str, specimen: DrawnSpecimen, image: int) -> "R
         message = f"The kind {card.kind!r} of {card.id} defines no multislice simulation of its truth. Certify another dataset."
         raise DatasetError(message)
     coherent = dataclasses.replace(request, beam=dataclasses.replace(request.beam, source_size_angstrom=0.0, focal_spread_angstrom=0.0))
-    window = discretise(coherent).probe_window
     sample = request.sample
-    if isinstance(sample, PotentialSlices):
-        return coherent
+    if has_camera(request) or isinstance(sample, PotentialSlices):
+        return coherent  # a Ronchigram has its own window of whole cells
+    window = discretise(coherent).probe_window
     height, width = sample.size_angstrom
     return dataclasses.replace(coherent, sample=repeated(sample, (math.ceil(window / height), math.ceil(window / width))))
 
 
-def repeated(sample: "Sample", times: tuple[int, int]) -> "Sample":
-    """Return a sample with its cell repeated (y, x) times; a sample that is not periodic is returned unchanged."""
-    if times == (1, 1) or not sample.periodic:
-        return sample
-    (ny, nx), (height, width) = times, sample.size_angstrom
-    shifts = np.array([(ix * width, iy * height, 0.0) for iy in range(ny) for ix in range(nx)])
-    sigma = sample.thermal_sigma_angstrom
-    return dataclasses.replace(
-        sample,
-        numbers=np.tile(sample.numbers, len(shifts)),
-        positions_angstrom=(shifts[:, None] + sample.positions_angstrom).reshape(-1, 3),
-        thermal_sigma_angstrom=None if sigma is None else np.tile(sigma, len(shifts)),
-        size_angstrom=(ny * height, nx * width),
-        defects=(),
-        sites=None,
-    )
-
-
-def seconds(card: Card, size: str, rows: int = ROWS) -> float:
-    """Return the planned time of a certificate on this machine, s, with abTEM three times as slow as stemtwin.
+def seconds(card: Card, size: str, rows: int = ROWS, kept: Sequence[dict[str, Any]] = ()) -> float:
+    """Return the planned time of the rows of a certificate that are not kept, on this machine, s, with abTEM three times as slow as stemtwin.
 
     Raises
     ------
     StemtwinError
         A row cannot be computed.
     """
+    from stemtwin.twin.instrument.simulation import certify_ronchigram
     from stemtwin.twin.instrument.simulation.certify import FINER, coherent_points
+    from stemtwin.twin.instrument.simulation.diffraction_patterns import has_camera
     from stemtwin.twin.instrument.simulation.plan import make_plan
 
-    total = 0.0
+    total, done = 0.0, _by_specimen(kept)
     for specimen, image in chosen(card, size, rows):
-        plan = make_plan(coherent_points(request_of(card, size, specimen, image)))
+        if (specimen.name, specimen.split, image) in done:
+            continue
+        request = request_of(card, size, specimen, image)
+        if has_camera(request):
+            total += certify_ronchigram.seconds(request)
+            continue
+        plan = make_plan(coherent_points(request))
         total += plan.seconds * (1 + (3 + FINER**2 + 2 * ABTEM_TIMES) / plan.configurations)
     return total
 
@@ -182,7 +178,7 @@ def certify_dataset(
     keep : callable, optional
         Called after each row with the certificate up to this row.
     certify : callable, optional
-        Replacement of :func:`stemtwin.twin.instrument.simulation.certify.certify`.
+        Replacement of :func:`solvers_compared`.
 
     Returns
     -------
@@ -194,13 +190,10 @@ def certify_dataset(
     StemtwinError
         A row cannot be computed.
     """
-    from stemtwin.twin.instrument.simulation.certify import MOST_POINTS
-    from stemtwin.twin.instrument.simulation.certify import certify as both_solvers
-
-    run, picked = certify or both_solvers, chosen(card, size, rows)
-    done = {(row["specimen"], row["split"], row["image"]): row for row in kept}
+    run, picked = certify or solvers_compared, chosen(card, size, rows)
+    done = _by_specimen(kept)
     told: dict[str, Any] = {"schema": SCHEMA, "dataset": f"{card.name}@{card.version}", "card_sha256": card.digest, "size": size}
-    told |= {"points": MOST_POINTS, "worst": {}, "notes": [], "rows": []}
+    told |= {"points": 0, "worst": {}, "notes": [], "rows": []}
     for number, (specimen, image) in enumerate(picked):
         what = f"{specimen.name}, image {image}"
         row = done.get((specimen.name, specimen.split, image))
@@ -209,12 +202,27 @@ def certify_dataset(
             request = request_of(card, size, specimen, image)
             row = _row(specimen, image, request, run(request, progress=say))
         told["rows"].append(row)
-        told |= {"worst": worst(told["rows"]), "notes": list(dict.fromkeys(note for one in told["rows"] for note in one["notes"]))}
+        told |= {"points": row["points"], "worst": worst(told["rows"])}
+        told["notes"] = list(dict.fromkeys(note for one in told["rows"] for note in one["notes"]))
         if keep:
             keep(told)
     if progress:
         progress(len(picked), len(picked), "done")
     return told
+
+
+def solvers_compared(request: "Request", *, progress: Callable[[str], None] | None = None) -> "Certificate":
+    """Compare the solvers on the request of a row, which has a scan, or a camera for one Ronchigram."""
+    from stemtwin.twin.instrument.simulation import certify, certify_ronchigram
+    from stemtwin.twin.instrument.simulation.diffraction_patterns import has_camera
+
+    compare = certify_ronchigram.certify_ronchigram if has_camera(request) else certify.certify
+    return compare(request, progress=progress)
+
+
+def _by_specimen(rows: Sequence[dict[str, Any]]) -> dict[tuple[str, str, int], dict[str, Any]]:
+    """Return rows by the name of the specimen, its split and the number of the image."""
+    return {(row["specimen"], row["split"], row["image"]): row for row in rows}
 
 
 def _row(specimen: DrawnSpecimen, image: int, request: "Request", certificate: "Certificate") -> dict[str, Any]:
@@ -258,12 +266,18 @@ def _short(value: float) -> float:
     return float(f"{value:.{DIGITS}g}")
 
 
+def extent(certificate: dict[str, Any]) -> str:
+    """Return the number of rows of a certificate, and the number of points or pixels of each, as text."""
+    what = "pixels of the bright-field disc" if FLAT in certificate["worst"] else "points"
+    return f"{len(certificate['rows'])} rows of the size {certificate['size']} at {certificate['points']} {what} each"
+
+
 def table(certificate: dict[str, Any]) -> str:
     """Return a certificate as a Markdown table with a line for each row and detector.
 
     Differences are rms over the points / mean signal.
     """
-    parts = [part for part in (SOLVERS, PLACED, GRID, SLICES, PHONONS) if part in certificate["worst"]]
+    parts = [part for part in (*PARTS, PHONONS) if part in certificate["worst"]]
     lines = [f"| specimen | thickness (A) | signal | {' | '.join(parts)} |", "|---" * (len(parts) + 3) + "|"]
     for row in certificate["rows"]:
         for detector, signal in row["signals"].items():

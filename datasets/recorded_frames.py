@@ -409,14 +409,14 @@ def planned_seconds(card: Card, specimen: Imaged) -> float:
     return make_plan(request, window_angstrom=window_angstrom(specimen.sample(), specimen.instrument, [draw_condition(card, specimen, 0)])).seconds
 
 
-def imaging_request(card: Card, specimen: Imaged) -> "Request":
-    """Return the request of the expected signal of a specimen's first frame with a perfect scan."""
+def imaging_request(card: Card, specimen: Imaged, image: int = 0) -> "Request":
+    """Return the request of the expected signal of a specimen's frame with number ``image``, without distortion and instabilities."""
     from stemtwin.twin.instrument.detectors import AnnularDetector
     from stemtwin.twin.instrument.settings import Beam
     from stemtwin.twin.instrument.simulation.request import Request
     from stemtwin.twin.physics.aberrations import Aberrations, add
 
-    condition, profile, perfect = draw_condition(card, specimen, 0), profile_of(specimen.instrument), specimen.material.perfect
+    condition, profile, perfect = draw_condition(card, specimen, image), profile_of(specimen.instrument), specimen.material.perfect
     optics = Aberrations(C10=condition.C10_angstrom, C12=condition.C12_angstrom, phi12=condition.phi12_rad)
     scaled = profile.camera_length_mm / specimen.instrument.camera_length_mm
     found = next(one for one in profile.detectors if isinstance(one, AnnularDetector) and one.name == DETECTOR)
@@ -434,5 +434,6 @@ def imaging_request(card: Card, specimen: Imaged) -> "Request":
         detectors=(ring,),
         engine=engine_of(specimen),
         phonons="auto" if perfect else card.generator.phonon_configurations,
+        seed=specimen.microscope_seed,
         lattice_average="auto" if perfect else False,
     )

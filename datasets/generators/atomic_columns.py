@@ -27,6 +27,7 @@ from stemtwin.datasets.recorded_frames import (
     check_names,
     check_recording,
     draw_condition,
+    imaging_request,
     planned_seconds,
     profile_of,
     recorded_frames,
@@ -34,6 +35,7 @@ from stemtwin.datasets.recorded_frames import (
 
 if TYPE_CHECKING:
     from stemtwin.twin.instrument.hardware.profiles import Profile
+    from stemtwin.twin.instrument.simulation.request import Request
     from stemtwin.twin.samples.sample import Sample
 
 ROW_SECONDS = 0.3
@@ -165,6 +167,10 @@ class AtomicColumnsGenerator(Generator):
             labels = {"labels": condition.labels} if "labels" in card.column_names() else {}
             facts = _facts(specimen, condition, sample, frame) | labels
             yield facts | {"image": frame.readings} | truth | {"column_bound_angstrom": bound.tolist()}
+
+    def request(self, card: Card, size: str, specimen: ColumnsSpecimen, image: int) -> "Request":  # noqa: ARG002 - all sizes draw alike
+        """Return the request of a frame's expected signal, without distortion and instabilities."""
+        return imaging_request(card, specimen, image)
 
     def seconds(self, card: Card, size: str) -> float:
         """Return the planned time of a build, s.

@@ -20,6 +20,7 @@ from stemtwin.datasets.kinds import CardModel, Count, DrawnSpecimen, Fraction, G
 if TYPE_CHECKING:
     from stemtwin.twin.instrument.detectors import PixelatedDetector
     from stemtwin.twin.instrument.settings import Beam
+    from stemtwin.twin.instrument.simulation.request import Request
     from stemtwin.twin.physics.aberrations import Aberrations
     from stemtwin.twin.samples.sample import Sample
 
@@ -266,6 +267,14 @@ class RonchigramGenerator(Generator):
                 "image": counts,
                 "aperture_mrad": flat_aperture_mrad(condition.coefficients, settings.semiangle_mrad, condition.energy_ev),
             } | {f"{name}_angstrom": float(value) for name, value in zip(COEFFICIENTS, condition.coefficients, strict=True)}
+
+    def request(self, card: Card, size: str, specimen: RonchigramSpecimen, image: int) -> "Request":  # noqa: ARG002 - all sizes draw alike
+        """Return the request of a row's Ronchigram, whose scan is the position of the probe."""
+        from stemtwin.twin.instrument.simulation.ronchigram import ronchigram_request
+
+        settings, condition = card.generator, draw_condition(card, specimen, image)
+        beam = condition.beam(settings.semiangle_mrad)
+        return ronchigram_request(specimen.sample(), beam, condition.position_angstrom, settings.camera(), "static", {})
 
     def seconds(self, card: Card, size: str) -> float:
         """Return the planned time of a build, s, from measured times of specimens and rows."""

@@ -23,6 +23,7 @@ from stemtwin.datasets.recorded_frames import (
     check_recording,
     draw_condition,
     image_shift,
+    imaging_request,
     in_frame,
     placed,
     planned_seconds,
@@ -31,6 +32,7 @@ from stemtwin.datasets.recorded_frames import (
 )
 
 if TYPE_CHECKING:
+    from stemtwin.twin.instrument.simulation.request import Request
     from stemtwin.twin.samples.sample import Sample
 
 CLASSES = ("V_X", "V_2X", "V_M", "M_M", "X_X", "M_2X", "M_ad", "V_C", "V_2C", "Si_C", "N_C")
@@ -276,6 +278,10 @@ class SheetDefectsGenerator(Generator):
         conditions = [draw_condition(card, specimen, i) for i in range(card.sizes[size].images_per_specimen[specimen.split])]
         for condition, frame in zip(conditions, recorded_frames(sample, specimen, conditions, card), strict=True):
             yield _facts(specimen, condition, frame) | {"image": frame.readings} | frame_defects(sample, made, condition, frame, specimen)
+
+    def request(self, card: Card, size: str, specimen: SheetSpecimen, image: int) -> "Request":  # noqa: ARG002 - all sizes draw alike
+        """Return the request of a frame's expected signal, without distortion and instabilities."""
+        return imaging_request(card, specimen, image)
 
     def seconds(self, card: Card, size: str) -> float:
         """Return the planned time of a build, s.

@@ -91,9 +91,9 @@ def _dataset(name: str, size: str | None, rows: int | None, output: Path | None,
     if output is not None:
         check_writable(output)
     size, count = size or STANDARD, certificates.ROWS if rows is None else rows
-    planned = certificates.seconds(card, size, count)
-    typer.echo(f"{card.id} {size}: {count} rows with both solvers, about {span(planned)}", err=True)
     kept = certificates.read_rows(output, card, size) if output is not None else []
+    planned = certificates.seconds(card, size, count, kept)
+    typer.echo(f"{card.id} {size}: {count} rows with both solvers, about {span(planned)}", err=True)
 
     def keep(found: dict[str, Any]) -> None:
         if output is not None:
@@ -113,11 +113,9 @@ def _print_rows(console: Any, found: dict[str, Any]) -> None:
     """Print a dataset's certificate as a table."""
     from rich.table import Table
 
-    from stemtwin.datasets.certificates import percent
+    from stemtwin.datasets.certificates import extent, percent
 
-    console.print(
-        f"{found['dataset']} {found['size']}: {len(found['rows'])} rows of {found['points']} points; differences are rms / mean", markup=False
-    )
+    console.print(f"{found['dataset']}: {extent(found)}; differences are rms / mean", markup=False)
     parts = list(found["worst"])
     table = Table(box=None, header_style="dim")
     for column in ("specimen", "signal"):

@@ -11,13 +11,16 @@ import pytest
 
 from stemtwin.datasets import certificates
 from stemtwin.datasets.cards import Card, find_card
+from stemtwin.datasets.generators.ronchigram import draw_condition
 from stemtwin.datasets.kinds import find_generator
 from stemtwin.leaderboard.cli.main import main
 from stemtwin.twin.errors import DatasetError
 from stemtwin.twin.instrument.simulation.certify import Certificate, ComparisonRow
+from stemtwin.twin.instrument.simulation.certify_ronchigram import FLAT, MOVING
 from stemtwin.twin.instrument.simulation.request import Request
 
-CARDS = [find_card("atoms-2d", "1.0.0"), find_card("denoise", "1.0.0")]
+CARDS = [find_card("atoms-2d", "1.0.0"), find_card("denoise", "1.0.0"), find_card("atoms-2d", "2.0.0"), find_card("defects", "1.0.0")]
+RONCHIGRAM = find_card("ronchigram", "1.0.0")
 
 
 def stand_in(request: Request, **_: Any) -> Certificate:
@@ -39,12 +42,39 @@ def test_rows_are_spread_over_specimens_and_materials(card: Card) -> None:
     assert len({(one.split, one.structure_seed) for one, _ in rows}) == len(rows) == certificates.ROWS
     assert {one.split for one, _ in rows} == set(card.splits)
     materials = {one.name.partition("/")[0] for one, _ in rows}
-    assert len(materials) >= len(card.generator.materials) - 1
+    assert len(materials) >= min(len(rows), len(card.generator.materials) - 1)
     assert len({image for _, image in rows}) > 1
     most = certificates.chosen(card, "tiny", 20)
     assert len({(one.split, one.structure_seed, image) for one, image in most}) == 20
     with pytest.raises(DatasetError, match="rows=0"):
         certificates.chosen(card, "tiny", 0)
+
+
+def test_rows_of_ronchigrams_have_all_materials_and_energies() -> None:
+    """Energies take turns over seed and number of the image together, of which the certified rows have even and odd sums."""
+    rows = certificates.chosen(RONCHIGRAM, "std")
+    assert {draw_condition(RONCHIGRAM, one, image).energy_ev for one, image in rows} == set(RONCHIGRAM.generator.energy_ev)
+    assert {one.material.name for one, _ in rows} == {one.name for one in RONCHIGRAM.generator.materials}
+
+
+def test_a_ronchigram_is_certified_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its request has the row's camera, aberrations and probe and no window for a scan; its rows say pixels, and lines that only they have."""
+    specimen, image = certificates.chosen(RONCHIGRAM, "tiny")[2]  # a crystal, which is made at once
+    request, condition = certificates.request_of(RONCHIGRAM, "tiny", specimen, image), draw_condition(RONCHIGRAM, specimen, image)
+    assert request.sample.size_angstrom == specimen.sample().size_angstrom
+    assert request.detectors == (RONCHIGRAM.generator.camera(),)
+    assert request.scan.points().tolist() == [list(condition.position_angstrom)]
+    assert request.beam.aberrations == condition.beam(40.0).aberrations
+    told = {FLAT: 0.03, MOVING: 0.02, "abTEM, our slices, same grid": 1e-6}
+    lines = tuple(ComparisonRow(detector="ronchigram", what=what, ours=1.0, other=1.0, largest=rms, rms=rms) for what, rms in told.items())
+    made = Certificate(points=9000, grid=(64, 64), slices=3, lines=lines, standard_error={"ronchigram": 0.004}, notes=("a note",))
+    monkeypatch.setattr("stemtwin.twin.instrument.simulation.certify_ronchigram.certify_ronchigram", lambda _, **__: made)
+    monkeypatch.setattr(certificates, "chosen", lambda *_: [(specimen, image)])
+    found = certificates.certify_dataset(RONCHIGRAM, "tiny", rows=1)
+    assert found["worst"] == {certificates.SOLVERS: 1e-6, certificates.FLAT: 0.03, certificates.MOTION: 0.02, certificates.PHONONS: 0.004}
+    assert certificates.extent(found) == "1 rows of the size tiny at 9000 pixels of the bright-field disc each"
+    assert "| phase grating | thermal motion | phonons |" in certificates.table(found)
+    assert certificates.seconds(RONCHIGRAM, "tiny", 1) > 0
 
 
 @pytest.mark.parametrize("card", CARDS, ids=lambda card: card.id)
@@ -81,6 +111,8 @@ def test_what_is_kept_is_the_greatest_of_each_comparison(tmp_path: Path) -> None
     assert len(kept) == 2
     again = certificates.certify_dataset(card, "tiny", rows=4, certify=stand_in, kept=kept)
     assert again == found
+    assert certificates.seconds(card, "tiny", 4, found["rows"]) == 0
+    assert 0 < certificates.seconds(card, "tiny", 4, kept) < certificates.seconds(card, "tiny", 4)
     assert certificates.read_rows(path, card, "std") == []
     text = certificates.table(found)
     assert text.count("\n") == 2 + 2 * 4

@@ -99,8 +99,8 @@ def test_the_error_against_multislice_is_stated_and_grows_with_thickness() -> No
 def test_new_optics_need_no_new_film(monkeypatch) -> None:
     """Aberrations, position, source and focal spread use the film that is there; another film, camera or convergence does not."""
     film, made = carbon(3.0), []
-    works = simulation.ronchigram._make
-    monkeypatch.setattr(simulation.ronchigram, "_make", lambda *arguments: made.append(1) or works(*arguments))
+    works = simulation.ronchigram.make
+    monkeypatch.setattr(simulation.ronchigram, "make", lambda *arguments: made.append(1) or works(*arguments))
     simulation.ronchigram.clear()
     ronchigram(film, WIDE, camera=SMALL, check=False)
     for change in ({"aberrations": Aberrations(C10=-110, C23=100)}, {"focal_spread_angstrom": 5.0}):

@@ -7,6 +7,7 @@ the signals (``engines``), which are returned as a Dataset.
 File                        Content
 =========================== ==========================================================
 ``certify.py``              comparison of two solvers, and convergence of a request
+``certify_ronchigram.py``   the same for a Ronchigram
 ``costs.py``                waves, memory and time, with estimates that engines share
 ``crystal_average.py``      averages over a crystal's lattice translations
 ``derived_signals.py``      centre of mass, iCOM, iDPC by name, from detectors' signals

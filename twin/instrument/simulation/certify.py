@@ -18,6 +18,7 @@ from stemtwin.twin.instrument.simulation import simulate, slice_stacks
 from stemtwin.twin.instrument.simulation.engines import abtem, multislice
 from stemtwin.twin.instrument.simulation.plan import Plan, make_plan
 from stemtwin.twin.instrument.simulation.request import Request
+from stemtwin.twin.samples.sample import Sample
 
 MOST_POINTS = 16
 """Largest number of scan points that are computed, spread over the scan."""
@@ -131,6 +132,24 @@ def certify(request: Request, *, progress: Callable[[str], None] | None = None) 
         lines=tuple(lines),
         standard_error=errors,
         notes=tuple(notes),
+    )
+
+
+def repeated(sample: Sample, times: tuple[int, int]) -> Sample:
+    """Return a sample with its cell repeated (y, x) times; a sample that is not periodic is returned unchanged."""
+    if times == (1, 1) or not sample.periodic:
+        return sample
+    (ny, nx), (height, width) = times, sample.size_angstrom
+    shifts = np.array([(ix * width, iy * height, 0.0) for iy in range(ny) for ix in range(nx)])
+    sigma = sample.thermal_sigma_angstrom
+    return replace(
+        sample,
+        numbers=np.tile(sample.numbers, len(shifts)),
+        positions_angstrom=(shifts[:, None] + sample.positions_angstrom).reshape(-1, 3),
+        thermal_sigma_angstrom=None if sigma is None else np.tile(sigma, len(shifts)),
+        size_angstrom=(ny * height, nx * width),
+        defects=(),
+        sites=None,
     )
 
 

@@ -169,7 +169,7 @@ def ronchigram(
         raise SettingsError(message)
     position = checks.pair("position_angstrom", position_angstrom, "A")
     tolerance = checks.number("coherence_tolerance", coherence_tolerance, "of an interference term", low=1e-6, high=0.1)
-    request = _request(sample, beam, position, camera, phonons, settings)
+    request = ronchigram_request(sample, beam, position, camera, phonons, settings)
     film = _film(request, engine)
     if check and REFERENCE not in RONCHIGRAM_ENGINES.tags(engine):
         with film.lock:
@@ -191,9 +191,9 @@ def explain_ronchigram(
 
     Parameters and errors are those of :func:`ronchigram`.
     """
-    request = _request(sample, beam, position_angstrom, camera, phonons, settings)
-    found, cells = diffraction_patterns.the_camera(request), _cells(request, diffraction_patterns.the_camera(request))
-    exact = RONCHIGRAM_ENGINES[RONCHIGRAM_ENGINES.names(REFERENCE)[0]](request, _edge(request, found))
+    request = ronchigram_request(sample, beam, position_angstrom, camera, phonons, settings)
+    found, cells = diffraction_patterns.the_camera(request), cells_of(request, diffraction_patterns.the_camera(request))
+    exact = RONCHIGRAM_ENGINES[RONCHIGRAM_ENGINES.names(REFERENCE)[0]](request, camera_edge(request, found))
     shape = exact.grid.shape[0] * cells[0], exact.grid.shape[1] * cells[1]
     slices, count = len(exact.slices.planes), request.configurations
     needed = _check_memory(request, exact.grid, shape, exact.grid.shape, slices, found)
@@ -202,7 +202,7 @@ def explain_ronchigram(
     made = 2 * costs.specimen_seconds(request, exact.grid, slices)
     return plan.Plan(
         engine=GRATING, reason=f"the film in one plane, {patterns} coherent patterns", grid=exact.grid, slices=exact.slices,
-        thickness=request.sample.thickness_angstrom, detectors=(_ring(request, found),), configurations=count, blocks=cells, beams=0,
+        thickness=request.sample.thickness_angstrom, detectors=(disc_of(request, found),), configurations=count, blocks=cells, beams=0,
         waves=0, memory_bytes=needed, seconds=costs.FIRST_SECONDS + made + (patterns + count * slices) * costs.step_seconds(math.prod(shape)),
         exactness="phase grating; it is compared with multislice, and the result states the difference",
     )  # fmt: skip
@@ -214,7 +214,8 @@ def clear() -> None:
         _FILMS.clear()
 
 
-def _request(sample: Any, beam: Any, position: tuple[float, float], camera: Any, phonons: int | str, settings: dict[str, Any]) -> Request:
+def ronchigram_request(sample: Any, beam: Any, position: tuple[float, float], camera: Any, phonons: int | str, settings: dict[str, Any]) -> Request:
+    """Return the request of a Ronchigram; parameters and errors are those of :func:`ronchigram`."""
     meaningless = sorted({"scan", "detectors", "grid", "sampling_angstrom", "antialias", "tolerance", "interpolation", "blocks"} & set(settings))
     if meaningless:
         message = f"A Ronchigram has no {', '.join(meaningless)}: its grid follows from the camera. Omit these settings."
@@ -237,13 +238,13 @@ def _request(sample: Any, beam: Any, position: tuple[float, float], camera: Any,
 def _film(request: Request, kind: str) -> PhaseGrating:
     """Return the film of a request, which is computed unless the process holds it."""
     camera = diffraction_patterns.the_camera(request)
-    cells = _cells(request, camera)
+    cells = cells_of(request, camera)
     key = _key(request, camera, cells, kind)
     with _LOCK:
         if key in _FILMS:
             _FILMS.move_to_end(key)
             return _FILMS[key]
-    film = _make(request, camera, cells, kind)
+    film = make(request, camera, cells, kind)
     with _LOCK:
         _FILMS[key] = film
         while len(_FILMS) > FILMS:
@@ -266,7 +267,7 @@ def _key(request: Request, camera: PixelatedDetector, cells: tuple[int, int], ki
     return json.dumps(described)
 
 
-def _cells(request: Request, camera: PixelatedDetector) -> tuple[int, int]:
+def cells_of(request: Request, camera: PixelatedDetector) -> tuple[int, int]:
     """Return the number of cells (y, x) of the window, which resolves the camera's pixels and holds the probe at all depths."""
     beam, size = request.beam, request.sample.size_angstrom
     aberrations, thickness = beam.aberrations, request.sample.thickness_angstrom
@@ -298,7 +299,7 @@ def _in_one_plane(request: Request, edge: float) -> SlicedFilm:
     """
     alpha, wavelength, sample = request.beam.semiangle_rad, request.beam.wavelength_angstrom, request.sample
     slices, _ = discretisation.cut(request)
-    grid = _fine_grid(request, edge + alpha)
+    grid = fine_grid(request, edge + alpha)
     mean = float(slices.planes.mean()) if isinstance(sample, PotentialSlices) else float(sample.positions_angstrom[:, 2].mean())
     flat = Slices(index=np.zeros_like(slices.index, dtype=int), planes=np.array([mean]), edges=np.empty(0))
     points = _cell_points(2 * (edge + alpha) / wavelength, grid)
@@ -309,24 +310,47 @@ def _in_one_plane(request: Request, edge: float) -> SlicedFilm:
 def _in_slices(request: Request, edge: float) -> SlicedFilm:
     """Return the film in its own slices, on a grid with the usual margin beyond the camera."""
     slices, _ = discretisation.cut(request)
-    grid = _fine_grid(request, max(edge + request.beam.semiangle_rad, discretisation.LEAST_GRID_ANGLE * 1e-3))
+    grid = fine_grid(request, max(edge + request.beam.semiangle_rad, discretisation.LEAST_GRID_ANGLE * 1e-3))
     return SlicedFilm(request=request, grid=grid, slices=slices, limit=grid.band_limit)
 
 
-def _edge(request: Request, camera: PixelatedDetector) -> float:
+def camera_edge(request: Request, camera: PixelatedDetector) -> float:
     """Return the angle between the beam and the far edge of a camera, rad."""
     return 0.5e-3 * camera.pixel_mrad * max(camera.shape_read) + math.hypot(*request.beam.tilt_rad)
 
 
-def _ring(request: Request, camera: PixelatedDetector) -> AnnularDetector:
+def disc_of(request: Request, camera: PixelatedDetector) -> AnnularDetector:
     """Return the disc that contains a camera."""
-    return AnnularDetector(inner_mrad=0, outer_mrad=_edge(request, camera) * 1e3, name=camera.name)
+    return AnnularDetector(inner_mrad=0, outer_mrad=camera_edge(request, camera) * 1e3, name=camera.name)
 
 
-def _make(request: Request, camera: PixelatedDetector, cells: tuple[int, int], kind: str) -> PhaseGrating:
-    edge = _edge(request, camera)
+def make(request: Request, camera: PixelatedDetector, cells: tuple[int, int], kind: str) -> PhaseGrating:
+    """Return the film of a request with the slices of an engine of Ronchigrams, for a window of ``cells`` (y, x)."""
+    return make_film(request, camera, cells, RONCHIGRAM_ENGINES[kind](request, camera_edge(request, camera)), kind)
+
+
+def make_film(request: Request, camera: PixelatedDetector, cells: tuple[int, int], cut: SlicedFilm, kind: str) -> PhaseGrating:
+    """Return a sliced film with its transmission functions, window and camera.
+
+    Parameters
+    ----------
+    request : Request
+        Request from :func:`ronchigram_request`.
+    camera : PixelatedDetector
+        The camera.
+    cells : tuple of int
+        Number of cells (y, x) of the window.
+    cut : SlicedFilm
+        Slices and grid of the film.
+    kind : str
+        Name of the engine.
+
+    Raises
+    ------
+    SettingsError
+        The window exceeds the memory.
+    """
     alpha, wavelength, size = request.beam.semiangle_rad, request.beam.wavelength_angstrom, request.sample.size_angstrom
-    cut = RONCHIGRAM_ENGINES[kind](request, edge)
     cell, planes = cut.points or cut.grid.shape, cut.slices.planes
     shape = (cell[0] * cells[0], cell[1] * cells[1])
     _check_memory(request, cut.grid, shape, cell, len(planes), camera)
@@ -344,7 +368,7 @@ def _make(request: Request, camera: PixelatedDetector, cells: tuple[int, int], k
     )
     made = plan.Plan(
         engine=kind, reason="requested", grid=cut.grid, slices=cut.slices, thickness=request.sample.thickness_angstrom,
-        detectors=(_ring(request, camera),),
+        detectors=(disc_of(request, camera),),
         configurations=request.configurations, blocks=cells, beams=int(np.count_nonzero(lens.covered)), waves=request.configurations,
         memory_bytes=lens.nbytes, seconds=0.0,
     )  # fmt: skip
@@ -364,7 +388,7 @@ def _flattened(request: Request, depth: float) -> Request:
     return replace(request, sample=flat)
 
 
-def _fine_grid(request: Request, angle: float) -> Grid:
+def fine_grid(request: Request, angle: float) -> Grid:
     """Return the grid of one cell for transmission functions, whose band limit holds an angle, rad."""
     size, wavelength = request.sample.size_angstrom, request.beam.wavelength_angstrom
     if isinstance(request.sample, PotentialSlices):
@@ -408,7 +432,7 @@ def _measured_error(film: PhaseGrating, beam: Beam, position: tuple[float, float
     The rms and the largest difference over the pixels of the bright-field disc are divided by the mean.
     """
     coherent = replace(beam, source_size_angstrom=0.0, focal_spread_angstrom=0.0)
-    exact, _ = _make(film.request, film.camera, film.lens.cells, RONCHIGRAM_ENGINES.names(REFERENCE)[0]).pattern(coherent, position, 1e-3)
+    exact, _ = make(film.request, film.camera, film.lens.cells, RONCHIGRAM_ENGINES.names(REFERENCE)[0]).pattern(coherent, position, 1e-3)
     ours, _ = film.pattern(coherent, position, 1e-3)
     angles = diffraction_patterns.angles(film.camera)
     disc = np.hypot(angles["ky"][1][:, None] - beam.tilt_rad[0] * 1e3, angles["kx"][1] - beam.tilt_rad[1] * 1e3) < beam.semiangle_mrad

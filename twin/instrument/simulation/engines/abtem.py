@@ -98,9 +98,32 @@ def _coherent(
     progress : callable, optional
         Called with the number of waves completed since the last call.
     """
+    grid, out = plan.grid, []
+    weights = detector_weights(request, plan)(grid.ky[:, None], grid.kx, grid.reciprocal_sampling).astype(float)
+    for fraction in patterns(request, plan, configuration, points, aberrations):
+        out.append(np.einsum("cyx,pyx->cp", weights, fraction, optimize=True))
+        if progress is not None:
+            progress(len(fraction))
+    return np.concatenate(out, axis=1)
+
+
+def patterns(request: Request, plan: Plan, configuration: int, points: np.ndarray, aberrations: Aberrations) -> Iterator[np.ndarray]:
+    """Yield batches of diffraction patterns of coherent probes in one configuration, fractions of the beam, float64, shape (P, ny, nx).
+
+    Parameters
+    ----------
+    request, plan : Request, Plan
+        The request, with pixel masks and without oversampling, and its plan.
+    configuration : int
+        Number of the frozen-phonon configuration.
+    points : ndarray
+        Probe positions (x, y), A, shape (P, 2).
+    aberrations : Aberrations
+        Coefficients, A and rad.
+    """
     import abtem  # slow to import and seldom used
 
-    first, (ty, tx) = float(plan.slices.planes[0]), request.relative_tilt_rad
+    grid, first, (ty, tx) = plan.grid, float(plan.slices.planes[0]), request.relative_tilt_rad
     with _quiet():
         potential = _potential(request, plan, configuration)
         probe = abtem.Probe(
@@ -111,20 +134,13 @@ def _coherent(
             tilt=(-1e3 * tx, -1e3 * ty),
         )
         probe.grid.match(potential)
-        grid = plan.grid
-        weights = detector_weights(request, plan)(grid.ky[:, None], grid.kx, grid.reciprocal_sampling).astype(float)
-        out = []
         points = (points - first * np.tan([tx, ty])) % np.array([grid.extent[1], grid.extent[0]])
         for start in range(0, len(points), memory.ABTEM_BATCH):
             scan = abtem.CustomScan(points[start : start + memory.ABTEM_BATCH])
             waves: Any = probe.multislice(potential, scan=scan, lazy=False)
-            patterns = np.abs(np.fft.fft2(waves.array)) ** 2
+            intensities = np.abs(np.fft.fft2(waves.array)) ** 2
             vacuum = np.abs(np.fft.fft2(probe.build(scan=scan, lazy=False).array)) ** 2
-            fraction = patterns / vacuum.sum(axis=(-2, -1), keepdims=True)
-            out.append(np.einsum("cyx,pxy->cp", weights, fraction, optimize=True))
-            if progress is not None:
-                progress(len(patterns))
-    return np.concatenate(out, axis=1)
+            yield (intensities / vacuum.sum(axis=(-2, -1), keepdims=True)).transpose(0, 2, 1)
 
 
 @contextlib.contextmanager
