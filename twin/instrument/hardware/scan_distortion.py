@@ -213,8 +213,13 @@ def true_positions(
         off += np.repeat(_jitter(len(timing.starts), wrong, rng), timing.lengths, axis=1)
     if drift is not None:
         off += drift(timing.middle_s).T
+    return _moved(points, off)
+
+
+def _moved(points: np.ndarray, off: np.ndarray) -> np.ndarray:
+    """Return points (n, 2) plus offsets (2, n), axis by axis because numpy is slow along a last axis of two."""
     found = np.empty(points.shape)
-    for axis in range(2):  # numpy is slow along a last axis of two
+    for axis in range(2):
         np.add(points[:, axis], off[axis], out=found[:, axis])
     return found
 
