@@ -116,10 +116,8 @@ def _named(body: str) -> str:
 def page(environment: str) -> str:
     """Return the page of an environment."""
     found, registered = sections(family_class(environment)), ENVIRONMENTS[environment]
-    tasks = load_tasks()
-    task = next((tasks[name] for name in tasks if tasks[name].source == environment), None)
     facts = [
-        f"Scored by the task `{task.name}@{task.major}`. {task.floor_text}" if task else "",
+        *_scored(environment),
         f"At most {registered.max_episode_steps} steps." if registered.max_episode_steps else "",
     ]
     facts += ["Vectorised environments are computed together." if registered.batched else ""]
@@ -133,6 +131,16 @@ def page(environment: str) -> str:
     for title, body in lists.items():
         out += [f"## {title}", _named(body)]
     return "\n\n".join(part for part in out if part) + "\n"
+
+
+def _scored(environment: str) -> list[str]:
+    """Return a sentence about each task of an environment, its presets and its floor."""
+    tasks, out = load_tasks(), []
+    for task in (tasks[name] for name in tasks if tasks[name].source == environment):
+        *others, last = [f"`{name}`" for name in task.difficulties] or [""]
+        listed = f", whose episodes take the presets {', '.join(others)} and {last} in turn" if others else f" on the preset {last}" if last else ""
+        out.append(f"Scored by the task `{task.name}@{task.major}`{listed}. {task.floor_text}")
+    return out
 
 
 def _scores(environment: str) -> list[str]:

@@ -96,7 +96,7 @@ class Provenance:
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class Source:
-    """Scored data: dataset or environment, its version and size, and the sha256 of its content (of an environment: of its seeds).
+    """Scored data: dataset or environment, its version and size, and the sha256 of its content (of an environment: of its seeds and presets).
 
     ``truth`` is ``"public"`` where anybody can look the truth up or compute it, as from a published key: scores on it hold no rank.
     """

@@ -234,13 +234,13 @@ def save(scale: ReturnScale, folder: Path = FOLDER) -> Path:
 
 
 def environments() -> dict[str, dict[str, Baseline]]:
-    """Return the baselines, by name, of every environment with a goal; they are those of the environment's task."""
+    """Return the baselines, by name, of every environment with a goal; they are those of all tasks of the environment."""
     baselines, found = load_baselines(), {}
     tasks = load_tasks()
     for name in tasks:
         source = tasks[name].source
         if tasks[name].kind == "agent" and issubclass(family_class(source), GoalFamily):
-            found[source] = {full.partition("/")[2]: baselines[full] for full in baselines.names(name)}
+            found[source] = {full.partition("/")[2]: baselines[full] for full in baselines.names(name)} | found.get(source, {})
     return found
 
 

@@ -268,7 +268,8 @@ def score_episodes(
         "episodes": len(first),
         "bootstrap": SEED,
     }
-    derivation = json.dumps([task.source, [f"{episode.seed:032x}" for episode in first]])
+    presets = [task.difficulty(episode.number) for episode in first] if task.difficulties else []
+    derivation = json.dumps([task.source, [f"{episode.seed:032x}" for episode in first], *([presets] if presets else [])])
     source = Source(
         name=task.source,
         version=task.source.rpartition("-")[2],

@@ -1,7 +1,7 @@
 """Tasks: inputs, answers and scoring. Every module of ``families`` registers its task here."""
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -126,7 +126,7 @@ class Task:
 
     def difficulty(self, number: int) -> str | None:
         """Return the preset of the episode with a given number; None for the default of the environment."""
-        return self.difficulties[number % len(self.difficulties)] if self.difficulties else None
+        return presets_in_turn(self.difficulties, [number])[0] if self.difficulties else None
 
     @property
     def floor(self) -> float:
@@ -173,6 +173,17 @@ class Task:
         shown = ("name", "version", "title", "unit", "direction", "text", "needs")
         card["metrics"] = [{name: getattr(metric, name) for name in shown} | {"primary": metric is self.primary} for metric in self.metrics]
         return {"schema": SCHEMA, **card}
+
+
+def presets_in_turn(difficulties: Sequence[str], numbers: Iterable[int]) -> list[str]:
+    """Return the presets of the episodes with given numbers, which take the presets in turn."""
+    return [difficulties[number % len(difficulties)] for number in numbers]
+
+
+def by_preset(values: Iterable[object]) -> str:
+    """Return different values of presets in words, such as ``3, 7 or 12``; a common value once."""
+    told = list(dict.fromkeys(f"{value}" for value in values))
+    return told[0] if len(told) == 1 else f"{', '.join(told[:-1])} or {told[-1]}"
 
 
 def load_tasks() -> "Registry[Task]":

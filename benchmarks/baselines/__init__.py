@@ -13,10 +13,10 @@ File                      Content
 ``focus.py``              baselines of ``autofocus``: focal series, random, truth
 ``focus_fit.py``          the fit of the expert of ``autofocus@2``
 ``focus_v2.py``           baselines of ``autofocus@2``: fit of a model, blind policies, truth
-``forge.py``              baselines of ``atom-forge``: a planner, rules, blind policies, truth
-``forge_drill.py``        the planner of patterns of vacancies of the expert of ``atom-forge``
+``forge.py``              baselines of ``atom-forge`` and ``atom-drill``: a planner, rules, blind policies, truth
+``forge_drill.py``        the planner of patterns of vacancies of the expert of ``atom-drill``
 ``forge_eyes.py``         readings of observations of moved atoms
-``forge_learned.py``      trained policies of ``atom-forge``, on features or frames
+``forge_learned.py``      trained policies of ``atom-forge`` and ``atom-drill``, on features or frames
 ``forge_planner.py``      the planner of the expert of ``atom-forge``
 ``hypothesis.py``         baselines of ``hypothesis-test``: expected information, fixed, truth
 ``instruments.py``        baselines of ``instruments``: settings adapted to each instrument

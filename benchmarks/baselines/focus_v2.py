@@ -1,4 +1,4 @@
-"""Baselines of ``autofocus@2``: a fit of the model of the instrument, blind policies, and policies that know the truth."""
+"""Baselines of ``autofocus@2`` and ``focus-keeping``: a fit of the model of the instrument, blind policies, and policies that know the truth."""
 
 import functools
 import itertools
@@ -19,7 +19,7 @@ from stemtwin.twin.instrument.hardware.profiles import PROFILES
 from stemtwin.twin.physics import aberrations as optics
 from stemtwin.twin.physics.aberrations import Aberrations
 
-TASK = "autofocus@2"
+TASKS = ("autofocus@2", "focus-keeping")
 FIRST = 2500
 """Grid of hypotheses about defocus and astigmatism before the first frame."""
 TRUSTED, LEAST_FRAMES = 6.0, 3
@@ -284,12 +284,15 @@ class FocusByTruth:
 Hover = functools.partial(FocusByTruth, (GOAL + 0.5, 0.0, 0.0), declares=False)
 """Policy that stays just outside the goal."""
 
-for _name, _text, _factory in (
-    ("expert", "a fit of the model of the instrument to all frames: start, position, gains, residual, specimen", MatchedFilter),
-    ("no-op", "does nothing", NoOperation),
-    ("random", "uniform actions", RandomActions),
-    ("blind", "sweeps the defocus without looking at the images", BlindSweep),
-    ("hover", "stays just outside the goal, by the truth", Hover),
-    ("oracle", "cancels the true aberrations", FocusByTruth),
+for _task, (_name, _text, _factory) in itertools.product(
+    TASKS,
+    (
+        ("expert", "a fit of the model of the instrument to all frames: start, position, gains, residual, specimen", MatchedFilter),
+        ("no-op", "does nothing", NoOperation),
+        ("random", "uniform actions", RandomActions),
+        ("blind", "sweeps the defocus without looking at the images", BlindSweep),
+        ("hover", "stays just outside the goal, by the truth", Hover),
+        ("oracle", "cancels the true aberrations", FocusByTruth),
+    ),
 ):
-    add_baseline(Baseline(task=TASK, name=_name, text=_text, factory=_factory, oracle=_name in ("hover", "oracle")))
+    add_baseline(Baseline(task=_task, name=_name, text=_text, factory=_factory, oracle=_name in ("hover", "oracle")))

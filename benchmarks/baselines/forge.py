@@ -1,5 +1,6 @@
-"""Baselines of ``atom-forge``: a planner that knows the rates, rules, fixed cycles, random actions, and an oracle that knows the next event."""
+"""Baselines of ``atom-forge`` and ``atom-drill``: a planner that knows the rates, rules, fixed cycles, random actions, and an oracle."""
 
+import itertools
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -274,5 +275,7 @@ TEXTS = {
     "blind": ("a cycle of directions, and the stop", BlindCycle),
     "oracle": ("knows which event comes next, and when", Clairvoyant),
 }
-for _name, (_text, _factory) in TEXTS.items():
-    add_baseline(Baseline(task="atom-forge", name=_name, text=_text, factory=_factory, oracle=_name == "oracle"))
+TASKS = ("atom-forge", "atom-drill")
+"""Tasks that all policies play: they tell a walk from a pattern by the observation."""
+for _task, (_name, (_text, _factory)) in itertools.product(TASKS, TEXTS.items()):
+    add_baseline(Baseline(task=_task, name=_name, text=_text, factory=_factory, oracle=_name == "oracle"))

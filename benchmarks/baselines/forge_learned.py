@@ -1,4 +1,4 @@
-"""The learner among the baselines of ``atom-forge``: policies trained by ``make learn``, on features or on the graph detected in frames."""
+"""The learner among the baselines of ``atom-forge`` and ``atom-drill``: policies of ``make learn``, on features or on the graph in frames."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -7,7 +7,7 @@ import numpy as np
 
 from stemtwin.benchmarks.agents import Baseline, Brief, add_baseline
 from stemtwin.benchmarks.baselines import forge_eyes
-from stemtwin.benchmarks.baselines.forge import Planner
+from stemtwin.benchmarks.baselines.forge import TASKS, Planner
 from stemtwin.benchmarks.baselines.forge_drill import DrillEye
 from stemtwin.benchmarks.baselines.forge_eyes import Seen
 from stemtwin.benchmarks.baselines.forge_planner import up
@@ -78,4 +78,5 @@ class Learned:
         return rows.ravel()
 
 
-add_baseline(Baseline(task="atom-forge", name="learner", text="a trained policy: imitation of the planner, then PPO (make learn)", factory=Learned))
+for _task in TASKS:
+    add_baseline(Baseline(task=_task, name="learner", text="a trained policy: imitation of the planner, then PPO (make learn)", factory=Learned))

@@ -9,8 +9,10 @@ File                      Content
 ``denoise.py``            the task ``denoise``
 ``drift.py``              the task ``drift-tracking``
 ``focus.py``              the task ``autofocus``, version 1
+``focus_keeping.py``      the task ``focus-keeping``
 ``focus_v2.py``           the task ``autofocus@2``
 ``forge.py``              the task ``atom-forge``
+``forge_drill.py``        the task ``atom-drill``
 ``hypothesis.py``         the task ``hypothesis-test``
 ``instruments.py``        the task ``instruments``
 ``ronchigram.py``         the task ``ronchigram``

@@ -14,7 +14,7 @@ from stemtwin.benchmarks.episodes import Episode
 from stemtwin.benchmarks.metrics import experiments
 from stemtwin.benchmarks.metrics.metric import Metric, add_metrics, mean_of
 from stemtwin.benchmarks.slices import SampleStatistics, SliceColumn
-from stemtwin.benchmarks.tasks import TASKS, Task
+from stemtwin.benchmarks.tasks import TASKS, Task, presets_in_turn
 from stemtwin.twin.envs.drift_instrument import FAST_S, FIELD, INSTRUMENT, MOST_DOSE, PERIOD_S, PRESETS, SHAPE, WATCH_S, WIDE_FIELD, usual_frames
 from stemtwin.twin.envs.drift_scenes import BOXES
 from stemtwin.twin.envs.drift_watch import NEAR, PATIENCE_S
@@ -27,7 +27,7 @@ SPEEDS = [preset.speed_angstrom_per_s for preset in PRESETS.values()]
 def score(episodes: Sequence[Episode]) -> SampleStatistics:
     """Return the additive statistics of every episode. The watched fraction is 0 without a declared end; each episode is its own cluster."""
     ids = np.array([f"drift-tracking/{episode.number:06d}" for episode in episodes])
-    names = [DIFFICULTIES[episode.number % len(DIFFICULTIES)] for episode in episodes]
+    names = presets_in_turn(DIFFICULTIES, (episode.number for episode in episodes))
     presets = [PRESETS[name] for name in names]
     end = {name: np.array([episode.end[name] for episode in episodes]) for name in episodes[0].end}
     declared = np.array([episode.terminated for episode in episodes], dtype=np.int64)

@@ -1,25 +1,26 @@
 """Task ``atom-forge``: move a silicon atom through graphene to a target site with a parked beam, without losing it.
 
 The agent sees features detected about the atom after each parked beam (the form ``state``; the other forms of the environment are frames of the
-microscope). An episode without a declared end scores 0.
+microscope). An episode without a declared end scores 0. The presets ``easy``, ``standard`` and ``hard`` take turns; patterns of vacancies, the preset
+``drill``, are another goal with other features, and have a task of their own (``forge_drill.py``).
 """
 
 from collections.abc import Sequence
-from typing import Literal
 
 import numpy as np
 
 from stemtwin.benchmarks.answers.form import Field
 from stemtwin.benchmarks.episodes import Episode
 from stemtwin.benchmarks.metrics import experiments
-from stemtwin.benchmarks.metrics.metric import Metric, add_metrics, mean_of
+from stemtwin.benchmarks.metrics.metric import add_metrics
 from stemtwin.benchmarks.slices import SampleStatistics, SliceColumn
-from stemtwin.benchmarks.tasks import TASKS, Task
+from stemtwin.benchmarks.tasks import TASKS, Task, by_preset, presets_in_turn
 from stemtwin.twin.envs.families.atom_forge import LONGEST_S, REACH_ANGSTROM, SHORTEST_S, STOP
 from stemtwin.twin.envs.forge_scenes import PRESETS
 from stemtwin.twin.envs.forge_sight import WIDTHS
 
-STANDARD = PRESETS["standard"]
+WALKS = {name: preset for name, preset in PRESETS.items() if preset.goal == "walk"}
+DIFFICULTIES = tuple(WALKS)
 
 
 def score(episodes: Sequence[Episode]) -> SampleStatistics:
@@ -45,6 +46,7 @@ def score(episodes: Sequence[Episode]) -> SampleStatistics:
             "dose": np.array([episode.cost["dose_e_per_angstrom2"] for episode in episodes]),
         },
         columns={
+            "difficulty": np.array(presets_in_turn(DIFFICULTIES, (episode.number for episode in episodes))),
             "length": length,
             "foreign": np.array([episode.start["foreign"] for episode in episodes]),
             "empty": np.array([episode.start["empty"] for episode in episodes]),
@@ -56,25 +58,22 @@ SUMS = {"samples": 4, "arrived": 3, "unharmed": 2, "kept": 3, "shortening": 2.5,
 """Example sums of four episodes, for the references of the metrics."""
 
 
-def _mean(name: str, title: str, value: float, *, unit: str = "", direction: Literal["max", "min"] = "max", proportion: bool = False) -> Metric:
-    """Return the metric that is the mean of one statistic."""
-    return Metric(
-        name=name, title=title, formula=mean_of(name), text=f"{name} / samples", references=((SUMS, value),), unit=unit, direction=direction,
-        proportion=proportion,
-    )  # fmt: skip
-
-
 FORGING = add_metrics(
     "atom-forge",
-    _mean("unharmed", "Si at the target at the declared end, and no atoms lost", 0.5, proportion=True),
-    _mean("arrived", "Si at the target at the declared end", 0.75, proportion=True),
-    _mean("shortening", "shortening of the path over its length, 0 where Si is lost", 0.625),
-    _mean("kept", "Si still in the sheet", 0.75, proportion=True),
+    experiments.mean(SUMS, "unharmed", "Si at the target at the declared end, and no atoms lost", 0.5, proportion=True),
+    experiments.mean(SUMS, "arrived", "Si at the target at the declared end", 0.75, proportion=True),
+    experiments.mean(SUMS, "shortening", "shortening of the path over its length, 0 where Si is lost", 0.625),
+    experiments.mean(SUMS, "kept", "Si still in the sheet", 0.75, proportion=True),
     experiments.declared(),
-    _mean("looks", "frames of an episode", 25.0, direction="min"),
-    _mean("beam_s", "time with the beam on the specimen", 10.0, unit="s", direction="min"),
+    experiments.mean(SUMS, "looks", "frames of an episode", 25.0, direction="min"),
+    experiments.mean(SUMS, "beam_s", "time with the beam on the specimen", 10.0, unit="s", direction="min"),
     experiments.dose("dose of an episode over the area of the field"),
 )
+
+LENGTHS = [length for preset in WALKS.values() for length in preset.size]
+ENERGIES = by_preset(f"{preset.energy_ev / 1e3:g}" for preset in WALKS.values())
+LOOKS = by_preset(preset.looks for preset in WALKS.values())
+SECONDS = by_preset(f"{preset.beam_s:g}" for preset in WALKS.values())
 
 TASKS.add(
     "atom-forge",
@@ -84,10 +83,10 @@ TASKS.add(
         kind="agent",
         title="Move a silicon atom through graphene",
         text=(
-            f"A Si atom sits in a sheet of graphene with N atoms and vacancies, {STANDARD.size[0]} to {STANDARD.size[1]} bonds from its target. "
-            f"Park a beam of {STANDARD.energy_ev / 1e3:g} kV beside it for {SHORTEST_S:g} to {LONGEST_S:g} s: a C atom that is hit swaps sites "
-            f"with Si; a Si atom that is hit for long is replaced by C. Declare the end at the target, within {STANDARD.looks} looks and "
-            f"{STANDARD.beam_s:g} s of beam. The score is the fraction of episodes that end there without the loss of an atom."
+            f"A Si atom sits in a sheet of graphene with N atoms and vacancies, {min(LENGTHS)} to {max(LENGTHS)} bonds from its target. "
+            f"Park a beam of {ENERGIES} kV beside it for {SHORTEST_S:g} to {LONGEST_S:g} s: a C atom that is hit swaps sites "
+            f"with Si; a Si atom that is hit for long is replaced by C. Declare the end at the target, within {LOOKS} looks and "
+            f"{SECONDS} s of beam. The score is the fraction of episodes that end there without the loss of an atom."
         ),
         source="stemtwin/AtomForge-v1",
         splits=("public",),
@@ -109,14 +108,16 @@ TASKS.add(
         ),
         metrics=FORGING,
         slices=(
-            SliceColumn(column="length", edges=(9,), unit="bonds", title="length of the way"),
-            SliceColumn(column="foreign", edges=(8,), title="N atoms"),
-            SliceColumn(column="empty", edges=(2,), title="vacancies"),
+            SliceColumn(column="difficulty", title="difficulty"),
+            SliceColumn(column="length", edges=(7, 9, 11), unit="bonds", title="length of the path"),
+            SliceColumn(column="foreign", edges=(5, 9), title="N atoms"),
+            SliceColumn(column="empty", edges=(1, 3), title="vacancies"),
         ),
         score=score,
-        episodes=100,
+        episodes=90,
         key="stemtwin/atom-forge@1: the public seeds, for practice and for baselines",
         failed={"unharmed": 0.0, "arrived": 0.0, "kept": 0.0, "shortening": -1.0},
+        difficulties=DIFFICULTIES,
         citation="T. Susi et al., Phys. Rev. Lett. 113 (2014) 115501; M. Tripathi et al., Nano Lett. 18 (2018) 5319: silicon led through graphene",
         license="BSD-3-Clause",
     ),

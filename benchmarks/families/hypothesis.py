@@ -2,7 +2,8 @@
 
 Every episode asks about one pair of laws that agree at the usual settings. The agent exposes fresh areas at energies, doses and times of its choice,
 and declares the probability of the second law. An episode without a declaration counts as a declared probability of one half, a failed one as the
-worst possible declaration, so stopping when the data look bad gains nothing.
+worst possible declaration, so stopping when the data look bad gains nothing. The presets ``easy``, ``standard`` and ``hard`` take turns; the bits of
+all episodes have one scale, so their mean over presets is a proper score, too.
 """
 
 import math
@@ -14,10 +15,12 @@ from stemtwin.benchmarks.episodes import Episode
 from stemtwin.benchmarks.metrics import experiments
 from stemtwin.benchmarks.metrics.metric import Metric, add_metrics, mean_of, ratio
 from stemtwin.benchmarks.slices import SampleStatistics, SliceColumn, Sums
-from stemtwin.benchmarks.tasks import TASKS, Task
+from stemtwin.benchmarks.tasks import TASKS, Task, by_preset, presets_in_turn
 from stemtwin.twin.envs.damage_laws import PAIRS, USUAL_DOSE
-from stemtwin.twin.envs.families.hypothesis_test import DECLARE, EDGE, STANDARD, answered_probability
+from stemtwin.twin.envs.families.hypothesis_test import DECLARE, EDGE, HypothesisTest, answered_probability
 
+PRESETS = HypothesisTest.PRESETS
+DIFFICULTIES = tuple(PRESETS)
 UNDECLARED = 0.5
 BINS = 10
 """Bins of the declared probability for comparison with the fraction of episodes in which law 1 was true."""
@@ -53,6 +56,7 @@ def score(episodes: list[Episode]) -> SampleStatistics:
             "beam_s": np.array([episode.cost["beam_s"] for episode in episodes]),
         },
         columns={
+            "difficulty": np.array(presets_in_turn(DIFFICULTIES, (episode.number for episode in episodes))),
             "pair": np.array([" or ".join(pair) for pair in laws]),
             "law": np.array([pair[int(one)] for pair, one in zip(laws, law, strict=True)]),
             "strength": np.array([episode.start["strength"] for episode in episodes]),
@@ -130,6 +134,10 @@ HYPOTHESIS = add_metrics(
     ),
 )
 
+AREAS = by_preset(preset.queries for preset in PRESETS.values())
+SITES = by_preset(preset.sites for preset in PRESETS.values())
+SQUARES = by_preset(f"({preset.sites_per_side}, {preset.sites_per_side})" for preset in PRESETS.values())
+
 TASKS.add(
     "hypothesis-test",
     Task(
@@ -139,30 +147,32 @@ TASKS.add(
         title="Decide which law of beam damage is true",
         text=(
             "Two laws of beam damage in MoS2 agree at the usual energy, dose and time: knock-on or radiolysis, one hit or several, heat or beam. "
-            f"Expose up to {STANDARD.queries} fresh areas of {STANDARD.sites} sites at settings of your choice, count the lost sites, and declare "
+            f"Expose up to {AREAS} fresh areas of {SITES} sites at settings of your choice, count the lost sites, and declare "
             f"the probability of the second law ({EDGE:g} to {1 - EDGE:g}). The score is the mean logarithmic score."
         ),
         source="stemtwin/HypothesisTest-v1",
         splits=("public",),
         inputs=(
             Field(name="usual", dtype="uint16", text="(1,) sites lost in the first area, at the usual settings"),
-            Field(name="lost", dtype="uint16", text=f"({STANDARD.queries},) sites lost in the further areas, in order"),
-            Field(name="area", dtype="int8", text=f"({STANDARD.sites_per_side}, {STANDARD.sites_per_side}) 1 at the lost sites of the last area"),
-            Field(name="settings", dtype="float32", text=f"({STANDARD.queries}, 3) energy, dose, time of each, log., as fractions of the reach"),
+            Field(name="lost", dtype="uint16", text=f"(n,) sites lost in the further areas, in order; n is {AREAS}, by preset"),
+            Field(name="area", dtype="int8", text=f"{SQUARES}: 1 at the lost sites of the last area"),
+            Field(name="settings", dtype="float32", text="(n, 3) energy, dose, time of each, log., as fractions of the reach"),
             Field(name="pair", dtype="int8", text=f"(3,) 1 at the pair of laws: {', '.join(' or '.join(pair) for pair in PAIRS.values())}"),
             Field(name="budget", dtype="float32", text="(3,) remaining fractions of areas, dose, time"),
         ),
         outputs=(Field(name="action", dtype="float32", text=f"(5,) energy, dose, time; declaration above {DECLARE:g}; probability", low=-1, high=1),),
         metrics=HYPOTHESIS,
         slices=(
+            SliceColumn(column="difficulty", title="difficulty"),
             SliceColumn(column="pair", title="laws"),
             SliceColumn(column="law", title="true law"),
             SliceColumn(column="strength", edges=(0.5, 0.8), title="strength"),
         ),
         score=score,
-        episodes=200,
+        episodes=210,
         key="stemtwin/hypothesis-test@1: the public seeds, for practice and for baselines",
         failed={"log_score": 1 + math.log2(EDGE), "brier": (1 - EDGE) ** 2, "accurate": 0.0},
+        difficulties=DIFFICULTIES,
         citation="D. V. Lindley, Ann. Math. Stat. 27 (1956) 986: the information that an experiment gives",
         license="BSD-3-Clause",
     ),

@@ -3,7 +3,8 @@
 One fixed reconstruction of all counts gives the image and its uncertainty; an agent chooses lines, spirals and hops.
 The error and the logarithmic score are compared with those of a raster of the same scene with the same dose and path time. As in the
 environment's reward, an image that is worse than the raster's, or an episode without a declared end, has skill 0; the logarithmic
-score and the coverage are those of the image in any case.
+score and the coverage are those of the image in any case. The presets ``easy``, ``standard`` and ``hard`` take turns; each
+episode is compared with its own raster, so skills of different presets have one scale.
 """
 
 from collections.abc import Sequence
@@ -15,13 +16,13 @@ from stemtwin.benchmarks.episodes import Episode
 from stemtwin.benchmarks.metrics import experiments
 from stemtwin.benchmarks.metrics.metric import Metric, add_metrics, mean_of, ratio
 from stemtwin.benchmarks.slices import SampleStatistics, SliceColumn, Sums
-from stemtwin.benchmarks.tasks import TASKS, Task
+from stemtwin.benchmarks.tasks import TASKS, Task, by_preset, presets_in_turn
 from stemtwin.twin.envs.families.sparse_scan import STOP, SUCCESS
 from stemtwin.twin.envs.sparse_instrument import PRESETS
 from stemtwin.twin.envs.sparse_paths import COUNT, KINDS
-from stemtwin.twin.envs.sparse_scenes import PITCH_ANGSTROM, SCENES
+from stemtwin.twin.envs.sparse_scenes import PITCH_ANGSTROM, PROFILE, SCENES
 
-STANDARD, POINTS = PRESETS["standard"], 128
+DIFFICULTIES, POINTS = tuple(PRESETS), 128
 NOMINAL = 0.9
 """Fraction of points within 1.645 standard deviations for a correct uncertainty."""
 
@@ -30,6 +31,7 @@ def score(episodes: Sequence[Episode]) -> SampleStatistics:
     """Return the additive statistics of every episode; every episode is a cluster of its own."""
     ids = np.array([f"sparse-scan/{episode.number:06d}" for episode in episodes])
     end = {name: np.array([episode.end[name] for episode in episodes]) for name in episodes[0].end}
+    names = presets_in_turn(DIFFICULTIES, (episode.number for episode in episodes))
     declared = np.array([episode.terminated for episode in episodes], dtype=np.int64)
     skill = declared * np.maximum(1 - end["error"] / end["raster_error"], 0)
     return SampleStatistics(
@@ -47,6 +49,8 @@ def score(episodes: Sequence[Episode]) -> SampleStatistics:
             "blocks": np.array([len(episode.actions) for episode in episodes], dtype=np.int64) - declared,
         },
         columns={
+            "difficulty": np.array(names),
+            "instrument": np.array([PROFILE if PRESETS[name].faults else f"{PROFILE} without detector chain" for name in names]),
             "sample": np.array([tuple(SCENES)[int(number)] for number in end["sample"]]),
             "electrons": 10 ** end["log10_electrons"],
         },
@@ -110,6 +114,8 @@ SPARSE = add_metrics(
 
 ACTION = f"(7,) kind ({', '.join(KINDS)} in thirds), x and y of both corners; stop above {STOP:g}; logarithm of the dwell time"
 
+BLOCKS = by_preset(preset.blocks(POINTS) for preset in PRESETS.values())
+
 TASKS.add(
     "sparse-scan",
     Task(
@@ -119,7 +125,7 @@ TASKS.add(
         title="Scan a sparse scene with few electrons",
         text=(
             f"A field of {POINTS} x {POINTS} points, {PITCH_ANGSTROM:g} A apart, holds particles, pores or a grain boundary. Choose blocks of "
-            f"{COUNT} points along lines, spirals or hops, {STANDARD.blocks(POINTS)} at the usual dwell time, and declare the end. The answer is "
+            f"{COUNT} points along lines, spirals or hops, {BLOCKS} at the usual dwell time, and declare the end. The answer is "
             "the image with its uncertainty from one fixed reconstruction of all counts. The score is 1 - its rms error over that of a raster "
             "with the same dose and path time, 0 where the raster is better or no end is declared."
         ),
@@ -127,7 +133,12 @@ TASKS.add(
         splits=("public",),
         inputs=(
             Field(name="taken", dtype="uint8", text=f"(1,) points of the last block that were scanned: {COUNT}, or 0"),
-            Field(name="readings", dtype="uint16", unit="adu", text=f"({COUNT},) its readings: 1000 + 7.6 for each electron, 0 where none was taken"),
+            Field(
+                name="readings",
+                dtype="uint16",
+                unit="adu",
+                text=f"({COUNT},) its readings: electrons (easy), or 1000 + 7.6 for each electron, 0 where none was taken",
+            ),
             Field(name="pixels", dtype="uint8", text=f"({COUNT}, 2) rows and columns of the points of the last block"),
             Field(name="estimate", dtype="float32", text=f"({POINTS}, {POINTS}) image so far, fraction of the beam, [y, x]"),
             Field(name="uncertainty", dtype="float32", text=f"({POINTS}, {POINTS}) its standard deviation"),
@@ -137,13 +148,16 @@ TASKS.add(
         outputs=(Field(name="action", dtype="float32", text=ACTION, low=-1, high=1),),
         metrics=SPARSE,
         slices=(
+            SliceColumn(column="difficulty", title="difficulty"),
+            SliceColumn(column="instrument", title="instrument"),
             SliceColumn(column="sample", title="sample"),
-            SliceColumn(column="electrons", edges=(3000.0,), unit="e-", title="electrons at a point"),
+            SliceColumn(column="electrons", edges=(2500.0, 4000.0), unit="e-", title="electrons at a point"),
         ),
         score=score,
-        episodes=100,
+        episodes=90,
         key="stemtwin/sparse-scan@1: the public seeds, for practice and for baselines",
         failed={"skill": 0.0, "success": 0.0},
+        difficulties=DIFFICULTIES,
         citation="L. Kovarik et al., Appl. Phys. Lett. 109 (2016) 164102: line hops that spare the dose",
         license="BSD-3-Clause",
     ),

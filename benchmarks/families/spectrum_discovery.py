@@ -3,7 +3,8 @@
 The dark-field image of a scene with particles on a flake is given. The agent takes spectra of energy losses or of X-rays at positions of
 its choice and receives the value of a scalariser for each; the brightest positions are not the best. The score is the measured fraction of the best
 1 % of the positions, 0 without a declaration. The best value found over the largest one is not scored, because random positions reach most
-of it. Episodes of one scene are similar, so intervals are over the eight scenes of the task's key.
+of it. Episodes of one scene are similar, so intervals are over the eight scenes of the task's key. The presets ``easy``, ``standard`` and ``hard``
+take turns: they have the same scenes, ever fewer spectra and electrons, and in ``hard`` the scalariser is hidden.
 """
 
 from collections.abc import Sequence
@@ -15,12 +16,16 @@ from stemtwin.benchmarks.episodes import Episode
 from stemtwin.benchmarks.metrics import experiments
 from stemtwin.benchmarks.metrics.metric import Metric, add_metrics, mean_of
 from stemtwin.benchmarks.slices import SampleStatistics, SliceColumn
-from stemtwin.benchmarks.tasks import TASKS, Task
-from stemtwin.twin.envs.families.spectrum_discovery import DECLARE, FAR, STANDARD, SpectrumDiscovery
+from stemtwin.benchmarks.tasks import TASKS, Task, by_preset, presets_in_turn
+from stemtwin.twin.envs.families.spectrum_discovery import DECLARE, FAR, SpectrumDiscovery
 from stemtwin.twin.envs.scalarisers import SCALARISERS, best_places
 from stemtwin.twin.envs.spectral_scenes import CORE, FINER, LOW, XRAYS
 from stemtwin.twin.instrument.spectra import EDXDetector, EELSDetector
 
+PRESETS = SpectrumDiscovery.PRESETS
+DIFFICULTIES = tuple(PRESETS)
+SPECTRA = by_preset(preset.spectra for preset in PRESETS.values())
+HIDDEN = ", ".join(name for name, preset in PRESETS.items() if not preset.named)
 SIDE = SpectrumDiscovery().side
 FOUND = len(best_places(np.zeros((SIDE, SIDE))))
 """Number of positions in the best 1 %."""
@@ -52,6 +57,7 @@ def score(episodes: Sequence[Episode]) -> SampleStatistics:
             "dose": np.array([episode.cost["dose_e_per_angstrom2"] for episode in episodes]),
         },
         columns={
+            "difficulty": np.array(presets_in_turn(DIFFICULTIES, (episode.number for episode in episodes))),
             "scalariser": np.array([names[int(episode.start["target"])] for episode in episodes]),
             "scene": scenes,
             "brightness": np.array([episode.start["brightness_correlation"] for episode in episodes]),
@@ -114,9 +120,9 @@ TASKS.add(
         title="Find the best positions of a scene with few spectra",
         text=(
             "The dark-field image of a flake with particles is given. Take up to "
-            f"{STANDARD.spectra} spectra, of energy losses or of X-rays, at positions of your choice out of {SIDE} x {SIDE}, find the best 1 % of "
-            "the positions by a named quantity of the spectrum, and declare the best one. The brightest positions are not the best. The score is the "
-            "fraction of the best 1 % that was measured, 0 without a declaration."
+            f"{SPECTRA} spectra, of energy losses or of X-rays, at positions of your choice out of {SIDE} x {SIDE}, find the best 1 % of "
+            f"the positions by a quantity of the spectrum, which the preset {HIDDEN} does not name, and declare the best one. The brightest "
+            "positions are not the best. The score is the fraction of the best 1 % that was measured, 0 without a declaration."
         ),
         source="stemtwin/SpectrumDiscovery-v1",
         splits=("public",),
@@ -125,23 +131,33 @@ TASKS.add(
             Field(name="low", dtype="uint32", unit="e-", text=f"({LOW.channels},) low losses of the last spectrum, {_range(LOW)}"),
             Field(name="core", dtype="uint32", unit="e-", text=f"({CORE.channels},) core losses of the last spectrum, {_range(CORE)}"),
             Field(name="edx", dtype="uint32", text=f"({XRAYS.channels},) X-rays of the last spectrum, {_range(XRAYS)}"),
-            Field(name="places", dtype="float32", text=f"({STANDARD.spectra}, 2) positions (x, y) of all spectra, in order, over half the field"),
-            Field(name="edx_taken", dtype="int8", text=f"({STANDARD.spectra},) 1 for an X-ray spectrum"),
-            Field(name="scores", dtype="float32", text=f"({STANDARD.spectra},) scalariser of each spectrum, 0 where the spectrum does not give it"),
-            Field(name="target", dtype="int8", text=f"({len(SCALARISERS)},) 1 at the named scalariser: {', '.join(SCALARISERS)}"),
+            Field(
+                name="places",
+                dtype="float32",
+                text=f"(n, 2) positions (x, y) of all spectra, in order, over half the field; n is {SPECTRA}, by preset",
+            ),
+            Field(name="edx_taken", dtype="int8", text="(n,) 1 for an X-ray spectrum"),
+            Field(name="scores", dtype="float32", text="(n,) scalariser of each spectrum, 0 where the spectrum does not give it"),
+            Field(
+                name="target",
+                dtype="int8",
+                text=f"({len(SCALARISERS)},) 1 at the named scalariser: {', '.join(SCALARISERS)}; 0 in the preset {HIDDEN}",
+            ),
             Field(name="budget", dtype="float32", text="(1,) remaining fraction of the spectra"),
         ),
         outputs=(Field(name="action", dtype="float32", text=f"(4,) position (x, y); X-rays from 0; declaration above {DECLARE:g}", low=-1, high=1),),
         metrics=DISCOVERY,
         slices=(
+            SliceColumn(column="difficulty", title="difficulty"),
             SliceColumn(column="scalariser", title="scalariser"),
             SliceColumn(column="scene", title="scene"),
             SliceColumn(column="brightness", edges=(-0.2, 0.0), title="correlation with brightness"),
         ),
         score=score,
-        episodes=100,
+        episodes=96,
         key="stemtwin/spectrum-discovery@1: the public seeds, for practice and for baselines",
         failed={"recall": 0.0, "area": 0.0, "right": 0.0},
+        difficulties=DIFFICULTIES,
         citation="K. M. Roccapriore, S. V. Kalinin, M. Ziatdinov, Adv. Sci. 9 (2022) 2203422: discovery of spectra by deep kernel learning",
         license="BSD-3-Clause",
     ),

@@ -1,9 +1,29 @@
 """Metrics that the experiments of agents have in common: successes, declared ends, dose."""
 
+from collections.abc import Mapping
+from typing import Any, Literal
+
 from stemtwin.benchmarks.metrics.metric import Metric, mean_of
 
 SUMS = {"samples": 4, "success": 3, "declared": 2, "dose": 8e4}
 """Example sums of four episodes, for the references of the metrics."""
+
+
+def mean(
+    sums: Mapping[str, Any],
+    name: str,
+    title: str,
+    value: float,
+    *,
+    unit: str = "",
+    direction: Literal["max", "min"] = "max",
+    proportion: bool = False,
+) -> Metric:
+    """Return the metric that is the mean of one statistic; ``value`` is its value on example sums."""
+    return Metric(
+        name=name, title=title, formula=mean_of(name), text=f"{name} / samples", references=((sums, value),), unit=unit, direction=direction,
+        proportion=proportion,
+    )  # fmt: skip
 
 
 def success(title: str) -> Metric:

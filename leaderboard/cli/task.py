@@ -47,6 +47,9 @@ def task(
     console.print(found.bound_text)
     if found.kind == "agent":
         console.print(found.floor_text)
+    if found.difficulties:
+        title = "Presets of the episodes, in turn" if len(found.difficulties) > 1 else "Preset of the episodes"
+        console.print(f"{title}: {', '.join(found.difficulties)}; {found.episodes} episodes by default.")
     console.print("Slices: " + ", ".join(column.column for column in found.slices))
     console.print("Baselines: " + "; ".join(f"{one.name} ({one.text})" for one in mine))
 

@@ -11,18 +11,19 @@ from stemtwin.benchmarks.baselines.focus_v2 import MatchedFilter, waves_in_frame
 from stemtwin.benchmarks.runner import resolve
 from stemtwin.benchmarks.tasks import find_task
 from stemtwin.twin.envs.families.autofocus import Autofocus
-from stemtwin.twin.envs.focus_instrument import PRESETS
+from stemtwin.twin.envs.focus_instrument import INSTRUMENTS, PRESETS
 from stemtwin.twin.envs.functional_env import StemEnv, start
 
 TASK, STANDARD = find_task("autofocus@2"), PRESETS["standard"]
 
 
-def episode(*, declared: bool, c10: float, strehl: float) -> Any:
+def episode(*, declared: bool, c10: float, strehl: float, number: int = 0) -> Any:
     """Return as much of an episode as is scored."""
-    begun = {"C10_angstrom": 60.0, "C12_angstrom": 30.0, "strehl": 0.2, "specimen": 1.0, "log10_electrons": 3.0, "drift_factor": 0.5}
-    end = {"C10_angstrom": c10, "C12_angstrom": 5.0, "strehl": strehl}
+    begun = {"C10_angstrom": 60.0, "C12_angstrom": 30.0, "strehl": 0.2, "specimen": 1.0, "log10_electrons": 3.0}
+    begun |= {"drift_factor": 0.5, "instrument": 1.0, "hour_strehl": 0.0}
+    end = {"C10_angstrom": c10, "C12_angstrom": 5.0, "strehl": strehl, "hour_strehl": 0.9 * strehl}
     cost = {"dose_e_per_angstrom2": 2e5, "beam_s": 0.2, "moves": 3.0}
-    return SimpleNamespace(number=0, actions=((0,) * 4,) * 3, start=begun, end=end, cost=cost, terminated=declared)
+    return SimpleNamespace(number=number, actions=((0,) * 4,) * 3, start=begun, end=end, cost=cost, terminated=declared)
 
 
 def test_both_versions_stand_side_by_side() -> None:
@@ -45,6 +46,26 @@ def test_only_a_declared_end_counts() -> None:
     assert {one.column for one in TASK.slices} == set(found.columns)
     assert found.columns["specimen"].tolist() == [STANDARD.randomisation.samples[1]] * 3
     np.testing.assert_allclose(found.columns["electrons"], 1000)
+
+
+def test_presets_and_instruments_are_slices() -> None:
+    """Episodes take the three presets in turn; an instrument without faults is a slice of its own."""
+    found = TASK.score([episode(declared=True, c10=4, strehl=0.9, number=number) for number in range(4)])
+    assert found.columns["difficulty"].tolist() == ["easy", "standard", "hard", "easy"]
+    faulty = INSTRUMENTS[1]
+    assert found.columns["instrument"].tolist() == [f"{faulty} without faults", faulty, faulty, f"{faulty} without faults"]
+
+
+def test_an_hour_counts_by_its_mean() -> None:
+    """Keeping focus is worth the mean Strehl ratio of the hour, which the focus at a declared end does not replace, and 0 without such an end."""
+    task = find_task("focus-keeping")
+    found = task.score(
+        [episode(declared=True, c10=25, strehl=0.8), episode(declared=False, c10=4, strehl=0.97), episode(declared=True, c10=4, strehl=0.5)]
+    )
+    np.testing.assert_allclose(found.statistics["kept"], [0.72, 0, 0.45])
+    np.testing.assert_array_equal(found.statistics["success"], [1, 0, 0])
+    np.testing.assert_array_equal(found.statistics["minutes"], [2, 3, 2])
+    assert {one.column for one in task.slices} == set(found.columns)
 
 
 def test_waves_of_a_turned_frame_are_those_on_the_specimen() -> None:

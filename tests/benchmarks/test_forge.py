@@ -9,6 +9,7 @@ import pytest
 from stemtwin.benchmarks.baselines.forge_drill import DrillEye, DrillPlan, drill_rates
 from stemtwin.benchmarks.baselines.forge_planner import BEYOND, BOND, DWELLS, HOPPED, REPLACED, START, WalkTerms, outcomes, patch, plan, up
 from stemtwin.benchmarks.episodes import Episode
+from stemtwin.benchmarks.families import forge_drill
 from stemtwin.benchmarks.families.forge import score
 from stemtwin.twin.envs import forge_kinetics, forge_scenes, forge_sight
 from stemtwin.twin.envs.forge_kinetics import ForgedSites
@@ -33,6 +34,17 @@ def test_scores_are_those_of_what_was_made() -> None:
     np.testing.assert_array_equal(found["unharmed"], [1, 0, 0, 0, 0])
     np.testing.assert_allclose(found["shortening"], [1, 1, 1, 0, 0.5])
     np.testing.assert_array_equal(found["kept"], [1, 1, 1, 0, 1])
+    assert score(episodes).columns["difficulty"].tolist() == ["easy", "standard", "hard", "easy", "standard"]
+
+
+def test_patterns_count_where_they_are_whole() -> None:
+    """Only the whole pattern at a declared end counts; in the achievement, a part is half its fraction, and each other loss costs a quarter."""
+    episodes = [ended(0, left=0), ended(1, left=0, lost=1), ended(2, left=0, terminated=False), ended(3, left=3), ended(4, left=2, lost=5)]
+    found = forge_drill.score(episodes).statistics
+    np.testing.assert_array_equal(found["unharmed"], [1, 0, 0, 0, 0])
+    np.testing.assert_array_equal(found["whole"], [1, 1, 0, 0, 0])
+    np.testing.assert_allclose(found["achieved"], [1, 0.75, 0, 0.25, 0])
+    np.testing.assert_allclose(found["finished"], [1, 1, 1, 0.5, 2 / 3])
 
 
 def test_the_planners_chances_are_those_of_the_kinetics() -> None:

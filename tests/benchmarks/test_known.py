@@ -26,7 +26,16 @@ from stemtwin.twin.envs.families.hypothesis_test import HypothesisTest
 from stemtwin.twin.errors import SettingsError
 from tests.benchmarks.fakes import FakeAutofocus
 
-EXPERTS = ("aberration-correction", "atom-forge", "autofocus@2", "drift-tracking", "hypothesis-test", "sparse-scan", "spectrum-discovery")
+EXPERTS = (
+    "aberration-correction",
+    "atom-drill",
+    "atom-forge",
+    "autofocus@2",
+    "drift-tracking",
+    "hypothesis-test",
+    "sparse-scan",
+    "spectrum-discovery",
+)
 HYPOTHESIS, FOCUS = "stemtwin/HypothesisTest-v1", "stemtwin/Autofocus-v2"
 
 

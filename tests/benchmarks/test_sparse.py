@@ -33,6 +33,8 @@ def test_scores_are_those_of_the_image_at_the_end() -> None:
     np.testing.assert_array_equal(found.statistics["success"], [1, 0, 0])
     np.testing.assert_array_equal(found.statistics["blocks"], [2, 3, 2])
     assert set(found.columns["sample"]) == {"mos2-1h"}
+    assert found.columns["difficulty"].tolist() == ["easy", "standard", "hard"]
+    assert found.columns["instrument"].tolist() == [f"{PROFILE} without detector chain", PROFILE, PROFILE]
     np.testing.assert_allclose(found.columns["electrons"], 10**3.5)
     assert coverage_error({"samples": np.array(2), "covered": np.array(2.0)}) == pytest.approx(0.1)
 
@@ -57,4 +59,4 @@ def test_baselines_stand_in_their_order() -> None:
     assert value["raster"] > value["no-op"]
     assert value["blind"] >= value["no-op"]
     assert reports["oracle"].trust == "oracle"
-    assert {one.column for one in reports["expert"].slices} == {"sample", "electrons"}
+    assert {one.column for one in reports["expert"].slices} == {"difficulty", "instrument", "sample", "electrons"}

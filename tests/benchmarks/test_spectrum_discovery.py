@@ -47,6 +47,7 @@ def test_scores_are_those_of_what_was_found() -> None:
     assert set(found.clusters) == {"scene 3"}
     assert set(found.columns["scalariser"]) == {"valence"}
     assert set(found.columns["scene"]) == {"scene 3"}
+    assert found.columns["difficulty"].tolist() == ["easy", "standard", "hard"]
 
 
 def test_scenes_of_a_run_follow_from_its_keys() -> None:

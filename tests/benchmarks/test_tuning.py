@@ -22,7 +22,14 @@ TASK = find_task("aberration-correction")
 
 def episode(*, declared: bool, phase: float) -> Any:
     """Return as much of an episode as is scored."""
-    start = {"C10_angstrom": -300.0, "C21a_angstrom": 3e3, "C21b_angstrom": 4e3, "log10_electrons": 3.0, "density_per_angstrom2": 0.01}
+    start = {
+        "C10_angstrom": -300.0,
+        "C21a_angstrom": 3e3,
+        "C21b_angstrom": 4e3,
+        "log10_electrons": 3.0,
+        "density_per_angstrom2": 0.01,
+        "energy_ev": 3e5,
+    }
     cost = {"dose_e_per_angstrom2": 2e5, "time_s": 60.0, "beam_s": 50.0, "moves": 6.0}
     end = {**start, "phase_rad": phase, "flat_mrad": 20.0}
     return SimpleNamespace(number=0, start=start, end=end, cost=cost, terminated=declared)
@@ -36,6 +43,8 @@ def test_only_a_declared_end_counts() -> None:
     np.testing.assert_array_equal(found.statistics["phase"], [0.3, 0.3, 1.0])
     np.testing.assert_allclose(found.columns["start_C21_angstrom"], 5e3)
     np.testing.assert_allclose(found.columns["electrons"], 1e3)
+    assert set(found.columns["difficulty"]) == {"easy"}
+    assert set(found.columns["instrument"]) == {"corrected-300kv without faults"}
 
 
 def test_the_filter_learns_a_response() -> None:

@@ -37,9 +37,10 @@ NO_GOAL = {"stemtwin/Autofocus-v1", "stemtwin/Microscope-v1", "stemtwin/Microsco
 
 
 def goals() -> list[str]:
-    """Return the registered names of the tasks whose environments pay for a goal."""
+    """Return the registered names of the tasks whose environments pay for a goal; of several tasks of one environment, the first."""
     tasks = load_tasks()
-    return [name for name in tasks if tasks[name].kind == "agent" and issubclass(family_class(tasks[name].source), GoalFamily)]
+    names = [name for name in tasks if tasks[name].kind == "agent" and issubclass(family_class(tasks[name].source), GoalFamily)]
+    return list({tasks[name].source: name for name in reversed(names)}.values())[::-1]
 
 
 def mean_return(task: str, policy: str, settings: dict[str, Any], seeds: range) -> float:

@@ -87,7 +87,7 @@ def test_lists_and_cards():
     """Tasks and baselines are listed, the card of a task shows what is given and asked; JSON holds the same."""
     listed = json.loads(call("list", "tasks", "--json"))["tasks"]
     assert {"aberration-correction", "atom-forge", "atoms-2d", "autofocus", "autofocus@2", "denoise", "drift-tracking"} < set(listed)
-    assert {"hypothesis-test", "sparse-scan", "spectrum-discovery"} < set(listed)
+    assert {"atom-drill", "focus-keeping", "hypothesis-test", "sparse-scan", "spectrum-discovery"} < set(listed)
     assert "atoms-2d/log" in call("list", "baselines")
     metrics = {line.split(maxsplit=1)[0]: line.split(maxsplit=1)[1] for line in call("list", "metrics").splitlines()[1:]}
     assert metrics["detection/rmsd"] == "RMS distance of detections to their columns, pm, min is better"

@@ -32,7 +32,7 @@ PRACTICE = "stemtwin data build denoise@1"
 """Beginning of the block that takes minutes, which the small form leaves out."""
 SMALL = {ENVIRONMENT: ":", INSTALL: ":"}
 """Replacements of the small form in both pages."""
-EPISODES, FEW_EPISODES = "hypothesis-test:100:2", "hypothesis-test:2:1"
+EPISODES, FEW_EPISODES = "hypothesis-test:99:2", "hypothesis-test:2:1"
 SMALL_WRAPPER = WRAPPER.replace('-c "', f"-c \"import sys; sys.path.insert(1, '{ROOT}'); from tests.rehearsal.guides import shrink; shrink(); ")
 """The command of the small form; a guide may set ``PYTHONPATH``, so it does not rely on that."""
 

@@ -114,7 +114,8 @@ PRESETS = {
 
 
 SPECIMENS = tuple(dict.fromkeys(name for preset in PRESETS.values() for name in preset.randomisation.samples))
-"""Specimens of all presets; the truth of a state gives the index of one."""
+INSTRUMENTS = tuple(dict.fromkeys(name for preset in PRESETS.values() for name in preset.randomisation.profiles))
+"""Specimens and instruments of all presets; the truth of a state gives the index of one of each."""
 
 
 def operator_numbers(preset: AutofocusPreset, drawn: Randomisation) -> dict[str, Any]:

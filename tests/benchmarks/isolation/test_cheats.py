@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 from stemtwin.benchmarks.agents import Baseline, Brief, find_baseline, make_entry
-from stemtwin.benchmarks.episodes import derive_seed, make_environment, run_episode
+from stemtwin.benchmarks.episodes import TaskEnvironments, derive_seed, make_environment, run_episode
 from stemtwin.benchmarks.isolation import agent_process
 from stemtwin.benchmarks.isolation.agent_process import AgentProcess
 from stemtwin.benchmarks.isolation.sandbox import Level, Limits, strongest_level
@@ -213,8 +213,9 @@ def test_a_hidden_seed_is_not_that_of_the_briefing() -> None:
 
     agent = Listener()
     entry = Baseline(task=TASK.name, name="listener", text="", factory=lambda: agent)
-    env, starts = make_environment(TASK), []
+    environments, starts = TaskEnvironments(TASK), []
     for number in range(12):
+        env = environments.of_episode(number)
         played = run_episode(TASK, entry, agent, env, split="public", number=number, keys=keys)
         public = derive_seed(TASK, "public", number)
         assert played.seed not in {public, heard[-1]}

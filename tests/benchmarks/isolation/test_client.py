@@ -5,7 +5,7 @@ import re
 from pathlib import Path
 
 from stemtwin.benchmarks.agents import Baseline
-from stemtwin.benchmarks.episodes import make_environment, run_episode
+from stemtwin.benchmarks.episodes import TaskEnvironments, run_episode
 from stemtwin.benchmarks.isolation.agent_process import AgentProcess
 from stemtwin.benchmarks.isolation.sandbox import Limits
 from stemtwin.benchmarks.tasks import find_task
@@ -39,8 +39,9 @@ def test_the_client_of_the_page_plays_where_stemtwin_is_not_installed(tmp_path: 
     (tmp_path / "agent.py").write_text(code, encoding="utf-8")
     (tmp_path / "alone.py").write_text(ALONE.format(libraries=str(libraries), root=str(PAGE.parents[1])), encoding="utf-8")
     task = find_task("hypothesis-test")
+    environments = TaskEnvironments(task)
     with AgentProcess(["python", "-S", "-E", "alone.py"], folder=tmp_path, limits=Limits(start_s=30), level="process") as agent:
         entry = Baseline(task=task.name, name="client", text="", factory=lambda: agent)
-        played = [run_episode(task, entry, agent, make_environment(task), split="public", number=one, count_failures=True) for one in range(2)]
+        played = [run_episode(task, entry, agent, environments.of_episode(one), split="public", number=one, count_failures=True) for one in range(2)]
     assert [one.failure_text for one in played] == ["", ""]
     assert all(len(one.actions) > 0 for one in played)

@@ -16,6 +16,7 @@ from stemtwin.twin.envs.focus_features import BANDS, SECTORS, features, square_r
 from stemtwin.twin.envs.focus_instrument import (
     CURRENT_PA,
     FIELD_ANGSTROM,
+    INSTRUMENTS,
     PRESETS,
     SHAPE,
     SPECIMENS,
@@ -448,7 +449,8 @@ class Autofocus(GoalFamily[Focusing]):
     def truth(self, state: Focusing) -> dict[str, float]:
         """Return C10, C12a, C12b, abs(C12) and root of C10^2 + C12^2, A, Strehl ratio, and drawn conditions.
 
-        Aberrations and Strehl ratio are those of the last frame, or of the declared end.
+        Aberrations and Strehl ratio are those of the last frame, or of the declared end. ``hour_strehl`` is the achievement
+        of the preset ``drift`` so far, 0 in the other presets.
         """
         c10, c12a, c12b = (float(v) for v in state.true)
         drawn = state.conditions
@@ -459,7 +461,9 @@ class Autofocus(GoalFamily[Focusing]):
             "C12_angstrom": math.hypot(c12a, c12b),
             "error_angstrom": math.hypot(c10, c12a, c12b),
             "strehl": state.strehl,
+            "hour_strehl": self.achievement(state) if self.preset.wait_s else 0.0,
             "specimen": float(SPECIMENS.index(drawn.sample)) if drawn.sample in SPECIMENS else -1.0,
+            "instrument": float(INSTRUMENTS.index(drawn.profile)) if drawn.profile in INSTRUMENTS else -1.0,
             "log10_electrons": math.log10(drawn.electrons_per_point),
             "drift_factor": drawn.drift,
         }
