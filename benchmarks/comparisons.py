@@ -56,7 +56,7 @@ class ClusterSums:
     def __post_init__(self) -> None:
         """Check that every cluster occurs once and has its sums."""
         if len(set(self.labels)) < len(self.labels):
-            message = f"labels={self.labels} hold a cluster twice. Give each once."
+            message = f"labels={self.labels} contain a cluster twice. Give each once."
             raise SettingsError(message)
         for name, values in self.sums.items():
             if len(values) != len(self.labels):

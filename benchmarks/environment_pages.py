@@ -24,6 +24,8 @@ LISTS = ("Parameters", "Raises")
 """Sections of names with types and texts, as numpydoc has them; they come last."""
 BEGIN, END = "<!-- returns: written by make pages -->\n", "\n<!-- end of returns -->"
 RULE = re.compile(r"=+(?: +=+)+")
+PARALLEL = 3
+"""Number of cells from which a continued line of a table has entries of its own, such as a part with its unit and its step."""
 
 
 def sections(family: object) -> dict[str, str]:
@@ -74,7 +76,11 @@ def _blocks(lines: list[str]) -> Iterator[str]:
 
 
 def _table(lines: list[str]) -> str:
-    """Return a simple table of reStructuredText as one of Markdown; a row without a first cell continues the one above."""
+    """Return a simple table of reStructuredText as one of Markdown.
+
+    A line without a first cell continues the row above: with new entries, each on a line of its own, if it has at least ``PARALLEL`` cells, else
+    with the text of cells that were too long for one line.
+    """
     spans = [found.span() for found in re.finditer("=+", lines[0])]
     rows: list[list[list[str]]] = []
     for line in lines[1:]:
@@ -88,7 +94,8 @@ def _table(lines: list[str]) -> str:
         if cells[0] or not block:
             block.append([*cells])
         else:
-            block[-1] = [f"{above}<br>{more}" if above and more else above + more for above, more in zip(block[-1], cells, strict=True)]
+            between = "<br>" if sum(map(bool, cells)) >= PARALLEL else " "
+            block[-1] = [f"{above}{between}{more}" if above and more else above + more for above, more in zip(block[-1], cells, strict=True)]
     head, *body = [row for block in rows for row in block]
     told = [[_plain(cell).replace("|", "\\|") for cell in row] for row in (head, *body)]
     told[0] = [cell.replace("<br>", " ") for cell in told[0]]
@@ -184,9 +191,7 @@ def index() -> str:
     """Return the page that lists all environments."""
     told = descriptions()
     rows = [f"| [`{name}`]({name.partition('/')[2]}.md) | {told[name]} |" for name in ENVIRONMENTS]
-    return "\n".join(
-        ["# List of environments", "", "Common properties: [environments.md](../environments.md).", "", "| id | experiment |", "|---|---|", *rows, ""]
-    )
+    return "\n".join(["# List of environments", "", "[Common properties](../environments.md).", "", "| id | experiment |", "|---|---|", *rows, ""])
 
 
 def pages() -> dict[Path, str]:

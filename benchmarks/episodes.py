@@ -1,4 +1,4 @@
-"""Episodes of agents in any Gymnasium environment: played, kept as JSON, and played again."""
+"""Episodes of agents in any Gymnasium environment: playing, storage as JSON, and replay."""
 
 import dataclasses
 import functools
@@ -173,7 +173,7 @@ def sealed_arguments(task: Task, keys: SeedKeys | None = None) -> dict[str, Any]
 
 
 def sealed(task: Task) -> bool:
-    """Return whether the environment of a task must be made without reward and truth, which holds for all that accept such arguments."""
+    """Return whether the environment of a task must be made without reward and truth; this applies to all environments that have these arguments."""
     return (task.name, task.major) not in UNSEALED
 
 

@@ -2,7 +2,7 @@
 
 ``python -m stemtwin.benchmarks.kept_scores denoise`` runs every baseline over the task's first split of the size ``std``, which ``stemtwin data
 build`` makes, and writes ``benchmarks/scores/denoise.json``, which the pages of tasks show. A baseline whose package is not installed keeps its row.
-``--table`` prints the tables of ``docs/denoise.md``, ``--picture FILE`` draws what the baselines make of three samples.
+``--table`` prints the tables of ``docs/denoise.md``, ``--picture FILE`` draws the baselines' estimates for three samples.
 """
 
 import argparse
@@ -131,6 +131,8 @@ def sliced_table(kept: dict[str, Any], column: str, metric: str) -> str:
     """Return one metric by the slices of a column as a Markdown table, a row for each baseline."""
     rows = {name: row["values"][column] for name, row in kept["rows"].items()}
     labels = list(next(iter(rows.values())))
+    if all(label.isdecimal() for label in labels):
+        labels.sort(key=int)
     counts = [f"{label}, n = {next(iter(rows.values()))[label]['n']}" for label in labels]
     told = column.replace("|", "\\|")
     lines = [f"| {metric} by {told} | {' | '.join(counts)} |", "|---" * (len(labels) + 1) + "|"]
@@ -174,7 +176,7 @@ def tables(task: Task) -> str:
 
 
 def save_picture(task: Task, data: "xr.Dataset", names: Sequence[str], path: Path) -> None:
-    """Draw the dark field of samples of ``denoise`` as a PNG: counts, what baselines make of them, and the truth with its vacancies.
+    """Draw the dark field of samples of ``denoise`` as a PNG: counts, the estimates of baselines, and the truth with its vacancies.
 
     Parameters
     ----------
@@ -213,7 +215,7 @@ def save_picture(task: Task, data: "xr.Dataset", names: Sequence[str], path: Pat
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Measure baselines and keep their scores, or show those that are kept."""
+    """Measure baselines and keep their scores, or show the kept scores."""
     from stemtwin.benchmarks.runner import load_samples
 
     parser = argparse.ArgumentParser(description=__doc__)

@@ -179,7 +179,7 @@ def export(model: Any) -> bytes:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Train, write the best policy and the curves, and put the learner on the scale."""
+    """Train, write the best policy and the curves, and add the learner to the scale of returns."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("environment", nargs="?", default="stemtwin/Autofocus-v2")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])

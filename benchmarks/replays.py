@@ -158,7 +158,7 @@ def _compare(episode: Episode, again: Episode, same: bool) -> None:
         message = f"{where}: its replay differs in {wrong!r}, although versions and processor are the same. The run was changed."
         raise SubmissionError(message)
     if not _alike(episode.start, again.start) or episode.actions != again.actions:
-        message = f"{where}: its replay begins with another truth. Replay it with the versions that it was run with."
+        message = f"{where}: its replay starts from a different truth. Replay it with the versions that it was run with."
         raise SubmissionError(message)
 
 

@@ -187,7 +187,7 @@ class Report:
 
     @property
     def ranked(self) -> bool:
-        """Return whether the report may hold a rank: it was scored here, on truth that nobody can look up."""
+        """Return whether the report can be ranked: it was scored here, and its truth is hidden."""
         return self.trust in ORDERED and self.source.truth == "hidden"
 
     @property
@@ -197,7 +197,7 @@ class Report:
 
     @property
     def comparability_key(self) -> str:
-        """Sha256 of all that reports in one table must share: task, data, split, number of samples, version of the primary metric."""
+        """Sha256 of the properties that all reports in one table share: task, data, split, number of samples, version of the primary metric."""
         source, metric = self.source, self.primary
         parts_ = (self.task, self.major, source.name, source.version, source.size, source.split, source.sha256, source.n, metric.name, metric.version)
         return hashlib.sha256(json.dumps(parts_).encode()).hexdigest()

@@ -156,9 +156,9 @@ def scale_of(runs: Mapping[str, KeptRun]) -> ReturnScale:
 def failings(scales: Sequence[ReturnScale]) -> list[str]:
     """Return the failings of a family's scales, from the easiest preset to the hardest, a sentence each.
 
-    The paired intervals must separate oracle, expert and the best lazy policy, and a trained policy and the rule; no lazy policy may reach half of
-    the expert's normalised return; the intervals of the expert's interquartile means on neighbouring presets must be separated, and so must
-    those of its final errors, where a family has these.
+    The paired intervals must separate oracle, expert and the best of no-op, random and blind, and a trained policy and the rule; none of these
+    three may reach half of the expert's normalised return; the intervals of the expert's interquartile means on neighbouring presets must be
+    separated, and so must those of its final errors, where a family has these.
     """
     found = []
     for scale in scales:

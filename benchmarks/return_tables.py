@@ -34,7 +34,7 @@ def rows(listed: list[ReturnScale], columns: tuple[str, ...], *, named: bool = T
 
 def middle_rows(listed: list[ReturnScale], columns: tuple[str, ...], *, named: bool = True) -> str:
     """Return interquartile means with intervals and paired differences, a row for each preset."""
-    head = [*(("environment",) if named else ()), "difficulty", *columns, "expert minus best lazy policy", "oracle minus expert"]
+    head = [*(("environment",) if named else ()), "difficulty", *columns, "expert minus best of no-op, random and blind", "oracle minus expert"]
     lines = [f"| {' | '.join(head)} |", "|---" * len(head) + "|"]
     for scale in listed:
         pairs = {pair.better: pair for pair in scale.paired}

@@ -302,7 +302,7 @@ def ordered(environment: str) -> tuple[str, ...]:
 
 
 def missed(environment: str) -> list[str]:
-    """Return the requirements that the scales of a family miss; only neighbouring ordered presets have to be apart."""
+    """Return the requirements that the scales of a family miss; only presets of neighbouring difficulty must differ significantly."""
     groups = [ordered(environment), *((other,) for other in presets(environment)[ORDERED:])]
     return [line for group in groups for line in failings([reference(environment, difficulty) for difficulty in group])]
 

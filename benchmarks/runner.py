@@ -194,7 +194,7 @@ def run_agent(
     kept: Sequence[Episode] = (),
     keep: Callable[[Episode], None] | None = None,
 ) -> Evaluation:
-    """Run an entry over the episodes 0, 1, ... of a split and score it: in this process, or in a separate one if the agent is an AgentProcess.
+    """Run an entry over the episodes of a split, from number 0 on, and score it: in this process, or in another for an AgentProcess.
 
     Parameters
     ----------

@@ -1,7 +1,7 @@
 """Per-slice values from additive per-sample statistics.
 
 A metric is a formula of sums (true positives, summed squared errors, ...), so its value on any slice is the formula of the slice's sums, and the sums
-of a slice are the sums over any partition of it: ratios such as F1 glue through their counts [1]_. Nothing is ever averaged over slices.
+of a slice are the sums over any partition of it: ratios such as F1 follow from the summed counts [1]_. Nothing is ever averaged over slices.
 
 References
 ----------

@@ -77,7 +77,7 @@ def _found(names: list[str], endings: tuple[str, ...], told: str) -> str:
 
 
 def told_of(path: Path) -> str:
-    """Return a noun phrase for a file that is not a submission folder, by its content; "" for an unknown one."""
+    """Return a description of a file that is not a submission folder, such as "a zip archive"; "" for unknown content."""
     if not path.exists():
         return ""
     try:

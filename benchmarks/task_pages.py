@@ -92,7 +92,7 @@ def page(task: Task) -> str:
     card, found, picture = card_of(task), parts(task), FOLDER / f"{stem(task)}.png"
     more = DOCS / f"{task.name}.md"
     first = f"Task `{task.name}@{task.major}`, dataset `{card.name}@{card.version}`, licence {card.licence}."
-    out = [f"# {task.title}", first + (f" More about it: [{more.name}](../{more.name})." if more.exists() else "")]
+    out = [f"# {task.title}", first + (f" [A guide](../{more.name}) has more about it." if more.exists() else "")]
     out += ["## In the laboratory", _joined(card.description), task.text]
     if picture.exists() or images_of(card):
         out += [f"![Inputs of samples, and their truth]({picture.name})", f"*{_picture_text(card)}*"]
@@ -138,7 +138,7 @@ def _notebook(task: Task) -> str:
     """Return the end of a sentence about a task's notebook, or about where to read on."""
     name = f"{stem(task)}.ipynb"
     if not (DOCS / "notebooks" / name).exists():
-        return "more ways to a score: [scores.md](../scores.md)."
+        return "[scores](../scores.md) describes other ways to obtain a score."
     badge = f"[![Open in Colab]({BADGE})]({COLAB}/{name})"
     return f"the [notebook](../notebooks/{name}) trains a small baseline in ten minutes and ends with a submission. {badge}"
 
@@ -205,7 +205,7 @@ def overlaps(task: Task, found: dict[str, Any]) -> str:
     pairs = [f"`{a}` and `{b}`" for a, b in itertools.combinations(ends, 2) if ends[a][0] <= ends[b][1] and ends[b][0] <= ends[a][1]]
     bare = [f"`{name}`" for name in rows if name not in ends]
     said = [f"The intervals of {task.primary.name} overlap for {'; '.join(pairs)}: these samples do not separate them."] if pairs else []
-    said += [f"No interval of {task.primary.name} is kept for {', '.join(bare)}."] if bare else []
+    said += [f"No interval of {task.primary.name} is stored for {', '.join(bare)}."] if bare else []
     return " ".join(said)
 
 
@@ -275,7 +275,7 @@ def index() -> str:
     out += [
         "\n".join(lines),
         "## Tasks by baselines",
-        "The primary metric with its 95 % interval, where scores are kept; oracles read the truth.",
+        "The table gives the primary metric, with its 95 % interval where one is stored; oracles read the truth.",
     ]
     return "\n\n".join([*out, table()]) + "\n"
 

@@ -2,7 +2,7 @@
 
 The first row of a picture shows the first input that is an image, summed over frames. The second shows the first truth that is an image or, without
 one, the same again; over it the points of ragged truth columns whose names end with ``x_angstrom`` and ``y_angstrom``, coloured by the first ragged
-column of strings. Points that are not visible are crosses, those that miss atoms are ringed.
+column of strings. Points that are not visible are crosses, those with missing atoms are ringed.
 """
 
 from collections.abc import Iterator, Sequence

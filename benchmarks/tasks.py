@@ -130,14 +130,14 @@ class Task:
 
     @property
     def floor(self) -> float:
-        """Value of the primary metric of an episode that the agent's own fault ended."""
+        """Value of the primary metric of an episode that ended by a fault of the agent."""
         return float(self.primary.formula({name: np.asarray(value) for name, value in {"samples": 1, **self.failed}.items()}))
 
     @property
     def floor_text(self) -> str:
         """Description of that value in one sentence."""
         unit = f" {self.primary.unit}" if self.primary.unit else ""
-        return f"An episode that the agent's own fault ends counts as {self.primary.name} {self.floor:.4g}{unit}, the worst possible value."
+        return f"An episode that ends by a fault of the agent is scored with {self.primary.name} = {self.floor:.4g}{unit}, the worst possible value."
 
     @property
     def bound_text(self) -> str:
@@ -193,5 +193,5 @@ def load_tasks() -> "Registry[Task]":
 
 
 def find_task(name: str) -> Task:
-    """Return the task with a given name; raise UnknownNameError, which suggests the likeliest name, if there is none."""
+    """Return the task with a given name; raise UnknownNameError, which suggests the most similar name, if there is none."""
     return load_tasks()[name]

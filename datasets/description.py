@@ -19,7 +19,7 @@ CITATION = "CITATION.cff"
 
 
 def reference(card: Card) -> dict[str, Any]:
-    """Return the reference of a dataset in a citation file (CFF 1.2.0)."""
+    """Return the entry of a dataset for a citation file (CFF 1.2.0)."""
     return {
         "type": "data",
         "title": f"{card.name}: {card.title}",

@@ -80,7 +80,7 @@ def load_hidden(card: Card, folder: Path, split: str) -> "xr.Dataset":
 
 
 def load_given(card: Card, folder: Path, split: str) -> "xr.Dataset":
-    """Return the inputs of a split from the files for test takers.
+    """Return the inputs of a split from the files for participants.
 
     The files are those of :func:`stemtwin.datasets.inputs.write_inputs`.
 

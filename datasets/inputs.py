@@ -1,4 +1,4 @@
-"""Files for a test taker: only the inputs of a split, in an order that carries no information.
+"""Files for a participant: only the inputs of a split, in an order that carries no information.
 
 The files contain neither the truth nor the conditions and seeds of the simulation. Rows are in the order of their
 names, which are digests for cards of schema 2. The metadata of every format are derived only from the input columns.
@@ -20,13 +20,13 @@ if TYPE_CHECKING:
 
 
 def shown_card(card: Card) -> Card:
-    """Return a card with only the columns for a test taker: ``sample_id`` and those of role ``input``."""
+    """Return a card with only the columns for a participant: ``sample_id`` and those of role ``input``."""
     columns = tuple(column for column in card.columns if column.name == "sample_id" or column.role == "input")
     return card.model_copy(update={"columns": columns, "slices": {}})
 
 
 def write_inputs(card: Card, folder: Path | str, split: str, target: Path | str) -> list[Path]:
-    """Write the inputs of a split for a test taker.
+    """Write the inputs of a split for a participant.
 
     The files are ``<split>.parquet``, ``<split>.nc`` and, if inputs are cubes, ``<split>.zarr``.
 
@@ -74,7 +74,7 @@ def write_inputs(card: Card, folder: Path | str, split: str, target: Path | str)
 
 
 def write_shown(data: "xr.Dataset", card: Card, split: str, target: Path | str) -> list[Path]:
-    """Write the inputs of rows in memory for a test taker, in the order of their names.
+    """Write the inputs of rows in memory for a participant, in the order of their names.
 
     The files are ``<split>.parquet`` and ``<split>.nc``.
 

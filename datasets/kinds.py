@@ -109,7 +109,7 @@ class Generator(ABC):
 
     @abstractmethod
     def seconds(self, card: "Card", size: str) -> float:
-        """Return the planned time of a build of a size on this machine, s."""
+        """Return the estimated time of a build of a size on this machine, s."""
 
 
 GENERATORS: Registry[Generator] = Registry("kind of dataset")

@@ -402,7 +402,7 @@ def _wider(scan: "RasterScan") -> "RasterScan":
 
 
 def planned_seconds(card: Card, specimen: Imaged) -> float:
-    """Return the planned time of a specimen's imaging operator, s."""
+    """Return the estimated time of a specimen's imaging operator, s."""
     from stemtwin.twin.instrument.simulation.plan import make_plan
 
     request = imaging_request(card, specimen)

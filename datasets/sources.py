@@ -14,7 +14,7 @@ from stemtwin.datasets.measured import CARD
 from stemtwin.twin.errors import DatasetError
 
 PATIENCE_S = 120.0
-"""Longest planned time of a build without the user's request, s."""
+"""Longest estimated time of a build without the user's request, s."""
 LINE_S = 10.0
 """Time between two reports of a build's progress, s."""
 
@@ -35,8 +35,8 @@ def obtain(card: Card, size: str, split: str, carriers: tuple[str, ...], *, buil
     carriers : tuple of str
         Formats of the needed files: ``"parquet"``, ``"netcdf"``, ``"zarr"``.
     build : bool, optional
-        Whether to build a dataset that is neither on this machine nor on a mirror: True builds it whatever the planned
-        time, False never, None if the planned time is below two minutes.
+        Whether to build a dataset that is neither on this machine nor on a mirror: True builds it whatever the estimated
+        time, False never, None if the estimated time is below two minutes.
 
     Raises
     ------
@@ -105,7 +105,7 @@ def _say_once(line: str) -> None:
 
 
 def _build(card: Card, size: str, folder: Path, *, wanted: bool | None) -> None:
-    """Build a dataset that has no other source, unless the planned time is too long."""
+    """Build a dataset that has no other source, unless the estimated time is too long."""
     seconds = find_generator(card.kind).seconds(card, size)
     if wanted is False or (wanted is None and seconds > PATIENCE_S):
         raise DatasetError(fetch.absent(card, size, f" A build takes about {minutes(seconds)}{_smaller(card, size)}."))
@@ -124,7 +124,7 @@ def _build(card: Card, size: str, folder: Path, *, wanted: bool | None) -> None:
 
 
 def _smaller(card: Card, size: str) -> str:
-    """Return the text about the smallest size of a card, ``""`` if it is this size or its planned time is too long."""
+    """Return the text about the smallest size of a card, ``""`` if it is this size or its estimated time is too long."""
     smallest = min(card.sizes, key=card.images)
     seconds = 0.0 if smallest == size else find_generator(card.kind).seconds(card, smallest)
     return f", and {minutes(seconds)} for the size {smallest!r}" if 0 < seconds <= PATIENCE_S else ""

@@ -70,7 +70,7 @@ class TrainingSamples:
         Ragged columns have their own length, without padding.
         """
         if not -len(self) <= row < len(self):
-            message = f"sample {row} does not exist: the split has {len(self)} samples"
+            message = f"sample {row} does not exist: the split has samples 0 to {len(self) - 1}"
             raise IndexError(message)  # ends Python's iteration
         sample = {column.name: np.asarray(column.trimmed(self.data, row)) for column in self.card.columns if column.dtype != "string"}
         texts = [column for column in self.card.columns if column.dtype == "string"]

@@ -1,8 +1,8 @@
 """Witness rows: a few rows of each size of a dataset, shipped beside its card for the comparison with builds elsewhere.
 
-``<name>-<version>.witness.parquet`` holds all single values. Of arrays and long lists it holds a part, with the sum and
-the sum of squares of the whole, if the complete values exceed the limit of the file. Rows are compared within the
-tolerances of :mod:`stemtwin.datasets.comparison`.
+``<name>-<version>.witness.parquet`` contains all scalar values. Arrays and long lists are stored completely if the size
+limit of the file permits, otherwise as an excerpt with the sum and the sum of squares of the whole. Rows are compared
+within the tolerances of :mod:`stemtwin.datasets.comparison`.
 """
 
 import io

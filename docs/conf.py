@@ -28,6 +28,7 @@ extensions = [
     "sphinx_gallery.gen_gallery",
     "sphinx_llms_txt",
 ]
+smartquotes_action = "qe"  # no dashes: the texts name options such as --points
 source_suffix = {".md": "markdown", ".rst": "restructuredtext"}
 exclude_patterns = ["examples/*", "notebooks/*", "films/*", "gallery/*", "site/*", "**/sg_execution_times.rst", "sg_execution_times.rst"]
 suppress_warnings = ["config.cache"]  # the gallery sorts by a class, which cannot be pickled
@@ -48,6 +49,8 @@ html_theme = "pydata_sphinx_theme"
 html_title = "stemtwin"
 html_theme_options = {"navbar_align": "left", "show_toc_level": 2, "navigation_with_keys": False, "secondary_sidebar_items": ["page-toc"]}
 html_show_sourcelink = False
+html_static_path = ["site/static"]
+html_css_files = ["site.css"]
 
 llms_txt_title = "stemtwin"
 llms_txt_summary = (

@@ -21,7 +21,7 @@ class BoardRow:
     Parameters
     ----------
     order : (int, int) or None
-        Best and worst possible place of the entry in the order of scores; None for entries without a place in it, such as
+        Best and worst possible place of the entry in the order of scores; None for entries that are not compared, such as
         reported scores.
     rank : (int, int) or None
         The same places if the truth is hidden; None on a split whose truth is public.
@@ -99,7 +99,7 @@ class _Line:
 
     @property
     def contends(self) -> bool:
-        """Return whether the entry has a place: its level of trust allows one, and its score has a value."""
+        """Return whether the entry takes part in the order: its level of trust permits it, and its score has a value."""
         return self.entry.ordered and self.score.value is not None
 
     def standing(self) -> Standing:
@@ -110,7 +110,7 @@ class _Line:
 
 
 def make_board(entries: Sequence[Entry]) -> Board:
-    """Return the board of comparable entries by score, best first; rows without a place are among the others.
+    """Return the board of comparable entries by score, best first, including entries that are not compared.
 
     Entries that were made while the truth was hidden are ranked, later ones are not. Equal answers share one place.
     """

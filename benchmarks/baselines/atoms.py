@@ -32,7 +32,7 @@ class LaplacianOfGaussian:
     """
 
     def predict(self, given: Mapping[str, Any], rng: np.random.Generator) -> Points:
-        """Return the refined peaks; the score is the height over the noise."""
+        """Return the refined peaks; the score is the ratio of height to noise."""
         del rng
         image = np.asarray(given["image"], dtype=float)
         step = float(given["sampling_angstrom"])

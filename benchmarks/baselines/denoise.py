@@ -67,7 +67,7 @@ def least_risk(counts: np.ndarray) -> np.ndarray:
 
 
 class FourierThreshold:
-    """The summed counts, reduced to the Fourier coefficients far above the noise: the reflections, and so the perfect lattice.
+    """The summed counts, reduced to the Fourier coefficients far above the noise: the reflections, which describe the perfect lattice.
 
     The power of counting noise is the number of electrons at every frequency; those above 12 times this power are kept, minus their noise.
     """
@@ -79,7 +79,7 @@ class FourierThreshold:
 
 
 def reflections(counts: np.ndarray) -> np.ndarray:
-    """Return the mean of counts (ny, nx) and their strong Fourier coefficients, by Wiener's weights."""
+    """Return the mean of counts (ny, nx) and their strong Fourier coefficients, with Wiener weights."""
     waves = np.fft.rfft2(counts - counts.mean())
     power, noise = np.abs(waves) ** 2, counts.sum()
     weights = np.where(power > FOURIER_THRESHOLD * noise, 1 - noise / np.maximum(power, 1.0), 0.0)

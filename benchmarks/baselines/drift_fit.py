@@ -1,4 +1,4 @@
-"""Parts of the expert of ``drift-tracking``: likelihoods of positions by phase correlation with a template, a Kalman filter, and maps of CUSUM."""
+"""Parts of the expert of ``drift-tracking``: likelihoods of positions by phase correlation with a template, a Kalman filter, and CUSUM maps."""
 
 import math
 from dataclasses import dataclass, field

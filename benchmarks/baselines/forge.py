@@ -80,7 +80,7 @@ class Towards(ForgePolicy):
     """Rule that parks on the neighbour of Si nearest to the target, or on the first site of the pattern that holds S, always for the same time."""
 
     def walk(self, seen: Seen, observation: Any, cost: Mapping[str, float]) -> np.ndarray:
-        """Return the beam on the nearest neighbour, or the stop at the target."""
+        """Return the action that parks the beam on the nearest neighbour, or the stop at the target."""
         del observation, cost
         way = seen.target - seen.place
         if np.hypot(*way) < NEAR_ANGSTROM:
@@ -133,7 +133,7 @@ class Planner(ForgePolicy):
         return (np.full(2, FIELD_ANGSTROM / 2), SHORTEST_S) if doubtful.any() else None
 
     def walk(self, seen: Seen, observation: Any, cost: Mapping[str, float]) -> np.ndarray:
-        """Return the beam of the greatest expected return."""
+        """Return the parked beam with the greatest expected return."""
         self._budgets(observation, cost)
         side, site = self.located(seen)
         chosen = self._plan(side, site, forge_eyes.energy_ev(observation)).at(site, round(seen.looks * self.looks))
@@ -239,7 +239,7 @@ class BlindCycle:
 
 
 class Clairvoyant:
-    """Oracle that parks the beam where the next event is a wanted one until that event happens, else for a short time without effect.
+    """Oracle that parks the beam where the next event is a wanted one until it happens, or briefly without effect if there is no such position.
 
     Events before the shortest beam time are skipped, because the beam would stay on the atom that has just moved.
     """
@@ -250,7 +250,7 @@ class Clairvoyant:
         self.truth = brief.truth
 
     def act(self, observation: Any, cost: Mapping[str, float]) -> np.ndarray:
-        """Return the beam that brings the wanted event."""
+        """Return the parked beam under which the wanted event happens."""
         del cost
         truth, pattern = self.truth(), forge_eyes.is_pattern(observation)
         if not truth["left"] or not (pattern or truth["dopant"]):

@@ -1,4 +1,4 @@
-"""The learner among the baselines of ``atom-forge`` and ``atom-drill``: policies of ``make learn``, on features or on the graph in frames."""
+"""The learned baseline of ``atom-forge`` and ``atom-drill``: policies trained by ``make learn``, on features or on the graph detected in frames."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -20,7 +20,7 @@ ENVIRONMENT, DARKNESS = "stemtwin/AtomForge-v1", 0.2
 
 
 class Learned:
-    """Policies of walks and of patterns for the form ``state``; frames are converted into that form by the detection of the planner."""
+    """Policies of walks and of patterns for the form ``state``; frames are converted into that form by the planner's detection."""
 
     def __init__(self) -> None:
         self.policies: dict[bool, OnnxPolicy] = {}

@@ -1,4 +1,4 @@
-"""Baselines of ``hypothesis-test``: experiments by expected information, fixed ones, random ones, and the truth itself."""
+"""Baselines of ``hypothesis-test``: experiments with the greatest expected information, fixed and random experiments, and the truth itself."""
 
 import functools
 import itertools
@@ -235,7 +235,7 @@ class KnownLaw:
 
 
 TEXTS = {
-    "expert": ("the experiment of greatest expected information less its cost, and the exact posterior", ExpectedInformation),
+    "expert": ("the experiment with the greatest expected information minus cost, and the exact posterior", ExpectedInformation),
     "fixed": ("a fixed series of experiments, and the exact posterior", FixedSeries),
     "random": ("uniform actions", RandomExperiments),
     "no-op": ("1/2, at once", Undecided),

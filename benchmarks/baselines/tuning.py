@@ -130,7 +130,7 @@ class NewtonSteps(KnobPolicy):
         return PROGRESS / (1 + s) + BONUS * math.exp(-(s**2))
 
     def _hoped(self, name: str, state: np.ndarray, variances: np.ndarray) -> float:
-        """Return the expected contribution after a measurement and the correction of its result, less its cost."""
+        """Return the expected contribution after a measurement and the correction of its result, minus its cost."""
         known = np.isfinite(self.errors[name])
         noise, straying = np.where(known, self.errors[name], 1.0) ** 2, self.filter.straying**2 * USUAL_SECONDS[name]
         left = np.where(known, variances * noise / (variances + noise) + straying / 2, variances + straying)

@@ -30,7 +30,7 @@ GIVEN = (*atoms_v2.GIVEN, Field(name="labels", dtype="int64", text="labelled ima
 
 
 def by_domain(sums: Sums, labels: tuple[int, ...] = LABELS) -> np.ndarray:
-    """Return the average precision on each instrument, home first, (..., 5), of the images with given numbers of labels; NaN where there are none."""
+    """Return the average precision on each instrument, training instruments first, (..., 5), for given numbers of labels; NaN without images."""
     which = [LABELS.index(number) for number in labels]
 
     def of(name: str, bins: int) -> np.ndarray:
@@ -59,12 +59,12 @@ def worst(sums: Sums) -> np.ndarray:
 
 
 def gap(sums: Sums) -> np.ndarray:
-    """Return the mean average precision at home minus that away."""
+    """Return the difference in mean average precision between instruments with and without training images."""
     return mean_defined(by_domain(sums)[..., : len(HOME)]) - away(sums)
 
 
 def gain(sums: Sums) -> np.ndarray:
-    """Return the gain of the mean average precision away through twenty labelled images."""
+    """Return the increase of the mean average precision on instruments without training images by twenty labelled images."""
     return away(sums, (20,)) - away(sums, (0,))
 
 

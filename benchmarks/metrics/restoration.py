@@ -1,6 +1,6 @@
 """Metrics of restored images against their noiseless truth: peak signal to noise, structure, ring correlation, Poisson deviance.
 
-The functions measure one image; the metrics are means of what they find over samples. Images are (ny, nx), in expected electrons.
+The functions measure one image; the metrics are means of their values over samples. Images are (ny, nx), in expected electrons.
 """
 
 import functools

@@ -266,7 +266,7 @@ class AtomsGenerator(Generator):
         )
 
     def seconds(self, card: Card, size: str) -> float:
-        """Return the planned time of a build, s.
+        """Return the estimated time of a build, s.
 
         It is the sum of the times of the images and of the specimens. For each material and setup one specimen, that of
         median thickness, is planned, and its time is counted for all.
@@ -284,7 +284,7 @@ class AtomsGenerator(Generator):
 
 
 def _planned(card: Card, specimen: AtomsSpecimen) -> float:
-    """Return the planned time of a specimen's imaging operator, s."""
+    """Return the estimated time of a specimen's imaging operator, s."""
     from stemtwin.twin.instrument.settings import Beam
     from stemtwin.twin.instrument.simulation.plan import make_plan
     from stemtwin.twin.instrument.simulation.request import Request

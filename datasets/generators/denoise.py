@@ -271,7 +271,7 @@ class DenoiseGenerator(Generator):
         )
 
     def seconds(self, card: Card, size: str) -> float:
-        """Return the planned time of a build, s.
+        """Return the estimated time of a build, s.
 
         It is the sum of the times of the rows and of the imaging operators, of which one is planned for each material,
         setup and thickness.
@@ -289,7 +289,7 @@ class DenoiseGenerator(Generator):
 
 
 def _planned(card: Card, specimen: DenoiseSpecimen, sample: "Sample") -> float:
-    """Return the planned time of a specimen's imaging operator, s."""
+    """Return the estimated time of a specimen's imaging operator, s."""
     from stemtwin.twin.instrument.settings import Beam
     from stemtwin.twin.instrument.simulation.engines.operator import NAME as OPERATOR
     from stemtwin.twin.instrument.simulation.plan import make_plan

@@ -392,7 +392,7 @@ class DriftGenerator(Generator):
             yield _facts(specimen, condition, sample, card) | {"image": frames, "displacement": field, "within_angstrom": within}
 
     def seconds(self, card: Card, size: str) -> float:
-        """Return the planned time of a build, s.
+        """Return the estimated time of a build, s.
 
         It is the sum of the times of the rows and of the imaging operators, of which one is planned for each material
         and setup.

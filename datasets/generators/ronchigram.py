@@ -90,7 +90,7 @@ class RonchigramSettings(CardModel):
 
 
 def aberrations_of(coefficients: np.ndarray) -> "Aberrations":
-    """Return the aberrations of Cartesian coefficients (12,), A."""
+    """Return the aberrations with given Cartesian coefficients (12,), A."""
     from stemtwin.twin.physics.aberrations import Aberrations
 
     named: Mapping[str, float] = dict(zip(COEFFICIENTS, np.asarray(coefficients, dtype=float).tolist(), strict=True))
@@ -277,6 +277,6 @@ class RonchigramGenerator(Generator):
         return ronchigram_request(specimen.sample(), beam, condition.position_angstrom, settings.camera(), "static", {})
 
     def seconds(self, card: Card, size: str) -> float:
-        """Return the planned time of a build, s, from measured times of specimens and rows."""
+        """Return the estimated time of a build, s, from measured times of specimens and rows."""
         asked = card.sizes[size]
         return sum(count * (FIRST_SECONDS + ROW_SECONDS * asked.images_per_specimen[split]) for split, count in asked.specimens.items())

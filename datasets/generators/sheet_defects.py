@@ -284,7 +284,7 @@ class SheetDefectsGenerator(Generator):
         return imaging_request(card, specimen, image)
 
     def seconds(self, card: Card, size: str) -> float:
-        """Return the planned time of a build, s.
+        """Return the estimated time of a build, s.
 
         It is the sum of the times of the frames and of the imaging operators, of which one is planned for each material
         and instrument.

@@ -24,4 +24,4 @@ figure, axis = plt.subplots(figsize=(7, 3.4), layout="constrained")
 colours = ["tab:green" if episode.success else "tab:red" for episode in episodes]
 axis.bar(range(20), scores, color=colours)
 axis.axhline(1.0, color="black", linewidth=0.8)
-axis.set(xlabel="seed", ylabel="normalised return", title="Twenty episodes of the expert; green: the atom reached its target")
+axis.set(xlabel="seed", xticks=range(20), ylabel="normalised return", title="Twenty episodes of the expert; green: the atom reached its target")

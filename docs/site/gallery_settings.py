@@ -15,6 +15,7 @@ SETTINGS = {
     "abort_on_example_error": True,
     "download_all_examples": False,
     "remove_config_comments": True,
+    "capture_repr": (),  # no values of last lines, such as the texts of axes
     "show_memory": False,
     "min_reported_time": 1e9,
 }

@@ -14,6 +14,7 @@ Page                Made from
 
 import importlib
 import inspect
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,6 +27,10 @@ from stemtwin.twin import files
 if TYPE_CHECKING:
     from sphinx.application import Sphinx
 
+ROLE = re.compile(r":\w+:`~?([\w.]+)`")
+"""A reference in reStructuredText, such as :func:`stemtwin.simulate`."""
+SENTENCE = re.compile(r"(?<=\.)\s+(?=[A-Z])")
+"""The space between two sentences."""
 DOCS = Path(__file__).resolve().parent.parent
 MADE = DOCS / "made"
 
@@ -131,8 +136,13 @@ def values() -> str:
     """Return the page of physical values with their marks."""
     parts = [(DOCS / "site" / "values_head.md").read_text(encoding="utf-8")]
     for module, found in marked_values.by_module().items():
-        parts.append(f"\n## `{module}`\n\n" + table(("Name", "Statement"), [(f"`{each.name}`", each.text) for each in found]))
+        parts.append(f"\n## `{module}`\n\n" + table(("Name", "Statement"), [(f"`{each.name}`", statement(each.text)) for each in found]))
     return "\n".join(parts)
+
+
+def statement(text: str) -> str:
+    """Return a statement as Markdown: roles as code, without separators at the ends of parts of longer texts."""
+    return ROLE.sub(lambda found: f"`{found[1].rpartition('.')[2]}`", text).strip("; ")
 
 
 def command_line() -> str:
@@ -147,8 +157,17 @@ def command_line() -> str:
     for name in COMMANDS:
         loaded: Any = typer.main.get_command(build(name))
         application.commands[name] = loaded.commands[name]
+    _show_first_sentences(application)
     context = typer.Context(application, info_name="stemtwin")
     return typer.cli.get_docs_for_click(obj=application, ctx=context, name="stemtwin", title="Command line")
+
+
+def _show_first_sentences(group: Any) -> None:
+    """Set the summary of each command of a group to its whole first sentence, which click cuts off otherwise."""
+    for command in group.commands.values():
+        command.short_help = SENTENCE.split(" ".join((command.help or "").split()))[0]
+        if hasattr(command, "commands"):
+            _show_first_sentences(command)
 
 
 PAGES: dict[str, Callable[[], str]] = {

@@ -3,6 +3,7 @@
 import ast
 import io
 import re
+import textwrap
 import tokenize
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -61,13 +62,29 @@ def _strings(tree: ast.Module) -> Iterator[Statement]:
 
 
 def _paragraphs(text: str) -> Iterator[str]:
-    """Yield paragraphs of a docstring; an entry of a section of parameters as its name, a mark, and its text."""
+    """Yield paragraphs and rows of tables of a docstring; an entry of a section of parameters as its name, a mark, and its text."""
     for paragraph in re.split(r"\n\s*\n", text):
+        if paragraph.lstrip().startswith("==="):
+            yield from _rows(paragraph)
+            continue
         entries = re.split(r"\n(?= {0,12}[\w, ]+ : )", f"\n{paragraph}")
         for entry in entries:
             head, _, body = entry.strip().partition("\n")
             named = re.fullmatch(r"([\w, ]+) : .*", head.strip())
             yield f"{named.group(1)}\n:: {body}" if named else entry
+
+
+def _rows(table: str) -> Iterator[str]:
+    """Yield the rows of a table as text; a row that begins with a blank continues the one before."""
+    rows: list[str] = []
+    for line in textwrap.dedent(table.strip("\n")).splitlines():
+        if line.startswith(" ") and rows:
+            rows[-1] += line
+        elif not re.fullmatch(r"[= ]+", line):
+            rows.append(line)
+    for row in rows:
+        first, _, rest = row.partition("  ")
+        yield f"{first}: {rest}"
 
 
 def _name_of(node: ast.AST, parents: dict[ast.AST, ast.AST]) -> str:

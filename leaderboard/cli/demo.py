@@ -37,7 +37,7 @@ def demo(
         int | None,
         typer.Option(
             "--led",
-            help="Number of silicon-manipulation attempts to make instead of the workflow, each with its own seed; the successes are counted.",
+            help="Instead of the workflow, make this number of silicon-manipulation attempts, each with its own seed, and count the successes.",
         ),
     ] = None,
     as_json: JsonFlag = False,
@@ -171,7 +171,7 @@ def _led(count: int, structure: str | None, *, as_json: bool) -> None:
     for each in ended:
         how = "success" if each.arrived else f"ended by {each.ended_by}" if each.ended_by else "out of time"
         told = f"{how} after {each.hops} hops, {each.parks} parked beams, {each.time_s:.0f} s"
-        console.print(f"  seed {each.luck}: {told}", markup=False)
+        console.print(f"  seed {each.seed}: {told}", markup=False)
     console.print(f"{arrived} of {count} attempts succeeded")
 
 

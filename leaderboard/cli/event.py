@@ -32,10 +32,10 @@ def new(
     site: Annotated[list[str] | None, typer.Option(help="Site and its time zone, for example Knoxville=America/New_York; may be repeated.")] = None,
     title: Annotated[str | None, typer.Option(help="Title of the pages and the guide; by default the name.")] = None,
     counts: Annotated[str, typer.Option(help="Submission of each team that counts for a task: best or last.")] = "best",
-    submissions: Annotated[int, typer.Option(help="Largest number of submissions of a team to a task that are scored.")] = 20,
+    submissions: Annotated[int, typer.Option(help="Maximum number of scored submissions per team and task.")] = 20,
     team: Annotated[list[str] | None, typer.Option(help="Team that may take part; may be repeated; by default every team may take part.")] = None,
     isolation: Annotated[str, typer.Option(help="Isolation of agents: bubblewrap or process.")] = "bubblewrap",
-    pad: Annotated[float, typer.Option(help="Shortest time of each reply to an agent, s, which hides the time that the microscope computes.")] = 0.0,
+    pad: Annotated[float, typer.Option(help="Shortest time of each reply to an agent, s, so computing times reveal nothing.")] = 0.0,
     honeypots: Annotated[
         int, typer.Option(help="Number of unanswerable rows of each of three kinds among the hidden rows of a task that supports them.")
     ] = 2,

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 StructureArgument = Annotated[str, typer.Argument(help="Structure file (CIF, POSCAR, xyz, ...) or name of a library sample.", metavar="FILE")]
 _SIGNALS = "image, ronchigram, cbed (centre of the field), pacbed (mean over the field), 4d, eels or edx"
 SignalOption = Annotated[str, typer.Option(help=f"Signal: {_SIGNALS} (one point, with --points a map).")]
-SideOption = Annotated[float | None, typer.Option(help="Side of the field, A; by default 16, or what a particle of the library needs.")]
+SideOption = Annotated[float | None, typer.Option(help="Side of the field, A; by default 16, or that of the particle of a library sample.")]
 ThicknessOption = Annotated[float | None, typer.Option(help="Thickness along the beam, A; by default about 40 A, or a single layer of a sheet.")]
 ZoneAxisOption = Annotated[str | None, typer.Option(help="Zone axis of a structure file, for example 1,1,0, 110 or 11-20; by default 0,0,1.")]
 _STATIC = "0 for static atoms"

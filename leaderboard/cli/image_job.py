@@ -106,7 +106,7 @@ def _bytes(count: int) -> str:
 
 
 def cheapest(fields: "Sequence[FieldSample]", plan: "Callable[[FieldSample], ImageJob]") -> ImageJob:
-    """Return the job with the least planned time among samples that contain the field, with a note on the others.
+    """Return the job with the shortest estimated time among samples that contain the field, with a note on the others.
 
     Raises
     ------

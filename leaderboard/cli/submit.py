@@ -34,7 +34,7 @@ def submit(
     team: Annotated[str | None, typer.Option(help="Name of your team in the event.")] = None,
     json: JsonFlag = False,
 ) -> None:
-    """Check and score a submission and enter it on the board; a report file, which cannot be checked, gets no place."""
+    """Check and score a submission and enter it on the board; a report file cannot be checked and is not ranked."""
     from stemtwin.benchmarks.submission_paths import check_file, is_archive
     from stemtwin.leaderboard.store import check_board
 

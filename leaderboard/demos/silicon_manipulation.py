@@ -57,7 +57,7 @@ class Attempt:
 
     Parameters
     ----------
-    luck : int
+    seed : int
         Seed of the microscope.
     arrived : bool
         Whether the agent located Si at the end of its path.
@@ -71,7 +71,7 @@ class Attempt:
         Process that ended a failed attempt, or an empty string.
     """
 
-    luck: int
+    seed: int
     arrived: bool
     hops: int
     parks: int
@@ -79,8 +79,8 @@ class Attempt:
     ended_by: str
 
 
-def microscope(luck: int) -> "Microscope":
-    """Return the microscope with a Si atom in graphene; ``luck`` is the seed of its noise and of all events."""
+def microscope(seed: int) -> "Microscope":
+    """Return the microscope with a Si atom in graphene; the seed determines its noise and all events."""
     from stemtwin.twin.instrument.hardware.profiles import PROFILES
     from stemtwin.twin.instrument.scope.microscope import Microscope
     from stemtwin.twin.instrument.scope.specimen_state import Damage
@@ -89,7 +89,7 @@ def microscope(luck: int) -> "Microscope":
 
     sample = load_sample("graphene-si", size_angstrom=(20.0, 20.0), seed=START_SEED)
     damage = Damage(processes=graphene(dopant_vacancy=DOPANT_VACANCY))
-    scope = Microscope(sample, PROFILES["nion-60"].still(), seed=luck, phonons=1, engine="operator", damage=damage)
+    scope = Microscope(sample, PROFILES["nion-60"].still(), seed=seed, phonons=1, engine="operator", damage=damage)
     scope.set(current_pa=CURRENT_PA, semiangle_mrad=SEMIANGLE_MRAD)
     return scope
 
@@ -144,14 +144,14 @@ def park(scope: "Microscope", target: Place) -> None:
             return
 
 
-def attempt(luck: int) -> Attempt:
+def attempt(seed: int) -> Attempt:
     """Make one attempt and return its outcome."""
-    scope = microscope(luck)
+    scope = microscope(seed)
     ends = [step.decision for step in lead(scope, field())]
     arrived, events = bool(ends) and has_arrived(ends[-1]), scope.truth()["events"]
     stops = [event.process for event in events if event.process != "hop"]
     return Attempt(
-        luck=luck,
+        seed=seed,
         arrived=arrived,
         hops=events.count("hop"),
         parks=max(len(ends) - 1, 0),
@@ -163,8 +163,8 @@ def attempt(luck: int) -> Attempt:
 def attempts(count: int, tick: Callable[[Attempt], None] | None = None) -> list[Attempt]:
     """Return the outcomes of attempts with the seeds 0 to ``count`` - 1."""
     out = []
-    for luck in range(count):
-        out.append(attempt(luck))
+    for seed in range(count):
+        out.append(attempt(seed))
         if tick is not None:
             tick(out[-1])
     return out

@@ -81,8 +81,8 @@ class EventSettings(pydantic.BaseModel):
 
     ``counts`` says whether the best or the last submission of a team to a task counts, and ``submissions`` is the largest
     number of submissions that are scored. ``teams`` lists the teams that may take part; if it is empty, every team may.
-    ``isolation`` is the isolation in which agents run. Every reply to an agent takes at least ``pad_s``, so its time tells
-    nothing about the computation of the microscope. ``honeypots`` is the number of rows of each kind that are planted
+    ``isolation`` is the isolation in which agents run. Every reply to an agent takes at least ``pad_s``, so its duration
+    reveals nothing about the computation of the microscope. ``honeypots`` is the number of rows of each kind that are planted
     among the hidden rows of a task that supports them; these rows cannot be answered and do not count (see
     :mod:`stemtwin.benchmarks.honeypots`).
     """

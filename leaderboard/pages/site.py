@@ -45,7 +45,7 @@ class BoardPage:
 
     @property
     def leaders(self) -> list[BoardRow]:
-        """Rows whose best possible place is the first."""
+        """Rows that may be in first place."""
         return [row for row in self.board.rows if row.order is not None and row.order[0] == 1]
 
     @property
@@ -185,7 +185,7 @@ def units(text: str) -> str:
 
 
 def place(row: BoardRow) -> str:
-    """Return the possible places of a row as text: "1", "1 to 3" or a dash."""
+    """Return the range of a row's possible ranks as text: "1", "1 to 3" or a dash."""
     found = row.rank or row.order
     if found is None:
         return "–"  # noqa: RUF001 (a dash in a table)

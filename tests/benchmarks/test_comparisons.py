@@ -253,5 +253,5 @@ def test_entries_of_other_clusters_are_refused():
         difference(MEAN, clusters_of(np.ones(5)), clusters_of(np.ones(6)))
     with pytest.raises(SettingsError, match="sums of 'value' have 2 entries for 1 labels"):
         ClusterSums(labels=("a",), sums={"value": [1, 2]})
-    with pytest.raises(SettingsError, match="hold a cluster twice"):
+    with pytest.raises(SettingsError, match="contain a cluster twice"):
         ClusterSums(labels=("a", "a"), sums={"value": [1, 2]})

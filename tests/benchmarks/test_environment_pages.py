@@ -69,14 +69,16 @@ def test_an_example_plays_an_episode_on_the_easy_preset(environment: str, tmp_pa
 
 
 def test_tables_and_blocks_become_markdown() -> None:
-    """A simple table keeps its cells, a row without a first cell goes on with the one above, literal blocks are fenced, bars are escaped."""
+    """A table keeps its cells, a line without a first cell continues the row above by text or by entries, blocks are fenced, bars are escaped."""
     body = (
         "Words of ``code``\nthat go on.\n\n"
         "==== ======\nname unit\n==== ======\n``a`` A\n     or nm\nb    x | y\n==== ======\n\n"
+        "==== ===== ==== ====\nname part  unit step\n==== ===== ==== ====\nc    side  A    1\n     angle rad  2\n==== ===== ==== ====\n\n"
         "::\n\n    first = 1\n    second = 2\n"
     )
     assert pages.markdown(body).split("\n\n") == [
         "Words of `code` that go on.",
-        "| name | unit |\n|---|---|\n| `a` | A<br>or nm |\n| b | x \\| y |",
+        "| name | unit |\n|---|---|\n| `a` | A or nm |\n| b | x \\| y |",
+        "| name | part | unit | step |\n|---|---|---|---|\n| c | side<br>angle | A<br>rad | 1<br>2 |",
         "```python\nfirst = 1\nsecond = 2\n```",
     ]

@@ -158,4 +158,4 @@ def test_a_page_tells_which_baselines_its_intervals_do_not_separate() -> None:
 
     assert told(frames=[1.0, 2.0], lines=[2.5, 3.0], oracle=[0.0, 9.0]) == ""
     assert "`frames` and `lines`: these" in told(frames=[1.0, 2.0], lines=[1.5, 3.0], rigid=[5.0, 6.0])
-    assert told(frames=None, lines=[1.0, 2.0]) == f"No interval of {name} is kept for `frames`."
+    assert told(frames=None, lines=[1.0, 2.0]) == f"No interval of {name} is stored for `frames`."

@@ -1,4 +1,4 @@
-"""A search for truth in what a test taker gets: names, ids, order, attributes, and the metadata of Parquet, netCDF and zarr."""
+"""A search for truth in what a participant gets: names, ids, order, attributes, and the metadata of Parquet, netCDF and zarr."""
 
 import json
 import re

@@ -70,7 +70,7 @@ def microscope() -> tuple[StemEnv, ForgeState]:
     knobs: dict[str, Any] = forge_scenes.knobs(EASY.energy_ev)
     session = sessions.start(forge_scenes.setup("walk", 5, 1), sample, **knobs)
     numbers = np.array(scene.numbers)
-    return env, ForgeState(scene=scene, numbers=numbers, bonds_left=task._bonds_left(scene, numbers), fate=(1.0, 0.5), session=session, order=order)
+    return env, ForgeState(scene=scene, numbers=numbers, bonds_left=task._bonds_left(scene, numbers), draws=(1.0, 0.5), session=session, order=order)
 
 
 def test_both_forms_have_the_same_rates(microscope: tuple[StemEnv, ForgeState]) -> None:
@@ -314,16 +314,16 @@ def test_the_first_wait_is_the_events_own() -> None:
     beam, (site, other, place) = forge_scenes.forge_beam("walk", EASY.energy_ev), beside_silicon(state)
     places, rng, between = np.array(place) + np.array([(0.0, 0.0), (0.5, 0.0), (-0.5, 0.3)]), np.random.default_rng(3), (SHORTEST_S, 0.5)
     for _ in range(30):
-        fate = float(rng.standard_exponential()), float(rng.random())
-        number, seconds = forge_kinetics.first_wait(state.found, beam, places, fate, (other, (site,)), between)
+        draws = float(rng.standard_exponential()), float(rng.random())
+        number, seconds = forge_kinetics.first_wait(state.found, beam, places, draws, (other, (site,)), between)
         at = (float(places[number, 0]), float(places[number, 1]))
         if seconds != forge_kinetics.UNKNOWN:
-            early, none = forge_kinetics.parked(state.found, beam, at, 0.999 * seconds, fate, rng)
-            after, _ = forge_kinetics.parked(state.found, beam, at, 1.0001 * seconds, fate, rng)
+            early, none = forge_kinetics.parked(state.found, beam, at, 0.999 * seconds, draws, rng)
+            after, _ = forge_kinetics.parked(state.found, beam, at, 1.0001 * seconds, draws, rng)
             assert (early.network.numbers == state.numbers).all()
             assert not none
             assert after.network.numbers[other] == SILICON
-        assert forge_kinetics.first_wait(state.found, beam, places, fate, (other, ()), between)[1] == forge_kinetics.UNKNOWN
+        assert forge_kinetics.first_wait(state.found, beam, places, draws, (other, ()), between)[1] == forge_kinetics.UNKNOWN
 
 
 def test_events_of_a_pattern_mend_what_went_astray() -> None:

@@ -21,7 +21,7 @@ from gymnasium.utils.env_checker import check_env
 
 from stemtwin.twin.envs import ENVIRONMENTS, register
 from stemtwin.twin.envs.arguments import OBSERVATIONS, Conditions
-from stemtwin.twin.envs.drift_instrument import Fate
+from stemtwin.twin.envs.drift_instrument import WatchEvents
 from stemtwin.twin.envs.functional_env import StemEnv, episode_info, hidden_truth
 from stemtwin.twin.envs.making import family_class
 from stemtwin.twin.envs.session import Session
@@ -295,9 +295,9 @@ def with_another_truth(state: Any) -> Any:
             changes[field.name] = value + 37.0
         elif field.name in ("strehl", "kept", "rotation_rad"):
             changes[field.name] = value + 0.37
-        elif isinstance(value, Fate):
+        elif isinstance(value, WatchEvents):
             changes[field.name] = dataclasses.replace(value, jump_times_s=value.jump_times_s / 2, jump_steps_angstrom=-value.jump_steps_angstrom)
-        elif field.name == "fate":
+        elif field.name == "draws":
             changes[field.name] = tuple(draw / 2 for draw in value)
         elif field.name == "hypothesis":
             changes[field.name] = len(state.log_weights) - 1 - value

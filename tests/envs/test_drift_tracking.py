@@ -23,7 +23,7 @@ from stemtwin.twin.envs.drift_instrument import (
     PRESETS,
     SHAPE,
     WIDE_FIELD,
-    fate,
+    draw_events,
     scene,
 )
 from stemtwin.twin.envs.drift_watch import NEAR, Watch
@@ -163,7 +163,7 @@ def test_tilt_electrons_and_dose_are_seen_in_every_form(form: str) -> None:
     env = make(observation=form)
     env.reset(seed=2)
     family, state = env.task, state_of(env)
-    tilted = dataclasses.replace(state, fate=dataclasses.replace(state.fate, tilts_mrad=(-60.0,)))
+    tilted = dataclasses.replace(state, events=dataclasses.replace(state.events, tilts_mrad=(-60.0,)))
     env.step(act(exposure=2.0))
     flat = [family.observe(one) for one in (state, tilted, state_of(env))]
     before, turned, after = ((one["scalars"] if form == "pixels" else one)[-13:] for one in flat)
@@ -231,9 +231,9 @@ def test_events_come_in_the_middle_of_any_watch() -> None:
     """No jump and no event comes in the first seconds or after the end, in the shortest watch too, and longer watches have as many jumps a minute."""
     for watch in (LEAST_WATCH_S, 120.0):
         for seed in range(20):
-            coming = fate(PRESETS["event"], np.random.default_rng(seed), watch)
+            coming = draw_events(PRESETS["event"], np.random.default_rng(seed), watch)
             assert max(JUMP_REST_S, EVENT_SHARES[0] * watch) <= coming.event_s <= EVENT_SHARES[1] * watch
-            assert len(fate(PRESETS["hard"], np.random.default_rng(seed), watch).jump_times_s) == round(4 * watch / 120)
+            assert len(draw_events(PRESETS["hard"], np.random.default_rng(seed), watch).jump_times_s) == round(4 * watch / 120)
     env = make(watch_s=LEAST_WATCH_S)
     seen, _ = env.reset(seed=1)
     over, steps = False, 0
@@ -254,7 +254,7 @@ def test_presets_differ_by_physics_alone() -> None:
 
 def test_jumps_happen_once() -> None:
     """However the time is cut, all jumps add up to the same way."""
-    coming = fate(PRESETS["hard"], np.random.default_rng(1))
+    coming = draw_events(PRESETS["hard"], np.random.default_rng(1))
     parts = sum(coming.jumped(since, since + 1.0) for since in np.arange(0.0, 120.0))
     np.testing.assert_allclose(parts, coming.jumped(0.0, 120.0))
 

@@ -123,7 +123,7 @@ PRESETS = {
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Fate:
+class WatchEvents:
     """Future events of the specimen in an episode.
 
     Parameters
@@ -155,14 +155,14 @@ class Fate:
         return self.jump_steps_angstrom[here].sum(axis=0)
 
 
-def fate(preset: DriftPreset, rng: np.random.Generator, watch_s: float = WATCH_S) -> Fate:
+def draw_events(preset: DriftPreset, rng: np.random.Generator, watch_s: float = WATCH_S) -> WatchEvents:
     """Draw the events of the specimen in a watch of a duration, s; the number of jumps is proportional to it."""
     jumps = round(preset.jumps * watch_s / WATCH_S)
     times = np.sort(rng.uniform(JUMP_REST_S, watch_s, jumps))
     ways, angles = rng.uniform(*preset.jump_angstrom, jumps), rng.uniform(0, 2 * np.pi, jumps)
     backwards, height, side, when = rng.random(), rng.uniform(*preset.height_angstrom), rng.choice([-1.0, 1.0]), rng.uniform(*EVENT_SHARES)
     tilts = preset.tilts_mrad[::-1] if backwards < 0.5 else preset.tilts_mrad
-    return Fate(
+    return WatchEvents(
         jump_times_s=read_only(times),
         jump_steps_angstrom=read_only(np.column_stack([ways * np.cos(angles), ways * np.sin(angles)])),
         tilt_times_s=tuple(watch_s * k / len(tilts) for k in range(1, len(tilts))),

@@ -7,7 +7,7 @@ import numpy as np
 
 from stemtwin.twin.envs.arguments import Conditions
 from stemtwin.twin.envs.drift_clusters import Cluster
-from stemtwin.twin.envs.drift_instrument import WIDE_FIELD, Fate
+from stemtwin.twin.envs.drift_instrument import WIDE_FIELD, WatchEvents
 from stemtwin.twin.envs.focus_features import square_roots
 from stemtwin.twin.envs.session import Session
 from stemtwin.twin.instrument.scan import RasterScan
@@ -38,7 +38,7 @@ class Watch:
         The microscope and the record of its use.
     conditions : Conditions
         Conditions of the episode.
-    fate : Fate
+    events : WatchEvents
         Future events.
     cluster : Cluster
         Feature to keep in view.
@@ -53,7 +53,7 @@ class Watch:
     shown : bool
         Whether the last frame was narrow and showed the single atom.
     kept : float
-        Sum over narrow frames of their time, s, times exp(-r^2 / NEAR^2).
+        Sum over the narrow frames of frame time, s, times exp(-r^2 / NEAR^2).
     hopped : bool
         Whether the atom had hopped before the last frame.
     tilt : int
@@ -65,7 +65,7 @@ class Watch:
     path : tuple of ndarray
         Shifts of all frames, A.
     frames, moves, fast, alarms : int
-        Frames, actions, fast frames, and fast frames before the event.
+        Numbers of frames, of actions, of fast frames, and of false alarms (fast frames before the event).
     detected_s : float
         Time of the first narrow fast frame after the event that showed the atom, s; infinite before it.
     stopped : bool
@@ -74,7 +74,7 @@ class Watch:
 
     session: Session
     conditions: Conditions
-    fate: Fate
+    events: WatchEvents
     cluster: Cluster
     scans: tuple[RasterScan, RasterScan]
     dwell_time_us: float
@@ -102,7 +102,7 @@ class Watch:
     @property
     def tilt_mrad(self) -> float:
         """Tilt of the holder, mrad."""
-        return self.fate.tilts_mrad[self.tilt]
+        return self.events.tilts_mrad[self.tilt]
 
     @property
     def clock_s(self) -> float:
@@ -117,7 +117,7 @@ def nearness(offset: np.ndarray) -> float:
 
 def detection(state: Watch) -> float:
     """Return the value of the detected event, exp(-delay / PATIENCE_S) halved by each false alarm, or 0 if undetected."""
-    delay = state.detected_s - state.fate.event_s
+    delay = state.detected_s - state.events.event_s
     return math.exp(-delay / PATIENCE_S) / 2**state.alarms if math.isfinite(delay) else 0.0
 
 

@@ -120,7 +120,7 @@ class ForgedSites:
 
 
 def parked(
-    found: ForgedSites, beam: ForgeBeam, at: tuple[float, float], seconds: float, fate: tuple[float, float], rng: np.random.Generator
+    found: ForgedSites, beam: ForgeBeam, at: tuple[float, float], seconds: float, draws: tuple[float, float], rng: np.random.Generator
 ) -> tuple[ForgedSites, tuple[int, ...]]:
     """Return the sites after a time under the parked beam, and the processes that happened.
 
@@ -134,23 +134,23 @@ def parked(
         Position (x, y) of the beam, A.
     seconds : float
         Duration, s.
-    fate : tuple of float
+    draws : tuple of float
         Random draws of the first event: standard exponential for its time, uniform for its kind.
     rng : numpy.random.Generator
         Random generator of the following events.
     """
     left, causes = seconds, []
     while True:
-        event, waited = next_event(found.hazards(beam, at), fate)
+        event, waited = next_event(found.hazards(beam, at), draws)
         if event is None or waited > left:
             return found, tuple(causes)
         left -= waited
         causes.append(int(found.causes[event]))
         found = found.after(beam, event)
-        fate = float(rng.standard_exponential()), float(rng.random())
+        draws = float(rng.standard_exponential()), float(rng.random())
 
 
-def next_event(hazards: np.ndarray, fate: tuple[float, float]) -> tuple[int | None, float]:
+def next_event(hazards: np.ndarray, draws: tuple[float, float]) -> tuple[int | None, float]:
     """Return the first event at constant rates and the time until it, s, from two draws; None without possible events."""
     if not len(hazards):
         return None, np.inf
@@ -158,14 +158,14 @@ def next_event(hazards: np.ndarray, fate: tuple[float, float]) -> tuple[int | No
     total = float(summed[-1])
     if total <= 0:
         return None, np.inf
-    return min(int(np.searchsorted(summed, fate[1] * total, side="right")), len(summed) - 1), fate[0] / total
+    return min(int(np.searchsorted(summed, draws[1] * total, side="right")), len(summed) - 1), draws[0] / total
 
 
 def first_wait(
     found: ForgedSites,
     beam: ForgeBeam,
     places: np.ndarray,
-    fate: tuple[float, float],
+    draws: tuple[float, float],
     wanted: tuple[int, Collection[int]],
     between: tuple[float, float],
 ) -> tuple[int, float]:
@@ -175,7 +175,7 @@ def first_wait(
 
     Parameters
     ----------
-    found, beam, fate
+    found, beam, draws
         See :func:`parked`.
     places : ndarray
         Positions (x, y) of the beam, A, (k, 2).
@@ -186,7 +186,7 @@ def first_wait(
     """
     waits = []
     for x, y in places.tolist():
-        event, waited = next_event(found.hazards(beam, (x, y)), fate)
+        event, waited = next_event(found.hazards(beam, (x, y)), draws)
         waits.append(waited if event is not None and _brings(found, beam, event, wanted) else UNKNOWN)
         if between[0] <= waits[-1] <= between[1]:
             return len(waits) - 1, waits[-1]

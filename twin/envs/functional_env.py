@@ -142,7 +142,10 @@ class StemEnv(gym.Env, Generic[State]):
         return self._state, self._rng
 
     def foresee(self, state: State, rng: np.random.Generator | None = None) -> None:
-        """Accept a state computed together with other environments: the state after the next step or, with a generator, after the next reset."""
+        """Store a state that was computed together with those of other environments.
+
+        The next :meth:`step` returns it or, if a generator is given, the next :meth:`reset`.
+        """
         if rng is None:
             self._foreseen = state
         else:

@@ -120,9 +120,7 @@ def si_sige_110(order: BuildRequest, *, germanium_fraction: Germanium = 0.3, lay
     cells = round(sample.size_angstrom[1] / a)
     layer = min(cells - 1, max(1, round(cells * layer_fraction)))
     if cells < 2:
-        message = (
-            f"size_angstrom={box} A is only one cell ({a} A) wide, too narrow for a layer between silicon. Ask for a width of {2 * a:.4g} A or more."
-        )
+        message = f"size_angstrom={box} A is only one cell ({a} A) wide, too narrow for a layer in silicon. Ask for a width of {2 * a:.4g} A or more."
         raise SettingsError(message)
     start = a * ((cells - layer) // 2)
     stretch = germanium_fraction * (5.658 / a - 1) * (1 + 2 * 63.9 / 165.7)

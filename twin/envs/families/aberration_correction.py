@@ -67,9 +67,9 @@ class AberrationCorrection(GoalFamily[Tuning]):
         times the convergence semi-angle. The carbon consists of atoms at random positions, repeats after 102 A, and
         acts as a phase grating (correlation with multislice at least 0.95). The larger the local defocus, the finer the
         texture; where the phase is flat, the Ronchigram has no texture. Neither the texture of Ronchigrams nor the
-        contrast of images suffices: a trust-region search with only one of them corrects 0.26 (Ronchigrams) and 0.50
-        (images) of the easy episodes and none of the others; of the 12 rad at the start of ``standard`` about 4 rad
-        remain (median of twelve training episodes).
+        contrast of images suffices: a trust-region search with only one of them succeeds in a fraction of 0.26
+        (Ronchigrams) or 0.50 (images) of the easy episodes and in none of the others; of the 12 rad at the start of
+        ``standard`` about 4 rad remain (median of twelve training episodes).
 
         The results of C1A1 and tableaus are drawn from the covariance of their counting statistics
         (``tableau="emulated"``, 1 ms), or their images are computed and fitted (``tableau="real"``, 0.05 to 1 s).

@@ -47,7 +47,7 @@ class ForgeState:
         Atomic numbers on the sites of the lattice, 0 for empty ones, int (n,).
     bonds_left : ndarray
         Bonds from every site to the target of a walk, int (n,).
-    fate : tuple of float
+    draws : tuple of float
         Random draws of the next event, for the form ``state``.
     tracked : tuple of float
         Last observed position of Si (x, y) from the centre of the field, A.
@@ -72,7 +72,7 @@ class ForgeState:
     scene: ForgeScene
     numbers: np.ndarray
     bonds_left: np.ndarray
-    fate: tuple[float, float]
+    draws: tuple[float, float]
     tracked: tuple[float, float] = (0.0, 0.0)
     found: ForgedSites | None = None
     session: Session | None = None
@@ -175,7 +175,7 @@ class AtomForge(GoalFamily[ForgeState]):
         ``drill``    66 keV   4 to 6   0       0         0.1 A    0.12    36    15 s   0.04 s
         ============ ======== ======== ======= ========= ======== ======= ===== ====== ======
 
-        Size: length of the path in bonds, or number of vacancies. The lower the energy, the rarer are hops relative to
+        Size: length of the path in bonds, or number of vacancies. At lower energy, hops are rarer relative to
         replacements. Jitter and flicker: detection noise of the form ``state``, the standard deviations of positions and of
         brightness over that of C or S2.
     Example
@@ -268,8 +268,8 @@ class AtomForge(GoalFamily[ForgeState]):
         """Draw sheet and goal, and take the first look."""
         scene = forge_scenes.draw_scene(self.preset, rng, self.split)
         numbers = read_only(np.array(scene.numbers))
-        seed, fate = int.from_bytes(rng.bytes(16), "little"), _fate(rng)
-        state = ForgeState(scene=scene, numbers=numbers, bonds_left=self._bonds_left(scene, numbers), fate=fate)
+        seed, draws = int.from_bytes(rng.bytes(16), "little"), _draws(rng)
+        state = ForgeState(scene=scene, numbers=numbers, bonds_left=self._bonds_left(scene, numbers), draws=draws)
         sheet = forge_scenes.lattice(self.preset.goal)
         if self.observation == "state":
             found = ForgedSites.of(sheet.network.replace(numbers=numbers), self._beam)
@@ -289,7 +289,7 @@ class AtomForge(GoalFamily[ForgeState]):
             state = self._parked(replace(state, beam_s=state.beam_s + seconds, aimed=at), at, seconds, rng)
         elif state.trace is not None:
             state = replace(state, trace=NO_TRACE)
-        return replace(self._looked(state, rng), fate=_fate(rng))
+        return replace(self._looked(state, rng), draws=_draws(rng))
 
     def _aim(self, state: ForgeState, action: np.ndarray) -> tuple[tuple[float, float], float]:
         """Return position (x, y) from the centre of the field, A, and time, s, of the parked beam."""
@@ -302,7 +302,7 @@ class AtomForge(GoalFamily[ForgeState]):
         if state.found is not None:
             if rng.random() < self.conditions().closed_valve:
                 return state
-            found, _ = forge_kinetics.parked(state.found, self._beam, place, seconds, state.fate, rng)
+            found, _ = forge_kinetics.parked(state.found, self._beam, place, seconds, state.draws, rng)
             return replace(state, found=found)
         assert state.session is not None
         taken, after = sessions.park(state.session, place, seconds, detectors=(DETECTOR,), looks=READINGS)
@@ -459,7 +459,7 @@ class AtomForge(GoalFamily[ForgeState]):
             places, number, seconds = sheet.places[atom] + forge_kinetics.ABOUT, 0, forge_kinetics.UNKNOWN
             if state.found is not None:
                 about = places + np.array(sheet.middle)
-                number, seconds = forge_kinetics.first_wait(state.found, self._beam, about, state.fate, (atom, partners), (SHORTEST_S, READY_S))
+                number, seconds = forge_kinetics.first_wait(state.found, self._beam, about, state.draws, (atom, partners), (SHORTEST_S, READY_S))
             x, y = ((places[number] - np.array(state.tracked)) / reach).tolist()
             found.append(((x, y), seconds))
         return found, any(SHORTEST_S <= seconds <= READY_S for _, seconds in found)
@@ -495,5 +495,5 @@ def dwell_component(seconds: float) -> float:
     return min(max(2 * math.log(seconds / SHORTEST_S) / math.log(LONGEST_S / SHORTEST_S) - 1, -1.0), 1.0)
 
 
-def _fate(rng: np.random.Generator) -> tuple[float, float]:
+def _draws(rng: np.random.Generator) -> tuple[float, float]:
     return float(rng.standard_exponential()), float(rng.random())

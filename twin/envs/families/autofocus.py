@@ -124,8 +124,8 @@ class Autofocus(GoalFamily[Focusing]):
         spectrum. The defocus and the twofold astigmatism of an aberration-corrected instrument start at unknown values.
         After each action the instrument's own HAADF detector takes a frame of 128 x 128 points over 16 A, at 20 mrad
         and 50 pA. Specimen, position of the field, scan rotation, dose, residual aberrations, drift, gain of the knobs
-        and failing commands are drawn for each episode. One frame hardly tells the sign of the defocus: two frames at
-        different knob settings are needed.
+        and failing commands are drawn for each episode. A single frame barely reveals the sign of the defocus: two
+        frames at different knob settings are needed.
     Action space
         ``Box(-1, 1, (4,), float32)``; knobs stop at the ends of their ranges.
 

@@ -28,7 +28,7 @@ from stemtwin.twin.envs.drift_instrument import (
     WIDE_FIELD,
     DriftPreset,
     begin,
-    fate,
+    draw_events,
     prepare_part,
     scene,
     square_field,
@@ -280,7 +280,7 @@ class DriftTracking(GoalFamily[Watch]):
 
     def initial(self, rng: np.random.Generator, *, offset_angstrom: Sequence[float] | None = None) -> Watch:
         """Draw the conditions and the future events, and take a narrow frame."""
-        drawn, coming = self.conditions().draw(rng), fate(self.preset, rng, self.watch_s)
+        drawn, coming = self.conditions().draw(rng), draw_events(self.preset, rng, self.watch_s)
         radius, angle = START * math.sqrt(rng.random()), rng.uniform(0, 2 * np.pi)
         seed = int.from_bytes(rng.bytes(16), "little")
         cluster = draw_cluster(np.random.Generator(np.random.Philox(int(rng.integers(2**62)))), self.split)
@@ -290,7 +290,7 @@ class DriftTracking(GoalFamily[Watch]):
         state = Watch(
             session=begin(self.preset, drawn, seed, first),
             conditions=drawn,
-            fate=coming,
+            events=coming,
             cluster=cluster,
             scans=(square_field(middle, FIELD, drawn.rotation_rad), square_field(middle, WIDE_FIELD, drawn.rotation_rad)),
             dwell_time_us=drawn.electrons_per_point / noise.electrons_per_point(CURRENT_PA, 1e-6),
@@ -309,8 +309,8 @@ class DriftTracking(GoalFamily[Watch]):
         state = self._shifted(replace(state, moves=moves), STEP * np.asarray(action[:2], float))
         taken = sessions.scan_seconds(state.session, state.scans[0], exposure * state.dwell_time_us)
         state = self._tilted(replace(state, session=sessions.wait(state.session, max((FAST_S if fast else PERIOD_S) - taken, 0.0))))
-        state = replace(state, session=sessions.displace(state.session, state.fate.jumped(since, state.session.clock_s)))
-        hopped = state.session.clock_s >= state.fate.event_s
+        state = replace(state, session=sessions.displace(state.session, state.events.jumped(since, state.session.clock_s)))
+        hopped = state.session.clock_s >= state.events.event_s
         state = self._photographed(replace(state, hopped=hopped), wide=wide, exposure=exposure)
         worth, now = 0.0 if wide else nearness(state.true), state.session.clock_s
         return replace(
@@ -330,7 +330,7 @@ class DriftTracking(GoalFamily[Watch]):
 
     def _tilted(self, state: Watch) -> Watch:
         """Return the state after the next tilt of the holder, if it is due; a failed command is repeated before the next frame."""
-        coming, following = state.fate, state.tilt + 1
+        coming, following = state.events, state.tilt + 1
         if following >= len(coming.tilts_mrad) or state.session.clock_s < coming.tilt_times_s[state.tilt]:
             return state
         after = sessions.move(state.session, {"alpha_mrad": coming.tilts_mrad[following]})
@@ -393,7 +393,7 @@ class DriftTracking(GoalFamily[Watch]):
         return min(state.kept / self.watch_s, 1.0)
 
     def achievement(self, state: Watch) -> float:
-        """Return the watched fraction; in the preset ``event`` times (1 + value of the detection) / 2."""
+        """Return the watched fraction; in the preset ``event`` it is multiplied by (1 + value of the detection) / 2."""
         return self.potential(state) * ((1 + detection(state)) / 2 if self.preset.event else 1.0)
 
     def spent(self, state: Watch) -> float:
@@ -420,7 +420,7 @@ class DriftTracking(GoalFamily[Watch]):
     def truth(self, state: Watch) -> dict[str, float]:
         """Return the cluster's position in the frame, A, watched fraction, specimen, drift speed, and data of the event."""
         x, y = (float(value) for value in state.true)
-        happens = math.isfinite(state.fate.event_s)
+        happens = math.isfinite(state.events.event_s)
         return {
             "x_angstrom": x,
             "y_angstrom": y,
@@ -429,10 +429,10 @@ class DriftTracking(GoalFamily[Watch]):
             "specimen": float(tuple(drift_scenes.BOXES).index(state.conditions.sample)) if state.conditions.sample in drift_scenes.BOXES else -1.0,
             "log10_electrons": math.log10(state.conditions.electrons_per_point),
             "drift_angstrom_per_s": state.conditions.drift * self.preset.speed_angstrom_per_s,
-            "event_s": state.fate.event_s if happens else -1.0,
+            "event_s": state.events.event_s if happens else -1.0,
             "hopped": float(state.hopped),
             "detection": detection(state) if happens else 0.0,
-            "delay_s": state.detected_s - state.fate.event_s if math.isfinite(state.detected_s) else -1.0,
+            "delay_s": state.detected_s - state.events.event_s if math.isfinite(state.detected_s) else -1.0,
             "false_alarms": float(state.alarms),
         }
 
@@ -441,7 +441,7 @@ class DriftTracking(GoalFamily[Watch]):
         from stemtwin.twin.envs import drift_pictures
 
         told = ["wide" if state.settings[0][0] == WIDE_FIELD else "narrow"]
-        told += [f"{state.settings[0][3]:.0f} electrons a point"]
+        told += [f"{state.settings[0][3]:.0f} electrons per point"]
         told += [f"tilted by {state.tilt_mrad:+.0f} mrad"] if self.preset.tilted else []
         told += [f"{state.fast} fast"] if state.fast else []
         told += ["end declared"] if state.stopped else []

@@ -415,7 +415,7 @@ class HypothesisTest(GoalFamily[DamageTrial]):
         return min(max(self._fractions(state)), 1.0)
 
     def potential(self, state: DamageTrial) -> float:
-        """Return the posterior probability of the true law, and 1/2 at every end."""
+        """Return the posterior probability of the true law; once the episode has ended, return 1/2."""
         if self.declared(state) or self.truncated(state):
             return IGNORANCE
         probability = self.probability(state)

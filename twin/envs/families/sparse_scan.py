@@ -95,8 +95,8 @@ class SparseScanning(GoalFamily[SparseSampling]):
         A field of 128 x 128 points, 2 A apart, has particles of gold or platinum on amorphous carbon, pores and
         platinum particles in a layer of MoS2, or grain boundaries of an aluminium foil wetted by gallium, with
         positions and angles drawn for each episode. On a real microscope this is a scan generator that takes any list
-        of points. The probe has 4 mrad at 200 kV (it is as wide as the points are apart, so lattices average out), and
-        the detector is the dark-field detector of ``corrected-200kv``.
+        of points. The probe has 4 mrad at 200 kV (it is as wide as the spacing of the points, so lattices average out),
+        and the detector is the dark-field detector of ``corrected-200kv``.
 
         An action scans a block of 64 points; electrons are drawn from one expected image, in which atoms scatter once
         and independently (``twin.envs.sparse_scenes``). For randomly oriented particles of 20 and 40 A this agrees with
@@ -162,7 +162,7 @@ class SparseScanning(GoalFamily[SparseSampling]):
         declaration after one of them is spent.
     Presets
         ============ ================== ================== ================= ========================================
-        preset       scenes             electrons a point  dose budget       structure of a field
+        preset       scenes             electrons / point  dose budget       structure of a field
         ============ ================== ================== ================= ========================================
         ``easy``     Au, Pt             3000 to 6000       0.15              3 to 5 particles of 20 to 40 A
         ``standard`` Au, Pt, MoS2, Al   2000 to 5000       0.15              4 to 7 particles of 16 to 36 A, 3 to 6

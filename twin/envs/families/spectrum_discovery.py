@@ -143,7 +143,7 @@ class SpectrumDiscovery(GoalFamily[Discovery]):
         over the same 100 episodes of ``val``:
 
         ============ ============================ =========================== ==============================
-        Preset       deep-kernel less gp-position deep-kernel less expert     expert less gp-position
+        Preset       deep-kernel - gp-position    deep-kernel - expert        expert - gp-position
         ============ ============================ =========================== ==============================
         ``easy``     0.107 (0.040 to 0.187)       0.048 (-0.018 to 0.119)     0.059 (-0.001 to 0.150)
         ``standard`` 0.095 (-0.004 to 0.195)      0.079 (0.017 to 0.151)      0.017 (-0.051 to 0.076)

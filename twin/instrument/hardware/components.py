@@ -3,7 +3,7 @@
 [V] marks numbers that were read in the named source, [M] numbers from the literature by memory, and [A] engineering
 assumptions.
 
-Residual aberrations are the target values of pyTEMlib, probe_tools.get_target_aberrations (MIT licence; there in nm, here in A) [V].
+Residual aberrations are the target values of pyTEMlib, probe_tools.get_target_aberrations (MIT licence; converted from nm to A) [V].
 """
 
 from dataclasses import replace
@@ -235,6 +235,6 @@ STIGMATOR = CorrectorProfile(
     scatter=0.02,
     reach_angstrom=(1e5, 0.0, 0.0, 0.0, 0.0),
     duration_s=0.2,
-    source="focus and twofold stigmator only, somewhat turned [A]",
+    source="focus and twofold stigmator only, slightly rotated [A]",
 )
 """The corrector of an instrument without one."""

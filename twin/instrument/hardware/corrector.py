@@ -110,9 +110,8 @@ TYPICAL_CORRECTOR = CorrectorProfile(
     scatter=0.02,
     duration_s=1.0,
     source=(
-        "gains within 10 %, rotations of some degrees, hysteresis 2 %, and aberrations of lower order that come along with higher ones "
-        "(5 nm of defocus and 20 nm of coma with 1 um of C30) [A]: that corrections have to be repeated, from the lowest order up and back again, "
-        "is common practice"
+        "gains within 10 %, rotations of some degrees, hysteresis 2 %, and side effects on aberrations of lower order "
+        "(5 nm of defocus and 20 nm of coma with 1 um of C30) [A]; in practice corrections are repeated, from the lowest order up and back again"
     ),
 )
 """A hexapole corrector some time after its calibration."""

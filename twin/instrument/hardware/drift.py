@@ -151,7 +151,7 @@ TYPICAL = Instabilities(
     energy_sigma_ev=0.05,
     energy_tau_s=300,
     source=(
-        "that C10 and C12 wander fastest and a corrected state lasts minutes: Barthel and Thust, Ultramicroscopy 134 (2013) 6 [M]; the standard "
+        "C10 and C12 drift fastest, and a corrected state lasts minutes: Barthel and Thust, Ultramicroscopy 134 (2013) 6 [M]; the standard "
         "deviations and times [A]; settled drift 0.05 to 0.5 nm/min, 2 to 20 nm/min after a move, decay in 2 to 10 min, random walk 0.01 to "
         "0.05 nm/sqrt(s) [A]; a cold field emitter loses some 40 % in hours after a flash and flickers by half a percent [M]; energy 50 meV [A]"
     ),

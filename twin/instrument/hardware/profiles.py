@@ -190,7 +190,7 @@ _NION: dict[str, Any] = {
     "corrector": TYPICAL_CORRECTOR,
     "flyback_us": 60.0,
 }
-_PARTS = "detectors, chains, scan, stage, corrector and what strays: see hardware.py, stage.py, corrector.py and instabilities.py [M, A]"
+_PARTS = "detectors, read-out chains, scan, stage, corrector and instabilities: see components.py, stage.py, corrector.py and drift.py [M, A]"
 _NION_OPTICS = (
     "residual aberrations and Cc 1.3 mm: pyTEMlib probe_tools.get_target_aberrations, Nion UltraSTEM at this voltage [V]; energy width of a cold "
     "field emitter 0.3 to 0.35 eV [M]; brightness 1 to 3e13 A/(m^2 sr) at 100 kV [M], in proportion to 1 / wavelength^2 at others"
@@ -233,8 +233,8 @@ PROFILES.add(
 )
 
 for _name, _energy, _angle, _current, _residual, _brightness, _why in (
-    ("nion-60", 60e3, 30.0, 50.0, components.NION_60, 1.2e13, "convergence 30 mrad as there [V]; current 50 pA [A]"),
-    ("nion-100", 100e3, 30.0, 60.0, components.NION_100, 2e13, "convergence 30 mrad as there [V]; current 60 pA [A]"),
+    ("nion-60", 60e3, 30.0, 50.0, components.NION_60, 1.2e13, "convergence 30 mrad, as in pyTEMlib [V]; current 50 pA [A]"),
+    ("nion-100", 100e3, 30.0, 60.0, components.NION_100, 2e13, "convergence 30 mrad, as in pyTEMlib [V]; current 60 pA [A]"),
     (
         "nion-200",
         200e3,
@@ -242,7 +242,7 @@ for _name, _energy, _angle, _current, _residual, _brightness, _why in (
         50.0,
         components.NION_200,
         4.3e13,
-        "convergence 15 mrad, the largest with a Strehl ratio of 0.8 at these values (there: 30) [A]; current 50 pA [A]",
+        "convergence 15 mrad, the largest with a Strehl ratio of 0.8 at these values (pyTEMlib: 30) [A]; current 50 pA [A]",
     ),
 ):
     PROFILES.add(
@@ -283,8 +283,8 @@ PROFILES.add(
         max_dwell_time_us=1e5,
         source=(
             "no corrector: Cs 1.2 mm, Cc 1.2 mm (0.5 to 1.3 and 1 to 2 mm are usual) [M]; Schottky emitter 2 to 5e12 A/(m^2 sr), energy width 0.7 to "
-            "1.0 eV [M]; convergence (4 wavelength / Cs)^(1/4) = 9.6 mrad; the best focus is C10 = -(Cs wavelength)^(1/2) = -550 A, which is the "
-            f"operator's to set (Scherzer, J. Appl. Phys. 20 (1949) 20); current 20 pA [A]; {_PARTS}"
+            "1.0 eV [M]; convergence (4 wavelength / Cs)^(1/4) = 9.6 mrad; the best focus is C10 = -(Cs wavelength)^(1/2) = -550 A, which the "
+            f"operator sets (Scherzer, J. Appl. Phys. 20 (1949) 20); current 20 pA [A]; {_PARTS}"
         ),
     ),
 )

@@ -252,7 +252,7 @@ class Microscope:
         return self.stage
 
     def advance_time(self, seconds: float) -> float:
-        """Wait with the beam blanked, while specimen, aberrations and current drift, and return the clock, s.
+        """Wait with the beam blanked and return the clock, s; the specimen, aberrations and probe current change meanwhile.
 
         Raises
         ------

@@ -152,7 +152,7 @@ class Setup:
     def specimen_shift(self, state: ScopeState, times_s: np.ndarray) -> np.ndarray:
         """Return the shift (x, y), A, from scan to specimen coordinates at times (n,), s.
 
-        It is the deflection less the stage position less the drift.
+        It is the deflection minus the stage position and the drift.
         """
         steady = self.steady_shift(state)
         if steady is not None:

@@ -1,4 +1,4 @@
-"""Measured errors of the engine ``thermal`` relative to multislice with frozen phonons, kept by sample, rings and optics.
+"""Measured errors of the engine ``thermal`` relative to multislice with frozen phonons, stored by sample, detectors and optics.
 
 The model and multislice are compared at 32 random points, which lie in four boxes if the field is large. Configurations are
 added until the statistical error of their mean is a third of the tolerance; this error is then subtracted in quadrature,

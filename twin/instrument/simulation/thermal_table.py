@@ -187,7 +187,7 @@ def as_text(rows: list[dict[str, Any]]) -> str:
 
 
 def keep(rows: list[dict[str, Any]]) -> None:
-    """Write the rows, and the table in the documentation if a checkout has it."""
+    """Write the rows to their file, and the table to the page of the documentation if that page exists."""
     text = json.dumps({"rows": rows}, indent=1)
     write_atomically(thermal_check.TABLE, (text + "\n").encode())
     if DOCUMENT.exists():

@@ -244,7 +244,7 @@ def _perovskites() -> Iterable[Site]:
     kin = {"srtio3": ("Sr", "Ti"), "batio3": ("Ba", "Ti"), "pbtio3": ("Pb", "Ti"), "lafeo3": ("La", "Fe"), "lasrfeo3": ("La", "Sr", "Fe")}
     for compound, metals in kin.items():
         known = compound == "srtio3"
-        mark, source, moving = ("M", smith, "[M]") if known else ("A", f"as in SrTiO3: {smith}", "[A] as SrTiO3")
+        mark, source, moving = ("M", smith, "[M] Debye temperature") if known else ("A", f"as in SrTiO3: {smith}", "[A] Debye temperature of SrTiO3")
         values = [(metal, 70.0) for metal in metals[:-1]] + [(metals[-1], 140.0), ("O", 45.0)]
         for element, displacement in values:
             yield Site(
@@ -268,7 +268,7 @@ SITES: tuple[Site, ...] = (
         name="graphene-si",
         displacement=13.85,
         mark="A",
-        source="exchange with a Si neighbour, 0.05 barn at 60 kV: google/putting-dune; as of P, Su et al., Sci. Adv. 5 (2019) eaav2252",
+        source="exchange with a Si neighbour, 0.05 barn at 60 kV: google/putting-dune; as for P, Su et al., Sci. Adv. 5 (2019) eaav2252",
         **_GRAPHENE,
     ),
     Site(
@@ -294,7 +294,7 @@ SITES: tuple[Site, ...] = (
         mark="A",
         source="set so that Si is never ejected at 60 kV, as observed",
         debye=600.0,
-        velocity_source="[A]",
+        velocity_source="[A] Debye temperature",
     ),
     Site(
         element="N",
@@ -303,7 +303,7 @@ SITES: tuple[Site, ...] = (
         mark="M",
         source="Susi et al., ACS Nano 6 (2012) 8837",
         debye=1287.0,
-        velocity_source="[A] as C",
+        velocity_source="[A] Debye temperature of graphene",
     ),
     Site(
         element="B",
@@ -312,7 +312,7 @@ SITES: tuple[Site, ...] = (
         mark="A",
         source="computed values are close to that of C",
         debye=1287.0,
-        velocity_source="[A] as C",
+        velocity_source="[A] Debye temperature of graphene",
     ),
     Site(
         element="B",
@@ -321,7 +321,7 @@ SITES: tuple[Site, ...] = (
         mark="M",
         source="Kotakoski et al., Phys. Rev. B 82 (2010) 113404",
         debye=1300.0,
-        velocity_source="[A] as graphene",
+        velocity_source="[A] Debye temperature of graphene",
     ),
     Site(
         element="N",
@@ -330,9 +330,9 @@ SITES: tuple[Site, ...] = (
         mark="M",
         source="Kotakoski et al., Phys. Rev. B 82 (2010) 113404",
         debye=1300.0,
-        velocity_source="[A] as graphene",
+        velocity_source="[A] Debye temperature of graphene",
     ),
-    Site(element="C", name="graphite", displacement=30.0, mark="V", source=_HOBBS, debye=1287.0, velocity_source="[A] as graphene"),
+    Site(element="C", name="graphite", displacement=30.0, mark="V", source=_HOBBS, debye=1287.0, velocity_source="[A] Debye temperature of graphene"),
     # [A]: the parameters of the excited state, to be fitted to measured rates
     _layer("S", "mos2", 6.9, 580.0, excited=ExcitedState(lowering=2.0, probability=0.01)),
     _layer(
@@ -361,7 +361,7 @@ SITES: tuple[Site, ...] = (
         mark="M",
         source="Zinkle and Kinoshita, J. Nucl. Mater. 251 (1997) 200",
         debye=946.0,
-        velocity_source="[M]",
+        velocity_source="[M] Debye temperature",
     ),
     Site(
         element="O",
@@ -370,7 +370,7 @@ SITES: tuple[Site, ...] = (
         mark="M",
         source="Zinkle and Kinoshita, J. Nucl. Mater. 251 (1997) 200",
         debye=946.0,
-        velocity_source="[M]",
+        velocity_source="[M] Debye temperature",
     ),
     Site(
         element="O",
@@ -379,13 +379,13 @@ SITES: tuple[Site, ...] = (
         mark="A",
         source="knock-on does not limit the dose on quartz",
         debye=470.0,
-        velocity_source="[A]",
+        velocity_source="[A] Debye temperature",
         radiolysis=Radiolysis(loss=10.0, electrons=6.0, efficiency=1e-4),  # [A] order of magnitude by Hobbs for quartz
     ),
-    Site(element="Ga", name="gaas", displacement=10.0, mark="M", source=_PONS, debye=344.0, velocity_source="[M]"),
-    Site(element="As", name="gaas", displacement=10.0, mark="M", source=_PONS, debye=344.0, velocity_source="[M]"),
-    Site(element="Cd", name="cdte", displacement=5.6, mark="M", source=_BRYANT, debye=158.0, velocity_source="[M]"),
-    Site(element="Te", name="cdte", displacement=7.8, mark="M", source=_BRYANT, debye=158.0, velocity_source="[M]"),
+    Site(element="Ga", name="gaas", displacement=10.0, mark="M", source=_PONS, debye=344.0, velocity_source="[M] Debye temperature"),
+    Site(element="As", name="gaas", displacement=10.0, mark="M", source=_PONS, debye=344.0, velocity_source="[M] Debye temperature"),
+    Site(element="Cd", name="cdte", displacement=5.6, mark="M", source=_BRYANT, debye=158.0, velocity_source="[M] Debye temperature"),
+    Site(element="Te", name="cdte", displacement=7.8, mark="M", source=_BRYANT, debye=158.0, velocity_source="[M] Debye temperature"),
     *_solids(),
 )
 """Known sites. All parameters of excited states and radiolysis are [A]: orders of magnitude, to be replaced by measured

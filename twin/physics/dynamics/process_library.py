@@ -65,14 +65,14 @@ def graphene(
     return (
         Process(name="eject-bulk", element="C", action="eject", site=bulk, coordination=full, apart_from=dopant),
         Process(name="eject-edge", element="C", action="eject", site=edge, coordination=(2, 2)),
-        Process(name="loose", element="C", action="eject", rate=LOOSE_RATE, coordination=(0, 1), source="[A]"),
+        Process(name="loose", element="C", action="eject", rate=LOOSE_RATE, coordination=(0, 1), source="[A] rate"),
         Process(
             name="rotate-bond", element="C", action="rotate", site=rotation, scale=third, coordination=(3, 3), label=0,
-            partner="C", partner_coordination=(3, 3), partner_label=0, product_label=1, source="[A]",
+            partner="C", partner_coordination=(3, 3), partner_label=0, product_label=1, source="[A] one of three bonds rotates",
         ),
         Process(
             name="rotate-back", element="C", action="rotate", site=back, scale=third, coordination=(3, 3), label=1,
-            partner="C", partner_coordination=(3, 3), partner_label=1, product_label=0, source="[A]",
+            partner="C", partner_coordination=(3, 3), partner_label=1, product_label=0, source="[A] one of three bonds rotates",
         ),
         Process(
             name="hop", element="C", action="exchange", site=hop, partner=dopant, partner_coordination=(3, 3),
@@ -82,7 +82,7 @@ def graphene(
             name="eject-beside-dopant", element="C", action="eject", cross_section=dopant_vacancy, beside=dopant, coordination=full, source=_SU,
         ),
         Process(name="replace-dopant", element=dopant, action="become", cross_section=replacement, product="C", coordination=full, source=_SU),
-        Process(name="heal", element=EMPTY, action="become", rate=healing, product="C", coordination=full, product_label=0, source="[A]"),
+        Process(name="heal", element=EMPTY, action="become", rate=healing, product="C", coordination=full, product_label=0, source="[A] rate"),
     )  # fmt: skip
 
 
@@ -137,8 +137,8 @@ def dichalcogenide(
             name="migrate", element=chalcogen, action="exchange", site=jump, scale=1 / 6, rate=arrhenius(barrier, temperature), partner=EMPTY,
             link="jump", source="[A] one of six directions",
         ),
-        Process(name="loose-chalcogen", element=chalcogen, action="eject", rate=LOOSE_RATE, coordination=(0, 0), source="[A]"),
-        Process(name="loose-metal", element=metal, action="eject", rate=LOOSE_RATE, coordination=(0, 0), source="[A]"),
+        Process(name="loose-chalcogen", element=chalcogen, action="eject", rate=LOOSE_RATE, coordination=(0, 0), source="[A] rate"),
+        Process(name="loose-metal", element=metal, action="eject", rate=LOOSE_RATE, coordination=(0, 0), source="[A] rate"),
     )  # fmt: skip
 
 

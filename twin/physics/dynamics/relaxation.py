@@ -110,7 +110,7 @@ def relax(specimen: SiteNetwork, around: Iterable[int], *, radius: float = 8.0, 
     radius : float
         Largest distance between a mobile atom and one of these sites, A.
     force_field : ForceField, optional
-        Force field; the default parameters by default.
+        Force field; by default one with the default parameters.
 
     Returns
     -------

@@ -145,7 +145,7 @@ signals = reports_all_waves(checked_signals)
 
 
 def to_tolerance(request: Request) -> str:
-    """Return the requested exactness as a sentence."""
+    """Return the requested tolerance as a sentence."""
     return f"rms error below {request.tolerance:g} of the mean signal, checked by multislice at random points"
 
 
