@@ -10,9 +10,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from stemtwin.benchmarks.metrics.metric import Metric
-from stemtwin.benchmarks.return_statistics import TAIL, interquartile_mean
 from stemtwin.benchmarks.slices import SampleStatistics
-from stemtwin.benchmarks.statistics import LEVEL, MIN_CLUSTERS, RESAMPLES, SEED, Interval, interval
+from stemtwin.benchmarks.statistics import LEVEL, MIN_CLUSTERS, RESAMPLES, SEED, TAIL, Interval, interquartile_mean, interval
 from stemtwin.twin.errors import SettingsError
 
 BATCH = 500

@@ -25,7 +25,6 @@ import dataclasses
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import numpy as np
-from scipy import stats
 from threadpoolctl import threadpool_limits
 
 from stemtwin.benchmarks.slices import SampleStatistics, Sums
@@ -198,6 +197,8 @@ def _score(formula: Formula, entry: ClusterSums) -> float:
 
 def _rank(n: int, resamples: int) -> int:
     """Return the rank, from 1 at the smallest draw, of the lower end of the expanded percentile interval; 0 where there is none."""
+    from scipy import stats
+
     if n < MIN_CLUSTERS:
         return 0
     tail = stats.norm.cdf(stats.t.ppf((1 - LEVEL) / 2, n - 1) * np.sqrt(n / (n - 1)))
@@ -242,6 +243,8 @@ def _standard_errors(drawn: np.ndarray, n: int) -> np.ndarray:
 
 def detectable_difference(standard_error: float, n: int) -> float:
     """Return the minimum detectable difference of a comparison of n clusters with a given standard error, in the same unit."""
+    from scipy import stats
+
     return float((stats.t.ppf((1 + LEVEL) / 2, n - 1) + stats.t.ppf(POWER, n - 1)) * standard_error)
 
 

@@ -9,11 +9,10 @@ from scipy import stats
 
 from stemtwin import __version__
 from stemtwin.benchmarks.kept_runs import KeptRun
+from stemtwin.benchmarks.statistics import TAIL, interquartile_mean
 from stemtwin.twin.envs.reference import PairedReturn, PolicyReturn, ReturnScale
 
 LEVEL, RESAMPLES, SEED = 0.95, 9999, 20260101
-TAIL = 0.25
-"""Fraction of episodes that the interquartile mean leaves out at either end."""
 LAZY = ("no-op", "random", "blind")
 """Policies that use no observation: the expert must beat the best of them, and none may reach half of its return."""
 EXPERT, ORACLE, LEARNER, RULE = "expert", "oracle", "learner", "towards"
@@ -42,11 +41,6 @@ class Played(Protocol):
     def error(self) -> float | None:
         """Distance from the goal at the end, where the family has one."""
         ...
-
-
-def interquartile_mean(values: np.ndarray, axis: int = 0) -> Any:
-    """Return the mean of the middle half of values."""
-    return stats.trim_mean(values, TAIL, axis=axis)
 
 
 def interval(values: np.ndarray, statistic: Callable[..., Any] = np.mean, method: str = "BCa") -> tuple[float, float]:

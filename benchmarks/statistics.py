@@ -7,9 +7,9 @@ sums, hence a resample costs one matrix product: how often each cluster was draw
 import dataclasses
 import warnings
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
-from scipy import stats
 from threadpoolctl import threadpool_limits
 
 from stemtwin.benchmarks.slices import SampleStatistics, Sums
@@ -18,6 +18,8 @@ MIN_CLUSTERS = 5
 RESAMPLES = 9999
 LEVEL = 0.95
 SEED = 20260101
+TAIL = 0.25
+"""Fraction of values that the interquartile mean leaves out at either end."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -78,6 +80,8 @@ def interval(
     if n < MIN_CLUSTERS:
         return None
     if proportion and n == len(samples):
+        from scipy import stats  # takes half a second, which commands without intervals save
+
         share = float(formula(samples.sums()))
         found = stats.binomtest(round(share * n), n).proportion_ci(level, method="wilson")
         return Interval(method="wilson", level=level, low=float(found.low), high=float(found.high), n_clusters=n, resamples=0, seed=seed)
@@ -100,6 +104,8 @@ def _bootstrap(
     seed: int,
 ) -> tuple[float, float, np.ndarray]:
     """Return the ends of the BCa interval of a statistic of n clusters (nan where undefined) and the resampled values."""
+    from scipy import stats
+
     with warnings.catch_warnings(), np.errstate(all="ignore"), threadpool_limits(1):
         warnings.simplefilter("ignore")  # degenerate data give nan, which the caller handles
         result = stats.bootstrap(
@@ -134,3 +140,10 @@ def _resampled(formula: Callable[[Sums], np.ndarray], sums: Sums, n: int) -> Cal
         return formula(drawn).reshape(index.shape[:-1])
 
     return statistic
+
+
+def interquartile_mean(values: np.ndarray, axis: int = 0) -> Any:
+    """Return the mean of the middle half of values."""
+    from scipy import stats
+
+    return stats.trim_mean(values, TAIL, axis=axis)

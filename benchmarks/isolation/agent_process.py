@@ -82,6 +82,8 @@ class AgentProcess:
         """
         if self._process is None:
             self._start()
+        else:
+            self._pad()  # the time from the end of the last episode does not tell how long this one took to set up
         self.step, self.left_s, self._acted = 0, self.limits.episode_s, None
         self._space = brief.action_space
         briefing = {
@@ -123,6 +125,7 @@ class AgentProcess:
         self._pad()
         with contextlib.suppress(AgentError):
             self._send({"type": "end", "step": self.step}, self.limits.act_s)
+        self._acted = time.monotonic()
 
     def close(self) -> None:
         """Stop the process and all its children, and remove its scratch folder."""
@@ -180,7 +183,7 @@ class AgentProcess:
                 del self._told[: -4 * TAIL]
 
     def _pad(self) -> None:
-        """Wait until the shortest time since the last action has passed; count later replies."""
+        """Wait until the shortest time since the agent's last action, or since the end of its last episode, has passed; count later replies."""
         if self._acted is None or not self.limits.pad_s:
             return
         left = self._acted + self.limits.pad_s - time.monotonic()

@@ -77,7 +77,7 @@ class Limits:
     processes : int
         Processes and threads, where there is a sandbox.
     pad_s : float
-        Shortest time from an action to the next observation, s; 0 sends it as soon as it is ready.
+        Shortest time from an action to the next observation, and from the end of an episode to the next one, s; 0 sends as soon as possible.
     """
 
     start_s: float = 60.0

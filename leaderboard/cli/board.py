@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 
 PORT = 8765
+"""Default port of servers of pages."""
 
 
 def board(

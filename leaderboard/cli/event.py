@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from stemtwin.leaderboard.cli.board import PORT
 from stemtwin.leaderboard.cli.output import JsonFlag, print_json, progress
 
 if TYPE_CHECKING:
     from stemtwin.leaderboard.events.folders import Organiser
     from stemtwin.leaderboard.events.scoring import Outcome
 
-app = typer.Typer(no_args_is_help=True, help="Run an event: make it, seal and open its bundle, score, freeze, close, verify.")
+app = typer.Typer(no_args_is_help=True, help="Run an event: make it, seal and open its bundle, score, serve, freeze, close, verify.")
 
 FolderArgument = Annotated[Path, typer.Argument(help="Folder of the event.")]
 SecretOption = Annotated[Path | None, typer.Option(help="Folder of the secrets; by default FOLDER-secret beside the event.")]
@@ -91,14 +92,15 @@ def open_(
 ) -> None:
     """Open the bundle at the start; with the secrets of the event, also publish the bundle's key."""
     from stemtwin.leaderboard.events.bundle import unseal
-    from stemtwin.leaderboard.events.creation import announced_key, publish_key
-    from stemtwin.leaderboard.events.folders import BUNDLE, OPENED, open_folder, secret_of
+    from stemtwin.leaderboard.events.folders import BUNDLE, OPENED, announced_key, open_folder, secret_of
 
     bundle = path / BUNDLE if path.is_dir() else path
     if key is None and path.is_dir():
         key = announced_key(open_folder(path))
         own = secret or secret_of(path)
         if key is None and own.is_dir():
+            from stemtwin.leaderboard.events.creation import publish_key
+
             key = publish_key(_organiser(path, own))
             typer.echo(f"published: the key of the bundle, {key}")
     if key is None:
@@ -202,6 +204,30 @@ def jury(folder: FolderArgument, secret: SecretOption = None) -> None:
     for one in found.reviews:
         typer.echo(printable(f"{one.team}/{one.name}: {one.text}"))
     typer.echo(f"{found.compared} entries compared, {len(found.reviews)} reviews requested; pages: {target / 'index.html'}")
+
+
+@app.command()
+def serve(
+    folder: FolderArgument,
+    secret: SecretOption = None,
+    host: Annotated[str, typer.Option(help="Address of the server; 0.0.0.0 for a room, by default this machine only.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="Port of the server.", min=1, max=65535)] = PORT,
+) -> None:
+    """Serve the event's pages to one room until Ctrl-C, and write them again when settings, log, board or reviews change."""
+    import contextlib
+    import tempfile
+
+    from stemtwin.leaderboard.events.event_pages import event_server
+    from stemtwin.leaderboard.events.folders import open_folder, secret_of
+
+    own = secret or secret_of(folder)
+    event = _organiser(folder, own).folder if secret is not None or own.is_dir() else open_folder(folder)
+    with tempfile.TemporaryDirectory(prefix="stemtwin-") as pages:
+        server = event_server(event, Path(pages), host=host, port=port)
+        typer.echo(f"serving the pages of {event.event.name} at {server.address} until Ctrl-C")
+        with contextlib.suppress(KeyboardInterrupt):
+            server.run()
+    typer.echo("stopped")
 
 
 @app.command()

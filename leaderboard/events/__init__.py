@@ -6,7 +6,7 @@ File                  Content
 ``archive.py``        end of an event: revealed keys and the archive
 ``bundle.py``         encrypted bundles and their keys
 ``creation.py``       new events and the contents of their bundles
-``event_pages.py``    the event's page, guide and workflows
+``event_pages.py``    the event's page and its server, guide and workflows
 ``folders.py``        the public and the secret folder
 ``hidden_tasks.py``   hidden rows and seeds of tasks
 ``inbox.py``          checked copies of submissions to an event

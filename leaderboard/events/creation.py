@@ -17,7 +17,6 @@ from stemtwin.leaderboard.events.folders import (
     PRACTICE,
     SIGNING,
     SUBMISSIONS,
-    EventFolder,
     Organiser,
     Tell,
     open_organiser,
@@ -74,6 +73,7 @@ def new_event(path: Path, settings: dict[str, Any], *, secret: Path | None = Non
     keys, signing_key = draw_keys(), draw_signing_key()
     values = {"schema": "stemtwin/event@1", "name": path.name, "title": path.name, **settings}
     event = make_event(values | {"commitment": keys.commitment, "public_key": public_text(signing_key)}, f"The event {path.name!r}")
+    event.check_kinds()
     write_secrets(secret, keys, signing_key)
     with replacing(path) as temporary:
         write_event(temporary / FILE, event)
@@ -184,9 +184,3 @@ def publish_key(organiser: Organiser, *, clock: datetime.datetime | None = None)
             organiser.append("opened", key=organiser.bundle_key, sha256=file_sha256(path))
             publish(organiser)
     return organiser.bundle_key
-
-
-def announced_key(folder: EventFolder) -> str | None:
-    """Return the published key in an event's folder, or None before it is published."""
-    path = folder.path / BUNDLE_KEY
-    return path.read_text(encoding="utf-8").strip() if path.is_file() else None

@@ -1,20 +1,24 @@
-"""Pages and texts of an event: page with dates and log, board, guide for teams, workflows."""
+"""Pages and texts of an event: page with dates and log, board, their server for one room, guide for teams, workflows."""
 
+import dataclasses
 import functools
 from collections.abc import Sequence
+from pathlib import Path
 
 import jinja2
 
 from stemtwin.benchmarks.agents import Baseline, load_baselines
 from stemtwin.benchmarks.names import printable
 from stemtwin.benchmarks.report import version
-from stemtwin.leaderboard.events.folders import JURY, PAGES, REVIEWS, EventFolder
+from stemtwin.leaderboard.events.folders import BOARD, JURY, LOG, PAGES, REVIEWS, EventFolder, open_folder
 from stemtwin.leaderboard.events.hidden_tasks import hidden_tasks
 from stemtwin.leaderboard.events.log import KINDS, LogLine, now
-from stemtwin.leaderboard.events.settings import EventSettings
+from stemtwin.leaderboard.events.settings import FILE, EventSettings
 from stemtwin.leaderboard.events.standings import counted_store, reviews_of_runs, scores
 from stemtwin.leaderboard.pages.site import write_pages
 from stemtwin.leaderboard.reviews import read_reviews
+from stemtwin.leaderboard.serving import BoardServer
+from stemtwin.twin.errors import SettingsError
 from stemtwin.twin.files import write_atomically
 from stemtwin.twin.registry import Registry
 
@@ -31,9 +35,19 @@ def _templates(autoescape: bool) -> jinja2.Environment:
     return made
 
 
-def write_event_pages(folder: EventFolder, lines: Sequence[LogLine]) -> None:
-    """Write the event's page and the pages of its board, with the requests for review from scoring and from the comparison of teams."""
-    event, pages = folder.event, folder.path / PAGES
+def write_event_pages(folder: EventFolder, lines: Sequence[LogLine], pages: Path | None = None) -> None:
+    """Write the event's page and the pages of its board, with the requests for review from scoring and from the comparison of teams.
+
+    Parameters
+    ----------
+    folder : EventFolder
+        The event.
+    lines : sequence of LogLine
+        Lines of its log.
+    pages : Path, optional
+        Folder of the pages; by default ``pages`` in the folder of the event.
+    """
+    event, pages = folder.event, pages or folder.path / PAGES
     asked = folder.records / JURY / REVIEWS
     valid = scores(lines, event)
     reviews = dict.fromkeys((*(read_reviews(asked) if asked.is_file() else ()), *reviews_of_runs(folder, valid)))  # each once
@@ -41,6 +55,41 @@ def write_event_pages(folder: EventFolder, lines: Sequence[LogLine]) -> None:
         write_pages(store, pages / "board", title=event.title, reviews=tuple(reviews))
     shown = {"event": event, "lines": lines, "kinds": KINDS, "who": who, "why": why, "head": lines[-1].hash if lines else "", "now": now()}
     write_atomically(pages / "index.html", _templates(autoescape=True).get_template("event.html").render(shown).encode())
+
+
+def event_server(folder: EventFolder, target: Path, *, host: str, port: int) -> BoardServer:
+    """Return a server of an event's pages for one room.
+
+    The pages are written to ``target`` again when settings, log, board or requests for review change. A folder without its
+    board and reports, such as a clone, is served as it is, so its pages change with the next pull.
+
+    Parameters
+    ----------
+    folder : EventFolder
+        The event.
+    target : Path
+        Folder of the rewritten pages.
+    host, port : str, int
+        Address; port 0 selects a free port.
+
+    Raises
+    ------
+    SettingsError
+        The folder contains no pages, or the address does not belong to this machine or is in use.
+    """
+    path, records = folder.path, folder.records
+    if not (records / BOARD).is_file():
+        if not (path / PAGES / "index.html").is_file():
+            message = f"{path / PAGES} contains no index.html. Give the folder of an event that 'stemtwin event new' made, or a clone of it."
+            raise SettingsError(message)
+        return BoardServer(path / PAGES, (), lambda: None, host=host, port=port)
+
+    def write() -> None:
+        now_there = dataclasses.replace(open_folder(path), records=records)
+        write_event_pages(now_there, now_there.lines, target)
+
+    watched = (path / FILE, path / LOG, records / BOARD, records / JURY / REVIEWS)
+    return BoardServer(target, watched, write, host=host, port=port)
 
 
 def who(line: LogLine) -> str:

@@ -138,9 +138,12 @@ def open_organiser(path: Path, secret: Path | None = None) -> Organiser:
     ------
     SettingsError
         A folder or file is missing or wrong, or the secrets are those of another event.
+    UnknownNameError
+        A task of the event does not exist.
     """
     secret = secret or secret_of(path)
     folder = dataclasses.replace(open_folder(path), records=secret)
+    folder.event.check_kinds()
     if not secret.is_dir():
         message = f"{secret}: there is no such folder of secrets. Give the folder that 'stemtwin event new' made by --secret."
         raise SettingsError(message)
@@ -149,6 +152,12 @@ def open_organiser(path: Path, secret: Path | None = None) -> Organiser:
         message = f"{secret} contains the secrets of another event, not of {folder.event.name!r}. Give the right folder by --secret."
         raise SettingsError(message)
     return Organiser(folder=folder, secret=secret, keys=keys, signing_key=signing_key)
+
+
+def announced_key(folder: EventFolder) -> str | None:
+    """Return the published key in an event's folder, or None before it is published."""
+    path = folder.path / BUNDLE_KEY
+    return path.read_text(encoding="utf-8").strip() if path.is_file() else None
 
 
 def files_below(folder: Path) -> "Iterator[Path]":

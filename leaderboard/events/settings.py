@@ -81,10 +81,10 @@ class EventSettings(pydantic.BaseModel):
 
     ``counts`` says whether the best or the last submission of a team to a task counts, and ``submissions`` is the largest
     number of submissions that are scored. ``teams`` lists the teams that may take part; if it is empty, every team may.
-    ``isolation`` is the isolation in which agents run. Every reply to an agent takes at least ``pad_s``, so its duration
-    reveals nothing about the computation of the microscope. ``honeypots`` is the number of rows of each kind that are planted
-    among the hidden rows of a task that supports them; these rows cannot be answered and do not count (see
-    :mod:`stemtwin.benchmarks.honeypots`).
+    ``isolation`` is the isolation in which agents run. Every reply to an agent, and the start of every episode but the
+    first, takes at least ``pad_s``, so its duration reveals nothing about a shorter computation of the microscope.
+    ``honeypots`` is the number of rows of each kind that are planted among the hidden rows of a task that supports
+    them; these rows cannot be answered and do not count (see :mod:`stemtwin.benchmarks.honeypots`).
     """
 
     model_config = STRICT
@@ -118,41 +118,55 @@ class EventSettings(pydantic.BaseModel):
 
     @pydantic.model_validator(mode="after")
     def _check(self) -> Self:
-        """Check dates and tasks against each other."""
+        """Check dates, and that each task has one name; :meth:`check_kinds` checks the tasks themselves, which takes seconds to import."""
         if self.closes <= self.opens:
             message = f"closes ({self.closes.isoformat()}) is not after opens ({self.opens.isoformat()})"
             raise ValueError(message)
-        parts = (*self.tasks, *self.environments)
-        names = [part.task for part in parts]
+        names = [part.task for part in (*self.tasks, *self.environments)]
         if not names or len(set(names)) < len(names):
             message = f"{len(names)} tasks and environments with {len(set(names))} different names: give at least one task, and each only once"
             raise ValueError(message)
-        for part in parts:
-            kind = "predictions" if isinstance(part, EventTask) else "agent"
-            if part.find().kind != kind:
-                other = "an environment" if kind == "predictions" else "a prediction task"
-                message = f"{part.task!r} is {other}. Give it {'by --environment' if kind == 'predictions' else 'by --task'}"
-                raise ValueError(message)
         return self
+
+    def check_kinds(self) -> None:
+        """Check that every prediction task and every environment is one.
+
+        Raises
+        ------
+        UnknownNameError, SettingsError
+            There is no such task, or it is of the other kind.
+        """
+        for part in (*self.tasks, *self.environments):
+            _check_kind(part)
 
     def task(self, name: str) -> EventTask | EventEnvironment:
         """Return the task or environment with a name.
 
         Raises
         ------
-        SettingsError
-            The event has no task or environment with that name.
+        UnknownNameError, SettingsError
+            The event has no task or environment with that name, or it is of the other kind.
         """
         parts = {part.task: part for part in (*self.tasks, *self.environments)}
         if name not in parts:
             message = f"{name!r} is not a task of {self.name}. Its tasks: {', '.join(parts)}."
             raise SettingsError(message)
+        _check_kind(parts[name])
         return parts[name]
 
     def times(self) -> list[tuple[str, str, str]]:
         """Return name, start and end for UTC and for each site in local time."""
         zones = [("UTC", "UTC"), *((site.name, site.zone) for site in self.sites)]
         return [(name, local_time(self.opens, zone), local_time(self.closes, zone)) for name, zone in zones]
+
+
+def _check_kind(part: EventTask | EventEnvironment) -> None:
+    """Raise SettingsError for a prediction task among the environments, or the reverse."""
+    kind = "predictions" if isinstance(part, EventTask) else "agent"
+    if part.find().kind != kind:
+        other = "an environment" if kind == "predictions" else "a prediction task"
+        message = f"{part.task!r} is {other}. Give it {'by --environment' if kind == 'predictions' else 'by --task'}."
+        raise SettingsError(message)
 
 
 def local_time(when: datetime.datetime, zone: str) -> str:
@@ -179,7 +193,7 @@ def parse_time(text: str, what: str) -> datetime.datetime:
 
 
 def make_event(values: dict[str, Any], source: str = FILE) -> EventSettings:
-    """Return checked settings from plain values.
+    """Return settings from plain values, checked except for the kinds of tasks; see :meth:`EventSettings.check_kinds`.
 
     Raises
     ------

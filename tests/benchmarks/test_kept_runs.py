@@ -15,8 +15,9 @@ from scipy import stats
 
 from stemtwin.benchmarks import kept_runs, return_statistics, return_tables, returns
 from stemtwin.benchmarks.kept_runs import KeptEpisode, KeptRun
-from stemtwin.benchmarks.return_statistics import difference, failings, interquartile_mean, scale_of, summary
+from stemtwin.benchmarks.return_statistics import difference, failings, scale_of, summary
 from stemtwin.benchmarks.returns import PlayedEpisode
+from stemtwin.benchmarks.statistics import interquartile_mean
 from stemtwin.twin.envs.families.autofocus import Autofocus
 from stemtwin.twin.envs.reference import ReturnScale, reference
 from stemtwin.twin.errors import DatasetError, UnknownNameError

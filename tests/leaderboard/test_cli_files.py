@@ -35,6 +35,7 @@ READING = {
     "measured": ("eval", "atoms-2d", "--baseline", "log", "--data"),
     "knobs": ("knobs", "--page"),
     "event score": ("event", "score"),
+    "event serve": ("event", "serve"),
     "bundle": ("event", "open", "--key", "00" * 32),
     "archive": ("event", "verify"),
     "event": ("submit", "report.json", "--team", "us", "--event"),

@@ -46,6 +46,7 @@ GIVEN = {
     "predict": ("nowhere", "--task=denoise", "--output=answers/team/name", "--baseline=counts"),
     "check": ("nowhere",),
     "score": ("nowhere",),
+    "serve": ("nowhere",),
     "freeze": ("nowhere",),
     "jury": ("nowhere",),
     "close": ("nowhere",),

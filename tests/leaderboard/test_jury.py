@@ -2,14 +2,9 @@
 
 import csv
 import dataclasses
-import functools
-import http.server
 import io
-import os
 import re
-import shutil
 import subprocess
-import threading
 from pathlib import Path
 
 import pytest
@@ -21,6 +16,7 @@ from stemtwin.leaderboard.pages.site import collect, write_pages
 from stemtwin.leaderboard.reviews import Review, read_reviews, write_reviews
 from stemtwin.leaderboard.store import Store
 from stemtwin.twin.errors import SettingsError
+from tests.leaderboard.browser import FLAGS, PHONE, find_chromium, widths
 from tests.leaderboard.test_pages import Words, sliced
 from tests.leaderboard.test_store import report_of
 
@@ -145,33 +141,22 @@ def test_notes_that_cannot_be_shown_are_refused(case: str) -> None:
 @pytest.mark.slow
 def test_sheets_fit_on_one_page_and_on_a_phone(store: Store, tmp_path: Path) -> None:
     """Chromium prints the sheet of a team with four full entries on one page of A4 upright; at 390 px no page is wider than the screen."""
-    program = shutil.which("chromium")
-    if program is None:
-        if os.environ.get("CI"):
-            pytest.fail("chromium is not installed: .ci/run installs it")
-        pytest.skip("chromium is not installed")
-    flags = ["--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking", f"--user-data-dir={tmp_path}/user"]
+    program = find_chromium()
     busy(store)
     sheets = write_sheets(store, tmp_path / "jury", reviews=asked())
     pages = write_pages(store, tmp_path / "pages", reviews=asked())
     (sheet,) = [path for path in sheets if "busy" in path.name]
     printed = tmp_path / "sheet.pdf"
-    subprocess.run([program, *flags, f"--print-to-pdf={printed}", sheet.as_uri()], capture_output=True, timeout=60, check=True)
+    subprocess.run(
+        [program, *FLAGS, f"--user-data-dir={tmp_path}/printer", f"--print-to-pdf={printed}", sheet.as_uri()],
+        capture_output=True,
+        timeout=60,
+        check=True,
+    )
     raw = printed.read_bytes()
     assert len(re.findall(rb"/Type\s*/Page\b", raw)) == 1
     width, height = re.search(rb"/MediaBox\s*\[\s*0 0 ([\d.]+) ([\d.]+)\s*\]", raw).groups()  # type: ignore[union-attr]
     assert float(width) == pytest.approx(595, abs=2)
     assert float(height) == pytest.approx(842, abs=2)
     html = [path for path in (*sheets, *pages) if path.suffix == ".html"]
-    frames = "".join(f'<iframe width="390" height="600" src="{path.relative_to(tmp_path).as_posix()}"></iframe>' for path in html)
-    script = "onload=()=>{for(const f of document.querySelectorAll('iframe'))document.title+=' '+f.contentDocument.documentElement.scrollWidth}"
-    (tmp_path / "phone.html").write_text(f"<title>widths</title>{frames}<script>{script}</script>")
-    handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=str(tmp_path))
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        address = f"http://127.0.0.1:{server.server_address[1]}/phone.html"
-        shown = subprocess.run([program, *flags, "--dump-dom", address], capture_output=True, text=True, timeout=60, check=True).stdout
-        server.shutdown()
-    widths = [int(number) for number in re.findall(r"<title>widths([\d ]*)</title>", shown)[0].split()]
-    assert len(widths) == len(html)
-    assert max(widths) <= 390
+    assert max(widths(program, tmp_path, html, PHONE)) <= PHONE

@@ -18,7 +18,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from tests.rehearsal.rehearse import ROOT, WRAPPER
+from tests.rehearsal.command import ROOT, SMALL_WRAPPER
 
 PARTICIPATING, ORGANISING = ROOT / "docs" / "participating.md", ROOT / "docs" / "organising.md"
 LANGUAGE = "sh"
@@ -33,8 +33,6 @@ PRACTICE = "stemtwin data build denoise@1"
 SMALL = {ENVIRONMENT: ":", INSTALL: ":"}
 """Replacements of the small form in both pages."""
 EPISODES, FEW_EPISODES = "hypothesis-test:99:2", "hypothesis-test:2:1"
-SMALL_WRAPPER = WRAPPER.replace('-c "', f"-c \"import sys; sys.path.insert(1, '{ROOT}'); from tests.rehearsal.guides import shrink; shrink(); ")
-"""The command of the small form; a guide may set ``PYTHONPATH``, so it does not rely on that."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -64,24 +62,6 @@ def blocks(page: Path) -> list[Block]:
         if part["language"] == LANGUAGE:
             found.append(Block(page=page, heading=heading, text=part["text"]))
     return found
-
-
-def shrink() -> None:
-    """Draw hidden rows of ``denoise`` from four specimens of a monolayer, which takes seconds."""
-    from stemtwin.datasets.cards import Card
-    from stemtwin.leaderboard.events import hidden_tasks
-
-    whole = hidden_tasks.named_card
-
-    def small(name: str, version: str | None = None) -> Card:
-        card = whole(name, version)
-        size = card.sizes["tiny"].model_copy(
-            update={"specimens": dict.fromkeys(card.splits, 4), "images_per_specimen": dict.fromkeys(card.splits, 2)}
-        )
-        drawn = {"phonon_configurations": 1, "cell_angstrom": 8.0, "materials": card.generator.materials[:1]}
-        return card.model_copy(update={"sizes": {**card.sizes, "tiny": size}, "generator": card.generator.model_copy(update=drawn)})
-
-    hidden_tasks.named_card = small
 
 
 class Terminal:

@@ -20,12 +20,11 @@ from pathlib import Path
 from typing import Any
 
 from stemtwin.twin.physics.engine.kernels.jit import cache_folder
+from tests.rehearsal.command import ROOT, SMALL_WRAPPER, WRAPPER
 
 COPIED = shutil.ignore_patterns(".*", "build", "__pycache__", "*.egg-info")
 """Files of a checkout that are not part of an installation."""
-ROOT = Path(__file__).resolve().parents[2]
 HOST = "python -m stemtwin.benchmarks.isolation.host baseline:"
-WRAPPER = '#!/bin/sh\nexec "{python}" -c "from stemtwin.leaderboard.cli.main import run; run()" "$@"\n'
 AGENT = """
 cat > submissions/{team}/{name}/agent.toml <<'END'
 schema = "stemtwin/agent-submission@1"
@@ -152,7 +151,7 @@ class Rehearsal:
     folder : Path
         New folder of the rehearsal.
     small : bool
-        Whether the rehearsal has few rows and episodes.
+        Whether the rehearsal has few, cheap rows and few episodes; see :mod:`tests.rehearsal.command`.
     isolation : str
         Isolation of agents.
     size : str
@@ -166,7 +165,7 @@ class Rehearsal:
         self.began, self.times = time.monotonic(), list[tuple[str, float]]()
         (self.folder / "bin").mkdir(parents=True)
         wrapper = self.folder / "bin" / "stemtwin"
-        wrapper.write_text(WRAPPER.format(python=sys.executable))
+        wrapper.write_text((SMALL_WRAPPER if small else WRAPPER).format(python=sys.executable))
         wrapper.chmod(wrapper.stat().st_mode | stat.S_IXUSR)
         (self.folder / "bin" / "python").symlink_to(sys.executable)
 

@@ -92,12 +92,23 @@ def generator_replay(thief: Thief) -> float | None:
     return law_of(env)
 
 
+def briefed_seed(thief: Thief) -> float | None:
+    """Look up the number of the public episode whose briefing has this seed, and play that episode in an environment of its own."""
+    number = next((k for k in range(64) if derive_seed(TASK, "public", k, "agent") == thief.brief.seed), None)
+    if number is None:
+        return None
+    env = make_environment(TASK)
+    env.reset(seed=derive_seed(TASK, "public", number))
+    return law_of(env)
+
+
 CHEATS = {
     "stack": stack,
     "collector": collector,
     "wrapper attribute": wrapper_attribute,
     "seed replay": seed_replay,
     "np_random_seed replay": generator_replay,
+    "seed of the briefing": briefed_seed,
 }
 
 
@@ -107,8 +118,17 @@ def test_in_this_process_the_truth_can_be_read(how: str) -> None:
     thief = type("One", (Thief,), {"steal": staticmethod(CHEATS[how])})()
     entry = Baseline(task=TASK.name, name="thief", text="", factory=lambda: thief)
     env = make_environment(TASK)
-    played = run_episode(TASK, entry, thief, env, split="public", number=0)
-    assert thief.found == played.start["law"]
+    for number in range(4 if how == "seed of the briefing" else 1):
+        played = run_episode(TASK, entry, thief, env, split="public", number=number)
+        assert thief.found == played.start["law"]
+
+
+def test_the_briefing_of_a_hidden_episode_finds_no_public_one() -> None:
+    """The guard of the last cheat above is on: with secret keys, the seed of the briefing belongs to no public episode."""
+    thief = type("One", (Thief,), {"steal": staticmethod(briefed_seed)})()
+    entry = Baseline(task=TASK.name, name="thief", text="", factory=lambda: thief)
+    run_episode(TASK, entry, thief, make_environment(TASK), split="public", number=0, keys=draw_keys())
+    assert (thief.found, thief.brief.seed > 1 << 64) == (None, True)
 
 
 SEARCHES = {

@@ -12,11 +12,11 @@ import yaml
 
 from stemtwin.leaderboard.cli.main import main
 from stemtwin.leaderboard.events import bundle
-from stemtwin.leaderboard.events.creation import announced_key, new_event, publish_key, seal_event
-from stemtwin.leaderboard.events.folders import Organiser, open_folder
+from stemtwin.leaderboard.events.creation import new_event, publish_key, seal_event
+from stemtwin.leaderboard.events.folders import Organiser, announced_key, open_folder, open_organiser
 from stemtwin.leaderboard.events.settings import local_time, parse_time, read_event
 from stemtwin.leaderboard.events.team_side import changed_folders
-from stemtwin.twin.errors import SettingsError, SubmissionError
+from stemtwin.twin.errors import SettingsError, SubmissionError, UnknownNameError
 from tests.leaderboard.events.conftest import CLOSES, OPENS, SETTINGS
 
 
@@ -59,6 +59,16 @@ def test_a_wrong_setting_is_named_and_nothing_is_made(settings: dict, told: str,
     with pytest.raises(SettingsError, match=told):
         new_event(tmp_path / "trial", {**SETTINGS, **settings})
     assert not list(tmp_path.iterdir())
+
+
+def test_a_team_opens_an_event_whose_tasks_it_lacks(organiser: Organiser) -> None:
+    """Settings are read without the tasks, so an older stemtwin opens the bundle; the organiser, and whoever plays the task, are told its name."""
+    path = organiser.path / "event.toml"
+    path.write_text(path.read_text().replace('task = "hypothesis-test"', 'task = "hypothesis-tset"'))
+    event = open_folder(organiser.path).event
+    for check in (event.check_kinds, lambda: event.task("hypothesis-tset"), lambda: open_organiser(organiser.path)):
+        with pytest.raises(UnknownNameError, match="hypothesis-tset"):
+            check()
 
 
 def test_secrets_lie_apart_and_are_private(organiser: Organiser, tmp_path: Path) -> None:
