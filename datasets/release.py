@@ -21,13 +21,11 @@ from stemtwin.twin.files import check_writable, write_atomically
 
 RELEASED = ("tiny", "std")
 """Released sizes; all other sizes are recipes, which users build themselves."""
-TO_COME = {"atoms-2d-2.0.0": ("std",), "instruments-1.0.0": ("std",), "defects-1.0.0": ("std",)}
-"""Sizes without a first release, by card, which are recipes until then. A release removes the card's entry."""
 
 
 def released(card: Card) -> tuple[str, ...]:
     """Return the released sizes of a card."""
-    return tuple(size for size in card.sizes if size in RELEASED and size not in TO_COME.get(card.id, ()))
+    return tuple(size for size in card.sizes if size in RELEASED)
 
 
 def release(card: Card, target: str | Path, *, workers: int = 1, progress: BuildProgress | None = None) -> Path:
