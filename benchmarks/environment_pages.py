@@ -10,10 +10,11 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from stemtwin.benchmarks import return_tables
+from stemtwin.benchmarks import films, return_tables
 from stemtwin.benchmarks.tasks import load_tasks
 from stemtwin.twin import files
 from stemtwin.twin.envs import ENVIRONMENTS
+from stemtwin.twin.envs.arguments import OBSERVATIONS
 from stemtwin.twin.envs.discovery import descriptions
 from stemtwin.twin.envs.making import family_class
 from stemtwin.twin.envs.reference import ReturnScale
@@ -163,7 +164,7 @@ def _scores(environment: str) -> list[str]:
     parts = ["## Reference scores", text, return_tables.rows(own, head, named=False)]
     parts += ["Interquartile means, and mean differences over the same episodes:", return_tables.middle_rows(own, head, named=False)]
     errors = return_tables.error_rows(own, head, named=False)
-    return [*parts, *([return_tables.ERRORS, errors] if errors else []), *_further(own)]
+    return [*parts, *([return_tables.ERRORS, errors] if errors else []), *_further(own), *_forms(environment)]
 
 
 def _further(own: list[ReturnScale]) -> list[str]:
@@ -178,13 +179,27 @@ def _further(own: list[ReturnScale]) -> list[str]:
     return ["\n".join([told[0], "|---" * len(lines[0]) + "|", *told[1:]])] if found else []
 
 
+def _forms(environment: str) -> list[str]:
+    """Return the tables of other forms of observation than the usual one; an empty list where none was measured."""
+    measured = return_tables.form_scales(environment)
+    if not measured:
+        return []
+    text = "Returns in other forms of observation, and mean differences over the same episodes:"
+    return [text, return_tables.form_rows(measured), return_tables.form_pairs(measured)]
+
+
 def _film(environment: str) -> list[str]:
-    """Return the section of the film, nothing where the environment has no baselines to film."""
+    """Return the section of the films with the commands that made them, nothing where the environment has no baselines to film."""
     name = environment.partition("/")[2]
     if not any(scale.environment == environment for scale in return_tables.scales()):
         return []
-    shown = [f"![An episode of the expert](../films/{name}.gif)"] if (DOCS / "films" / f"{name}.gif").exists() else []
-    return ["## Film", *shown, f"```sh\nstemtwin film {environment} --agent expert\n```"]
+    usual, parts = f"stemtwin film {environment} --agent expert", ["## Film"]
+    for form in ("", *(f"-{one}" for one in OBSERVATIONS)):
+        path = DOCS / "films" / f"{name}{form}.gif"
+        if path.exists():
+            in_form = f" in the form `{form[1:]}`" if form else ""
+            parts += [f"![An episode of the expert{in_form}](../films/{path.name})", f"```sh\n{films.command_of(path) or usual}\n```"]
+    return parts if len(parts) > 1 else [*parts, f"```sh\n{usual}\n```"]
 
 
 def index() -> str:

@@ -14,7 +14,7 @@ from PIL import Image
 from stemtwin.benchmarks import returns
 from stemtwin.benchmarks.agents import Baseline
 from stemtwin.twin import checks, files
-from stemtwin.twin.envs.arguments import one_of
+from stemtwin.twin.envs.arguments import OBSERVATIONS, one_of
 from stemtwin.twin.envs.canvas import AMBER, BLUE, GREY, WHITE, PictureCanvas, amount
 from stemtwin.twin.envs.making import family_class
 from stemtwin.twin.envs.reference import reference
@@ -68,11 +68,12 @@ def film(
     agent: str = "expert",
     difficulty: str = "standard",
     seed: int = 0,
+    observation: str | None = None,
     output: Path | str | None = None,
     width: int = WIDTH_PX,
     tell: Callable[[str], None] | None = None,
 ) -> FilmedEpisode:
-    """Play an episode of the validation split and write a film of it.
+    """Play an episode of the validation split and write a film of it, whose comment is the command that makes it again.
 
     Parameters
     ----------
@@ -84,6 +85,8 @@ def film(
         A preset of the family.
     seed : int
         Seed of the episode.
+    observation : str, optional
+        Form of observation in which the agent plays, by default that of the environment.
     output : Path or str, optional
         Path of the GIF, by default ``<Id>-<agent>.gif`` in the current folder; it is written completely or not at all.
     width : int
@@ -98,27 +101,39 @@ def film(
     """
     policy = find_policy(environment, agent)
     one_of("difficulty", difficulty, tuple(family_class(environment).PRESETS))  # type: ignore[attr-defined] - a family with a goal
+    form: dict[str, Any] = {} if observation is None else {"observation": observation}
+    if form:
+        one_of("observation", observation, OBSERVATIONS)
     checks.whole("seed", seed, low=0, high=LARGEST_SEED)
     checks.whole("width", width, low=NARROWEST_PX, high=WIDEST_PX)
     name = environment.partition("/")[2]
-    path = Path(f"{name}-{agent}.gif") if output is None else Path(output)
-    if path.suffix.lower() != ".gif":
-        message = f"output={str(path)!r} is not the name of a GIF. Give one that ends with .gif."
-        raise SettingsError(message)
-    files.check_writable(path)
+    path = _writable_path(f"{name}-{agent}.gif" if output is None else output)
     say = _tell if tell is None else tell
-    env = gym.make(environment, disable_env_checker=True, split="val", difficulty=difficulty, render_mode="rgb_array", privileged_info=True)
+    shown = {"split": "val", "difficulty": difficulty, "render_mode": "rgb_array", "privileged_info": True}
+    env = gym.make(environment, disable_env_checker=True, **shown, **form)
     most = env.spec.max_episode_steps if env.spec is not None else None
     say(f"{agent} on {environment}, {difficulty}, seed {seed}: at most {most} steps, then {path}")
-    camera = FilmCamera(env, title=f"{name}  {difficulty}  {agent}", stride=-(-(most or 1) // MOST_FRAMES), tell=say)
+    title = "  ".join([name, difficulty, *form.values(), agent])
+    camera = FilmCamera(env, title=title, stride=-(-(most or 1) // MOST_FRAMES), tell=say)
     played = returns.play(env, policy.factory(), seed=seed, task=policy.task, oracle=policy.oracle, watcher=camera)
     env.close()
     score = _normalized(environment, difficulty, played.total)
     pictures = camera.developed(played, score)
-    _write(pictures, path, width)
+    options = {"agent": agent, "difficulty": difficulty, "seed": seed, **form, **({"width": width} if width != WIDTH_PX else {})}
+    _write(pictures, path, width, comment=f"stemtwin film {environment} {' '.join(f'--{option} {value}' for option, value in options.items())}")
     told = "" if score is None else f", normalised {score:.2f}"
     say(f"{path}: {played.steps} steps, {len(pictures)} frames, return {played.total:.3f}{told}, {'success' if played.success else 'no success'}")
     return FilmedEpisode(path=path, frames=len(pictures), steps=played.steps, total=played.total, normalized=score, success=played.success)
+
+
+def _writable_path(output: Path | str) -> Path:
+    """Return the path of a GIF; raise StemtwinError if it has another ending or cannot be written."""
+    path = Path(output)
+    if path.suffix.lower() != ".gif":
+        message = f"output={str(path)!r} is not the name of a GIF. Give one that ends with .gif."
+        raise SettingsError(message)
+    files.check_writable(path)
+    return path
 
 
 def find_policy(environment: str, agent: str) -> Baseline:
@@ -214,7 +229,14 @@ def _normalized(environment: str, difficulty: str, total: float) -> float | None
         return None
 
 
-def _write(frames: list[Image.Image], path: Path, width: int) -> None:
+def command_of(path: Path) -> str | None:
+    """Return the command that makes a film again, from its comment; None for a film without one."""
+    with Image.open(path) as film_:
+        told = film_.info.get("comment", b"").decode("ascii", errors="replace")
+    return told if told.startswith("stemtwin film ") else None
+
+
+def _write(frames: list[Image.Image], path: Path, width: int, *, comment: str) -> None:
     """Write frames as a GIF of one palette that plays for ever."""
     height = round(frames[0].height * width / frames[0].width)
     small = [frame.resize((width, height), Image.Resampling.LANCZOS) for frame in frames]
@@ -226,7 +248,8 @@ def _write(frames: list[Image.Image], path: Path, width: int) -> None:
     drawn = [frame.quantize(palette=palette, dither=Image.Dither.NONE) for frame in small]
     each = min(max(LENGTH_MS // len(drawn), QUICKEST_MS), SLOWEST_MS)
     with files.replacing(path, ending=".gif") as temporary:
-        drawn[0].save(temporary, save_all=True, append_images=drawn[1:], duration=[*[each] * (len(drawn) - 1), LAST_MS], loop=0, optimize=True)
+        times = [*[each] * (len(drawn) - 1), LAST_MS]
+        drawn[0].save(temporary, save_all=True, append_images=drawn[1:], duration=times, loop=0, optimize=True, comment=comment.encode("ascii"))
 
 
 def _tell(line: str) -> None:

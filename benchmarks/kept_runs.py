@@ -1,7 +1,8 @@
 """Kept runs of policies on the scale of returns: seeds, actions, costs, returns and hashes of observations, as one Parquet file each.
 
-``benchmarks/runs/<environment>/<difficulty>/<policy>.parquet`` holds one row for each episode; the scales of ``twin/envs/scales`` and the tables of
-the documents are computed from these files, and :func:`replay` plays an episode again from its actions.
+``benchmarks/runs/<environment>/<difficulty>/<policy>.parquet`` holds one row for each episode; runs in another form of observation than the usual
+one are in a folder ``<form>`` beside it. The scales of ``twin/envs/scales`` and the tables of the documents are computed from these files, and
+:func:`replay` plays an episode again from its actions.
 """
 
 import dataclasses
@@ -105,6 +106,11 @@ class KeptRun:
         """Returns of the episodes, float64."""
         return np.array([one.total for one in self.episodes])
 
+    @property
+    def observation(self) -> str | None:
+        """Form of observation, None for that of the environment."""
+        return self.arguments.get("observation")
+
     def make(self) -> gym.Env:
         """Return the environment that the episodes were played in, with ``privileged_info``."""
         arguments = {**self.arguments, "difficulty": self.difficulty, "privileged_info": True}
@@ -158,9 +164,9 @@ class EpisodeRecorder:
         )
 
 
-def run_path(environment: str, difficulty: str, policy: str, folder: Path = RUNS) -> Path:
+def run_path(environment: str, difficulty: str, policy: str, folder: Path = RUNS, observation: str | None = None) -> Path:
     """Return the path of a kept run."""
-    return folder / environment.partition("/")[2] / difficulty / f"{policy}.parquet"
+    return folder / environment.partition("/")[2] / difficulty / (observation or "") / f"{policy}.parquet"
 
 
 def save(run: KeptRun, path: Path) -> None:
@@ -227,14 +233,14 @@ def read(path: Path) -> KeptRun:
     return KeptRun(**json.loads(told), episodes=episodes)
 
 
-def read_all(environment: str, difficulty: str, folder: Path = RUNS) -> dict[str, KeptRun]:
+def read_all(environment: str, difficulty: str, folder: Path = RUNS, observation: str | None = None) -> dict[str, KeptRun]:
     """Return the kept runs of a preset by the policy's name; empty where none was played to its end."""
-    return {path.stem: read(path) for path in kept_paths(environment, difficulty, folder)}
+    return {path.stem: read(path) for path in kept_paths(environment, difficulty, folder, observation)}
 
 
-def kept_paths(environment: str, difficulty: str, folder: Path = RUNS) -> list[Path]:
+def kept_paths(environment: str, difficulty: str, folder: Path = RUNS, observation: str | None = None) -> list[Path]:
     """Return the paths of the kept runs of a preset."""
-    inside = run_path(environment, difficulty, "*", folder).parent.glob("*.parquet")
+    inside = run_path(environment, difficulty, "*", folder, observation).parent.glob("*.parquet")
     return sorted(path for path in inside if not path.name.endswith(UNFINISHED))
 
 
@@ -270,5 +276,5 @@ def same(one: KeptEpisode, other: KeptEpisode) -> bool:
 def finish(runs: Iterable[KeptRun], folder: Path = RUNS) -> None:
     """Put the unfinished runs of all policies of a preset in place of older ones, and delete those of removed policies."""
     for run in runs:
-        path = run_path(run.environment, run.difficulty, run.policy, folder)
+        path = run_path(run.environment, run.difficulty, run.policy, folder, run.observation)
         path.with_suffix(UNFINISHED).replace(path)

@@ -121,7 +121,7 @@ def difference(better: KeptRun, other: KeptRun) -> PairedReturn:
 
 
 def scale_of(runs: Mapping[str, KeptRun]) -> ReturnScale:
-    """Return the scale from the kept runs of one preset.
+    """Return the scale from the kept runs of one preset; without an oracle the expert is compared with the fixed rule, where a family has one.
 
     Parameters
     ----------
@@ -134,6 +134,7 @@ def scale_of(runs: Mapping[str, KeptRun]) -> ReturnScale:
         lazy = [runs[name] for name in LAZY if name in runs]
         differences += [difference(runs[EXPERT], max(lazy, key=lambda run: run.totals.mean()))] if lazy else []
         differences += [difference(runs[ORACLE], runs[EXPERT])] if ORACLE in runs else []
+        differences += [difference(runs[EXPERT], runs[RULE])] if RULE in runs and ORACLE not in runs else []
     if {LEARNER, RULE} <= runs.keys():
         differences.append(difference(runs[LEARNER], runs[RULE]))
     return ReturnScale(

@@ -21,6 +21,32 @@ def scales() -> list[ReturnScale]:
     return found
 
 
+def form_scales(environment: str) -> list[ReturnScale]:
+    """Return the scales of an environment in other forms of observation than the usual one."""
+    path = FOLDER / f"{environment.partition('/')[2]}.json"
+    told = json.loads(path.read_text(encoding="utf-8")).get("forms", {}) if path.exists() else {}
+    return [reference(environment, difficulty, form) for form, scales in told.items() for difficulty in scales]
+
+
+def form_rows(listed: list[ReturnScale]) -> str:
+    """Return the returns of scales in other forms of observation, a row for each policy."""
+    lines = ["| form | difficulty | episodes | policy | mean return | interquartile mean | success |", "|---" * 7 + "|"]
+    for scale in listed:
+        head = [f"`{scale.arguments['observation']}`", scale.difficulty, str(len(scale.seeds))]
+        for name, policy in scale.policies.items():
+            lines.append(f"| {' | '.join([*head, name, mean_cell(policy), _middle(policy), f'{policy.success:.2f}'])} |")
+    return "\n".join(lines)
+
+
+def form_pairs(listed: list[ReturnScale]) -> str:
+    """Return the mean differences over the same episodes of scales in other forms of observation, a row for each pair."""
+    lines = ["| form | difficulty | difference | mean |", "|---" * 4 + "|"]
+    for scale in listed:
+        head = [f"`{scale.arguments['observation']}`", scale.difficulty]
+        lines += [f"| {' | '.join([*head, f'{pair.better} minus {pair.other}', _pair(pair)])} |" for pair in scale.paired]
+    return "\n".join(lines)
+
+
 def rows(listed: list[ReturnScale], columns: tuple[str, ...], *, named: bool = True) -> str:
     """Return mean returns with intervals and the expert's normalised return, a row for each preset."""
     head = [*(("environment",) if named else ()), "difficulty", "episodes", *columns, "expert, normalised"]

@@ -10,9 +10,8 @@ import dataclasses
 import hashlib
 import json
 import sys
-import tempfile
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -24,7 +23,7 @@ from stemtwin.benchmarks.kept_runs import RUNS, EpisodeRecorder, KeptEpisode, Ke
 from stemtwin.benchmarks.return_statistics import EXPERT, LEARNER, failings, scale_of, summary
 from stemtwin.benchmarks.tasks import load_tasks
 from stemtwin.twin import checks, files
-from stemtwin.twin.envs.arguments import one_of
+from stemtwin.twin.envs.arguments import OBSERVATIONS, one_of
 from stemtwin.twin.envs.goal_family import GoalFamily
 from stemtwin.twin.envs.making import family_class
 from stemtwin.twin.envs.reference import FOLDER, ReturnScale, reference
@@ -34,8 +33,8 @@ EPISODES, FEW, SLOW_S = 100, 30, 20.0
 """Number of episodes of each policy; number where an episode of the expert exceeds a processor time; that time, s."""
 MORE = {"stemtwin/HypothesisTest-v1": 400}
 """Number of episodes of environments with cheap episodes (milliseconds) whose accidental ends scatter returns more than presets differ."""
-PILOT, QUIET_S = 2, 10.0
-"""Number of episodes by which the time is estimated; time between reports of progress, s."""
+PILOT, QUIET_S, KEEP_S = 2, 10.0, 60.0
+"""Number of episodes by which the time is estimated; times between reports of progress and between copies of an unfinished run, s."""
 ARGUMENTS: dict[str, Any] = {"split": "val"}
 """Arguments of the environments on the scale besides the difficulty: episodes of the validation split."""
 ORDERED = 3
@@ -124,8 +123,8 @@ def measure(
 ) -> ReturnScale:
     """Play every policy over the same episodes, keep the runs, and return their scale.
 
-    An interrupted measurement is resumed with the policy that was not finished: finished ones are reused where their first two
-    episodes, played again, are the same.
+    An interrupted measurement is resumed with the episodes that were not kept, at most those of the last minute: kept ones are reused where
+    the first two of the policy, played again, are the same.
 
     Parameters
     ----------
@@ -154,13 +153,10 @@ def measure(
     tell(f"{where}: {len(policies)} policies, {count} episodes each, about {sum(minutes.values()):.1f} min of CPU")
     runs = {}
     for name, pilot in pilots.items():
-        path = run_path(environment, difficulty, name, folder).with_suffix(kept_runs.UNFINISHED)
-        run = _resumed(path, blank, pilot, count)
-        if run is None:
-            began = time.process_time()
-            played = pilot.rest(count, lambda line, name=name: tell(f"{where} {name:>12}: {line}"))
-            each = pilot.cpu_s if count <= PILOT else (time.process_time() - began) / (count - PILOT)
-            run = dataclasses.replace(blank, policy=name, episodes=played, cpu_s=round(each, 3))
+        path = run_path(environment, difficulty, name, folder, blank.observation).with_suffix(kept_runs.UNFINISHED)
+        begun = _resumed(path, blank, pilot, count) or dataclasses.replace(blank, policy=name, episodes=tuple(pilot.first[:count]), cpu_s=pilot.cpu_s)
+        run = begun
+        for run in pilot.rest(begun, count, lambda line, name=name: tell(f"{where} {name:>12}: {line}")):
             kept_runs.save(run, path)
         one = summary(run.episodes, clusters=run.scenes)
         told = f"{one.mean:7.3f} ({one.low:.3f} to {one.high:.3f}), IQM {one.iqm:.3f}, success {one.success:.2f}, {one.steps:.1f} steps"
@@ -189,15 +185,21 @@ class Pilot:
         self.recorder, self.cpu_s = EpisodeRecorder.of(environment), 0.0
         self.first = [self._played(seed) for seed in range(count)]
 
-    def rest(self, count: int, tell: Callable[[str], None]) -> tuple[KeptEpisode, ...]:
-        """Play the remaining episodes and return all ``count`` of them; progress is reported every ten seconds."""
-        found, told = list(self.first[:count]), time.monotonic()
+    def rest(self, begun: KeptRun, count: int, tell: Callable[[str], None]) -> Iterator[KeptRun]:
+        """Play the remaining episodes of a run, and yield it every minute and at its end; progress is reported every ten seconds."""
+        found, kept = list(begun.episodes), time.monotonic()
+        told, spent = kept, begun.cpu_s * (len(found) - PILOT)
         for seed in range(len(found), count):
             if time.monotonic() - told > QUIET_S:
                 told = time.monotonic()
                 tell(f"{seed} of {count} episodes, about {self.cpu_s * (count - seed) / 60:.1f} min of CPU left")
             found.append(self._played(seed))
-        return tuple(found)
+            spent += self.cpu_s
+            if time.monotonic() - kept > KEEP_S and seed + 1 < count:
+                kept = time.monotonic()
+                yield dataclasses.replace(begun, episodes=tuple(found), cpu_s=spent / (len(found) - PILOT))
+        each = spent / (count - PILOT) if count > PILOT else self.cpu_s
+        yield dataclasses.replace(begun, episodes=tuple(found), cpu_s=round(each, 3))
 
     def _played(self, seed: int) -> KeptEpisode:
         began = time.process_time()
@@ -207,12 +209,13 @@ class Pilot:
 
 
 def _resumed(path: Path, blank: KeptRun, pilot: Pilot, count: int) -> KeptRun | None:
-    """Return the run of a measurement that was interrupted, or None where there is none or where it is another one."""
+    """Return the kept part of a run that was interrupted, or None where there is none or where it is another one."""
     try:
         run = kept_runs.read(path)
     except DatasetError:
         return None
-    fits = (run.arguments, run.version, run.seeds) == (blank.arguments, blank.version, tuple(range(count)))
+    fits = (run.arguments, run.version) == (blank.arguments, blank.version) and min(PILOT, count) <= len(run.episodes) <= count
+    fits = fits and run.seeds == tuple(range(len(run.episodes)))
     return run if fits and all(kept_runs.same(*each) for each in zip(pilot.first, run.episodes, strict=False)) else None
 
 
@@ -220,14 +223,16 @@ def save(scale: ReturnScale, folder: Path = FOLDER) -> Path:
     """Write a scale into the file of its environment and return the path; the returns of a trained policy without a stored run are kept."""
     path = folder / f"{scale.environment.partition('/')[2]}.json"
     content = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {"environment": scale.environment, "scales": {}}
-    before = content["scales"].get(scale.difficulty, {"version": "", "policies": {}})
+    form = scale.arguments.get("observation")
+    scales = content["scales"] if form is None else content.setdefault("forms", {}).setdefault(form, {})
+    before = scales.get(scale.difficulty, {"version": "", "policies": {}})
     measured = dataclasses.asdict(scale)
     told = {name: measured[name] for name in ("arguments", "seeds", "version")}
     policies = {name: {key: value for key, value in one.items() if value is not None} for name, one in measured["policies"].items()}
     trained = before["policies"].get(LEARNER)
     if trained is not None and LEARNER not in policies:
         policies[LEARNER] = {**trained, "version": trained.get("version") or before["version"]}
-    content["scales"][scale.difficulty] = {**told, "policies": policies, "paired": measured["paired"]}
+    scales[scale.difficulty] = {**told, "policies": policies, "paired": measured["paired"]}
     folder.mkdir(parents=True, exist_ok=True)
     files.write_atomically(path, (json.dumps(content, indent=1) + "\n").encode())
     return path
@@ -257,7 +262,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--table", action="store_true", help="print the tables of docs/environments.md and measure nothing")
     parser.add_argument("--rescore", action="store_true", help="recompute the scales from the stored runs and measure nothing")
     parser.add_argument("--policies", nargs="+", help="play only these; the kept runs of the others stay")
-    parser.add_argument("--observation", help="play this form of observation, print its returns and keep nothing")
+    parser.add_argument("--observation", choices=OBSERVATIONS, help="measure this form of observation instead of the usual one")
     given = parser.parse_args(arguments)
     if given.table:
         sys.stdout.write(f"{return_tables.tables()}\n")
@@ -271,24 +276,22 @@ def main(arguments: list[str] | None = None) -> None:
     for name in asked:
         for difficulty in given.difficulties or (kept_runs.presets(name) if given.rescore else presets(name)):
             policies = {one: known[name][one] for one in given.policies or known[name]}
-            if given.observation is not None:
-                tell_form(name, difficulty, policies, given.observation, episodes=given.episodes, tell=_tell)
-                continue
-            scale = None if given.rescore else measure(name, difficulty, policies, episodes=given.episodes, tell=_tell)
-            _tell(f"wrote {save(rescored(name, difficulty) if scale is None or given.policies else scale)}")
+            if not given.rescore:
+                measure(name, difficulty, policies, episodes=given.episodes, arguments=arguments_of(given.observation), tell=_tell)
+            for form in forms(name, difficulty) if given.rescore else (given.observation,):
+                _tell(f"wrote {save(rescored(name, difficulty, observation=form))}")
         for failing in missed(name) if (FOLDER / f"{name.partition('/')[2]}.json").exists() else ():
             _tell(f"REQUIREMENT MISSED: {failing}")
 
 
-def tell_form(
-    environment: str, difficulty: str, policies: Mapping[str, Baseline], form: str, *, episodes: int | None, tell: Callable[[str], None]
-) -> None:
-    """Play policies over a form of observation that has no scale, and report their returns and paired differences; nothing is kept."""
-    with tempfile.TemporaryDirectory() as folder:
-        arguments = {**ARGUMENTS, "observation": form}
-        scale = measure(environment, difficulty, policies, episodes=episodes, arguments=arguments, tell=tell, folder=Path(folder))
-    for pair in scale.paired:
-        tell(f"{environment} {difficulty}, {form}: {pair.better} less {pair.other} {pair.mean:.3f} ({pair.low:.3f} to {pair.high:.3f})")
+def arguments_of(observation: str | None) -> dict[str, Any]:
+    """Return the arguments of the environments of a scale for a form of observation, None for the usual one."""
+    return ARGUMENTS if observation is None else {**ARGUMENTS, "observation": observation}
+
+
+def forms(environment: str, difficulty: str, folder: Path = RUNS) -> list[str | None]:
+    """Return the forms of observation of a preset that have kept runs, None for the usual one."""
+    return [form for form in (None, *OBSERVATIONS) if kept_runs.kept_paths(environment, difficulty, folder, form)]
 
 
 def presets(environment: str) -> tuple[str, ...]:
@@ -307,7 +310,7 @@ def missed(environment: str) -> list[str]:
     return [line for group in groups for line in failings([reference(environment, difficulty) for difficulty in group])]
 
 
-def rescored(environment: str, difficulty: str, folder: Path = RUNS) -> ReturnScale:
+def rescored(environment: str, difficulty: str, folder: Path = RUNS, observation: str | None = None) -> ReturnScale:
     """Return the scale from the kept runs of a preset.
 
     Raises
@@ -315,7 +318,7 @@ def rescored(environment: str, difficulty: str, folder: Path = RUNS) -> ReturnSc
     UnknownNameError
         No run is kept.
     """
-    runs = kept_runs.read_all(environment, difficulty, folder)
+    runs = kept_runs.read_all(environment, difficulty, folder, observation)
     if not runs:
         message = f"No runs of {environment} of difficulty={difficulty!r} are kept in {folder}. Play them with 'make baselines'."
         raise UnknownNameError(message)

@@ -11,7 +11,8 @@ from scipy.special import gammaln, xlog1py, xlogy
 
 from stemtwin.benchmarks.agents import Baseline, Brief, add_baseline, known_numbers
 from stemtwin.twin.envs.damage_laws import PAIRS, Hypotheses, LawPrior, hypotheses, posterior, read_probabilities, updated
-from stemtwin.twin.envs.families.hypothesis_test import EDGE, HypothesisPreset, preset_settings
+from stemtwin.twin.envs.damage_presets import HypothesisPreset, preset_settings
+from stemtwin.twin.envs.families.hypothesis_test import EDGE
 from stemtwin.twin.envs.goal_family import BONUS, PRICE
 
 GRID = (-1.0, -0.5, 0.0, 0.5, 1.0)
@@ -20,7 +21,7 @@ WORTH = BONUS * 2 * math.log(2) / math.log((1 - EDGE) / EDGE)
 """Gain of the expected return for each bit of information."""
 SWEEP = ((-1.0, 1.0, -1.0), (1.0, -1.0, 1.0), (-1.0, -1.0, 1.0), (1.0, 1.0, -1.0))
 """Energy, dose and time of a fixed series of experiments, which is repeated."""
-NEEDED = ("sites_per_side", "areas", "dose_budget", "time_budget", "reach", "prior")
+NEEDED = ("sites_per_side", "areas", "dose_budget", "time_budget", "reach", "prior", "actions", "randomisation")
 """Known numbers from which the experiment is modelled."""
 
 
@@ -96,7 +97,8 @@ class Bayes:
 
     def reset(self, brief: Brief) -> None:
         """Start a new episode with the known numbers of the brief."""
-        self.preset = preset_from(known_numbers(brief, *NEEDED))
+        known = known_numbers(brief, *NEEDED)
+        self.preset, self.actions, self.closed = preset_from(known), known["actions"], known["randomisation"]["closed_valve"]
 
     def pair(self, observation: Mapping[str, np.ndarray]) -> str:
         """Return the name of the pair of laws."""
@@ -114,7 +116,7 @@ class Bayes:
         out = found.log_prior
         for given, number in zip(settings, lost, strict=True):
             read = read_probabilities(pair, self.preset.prior, *preset_settings(self.preset, given))
-            out = updated(out, read, number, self.preset.sites)
+            out = updated(out, read, number, self.preset.sites, closed=self.closed, dark=self.preset.dark)
         return out
 
     def believed(self, observation: Mapping[str, np.ndarray]) -> float:
@@ -123,8 +125,10 @@ class Bayes:
         found = hypotheses(pair, self.preset.prior)
         return posterior(self.log_weights(observation, found, pair), found.law)
 
-    def exhausted(self, observation: Mapping[str, np.ndarray]) -> bool:
-        """Return whether no area is left, or less dose or time is left than the smallest exposure needs."""
+    def exhausted(self, observation: Mapping[str, np.ndarray], cost: Mapping[str, float]) -> bool:
+        """Return whether one action or no area is left, or less dose or time is left than the smallest exposure needs."""
+        if cost["moves"] >= self.actions - 1:
+            return True
         areas, dose, time = (float(one) for one in observation["budget"])
         least_dose, least_time = 1 / self.preset.reach[1], 1 / self.preset.reach[2]
         return areas < 0.5 / self.preset.areas or dose * self.preset.dose < least_dose or time * self.preset.time < least_time
@@ -144,14 +148,13 @@ class ExpectedInformation(Bayes):
 
     def act(self, observation: Mapping[str, np.ndarray], cost: Mapping[str, float]) -> np.ndarray:
         """Return the next experiment or the declaration."""
-        del cost
         pair = self.pair(observation)
         found = hypotheses(pair, self.preset.prior)
         logs = self.log_weights(observation, found, pair)
         weights = np.exp(logs - logs.max())
         weights /= weights.sum()
         probability = float(weights[found.law == 1].sum())
-        if self.exhausted(observation):
+        if self.exhausted(observation, cost):
             return declaration(probability)
         outcomes = outcome_probabilities(pair, self.preset)
         dearer, worth = self._dearer(observation["budget"]), WORTH * expected_information(weights, found.law, outcomes)
@@ -174,8 +177,7 @@ class FixedSeries(Bayes):
 
     def act(self, observation: Mapping[str, np.ndarray], cost: Mapping[str, float]) -> np.ndarray:
         """Return the next experiment of the series, or the posterior."""
-        del cost
-        if self.exhausted(observation):
+        if self.exhausted(observation, cost):
             return declaration(self.believed(observation))
         return experiment(SWEEP[self.exposed(observation) % len(SWEEP)])
 
@@ -187,8 +189,7 @@ class BlindSeries(Bayes):
 
     def act(self, observation: Mapping[str, np.ndarray], cost: Mapping[str, float]) -> np.ndarray:
         """Return the next experiment of the series, or the same declaration."""
-        del cost
-        if self.exhausted(observation):
+        if self.exhausted(observation, cost):
             return declaration(self.certainty)
         return experiment(SWEEP[self.exposed(observation) % len(SWEEP)])
 

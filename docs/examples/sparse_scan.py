@@ -16,11 +16,11 @@ def main(output: Path) -> None:
     env = gym.make(ENVIRONMENT, difficulty=DIFFICULTY, split="val", privileged_info=True)
     for name in ("raster", "expert"):
         policy = find_policy(ENVIRONMENT, name)
-        episode = play(env, policy.factory(), seed=0, task=policy.task)
+        episode = play(env, policy.factory(), seed=65, task=policy.task)
         truth = env.get_wrapper_attr("truth")()
         ratio = truth["error"] / truth["raster_error"]
         print(f"{name}: error {ratio:.2f} times that of the raster after {episode.steps} steps, return {episode.total:.2f}")
-    film(ENVIRONMENT, agent="expert", difficulty=DIFFICULTY, seed=0, output=output)
+    film(ENVIRONMENT, agent="expert", difficulty=DIFFICULTY, seed=65, output=output)
 
 
 if __name__ == "__main__":

@@ -13,6 +13,9 @@ def film(
     agent: Annotated[str, typer.Option(help="Baseline that plays the episode: expert, random, blind, no-op, oracle, ...")] = "expert",
     difficulty: Annotated[str, typer.Option(help="Difficulty preset: easy, standard, hard, ...")] = "standard",
     seed: Annotated[int, typer.Option(help="Seed of the episode in the validation split.")] = 0,
+    observation: Annotated[
+        str | None, typer.Option(help="Form of observation in which the agent plays: counts, pixels or state; by default that of the environment.")
+    ] = None,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Output file (GIF); by default <Id>-<agent>.gif in this folder.")] = None,
     width: Annotated[int, typer.Option(help="Width of the film, pixels.")] = 640,
     as_json: JsonFlag = False,
@@ -22,6 +25,6 @@ def film(
 
     from stemtwin.benchmarks import films
 
-    made = films.film(environment, agent=agent, difficulty=difficulty, seed=seed, output=output, width=width)
+    made = films.film(environment, agent=agent, difficulty=difficulty, seed=seed, observation=observation, output=output, width=width)
     if as_json:
         print_json({**dataclasses.asdict(made), "path": str(made.path)})

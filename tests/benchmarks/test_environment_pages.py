@@ -5,9 +5,11 @@ from pathlib import Path
 
 import gymnasium as gym
 import pytest
+from PIL import Image
 
 from stemtwin.benchmarks import environment_pages as pages
 from stemtwin.twin.envs import ENVIRONMENTS
+from stemtwin.twin.envs.arguments import OBSERVATIONS
 from stemtwin.twin.envs.making import family_class
 
 OLD = {"stemtwin/Autofocus-v1", "stemtwin/Microscope-v1"}
@@ -37,7 +39,25 @@ def test_links_of_pages_lead_somewhere() -> None:
                 assert (path.parent / link).exists(), (path.name, link)
     for film in (pages.DOCS / "films").glob("*"):
         assert film.stat().st_size <= LARGEST_FILM, film.name
-        assert f"stemtwin/{film.stem}" in ENVIRONMENTS
+        name, version, *form = film.stem.split("-")
+        assert f"stemtwin/{name}-{version}" in ENVIRONMENTS
+        assert form == [] or form[0] in OBSERVATIONS
+
+
+def test_the_films_of_a_page_stand_above_their_commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each film is followed by the command in its comment, or by the usual one; that of another form is named."""
+    (tmp_path / "films").mkdir()
+    monkeypatch.setattr(pages, "DOCS", tmp_path)
+    told = {"": None, "-counts": "stemtwin film stemtwin/AtomForge-v1 --agent expert --difficulty easy --seed 3 --observation counts"}
+    for ending, command in told.items():
+        Image.new("P", (4, 4)).save(tmp_path / "films" / f"AtomForge-v1{ending}.gif", comment=(command or "by hand").encode())
+    assert pages._film("stemtwin/AtomForge-v1") == [
+        "## Film",
+        "![An episode of the expert](../films/AtomForge-v1.gif)",
+        "```sh\nstemtwin film stemtwin/AtomForge-v1 --agent expert\n```",
+        "![An episode of the expert in the form `counts`](../films/AtomForge-v1-counts.gif)",
+        f"```sh\n{told['-counts']}\n```",
+    ]
 
 
 @pytest.mark.parametrize("environment", ENVIRONMENTS)

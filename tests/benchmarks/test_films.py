@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from stemtwin.benchmarks import films, returns
+from stemtwin.leaderboard.cli.main import main
 from stemtwin.twin.errors import StemtwinError
 
 ID = "stemtwin/HypothesisTest-v1"
@@ -37,9 +38,21 @@ def test_a_film_shows_every_step_of_the_episode(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["e.gif"]
 
 
+def test_a_film_says_how_it_is_made_again(tmp_path: Path) -> None:
+    """Its comment is the command with agent, preset, seed and form; run again it leaves the same bytes; other files have none."""
+    made = films.film(ID, agent="expert", difficulty="easy", seed=2, observation="counts", output=tmp_path / "e.gif", width=240, tell=lambda _: None)
+    command = films.command_of(made.path)
+    assert command == f"stemtwin film {ID} --agent expert --difficulty easy --seed 2 --observation counts --width 240"
+    assert main([*command.split()[1:], "--output", str(tmp_path / "again.gif")]) == 0
+    assert (tmp_path / "again.gif").read_bytes() == made.path.read_bytes()
+    Image.new("P", (4, 4)).save(tmp_path / "other.gif", comment=b"made by hand")
+    assert films.command_of(tmp_path / "other.gif") is None
+
+
 @pytest.mark.parametrize(
     ("wrong", "said"),
     [
+        ({"observation": "images"}, "observation='images' is unknown"),
         ({"environment": "stemtwin/Microscope-v2"}, "environment='stemtwin/Microscope-v2' is unknown"),
         ({"agent": "exprt"}, "agent='exprt' is not a baseline of stemtwin/HypothesisTest-v1. Use one of expert"),
         ({"difficulty": "esay"}, "Did you mean 'easy'"),

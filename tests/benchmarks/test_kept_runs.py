@@ -18,6 +18,7 @@ from stemtwin.benchmarks.kept_runs import KeptEpisode, KeptRun
 from stemtwin.benchmarks.return_statistics import difference, failings, scale_of, summary
 from stemtwin.benchmarks.returns import PlayedEpisode
 from stemtwin.benchmarks.statistics import interquartile_mean
+from stemtwin.twin.envs import reference as references
 from stemtwin.twin.envs.families.autofocus import Autofocus
 from stemtwin.twin.envs.reference import ReturnScale, reference
 from stemtwin.twin.errors import DatasetError, UnknownNameError
@@ -25,7 +26,11 @@ from stemtwin.twin.errors import DatasetError, UnknownNameError
 ID = "stemtwin/HypothesisTest-v1"
 LARGEST_BYTES = 1_000_000
 """Most bytes of the kept runs of a family."""
-KEPT = sorted((f"stemtwin/{path.parents[1].name}", path.parent.name) for path in kept_runs.RUNS.glob("*/*/expert.parquet"))
+KEPT: list[tuple[str, str, str | None]] = [
+    *sorted((f"stemtwin/{path.parents[1].name}", path.parent.name, None) for path in kept_runs.RUNS.glob("*/*/expert.parquet")),
+    *sorted((f"stemtwin/{path.parents[2].name}", path.parents[1].name, path.parent.name) for path in kept_runs.RUNS.glob("*/*/*/expert.parquet")),
+]
+"""Environments, presets and forms of observation with kept runs; None for the usual form."""
 
 
 def measured(folder: Path, lines: list[str] | None = None, **options: Any) -> ReturnScale:
@@ -86,6 +91,58 @@ def test_an_interrupted_measurement_goes_on(tmp_path: Path, monkeypatch: pytest.
     played = 0
     assert measured(tmp_path, episodes=3).seeds == (0, 1, 2)
     assert played == 6 + 3
+
+
+def test_a_policy_that_was_interrupted_goes_on_with_its_next_episode(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Episodes are kept while a policy plays, and those kept are not played again but for the first two; the run is that of one go."""
+    measured(tmp_path / "whole", episodes=6)
+    real, played = returns.play, []
+
+    def counted(*arguments: Any, **options: Any) -> PlayedEpisode:
+        played.append(options["seed"])
+        if len(played) == limit:
+            raise KeyboardInterrupt
+        return real(*arguments, **options)
+
+    monkeypatch.setattr(returns, "play", counted)
+    monkeypatch.setattr(returns, "KEEP_S", -1.0)
+    limit = 6 + 3  # two of each policy, then the third, fourth and fifth of the first one
+    with pytest.raises(KeyboardInterrupt):
+        measured(tmp_path, episodes=6)
+    unfinished = kept_runs.run_path(ID, "easy", "random", tmp_path).with_suffix(kept_runs.UNFINISHED)
+    assert kept_runs.read(unfinished).seeds == (0, 1, 2, 3)
+    assert kept_runs.read(unfinished).cpu_s > 0
+    limit = 0
+    played.clear()
+    measured(tmp_path, episodes=6)
+    assert played == [0, 1] * 3 + [4, 5] + [2, 3, 4, 5] * 2
+    for name in ("random", "expert", "oracle"):
+        one, other = (kept_runs.read(kept_runs.run_path(ID, "easy", name, folder)) for folder in (tmp_path, tmp_path / "whole"))
+        assert all(kept_runs.same(*each) for each in zip(one.episodes, other.episodes, strict=True))
+
+
+def test_another_form_of_observation_has_a_scale_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its runs lie beside those of the usual form, its scale is read by the name of the form, tables show it, and the usual scale stays."""
+    arguments = returns.arguments_of("counts")
+    scale = measured(tmp_path, arguments=arguments)
+    usual = measured(tmp_path)
+    assert returns.forms(ID, "easy", tmp_path) == [None, "counts"]
+    assert scale.arguments == arguments == {"split": "val", "observation": "counts"}
+    assert kept_runs.read_all(ID, "easy", tmp_path, "counts")["random"].observation == "counts"
+    monkeypatch.setattr(references, "FOLDER", tmp_path / "scales")
+    monkeypatch.setattr(return_tables, "FOLDER", tmp_path / "scales")
+    for one in (scale, usual):
+        returns.save(one, tmp_path / "scales")
+    assert reference(ID, "easy", "counts") == scale == returns.rescored(ID, "easy", tmp_path, "counts")
+    assert reference(ID, "easy") == usual
+    assert return_tables.form_scales(ID) == [scale]
+    random = scale.policies["random"]
+    assert f"| `counts` | easy | 4 | random | {random.mean:.3f} ({random.low:.3f} to {random.high:.3f}) |" in return_tables.form_rows([scale])
+    assert f"| `counts` | easy | oracle minus expert | {scale.paired[-1].mean:.3f} (" in return_tables.form_pairs([scale])
+    with pytest.raises(UnknownNameError, match=r"observation='pixels'.*counts"):
+        reference(ID, "easy", "pixels")
+    with pytest.raises(UnknownNameError, match="difficulty='hard'"):
+        reference(ID, "hard", "counts")
 
 
 def test_runs_of_another_world_are_not_taken_up(tmp_path: Path) -> None:
@@ -198,6 +255,8 @@ def test_a_trained_policy_is_compared_with_the_rule() -> None:
     rng = np.random.default_rng(1)
     runs = {name: run_of(name, mean + 0.1 * rng.random(50)) for name, mean in {"no-op": 0.0, "expert": 0.6, "oracle": 0.8, "towards": 0.4}.items()}
     assert [pair.better for pair in scale_of(runs).paired] == ["expert", "oracle"]
+    blind = scale_of({name: run for name, run in runs.items() if name != "oracle"}).paired
+    assert [(pair.better, pair.other) for pair in blind] == [("expert", "no-op"), ("expert", "towards")]
     for mean, ahead in ((0.5, True), (0.4, False)):
         scale = scale_of({**runs, "learner": run_of("learner", mean + 0.1 * rng.random(50))})
         assert (scale.paired[-1].better, scale.paired[-1].other) == ("learner", "towards")
@@ -229,11 +288,11 @@ def test_kept_runs_are_small() -> None:
         assert sum(path.stat().st_size for path in folder.rglob("*.parquet")) <= LARGEST_BYTES, folder.name
 
 
-@pytest.mark.parametrize(("environment", "difficulty"), KEPT)
-def test_kept_runs_are_those_of_the_scale(environment: str, difficulty: str) -> None:
+@pytest.mark.parametrize(("environment", "difficulty", "form"), KEPT)
+def test_kept_runs_are_those_of_the_scale(environment: str, difficulty: str, form: str | None) -> None:
     """Seeds, version, mean returns, successes and steps of the scale are those of the runs, of every policy."""
-    scale = reference(environment, difficulty)
-    found = kept_runs.read_all(environment, difficulty)
+    scale = reference(environment, difficulty, form)
+    found = kept_runs.read_all(environment, difficulty, observation=form)
     assert set(found) == set(scale.policies)
     for name, run in found.items():
         kept, told = run.totals, scale.policies[name]
@@ -243,19 +302,19 @@ def test_kept_runs_are_those_of_the_scale(environment: str, difficulty: str) -> 
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("environment", "difficulty"), KEPT)
-def test_kept_runs_are_replayed_and_scored_again(environment: str, difficulty: str, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("environment", "difficulty", "form"), KEPT)
+def test_kept_runs_are_replayed_and_scored_again(environment: str, difficulty: str, form: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
     """Two episodes of every policy are played again from their actions: the same return, cost and observations; all are scored again.
 
-    Of the two seeds one may show other observations: on another kind of processor an expected image differs by its last bit, and where a draw
-    lies that close one pixel of it counts an electron more or less.
+    In another form than the usual one, whose frames take seconds, it is one episode. Of the two seeds one may show other observations: on another
+    kind of processor an expected image differs by its last bit, and where a draw lies that close one pixel of it counts an electron more or less.
     """
-    found, told = kept_runs.read_all(environment, difficulty), reference(environment, difficulty)
+    found, told = kept_runs.read_all(environment, difficulty, observation=form), reference(environment, difficulty, form)
     monkeypatch.setattr(Autofocus, "prepare", lambda *_: None)  # it builds ten operators, and the episodes show two specimens
     others = set()
     for run in found.values():
         env = run.make()
-        for kept in itertools.islice(run.episodes, 0, None, max(len(run.episodes) // 2, 1)):
+        for kept in itertools.islice(run.episodes, 0, None, max(len(run.episodes) // 2, 1) if form is None else None):
             again = kept_runs.replay(env, kept)
             if again.observations_sha256 != kept.observations_sha256:
                 others.add(kept.seed)

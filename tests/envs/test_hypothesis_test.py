@@ -10,11 +10,13 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from stemtwin.benchmarks.agents import brief_for
 from stemtwin.benchmarks.baselines import hypothesis as baselines
-from stemtwin.twin.envs import damage_laws
+from stemtwin.twin.envs import ENVIRONMENTS, damage_laws
 from stemtwin.twin.envs.arguments import Randomisation
 from stemtwin.twin.envs.damage_laws import PAIRS, USUAL_DOSE, USUAL_ENERGY_EV, USUAL_TIME_S
-from stemtwin.twin.envs.families.hypothesis_test import EDGE, HARD, DamageTrial, HypothesisTest, declared_probability, preset_settings
+from stemtwin.twin.envs.damage_presets import HARD, preset_settings
+from stemtwin.twin.envs.families.hypothesis_test import EDGE, DamageTrial, HypothesisTest, declared_probability
 from stemtwin.twin.envs.functional_env import StemEnv, hidden_truth
 from stemtwin.twin.errors import SettingsError, UnknownNameError
 from stemtwin.twin.physics.dynamics.displacement_thresholds import ROOM, cross_sections, find_site
@@ -242,11 +244,125 @@ def test_pictures_cost_25_milliseconds_at_most(difficulty: str) -> None:
     assert (time.process_time() - began) / 4 < 0.025
 
 
-def test_no_conditions_are_drawn() -> None:
-    """A randomisation is refused: nothing would be drawn from it."""
-    for given in (Randomisation(), {"failing": 0.1}, {}):
-        with pytest.raises(SettingsError, match="HypothesisTest does not draw conditions"):
-            make(randomisation=given)
+def test_faults_leave_the_other_draws_of_an_episode() -> None:
+    """Faults are 0 by default; with any, laws and exposures that no fault strikes are the same; faults that cannot happen are refused."""
+    episodes = {}
+    for given in (None, Randomisation(), {"blocked_stage": 0.4}, {"closed_valve": 0.4}):
+        env = make(difficulty="hard", randomisation=given)
+        env.reset(seed=11)
+        for settings in baselines.SWEEP * 3:
+            env.step(baselines.experiment(settings))
+        episodes[str(given)] = state_of(env)
+    usual, whole, blocked, closed = episodes.values()
+    assert whole.log_weights.tolist() == usual.log_weights.tolist()
+    assert blocked.hypothesis == closed.hypothesis == usual.hypothesis
+    assert 0 < blocked.blocked < 12
+    assert len(blocked.gone) == 13 - blocked.blocked
+    dark = [not np.array_equal(one, other) for one, other in zip(closed.gone, usual.gone, strict=True)]
+    assert 0 < sum(dark) < 13
+    assert all(one.mean() > other.mean() for one, other, struck in zip(closed.gone, usual.gone, dark, strict=True) if struck)
+    with pytest.raises(UnknownNameError, match="HypothesisTest does not draw 'failed_correction'"):
+        make(randomisation={"failed_correction": 0.1})
+
+
+def test_a_blocked_stage_exposes_nothing() -> None:
+    """Observation and costs stay, but for the number of actions; a declaration needs no stage; the 16th action is the last."""
+    env = make(difficulty="easy", randomisation={"blocked_stage": 1.0})
+    assert ENVIRONMENTS["stemtwin/HypothesisTest-v1"].max_episode_steps == env.task.known()["actions"] == 16
+    first, info = env.reset(seed=1)
+    for moves in range(1, 17):
+        seen, reward, terminated, truncated, after = env.step(baselines.experiment((1, 1, 1)))
+        assert all(np.array_equal(seen[name], first[name]) for name in first)
+        assert after["cost"] == {**info["cost"], "moves": moves}
+        assert (terminated, truncated) == (False, moves == 16)
+        assert reward == pytest.approx(0, abs=1e-12)
+    env.reset(seed=1)
+    env.step(baselines.experiment((1, 1, 1)))
+    assert env.step(baselines.declaration(0.5))[2]
+
+
+def test_what_is_learnt_before_the_last_blocked_action_earns_nothing() -> None:
+    """An episode without an answer pays for its budget alone, whatever the potential was before the limit of actions."""
+    env = make(difficulty="easy", randomisation={"blocked_stage": 0.8})
+    family, reached = env.task, []
+    assert isinstance(family, HypothesisTest)
+    for seed in range(6):
+        env.reset(seed=seed)
+        first, total, over = family.spent(state_of(env)), 0.0, False
+        while not over:
+            reached.append(family.potential(state_of(env)))
+            _, reward, terminated, truncated, _ = env.step(baselines.experiment((1, 0, 0)))
+            total, over = total + reward, terminated or truncated
+        assert state_of(env).moves == 16
+        assert total == pytest.approx(0.1 * (first - family.spent(state_of(env))))
+    assert max(reached) > 0.6
+
+
+def test_a_closed_valve_shows_in_its_dark_frame_alone() -> None:
+    """Sites are lost but for misreadings, in all forms; costs and budgets are those of an open valve."""
+    read, exposures = [], 0
+    for seed in range(40):
+        closed, free = make(difficulty="easy", randomisation={"closed_valve": 1.0}), make(difficulty="easy")
+        told = []
+        for env in (closed, free):
+            env.reset(seed=seed)
+            seen, *_, info = env.step(baselines.experiment((1, -1, -1)))
+            told.append((seen["settings"].tolist(), seen["budget"].tolist(), info["cost"]))
+        assert told[0] == told[1]
+        read += [area.mean() for area in state_of(closed).gone]
+        exposures += len(state_of(closed).gone)
+    sites = exposures * PRESETS["easy"].sites
+    assert abs(np.mean(read) - 0.95) < 4 * math.sqrt(0.05 * 0.95 / sites)
+
+
+def test_the_posterior_knows_of_dark_frames() -> None:
+    """With a valve that closes now and then the posterior is prior times a mixture of binomials, which is calibrated; one that ignores it is not."""
+    chance = 0.3
+    env = make(difficulty="easy", observation="state", randomisation={"closed_valve": chance})
+    prior, told, naive, true = PRESETS["easy"].prior, [], [], []
+    for seed in range(300):
+        env.reset(seed=seed)
+        for settings in baselines.SWEEP:
+            observation, *_ = env.step(baselines.experiment(settings))
+        state = state_of(env)
+        found = damage_laws.hypotheses(state.pair, prior)
+        likelihood, lit = np.exp(found.log_prior), found.log_prior
+        for given, gone in zip((np.zeros(3), *state.settings), state.gone, strict=True):
+            read = damage_laws.read_probabilities(state.pair, prior, *preset_settings(PRESETS["easy"], given))
+            open_, dark = stats.binom.pmf(gone.sum(), gone.size, read), stats.binom.pmf(gone.sum(), gone.size, 1 - prior.misread)
+            likelihood = likelihood * ((1 - chance) * open_ + chance * dark)
+            lit = damage_laws.updated(lit, read, int(gone.sum()), gone.size)
+        told.append(float(observation[-1]))
+        assert told[-1] == pytest.approx(likelihood[found.law == 1].sum() / likelihood.sum(), abs=1e-6)
+        naive.append(damage_laws.posterior(lit, found.law))
+        true.append(hidden_truth(env)["law"])
+
+    def surprise(posterior: list[float]) -> float:
+        """Return the difference of declared and true law over its standard deviation, summed over both halves of the posterior."""
+        held, law = np.clip(np.array(posterior), 1e-9, 1 - 1e-9), np.array(true)
+        return sum(abs((held - law)[half].sum()) / math.sqrt((held * (1 - held))[half].sum()) for half in (held < 0.5, held >= 0.5))
+
+    assert surprise(told) < 6
+    assert surprise(naive) > 12
+
+
+def test_the_expert_takes_dark_frames_for_what_they_are() -> None:
+    """Its posterior is that of the environment, and it declares before its last action even with a stage that is often blocked."""
+    declared = []
+    for seed in range(12):
+        env = make(difficulty="hard", randomisation={"closed_valve": 0.2, "blocked_stage": 0.6})
+        expert = baselines.FixedSeries()
+        observation, info = env.reset(seed=seed)
+        expert.reset(brief_for(env, task="hypothesis-test", seed=seed))
+        over = False
+        while not over:
+            family = env.task
+            assert isinstance(family, HypothesisTest)
+            assert expert.believed(observation) == pytest.approx(family.probability(state_of(env)), abs=1e-6)
+            observation, _, terminated, truncated, info = env.step(expert.act(observation, info["cost"]))
+            over = terminated or truncated
+        declared.append(terminated)
+    assert all(declared)
 
 
 def test_declarations_reach_from_edge_to_edge() -> None:

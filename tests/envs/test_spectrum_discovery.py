@@ -1,6 +1,8 @@
 """SpectrumDiscovery: scenes of one description, counts of the expected mean, rewards for what was found."""
 
+import inspect
 import itertools
+import re
 from typing import Any
 
 import gymnasium as gym
@@ -65,6 +67,37 @@ def test_spectra_of_the_other_technique_find_nothing(task: SpectrumDiscovery) ->
         for state, edx in ((wrong, not right), (after, right)):
             assert [counts.any() for counts in state.spectra] == [not edx, not edx, edx]
         assert task.observe(after)["edx_taken"][:2].tolist() == [not right, right]
+
+
+def stated_correlations() -> dict[str, tuple[float, float, float]]:
+    """Return the correlations of image and scalariser that the page states: the mean over the scenes of ``val``, and the ends of their range."""
+    text = " ".join(inspect.getdoc(SpectrumDiscovery).split()).partition("The correlation of the image")[2].partition(")")[0]  # type: ignore[union-attr]
+    means, _, ranges = text.partition("(")
+    first, ends = ([float(one) for one in re.findall(r"-?\d\.\d+", part)] for part in (means, ranges))
+    return {name: (first[number], *ends[2 * number : 2 * number + 2]) for number, name in enumerate(SCALARISERS)}
+
+
+@pytest.mark.slow
+def test_brightness_misleads_as_the_page_states() -> None:
+    """In a scene of ``val`` the correlations lie in the stated ranges, to their last digit, and the brightest 1 % holds none of the best.
+
+    One spectrum at each position, which is what a search measures, is correlated with the scalariser at least three times as much as the image.
+    """
+    family, stated = SpectrumDiscovery(split="val", difficulty="easy"), stated_correlations()
+    shown, n, rng = family.shown(0, 0), family.side, np.random.default_rng(1)
+    tiles = shown.image.astype(float).reshape(n, 2, n, 2).mean(axis=(1, 3))
+    for name, one in SCALARISERS.items():
+        expected, electrons = getattr(shown, one.spectrum).astype(float), family.preset.electrons(one.spectrum)
+        worth = one.value(expected, 1.0)
+        mean, low, high = stated[name]
+        assert low <= mean <= high
+        brightness = float(np.corrcoef(tiles.ravel(), worth.ravel())[0, 1])
+        assert low - 0.005 <= brightness <= high + 0.005, (name, brightness)
+        start = family.initial(np.random.default_rng(2), target=name, scene=0)
+        assert abs(start.brightness - brightness) < 0.01, "the image of an episode has the noise of few percent of its counts"
+        assert not set(best_places(tiles)) & set(best_places(worth))
+        measured = one.value(rng.poisson(expected * electrons), electrons)
+        assert np.corrcoef(measured.ravel(), worth.ravel())[0, 1] > max(0.5, 3 * abs(brightness)), name
 
 
 @given(turn=st.integers(0, 7), data=st.data())

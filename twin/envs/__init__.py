@@ -8,6 +8,7 @@ File                     Content
 ``control_panel.py``     controls and read-backs of a microscope as numbers
 ``damage_laws.py``       competing laws of beam damage, their posterior
 ``damage_pictures.py``   pictures of exposed areas
+``damage_presets.py``    presets of HypothesisTest
 ``discovery.py``         ``@environment``, the ids of all families
 ``drift_clusters.py``    clusters of heavy atoms, drawn for every episode
 ``drift_instrument.py``  presets, instrument and specimen events of drift tracking

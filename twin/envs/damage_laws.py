@@ -22,7 +22,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from scipy.interpolate import CubicSpline
-from scipy.special import gammainc, gammaincinv
+from scipy.special import gammainc, gammaincinv, xlog1py, xlogy
 
 from stemtwin.twin.physics.dynamics import knockon
 from stemtwin.twin.physics.dynamics.displacement_thresholds import ROOM, find_site
@@ -205,9 +205,24 @@ def barrier_ev(strength: float) -> float:
     return BOLTZMANN * HOT * math.log(ATTEMPT * USUAL_TIME_S / strength)
 
 
-def updated(log_weights: np.ndarray, read: np.ndarray, lost: int, sites: int) -> np.ndarray:
-    """Return unnormalised logarithms of the weights of hypotheses after ``lost`` of ``sites`` sites were read as lost."""
-    return log_weights + lost * np.log(read) + (sites - lost) * np.log1p(-read)
+def updated(log_weights: np.ndarray, read: np.ndarray, lost: int, sites: int, *, closed: float = 0.0, dark: float = 1.0) -> np.ndarray:
+    """Return unnormalised logarithms of the weights of hypotheses after ``lost`` of ``sites`` sites were read as lost.
+
+    Parameters
+    ----------
+    log_weights : ndarray
+        Logarithms of the weights before, float64 (h,).
+    read : ndarray
+        Probability that a site is read as lost, for every hypothesis, float64 (h,).
+    lost, sites : int
+        Numbers of sites read as lost and of all sites.
+    closed, dark : float
+        Probability that the frame is dark, and probability that a site of a dark frame is read as lost.
+    """
+    if not closed:
+        return log_weights + lost * np.log(read) + (sites - lost) * np.log1p(-read)
+    lit = xlog1py(1, -closed) + xlogy(lost, read) + xlog1py(sites - lost, -read)
+    return log_weights + np.logaddexp(lit, math.log(closed) + xlogy(lost, dark) + xlog1py(sites - lost, -dark))
 
 
 def posterior(log_weights: np.ndarray, law: np.ndarray) -> float:

@@ -94,7 +94,7 @@ class ReturnScale:
         trained.
     paired : tuple of PairedReturn
         The expert minus the best of no-op, random and blind, the oracle minus the expert, and a trained policy minus a fixed
-        rule if both exist; empty in older scales.
+        rule if both exist; without an oracle the expert minus the fixed rule; empty in older scales.
     """
 
     environment: str
@@ -115,7 +115,7 @@ class ReturnScale:
         return (mean_return - self.floor) / (self.policies[CEILING].mean - self.floor)
 
 
-def reference(environment: str, difficulty: str = "standard") -> ReturnScale:
+def reference(environment: str, difficulty: str = "standard", observation: str | None = None) -> ReturnScale:
     """Return the returns of reference policies on an environment with a goal.
 
     Parameters
@@ -124,21 +124,29 @@ def reference(environment: str, difficulty: str = "standard") -> ReturnScale:
         Id of the environment, ``"stemtwin/Autofocus-v2"``.
     difficulty : str
         A preset of the family.
+    observation : str, optional
+        Form of observation with a scale of its own; by default the form in which the family is usually played.
 
     Raises
     ------
     UnknownNameError
-        There is no scale for this environment or preset.
+        There is no scale for this environment, preset or form.
     """
     known = {f"stemtwin/{path.stem}": path for path in sorted(FOLDER.glob("*.json"))}
     if environment not in known:
         message = f"There is no scale of returns for {environment!r}. {suggestion(environment, known)}"
         raise UnknownNameError(message)
     content = json.loads(known[environment].read_text(encoding="utf-8"))
-    if difficulty not in content["scales"]:
-        message = f"There is no scale of returns for {environment} with difficulty={difficulty!r}. {suggestion(difficulty, content['scales'])}"
+    forms = content.get("forms", {})
+    if observation is not None and observation not in forms:
+        told = suggestion(observation, forms) if forms else "Omit it."
+        message = f"There is no scale of returns for {environment} with observation={observation!r}. {told}"
         raise UnknownNameError(message)
-    found = content["scales"][difficulty]
+    scales = content["scales"] if observation is None else forms[observation]
+    if difficulty not in scales:
+        message = f"There is no scale of returns for {environment} with difficulty={difficulty!r}. {suggestion(difficulty, scales)}"
+        raise UnknownNameError(message)
+    found = scales[difficulty]
     policies = {name: PolicyReturn(**values) for name, values in found["policies"].items()}
     return ReturnScale(
         environment=environment,

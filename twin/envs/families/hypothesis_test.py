@@ -11,8 +11,10 @@ import numpy as np
 
 from stemtwin.twin.envs import damage_laws
 from stemtwin.twin.envs.arguments import one_of, plain_values
-from stemtwin.twin.envs.damage_laws import PAIRS, USUAL_DOSE, USUAL_ENERGY_EV, USUAL_TIME_S, Hypotheses, LawPrior
+from stemtwin.twin.envs.damage_laws import PAIRS, USUAL_DOSE, USUAL_ENERGY_EV, USUAL_TIME_S, Hypotheses
+from stemtwin.twin.envs.damage_presets import EASY, HARD, STANDARD, HypothesisPreset, preset_settings
 from stemtwin.twin.envs.discovery import environment
+from stemtwin.twin.envs.faults import FAULTS
 from stemtwin.twin.envs.functional_env import read_only
 from stemtwin.twin.envs.goal_family import GoalFamily
 
@@ -20,6 +22,8 @@ DECLARE = 0.8
 """Threshold of the fourth component of an action, above which the end is declared."""
 EDGE = 0.02
 """Smallest declared probability; the largest is 1 minus this. The logarithmic score is thus bounded without clipping."""
+STEPS = 16
+"""Largest number of actions of an episode."""
 SURE = 0.76
 """Smallest declared probability of the true law that is a success; a round number would be decided by its rounding to float32."""
 IGNORANCE = 0.5
@@ -28,69 +32,6 @@ FRAME_PX, BLOB = 48, 0.3
 """Side of a rendered frame, pixels; radius of a site in it, in units of the site spacing."""
 BRIGHT = 200.0
 """Grey value of an intact site."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HypothesisPreset:
-    """Settings of one difficulty of the hypothesis test.
-
-    Parameters
-    ----------
-    sites_per_side : int
-        Side of the square of sites in one fresh area.
-    areas : int
-        Number of fresh areas, including the one exposed at the start.
-    dose, time : float
-        Budgets of an episode in units of the usual dose and the usual time, including the exposure at the start.
-    reach : tuple of float
-        Largest factors by which energy, dose and time may be multiplied or divided.
-    prior : LawPrior
-        Prior of the parameters of the damage laws.
-    """
-
-    sites_per_side: int
-    areas: int
-    dose: float
-    time: float
-    reach: tuple[float, float, float]
-    prior: LawPrior
-
-    @property
-    def sites(self) -> int:
-        """Sites in one area."""
-        return self.sites_per_side**2
-
-    @property
-    def queries(self) -> int:
-        """Number of areas that the agent may expose."""
-        return self.areas - 1
-
-
-STRENGTHS = (0.35, 0.45, 0.57, 0.73, 0.93, 1.2)
-EASY = HypothesisPreset(
-    sites_per_side=5,
-    areas=8,
-    dose=12.0,
-    time=12.0,
-    reach=(1.3, 3.0, 3.0),
-    prior=LawPrior(strengths=STRENGTHS, thresholds=(5.0, 5.5, 6.0), exponents=(0.9, 1.0), hits=(3, 4), shares=(0.05, 0.1, 0.2), misread=0.05),
-)
-STANDARD = HypothesisPreset(
-    sites_per_side=4,
-    areas=12,
-    dose=16.0,
-    time=16.0,
-    reach=(1.2, 2.5, 2.5),
-    prior=LawPrior(strengths=STRENGTHS, thresholds=(3.5, 4.0, 4.5), exponents=(0.8, 0.9, 1.0), hits=(2, 3), shares=(0.1, 0.2, 0.3), misread=0.08),
-)
-HARD = HypothesisPreset(
-    sites_per_side=4,
-    areas=16,
-    dose=18.0,
-    time=18.0,
-    reach=(1.15, 2.0, 2.0),
-    prior=LawPrior(strengths=STRENGTHS, thresholds=(3.0, 3.5, 4.0), exponents=(0.7, 0.85, 1.0), hits=(2,), shares=(0.2, 0.3, 0.4), misread=0.1),
-)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -111,8 +52,10 @@ class DamageTrial:
         Logarithms of the posterior weights of all hypotheses, not normalised, float64 (h,).
     dose, time : float
         Costs so far, in units of the usual dose and the usual time.
-    moves : int
-        Number of actions.
+    fate : int
+        Seed of the faults of the instrument.
+    moves, blocked : int
+        Number of actions, and number of those that exposed nothing because the stage was blocked.
     answer : float, optional
         Declared probability of law 1.
     """
@@ -124,7 +67,9 @@ class DamageTrial:
     log_weights: np.ndarray
     dose: float
     time: float
+    fate: int = 0
     moves: int = 0
+    blocked: int = 0
     answer: float | None = None
 
 
@@ -208,7 +153,7 @@ class HypothesisTest(GoalFamily[DamageTrial]):
 
     Episode end
         Terminated when the agent declares; truncated by an action without a declaration after areas, dose or time are
-        spent.
+        spent, or by the last of 16 actions.
 
     Presets
         ============ ==== ===== =========== ============= =======
@@ -244,7 +189,11 @@ class HypothesisTest(GoalFamily[DamageTrial]):
     Parameters
     ----------
     difficulty, split, observation, reward, randomisation, privileged_info
-        See ``stemtwin.twin.envs.arguments.EnvArguments``; nothing can be randomised.
+        See ``stemtwin.twin.envs.arguments.EnvArguments``; ``blocked_stage`` and ``closed_valve`` can be given. A blocked
+        stage does not reach a fresh area: nothing is exposed, and the budget, which stays as it was, shows it. A closed
+        valve spends area, dose and time; the frame is dark, so every site is read as lost, except for misreadings. The
+        posterior allows for dark frames with the given probability. Every exposure is longer than the 2 s in which
+        a moving stage refuses commands, and nothing is corrected, so the other faults cannot occur.
 
     Raises
     ------
@@ -253,7 +202,7 @@ class HypothesisTest(GoalFamily[DamageTrial]):
     """
 
     PRESETS: ClassVar[Mapping[str, HypothesisPreset]] = {"easy": EASY, "standard": STANDARD, "hard": HARD}
-    RANDOMISED: ClassVar[tuple[str, ...]] = ()
+    RANDOMISED: ClassVar[tuple[str, ...]] = ("blocked_stage", "closed_valve")
     RESET_OPTIONS: ClassVar[tuple[str, ...]] = ("pair", "law")
 
     # ---- spaces
@@ -285,7 +234,7 @@ class HypothesisTest(GoalFamily[DamageTrial]):
         )
 
     def known(self) -> dict[str, Any]:
-        """Return sites, areas, budgets, reach and prior of the preset, the usual settings, and the pairs of laws."""
+        """Return sites, areas, budgets, reach and prior of the preset, usual settings, pairs of laws, number of actions, probabilities of faults."""
         preset = self.preset
         return {
             "sites_per_side": preset.sites_per_side,
@@ -296,6 +245,8 @@ class HypothesisTest(GoalFamily[DamageTrial]):
             "prior": plain_values(preset.prior),
             "usual": {"energy_ev": USUAL_ENERGY_EV, "dose_e_per_angstrom2": USUAL_DOSE, "time_s": USUAL_TIME_S},
             "pairs": [[name, *laws] for name, laws in PAIRS.items()],
+            "actions": STEPS,
+            "randomisation": self.drawn_ranges(),
         }
 
     # ---- the episode
@@ -328,7 +279,8 @@ class HypothesisTest(GoalFamily[DamageTrial]):
         empty = DamageTrial(
             pair=pair, hypothesis=int(of_law[int(place * len(of_law))]), gone=(), settings=(), log_weights=found.log_prior, dose=0.0, time=0.0
         )
-        return self._exposed(empty, np.zeros(3, np.float32), rng.random(self.preset.sites))
+        chance = rng.random(self.preset.sites)
+        return self._exposed(replace(empty, fate=int.from_bytes(rng.bytes(16), "little")), np.zeros(3, np.float32), chance)
 
     def transition(self, state: DamageTrial, action: np.ndarray, rng: np.random.Generator) -> DamageTrial:
         """Declare the answer, or expose a fresh area within the remaining dose and time."""
@@ -339,6 +291,8 @@ class HypothesisTest(GoalFamily[DamageTrial]):
             return replace(state, answer=answer)
         if self._exhausted(state):
             return state
+        if self._struck(state, "blocked_stage"):
+            return replace(state, blocked=state.blocked + 1)
         settings = np.array(action[:3], np.float32)
         for axis, left in ((1, self.preset.dose - state.dose), (2, self.preset.time - state.time)):
             settings[axis] = min(settings[axis], math.log(left) / math.log(self.preset.reach[axis]))
@@ -350,14 +304,24 @@ class HypothesisTest(GoalFamily[DamageTrial]):
         preset = self.preset
         energy, dose, time = preset_settings(preset, settings)
         read = damage_laws.read_probabilities(state.pair, preset.prior, energy, dose, time)
-        gone = read_only((chance < read[state.hypothesis]).reshape(preset.sites_per_side, preset.sites_per_side))
+        lost = preset.dark if self._struck(state, "closed_valve") else read[state.hypothesis]
+        gone = read_only((chance < lost).reshape(preset.sites_per_side, preset.sites_per_side))
+        faults = {"closed": self.conditions().closed_valve, "dark": preset.dark}
         return replace(
             state,
             gone=(*state.gone, gone),
-            log_weights=read_only(damage_laws.updated(state.log_weights, read, int(gone.sum()), preset.sites)),
+            log_weights=read_only(damage_laws.updated(state.log_weights, read, int(gone.sum()), preset.sites, **faults)),
             dose=state.dose + dose / USUAL_DOSE,
             time=state.time + time / USUAL_TIME_S,
         )
+
+    def _struck(self, state: DamageTrial, fault: str) -> bool:
+        """Return whether a fault happens in the current action, from a random stream of its own."""
+        chance = getattr(self.conditions(), fault)
+        if not chance:
+            return False
+        stream = np.random.SeedSequence(state.fate, spawn_key=(FAULTS.index(fault), state.moves))
+        return bool(np.random.Generator(np.random.Philox(stream)).random() < chance)
 
     def hypotheses(self, pair: str) -> Hypotheses:
         """Return the hypotheses of a pair of laws with the preset's prior."""
@@ -436,8 +400,8 @@ class HypothesisTest(GoalFamily[DamageTrial]):
         return state.answer is not None and (state.answer if self._true_law(state) else 1 - state.answer) >= SURE
 
     def truncated(self, state: DamageTrial) -> bool:
-        """Return whether an action without a declaration came after a budget was spent."""
-        return not self.declared(state) and state.moves > len(state.settings)
+        """Return whether an action without a declaration came after a budget was spent, or was the last one."""
+        return not self.declared(state) and (state.moves - state.blocked > len(state.settings) or state.moves >= STEPS)
 
     def cost(self, state: DamageTrial) -> dict[str, float]:
         """Return dose (e-/A^2, summed over areas), beam time on the specimen (s), actions, areas."""
@@ -470,12 +434,6 @@ class HypothesisTest(GoalFamily[DamageTrial]):
         if state.answer is not None:
             title = f"{title}  declared: {state.answer:.2f} for 1"
         return damage_pictures.areas_picture(self._frames(state)[: len(lost)], list(zip(counts, lost, strict=True)), left, title)
-
-
-def preset_settings(preset: HypothesisPreset, settings: np.ndarray) -> tuple[float, float, float]:
-    """Return energy (eV), dose (e-/A^2) and time (s) of settings in the units of the action."""
-    energy, dose, time = (factor ** float(value) for factor, value in zip(preset.reach, settings, strict=True))
-    return USUAL_ENERGY_EV * energy, USUAL_DOSE * dose, USUAL_TIME_S * time
 
 
 def _asked(pair: str | None, law: str | None) -> tuple[str | None, int | None]:
