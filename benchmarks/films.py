@@ -102,8 +102,7 @@ def film(
     policy = find_policy(environment, agent)
     one_of("difficulty", difficulty, tuple(family_class(environment).PRESETS))  # type: ignore[attr-defined] - a family with a goal
     form: dict[str, Any] = {} if observation is None else {"observation": observation}
-    if form:
-        one_of("observation", observation, OBSERVATIONS)
+    one_of("observation", observation or OBSERVATIONS[0], OBSERVATIONS)
     checks.whole("seed", seed, low=0, high=LARGEST_SEED)
     checks.whole("width", width, low=NARROWEST_PX, high=WIDEST_PX)
     name = environment.partition("/")[2]
@@ -113,8 +112,7 @@ def film(
     env = gym.make(environment, disable_env_checker=True, **shown, **form)
     most = env.spec.max_episode_steps if env.spec is not None else None
     say(f"{agent} on {environment}, {difficulty}, seed {seed}: at most {most} steps, then {path}")
-    title = "  ".join([name, difficulty, *form.values(), agent])
-    camera = FilmCamera(env, title=title, stride=-(-(most or 1) // MOST_FRAMES), tell=say)
+    camera = FilmCamera(env, title="  ".join([name, difficulty, *form.values(), agent]), stride=-(-(most or 1) // MOST_FRAMES), tell=say)
     played = returns.play(env, policy.factory(), seed=seed, task=policy.task, oracle=policy.oracle, watcher=camera)
     env.close()
     score = _normalized(environment, difficulty, played.total)
