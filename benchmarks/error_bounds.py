@@ -42,7 +42,7 @@ def uniform_mean_square(distances: np.ndarray, squares: np.ndarray, length: floa
     logs = np.log(np.maximum(squares, tiny))
     logs = np.concatenate([logs[..., :1] - 2 * (at[1] - at[0]), logs], axis=-1)
     between = np.apply_along_axis(lambda one: np.interp(np.log(nodes), at, one), -1, logs)
-    return np.trapezoid(nodes * (1 - nodes / length) * wrong_decision(np.exp(between)), nodes, axis=-1)
+    return np.asarray(np.trapezoid(nodes * (1 - nodes / length) * wrong_decision(np.exp(between)), nodes, axis=-1))
 
 
 def normal_mean_absolute(information: float, prior: float) -> float:

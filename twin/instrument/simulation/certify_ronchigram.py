@@ -147,7 +147,8 @@ def _by_abtem(shot: _Shot, film: PhaseGrating, *, same_slices: bool) -> np.ndarr
     """Return the pixels by abTEM on the film's window, with the film's slices or with abTEM's own potential."""
     ring = ronchigram.disc_of(shot.request, shot.camera)
     one = replace(film.request, detectors=(ring,), antialias=False, oversampling=1, grid=film.plan.grid.shape)
-    whole = replace(one, sample=repeated(one.sample, shot.cells), grid=film.lens.grid.shape)
+    many = one.sample if isinstance(one.sample, PotentialSlices) else repeated(one.sample, shot.cells)
+    whole = replace(one, sample=many, grid=film.lens.grid.shape)
     if same_slices:
         part = slice_stacks.as_slices(one, film.plan)
         tiled = np.tile(part.array, (1, *shot.cells))
