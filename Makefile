@@ -8,7 +8,7 @@ READY := .venv/ready
 PYTEST := $(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile --durations 15
 export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1
 
-.PHONY: help demo test format check check-all docs golden lowest foreign baselines learn learn-denoise datasets measured-data measured certificates notebooks images pages scores newcomer rehearsal rehearsal-page soak speed speed-against
+.PHONY: help demo test format check check-all docs golden lowest foreign baselines learn learn-denoise learn-columns learn-defects datasets measured-data measured certificates notebooks images pages scores newcomer rehearsal rehearsal-page soak speed speed-against
 
 help:
 	@echo "make demo       image a sample, run an agent, score the baselines, print the board"
@@ -23,6 +23,8 @@ help:
 	@echo "make baselines  play the baselines of every environment with a goal, keep the runs, write their scale of returns (continues after an interruption)"
 	@echo "make learn      train policies in an environment with torch, write curves and ONNX (an hour and a half)"
 	@echo "make learn-denoise  train the U-Net of the task denoise on its dataset of size std (15 minutes)"
+	@echo "make learn-columns  train the U-Net of the task atoms-2d@2 on its dataset of size std (5 minutes)"
+	@echo "make learn-defects  train the U-Net of the task defects on its dataset of size std (5 minutes)"
 	@echo "make datasets   build all released datasets, copy them into build/mirror, write the registries that ship (an hour and a half)"
 	@echo "make measured-data  make the numbers and the picture of docs/measured-data.md if ../shared/real has the files (a minute)"
 	@echo "make measured   make the numbers and the pictures of docs/measured.md if ../shared/real has the file (a minute)"
@@ -117,11 +119,17 @@ build/learn/ready: pyproject.toml
 	touch $@
 
 learn: build/learn/ready
-	OMP_NUM_THREADS=1 build/learn/bin/python -m stemtwin.benchmarks.learner
-	OMP_NUM_THREADS=1 build/learn/bin/python -m stemtwin.benchmarks.forge_learning
+	OMP_NUM_THREADS=1 build/learn/bin/python -m stemtwin.benchmarks.training.learner
+	OMP_NUM_THREADS=1 build/learn/bin/python -m stemtwin.benchmarks.training.forge
 
 learn-denoise: build/learn/ready
-	OMP_NUM_THREADS=1 build/learn/bin/python -m stemtwin.benchmarks.denoiser_training
+	OMP_NUM_THREADS=1 build/learn/bin/python -m stemtwin.benchmarks.training.denoiser
+
+learn-columns: build/learn/ready
+	OMP_NUM_THREADS=1 build/learn/bin/python -m stemtwin.benchmarks.training.columns
+
+learn-defects: build/learn/ready
+	OMP_NUM_THREADS=1 build/learn/bin/python -m stemtwin.benchmarks.training.defects
 
 datasets: $(READY)
 	$(BIN)/python -m stemtwin.datasets.release build/mirror --workers $(WORKERS)

@@ -6,22 +6,21 @@ File                     Content
 ``agents.py``            entries: predictors of answers, agents for environments
 ``archives.py``          submitted zip archives, unpacked within limits
 ``attempts.py``          repeated attempts at the same episodes
+``column_network.py``    a small U-Net that finds atomic columns, run from an ONNX file
 ``comparisons.py``       differences of entries on the same specimens
+``defect_network.py``    a small U-Net that finds and names defects, run from an ONNX file
 ``denoiser.py``          a small U-Net that denoises, run from an ONNX file
-``denoiser_training.py`` training of that U-Net
 ``discovery.py``         import of the modules of a package
 ``environment_pages.py`` pages of environments as Markdown
 ``episodes.py``          episodes of agents: played, kept, replayed
 ``error_bounds.py``      least Bayesian errors of any method
 ``films.py``             films of episodes
 ``forge_choices.py``     choices of a policy that builds structures atom by atom
-``forge_learning.py``    training of that policy: imitation of a planner, then PPO
 ``header_text.py``       strict reader of headers in YAML
 ``honeypots.py``         unscored rows of a hidden split that reveal leaks of the truth
 ``instrument_tuning.py`` settings of a baseline from labelled images of an instrument
 ``kept_runs.py``         runs of policies on the scale, kept and replayed
 ``kept_scores.py``       scores of baselines: measured, kept, shown
-``learner.py``           training of a policy by Stable-Baselines3
 ``matching.py``          one-to-one matching of detected and true points
 ``measured.py``          tasks on measured data that a user packed
 ``method_notes.py``      notes of a team on its method
@@ -32,7 +31,9 @@ File                     Content
 ``names.py``             accepted names of entries and teams
 ``offline_data.py``      episodes as Parquet for offline learning
 ``onnx_policy.py``       trained policies from ONNX files
+``point_network.py``     networks that find points: input on a fixed grid, points from maps
 ``position_bound.py``    bounds of the positions of atomic columns
+``readings.py``          electrons and noise of recorded frames
 ``replays.py``           replays of kept runs
 ``report.py``            the score report
 ``return_statistics.py`` means, intervals and paired differences of returns
@@ -40,6 +41,7 @@ File                     Content
 ``returns.py``           returns of policies on environments with a goal
 ``runner.py``            runs of entries, and their scores
 ``seed_keys.py``         secret keys of seeds
+``sheet_lattices.py``    lattices of monolayers in images, and contrasts of their defects
 ``slices.py``            values per slice of the data
 ``statistics.py``        bootstrap intervals over clusters
 ``submission.py``        submission folders, checked and read
@@ -54,5 +56,6 @@ File                     Content
 ``families/``            the tasks, one module each
 ``isolation/``           agents in processes of their own
 ``metrics/``             metrics as formulas of additive sums
+``training/``            training of networks, with torch
 ======================== ===========================================================
 """

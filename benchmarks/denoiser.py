@@ -1,6 +1,6 @@
 """A small U-Net for the task ``denoise``: inference from an ONNX file, its input, and the meaning of its output.
 
-Training is in :mod:`stemtwin.benchmarks.denoiser_training`; inference needs only onnxruntime.
+Training is in :mod:`stemtwin.benchmarks.training.denoiser`; inference needs only onnxruntime.
 """
 
 import math

@@ -13,12 +13,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from stemtwin.benchmarks.baselines.atoms_v2 import LEAST_SNR, WIDTHS_ANGSTROM, RefinedPeaks, electrons_of
+from stemtwin.benchmarks.baselines.atoms_v2 import LEAST_SNR, WIDTHS_ANGSTROM, RefinedPeaks
 from stemtwin.benchmarks.baselines.instruments import ADAPTED
 from stemtwin.benchmarks.families.atoms import frame_bounds
 from stemtwin.benchmarks.families.atoms_v2 import ranked_counts, read_bounded
 from stemtwin.benchmarks.families.instruments import AWAY, LABELS
 from stemtwin.benchmarks.metrics.ranked import average_precision
+from stemtwin.benchmarks.readings import electrons_of
 from stemtwin.twin import files
 
 if TYPE_CHECKING:

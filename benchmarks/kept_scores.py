@@ -6,6 +6,7 @@ build`` makes, and writes ``benchmarks/scores/denoise.json``, which the pages of
 """
 
 import argparse
+import itertools
 import json
 import sys
 from collections.abc import Sequence
@@ -16,6 +17,7 @@ import numpy as np
 
 from stemtwin.benchmarks import runner, slices, statistics
 from stemtwin.benchmarks.agents import find_baseline, load_baselines
+from stemtwin.benchmarks.comparisons import cluster_sums, difference
 from stemtwin.benchmarks.tasks import Task, find_task
 from stemtwin.twin import files
 from stemtwin.twin.errors import SettingsError
@@ -81,8 +83,8 @@ def each(samples: "SampleStatistics") -> dict[str, dict[str, float]]:
     }
 
 
-def measure(task: Task, data: "xr.Dataset", names: Sequence[str], kept: dict[str, Any]) -> dict[str, Any]:
-    """Return the scores of baselines; a baseline that cannot run keeps its row.
+def measure(task: Task, data: "xr.Dataset", names: Sequence[str], kept: dict[str, Any]) -> tuple[dict[str, Any], dict[str, "SampleStatistics"]]:
+    """Return the scores of baselines, and the statistics of those that ran; a baseline that cannot run keeps its row.
 
     Parameters
     ----------
@@ -95,6 +97,7 @@ def measure(task: Task, data: "xr.Dataset", names: Sequence[str], kept: dict[str
     kept : dict
         Earlier rows by baseline.
     """
+    measured: dict[str, SampleStatistics] = {}
     rows, few = dict(kept), set(fixed_part(data)["sample_id"].values.astype(str).tolist())
     for name in names:
         entry = find_baseline(task.registered, name)
@@ -103,10 +106,36 @@ def measure(task: Task, data: "xr.Dataset", names: Sequence[str], kept: dict[str
         except SettingsError as error:
             sys.stderr.write(f"{name}: kept as it is. {error}\n")
             continue
-        samples = task.score(data, found)
+        samples = measured[name] = task.score(data, found)
         one_by_one = {sample: row for sample, row in each(samples).items() if sample in few}
         rows[name] = {"text": entry.text, "values": values(task, samples), "intervals": intervals(task, samples), "samples": one_by_one}
-    return rows
+    return rows, measured
+
+
+def differences(task: Task, measured: dict[str, "SampleStatistics"], kept: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return the differences of the primary metric between baselines on the same draws of specimens, the better of a pair first.
+
+    Parameters
+    ----------
+    task : Task
+        The task.
+    measured : dict
+        Statistics by baseline; oracles are left out.
+    kept : sequence of dict
+        Earlier differences; those of baselines that are measured now are left out.
+    """
+    formula = task.primary.formula
+    sums = {name: cluster_sums(formula, one) for name, one in measured.items() if not find_baseline(task.registered, name).oracle}
+    out = [one for one in kept if not {one["first"], one["second"]} & sums.keys()]
+    for pair in itertools.combinations(sums, 2):
+        found = difference(formula, sums[pair[0]], sums[pair[1]])
+        if found is None:
+            continue
+        ends, names = (found.low, found.high), pair
+        if (found.value < 0) == (task.primary.direction == "max"):
+            ends, names = (-found.high, -found.low), pair[::-1]
+        out.append({"first": names[0], "second": names[1], "value": _kept(abs(found.value)), "ends": [_kept(end) for end in ends]})
+    return out
 
 
 def _tell(name: str, done: int, total: int) -> None:
@@ -237,9 +266,11 @@ def main(arguments: list[str] | None = None) -> None:
         return
     sha256 = task.content_hash(data)
     old = read(task.registered) if path_of(task.registered).exists() else {}
-    rows = measure(task, data, given.baselines or every, old.get("rows", {}) if old.get("sha256") == sha256 else {})
+    same = old if old.get("sha256") == sha256 else {}
+    rows, measured = measure(task, data, given.baselines or every, same.get("rows", {}))
     told = {"task": f"{task.name}@{task.major}", "dataset": f"{task.source}@{task.source_version}", "size": given.size, "split": split}
     told |= {"content_sha256": data.attrs["content_sha256"], "sha256": sha256, "rows": {name: rows[name] for name in every if name in rows}}
+    told["differences"] = differences(task, measured, same.get("differences", []))
     files.write_atomically(path_of(task.registered), (json.dumps(told, indent=1) + "\n").encode())
 
 

@@ -17,7 +17,7 @@ from typing import Any
 
 import yaml
 
-from stemtwin.benchmarks import environment_pages, kept_scores
+from stemtwin.benchmarks import environment_pages, kept_scores, onnx_policy
 from stemtwin.benchmarks.agents import BASELINES, load_baselines
 from stemtwin.benchmarks.answers.form import Field
 from stemtwin.benchmarks.tasks import Task, load_tasks
@@ -184,7 +184,8 @@ def _scores(task: Task) -> list[str]:
         return ["## Baselines", f"No scores are kept yet; `stemtwin eval {task.registered} --baseline NAME` measures them.", "\n".join(lines)]
     whole = [row["values"][kept_scores.WHOLE][kept_scores.WHOLE] for row in found["rows"].values()]
     text = f"Over {whole[0]['n']} samples of the split {found['split']}, size {found['size']}, with 95 % bootstrap intervals over specimens."
-    out = ["## Baselines", text, _score_table(task, found), overlaps(task, found), "## Slices", _worst(task, found)]
+    out = ["## Baselines", text, _score_table(task, found), overlaps(task, found), differences(task, found), _trained(task), behind(task, found)]
+    out += ["## Slices", _worst(task, found)]
     columns = [name for name in next(iter(found["rows"].values()))["values"] if name != kept_scores.WHOLE]
     return out + [kept_scores.sliced_table(found, column, task.primary.name) for column in columns]
 
@@ -207,6 +208,49 @@ def overlaps(task: Task, found: dict[str, Any]) -> str:
     said = [f"The intervals of {task.primary.name} overlap for {'; '.join(pairs)}: these samples do not separate them."] if pairs else []
     said += [f"No interval of {task.primary.name} is stored for {', '.join(bare)}."] if bare else []
     return " ".join(said)
+
+
+def differences(task: Task, found: dict[str, Any]) -> str:
+    """Return a sentence on the paired differences of baselines that follow each other in the primary metric, ``""`` where none are kept."""
+    name, sign = task.primary.name, 1 if task.primary.direction == "min" else -1
+    order = sorted(found["rows"], key=lambda entry: sign * (found["rows"][entry]["values"][kept_scores.WHOLE][kept_scores.WHOLE][name] or 0.0))
+    by_pair = {frozenset((one["first"], one["second"])): one for one in found.get("differences", [])}
+    pairs = (by_pair.get(frozenset(pair)) for pair in itertools.pairwise(order))
+    told = [f"`{one['first']}` over `{one['second']}` {number(one['value'])} ({' to '.join(map(number, one['ends']))})" for one in pairs if one]
+    return f"Differences of {name} on the same draws of specimens, with 95 % intervals: {', '.join(told)}." if told else ""
+
+
+def _trained(task: Task) -> str:
+    """Return a paragraph on the training of a task's network, ``""`` where there is none."""
+    path = onnx_policy.FOLDER / f"{stem(task)}.json"
+    told = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    if "shift" not in told:
+        return ""
+    best = max(told["curve"], key=lambda one: one["val"])
+    return (
+        f"`unet` is a network with {told['weights'] / 1e6:.2f} million weights (`benchmarks/learned/{path.stem}.onnx`), trained by "
+        f"`make {told['target']}` on the {told['images']} images of the train split of the size {told['size']}: {best['steps']} steps of "
+        f"{told['settings']['batch']} crops, {best['cpu_s']:.0f} s of one processor. Its state and the confidence at which a detection counts were "
+        f"chosen on the val split ({task.primary.name} {best['val']:.3f} there)."
+    )
+
+
+def behind(task: Task, found: dict[str, Any], name: str = "unet") -> str:
+    """Return a sentence on the slices in which another baseline that is not an oracle scores better than a trained network, ``""`` without one."""
+    oracles, sign = {one.name for one in baselines(task) if one.oracle}, -1 if task.primary.direction == "min" else 1
+    others = {entry: row["values"] for entry, row in found["rows"].items() if entry not in {name, *oracles}}
+    if name not in found["rows"] or not others:
+        return ""
+    told = []
+    for column, labels in found["rows"][name]["values"].items():
+        for label, values in labels.items():
+            mine = values[task.primary.name]
+            scores = {entry: rows[column][label][task.primary.name] for entry, rows in others.items()}
+            scores = {entry: value for entry, value in scores.items() if None not in (value, mine) and sign * value > sign * mine}
+            if scores:
+                entry, best = max(scores.items(), key=lambda one: sign * one[1])
+                told.append(f"{column} {label} ({number(mine)}; `{entry}` {number(best)})")
+    return f"`{name}` is behind another baseline in these slices: {', '.join(told)}." if told else f"`{name}` leads in every slice."
 
 
 def _score_table(task: Task, found: dict[str, Any]) -> str:

@@ -10,6 +10,8 @@ from skimage.feature import peak_local_max
 from stemtwin.benchmarks.agents import Baseline, add_baseline
 from stemtwin.benchmarks.answers.points import Points
 from stemtwin.benchmarks.baselines.atoms import FWHM_PER_SIGMA, inside, kernel_norm, merge, refine, unknown
+from stemtwin.benchmarks.column_network import ColumnNetwork
+from stemtwin.benchmarks.readings import electrons_of, white_noise
 
 WIDTHS_ANGSTROM = (0.7, 0.9, 1.2, 1.6)
 """Full widths of a column in the image among which the scale is chosen, A."""
@@ -22,11 +24,6 @@ FAINTEST = 0.4
 SAME_ANGSTROM = 0.45
 """Distance below which the lower of two refined peaks is discarded, A."""
 STUDENT_DISTANCE_PX = 5
-
-
-def electrons_of(given: Mapping[str, Any]) -> np.ndarray:
-    """Return the readings as electrons, (ny, nx) float64."""
-    return (np.asarray(given["image"], dtype=float) - float(given["offset_adu"])) / float(given["gain_adu"])
 
 
 class LocalMaxima:
@@ -69,14 +66,6 @@ class RefinedPeaks:
         return Points.at(places[keep][:, ::-1] * step, classes=unknown(int(keep.sum())), confidence=claim[keep] / (1 + claim[keep]))
 
 
-def white_noise(image: np.ndarray) -> float:
-    """Return the standard deviation of the noise: the root mean square of the diagonal differences of 2 x 2 pixels, finer than any column."""
-    ny, nx = (n // 2 * 2 for n in image.shape)
-    blocks = image[:ny, :nx].reshape(ny // 2, 2, nx // 2, 2)
-    details = (blocks[:, 0, :, 0] - blocks[:, 0, :, 1] - blocks[:, 1, :, 0] + blocks[:, 1, :, 1]) / 2
-    return max(float(np.sqrt(np.mean(details**2))), 1e-12)
-
-
 def best_response(image: np.ndarray, step: float, widths: Sequence[float] = WIDTHS_ANGSTROM) -> tuple[np.ndarray, float, float]:
     """Return the filtered image, its noise, and the scale in pixels: the finest whose strong peaks stand well above the noise, else the best."""
     white, found = white_noise(image), []
@@ -116,6 +105,7 @@ class TrueColumnsOracle:
 for _name, _text, _factory in (
     ("maxima", "maxima of the raw readings, with confidence by height", LocalMaxima),
     ("log", "Laplacian of Gaussian, each peak refined by a Gaussian fit", RefinedPeaks),
+    ("unet", "a small U-Net, trained on the train split; needs onnxruntime", ColumnNetwork),
     ("random", "uniform points", ScatteredPoints),
 ):
     add_baseline(Baseline(task="atoms-2d@2", name=_name, text=_text, factory=_factory))

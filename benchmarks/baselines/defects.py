@@ -1,6 +1,5 @@
 """Baselines of ``defects``: odd peaks, the residual from the lattice with contrasts by class, and the truth."""
 
-import itertools
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,20 +9,13 @@ from skimage.feature import peak_local_max
 
 from stemtwin.benchmarks.agents import Baseline, add_baseline
 from stemtwin.benchmarks.answers.points import Points
-from stemtwin.benchmarks.baselines.atoms_v2 import electrons_of
+from stemtwin.benchmarks.defect_network import DefectNetwork
 from stemtwin.benchmarks.families.defects import CLASSES
+from stemtwin.benchmarks.readings import electrons_of
+from stemtwin.benchmarks.sheet_lattices import CELL, LATTICE, cell_places, contrasts, mean_cell
 
-NUMBERS = {"mos2-1h": (42, 16), "ws2-1h": (74, 16), "wse2-1h": (74, 34), "graphene": (6, 6)}
-"""Atomic numbers of the metal and the chalcogen of each material, for graphene those of carbon."""
-OTHER = {42: 74, 74: 42, 16: 34, 34: 16}
-EXPONENT = 1.7
-"""Exponent of the dark-field signal in the atomic number."""
 SMOOTH_ANGSTROM = 0.45
 """Standard deviation of the smoothing of images before they are compared, A (tuned on val)."""
-LATTICE = {"mos2-1h": 3.16, "ws2-1h": 3.153, "wse2-1h": 3.282, "graphene": 2.46}
-"""Lattice constants, A."""
-LENGTH_TOLERANCE, PHASE_ANGSTROM, CELL = 0.06, 6.0, 24
-"""Tolerance of the length of reflections; standard deviation of the average of their phases, A; bins along an edge of the cell."""
 LEAST_SIGMAS, FAINTEST = 4.5, 0.5
 """Residual, in standard deviations over sites of its kind, at which a defect has probability 1/2; least reported part of it (tuned on val)."""
 BOND_ANGSTROM, APART_ANGSTROM = 1.75, 1.6
@@ -48,29 +40,6 @@ class OddPeaks:
         dark, bright = ("V_C", "Si_C") if str(given["material"]) == "graphene" else ("V_X", "M_M")
         classes = np.where(odd[keep] < 0, CLASSES.index(dark) + 1, CLASSES.index(bright) + 1)
         return Points.at(peaks[keep][:, ::-1] * step, classes=classes, confidence=1 - STUDENT_SIGMAS / (2 * np.abs(odd[keep])))
-
-
-def contrasts(material: str) -> dict[str, tuple[str, float]]:
-    """Return, for each defect class of a material, the site and the change of its peak height, in units of an intact metal (or carbon) peak.
-
-    Sites are ``"metal"``, ``"chalcogen"`` and ``"hollow"``; for graphene ``"metal"``, and ``"bond"`` for a pair.
-    """
-    first, second = NUMBERS[material]
-
-    def height(number: int) -> float:
-        return (number / first) ** EXPONENT
-
-    if material == "graphene":
-        return {"V_C": ("metal", -1.0), "V_2C": ("bond", -1.0), "Si_C": ("metal", height(14) - 1), "N_C": ("metal", height(7) - 1)}
-    return {
-        "V_X": ("chalcogen", -height(second)),
-        "V_2X": ("chalcogen", -2 * height(second)),
-        "V_M": ("metal", -1.0),
-        "M_M": ("metal", height(OTHER[first]) - 1),
-        "X_X": ("chalcogen", height(OTHER[second]) - height(second)),
-        "M_2X": ("chalcogen", 1 - 2 * height(second)),
-        "M_ad": ("hollow", 1.0),
-    }
 
 
 class UnitCellResidual:
@@ -125,52 +94,6 @@ def collected(found: list[tuple[np.ndarray, str, float]], step: float, shape: tu
     return Points.at(np.array([place for place, _, _ in kept]).reshape(-1, 2), classes=classes, confidence=claims / (1 + claims))
 
 
-def cell_places(image: np.ndarray, step: float, lattice: float) -> np.ndarray:
-    """Return the position of each pixel in the hexagonal cell, (2, ny, nx) in units of its edges, modulo whole cells and one common shift.
-
-    Parameters
-    ----------
-    image : ndarray
-        (ny, nx) image of the lattice.
-    step : float
-        A/px.
-    lattice : float
-        Lattice constant, A: reflections are sought within 6 % of its length.
-    """
-    ny, nx = image.shape
-    window = np.outer(np.hanning(ny), np.hanning(nx))
-    power = np.abs(np.fft.fft2((image - image.mean()) * window)) ** 2
-    ky, kx = np.fft.fftfreq(ny, step)[:, None], np.fft.fftfreq(nx, step)[None]
-    length = 2 / (np.sqrt(3) * lattice)
-    ring = np.abs(np.hypot(ky, kx) - length) < LENGTH_TOLERANCE * length
-    first = np.unravel_index(np.argmax(np.where(ring, power, 0)), power.shape)
-    k1 = np.array([kx[0, first[1]], ky[first[0], 0]])
-    turn = np.array([[0.5, -np.sqrt(3) / 2], [np.sqrt(3) / 2, 0.5]])
-    near = ring & (np.hypot(kx - (turn @ k1)[0], ky - (turn @ k1)[1]) < 0.2 * length)
-    second = np.unravel_index(np.argmax(np.where(near, power, 0)), power.shape)
-    y, x = np.mgrid[:ny, :nx] * step
-    out = []
-    for iy, ix in (first, second):
-        carrier = kx[0, ix] * x + ky[iy, 0] * y
-        waves = (image - image.mean()) * np.exp(-2j * np.pi * carrier)
-        sigma = PHASE_ANGSTROM / step
-        slow = gaussian_filter(waves.real, sigma, mode="reflect") + 1j * gaussian_filter(waves.imag, sigma, mode="reflect")
-        out.append(carrier + np.angle(slow) / (2 * np.pi))
-    return np.array(out)
-
-
-def mean_cell(image: np.ndarray, places: np.ndarray) -> np.ndarray:
-    """Return the median of an image over the cells of its lattice, (24, 24): the second axis along the first edge."""
-    bins = (np.floor(places * CELL + 0.5).astype(np.int64) % CELL).reshape(2, -1)
-    index = bins[1] * CELL + bins[0]
-    order = np.argsort(index, kind="stable")
-    ends = np.searchsorted(index[order], np.arange(CELL**2 + 1))
-    values = image.ravel()[order]
-    found = [float(np.median(values[low:high])) if high > low else np.nan for low, high in itertools.pairwise(ends)]
-    cell = np.array(found).reshape(CELL, CELL)
-    return np.where(np.isfinite(cell), cell, np.nanmedian(cell))
-
-
 def site_kinds(cell: np.ndarray, material: str) -> dict[str, list[np.ndarray]]:
     """Return the positions in the cell, (2,) each, by kind of site: metal, chalcogen and hollow; in graphene both carbon sites count as metal."""
     thirds = [np.array([1, 2]) / 3, np.array([2, 1]) / 3]
@@ -213,4 +136,6 @@ class DefectsOracle:
 add_baseline(Baseline(task="defects", name="odd-peaks", text="peaks that are darker or brighter than the others", factory=OddPeaks))
 _TEXT = "residual from the mean unit cell, classified by site and contrast"
 add_baseline(Baseline(task="defects", name="residual", text=_TEXT, factory=UnitCellResidual))
+_TEXT = "a small U-Net on the image and its residual from the mean unit cell, trained on the train split; needs onnxruntime"
+add_baseline(Baseline(task="defects", name="unet", text=_TEXT, factory=DefectNetwork))
 add_baseline(Baseline(task="defects", name="oracle", text="the truth itself", factory=DefectsOracle, oracle=True))

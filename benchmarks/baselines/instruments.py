@@ -9,7 +9,8 @@ import numpy as np
 
 from stemtwin.benchmarks.agents import Baseline, add_baseline
 from stemtwin.benchmarks.answers.points import Points
-from stemtwin.benchmarks.baselines.atoms_v2 import LocalMaxima, RefinedPeaks, ScatteredPoints, TrueColumnsOracle, electrons_of
+from stemtwin.benchmarks.baselines.atoms_v2 import LocalMaxima, RefinedPeaks, ScatteredPoints, TrueColumnsOracle
+from stemtwin.benchmarks.readings import electrons_of
 
 ADAPTED = Path(__file__).parents[1] / "learned" / "instruments.json"
 """Settings by number of labelled images and instrument, which ``python -m stemtwin.benchmarks.instrument_tuning`` writes."""

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from stemtwin.benchmarks import learner
+from stemtwin.benchmarks.training import learner
 from stemtwin.twin.envs.reference import reference
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -1,6 +1,7 @@
 """Pages of tasks: the files are what the command writes, every example makes a valid submission, and a new task needs no further code."""
 
 import dataclasses
+import json
 import re
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import pytest
 
 from stemtwin.benchmarks import kept_scores, task_pictures
 from stemtwin.benchmarks import task_pages as pages
+from stemtwin.benchmarks.onnx_policy import FOLDER
 from stemtwin.benchmarks.submission import read_submission
 from stemtwin.benchmarks.tasks import find_task
 from stemtwin.datasets import catalog, storage
@@ -159,3 +161,41 @@ def test_a_page_tells_which_baselines_its_intervals_do_not_separate() -> None:
     assert told(frames=[1.0, 2.0], lines=[2.5, 3.0], oracle=[0.0, 9.0]) == ""
     assert "`frames` and `lines`: these" in told(frames=[1.0, 2.0], lines=[1.5, 3.0], rigid=[5.0, 6.0])
     assert told(frames=None, lines=[1.0, 2.0]) == f"No interval of {name} is stored for `frames`."
+
+
+def test_a_page_tells_differences_on_the_same_specimens() -> None:
+    """The difference of neighbours stands with its interval, the better one first, those of others not; there is no sentence without one."""
+    task = find_task("drift")
+    scores = {"lines": 1.0, "frames": 2.0, "rigid": 3.0}
+    rows = {name: {"values": {kept_scores.WHOLE: {kept_scores.WHOLE: {task.primary.name: value}}}} for name, value in scores.items()}
+    pair = {"first": "lines", "second": "frames", "value": 0.25, "ends": [0.1, 0.4]}
+    far = {"first": "lines", "second": "rigid", "value": 0.5, "ends": [0.2, 0.6]}
+    text = pages.differences(task, {"rows": rows, "differences": [pair, far]})
+    assert text.endswith("with 95 % intervals: `lines` over `frames` 0.25 (0.1 to 0.4).")
+    assert pages.differences(task, {"rows": rows}) == ""
+
+
+def test_a_page_tells_how_its_network_was_trained() -> None:
+    """The data, the steps and the score on val are those beside the network; a task without one has no such sentence."""
+    text = pages.page(find_task("atoms-2d@2"))
+    told = json.loads((FOLDER / "atoms-2d-v2.json").read_text(encoding="utf-8"))
+    best = max(told["curve"], key=lambda one: one["val"])
+    assert f"{told['images']} images of the train split of the size {told['size']}: {best['steps']} steps" in text
+    assert f"(ap {best['val']:.3f} there)" in text
+    assert "trained by" not in pages.page(find_task("drift"))
+
+
+def test_a_page_tells_where_its_network_is_behind() -> None:
+    """Slices in which another baseline is better are named, with both scores; where there is none, the page says so."""
+    task = find_task("defects")
+    name = task.primary.name
+
+    def rows(first: float, second: float) -> dict[str, Any]:
+        scores = {"unet": (0.9, first), "residual": (0.6, second), "oracle": (1.0, 1.0)}
+        return {entry: {"values": {"all": {"all": {name: a}}, "material": {"wse2-1h": {name: b}}}} for entry, (a, b) in scores.items()}
+
+    assert (
+        pages.behind(task, {"rows": rows(0.2, 0.5)}) == "`unet` is behind another baseline in these slices: material wse2-1h (0.2; `residual` 0.5)."
+    )
+    assert pages.behind(task, {"rows": rows(0.6, 0.5)}) == "`unet` leads in every slice."
+    assert pages.behind(task, {"rows": {"residual": {}}}) == ""

@@ -1,6 +1,6 @@
 """Training of the learner of ``stemtwin/AtomForge-v1``: imitation of the planner, then proximal policy optimisation (PPO).
 
-``make learn`` runs ``python -m stemtwin.benchmarks.forge_learning`` in an environment with torch. One network scores every candidate position of the
+``make learn`` runs ``python -m stemtwin.benchmarks.training.forge`` in an environment with torch. One network scores every candidate position of the
 beam with equal weights (:mod:`~stemtwin.benchmarks.forge_choices`); it first learns the choices of the baseline ``expert`` in episodes of the split
 ``train``, then from rewards of that split. The file takes an observation of the form ``state`` and returns an action, without memory.
 """
@@ -19,12 +19,13 @@ from typing import Any
 import gymnasium
 import numpy as np
 
-from stemtwin.benchmarks import forge_choices, learner, return_statistics
+from stemtwin.benchmarks import forge_choices, return_statistics
 from stemtwin.benchmarks.agents import brief_for, load_baselines
 from stemtwin.benchmarks.forge_choices import CHOICES, ForgeChoices
-from stemtwin.benchmarks.learner import CurvePoint
 from stemtwin.benchmarks.onnx_policy import OnnxPolicy, learned_path
 from stemtwin.benchmarks.returns import agent_seed
+from stemtwin.benchmarks.training import learner
+from stemtwin.benchmarks.training.learner import CurvePoint
 from stemtwin.twin import files
 
 ENVIRONMENT, TASK = "stemtwin/AtomForge-v1", "atom-forge"

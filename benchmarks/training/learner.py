@@ -1,6 +1,6 @@
 """Training of a policy by Stable-Baselines3, and its use from an ONNX file.
 
-``make learn`` runs ``python -m stemtwin.benchmarks.learner``, in an environment with torch: for each seed a policy is trained
+``make learn`` runs ``python -m stemtwin.benchmarks.training.learner``, in an environment with torch: for each seed a policy is trained
 and its return on the validation split is recorded; the best policy becomes ``benchmarks/learned/<environment>.onnx``, the curves
 ``<environment>.json``, and its returns the policy ``learner`` of the scale. Its use needs only onnxruntime.
 """

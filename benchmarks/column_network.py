@@ -1,0 +1,87 @@
+"""A small U-Net for ``atoms-2d@2`` and ``instruments``: its input from a recorded frame, and columns from its output.
+
+Training is in :mod:`stemtwin.benchmarks.training.columns`.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from stemtwin.benchmarks import point_network
+from stemtwin.benchmarks.answers.points import Points
+from stemtwin.benchmarks.readings import electrons_of, white_noise
+from stemtwin.twin.physics.electrons import wavelength
+
+MODEL = Path(__file__).parent / "learned" / "atoms-2d-v2.onnx"
+INPUTS, CLASSES = 5, 1
+"""Maps of the input, and classes of points: columns of any element."""
+APART_ANGSTROM = 0.45
+"""Least distance of two columns, A."""
+SMOOTHED_ANGSTROM = (0.25, 0.6)
+"""Standard deviations of the Gaussians of the smoothed maps, A."""
+LIMITS = 5.0
+"""Largest magnitude of the image's map, in standard deviations of the image."""
+
+
+def constants(given: Mapping[str, Any]) -> tuple[float, float]:
+    """Return the noise of a pixel of 0.15 A, e-, and the diffraction limit 0.61 wavelength / semi-angle, A."""
+    step = float(given["sampling_angstrom"])
+    noise = white_noise(electrons_of(given)) * min(1.0, step / point_network.STEP_ANGSTROM)
+    return noise, 0.61 * wavelength(float(given["energy_ev"])) / (1e-3 * float(given["semiangle_mrad"]))
+
+
+def features(image: np.ndarray, noise: float, limit: float) -> np.ndarray:
+    """Return the maps of an image.
+
+    Parameters
+    ----------
+    image : ndarray
+        (ny, nx) electrons on pixels of 0.15 A.
+    noise : float
+        Standard deviation of the noise of these pixels, e-.
+    limit : float
+        Diffraction limit, A.
+
+    Returns
+    -------
+    ndarray
+        (5, ny, nx) float32: the deviation from the mean in standard deviations; the image smoothed by Gaussians of 0.25 and 0.6 A, in units of the
+        99.5 % quantile of the first; constant maps of the logarithm of the noise in the same unit and of the diffraction limit.
+    """
+    fine, coarse = (point_network.smoothed(image, sigma) for sigma in SMOOTHED_ANGSTROM)
+    unit = max(float(np.quantile(fine, 0.995)), 1e-6)
+    deviation = np.clip((image - image.mean()) / max(float(image.std()), 1e-6), -LIMITS, LIMITS)
+    same = np.full((2, *image.shape), np.array([np.log10(noise / unit), 2 * (limit - 0.6)])[:, None, None])
+    return np.concatenate([np.stack([deviation, np.clip(fine / unit, -3, 3), np.clip(coarse / unit, -3, 3)]), same]).astype(np.float32)
+
+
+class ColumnNetwork:
+    """The trained U-Net.
+
+    Parameters
+    ----------
+    run : callable, optional
+        The network; by default that of the ONNX file.
+
+    Raises
+    ------
+    SettingsError
+        onnxruntime is not installed.
+    """
+
+    def __init__(self, run: point_network.Run | None = None) -> None:
+        self._run = point_network.onnx_run(MODEL) if run is None else run
+
+    def predict(self, given: Mapping[str, Any], rng: np.random.Generator) -> Points:
+        """Return the columns, with the probability of each as its confidence."""
+        del rng
+        electrons, step = electrons_of(given), float(given["sampling_angstrom"])
+        maps = features(point_network.resampled(electrons, step), *constants(given))
+        places, _, probability = point_network.peaks(*point_network.answer(self._run, maps), APART_ANGSTROM)
+        positions = point_network.to_angstrom(places, step)
+        ny, nx = electrons.shape
+        low, high = -step / 2, np.array([nx - 0.5, ny - 0.5]) * step
+        keep = ((positions >= low) & (positions <= high)).all(axis=1)
+        return Points.at(positions[keep], classes=np.zeros(int(keep.sum()), dtype=np.int64), confidence=probability[keep])

@@ -1,0 +1,97 @@
+"""Networks that find points in images: images on a grid of one step, inference from an ONNX file, points from maps of probability.
+
+A network receives maps of an image on pixels of 0.15 A and returns, for each of these pixels, one logit for each class of points and the offset to
+the nearest point, x and y in pixels. Training is in :mod:`stemtwin.benchmarks.training`; inference needs only onnxruntime.
+"""
+
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from scipy.ndimage import gaussian_filter
+from skimage.feature import peak_local_max
+
+from stemtwin.benchmarks.onnx_policy import make_session
+
+STEP_ANGSTROM = 0.15
+"""Pixel of the networks, A."""
+MULTIPLE = 16
+"""Factor of the heights and widths that the networks accept, px."""
+LEAST = 0.02
+"""Probability below which no point is reported."""
+
+Run = Callable[[np.ndarray], np.ndarray]
+"""A network: maps (1, n, ny, nx) to logits and offsets (1, k + 2, ny, nx), float32."""
+
+
+def onnx_run(path: Path) -> Run:
+    """Return the network of an ONNX file; raise SettingsError where onnxruntime is not installed."""
+    session = make_session(path)
+    return partial(_run, session, session.get_inputs()[0].name)
+
+
+def _run(session: Any, name: str, maps: np.ndarray) -> np.ndarray:
+    (out,) = session.run(None, {name: maps})
+    return np.asarray(out)
+
+
+def weights(count: int, step: float) -> np.ndarray:
+    """Return the weights (m, count) of ``count`` pixels of a step, A, in pixels of 0.15 A: triangles as wide as the larger of both pixels."""
+    places = ((np.arange(max(1, round(count * step / STEP_ANGSTROM))) + 0.5) * STEP_ANGSTROM / step - 0.5)[:, None]
+    out = np.maximum(0.0, 1.0 - np.abs(places - np.arange(count)) * step / max(step, STEP_ANGSTROM))
+    return out / out.sum(axis=1, keepdims=True)
+
+
+def resampled(image: np.ndarray, step: float) -> np.ndarray:
+    """Return an image (ny, nx) with pixels of a step, A, on pixels of 0.15 A; both share the lower corner of the frame."""
+    return weights(image.shape[0], step) @ image @ weights(image.shape[1], step).T
+
+
+def to_angstrom(places: np.ndarray, step: float) -> np.ndarray:
+    """Return positions in pixels of 0.15 A, (n, 2), in A from the centre of the first pixel of the image, whose pixels have a step, A."""
+    return (places + 0.5) * STEP_ANGSTROM - step / 2
+
+
+def to_pixels(positions: np.ndarray, step: float) -> np.ndarray:
+    """Return positions, (n, 2) A from the centre of the first pixel of an image with a step, A, in pixels of 0.15 A."""
+    return (positions + step / 2) / STEP_ANGSTROM - 0.5
+
+
+def smoothed(image: np.ndarray, sigma_angstrom: float) -> np.ndarray:
+    """Return an image on pixels of 0.15 A, smoothed by a Gaussian of a standard deviation, A."""
+    return gaussian_filter(image, sigma_angstrom / STEP_ANGSTROM, mode="reflect")
+
+
+def answer(run: Run, maps: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the probabilities (k, ny, nx) and the offsets (2, ny, nx), px, of maps (n, ny, nx) of any shape."""
+    ny, nx = maps.shape[1:]
+    padded = np.pad(maps, ((0, 0), (0, -ny % MULTIPLE), (0, -nx % MULTIPLE)), mode="reflect")
+    out = run(padded[None].astype(np.float32))[0, :, :ny, :nx].astype(float)
+    return 1 / (1 + np.exp(-np.clip(out[:-2], -30, 30))), out[-2:]
+
+
+def peaks(probability: np.ndarray, offsets: np.ndarray, apart_angstrom: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return positions (n, 2) x and y in px of 0.15 A, classes (n,) from 0, and probabilities (n,) of the maxima of any class.
+
+    Parameters
+    ----------
+    probability : ndarray
+        (k, ny, nx) probabilities by class.
+    offsets : ndarray
+        (2, ny, nx) offsets x and y to the nearest point, px; their mean over 3 x 3 pixels, weighted by probability, gives the position.
+    apart_angstrom : float
+        Least distance of two points, A.
+    """
+    most = probability.max(axis=0)
+    distance = max(1, round(apart_angstrom / STEP_ANGSTROM))
+    found = peak_local_max(most, min_distance=distance, threshold_abs=LEAST, exclude_border=False)
+    ny, nx = most.shape
+    places = np.empty((len(found), 2))
+    for number, (y, x) in enumerate(found):
+        rows, columns = np.mgrid[max(0, y - 1) : min(ny, y + 2), max(0, x - 1) : min(nx, x + 2)]
+        share = most[rows, columns] / most[rows, columns].sum()
+        places[number] = np.sum(share * (columns + offsets[0, rows, columns])), np.sum(share * (rows + offsets[1, rows, columns]))
+    classes = probability[:, found[:, 0], found[:, 1]].argmax(axis=0) if len(found) else np.empty(0, dtype=np.int64)
+    return places, classes, most[tuple(found.T)]

@@ -1,0 +1,123 @@
+"""Training of the U-Net of ``defects``: ``make learn-defects`` runs this file in an environment with torch.
+
+The network learns on the train split: each time an image is shown, it is rotated or mirrored, and a square of it is used. The state with the largest
+mean average precision on the val split is kept as ``benchmarks/learned/defects.onnx``, with its curve beside it; the test split is not read.
+"""
+
+import argparse
+import sys
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from stemtwin.benchmarks import defect_network, point_network
+from stemtwin.benchmarks.answers.points import Points
+from stemtwin.benchmarks.families import defects
+from stemtwin.benchmarks.training import points
+from stemtwin.benchmarks.training.points import Example, Plan
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+    from stemtwin.benchmarks.slices import Sums
+
+STEPS, CURVE, CROP = 2000, 5, 96
+"""Steps of the training, points of its curve, and size of the crops, px."""
+PRIOR, SOUGHT = -7.0, 0.75
+"""Logit with which the training begins, and least fraction of the crops that hold a defect."""
+SHIFTS = np.linspace(-2, 2, 17)
+"""Candidates of the constant that is added to the logits, so that detections with a confidence of 0.5 or more have the largest F1 on val."""
+
+
+def inputs_of(data: "xr.Dataset", i: int) -> dict[str, Any]:
+    """Return the inputs of a row."""
+    return {field.name: data[field.name].values[i] for field in defects.GIVEN}
+
+
+class ShownDefects:
+    """Images of a split with their defects.
+
+    Parameters
+    ----------
+    data : Dataset
+        Samples of ``defects``.
+    """
+
+    def __init__(self, data: "xr.Dataset") -> None:
+        self._rows = []
+        for i, truth in enumerate(defects.read_defects(data)):
+            given = inputs_of(data, i)
+            places = point_network.to_pixels(truth.positions, float(given["sampling_angstrom"]))
+            self._rows.append((defect_network.maps_of(given), places, truth.classes - 1))
+
+    def __len__(self) -> int:
+        """Return the number of images."""
+        return len(self._rows)
+
+    def drawn(self, i: int, rng: np.random.Generator) -> Example:
+        """Return an image, rotated and mirrored."""
+        maps, places, classes = self._rows[i]
+        maps, places = points.turned(maps, places, int(rng.integers(4)), bool(rng.random() < 0.5))
+        return Example(maps=maps, places=places, classes=classes)
+
+
+class ValScore:
+    """Mean average precision and F1 of networks on the val split.
+
+    Parameters
+    ----------
+    data : Dataset
+        Samples of ``defects``.
+    """
+
+    def __init__(self, data: "xr.Dataset") -> None:
+        self._given = [inputs_of(data, i) for i in range(data.sizes["sample"])]
+        self._maps = [defect_network.maps_of(given) for given in self._given]
+        self._ids, self._data = data["sample_id"].values.astype(str).tolist(), data
+
+    def found(self, run: point_network.Run) -> list[Points]:
+        """Return the defects that a network finds."""
+        entry = defect_network.DefectNetwork(run)
+        return [entry.points(maps, given) for maps, given in zip(self._maps, self._given, strict=True)]
+
+    def sums(self, found: list[Points], shift: float = 0.0) -> "Sums":
+        """Return the summed statistics of defects whose logits are shifted."""
+        out = {}
+        for name, one in zip(self._ids, found, strict=True):
+            confidence = 1 / (1 + np.exp(-shift) * (1 / np.maximum(one.confidence, 1e-9) - 1))
+            out[name] = Points(positions=one.positions, classes=one.classes, confidence=confidence)
+        return defects.score(self._data, out).sums()
+
+    def precision(self, run: point_network.Run) -> float:
+        """Return the mean average precision of a network."""
+        return float(defects.mean_average_precision(self.sums(self.found(run))))
+
+    def best_shift(self, run: point_network.Run) -> float:
+        """Return the shift of the logits with the largest F1, whatever the class, of the detections with a confidence of at least 0.5."""
+        found = self.found(run)
+
+        def value(shift: float) -> float:
+            sums = self.sums(found, shift)
+            return 2 * float(sums["sure_tp"]) / float(sums["sure_tp"] + sums["sure_fp"] + sums["asked"])
+
+        return float(max(SHIFTS, key=value))
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Train, and write the network and its curve."""
+    from stemtwin.datasets.catalog import load_dataset
+
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--steps", type=int, default=STEPS)
+    parser.add_argument("--size", default="std", help="size of the dataset")
+    given = parser.parse_args(arguments)
+    data, val = (load_dataset("defects", version="1.0.0", size=given.size, split=split, format="xarray") for split in ("train", "val"))
+    sys.stderr.write(f"{data.sizes['sample']} images to learn on\n")
+    shown, score = ShownDefects(data), ValScore(val)
+    plan = Plan(inputs=defect_network.INPUTS, classes=len(defects.CLASSES), size=CROP, steps=given.steps, points=CURVE, prior=PRIOR, sought=SOUGHT)
+    told = {"dataset": "defects@1.0.0", "size": given.size, "target": "learn-defects", "images": data.sizes["sample"]}
+    points.train(shown, plan, score.precision, points.Keeper(defect_network.MODEL, plan, told, score.best_shift))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,309 @@
+"""The U-Net that finds points in images, its loss, its training and its export as ONNX.
+
+A task gives its images as :class:`Shown` and a score on its val split. The network of the best score is kept; the test split is not read. At the end,
+the logits are shifted by one constant, which is chosen on the val split.
+"""
+
+import copy
+import dataclasses
+import hashlib
+import io
+import json
+import math
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+from stemtwin.benchmarks.point_network import STEP_ANGSTROM, Run
+from stemtwin.twin import files
+
+WIDTHS = (24, 32, 48, 64)
+"""Channels at 1/2, 1/4, 1/8 and 1/16 of the resolution; maps go in and out as blocks of 2 x 2 px."""
+BATCH, RATE, SEED = 8, 3e-3, 0
+"""Crops of a step; largest learning rate of AdamW, which rises for a twentieth of the steps and falls to zero; seed."""
+SPREAD_ANGSTROM = 0.25
+"""Standard deviation of the Gaussian about a point that is the target of its class, A."""
+REACH_ANGSTROM = 0.4
+"""Distance within which the offset to a point is learned, and within which an unscored point hides the image from the loss, A."""
+EDGE_PX = 2
+"""Width of the frame's edge that the loss ignores, px."""
+OFFSET_WEIGHT = 0.5
+
+
+class Shown(Protocol):
+    """Images of a split."""
+
+    def __len__(self) -> int:
+        """Return the number of images."""
+        ...
+
+    def drawn(self, i: int, rng: np.random.Generator) -> "Example":
+        """Return image ``i`` with the changes of the training."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Example:
+    """Maps of an image and its points.
+
+    Parameters
+    ----------
+    maps : ndarray
+        (n, ny, nx) float32.
+    places : ndarray
+        (m, 2) x and y, px.
+    classes : ndarray
+        (m,) classes from 0; -1: a point that is not scored.
+    """
+
+    maps: np.ndarray
+    places: np.ndarray
+    classes: np.ndarray
+
+
+def turned(image: np.ndarray, places: np.ndarray, turns: int, mirrored: bool) -> tuple[np.ndarray, np.ndarray]:
+    """Return an image (..., ny, nx) and its points (m, 2), px, after quarter turns and a mirror."""
+    for _ in range(turns % 4):
+        places = np.stack([places[:, 1], image.shape[-1] - 1 - places[:, 0]], axis=1)
+        image = np.rot90(image, axes=(-2, -1))
+    if mirrored:
+        places = np.stack([image.shape[-1] - 1 - places[:, 0], places[:, 1]], axis=1)
+        image = image[..., ::-1]
+    return np.ascontiguousarray(image), places
+
+
+def cropped(example: Example, size: int, rng: np.random.Generator, sought: float = 0.0) -> Example:
+    """Return a square of at most ``size`` px of an image; with a probability ``sought`` one that holds a drawn point, if there is any."""
+    ny, nx = example.maps.shape[1:]
+    x, y = (int(rng.integers(max(n - size, 0) + 1)) for n in (nx, ny))
+    scored = np.flatnonzero(example.classes >= 0)
+    if len(scored) and rng.random() < sought:
+        corner = example.places[rng.choice(scored)] - size * rng.uniform(0.1, 0.9, 2)
+        x, y = (int(np.clip(round(low), 0, max(n - size, 0))) for low, n in zip(corner, (nx, ny), strict=True))
+    maps = example.maps[:, y : y + size, x : x + size]
+    return Example(maps=maps, places=example.places - [x, y], classes=example.classes)
+
+
+def targets(example: Example, classes: int, size: int) -> np.ndarray:
+    """Return the targets of a square of ``size`` px, (classes + 4, size, size) float32.
+
+    They are the Gaussians of each class, the offsets x and y to the nearest point, the weight of the offsets, and that of the classes.
+    """
+    ny, nx = example.maps.shape[1:]
+    out = np.zeros((classes + 4, size, size), dtype=np.float32)
+    out[-1, EDGE_PX : ny - EDGE_PX, EDGE_PX : nx - EDGE_PX] = 1
+    reach, nearest = REACH_ANGSTROM / STEP_ANGSTROM, np.full((size, size), np.inf)
+    wide = math.ceil(4 * SPREAD_ANGSTROM / STEP_ANGSTROM)
+    near = ((example.places > -wide - 1) & (example.places < np.array([nx, ny]) + wide)).all(axis=1)
+    for (x, y), number in zip(example.places[near], example.classes[near], strict=True):
+        left, top = max(0, round(x) - wide), max(0, round(y) - wide)
+        right, low = min(nx, round(x) + wide + 1), min(ny, round(y) + wide + 1)
+        if left >= right or top >= low:
+            continue
+        rows, columns = np.mgrid[top:low, left:right]
+        square = (columns - x) ** 2 + (rows - y) ** 2
+        part = (slice(top, low), slice(left, right))
+        if number < 0:
+            out[-1][part][square < reach**2] = 0
+            continue
+        np.maximum(out[number][part], np.exp(-square / 2 / (SPREAD_ANGSTROM / STEP_ANGSTROM) ** 2), out=out[number][part])
+        closer = square < nearest[part]
+        nearest[part][closer] = square[closer]
+        out[-4][part][closer], out[-3][part][closer] = (columns - x)[closer] * -1, (rows - y)[closer] * -1
+    out[-2] = (nearest < reach**2) * out[-1]
+    return out
+
+
+def network(inputs: int, classes: int, prior: float) -> Any:
+    """Return the U-Net: (n, inputs, y, x) maps to (n, classes + 2, y, x) logits, at first ``prior`` everywhere, and offsets."""
+    import torch  # pyright: ignore[reportMissingImports] - only where networks are trained
+    from torch import nn  # pyright: ignore[reportMissingImports]
+
+    def block(into: int, out: int) -> Any:
+        parts = [nn.Conv2d(into, out, 3, padding=1), nn.SiLU(), nn.Conv2d(out, out, 3, padding=1), nn.SiLU()]
+        return nn.Sequential(*parts)
+
+    class _UNet(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.fold, self.unfold = nn.PixelUnshuffle(2), nn.PixelShuffle(2)
+            self.down = nn.ModuleList(block(into, out) for into, out in zip((4 * inputs, *WIDTHS[:-1]), WIDTHS, strict=True))
+            self.up = nn.ModuleList(block(WIDTHS[i + 1] + WIDTHS[i], WIDTHS[i]) for i in range(len(WIDTHS) - 1))
+            self.out = nn.Conv2d(WIDTHS[0], 4 * (classes + 2), 1)
+            nn.init.zeros_(self.out.weight)
+            with torch.no_grad():
+                self.out.bias.copy_(torch.tensor([prior] * (4 * classes) + [0.0] * 8))
+
+        def forward(self, seen: Any) -> Any:
+            x, kept = self.fold(seen), []
+            for number, part in enumerate(self.down):
+                x = part(x if number == 0 else nn.functional.avg_pool2d(x, 2))
+                kept.append(x)
+            for number in reversed(range(len(self.up))):
+                x = nn.functional.interpolate(x, scale_factor=2.0, mode="nearest")
+                x = self.up[number](torch.cat([x, kept[number]], dim=1))
+            with torch.autocast("cpu", enabled=False):
+                return self.unfold(self.out(x.float()))
+
+    return _UNet()
+
+
+def loss(out: Any, wanted: Any) -> Any:
+    """Return the cross entropy of the classes plus the mean distance of the offsets, per point of the batch, a tensor."""
+    import torch  # pyright: ignore[reportMissingImports]
+
+    heat, weight = wanted[:, :-4], wanted[:, -1:]
+    points = heat.sum() * (STEP_ANGSTROM / SPREAD_ANGSTROM) ** 2 / (2 * math.pi) + 1
+    entropy = (torch.nn.functional.binary_cross_entropy_with_logits(out[:, :-2], heat, reduction="none") * weight).sum() / points
+    apart = (torch.nn.functional.smooth_l1_loss(out[:, -2:], wanted[:, -4:-2], reduction="none", beta=0.3) * wanted[:, -2:-1]).sum()
+    return entropy + OFFSET_WEIGHT * apart / points
+
+
+def as_run(model: Any) -> Run:
+    """Return a torch network in the form of one from an ONNX file."""
+    import torch  # pyright: ignore[reportMissingImports]
+
+    def run(maps: np.ndarray) -> np.ndarray:
+        with torch.no_grad():
+            return model(torch.from_numpy(maps)).numpy()
+
+    return run
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """Settings of a training.
+
+    Parameters
+    ----------
+    inputs, classes : int
+        Maps of the input, classes of points.
+    size : int
+        Height and width of the crops, px.
+    steps, points : int
+        Steps of the optimiser, and number of times that the score on val is measured.
+    prior : float
+        Logit with which the training begins.
+    sought : float
+        Least fraction of the crops that hold a point, of images with points.
+    """
+
+    inputs: int
+    classes: int
+    size: int
+    steps: int
+    points: int
+    prior: float
+    sought: float = 0.0
+
+
+def train(shown: Shown, plan: Plan, score: Callable[[Run], float], keep: Callable[[Any, list], None]) -> None:
+    """Train a network; call ``keep`` with the network and the curve each time that the score on val is the best so far.
+
+    Parameters
+    ----------
+    shown : Shown
+        Images of the train split.
+    plan : Plan
+        Settings.
+    score : callable
+        Score of a network on the val split, the larger the better.
+    keep : callable
+        Receives the best network and the curve.
+    """
+    import torch  # pyright: ignore[reportMissingImports]
+
+    torch.manual_seed(SEED)
+    rng, model = np.random.Generator(np.random.Philox(SEED)), network(plan.inputs, plan.classes, plan.prior)
+    model.to(memory_format=torch.channels_last)
+    optimiser = torch.optim.AdamW(model.parameters(), lr=RATE, weight_decay=1e-3)
+    curve, best, began, order = [], -math.inf, time.process_time(), []
+    for step in range(plan.steps):
+        share = step / plan.steps
+        for group in optimiser.param_groups:
+            group["lr"] = RATE * min(1.0, share / 0.05 + 0.02) * 0.5 * (1 + math.cos(math.pi * share))
+        batch = []
+        for _ in range(BATCH):
+            order = order or rng.permutation(len(shown)).tolist()
+            batch.append(cropped(shown.drawn(order.pop(), rng), plan.size, rng, plan.sought))
+        maps = np.stack([_filled(one.maps, plan.size) for one in batch])
+        wanted = np.stack([targets(one, plan.classes, plan.size) for one in batch])
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            out = model(torch.from_numpy(maps).to(memory_format=torch.channels_last))
+        value = loss(out.float(), torch.from_numpy(wanted))
+        optimiser.zero_grad()
+        value.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 5.0)
+        optimiser.step()
+        if (step + 1) * plan.points // plan.steps > step * plan.points // plan.steps:
+            found = score(as_run(model))
+            curve.append({"steps": step + 1, "cpu_s": round(time.process_time() - began, 1), "val": round(found, 4), "loss": round(value.item(), 3)})
+            sys.stderr.write(f"{json.dumps(curve[-1])}\n")
+            sys.stderr.flush()
+            if found > best:
+                best = found
+                keep(copy.deepcopy(model), curve)
+    keep(None, curve)
+
+
+def _filled(maps: np.ndarray, size: int) -> np.ndarray:
+    """Return maps extended by their edge to a square of ``size`` px."""
+    ny, nx = maps.shape[1:]
+    return np.pad(maps, ((0, 0), (0, size - ny), (0, size - nx)), mode="edge")
+
+
+def export(model: Any, inputs: int) -> bytes:
+    """Return a network as ONNX, for images of any multiple of 16 px."""
+    import torch  # pyright: ignore[reportMissingImports]
+
+    written, axes = io.BytesIO(), {"maps": {2: "y", 3: "x"}, "points": {2: "y", 3: "x"}}
+    example = torch.zeros(1, inputs, 64, 64)
+    torch.onnx.export(
+        model.eval(), (example,), written, input_names=["maps"], output_names=["points"], dynamic_axes=axes, dynamo=False, opset_version=17
+    )
+    return written.getvalue()
+
+
+def shifted(model: Any, classes: int, shift: float) -> Any:
+    """Return a copy of a network whose logits are larger by a constant."""
+    import torch  # pyright: ignore[reportMissingImports]
+
+    out = copy.deepcopy(model)
+    with torch.no_grad():
+        out.out.bias[: 4 * classes] += shift
+    return out
+
+
+class Keeper:
+    """Writer of the best network of a training, and of its settings and curve beside it.
+
+    Parameters
+    ----------
+    path : Path
+        The ONNX file.
+    plan : Plan
+        Settings of the training.
+    told : dict
+        What else is written beside the network.
+    best_shift : callable
+        The constant by which the logits of a network are shifted.
+    """
+
+    def __init__(self, path: Path, plan: Plan, told: dict[str, Any], best_shift: Callable[[Run], float]) -> None:
+        self._path, self._plan, self._told, self._best_shift = path, plan, told, best_shift
+
+    def __call__(self, model: Any, curve: list[dict[str, float]]) -> None:
+        """Write a network; None: only the curve has grown."""
+        if model is not None:
+            shift = self._best_shift(as_run(model))
+            content = export(shifted(model, self._plan.classes, shift), self._plan.inputs)
+            files.write_atomically(self._path, content)
+            self._told |= {"sha256": hashlib.sha256(content).hexdigest(), "weights": sum(one.numel() for one in model.parameters()), "shift": shift}
+        settings = {"widths": WIDTHS, "batch": BATCH, "rate": RATE, "seed": SEED, **dataclasses.asdict(self._plan)}
+        text = json.dumps({**self._told, "settings": settings, "curve": curve}, indent=1)
+        files.write_atomically(self._path.with_suffix(".json"), f"{text}\n".encode())
