@@ -127,7 +127,7 @@ def test_an_error_of_a_specimen_ends_the_build(orders: Path, tmp_path: Path) -> 
 
 def test_wrong_numbers_of_workers_are_refused(tmp_path: Path) -> None:
     """No workers, workers beside a scheduler, and a scheduler that nobody started are one sentence each."""
-    with pytest.raises(DatasetError, match=r"0 workers cannot build\. Give 1 or more"):
+    with pytest.raises(DatasetError, match=r"0 workers cannot build a dataset\. Give at least 1 worker"):
         generate.build(slow_card(), "tiny", tmp_path / "out", workers=0)
     with pytest.raises(DatasetError, match="2 workers beside a scheduler"):
         generate.build(slow_card(), "tiny", tmp_path / "out", workers=2, scheduler="tcp://127.0.0.1:1")

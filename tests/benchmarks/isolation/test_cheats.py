@@ -117,9 +117,9 @@ def test_in_this_process_the_truth_can_be_read(how: str) -> None:
     """The guard is off: an agent in the scorer's process declares the true law, which is why such scores are practice."""
     thief = type("One", (Thief,), {"steal": staticmethod(CHEATS[how])})()
     entry = Baseline(task=TASK.name, name="thief", text="", factory=lambda: thief)
-    env = make_environment(TASK)
+    environments = TaskEnvironments(TASK)
     for number in range(4 if how == "seed of the briefing" else 1):
-        played = run_episode(TASK, entry, thief, env, split="public", number=number)
+        played = run_episode(TASK, entry, thief, environments.of_episode(number), split="public", number=number)
         assert thief.found == played.start["law"]
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from stemtwin.benchmarks.agents import Baseline, Brief
-from stemtwin.benchmarks.episodes import make_environment, run_episode
+from stemtwin.benchmarks.episodes import TaskEnvironments, make_environment, run_episode
 from stemtwin.benchmarks.isolation import agent_process
 from stemtwin.benchmarks.isolation.agent_process import AgentProcess
 from stemtwin.benchmarks.isolation.sandbox import Limits
@@ -123,28 +123,28 @@ class Declaring:
         return np.array([0, 0, 0, 1, (self.probability - EDGE) / (1 - 2 * EDGE) * 2 - 1], np.float32)
 
 
-def declaring(env: Any, keys: SeedKeys, probabilities: Sequence[float]) -> tuple[float, list[float]]:
+def declaring(environments: TaskEnvironments, keys: SeedKeys, probabilities: Sequence[float]) -> tuple[float, list[float]]:
     """Return the score of an agent that declares given probabilities of the second law in hidden episodes, and the true laws."""
     agent, played = Declaring(), []
     entry = Baseline(task=TASK.name, name="declaring", text="", factory=lambda: agent)
     for number, agent.probability in enumerate(probabilities):
-        played.append(run_episode(TASK, entry, agent, env, split="public", number=number, keys=keys))
+        played.append(run_episode(TASK, entry, agent, environments.of_episode(number), split="public", number=number, keys=keys))
     return float(TASK.primary.formula(TASK.score(played).sums())), [int(one.start["law"]) for one in played]
 
 
 def test_a_score_tells_the_answers_of_its_event_and_none_of_a_final() -> None:
     """The guard is off: a score of chosen probabilities gives all laws, which a second submission declares. A final has keys of its own."""
-    env, count = make_environment(TASK), 10
+    environments, count = TaskEnvironments(TASK), 10
     event, final = (SeedKeys(environment=digit * 64, agent="a" * 64, nonce=digit * 64) for digit in "12")
     chosen = [0.5 + 0.4 * 0.5 ** (k + 1) for k in range(count)]
-    score, laws = declaring(env, event, chosen)
+    score, laws = declaring(environments, event, chosen)
     gains = 1 + np.log2([[1 - probability, probability] for probability in chosen])
     guesses = list(itertools.product((0, 1), repeat=count))
     stolen = min(guesses, key=lambda guess: abs(gains[np.arange(count), guess].mean() - score))
     assert list(stolen) == laws
     declared = [0.97 if law else 0.03 for law in stolen]
-    assert declaring(env, event, declared)[0] == pytest.approx(1 + np.log2(0.97), abs=1e-6)
-    assert declaring(env, final, declared)[0] < 0.0  # worse than no answer
+    assert declaring(environments, event, declared)[0] == pytest.approx(1 + np.log2(0.97), abs=1e-6)
+    assert declaring(environments, final, declared)[0] < 0.0  # worse than no answer
 
 
 def test_a_second_try_is_for_those_who_hold_the_environment(tmp_path: Path) -> None:
