@@ -30,7 +30,7 @@ from stemtwin.benchmarks.header_text import read_keys
 from stemtwin.benchmarks.method_notes import check_notes
 from stemtwin.benchmarks.names import check_name
 from stemtwin.benchmarks.submission_paths import HEADER, check_folder
-from stemtwin.benchmarks.tasks import Task
+from stemtwin.benchmarks.tasks import Task, load_tasks
 from stemtwin.twin.errors import SubmissionError
 from stemtwin.twin.files import check_writable, write_atomically
 
@@ -111,6 +111,19 @@ def read_header(folder: Path | str, task: Task | None = None) -> Header:
     return _check_header(header, path, task)
 
 
+def named_task(header: Header) -> Task:
+    """Return the task, in its version, that a header names, and version 1 where the registry lacks this version, so that checks list what it has.
+
+    Raises
+    ------
+    UnknownNameError
+        There is no task of that name.
+    """
+    address, _, major = header.task.partition("@")
+    name, tasks = address.partition("/")[0], load_tasks()
+    return tasks[full if (full := f"{name}@{major}") in tasks else name]
+
+
 def _keys() -> list[str]:
     """Return the keys that a header may hold."""
     return [field.alias or name for name, field in Header.model_fields.items()]
@@ -180,4 +193,4 @@ def write_submission(folder: Path | str, task: Task, found: Mapping[str, Any], *
     return folder
 
 
-__all__ = ["HEADER", "SCHEMA", "TABLE", "Header", "Submission", "read_header", "read_submission", "write_submission"]
+__all__ = ["HEADER", "SCHEMA", "TABLE", "Header", "Submission", "named_task", "read_header", "read_submission", "write_submission"]

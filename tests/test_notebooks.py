@@ -1,11 +1,16 @@
 """Notebooks: valid, without outputs, linked from their pages, and run in small."""
 
+import ast
 import json
 import re
+import sys
+import tomllib
+from importlib import metadata
 from pathlib import Path
 
 import pytest
 
+from stemtwin.benchmarks import task_pages
 from stemtwin.benchmarks.submission import read_submission
 from stemtwin.benchmarks.tasks import find_task
 
@@ -47,17 +52,51 @@ def test_a_notebook_is_one_without_outputs(path: Path) -> None:
     assert f"../notebooks/{path.name}" in page
 
 
+def test_every_prediction_task_has_a_notebook() -> None:
+    """The notebooks are named like the pages of the tasks: none is missing, and none is left over."""
+    assert {path.stem for path in NOTEBOOKS} == {task_pages.stem(task) for task in task_pages.tasks()}
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_a_notebook_needs_nothing_but_the_package(path: Path) -> None:
+    """Imports are of the standard library, of the package, and of what its installation brings without extras."""
+    needed = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["dependencies"]
+    required = {re.split(r"[^\w.-]", line, maxsplit=1)[0].lower() for line in needed}
+    brought = {module for module, names in metadata.packages_distributions().items() if required & {name.lower() for name in names}}
+    imported: set[str] = set()
+    for node in ast.walk(ast.parse("\n".join(code_of(path)))):
+        if isinstance(node, ast.Import):
+            imported |= {name.name.split(".")[0] for name in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            imported.add((node.module or "").split(".")[0])
+    assert imported - sys.stdlib_module_names - brought == {"stemtwin"}
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_a_notebook_ends_with_a_submission(path: Path) -> None:
+    """It reads one dataset, that of its task; the last cell writes the answers to the test split, and submits them as a trial and in earnest."""
+    code = "\n".join(code_of(path))
+    task = next(task for task in task_pages.tasks() if task_pages.stem(task) == path.stem)
+    assert set(re.findall(r'load_arrays\("([^"]+)"', code)) == {f"{task.source}@{task.source_version.partition('.')[0]}"}
+    assert re.findall(r'find_task\("([^"]+)"', code) == [task.registered]
+    calls = [node for node in ast.walk(ast.parse(code_of(path)[-1])) if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)]
+    assert [node.func.id for node in calls if node.func.id in {"write_submission", "main"}] == ["write_submission", "main"]
+    words = {node.value for node in ast.walk(ast.parse(code_of(path)[-1])) if isinstance(node, ast.Constant)}
+    assert {"test", "submit", "--database", "--dry-run"} <= words
+
+
 @pytest.mark.slow
 def test_the_notebook_of_atoms_ends_with_a_submission(tiny_atoms: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Cut to a minute, it trains a baseline that finds most columns, and the folder that it leaves is a valid submission."""
     from stemtwin.benchmarks.runner import load_samples
 
     monkeypatch.setenv("STEMTWIN_DATA_DIR", str(tiny_atoms))
-    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     names: dict = {}
     for number, cell in enumerate(cut(code_of(ROOT / "docs" / "notebooks" / "atoms-2d.ipynb"))):
         exec(compile(cell, f"cell {number}", "exec"), names)
     task = find_task("atoms-2d")
     data = load_samples(task, split="test", size="tiny")
-    assert len(read_submission(tmp_path / "mine", task, data).found) == 30
+    assert len(read_submission(names["folder"] / "mine", task, data).found) == 30
+    assert (names["folder"] / "board.sqlite").exists()
     assert names["f1"].value > 0.6

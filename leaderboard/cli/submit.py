@@ -128,8 +128,7 @@ def score_folder(path: Path, task: "Task | None" = None, measured: Path | None =
 def _score(folder: Path, task: "Task | None", measured: Path | None) -> "Evaluation":
     """Read and score a submission in a folder."""
     from stemtwin.benchmarks.runner import load_samples, score_submission
-    from stemtwin.benchmarks.submission import read_header, read_submission
-    from stemtwin.benchmarks.tasks import find_task
+    from stemtwin.benchmarks.submission import named_task, read_header, read_submission
 
     if task is not None and measured is not None:
         from stemtwin.benchmarks.measured import load_task, mark
@@ -138,7 +137,7 @@ def _score(folder: Path, task: "Task | None", measured: Path | None) -> "Evaluat
         return mark(score_submission(there, samples, read_submission(folder, there, samples)), samples)
     header = read_header(folder, task)
     if task is None:
-        task = find_task(header.task.partition("/")[0])
+        task = named_task(header)
         header = read_header(folder, task)
     data = load_samples(task, split=header.split, size=header.size)
     return score_submission(task, data, read_submission(folder, task, data))

@@ -4,8 +4,8 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from stemtwin.benchmarks.runner import EpisodeProgress, load_samples, predict, resolve, score_submission
-from stemtwin.benchmarks.submission import read_header, read_submission, write_submission
-from stemtwin.benchmarks.tasks import Task, find_task
+from stemtwin.benchmarks.submission import named_task, read_header, read_submission, write_submission
+from stemtwin.benchmarks.tasks import Task
 from stemtwin.leaderboard.events.folders import OPENED, PRACTICE, SUBMISSIONS, open_folder
 from stemtwin.leaderboard.events.hidden_tasks import hidden_task
 from stemtwin.leaderboard.events.settings import EventTask
@@ -81,7 +81,7 @@ def check_submission(event_folder: Path, folder: Path) -> str:
     handed = Handed(team=folder.parent.name, name=folder.name, folder=folder, digest=digest_of(folder))
     if not handed.agent:
         header = read_header(folder)
-        task = find_task(header.task.partition("/")[0])
+        task = named_task(header)
         if header.dataset == f"{task.source}@{task.source_version}":
             return f"{handed.label}: {_practise(folder, task)}"
     return check_handed(event_folder, handed)

@@ -12,7 +12,7 @@ import yaml
 from stemtwin.benchmarks.answers import tables
 from stemtwin.benchmarks.answers.points import Points
 from stemtwin.benchmarks.runner import score_submission
-from stemtwin.benchmarks.submission import read_submission, write_submission
+from stemtwin.benchmarks.submission import named_task, read_header, read_submission, write_submission
 from stemtwin.benchmarks.submission_paths import check_file
 from stemtwin.benchmarks.tasks import find_task
 from stemtwin.twin.errors import SubmissionError
@@ -328,6 +328,13 @@ FOLDERS = {
     "semicolons": (in_place(b"\xef\xbb\xbfsample_id;x\r\na;1,5\r\nb;2,5\r\n"), "not a parquet file, but a CSV file separated by semicolons"),
     "cut off": (in_place(b"PAR1 and no end"), "not a parquet file"),
 }
+
+
+@pytest.mark.parametrize(("major", "registered"), [(1, "atoms-2d"), (2, "atoms-2d@2"), (9, "atoms-2d")])
+def test_a_header_names_its_task_in_its_version(folder, major, registered):
+    """The second version of a task is not taken for the first; a version that does not exist is, for the check of the header to refuse it."""
+    edit_header(folder, task=f"atoms-2d/test@{major}")
+    assert named_task(read_header(folder)).registered == registered
 
 
 @pytest.mark.parametrize("case", FOLDERS)
