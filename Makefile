@@ -23,7 +23,7 @@ help:
 	@echo "make baselines  play the baselines of every environment with a goal, keep the runs, write their scale of returns (continues after an interruption)"
 	@echo "make learn      train policies in an environment with torch, write curves and ONNX (an hour and a half)"
 	@echo "make learn-denoise  train the U-Net of the task denoise on its dataset of size std (15 minutes)"
-	@echo "make learn-columns  train the U-Net of the task atoms-2d@2 on its dataset of size std (5 minutes)"
+	@echo "make learn-columns  train the U-Net of the task atoms-2d@2 on its dataset of size std (3 minutes)"
 	@echo "make learn-defects  train the U-Net of the task defects on its dataset of size std (5 minutes)"
 	@echo "make datasets   build all released datasets, copy them into build/mirror, write the registries that ship (an hour and a half)"
 	@echo "make measured-data  make the numbers and the picture of docs/measured-data.md if ../shared/real has the files (a minute)"

@@ -238,10 +238,9 @@ def _trained(task: Task) -> str:
 def behind(task: Task, found: dict[str, Any], name: str = "unet") -> str:
     """Return a sentence on the slices in which another baseline that is not an oracle scores better than a trained network, ``""`` without one."""
     oracles, sign = {one.name for one in baselines(task) if one.oracle}, -1 if task.primary.direction == "min" else 1
-    others = {entry: row["values"] for entry, row in found["rows"].items() if entry not in {name, *oracles}}
-    if name not in found["rows"] or not others:
+    if name not in found["rows"]:
         return ""
-    told = []
+    others, told = {entry: row["values"] for entry, row in found["rows"].items() if entry not in {name, *oracles}}, []
     for column, labels in found["rows"][name]["values"].items():
         for label, values in labels.items():
             mine = values[task.primary.name]

@@ -24,9 +24,9 @@ from stemtwin.benchmarks.training.points import Example, Plan
 if TYPE_CHECKING:
     import xarray as xr
 
-STEPS, CURVE, CROP = 2000, 4, 96
+STEPS, CURVE, CROP = 700, 2, 96
 """Steps of the training, points of its curve, and size of the crops, px."""
-PRIOR = -2.0
+PRIOR = -4.0
 """Logit with which the training begins."""
 MOST_NOISE = 2.0
 """Largest standard deviation of added noise, in units of the noise of the image."""

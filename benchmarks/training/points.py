@@ -289,7 +289,7 @@ class Keeper:
     plan : Plan
         Settings of the training.
     told : dict
-        What else is written beside the network.
+        Further facts that are written beside the network.
     best_shift : callable
         The constant by which the logits of a network are shifted.
     """
