@@ -5,7 +5,6 @@ import json
 import re
 import sys
 import tomllib
-from importlib import metadata
 from pathlib import Path
 
 import pytest
@@ -18,6 +17,8 @@ ROOT = Path(__file__).resolve().parent.parent
 NOTEBOOKS = sorted((ROOT / "docs" / "notebooks").glob("*.ipynb"))
 SMALLER = {"FEATURES, PIXELS, PITCH, EDGE = 400, 150_000, 0.2, 11": "FEATURES, PIXELS, PITCH, EDGE = 60, 20_000, 0.2, 9"}
 """Lines of the notebooks, and what stands for them where they are cut short."""
+MODULES_OF = {"scikit-image": "skimage"}
+"""Modules by their distributions, where the names differ."""
 
 
 def code_of(path: Path) -> list[str]:
@@ -62,7 +63,7 @@ def test_a_notebook_needs_nothing_but_the_package(path: Path) -> None:
     """Imports are of the standard library, of the package, and of what its installation brings without extras."""
     needed = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["dependencies"]
     required = {re.split(r"[^\w.-]", line, maxsplit=1)[0].lower() for line in needed}
-    brought = {module for module, names in metadata.packages_distributions().items() if required & {name.lower() for name in names}}
+    brought = {MODULES_OF.get(name, name) for name in required}
     imported: set[str] = set()
     for node in ast.walk(ast.parse("\n".join(code_of(path)))):
         if isinstance(node, ast.Import):
