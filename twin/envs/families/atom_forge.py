@@ -106,9 +106,9 @@ class AtomForge(GoalFamily[ForgeState]):
         twice as often as it is ejected. Frames and probe tails eject and move atoms, too, so order and time matter, and a misplaced
         vacancy can be moved back. There a fixed rule comes close to the planner. The ``learner`` has no memory: it imitates the
         planner in episodes of the split ``train``; subsequent PPO (``make learn``) gave no gain that 100 episodes resolve. It is
-        better than ``towards`` in walks but not in ``drill`` (table below). In ``counts`` (``easy``, 12 episodes, 4 s of processor
-        time each) planner, ``learner`` and ``towards``, which all detect atoms in frames, return 0.58 (0.33 to 0.71), 0.51 (0.26 to
-        0.65) and 0.59 (0.30 to 0.73): too few episodes to separate them.
+        better than ``towards`` in walks but not in ``drill`` (tables below). In ``counts``, measured on ``easy`` alone, planner,
+        ``learner`` and ``towards`` detect atoms in frames and are far better than policies without observations, but the episodes
+        do not separate the three; the oracle does not play there, because no event is known in advance.
 
         All forms of observation have the same processes. In ``state`` these are computed on the sites of the lattice, and a look
         (frame) is a graph with detection noise; in the other forms the microscope takes frames and parks the beam. Atoms stay on the
