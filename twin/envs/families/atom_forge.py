@@ -113,6 +113,7 @@ class AtomForge(GoalFamily[ForgeState]):
         All forms of observation have the same processes. In ``state`` these are computed on the sites of the lattice, and a look
         (frame) is a graph with detection noise; in the other forms the microscope takes frames and parks the beam. Atoms stay on the
         sites of a perfect lattice (real Si protrudes from the sheet and displaces its neighbours by 0.1 A). The beam has 100 pA and 26 mrad.
+        A film shows the detected graph; with ``--observation counts``, ``stemtwin film`` shows the frames of the microscope instead.
     Action space
         ``Box(-1, 1, (4,))``
 
