@@ -71,7 +71,7 @@ class ShownColumns:
         return Example(maps=column_network.features(image, noise, limit), places=places, classes=classes)
 
 
-class ValScore:
+class ColumnValScore:
     """Average precision and F1 of networks on the val split.
 
     Parameters
@@ -114,7 +114,7 @@ def main(arguments: list[str] | None = None) -> None:
     given = parser.parse_args(arguments)
     data, val = (load_dataset("atoms-2d", version="2.0.0", size=given.size, split=split, format="xarray") for split in ("train", "val"))
     sys.stderr.write(f"{data.sizes['sample']} images to learn on\n")
-    score = ValScore(val)
+    score = ColumnValScore(val)
     plan = Plan(inputs=column_network.INPUTS, classes=column_network.CLASSES, size=CROP, steps=given.steps, points=CURVE, prior=PRIOR)
     told = {"dataset": "atoms-2d@2.0.0", "size": given.size, "target": "learn-columns", "images": data.sizes["sample"]}
     points.train(ShownColumns(data), plan, score.precision, points.Keeper(column_network.MODEL, plan, told, score.best_shift))

@@ -61,7 +61,7 @@ class ShownDefects:
         return Example(maps=maps, places=places, classes=classes)
 
 
-class ValScore:
+class DefectValScore:
     """Mean average precision and F1 of networks on the val split.
 
     Parameters
@@ -113,7 +113,7 @@ def main(arguments: list[str] | None = None) -> None:
     given = parser.parse_args(arguments)
     data, val = (load_dataset("defects", version="1.0.0", size=given.size, split=split, format="xarray") for split in ("train", "val"))
     sys.stderr.write(f"{data.sizes['sample']} images to learn on\n")
-    shown, score = ShownDefects(data), ValScore(val)
+    shown, score = ShownDefects(data), DefectValScore(val)
     plan = Plan(inputs=defect_network.INPUTS, classes=len(defects.CLASSES), size=CROP, steps=given.steps, points=CURVE, prior=PRIOR, sought=SOUGHT)
     told = {"dataset": "defects@1.0.0", "size": given.size, "target": "learn-defects", "images": data.sizes["sample"]}
     points.train(shown, plan, score.precision, points.Keeper(defect_network.MODEL, plan, told, score.best_shift))
