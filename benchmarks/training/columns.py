@@ -19,7 +19,7 @@ from stemtwin.benchmarks.metrics.detection import f1
 from stemtwin.benchmarks.metrics.ranked import average_precision
 from stemtwin.benchmarks.readings import electrons_of
 from stemtwin.benchmarks.training import points
-from stemtwin.benchmarks.training.points import Example, Plan
+from stemtwin.benchmarks.training.points import Example, TrainingPlan
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -115,7 +115,7 @@ def main(arguments: list[str] | None = None) -> None:
     data, val = (load_dataset("atoms-2d", version="2.0.0", size=given.size, split=split, format="xarray") for split in ("train", "val"))
     sys.stderr.write(f"{data.sizes['sample']} images to learn on\n")
     score = ColumnValScore(val)
-    plan = Plan(inputs=column_network.INPUTS, classes=column_network.CLASSES, size=CROP, steps=given.steps, points=CURVE, prior=PRIOR)
+    plan = TrainingPlan(inputs=column_network.INPUTS, classes=column_network.CLASSES, size=CROP, steps=given.steps, points=CURVE, prior=PRIOR)
     told = {"dataset": "atoms-2d@2.0.0", "size": given.size, "target": "learn-columns", "images": data.sizes["sample"]}
     points.train(ShownColumns(data), plan, score.precision, points.Keeper(column_network.MODEL, plan, told, score.best_shift))
 

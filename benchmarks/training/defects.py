@@ -14,7 +14,7 @@ from stemtwin.benchmarks import defect_network, point_network
 from stemtwin.benchmarks.answers.points import Points
 from stemtwin.benchmarks.families import defects
 from stemtwin.benchmarks.training import points
-from stemtwin.benchmarks.training.points import Example, Plan
+from stemtwin.benchmarks.training.points import Example, TrainingPlan
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -114,7 +114,9 @@ def main(arguments: list[str] | None = None) -> None:
     data, val = (load_dataset("defects", version="1.0.0", size=given.size, split=split, format="xarray") for split in ("train", "val"))
     sys.stderr.write(f"{data.sizes['sample']} images to learn on\n")
     shown, score = ShownDefects(data), DefectValScore(val)
-    plan = Plan(inputs=defect_network.INPUTS, classes=len(defects.CLASSES), size=CROP, steps=given.steps, points=CURVE, prior=PRIOR, sought=SOUGHT)
+    plan = TrainingPlan(
+        inputs=defect_network.INPUTS, classes=len(defects.CLASSES), size=CROP, steps=given.steps, points=CURVE, prior=PRIOR, sought=SOUGHT
+    )
     told = {"dataset": "defects@1.0.0", "size": given.size, "target": "learn-defects", "images": data.sizes["sample"]}
     points.train(shown, plan, score.precision, points.Keeper(defect_network.MODEL, plan, told, score.best_shift))
 

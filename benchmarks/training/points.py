@@ -1,6 +1,6 @@
 """The U-Net that finds points in images, its loss, its training and its export as ONNX.
 
-A task gives its images as :class:`Shown` and a score on its val split. The network of the best score is kept; the test split is not read. At the end,
+A task gives its images as :class:`ShownImages` and a score on its val split. The network of the best score is kept; the test split is not read. At the end,
 the logits are shifted by one constant, which is chosen on the val split.
 """
 
@@ -35,7 +35,7 @@ EDGE_PX = 2
 OFFSET_WEIGHT = 0.5
 
 
-class Shown(Protocol):
+class ShownImages(Protocol):
     """Images of a split."""
 
     def __len__(self) -> int:
@@ -176,7 +176,7 @@ def as_run(model: Any) -> Run:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
+class TrainingPlan:
     """Settings of a training.
 
     Parameters
@@ -202,14 +202,14 @@ class Plan:
     sought: float = 0.0
 
 
-def train(shown: Shown, plan: Plan, score: Callable[[Run], float], keep: Callable[[Any, list], None]) -> None:
+def train(shown: ShownImages, plan: TrainingPlan, score: Callable[[Run], float], keep: Callable[[Any, list], None]) -> None:
     """Train a network; call ``keep`` with the network and the curve each time that the score on val is the best so far.
 
     Parameters
     ----------
-    shown : Shown
+    shown : ShownImages
         Images of the train split.
-    plan : Plan
+    plan : TrainingPlan
         Settings.
     score : callable
         Score of a network on the val split, the larger the better.
@@ -286,7 +286,7 @@ class Keeper:
     ----------
     path : Path
         The ONNX file.
-    plan : Plan
+    plan : TrainingPlan
         Settings of the training.
     told : dict
         Further facts that are written beside the network.
@@ -294,7 +294,7 @@ class Keeper:
         The constant by which the logits of a network are shifted.
     """
 
-    def __init__(self, path: Path, plan: Plan, told: dict[str, Any], best_shift: Callable[[Run], float]) -> None:
+    def __init__(self, path: Path, plan: TrainingPlan, told: dict[str, Any], best_shift: Callable[[Run], float]) -> None:
         self._path, self._plan, self._told, self._best_shift = path, plan, told, best_shift
 
     def __call__(self, model: Any, curve: list[dict[str, float]]) -> None:
