@@ -1,7 +1,7 @@
 """The U-Net that finds points in images, its loss, its training and its export as ONNX.
 
-A task gives its images as :class:`ShownImages` and a score on its val split. The network of the best score is kept; the test split is not read. At the end,
-the logits are shifted by one constant, which is chosen on the val split.
+A task gives its images as :class:`ShownImages` and a score on its val split. The network of the best score is kept;
+the test split is not read. At the end, the logits are shifted by one constant, which is chosen on the val split.
 """
 
 import copy
