@@ -84,6 +84,7 @@ class DefectValScore:
         """Return the summed statistics of defects whose logits are shifted."""
         out = {}
         for name, one in zip(self._ids, found, strict=True):
+            assert one.confidence is not None, "the network gives a confidence for each defect"
             confidence = 1 / (1 + np.exp(-shift) * (1 / np.maximum(one.confidence, 1e-9) - 1))
             out[name] = Points(positions=one.positions, classes=one.classes, confidence=confidence)
         return defects.score(self._data, out).sums()
