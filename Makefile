@@ -29,7 +29,7 @@ help:
 	@echo "make measured-data  make the numbers and the picture of docs/measured-data.md if ../shared/real has the files (a minute)"
 	@echo "make measured   make the numbers and the pictures of docs/measured.md if ../shared/real has the file (a minute)"
 	@echo "make images     image every structure file of ../shared/real with default options, with engine, error and time (on a quiet machine; half an hour)"
-	@echo "make certificates  compute rows of the datasets by both solvers and keep the results beside the cards; an interrupted run goes on (half an hour)"
+	@echo "make certificates  compute rows of the datasets by both solvers and keep the results beside the cards; an interrupted run continues (half an hour)"
 	@echo "make notebooks  run the unchanged notebooks of docs/notebooks (ten minutes each)"
 	@echo "make pages      write docs/environments and docs/tasks, a page for each environment and task, from docstrings, cards and kept scores (seconds)"
 	@echo "make scores     run the baselines of the tasks on datasets and keep their scores (an hour, with the data)"

@@ -26,7 +26,7 @@ APART_ANGSTROM = 1.6
 LIMIT = 6.0
 """Largest magnitude of the maps of the residual."""
 COMPARED = {True: ("V_C", "Si_C"), False: ("V_X", "M_M")}
-"""Defects in whose contrasts the residual is given, for graphene and for the other layers.
+"""Defects whose contrasts are the units of the residual, for graphene and for the other layers.
 
 The contrast of X_X is left out: it is positive in the materials of the train split and negative in WSe2, which is not among them.
 """

@@ -26,7 +26,7 @@ LISTS = ("Parameters", "Raises")
 BEGIN, END = "<!-- returns: written by make pages -->\n", "\n<!-- end of returns -->"
 RULE = re.compile(r"=+(?: +=+)+")
 PARALLEL = 3
-"""Number of cells from which a continued line of a table has entries of its own, such as a part with its unit and its step."""
+"""Least number of cells with which a line that continues a row adds entries to it, such as a part with its unit and its step."""
 
 
 def sections(family: object) -> dict[str, str]:
@@ -79,8 +79,8 @@ def _blocks(lines: list[str]) -> Iterator[str]:
 def _table(lines: list[str]) -> str:
     """Return a simple table of reStructuredText as one of Markdown.
 
-    A line without a first cell continues the row above: with new entries, each on a line of its own, if it has at least ``PARALLEL`` cells, else
-    with the text of cells that were too long for one line.
+    A line without a first cell continues the row above. With at least ``PARALLEL`` cells it adds entries, each on a line of its own; with fewer it
+    continues the text of cells that were too long for one line.
     """
     spans = [found.span() for found in re.finditer("=+", lines[0])]
     rows: list[list[list[str]]] = []
@@ -189,7 +189,7 @@ def _forms(environment: str) -> list[str]:
 
 
 def _film(environment: str) -> list[str]:
-    """Return the section of the films with the commands that made them, nothing where the environment has no baselines to film."""
+    """Return the section of the films with the commands that made them; an empty list for an environment without baselines."""
     name = environment.partition("/")[2]
     if not any(scale.environment == environment for scale in return_tables.scales()):
         return []

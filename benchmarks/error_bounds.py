@@ -3,7 +3,8 @@
 An error of at least h / 2 is at least as probable as a wrong decision between two values of the parameter that are h apart [1]_. For counts with
 Poisson means a and b this probability is not below (1 - sqrt(1 - exp(-S))) / 2, where S is the sum of (sqrt(a) - sqrt(b))^2, by the inequality of
 Le Cam between total variation and Hellinger distance. Readings of a detector are functions of counts and of further noise, so the bounds hold for
-them as well. For much information the mean square error is 2 (1 - ln 2) = 0.61 of the Cramer-Rao bound; without any it is that of the prior.
+them as well. With much information the bound of the mean square error is 2 (1 - ln 2) = 0.61 of the Cramer-Rao bound; without information it is
+the variance of the prior.
 
 References
 ----------
@@ -46,7 +47,7 @@ def uniform_mean_square(distances: np.ndarray, squares: np.ndarray, length: floa
 
 
 def normal_mean_absolute(information: float, prior: float) -> float:
-    """Return the least mean absolute error of a parameter with a normal prior, whose means are linear in it over the size of the error.
+    """Return the least mean absolute error of a parameter with a normal prior, if the mean counts are linear in it over the size of the error.
 
     Parameters
     ----------

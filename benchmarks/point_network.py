@@ -1,4 +1,4 @@
-"""Networks that find points in images: images on a grid of one step, inference from an ONNX file, points from maps of probability.
+"""Networks that find points in images: images on a grid of a fixed pitch, inference from an ONNX file, points from probability maps.
 
 A network receives maps of an image on pixels of 0.15 A and returns, for each of these pixels, one logit for each class of points and the offset to
 the nearest point, x and y in pixels. Training is in :mod:`stemtwin.benchmarks.training`; inference needs only onnxruntime.
@@ -18,7 +18,7 @@ from stemtwin.benchmarks.onnx_policy import make_session
 STEP_ANGSTROM = 0.15
 """Pixel of the networks, A."""
 MULTIPLE = 16
-"""Factor of the heights and widths that the networks accept, px."""
+"""Number of which the heights and widths that the networks accept are multiples, px."""
 LEAST = 0.02
 """Probability below which no point is reported."""
 
@@ -38,29 +38,29 @@ def _run(session: Any, name: str, maps: np.ndarray) -> np.ndarray:
 
 
 def weights(count: int, step: float) -> np.ndarray:
-    """Return the weights (m, count) of ``count`` pixels of a step, A, in pixels of 0.15 A: triangles as wide as the larger of both pixels."""
+    """Return the weights (m, count) that resample ``count`` pixels of ``step`` A to pixels of 0.15 A: triangles as wide as the larger of both."""
     places = ((np.arange(max(1, round(count * step / STEP_ANGSTROM))) + 0.5) * STEP_ANGSTROM / step - 0.5)[:, None]
     out = np.maximum(0.0, 1.0 - np.abs(places - np.arange(count)) * step / max(step, STEP_ANGSTROM))
     return out / out.sum(axis=1, keepdims=True)
 
 
 def resampled(image: np.ndarray, step: float) -> np.ndarray:
-    """Return an image (ny, nx) with pixels of a step, A, on pixels of 0.15 A; both share the lower corner of the frame."""
+    """Return an image (ny, nx) with pixels of ``step`` A, resampled to pixels of 0.15 A; both share the lower corner of the frame."""
     return weights(image.shape[0], step) @ image @ weights(image.shape[1], step).T
 
 
 def to_angstrom(places: np.ndarray, step: float) -> np.ndarray:
-    """Return positions in pixels of 0.15 A, (n, 2), in A from the centre of the first pixel of the image, whose pixels have a step, A."""
+    """Convert positions (n, 2) in pixels of 0.15 A to A from the centre of the first pixel of an image with pixels of ``step`` A."""
     return (places + 0.5) * STEP_ANGSTROM - step / 2
 
 
 def to_pixels(positions: np.ndarray, step: float) -> np.ndarray:
-    """Return positions, (n, 2) A from the centre of the first pixel of an image with a step, A, in pixels of 0.15 A."""
+    """Convert positions (n, 2) in A from the centre of the first pixel of an image with pixels of ``step`` A to pixels of 0.15 A."""
     return (positions + step / 2) / STEP_ANGSTROM - 0.5
 
 
 def smoothed(image: np.ndarray, sigma_angstrom: float) -> np.ndarray:
-    """Return an image on pixels of 0.15 A, smoothed by a Gaussian of a standard deviation, A."""
+    """Return an image on pixels of 0.15 A, smoothed by a Gaussian with a given standard deviation, A."""
     return gaussian_filter(image, sigma_angstrom / STEP_ANGSTROM, mode="reflect")
 
 

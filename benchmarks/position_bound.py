@@ -1,8 +1,8 @@
 """Least root mean square error of positions of atomic columns: the Bayesian bound of ``atoms-2d@2`` under the card's prior of the position.
 
 The position of a column is uniform over the cell of its specimen, because the origin of the frame is. The bound is that of Ziv and Zakai
-(:mod:`stemtwin.benchmarks.error_bounds`) for each axis, of an observer who is told the position up to an interval, and who knows all but a common
-shift: that of one column, seen in the pixels nearer to it than half the distance to the next one, or that of the whole frame. A fit of the
+(:mod:`stemtwin.benchmarks.error_bounds`) for each axis. Its observer knows the position up to an interval, and everything else except a common
+shift: the shift of one column, seen in the pixels nearer to it than half the distance to the next one, or that of the whole frame. A fit of the
 lattice may exceed the bound of one column, as it may exceed an ``efficiency`` of 1; no method exceeds the bound of the frame, which uses all columns,
 on average over all frames. No metric of the task has it as its limit: ``rmsd`` and ``efficiency`` are means over matched columns only, and a method
 may leave out those columns and frames in which its errors are largest. ``python -m stemtwin.benchmarks.position_bound`` prints the bounds.
@@ -24,7 +24,7 @@ from stemtwin.datasets.generators.atomic_columns import MOST_REACH_ANGSTROM, REA
 from stemtwin.datasets.recorded_frames import DETECTOR, apparent_columns, draw_condition, profile_of, recorded_frames
 
 LENGTH_ANGSTROM = 0.5
-"""Length of the interval of each coordinate within which the position is not told, A: the largest gate of a match."""
+"""Length of the interval of each coordinate within which the position is unknown, A: the largest gate of a match."""
 DISTANCES = LENGTH_ANGSTROM * np.geomspace(2e-3, 1, 12)
 """Distances of two positions between which an observer decides, A."""
 
@@ -52,7 +52,7 @@ class FrameBounds:
 
 
 def shift_squares(counts: np.ndarray, step: float, axis: int) -> np.ndarray:
-    """Return the squared differences of the roots of two images that are apart by :data:`DISTANCES` along an axis, (12, ny, nx).
+    """Return the squared differences of the roots of an image and of copies shifted by :data:`DISTANCES` along an axis, (12, ny, nx).
 
     Parameters
     ----------

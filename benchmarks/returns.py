@@ -34,7 +34,7 @@ EPISODES, FEW, SLOW_S = 100, 30, 20.0
 MORE = {"stemtwin/HypothesisTest-v1": 400}
 """Number of episodes of environments with cheap episodes (milliseconds) whose accidental ends scatter returns more than presets differ."""
 PILOT, QUIET_S, KEEP_S = 2, 10.0, 60.0
-"""Number of episodes by which the time is estimated; times between reports of progress and between copies of an unfinished run, s."""
+"""Number of episodes from which the time is estimated; times between reports of progress and between copies of an unfinished run, s."""
 ARGUMENTS: dict[str, Any] = {"split": "val"}
 """Arguments of the environments on the scale besides the difficulty: episodes of the validation split."""
 ORDERED = 3
@@ -123,8 +123,8 @@ def measure(
 ) -> ReturnScale:
     """Play every policy over the same episodes, keep the runs, and return their scale.
 
-    An interrupted measurement is resumed with the episodes that were not kept, at most those of the last minute: kept ones are reused where
-    the first two of the policy, played again, are the same.
+    An interrupted measurement can be resumed, and at most the episodes of the last minute are played again. The kept episodes of a policy are
+    reused if its first two episodes, played again, are the same.
 
     Parameters
     ----------
@@ -209,7 +209,7 @@ class Pilot:
 
 
 def _resumed(path: Path, blank: KeptRun, pilot: Pilot, count: int) -> KeptRun | None:
-    """Return the kept part of a run that was interrupted, or None where there is none or where it is another one."""
+    """Return the kept part of a run that was interrupted, or None if there is none or it belongs to another run."""
     try:
         run = kept_runs.read(path)
     except DatasetError:

@@ -167,7 +167,7 @@ def _check_ids(data: "xr.Dataset", found: Mapping[str, Any], split: str) -> None
     """Raise SubmissionError unless the answers are for exactly the samples of the data."""
     odd = sorted(set(data["sample_id"].values.astype(str).tolist()) ^ set(found))
     if odd:
-        message = f"{len(odd)} sample ids differ between the answers and the {split} split; the first is {odd[0]!r}. Answer for exactly its samples."
+        message = f"{len(odd)} sample ids differ between the answers and the {split} split; the first is {odd[0]!r}. Answer exactly its samples."
         raise SubmissionError(message)
 
 

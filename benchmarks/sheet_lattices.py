@@ -9,11 +9,11 @@ NUMBERS = {"mos2-1h": (42, 16), "ws2-1h": (74, 16), "wse2-1h": (74, 34), "graphe
 """Atomic numbers of the metal and the chalcogen of each material, for graphene those of carbon."""
 OTHER = {42: 74, 74: 42, 16: 34, 34: 16}
 EXPONENT = 1.7
-"""Exponent of the dark-field signal in the atomic number."""
+"""Exponent of the atomic number in the dark-field signal."""
 LATTICE = {"mos2-1h": 3.16, "ws2-1h": 3.153, "wse2-1h": 3.282, "graphene": 2.46}
 """Lattice constants, A."""
 LENGTH_TOLERANCE, PHASE_ANGSTROM, CELL = 0.06, 6.0, 24
-"""Tolerance of the length of reflections; standard deviation of the average of their phases, A; bins along an edge of the cell."""
+"""Tolerance of the length of reflections; standard deviation of the Gaussian that averages their phases, A; bins along an edge of the cell."""
 
 
 def contrasts(material: str) -> dict[str, tuple[str, float]]:

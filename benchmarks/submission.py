@@ -112,7 +112,7 @@ def read_header(folder: Path | str, task: Task | None = None) -> Header:
 
 
 def named_task(header: Header) -> Task:
-    """Return the task, in its version, that a header names, and version 1 where the registry lacks this version, so that checks list what it has.
+    """Return the task in the version that a header names; if it lacks this version, return version 1, so the check of the header refuses it.
 
     Raises
     ------
@@ -170,7 +170,7 @@ def write_submission(folder: Path | str, task: Task, found: Mapping[str, Any], *
     Parameters
     ----------
     folder : path
-        Folder, which is made where it does not exist.
+        Folder, which is created if it does not exist.
     task : Task
         The task.
     found : mapping

@@ -92,7 +92,7 @@ def page(task: Task) -> str:
     card, found, picture = card_of(task), parts(task), FOLDER / f"{stem(task)}.png"
     more = DOCS / f"{task.name}.md"
     first = f"Task `{task.name}@{task.major}`, dataset `{card.name}@{card.version}`, licence {card.licence}."
-    out = [f"# {task.title}", first + (f" [A guide](../{more.name}) has more about it." if more.exists() else "")]
+    out = [f"# {task.title}", first + (f" [A guide](../{more.name}) describes it in detail." if more.exists() else "")]
     out += ["## In the laboratory", _joined(card.description), task.text]
     if picture.exists() or images_of(card):
         out += [f"![Inputs of samples, and their truth]({picture.name})", f"*{_picture_text(card)}*"]
@@ -205,13 +205,13 @@ def overlaps(task: Task, found: dict[str, Any]) -> str:
     ends = {name: row["intervals"][task.primary.name] for name, row in rows.items() if task.primary.name in row.get("intervals", {})}
     pairs = [f"`{a}` and `{b}`" for a, b in itertools.combinations(ends, 2) if ends[a][0] <= ends[b][1] and ends[b][0] <= ends[a][1]]
     bare = [f"`{name}`" for name in rows if name not in ends]
-    said = [f"The intervals of {task.primary.name} overlap for {'; '.join(pairs)}: these samples do not separate them."] if pairs else []
+    said = [f"The intervals of {task.primary.name} overlap for {'; '.join(pairs)}: only a comparison in pairs can separate them."] if pairs else []
     said += [f"No interval of {task.primary.name} is stored for {', '.join(bare)}."] if bare else []
     return " ".join(said)
 
 
 def differences(task: Task, found: dict[str, Any]) -> str:
-    """Return a sentence on the paired differences of baselines that follow each other in the primary metric, ``""`` where none are kept."""
+    """Return a sentence on the paired differences of neighbouring baselines in the order of the primary metric; ``""`` if none are kept."""
     name, sign = task.primary.name, 1 if task.primary.direction == "min" else -1
     order = sorted(found["rows"], key=lambda entry: sign * (found["rows"][entry]["values"][kept_scores.WHOLE][kept_scores.WHOLE][name] or 0.0))
     by_pair = {frozenset((one["first"], one["second"])): one for one in found.get("differences", [])}
@@ -230,13 +230,13 @@ def _trained(task: Task) -> str:
     return (
         f"`unet` is a network with {told['weights'] / 1e6:.2f} million weights (`benchmarks/learned/{path.stem}.onnx`), trained by "
         f"`make {told['target']}` on the {told['images']} images of the train split of the size {told['size']}: {best['steps']} steps of "
-        f"{told['settings']['batch']} crops, {best['cpu_s']:.0f} s of one processor. Its state and the confidence at which a detection counts were "
+        f"{told['settings']['batch']} crops, {best['cpu_s']:.0f} s on one processor. Its state and the confidence at which a detection counts were "
         f"chosen on the val split ({task.primary.name} {best['val']:.3f} there)."
     )
 
 
 def behind(task: Task, found: dict[str, Any], name: str = "unet") -> str:
-    """Return a sentence on the slices in which another baseline that is not an oracle scores better than a trained network, ``""`` without one."""
+    """Return a sentence on the slices in which a baseline, oracles excepted, beats a trained network; ``""`` if the network has no score."""
     oracles, sign = {one.name for one in baselines(task) if one.oracle}, -1 if task.primary.direction == "min" else 1
     if name not in found["rows"]:
         return ""

@@ -130,14 +130,14 @@ class Task:
 
     @property
     def floor(self) -> float:
-        """Value of the primary metric of an episode that ended by a fault of the agent."""
+        """Value of the primary metric of an episode that ended due to a fault of the agent."""
         return float(self.primary.formula({name: np.asarray(value) for name, value in {"samples": 1, **self.failed}.items()}))
 
     @property
     def floor_text(self) -> str:
         """Description of that value in one sentence."""
         unit = f" {self.primary.unit}" if self.primary.unit else ""
-        return f"An episode that ends by a fault of the agent is scored with {self.primary.name} = {self.floor:.4g}{unit}, the worst possible value."
+        return f"An episode ended by a fault of the agent is scored with {self.primary.name} = {self.floor:.4g}{unit}, the worst possible value."
 
     @property
     def bound_text(self) -> str:
@@ -181,7 +181,7 @@ def presets_in_turn(difficulties: Sequence[str], numbers: Iterable[int]) -> list
 
 
 def by_preset(values: Iterable[object]) -> str:
-    """Return different values of presets in words, such as ``3, 7 or 12``; a common value once."""
+    """Return the distinct values of presets in words, such as ``3, 7 or 12``."""
     told = list(dict.fromkeys(f"{value}" for value in values))
     return told[0] if len(told) == 1 else f"{', '.join(told[:-1])} or {told[-1]}"
 

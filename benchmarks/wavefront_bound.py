@@ -78,10 +78,10 @@ def least_phase(information: Sequence[np.ndarray], prior: np.ndarray, semiangle_
 
 
 def least_mean_phase(information: np.ndarray, prior: np.ndarray, weights: np.ndarray) -> float:
-    """Return the least mean of the root mean square phase in an aperture, rad, for one information of the counts.
+    """Return the least mean of the root mean square phase in an aperture, rad, for given information of the counts.
 
-    The phase is at least that of the combination a of the coefficients whose variance is largest, with a a^T <= weights; its two values are apart
-    along the direction in which counts and prior tell them apart worst.
+    The phase is at least that of the combination a of the coefficients with the largest variance, with a a^T <= weights; the two values of this
+    combination differ along the direction in which counts and prior distinguish them least.
 
     Parameters
     ----------

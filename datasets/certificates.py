@@ -126,7 +126,7 @@ def request_of(card: Card, size: str, specimen: DrawnSpecimen, image: int) -> "R
 
 
 def seconds(card: Card, size: str, rows: int = ROWS, kept: Sequence[dict[str, Any]] = ()) -> float:
-    """Return the estimated time of the rows of a certificate that are not kept, on this machine, s, with abTEM three times as slow as stemtwin.
+    """Return the estimated time of the rows of a certificate that are not kept, on this machine, s, if abTEM is three times as slow as stemtwin.
 
     Raises
     ------

@@ -21,7 +21,7 @@ class BoardRow:
     Parameters
     ----------
     order : (int, int) or None
-        Best and worst possible place of the entry in the order of scores; None for entries that are not compared, such as
+        Best and worst possible position of the entry in the order of scores; None for entries that are not compared, such as
         reported scores.
     rank : (int, int) or None
         The same places if the truth is hidden; None on a split whose truth is public.

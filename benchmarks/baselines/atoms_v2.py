@@ -42,8 +42,8 @@ class RefinedPeaks:
     """Peaks of the scale-normalised Laplacian of Gaussian, each refined by a two-dimensional Gaussian fit.
 
     The scale is the finest at which the strong peaks stand well above the noise, or else the one with the largest signal-to-noise ratio; the noise is
-    estimated from the finest differences of pixels. The confidence grows with the height of a peak relative to the noise and to the strong peaks,
-    whichever is the smaller; it is 0.5 where that ratio equals ``LEAST_SNR`` or ``LEAST_PART``.
+    estimated from the finest differences of pixels. The confidence grows with the smaller of two ratios, of the height of a peak to
+    the noise and to the strong peaks; it is 0.5 where that ratio equals ``LEAST_SNR`` or ``LEAST_PART``.
     """
 
     def __init__(self, least_snr: float = LEAST_SNR, least_part: float = LEAST_PART, widths: Sequence[float] = WIDTHS_ANGSTROM) -> None:

@@ -239,7 +239,7 @@ class BlindCycle:
 
 
 class Clairvoyant:
-    """Oracle that parks the beam where the next event is a wanted one until it happens, or briefly without effect if there is no such position.
+    """Oracle that parks the beam where the next event is a wanted one until this event happens, or parks it briefly without effect if there is none.
 
     Events before the shortest beam time are skipped, because the beam would stay on the atom that has just moved.
     """
@@ -276,6 +276,6 @@ TEXTS = {
     "oracle": ("knows which event comes next, and when", Clairvoyant),
 }
 TASKS = ("atom-forge", "atom-drill")
-"""Tasks that all policies play: they tell a walk from a pattern by the observation."""
+"""Tasks of all policies, which distinguish a walk from a pattern by the observation."""
 for _task, (_name, (_text, _factory)) in itertools.product(TASKS, TEXTS.items()):
     add_baseline(Baseline(task=_task, name=_name, text=_text, factory=_factory, oracle=_name == "oracle"))

@@ -19,7 +19,7 @@ DWELLS = tuple(SHORTEST_S * 2**k for k in range(6))
 BEYOND = (0.0, 0.2, 0.4)
 """Distances behind the atom at which it parks the beam, A."""
 START, HOPPED, ASIDE, FURTHER, REPLACED, STUCK = range(6)
-"""Outcomes for Si: it stays, takes the wanted neighbour's site, another neighbour's, one behind it; C takes its place; a neighbour is lost."""
+"""Outcomes for Si: unmoved; on the site of the wanted neighbour, of another one, or behind one; replaced by C; a neighbour lost."""
 NOWHERE = -1
 
 

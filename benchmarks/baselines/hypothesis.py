@@ -126,7 +126,7 @@ class Bayes:
         return posterior(self.log_weights(observation, found, pair), found.law)
 
     def exhausted(self, observation: Mapping[str, np.ndarray], cost: Mapping[str, float]) -> bool:
-        """Return whether one action or no area is left, or less dose or time is left than the smallest exposure needs."""
+        """Return whether only one action or no area is left, or the remaining dose or time is less than the smallest exposure needs."""
         if cost["moves"] >= self.actions - 1:
             return True
         areas, dose, time = (float(one) for one in observation["budget"])

@@ -1,7 +1,7 @@
 """Task ``focus-keeping``: keep a crystal in focus for an hour while defocus and astigmatism drift, and declare the end.
 
-The goal is the preset ``drift`` of the environment of ``autofocus@2``, where a frame is taken each minute. There a focus at the declared end says
-little about the hour, so the score is the mean Strehl ratio of the hour, 0 without a declared end.
+The goal is the preset ``drift`` of the environment of ``autofocus@2``, where a frame is taken each minute. There the focus at the declared end is
+weakly related to that of the hour, so the score is the mean Strehl ratio of the hour, 0 without a declared end.
 """
 
 from collections.abc import Sequence
@@ -87,7 +87,7 @@ TASKS.add(
         slices=(
             SliceColumn(column="start_C10_angstrom", edges=(30,), absolute=True, unit="A", title="start |C10|"),
             SliceColumn(column="electrons", edges=(1200.0,), unit="e-", title="electrons at a point"),
-            SliceColumn(column="drift_factor", edges=(1.0,), title="drift over the instrument's usual one"),
+            SliceColumn(column="drift_factor", edges=(1.0,), title="drift relative to the instrument's usual drift"),
         ),
         score=score,
         episodes=60,

@@ -86,7 +86,7 @@ TASKS.add(
             SliceColumn(column="start_side", title="start"),
             SliceColumn(column="specimen", title="specimen"),
             SliceColumn(column="electrons", edges=(800.0, 1200.0), unit="e-", title="electrons at a point"),
-            SliceColumn(column="drift_factor", edges=(1.0,), title="drift over the instrument's usual one"),
+            SliceColumn(column="drift_factor", edges=(1.0,), title="drift relative to the instrument's usual drift"),
         ),
         score=score,
         episodes=90,

@@ -1,8 +1,8 @@
 """Task ``atom-drill``: drill a pattern of S vacancies into MoS2 with a parked beam, without another loss.
 
 The goal is the preset ``drill`` of the environment of ``atom-forge``. Its features, actions and probabilities differ from those of a walk, so an
-agent of one goal cannot play the other, and a mean over both would compare nothing. The score is the achievement of the environment, because frames
-and probe tails cost even the oracle atoms; an episode without a declared end scores 0.
+agent of one goal cannot play the other, and a mean over both would be meaningless. The score is the achievement of the environment, because even
+the oracle loses atoms to frames and probe tails; an episode without a declared end scores 0.
 """
 
 from collections.abc import Sequence

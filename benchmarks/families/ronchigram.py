@@ -34,7 +34,7 @@ from stemtwin.benchmarks.tasks import TASKS, Task
 from stemtwin.datasets.generators.ronchigram import COEFFICIENTS
 
 LEAST_PHASE_RAD = 0.002
-"""Mean residual phase below which no method comes: rounded down from 0.0026 rad at 100 keV and 0.0057 rad at 200 keV, the bounds that
+"""Least mean residual phase of any method: rounded down from 0.0026 rad at 100 keV and 0.0057 rad at 200 keV, the bounds that
 :mod:`stemtwin.benchmarks.wavefront_bound` computes from four rows for each energy."""
 APERTURE = "aperture_mrad"
 NAMES = tuple(f"{name}_angstrom" for name in COEFFICIENTS)

@@ -183,7 +183,7 @@ class AgentProcess:
                 del self._told[: -4 * TAIL]
 
     def _pad(self) -> None:
-        """Wait until the shortest time since the agent's last action, or since the end of its last episode, has passed; count later replies."""
+        """Wait until the shortest time since the agent's last action, or since the end of its last episode, has passed; count late replies."""
         if self._acted is None or not self.limits.pad_s:
             return
         left = self._acted + self.limits.pad_s - time.monotonic()

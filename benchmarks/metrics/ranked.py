@@ -1,6 +1,7 @@
-"""Metrics of ranked points: average precision from counts by confidence, so that it sums over samples, and efficiency against a bound.
+"""Metrics of ranked points: average precision from counts by confidence, which can be summed over samples, and efficiency against a bound.
 
-Confidences lie in 0 to 1 and fall into 200 bins. ``ranked_tp`` and ``ranked_fp`` count right and wrong points of each bin, ``asked`` all true points.
+Confidences lie between 0 and 1 and fall into 200 bins. ``ranked_tp`` and ``ranked_fp`` are the numbers of right and wrong points in each bin, and
+``asked`` is the number of all true points.
 """
 
 import numpy as np

@@ -43,7 +43,7 @@ class ShownImages(Protocol):
         ...
 
     def drawn(self, i: int, rng: np.random.Generator) -> "Example":
-        """Return image ``i`` with the changes of the training."""
+        """Return image ``i`` with the augmentation of the training."""
         ...
 
 
@@ -78,7 +78,7 @@ def turned(image: np.ndarray, places: np.ndarray, turns: int, mirrored: bool) ->
 
 
 def cropped(example: Example, size: int, rng: np.random.Generator, sought: float = 0.0) -> Example:
-    """Return a square of at most ``size`` px of an image; with a probability ``sought`` one that holds a drawn point, if there is any."""
+    """Return a square of at most ``size`` px of an image; with probability ``sought`` it contains a random point, if there is any."""
     ny, nx = example.maps.shape[1:]
     x, y = (int(rng.integers(max(n - size, 0) + 1)) for n in (nx, ny))
     scored = np.flatnonzero(example.classes >= 0)
@@ -165,7 +165,7 @@ def loss(out: Any, wanted: Any) -> Any:
 
 
 def as_run(model: Any) -> Run:
-    """Return a torch network in the form of one from an ONNX file."""
+    """Return a torch network with the interface of a network from an ONNX file."""
     import torch  # pyright: ignore[reportMissingImports]
 
     def run(maps: np.ndarray) -> np.ndarray:
@@ -298,7 +298,7 @@ class Keeper:
         self._path, self._plan, self._told, self._best_shift = path, plan, told, best_shift
 
     def __call__(self, model: Any, curve: list[dict[str, float]]) -> None:
-        """Write a network; None: only the curve has grown."""
+        """Write a network, its settings and the curve; with None, write only settings and curve."""
         if model is not None:
             shift = self._best_shift(as_run(model))
             content = export(shifted(model, self._plan.classes, shift), self._plan.inputs)

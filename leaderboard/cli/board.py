@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 PORT = 8765
-"""Default port of servers of pages."""
+"""Default port of the page servers."""
 
 
 def board(

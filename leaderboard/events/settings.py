@@ -129,12 +129,12 @@ class EventSettings(pydantic.BaseModel):
         return self
 
     def check_kinds(self) -> None:
-        """Check that every prediction task and every environment is one.
+        """Check that ``tasks`` has only prediction tasks, and ``environments`` only environments.
 
         Raises
         ------
         UnknownNameError, SettingsError
-            There is no such task, or it is of the other kind.
+            A task does not exist, or it is of the other kind.
         """
         for part in (*self.tasks, *self.environments):
             _check_kind(part)

@@ -1,4 +1,4 @@
-"""Bounds of errors: no method falls below them, here the best one there is, and they are as tight as they say."""
+"""Bounds of errors: the best possible method does not fall below them, and they are as tight as stated."""
 
 import numpy as np
 import pytest
@@ -56,7 +56,7 @@ def test_the_posterior_median_is_not_below_the_bound(information: float) -> None
 
 @pytest.mark.parametrize(("one", "other"), [(0.2, 1.0), (3.0, 5.0), (10.0, 40.0)])
 def test_no_decision_is_better_than_the_likelier_mean(one: float, other: float) -> None:
-    """The likelier of two Poisson means is wrong at least so often, and at most with the probability exp(-S / 2) / 2."""
+    """The more probable of two Poisson means is wrong at least as often as stated, and at most with the probability exp(-S / 2) / 2."""
     counts = np.arange(200)
     wrong = 0.5 * np.minimum(poisson.pmf(counts, one), poisson.pmf(counts, other)).sum()
     squares = (np.sqrt(one) - np.sqrt(other)) ** 2

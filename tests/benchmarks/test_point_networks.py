@@ -71,7 +71,7 @@ def test_a_turned_image_has_its_points_where_they_say():
 
 @pytest.mark.parametrize("task", NETWORKS)
 def test_what_ships_is_small_and_what_is_told_of_it(task):
-    """The file is below 2 MB, the one whose sum stands beside it, and was trained on the data of its task."""
+    """The file is smaller than 2 MB, has the stated checksum, and was trained on the data of its task."""
     path, _ = NETWORKS[task]
     told = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
     assert path.stat().st_size < 2e6

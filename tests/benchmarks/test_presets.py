@@ -81,7 +81,7 @@ def test_experts_keep_nothing_of_another_preset(name: str) -> None:
 
 
 def test_a_brief_names_the_preset_of_its_episode() -> None:
-    """What an agent is told before an episode are preset, spaces and numbers of that episode."""
+    """Before an episode an agent receives the preset, spaces and numbers of that episode."""
     task = find_task("hypothesis-test")
     environments = TaskEnvironments(task)
     briefs = [brief_for(environments.of_episode(number), task=task.name, seed=1) for number in range(3)]

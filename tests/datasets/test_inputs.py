@@ -1,4 +1,4 @@
-"""What a participant gets tells no truth: neither by names, ids and order nor by attributes and metadata."""
+"""Files for a participant do not reveal the truth: neither by names, ids and order nor by attributes and metadata."""
 
 from pathlib import Path
 
@@ -27,7 +27,7 @@ def read_rows(folder: Path, card: cards.Card, split: str) -> dict[str, np.ndarra
 
 
 def hidden_columns(card: cards.Card) -> list[str]:
-    """The columns that a participant does not get, but for the split, which is told."""
+    """Columns that a participant does not get, except for the split, which is known."""
     shown = {*shown_card(card).column_names(), "split"}
     return [name for name in card.column_names() if name not in shown]
 

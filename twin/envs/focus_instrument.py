@@ -115,7 +115,7 @@ PRESETS = {
 
 SPECIMENS = tuple(dict.fromkeys(name for preset in PRESETS.values() for name in preset.randomisation.samples))
 INSTRUMENTS = tuple(dict.fromkeys(name for preset in PRESETS.values() for name in preset.randomisation.profiles))
-"""Specimens and instruments of all presets; the truth of a state gives the index of one of each."""
+"""Specimens and instruments of all presets; the truth of a state contains the index of its specimen and of its instrument."""
 
 
 def operator_numbers(preset: AutofocusPreset, drawn: Randomisation) -> dict[str, Any]:

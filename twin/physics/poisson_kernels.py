@@ -284,7 +284,7 @@ def scratch() -> tuple[np.ndarray, np.ndarray]:
 def invert(mean, uniforms, out, most, floats, count):
     """Write the counts of 1-D arrays to ``out``; return the start of the first block in which a value or a count is refused, or -1.
 
-    ``floats`` and ``count`` are of :func:`scratch`.
+    ``floats`` and ``count`` come from :func:`scratch`.
     """
     rate, value, term, total = floats[0], floats[1], floats[2], floats[3]
     for start in range(0, len(mean), LANES):

@@ -1,4 +1,4 @@
-"""Cheats by the time of replies, published scores and second tries: each tells the truth where its guard is off, and nothing where it is on."""
+"""Cheats by the time of replies, published scores and second tries: each reveals the truth where its guard is off, and nothing where it is on."""
 
 import itertools
 from collections.abc import Sequence
@@ -148,7 +148,7 @@ def test_a_score_tells_the_answers_of_its_event_and_none_of_a_final() -> None:
 
 
 def test_a_second_try_is_for_those_who_hold_the_environment(tmp_path: Path) -> None:
-    """Who may set an environment back to the same seed tries both laws and keeps the better; a ranked agent that asks for it has lost its episode."""
+    """An agent that may reset an environment to the same seed tries both laws and keeps the better one; a ranked agent that asks for this loses."""
     env = gym.make(TASK.source)
     for seed in range(4):
         paid = []

@@ -21,7 +21,7 @@ from stemtwin.twin.physics.aberrations import Aberrations
 from stemtwin.twin.samples.sample import Sample
 
 OFF = 1.01
-"""The stand-in for the other solver collects so many times what ours does."""
+"""Signal of the stand-in for the other solver over that of ours."""
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""Two solvers on one Ronchigram: what the certificate says is what there is."""
+"""Two solvers on one Ronchigram: the certificate states the actual differences."""
 
 import dataclasses
 
@@ -15,7 +15,7 @@ from stemtwin.twin.samples.sample import Sample
 CAMERA = PixelatedDetector(shape=(48, 48), outer_mrad=32, name="ronchigram")
 BEAM = Beam(energy_ev=200e3, semiangle_mrad=28, aberrations=Aberrations(C10=-150, C12=20, phi12=0.5, C30=1e4), focal_spread_angstrom=20)
 OFF = 1.01
-"""The stand-in for the other solver collects so many times what ours does."""
+"""Signal of the stand-in for the other solver over that of ours."""
 
 
 def film(thickness: float = 5.0, side: float = 22.0) -> Sample:

@@ -67,8 +67,8 @@ class AberrationCorrection(GoalFamily[Tuning]):
         times the convergence semi-angle. The carbon consists of atoms at random positions, repeats after 102 A, and
         acts as a phase grating (correlation with multislice at least 0.95). The larger the local defocus, the finer the
         texture; where the phase is flat, the Ronchigram has no texture. Neither the texture of Ronchigrams nor the
-        contrast of images suffices: a trust-region search with only one of them succeeds in a fraction of 0.26
-        (Ronchigrams) or 0.50 (images) of the easy episodes and in none of the others; of the 12 rad at the start of
+        contrast of images suffices: a trust-region search with only one of them succeeds in 26 %
+        (Ronchigrams) or 50 % (images) of the easy episodes and in none of the others; of the 12 rad at the start of
         ``standard`` about 4 rad remain (median of twelve training episodes).
 
         The results of C1A1 and tableaus are drawn from the covariance of their counting statistics

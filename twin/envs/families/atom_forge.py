@@ -46,7 +46,7 @@ class ForgeState:
     numbers : ndarray
         Atomic numbers on the sites of the lattice, 0 for empty ones, int (n,).
     bonds_left : ndarray
-        Bonds from every site to the target of a walk, int (n,).
+        Number of bonds between each site and the target of a walk, int (n,).
     draws : tuple of float
         Random draws of the next event, for the form ``state``.
     tracked : tuple of float
@@ -56,7 +56,7 @@ class ForgeState:
     order : ndarray, optional
         Lattice site of each site of the microscope's specimen.
     bright, sight : ndarray, optional
-        Brightness of all sites in the last look and the observation from it, for the form ``state``.
+        Brightness of all sites in the last frame, and the observation from that frame, for the form ``state``.
     image, trace : ndarray, optional
         Last frame and readings of the last parked beam.
     trail, aimed : tuple

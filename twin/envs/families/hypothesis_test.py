@@ -190,7 +190,7 @@ class HypothesisTest(GoalFamily[DamageTrial]):
     ----------
     difficulty, split, observation, reward, randomisation, privileged_info
         See ``stemtwin.twin.envs.arguments.EnvArguments``; ``blocked_stage`` and ``closed_valve`` can be given. A blocked
-        stage does not reach a fresh area: nothing is exposed, and the budget, which stays as it was, shows it. A closed
+        stage does not reach a fresh area: nothing is exposed, and the unchanged budget reveals the fault. A closed
         valve spends area, dose and time; the frame is dark, so every site is read as lost, except for misreadings. The
         posterior allows for dark frames with the given probability. Every exposure is longer than the 2 s in which
         a moving stage refuses commands, and nothing is corrected, so the other faults cannot occur.
@@ -375,7 +375,7 @@ class HypothesisTest(GoalFamily[DamageTrial]):
         return len(state.gone) / preset.areas, state.dose / preset.dose, state.time / preset.time
 
     def spent(self, state: DamageTrial) -> float:
-        """Return the largest spent fraction of areas, dose and time."""
+        """Return the largest of the spent fractions of areas, dose and time."""
         return min(max(self._fractions(state)), 1.0)
 
     def potential(self, state: DamageTrial) -> float:

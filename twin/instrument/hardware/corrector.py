@@ -73,7 +73,7 @@ class CorrectorProfile:
             checks.number(f"parasitic {source} to {target}", ratio, "A/A", low=-10, high=10)
 
     def matrix(self) -> np.ndarray:
-        """Return the response to a change of each Cartesian coefficient by 1 A, shape (25, 25), in columns."""
+        """Return the responses to a change of each Cartesian coefficient by 1 A as the columns of a matrix, shape (25, 25)."""
         out = np.zeros((len(CARTESIAN), len(CARTESIAN)))
         for n, m in ORDERS:
             gain, angle = self.gain[n - 1], m * self.rotation_rad[n - 1]

@@ -93,7 +93,7 @@ class Matter:
         Raises
         ------
         SettingsError
-            Processes of the sample are unknown, or the sample repeats after less than twice its longest bond.
+            Processes of the sample are unknown, or a period of the sample is shorter than twice its longest bond.
         """
         thin = len(sample) > 0 and set(sample.symbols) <= RELAXING and float(np.ptp(sample.positions_angstrom[:, 2])) < SHEET
         return cls(

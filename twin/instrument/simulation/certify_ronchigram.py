@@ -1,6 +1,6 @@
 """Comparison of two solvers on one Ronchigram, and the distance of the result from convergence.
 
-Intensities are compared in the camera's pixels in the bright-field disc, of a coherent beam. Our multislice of the whole
+Intensities of a coherent beam are compared in the camera's pixels in the bright-field disc. Our multislice of the whole
 window of the probe is compared with abTEM's on the same grid, as in :mod:`stemtwin.twin.instrument.simulation.certify`, with
 the phase grating of :func:`stemtwin.twin.instrument.simulation.ronchigram.ronchigram`, with a finer grid and with other
 slices. The effect of thermal motion is that of frozen-phonon configurations of the phase grating.
@@ -118,7 +118,7 @@ def certify_ronchigram(request: Request, *, progress: Callable[[str], None] | No
 
 
 def seconds(request: Request) -> float:
-    """Return the planned time of :func:`certify_ronchigram` on this machine, s, with abTEM three times as slow as stemtwin."""
+    """Return the planned time of :func:`certify_ronchigram` on this machine, s, if abTEM is three times as slow as stemtwin."""
     shot = _shot(request)
     points = math.prod(ronchigram.fine_grid(shot.request, shot.angle).shape) * math.prod(shot.cells)
     steps = len(cut(shot.request)[0].planes) * (2 + FINER**2 + 2 + 2 * ABTEM_TIMES) + CONFIGURATIONS + 1
@@ -137,7 +137,7 @@ def _shot(request: Request) -> _Shot:
 
 
 def _with_pixel_masks(lens: Lens) -> Lens:
-    """Return the lens with an aperture whose beams all have the same amplitude, as abTEM's."""
+    """Return the lens with an aperture whose beams all have the same amplitude, as in abTEM."""
     ky, kx = lens.grid.ky[lens.rows][:, None], lens.grid.kx[lens.columns]
     open_ = np.hypot(ky, kx) <= lens.semiangle / lens.wavelength
     return replace(lens, covered=(open_ / np.sqrt(open_.sum())).astype(np.float32))

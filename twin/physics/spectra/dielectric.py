@@ -87,7 +87,7 @@ def inverse_permittivity(material: Material, energy: np.ndarray) -> np.ndarray:
 
 
 def permittivity(material: Material, energy: np.ndarray) -> np.ndarray:
-    """Return eps at energies above 0, eV, from optical oscillators if the material has any, else loss oscillators."""
+    """Return eps at energies above 0, eV, from the optical oscillators of the material if it has any, else from its loss oscillators."""
     energy = np.asarray(energy, float)
     if not material.optical:
         return 1 / inverse_permittivity(material, energy)

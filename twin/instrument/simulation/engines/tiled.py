@@ -39,7 +39,7 @@ def bright_and_dark(request: Request, detectors: tuple[Detector, ...]) -> tuple[
 
 
 def suits(found: Discretisation) -> str:
-    """Return the reason for windows if a detector is not in the dark field, else an empty text."""
+    """Return the reason for the use of windows if a detector is not in the dark field, else an empty string."""
     return "the field is divided into windows" if bright_and_dark(found.request, found.detectors)[0] else ""
 
 

@@ -101,7 +101,10 @@ class LocalOperator:
         self.store: PieceStore | None = None
 
     def join(self, joined: JoinedSlices | None) -> None:
-        """Propagate functions through joined slices, if given; call before any build. Single probes of the check still pass all slices."""
+        """Propagate functions through joined slices, if given; call this before any build.
+
+        The single probes of the check are still propagated through every slice.
+        """
         if joined is not None:
             first = self.stacks[0]
             self.joined, self.windows = joined, Windows(self.basis, first, self.weights, joined.planes(first.planes))

@@ -20,9 +20,10 @@ def _add_rows(total, row, ny, columns, column, even, odd, factor):
 def add_structure(total, ny, begin, end, cos_y, sin_y, along_x, factor):
     """Add factor(ky, kx) sum_j exp(-2 pi i k.r_j) to the rows +ky and -ky of a half plane.
 
-    ``total`` is (ny, columns) complex64, passed as flat float32, with whole points of 16 columns. ``factor`` is (rows,
-    columns) float32, flat. ``cos_y`` and ``sin_y`` are (rows, atoms), padded to an even number of rows; rows ``begin``
-    (even) to ``end - 1`` are treated. ``along_x`` holds the points (columns / 16, atoms) of exp(-2 pi i kx x_j).
+    ``total`` is (ny, columns) complex64, passed as flat float32; the number of columns is a multiple of 16, and 16
+    adjacent columns are one point. ``factor`` is (rows, columns) float32, flat. ``cos_y`` and ``sin_y`` are (rows, atoms),
+    padded to an even number of rows; rows ``begin`` (even) to ``end - 1`` are treated. ``along_x`` holds the points
+    (columns / 16, atoms) of exp(-2 pi i kx x_j).
     """
     atoms = cos_y.shape[1]
     columns = total.size // (2 * ny)
