@@ -150,7 +150,7 @@ def test_the_file_of_a_picture_keeps_every_colour_apart(tmp_path: Path) -> None:
     assert len(np.unique(found, axis=0)) == len(task_pictures.COLOURS)
 
 
-def test_a_page_tells_which_baselines_its_intervals_do_not_separate() -> None:
+def test_a_page_names_baselines_whose_intervals_overlap() -> None:
     """Overlapping intervals are named, separate ones are not, nor is the oracle; a baseline without an interval is named, too."""
     task = find_task("drift")
     name = task.primary.name
@@ -159,7 +159,7 @@ def test_a_page_tells_which_baselines_its_intervals_do_not_separate() -> None:
         return pages.overlaps(task, {"rows": {key: {"intervals": {} if one is None else {name: one}} for key, one in ends.items()}})
 
     assert told(frames=[1.0, 2.0], lines=[2.5, 3.0], oracle=[0.0, 9.0]) == ""
-    assert "`frames` and `lines`: these" in told(frames=[1.0, 2.0], lines=[1.5, 3.0], rigid=[5.0, 6.0])
+    assert "`frames` and `lines`: only a comparison in pairs" in told(frames=[1.0, 2.0], lines=[1.5, 3.0], rigid=[5.0, 6.0])
     assert told(frames=None, lines=[1.0, 2.0]) == f"No interval of {name} is stored for `frames`."
 
 
