@@ -1,7 +1,6 @@
 """Kept runs: written and read to the last bit, replayed, resumed; the scales of the package follow from them."""
 
 import dataclasses
-import itertools
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -314,7 +313,7 @@ def test_kept_runs_are_replayed_and_scored_again(environment: str, difficulty: s
     others = set()
     for run in found.values():
         env = run.make()
-        for kept in itertools.islice(run.episodes, 0, None, max(len(run.episodes) // 2, 1) if form is None else None):
+        for kept in run.episodes[:: max(len(run.episodes) // (2 if form is None else 1), 1)]:
             again = kept_runs.replay(env, kept)
             if again.observations_sha256 != kept.observations_sha256:
                 others.add(kept.seed)
