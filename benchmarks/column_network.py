@@ -11,14 +11,12 @@ import numpy as np
 
 from stemtwin.benchmarks import point_network
 from stemtwin.benchmarks.answers.points import Points
-from stemtwin.benchmarks.readings import electrons_of, white_noise
+from stemtwin.benchmarks.readings import electrons_of
 from stemtwin.twin.physics.electrons import wavelength
 
 MODEL = Path(__file__).parent / "learned" / "atoms-2d-v2.onnx"
 INPUTS, CLASSES = 5, 1
 """Maps of the input, and classes of points: columns of any element."""
-APART_ANGSTROM = 0.45
-"""Least distance of two columns, A."""
 SMOOTHED_ANGSTROM = (0.25, 0.6)
 """Standard deviations of the Gaussians of the smoothed maps, A."""
 LIMITS = 5.0
@@ -27,8 +25,7 @@ LIMITS = 5.0
 
 def constants(given: Mapping[str, Any]) -> tuple[float, float]:
     """Return the noise of a pixel of 0.15 A, e-, and the diffraction limit 0.61 wavelength / semi-angle, A."""
-    step = float(given["sampling_angstrom"])
-    noise = white_noise(electrons_of(given)) * min(1.0, step / point_network.STEP_ANGSTROM)
+    noise = point_network.resampled_noise(electrons_of(given), float(given["sampling_angstrom"]))
     return noise, 0.61 * wavelength(float(given["energy_ev"])) / (1e-3 * float(given["semiangle_mrad"]))
 
 
@@ -57,31 +54,16 @@ def features(image: np.ndarray, noise: float, limit: float) -> np.ndarray:
     return np.concatenate([np.stack([deviation, np.clip(fine / unit, -3, 3), np.clip(coarse / unit, -3, 3)]), same]).astype(np.float32)
 
 
-class ColumnNetwork:
-    """The trained U-Net.
+class ColumnNetwork(point_network.PointNetwork):
+    """The trained U-Net of columns; see :class:`stemtwin.benchmarks.point_network.PointNetwork`."""
 
-    Parameters
-    ----------
-    run : callable, optional
-        The network; by default that of the ONNX file.
-
-    Raises
-    ------
-    SettingsError
-        onnxruntime is not installed.
-    """
-
-    def __init__(self, run: point_network.Run | None = None) -> None:
-        self._run = point_network.onnx_run(MODEL) if run is None else run
+    MODEL = MODEL
+    APART_ANGSTROM = 0.45
 
     def predict(self, given: Mapping[str, Any], rng: np.random.Generator) -> Points:
         """Return the columns, with the probability of each as its confidence."""
         del rng
         electrons, step = electrons_of(given), float(given["sampling_angstrom"])
         maps = features(point_network.resampled(electrons, step), *constants(given))
-        places, _, probability = point_network.peaks(*point_network.answer(self._run, maps), APART_ANGSTROM)
-        positions = point_network.to_angstrom(places, step)
-        ny, nx = electrons.shape
-        low, high = -step / 2, np.array([nx - 0.5, ny - 0.5]) * step
-        keep = ((positions >= low) & (positions <= high)).all(axis=1)
-        return Points.at(positions[keep], classes=np.zeros(int(keep.sum()), dtype=np.int64), confidence=probability[keep])
+        positions, classes, probability = self.located(maps, electrons.shape, step)
+        return Points.at(positions, classes=np.zeros_like(classes), confidence=probability)

@@ -13,7 +13,7 @@ from scipy.ndimage import map_coordinates
 from stemtwin.benchmarks import point_network
 from stemtwin.benchmarks.answers.points import Points
 from stemtwin.benchmarks.families.defects import CLASSES
-from stemtwin.benchmarks.readings import electrons_of, white_noise
+from stemtwin.benchmarks.readings import electrons_of
 from stemtwin.benchmarks.sheet_lattices import CELL, LATTICE, cell_places, contrasts, mean_cell
 
 MODEL = Path(__file__).parent / "learned" / "defects.onnx"
@@ -21,8 +21,6 @@ INPUTS = 6
 """Maps of the input."""
 SMOOTH_ANGSTROM = 0.3
 """Standard deviation of the smoothing before the mean cell is taken, A."""
-APART_ANGSTROM = 1.6
-"""Least distance of two defects, A."""
 LIMIT = 6.0
 """Largest magnitude of the maps of the residual."""
 COMPARED = {True: ("V_C", "Si_C"), False: ("V_X", "M_M")}
@@ -66,26 +64,17 @@ def features(image: np.ndarray, material: str, noise: float) -> np.ndarray:
 def maps_of(given: Mapping[str, Any]) -> np.ndarray:
     """Return the maps of the inputs of a sample."""
     electrons, step = electrons_of(given), float(given["sampling_angstrom"])
-    noise = white_noise(electrons) * min(1.0, step / point_network.STEP_ANGSTROM)
-    return features(point_network.resampled(electrons, step), str(given["material"]), noise)
+    return features(point_network.resampled(electrons, step), str(given["material"]), point_network.resampled_noise(electrons, step))
 
 
-class DefectNetwork:
-    """The trained U-Net; classes that a material does not have are left out.
+class DefectNetwork(point_network.PointNetwork):
+    """The trained U-Net of defects; classes that a material does not have are left out.
 
-    Parameters
-    ----------
-    run : callable, optional
-        The network; by default that of the ONNX file.
-
-    Raises
-    ------
-    SettingsError
-        onnxruntime is not installed.
+    See :class:`stemtwin.benchmarks.point_network.PointNetwork`.
     """
 
-    def __init__(self, run: point_network.Run | None = None) -> None:
-        self._run = point_network.onnx_run(MODEL) if run is None else run
+    MODEL = MODEL
+    APART_ANGSTROM = 1.6
 
     def predict(self, given: Mapping[str, Any], rng: np.random.Generator) -> Points:
         """Return the defects, with the probability of each as its confidence."""
@@ -94,12 +83,7 @@ class DefectNetwork:
 
     def points(self, maps: np.ndarray, given: Mapping[str, Any]) -> Points:
         """Return the defects in a sample whose maps are known."""
-        probability, offsets = point_network.answer(self._run, maps)
         known = contrasts(str(given["material"]))
-        probability *= np.array([name in known for name in CLASSES])[:, None, None]
-        places, classes, most = point_network.peaks(probability, offsets, APART_ANGSTROM)
-        step = float(given["sampling_angstrom"])
-        positions = point_network.to_angstrom(places, step)
-        ny, nx = np.shape(given["image"])
-        keep = ((positions >= -step / 2) & (positions <= np.array([nx - 0.5, ny - 0.5]) * step)).all(axis=1)
-        return Points.at(positions[keep], classes=classes[keep] + 1, confidence=most[keep])
+        allowed = np.array([name in known for name in CLASSES])
+        positions, classes, probability = self.located(maps, np.shape(given["image"]), float(given["sampling_angstrom"]), allowed)
+        return Points.at(positions, classes=classes + 1, confidence=probability)

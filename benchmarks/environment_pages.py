@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from stemtwin.benchmarks import films, return_tables
-from stemtwin.benchmarks.tasks import load_tasks
+from stemtwin.benchmarks.tasks import tasks_of
 from stemtwin.twin import files
 from stemtwin.twin.envs import ENVIRONMENTS
 from stemtwin.twin.envs.arguments import OBSERVATIONS
@@ -143,8 +143,8 @@ def page(environment: str) -> str:
 
 def _scored(environment: str) -> list[str]:
     """Return a sentence about each task of an environment, its presets and its floor."""
-    tasks, out = load_tasks(), []
-    for task in (tasks[name] for name in tasks if tasks[name].source == environment):
+    out = []
+    for task in tasks_of(environment):
         *others, last = [f"`{name}`" for name in task.difficulties] or [""]
         listed = f", whose episodes take the presets {', '.join(others)} and {last} in turn" if others else f" on the preset {last}" if last else ""
         out.append(f"Scored by the task `{task.name}@{task.major}`{listed}. {task.floor_text}")

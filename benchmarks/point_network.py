@@ -7,13 +7,14 @@ the nearest point, x and y in pixels. Training is in :mod:`stemtwin.benchmarks.t
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from scipy.ndimage import gaussian_filter
 from skimage.feature import peak_local_max
 
 from stemtwin.benchmarks.onnx_policy import make_session
+from stemtwin.benchmarks.readings import white_noise
 
 STEP_ANGSTROM = 0.15
 """Pixel of the networks, A."""
@@ -59,6 +60,11 @@ def to_pixels(positions: np.ndarray, step: float) -> np.ndarray:
     return (positions + step / 2) / STEP_ANGSTROM - 0.5
 
 
+def resampled_noise(electrons: np.ndarray, step: float) -> float:
+    """Return the standard deviation of the noise, e-, of an image (ny, nx) with pixels of ``step`` A after :func:`resampled`."""
+    return white_noise(electrons) * min(1.0, step / STEP_ANGSTROM)
+
+
 def smoothed(image: np.ndarray, sigma_angstrom: float) -> np.ndarray:
     """Return an image on pixels of 0.15 A, smoothed by a Gaussian with a given standard deviation, A."""
     return gaussian_filter(image, sigma_angstrom / STEP_ANGSTROM, mode="reflect")
@@ -95,3 +101,50 @@ def peaks(probability: np.ndarray, offsets: np.ndarray, apart_angstrom: float) -
         places[number] = np.sum(share * (columns + offsets[0, rows, columns])), np.sum(share * (rows + offsets[1, rows, columns]))
     classes = probability[:, found[:, 0], found[:, 1]].argmax(axis=0) if len(found) else np.empty(0, dtype=np.int64)
     return places, classes, most[tuple(found.T)]
+
+
+class PointNetwork:
+    """A trained network that finds points; a subclass names its ONNX file.
+
+    Parameters
+    ----------
+    run : callable, optional
+        The network; by default that of the ONNX file.
+
+    Raises
+    ------
+    SettingsError
+        onnxruntime is not installed.
+    """
+
+    MODEL: ClassVar[Path]
+    APART_ANGSTROM: ClassVar[float]
+    """Least distance of two points, A."""
+
+    def __init__(self, run: Run | None = None) -> None:
+        self._run = onnx_run(self.MODEL) if run is None else run
+
+    def located(
+        self, maps: np.ndarray, shape: tuple[int, ...], step: float, allowed: np.ndarray | None = None
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Return positions (n, 2), A, classes (n,) from 0, and probabilities (n,) of the points within a frame.
+
+        Parameters
+        ----------
+        maps : ndarray
+            (m, y, x) maps of the frame on pixels of 0.15 A.
+        shape : tuple of int
+            Height and width of the frame, pixels.
+        step : float
+            Step of these pixels, A.
+        allowed : ndarray, optional
+            (k,) bool: the classes that can occur; by default all.
+        """
+        probability, offsets = answer(self._run, maps)
+        if allowed is not None:
+            probability *= allowed[:, None, None]
+        places, classes, most = peaks(probability, offsets, self.APART_ANGSTROM)
+        positions = to_angstrom(places, step)
+        ny, nx = shape
+        keep = ((positions >= -step / 2) & (positions <= np.array([nx - 0.5, ny - 0.5]) * step)).all(axis=1)
+        return positions[keep], classes[keep], most[keep]

@@ -21,7 +21,7 @@ from stemtwin.benchmarks import kept_runs, return_tables
 from stemtwin.benchmarks.agents import Baseline, brief_for, load_baselines
 from stemtwin.benchmarks.kept_runs import RUNS, EpisodeRecorder, KeptEpisode, KeptRun, run_path
 from stemtwin.benchmarks.return_statistics import EXPERT, LEARNER, failings, scale_of, summary
-from stemtwin.benchmarks.tasks import load_tasks
+from stemtwin.benchmarks.tasks import load_tasks, tasks_of
 from stemtwin.twin import checks, files
 from stemtwin.twin.envs.arguments import OBSERVATIONS, one_of
 from stemtwin.twin.envs.goal_family import GoalFamily
@@ -242,10 +242,11 @@ def environments() -> dict[str, dict[str, Baseline]]:
     """Return the baselines, by name, of every environment with a goal; they are those of all tasks of the environment."""
     baselines, found = load_baselines(), {}
     tasks = load_tasks()
-    for name in tasks:
-        source = tasks[name].source
-        if tasks[name].kind == "agent" and issubclass(family_class(source), GoalFamily):
-            found[source] = {full.partition("/")[2]: baselines[full] for full in baselines.names(name)} | found.get(source, {})
+    for source in dict.fromkeys(tasks[name].source for name in sorted(tasks) if tasks[name].kind == "agent"):
+        if issubclass(family_class(source), GoalFamily):
+            found[source] = {}
+            for full in (full for task in tasks_of(source) for full in baselines.names(task.registered)):
+                found[source].setdefault(full.partition("/")[2], baselines[full])
     return found
 
 

@@ -128,6 +128,7 @@ def _resampled(formula: Callable[[Sums], np.ndarray], sums: Sums, n: int) -> Cal
     widths = np.cumsum([0] + [array[0].size for array in sums.values()])
 
     def statistic(index: np.ndarray, axis: int = -1) -> np.ndarray:
+        """Return the formula of the drawn clusters, the shape of ``index`` without ``axis``."""
         index = np.moveaxis(np.asarray(index), axis, -1)
         rows = index.reshape(-1, index.shape[-1])
         flat = (np.arange(len(rows))[:, None] * n + rows).ravel()

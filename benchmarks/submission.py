@@ -112,7 +112,9 @@ def read_header(folder: Path | str, task: Task | None = None) -> Header:
 
 
 def named_task(header: Header) -> Task:
-    """Return the task in the version that a header names; if it lacks this version, return version 1, so the check of the header refuses it.
+    """Return the task in the version that a header names.
+
+    A missing version gives version 1, and the check of the header then refuses the submission.
 
     Raises
     ------
@@ -121,7 +123,8 @@ def named_task(header: Header) -> Task:
     """
     address, _, major = header.task.partition("@")
     name, tasks = address.partition("/")[0], load_tasks()
-    return tasks[full if (full := f"{name}@{major}") in tasks else name]
+    full = f"{name}@{major}"
+    return tasks[full if full in tasks else name]
 
 
 def _keys() -> list[str]:

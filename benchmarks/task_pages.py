@@ -46,9 +46,9 @@ BADGE = "https://colab.research.google.com/assets/colab-badge.svg"
 
 
 def tasks() -> list[Task]:
-    """Return the prediction tasks of the registry, in its order."""
+    """Return the prediction tasks in the order of their names; the registry's order is that of imports, which may differ."""
     registry = load_tasks()
-    return [registry[name] for name in registry if registry[name].kind == "predictions"]
+    return [registry[name] for name in sorted(registry) if registry[name].kind == "predictions"]
 
 
 def stem(task: Task) -> str:

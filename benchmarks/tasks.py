@@ -192,6 +192,13 @@ def load_tasks() -> "Registry[Task]":
     return TASKS
 
 
+def tasks_of(environment: str) -> list[Task]:
+    """Return the tasks whose episodes are those of an environment, the tasks of most presets first, then by name."""
+    registry = load_tasks()
+    found = [registry[name] for name in registry if registry[name].source == environment]
+    return sorted(found, key=lambda task: (-len(task.difficulties), task.registered))
+
+
 def find_task(name: str) -> Task:
     """Return the task with a given name; raise UnknownNameError, which suggests the most similar name, if there is none."""
     return load_tasks()[name]

@@ -97,10 +97,10 @@ def least_mean_phase(information: np.ndarray, prior: np.ndarray, weights: np.nda
     return normal_mean_absolute(float(direction @ information @ direction), float(direction @ prior @ direction))
 
 
-def bounds(card: Card, rows: int) -> dict[float, tuple[float, float]]:
+def bounds(card: Card, rows: int) -> dict[float, tuple[float, float, float]]:
     """Return bounds for each beam energy [eV] from a number of rows of the test split for each, rad.
 
-    They are the least root mean square over samples of the residual phase, and its least mean.
+    They are the least root mean square over samples of the residual phase, its least mean, and the least mean of a single row.
     """
     made, settings = find_generator(card.kind), card.generator
     found, means = {energy: [] for energy in settings.energy_ev}, {energy: [] for energy in settings.energy_ev}
@@ -123,16 +123,17 @@ def bounds(card: Card, rows: int) -> dict[float, tuple[float, float]]:
         if all(len(one) >= rows for one in found.values()):
             break
     prior, angle = prior_information(card), settings.reference_mrad
-    return {energy: (least_phase(one, prior, angle, energy), float(np.mean(means[energy]))) for energy, one in found.items()}
+    return {energy: (least_phase(one, prior, angle, energy), float(np.mean(means[energy])), min(means[energy])) for energy, one in found.items()}
 
 
 def main(arguments: list[str] | None = None) -> None:
     """Print the bounds for each beam energy."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rows", type=int, default=6, help="number of rows for each energy (default: 6)")
+    parser.add_argument("--rows", type=int, default=12, help="number of rows for each energy (default: 12)")
     given = parser.parse_args(arguments)
-    for energy, (least, mean) in bounds(find_card("ronchigram", "1.0.0"), given.rows).items():
-        sys.stdout.write(f"{energy / 1e3:g} keV: root mean square at least {least:.4f} rad, mean at least {mean:.4f} rad\n")
+    for energy, (least, mean, row) in bounds(find_card("ronchigram", "1.0.0"), given.rows).items():
+        told = f"root mean square at least {least:.4f} rad, mean at least {mean:.4f} rad, of the best row at least {row:.4f} rad"
+        sys.stdout.write(f"{energy / 1e3:g} keV: {told}\n")
 
 
 if __name__ == "__main__":

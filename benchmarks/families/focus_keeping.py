@@ -10,7 +10,7 @@ import numpy as np
 
 from stemtwin.benchmarks.answers.form import Field
 from stemtwin.benchmarks.episodes import Episode
-from stemtwin.benchmarks.families.focus_v2 import ACTION
+from stemtwin.benchmarks.families.focus_v2 import ACTION, BESIDE_IMAGE
 from stemtwin.benchmarks.metrics import experiments
 from stemtwin.benchmarks.metrics.metric import add_metrics
 from stemtwin.benchmarks.slices import SampleStatistics, SliceColumn
@@ -77,10 +77,7 @@ TASKS.add(
         splits=("public",),
         inputs=(
             Field(name="image", dtype="uint16", unit="adu", text="(128, 128) readings of the latest frame, [y, x]: 1000 + 7.6 for each electron"),
-            Field(name="knobs", dtype="float32", unit="A", text="(3,) C10, C12a, C12b relative to the start, as commanded"),
-            Field(name="budget", dtype="float32", text="(2,) remaining fractions of frames and dose"),
-            Field(name="scan", dtype="float32", text="(2,) cosine and sine of the scan's rotation"),
-            Field(name="electrons", dtype="float32", unit="e-", text="(1,) incident electrons at one point"),
+            *BESIDE_IMAGE,
         ),
         outputs=(Field(name="action", dtype="float32", text=ACTION, low=-1, high=1),),
         metrics=KEEPING,

@@ -49,6 +49,14 @@ DOSES = by_preset(f"{preset.dose_budget_e_per_angstrom2:.0e}" for preset in GOAL
 FRAMES = by_preset(preset.frames for preset in GOALS.values())
 CRYSTALS = len({name for preset in GOALS.values() for name in preset.randomisation.samples})
 
+BESIDE_IMAGE = (
+    Field(name="knobs", dtype="float32", unit="A", text="(3,) C10, C12a, C12b relative to the start, as commanded"),
+    Field(name="budget", dtype="float32", text="(2,) remaining fractions of frames and dose"),
+    Field(name="scan", dtype="float32", text="(2,) cosine and sine of the scan's rotation"),
+    Field(name="electrons", dtype="float32", unit="e-", text="(1,) incident electrons at one point"),
+)
+"""Inputs beside the image, of both goals of the environment."""
+
 TASKS.add(
     "autofocus@2",
     Task(
@@ -71,10 +79,7 @@ TASKS.add(
                 unit="adu",
                 text="(128, 128) readings of the latest frame, [y, x]: electrons (easy), or 1000 + 7.6 for each electron",
             ),
-            Field(name="knobs", dtype="float32", unit="A", text="(3,) C10, C12a, C12b relative to the start, as commanded"),
-            Field(name="budget", dtype="float32", text="(2,) remaining fractions of frames and dose"),
-            Field(name="scan", dtype="float32", text="(2,) cosine and sine of the scan's rotation"),
-            Field(name="electrons", dtype="float32", unit="e-", text="(1,) incident electrons at one point"),
+            *BESIDE_IMAGE,
         ),
         outputs=(Field(name="action", dtype="float32", text=ACTION, low=-1, high=1),),
         metrics=FOCUSING,

@@ -172,7 +172,7 @@ TASKS.add(
             SliceColumn(column="instrument", title="instrument"),
             SliceColumn(column="start_C10_angstrom", edges=(200, 400), absolute=True, unit="A", title="start |C10|"),
             SliceColumn(column="start_C21_angstrom", edges=(4000, 8000), unit="A", title="start |C21|"),
-            SliceColumn(column="electrons", edges=(700, 1400), unit="e-", title="electrons per point"),
+            SliceColumn(column="electrons", edges=(700, 1400), unit="e-", title="electrons at a point"),
             SliceColumn(column="density", edges=(0.006, 0.009), unit="1/A^2", title="clusters"),
         ),
         score=score,

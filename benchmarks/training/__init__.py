@@ -9,5 +9,6 @@ File            Content
 ``forge.py``    the policy of AtomForge: imitation of a planner, then PPO
 ``learner.py``  a policy by Stable-Baselines3
 ``points.py``   the U-Net that finds points in images, its loss and its training
+``unet.py``     the levels that the U-Nets share
 =============== ==================================================================
 """

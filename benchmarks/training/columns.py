@@ -5,9 +5,7 @@ it is used. The state with the largest average precision on the val split is kep
 it; the test split is not read.
 """
 
-import argparse
-import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -30,13 +28,6 @@ PRIOR = -4.0
 """Logit with which the training begins."""
 MOST_NOISE = 2.0
 """Largest standard deviation of added noise, in units of the noise of the image."""
-SHIFTS = np.linspace(-2, 2, 17)
-"""Candidates of the constant that is added to the logits, so that detections with a confidence of 0.5 or more have the largest F1 on val."""
-
-
-def inputs_of(data: "xr.Dataset", i: int) -> dict[str, Any]:
-    """Return the inputs of a row."""
-    return {field.name: data[field.name].values[i] for field in atoms_v2.GIVEN}
 
 
 class ShownColumns:
@@ -51,7 +42,7 @@ class ShownColumns:
     def __init__(self, data: "xr.Dataset") -> None:
         self._rows = []
         for i, truth in enumerate(atoms_v2.read_columns(data)):
-            given = inputs_of(data, i)
+            given = points.inputs_of(data, i, atoms_v2.GIVEN)
             step = float(given["sampling_angstrom"])
             image = point_network.resampled(electrons_of(given), step)
             places = point_network.to_pixels(truth.positions, step)
@@ -81,7 +72,7 @@ class ColumnValScore:
     """
 
     def __init__(self, data: "xr.Dataset") -> None:
-        self._given = [inputs_of(data, i) for i in range(data.sizes["sample"])]
+        self._given = [points.inputs_of(data, i, atoms_v2.GIVEN) for i in range(data.sizes["sample"])]
         self._ids, self._data = data["sample_id"].values.astype(str).tolist(), data
         self._truths, self._frames = atoms_v2.read_bounded(data), frame_bounds(data)
 
@@ -98,26 +89,27 @@ class ColumnValScore:
     def best_shift(self, run: point_network.Run) -> float:
         """Return the shift of the logits with the largest F1 of the detections with a confidence of at least 0.5."""
         found, best = self.found(run), (-1.0, 0.0)
-        for shift in SHIFTS:
+        for shift in points.SHIFTS:
             sure = {name: Points.at(one.positions[one.confidence >= 1 / (1 + np.exp(shift))]) for name, one in zip(self._ids, found, strict=True)}
             best = max(best, (float(f1(atoms_v2.score(self._data, sure).sums())), float(shift)))
         return best[1]
 
 
+PLAN = TrainingPlan(inputs=column_network.INPUTS, classes=column_network.CLASSES, size=CROP, steps=STEPS, points=CURVE, prior=PRIOR)
+
+
 def main(arguments: list[str] | None = None) -> None:
     """Train, and write the network and its curve."""
-    from stemtwin.datasets.catalog import load_dataset
-
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--steps", type=int, default=STEPS)
-    parser.add_argument("--size", default="std", help="size of the dataset")
-    given = parser.parse_args(arguments)
-    data, val = (load_dataset("atoms-2d", version="2.0.0", size=given.size, split=split, format="xarray") for split in ("train", "val"))
-    sys.stderr.write(f"{data.sizes['sample']} images to learn on\n")
-    score = ColumnValScore(val)
-    plan = TrainingPlan(inputs=column_network.INPUTS, classes=column_network.CLASSES, size=CROP, steps=given.steps, points=CURVE, prior=PRIOR)
-    told = {"dataset": "atoms-2d@2.0.0", "size": given.size, "target": "learn-columns", "images": data.sizes["sample"]}
-    points.train(ShownColumns(data), plan, score.precision, points.Keeper(column_network.MODEL, plan, told, score.best_shift))
+    points.learn(
+        arguments,
+        text=__doc__ or "",
+        dataset="atoms-2d@2.0.0",
+        target="learn-columns",
+        model=column_network.MODEL,
+        plan=PLAN,
+        shown=ShownColumns,
+        score=ColumnValScore,
+    )
 
 
 if __name__ == "__main__":

@@ -4,9 +4,7 @@ The network learns on the train split: each time an image is shown, it is rotate
 mean average precision on the val split is kept as ``benchmarks/learned/defects.onnx``, with its curve beside it; the test split is not read.
 """
 
-import argparse
-import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -25,13 +23,6 @@ STEPS, CURVE, CROP = 2000, 5, 96
 """Steps of the training, points of its curve, and size of the crops, px."""
 PRIOR, SOUGHT = -7.0, 0.75
 """Logit with which the training begins, and least fraction of the crops that hold a defect."""
-SHIFTS = np.linspace(-2, 2, 17)
-"""Candidates of the constant that is added to the logits, so that detections with a confidence of 0.5 or more have the largest F1 on val."""
-
-
-def inputs_of(data: "xr.Dataset", i: int) -> dict[str, Any]:
-    """Return the inputs of a row."""
-    return {field.name: data[field.name].values[i] for field in defects.GIVEN}
 
 
 class ShownDefects:
@@ -46,7 +37,7 @@ class ShownDefects:
     def __init__(self, data: "xr.Dataset") -> None:
         self._rows = []
         for i, truth in enumerate(defects.read_defects(data)):
-            given = inputs_of(data, i)
+            given = points.inputs_of(data, i, defects.GIVEN)
             places = point_network.to_pixels(truth.positions, float(given["sampling_angstrom"]))
             self._rows.append((defect_network.maps_of(given), places, truth.classes - 1))
 
@@ -71,7 +62,7 @@ class DefectValScore:
     """
 
     def __init__(self, data: "xr.Dataset") -> None:
-        self._given = [inputs_of(data, i) for i in range(data.sizes["sample"])]
+        self._given = [points.inputs_of(data, i, defects.GIVEN) for i in range(data.sizes["sample"])]
         self._maps = [defect_network.maps_of(given) for given in self._given]
         self._ids, self._data = data["sample_id"].values.astype(str).tolist(), data
 
@@ -101,25 +92,24 @@ class DefectValScore:
             sums = self.sums(found, shift)
             return 2 * float(sums["sure_tp"]) / float(sums["sure_tp"] + sums["sure_fp"] + sums["asked"])
 
-        return float(max(SHIFTS, key=value))
+        return float(max(points.SHIFTS, key=value))
+
+
+PLAN = TrainingPlan(inputs=defect_network.INPUTS, classes=len(defects.CLASSES), size=CROP, steps=STEPS, points=CURVE, prior=PRIOR, sought=SOUGHT)
 
 
 def main(arguments: list[str] | None = None) -> None:
     """Train, and write the network and its curve."""
-    from stemtwin.datasets.catalog import load_dataset
-
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--steps", type=int, default=STEPS)
-    parser.add_argument("--size", default="std", help="size of the dataset")
-    given = parser.parse_args(arguments)
-    data, val = (load_dataset("defects", version="1.0.0", size=given.size, split=split, format="xarray") for split in ("train", "val"))
-    sys.stderr.write(f"{data.sizes['sample']} images to learn on\n")
-    shown, score = ShownDefects(data), DefectValScore(val)
-    plan = TrainingPlan(
-        inputs=defect_network.INPUTS, classes=len(defects.CLASSES), size=CROP, steps=given.steps, points=CURVE, prior=PRIOR, sought=SOUGHT
+    points.learn(
+        arguments,
+        text=__doc__ or "",
+        dataset="defects@1.0.0",
+        target="learn-defects",
+        model=defect_network.MODEL,
+        plan=PLAN,
+        shown=ShownDefects,
+        score=DefectValScore,
     )
-    told = {"dataset": "defects@1.0.0", "size": given.size, "target": "learn-defects", "images": data.sizes["sample"]}
-    points.train(shown, plan, score.precision, points.Keeper(defect_network.MODEL, plan, told, score.best_shift))
 
 
 if __name__ == "__main__":

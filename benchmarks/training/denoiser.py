@@ -18,6 +18,7 @@ import numpy as np
 
 from stemtwin.benchmarks.denoiser import CONTRAST, MODEL, features
 from stemtwin.benchmarks.families.denoise import CHANNELS
+from stemtwin.benchmarks.training import unet
 from stemtwin.twin import files
 
 if TYPE_CHECKING:
@@ -38,30 +39,19 @@ def network() -> Any:
     import torch  # pyright: ignore[reportMissingImports] - only where networks are trained
     from torch import nn  # pyright: ignore[reportMissingImports]
 
-    def block(into: int, out: int) -> Any:
-        parts = [nn.Conv2d(into, out, 3, padding=1), nn.SiLU(), nn.Conv2d(out, out, 3, padding=1), nn.SiLU()]
-        return nn.Sequential(*parts)
-
     class _UNet(nn.Module):
         def __init__(self) -> None:
             super().__init__()
             self.fold, self.unfold = nn.PixelUnshuffle(2), nn.PixelShuffle(2)
-            before = (2 * 4 + 7, *WIDTHS[:-1])
-            self.down = nn.ModuleList(block(into, out) for into, out in zip(before, WIDTHS, strict=True))
-            self.up = nn.ModuleList(block(WIDTHS[i + 1] + WIDTHS[i], WIDTHS[i]) for i in range(len(WIDTHS) - 1))
+            self.levels = unet.levels(2 * 4 + 7, WIDTHS)
             self.out = nn.Conv2d(WIDTHS[0], 2 * 4, 3, padding=1)
             nn.init.zeros_(self.out.weight)
             nn.init.zeros_(self.out.bias)
 
         def forward(self, seen: Any) -> Any:
-            x, kept = torch.cat([self.fold(seen[:, :2]), seen[:, 2:, ::2, ::2]], dim=1), []
-            for number, part in enumerate(self.down):
-                x = part(x if number == 0 else nn.functional.avg_pool2d(x, 2))
-                kept.append(x)
-            for number in reversed(range(len(self.up))):
-                x = nn.functional.interpolate(x, scale_factor=2.0, mode="nearest")
-                x = self.up[number](torch.cat([x, kept[number]], dim=1))
-            return self.unfold(self.out(x))
+            """Return the deviations of features."""
+            folded = torch.cat([self.fold(seen[:, :2]), seen[:, 2:, ::2, ::2]], dim=1)
+            return self.unfold(self.out(self.levels(folded)))
 
     return _UNet()
 

@@ -4,6 +4,7 @@ A task gives its images as :class:`ShownImages` and a score on its val split. Th
 the test split is not read. At the end, the logits are shifted by one constant, which is chosen on the val split.
 """
 
+import argparse
 import copy
 import dataclasses
 import hashlib
@@ -12,15 +13,21 @@ import json
 import math
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
 from stemtwin.benchmarks.point_network import STEP_ANGSTROM, Run
+from stemtwin.benchmarks.training import unet
 from stemtwin.twin import files
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+    from stemtwin.benchmarks.answers.form import Field
 
 WIDTHS = (24, 32, 48, 64)
 """Channels at 1/2, 1/4, 1/8 and 1/16 of the resolution; maps go in and out as blocks of 2 x 2 px."""
@@ -33,6 +40,8 @@ REACH_ANGSTROM = 0.4
 EDGE_PX = 2
 """Width of the frame's edge that the loss ignores, px."""
 OFFSET_WEIGHT = 0.5
+SHIFTS = np.linspace(-2, 2, 17)
+"""Candidates of the constant that is added to the logits, so that detections with a confidence of 0.5 or more have the largest F1 on val."""
 
 
 class ShownImages(Protocol):
@@ -44,6 +53,18 @@ class ShownImages(Protocol):
 
     def drawn(self, i: int, rng: np.random.Generator) -> "Example":
         """Return image ``i`` with the augmentation of the training."""
+        ...
+
+
+class ValScore(Protocol):
+    """Scores of networks on the val split."""
+
+    def precision(self, run: Run) -> float:
+        """Return the average precision of a network."""
+        ...
+
+    def best_shift(self, run: Run) -> float:
+        """Return the best one of :data:`SHIFTS` for a network."""
         ...
 
 
@@ -124,31 +145,21 @@ def network(inputs: int, classes: int, prior: float) -> Any:
     import torch  # pyright: ignore[reportMissingImports] - only where networks are trained
     from torch import nn  # pyright: ignore[reportMissingImports]
 
-    def block(into: int, out: int) -> Any:
-        parts = [nn.Conv2d(into, out, 3, padding=1), nn.SiLU(), nn.Conv2d(out, out, 3, padding=1), nn.SiLU()]
-        return nn.Sequential(*parts)
-
     class _UNet(nn.Module):
         def __init__(self) -> None:
             super().__init__()
             self.fold, self.unfold = nn.PixelUnshuffle(2), nn.PixelShuffle(2)
-            self.down = nn.ModuleList(block(into, out) for into, out in zip((4 * inputs, *WIDTHS[:-1]), WIDTHS, strict=True))
-            self.up = nn.ModuleList(block(WIDTHS[i + 1] + WIDTHS[i], WIDTHS[i]) for i in range(len(WIDTHS) - 1))
+            self.levels = unet.levels(4 * inputs, WIDTHS)
             self.out = nn.Conv2d(WIDTHS[0], 4 * (classes + 2), 1)
             nn.init.zeros_(self.out.weight)
             with torch.no_grad():
                 self.out.bias.copy_(torch.tensor([prior] * (4 * classes) + [0.0] * 8))
 
         def forward(self, seen: Any) -> Any:
-            x, kept = self.fold(seen), []
-            for number, part in enumerate(self.down):
-                x = part(x if number == 0 else nn.functional.avg_pool2d(x, 2))
-                kept.append(x)
-            for number in reversed(range(len(self.up))):
-                x = nn.functional.interpolate(x, scale_factor=2.0, mode="nearest")
-                x = self.up[number](torch.cat([x, kept[number]], dim=1))
+            """Return the logits and offsets of maps."""
+            found = self.levels(self.fold(seen))
             with torch.autocast("cpu", enabled=False):
-                return self.unfold(self.out(x.float()))
+                return self.unfold(self.out(found.float()))
 
     return _UNet()
 
@@ -307,3 +318,52 @@ class Keeper:
         settings = {"widths": WIDTHS, "batch": BATCH, "rate": RATE, "seed": SEED, **dataclasses.asdict(self._plan)}
         text = json.dumps({**self._told, "settings": settings, "curve": curve}, indent=1)
         files.write_atomically(self._path.with_suffix(".json"), f"{text}\n".encode())
+
+
+def inputs_of(data: "xr.Dataset", i: int, fields: "Sequence[Field]") -> dict[str, Any]:
+    """Return the inputs of a row by the names of the task's fields."""
+    return {field.name: data[field.name].values[i] for field in fields}
+
+
+def learn(
+    arguments: list[str] | None,
+    *,
+    text: str,
+    dataset: str,
+    target: str,
+    model: Path,
+    plan: TrainingPlan,
+    shown: Callable[["xr.Dataset"], ShownImages],
+    score: Callable[["xr.Dataset"], ValScore],
+) -> None:
+    """Train on a dataset from the command line, and write the network and its curve.
+
+    Parameters
+    ----------
+    arguments : list of str or None
+        Arguments of the command line; None: those of this process.
+    text : str
+        Description of the command.
+    dataset : str
+        Name and version, ``"defects@1.0.0"``.
+    target : str
+        Target of make that runs this training.
+    model : Path
+        The ONNX file.
+    plan : TrainingPlan
+        Settings; ``--steps`` replaces the number of steps.
+    shown, score : callable
+        Make the images of the train split and the score on the val split.
+    """
+    from stemtwin.datasets.catalog import load_dataset
+
+    parser = argparse.ArgumentParser(description=text)
+    parser.add_argument("--steps", type=int, default=plan.steps)
+    parser.add_argument("--size", default="std", help="size of the dataset")
+    given = parser.parse_args(arguments)
+    name, version = dataset.split("@")
+    data, val = (load_dataset(name, version=version, size=given.size, split=split, format="xarray") for split in ("train", "val"))
+    sys.stderr.write(f"{data.sizes['sample']} images to learn on\n")
+    chosen, held = dataclasses.replace(plan, steps=given.steps), score(val)
+    told = {"dataset": dataset, "size": given.size, "target": target, "images": data.sizes["sample"]}
+    train(shown(data), chosen, held.precision, Keeper(model, chosen, told, held.best_shift))

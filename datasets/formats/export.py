@@ -24,7 +24,7 @@ HDF5_BYTES = 2**18
 
 
 def save(data: "xr.Dataset | xr.DataArray", path: str | Path, *, form: str = "", variable: str = "", overwrite: bool = False) -> Path:
-    """Write a result in the format that the file extension names.
+    """Write a result to a file whose extension selects the format.
 
     Parameters
     ----------

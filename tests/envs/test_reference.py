@@ -17,7 +17,7 @@ from stemtwin.twin.envs.functional_env import StemEnv
 from stemtwin.twin.envs.goal_family import GoalFamily
 from stemtwin.twin.envs.making import family_class
 from stemtwin.twin.envs.reference import PolicyReturn, ReturnScale
-from stemtwin.twin.errors import UnknownNameError
+from stemtwin.twin.errors import SettingsError, UnknownNameError
 from tests.envs.test_goal_family import WalkHome
 
 UNLIKE = {"stemtwin/Autofocus-v2"}
@@ -176,3 +176,10 @@ def test_the_tables_of_the_docs_are_the_same_data() -> None:
     """docs/environments.md holds exactly the tables that ``python -m stemtwin.benchmarks.returns --table`` prints."""
     page = (Path(__file__).parents[2] / "docs" / "environments.md").read_text(encoding="utf-8")
     assert return_tables.tables() in page
+
+
+def test_a_scale_without_oracle_normalises_nothing() -> None:
+    """A form whose events nobody knows in advance has no oracle, so a return has no value of 1: one sentence names the policies."""
+    scale = st.reference("stemtwin/AtomForge-v1", "easy", "counts")
+    with pytest.raises(SettingsError, match=r"has no policy 'oracle', only .*expert.* cannot normalise a return"):
+        scale.normalized(0.5)

@@ -21,14 +21,8 @@ from stemtwin.leaderboard.serving import BoardServer
 from stemtwin.leaderboard.store import Store
 from stemtwin.twin.errors import DatasetError, SettingsError
 from tests.conftest import ROOT
+from tests.leaderboard.servers import fetch, running, wait_for
 from tests.leaderboard.test_store import report_of
-
-
-def fetch(server: BoardServer, path: str = "") -> str:
-    """Return a page."""
-    with urllib.request.urlopen(server.address + path, timeout=5) as answer:
-        assert "default-src 'none'" in answer.headers["Content-Security-Policy"]
-        return answer.read().decode()
 
 
 @pytest.fixture
@@ -49,20 +43,8 @@ def server(board: Path, tmp_path: Path) -> Iterator[BoardServer]:
             write_pages(store, tmp_path / "pages")
 
     one = BoardServer(tmp_path / "pages", (board,), write)
-    thread = threading.Thread(target=one.run)
-    thread.start()
-    yield one
-    one.stop()
-    thread.join(timeout=5)
-    assert not thread.is_alive()
-
-
-def wait_for(server: BoardServer, text: str) -> None:
-    """Fetch the index until a text is there."""
-    until = time.monotonic() + 5
-    while text not in fetch(server):
-        assert time.monotonic() < until, f"{text!r} did not come"
-        time.sleep(0.02)
+    with running(one):
+        yield one
 
 
 def test_pages_follow_the_board(server: BoardServer, board: Path) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from stemtwin.twin import checks
-from stemtwin.twin.errors import UnknownNameError, suggestion
+from stemtwin.twin.errors import SettingsError, UnknownNameError, suggestion
 
 FOLDER = Path(__file__).parent / "scales"
 FLOOR, CEILING = ("no-op", "random"), "oracle"
@@ -111,12 +111,24 @@ class ReturnScale:
         return max(self.policies[name].mean for name in FLOOR if name in self.policies)
 
     def normalized(self, mean_return: float) -> float:
-        """Return the normalised value of a mean return: 0 at the floor, 1 at the oracle, not clipped."""
+        """Return the normalised value of a mean return: 0 at the floor, 1 at the oracle, not clipped.
+
+        Raises
+        ------
+        SettingsError
+            No oracle was played, as in a form of observation where events are not known in advance.
+        """
+        if CEILING not in self.policies:
+            message = (
+                f"The scale of {self.environment}, {self.difficulty}, has no policy {CEILING!r}, only {', '.join(self.policies)}, so it cannot "
+                "normalise a return. Compare with the returns of these policies."
+            )
+            raise SettingsError(message)
         return (mean_return - self.floor) / (self.policies[CEILING].mean - self.floor)
 
 
 def reference(environment: str, difficulty: str = "standard", observation: str | None = None) -> ReturnScale:
-    """Return the returns of reference policies on an environment with a goal.
+    """Return the scale of an environment with a goal: the returns of its reference policies.
 
     Parameters
     ----------

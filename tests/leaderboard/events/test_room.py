@@ -2,7 +2,6 @@
 
 import shutil
 import threading
-import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -21,12 +20,7 @@ from stemtwin.leaderboard.serving import BoardServer
 from stemtwin.twin.errors import SettingsError
 from tests.leaderboard.browser import DESK, PHONE, find_chromium, widths
 from tests.leaderboard.events.conftest import again, hand_in
-
-
-def fetch(server: BoardServer, path: str = "") -> str:
-    """Return a page."""
-    with urllib.request.urlopen(server.address + path, timeout=5) as answer:
-        return answer.read().decode()
+from tests.leaderboard.servers import fetch, running, wait_for
 
 
 @pytest.fixture
@@ -34,20 +28,8 @@ def server(organiser: Organiser, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     """Run the organiser's server in a thread and end it."""
     monkeypatch.setattr(serving, "POLL_S", 0.02)
     one = event_server(organiser.folder, tmp_path / "room", host="127.0.0.1", port=0)
-    thread = threading.Thread(target=one.run)
-    thread.start()
-    yield one
-    one.stop()
-    thread.join(timeout=5)
-    assert not thread.is_alive()
-
-
-def wait_for(server: BoardServer, text: str) -> None:
-    """Fetch the event's page until a text is there."""
-    until = time.monotonic() + 10
-    while text not in fetch(server):
-        assert time.monotonic() < until, f"{text!r} did not come"
-        time.sleep(0.02)
+    with running(one):
+        yield one
 
 
 def test_pages_follow_the_folder_and_hide_the_secrets(server: BoardServer, organiser: Organiser) -> None:
@@ -72,13 +54,10 @@ def test_a_clone_is_served_as_it_is(organiser: Organiser, tmp_path: Path) -> Non
     """Without the secret folder there is no board to write pages from; a folder without pages is one sentence."""
     clone = Path(shutil.copytree(organiser.path, tmp_path / "clone"))
     server = event_server(open_folder(clone), tmp_path / "room", host="127.0.0.1", port=0)
-    thread = threading.Thread(target=server.run)
-    thread.start()
-    assert "<h1>" in fetch(server)
-    (clone / "pages" / "index.html").write_text("<p>pulled</p>")
-    assert fetch(server) == "<p>pulled</p>"
-    server.stop()
-    thread.join(timeout=5)
+    with running(server):
+        assert "<h1>" in fetch(server)
+        (clone / "pages" / "index.html").write_text("<p>pulled</p>")
+        assert fetch(server) == "<p>pulled</p>"
     assert not (tmp_path / "room").exists()
     shutil.rmtree(clone / "pages")
     with pytest.raises(SettingsError, match=r"contains no index\.html"):

@@ -38,7 +38,7 @@ LARGEST_COUNT = 2**32 - 1
 @environment("SpectrumDiscovery", version=1, max_episode_steps=81, reward_threshold=0.4)
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SpectrumDiscovery(GoalFamily[Discovery]):
-    """Find the best positions of a scene with a few spectra, given its dark-field image.
+    """Find the best positions of a scene from a few spectra, given its dark-field image.
 
     Description
         A field of 128 A has a flake of MoS2 with particles of gold, silver, FeO and maghemite on it. Its dark-field

@@ -204,6 +204,7 @@ class TiledField:
         key = operator_cache.physics_key(request, self.plan, engine=(NAME, request.tolerance, held))
 
         def build() -> Divided:
+            """Return the stored division, or make and store one."""
             found = self.cache.get(key)
             if found is None:
                 divided, growth = self._divide(held)
@@ -262,6 +263,7 @@ class TiledField:
         key = disk.content_key(described)
 
         def build() -> ImagingOperator:
+            """Build the operator unless it is on disk."""
             return imaging_cache.build(
                 self.cache,
                 key,
