@@ -34,8 +34,13 @@ ABTEM = 150 * 2**20
 
 def of_specimen(grid: Grid, slices: int, oversampling: int, configurations: int) -> int:
     """Return the peak memory while transmission functions are computed and those of the previous configuration are held, bytes."""
-    area = math.prod(grid.shape)
-    return int(min(configurations, 2) * slices * area * 8 + 8 * area * oversampling**2 * threads.thread_count())
+    computing = 8 * math.prod(grid.shape) * oversampling**2 * threads.thread_count()
+    return min(configurations, 2) * of_stack(grid, slices) + computing
+
+
+def of_stack(grid: Grid, slices: int) -> int:
+    """Return the memory of the transmission functions of one configuration, bytes."""
+    return 8 * slices * math.prod(grid.shape)
 
 
 def of_operator(

@@ -37,9 +37,10 @@ def cost(found: Discretisation) -> Cost:
     shifted = request.scan.count * source
     waves = request.configurations * focal * (shifted * len([n for n in found.beams if n]) + found.edge_waves)
     needed = memory.of_probes(grid, found.beams, found.edge_waves, found.channels, shifted, request.faces)
+    needed += memory.working_memory(grid, min(shifted, single_probes.BATCH)) + memory.of_stack(grid, len(found.slices.planes))
     return Cost(
         waves=waves,
-        memory_bytes=costs.field_bytes(found) + memory.working_memory(grid) + needed,
+        memory_bytes=max(costs.field_bytes(found), costs.program_bytes(found) + needed),  # a configuration is freed before the next is used
         seconds=costs.first_seconds(found) + waves * len(found.slices.planes) * costs.step_seconds(math.prod(grid.shape)),
     )
 

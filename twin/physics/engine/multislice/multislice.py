@@ -300,9 +300,9 @@ def _at_depths(
     return out
 
 
-def working_memory(grid: Grid) -> int:
-    """Return the working memory of multislice on a grid, bytes, without the stack and the results."""
-    return threads.thread_count() * wave_memory(grid)
+def working_memory(grid: Grid, waves: float = math.inf) -> int:
+    """Return the working memory of multislice of a number of waves, bytes, without the stack and the results."""
+    return int(min(threads.thread_count(), -(-waves // LANES)) * wave_memory(grid))
 
 
 def wave_memory(grid: Grid) -> int:
