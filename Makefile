@@ -86,7 +86,7 @@ lowest:
 build/foreign/ready: pyproject.toml
 	$(PYTHON) -m venv --clear build/foreign
 	build/foreign/bin/python -m pip install --quiet uv
-	build/foreign/bin/uv pip install --quiet --python build/foreign/bin/python --editable '.[formats]' hyperspy exspy SciFiReaders hypothesis pytest pytest-timeout
+	build/foreign/bin/uv pip install --quiet --python build/foreign/bin/python --editable '.[formats]' hyperspy exspy atomap SciFiReaders hypothesis pytest pytest-timeout
 	build/foreign/bin/uv pip install --quiet --python build/foreign/bin/python --target build/foreign/zarr2 --no-deps 'zarr<3' 'numcodecs<0.16' asciitree deprecated fasteners wrapt
 	touch $@
 
@@ -104,6 +104,7 @@ foreign: build/foreign/ready build/py4dstem/ready build/learn/ready
 	build/foreign/bin/python tests/foreign/put_in.py build/foreign/files
 	build/foreign/bin/python -W ignore tests/foreign/hyperspy_reads.py build/foreign/files
 	build/foreign/bin/python -W ignore tests/foreign/minari_reads.py
+	build/foreign/bin/python -W ignore tests/foreign/atomap_finds.py
 	build/py4dstem/bin/python -W ignore tests/foreign/py4dstem_reads.py build/foreign/files
 	OMP_NUM_THREADS=1 build/learn/bin/python tests/foreign/sb3_trains.py
 

@@ -17,9 +17,8 @@ if TYPE_CHECKING:
 
 VALUES, TEXT, PICTURE, ANSWERS = "comparison.json", "comparison.md", "comparison.png", "answers.png"
 """Files of a report."""
-SHOWN = {"log": "cyan"}
-"""Colours of baselines in the picture of answers; the others take turns."""
-TURNS = ("cyan", "tab:orange", "tab:pink", "tab:olive")
+SHOWN = {"atoms-2d/log": "cyan", "atoms-2d@2/log": "tab:orange", "atoms-2d@2/unet": "tab:pink"}
+"""Baselines in the picture of answers, and their colours."""
 
 
 def write_report(found: Sequence[SampleComparison], step: float, conditions: TwinConditions, source: str, folder: Path) -> list[Path]:
@@ -138,7 +137,7 @@ def draw_answers(found: Sequence[SampleComparison], step: float, path: Path) -> 
     from matplotlib.figure import Figure
     from matplotlib.patches import Rectangle
 
-    names = [name for name in found[0].answers if name != "random" and "skipped" not in found[0].answers[name]]
+    names = [name for name in SHOWN if "skipped" not in found[0].answers[name]]
     figure = Figure(figsize=(6.4 * max(len(names), 1), 3.4 * len(found)), layout="constrained", dpi=80)
     axes = figure.subplots(len(found), 2 * max(len(names), 1), squeeze=False)
     for row, one in zip(axes, found, strict=True):
@@ -147,7 +146,7 @@ def draw_answers(found: Sequence[SampleComparison], step: float, path: Path) -> 
             for axis, key, picture in zip(row[2 * number :], ("measured", "twin"), (one.square, one.twin_square), strict=False):
                 _grey(axis, picture, f"{name}, {'image' if key == 'measured' else 'twin'}", low, high)
                 at = np.array(one.answers[name][key]["positions"]).reshape(-1, 2) / step
-                axis.scatter(*at.T, s=16, marker="+", color=SHOWN.get(name, TURNS[number % len(TURNS)]), linewidths=0.8)
+                axis.scatter(*at.T, s=16, marker="+", color=SHOWN[name], linewidths=0.8)
                 top, left = (a - b for a, b in zip(one.region[:2], one.square_region[:2], strict=True))
                 axis.add_patch(Rectangle((left - 0.5, top - 0.5), one.region[3], one.region[2], fill=False, edgecolor="tab:orange", linewidth=1))
         row[0].set_ylabel(one.name, fontsize=9)

@@ -2,7 +2,7 @@
 
 The cell of each named sample is simulated once, fitted to a window of the image, and the knobs of the twin that follow from the fit are set:
 source size, detector chain (gain, offset, read noise, lag), dose, line jitter and wander, drift. The twin's microscope takes the same frame, and the
-same quantities are measured in it as in the image. Baselines of ``atoms-2d`` run on both unchanged.
+same quantities are measured in it as in the image. Baselines of ``atoms-2d`` and ``atoms-2d@2`` run on both unchanged.
 """
 
 import math

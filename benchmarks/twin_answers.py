@@ -1,4 +1,4 @@
-"""Answers of the baselines of ``atoms-2d`` to a measured micrograph and to the twin's frame, and the conditions given for both."""
+"""Answers of the baselines of ``atoms-2d`` and ``atoms-2d@2`` to a measured micrograph and to the twin's frame, and the conditions given for both."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -6,13 +6,18 @@ from typing import Any
 import numpy as np
 
 from stemtwin.benchmarks.agents import load_baselines, make_entry
+from stemtwin.benchmarks.answers.points import Points
 from stemtwin.benchmarks.families.atoms import GATE, GATE_OF_NEIGHBOUR
+from stemtwin.benchmarks.families.atoms_v2 import SURE
 from stemtwin.benchmarks.matching import match, nearest_distance
 from stemtwin.twin.errors import SettingsError
 from stemtwin.twin.instrument.detectors import AnnularDetector
 from stemtwin.twin.instrument.hardware.profiles import PROFILES
 from stemtwin.twin.physics.aberrations import Aberrations, add
 from stemtwin.twin.physics.electrons import ELEMENTARY_CHARGE
+
+COUNTS, READINGS = "atoms-2d", "atoms-2d@2"
+"""Tasks whose baselines answer: the first gives them electron counts, the second the readings of the detector's converter."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,9 +82,16 @@ def answer_both(
     conditions: TwinConditions,
     step: float,
 ) -> dict[str, dict[str, Any]]:
-    """Return the answers of every baseline of ``atoms-2d`` but oracles to the image and to the twin's frame, beside the columns of the fit.
+    """Return the answers of every baseline of both tasks but oracles to the image and to the twin's frame, beside the columns of the fit.
 
-    Baselines receive counts, by gain and offset of the fit, and the nominal conditions. Answers are matched in the window, where columns are known.
+    Baselines receive the nominal conditions, and counts or readings with gain and offset of the fit. Points with a confidence of at least 0.5 are
+    matched in the window, where columns are known.
+
+    Returns
+    -------
+    dict
+        By the full name of the baseline: numbers of scored and faint columns, and for image (``measured``) and frame (``twin``) the numbers of
+        matched and other points, their rms distance [A], and all positions (n, 2) [A]; or the reason why it was skipped.
     """
     registry = load_baselines()
     asked, origin = known.asked, np.array(known.corner[::-1])
@@ -87,36 +99,38 @@ def answer_both(
     low, high = origin * step, (origin + known.shape[::-1]) * step
     gates = np.minimum(GATE, GATE_OF_NEIGHBOUR * nearest_distance(truth, truth))
     out: dict[str, dict[str, Any]] = {}
-    for full in registry.names("atoms-2d"):
-        entry = registry[full]
-        if entry.oracle:
+    for task, name in ((task, name) for task in (COUNTS, READINGS) for name in registry.names(task)):
+        if registry[name].oracle:
             continue
         try:
-            predictor = make_entry(entry, "predictions")
-            found = {
-                name: predictor.predict(_given(grey, knobs, conditions, step), np.random.default_rng(0))
-                for name, grey in (("measured", square), ("twin", again))
-            }
+            predictor = make_entry(registry[name], "predictions")
+            given = {key: _given(task, grey, knobs, conditions, step) for key, grey in (("measured", square), ("twin", again))}
+            found = {key: _sure(predictor.predict(one, np.random.default_rng(0))) for key, one in given.items()}
         except SettingsError as error:  # a package that it needs is not installed
-            out[entry.name] = {"skipped": str(error)}
+            out[name] = {"skipped": str(error)}
             continue
-        out[entry.name] = {"columns": int(asked.sum()), "faint_columns": int((~asked).sum())}
-        for name, points in found.items():
-            inside = points.positions[np.all((points.positions >= low - step / 2) & (points.positions < high - step / 2), axis=1)]
+        out[name] = {"columns": int(asked.sum()), "faint_columns": int((~asked).sum())}
+        for key, positions in found.items():
+            inside = positions[np.all((positions >= low - step / 2) & (positions < high - step / 2), axis=1)]
             hits, columns, distances = match(inside, truth, gates)
             right = asked[columns]
             rms = float(np.sqrt((distances[right] ** 2).mean())) if right.any() else None
             counts = {"found": int(right.sum()), "at_faint": int((~right).sum()), "elsewhere": len(inside) - len(hits), "rms_angstrom": rms}
-            out[entry.name][name] = counts | {"positions": points.positions.tolist()}
+            out[name][key] = counts | {"positions": positions.tolist()}
     return out
 
 
-def _given(grey: np.ndarray, knobs: dict[str, float], conditions: TwinConditions, step: float) -> dict[str, Any]:
-    """Return the inputs of ``atoms-2d``: counts, and nominal conditions."""
-    counts = np.clip(np.round((grey - knobs["offset_adu"]) / knobs["gain_adu"]), 0, np.iinfo(np.uint16).max).astype(np.uint16)
+def _sure(points: Points) -> np.ndarray:
+    """Return the positions (n, 2) of the points with a confidence of at least 0.5, or of all points without confidences, A."""
+    return points.positions if points.confidence is None else points.positions[points.confidence >= SURE]
+
+
+def _given(task: str, grey: np.ndarray, knobs: dict[str, float], conditions: TwinConditions, step: float) -> dict[str, Any]:
+    """Return the inputs of a task: counts or readings, and nominal conditions."""
+    values = (grey - knobs["offset_adu"]) / knobs["gain_adu"] if task == COUNTS else grey
     current = knobs["electrons_per_pixel"] * ELEMENTARY_CHARGE / (conditions.dwell_time_us * 1e-6) * 1e12
-    return {
-        "image": counts,
+    given = {
+        "image": np.clip(np.round(values), 0, np.iinfo(np.uint16).max).astype(np.uint16),
         "sampling_angstrom": step,
         "energy_ev": conditions.energy_ev,
         "semiangle_mrad": conditions.semiangle_mrad,
@@ -124,3 +138,5 @@ def _given(grey: np.ndarray, knobs: dict[str, float], conditions: TwinConditions
         "dwell_time_us": conditions.dwell_time_us,
         "dose_e_per_angstrom2": knobs["dose_e_per_angstrom2"],
     }
+    detector = {"inner_mrad": conditions.inner_mrad, "outer_mrad": conditions.outer_mrad, "instrument": conditions.instrument}
+    return given if task == COUNTS else given | detector | {"gain_adu": knobs["gain_adu"], "offset_adu": knobs["offset_adu"]}

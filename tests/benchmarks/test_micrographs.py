@@ -166,4 +166,7 @@ def test_the_twin_is_compared_with_itself(sample: Sample, tmp_path: Path) -> Non
     paths = report.write_report([found], STEP, CONDITIONS, "twin.npy", tmp_path / "out")
     assert all(path.stat().st_size > 500 for path in paths)
     kept = json.loads(paths[0].read_text(encoding="utf-8"))
-    assert kept["samples"][0]["baselines"]["log"]["measured"]["found"] > 0.9 * kept["samples"][0]["baselines"]["log"]["columns"]
+    answers = kept["samples"][0]["baselines"]
+    assert {name.partition("/")[0] for name in answers} == {"atoms-2d", "atoms-2d@2"}
+    for name in ("atoms-2d/log", "atoms-2d@2/log"):
+        assert answers[name]["measured"]["found"] > 0.9 * answers[name]["columns"]
