@@ -7,20 +7,20 @@ File                     Content
 ``archives.py``          submitted zip archives, unpacked within limits
 ``attempts.py``          repeated attempts at the same episodes
 ``column_network.py``    a small U-Net that finds atomic columns, run from an ONNX file
-``comparisons.py``       differences of entries on the same specimens
+``comparisons.py``       paired differences of entries on the same specimens
 ``defect_network.py``    a small U-Net that finds and names defects, run from an ONNX file
 ``denoiser.py``          a small U-Net that denoises, run from an ONNX file
 ``discovery.py``         import of the modules of a package
 ``environment_pages.py`` pages of environments as Markdown
-``episodes.py``          episodes of agents: played, kept, replayed
-``error_bounds.py``      least Bayesian errors of any method
+``episodes.py``          episodes of agents: playing, storage and replay
+``error_bounds.py``      lower bounds on the Bayesian error of any method
 ``films.py``             films of episodes
 ``forge_choices.py``     choices of a policy that builds structures atom by atom
 ``header_text.py``       strict reader of headers in YAML
 ``honeypots.py``         unscored rows of a hidden split that reveal leaks of the truth
-``instrument_tuning.py`` settings of a baseline from labelled images of an instrument
-``kept_runs.py``         runs of policies on the scale, kept and replayed
-``kept_scores.py``       scores of baselines: measured, kept, shown
+``instrument_tuning.py`` settings of a baseline, tuned on labelled images
+``kept_runs.py``         stored runs of policies for the scale of returns
+``kept_scores.py``       stored scores of baselines, and their tables
 ``matching.py``          one-to-one matching of detected and true points
 ``measured.py``          tasks on measured data that a user packed
 ``method_notes.py``      notes of a team on its method
@@ -32,9 +32,9 @@ File                     Content
 ``offline_data.py``      episodes as Parquet for offline learning
 ``onnx_policy.py``       trained policies from ONNX files
 ``point_network.py``     networks that find points: input on a fixed grid, points from maps
-``position_bound.py``    bounds of the positions of atomic columns
+``position_bound.py``    lower bounds on the errors of column positions
 ``readings.py``          electrons and noise of recorded frames
-``replays.py``           replays of kept runs
+``replays.py``           replays of stored runs
 ``report.py``            the score report
 ``return_statistics.py`` means, intervals and paired differences of returns
 ``return_tables.py``     tables of returns in Markdown
@@ -50,7 +50,7 @@ File                     Content
 ``task_pictures.py``     pictures of samples with their truth
 ``tasks.py``             the registry of tasks
 ``twin_answers.py``      answers of baselines to a micrograph and its simulated frame
-``wavefront_bound.py``   bound of the residual phase of aberration estimates
+``wavefront_bound.py``   lower bounds on the phase that correction leaves
 ``answers/``             kinds of answers
 ``baselines/``           published methods that a submission is compared with
 ``families/``            the tasks, one module each

@@ -1,4 +1,4 @@
-"""Entries (predictors and agents), the registry of baselines, and entry points of users' own code."""
+"""Entries (predictors and agents), the registry of baselines, and the loader of a user's own entry."""
 
 import dataclasses
 import importlib
@@ -15,23 +15,23 @@ from stemtwin.twin.registry import Registry
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class Brief:
-    """Briefing of an agent before an episode.
+    """Information that an agent receives before an episode.
 
     Parameters
     ----------
     task : str
         Name of the task.
     observation_space, action_space : gymnasium.Space
-        Spaces of the environment.
+        Observation space and action space of the environment.
     seed : int
         Seed of the agent's own random numbers, independent of the environment's seed.
     truth : callable, optional
         Access to the true state for an oracle; None for every other entry.
     difficulty : str, optional
-        Preset of the environment, which every agent may know; None for an environment without presets.
+        Name of the difficulty preset of the environment, which is not secret; None for an environment without presets.
     known : mapping
-        Numbers that an operator knows before the experiment, as plain values that msgpack can carry; empty unless the
-        environment states them. They hold neither truth nor drawn values.
+        Numbers that an operator knows before the experiment, as plain values that msgpack can encode. The mapping is
+        empty unless the environment states such numbers. It contains neither true values nor values drawn for the episode.
     """
 
     task: str
@@ -44,7 +44,7 @@ class Brief:
 
 
 def brief_for(env: Any, *, task: str, seed: int, truth: Callable[[], dict[str, float]] | None = None) -> Brief:
-    """Return the brief of an episode of an environment, with the preset and the known numbers of its family.
+    """Return the brief of an episode, with the difficulty preset and the known numbers of the environment's task family.
 
     Parameters
     ----------
@@ -67,16 +67,16 @@ def brief_for(env: Any, *, task: str, seed: int, truth: Callable[[], dict[str, f
 
 
 def known_numbers(brief: Brief, *names: str) -> Mapping[str, Any]:
-    """Return the known numbers of a brief for a policy that needs some of them.
+    """Return all known numbers of a brief, after a check that the required names are among them.
 
     Raises
     ------
     SettingsError
-        A name is missing.
+        A required name is missing.
     """
     missing = [name for name in names if name not in brief.known]
     if missing:
-        message = f"brief.known lacks {', '.join(missing)}, which this policy needs: make the brief by brief_for(env, ...)."
+        message = f"brief.known lacks {', '.join(missing)}, which this policy needs: make the brief with brief_for(env, ...)."
         raise SettingsError(message)
     return brief.known
 
@@ -103,11 +103,11 @@ FAILURES = {
     "invalid action": "an action that is not in the action space",
     "protocol": "a message that does not follow the protocol",
 }
-"""Faults that end an episode; it then counts with the worst values that its task can give."""
+"""Faults that end an episode. Such an episode counts with the worst values that the task can give."""
 
 
 class Agent(Protocol):
-    """Interface of a policy, which is made once without arguments and reset before every episode."""
+    """Interface of a policy, an object that is made once without arguments and is reset before every episode."""
 
     def reset(self, brief: Brief) -> None:
         """Prepare for an episode."""
@@ -118,27 +118,30 @@ class Agent(Protocol):
 
 
 class Predictor(Protocol):
-    """Interface of a predictor, which is made once without arguments and called for every sample."""
+    """Interface of a predictor, an object that is made once without arguments and is called for every sample."""
 
     def predict(self, given: Mapping[str, Any], rng: np.random.Generator) -> Any:
-        """Return the answer to one sample, in the class of the task's kind; ``given`` holds the inputs by name (and ``truth``, for an oracle)."""
+        """Return the answer to one sample as an instance of the task's answer class.
+
+        ``given`` holds the inputs by name. For an oracle it also holds ``truth``.
+        """
         ...
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class Baseline:
-    """An entry of this package.
+    """Entry of a task: its name, its description and its factory.
 
     Parameters
     ----------
     task, name : str
-        Name of the task, and name of the baseline within it.
+        Name of the task, and name of the entry within the task.
     text : str
         Description in one line.
     factory : callable
         Factory of an :class:`Agent` or a :class:`Predictor`.
     oracle : bool
-        Whether it reads the truth; such an entry is shown on boards but never ranked.
+        True if the entry reads the truth. Boards show such an entry but do not rank it.
     """
 
     task: str
@@ -178,7 +181,7 @@ def find_baseline(task: str, name: str) -> Baseline:
 
 
 def load_entry_point(address: str) -> Callable[[], Any]:
-    """Return the factory that ``pkg.mod:Name`` names.
+    """Return the factory at an address of the form ``package.module:Name``.
 
     Raises
     ------
@@ -192,7 +195,7 @@ def load_entry_point(address: str) -> Callable[[], Any]:
     try:
         module = importlib.import_module(module_name)
     except ModuleNotFoundError as error:
-        message = f"agent {address!r}: {error}. Run from the folder that holds it with PYTHONPATH=. or install it."
+        message = f"agent {address!r}: {error}. Install the module, or run with PYTHONPATH=. from the folder that contains it."
         raise SettingsError(message) from None
     factory = getattr(module, name, None)
     if not callable(factory):
@@ -206,12 +209,12 @@ NEEDS = {"agent": {"reset": "brief", "act": "observation, cost"}, "predictions":
 
 
 def make_entry(entry: Baseline, kind: str) -> Any:
-    """Return the agent or the predictor that an entry makes; errors inside its own code are passed on.
+    """Return the agent or the predictor that the factory of an entry makes; exceptions of the factory are not caught.
 
     Raises
     ------
     SettingsError
-        The entry cannot be made without arguments, or lacks a method that the kind of task calls and that takes the arguments of that call.
+        The factory needs arguments, or the made object lacks a method that ``NEEDS`` requires for the kind of task.
     """
     form = ", ".join(f"{name}({told})" for name, told in NEEDS[kind].items())
     repair = f"Name a class that is made without arguments and has {form}."
@@ -228,7 +231,7 @@ def make_entry(entry: Baseline, kind: str) -> Any:
 
 
 def _takes(function: Callable[..., Any], count: int) -> bool:
-    """Return whether a function accepts a number of positional arguments; True where its signature is hidden."""
+    """Return True if a function accepts a number of positional arguments, or if its signature is hidden."""
     try:
         inspect.signature(function).bind(*range(count))
     except TypeError:

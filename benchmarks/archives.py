@@ -1,8 +1,8 @@
 """Zip archives of untrusted submissions: all entries are checked before any is unpacked, and unpacking goes into a new folder only.
 
-An archive is refused if its directory declares too many entries, too large a size once unpacked, too strong a compression, names that lead out of a
-folder or that two systems read differently, links, or passwords. Unpacking checks the declared sizes again: each entry is read up to the size that it
-declares and one byte more.
+An archive is refused if the directory at its end declares too many entries, too large an unpacked size, too large a compression ratio, links,
+passwords, or names that lead out of the folder or that operating systems read differently. Unpacking checks the declared sizes again: it reads at
+most one byte more than an entry declares, and refuses an entry whose size differs.
 """
 
 import contextlib
@@ -45,12 +45,12 @@ TAIL = 2**16 + 128
 CHUNK = 2**20
 ABOVE = "folder above"
 TOGETHER = (("", "file"), ("", "folder"), ("", ABOVE), (ABOVE, ABOVE), (ABOVE, "folder"), ("folder", ABOVE))
-"""Pairs of kinds, in order, of two entries with one name that are compatible."""
+"""Kinds of an earlier and a later entry that may have the same name."""
 
 
 @contextlib.contextmanager
 def unpacked(path: Path) -> Iterator[Path]:
-    """Unpack an archive into a temporary folder for a block, and yield the folder of the submission in it.
+    """Unpack an archive into a temporary folder that lasts as long as the ``with`` block, and yield the submission's folder.
 
     Parameters
     ----------
@@ -90,7 +90,7 @@ def _telling(path: Path) -> Iterator[None]:
 
 
 def check_archive(path: Path) -> list[zipfile.ZipInfo]:
-    """Return the entries of an archive that will be unpacked; nothing is unpacked.
+    """Check an archive without unpacking it, and return the entries that :func:`unpacked` would write.
 
     Raises
     ------
@@ -142,7 +142,7 @@ def _check_sizes(entries: list[zipfile.ZipInfo], path: Path, size: int) -> None:
         message = f"{path} takes {whole} bytes once unpacked; at most {LARGEST_BYTES} are allowed. Submit only the answers."
         raise SubmissionError(message)
     if packed > size:
-        message = f"{path}: entries of {packed} bytes in a file of {size} bytes overlap. Pack the folder again with 'zip -r'."
+        message = f"{path}: its entries overlap, because they take {packed} bytes in a file of {size} bytes. Pack the folder again with 'zip -r'."
         raise SubmissionError(message)
     if whole > SMALL_BYTES and whole > LARGEST_RATIO * packed:
         times = whole / max(packed, 1)
@@ -227,7 +227,7 @@ def _unpack(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, top: Path, path: P
 
 
 def copy_tree(source: Path, target: Path) -> None:
-    """Copy the plain files of a folder into a new one; links, devices and hidden files are refused.
+    """Copy the plain files of a folder and its subfolders into another folder; links, devices and pipes are refused.
 
     Raises
     ------
@@ -242,12 +242,12 @@ def copy_tree(source: Path, target: Path) -> None:
 
 
 def plain_files(folder: Path) -> list[Path]:
-    """Return the files of a folder and of those in it, sorted.
+    """Return the files of a folder and of its subfolders, sorted by path.
 
     Raises
     ------
     SubmissionError
-        The folder contains a link, a device, a pipe or a name that an archive may not have, or too many files or bytes.
+        The folder contains a link, a device, a pipe, a name that archives may not contain, too many files, or too many bytes.
     """
     found, size = [], 0
     for path in sorted(folder.rglob("*")):

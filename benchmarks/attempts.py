@@ -1,7 +1,8 @@
 """Repeated attempts at the same episodes: the score of stochastic agents, and their reliability.
 
-All attempts share the seed of the environment. Each has its own seed of the agent and a new process of it, so no attempt knows another.
-The statistics of an episode are the means over its attempts, so that episodes remain the unit of resampling.
+All attempts at an episode share the seed of the environment. Every attempt has its own seed for the agent and a newly made agent (in a new process
+if agents are isolated), so an agent carries nothing from one attempt to the next. The statistics of an episode are the means over its attempts, so
+episodes remain the unit of resampling.
 """
 
 import dataclasses
@@ -27,11 +28,11 @@ class Attempts:
     Parameters
     ----------
     count : int
-        Attempts at every episode, k.
+        Number of attempts at every episode, k.
     iqm, iqm_interval : float or None, Interval or None
-        Interquartile mean of the primary metric over all attempts of all episodes; None where the metric is undefined for one of them.
+        Interquartile mean of the primary metric over all attempts of all episodes; None if the metric is undefined for any attempt.
     pass_all, pass_all_interval : float or None, Interval or None
-        pass^k: the fraction of episodes in which all attempts succeed; None where the task has no success.
+        pass^k: the fraction of episodes in which all attempts succeed; None if the task has no statistic of success.
     """
 
     count: int
@@ -47,7 +48,7 @@ def combine_attempts(attempts: Sequence[SampleStatistics]) -> SampleStatistics:
     Parameters
     ----------
     attempts : sequence of SampleStatistics
-        The same episodes in the same order, one for each attempt.
+        Statistics of the same episodes in the same order, one element for each attempt.
 
     Raises
     ------
@@ -65,14 +66,14 @@ def combine_attempts(attempts: Sequence[SampleStatistics]) -> SampleStatistics:
 
 
 def reliability(metric: Metric, attempts: Sequence[SampleStatistics]) -> Attempts:
-    """Return the reliability of an agent.
+    """Return the interquartile mean and pass^k of an agent over repeated attempts, with intervals.
 
     Parameters
     ----------
     metric : Metric
         The primary metric.
     attempts : sequence of SampleStatistics
-        The same episodes in the same order, one for each attempt.
+        Statistics of the same episodes in the same order, one element for each attempt.
     """
     combined = combine_attempts(attempts)
     values = np.array([metric.formula(one.statistics) for one in attempts], dtype=float)

@@ -1,4 +1,4 @@
-"""A small U-Net for ``atoms-2d@2`` and ``instruments``: its input from a recorded frame, and columns from its output.
+"""A small U-Net that finds atomic columns in recorded frames, for ``atoms-2d@2`` and ``instruments``: its input maps, and its use from an ONNX file.
 
 Training is in :mod:`stemtwin.benchmarks.training.columns`.
 """
@@ -24,13 +24,13 @@ LIMITS = 5.0
 
 
 def constants(given: Mapping[str, Any]) -> tuple[float, float]:
-    """Return the noise of a pixel of 0.15 A, e-, and the diffraction limit 0.61 wavelength / semi-angle, A."""
+    """Return the standard deviation of the noise of a pixel of 0.15 A, e-, and the diffraction limit 0.61 wavelength / semi-angle, A."""
     noise = point_network.resampled_noise(electrons_of(given), float(given["sampling_angstrom"]))
     return noise, 0.61 * wavelength(float(given["energy_ev"])) / (1e-3 * float(given["semiangle_mrad"]))
 
 
 def features(image: np.ndarray, noise: float, limit: float) -> np.ndarray:
-    """Return the maps of an image.
+    """Return the input maps of the network for an image.
 
     Parameters
     ----------
@@ -44,8 +44,9 @@ def features(image: np.ndarray, noise: float, limit: float) -> np.ndarray:
     Returns
     -------
     ndarray
-        (5, ny, nx) float32: the deviation from the mean in standard deviations; the image smoothed by Gaussians of 0.25 and 0.6 A, in units of the
-        99.5 % quantile of the first; constant maps of the logarithm of the noise in the same unit and of the diffraction limit.
+        (5, ny, nx) float32. Map 0: the deviation from the image's mean, in standard deviations of the image. Maps 1 and 2: the image smoothed by
+        Gaussians with standard deviations of 0.25 A and 0.6 A, both in units of the 99.5 % quantile of the first smoothed image. Maps 3 and 4 are
+        constant: the decimal logarithm of the noise in the same unit, and the diffraction limit, shifted and scaled.
     """
     fine, coarse = (point_network.smoothed(image, sigma) for sigma in SMOOTHED_ANGSTROM)
     unit = max(float(np.quantile(fine, 0.995)), 1e-6)
@@ -55,13 +56,13 @@ def features(image: np.ndarray, noise: float, limit: float) -> np.ndarray:
 
 
 class ColumnNetwork(point_network.PointNetwork):
-    """The trained U-Net of columns; see :class:`stemtwin.benchmarks.point_network.PointNetwork`."""
+    """The trained U-Net that finds atomic columns; see :class:`stemtwin.benchmarks.point_network.PointNetwork`."""
 
     MODEL = MODEL
     APART_ANGSTROM = 0.45
 
     def predict(self, given: Mapping[str, Any], rng: np.random.Generator) -> Points:
-        """Return the columns, with the probability of each as its confidence."""
+        """Return the columns of a sample; the confidence of a column is its probability."""
         del rng
         electrons, step = electrons_of(given), float(given["sampling_angstrom"])
         maps = features(point_network.resampled(electrons, step), *constants(given))

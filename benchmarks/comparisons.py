@@ -1,18 +1,19 @@
 """Comparisons of entries on the same samples: paired differences, ranks, and the smallest detectable difference.
 
-Two entries fail on the same hard specimens, so the difference of their scores scatters less than the scores themselves, and whether two intervals
-overlap says little about it [1]_. Here clusters (specimens) are drawn once, every entry is scored on the same draws, and the differences are kept.
+Two entries tend to fail on the same hard specimens, so the difference of their scores scatters less than the scores themselves. The overlap of their
+intervals therefore says little about the difference [1]_. Here clusters (specimens) are drawn once, every entry is scored on the same draws, and the
+difference is computed for each draw.
 
-The interval of a difference is the expanded percentile interval [2]_: of n clusters, the percentiles are those of the level
-2 Phi(t sqrt(n / (n - 1))) - 1 instead of the nominal one, t being Student's quantile of n - 1 degrees of freedom, because plain percentiles are too
-narrow for few clusters. Ends are order statistics of the draws: a comparison of B with A is that of A with B with the sign changed, to the last bit.
+The interval of a difference is the expanded percentile interval [2]_, because plain percentiles give intervals that are too narrow for few clusters.
+With n clusters, the percentiles are taken at the level 2 Phi(t sqrt(n / (n - 1))) - 1 instead of the nominal level, where t is Student's quantile
+with n - 1 degrees of freedom. The ends are order statistics of the draws, so the ends for B minus A are exactly minus the ends for A minus B.
 
-The minimum detectable difference is the true difference that is detected in 80 % of repetitions at a level of 95 % [3]_::
+The minimum detectable difference is the true difference that is detected in 80 % of repeated comparisons at a level of 95 % [3]_::
 
     (t(0.975, n - 1) + t(0.8, n - 1)) SE,    SE^2 = n / (n - 1) var(differences over the draws)
 
-where SE is the paired standard error. For a single entry, a second one with as much scatter, independent of the first, is assumed: SE sqrt(2).
-Smaller differences are detected between entries that fail alike.
+where SE is the paired standard error. For a single entry, the formula assumes a second, independent entry with the same scatter, so SE is sqrt(2)
+times the standard error of the entry. Between entries that fail on the same specimens, smaller differences are detected.
 
 References
 ----------
@@ -46,7 +47,7 @@ class ClusterSums:
     labels : tuple of str
         The clusters, sorted.
     sums : dict
-        Name to one number, or one list of numbers, for each cluster.
+        Name of a statistic to a list with one number, or one list of numbers, for each cluster.
     """
 
     labels: tuple[str, ...]
@@ -55,7 +56,7 @@ class ClusterSums:
     def __post_init__(self) -> None:
         """Check that every cluster occurs once and has its sums."""
         if len(set(self.labels)) < len(self.labels):
-            message = f"labels={self.labels} contain a cluster twice. Give each once."
+            message = f"labels={self.labels} contain a cluster twice. Give each cluster once."
             raise SettingsError(message)
         for name, values in self.sums.items():
             if len(values) != len(self.labels):
@@ -74,7 +75,7 @@ class PairedDifference:
     standard_error : float
         Paired standard error.
     n_clusters : int
-        Clusters that were drawn.
+        Number of clusters.
     """
 
     value: float
@@ -86,7 +87,10 @@ class PairedDifference:
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class Standing:
-    """An entry to be ordered: its score, the ends of its interval (None: none), the sums of its clusters (None: not kept)."""
+    """An entry to be ordered: its score, the ends of its interval, and the sums of its clusters.
+
+    ``ends`` is None if the entry has no interval, ``clusters`` is None if the sums are not stored.
+    """
 
     value: float
     ends: tuple[float, float] | None
@@ -95,16 +99,16 @@ class Standing:
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class Order:
-    """The order of entries.
+    """Ranks of entries from the comparisons of all pairs.
 
     Parameters
     ----------
     places : tuple of (int, int)
         Best and worst rank of each entry, from 1.
     paired : tuple of bool
-        Entries that were compared by their differences; others differ where intervals do not overlap.
+        True for entries that were compared with one another by paired differences. All other pairs differ if their intervals do not overlap.
     detectable : float or None
-        Median over the pairs of their minimum detectable differences; None without two entries that differ and are paired.
+        Median of the minimum detectable differences of all pairs with paired differences; None if there is no such pair with different scores.
     """
 
     places: tuple[tuple[int, int], ...]
@@ -139,26 +143,26 @@ def cluster_sums(formula: Formula, samples: SampleStatistics) -> ClusterSums:
 
 
 def resample(formula: Formula, entries: Sequence[ClusterSums], *, resamples: int = RESAMPLES, seed: int = SEED) -> np.ndarray:
-    """Score entries on the same draws of their clusters.
+    """Score entries on the same bootstrap draws of their clusters.
 
     Parameters
     ----------
     formula : callable
-        The metric: sums by name, each (...,) or (..., k), to values (...,).
+        The metric: a function of the sums by name, each (...,) or (..., k), that returns values (...,).
     entries : sequence of ClusterSums
-        m entries, all of the same clusters.
+        m entries with the same clusters.
     resamples, seed : int
         Number of draws; seed of the Philox generator that draws.
 
     Returns
     -------
     ndarray
-        (m, resamples); not finite where a draw does not define the metric.
+        (m, resamples) values of the metric; not finite where the metric is undefined for a draw.
 
     Raises
     ------
     SettingsError
-        The entries are not of the same clusters.
+        The clusters of the entries differ.
     """
     labels = entries[0].labels
     if odd := [entry for entry in entries if entry.labels != labels]:
@@ -179,7 +183,10 @@ def resample(formula: Formula, entries: Sequence[ClusterSums], *, resamples: int
 
 
 def difference(formula: Formula, first: ClusterSums, second: ClusterSums, *, resamples: int = RESAMPLES, seed: int = SEED) -> PairedDifference | None:
-    """Return the paired difference of two entries; None for fewer than five clusters or where some draws do not define it; see :func:`resample`."""
+    """Return the paired difference of two entries, first minus second; :func:`resample` describes the arguments.
+
+    The result is None for fewer than five clusters, or if a score is undefined for some draws.
+    """
     n = len(first.labels)
     one, other = resample(formula, (first, second), resamples=resamples, seed=seed)
     apart, rank = np.sort(one - other), _rank(n, resamples)
@@ -215,12 +222,12 @@ def told_apart(drawn: np.ndarray, n: int, *, direction: str) -> np.ndarray:
     n : int
         Number of clusters.
     direction : str
-        ``"max"``: larger is better; ``"min"``: smaller is.
+        ``"max"`` if larger values are better, ``"min"`` if smaller values are better.
 
     Returns
     -------
     ndarray
-        (m, m) bool: [i, j] where i is better than j.
+        (m, m) bool: element [i, j] is True if entry i is better than entry j.
     """
     values, rank = drawn if direction == "max" else -drawn, _rank(n, drawn.shape[1])
     defined = np.isfinite(drawn).all(axis=1)
@@ -229,7 +236,7 @@ def told_apart(drawn: np.ndarray, n: int, *, direction: str) -> np.ndarray:
 
 
 def _standard_errors(drawn: np.ndarray, n: int) -> np.ndarray:
-    """Return the standard error of the difference of each entry from each, (m, m); 0 below a millionth of the scatter of the two, which is rounding.
+    """Return the standard errors of the differences between all pairs of entries, (m, m); 0 below a millionth of their scatter, which is rounding.
 
     The difference is not finite for draws that do not define one of the two.
     """
@@ -242,16 +249,16 @@ def _standard_errors(drawn: np.ndarray, n: int) -> np.ndarray:
 
 
 def detectable_difference(standard_error: float, n: int) -> float:
-    """Return the minimum detectable difference of a comparison of n clusters with a given standard error, in the same unit."""
+    """Return the minimum detectable difference of a comparison over n clusters, in the unit of its standard error."""
     from scipy import stats
 
     return float((stats.t.ppf((1 + LEVEL) / 2, n - 1) + stats.t.ppf(POWER, n - 1)) * standard_error)
 
 
 def detectable_beside(formula: Formula, entry: ClusterSums) -> float | None:
-    """Return the minimum detectable difference from an independent second entry with the same scatter.
+    """Return the minimum detectable difference between an entry and an independent second entry with the same scatter.
 
-    None for fewer than five clusters, where some draws do not define the metric, and where nothing scatters.
+    The result is None for fewer than five clusters, if the metric is undefined for some draws, and if the scores do not scatter.
     """
     n = len(entry.labels)
     if n < MIN_CLUSTERS:
@@ -262,18 +269,18 @@ def detectable_beside(formula: Formula, entry: ClusterSums) -> float | None:
 
 
 def order(formula: Formula | None, entries: Sequence[Standing], *, direction: str) -> Order:
-    """Order entries by paired differences where sums of the same clusters are stored, and by their intervals elsewhere.
+    """Order entries by paired differences if they have sums of the same clusters, and otherwise by their intervals.
 
     Every pair is decided separately at 95 %, so ties need not be transitive, and one in twenty pairs of equal entries is separated by chance.
 
     Parameters
     ----------
     formula : callable or None
-        The metric; None where it is no longer known: all pairs are decided by intervals.
+        The metric; None if it is no longer known, so all pairs are decided by intervals.
     entries : sequence of Standing
         Entries on the same samples.
     direction : str
-        ``"max"``: larger is better; ``"min"``: smaller is.
+        ``"max"`` if larger values are better, ``"min"`` if smaller values are better.
     """
     better = _apart_by_intervals([entry.ends for entry in entries], direction)
     kept = [entry.clusters for entry in entries]

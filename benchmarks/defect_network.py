@@ -1,4 +1,4 @@
-"""A small U-Net for ``defects``: its input from a recorded frame and its mean unit cell, and defects from its output.
+"""A small U-Net that finds and names defects in recorded frames, for ``defects``: its input maps, and its use from an ONNX file.
 
 Training is in :mod:`stemtwin.benchmarks.training.defects`.
 """
@@ -31,7 +31,7 @@ The contrast of X_X is left out: it is positive in the materials of the train sp
 
 
 def features(image: np.ndarray, material: str, noise: float) -> np.ndarray:
-    """Return the maps of an image.
+    """Return the input maps of the network for an image.
 
     Parameters
     ----------
@@ -45,9 +45,10 @@ def features(image: np.ndarray, material: str, noise: float) -> np.ndarray:
     Returns
     -------
     ndarray
-        (6, ny, nx) float32: the deviation from the mean in standard deviations; the mean unit cell at each pixel, and the residual from it, in units
-        of the cell's height; the residual in units of the contrasts of two defects of the material, so that 1 means the same in every material; a
-        constant map of the logarithm of the noise.
+        (6, ny, nx) float32. Map 0: the deviation from the image's mean, in standard deviations of the image. Maps 1 and 2: the mean unit cell at each
+        pixel, and three times the image's residual from it, both in units of the difference between the cell's maximum and minimum. Maps 3 and 4: the
+        residual in units of the contrast of one defect of the material each, so 1 has the same meaning in every material. Map 5 is constant: the
+        decimal logarithm of the noise in the unit of map 1.
     """
     smooth = point_network.smoothed(image, SMOOTH_ANGSTROM)
     places = cell_places(smooth, point_network.STEP_ANGSTROM, LATTICE[material])
@@ -62,13 +63,13 @@ def features(image: np.ndarray, material: str, noise: float) -> np.ndarray:
 
 
 def maps_of(given: Mapping[str, Any]) -> np.ndarray:
-    """Return the maps of the inputs of a sample."""
+    """Return the input maps of the network for a sample."""
     electrons, step = electrons_of(given), float(given["sampling_angstrom"])
     return features(point_network.resampled(electrons, step), str(given["material"]), point_network.resampled_noise(electrons, step))
 
 
 class DefectNetwork(point_network.PointNetwork):
-    """The trained U-Net of defects; classes that a material does not have are left out.
+    """The trained U-Net that finds defects; defect classes that a material does not have are left out.
 
     See :class:`stemtwin.benchmarks.point_network.PointNetwork`.
     """
@@ -77,12 +78,12 @@ class DefectNetwork(point_network.PointNetwork):
     APART_ANGSTROM = 1.6
 
     def predict(self, given: Mapping[str, Any], rng: np.random.Generator) -> Points:
-        """Return the defects, with the probability of each as its confidence."""
+        """Return the defects of a sample; the confidence of a defect is its probability."""
         del rng
         return self.points(maps_of(given), given)
 
     def points(self, maps: np.ndarray, given: Mapping[str, Any]) -> Points:
-        """Return the defects in a sample whose maps are known."""
+        """Return the defects of a sample from its input maps."""
         known = contrasts(str(given["material"]))
         allowed = np.array([name in known for name in CLASSES])
         positions, classes, probability = self.located(maps, np.shape(given["image"]), float(given["sampling_angstrom"]), allowed)

@@ -1,4 +1,4 @@
-"""A small U-Net for the task ``denoise``: inference from an ONNX file, its input, and the meaning of its output.
+"""A small U-Net for the task ``denoise``: its input maps, and its use from an ONNX file.
 
 Training is in :mod:`stemtwin.benchmarks.training.denoiser`; inference needs only onnxruntime.
 """
@@ -18,9 +18,9 @@ MODEL = Path(__file__).parent / "learned" / "denoise.onnx"
 SMOOTHED_PX = (2.0, 5.0)
 """Standard deviations of the Gaussians whose smoothed counts are further inputs of the network, px."""
 MULTIPLE = 16
-"""Factor of the heights and widths that the network accepts, px."""
+"""The network accepts heights and widths that are multiples of this number, px."""
 CONTRAST = np.array([1.0, 0.1], dtype=np.float32)[:, None, None]
-"""Unit of the output by channel: the deviation from the mean as a part of it."""
+"""Unit of the output by channel, as a fraction of the channel's mean; the output is the deviation from the mean."""
 
 
 def counts_of(given: Mapping[str, Any]) -> np.ndarray:
@@ -29,22 +29,22 @@ def counts_of(given: Mapping[str, Any]) -> np.ndarray:
 
 
 def features(counts: np.ndarray, step: float) -> tuple[np.ndarray, np.ndarray]:
-    """Return the network's input and the mean counts.
+    """Return the input maps of the network, and the mean counts of the channels.
 
     Parameters
     ----------
     counts : ndarray
         (2, ny, nx) summed counts.
     step : float
-        A/px.
+        Pixel size, A.
 
     Returns
     -------
     ndarray
-        (9, ny, nx) float32: deviations of both channels from their means in standard deviations of the counting noise, as they are and smoothed by
-        Gaussians of 2 and 5 px; constant maps of the logarithms of the two means and of the step.
+        (9, ny, nx) float32. The deviations of both channels from their means in standard deviations of the counting noise, first without smoothing,
+        then smoothed by Gaussians of 2 px and of 5 px. Three constant maps follow: the logarithms of the two means, and the pixel size.
     ndarray
-        (2, 1, 1) float32 mean counts, at least one electron in the whole image.
+        (2, 1, 1) float32 mean counts of a pixel, at least as large as for one electron in the whole image.
     """
     mean = np.maximum(counts.mean(axis=(1, 2), keepdims=True), 1 / counts[0].size).astype(np.float32)
     noisy = ((counts - mean) / np.sqrt(mean)).astype(np.float32)
@@ -54,7 +54,7 @@ def features(counts: np.ndarray, step: float) -> tuple[np.ndarray, np.ndarray]:
 
 
 class OnnxDenoiser:
-    """The trained U-Net.
+    """The trained U-Net as a predictor of ``denoise``.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Import of all modules of a package, so that no list of them is needed."""
+"""Import of all modules of a package, so no list of modules is needed."""
 
 import importlib
 import pkgutil

@@ -26,11 +26,11 @@ LISTS = ("Parameters", "Raises")
 BEGIN, END = "<!-- returns: written by make pages -->\n", "\n<!-- end of returns -->"
 RULE = re.compile(r"=+(?: +=+)+")
 PARALLEL = 3
-"""Least number of cells with which a line that continues a row adds entries to it, such as a part with its unit and its step."""
+"""Number of cells from which a continuation line of a table row adds entries to the row, such as a component with its unit and its step."""
 
 
 def sections(family: object) -> dict[str, str]:
-    """Return the parts of the docstring of a family by title, ``""`` for the text before the first; bodies are without their indentation."""
+    """Return the sections of a family's docstring by title, without indentation; ``""`` is the title of the text before the first section."""
     lines = (inspect.getdoc(family) or "").splitlines()
     found, title = {"": ""}, ""
     for number, line in enumerate(lines):
@@ -45,13 +45,16 @@ def sections(family: object) -> dict[str, str]:
 
 
 def example(family: type) -> str:
-    """Return the Python of a family's example, empty where it has none."""
+    """Return the Python code of a family's example; empty if the family has none."""
     body = sections(family).get(EXAMPLE, "")
     return inspect.cleandoc(f"\n{body.partition('::')[2]}") if body else ""
 
 
 def markdown(body: str) -> str:
-    """Return a body as Markdown: paragraphs joined, simple tables as tables, literal blocks fenced, double backticks single."""
+    """Return the text of a section as Markdown.
+
+    The lines of a paragraph are joined, simple tables become Markdown tables, literal blocks are fenced, and double backticks become single ones.
+    """
     return "\n\n".join(_blocks(body.splitlines()))
 
 
@@ -220,7 +223,7 @@ def pages() -> dict[Path, str]:
 
 
 def write(wanted: dict[Path, str], folder: Path) -> None:
-    """Write the pages whose text has changed, and remove all other pages of a folder."""
+    """Write the pages whose text has changed, and remove Markdown files of a folder that are not among the pages."""
     for path, text in wanted.items():
         path.parent.mkdir(parents=True, exist_ok=True)
         if not path.exists() or path.read_text(encoding="utf-8") != text:

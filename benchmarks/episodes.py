@@ -49,15 +49,15 @@ class Episode:
     cost : dict
         Costs of the episode: ``dose_e_per_angstrom2``, ``beam_s``, ``moves``, and further costs that the environment counts.
     terminated : bool
-        Whether the environment ended it, by its goal or by a declaration, and not by a spent budget.
+        Whether the environment ended the episode by its goal or by a declaration of the agent, and not because a budget was spent.
     wall_s : float
         Time that the agent took to decide, s.
     observations_sha256 : str
-        Hash of all observations of the agent, in order, which a replay must reproduce.
+        Hash of all observations of the agent, in order. A replay must reproduce the hash.
     attempt : int
         Number of the attempt at the episode.
     failure, failure_text : str
-        The agent's fault that ended the episode, one of ``agents.FAILURES``, and a sentence about it; "" where there was none.
+        The agent's fault that ended the episode, one of ``agents.FAILURES``, and a sentence about this fault; both "" without a fault.
     """
 
     number: int
@@ -76,12 +76,12 @@ class Episode:
 
 
 def plain_action(space: gym.Space, action: Any) -> Any:
-    """Return an action as numbers, tuples and dicts with sorted keys, whose JSON preserves it to the last bit.
+    """Return an action as numbers, text, tuples and dicts with sorted keys, which JSON stores without loss.
 
     Parameters
     ----------
     space : gymnasium.Space
-        Box, Discrete, MultiDiscrete, MultiBinary, Text, and Dict and Tuple of these.
+        A Box, Discrete, MultiDiscrete, MultiBinary or Text space, or a Dict or Tuple of such spaces.
     action : object
         An action of the space.
 
@@ -105,7 +105,7 @@ def plain_action(space: gym.Space, action: Any) -> Any:
 
 
 def space_action(space: gym.Space, plain: Any) -> Any:
-    """Return the action of a space from the plain values of :func:`plain_action`, also after a round trip through JSON."""
+    """Convert the plain values from :func:`plain_action` back to an action of a space, also after a round trip through JSON."""
     if isinstance(space, gym.spaces.Dict):
         return {name: space_action(part, plain[name]) for name, part in space.spaces.items()}
     if isinstance(space, gym.spaces.Tuple):
@@ -120,7 +120,7 @@ def _tuples(value: Any) -> Any:
 
 
 def copied(observation: Any) -> Any:
-    """Return an observation that shares no memory with the environment's."""
+    """Return a copy of an observation that shares no memory with the original."""
     if isinstance(observation, dict):
         return {name: copied(one) for name, one in observation.items()}
     if isinstance(observation, tuple):
@@ -143,12 +143,12 @@ def add_to_digest(digest: Any, observation: Any) -> None:
 def derive_seed(task: Task, split: str, k: int, stream: str = "", *, keys: SeedKeys | None = None) -> int:
     """Return the 128-bit seed of episode k: the first 16 bytes of HMAC-SHA256(key, ``<task>@<major>/<split>/<k>[/<stream>]``), big-endian.
 
-    Seeds of that width cannot be found by a search, and seeds of neighbouring episodes are unrelated.
+    Seeds of 128 bits cannot be found by a search, and the seeds of neighbouring episodes are unrelated.
 
     Parameters
     ----------
     task : Task
-        An agent task, whose key of public splits is published.
+        An agent task. Its key for the seeds of public splits is published.
     split : str
         Split of the seeds.
     k : int
@@ -164,7 +164,10 @@ def derive_seed(task: Task, split: str, k: int, stream: str = "", *, keys: SeedK
 
 
 def sealed_arguments(task: Task, keys: SeedKeys | None = None) -> dict[str, Any]:
-    """Return the arguments of a sealed environment; the root of pre-computed scenes also follows from the key of the seeds."""
+    """Return the arguments of a sealed environment, which gives neither rewards nor truth.
+
+    If the environment draws from pre-computed scenes, the root seed of the scenes is derived from the same key as the seeds of the episodes.
+    """
     preset = {"difficulty": task.difficulties[0]} if task.difficulties else {}
     if "scene_root" not in [one.name for one in dataclasses.fields(family_class(task.source))]:
         return {**SEALED, **preset}
@@ -173,12 +176,18 @@ def sealed_arguments(task: Task, keys: SeedKeys | None = None) -> dict[str, Any]
 
 
 def sealed(task: Task) -> bool:
-    """Return whether the environment of a task must be made without reward and truth; this applies to all environments that have these arguments."""
+    """Return True if the environment of a task must be made without rewards and truth.
+
+    This holds for every task whose environment has arguments to switch them off.
+    """
     return (task.name, task.major) not in UNSEALED
 
 
 def make_environment(task: Task, keys: SeedKeys | None = None) -> gym.Env:
-    """Return the environment of an agent task, without reward and truth if the task is sealed, with hidden episodes if keys are given."""
+    """Return the environment of an agent task.
+
+    If the task is sealed, the environment gives neither rewards nor truth. If keys are given, its episodes are hidden ones.
+    """
     if sealed(task):
         return StemEnv(make_family(task.source, **sealed_arguments(task, keys)))  # gymnasium.make refuses the split "test"
     with warnings.catch_warnings():
@@ -194,7 +203,7 @@ class TaskEnvironments:
     task : Task
         An agent task.
     make : callable, optional
-        Makes the environment of a task, with the first of its ``difficulties``.
+        Function that makes the environment of a task with the first preset of the task's ``difficulties``.
     keys : SeedKeys, optional
         Secret keys of hidden episodes.
     """
@@ -231,12 +240,14 @@ def check_difficulty(task: Task, env: Any, number: int) -> None:
 
 
 def check_sealed(task: Task, env: Any, keys: SeedKeys | None = None) -> None:
-    """Refuse the environment of a sealed task that gives rewards or truth; :func:`check_difficulty` checks its preset.
+    """Raise SettingsError if the environment of a sealed task gives rewards or truth.
+
+    The preset of the environment is checked by :func:`check_difficulty`.
 
     Raises
     ------
     SettingsError
-        An argument differs from that of :func:`sealed_arguments`.
+        An argument of the environment differs from the one that :func:`sealed_arguments` gives.
     """
     if not sealed(task):
         return
@@ -274,7 +285,7 @@ def run_episode(
     Parameters
     ----------
     task, entry, agent, env : Task, Baseline, Agent, gymnasium.Env
-        Task, agent and environment.
+        Task, its entry, the agent that the entry made, and the environment.
     split, number : str, int
         Split and number of the episode.
     keys : SeedKeys, optional
@@ -282,12 +293,12 @@ def run_episode(
     attempt : int
         Number of the attempt; attempts share the seed of the environment and differ in the seed of the agent.
     count_failures : bool
-        Whether an action that is not in the action space ends the episode as a failure, instead of raising SubmissionError.
+        True if an action outside the action space ends the episode as a failure; False if it raises SubmissionError.
 
     Raises
     ------
     SettingsError
-        The environment of a sealed task gives truth or rewards, or has another preset than the episode.
+        The environment gives truth or rewards although the task is sealed, or its preset is not the episode's.
     SubmissionError
         An action lies outside the action space; it is refused, not clipped.
     """
@@ -389,14 +400,14 @@ def replay(
     split : str, optional
         Split of their seeds; the task's first by default.
     make : callable, optional
-        Makes the environment of a task.
+        Function that makes the environment of a task.
     keys : SeedKeys, optional
         Keys of hidden episodes.
 
     Raises
     ------
     SubmissionError
-        A seed does not belong to the episode's number, or actions, observations, truth, cost, rewards or end differ.
+        A seed does not belong to the episode's number, or the replay has different actions, observations, truth, cost, rewards or end.
     """
     out = []
     for episode, again in zip(episodes, play_again(task, episodes, split=split, make=make, keys=keys), strict=True):
@@ -421,7 +432,7 @@ def play_again(
     Raises
     ------
     SubmissionError
-        A seed does not belong to the episode's number, or its actions are not those of an episode.
+        A seed does not belong to the episode's number, or a recorded action is not in the action space.
     """
     split, environments = task.check_split(split or task.splits[0]), TaskEnvironments(task, make, keys)
     entry = Baseline(task=task.name, name="replay", text="", factory=lambda: None)
@@ -438,7 +449,7 @@ def play_again(
 
 
 def write_episodes(path: Path | str, episodes: Sequence[Episode]) -> Path:
-    """Write episodes as JSON, seeds as hexadecimal text, and return the path."""
+    """Write episodes as JSON, with seeds as hexadecimal text, and return the path."""
     path = Path(path)
     rows = [dataclasses.asdict(episode) | {"seed": f"{episode.seed:032x}"} for episode in episodes]
     files.write_atomically(path, (json.dumps(rows, indent=1) + "\n").encode())
@@ -446,12 +457,12 @@ def write_episodes(path: Path | str, episodes: Sequence[Episode]) -> Path:
 
 
 def read_episodes(path: Path | str) -> tuple[Episode, ...]:
-    """Return the episodes that :func:`write_episodes` wrote, unchanged.
+    """Read the episodes that :func:`write_episodes` wrote, without loss.
 
     Raises
     ------
     SubmissionError
-        The file does not hold episodes.
+        The file does not contain episodes.
     """
     path = Path(path)
     try:

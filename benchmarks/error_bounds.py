@@ -1,10 +1,10 @@
-"""Least Bayesian errors by the bound of Ziv and Zakai, which holds for any prior and any amount of information.
+"""Lower bounds on Bayesian errors by the method of Ziv and Zakai, which holds for any prior and any amount of information.
 
-An error of at least h / 2 is at least as probable as a wrong decision between two values of the parameter that are h apart [1]_. For counts with
-Poisson means a and b this probability is not below (1 - sqrt(1 - exp(-S))) / 2, where S is the sum of (sqrt(a) - sqrt(b))^2, by the inequality of
-Le Cam between total variation and Hellinger distance. Readings of a detector are functions of counts and of further noise, so the bounds hold for
-them as well. With much information the bound of the mean square error is 2 (1 - ln 2) = 0.61 of the Cramer-Rao bound; without information it is
-the variance of the prior.
+An error of at least h / 2 is at least as probable as a wrong decision between two values of the parameter that are h apart [1]_. Let the counts
+have Poisson means a at one value and b at the other. A wrong decision then has at least the probability (1 - sqrt(1 - exp(-S))) / 2, where S is the
+sum of (sqrt(a) - sqrt(b))^2 over all counts. This follows from the inequality of Le Cam between total variation and Hellinger distance. Readings of a
+detector are functions of counts and of further noise, so the bounds hold for readings as well. With much information, the bound on the mean square
+error is 2 (1 - ln 2) = 0.61 of the Cramer-Rao bound. Without information, it is the variance of the prior.
 
 References
 ----------
@@ -21,20 +21,24 @@ LEAST_STEP = 1e-6
 
 
 def wrong_decision(squares: np.ndarray) -> np.ndarray:
-    """Return the least probability of a wrong decision between two equally probable means, from the sum of squared differences of their roots."""
+    """Return the least probability of a wrong decision between two equally probable sets of Poisson means.
+
+    ``squares`` is the sum of the squared differences between the square roots of the two sets.
+    """
     return 0.5 * (1 - np.sqrt(-np.expm1(-np.asarray(squares, dtype=float))))
 
 
 def uniform_mean_square(distances: np.ndarray, squares: np.ndarray, length: float) -> np.ndarray:
-    """Return the least mean square error of a parameter with a uniform prior, (...).
+    """Return the least mean square error of a parameter with a uniform prior, an array of shape (...) as in ``squares``.
 
     Parameters
     ----------
     distances : ndarray
         (k,) distances of two values of the parameter, increasing.
     squares : ndarray
-        (..., k) sum of squared differences of the roots of the mean counts at these distances. Between them the sum is interpolated as a power of
-        the distance; below the first one it grows with the square, and above the last one it is constant.
+        (..., k) sum of squared differences between the square roots of the mean counts, at these distances. Between two distances the sum is
+        interpolated as a power of the distance. Below the first distance it is proportional to the square of the distance, and above the last
+        distance it is constant.
     length : float
         Length of the interval in which the parameter is uniform.
     """
@@ -47,7 +51,9 @@ def uniform_mean_square(distances: np.ndarray, squares: np.ndarray, length: floa
 
 
 def normal_mean_absolute(information: float, prior: float) -> float:
-    """Return the least mean absolute error of a parameter with a normal prior, if the mean counts are linear in it over the size of the error.
+    """Return the least mean absolute error of a parameter with a normal prior.
+
+    The mean counts must be linear in the parameter for changes as large as the error.
 
     Parameters
     ----------

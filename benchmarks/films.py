@@ -25,7 +25,7 @@ PANEL_PX, MARGIN_PX = 66, 12
 """Height of the panel and its margin; both grow with pictures wider than ``USUAL_PX``."""
 USUAL_PX = 640
 MOST_FRAMES = 200
-"""Frames of a film: of a longer episode every second, third, ... step is shown."""
+"""Largest number of frames of a film; of a longer episode, only every n-th step is shown."""
 LENGTH_MS, SLOWEST_MS, QUICKEST_MS, LAST_MS = 15_000, 700, 60, 2500
 """Wanted length of a film; the longest and the shortest time of a frame; how long the last one stays, ms."""
 COLOURS, PALETTE_FRAMES = 128, 8
@@ -36,7 +36,7 @@ LARGEST_SEED = 2**63 - 1
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class FilmedEpisode:
-    """Filmed episode.
+    """Result of :func:`film`: the file and the score of the episode.
 
     Parameters
     ----------
@@ -49,7 +49,7 @@ class FilmedEpisode:
     total : float
         Return.
     normalized : float, optional
-        Normalised return, 0 for the better of no-op and random, 1 for the oracle; None without a scale.
+        Normalised return, 0 for the better of no-op and random, 1 for the oracle; None if the environment has no scale of returns.
     success : bool
         Whether the episode ended in a success.
     """
@@ -73,31 +73,31 @@ def film(
     width: int = WIDTH_PX,
     tell: Callable[[str], None] | None = None,
 ) -> FilmedEpisode:
-    """Play an episode of the validation split and write a film of it, whose comment is the command that makes it again.
+    """Play an episode of the validation split and write a film; a comment in its file is the command that makes the film again.
 
     Parameters
     ----------
     environment : str
-        Id of an environment with a goal, ``"stemtwin/Autofocus-v2"``.
+        Id of an environment with a goal, for example ``"stemtwin/Autofocus-v2"``.
     agent : str
-        Name of a baseline of its task: ``"expert"``, ``"random"``, ``"oracle"``, ...
+        Name of a baseline of the environment, for example ``"expert"``, ``"random"`` or ``"oracle"``.
     difficulty : str
         A preset of the family.
     seed : int
         Seed of the episode.
     observation : str, optional
-        Form of observation in which the agent plays, by default that of the environment.
+        Form of the observations that the agent receives, by default the environment's usual form.
     output : Path or str, optional
         Path of the GIF, by default ``<Id>-<agent>.gif`` in the current folder; it is written completely or not at all.
     width : int
         Width of the film, pixels, 240 to 1920.
     tell : callable, optional
-        Called with lines of progress: before the start, every ten seconds, at the end. By default they go to stderr.
+        Called with a line of progress before the start, every ten seconds, and at the end. By default, the lines go to stderr.
 
     Raises
     ------
     StemtwinError
-        A name is unknown, a number out of range, or the file cannot be written; nothing has been played then.
+        A name is unknown, a number is out of range, or the file cannot be written. The error is raised before anything is played.
     """
     policy = find_policy(environment, agent)
     one_of("difficulty", difficulty, tuple(family_class(environment).PRESETS))  # type: ignore[attr-defined] - a family with a goal
@@ -135,7 +135,7 @@ def _writable_path(output: Path | str) -> Path:
 
 
 def find_policy(environment: str, agent: str) -> Baseline:
-    """Return a baseline by the id of its environment and its name.
+    """Return a baseline from the id of an environment and the name of the baseline.
 
     Raises
     ------
@@ -158,11 +158,11 @@ class FilmCamera:
     environment : gymnasium.Env
         The environment, with ``render_mode="rgb_array"``.
     title : str
-        First words of the panel.
+        Text at the beginning of the panel.
     stride : int
         Number of steps from one kept picture to the next; the first and the last are always kept.
     tell : callable
-        Called with a line every ten seconds.
+        Called with a line of progress every ten seconds.
     """
 
     def __init__(self, environment: gym.Env, *, title: str, stride: int, tell: Callable[[str], None]) -> None:
@@ -194,7 +194,7 @@ class FilmCamera:
         self.shots.append((seen, {**told, "steps": self.steps, "return": self.total, "spent": float(task.spent(state))}))
 
     def developed(self, played: returns.PlayedEpisode, score: float | None) -> list[Image.Image]:
-        """Return the frames, all of one size: pictures above their panels, with the score in the last one."""
+        """Return the frames of the film, all of one size: each is a picture above its panel, and the last panel states the score."""
         size = tuple(max(picture.shape[axis] for picture, _ in self.shots) for axis in (1, 0))
         verdict = ("success" if played.success else "no success") + ("" if score is None else f", score {score:.2f}")
         last = len(self.shots) - 1
@@ -228,7 +228,7 @@ def _normalized(environment: str, difficulty: str, total: float) -> float | None
 
 
 def command_of(path: Path) -> str | None:
-    """Return the command that makes a film again, from its comment; None for a film without one."""
+    """Return the command that makes a film again, which is the comment in its file; None for a file without such a comment."""
     with Image.open(path) as film_:
         told = film_.info.get("comment", b"").decode("ascii", errors="replace")
     return told if told.startswith("stemtwin film ") else None

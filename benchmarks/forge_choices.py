@@ -1,7 +1,9 @@
 """Choices of a trained policy of ``stemtwin/AtomForge-v1``, and the features for its networks: one row for each candidate position of the beam.
 
-A policy scores candidates (the three neighbours of Si in a walk, or the 33 sites of S in a pattern), each with a few times (and, in a walk, distances
-behind the atom), a look, and the stop. The functions take arrays of numpy or tensors of torch: training and the exported file compute the same.
+A choice is one of three things: to park the beam for one of a few times on a candidate position, to take only a look (a frame), or to stop. The
+candidates are the three neighbours of the Si atom in a walk, or the 33 sites of S in a pattern. In a walk, the beam may also be parked at one of
+a few distances behind the candidate atom. A policy gives a score to every choice. The functions take arrays of numpy or tensors of torch, so training
+and the exported file compute the same values.
 """
 
 import functools
@@ -39,7 +41,7 @@ class ForgeChoices:
     ways : tuple of (float, float)
         Distance behind the atom, A, and time, s, of each way to park the beam on a candidate.
     width, common : int
-        Numbers of features of a candidate, and of the observation as a whole.
+        Number of features of a candidate, and number of features of the observation as a whole.
     """
 
     goal: str
@@ -60,14 +62,14 @@ CHOICES = {"walk": WALK, "drill": DRILL}
 
 
 def features(choices: ForgeChoices, observation: Any, xp: Any) -> tuple[Any, Any]:
-    """Return features of the candidates, (n, candidates, width), and of the whole, (n, common), of observations of the form ``state``, (n, m).
+    """Return the features of the candidates, (n, candidates, width), and of the observations as a whole, (n, common).
 
     Parameters
     ----------
     choices : ForgeChoices
         Choices of the goal.
     observation : array or tensor
-        Observations.
+        (n, m) observations of the form ``state``.
     xp : module
         numpy or torch.
     """
@@ -110,7 +112,7 @@ def _drill_features(observation: Any, xp: Any) -> tuple[Any, Any]:
 
 @functools.cache
 def shells() -> tuple[np.ndarray, np.ndarray]:
-    """Return masks of the first and of the second neighbours of sites of S, divided by six, float64 (33, 33) each."""
+    """Return two matrices (33, 33), float64, for the first and for the second neighbours of the sites of S: 1/6 for a neighbour, else 0."""
     places = forge_scenes.lattice("drill").places[forge_scenes.drilled()]
     apart = np.hypot(*(places[:, None] - places).transpose(2, 0, 1)) / SULPHUR_ANGSTROM
     return ((apart > 0.1) & (apart < 1.2)) / 6, ((apart > 1.2) & (apart < 2.2)) / 6
@@ -118,7 +120,10 @@ def shells() -> tuple[np.ndarray, np.ndarray]:
 
 @functools.cache
 def table(choices: ForgeChoices) -> np.ndarray:
-    """Return for each choice the weights of the candidates' positions, a fixed position, and components of time and stop, float32 (count, c + 4)."""
+    """Return one row for each choice, float32 (count, c + 4), from which :func:`action_of` computes the action.
+
+    A row holds the weights of the c candidates' positions, a fixed position (x, y) that is added, and the action's components for time and stop.
+    """
     rows = []
     for number, (beyond, seconds) in itertools.product(range(choices.candidates), choices.ways):
         factors = np.zeros(choices.candidates)
@@ -130,7 +135,7 @@ def table(choices: ForgeChoices) -> np.ndarray:
 
 
 def action_of(choices: ForgeChoices, observation: Any, row: Any, xp: Any) -> Any:
-    """Return the actions of the environment, (n, 4), of observations and rows of :func:`table`."""
+    """Return the actions of the environment, (n, 4), for n observations and one row of :func:`table` for each of them."""
     if choices.goal == "walk":
         places = xp.concatenate([observation[:, 6 + NEIGHBOUR * k : 8 + NEIGHBOUR * k][:, None] for k in range(3)], 1)
     else:

@@ -1,4 +1,4 @@
-"""Strict reader of headers in YAML: small, flat, each key once, nothing but plain values."""
+"""Strict reader of YAML headers, which must be small and flat, with each key once and plain values only."""
 
 import codecs
 from pathlib import Path
@@ -27,7 +27,7 @@ def read_keys(path: Path) -> dict[str, Any]:
     Raises
     ------
     SubmissionError
-        The header is too large, not text, not YAML, nested too deeply or not a mapping, or has anchors, tags or a key twice.
+        The header is too large, not text, not YAML, nested too deeply or not a mapping, or it contains anchors, tags or a key twice.
     """
     try:
         with path.open("rb") as file:
@@ -36,7 +36,10 @@ def read_keys(path: Path) -> dict[str, Any]:
         message = f"{path} cannot be read ({error.strerror}). Make it readable."
         raise SubmissionError(message) from None
     if len(raw) > LARGEST_BYTES:
-        message = f"{path} has {path.stat().st_size} bytes; at most {LARGEST_BYTES} are read. Put answers into the table, empty ones as rows of NaN."
+        message = (
+            f"{path} has {path.stat().st_size} bytes; at most {LARGEST_BYTES} are read. "
+            "Put the answers into the table, with a row of NaN for an empty answer."
+        )
         raise SubmissionError(message)
     encoding = next((name for mark, name in MARKS.items() if raw.startswith(mark)), "utf-8")
     try:
@@ -46,7 +49,7 @@ def read_keys(path: Path) -> dict[str, Any]:
     except (yaml.YAMLError, UnicodeDecodeError, ValueError) as error:
         if isinstance(error, SubmissionError):
             raise
-        message = f"{path} is not YAML ({' '.join(str(error).split())}). Correct the line that it names."
+        message = f"{path} is not YAML ({' '.join(str(error).split())}). Correct the line that this error names."
         raise SubmissionError(message) from None
     if not isinstance(content, dict):
         message = f"{path}: holds {type(content).__name__}, not keys and values such as 'task: atoms-2d/test@1'."
@@ -75,14 +78,14 @@ def _check_events(text: str, path: Path) -> None:
 
 
 def _count(levels: list[dict[str, Any]], value: str | None, path: Path, line: int) -> None:
-    """Count a value or the start of a nested one; in a mapping these are keys and values in turn."""
+    """Register a value, or the start of a nested value; in a mapping, keys and values alternate."""
     if not levels or levels[-1]["keys"] is None:
         return
     top = levels[-1]
     if top["key"]:
         if value is None or value in top["keys"]:
             told = "a key that is not text" if value is None else f"key {value!r} occurs twice"
-            message = f"{path}, line {line}: {told}. Give each key once."
+            message = f"{path}, line {line}: {told}. Give each key once, as text."
             raise SubmissionError(message)
         top["keys"].add(value)
     top["key"] = not top["key"]

@@ -9,11 +9,11 @@ Three kinds are mixed with the rows of a split, in random order and under random
 ``swapped labels``
     a real image, mirrored and with half of its electrons, whose truth is that of another row.
 
-The truth stored with such a row is one of several candidates, drawn with equal probabilities by the organiser. The inputs say nothing about
-which one, so for an answer made without the truth all candidates are equivalent. The test is therefore exact: the similarity of the answers to the
-candidates that were drawn is compared with that to newly drawn ones (``DRAWS`` times), all honeypots together. Of entries that have not seen the
-truth, at most one in a thousand has a p-value of 0.001 or less, whatever its method. The excess measures how far the answers exceed what is possible:
-the mean similarity to the stored truth minus that to all candidates, which is 0 on average without a leak.
+The truth stored with such a row is one of several candidates, which the organiser draws with equal probabilities. The inputs are independent of this
+draw, so an answer made without the truth favours no candidate. The test is therefore exact: it compares the similarity of the answers to the stored
+truths with their similarity to newly drawn candidates (``DRAWS`` times), over all honeypots together. Among entries that have not seen the truth, at
+most one in a thousand has a p-value of 0.001 or less, whatever their method. The excess is the mean similarity to the stored truths minus the mean
+similarity to all candidates. Without a leak, its average is 0.
 """
 
 import dataclasses
@@ -66,7 +66,7 @@ class Planted:
     honeypots : tuple of Honeypot
         The unscored rows; their list stays with the organiser.
     names : dict
-        Former name of each scored row, by its new one.
+        Former name of each scored row, by its new name.
     """
 
     data: "xr.Dataset"
@@ -81,9 +81,9 @@ class Leak:
     Parameters
     ----------
     n : int
-        Honeypots.
+        Number of honeypots.
     p_value : float
-        Probability of answers at least as similar to the stored truths, without a leak.
+        Probability that answers made without a leak are at least as similar to the stored truths as these answers.
     excess : float
         Mean similarity to the stored truth minus that to all candidates; 0 on average without a leak, 1 at most.
     by_kind : dict
@@ -102,23 +102,23 @@ class Leak:
 
     @property
     def text(self) -> str:
-        """A sentence with the numbers."""
+        """Result of the test in one sentence."""
         kinds = ", ".join(f"{kind} {value:+.2f}" for kind, value in self.by_kind.items())
         return f"similarity to the truth of {self.n} unanswerable items is {self.excess:+.2f} above chance ({kinds}), p = {self.p_value:.1g}"
 
 
 class HoneypotForm(Protocol):
-    """Part of a task that honeypots need."""
+    """Interface between honeypots and a task: conversion, storage and comparison of truths."""
 
     truth: tuple[str, ...]
     """Variables of the truth, which a honeypot takes from another row."""
 
     def candidate(self, data: "xr.Dataset", row: int, base: int, part: float) -> Any:
-        """Return the truth of a row, converted to the pixel size of another row and to a fraction of that row's dose."""
+        """Return the truth of a row, converted to the pixel size of the row ``base`` and to a fraction ``part`` of the dose of ``base``."""
         ...
 
     def put(self, data: "xr.Dataset", row: int, candidate: Any) -> None:
-        """Write a truth into a row whose other truth variables already come from the candidate's row."""
+        """Write a truth into a row; the other truth variables of this row have already been copied from the truth's own row."""
         ...
 
     def similarity(self, answer: Any, candidate: Any) -> float:
@@ -127,12 +127,12 @@ class HoneypotForm(Protocol):
 
 
 class ImageHoneypots:
-    """Form of ``denoise``: similarity is the correlation of two images, a mean over the channels."""
+    """Honeypots of ``denoise``: the similarity is the correlation of two images, averaged over the channels."""
 
     truth: tuple[str, ...] = ("expected", "n_sites", "site_x_angstrom", "site_y_angstrom", "site_species", "site_atoms", "site_missing")
 
     def candidate(self, data: "xr.Dataset", row: int, base: int, part: float) -> np.ndarray:
-        """Return the expected electrons of a row at a fraction of the dose of another one, (channel, y, x)."""
+        """Return the expected electrons of a row, (channel, y, x), converted to a fraction ``part`` of the dose of the row ``base``."""
         dose, step = data["dose_e_per_angstrom2"].values, data["sampling_angstrom"].values
         return data["expected"].values[row] * float(part * dose[base] * step[base] ** 2 / (dose[row] * step[row] ** 2))
 
@@ -141,7 +141,7 @@ class ImageHoneypots:
         data["expected"].values[row] = candidate
 
     def similarity(self, answer: Any, candidate: np.ndarray) -> float:
-        """Return the mean correlation of the channels; 0 for a constant one."""
+        """Return the correlation of an answer with a truth, averaged over the channels; a constant channel counts as 0."""
         found = [_correlation(one, other) for one, other in zip(np.asarray(answer.image, dtype=float), candidate.astype(float), strict=True)]
         return float(np.mean(found))
 
@@ -154,13 +154,16 @@ def _correlation(one: np.ndarray, other: np.ndarray) -> float:
 
 
 class PointHoneypots:
-    """Form of ``atoms-2d``: similarity is the F1 of points within a third of the distance between neighbours."""
+    """Honeypots of ``atoms-2d``: the similarity is the F1 of points, matched within a third of the distance between neighbouring columns."""
 
     truth: tuple[str, ...] = ("n_columns", "column_x_angstrom", "column_y_angstrom", "column_heaviest", "column_visible")
     gate = 1 / 3
 
     def candidate(self, data: "xr.Dataset", row: int, base: int, part: float) -> np.ndarray:
-        """Return the columns of a row in the pixels of another one, (n, 2) A, NaN where they are not visible; the dose does not change them."""
+        """Return the columns of a row, (n, 2) A, scaled to the pixel size of the row ``base``; NaN for invisible columns.
+
+        The dose has no effect on the columns.
+        """
         del part
         step, n = data["sampling_angstrom"].values, int(data["n_columns"].values[row])
         x, y = (data[f"column_{axis}_angstrom"].values[row, :n] for axis in "xy")
@@ -168,7 +171,7 @@ class PointHoneypots:
         return np.where(data["column_visible"].values[row, :n, None], places, np.nan)
 
     def put(self, data: "xr.Dataset", row: int, candidate: np.ndarray) -> None:
-        """Write the columns of a candidate into a row; invisible ones keep their positions, inside the frame."""
+        """Write the columns of a candidate into a row; invisible columns are put at the mean position, inside the frame."""
         n = len(candidate)
         visible = np.isfinite(candidate[:, 0])
         for axis, values in zip("xy", candidate.T, strict=True):
@@ -176,7 +179,7 @@ class PointHoneypots:
             column[row, :n] = np.where(visible, values, np.nan_to_num(np.nanmean(values)) if visible.any() else 0.0)
 
     def similarity(self, answer: Any, candidate: np.ndarray) -> float:
-        """Return the F1 of an answer; 0 for one without points."""
+        """Return the F1 of an answer; 0 for an answer without points."""
         true = candidate[np.isfinite(candidate[:, 0])]
         if len(answer) == 0 or len(true) < 2:
             return 0.0
@@ -192,20 +195,21 @@ def plant(task: Task, data: "xr.Dataset", rng: np.random.Generator, *, each: int
     """Return the rows of a split with honeypots among them, in a new order and under new names.
 
     A honeypot has the pixel size, energy and current of the row from which it is made. If the split also contains that row, the pair can be
-    recognised; spare rows are not part of the split.
+    recognised. Honeypots made from spare rows avoid this, because spare rows are left out of the split.
 
     Parameters
     ----------
     task : Task
         ``denoise`` or ``atoms-2d``.
     data : Dataset
-        The rows, truth included.
+        The rows of the split with their truth.
     rng : numpy.random.Generator
         Generator from the organiser's secret seed, for the stored truths, the order and the names.
     each : int
-        Honeypots of each of the three kinds.
+        Number of honeypots of each of the three kinds.
     spare : sequence of int, optional
-        Indices of rows, at least three times ``each``, from which honeypots are made and which are left out; by default any row.
+        Indices of rows from which honeypots are made and which are left out of the split, at least three times ``each``. By default,
+        honeypots are made from any rows, and none is left out.
 
     Raises
     ------
@@ -288,16 +292,16 @@ def _image(data: "xr.Dataset", kind: str, base: int, donors: Sequence[int], rng:
 
 
 def counted(data: "xr.Dataset", found: Mapping[str, Any], honeypots: Sequence[Honeypot]) -> "tuple[xr.Dataset, dict[str, Any]]":
-    """Return the scored rows and the answers to them, as inputs of a scorer.
+    """Return the scored rows and the answers to them, without honeypots.
 
     Parameters
     ----------
     data : Dataset
-        Rows with honeypots.
+        Rows of a split, honeypots included.
     found : mapping
-        Answers to all of them by sample id.
+        Answers to all rows by sample id.
     honeypots : sequence of Honeypot
-        Rows that are left out.
+        The honeypots, which are left out.
     """
     out = {one.sample_id for one in honeypots}
     keep = np.array([name not in out for name in data["sample_id"].values.astype(str).tolist()])
@@ -305,7 +309,7 @@ def counted(data: "xr.Dataset", found: Mapping[str, Any], honeypots: Sequence[Ho
 
 
 def find_leak(task: Task, found: Mapping[str, Any], honeypots: Sequence[Honeypot], *, draws: int = DRAWS, seed: int = SEED) -> Leak:
-    """Return the test of an entry's answers to honeypots for a leak of their truth.
+    """Test an entry's answers to honeypots for a leak of their truth, and return the result.
 
     Parameters
     ----------

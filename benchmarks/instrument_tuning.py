@@ -1,8 +1,8 @@
-"""Settings of the baseline ``adapted`` of the task ``instruments``, from the labelled images that it may use.
+"""Settings of the baseline ``adapted`` of the task ``instruments``, tuned on the labelled images that this baseline may use.
 
-``python -m stemtwin.benchmarks.instrument_tuning`` reads the splits train and adapt and writes ``benchmarks/learned/instruments.json``: for no label
-the settings with the largest average precision on the train split, for 5 and 20 labels those on the first images of each instrument of the split
-adapt. The test split is not read.
+``python -m stemtwin.benchmarks.instrument_tuning`` reads the splits train and adapt and writes ``benchmarks/learned/instruments.json``. For 0
+labelled images of an instrument, the settings are those with the largest average precision on the train split. For 5 and 20 labelled images, they are
+those with the largest average precision on the instrument's first 5 or 20 images in the split adapt. The test split is not read.
 """
 
 import argparse
@@ -37,7 +37,10 @@ def first_images(data: "xr.Dataset", instrument: str, count: int) -> "xr.Dataset
 
 
 def best_settings(data: "xr.Dataset") -> dict[str, Any]:
-    """Return the settings with the largest average precision of unrefined peaks on labelled images; the first of equal ones."""
+    """Return the settings of the peak detection with the largest average precision on labelled images.
+
+    Peaks are not refined here. Among equally good settings, the first are returned.
+    """
     truths, frames, best = read_bounded(data), frame_bounds(data), (-1.0, {})
     images = [electrons_of({name: data[name].values[i] for name in ("image", "gain_adu", "offset_adu")}) for i in range(len(truths))]
     steps = data["sampling_angstrom"].values.astype(float)

@@ -1,7 +1,7 @@
-"""Kept runs of policies on the scale of returns: seeds, actions, costs, returns and hashes of observations, as one Parquet file each.
+"""Stored runs of the policies in a scale of returns, one Parquet file each: seeds, actions, costs, returns and hashes of observations.
 
-``benchmarks/runs/<environment>/<difficulty>/<policy>.parquet`` holds one row for each episode; runs in another form of observation than the usual
-one are in a folder ``<form>`` beside it. The scales of ``twin/envs/scales`` and the tables of the documents are computed from these files, and
+``benchmarks/runs/<environment>/<difficulty>/<policy>.parquet`` has one row for each episode. Runs with another form of observation than the usual
+one are in a subfolder ``<form>`` beside that file. The scales of ``twin/envs/scales`` and the tables of the documents are computed from these files.
 :func:`replay` plays an episode again from its actions.
 """
 
@@ -45,9 +45,9 @@ class KeptEpisode:
     observations_sha256 : str
         Hash of all observations in their order, the first included.
     scene : int, optional
-        Number of the scene, where a split has few and episodes of one scene are alike; None elsewhere.
+        Number of the scene, in splits with few scenes whose episodes are alike; None in other splits.
     error : float, optional
-        Distance from the goal at the end, where the family has one (``GoalFamily.FINAL_ERROR``).
+        Distance from the goal at the end, if the family defines one (``GoalFamily.FINAL_ERROR``).
     """
 
     seed: int
@@ -78,7 +78,7 @@ class KeptRun:
     version : str
         Version of stemtwin that played.
     cpu_s : float
-        Processor time of an episode, s: the mean over all.
+        Mean processor time of an episode, s.
     episodes : tuple of KeptEpisode
         In the order of the seeds.
     """
@@ -98,7 +98,7 @@ class KeptRun:
 
     @property
     def scenes(self) -> np.ndarray | None:
-        """Numbers of the episodes' scenes, int; None where they have none."""
+        """Numbers of the episodes' scenes, int; None if the episodes have no scenes."""
         return None if self.episodes[0].scene is None else np.array([one.scene for one in self.episodes])
 
     @property
@@ -108,11 +108,11 @@ class KeptRun:
 
     @property
     def observation(self) -> str | None:
-        """Form of observation, None for that of the environment."""
+        """Form of observation; None for the environment's usual form."""
         return self.arguments.get("observation")
 
     def make(self) -> gym.Env:
-        """Return the environment that the episodes were played in, with ``privileged_info``."""
+        """Make the environment in which the episodes were played, with ``privileged_info=True``."""
         arguments = {**self.arguments, "difficulty": self.difficulty, "privileged_info": True}
         return gym.make(self.environment, disable_env_checker=True, **arguments)
 
@@ -125,7 +125,7 @@ class EpisodeRecorder:
     space : gymnasium.Space
         Space of the actions.
     error : str
-        Entry of the truth that is kept as the distance from the goal at the end; "" for none.
+        Name of the truth value that is stored as the distance from the goal at the end; "" for none.
     """
 
     def __init__(self, space: gym.Space, error: str = "") -> None:
@@ -133,7 +133,7 @@ class EpisodeRecorder:
 
     @classmethod
     def of(cls, environment: gym.Env) -> "EpisodeRecorder":
-        """Return a recorder of the episodes of an environment that gives ``privileged_info``."""
+        """Return a recorder for episodes of an environment that was made with ``privileged_info=True``."""
         told = getattr(environment.get_wrapper_attr("task"), "FINAL_ERROR", None)
         return cls(environment.action_space, told.entry if told else "")
 
@@ -150,7 +150,7 @@ class EpisodeRecorder:
         self.total += float(reward)
 
     def episode(self, seed: int) -> KeptEpisode:
-        """Return the episode."""
+        """Return the recorded episode, which began with ``reset(seed=seed)``."""
         truth = self.info.get("truth", {})
         return KeptEpisode(
             seed=seed,
@@ -165,12 +165,12 @@ class EpisodeRecorder:
 
 
 def run_path(environment: str, difficulty: str, policy: str, folder: Path = RUNS, observation: str | None = None) -> Path:
-    """Return the path of a kept run."""
+    """Return the path of a stored run."""
     return folder / environment.partition("/")[2] / difficulty / (observation or "") / f"{policy}.parquet"
 
 
 def save(run: KeptRun, path: Path) -> None:
-    """Write a run."""
+    """Write a run as a Parquet file."""
     import pyarrow as pa
 
     kind = pa.float32() if all(one.actions.dtype == np.float32 for one in run.episodes) else pa.float64()
@@ -195,12 +195,12 @@ def save(run: KeptRun, path: Path) -> None:
 
 
 def read(path: Path) -> KeptRun:
-    """Return a kept run, equal to the played one to the last bit.
+    """Read a stored run, which equals the played run to the last bit.
 
     Raises
     ------
     DatasetError
-        The file is not a kept run.
+        The file is not a stored run.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -234,24 +234,24 @@ def read(path: Path) -> KeptRun:
 
 
 def read_all(environment: str, difficulty: str, folder: Path = RUNS, observation: str | None = None) -> dict[str, KeptRun]:
-    """Return the kept runs of a preset by the policy's name; empty where none was played to its end."""
+    """Return the stored runs of a preset by the name of the policy; empty if no run is complete."""
     return {path.stem: read(path) for path in kept_paths(environment, difficulty, folder, observation)}
 
 
 def kept_paths(environment: str, difficulty: str, folder: Path = RUNS, observation: str | None = None) -> list[Path]:
-    """Return the paths of the kept runs of a preset."""
+    """Return the paths of the complete stored runs of a preset."""
     inside = run_path(environment, difficulty, "*", folder, observation).parent.glob("*.parquet")
     return sorted(path for path in inside if not path.name.endswith(UNFINISHED))
 
 
 def presets(environment: str, folder: Path = RUNS) -> list[str]:
-    """Return the presets of an environment that have kept runs."""
+    """Return the presets of an environment that have complete stored runs."""
     inside = sorted(path.name for path in run_path(environment, "*", "*", folder).parents[1].glob("*"))
     return [name for name in inside if kept_paths(environment, name, folder)]
 
 
 def replay(environment: gym.Env, kept: KeptEpisode) -> KeptEpisode:
-    """Play a kept episode again from its actions, in the environment from ``KeptRun.make``, and return the new episode."""
+    """Play a stored episode again from its actions, in the environment from ``KeptRun.make``, and return the new episode."""
     recorder = EpisodeRecorder.of(environment)
     recorder.begin(*environment.reset(seed=kept.seed))
     for flat in kept.actions:
@@ -261,7 +261,7 @@ def replay(environment: gym.Env, kept: KeptEpisode) -> KeptEpisode:
 
 
 def same(one: KeptEpisode, other: KeptEpisode) -> bool:
-    """Return whether two episodes agree in all kept values."""
+    """Return True if two episodes agree in all stored values."""
     return (one.seed, one.scene, one.error, one.total, one.success, one.cost, one.observations_sha256) == (
         other.seed,
         other.scene,
@@ -274,7 +274,7 @@ def same(one: KeptEpisode, other: KeptEpisode) -> bool:
 
 
 def finish(runs: Iterable[KeptRun], folder: Path = RUNS) -> None:
-    """Put the unfinished runs of all policies of a preset in place of older ones, and delete those of removed policies."""
+    """Rename the unfinished files of the given runs to their final names; older runs of the same policies are replaced."""
     for run in runs:
         path = run_path(run.environment, run.difficulty, run.policy, folder, run.observation)
         path.with_suffix(UNFINISHED).replace(path)

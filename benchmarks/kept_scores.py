@@ -1,8 +1,9 @@
-"""Kept scores of the baselines of a task: measured by a command, stored as JSON, shown as tables and a picture, measured again by tests.
+"""Stored scores of a task's baselines: measurement by a command, storage as JSON, tables, and a picture; tests measure a part of them again.
 
-``python -m stemtwin.benchmarks.kept_scores denoise`` runs every baseline over the task's first split of the size ``std``, which ``stemtwin data
-build`` makes, and writes ``benchmarks/scores/denoise.json``, which the pages of tasks show. A baseline whose package is not installed keeps its row.
-``--table`` prints the tables of ``docs/denoise.md``, ``--picture FILE`` draws the baselines' estimates for three samples.
+``python -m stemtwin.benchmarks.kept_scores denoise`` runs every baseline over the task's first split of the size ``std`` and writes
+``benchmarks/scores/denoise.json``, from which the pages of tasks are made. ``stemtwin data build`` makes the data. A baseline whose package is not
+installed keeps its earlier row. ``--table`` prints the tables of ``docs/denoise.md``. ``--picture FILE`` draws the estimates of baselines for three
+samples.
 """
 
 import argparse
@@ -31,24 +32,24 @@ FOLDER = Path(__file__).parent / "scores"
 SIZE = "std"
 WHOLE = "all"
 SAMPLED_CLUSTERS = 2
-"""Number of specimens, the first of the split, whose samples are kept one by one, so that tests can measure them again."""
+"""Number of specimens, the first of the split, whose scores are stored sample by sample, so tests can measure them again."""
 DIGITS = 6
 NAIVE = {"atoms-2d@2": "maxima", "instruments": "maxima", "defects": "odd-peaks"}
 """Baseline of skill 0 of the tasks whose tables show it."""
 
 
 def path_of(task: str) -> Path:
-    """Return the file of a task's kept scores."""
+    """Return the path of a task's stored scores."""
     return FOLDER / f"{task}.json"
 
 
 def read(task: str) -> dict[str, Any]:
-    """Return the kept scores of a task."""
+    """Return the stored scores of a task."""
     return json.loads(path_of(task).read_text(encoding="utf-8"))
 
 
 def fixed_part(data: "xr.Dataset") -> "xr.Dataset":
-    """Return the samples of the first specimens of a split, in the order of their seeds."""
+    """Return the samples of the specimens with the smallest seeds, whose scores are stored sample by sample."""
     seeds = data["structure_seed"].values
     return data.isel(sample=np.flatnonzero(np.isin(seeds, np.unique(seeds)[:SAMPLED_CLUSTERS])))
 
@@ -59,7 +60,7 @@ def _kept(value: float) -> float | None:
 
 
 def values(task: Task, samples: "SampleStatistics") -> dict[str, dict[str, dict[str, Any]]]:
-    """Return every metric of all samples and of every slice: column, slice, metric; None where it is not defined."""
+    """Return every metric on all samples and on every slice, as dicts by column, slice and metric; None for an undefined value."""
 
     def of(part: "SampleStatistics") -> dict[str, Any]:
         sums = part.sums()
@@ -70,7 +71,7 @@ def values(task: Task, samples: "SampleStatistics") -> dict[str, dict[str, dict[
 
 
 def intervals(task: Task, samples: "SampleStatistics") -> dict[str, list[float]]:
-    """Return the 95 % interval of every metric of all samples, low and high; metrics without one are left out."""
+    """Return the ends of the 95 % interval of every metric on all samples; metrics without an interval are left out."""
     found = {metric.name: statistics.interval(metric.formula, samples, proportion=metric.proportion) for metric in task.metrics}
     return {name: [round(one.low, DIGITS), round(one.high, DIGITS)] for name, one in found.items() if one is not None}
 
@@ -84,7 +85,9 @@ def each(samples: "SampleStatistics") -> dict[str, dict[str, float]]:
 
 
 def measure(task: Task, data: "xr.Dataset", names: Sequence[str], kept: dict[str, Any]) -> tuple[dict[str, Any], dict[str, "SampleStatistics"]]:
-    """Return the scores of baselines, and the statistics of those that ran; a baseline that cannot run keeps its row.
+    """Measure baselines, and return the rows of all baselines and the sample statistics of those that ran.
+
+    A baseline that cannot run keeps its earlier row.
 
     Parameters
     ----------
@@ -113,7 +116,7 @@ def measure(task: Task, data: "xr.Dataset", names: Sequence[str], kept: dict[str
 
 
 def differences(task: Task, measured: dict[str, "SampleStatistics"], kept: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return the differences of the primary metric between baselines on the same draws of specimens, the better of a pair first.
+    """Return the paired differences of the primary metric between baselines, on the same draws of specimens, with the better baseline first.
 
     Parameters
     ----------
@@ -146,7 +149,7 @@ def _tell(name: str, done: int, total: int) -> None:
 
 
 def table(task: Task, kept: dict[str, Any], metrics: Sequence[str]) -> str:
-    """Return metrics of all samples as a Markdown table, a row for each baseline."""
+    """Return a Markdown table of metrics on all samples, with a row for each baseline."""
     chosen = [metric for metric in task.metrics if metric.name in metrics]
     head = [f"{metric.name}{f' ({metric.unit})' if metric.unit else ''}" for metric in chosen]
     lines = [f"| baseline | {' | '.join(head)} |", "|---" * (len(head) + 1) + "|"]
@@ -157,7 +160,7 @@ def table(task: Task, kept: dict[str, Any], metrics: Sequence[str]) -> str:
 
 
 def sliced_table(kept: dict[str, Any], column: str, metric: str) -> str:
-    """Return one metric by the slices of a column as a Markdown table, a row for each baseline."""
+    """Return a Markdown table of one metric on every slice of a column, with a row for each baseline."""
     rows = {name: row["values"][column] for name, row in kept["rows"].items()}
     labels = list(next(iter(rows.values())))
     if all(label.isdecimal() for label in labels):
@@ -170,7 +173,10 @@ def sliced_table(kept: dict[str, Any], column: str, metric: str) -> str:
 
 
 def skill_table(task: Task, kept: dict[str, Any]) -> str:
-    """Return the primary metric with its interval, and the skill, 0 for the naive baseline and 1 for the oracle, as a Markdown table."""
+    """Return a Markdown table of the primary metric, its interval and the skill, with a row for each baseline.
+
+    The skill is linear in the metric: 0 for the naive baseline and 1 for the oracle.
+    """
     name = task.primary.name
     found = {entry: row["values"][WHOLE][WHOLE][name] for entry, row in kept["rows"].items()}
     zero, one = found[NAIVE[task.registered]], found["oracle"]
@@ -212,7 +218,7 @@ def save_picture(task: Task, data: "xr.Dataset", names: Sequence[str], path: Pat
     task : Task
         The task.
     data : Dataset
-        The samples, a row each.
+        The samples; each has a row in the picture.
     names : sequence of str
         Baselines.
     path : Path
@@ -244,7 +250,7 @@ def save_picture(task: Task, data: "xr.Dataset", names: Sequence[str], path: Pat
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Measure baselines and keep their scores, or show the kept scores."""
+    """Measure baselines and store their scores, or show the stored scores."""
     from stemtwin.benchmarks.runner import load_samples
 
     parser = argparse.ArgumentParser(description=__doc__)
@@ -275,7 +281,7 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def pictured(data: "xr.Dataset") -> "xr.Dataset":
-    """Return three samples of different materials near 300, 1500 and 8000 e-/A^2, the second a stack."""
+    """Return three samples of different materials with doses near 300, 1500 and 8000 e-/A^2; the second sample has several frames."""
     dose, material, frames = data["dose_e_per_angstrom2"].values, data["material"].values.astype(str), data["frames"].values
     chosen = []
     for wanted, kind, stack in ((300.0, "au-001", False), (1500.0, "srtio3-001", True), (8000.0, "mos2-1h", False)):

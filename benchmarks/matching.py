@@ -1,8 +1,8 @@
-"""One-to-one matching of detected points to true points, each truth with its own gate.
+"""One-to-one matching of detected points to true points; each true point has its own gate, the largest distance of a match.
 
-The matching has the most pairs that the gates allow and, among those matchings, the least total distance. Nearest-neighbour matching is neither:
-it lets two detections claim one truth. Pairs inside a gate come from a k-d tree; each connected component of pairs is solved alone, so a frame of
-thousands of well separated columns costs no more than its tree.
+The matching has as many pairs as the gates allow and, among all matchings with that number, the least total distance. Nearest-neighbour matching
+guarantees neither, because two detections can claim the same true point. A k-d tree finds the pairs inside the gates, and each connected component of
+pairs is solved separately, so a frame of thousands of well separated columns takes little more time than the search in the tree.
 """
 
 import itertools
@@ -20,7 +20,7 @@ def nearest_distance(points: np.ndarray, others: np.ndarray) -> np.ndarray:
     Parameters
     ----------
     points, others : ndarray
-        (n, 2) and (m, 2), A. A point that stands in both (distance exactly 0) is not its own neighbour.
+        (n, 2) and (m, 2), A. A point that occurs in both arrays (distance exactly 0) is not its own neighbour.
 
     Returns
     -------

@@ -21,18 +21,18 @@ SOURCE = "measured"
 
 
 def load_task(task: Task, folder: Path | str, split: str | None = None) -> "tuple[Task, str, xr.Dataset]":
-    """Return a task adapted to measured data, the split, and its samples.
+    """Return a task adapted to measured data, the name of the split, and the samples of the split.
 
-    Metrics that need elements are left out where the labels name none, slices where the data lack their column.
+    Metrics that need elements are left out if the labels name no elements. Slices are left out if the data do not have their column for every sample.
 
     Parameters
     ----------
     task : Task
         A prediction task.
     folder : Path or str
-        Folder of a measured dataset for it.
+        Folder of a measured dataset that was packed for the task.
     split : str, optional
-        Split; the first of the task's that the dataset has.
+        Name of the split; by default the task's first split that the dataset contains.
 
     Raises
     ------
@@ -69,7 +69,7 @@ def _known(values: np.ndarray) -> bool:
 
 
 def mark(evaluation: "Evaluation", data: "xr.Dataset") -> "Evaluation":
-    """Return an evaluation on measured data, without a rank where an algorithm made the labels."""
+    """Return an evaluation on measured data, marked as unranked if an algorithm made the labels."""
     report = evaluation.report
     if data.attrs["labels_by"] != "algorithm" or report.trust not in ORDERED:
         return evaluation

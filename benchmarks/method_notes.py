@@ -1,4 +1,4 @@
-"""Notes of a team on its method, ``method`` of ``submission.yaml``, which a jury reads; they are checked so that pages can show them."""
+"""Notes of a team on its method for a jury, under the key ``method`` of ``submission.yaml``; a check ensures that pages can show them."""
 
 import re
 from collections.abc import Mapping
@@ -15,7 +15,7 @@ LINK = re.compile(r"https?://[^\s<>\"'`\\@{}|^]{1,300}")
 
 
 def check_notes(method: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the notes on a method; keys that no page shows stay as they are.
+    """Check the notes on a method and return them; keys that no page shows are not checked.
 
     Raises
     ------

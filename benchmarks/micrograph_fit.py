@@ -1,8 +1,8 @@
 """Fit of a crystal's simulated cell to a window of a micrograph: lattice, blur, grey scale, offsets of lines, and noise.
 
-The model of a pixel is offset + slope * S(u), where S is the expected signal of the periodic cell, blurred by a Gaussian, and u = M v + t the point
-in the specimen of the pixel at v (x, y) from the window's centre. M holds rotation, scale and shear; its deviation from a rotation is the
-combined effect of calibration, strain and steady drift, which one image cannot separate.
+The model of a pixel is offset + slope * S(u), where S is the expected signal of the periodic cell, blurred by a Gaussian. The pixel at the position
+v (x, y) relative to the window's centre shows the point u = M v + t of the specimen. M contains rotation, scale and shear. Its deviation from a
+rotation is the combined effect of calibration, strain and steady drift, and these three cannot be separated in one image.
 """
 
 import itertools
@@ -37,7 +37,7 @@ class CellSignal:
     Parameters
     ----------
     values : ndarray
-        (ny, nx) fractions of the beam; pixel [0, 0] lies at (0, 0).
+        (ny, nx) fractions of the beam that reach the detector; pixel [0, 0] lies at (0, 0).
     size_angstrom : tuple of float
         Height and width of the cell, A.
     """
@@ -46,14 +46,14 @@ class CellSignal:
     size_angstrom: tuple[float, float]
 
     def blurred(self, sigma: float) -> np.ndarray:
-        """Return the spline coefficients of the signal under a Gaussian source of a standard deviation [A]."""
+        """Return the spline coefficients of the signal under a Gaussian source with the standard deviation ``sigma`` [A]."""
         (ny, nx), (height, width) = self.values.shape, self.size_angstrom
         ky, kx = np.fft.fftfreq(ny, height / ny)[:, None], np.fft.rfftfreq(nx, width / nx)
         factor = np.exp(-2 * (np.pi * sigma) ** 2 * (ky**2 + kx**2))
         return spline_filter(np.fft.irfft2(np.fft.rfft2(self.values) * factor, s=(ny, nx)), order=3, mode="grid-wrap")
 
     def at(self, coefficients: np.ndarray, u: np.ndarray) -> np.ndarray:
-        """Return the signal at positions (2, ...) x, y in A."""
+        """Return the signal at positions ``u`` (2, ...), x before y, A, from spline coefficients of :meth:`blurred`."""
         (ny, nx), (height, width) = self.values.shape, self.size_angstrom
         return map_coordinates(coefficients, [u[1] * ny / height, u[0] * nx / width], order=3, mode="grid-wrap", prefilter=False)
 
@@ -65,11 +65,11 @@ class CellFit:
     Parameters
     ----------
     matrix, shift : ndarray
-        (2, 2) and (2,): u = matrix @ v + shift, both in A, x before y; v is measured from the window's centre in the pixels' nominal size.
+        (2, 2) and (2,): u = matrix @ v + shift, both in A, x before y; v is the position relative to the window's centre by the nominal pixel size.
     blur_angstrom : float
         Standard deviation of the blur, A.
     offset, slope : float
-        Grey value without any signal, and grey values for all of the beam.
+        Grey value without signal, and additional grey value if the whole beam reaches the detector.
     correlation : float
         Correlation coefficient of model and window.
     model : ndarray
@@ -86,7 +86,7 @@ class CellFit:
 
     @property
     def rotation_rad(self) -> float:
-        """Rotation of the scan's x axis in the specimen, from +x to +y."""
+        """Rotation of the scan's x axis in the specimen, rad; positive from +x towards +y."""
         return float(np.arctan2(self.matrix[1, 0], self.matrix[0, 0]))
 
     @property
@@ -98,13 +98,13 @@ class CellFit:
 
 
 def pixel_places(shape: tuple[int, int], step: float) -> np.ndarray:
-    """Return the positions (2, ny, nx), x before y, of pixels from the centre of a window, A."""
+    """Return the positions of the pixels relative to the centre of a window, (2, ny, nx), x before y, A."""
     y, x = np.indices(shape, dtype=float)
     return step * np.stack([x - (shape[1] - 1) / 2, y - (shape[0] - 1) / 2])
 
 
 def search(window: np.ndarray, step: float, cell: CellSignal, turns: "tuple[tuple[float, float], ...] | None" = None) -> tuple[float, CellFit]:
-    """Return the best correlation over rotations, scales and shifts, and the fit there, as a start for refinement.
+    """Return the best correlation over rotations, scales and shifts, and a coarse fit with these values as a start for :func:`refine`.
 
     Parameters
     ----------
@@ -115,7 +115,7 @@ def search(window: np.ndarray, step: float, cell: CellSignal, turns: "tuple[tupl
     cell : CellSignal
         The cell.
     turns : tuple of (float, float), optional
-        Rotations [rad] and scales to try; by default all rotations, and scales up to 8 % off.
+        Pairs of a rotation [rad] and a scale to try; by default all rotations in steps of 5 degrees, with scales from 0.92 to 1.08.
     """
     if min(window.shape) < LEAST_WINDOW:
         message = f"A window of {window.shape[0]} x {window.shape[1]} px is smaller than {LEAST_WINDOW} px. Give a larger one."
@@ -141,7 +141,7 @@ def search(window: np.ndarray, step: float, cell: CellSignal, turns: "tuple[tupl
 
 
 def refine(window: np.ndarray, step: float, cell: CellSignal, start: CellFit) -> CellFit:
-    """Return the least-squares fit of a cell to a window from a start."""
+    """Return the least-squares fit of a cell to a window, starting from a coarse fit."""
     places = pixel_places(window.shape, step)
     reach = float(np.abs(places).max())
 
@@ -181,7 +181,8 @@ class LineOffsets:
     offsets_angstrom, errors_angstrom : ndarray
         (lines, 2) offsets x, y of each line, and their standard errors, A.
     jitter_angstrom, wander_angstrom : tuple of float
-        Standard deviations along x and y of the part that changes from line to line, and of the rest, A, after subtraction of the errors.
+        Standard deviations along x and y, A, of the part that is independent from line to line, and of the rest. The variance of the
+        errors has been subtracted.
     """
 
     offsets_angstrom: np.ndarray
@@ -191,7 +192,7 @@ class LineOffsets:
 
 
 def line_offsets(window: np.ndarray, fit: CellFit, step: float) -> LineOffsets:
-    """Return the offset of every line by which its pixels fit the model best.
+    """Return the offset of every scan line at which the pixels of the line fit the model best.
 
     Differences of neighbouring lines give the jitter, which is independent from line to line; the rest of the spread is the wander.
     """
@@ -229,9 +230,9 @@ class NoiseFit:
     Parameters
     ----------
     levels, variances : ndarray
-        Mean grey values of bins of the signal, and the variances there.
+        Mean grey values of the bins of the signal, and the variances of the noise in them.
     slope, floor : float
-        Variance for each grey value above the offset, and variance without signal.
+        Increase of the variance per grey value above the offset, and variance without signal.
     lag_correlation : tuple of float
         Correlation of neighbouring pixels along x and along y.
     frequencies, power : ndarray
@@ -248,16 +249,17 @@ class NoiseFit:
 
     @property
     def gain(self) -> float:
-        """Grey values for each electron of a detector that counts electrons and smears them along a line."""
+        """Grey values per electron, for a detector that counts electrons and smears them along a line."""
         a = max(self.lag_correlation[0], 0.0)
         return self.slope * (1 + a) / (1 - a)
 
 
 def noise_of(window: np.ndarray, fit: CellFit, lines: LineOffsets, step: float) -> NoiseFit:
-    """Return the noise of a window: its residual from the model with every line at its own offset.
+    """Return the noise of a window: the residual from the model, in which every line has its own offset.
 
-    Variances, and the correlation along lines, come from second differences across the lines, because errors of the model change slowly from line to
-    line and would count as noise. The correlation across the lines, and the power spectrum, come from the whole residual and include these errors.
+    Errors of the model change slowly from line to line and would otherwise count as noise. Variances and the correlation along lines are therefore
+    computed from second differences between neighbouring lines. The correlation across lines and the power spectrum are computed from the whole
+    residual, so they include these errors.
     """
     fy, fx = np.gradient(fit.model, step)
     model = fit.model - fx * lines.offsets_angstrom[:, :1] - fy * lines.offsets_angstrom[:, 1:]
@@ -284,7 +286,7 @@ def noise_of(window: np.ndarray, fit: CellFit, lines: LineOffsets, step: float) 
 
 
 def radial_power(image: np.ndarray, step: float, rings: int = 24) -> tuple[np.ndarray, np.ndarray]:
-    """Return the mean frequencies [1/A] and the mean power of rings of an image's spectrum up to the Nyquist frequency."""
+    """Return the mean frequency [1/A] and the mean power of each ring of an image's spectrum, up to the Nyquist frequency."""
     ny, nx = image.shape
     power = np.abs(np.fft.fft2(image - image.mean())) ** 2 * step**2 / (ny * nx)
     k = np.hypot(np.fft.fftfreq(ny, step)[:, None], np.fft.fftfreq(nx, step)).ravel()

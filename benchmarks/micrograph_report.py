@@ -27,7 +27,7 @@ def write_report(found: Sequence[SampleComparison], step: float, conditions: Twi
     Parameters
     ----------
     found : sequence of SampleComparison
-        One for each sample.
+        One comparison for each sample.
     step : float
         Nominal size of the pixels, A.
     conditions : TwinConditions
@@ -35,7 +35,7 @@ def write_report(found: Sequence[SampleComparison], step: float, conditions: Twi
     source : str
         Name of the image's file.
     folder : Path
-        Made where it does not exist.
+        Folder of the report, which is made if it does not exist.
     """
     values = {"file": source, "pixel_size_angstrom": step, "samples": [as_values(one, step) for one in found]}
     values["conditions"] = {name: getattr(conditions, name) for name in TwinConditions.__slots__}
@@ -48,7 +48,7 @@ def write_report(found: Sequence[SampleComparison], step: float, conditions: Twi
 
 
 def tables(values: dict[str, Any]) -> list[str]:
-    """Return the tables of a report, a Markdown block each."""
+    """Return the Markdown blocks of a report: conditions, headings and tables."""
     one = values["conditions"]
     angles = f"{one['semiangle_mrad']:g} mrad, dark field {one['inner_mrad']:g} to {one['outer_mrad']:g} mrad"
     out = [
@@ -84,7 +84,7 @@ def _answers(baselines: dict[str, Any]) -> str:
 
 
 def draw(found: Sequence[SampleComparison], path: Path) -> None:
-    """Draw window, fitted model, residual, the twin's frame, offsets of lines and noise power of every sample as a PNG."""
+    """Draw the window, fitted model, residual, frame of the twin, line offsets and noise power of every sample as a PNG."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(15, 2.9 * len(found)), layout="constrained", dpi=80)
@@ -133,7 +133,10 @@ def _power(axis: "Axes", one: SampleComparison) -> None:
 
 
 def draw_answers(found: Sequence[SampleComparison], step: float, path: Path) -> None:
-    """Draw the answers of baselines over the image and over the twin's frame as a PNG; the window, in which columns are known, is framed."""
+    """Draw the answers of baselines over the image and over the twin's frame as a PNG.
+
+    A rectangle marks the window, because columns are known only there.
+    """
     from matplotlib.figure import Figure
     from matplotlib.patches import Rectangle
 

@@ -1,8 +1,8 @@
 """Comparison of a measured micrograph with the twin at matched conditions.
 
-The cell of each named sample is simulated once, fitted to a window of the image, and the knobs of the twin that follow from the fit are set:
-source size, detector chain (gain, offset, read noise, lag), dose, line jitter and wander, drift. The twin's microscope takes the same frame, and the
-same quantities are measured in it as in the image. Baselines of ``atoms-2d`` and ``atoms-2d@2`` run on both unchanged.
+The cell of each named sample is simulated once and fitted to a window of the image. The fit determines the knobs, which are these settings of the
+twin: source size, detector chain (gain, offset, read noise, lag), dose, line jitter and wander, and drift. The twin's microscope then takes the same
+frame, and the same quantities are measured in the frame and in the image. The baselines of ``atoms-2d`` and ``atoms-2d@2`` run unchanged on both.
 """
 
 import math
@@ -60,11 +60,11 @@ class WindowMeasurement:
     window : ndarray
         (ny, nx) grey values.
     fit : CellFit
-        The cell in it.
+        Fit of the cell to the window.
     lines : LineOffsets
-        Offsets of its lines.
+        Offsets of the scan lines.
     noise : NoiseFit
-        Its noise.
+        Noise of the window.
     contrast : dict
         Brightness of every kind of column above the background, relative to the brightest kind.
     """
@@ -78,12 +78,12 @@ class WindowMeasurement:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class SampleComparison:
-    """A sample beside a window of the image.
+    """Comparison of a sample in the twin with a window of a measured image.
 
     Parameters
     ----------
     name : str
-        The sample.
+        Name of the sample.
     region : tuple of int
         First row and column, height and width of the window, px.
     measured, twin : WindowMeasurement
@@ -91,9 +91,9 @@ class SampleComparison:
     knobs : dict
         Settings of the twin by name.
     answers : dict
-        Answers of each baseline for both frames, by its name.
+        Answers of each baseline to the image and to the twin's frame, by the name of the baseline.
     square, twin_square : ndarray
-        Squares given to the baselines, grey values.
+        Squares of the image and of the twin's frame that the baselines receive, grey values.
     square_region : tuple of int
         Region of the square in the image, px.
     """
@@ -128,7 +128,7 @@ def simulate_cell(sample: Sample, conditions: TwinConditions) -> CellSignal:
 
 
 def check_window(window: int) -> int:
-    """Return the edge of a window; raise SettingsError where it is too small to be fitted, or larger than the square of the baselines."""
+    """Return the edge of a window, px; raise SettingsError if it is too small for a fit, or larger than the square that baselines receive."""
     if not micrograph_fit.LEAST_WINDOW <= window <= ANSWERED:
         message = f"window={window} must be from {micrograph_fit.LEAST_WINDOW} to {ANSWERED} px. Give a number in between."
         raise SettingsError(message)
@@ -136,7 +136,10 @@ def check_window(window: int) -> int:
 
 
 def find_region(image: np.ndarray, step: float, cell: CellSignal, window: int, say: Say) -> tuple[int, int, int, int]:
-    """Return the window of an image that a cell fits best, first on a coarse grid of windows and then among the neighbours of the best."""
+    """Return the window of an image that a cell fits best: first row and column, height and width, px.
+
+    A coarse grid of windows gives the rotation and the scale. A finer grid over the whole image is then searched with these values.
+    """
     height, width = (min(window, length) for length in image.shape)
     rows, columns = ([round(p) for p in np.linspace(0, n - w, c)] for n, w, c in zip(image.shape, (height, width), CANDIDATES, strict=True))
     best: tuple[float, tuple[int, int], CellFit | None] = (-1.0, (0, 0), None)
@@ -157,7 +160,7 @@ def find_region(image: np.ndarray, step: float, cell: CellSignal, window: int, s
 
 
 def measure(window: np.ndarray, step: float, cell: CellSignal, sample: Sample, start: CellFit | None = None) -> WindowMeasurement:
-    """Measure a window with a sample's cell: lattice, blur, lines, noise and contrast."""
+    """Fit a sample's cell to a window, and measure lattice, blur, line offsets, noise and contrast."""
     fit = micrograph_fit.refine(window, step, cell, start or micrograph_fit.search(window, step, cell)[1])
     lines = micrograph_fit.line_offsets(window, fit, step)
     noise = micrograph_fit.noise_of(window, fit, lines, step)
@@ -165,7 +168,7 @@ def measure(window: np.ndarray, step: float, cell: CellSignal, sample: Sample, s
 
 
 def columns_in(fit: CellFit, sample: Sample, shape: tuple[int, int], step: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return the positions (n, 2) x, y [px] of a sample's columns in a fitted window, their species, and whether they are scored (n,)."""
+    """Return the positions (n, 2) x, y [px] of a sample's columns in a fitted window, their species (n,), and True for scored columns (n,)."""
     columns = projected_columns(sample)
     corners = np.array([[0, 0], [shape[1] - 1, 0], [0, shape[0] - 1], [shape[1] - 1, shape[0] - 1]], dtype=float)
     middle = np.array([shape[1] - 1, shape[0] - 1]) / 2
@@ -192,7 +195,7 @@ def contrast_of(window: np.ndarray, fit: CellFit, sample: Sample, step: float) -
 
 
 def knobs_of(measured: WindowMeasurement, step: float, conditions: TwinConditions) -> dict[str, float]:
-    """Return the settings of the twin that follow from a window."""
+    """Return the knobs (settings of the twin) that follow from the measurement of a window."""
     fit, noise, lines = measured.fit, measured.noise, measured.lines
     x, y, shear = fit.distortion
     gain = max(noise.gain, abs(fit.slope) * 1e-7)
@@ -218,7 +221,7 @@ def knobs_of(measured: WindowMeasurement, step: float, conditions: TwinCondition
 def image_again(
     sample: Sample, fit: CellFit, knobs: dict[str, float], conditions: TwinConditions, shape: tuple[int, int], aside: np.ndarray
 ) -> np.ndarray:
-    """Return the twin's frame with the fitted knobs, grey values (ny, nx).
+    """Return the frame that the twin takes with the fitted knobs, grey values (ny, nx).
 
     Parameters
     ----------
@@ -233,7 +236,7 @@ def image_again(
     shape : tuple of int
         Size of the frame, px.
     aside : ndarray
-        Offset of the centre of the frame from that of the window, x and y in A of the image's nominal pixels.
+        Offset of the frame's centre from the window's centre, x and y, A by the nominal pixel size of the image.
     """
     pitch, angle, dwell = knobs["pixel_size_angstrom"], knobs["rotation_rad"], conditions.dwell_time_us
     turned = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
@@ -331,7 +334,7 @@ def beside_twin(
     measured: WindowMeasurement,
     say: Say,
 ) -> SampleComparison:
-    """Return a measured window beside the twin's frame with the knobs from the fit; the arguments are those of :func:`compare`."""
+    """Return the comparison of a measured window with the twin's frame, taken with the knobs from the fit; see :func:`compare`."""
     top, left, height, width = region
     knobs = knobs_of(measured, step, conditions)
     first, size = square_about(region, image.shape)
@@ -360,7 +363,10 @@ def beside_twin(
 
 
 def square_about(region: tuple[int, int, int, int], shape: tuple[int, ...]) -> tuple[tuple[int, int], tuple[int, int]]:
-    """Return first row and column, and height and width, of the baselines' square about a window, of its usual size where the image allows."""
+    """Return the first row and column, and the height and width, of the square around a window that baselines receive.
+
+    The square has its usual size if the image is large enough.
+    """
     size = (max(min(ANSWERED, shape[0]), region[2]), max(min(ANSWERED, shape[1]), region[3]))
     first = [min(max(at + (part - n) // 2, 0), whole - n) for at, part, n, whole in zip(region[:2], region[2:], size, shape, strict=True)]
     return (first[0], first[1]), size
@@ -401,7 +407,7 @@ def quantities(measurement: WindowMeasurement, step: float) -> dict[str, tuple[f
 
 
 def agrees(measured: float, twin: float, unit: str) -> bool:
-    """Return whether two values agree: within 20 %, or within the tolerance of their unit."""
+    """Return True if two values agree within 20 %, or within the absolute tolerance of their unit."""
     return abs(measured - twin) <= max(SAME * max(abs(measured), abs(twin)), LEAST_DIFFERENCE.get(unit, 0.0))
 
 

@@ -13,12 +13,12 @@ from stemtwin.twin.errors import DatasetError
 
 
 def check(dataset: str) -> None:
-    """Refuse an impossible export before episodes are recorded for it.
+    """Raise DatasetError if an export is impossible, before episodes are recorded for it.
 
     Raises
     ------
     DatasetError
-        Minari is not installed, or has a dataset of this id.
+        Minari is not installed, or already has a dataset of this id.
     """
     try:
         import minari  # pyright: ignore[reportMissingImports] - only where it is asked for
@@ -33,7 +33,7 @@ def check(dataset: str) -> None:
 def to_minari(folder: Path, dataset: str, *, description: str = "") -> Any:
     """Write the episodes of one policy as a Minari dataset (HDF5) and return it.
 
-    Minari stores images as JPEG by default; here every array keeps its bits.
+    Minari stores images as JPEG by default; here every array is stored without loss.
 
     Parameters
     ----------
@@ -47,7 +47,7 @@ def to_minari(folder: Path, dataset: str, *, description: str = "") -> Any:
     Raises
     ------
     DatasetError
-        The folder does not hold episodes, Minari is not installed, or it has a dataset of this id.
+        The folder does not contain episodes, Minari is not installed, or Minari already has a dataset of this id.
     """
     check(dataset)
     import minari  # pyright: ignore[reportMissingImports] - checked

@@ -22,16 +22,16 @@ REFUSED = {
 
 
 def check_name(name: str, what: str, *, empty: bool = False) -> str:
-    """Return a name, or refuse one that a board would not show as it was written.
+    """Check a name and return it; a name that a board would not show as it was written is refused.
 
     Parameters
     ----------
     name : str
         The name.
     what : str
-        Its key, for the message: ``"team"``.
+        Key of the name in the error message, for example ``"team"``.
     empty : bool
-        Whether no name at all, ``""``, is allowed.
+        Whether the empty name ``""`` is allowed.
 
     Raises
     ------
@@ -43,7 +43,7 @@ def check_name(name: str, what: str, *, empty: bool = False) -> str:
     shown = ascii(name if len(name) <= LONGEST_NAME else name[:LONGEST_NAME] + "...")
     message = ""
     if not any(_visible(character) for character in name):
-        message = f"{what}={shown} shows nothing. Give a name of letters or digits."
+        message = f"{what}={shown} has no visible character. Give a name with letters or digits."
     elif len(name) > LONGEST_NAME:
         message = f"{what}={shown} has {len(name)} characters; at most {LONGEST_NAME} are allowed. Give a shorter name."
     elif name != name.strip():
@@ -56,7 +56,7 @@ def check_name(name: str, what: str, *, empty: bool = False) -> str:
 
 
 def printable(text: str, encoding: str = "utf-8") -> str:
-    """Return a text in one line for a console with an encoding; characters that names may not hold, or that the encoding lacks, are escaped."""
+    """Return a text for a console, in one line; characters that names may not contain, or that the console's encoding lacks, are escaped."""
     escaped = "".join(_escape(character) if _refused(character) else character for character in text)
     return escaped.encode(encoding, "backslashreplace").decode(encoding)
 

@@ -1,7 +1,7 @@
 """Episodes of policies as data for offline learning: Parquet files of steps that ``datasets.load_dataset`` reads.
 
-A folder holds ``<policy>/<number>.parquet``, a ``README.md`` with the line that loads them, and ``SHA256SUMS``. A row is a step:
-the observation and, except in the last row of an episode, the action that followed with its reward and end.
+A folder contains ``<policy>/<number>.parquet``, a ``README.md`` with the code that loads these files, and ``SHA256SUMS``. A row is a step:
+the observation and, except in the last row of an episode, the action that followed, its reward, and whether the episode ended.
 """
 
 import dataclasses
@@ -48,11 +48,11 @@ class OfflineEpisode:
     Parameters
     ----------
     number : int
-        Number of the episode in the set.
+        Number of the episode in the dataset.
     seed : int
         Seed of ``reset``.
     observations : dict of ndarray
-        Arrays of n + 1 observations by the name of the part, ``""`` where the space has no parts.
+        Arrays of n + 1 observations by the name of a part of the space; the name is ``""`` if the space has no parts.
     actions : dict of ndarray
         Arrays of n actions in the same form.
     rewards, terminated, truncated : ndarray
@@ -96,7 +96,7 @@ class EpisodeKeeper:
         self.ends.append((float(reward), bool(terminated), bool(truncated)))
 
     def episode(self, number: int, seed: int, space: gym.Space) -> OfflineEpisode:
-        """Return the episode; ``space`` is that of the observations."""
+        """Return the recorded episode; ``space`` is the space of the observations."""
         rewards, terminated, truncated = (np.array(column) for column in zip(*self.ends, strict=True))
         return OfflineEpisode(
             number=number,
@@ -111,12 +111,15 @@ class EpisodeKeeper:
 
 
 def numbers(info: Mapping[str, Any]) -> dict[str, float | bool]:
-    """Return the success and the costs in ``info`` of an environment with ``privileged_info``, and nothing else of the truth."""
+    """Return the success and the costs from the ``info`` of an environment with ``privileged_info``, without any other truth."""
     return {"is_success": bool(info["is_success"]), **{f"cost.{name}": float(value) for name, value in info["cost"].items()}}
 
 
 def parts(space: gym.Space, name: str = "") -> dict[str, gym.Space]:
-    """Return the parts of a space by name: those of a ``Dict`` and of a ``Tuple`` with dots between, all others as they are."""
+    """Return the elementary spaces within a space by name.
+
+    Dots join the keys of nested ``Dict`` and ``Tuple`` spaces. Any other space is its only part, with the name ``""``.
+    """
     if isinstance(space, gym.spaces.Dict | gym.spaces.Tuple):
         named = space.spaces.items() if isinstance(space, gym.spaces.Dict) else enumerate(space.spaces)
         inner = (parts(part, f"{name}.{key}" if name else str(key)) for key, part in named)
@@ -163,7 +166,7 @@ def features(kinds: Mapping[str, tuple[str, tuple[int, ...]]]) -> "hf.Features":
 
 
 def rows_of(episode: OfflineEpisode) -> dict[str, np.ndarray]:
-    """Return an episode as columns of n + 1 rows; action, reward and ends of the last row are zeros."""
+    """Return an episode as columns of n + 1 rows; action, reward, ``terminated`` and ``truncated`` of the last row are zeros."""
     n = len(episode.rewards)
 
     def padded(values: np.ndarray) -> np.ndarray:
@@ -185,7 +188,7 @@ def rows_of(episode: OfflineEpisode) -> dict[str, np.ndarray]:
 
 
 def table_of(episodes: Sequence[OfflineEpisode], kinds: Mapping[str, tuple[str, tuple[int, ...]]], about: Mapping[str, Any]) -> "pa.Table":
-    """Return episodes as an Arrow table with Hugging Face features; ``about`` is kept in the schema as JSON, ``stemtwin``."""
+    """Return episodes as an Arrow table with Hugging Face features; its schema stores ``about`` as JSON under the key ``stemtwin``."""
     import datasets as hf
 
     all_rows = [rows_of(one) for one in episodes]
@@ -195,12 +198,12 @@ def table_of(episodes: Sequence[OfflineEpisode], kinds: Mapping[str, tuple[str, 
 
 
 def read_about(path: Path) -> dict[str, Any]:
-    """Return the description in a file: environment (a Gymnasium spec as JSON), policy, version, columns.
+    """Return the description that a file stores: environment (a Gymnasium spec as JSON), policy, version and columns.
 
     Raises
     ------
     DatasetError
-        The file does not belong to such a set.
+        The file is not part of such a dataset.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -220,7 +223,7 @@ def read_episodes(paths: str | Path | Sequence[Path]) -> list[OfflineEpisode]:
     Raises
     ------
     DatasetError
-        A file is not readable, or holds something else.
+        A file cannot be read, or does not contain episodes.
     """
     if isinstance(paths, str | Path):
         paths = Path(paths)
@@ -280,25 +283,25 @@ def build(
     environment : str
         Id of an environment with a goal.
     folder : Path
-        Folder, which is made or holds the beginning of the same set.
+        Folder of the dataset, which is made, or contains the beginning of the same dataset.
     difficulty : str
         Preset of the family.
     policies : sequence of str
         Names of baselines of the environment.
     episodes : int
-        Number of episodes of each, seeds 0, 1, ...
+        Number of episodes of each policy; their seeds count up from 0.
     tell : callable
         Called with lines of progress.
 
     Returns
     -------
     dict
-        Returns of the policies.
+        Statistics of the returns by policy.
 
     Raises
     ------
     StemtwinError
-        A name is unknown, a number out of range, or the folder holds something else.
+        A name is unknown, a number is out of range, or the folder contains other data.
     """
     known = returns.environments()
     if environment not in known:

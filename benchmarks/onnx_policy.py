@@ -60,5 +60,5 @@ class OnnxPolicy:
 
 
 def learned_path(environment: str, ending: str = ".onnx") -> Path:
-    """Return the path of a trained policy, or of its curves (``.json``)."""
+    """Return the path of a trained policy, or of its learning curves (``.json``)."""
     return FOLDER / f"{environment.partition('/')[2]}{ending}"

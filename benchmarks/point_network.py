@@ -1,4 +1,4 @@
-"""Networks that find points in images: images on a grid of a fixed pitch, inference from an ONNX file, points from probability maps.
+"""Networks that find points in images: resampling to a fixed pixel size, inference from an ONNX file, and points from probability maps.
 
 A network receives maps of an image on pixels of 0.15 A and returns, for each of these pixels, one logit for each class of points and the offset to
 the nearest point, x and y in pixels. Training is in :mod:`stemtwin.benchmarks.training`; inference needs only onnxruntime.
@@ -19,7 +19,7 @@ from stemtwin.benchmarks.readings import white_noise
 STEP_ANGSTROM = 0.15
 """Pixel of the networks, A."""
 MULTIPLE = 16
-"""Number of which the heights and widths that the networks accept are multiples, px."""
+"""The networks accept heights and widths that are multiples of this number, px."""
 LEAST = 0.02
 """Probability below which no point is reported."""
 
@@ -28,7 +28,7 @@ Run = Callable[[np.ndarray], np.ndarray]
 
 
 def onnx_run(path: Path) -> Run:
-    """Return the network of an ONNX file; raise SettingsError where onnxruntime is not installed."""
+    """Return the network of an ONNX file; raise SettingsError if onnxruntime is not installed."""
     session = make_session(path)
     return partial(_run, session, session.get_inputs()[0].name)
 
@@ -39,29 +39,32 @@ def _run(session: Any, name: str, maps: np.ndarray) -> np.ndarray:
 
 
 def weights(count: int, step: float) -> np.ndarray:
-    """Return the weights (m, count) that resample ``count`` pixels of ``step`` A to pixels of 0.15 A: triangles as wide as the larger of both."""
+    """Return the weights (m, count) that resample ``count`` pixels of ``step`` A to m pixels of 0.15 A.
+
+    The weights are triangles whose width follows the larger of the two pixel sizes.
+    """
     places = ((np.arange(max(1, round(count * step / STEP_ANGSTROM))) + 0.5) * STEP_ANGSTROM / step - 0.5)[:, None]
     out = np.maximum(0.0, 1.0 - np.abs(places - np.arange(count)) * step / max(step, STEP_ANGSTROM))
     return out / out.sum(axis=1, keepdims=True)
 
 
 def resampled(image: np.ndarray, step: float) -> np.ndarray:
-    """Return an image (ny, nx) with pixels of ``step`` A, resampled to pixels of 0.15 A; both share the lower corner of the frame."""
+    """Resample an image (ny, nx) from pixels of ``step`` A to pixels of 0.15 A; the outer corner of the first pixel stays in place."""
     return weights(image.shape[0], step) @ image @ weights(image.shape[1], step).T
 
 
 def to_angstrom(places: np.ndarray, step: float) -> np.ndarray:
-    """Convert positions (n, 2) in pixels of 0.15 A to A from the centre of the first pixel of an image with pixels of ``step`` A."""
+    """Convert positions (n, 2) from pixels of 0.15 A to A, relative to the centre of the first pixel of an image with pixels of ``step`` A."""
     return (places + 0.5) * STEP_ANGSTROM - step / 2
 
 
 def to_pixels(positions: np.ndarray, step: float) -> np.ndarray:
-    """Convert positions (n, 2) in A from the centre of the first pixel of an image with pixels of ``step`` A to pixels of 0.15 A."""
+    """Convert positions (n, 2), A, relative to the centre of the first pixel of an image with pixels of ``step`` A, to pixels of 0.15 A."""
     return (positions + step / 2) / STEP_ANGSTROM - 0.5
 
 
 def resampled_noise(electrons: np.ndarray, step: float) -> float:
-    """Return the standard deviation of the noise, e-, of an image (ny, nx) with pixels of ``step`` A after :func:`resampled`."""
+    """Return the standard deviation of the noise, e-, that remains in an image (ny, nx) with pixels of ``step`` A after :func:`resampled`."""
     return white_noise(electrons) * min(1.0, step / STEP_ANGSTROM)
 
 
@@ -71,7 +74,7 @@ def smoothed(image: np.ndarray, sigma_angstrom: float) -> np.ndarray:
 
 
 def answer(run: Run, maps: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the probabilities (k, ny, nx) and the offsets (2, ny, nx), px, of maps (n, ny, nx) of any shape."""
+    """Run a network on maps (n, ny, nx) of any size, and return the probabilities (k, ny, nx) and the offsets (2, ny, nx), px."""
     ny, nx = maps.shape[1:]
     padded = np.pad(maps, ((0, 0), (0, -ny % MULTIPLE), (0, -nx % MULTIPLE)), mode="reflect")
     out = run(padded[None].astype(np.float32))[0, :, :ny, :nx].astype(float)
@@ -79,7 +82,9 @@ def answer(run: Run, maps: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def peaks(probability: np.ndarray, offsets: np.ndarray, apart_angstrom: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return positions (n, 2) x and y in px of 0.15 A, classes (n,) from 0, and probabilities (n,) of the maxima of any class.
+    """Return the points at the maxima of the probability: positions (n, 2), classes (n,) from 0, and probabilities (n,).
+
+    Positions are x and y in pixels of 0.15 A.
 
     Parameters
     ----------
@@ -109,7 +114,7 @@ class PointNetwork:
     Parameters
     ----------
     run : callable, optional
-        The network; by default that of the ONNX file.
+        Function that runs the network; by default the network of the ONNX file.
 
     Raises
     ------
@@ -132,11 +137,11 @@ class PointNetwork:
         Parameters
         ----------
         maps : ndarray
-            (m, y, x) maps of the frame on pixels of 0.15 A.
+            (m, y, x) input maps of the frame, on pixels of 0.15 A.
         shape : tuple of int
             Height and width of the frame, pixels.
         step : float
-            Step of these pixels, A.
+            Size of the frame's pixels, A.
         allowed : ndarray, optional
             (k,) bool: the classes that can occur; by default all.
         """

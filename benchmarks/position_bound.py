@@ -1,11 +1,12 @@
-"""Least root mean square error of positions of atomic columns: the Bayesian bound of ``atoms-2d@2`` under the card's prior of the position.
+"""Lower bounds on the root mean square error of column positions: Bayesian bounds of ``atoms-2d@2`` under the prior of the dataset card.
 
-The position of a column is uniform over the cell of its specimen, because the origin of the frame is. The bound is that of Ziv and Zakai
-(:mod:`stemtwin.benchmarks.error_bounds`) for each axis. Its observer knows the position up to an interval, and everything else except a common
-shift: the shift of one column, seen in the pixels nearer to it than half the distance to the next one, or that of the whole frame. A fit of the
-lattice may exceed the bound of one column, as it may exceed an ``efficiency`` of 1; no method exceeds the bound of the frame, which uses all columns,
-on average over all frames. No metric of the task has it as its limit: ``rmsd`` and ``efficiency`` are means over matched columns only, and a method
-may leave out those columns and frames in which its errors are largest. ``python -m stemtwin.benchmarks.position_bound`` prints the bounds.
+The position of a column is uniform over the cell of its specimen, because the origin of the frame is uniform there. The bounds are those of Ziv and
+Zakai (:mod:`stemtwin.benchmarks.error_bounds`) for each axis. They assume an observer who knows everything except one shift, and knows this shift up
+to an interval. For the bound of a column, the shift is that of one column, seen in the pixels that are nearer to it than half the distance to the
+next column. For the bound of the frame, it is the shift of the whole frame, so all columns contribute. A fit of the lattice may have smaller errors
+than the bound of a column, as its ``efficiency`` may exceed 1. On average over all frames, no method has smaller errors than the bound of the frame.
+No metric of the task is limited by these bounds, because ``rmsd`` and ``efficiency`` are means over matched columns only, and a method may leave out
+the columns and frames in which its errors are largest. ``python -m stemtwin.benchmarks.position_bound`` prints the bounds.
 """
 
 import argparse
@@ -31,14 +32,14 @@ DISTANCES = LENGTH_ANGSTROM * np.geomspace(2e-3, 1, 12)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FrameBounds:
-    """Root mean square errors of the positions in one frame, A.
+    """Lower bounds on the root mean square errors of the positions in one frame, A.
 
     Parameters
     ----------
     name : str
         The specimen.
     cramer_rao : float
-        Cramer-Rao bound of single columns, that of the metric ``efficiency``.
+        Cramer-Rao bound of single columns, which the metric ``efficiency`` uses.
     column : float
         Bayesian bound of single columns.
     frame : float
@@ -52,7 +53,9 @@ class FrameBounds:
 
 
 def shift_squares(counts: np.ndarray, step: float, axis: int) -> np.ndarray:
-    """Return the squared differences of the roots of an image and of copies shifted by :data:`DISTANCES` along an axis, (12, ny, nx).
+    """Return the squared differences between the square roots of two copies of an image, (12, ny, nx).
+
+    The copies are shifted against each other along an axis by each of :data:`DISTANCES`.
 
     Parameters
     ----------
@@ -73,12 +76,15 @@ def shift_squares(counts: np.ndarray, step: float, axis: int) -> np.ndarray:
 
 
 def least_distance(squares: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
-    """Return the least root mean square distance, A, from the sums of squared differences along both axes, (..., 12) each."""
+    """Return the least root mean square distance of an estimate from the true position, A.
+
+    ``squares`` are the sums of squared differences from :func:`shift_squares` along both axes, (..., 12) each.
+    """
     return np.sqrt(sum(uniform_mean_square(DISTANCES, one, LENGTH_ANGSTROM) for one in squares))
 
 
 def around(places: np.ndarray, step: float, shape: tuple[int, int]) -> Iterator[np.ndarray]:
-    """Yield the mask of the pixels that are nearer to each position (x, y), A, than half the distance to the next one, at most 1.2 A."""
+    """Yield for each position (x, y), A, the mask of the pixels nearer to it than half the distance to the next position, at most 1.2 A."""
     y, x = (np.arange(n) * step for n in shape)
     for (px, py), reach in zip(places, np.minimum(REACH * nearest_distance(places, places), MOST_REACH_ANGSTROM), strict=True):
         yield np.hypot(y[:, None] - py, x - px) <= reach

@@ -12,7 +12,10 @@ def electrons_of(given: Mapping[str, Any]) -> np.ndarray:
 
 
 def white_noise(image: np.ndarray) -> float:
-    """Return the standard deviation of the noise: the root mean square of the diagonal differences of 2 x 2 pixels, finer than any column."""
+    """Return the standard deviation of the noise: the root mean square of the diagonal differences in blocks of 2 x 2 pixels.
+
+    The blocks are finer than any column, so columns contribute little.
+    """
     ny, nx = (n // 2 * 2 for n in image.shape)
     blocks = image[:ny, :nx].reshape(ny // 2, 2, nx // 2, 2)
     details = (blocks[:, 0, :, 0] - blocks[:, 0, :, 1] - blocks[:, 1, :, 0] + blocks[:, 1, :, 1]) / 2

@@ -1,4 +1,7 @@
-"""Replays of kept runs: the same actions again, compared observation by observation where versions and processor are the same, else by the score."""
+"""Replays of stored runs: the recorded actions are played again, and the results are compared.
+
+With the same versions and processor, all observations must be equal. Otherwise the score and the initial truth must agree within a tolerance.
+"""
 
 import dataclasses
 import math
@@ -27,9 +30,9 @@ class Replay:
     Parameters
     ----------
     episodes, exact : int
-        Number of episodes that were played again, and number of those that are equal to the last bit, including the hash of observations.
+        Number of replayed episodes, and number of replayed episodes that are equal to the last bit, including the hash of observations.
     same_machine : bool
-        Whether versions and processor are those of the run, so that everything must be equal.
+        Whether versions and processor are those of the run. If so, everything must be equal.
     score, again : float
         Primary scores of the report and of the replay.
     """
@@ -53,7 +56,7 @@ class Replay:
 
 
 def find_reported_task(report: Report) -> Task:
-    """Return the task of a report, in the version that it names.
+    """Return the task of a report, in the version that the report names.
 
     Raises
     ------
@@ -80,14 +83,14 @@ def replay_run(
     keys : SeedKeys, optional
         Keys of hidden episodes, once they are published.
     progress : callable, optional
-        Called with the number of episodes done and the number of all.
+        Called with the number of finished episodes and the total number.
     make : callable, optional
-        Makes the environment of a task.
+        Function that makes the environment of a task.
 
     Raises
     ------
     SubmissionError
-        A file is missing or wrong, the actions do not follow from the report, or a value differs that must be equal.
+        A file is missing or wrong, the actions are not those of the report, or a value that must be equal differs.
     """
     folder = Path(folder)
     report, kept = read_report(folder / "report.json"), read_episodes(folder / "episodes.json")
@@ -126,7 +129,7 @@ def _result(task: Task, report: Report, kept: Sequence[Episode], again: Sequence
 
 
 def check_keys(report: Report, keys: SeedKeys | None) -> None:
-    """Raise SubmissionError unless keys are those that a report was made with: none for public seeds."""
+    """Raise SubmissionError if the keys are not those of a report; a report with public seeds has no keys."""
     commitment = report.provenance.seeds.get("commitment")
     if commitment is None and keys is not None:
         message = f"{report.entry!r} was played with public seeds. Replay it without keys."
@@ -138,7 +141,7 @@ def check_keys(report: Report, keys: SeedKeys | None) -> None:
 
 
 def same_machine(report: Report) -> bool:
-    """Return whether versions and processor are those that a report was made with."""
+    """Return True if the present versions and processor are those with which a report was made."""
     then, now = report.provenance, provenance(seeds={}, wall_s=0.0)
     return bool(then.machine) and all(getattr(then, name) == getattr(now, name) for name in ("version", "python", "numpy", "git_commit", "machine"))
 

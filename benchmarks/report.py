@@ -49,9 +49,11 @@ PUBLIC = "public truth"
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class MetricValue:
-    """One metric of the whole evaluation; ``value`` is None for data that do not define it, ``interval`` for too few clusters.
+    """One metric of the whole evaluation.
 
-    ``reason`` states the known reason of a missing value: ``"not given"`` for answers that lack the optional part that the metric needs.
+    ``value`` is None if the metric is undefined for the data, and ``interval`` is None if there are too few clusters.
+
+    ``reason`` states why a value is missing, if this is known: ``"not given"`` means that the answers lack an optional part that the metric needs.
     """
 
     name: str
@@ -66,7 +68,7 @@ class MetricValue:
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class SliceValue:
-    """The primary metric on one slice, with the sums from which any union of slices can be scored again; ``title`` is for people."""
+    """The primary metric on one slice, with the sums from which any union of slices can be scored; ``title`` names the slice for readers."""
 
     column: str
     label: str
@@ -81,7 +83,7 @@ class SliceValue:
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class Provenance:
-    """Origin of a report: versions, seeds, commit of the checkout (None outside one), wall time, s, date (UTC, ISO 8601), system and processor."""
+    """Origin of a report: versions, seeds, commit of the checkout (None outside one), wall time [s], date (UTC, ISO 8601), system and processor."""
 
     version: str
     python: str
@@ -98,7 +100,7 @@ class Provenance:
 class Source:
     """Scored data: dataset or environment, its version and size, and the sha256 of its content (of an environment: of its seeds and presets).
 
-    ``truth`` is ``"public"`` where anybody can look the truth up or compute it, as from a published key: scores on it hold no rank.
+    ``truth`` is ``"public"`` if anybody can look the truth up, or compute it from a published key. Scores on public truth are not ranked.
     """
 
     name: str
@@ -122,7 +124,7 @@ class Report:
     source : Source
         Data of the score.
     entry, team : str
-        Name of the entry; its team.
+        Names of the entry and of its team.
     trust : str
         One of ``TRUST``.
     artefact_sha256 : str
@@ -132,19 +134,19 @@ class Report:
     slices : tuple of SliceValue
         Every slice of every column.
     worst : SliceValue or None
-        The worst slice among those with full support, among all where none has it.
+        The worst slice among those with full support (30 samples and five clusters), or among all slices if none has full support.
     gluing_residual : float
-        Largest relative difference between the sums over all samples and those glued from slices.
+        Largest relative difference between the sums over all samples and the sums added up over the slices of a column.
     cost : dict
-        Costs of the entry, a mean over samples or episodes: seconds of wall time, dose, frames; empty where the answers were made elsewhere.
+        Mean costs of the entry for a sample or an episode: seconds of wall time, dose, frames; empty if the answers were made elsewhere.
     provenance : Provenance
         Software that made the report.
     clusters : ClusterSums or None
-        The sums of every cluster that the primary metric needs, by which a board compares entries; None in reports of version 1.
+        Sums of every cluster from which the primary metric is computed. A board compares entries by them. None in reports of version 1.
     isolation : str
         Isolation of the agent from the truth: ``"bubblewrap"``, ``"process"``, or "" in the scorer's process and for predictions.
     failures : dict
-        Number of episodes that the agent's own faults ended, by kind; they count as the task's floor.
+        Number of episodes that the agent's own faults ended, by kind of fault. Such an episode counts with the task's floor.
     attempts : Attempts or None
         Repeated attempts at the same episodes.
     method : dict
@@ -187,7 +189,7 @@ class Report:
 
     @property
     def ranked(self) -> bool:
-        """Return whether the report can be ranked: it was scored here, and its truth is hidden."""
+        """True if the report can be ranked: the entry was scored here, and the truth is hidden."""
         return self.trust in ORDERED and self.source.truth == "hidden"
 
     @property
@@ -203,7 +205,7 @@ class Report:
         return hashlib.sha256(json.dumps(parts_).encode()).hexdigest()
 
     def metric(self, name: str) -> MetricValue:
-        """Return the metric of that name."""
+        """Return the metric with a given name."""
         return next(metric for metric in self.metrics if metric.name == name)
 
     def to_json(self) -> str:
@@ -224,8 +226,8 @@ def read_report(path: Path | str) -> Report:
     Raises
     ------
     SubmissionError
-        The file is missing, not JSON, or not a report, in which case the message names the wrong key; or the comparability key does not
-        follow from the content.
+        The file is missing, is not JSON, is not a report (the message then names the wrong key), or has a comparability key that does not
+        follow from its content.
     """
     path = Path(path)
     try:
@@ -282,7 +284,10 @@ def build_report(
     wall_s: float,
     team: str = "",
 ) -> Report:
-    """Score every metric on all samples and the primary one on every slice, each with its interval; the arguments are the report's fields."""
+    """Return the report of an evaluation, with every metric on all samples, the primary metric on every slice, and their intervals.
+
+    The arguments are fields of the report.
+    """
     metrics = tuple(_metric_value(metric, samples) for metric in task.metrics)
     given = metrics[0].reason != NOT_GIVEN
     clusters = cluster_sums(task.primary.formula, samples) if given else None
@@ -379,7 +384,7 @@ def version() -> str:
 
 @functools.cache
 def git_state() -> tuple[str | None, bool | None]:
-    """Return the commit of the checkout that this code runs from and whether it was changed since; (None, None) outside a checkout."""
+    """Return the commit of the checkout that contains this code, and True if its files have changed since; (None, None) outside a checkout."""
     root = Path(__file__).resolve().parent.parent
     if not (root / ".git").exists():
         return None, None

@@ -16,7 +16,7 @@ LEVEL, RESAMPLES, SEED = 0.95, 9999, 20260101
 LAZY = ("no-op", "random", "blind")
 """Policies that use no observation: the expert must beat the best of them, and none may reach half of its return."""
 EXPERT, ORACLE, LEARNER, RULE = "expert", "oracle", "learner", "towards"
-"""Names of further policies; a trained one is compared with a fixed rule that takes it towards the goal, where a family has one."""
+"""Names of further policies. If a family has the fixed rule ``towards``, which moves towards the goal, a trained policy is compared with it."""
 
 
 class Played(Protocol):
@@ -34,17 +34,20 @@ class Played(Protocol):
 
     @property
     def success(self) -> bool:
-        """Success at the end."""
+        """True if the episode ended in a success."""
         ...
 
     @property
     def error(self) -> float | None:
-        """Distance from the goal at the end, where the family has one."""
+        """Distance from the goal at the end; None if it was not recorded."""
         ...
 
 
 def interval(values: np.ndarray, statistic: Callable[..., Any] = np.mean, method: str = "BCa") -> tuple[float, float]:
-    """Return the 95 % bootstrap interval of a statistic, by percentiles where BCa is undefined; one point where all values are equal."""
+    """Return the 95 % bootstrap interval of a statistic.
+
+    If the BCa interval is undefined, percentiles are used. If all values are equal, both ends are this value.
+    """
     point = float(statistic(values, axis=0))
     if len(values) < 2 or np.ptp(values) <= 1e-9:
         return point, point
@@ -58,10 +61,11 @@ def interval(values: np.ndarray, statistic: Callable[..., Any] = np.mean, method
 
 
 def clustered_interval(values: np.ndarray, clusters: np.ndarray, trimmed: float = 0.0) -> tuple[float, float]:
-    """Return the 95 % interval of a mean of values (n,), trimmed by a fraction at either end, with clusters of similar values by labels (n,).
+    """Return the 95 % interval of the trimmed mean of values (n,) that are alike within clusters.
 
-    Whole clusters are drawn; of k clusters the ends are expanded percentiles, whose level is that of Student's t with k - 1 degrees of
-    freedom and the factor sqrt(k / (k - 1)); plain ones are too narrow for few clusters (T. C. Hesterberg, Am. Stat. 69 (2015) 371).
+    ``clusters`` (n,) are the labels of the clusters, and ``trimmed`` is the fraction of values that is left out at either end. Whole
+    clusters are drawn. Plain percentiles are too narrow for few clusters, so for k clusters the ends are expanded percentiles: their
+    level follows from Student's t with k - 1 degrees of freedom and the factor sqrt(k / (k - 1)) (T. C. Hesterberg, Am. Stat. 69 (2015) 371).
     """
     order = np.argsort(values, kind="stable")
     labels, inverse = np.unique(clusters[order], return_inverse=True)
@@ -82,9 +86,10 @@ def clustered_interval(values: np.ndarray, clusters: np.ndarray, trimmed: float 
 def summary(
     episodes: Iterable[Played], *, version: str = __version__, cpu_s: float | None = None, clusters: np.ndarray | None = None
 ) -> PolicyReturn:
-    """Return mean and interquartile mean of the returns of episodes with their bootstrap intervals, and the mean of their final errors, where kept.
+    """Return the mean and the interquartile mean of the returns of episodes with bootstrap intervals, and the mean final error if it was recorded.
 
-    They are BCa and percentile intervals over episodes, or those of :func:`clustered_interval` where labels of clusters are given.
+    The mean has a BCa interval over episodes, the interquartile mean a percentile interval. If labels of clusters are given, both intervals are
+    those of :func:`clustered_interval`.
     """
     played = list(episodes)
     totals = np.array([episode.total for episode in played])
@@ -114,14 +119,19 @@ def summary(
 
 
 def difference(better: KeptRun, other: KeptRun) -> PairedReturn:
-    """Return the mean difference of two policies over the same episodes with its interval, over scenes where the episodes have them."""
+    """Return the mean difference between the returns of two policies over the same episodes, with its interval.
+
+    If the episodes belong to scenes, the interval is computed over scenes.
+    """
     apart = better.totals - other.totals
     low, high = interval(apart) if better.scenes is None else clustered_interval(apart, better.scenes)
     return PairedReturn(better=better.policy, other=other.policy, mean=float(apart.mean()), low=low, high=high)
 
 
 def scale_of(runs: Mapping[str, KeptRun]) -> ReturnScale:
-    """Return the scale from the kept runs of one preset; without an oracle the expert is compared with the fixed rule, where a family has one.
+    """Return the scale of returns from the stored runs of one preset.
+
+    Without an oracle, the expert is compared with the fixed rule, if the family has such a rule.
 
     Parameters
     ----------
@@ -149,11 +159,11 @@ def scale_of(runs: Mapping[str, KeptRun]) -> ReturnScale:
 
 
 def failings(scales: Sequence[ReturnScale]) -> list[str]:
-    """Return the failings of a family's scales, from the easiest preset to the hardest, a sentence each.
+    """Return a sentence for each requirement that a family's scales miss; the scales are ordered from the easiest preset to the hardest.
 
-    The paired intervals must separate oracle, expert and the best of no-op, random and blind, and a trained policy and the rule; none of these
-    three may reach half of the expert's normalised return; the intervals of the expert's interquartile means on neighbouring presets must be
-    separated, and so must those of its final errors, where a family has these.
+    Paired intervals must separate the oracle from the expert, the expert from the best of no-op, random and blind, and a trained policy from the
+    fixed rule. None of no-op, random and blind may reach half of the expert's normalised return. On neighbouring presets, the intervals of the
+    expert's interquartile means must not overlap, and neither may the intervals of its final errors, if the family has final errors.
     """
     found = []
     for scale in scales:

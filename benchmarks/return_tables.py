@@ -29,7 +29,7 @@ def form_scales(environment: str) -> list[ReturnScale]:
 
 
 def form_rows(listed: list[ReturnScale]) -> str:
-    """Return the returns of scales in other forms of observation, a row for each policy."""
+    """Return a table of the returns in other forms of observation, with a row for each policy."""
     lines = ["| form | difficulty | episodes | policy | mean return | interquartile mean | success |", "|---" * 7 + "|"]
     for scale in listed:
         head = [f"`{scale.arguments['observation']}`", scale.difficulty, str(len(scale.seeds))]
@@ -39,7 +39,7 @@ def form_rows(listed: list[ReturnScale]) -> str:
 
 
 def form_pairs(listed: list[ReturnScale]) -> str:
-    """Return the mean differences over the same episodes of scales in other forms of observation, a row for each pair."""
+    """Return a table of paired mean differences in other forms of observation, with a row for each pair of policies."""
     lines = ["| form | difficulty | difference | mean |", "|---" * 4 + "|"]
     for scale in listed:
         head = [f"`{scale.arguments['observation']}`", scale.difficulty]
@@ -48,7 +48,7 @@ def form_pairs(listed: list[ReturnScale]) -> str:
 
 
 def rows(listed: list[ReturnScale], columns: tuple[str, ...], *, named: bool = True) -> str:
-    """Return mean returns with intervals and the expert's normalised return, a row for each preset."""
+    """Return a table of mean returns with intervals, and of the expert's normalised return, with a row for each preset."""
     head = [*(("environment",) if named else ()), "difficulty", "episodes", *columns, "expert, normalised"]
     lines = [f"| {' | '.join(head)} |", "|---" * len(head) + "|"]
     for scale in listed:
@@ -59,7 +59,7 @@ def rows(listed: list[ReturnScale], columns: tuple[str, ...], *, named: bool = T
 
 
 def middle_rows(listed: list[ReturnScale], columns: tuple[str, ...], *, named: bool = True) -> str:
-    """Return interquartile means with intervals and paired differences, a row for each preset."""
+    """Return a table of interquartile means with intervals, and of paired differences, with a row for each preset."""
     head = [*(("environment",) if named else ()), "difficulty", *columns, "expert minus best of no-op, random and blind", "oracle minus expert"]
     lines = [f"| {' | '.join(head)} |", "|---" * len(head) + "|"]
     for scale in listed:
@@ -71,7 +71,7 @@ def middle_rows(listed: list[ReturnScale], columns: tuple[str, ...], *, named: b
 
 
 def error_rows(listed: list[ReturnScale], columns: tuple[str, ...], *, named: bool = True) -> str:
-    """Return mean distances from the goal at the end with intervals, a row for each preset that has them; empty where none has."""
+    """Return a table of mean final distances from the goal with intervals, with a row for each preset that has them; empty if no preset has them."""
     head = [*(("environment",) if named else ()), "difficulty", "distance", *columns]
     lines = [f"| {' | '.join(head)} |", "|---" * len(head) + "|"]
     for scale in listed:
@@ -116,7 +116,7 @@ def _normalized(scale: ReturnScale) -> str:
 
 
 def mean_cell(policy: PolicyReturn | None) -> str:
-    """Return a mean with its interval; empty for a missing policy."""
+    """Return the text of a policy's mean return with its interval; empty for a missing policy."""
     return "" if policy is None else f"{policy.mean:.3f} ({policy.low:.3f} to {policy.high:.3f})"
 
 
@@ -126,7 +126,7 @@ def _error(policy: PolicyReturn | None) -> str:
 
 
 def lead_cell(scale: ReturnScale, name: str) -> str:
-    """Return the paired lead of the trained policy over another policy; empty if they were not compared."""
+    """Return the text of the paired difference of the trained policy minus another policy; empty if the two were not compared."""
     return _pair(next((pair for pair in scale.paired if (pair.better, pair.other) == (LEARNER, name)), None))
 
 

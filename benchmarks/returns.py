@@ -1,8 +1,8 @@
-"""Returns of policies on environments with a goal: the scale that ``stemtwin.reference`` gives, measured and written.
+"""Measurement of the returns of policies on environments with a goal, for the scales that ``stemtwin.reference`` gives.
 
-``python -m stemtwin.benchmarks.returns`` plays every baseline of every task whose environment pays for a goal, over the same
-episodes, keeps them (:mod:`~stemtwin.benchmarks.kept_runs`), and writes ``twin/envs/scales/<environment>.json``; ``make baselines``
-calls it. Before it starts, it states the expected time; it resumes after an interruption, and reports scales that miss a requirement.
+``python -m stemtwin.benchmarks.returns`` takes every environment with a goal, plays all baselines of its tasks over the same episodes,
+stores the episodes (:mod:`~stemtwin.benchmarks.kept_runs`), and writes ``twin/envs/scales/<environment>.json``. ``make baselines`` runs
+this command. It states the expected time at the start, resumes after an interruption, and reports scales that miss a requirement.
 """
 
 import argparse
@@ -30,9 +30,9 @@ from stemtwin.twin.envs.reference import FOLDER, ReturnScale, reference
 from stemtwin.twin.errors import DatasetError, StemtwinError, UnknownNameError
 
 EPISODES, FEW, SLOW_S = 100, 30, 20.0
-"""Number of episodes of each policy; number where an episode of the expert exceeds a processor time; that time, s."""
+"""Number of episodes of each policy; number if an episode of the expert takes more than a processor time; this time, s."""
 MORE = {"stemtwin/HypothesisTest-v1": 400}
-"""Number of episodes of environments with cheap episodes (milliseconds) whose accidental ends scatter returns more than presets differ."""
+"""Number of episodes for environments with cheap episodes (milliseconds) that end by chance, which scatters returns more than presets differ."""
 PILOT, QUIET_S, KEEP_S = 2, 10.0, 60.0
 """Number of episodes from which the time is estimated; times between reports of progress and between copies of an unfinished run, s."""
 ARGUMENTS: dict[str, Any] = {"split": "val"}
@@ -54,7 +54,7 @@ class PlayedEpisode:
     success : bool
         Whether the episode ended in a success.
     error : float, optional
-        Distance from the goal at the end, where it was kept.
+        Distance from the goal at the end; None if it was not recorded.
     """
 
     total: float
@@ -74,7 +74,9 @@ class Watcher(Protocol):
 
 
 def play(environment: gymnasium.Env, agent: Any, *, seed: int, task: str, oracle: bool = False, watcher: Watcher | None = None) -> PlayedEpisode:
-    """Return one episode of an agent; the environment is made with ``privileged_info=True``, which the agent does not see.
+    """Play one episode of an agent and return the result.
+
+    The environment must have been made with ``privileged_info=True``. The agent does not see this information.
 
     Parameters
     ----------
@@ -121,10 +123,10 @@ def measure(
     tell: Callable[[str], None],
     folder: Path = RUNS,
 ) -> ReturnScale:
-    """Play every policy over the same episodes, keep the runs, and return their scale.
+    """Play every policy over the same episodes, store the runs, and return their scale.
 
-    An interrupted measurement can be resumed, and at most the episodes of the last minute are played again. The kept episodes of a policy are
-    reused if its first two episodes, played again, are the same.
+    An interrupted measurement can be resumed; at most the episodes of its last minute are played again. The stored episodes of a policy are
+    reused if the policy's first two episodes, played again, are the same.
 
     Parameters
     ----------
@@ -135,14 +137,14 @@ def measure(
     policies : mapping
         Baselines by name.
     episodes : int, optional
-        Number of episodes, of the seeds 0, 1, ...; by default those of ``MORE``, else 100, or 30 where an episode of the expert
-        takes more than 20 s of CPU.
+        Number of episodes, whose seeds count up from 0; by default the number in ``MORE``, else 100, or 30 if an episode of the expert
+        takes more than 20 s of CPU time.
     arguments : mapping, optional
         Further arguments of ``gymnasium.make``, by default those of the scale.
     tell : callable
-        Called with a line before it starts, while it runs, and after each policy.
+        Called with a line of progress before the measurement starts, while it runs, and after each policy.
     folder : Path
-        Folder of kept runs.
+        Folder of the stored runs.
     """
     blank = KeptRun(environment=environment, difficulty=difficulty, policy="", arguments=dict(arguments or ARGUMENTS), cpu_s=0.0, episodes=())
     env, where = blank.make(), f"{environment} {difficulty}"
@@ -186,7 +188,10 @@ class Pilot:
         self.first = [self._played(seed) for seed in range(count)]
 
     def rest(self, begun: KeptRun, count: int, tell: Callable[[str], None]) -> Iterator[KeptRun]:
-        """Play the remaining episodes of a run, and yield it every minute and at its end; progress is reported every ten seconds."""
+        """Play the remaining episodes of a run, and yield the run so far every minute and at the end.
+
+        ``tell`` is called with a line of progress every ten seconds.
+        """
         found, kept = list(begun.episodes), time.monotonic()
         told, spent = kept, begun.cpu_s * (len(found) - PILOT)
         for seed in range(len(found), count):
@@ -220,7 +225,10 @@ def _resumed(path: Path, blank: KeptRun, pilot: Pilot, count: int) -> KeptRun | 
 
 
 def save(scale: ReturnScale, folder: Path = FOLDER) -> Path:
-    """Write a scale into the file of its environment and return the path; the returns of a trained policy without a stored run are kept."""
+    """Write a scale into the file of its environment and return the path.
+
+    If the scale has no trained policy, the trained policy's returns that are already in the file stay there.
+    """
     path = folder / f"{scale.environment.partition('/')[2]}.json"
     content = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {"environment": scale.environment, "scales": {}}
     form = scale.arguments.get("observation")
@@ -239,7 +247,10 @@ def save(scale: ReturnScale, folder: Path = FOLDER) -> Path:
 
 
 def environments() -> dict[str, dict[str, Baseline]]:
-    """Return the baselines, by name, of every environment with a goal; they are those of all tasks of the environment."""
+    """Return the baselines of every environment with a goal, as dicts by environment and name.
+
+    The baselines of an environment are those of all its tasks.
+    """
     baselines, found = load_baselines(), {}
     tasks = load_tasks()
     for source in dict.fromkeys(tasks[name].source for name in sorted(tasks) if tasks[name].kind == "agent"):
@@ -286,12 +297,12 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def arguments_of(observation: str | None) -> dict[str, Any]:
-    """Return the arguments of the environments of a scale for a form of observation, None for the usual one."""
+    """Return the arguments with which environments are made for a scale; ``observation`` is None for the usual form."""
     return ARGUMENTS if observation is None else {**ARGUMENTS, "observation": observation}
 
 
 def forms(environment: str, difficulty: str, folder: Path = RUNS) -> list[str | None]:
-    """Return the forms of observation of a preset that have kept runs, None for the usual one."""
+    """Return the forms of observation for which a preset has stored runs; None is the usual form."""
     return [form for form in (None, *OBSERVATIONS) if kept_runs.kept_paths(environment, difficulty, folder, form)]
 
 
@@ -306,18 +317,21 @@ def ordered(environment: str) -> tuple[str, ...]:
 
 
 def missed(environment: str) -> list[str]:
-    """Return the requirements that the scales of a family miss; only presets of neighbouring difficulty must differ significantly."""
+    """Return a sentence for each requirement that the scales of a family miss.
+
+    The presets ordered by difficulty must differ significantly from their neighbours. Presets of other goals are checked one by one.
+    """
     groups = [ordered(environment), *((other,) for other in presets(environment)[ORDERED:])]
     return [line for group in groups for line in failings([reference(environment, difficulty) for difficulty in group])]
 
 
 def rescored(environment: str, difficulty: str, folder: Path = RUNS, observation: str | None = None) -> ReturnScale:
-    """Return the scale from the kept runs of a preset.
+    """Return the scale from the stored runs of a preset.
 
     Raises
     ------
     UnknownNameError
-        No run is kept.
+        No run is stored.
     """
     runs = kept_runs.read_all(environment, difficulty, folder, observation)
     if not runs:

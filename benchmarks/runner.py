@@ -35,7 +35,7 @@ EpisodeProgress = Callable[[int, int], None]
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class Evaluation:
-    """A report and all that it was made from.
+    """A report and the data from which it was made.
 
     Parameters
     ----------
@@ -56,7 +56,7 @@ class Evaluation:
 
 
 def resolve(task: Task, *, baseline: str | None = None, agent: str | None = None) -> tuple[Baseline, Trust]:
-    """Return the entry for a name or a ``pkg.mod:Name``, and the level of trust in its score."""
+    """Return the entry for the name of a baseline or for an address ``pkg.mod:Name``, and the level of trust in the entry's score."""
     if baseline is not None and agent is None:
         found = find_baseline(task.registered, baseline)
         return found, "oracle" if found.oracle else "baseline"
@@ -74,7 +74,7 @@ def load_samples(task: Task, *, split: str, size: str) -> "xr.Dataset":
 
 
 def predict(task: Task, entry: Baseline, data: "xr.Dataset", *, seed: int = 0, progress: EpisodeProgress | None = None) -> dict[str, Any]:
-    """Return the answers of an entry for every sample; it receives only the inputs of the task, and the truth only if it is an oracle.
+    """Return the answers of an entry to every sample; the entry receives only the inputs of the task, and also the truth if it is an oracle.
 
     Raises
     ------
@@ -132,7 +132,7 @@ def score_predictions(
     trust : str
         See ``report.TRUST``.
     started : float, optional
-        ``time.perf_counter()`` at the beginning of the wall time.
+        Value of ``time.perf_counter()`` at which the measured wall time began.
 
     Raises
     ------
@@ -167,7 +167,8 @@ def _check_ids(data: "xr.Dataset", found: Mapping[str, Any], split: str) -> None
     """Raise SubmissionError unless the answers are for exactly the samples of the data."""
     odd = sorted(set(data["sample_id"].values.astype(str).tolist()) ^ set(found))
     if odd:
-        message = f"{len(odd)} sample ids differ between the answers and the {split} split; the first is {odd[0]!r}. Answer exactly its samples."
+        told = f"{len(odd)} sample ids differ between the answers and the {split} split; the first is {odd[0]!r}."
+        message = f"{told} Give one answer for each sample of the split."
         raise SubmissionError(message)
 
 
@@ -194,7 +195,9 @@ def run_agent(
     kept: Sequence[Episode] = (),
     keep: Callable[[Episode], None] | None = None,
 ) -> Evaluation:
-    """Run an entry over the episodes of a split, from number 0 on, and score it: in this process, or in another for an AgentProcess.
+    """Run an entry over the episodes of a split, numbered from 0, and score it.
+
+    The agent runs in this process, or in a process of its own if the entry makes an AgentProcess.
 
     Parameters
     ----------
@@ -207,13 +210,13 @@ def run_agent(
     split : str, optional
         Split of seeds; the task's first by default.
     episodes, attempts : int
-        Number of episodes, the task's by default, and of attempts at each.
+        Number of episodes, by default the task's, and number of attempts at each episode.
     team : str
         Team of the entry.
     progress, make : callable
-        Called with the number of episodes done and that of all; makes the environment of a task.
+        Called with the number of finished episodes and the total number; function that makes the environment of a task.
     keys : SeedKeys, optional
-        Secret keys for hidden episodes, with which the report may be ranked.
+        Secret keys of hidden episodes. Only a report on hidden episodes may be ranked.
     kept : sequence of Episode
         Episodes of an earlier run that stopped; they are not played again.
     keep : callable, optional
@@ -303,7 +306,7 @@ def score_episodes(
 
 
 def counted(task: Task, episodes: Sequence[Episode]) -> SampleStatistics:
-    """Return the additive statistics of episodes; those ended by the agent's own faults take the values of the task's ``failed``."""
+    """Return the additive statistics of episodes; an episode ended by a fault of the agent gets the values of the task's ``failed``."""
     samples = task.score(list(episodes))
     failed = np.array([bool(episode.failure) for episode in episodes])
     if not failed.any():
@@ -327,7 +330,11 @@ def evaluate(
     progress: EpisodeProgress | None = None,
     measured: Path | str | None = None,
 ) -> Evaluation:
-    """Run a baseline (by name) or a user's own code (``pkg.mod:Name``) on a task, or on the folder of a measured dataset for it, and score it."""
+    """Run a baseline or a user's own code on a task, and score it.
+
+    ``baseline`` is a name, ``agent`` an address of the form ``pkg.mod:Name``. If ``measured`` is given, the entry runs on
+    the measured dataset in this folder instead of the task's own data.
+    """
     entry, trust = resolve(task, baseline=baseline, agent=agent)
     if measured is not None:
         return _evaluate_measured(task, entry, trust, measured, split=split, team=team, progress=progress)

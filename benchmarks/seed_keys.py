@@ -1,6 +1,7 @@
-"""Secret keys of seeds: hidden episodes that nobody can foresee, and that anybody can check once the keys are published.
+"""Secret keys from which the seeds of hidden episodes are derived.
 
-The hash of the keys is published before an event, and the keys after it; from then on everybody can derive every seed and play every episode again.
+Nobody can foresee these episodes, and anybody can check them once the keys are published. The hash of the keys is published before an
+event, and the keys themselves after it. Then everybody can derive every seed and replay every episode.
 """
 
 import dataclasses
@@ -23,14 +24,14 @@ HEXADECIMAL = re.compile(rf"[0-9a-f]{{{2 * BYTES}}}")
 class SeedKeys:
     """Secret keys of an event.
 
-    The keys of both streams differ, so that the seed given to an agent reveals nothing about the environment's.
+    The keys of the two streams (environment and agent) differ, so the seed given to an agent reveals nothing about the environment's seed.
 
     Parameters
     ----------
     environment, agent : str
         Keys of the seeds of environments and of agents, 64 hexadecimal digits each.
     nonce : str
-        Salt of the commitment, so guessable keys stay hidden, 64 hexadecimal digits.
+        Salt of the commitment, 64 hexadecimal digits. It keeps even guessable keys hidden.
 
     Raises
     ------

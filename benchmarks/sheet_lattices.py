@@ -19,7 +19,7 @@ LENGTH_TOLERANCE, PHASE_ANGSTROM, CELL = 0.06, 6.0, 24
 def contrasts(material: str) -> dict[str, tuple[str, float]]:
     """Return, for each defect class of a material, the site and the change of its peak height, in units of an intact metal (or carbon) peak.
 
-    Sites are ``"metal"``, ``"chalcogen"`` and ``"hollow"``; for graphene ``"metal"``, and ``"bond"`` for a pair.
+    Sites are ``"metal"``, ``"chalcogen"`` and ``"hollow"``. For graphene, ``"metal"`` is a carbon site, and ``"bond"`` is a pair of carbon sites.
     """
     first, second = NUMBERS[material]
 
@@ -47,9 +47,9 @@ def cell_places(image: np.ndarray, step: float, lattice: float) -> np.ndarray:
     image : ndarray
         (ny, nx) image of the lattice.
     step : float
-        A/px.
+        Pixel size, A.
     lattice : float
-        Lattice constant, A: reflections are sought within 6 % of its length.
+        Lattice constant, A. Reflections are sought within 6 % of the spatial frequency that follows from it.
     """
     ny, nx = image.shape
     window = np.outer(np.hanning(ny), np.hanning(nx))
@@ -74,7 +74,10 @@ def cell_places(image: np.ndarray, step: float, lattice: float) -> np.ndarray:
 
 
 def mean_cell(image: np.ndarray, places: np.ndarray) -> np.ndarray:
-    """Return the median of an image over the cells of its lattice, (24, 24): the second axis along the first edge."""
+    """Return the mean unit cell, (24, 24): the median of an image over the cells of its lattice.
+
+    The second axis of the result runs along the first edge of the cell.
+    """
     bins = (np.floor(places * CELL + 0.5).astype(np.int64) % CELL).reshape(2, -1)
     index = bins[1] * CELL + bins[0]
     order = np.argsort(index, kind="stable")

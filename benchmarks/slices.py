@@ -1,7 +1,8 @@
-"""Per-slice values from additive per-sample statistics.
+"""Metrics on slices of the data, computed from additive statistics of the samples.
 
-A metric is a formula of sums (true positives, summed squared errors, ...), so its value on any slice is the formula of the slice's sums, and the sums
-of a slice are the sums over any partition of it: ratios such as F1 follow from the summed counts [1]_. Nothing is ever averaged over slices.
+A metric is a formula of sums, such as the number of true positives or the sum of squared errors. Its value on a slice is the formula of the slice's
+sums. The sums of disjoint slices add up to the sums of their union, so even ratios such as F1 can be computed exactly for the union [1]_. Values of
+metrics are never averaged over slices.
 
 References
 ----------
@@ -28,13 +29,14 @@ class SliceColumn:
     column : str
         Name of the column.
     edges : tuple of float, optional
-        Inner edges: n edges make n + 1 slices, the first and last open ended, each closed on its left. None: one slice for each value.
+        Inner edges: n edges make n + 1 slices, of which the first and the last are unbounded. A value on an edge belongs to the slice above.
+        None makes one slice for each distinct value.
     absolute : bool
         Cut by the magnitude of the values.
     unit : str
         Unit of the edges, for labels.
     title : str
-        Short name for people; the column's own where none is given.
+        Short name for readers; by default the name of the column.
     """
 
     column: str
@@ -57,7 +59,7 @@ class SliceColumn:
         return np.array(self.names())[np.searchsorted(self.edges, np.abs(numbers) if self.absolute else numbers, side="right")]
 
     def names(self) -> tuple[str, ...]:
-        """Return the labels of a column with edges, in order; () for one without."""
+        """Return the labels of all slices in order; () for a column without edges."""
         if self.edges is None:
             return ()
         inner = [f"{low:g} to {high:g}" for low, high in itertools.pairwise(self.edges)]
@@ -74,13 +76,13 @@ class SampleStatistics:
     ids : ndarray
         (n,) str: sample ids, each once.
     clusters : ndarray
-        (n,) str: the common property of samples of a cluster (the specimen); the bootstrap draws whole clusters.
+        (n,) str: the cluster of each sample, for example its specimen; the bootstrap draws whole clusters.
     statistics : dict of ndarray
         Name to (n,) or (n, k): the statistics, which add up over samples.
     columns : dict of ndarray
-        Name to (n,): the columns that cut slices.
+        Name to (n,): the columns by which samples are cut into slices.
     not_given : tuple of str
-        Names of the metrics whose optional part all answers leave out: they have no value and need no statistic.
+        Names of metrics without a value, because all answers leave out the optional part that these metrics need. They need no statistics.
     """
 
     ids: np.ndarray
@@ -140,7 +142,7 @@ def glue(pieces: list[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
 
 
 def gluing_residual(samples: SampleStatistics, column: SliceColumn) -> float:
-    """Return the largest relative difference between the sums of all samples and those glued from the slices of a column (0 for counts)."""
+    """Return the largest relative difference between the sums of all samples and the sums added up over the slices of a column; 0 for counts."""
     whole = samples.sums()
     glued = glue([part.sums() for part in parts(samples, column).values()])
     worst = 0.0

@@ -1,7 +1,8 @@
 """Bootstrap intervals that draw whole clusters.
 
-Samples of one specimen are alike, so intervals that resample samples are too narrow; these resample clusters (specimens). A metric is a formula of
-sums, hence a resample costs one matrix product: how often each cluster was drawn times the sums of the clusters.
+Samples of one specimen are alike, so intervals that resample single samples are too narrow. The intervals of this module resample clusters
+(specimens). A metric is a formula of sums, so a resample costs one matrix product: the number of times that each cluster was drawn, times the sums of
+the clusters.
 """
 
 import dataclasses
@@ -33,7 +34,7 @@ class Interval:
     level, low, high : float
         Nominal coverage and the ends, in the metric's unit.
     n_clusters, resamples, seed : int
-        Clusters resampled, resamples drawn (0: closed form), seed of the resampling.
+        Number of clusters, number of resamples (0 for a closed form), and seed of the resampling.
     """
 
     method: str
@@ -54,17 +55,17 @@ def interval(
     resamples: int = RESAMPLES,
     seed: int = SEED,
 ) -> Interval | None:
-    """Return the interval of a metric, or None where none can be given.
+    """Return the interval of a metric over clusters, or None if it cannot be computed.
 
     Parameters
     ----------
     formula : callable
-        The metric: sums by name, each (...,) or (..., k), to values (...,).
+        The metric: a function of the sums by name, each (...,) or (..., k), that returns values (...,).
     samples : SampleStatistics
         Additive statistics of the samples and their clusters.
     proportion : bool
-        Whether the metric is the fraction of samples that succeed. Where every cluster is one sample, Wilson's interval is used, because a
-        bootstrap fails when all trials end alike.
+        Whether the metric is the fraction of samples that succeed. If every cluster is also a single sample, Wilson's interval is used,
+        because a bootstrap fails when all trials end alike.
     level : float
         Nominal coverage.
     resamples, seed : int
@@ -73,7 +74,7 @@ def interval(
     Returns
     -------
     Interval or None
-        None for fewer than five clusters, and where the metric is undefined in some resamples.
+        None for fewer than five clusters, and if the metric is undefined in some resamples.
     """
     sums = samples.cluster_sums()
     n = len(np.unique(samples.clusters))

@@ -13,7 +13,7 @@
     empty: [sample ids without a point]
     method: {domain: three sentences, summary: ..., code: https://..., film: https://..., license: ...}
 
-A sample without points has one row whose coordinates are NaN or null, or is listed under ``empty``: every sample is answered for, none is skipped.
+A sample without points has one row whose coordinates are NaN or null, or is listed under ``empty``, so no sample can be left out by mistake.
 Messages count rows from 0. Nothing is unpickled: YAML is read by ``safe_load``, Parquet by pyarrow, arrays by numpy or zarr.
 """
 
@@ -114,7 +114,7 @@ def read_header(folder: Path | str, task: Task | None = None) -> Header:
 def named_task(header: Header) -> Task:
     """Return the task in the version that a header names.
 
-    A missing version gives version 1, and the check of the header then refuses the submission.
+    If the registry does not have this version, version 1 is returned, and the check of the header then refuses the submission.
 
     Raises
     ------
@@ -146,7 +146,7 @@ def _check_header(header: Header, path: Path, task: Task | None) -> Header:
 
 
 def read_submission(folder: Path | str, task: Task, data: "xr.Dataset") -> Submission:
-    """Read a submission and check all of it against the samples it must answer for.
+    """Read a submission and check all of it against the samples of the split.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Messages about files and folders that are submitted instead of a submission folder: each names the object and the repair."""
+"""Messages about files and folders that are submitted instead of a submission folder; a message names the object and the repair."""
 
 import zipfile
 from collections.abc import Callable
@@ -14,7 +14,7 @@ SEPARATORS = {";": "semicolons", ",": "commas", "\t": "tabs"}
 
 
 def check_folder(path: Path, *, whole: bool = True) -> Path:
-    """Return the folder of a submission; see :func:`told_of`.
+    """Return the folder of a submission after a check that it has a header and a table.
 
     Parameters
     ----------
@@ -45,7 +45,7 @@ def check_folder(path: Path, *, whole: bool = True) -> Path:
     elif not header.is_file() and len(parts) > 1 and not table.exists():
         message = f"{path}: a folder of {len(parts)} parquet files without {HEADER}; the first is {parts[0]!r}. Join them to {TABLE}. {FORM}"
     elif not header.is_file():
-        told = _found(names, (".yaml", ".yml"), "It is there under another name: ")
+        told = _found(names, (".yaml", ".yml"), "The folder contains ")
         alone = f", only {TABLE}: a table without its header" if table.is_file() else ""
         message = f"{header}: there is no such file{alone}. {told}{FORM}"
     else:
@@ -55,14 +55,14 @@ def check_folder(path: Path, *, whole: bool = True) -> Path:
 
 
 def check_file(path: Path) -> None:
-    """Raise SubmissionError where a file is neither a folder nor a report, but its content is recognised."""
+    """Raise SubmissionError if a path is a file with recognised content that is not a report, for example a table or an archive."""
     if path.is_file() and (told := told_of(path)):
         message = f"{path}: {told}. {FORM} A report is a JSON file."
         raise SubmissionError(message)
 
 
 def is_archive(path: Path) -> bool:
-    """Return whether a file begins like a zip archive, complete or not."""
+    """Return True if a file begins like a zip archive, even if the archive is incomplete."""
     try:
         with path.open("rb") as file:
             return file.read(4) in (b"PK\x03\x04", b"PK\x05\x06", b"PK\x07\x08")

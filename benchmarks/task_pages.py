@@ -1,8 +1,9 @@
-"""Pages of prediction tasks as Markdown, from the registry, the cards of the data, kept scores and certificates.
+"""Pages of prediction tasks as Markdown, from the registry, the cards of the datasets, stored scores and certificates.
 
 ``python -m stemtwin.benchmarks.task_pages`` (``make pages``) writes ``docs/tasks/<name>.md`` and their index with the table of tasks by baselines. It
-draws missing pictures from the size tiny, which is built where necessary; ``--pictures`` draws all of them again. A new task has
-its page without further code. Its example is the section "Example" of the docstring of its module, or a baseline's answers where there is none.
+draws missing pictures from the size tiny, which is built if necessary; ``--pictures`` draws all pictures again. A new task gets its page without
+further code. The example on a page is the section "Example" of the docstring of the task's module. Without this section, the example submits the
+answers of a baseline.
 """
 
 import argparse
@@ -46,7 +47,7 @@ BADGE = "https://colab.research.google.com/assets/colab-badge.svg"
 
 
 def tasks() -> list[Task]:
-    """Return the prediction tasks in the order of their names; the registry's order is that of imports, which may differ."""
+    """Return the prediction tasks in the order of their names, because the order in the registry depends on the order of imports."""
     registry = load_tasks()
     return [registry[name] for name in sorted(registry) if registry[name].kind == "predictions"]
 
@@ -62,12 +63,12 @@ def card_of(task: Task) -> Card:
 
 
 def parts(task: Task) -> dict[str, str]:
-    """Return the parts of the docstring of the module that scores a task, by title, ``""`` for the text before the first."""
+    """Return the sections of the docstring of the module that scores a task, by title; ``""`` is the title of the text before the first section."""
     return environment_pages.sections(importlib.import_module(task.score.__module__))
 
 
 def example(task: Task) -> str:
-    """Return the Python that makes a valid submission: the docstring's, or one from the registry."""
+    """Return Python code that makes a valid submission: the example of the docstring, or code that submits the answers of a baseline."""
     body = parts(task).get(EXAMPLE, "")
     if body:
         return inspect.cleandoc(f"\n{body.partition('::')[2]}")
@@ -81,7 +82,7 @@ def baselines(task: Task) -> list[Any]:
 
 
 def kept(task: Task) -> dict[str, Any] | None:
-    """Return the kept scores of a task, None where there are none of this version of the task."""
+    """Return the stored scores of a task; None if no scores of this version of the task are stored."""
     path = kept_scores.path_of(task.registered)
     found = json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
     return found if found is not None and found["task"] == f"{task.name}@{task.major}" else None
@@ -110,7 +111,7 @@ def page(task: Task) -> str:
 
 
 def images_of(card: Card) -> bool:
-    """Return whether the dataset of a card has an image that can be drawn."""
+    """Return True if the dataset of a card has an input image that can be drawn."""
     from stemtwin.benchmarks.task_pictures import images
 
     return bool(images(card, "input"))
@@ -191,14 +192,14 @@ def _scores(task: Task) -> list[str]:
 
 
 def overlaps(task: Task, found: dict[str, Any]) -> str:
-    """Return sentences on the baselines that the primary metric does not separate, and on those without an interval.
+    """Return sentences on the baselines whose intervals of the primary metric overlap, and on the baselines without an interval.
 
     Parameters
     ----------
     task : Task
         A task.
     found : dict
-        Its kept scores.
+        Its stored scores.
     """
     oracles = {one.name for one in baselines(task) if one.oracle}
     rows = {name: row for name, row in found["rows"].items() if name not in oracles}
@@ -211,7 +212,7 @@ def overlaps(task: Task, found: dict[str, Any]) -> str:
 
 
 def differences(task: Task, found: dict[str, Any]) -> str:
-    """Return a sentence on the paired differences of neighbouring baselines in the order of the primary metric; ``""`` if none are kept."""
+    """Return a sentence on the paired differences between baselines that are neighbours by the primary metric; ``""`` if none are stored."""
     name, sign = task.primary.name, 1 if task.primary.direction == "min" else -1
     order = sorted(found["rows"], key=lambda entry: sign * (found["rows"][entry]["values"][kept_scores.WHOLE][kept_scores.WHOLE][name] or 0.0))
     by_pair = {frozenset((one["first"], one["second"])): one for one in found.get("differences", [])}
@@ -265,14 +266,14 @@ def _score_table(task: Task, found: dict[str, Any]) -> str:
 
 
 def value_cell(row: dict[str, Any], metric: str) -> str:
-    """Return a metric of all samples with its interval, where one is kept."""
+    """Return the text of a metric on all samples, with its interval if one is stored."""
     value = number(row["values"][kept_scores.WHOLE][kept_scores.WHOLE][metric])
     ends = row.get("intervals", {}).get(metric)
     return value if ends is None or ends[0] == ends[1] else f"{value} ({number(ends[0])} to {number(ends[1])})"
 
 
 def number(value: float | None) -> str:
-    """Return a value to three digits; a dash for an undefined one."""
+    """Return the text of a value to three digits; a dash for an undefined value."""
     return "-" if value is None else f"{value:.3g}" if abs(value) < 1e5 else f"{value:.2e}"
 
 
@@ -324,7 +325,7 @@ def index() -> str:
 
 
 def table() -> str:
-    """Return the table of tasks by baselines: a row for each, by the primary metric, best first."""
+    """Return the table of tasks by baselines, with a row for each baseline of a task, ordered by the primary metric, best first."""
     lines = ["| task | metric | baseline | value | samples |", "|---|---|---|---|---|"]
     for task in tasks():
         found = kept(task)

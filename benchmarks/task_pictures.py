@@ -1,8 +1,9 @@
-"""Pictures of datasets for the pages of their tasks: inputs of samples, and the same with their truth, drawn only from the columns of the card.
+"""Pictures of datasets for the pages of their tasks: inputs of samples and their truth, drawn from the columns that the dataset card describes.
 
-The first row of a picture shows the first input that is an image, summed over frames. The second shows the first truth that is an image or, without
-one, the same again; over it the points of ragged truth columns whose names end with ``x_angstrom`` and ``y_angstrom``, coloured by the first ragged
-column of strings. Points that are not visible are crosses, those with missing atoms are ringed.
+The first row of a picture shows the first input that is an image, summed over frames. The second row shows the first truth that is an image or, if
+there is none, the same input again. Over it are drawn the points of ragged truth columns (columns of varying length) whose names end with
+``x_angstrom`` and ``y_angstrom``. The first ragged column of strings gives the colours of the points. Invisible points are drawn as crosses, and
+points with missing atoms have a ring.
 """
 
 from collections.abc import Iterator, Sequence
@@ -34,7 +35,7 @@ GREYS, TONES = 40, 16
 
 
 def pick(card: Card, data: dict[str, np.ndarray], count: int = SHOWN) -> list[int]:
-    """Return rows of different specimens: first the row of the highest dose for each material, then rows of the lowest doses."""
+    """Return the indices of rows of different specimens: first the row of highest dose of each material, then the rows of lowest dose."""
     names = [column.name for column in card.columns]
     total = len(data["specimen"])
     dose = np.asarray(data["dose_e_per_angstrom2"], dtype=float) if "dose_e_per_angstrom2" in names else np.zeros(total)
@@ -51,19 +52,19 @@ def pick(card: Card, data: dict[str, np.ndarray], count: int = SHOWN) -> list[in
 
 
 def plane(column: Column, value: np.ndarray) -> np.ndarray:
-    """Return an image (y, x) of an array: summed over frames, the first of every other dimension."""
+    """Return an image (y, x) from an array: the sum over frames, and the first element along every other dimension."""
     for name in column.dim_names[:-2]:
         value = value.sum(axis=0, dtype=float) if "frame" in name else value[0]
     return np.asarray(value, dtype=float)
 
 
 def images(card: Card, role: str) -> list[Column]:
-    """Return the columns of a role whose arrays end with y and x, or with the two angles of a diffraction pattern."""
+    """Return the columns of a role whose last two dimensions are y and x, or the two angles of a diffraction pattern."""
     return [column for column in card.columns if column.role == role and column.shape and column.dim_names[-2:] in PLANES]
 
 
 def points(card: Card) -> tuple[Column, Column] | None:
-    """Return the ragged truth columns that hold x and y of points in A; None where there are none."""
+    """Return the two ragged truth columns with x and y of points in A; None if there are none."""
     ragged = {column.name: column for column in card.columns if column.ragged and column.role == "truth"}
     for name, column in ragged.items():
         other = f"{name.removesuffix('x_angstrom')}y_angstrom"
@@ -73,7 +74,7 @@ def points(card: Card) -> tuple[Column, Column] | None:
 
 
 def draw(card: Card, data: dict[str, np.ndarray], path: Path) -> bool:
-    """Draw samples of a dataset as a PNG of few colours; return whether there is an image to draw.
+    """Draw samples of a dataset as a PNG of few colours; return False if the dataset has no image to draw.
 
     Parameters
     ----------

@@ -30,13 +30,13 @@ class Task:
     name : str
         Kebab-case name.
     major : int
-        Version; scores of different versions share no table.
+        Version; scores of different versions are never in one table.
     kind : str
         ``"predictions"``: answers to the samples of a dataset. ``"agent"``: a policy in an environment.
     title, text, citation, license : str
         Texts for pages and reports.
     source, source_version : str
-        Dataset name and version, or environment id (its version is part of it).
+        Dataset name and version, or environment id (which includes the version).
     splits : tuple of str
         Splits that can be scored; the first is the default.
     inputs : tuple of Field
@@ -52,7 +52,7 @@ class Task:
     score : callable
         Function of (samples of the split, answers by sample id), or of (episodes), that returns SampleStatistics.
     truth : callable, optional
-        Function of the samples of the split that returns the truth of each for oracles.
+        Function of the samples of the split that returns the truth of each sample, for oracles.
     content : callable, optional
         Function of the samples of the split that returns the sha256 of the scored content; the hash of the dataset's rows by default.
     episodes : int
@@ -60,8 +60,8 @@ class Task:
     key : str
         Published key from which the seeds of the episodes are derived; "" for a dataset.
     failed : mapping
-        Statistics by name that replace those of an episode ended by the agent's own fault: the worst values of the scorer, so that no agent gains
-        by a fault.
+        Statistics by name that replace those of an episode ended by a fault of the agent. They are the worst values of the scorer, so an agent
+        cannot gain by a fault.
     difficulties : tuple of str
         Presets of the environment that the episodes take in turn; () for the default one.
     """
@@ -95,7 +95,7 @@ class Task:
             message = f"kind={self.kind!r} of task {self.name!r} must be 'predictions' or 'agent'."
             raise SettingsError(message)
         if (self.kind == "predictions") != (self.answer is not None) or (self.kind == "agent") != bool(self.outputs):
-            message = f"Task {self.name!r} of kind {self.kind!r} must have answer= for predictions or outputs= for an agent, and not the other."
+            message = f"Task {self.name!r} of kind {self.kind!r} must have answer= (for predictions) or outputs= (for an agent), and not both."
             raise SettingsError(message)
         if not (self.metrics and self.splits):
             message = f"Task {self.name!r} has {len(self.metrics)} metrics and {len(self.splits)} splits. Give at least one of each."
@@ -116,7 +116,7 @@ class Task:
 
     @property
     def asked(self) -> tuple[Field, ...]:
-        """Fields of an answer, or of an action."""
+        """Fields of an answer to a prediction task, or of an action in an agent task."""
         return self.outputs if self.answer is None else self.answer.fields
 
     @property
@@ -130,25 +130,25 @@ class Task:
 
     @property
     def floor(self) -> float:
-        """Value of the primary metric of an episode that ended due to a fault of the agent."""
+        """Value of the primary metric for an episode that ended by a fault of the agent."""
         return float(self.primary.formula({name: np.asarray(value) for name, value in {"samples": 1, **self.failed}.items()}))
 
     @property
     def floor_text(self) -> str:
-        """Description of that value in one sentence."""
+        """Description of :attr:`floor` in one sentence."""
         unit = f" {self.primary.unit}" if self.primary.unit else ""
         return f"An episode ended by a fault of the agent is scored with {self.primary.name} = {self.floor:.4g}{unit}, the worst possible value."
 
     @property
     def bound_text(self) -> str:
-        """Description of the best possible values in one sentence."""
+        """Description of the best possible values of the metrics in one sentence."""
         known = [f"{one.name} {one.limit:g}" for one in self.metrics if one.limit is not None]
         if not known:
             return "Bounds: no bound set by the data is known; no score triggers a review by itself."
         return f"Bounds: {', '.join(known)}; an interval that lies wholly beyond one triggers a review but does not change the ranking."
 
     def check_split(self, split: str) -> str:
-        """Return the split, or raise SettingsError where the task has none of that name."""
+        """Return the name of a split, or raise SettingsError if the task does not have this split."""
         if split not in self.splits:
             message = f"split={split!r} is not a split of task {self.name!r}. Its splits: {', '.join(self.splits)}."
             raise SettingsError(message)
@@ -176,7 +176,7 @@ class Task:
 
 
 def presets_in_turn(difficulties: Sequence[str], numbers: Iterable[int]) -> list[str]:
-    """Return the presets of the episodes with given numbers, which take the presets in turn."""
+    """Return the presets of the episodes with given numbers; successive episodes take the presets in turn."""
     return [difficulties[number % len(difficulties)] for number in numbers]
 
 
@@ -193,7 +193,7 @@ def load_tasks() -> "Registry[Task]":
 
 
 def tasks_of(environment: str) -> list[Task]:
-    """Return the tasks whose episodes are those of an environment, the tasks of most presets first, then by name."""
+    """Return the tasks that are played in an environment, ordered by decreasing number of presets and then by name."""
     registry = load_tasks()
     found = [registry[name] for name in registry if registry[name].source == environment]
     return sorted(found, key=lambda task: (-len(task.difficulties), task.registered))

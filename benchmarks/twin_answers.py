@@ -1,4 +1,4 @@
-"""Answers of the baselines of ``atoms-2d`` and ``atoms-2d@2`` to a measured micrograph and to the twin's frame, and the conditions given for both."""
+"""Answers of the baselines of ``atoms-2d`` and ``atoms-2d@2`` to a measured micrograph and to the twin's frame, and the conditions of both."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -27,15 +27,15 @@ class TwinConditions:
     Parameters
     ----------
     instrument : str
-        Profile of the residual aberrations, and of energy and convergence where they are not given.
+        Name of the instrument profile that provides the residual aberrations.
     energy_ev, semiangle_mrad, inner_mrad, outer_mrad : float
-        Beam energy, convergence, and the angles of the dark-field detector.
+        Beam energy, convergence semi-angle, and inner and outer angle of the dark-field detector.
     C10_angstrom : float
         C10, minus the defocus.
     dwell_time_us : float
-        Time at each pixel: it turns a drift for each line into one in time, and a correlation along lines into a lag.
+        Dwell time at each pixel, us. It converts the drift per line to a drift per second, and the correlation along lines to a lag time.
     seed : int
-        Seed of thermal motion, noise and lines.
+        Seed of thermal motion, noise and line offsets.
     """
 
     instrument: str
@@ -63,7 +63,7 @@ class KnownColumns:
     Parameters
     ----------
     places, asked : ndarray
-        (n, 2) x, y in px of the window, and whether ``atoms-2d`` would score the column (n,).
+        (n, 2) positions x, y in the window, px; (n,) True for columns that ``atoms-2d`` would score.
     corner, shape : tuple of int
         First row and column of the window in the square, its height and width, px.
     """
@@ -82,16 +82,16 @@ def answer_both(
     conditions: TwinConditions,
     step: float,
 ) -> dict[str, dict[str, Any]]:
-    """Return the answers of every baseline of both tasks but oracles to the image and to the twin's frame, beside the columns of the fit.
+    """Return the answers of all baselines of both tasks, except oracles, to the image and to the twin's frame.
 
-    Baselines receive the nominal conditions, and counts or readings with gain and offset of the fit. Points with a confidence of at least 0.5 are
-    matched in the window, where columns are known.
+    Baselines receive the nominal conditions, and either counts, computed with the gain and offset of the fit, or readings with both numbers. Points
+    with a confidence of at least 0.5 are matched to the columns of the fit inside the window, because columns are known only there.
 
     Returns
     -------
     dict
-        By the full name of the baseline: numbers of scored and faint columns, and for image (``measured``) and frame (``twin``) the numbers of
-        matched and other points, their rms distance [A], and all positions (n, 2) [A]; or the reason why it was skipped.
+        Result of each baseline, by its full name: the numbers of scored and faint columns; then for the image (``measured``) and the frame (``twin``)
+        the numbers of matched and other points, their rms distance [A], and all positions (n, 2) [A]. A skipped baseline has only the reason.
     """
     registry = load_baselines()
     asked, origin = known.asked, np.array(known.corner[::-1])
@@ -99,12 +99,13 @@ def answer_both(
     low, high = origin * step, (origin + known.shape[::-1]) * step
     gates = np.minimum(GATE, GATE_OF_NEIGHBOUR * nearest_distance(truth, truth))
     out: dict[str, dict[str, Any]] = {}
-    for task, name in ((task, name) for task in (COUNTS, READINGS) for name in registry.names(task)):
-        if registry[name].oracle:
+    for name in (*registry.names(COUNTS), *registry.names(READINGS)):
+        entry = registry[name]
+        if entry.oracle:
             continue
         try:
-            predictor = make_entry(registry[name], "predictions")
-            given = {key: _given(task, grey, knobs, conditions, step) for key, grey in (("measured", square), ("twin", again))}
+            predictor = make_entry(entry, "predictions")
+            given = {key: _given(entry.task, grey, knobs, conditions, step) for key, grey in (("measured", square), ("twin", again))}
             found = {key: _sure(predictor.predict(one, np.random.default_rng(0))) for key, one in given.items()}
         except SettingsError as error:  # a package that it needs is not installed
             out[name] = {"skipped": str(error)}

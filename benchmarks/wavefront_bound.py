@@ -1,13 +1,16 @@
-"""Least residual phase after correction by estimates of aberrations: Bayesian bounds of ``ronchigram`` under the card's prior.
+"""Lower bounds on the residual phase after correction by estimated aberrations: Bayesian bounds of ``ronchigram`` under the dataset card's prior.
 
-The mean square error of any estimate is at least that of van Trees' inequality [1]_: the mean outer product of the errors is not below the inverse
-of the mean information of the counts plus the information of the prior. The film is taken as known, which it is not, so the bound holds for
-all methods and is far below reach. The information of the prior, a normal distribution of unknown spread, is bounded from above by its mean over
-the spreads, since information is convex. The metric ``residual_phase`` is a mean of root mean squares and not the root of a mean square, so it may
-lie below that bound. Its limit is the bound of Ziv and Zakai (:mod:`stemtwin.benchmarks.error_bounds`) of the mean absolute error of one
-combination of the coefficients, the least certain one: the root mean square phase is at least its absolute value. There the spread is taken as
-known too.
-``python -m stemtwin.benchmarks.wavefront_bound`` prints both over rows of the test split.
+The first bound is van Trees' inequality [1]_ for the mean square error of any estimate: the mean outer product of the errors is at least the inverse
+of the total information, which is the mean information of the counts plus the information of the prior. The bound assumes that the film is known. In
+the task it is unknown, so the bound holds for all methods, but no method comes close to it. The prior is a normal distribution of unknown spread. Its
+information is at most its mean over the spreads, because information is convex.
+
+The metric ``residual_phase`` is a mean of root mean squares and not the root of a mean square, so it may lie below the first bound. The limit of the
+metric is the second bound, which is that of Ziv and Zakai (:mod:`stemtwin.benchmarks.error_bounds`) on the mean absolute error of one combination of
+the coefficients, the least certain one. The root mean square phase is at least the absolute value of this error. The second bound also assumes that
+the spread is known.
+
+``python -m stemtwin.benchmarks.wavefront_bound`` prints both bounds over rows of the test split.
 
 References
 ----------
@@ -39,7 +42,7 @@ def poisson_information(mean: Callable[[np.ndarray], np.ndarray], at: np.ndarray
     Parameters
     ----------
     mean : callable
-        Parameters (n,) to expected counts, any shape.
+        Function of the parameters (n,) that returns expected counts of any shape.
     at, steps : ndarray
         (n,) point of evaluation, and steps of the differences.
     """
@@ -80,13 +83,14 @@ def least_phase(information: Sequence[np.ndarray], prior: np.ndarray, semiangle_
 def least_mean_phase(information: np.ndarray, prior: np.ndarray, weights: np.ndarray) -> float:
     """Return the least mean of the root mean square phase in an aperture, rad, for given information of the counts.
 
-    The phase is at least that of the combination a of the coefficients with the largest variance, with a a^T <= weights; the two values of this
-    combination differ along the direction in which counts and prior distinguish them least.
+    The phase is at least the absolute value of any combination a of the coefficients for which a a^T <= weights. The bound uses the combination with
+    the largest variance. It considers a decision between two values of this combination, and assumes that the coefficients change along the direction
+    in which counts and prior distinguish the two values least.
 
     Parameters
     ----------
     information, prior, weights : ndarray
-        (12, 12) information of the counts and of the prior, 1/A^2, and matrix from :func:`phase_weights`.
+        (12, 12) information of the counts and of the prior, 1/A^2, and the matrix from :func:`phase_weights`, rad^2/A^2.
     """
     covariance = np.linalg.inv(information + prior)
     values, vectors = np.linalg.eigh(weights)
@@ -98,9 +102,9 @@ def least_mean_phase(information: np.ndarray, prior: np.ndarray, weights: np.nda
 
 
 def bounds(card: Card, rows: int) -> dict[float, tuple[float, float, float]]:
-    """Return bounds for each beam energy [eV] from a number of rows of the test split for each, rad.
+    """Return bounds on the residual phase, rad, by beam energy [eV], each from a number of rows of the test split.
 
-    They are the least root mean square over samples of the residual phase, its least mean, and the least mean of a single row.
+    The three bounds are the least root mean square over samples, the least mean over samples, and the smallest of the least means of single rows.
     """
     made, settings = find_generator(card.kind), card.generator
     found, means = {energy: [] for energy in settings.energy_ev}, {energy: [] for energy in settings.energy_ev}

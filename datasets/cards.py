@@ -1,4 +1,4 @@
-"""Dataset cards: the complete description of a dataset in one readable TOML file, from which a build makes its rows."""
+"""Dataset cards: TOML files, each of which describes a dataset completely, so its rows can be built from the card alone."""
 
 import hashlib
 import itertools
@@ -20,14 +20,22 @@ SizeOfKind = TypeVar("SizeOfKind", bound=Size)
 
 
 class Seeds(CardModel):
-    """Entropy from which all random numbers of a dataset follow, and the policy by which splits get their seeds."""
+    """Seeds of a dataset.
+
+    All random numbers of the dataset are derived from the number ``entropy``. The text ``policy`` states how seeds are
+    assigned to the splits.
+    """
 
     entropy: Annotated[int, Field(ge=0)]
     policy: str
 
 
 class Slice(CardModel):
-    """Slice of a dataset: a column by whose categories, or by whose bins between ``edges``, scores are reported."""
+    """Division of a dataset's rows by the values of one column; scores are also reported for each part.
+
+    Without ``edges``, the parts are the categories of the column. With ``edges``, they are the bins between these edges;
+    if ``absolute`` is True, the magnitudes of the values are binned.
+    """
 
     column: str
     edges: tuple[float, ...] = ()
@@ -35,10 +43,11 @@ class Slice(CardModel):
 
 
 class Card(CardModel, Generic[SettingsOfKind, SizeOfKind]):
-    """A validated dataset card; ``Card[settings, size]`` has the models of its kind's generator.
+    """A validated dataset card.
 
-    Cards of schema 1 number their rows in the order of the seeds, so a row's number reveals its specimen. Cards of
-    schema 2 name their rows by digests.
+    In ``Card[settings, size]``, ``settings`` and ``size`` are the models of the generator of the card's kind. In cards of
+    schema 1, rows are numbered in the order of the seeds, so the number of a row reveals its specimen. In cards of
+    schema 2, rows are named by digests.
     """
 
     schema_: Literal["stemtwin/dataset-card@1", "stemtwin/dataset-card@2"] = Field(alias="schema")
@@ -71,7 +80,7 @@ class Card(CardModel, Generic[SettingsOfKind, SizeOfKind]):
         return self
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Pickle a card by its content, as the class ``Card[...]`` has no importable name."""
+        """Pickle a card by its content, because the class ``Card[...]`` has no importable name."""
         return card_of, (self.model_dump(mode="json", by_alias=True),)
 
     def _check_size(self, key: str, size: Size) -> None:
@@ -96,7 +105,7 @@ class Card(CardModel, Generic[SettingsOfKind, SizeOfKind]):
         return f"{self.name}-{self.version}"
 
     def images(self, size: str) -> int:
-        """Return the number of rows of a size, over all splits."""
+        """Return the number of rows of a size, summed over all splits."""
         asked = self.sizes[known("size", size, self.sizes, self.id)]
         return sum(count * asked.images_per_specimen[split] for split, count in asked.specimens.items())
 
@@ -105,22 +114,26 @@ class Card(CardModel, Generic[SettingsOfKind, SizeOfKind]):
         return next(column for column in self.columns if column.name == name)
 
     def column_names(self, *roles: str) -> tuple[str, ...]:
-        """Return the names of the columns with these roles, or of all columns if none is given, in order."""
+        """Return the names of the columns with the given roles, in the order of the card.
+
+        Without roles, the names of all columns are returned.
+        """
         return tuple(column.name for column in self.columns if not roles or column.role in roles)
 
     def structure_seeds(self, size: str, split: str) -> range:
-        """Return the structure seeds of a split in a size."""
+        """Return the structure seeds of a split in a size, one seed for each specimen."""
         first = self.splits[known("split", split, self.splits, self.id)]
         return range(first, first + self.sizes[known("size", size, self.sizes, self.id)].specimens[split])
 
 
 def known(what: str, name: str, names: Iterable[str], of: str) -> str:
-    """Return ``name`` if it is one of ``names``.
+    """Return ``name`` after checking that it is one of ``names``.
 
     Raises
     ------
     DatasetError
-        The name is not one of them; the message suggests the most similar one.
+        The name is not one of ``names``. The message states that ``of`` (for example a card) has no ``what`` (for example
+        a split) with this name, and suggests the most similar name.
     """
     names = list(names)
     if name in names:
@@ -146,7 +159,10 @@ def parse_card(text: str, source: str = "the card") -> Card:
 
 
 def card_of(values: dict[str, Any], source: str = "the card") -> Card:
-    """Return the card with given values after checking them; see :func:`parse_card`."""
+    """Return the card with given values, after checking the values.
+
+    The errors are those of :func:`parse_card`.
+    """
     kind = values.get("kind")
     try:
         made = find_generator(kind) if isinstance(kind, str) else None
@@ -184,7 +200,10 @@ def read_card(path: str | Path) -> Card:
 
 
 def list_cards() -> dict[str, tuple[str, ...]]:
-    """Return the versions of every dataset with a card in the package, by name, oldest version first."""
+    """Return the versions of each dataset that has a card in the package.
+
+    The keys are the names of the datasets; the oldest version comes first.
+    """
     versions: dict[str, list[str]] = {}
     for path in sorted(CARDS.glob("*.toml")):
         name, _, version = path.stem.rpartition("-")
@@ -211,23 +230,23 @@ def find_card(name: str, version: str) -> Card:
 
 
 def named_card(name: str, version: str | None = None) -> Card:
-    """Return the card of a dataset by its name and version, or of a TOML file.
+    """Return the card with a given name and version, or the card in a given TOML file.
 
     Parameters
     ----------
     name : str
-        A name with a version, ``"atoms-2d@1.0.0"``, or with the beginning of one, ``"atoms-2d@1"`` or
-        ``"atoms-2d@1.0"``, which stands for the newest such version; a name without a version, if ``version`` is given;
-        or the path of a card, which ends with ``.toml``.
+        Name with a version, such as ``"atoms-2d@1.0.0"``, or path of a card, which ends with ``.toml``. The beginning of
+        a version, as in ``"atoms-2d@1"`` or ``"atoms-2d@1.0"``, selects the newest version that begins with it. The name
+        may be given without a version if ``version`` is given.
     version : str, optional
-        Version, or the beginning of one, if ``name`` does not contain it.
+        Version, or the beginning of a version, if ``name`` contains none.
 
     Raises
     ------
     UnknownNameError
         The name of the dataset is unknown.
     DatasetError
-        The version is missing, given twice or unknown.
+        The version is missing or unknown, or ``version`` contradicts the version in ``name``.
     """
     if name.endswith(".toml"):
         return read_card(name)

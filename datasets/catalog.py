@@ -1,4 +1,4 @@
-"""Finding and loading datasets."""
+"""List of the datasets, and functions that load them."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -40,28 +40,34 @@ def load_dataset(
 ) -> Any:
     """Load one split of a dataset, after checking its files against their hashes.
 
-    The dataset is read from the data folder (``STEMTWIN_DATA_DIR``, or the user's cache), else fetched from the mirror
-    ``STEMTWIN_DATA_URL``, else built, as a line on stderr reports. A build is compared with witness rows that ship with
-    the package; hashes are reproducible only on one machine with one set of versions.
+    If the dataset is in the data folder (``STEMTWIN_DATA_DIR``, or the user's cache), it is read from there. Otherwise it
+    is fetched from the mirror ``STEMTWIN_DATA_URL``, or built if no mirror is set. A line on stderr reports the source. A
+    build is compared with witness rows that ship with the package, because the hashes of a build are reproducible only
+    on one machine with one set of versions.
 
     Parameters
     ----------
     name : str
-        Name and version, ``"atoms-2d@1"`` (the newest 1.x.y) or ``"atoms-2d@1.0.0"``, see :func:`list_datasets`; or the
-        path of a card, ``"mine.toml"``, of the folder of a dataset, or of measured data from ``stemtwin data pack``.
+        Name and version, ``"atoms-2d@1.0.0"``, or ``"atoms-2d@1"`` for the newest version 1.x.y (see
+        :func:`list_datasets`). The argument may also be the path of a card, such as ``"mine.toml"``, of a dataset's folder,
+        or of a folder of measured data from ``stemtwin data pack``.
     version : str, optional
-        Version, if ``name`` does not contain it; one of the two must.
-    size, split : str
-        ``"tiny"``, ``"std"`` or ``"full"`` (never on a mirror); ``"train"``, ``"val"`` or ``"test"``.
+        Version, which is required if ``name`` does not contain it.
+    size : str
+        ``"tiny"``, ``"std"`` or ``"full"``. Mirrors do not offer ``"full"``.
+    split : str
+        ``"train"``, ``"val"`` or ``"test"``.
     format : str
-        ``"xarray"``: an ``xarray.Dataset`` with dimension ``sample``, the card's dimensions (``y``, ``x``, ...) and units.
-        ``"hf"``: a Hugging Face ``datasets.Dataset`` in memory. ``"numpy"``: a dictionary of arrays (rows, ...). All have
-        the same values. In xarray and numpy, ragged columns are padded with NaN, -1, ``""`` or False, and the column that
-        the card names (``n_columns``) holds the number of entries. Cubes stay on disk (dask, zarr); ``"hf"`` omits them.
+        ``"xarray"``: an ``xarray.Dataset`` with units, the dimension ``sample`` and the card's dimensions, such as ``y``
+        and ``x``. ``"hf"``: a Hugging Face ``datasets.Dataset`` in memory. ``"numpy"``: a dictionary of arrays (rows,
+        ...). All formats have the same values. In xarray and numpy, ragged columns are padded with NaN, -1, ``""`` or
+        False, and the count column that the card names (such as ``n_columns``) holds the number of entries. Cubes stay on
+        disk as dask or zarr arrays; ``"hf"`` omits them.
     streaming : bool
         Whether to return a Hugging Face ``datasets.IterableDataset``, which reads the verified files a few rows at a time.
     build : bool, optional
-        Whether to build data that are neither on this machine nor on a mirror; by default if that takes below two minutes.
+        Whether to build data that are not on this machine if no mirror is set. By default they are built if the estimated
+        time is at most two minutes.
 
     Returns
     -------
@@ -71,7 +77,7 @@ def load_dataset(
     Raises
     ------
     UnknownNameError, DatasetError
-        There is no such dataset, version, size, split or format; or the data are not available, or are corrupted.
+        The dataset, version, size, split or format does not exist, or the data are not available or are corrupted.
     """
     if is_measured(Path(name)):
         return _measured(name, split, format, more=streaming or build is not None or version is not None)
@@ -91,9 +97,9 @@ def load_dataset(
 
 
 def card_of(name: str | Path, version: str | None = None) -> Card:
-    """Return the card of a dataset by its name, or that of a folder with a dataset.
+    """Return the card of a dataset that is given by its name or by its folder.
 
-    See :func:`stemtwin.datasets.cards.named_card` for names.
+    See :func:`stemtwin.datasets.cards.named_card` for the form of names.
 
     Raises
     ------
@@ -111,7 +117,10 @@ def card_of(name: str | Path, version: str | None = None) -> Card:
 
 
 def _obtained(name: str | Path, card: Card, size: str, split: str, carriers: tuple[str, ...], build: bool | None) -> tuple[Path, Manifest]:
-    """Return the folder and the manifest of a dataset after checking the files of a split; the name may be a folder."""
+    """Return the folder and the manifest of a dataset after checking the files of a split.
+
+    ``name`` may be the path of the dataset's folder.
+    """
     if sources.is_built(Path(name)):
         return Path(name), sources.check_folder(Path(name), None if size == STANDARD else size, split, carriers)
     return sources.obtain(card, size, split, carriers, build=build)
@@ -146,7 +155,7 @@ def _stream(paths: list[Path], card: Card) -> Any:
 def _streamed(paths: list[Path], card: Card) -> Iterator[dict[str, Any]]:
     """Yield the rows of files.
 
-    The files are read in this thread, as Arrow's own threads would continue to read after the consumer has stopped.
+    The files are read in this thread, because Arrow's own threads would continue to read after the consumer has stopped.
     """
     import datasets  # noqa: F401 - registers the extension type of arrays with Arrow
     import pyarrow as pa
@@ -173,11 +182,11 @@ def load_arrays(
     Returns
     -------
     images : ndarray or dict of str to ndarray
-        Input arrays (rows, ...) in the card's type, for ``atoms-2d`` (rows, y, x), uint16; several input arrays of a
-        dataset are returned by column name.
+        Input array (rows, ...) in the card's type, for example uint16 (rows, y, x) for ``atoms-2d``. A dataset with
+        several input arrays gives a dictionary of arrays by column name.
     truth : dict of str to ndarray or list of ndarray
-        Values to be predicted, by column name: arrays (rows, ...), and for a ragged column a list with one array of its
-        own length for each row.
+        Values to be predicted, by column name. The values of a column are an array (rows, ...). The values of a ragged
+        column are a list with one array for each row; the arrays may have different lengths.
     facts : dict of str to ndarray or list of ndarray
         All other columns: names, settings of the instrument, and the conditions of the simulation.
 
@@ -197,22 +206,22 @@ def load_arrays(
 
 
 def inputs(data: Any, name: str | Path, *, version: str | None = None) -> Any:
-    """Return the input columns of a dataset: the name of the row, the image, and the settings recorded with it.
+    """Return the input columns of a dataset: the row names, the images, and the settings recorded with the images.
 
-    Other settings of the simulation (aberrations, specimen, seeds) and the truth are omitted, as a solver of a task may
-    not see them.
+    The truth and the other settings of the simulation (aberrations, specimen, seeds) are omitted, because a participant
+    in a task may not use them.
 
     Parameters
     ----------
     data : xarray.Dataset, datasets.Dataset or dict
-        From :func:`load_dataset`.
+        Split loaded by :func:`load_dataset`.
     name, version : str
-        Arguments of :func:`load_dataset`.
+        Name and version of the dataset, as in :func:`load_dataset`.
 
     Returns
     -------
     The same type as ``data``
-        The columns ``sample_id`` and those of role ``input``.
+        The column ``sample_id`` and the columns with the role ``input``.
     """
     card = card_of(name, version)
     names = ["sample_id", *card.column_names("input")]

@@ -1,10 +1,11 @@
-"""Certificates of datasets: comparisons of both solvers on rows of a card, and their convergence.
+"""Certificates of datasets: comparisons of stemtwin's multislice with abTEM's on rows of a card, and convergence tests.
 
-The expected signal of each row at 16 points of its scan is computed with the multislice of stemtwin, with abTEM on the
-same slices and with abTEM's own potential, and again with stemtwin on a finer grid, with other slices and for each
-phonon configuration (:mod:`stemtwin.twin.instrument.simulation.certify`). Probes are coherent, and the specimen's cell
-is repeated until it holds a whole probe, as abTEM requires. A row with one Ronchigram is compared in all pixels of its
-bright-field disc (:mod:`stemtwin.twin.instrument.simulation.certify_ronchigram`). A certificate is stored beside its card.
+For each certified row, the expected signal is computed at 16 points of the scan in several ways: with stemtwin's
+multislice, with abTEM on the same slices, and with abTEM's own potential. For the convergence, stemtwin computes it again
+on a finer grid, with other slices, and for each frozen-phonon configuration
+(:mod:`stemtwin.twin.instrument.simulation.certify`). The probes are coherent. The specimen's cell is repeated until it
+holds a whole probe, as abTEM requires. A row with one Ronchigram is compared in all pixels of its bright-field disc
+(:mod:`stemtwin.twin.instrument.simulation.certify_ronchigram`). A certificate is stored beside its card.
 """
 
 import dataclasses
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 SCHEMA = "stemtwin/certificate@1"
 ROWS = 10
 ABTEM_TIMES = 3.0
-"""Time of abTEM over that of stemtwin for the same waves."""
+"""Ratio of abTEM's computing time to stemtwin's for the same waves."""
 DIGITS = 4
 """Number of significant digits in a certificate."""
 SOLVERS, PLACED, GRID, SLICES, PHONONS = "both solvers, same slices", "abTEM's own placement", "sampling", "slices", "phonons"
@@ -45,12 +46,12 @@ PARTS = {
 
 
 def path_of(card: Card) -> Path:
-    """Return the file of a card's certificate."""
+    """Return the path of the file with a card's certificate."""
     return cards.CARDS / f"{card.id}.certificate.json"
 
 
 def read(card: Card) -> dict[str, Any] | None:
-    """Return the certificate of a card, or None if there is none for the card's present content.
+    """Return the certificate of a card, or None if no certificate belongs to the card's present content.
 
     Raises
     ------
@@ -69,7 +70,10 @@ def read(card: Card) -> dict[str, Any] | None:
 
 
 def read_rows(path: Path, card: Card, size: str) -> list[dict[str, Any]]:
-    """Return the rows of an unfinished certificate, or an empty list if the file belongs to another card or size."""
+    """Return the rows of an unfinished certificate in a file.
+
+    The list is empty if the file cannot be read or belongs to another card or size.
+    """
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
         same = (found["schema"], found["card_sha256"], found["size"]) == (SCHEMA, card.digest, size)
@@ -79,12 +83,14 @@ def read_rows(path: Path, card: Card, size: str) -> list[dict[str, Any]]:
 
 
 def chosen(card: Card, size: str, rows: int = ROWS) -> list[tuple[DrawnSpecimen, int]]:
-    """Return the specimen and the image number of each certified row; the specimens are spread over all splits.
+    """Return the specimen and the image number of each row of a certificate.
+
+    The specimens are spread over all splits.
 
     Raises
     ------
     DatasetError
-        The card has no such size, or the size has fewer rows.
+        The card does not have this size, or the size has fewer rows than requested.
     """
     known("size", size, card.sizes, card.id)
     if not 1 <= rows <= card.images(size):
@@ -100,12 +106,12 @@ def chosen(card: Card, size: str, rows: int = ROWS) -> list[tuple[DrawnSpecimen,
 
 
 def request_of(card: Card, size: str, specimen: DrawnSpecimen, image: int) -> "Request":
-    """Return the request of a row's expected signals, with its cell repeated until a whole probe fits.
+    """Return the simulation request for a row's expected signals, with the cell repeated until it holds a whole probe.
 
     Raises
     ------
     DatasetError
-        The generator of the card defines no multislice simulation of its truth.
+        The card's generator does not define a multislice simulation of the truth.
     """
     from stemtwin.twin.instrument.settings import PotentialSlices
     from stemtwin.twin.instrument.simulation.certify import repeated
@@ -114,7 +120,7 @@ def request_of(card: Card, size: str, specimen: DrawnSpecimen, image: int) -> "R
 
     request = find_generator(card.kind).request(card, size, specimen, image)
     if request is None:
-        message = f"The kind {card.kind!r} of {card.id} defines no multislice simulation of its truth. Certify another dataset."
+        message = f"The kind {card.kind!r} of {card.id} does not define a multislice simulation of the truth. Certify another dataset."
         raise DatasetError(message)
     coherent = dataclasses.replace(request, beam=dataclasses.replace(request.beam, source_size_angstrom=0.0, focal_spread_angstrom=0.0))
     sample = request.sample
@@ -126,7 +132,10 @@ def request_of(card: Card, size: str, specimen: DrawnSpecimen, image: int) -> "R
 
 
 def seconds(card: Card, size: str, rows: int = ROWS, kept: Sequence[dict[str, Any]] = ()) -> float:
-    """Return the estimated time of the rows of a certificate that are not kept, on this machine, s, if abTEM is three times as slow as stemtwin.
+    """Return the estimated time, s, in which this machine computes the missing rows of a certificate.
+
+    The rows in ``kept``, from an earlier run, are not computed again. The estimate assumes that abTEM takes three times as
+    long as stemtwin.
 
     Raises
     ------
@@ -161,14 +170,14 @@ def certify_dataset(
     keep: Callable[[dict[str, Any]], None] | None = None,
     certify: "Callable[..., Certificate] | None" = None,
 ) -> dict[str, Any]:
-    """Simulate rows of a card with both solvers and check their convergence.
+    """Compare stemtwin's multislice with abTEM's on rows of a card, and test the convergence of the signals.
 
     Parameters
     ----------
     card : Card
         Card of the dataset.
     size : str
-        Size whose specimens are used; the dataset need not be built.
+        Size whose specimens are used. The dataset itself does not have to be built.
     rows : int
         Number of rows, each from a different specimen if the size has enough specimens.
     progress : callable, optional
@@ -178,12 +187,13 @@ def certify_dataset(
     keep : callable, optional
         Called after each row with the certificate up to this row.
     certify : callable, optional
-        Replacement of :func:`solvers_compared`.
+        Function that is called instead of :func:`solvers_compared`.
 
     Returns
     -------
     dict
-        Certificate in JSON types: ``rows``, each with its differences (rms over the points / mean signal), and ``worst``.
+        Certificate in JSON types. Each of its ``rows`` holds the differences of the row (rms over the points, divided by
+        the mean signal). ``worst`` holds the largest difference of each comparison.
 
     Raises
     ------
@@ -212,7 +222,10 @@ def certify_dataset(
 
 
 def solvers_compared(request: "Request", *, progress: Callable[[str], None] | None = None) -> "Certificate":
-    """Compare the solvers on the request of a row, which has a scan, or a camera for one Ronchigram."""
+    """Compare stemtwin's multislice with abTEM's on the simulation request of one row.
+
+    The request has a scan, or a camera that records one Ronchigram.
+    """
     from stemtwin.twin.instrument.simulation import certify, certify_ronchigram
     from stemtwin.twin.instrument.simulation.diffraction_patterns import has_camera
 
@@ -267,7 +280,7 @@ def _short(value: float) -> float:
 
 
 def extent(certificate: dict[str, Any]) -> str:
-    """Return the number of rows of a certificate, and the number of points or pixels of each, as text."""
+    """Return a text with the number of rows of a certificate and the number of compared points or pixels per row."""
     what = "pixels of the bright-field disc" if FLAT in certificate["worst"] else "points"
     return f"{len(certificate['rows'])} rows of the size {certificate['size']} at {certificate['points']} {what} each"
 
@@ -275,7 +288,7 @@ def extent(certificate: dict[str, Any]) -> str:
 def table(certificate: dict[str, Any]) -> str:
     """Return a certificate as a Markdown table with a line for each row and detector.
 
-    Differences are rms over the points / mean signal.
+    A difference is the rms over the points, divided by the mean signal.
     """
     parts = [part for part in (*PARTS, PHONONS) if part in certificate["worst"]]
     lines = [f"| specimen | thickness (A) | signal | {' | '.join(parts)} |", "|---" * (len(parts) + 3) + "|"]
@@ -289,5 +302,5 @@ def table(certificate: dict[str, Any]) -> str:
 
 
 def percent(value: float | None) -> str:
-    """Return a relative difference as text."""
+    """Return a relative difference as text: a percentage, or scientific notation below 0.1 %, or ``-`` for None."""
     return "-" if value is None else f"{value:.1e}" if value < 1e-3 else f"{value:.2%}"

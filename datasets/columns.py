@@ -1,4 +1,7 @@
-"""Columns of a dataset, as its card describes them; storage, verification and documentation depend only on these."""
+"""Columns of a dataset, as described in its card.
+
+Storage, verification and documentation of a dataset depend only on these descriptions.
+"""
 
 import itertools
 from collections.abc import Callable, Sequence
@@ -13,7 +16,7 @@ MOST_DIMS = 4
 IMAGE_DIMS, RAGGED_DIM, RAGGED_COUNT = ("y", "x"), "column", "n_columns"
 """Default dimensions of two-dimensional arrays, and default dimension and count column of ragged columns."""
 ADDED = frozenset({"dims", "count", "compare", "cube"})
-"""Keys added after the first cards, which enter a card's digest only where the card gives them."""
+"""Keys that were added after the first cards; they are part of a card's digest only if the card gives them."""
 PADDING: dict[str, Any] = {"float64": np.nan, "float32": np.nan, "int64": -1, "int32": -1, "uint32": 0, "uint16": 0, "uint8": 0}
 PADDING |= {"string": "", "bool": False}
 """Fill values of the padding of ragged columns in arrays; the count column holds the number of entries."""
@@ -26,23 +29,24 @@ class Column(CardModel):
     Parameters
     ----------
     name, dtype, unit, meaning : str
-        Name, type of a value, unit (``"1"`` without one) and meaning.
+        Name, type of a value, unit (``"1"`` if the values have none) and meaning.
     role : str
         ``"identity"`` for a name of the row, ``"input"`` for data recorded by a measurement, ``"condition"`` for other
         settings of the simulation, ``"truth"`` for values to be predicted.
     shape : tuple of int
         Shape of an array, up to four dimensions; () for a single value.
     dims : tuple of str, optional
-        Names of the array's dimensions, by default y and x for two dimensions. A ragged column has one, by default
-        ``column``.
+        Names of the array's dimensions, by default y and x for two dimensions. A ragged column has one dimension, by
+        default ``column``.
     ragged : bool
         Whether a row holds a list of values of any length.
     count : str, optional
-        Name of the column with the length of the list, by default ``n_columns``.
+        For a ragged column, the name of the column that holds the length of each row's list, by default ``n_columns``.
     compare : str, optional
-        Comparison of two builds. ``"exact"``: equal values. ``"close"``: numbers may differ in the last bits, arrays by
-        1e-5 of their largest value. ``"counts"``: a fraction of 1e-4 of the values may differ by one. The default is
-        close for floating-point numbers, counts for arrays of unsigned integers, and exact otherwise.
+        Rule by which the values of two builds are compared. ``"exact"``: the values must be equal. ``"close"``: single
+        numbers may differ in the last bits, and arrays by 1e-5 of their largest value. ``"counts"``: a fraction of 1e-4
+        of the values may differ by one. The default is ``"close"`` for floating-point numbers, ``"counts"`` for arrays of
+        unsigned integers, and ``"exact"`` otherwise.
     cube : bool
         Whether the arrays are too large for tables. Such arrays are stored as zarr files beside the tables, one row at a
         time.
@@ -88,7 +92,7 @@ class Column(CardModel):
 
     @property
     def dim_names(self) -> tuple[str, ...]:
-        """Names of the dimensions that follow the dimension of the rows."""
+        """Names of the dimensions of a row's value, which follow the dimension of the rows."""
         if self.dims is not None:
             return self.dims
         return (RAGGED_DIM,) if self.ragged else IMAGE_DIMS if len(self.shape) == len(IMAGE_DIMS) else ()
@@ -100,7 +104,7 @@ class Column(CardModel):
 
     @property
     def comparison(self) -> str:
-        """Comparison of two builds: ``"exact"``, ``"close"`` or ``"counts"``."""
+        """Rule by which the values of two builds are compared: ``"exact"``, ``"close"`` or ``"counts"``."""
         if self.compare is not None:
             return self.compare
         unsigned = self.dtype.startswith("uint") and self.shape
@@ -108,11 +112,14 @@ class Column(CardModel):
 
     @property
     def nbytes(self) -> int:
-        """Bytes of a row's array, 0 for other columns."""
+        """Size of one row's array in bytes, or 0 if the column does not hold arrays of fixed shape."""
         return int(np.prod(self.shape)) * np.dtype(self.dtype).itemsize if self.shape else 0
 
     def trimmed(self, values: Any, row: int) -> Any:
-        """Return a row's value from a mapping of column names to arrays, without the padding of ragged columns."""
+        """Return the value of one row, without the padding of ragged columns.
+
+        ``values`` maps column names to arrays over all rows, and ``row`` is the number of the row.
+        """
         found = values[self.name][row]
         return found[: int(values[self.count_name][row])] if self.ragged else found
 
@@ -122,7 +129,7 @@ OF_EVERY_ROW = {"sample_id": "string", "split": "string", "specimen": "string", 
 
 
 def check_columns(columns: Sequence[Column]) -> None:
-    """Raise ValueError if the columns of a card do not agree with each other."""
+    """Raise ValueError if the columns of a card contradict each other or a required column is missing."""
     named = {column.name: column for column in columns}
     if len(named) < len(columns):
         message = "two columns have the same name"

@@ -1,4 +1,4 @@
-"""Comparison of two builds of a row, column by column, within the tolerances that the card names."""
+"""Comparison of a row in two builds, column by column, with the rule that the card sets for each column."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -8,23 +8,30 @@ import numpy as np
 from stemtwin.datasets.columns import Column
 
 TRUTH_TOLERANCE = 1e-9
-"""Largest difference of a number, relative and in its unit; it covers the last bits of another machine's arithmetic."""
+"""Largest relative and absolute difference of a number; it allows for other last bits in another machine's arithmetic."""
 SIGNAL_TOLERANCE = 1e-5
-"""Largest difference of an array's values over its largest value, and of single-precision numbers."""
+"""Largest difference of an array's values relative to its largest value; also the tolerance of single-precision numbers."""
 OFF_BY_ONE = 1e-4
 """Largest fraction of an array's counts that may differ by one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ColumnDifference:
-    """Difference of two values of a column: a text if it is too large, and the fraction of unequal counts."""
+    """Difference between two values of a column.
+
+    ``text`` describes a difference above the tolerance, and is ``""`` otherwise. ``fraction`` is the fraction of the counts
+    that differ.
+    """
 
     text: str = ""
     fraction: float = 0.0
 
 
 def difference(column: Column, stored: Any, made: Any) -> ColumnDifference:
-    """Compare a stored value, without padding, with the same value of another build."""
+    """Compare a stored value with the value of the same row and column in another build.
+
+    Values of ragged columns are given without padding.
+    """
     here, there = np.asarray(stored), np.asarray(made)
     if here.shape != there.shape:
         return ColumnDifference(text=_told(column, here, there))
@@ -36,7 +43,7 @@ def difference(column: Column, stored: Any, made: Any) -> ColumnDifference:
 
 
 def close(column: Column, stored: np.ndarray, made: np.ndarray) -> bool:
-    """Return whether numbers agree within the tolerance for the arithmetic of different machines."""
+    """Return True if numbers agree within the tolerance for the arithmetic of different machines."""
     stored, made = stored.astype(float), made.astype(float)
     if column.shape:
         scale = float(np.nanmax(np.abs(stored), initial=0.0))

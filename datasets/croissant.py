@@ -1,8 +1,8 @@
 """Croissant metadata of a built dataset (MLCommons, JSON-LD, format 1.1) for its Parquet files and columns.
 
-Every Parquet file is a file object with its SHA-256 and a record set, which is named after its split, and after its
-shard number if the split has several shards. Arrays and ragged columns are Croissant arrays. Cubes, which are stored as
-zarr, are omitted, as they are by Hugging Face's reader.
+Each Parquet file is described by a file object with its SHA-256 and by a record set. The record set is named after the
+split; the number of the shard is appended if the split has several shards. Arrays and ragged columns are described as
+Croissant arrays. Cubes are stored as zarr and are omitted, because Hugging Face's reader omits them, too.
 
 References
 ----------
@@ -74,7 +74,7 @@ CONTEXT: dict[str, Any] = {
 
 
 def croissant(card: Card, manifest: Manifest, *, url: str = "", published: str = "") -> dict[str, Any]:
-    """Return the metadata of a built dataset in JSON types, for ``croissant.json`` in its folder.
+    """Return the Croissant metadata of a built dataset in JSON types, for the file ``croissant.json`` in its folder.
 
     Parameters
     ----------
@@ -83,7 +83,7 @@ def croissant(card: Card, manifest: Manifest, *, url: str = "", published: str =
     manifest : Manifest
         Manifest of the build.
     url : str
-        Address at which the folder is served, ``""`` if the metadata file lies in it.
+        Web address of the dataset's folder. With ``""``, the addresses of the files are relative to the metadata file.
     published : str
         Date of publication, ISO 8601; ``""`` omits it.
     """
@@ -112,7 +112,7 @@ def croissant(card: Card, manifest: Manifest, *, url: str = "", published: str =
 
 
 def record_set(manifest: Manifest, entry: FileEntry) -> str:
-    """Return the name of a Parquet file's record set."""
+    """Return the name of a Parquet file's record set: the split, with the shard number if the split has several shards."""
     shards = manifest.paths(str(entry.split), "parquet")
     return str(entry.split) if len(shards) == 1 else f"{entry.split}-{shards.index(entry.path):05d}"
 

@@ -1,6 +1,6 @@
 """Cubes of a dataset: arrays too large for tables, stored as zarr with one shard per row.
 
-One row at a time is in memory.
+Only one row at a time is held in memory.
 """
 
 from collections.abc import Iterable, Iterator
@@ -34,7 +34,7 @@ def check_zarr(card: Card) -> None:
 
 
 def group_of(split: str) -> str:
-    """Return the path of a split's cubes in the folder of a dataset."""
+    """Return the path of a split's cubes relative to the dataset's folder."""
     return f"cubes/{split}.zarr"
 
 
@@ -44,11 +44,11 @@ def write_cubes(blocks: Iterable[dict[str, np.ndarray]], rows: int, card: Card, 
     Parameters
     ----------
     blocks : iterable of dict
-        Blocks of rows in order, each with arrays (rows of the block, *shape) by column name.
+        Blocks of rows in order. Each block maps column names to arrays (rows of the block, *shape).
     rows : int
-        Number of rows of all blocks together.
+        Total number of rows of all blocks.
     card : Card
-        Card of the dataset, which names the cubes.
+        Card of the dataset, which defines the cube columns.
     path : Path
         Folder of the zarr group.
     """
@@ -90,7 +90,7 @@ def _shard(column: Column) -> tuple[int, ...]:
 
 
 def open_cubes(folder: Path, split: str, card: Card) -> dict[str, Any]:
-    """Return a split's cubes as zarr arrays (rows, *shape) by column name, which are read on access.
+    """Return a split's cubes by column name, as zarr arrays (rows, *shape) whose values are read on access.
 
     Raises
     ------
@@ -111,7 +111,7 @@ def open_cubes(folder: Path, split: str, card: Card) -> dict[str, Any]:
 
 
 def labelled_cubes(folder: Path, split: str, card: Card) -> Any:
-    """Return a split's cubes as an ``xarray.Dataset`` of arrays that are read on access."""
+    """Return a split's cubes as an ``xarray.Dataset`` of arrays whose values are read on access."""
     check_zarr(card)
     import xarray as xr
 
@@ -119,14 +119,17 @@ def labelled_cubes(folder: Path, split: str, card: Card) -> Any:
 
 
 def write_part(values: dict[str, np.ndarray], part: Path) -> None:
-    """Write the cubes of one specimen beside its part file, one file for each column."""
+    """Write the cubes of one specimen during a build, in one file for each cube column.
+
+    The files lie beside ``part``, the file with the specimen's other columns.
+    """
     for name, array in values.items():
         with replacing(_beside(part, name)) as temporary, temporary.open("wb") as stream:
             np.save(stream, array)
 
 
 def read_parts(parts: Iterable[Path], card: Card) -> Iterator[dict[str, np.ndarray]]:
-    """Yield the cubes of specimens as memory-mapped arrays."""
+    """Yield the cubes of each specimen, written by :func:`write_part`, as memory-mapped arrays by column name."""
     for part in parts:
         yield {column.name: np.load(_beside(part, column.name), mmap_mode="r") for column in cubes_of(card)}
 

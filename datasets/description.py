@@ -1,4 +1,4 @@
-"""Descriptions of a dataset for hubs: a Hugging Face card, a citation file and Croissant metadata."""
+"""Descriptions of a dataset for publication: a Hugging Face card, a citation file and Croissant metadata."""
 
 import json
 from pathlib import Path
@@ -14,7 +14,7 @@ from stemtwin.twin.files import write_atomically
 
 AUTHORS = ("stemtwin contributors",)
 ROWS = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))
-"""Size categories of Hugging Face, each with its upper limit of the number of rows."""
+"""Upper limit of the number of rows and name of each size category of Hugging Face."""
 CITATION = "CITATION.cff"
 
 
@@ -30,7 +30,7 @@ def reference(card: Card) -> dict[str, Any]:
 
 
 def citation_file(card: Card) -> str:
-    """Return the ``CITATION.cff`` of a dataset."""
+    """Return the text of the file ``CITATION.cff`` of a dataset."""
     head = {"cff-version": "1.2.0", "message": "If you use this dataset, please cite it as below, with its version and size.", "type": "dataset"}
     rest = {key: value for key, value in reference(card).items() if key != "type"}
     abstract = " ".join(card.description.split())
@@ -45,7 +45,10 @@ def bibtex(card: Card) -> str:
 
 
 def hub_readme(card: Card, manifest: Manifest) -> str:
-    """Return a dataset's ``README.md`` for Hugging Face, with tags, description, loading and citation."""
+    """Return the text of a dataset's ``README.md`` for Hugging Face.
+
+    It contains tags, the description, an example that loads the dataset, and the citation.
+    """
     text = readme.dataset_readme(card, manifest.size)
     front = readme.front_matter(card, card.licence.lower())
     body = text.removeprefix(front)
@@ -67,7 +70,7 @@ def hub_readme(card: Card, manifest: Manifest) -> str:
 
 
 def task_category(card: Card) -> str:
-    """Return Hugging Face's task category of a dataset, which follows from the columns of its truth."""
+    """Return the task category of Hugging Face that fits the truth columns of a dataset."""
     truth = [column for column in card.columns if column.role == "truth"]
     if any(column.shape and column.dim_names[-2:] == IMAGE_DIMS for column in truth):
         return "image-to-image"
@@ -84,7 +87,8 @@ def describe(card: Card, manifest: Manifest, folder: Path, *, url: str = "", pub
     folder : Path
         Folder of the files, which is created if it does not exist.
     url, published : str
-        Address of the files, and date of publication, for Croissant; ``""`` omits them.
+        Web address of the dataset's folder and date of publication for the Croissant metadata, or ``""``; see
+        :func:`stemtwin.datasets.croissant.croissant`.
     """
     metadata = json.dumps(croissant.croissant(card, manifest, url=url, published=published), indent=1, ensure_ascii=False) + "\n"
     texts = {"README.md": hub_readme(card, manifest), croissant.FILE: metadata, CITATION: citation_file(card)}

@@ -1,7 +1,8 @@
 """Seeds of a card's random numbers.
 
-Every stream is ``SeedSequence(entropy, spawn_key=(structure seed, stream[, image]))``, so the noise of an image reveals
-nothing about its truth, and any specimen can be generated without the others.
+Each stream of random numbers has the seed ``SeedSequence(entropy, spawn_key=(structure seed, stream[, image]))``. The
+streams are independent, so the noise of an image reveals nothing about its truth, and any specimen can be generated
+without the others.
 """
 
 import hashlib
@@ -14,7 +15,7 @@ from stemtwin.datasets.cards import Card
 
 
 class Stream(IntEnum):
-    """Independent streams of random numbers of one structure seed."""
+    """Numbers of the independent random streams that belong to one structure seed."""
 
     STRUCTURE = 0
     MICROSCOPE = 1
@@ -24,22 +25,23 @@ class Stream(IntEnum):
 def stream_seed(card: Card, structure_seed: int, stream: int, *more: int) -> int:
     """Return the seed of a stream, an integer from 0 to 2^63 - 1.
 
-    A generator numbers further streams of its own from 3.
+    ``more`` are further numbers of the stream, such as the number of an image. A generator that needs streams in addition
+    to those of :class:`Stream` numbers them from 3.
     """
     sequence = np.random.SeedSequence(card.seeds.entropy, spawn_key=(structure_seed, stream, *more))
     return int(sequence.generate_state(1, np.uint64)[0] >> np.uint64(1))
 
 
 def random_generator(seed: int) -> np.random.Generator:
-    """Return the random generator of a seed."""
+    """Return numpy's Philox random generator with a given seed."""
     return np.random.Generator(np.random.Philox(seed))
 
 
 def sample_id(card: Card, split: str, structure_seed: int, image: int, number: int) -> str:
-    """Return the name of a row.
+    """Return the name of a row, its ``sample_id``.
 
-    Without the card's entropy, a name of schema 2 reveals neither the specimen nor the order of the rows. It is the
-    same in all sizes.
+    In cards of schema 2, the name is a digest keyed with the card's entropy. Without the entropy, the name reveals neither
+    the specimen nor the order of the rows. A row has the same name in all sizes.
 
     Parameters
     ----------
@@ -48,9 +50,9 @@ def sample_id(card: Card, split: str, structure_seed: int, image: int, number: i
     split : str
         Name of the split.
     structure_seed, image : int
-        Seed of the specimen, and number of its image.
+        Structure seed of the specimen, and number of the image of this specimen.
     number : int
-        Number of the row in the split, the name of the row in cards of schema 1.
+        Number of the row in the split, which is part of the name in cards of schema 1.
     """
     if card.schema_ == "stemtwin/dataset-card@1":
         return f"{card.name}/{split}/{number:06d}"

@@ -1,15 +1,15 @@
-"""Download of published datasets with pooch; the hashes come from another source than the data.
+"""Download of published datasets with pooch, checked against hashes that do not come from the server of the data.
 
-A publisher writes a mirror (:func:`publish`): a folder ``<name>/<version>/<size>/...`` for any static web server, and a
-registry ``<name>-<version>.registry.txt`` with a line ``<size>/<path> sha256:<digest>`` for each file. Files are
-trusted only if they match the registry, which lies beside the card in this package or is a file that the user names in
-``STEMTWIN_DATA_REGISTRY``. It is never read from the mirror.
+A publisher writes a mirror with :func:`publish`. The mirror consists of a folder ``<name>/<version>/<size>/...`` for any
+static web server, and of a registry ``<name>-<version>.registry.txt`` with a line ``<size>/<path> sha256:<digest>`` for
+each file. A downloaded file is trusted only if it matches the registry. The registry lies beside the card in this
+package, or is a local file that the user names in ``STEMTWIN_DATA_REGISTRY``; it is never read from the mirror.
 
 Environment
 -----------
 STEMTWIN_DATA_DIR
-    Folder of datasets, ``<name>/<version>/<size>``; by default the user's cache folder. The folder of a mirror on a
-    disk can be named here, too.
+    Folder of all datasets, which lie in it as ``<name>/<version>/<size>``; by default the user's cache folder. The folder
+    of a mirror on a local disk can also be given here.
 STEMTWIN_DATA_URL
     Web address of a mirror.
 STEMTWIN_DATA_REGISTRY
@@ -29,7 +29,7 @@ from stemtwin.twin.files import check_space, check_writable, refusal, replacing,
 
 ATTEMPTS = 4
 PAUSE_S = 0.3
-"""Unit of the pauses between attempts, s; the pauses are 0, 2 and 4 times this."""
+"""Unit of the pauses between attempts, s; the pauses are 0, 2 and 4 units long."""
 TIMEOUT_S = 30.0
 RETRIED = frozenset({429, 500, 502, 503, 504})
 
@@ -42,22 +42,24 @@ def data_root() -> Path:
 
 
 def folder_of(card: Card, size: str) -> Path:
-    """Return the folder of a built or fetched dataset, which need not exist yet."""
+    """Return the path of the folder for a built or fetched dataset, even if this folder does not exist yet."""
     return data_root() / card.name / card.version / size
 
 
 def shipped_registry(card: Card) -> Path:
-    """Return the path of the registry that ships beside a card, which need not exist."""
+    """Return the path of the registry beside a card in the package, even if this file does not exist."""
     return cards.CARDS / f"{card.id}.registry.txt"
 
 
 def registry_path(card: Card) -> Path | None:
-    """Return the registry of a card: the one that the user names, else the one beside the card, else None.
+    """Return the path of a card's registry, or None if there is no registry.
+
+    The file that the user names in ``STEMTWIN_DATA_REGISTRY`` has priority over the file beside the card.
 
     Raises
     ------
     DatasetError
-        ``STEMTWIN_DATA_REGISTRY`` is not a file.
+        ``STEMTWIN_DATA_REGISTRY`` does not name an existing file.
     """
     named = os.environ.get("STEMTWIN_DATA_REGISTRY")
     if named and not Path(named).is_file():
@@ -73,7 +75,10 @@ def build_command(card: Card, size: str) -> str:
 
 
 def absent(card: Card, size: str, more: str = "") -> str:
-    """Return the message about a dataset that is not on this machine while no mirror is set."""
+    """Return the error message about a dataset that is not on this machine if no mirror is set.
+
+    ``more`` is a further sentence for the message.
+    """
     missing = f"{card.name} {card.version} {size} is not on this machine, and no mirror is set.{more}"
     return f"{missing} Build it with '{build_command(card, size)}' (in Python build=True), or set STEMTWIN_DATA_URL to a mirror."
 
@@ -118,7 +123,7 @@ def mirror(card: Card, size: str) -> Any:
 
 
 def fetch_file(source: Any, name: str, progress: Any = None) -> Path:
-    """Return the local path of a mirror's file, which is downloaded unless a file with the right hash is there.
+    """Return the local path of a mirror's file after downloading the file, unless it exists with the right hash.
 
     Parameters
     ----------
@@ -147,7 +152,10 @@ def fetch_file(source: Any, name: str, progress: Any = None) -> Path:
         raise
     except ValueError as error:
         url = source.get_url(name)
-        message = f"{url} is not the published file: its sha256 differs from the registry's. It was discarded; tell the publisher of the mirror."
+        message = (
+            f"{url} is not the published file: its sha256 differs from the registry's. The download was discarded. "
+            "Report this to the publisher of the mirror."
+        )
         raise DatasetError(message) from error
     except OSError as error:
         message = f"{refusal(Path(source.abspath) / name, error)} STEMTWIN_DATA_DIR sets the folder of all datasets."
@@ -155,7 +163,10 @@ def fetch_file(source: Any, name: str, progress: Any = None) -> Path:
 
 
 def _share(path: Path) -> None:
-    """Give a file of pooch, which only its owner may read, the permissions of a new file, as a cache may be shared."""
+    """Give a downloaded file the permissions of a new file.
+
+    pooch creates files that only their owner can read, but several users may share a cache.
+    """
     mask = os.umask(0)
     os.umask(mask)
     with contextlib.suppress(OSError):  # the file belongs to another user, who has set its permissions
@@ -165,8 +176,8 @@ def _share(path: Path) -> None:
 def _download(url: str, output: Path, tell: Any) -> None:
     """Download a file.
 
-    If a server is busy, a connection fails or a body ends early, the download is repeated; urllib3 counts the attempts
-    and pauses between them.
+    The download is repeated if the server is busy, the connection fails or the body ends early. urllib3 counts the attempts
+    and waits between them.
     """
     import requests
     from requests.adapters import HTTPAdapter
@@ -219,7 +230,7 @@ def _unanswered(error: Any) -> tuple[str, int]:
 
 
 def _keep(answer: Any, output: Path, tell: Any) -> str:
-    """Write a response's body to a file; return the problem if it is not complete, else an empty text."""
+    """Write a response's body to a file, and return the problem if the body is not complete, otherwise an empty text."""
     from requests.exceptions import RequestException
 
     got, wanted = 0, answer.headers.get("Content-Length")
@@ -237,9 +248,9 @@ def _keep(answer: Any, output: Path, tell: Any) -> str:
 
 
 def ensure(card: Card, size: str, split: str | None = None, carrier: str | None = None, progress: Any = None) -> tuple[Path, Manifest]:
-    """Return a dataset's folder and manifest after fetching missing files and checking the hashes of all.
+    """Return a dataset's folder and manifest after fetching missing files and checking the hashes of all files.
 
-    A file that exists but is corrupted raises an error and is not replaced.
+    If an existing file is corrupted, an error is raised and the file is not replaced.
 
     Parameters
     ----------
@@ -248,7 +259,8 @@ def ensure(card: Card, size: str, split: str | None = None, carrier: str | None 
     size : str
         Size of the dataset.
     split, carrier : str, optional
-        Split and carrier (``"parquet"``, ``"netcdf"`` or ``"zarr"``) whose files are checked; all by default.
+        Split and storage format (``"parquet"``, ``"netcdf"`` or ``"zarr"``) of the files that are fetched and checked; by
+        default all files.
     progress : callable, optional
         See :func:`fetch_file`.
 
@@ -276,7 +288,9 @@ def ensure(card: Card, size: str, split: str | None = None, carrier: str | None 
 
 
 def fetch(card: Card, size: str, progress: Any = None) -> tuple[Path, Manifest]:
-    """Fetch all files of a dataset from the mirror, and replace files that differ from the published ones.
+    """Fetch all files of a dataset from the mirror, and return the dataset's folder and manifest.
+
+    Local files that differ from the published files are replaced.
 
     Raises
     ------
@@ -300,7 +314,7 @@ def fetch(card: Card, size: str, progress: Any = None) -> tuple[Path, Manifest]:
 
 
 def _complete(source: Any, size: str, folder: Path) -> bool:
-    """Return whether all files of a size exist with the published hashes, so nothing has to be written."""
+    """Return True if all files of a size exist with the published hashes, so no file has to be written."""
     files = {folder.parent / name: digest for name, digest in source.registry.items() if name.startswith(f"{size}/")}
     return all(path.is_file() and storage.file_sha256(path) == digest.removeprefix("sha256:") for path, digest in files.items())
 
@@ -315,12 +329,12 @@ def publish(card: Card, folder: str | Path, target: str | Path) -> Path:
     folder : str or Path
         Folder of a finished build.
     target : str or Path
-        Folder of the mirror for a web server; other sizes and datasets in it are kept.
+        Folder of the mirror, to be served by a web server. Other sizes and datasets in this folder remain unchanged.
 
     Returns
     -------
     Path
-        Registry, ``<target>/<name>-<version>.registry.txt``, which users must receive by another way than the mirror.
+        Path of the registry, ``<target>/<name>-<version>.registry.txt``. Users must not obtain the registry from the mirror.
 
     Raises
     ------
@@ -348,7 +362,7 @@ def publish(card: Card, folder: str | Path, target: str | Path) -> Path:
 
 
 def registry_section(folder: Path, manifest: Manifest) -> str:
-    """Return a size's section of a registry: the content hashes in comments, and a line for each file."""
+    """Return the section of a registry for one size: comment lines with content hashes, and one line for each file."""
     lines = [f"# size {manifest.size}, content {manifest.content_sha256}"]
     lines += [f"# size {manifest.size}, split {split}, content {piece.content_sha256}" for split, piece in manifest.splits.items()]
     lines.append(f"{manifest.size}/{MANIFEST} sha256:{storage.file_sha256(folder / MANIFEST)}")

@@ -1,7 +1,8 @@
 """Build of a dataset from its card, on any machine.
 
-The rows of each specimen are written to a file of their own, a part. An interrupted build continues with the missing
-parts and gives the same bits. The dataset's folder appears when all its files are complete.
+The rows of each specimen are first written to a separate file, a part. An interrupted build can be continued: only the
+missing parts are generated, and the dataset is identical to that of an uninterrupted build. The dataset's folder appears
+when all its files are complete.
 """
 
 import json
@@ -30,9 +31,9 @@ STAMP = "origin.json"
 """File in a build's folder of parts with the versions, card and size that the parts depend on."""
 ROWS_PER_SHARD = 2000
 DISK_BYTES = 2.5
-"""Bytes on disk during a build for each byte of its arrays: parts, Parquet and netCDF, as measured for ``atoms-2d``."""
+"""Bytes on disk (parts, Parquet and netCDF) during a build for each byte of its arrays, measured for ``atoms-2d``."""
 LOCK_S = 3600.0
-"""Longest wait for another build of the same folder that writes nothing, s; a specimen takes minutes at most."""
+"""Longest wait, s, for another build of the same folder that does not write; a specimen takes minutes at most."""
 
 
 def specimens(card: Card, size: str) -> Iterator[DrawnSpecimen]:
@@ -44,7 +45,7 @@ def specimens(card: Card, size: str) -> Iterator[DrawnSpecimen]:
 
 
 def specimen_rows(card: Card, size: str, specimen: DrawnSpecimen) -> list[dict[str, Any]]:
-    """Return the rows of one specimen, which depend only on the arguments.
+    """Return the rows of one specimen; they depend only on the arguments.
 
     Parameters
     ----------
@@ -121,17 +122,17 @@ def build(
     size : str
         Size of the dataset, for example ``"tiny"``.
     folder : str or Path
-        Folder of the dataset, which must be empty or not exist. If it holds a finished build of the same card and size,
-        the manifest of that build is returned. Until the build is finished, its parts lie beside it in
-        ``folder.partial``, from which a later call continues.
+        Folder of the dataset, which must be empty or not exist. If it already holds a finished build of the same card and
+        size, the manifest of that build is returned. The parts of an unfinished build lie beside this folder, in
+        ``<folder>.partial``; a later call continues from these parts.
     progress : callable, optional
         Called with the number of finished specimens, the number of all specimens, and the current step.
     workers : int
-        Number of processes, each with one specimen at a time on one thread; 1: this process with all its threads. The
-        content of the dataset does not depend on it.
+        Number of worker processes. Each worker generates one specimen at a time on one thread. With 1, the calling
+        process generates all specimens with all its threads. The content of the dataset does not depend on this number.
     scheduler : str, optional
-        Address of a Dask scheduler, ``tcp://host:8786``, whose workers generate the specimens; they must share the disk
-        of the folder.
+        Address of a Dask scheduler, such as ``tcp://host:8786``, whose workers generate the specimens. All workers must
+        have access to the disk of the folder.
 
     Returns
     -------
@@ -141,9 +142,9 @@ def build(
     Raises
     ------
     DatasetError
-        The folder holds other files or cannot be written, which is checked before any computation; a row differs from
-        its witness row that ships with the card; or another process that builds into the folder has written nothing for
-        an hour.
+        The folder holds other files or cannot be written; this is checked before any computation. A row differs from the
+        witness row that ships with the card. Another process builds into the same folder, but has not written for an
+        hour.
     """
     folder = Path(folder).absolute()
     if workers < 1 or (scheduler is not None and workers > 1):
@@ -170,13 +171,13 @@ def build(
 
 
 def check_build(card: Card, size: str, folder: Path) -> Manifest | None:
-    """Check that a dataset can be built into a folder, and return its manifest if it is built already, else None.
+    """Check that a dataset can be built into a folder, and return the manifest of a finished build in it, or None.
 
     Raises
     ------
     DatasetError
-        The card has no such size; or the folder holds other files, cannot be written, or lies on a disk with too little
-        free space.
+        The card does not have this size, or the folder holds other files, cannot be written, or lies on a disk with too
+        little free space.
     """
     known("size", size, card.sizes, card.id)
     folder, partial = Path(folder).absolute(), partial_of(Path(folder).absolute())
@@ -210,11 +211,11 @@ def _written(partial: Path) -> tuple[int, ...]:
 
 
 def _silent(done: int, total: int, text: str) -> None:
-    """Report no progress."""
+    """Ignore a report of progress."""
 
 
 def _finished(card: Card, size: str, folder: Path) -> Manifest | None:
-    """Return the manifest if the folder holds this dataset, None if it is empty or does not exist."""
+    """Return the manifest of the dataset in a folder, or None if the folder is empty or does not exist."""
     if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
         return None
     if not (folder / MANIFEST).is_file():
@@ -234,7 +235,7 @@ def _stamp(card: Card, size: str) -> str:
 
 
 def origin(card: Card, size: str) -> dict[str, str]:
-    """Return the origin of a build: versions of stemtwin and numpy, digest of the card, size, policy of the seeds."""
+    """Return the origin of a build: the versions of stemtwin and numpy, the card's digest and seed policy, and the size."""
     import importlib.metadata
 
     version = importlib.metadata.version("stemtwin")
@@ -242,17 +243,17 @@ def origin(card: Card, size: str) -> dict[str, str]:
 
 
 def partial_of(folder: Path) -> Path:
-    """Return the folder of the parts of an unfinished build."""
+    """Return the path of the folder with the parts of an unfinished build."""
     return folder.with_name(folder.name + ".partial")
 
 
 def part_of(partial: Path, specimen: DrawnSpecimen) -> Path:
-    """Return the part file of a specimen's rows, which is complete if it exists."""
+    """Return the path of the part file for a specimen's rows; an existing part file is complete."""
     return partial / "parts" / f"{specimen.split}-{specimen.structure_seed:09d}.parquet"
 
 
 def _make_parts(card: Card, size: str, partial: Path, progress: BuildProgress, workers: int, scheduler: str | None) -> None:
-    """Generate the rows of every specimen without a part file."""
+    """Generate the rows of every specimen that does not have a part file yet."""
     stamp, origin = partial / STAMP, _stamp(card, size)
     if partial.exists() and (not stamp.is_file() or stamp.read_text(encoding="utf-8") != origin):
         shutil.rmtree(partial)
@@ -295,8 +296,8 @@ def make_one(card: Card, size: str, specimen: DrawnSpecimen, partial: Path) -> N
     Raises
     ------
     DatasetError
-        The worker does not see the folder of the build, or has other versions than the build; see also
-        :func:`make_part`.
+        The worker does not see the folder of the build, or has other versions of stemtwin or numpy than the build. See
+        also :func:`make_part`.
     """
     import socket
 
@@ -312,7 +313,7 @@ def make_one(card: Card, size: str, specimen: DrawnSpecimen, partial: Path) -> N
 
 
 def make_part(card: Card, size: str, specimen: DrawnSpecimen, part: Path) -> None:
-    """Generate a specimen's rows, compare them with their witness rows, and write the part file.
+    """Generate a specimen's rows, compare them with the witness rows, and write the part file.
 
     Raises
     ------

@@ -1,8 +1,8 @@
-"""Hidden data: rows of a released card drawn from a secret root.
+"""Hidden data: rows of a released card whose seeds follow from a secret number, the root.
 
-The truth of the rows cannot be computed until the root is published: all random numbers of a card follow from its
-entropy, and the specimens from their structure seeds, which both follow from the root. Rows are named by digests and
-published in the order of their names.
+The entropy and the structure seeds follow from the root, and all specimens and random numbers follow from the entropy and
+the structure seeds. The truth of the rows therefore cannot be computed until the root is published. Rows are named by
+digests and are published in the order of their names.
 """
 
 from pathlib import Path
@@ -18,11 +18,11 @@ if TYPE_CHECKING:
 
 POLICY = "secret: entropy and structure seeds follow from a key that is published afterwards"
 SEED_BITS = 62
-"""Bits of the first structure seed: too many values for a search, and all seeds of a split fit into int64."""
+"""Bits of the first structure seed: it has too many values for a search, and all seeds of a split fit into int64."""
 
 
 def hidden_card(card: Card, *, size: str, split: str, root: int, further: int = 0) -> Card:
-    """Return the card of hidden rows: one split of one size of a released card, with the seeds of a secret root.
+    """Return the card of hidden rows: one split of one size of a released card, with seeds that follow from a secret root.
 
     Parameters
     ----------
@@ -31,9 +31,9 @@ def hidden_card(card: Card, *, size: str, split: str, root: int, further: int = 
     size, split : str
         Size and split of the card that the hidden rows correspond to.
     root : int
-        Secret of 256 bits, whose upper 128 bits are the entropy and whose next 62 bits are the first structure seed.
+        Secret number of 256 bits. The upper 128 bits are the entropy, and the next 62 bits are the first structure seed.
     further : int
-        Number of specimens in addition to those of the size; they have the last structure seeds.
+        Number of specimens in addition to those of the size. The additional specimens have the last structure seeds.
 
     Raises
     ------
@@ -53,7 +53,7 @@ def hidden_card(card: Card, *, size: str, split: str, root: int, further: int = 
 
 
 def load_hidden(card: Card, folder: Path, split: str) -> "xr.Dataset":
-    """Return the rows of a finished build of a hidden card, with their truth, after checking the hashes of its files.
+    """Return the rows of a finished build of a hidden card, with their truth, after checking the hashes of the files.
 
     Parameters
     ----------
@@ -80,16 +80,14 @@ def load_hidden(card: Card, folder: Path, split: str) -> "xr.Dataset":
 
 
 def load_given(card: Card, folder: Path, split: str) -> "xr.Dataset":
-    """Return the inputs of a split from the files for participants.
-
-    The files are those of :func:`stemtwin.datasets.inputs.write_inputs`.
+    """Return the inputs of a split from the files that :func:`stemtwin.datasets.inputs.write_inputs` wrote for participants.
 
     Parameters
     ----------
     card : Card
-        Released card, or the hidden one.
+        Released or hidden card of the rows.
     folder : Path
-        Folder of ``<split>.nc``.
+        Folder that contains ``<split>.nc``.
     split : str
         Name of the split.
 

@@ -1,7 +1,7 @@
 """Files for a participant: only the inputs of a split, in an order that carries no information.
 
-The files contain neither the truth nor the conditions and seeds of the simulation. Rows are in the order of their
-names, which are digests for cards of schema 2. The metadata of every format are derived only from the input columns.
+The files contain neither the truth nor the conditions and seeds of the simulation. Rows are sorted by their names, which
+are digests in cards of schema 2. The metadata of every format are derived only from the input columns.
 """
 
 from pathlib import Path
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def shown_card(card: Card) -> Card:
-    """Return a card with only the columns for a participant: ``sample_id`` and those of role ``input``."""
+    """Return a copy of a card with only the columns for a participant: ``sample_id`` and the columns of role ``input``."""
     columns = tuple(column for column in card.columns if column.name == "sample_id" or column.role == "input")
     return card.model_copy(update={"columns": columns, "slices": {}})
 
@@ -28,12 +28,12 @@ def shown_card(card: Card) -> Card:
 def write_inputs(card: Card, folder: Path | str, split: str, target: Path | str) -> list[Path]:
     """Write the inputs of a split for a participant.
 
-    The files are ``<split>.parquet``, ``<split>.nc`` and, if inputs are cubes, ``<split>.zarr``.
+    The files are ``<split>.parquet`` and ``<split>.nc``. If some inputs are cubes, ``<split>.zarr`` is written as well.
 
     Parameters
     ----------
     card : Card
-        Card of the dataset; a measured dataset has a card of its own.
+        Card of the dataset. For a measured dataset, this is the card in its folder.
     folder : Path or str
         Folder of a finished build or of a measured dataset.
     split : str
@@ -49,7 +49,7 @@ def write_inputs(card: Card, folder: Path | str, split: str, target: Path | str)
     Raises
     ------
     DatasetError
-        There is no such split, a file of the dataset is damaged, or the target is not empty or cannot be written.
+        The split does not exist, a file of the dataset is damaged, or the target is not empty or cannot be written.
     """
     folder, target = Path(folder), Path(target)
     known("split", split, card.splits, card.id)
@@ -74,14 +74,14 @@ def write_inputs(card: Card, folder: Path | str, split: str, target: Path | str)
 
 
 def write_shown(data: "xr.Dataset", card: Card, split: str, target: Path | str) -> list[Path]:
-    """Write the inputs of rows in memory for a participant, in the order of their names.
+    """Write the inputs of rows that are held in memory, as files for a participant.
 
-    The files are ``<split>.parquet`` and ``<split>.nc``.
+    The files are ``<split>.parquet`` and ``<split>.nc``, with the rows sorted by their names.
 
     Parameters
     ----------
     data : Dataset
-        Rows of a card without cubes, with their truth. The order of their names must carry no information.
+        Rows of a card without cubes, with their truth. The order of the row names must carry no information.
     card : Card
         Card of the rows.
     split : str

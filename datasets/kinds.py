@@ -1,7 +1,7 @@
-"""Kinds of datasets: the registry of their generators, and the base class of generators.
+"""Kinds of datasets: the registry with one generator for each kind, and the base class of generators.
 
-A generator is a class with the decorator ``@generator("<kind>")`` in a file of its own in ``datasets/generators``. A
-generator elsewhere is registered when its module is imported.
+A generator is a class with the decorator ``@generator("<kind>")``. Each generator of this package has its own file in
+``datasets/generators``. A generator in any other module is registered when that module is imported.
 """
 
 import importlib
@@ -38,13 +38,16 @@ STRICT = ConfigDict(extra="forbid", frozen=True)
 
 
 class CardModel(BaseModel):
-    """Base class of the parts of a card, which are frozen; an unknown key is an error."""
+    """Base class of the parts of a card. The parts are immutable, and an unknown key is an error."""
 
     model_config = STRICT
 
 
 class Size(BaseModel):
-    """Numbers of specimens and of images per specimen, by split; a kind may add keys in a subclass."""
+    """Size of a dataset: the number of specimens and the number of images per specimen for each split.
+
+    A kind of dataset may add keys in a subclass.
+    """
 
     model_config = STRICT
     specimens: dict[str, Count]
@@ -53,7 +56,9 @@ class Size(BaseModel):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DrawnSpecimen:
-    """One specimen of a split, which its rows have in common. A generator may add fields in a subclass.
+    """One specimen of a split, from which one or several rows are generated.
+
+    A generator may add fields in a subclass.
 
     Parameters
     ----------
@@ -62,7 +67,7 @@ class DrawnSpecimen:
     structure_seed : int
         Seed of the specimen, which occurs in no other split.
     name : str
-        Readable name, ``material/structure seed``, which is also the unit of bootstrap resampling.
+        Readable name, ``material/structure seed``. The bootstrap of the scores draws all rows with the same name together.
     """
 
     split: str
@@ -79,20 +84,22 @@ class Generator(ABC):
     """Model of one of the card's tables ``[sizes.<name>]``."""
 
     def specimen(self, card: "Card", size: str, split: str, structure_seed: int) -> DrawnSpecimen:  # noqa: ARG002 - others draw from the card
-        """Return the specimen of a structure seed, whose parameters are drawn but whose atoms are not built yet."""
+        """Return the specimen of a structure seed with its random parameters; its atoms are built later."""
         return DrawnSpecimen(split=split, structure_seed=structure_seed, name=f"{card.kind}/{structure_seed}")
 
     @abstractmethod
     def rows(self, card: "Card", size: str, specimen: Any) -> Iterable[dict[str, Any]]:
-        """Yield the rows of a specimen, as many as ``images_per_specimen`` of its split.
+        """Yield the rows of a specimen; their number is ``images_per_specimen`` of its split.
 
-        A row maps column names to values, except for ``sample_id``, ``split``, ``specimen`` and ``structure_seed``,
-        which the build adds to the rows of every dataset. The rows depend only on the arguments: all random numbers are
-        drawn with seeds of the card (:mod:`stemtwin.datasets.draw`).
+        A row maps column names to values. It does not contain ``sample_id``, ``split``, ``specimen`` and
+        ``structure_seed``, which the build adds to the rows of every dataset. The rows depend only on the arguments,
+        because all random numbers are drawn with seeds of the card (:mod:`stemtwin.datasets.draw`).
         """
 
     def request(self, card: "Card", size: str, specimen: Any, image: int) -> "Request | None":  # noqa: ARG002 - kinds without one say so
-        """Return the request of the multislice simulation behind the truth of a row, or None if there is none.
+        """Return the request of the multislice simulation on which a row's truth is based.
+
+        Kinds whose truth is not based on such a simulation return None.
 
         Parameters
         ----------
@@ -103,17 +110,17 @@ class Generator(ABC):
         specimen : DrawnSpecimen
             Specimen from :meth:`specimen`.
         image : int
-            Number of the specimen's row.
+            Number of the row among the rows of the specimen, from 0.
         """
         return None
 
     @abstractmethod
     def seconds(self, card: "Card", size: str) -> float:
-        """Return the estimated time of a build of a size on this machine, s."""
+        """Return the estimated time, s, in which this machine builds a size of a dataset."""
 
 
 GENERATORS: Registry[Generator] = Registry("kind of dataset")
-"""Generators by kind; :func:`find_generator` registers those of the package first."""
+"""Generators by kind; :func:`find_generator` first registers the generators of the package."""
 
 
 def generator(kind: str) -> Callable[[type[Made]], type[Made]]:
@@ -133,7 +140,7 @@ def generator(kind: str) -> Callable[[type[Made]], type[Made]]:
 
 
 def discover() -> None:
-    """Import the modules of ``datasets/generators``, which registers their generators."""
+    """Import the modules of ``datasets/generators``; the import registers their generators."""
     package = importlib.import_module(PACKAGE)
     for module in pkgutil.iter_modules(package.__path__):
         importlib.import_module(f"{PACKAGE}.{module.name}")

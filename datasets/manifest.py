@@ -19,7 +19,7 @@ class _Model(BaseModel):
 
 
 class FileEntry(_Model):
-    """Entry of one file: its path in the dataset's folder, its hash, and its size in bytes."""
+    """Entry of one file: its path in the dataset's folder, hash, size in bytes, split and storage format (``carrier``)."""
 
     path: Annotated[str, Field(pattern=r"^\w[\w.-]*(/\w[\w.-]*)*$")]
     sha256: Digest
@@ -57,7 +57,7 @@ class Manifest(_Model):
     files: tuple[FileEntry, ...]
 
     def paths(self, split: str, carrier: str) -> tuple[str, ...]:
-        """Return the paths of a split's files in one carrier, in order."""
+        """Return the paths of a split's files in one storage format (``carrier``), in the order of the manifest."""
         return tuple(file.path for file in self.files if file.split == split and file.carrier == carrier)
 
 
@@ -91,7 +91,7 @@ def write_manifest(manifest: Manifest, folder: Path) -> None:
 
 
 def check_card(manifest: Manifest, card: Card, folder: Path) -> None:
-    """Raise DatasetError unless a manifest belongs to a card."""
+    """Raise DatasetError if the dataset of a manifest was not made from the given card."""
     if manifest.card_sha256 != card.digest:
         message = f"{folder} was made from another card than that of {card.id} in this installation. Build it again into an empty folder."
         raise DatasetError(message)
@@ -107,12 +107,12 @@ def check_file(folder: Path, entry: FileEntry, repair: str = "") -> None:
     entry : FileEntry
         Entry of the file in the manifest.
     repair : str
-        Last sentence of the errors for a dataset that is neither built nor fetched.
+        Last sentence of the error messages. By default it is the advice to fetch or build the dataset again.
 
     Raises
     ------
     DatasetError
-        The file is missing, or its size or its hash differs from the manifest's.
+        The file is missing, or its size or hash differs from the entry in the manifest.
     """
     path = folder / entry.path
     if not path.is_file():
@@ -121,9 +121,9 @@ def check_file(folder: Path, entry: FileEntry, repair: str = "") -> None:
         raise DatasetError(message)
     repair = repair or f"Delete {folder} and run 'stemtwin data build' or 'stemtwin data fetch' again."
     if path.stat().st_size != entry.bytes:
-        message = f"{path} is corrupted: it has {path.stat().st_size} bytes, the manifest says {entry.bytes}. {repair}"
+        message = f"{path} is corrupted: it has {path.stat().st_size} bytes, but the manifest lists {entry.bytes} bytes. {repair}"
         raise DatasetError(message)
     found = file_sha256(path)
     if found != entry.sha256:
-        message = f"{path} is corrupted: its sha256 is {found[:12]}..., the manifest says {entry.sha256[:12]}.... {repair}"
+        message = f"{path} is corrupted: its sha256 begins with {found[:12]}, but that in the manifest begins with {entry.sha256[:12]}. {repair}"
         raise DatasetError(message)

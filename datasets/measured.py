@@ -1,7 +1,7 @@
 """Measured datasets: folders of packed measured files, each with a card of its own.
 
-A measured dataset has the columns of the synthetic dataset of its task, so the same entries and scorers can be applied.
-Unknown values of a measurement are NaN, -1 or ``unknown``. A measured dataset is never built, fetched or mixed with
+A measured dataset has the columns of the synthetic dataset of its task, so the same methods and metrics can be applied to
+it. Unknown values of a measurement are NaN, -1 or ``unknown``. A measured dataset is never built, fetched or mixed with
 synthetic rows.
 """
 
@@ -33,7 +33,7 @@ LABELS_BY: dict[str, str] = {
 
 
 class MeasuredFile(CardModel):
-    """Entry of a packed file: its name, hash and split, the number of its images, and their size in pixels (y, x)."""
+    """Entry of a packed file: its name, hash and split, the number of its images, and the images' size (y, x), px."""
 
     name: str
     sha256: Digest
@@ -54,9 +54,9 @@ class MeasuredSettings(CardModel):
     labels_by : str
         Origin of the labels, see :data:`LABELS_BY`.
     labels_sha256 : str
-        Hash of the file of labels, ``""`` without labels.
+        Hash of the file of labels, or ``""`` if the dataset has no labels.
     tile_px : int, optional
-        Edge of the square tiles into which the images were cut, px.
+        Edge length of the square tiles into which the images were cut, px; None for whole images.
     files : tuple of MeasuredFile
         Entries of the packed files.
     """
@@ -70,14 +70,17 @@ class MeasuredSettings(CardModel):
 
 
 class MeasuredSize(Size):
-    """Numbers of files (specimens) and of images of each split; files may have different numbers of images."""
+    """Size of a measured dataset: the numbers of files and of images of each split.
+
+    Each file counts as one specimen. Files may contain different numbers of images.
+    """
 
     images: dict[str, Count]
     images_per_specimen: dict[str, Count] = Field(default_factory=dict)
 
 
 class MeasuredCard(Card[MeasuredSettings, MeasuredSize]):
-    """A card of measured files; their owner is free to choose the licence."""
+    """Card of a measured dataset; the owner of the data may choose any licence."""
 
     kind: Literal["measured"]
     licence: Annotated[str, Field(min_length=1)]  # type: ignore[assignment]
@@ -94,7 +97,7 @@ class MeasuredCard(Card[MeasuredSettings, MeasuredSize]):
 
 
 def is_measured(folder: Path) -> bool:
-    """Return whether a folder holds a measured dataset."""
+    """Return True if a folder holds a measured dataset."""
     return all(os.path.isfile(folder / name) for name in (CARD, MANIFEST))  # noqa: PTH113 - Path.is_file raises where a name is too long
 
 

@@ -7,7 +7,10 @@ from stemtwin.datasets.columns import Column
 
 
 def dataset_readme(card: Card, size: str) -> str:
-    """Return the text of ``README.md``, whose front matter names the splits for ``datasets.load_dataset(folder)``."""
+    """Return the text of ``README.md``.
+
+    Its front matter lists the files of the splits, so Hugging Face's ``datasets.load_dataset(folder)`` finds them.
+    """
     body = [f"# {card.title}", f"{card.name} {card.version}, size {size}.", card.description.strip(), "## Limits"]
     body.append("\n".join(f"- {limit}" for limit in card.limits))
     body += ["## Splits", f"Split by structure seed ({card.seeds.policy})."]

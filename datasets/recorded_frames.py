@@ -1,8 +1,9 @@
-"""Frames of imperfect instruments for generators: conditions, detector readings, and apparent positions.
+"""Frames of imperfect instruments for generators: conditions, detector readings, and apparent positions of columns.
 
-The settings of a card's generator have ``image_shape``, ``focus_error_angstrom``, ``C12_angstrom``, ``current_pa``,
-``dwell_time_us``, ``labels``, ``phonon_configurations``, ``instruments`` and ``materials``; a material has ``name``,
-``instruments``, ``size_angstrom``, ``field_of_view_angstrom``, ``dose_e_per_angstrom2`` and ``perfect``.
+A generator that uses this module needs the settings ``image_shape``, ``focus_error_angstrom``, ``C12_angstrom``,
+``current_pa``, ``dwell_time_us``, ``labels``, ``phonon_configurations``, ``instruments`` and ``materials`` in the card. Each
+material needs ``name``, ``instruments``, ``size_angstrom``, ``field_of_view_angstrom``, ``dose_e_per_angstrom2`` and
+``perfect``.
 """
 
 import itertools
@@ -30,28 +31,30 @@ if TYPE_CHECKING:
 
 DETECTOR = "haadf"
 SMOOTH_ANGSTROM = 0.4
-"""Standard deviation of the Gaussian mean of probe displacements around a column, about that of its image, A."""
+"""Standard deviation, A, of the Gaussian with which probe displacements around a column are averaged.
+
+It is close to the standard deviation of the column's image."""
 SHIFT_SMOOTH_ANGSTROM, LARGEST_SHIFT = 0.3, 0.6
 """Standard deviation of the Gaussian filter of an image before its shift is determined, and the largest shift, A."""
 MERGED_ANGSTROM = 0.7
-"""Largest projected distance of neighbouring atoms of one column, A; no instrument of the cards resolves it."""
+"""Largest projected distance, A, of neighbouring atoms that count as one column; no instrument of the cards resolves it."""
 OUTSIDE_PX = 24
 """Margin around the frame from which scan distortion may move columns into it, px."""
 DIGITS = 9
 """Number of decimals of positions in A; the rounding removes differences between machines in the last bits."""
 STRAY_ANGSTROM = 40.0
-"""Drift of C10 in either direction for which the probe window leaves room, A."""
+"""Drift of C10 in either direction that the width of the probe window allows for, A."""
 
 
 class SlowScan(CardModel):
-    """Ranges of dwell time and current for an instrument whose source is too large at the usual currents."""
+    """Ranges of dwell time, us, and current, pA, for an instrument whose source is too large at the usual currents."""
 
     dwell_time_us: Range
     current_pa: Range
 
 
 class Imaged(Protocol):
-    """Properties of a generator's specimen that are needed to record its frames."""
+    """Protocol with the properties that a generator's specimen needs for the recording of its frames."""
 
     @property
     def structure_seed(self) -> int:
@@ -79,7 +82,7 @@ class Imaged(Protocol):
 
 
 class FrameInstrument(CardModel):
-    """An instrument profile with its camera length, its C10 of best focus, and its engine for imperfect crystals."""
+    """Instrument of a card: a profile, with its camera length, its C10 of best focus, and an engine for imperfect crystals."""
 
     profile: str
     camera_length_mm: Annotated[float, Field(gt=0)]
@@ -123,7 +126,7 @@ def largest_step(instrument: FrameInstrument) -> float:
 
 
 def dwell_times(settings: Any, instrument: FrameInstrument, dose_e_per_angstrom2: float, field_of_view_angstrom: float) -> tuple[float, float]:
-    """Return the shortest and longest dwell time [us] for a dose [e-/A^2] on a square field [A].
+    """Return the shortest and longest dwell time [us] for a dose [e-/A^2] on a square field of view [A].
 
     The probe current lies in the instrument's range; see :func:`stemtwin.datasets.dose.dwell_times`.
     """
@@ -159,15 +162,17 @@ class FrameCondition:
     Parameters
     ----------
     seed : int
-        Seed of the draw of the conditions.
-    C10_angstrom, focus_error_angstrom, C12_angstrom, phi12_rad : float
-        Commanded C10, its deviation from the best focus, and two-fold astigmatism, A and rad.
+        Seed with which the conditions were drawn.
+    C10_angstrom, focus_error_angstrom : float
+        Commanded C10, and its deviation from the C10 of best focus, A.
+    C12_angstrom, phi12_rad : float
+        Magnitude, A, and azimuth, rad, of the two-fold astigmatism.
     scan : RasterScan
         Commanded raster.
     dose_e_per_angstrom2, dwell_time_us, current_pa : float
         Dose [e-/A^2], dwell time per pixel [us] and probe current [pA]; any two of them determine the third.
     labels : int
-        Number of labelled images of the same instrument that an answer may use.
+        Number of labelled images of the same instrument that a participant may use for the answer to this frame.
     """
 
     seed: int
@@ -183,7 +188,10 @@ class FrameCondition:
 
 
 def draw_condition(card: Card, specimen: Imaged, image: int) -> FrameCondition:
-    """Return the conditions of a specimen's frame with number ``image``; frames cycle through the decades of dose."""
+    """Return the conditions of the frame with number ``image`` of a specimen.
+
+    Successive frames cycle through the decades of dose.
+    """
     from stemtwin.twin.instrument.scan import RasterScan
 
     settings, material = card.generator, specimen.material
@@ -220,17 +228,17 @@ class RecordedFrame:
     Parameters
     ----------
     readings : ndarray
-        Readings (ny, nx) of the converter, adu.
+        Readings (ny, nx) of the analogue-to-digital converter, in its units (adu).
     gain_adu, offset_adu : float
         Mean reading per electron, and mean reading without electrons, adu.
     inner_mrad, outer_mrad : float
-        Angles of the detector, mrad.
+        Inner and outer collection angle of the detector, mrad.
     electrons : ndarray
         Expected number (ny, nx) of detected electrons.
     probes : ndarray
         True positions (ny, nx, 2), x and y, of the probe on the specimen, A.
     source_size_angstrom : float
-        Source size, A, one standard deviation.
+        Source size as a standard deviation, A.
     """
 
     readings: np.ndarray
@@ -278,16 +286,16 @@ def recorded_frames(sample: "Sample", specimen: Imaged, conditions: Sequence[Fra
 
 
 def engine_of(specimen: Imaged) -> str:
-    """Return the engine of a specimen; perfect crystals use the engine that averages over the lattice."""
+    """Return the name of a specimen's simulation engine; perfect crystals use the engine that averages over the lattice."""
     from stemtwin.twin.instrument.simulation.engines.operator import NAME as OPERATOR
 
     return OPERATOR if specimen.material.perfect else specimen.instrument.engine
 
 
 def window_angstrom(sample: "Sample", instrument: FrameInstrument, conditions: Sequence[FrameCondition]) -> float:
-    """Return the width [A] of a probe window for all conditions and depths of the sample.
+    """Return the width, A, of a window that holds the probes of all conditions at all depths of the sample.
 
-    With one common window all conditions use the same imaging operator.
+    With one common window, all conditions use the same imaging operator.
     """
     from stemtwin.twin.instrument.simulation.discretisation import WINDOW_MARGIN
     from stemtwin.twin.physics.aberrations import Aberrations, add, blur_radius
@@ -304,13 +312,14 @@ def placed(
 ) -> tuple[dict[str, Any], np.ndarray]:
     """Return the projected columns in and around a distorted frame with their apparent positions, up to a common shift.
 
-    The probe of pixel p was at p + u(p). A column at c appears at the position f that solves f + U(f) = c, where U is
-    the mean of the displacement u under a Gaussian with a standard deviation of 0.4 A.
+    The probe of pixel p was at p + u(p). A column at c appears at the position f that solves f + U(f) = c, where U is the
+    displacement u averaged with a Gaussian whose standard deviation is 0.4 A. The common shift of all columns by aberrations
+    is not included; see :func:`apparent_columns`.
 
     Parameters
     ----------
     columns : Columns
-        Columns, or other objects with positions, of the sample's cell.
+        Projected columns of the sample's cell, or other objects with positions in the cell.
     sample : Sample
         Periodic sample.
     scan : RasterScan
@@ -318,12 +327,12 @@ def placed(
     frame : RecordedFrame
         Recorded frame with the true positions of the probe.
     visible_fraction : float
-        Smallest weight of a visible column over the largest weight in and just outside the frame.
+        Smallest weight of a visible column, relative to the largest weight in the widened frame.
 
     Returns
     -------
     found : dict
-        Result of :func:`stemtwin.datasets.truth.frame_columns` for a wider frame.
+        Result of :func:`stemtwin.datasets.truth.frame_columns` for the frame widened by 24 pixels on each side.
     at : ndarray
         Apparent positions (n, 2), x and y in the frame, A.
     """
@@ -356,8 +365,8 @@ def in_frame(found: dict[str, Any], at: np.ndarray, scan: "RasterScan") -> dict[
 def apparent_columns(sample: "Sample", scan: "RasterScan", frame: RecordedFrame, visible_fraction: float) -> dict[str, Any]:
     """Return the projected columns at their apparent positions in a distorted frame; see :func:`placed`.
 
-    Coma, and defocus of a tilted beam, shift the whole image. All positions are shifted by the same vector, which puts
-    them on the maxima of the noiseless image.
+    Coma shifts the whole image, and so does the defocus of a tilted beam. All positions are therefore shifted by the same
+    vector, which moves them to the maxima of the noiseless image (:func:`image_shift`).
     """
     from stemtwin.twin.samples.columns import projected_columns
 
@@ -367,10 +376,11 @@ def apparent_columns(sample: "Sample", scan: "RasterScan", frame: RecordedFrame,
 
 
 def image_shift(electrons: np.ndarray, places: np.ndarray, step: float) -> np.ndarray:
-    """Return the shift (x, y), A, that puts positions (n, 2), A, on the maxima of a noiseless image (ny, nx).
+    """Return the shift (x, y), A, that moves positions (n, 2), A, to the maxima of a noiseless image (ny, nx).
 
-    The shift maximises the sum of the smoothed image (Gaussian of 0.3 A) over all positions, within 0.6 A along each
-    axis. The search starts from no shift and is accurate to 1e-4 A.
+    The image is smoothed with a Gaussian of 0.3 A. The shift maximises the sum of the smoothed image over all positions that
+    are at least 0.6 A from the edges, and is at most 0.6 A along each axis. The search starts from a shift of zero and is
+    accurate to 1e-4 A. ``step`` is the pixel pitch, A.
     """
     from scipy.optimize import minimize
 
@@ -390,7 +400,7 @@ def image_shift(electrons: np.ndarray, places: np.ndarray, step: float) -> np.nd
 
 
 def _wider(scan: "RasterScan") -> "RasterScan":
-    """Return the raster with more pixels on each side and the same centre."""
+    """Return a raster widened by 24 pixels on each side, with the same centre."""
     (ny, nx), (dy, dx), (x, y) = scan.shape, scan.pitch_angstrom, scan.origin_angstrom
     more = 2 * OUTSIDE_PX
     return replace(
@@ -402,7 +412,7 @@ def _wider(scan: "RasterScan") -> "RasterScan":
 
 
 def planned_seconds(card: Card, specimen: Imaged) -> float:
-    """Return the estimated time of a specimen's imaging operator, s."""
+    """Return the estimated time, s, for the computation of a specimen's imaging operator."""
     from stemtwin.twin.instrument.simulation.plan import make_plan
 
     request = imaging_request(card, specimen)
@@ -410,7 +420,10 @@ def planned_seconds(card: Card, specimen: Imaged) -> float:
 
 
 def imaging_request(card: Card, specimen: Imaged, image: int = 0) -> "Request":
-    """Return the request of the expected signal of a specimen's frame with number ``image``, without distortion and instabilities."""
+    """Return the simulation request for the expected signal of the frame with number ``image`` of a specimen.
+
+    The request contains neither scan distortion nor instabilities.
+    """
     from stemtwin.twin.instrument.detectors import AnnularDetector
     from stemtwin.twin.instrument.settings import Beam
     from stemtwin.twin.instrument.simulation.request import Request

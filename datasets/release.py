@@ -1,8 +1,8 @@
-"""Releases: the sizes of a dataset on mirrors, built with one set of versions, and the registry of their hashes.
+"""Releases of datasets: builds of the released sizes for a mirror, and the registry of their hashes.
 
-``python -m stemtwin.datasets.release MIRROR`` (``make datasets``) builds missing sizes, checks all, copies them into
-the mirror and writes the registries beside the cards. The hashes of files depend on the versions of stemtwin, numpy and
-the libraries that write the files, so the mirror and its registry must come from one run.
+``python -m stemtwin.datasets.release MIRROR`` (``make datasets``) builds the released sizes that are missing, checks all
+released sizes, copies them into the mirror and writes the registries beside the cards. The hashes of files depend on the
+versions of stemtwin, numpy and the libraries that write the files, so the mirror and its registry must come from one run.
 """
 
 import argparse
@@ -38,7 +38,7 @@ def release(card: Card, target: str | Path, *, workers: int = 1, progress: Build
     target : str or Path
         Folder of the mirror.
     workers : int
-        Number of processes of a build.
+        Number of worker processes of a build.
     progress : callable, optional
         See :func:`stemtwin.datasets.generate.build`.
 
@@ -50,8 +50,8 @@ def release(card: Card, target: str | Path, *, workers: int = 1, progress: Build
     Raises
     ------
     DatasetError
-        A size cannot be built or written, fails its verification, or was built before with other versions than the
-        installed ones; the registry is not changed in that case.
+        A size cannot be built or written, fails its verification, or was built before with other versions than those
+        that are installed. The registry is not changed in these cases.
     """
     registry = fetch.shipped_registry(card)
     check_writable(registry)
@@ -69,14 +69,14 @@ def release(card: Card, target: str | Path, *, workers: int = 1, progress: Build
 
 
 def _check_versions(card: Card, size: str) -> None:
-    """Raise DatasetError if a size was built before with other versions than the installed ones."""
+    """Raise DatasetError if a size was built before with other versions than those that are installed."""
     folder = fetch.folder_of(card, size)
     finished = generate.check_build(card, size, folder)
     here = generate.origin(card, size)
     if finished is not None and finished.generator != here:
         was, now = ({key: told.get(key, "none") for key in ("package", "numpy")} for told in (finished.generator, here))
         message = (
-            f"{folder} was built with {was['package']} and numpy {was['numpy']}, but installed are {now['package']} and numpy {now['numpy']}. "
+            f"{folder} was built with {was['package']} and numpy {was['numpy']}, but {now['package']} and numpy {now['numpy']} are installed. "
             "A release needs one set of versions. Delete that folder and run this command again."
         )
         raise DatasetError(message)
@@ -85,10 +85,10 @@ def _check_versions(card: Card, size: str) -> None:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Release datasets from the command line."""
     parser = argparse.ArgumentParser(prog="python -m stemtwin.datasets.release", description="Build and publish all released sizes of datasets.")
-    parser.add_argument("mirror", type=Path, help="folder of the mirror, for a web server")
+    parser.add_argument("mirror", type=Path, help="folder of the mirror, to be served by a web server")
     names = "names with versions, such as atoms-2d@1 (default: all versions of all datasets)"
     parser.add_argument("--datasets", nargs="+", metavar="NAME", default=None, help=names)
-    parser.add_argument("--workers", type=int, default=2, help="number of processes of a build (default: 2)")
+    parser.add_argument("--workers", type=int, default=2, help="number of worker processes of a build (default: 2)")
     given = parser.parse_args(arguments)
     every = given.datasets or [f"{name}@{version}" for name, versions in cards.list_cards().items() for version in versions]
     try:
@@ -102,7 +102,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _is_built(card: Card, size: str) -> bool:
-    """Return whether a size has been built."""
+    """Return True if a size has been built."""
     return generate.check_build(card, size, fetch.folder_of(card, size)) is not None
 
 

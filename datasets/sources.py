@@ -1,4 +1,4 @@
-"""Sources of a dataset, in the order of use: this machine, a mirror, a build; or a folder that the user names."""
+"""Sources of a dataset. This machine, a mirror and a build are tried in this order, unless the user names a folder."""
 
 import functools
 import os
@@ -14,7 +14,7 @@ from stemtwin.datasets.measured import CARD
 from stemtwin.twin.errors import DatasetError
 
 PATIENCE_S = 120.0
-"""Longest estimated time of a build without the user's request, s."""
+"""Longest estimated time, s, of a build that the user has not requested."""
 LINE_S = 10.0
 """Time between two reports of a build's progress, s."""
 
@@ -35,8 +35,9 @@ def obtain(card: Card, size: str, split: str, carriers: tuple[str, ...], *, buil
     carriers : tuple of str
         Formats of the needed files: ``"parquet"``, ``"netcdf"``, ``"zarr"``.
     build : bool, optional
-        Whether to build a dataset that is neither on this machine nor on a mirror: True builds it whatever the estimated
-        time, False never, None if the estimated time is below two minutes.
+        Whether to build a dataset that is not on this machine if no mirror is set. With True it is built regardless of the
+        estimated time, with False it is never built, and with None it is built if the estimated time is at most two
+        minutes.
 
     Raises
     ------
@@ -56,7 +57,7 @@ def obtain(card: Card, size: str, split: str, carriers: tuple[str, ...], *, buil
 
 
 def is_built(folder: Path) -> bool:
-    """Return whether a folder holds a built or fetched dataset."""
+    """Return True if a folder holds a built or fetched dataset."""
     return os.path.isfile(folder / MANIFEST) and not os.path.isfile(folder / CARD)  # noqa: PTH113 - Path.is_file raises where a name is too long
 
 
@@ -124,7 +125,10 @@ def _build(card: Card, size: str, folder: Path, *, wanted: bool | None) -> None:
 
 
 def _smaller(card: Card, size: str) -> str:
-    """Return the text about the smallest size of a card, ``""`` if it is this size or its estimated time is too long."""
+    """Return a text with the build time of a card's smallest size.
+
+    The text is ``""`` if ``size`` is the smallest size, or if the estimated time of the smallest size is too long.
+    """
     smallest = min(card.sizes, key=card.images)
     seconds = 0.0 if smallest == size else find_generator(card.kind).seconds(card, smallest)
     return f", and {minutes(seconds)} for the size {smallest!r}" if 0 < seconds <= PATIENCE_S else ""

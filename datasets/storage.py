@@ -39,7 +39,7 @@ def features(card: Card) -> "hf.Features":
 
 
 def tabular(card: Card) -> tuple[Column, ...]:
-    """Return the columns of a card that tables hold, all except cubes."""
+    """Return the columns of a card that are stored in tables: all columns except cubes."""
     return tuple(column for column in card.columns if not column.cube)
 
 
@@ -52,12 +52,12 @@ def table_of(rows: Sequence[dict[str, Any]], card: Card) -> "pa.Table":
 
 
 def with_features(table: "pa.Table", card: Card) -> "pa.Table":
-    """Return a table of a card's columns whose metadata consist only of the Hugging Face features of these columns."""
+    """Return a table whose metadata are replaced by the Hugging Face features of the card's columns."""
     return table.replace_schema_metadata(features(card).arrow_schema.metadata)
 
 
 def write_parquet(table: "pa.Table", path: Path, **options: Any) -> None:
-    """Write a table atomically as one Parquet file, with further ``options`` of ``pyarrow.parquet.write_table``."""
+    """Write a table atomically as one Parquet file; ``options`` are passed to ``pyarrow.parquet.write_table``."""
     import pyarrow.parquet as pq
 
     with replacing(path) as temporary:
@@ -89,8 +89,9 @@ def read_parquet(paths: Iterable[Path]) -> "pa.Table":
 def to_numpy(table: "pa.Table", card: Card) -> dict[str, np.ndarray]:
     """Return a table as a dictionary of arrays by column name.
 
-    Array columns have the shape (rows, *shape). Ragged columns are padded to (rows, longest) with
-    :data:`~stemtwin.datasets.columns.PADDING`. Texts are fixed-width string arrays.
+    Array columns have the shape (rows, *shape). Ragged columns are padded with
+    :data:`~stemtwin.datasets.columns.PADDING` to the shape (rows, length of the longest list). Texts are fixed-width
+    string arrays.
     """
     return {column.name: _array(table[column.name].combine_chunks(), column) for column in tabular(card)}
 
@@ -116,7 +117,7 @@ def _dtype(column: Column) -> type | str:
 
 
 def to_xarray(arrays: dict[str, np.ndarray], card: Card, split: str) -> "xr.Dataset":
-    """Return arrays as an ``xarray.Dataset`` with dimension ``sample`` and the unit and meaning of every variable."""
+    """Return arrays as an ``xarray.Dataset`` with the dimension ``sample``, and with the unit and meaning of every variable."""
     import xarray as xr
 
     variables = {}
@@ -136,7 +137,7 @@ def write_netcdf(data: "xr.Dataset", path: Path) -> None:
 
 
 def read_netcdf(path: Path, card: Card) -> "xr.Dataset":
-    """Return the content of a file of :func:`write_netcdf` in memory, with the types of the card.
+    """Read a file written by :func:`write_netcdf` into memory, with the types of the card.
 
     Raises
     ------
@@ -157,9 +158,9 @@ def read_netcdf(path: Path, card: Card) -> "xr.Dataset":
 
 
 def content_digests(arrays: Mapping[str, Any], card: Card) -> list[bytes]:
-    """Return the SHA-256 digest of each row's content: names, types, shapes and values without padding.
+    """Return the SHA-256 digest of the content of each row: names, types, shapes and values without padding.
 
-    Cubes may be arrays on disk, of which one row at a time is read.
+    Cubes may be arrays on disk; they are read row by row.
     """
     digests = []
     for row in range(len(arrays["sample_id"])):
@@ -174,8 +175,8 @@ def content_digests(arrays: Mapping[str, Any], card: Card) -> list[bytes]:
 def _canonical(value: Any, column: Column) -> bytes:
     """Return a value as bytes.
 
-    An array gives its shape and its little-endian numbers, with one representation of zero and of NaN. Strings give
-    their number and their length-prefixed UTF-8.
+    The bytes of an array are its shape and its little-endian numbers, with one representation of zero and of NaN. The bytes
+    of strings are the number of strings, and the length and the UTF-8 bytes of each string.
     """
     if column.dtype == "string":
         texts = [str(text).encode() for text in np.atleast_1d(value)]
@@ -187,7 +188,7 @@ def _canonical(value: Any, column: Column) -> bytes:
 
 
 def content_sha256(digests: Iterable[bytes]) -> str:
-    """Return the digest of a set of rows, independent of their order."""
+    """Return the digest of a set of rows from the digests of the rows, whose order does not matter."""
     return hashlib.sha256(b"".join(sorted(digests))).hexdigest()
 
 

@@ -27,7 +27,7 @@ class TorchSamples(Dataset):
         return len(self.samples)
 
     def __getitem__(self, row: int) -> dict[str, Any]:
-        """Return a sample as a dictionary of tensors in the card's types, and texts."""
+        """Return a sample as a dictionary by column name, whose values are tensors in the card's types, or texts."""
         return _tensors(self.samples[row])
 
     def collate(self, samples: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Samples for training: rows as dictionaries of arrays, batches, and label maps drawn from lists of points.
+"""Samples for training: rows as dictionaries of arrays, batches, and label maps, which are drawn from lists of points.
 
 All values are numpy arrays; :func:`torch_dataset` returns the same samples as tensors.
 """
@@ -32,17 +32,18 @@ class TrainingSamples:
     data : mapping of str to ndarray
         Split from ``load_dataset(format="numpy")``.
     labels : str, optional
-        Ragged column of integers or booleans. Each sample gets a label map ``"labels"``, int64 with the last two
-        dimensions of the image, which holds the value of the nearest point within the radius, and 0 elsewhere.
+        Name of a ragged column of integers or booleans, whose values are drawn into a label map. Each sample then contains
+        the map ``"labels"``, an int64 array with the last two dimensions of the image. A pixel of the map holds the
+        value of the nearest point within the radius, or 0 if no point is within the radius.
     where : str, optional
-        Ragged column of booleans; only points with True are drawn.
+        Name of a ragged column of booleans. Only points for which it is True are drawn.
     radius_angstrom : float
         Radius of a point in the label map, A.
 
     Raises
     ------
     DatasetError
-        A column does not exist or has another type, or the card has no points or no pixel pitch for a label map.
+        A column does not exist or has another type, or the card lacks the points or the pixel pitch for a label map.
     """
 
     def __init__(
@@ -65,9 +66,9 @@ class TrainingSamples:
         return len(self.data["sample_id"])
 
     def __getitem__(self, row: int) -> dict[str, Any]:
-        """Return a row as a dictionary of arrays, numbers and texts by column name, with the label map if requested.
+        """Return a row as a dictionary of arrays and texts by column name, with the label map if one was requested.
 
-        Ragged columns have their own length, without padding.
+        Ragged columns have the length of their list, without padding.
         """
         if not -len(self) <= row < len(self):
             message = f"sample {row} does not exist: the split has samples 0 to {len(self) - 1}"
@@ -86,7 +87,8 @@ class TrainingSamples:
     def collate(self, samples: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         """Return a batch of samples: arrays stacked along a new first dimension, and texts as lists.
 
-        Ragged columns are padded to the longest; their count column holds the number of entries without padding.
+        Ragged columns are padded to the longest list of the batch. Their count column holds the number of entries without
+        padding.
         """
         batch: dict[str, Any] = {}
         for name in samples[0]:
@@ -130,7 +132,7 @@ def label_map(shape: tuple[int, int], points: np.ndarray, labels: np.ndarray, ra
 
 
 def _ragged(card: Card, name: str, dtypes: Sequence[str]) -> Column:
-    """Return the ragged column with a name and one of some types; raise DatasetError if there is none."""
+    """Return the ragged column with a given name; raise DatasetError if it does not exist or has a type not in ``dtypes``."""
     fitting = [column.name for column in card.columns if column.ragged and column.dtype in dtypes]
     return card.column(known(f"ragged column ({' or '.join(dtypes)})", name, fitting, card.id))
 
@@ -142,8 +144,8 @@ def _points(card: Card, labels: Column) -> tuple[str, str, tuple[int, int]]:
     image = next((column for column in card.columns if column.role == "input" and len(column.shape) > 1), None)
     if x is None or y is None or image is None or PITCH not in card.column_names():
         message = (
-            f"{card.id} has no label maps of {labels.name}: they need the columns *_x_angstrom, *_y_angstrom and {PITCH}, and images. "
-            "Leave out labels."
+            f"Label maps of {labels.name} cannot be drawn for {card.id}: the card must have images and the columns *_x_angstrom, "
+            f"*_y_angstrom and {PITCH}. Leave out the argument labels."
         )
         raise DatasetError(message)
     return x, y, (image.shape[-2], image.shape[-1])
@@ -160,8 +162,8 @@ def load_samples(
 ) -> TrainingSamples:
     """Load one split of a dataset as :class:`TrainingSamples`.
 
-    ``drawing`` are its arguments ``labels``, ``where`` and ``radius_angstrom``; for all others see
-    :func:`stemtwin.datasets.catalog.load_dataset`.
+    ``drawing`` contains the arguments ``labels``, ``where`` and ``radius_angstrom`` of :class:`TrainingSamples`. The other
+    arguments are those of :func:`stemtwin.datasets.catalog.load_dataset`.
     """
     data = catalog.load_dataset(name, version=version, size=size, split=split, format="numpy", build=build)
     return TrainingSamples(catalog.card_of(name, version), data, **drawing)
@@ -185,19 +187,19 @@ def torch_dataset(
     name, version, size, split, build
         See :func:`stemtwin.datasets.catalog.load_dataset`.
     labels : str, optional
-        Ragged column whose values are drawn into a label map, for example ``"column_heaviest"``. The map ``"labels"``,
-        int64 with the last two dimensions of the image, holds the value of the nearest point of the truth within the
-        radius, and 0 elsewhere.
+        Name of a ragged column whose values are drawn into a label map, for example ``"column_heaviest"``. Each sample
+        then contains the map ``"labels"``, an int64 tensor with the last two dimensions of the image. A pixel of the map
+        holds the value of the nearest point of the truth within the radius, or 0 if no point is within the radius.
     where : str, optional
-        Ragged column of booleans, for example ``"column_visible"``; only points with True are drawn.
+        Name of a ragged column of booleans, for example ``"column_visible"``. Only points for which it is True are drawn.
     radius_angstrom : float
         Radius of a point in label maps, A.
 
     Returns
     -------
     torch.utils.data.Dataset
-        Dataset whose samples are dictionaries of texts and of tensors in the card's types (images stay uint16). Its
-        method ``collate`` makes batches with padded ragged columns:
+        Dataset whose samples are dictionaries of texts and of tensors in the card's types, so uint16 images remain uint16.
+        Its method ``collate`` makes batches with padded ragged columns:
         ``DataLoader(data, batch_size=8, collate_fn=data.collate)``.
 
     Raises

@@ -24,15 +24,16 @@ def frame_columns(columns: "Columns", size_angstrom: tuple[float, float], scan: 
     scan : RasterScan
         Raster of the frame.
     visible_fraction : float
-        Smallest weight of a visible column over the largest weight in the frame.
+        Smallest weight of a visible column, relative to the largest weight in the frame.
 
     Returns
     -------
     dict
-        ``n_columns`` and lists of that length: ``column_x_angstrom`` and ``column_y_angstrom`` (A; pixel [0, 0] is
-        centred on (0, 0), x along the last axis), ``column_species``, ``column_heaviest`` (atomic number),
-        ``column_occupancy`` (number of atoms) and ``column_visible``, sorted by y, then x. A column is in the frame if
-        it lies in one of the pixels, which extend half a pitch to each side of their centres.
+        The number of columns, ``n_columns``, and lists with one entry per column, sorted by y, then x:
+        ``column_x_angstrom`` and ``column_y_angstrom`` (A), ``column_species``, ``column_heaviest`` (atomic number of the
+        heaviest element), ``column_occupancy`` (number of atoms) and ``column_visible``. The centre of pixel [0, 0] is
+        (0, 0), and x runs along the last axis. A column is in the frame if it lies in one of the pixels, which extend half
+        a pitch to each side of their centres.
     """
     points, which = _repeat(columns, size_angstrom, scan)
     x, y = np.asarray(scan.frame_coordinates(points)).T

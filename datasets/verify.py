@@ -1,7 +1,7 @@
-"""Verification of a dataset: its files match the manifest, and this machine generates the same rows.
+"""Verification of a dataset: checks that its files match the manifest, and that this machine generates the same rows.
 
-The verification of measured data covers files, content, and splits without common files; their rows cannot be
-regenerated.
+For measured data, the verification checks the files, their content, and that no file is in two splits. Measured rows cannot
+be regenerated.
 """
 
 from dataclasses import dataclass
@@ -28,9 +28,9 @@ class VerificationReport:
     content_sha256 : str
         Digest of all rows.
     files, rows, witnesses, rows_made_again : int
-        Numbers of checked files and rows, of rows compared with witnesses, and of regenerated rows.
+        Numbers of checked files, of checked rows, of rows that were compared with a witness row, and of regenerated rows.
     worst_pixel_fraction : float
-        Largest fraction of the counts of an array that differed in a regenerated row.
+        Largest fraction of the counts of one array that differ between a stored row and its regeneration.
     """
 
     folder: str
@@ -43,25 +43,26 @@ class VerificationReport:
 
 
 def verify(card: Card, folder: str | Path, *, regenerate: int = 0, seed: int = 0, progress: Any = None) -> VerificationReport:
-    """Check a dataset's folder.
+    """Verify the files, the content and, optionally, regenerated rows of a dataset's folder.
 
     Parameters
     ----------
     card : Card
-        Card of the dataset; measured data have a card of their own.
+        Card of the dataset. For measured data, this is the card in their folder.
     folder : str or Path
         Folder of the dataset.
     regenerate : int
-        Number of specimens, drawn with ``seed``, whose rows are regenerated and compared; 0 for measured data.
+        Number of randomly drawn specimens whose rows are regenerated and compared with the stored rows. It must be 0 for
+        measured data.
     seed : int
-        Seed of the draw of these specimens.
+        Seed with which these specimens are drawn.
     progress : callable, optional
         See :func:`stemtwin.datasets.generate.build`.
 
     Returns
     -------
     VerificationReport
-        Numbers of the checks.
+        Numbers of checked files and rows, and the largest difference.
 
     Raises
     ------
@@ -73,7 +74,7 @@ def verify(card: Card, folder: str | Path, *, regenerate: int = 0, seed: int = 0
     folder = Path(folder)
     measured = isinstance(card, MeasuredCard)
     if measured and regenerate:
-        message = f"regenerate={regenerate} is not possible: {folder} holds measured data, which have no seeds. Leave it out."
+        message = f"regenerate={regenerate} is not possible: {folder} holds measured data, which have no seeds. Leave out this argument."
         raise DatasetError(message)
     manifest = read_manifest(folder)
     if not measured:
@@ -102,7 +103,7 @@ def _repair(card: Card) -> str:
 
 
 def _check_again(card: Card, manifest: Manifest, arrays: dict[str, dict[str, Any]], regenerate: int, seed: int, progress: Any) -> tuple[float, int]:
-    """Regenerate specimens and compare their rows; return the largest fraction of unequal counts, and their number."""
+    """Regenerate specimens and compare their rows; return the largest fraction of unequal counts and the number of rows."""
     worst, again = 0.0, 0
     chosen = list(generate.specimens(card, manifest.size))
     picks = np.random.Generator(np.random.Philox(seed)).permutation(len(chosen))[:regenerate]

@@ -1,8 +1,8 @@
-"""Witness rows: a few rows of each size of a dataset, shipped beside its card for the comparison with builds elsewhere.
+"""Witness rows: a few rows of each size of a dataset that ship beside its card, for comparison with builds elsewhere.
 
 ``<name>-<version>.witness.parquet`` contains all scalar values. Arrays and long lists are stored completely if the size
-limit of the file permits, otherwise as an excerpt with the sum and the sum of squares of the whole. Rows are compared
-within the tolerances of :mod:`stemtwin.datasets.comparison`.
+limit of the file permits. Otherwise an excerpt is stored, with the sum and the sum of squares of all values. Rows are
+compared within the tolerances of :mod:`stemtwin.datasets.comparison`.
 """
 
 import io
@@ -24,19 +24,24 @@ LIMIT_BYTES = 200_000
 SPECIMENS = 6
 """Number of specimens of each size, each with one witness row."""
 PARTS = (None, 32, 16, 8, 4)
-"""Edges of the stored part of an array, None for the whole; the first one whose file is within the limit is used."""
+"""Possible edge lengths of the stored part of an array, None for the whole array.
+
+The first edge length for which the file is within the size limit is used."""
 KEY = b"stemtwin.witness"
 MOMENTS = ("sum", "square")
 Rows = Callable[[Card, str, Any], list[dict[str, Any]]]
 
 
 def path_of(card: Card) -> Path:
-    """Return the file of a card's witness rows."""
+    """Return the path of the file with a card's witness rows."""
     return cards.CARDS / f"{card.id}.witness.parquet"
 
 
 def chosen(card: Card, size: str) -> list[tuple[str, int, int]]:
-    """Return split, structure seed and image number of each witness row of a size; rows cycle through the splits."""
+    """Return the split, structure seed and image number of each witness row of a size.
+
+    Successive rows cycle through the splits.
+    """
     splits, counts, found = list(card.splits), card.sizes[size].images_per_specimen, {}
     for i in range(SPECIMENS):
         split = splits[i % len(splits)]
@@ -53,7 +58,7 @@ def make(card: Card, rows: Rows, progress: Callable[[int, int, str], None] | Non
     card : Card
         Card of the dataset.
     rows : callable
-        Function :func:`stemtwin.datasets.generate.specimen_rows`.
+        Function that returns the rows of a specimen: :func:`stemtwin.datasets.generate.specimen_rows`.
     progress : callable, optional
         Called with the number of finished rows, the number of all rows, and the current step.
 
@@ -78,7 +83,7 @@ def make(card: Card, rows: Rows, progress: Callable[[int, int, str], None] | Non
 
 
 def _file(card: Card, made: list[tuple[str, dict[str, Any]]], edge: int | None) -> bytes:
-    """Return the Parquet file of rows with parts of an edge of their arrays."""
+    """Return the content of the Parquet file of rows, with parts of a given edge length of their arrays."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -101,7 +106,7 @@ def _file(card: Card, made: list[tuple[str, dict[str, Any]]], edge: int | None) 
 
 
 def _summed(column: Column) -> bool:
-    """Return whether a column may be stored in part: all arrays and lists except those of strings."""
+    """Return True if a column may be stored in part: all arrays and lists except those of strings."""
     return (bool(column.shape) or column.ragged) and column.dtype != "string"
 
 
@@ -115,8 +120,8 @@ def _kept(column: Column, value: Any, edge: int | None) -> Any:
 def part(column: Column, value: Any, edge: int) -> np.ndarray:
     """Return the stored part of an array or a list: the middle of an array, or the beginning of a list.
 
-    The part of an array has the edge along the last two dimensions and two values along each one before; the part of a
-    list has 4 times the edge.
+    The part of an array has ``edge`` values along each of the last two dimensions, and two values along every other
+    dimension. The part of a list has ``4 * edge`` values.
     """
     array = np.asarray(value)
     if column.ragged:
@@ -133,7 +138,9 @@ def moments(value: Any) -> tuple[float, float]:
 
 
 def read(card: Card) -> tuple[list[dict[str, Any]], int | None]:
-    """Return a card's witness rows and the edge length of their parts; without a file for the card's content, no rows.
+    """Return a card's witness rows, and the edge length of the stored parts of arrays (None for whole arrays).
+
+    The list of rows is empty if there is no file for the card's present content.
 
     Raises
     ------
@@ -156,7 +163,7 @@ def read(card: Card) -> tuple[list[dict[str, Any]], int | None]:
 
 
 def check(card: Card, size: str, rows: Iterable[Mapping[str, Any]]) -> int:
-    """Compare rows of one size of a dataset with their witness rows, and return the number of rows that have a witness row.
+    """Compare rows of one size of a dataset with their witness rows, and return the number of compared rows.
 
     Raises
     ------

@@ -14,7 +14,7 @@ from typing import Any
 from stemtwin.twin.errors import DatasetError
 
 MOST_LOSSES = 3
-"""Number of successive losses of a worker without a finished job after which the build stops."""
+"""Number of successive losses of workers, without a finished job in between, after which the build stops."""
 WORKERLESS_S = 60.0
 """Longest wait for a cluster without workers, s."""
 POLL_S = 1.0
@@ -33,13 +33,13 @@ def in_processes(work: Work, jobs: Sequence[tuple[Any, ...]], workers: int, modu
     Parameters
     ----------
     work : callable
-        Function at the top level of a module, which does nothing if its job is already done.
+        Function at the top level of a module. It must do nothing if its job is already done.
     jobs : sequence of tuple
-        Arguments of each call, which must support pickling.
+        Arguments of ``work`` for each job. They must support pickling.
     workers : int
         Number of processes.
     modules : sequence of str
-        Modules that each process imports first, such as those that register generators.
+        Modules that each process imports first, for example modules that register generators.
 
     Yields
     ------
@@ -137,7 +137,7 @@ def on_cluster(work: Work, jobs: Sequence[tuple[Any, ...]], scheduler: str, modu
     Parameters
     ----------
     work, jobs, modules
-        See :func:`in_processes`; paths among the arguments must lie on disks that all workers share.
+        See :func:`in_processes`. Paths among the arguments must lie on disks that all workers share.
     scheduler : str
         Address of the scheduler, ``tcp://host:8786``.
 
@@ -186,7 +186,10 @@ def connect(scheduler: str) -> Any:
         return Client(scheduler, timeout=ANSWER_S, set_as_default=False)
     except (OSError, ValueError, TimeoutError) as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        message = f"No Dask scheduler answers at {scheduler} ({reason}). Give an address such as tcp://host:8786, and start one by 'dask scheduler'."
+        message = (
+            f"No Dask scheduler answers at {scheduler} ({reason}). "
+            "Give an address such as tcp://host:8786, and start a scheduler with 'dask scheduler'."
+        )
         raise DatasetError(message) from None
 
 
@@ -210,7 +213,7 @@ def _ended(client: Any, pending: set[Any], scheduler: str) -> Iterator[Any]:
             raise DatasetError(message) from None
         seen = time.monotonic() if alive else seen
         if time.monotonic() - seen > WORKERLESS_S:
-            message = f"The cluster at {scheduler} has had no worker for {WORKERLESS_S:.0f} s. Start one by 'dask worker {scheduler}'; {again}"
+            message = f"The cluster at {scheduler} has had no worker for {WORKERLESS_S:.0f} s. Start a worker with 'dask worker {scheduler}'; {again}"
             raise DatasetError(message)
         yield from done
         pending = pending - done

@@ -1,6 +1,6 @@
-"""The board: storage of results and the command line.
+"""The board (leaderboard): stored results with tables and pages, hackathon events, demonstrations, and the command line.
 
-Imports point down: this folder < ``pages`` < ``events`` < ``demos`` < ``cli``.
+A module imports only from its own folder and from earlier ones in this order: this folder, ``pages``, ``events``, ``demos``, ``cli``.
 
 ==================== ===================================================================
 File                 Content
@@ -8,7 +8,7 @@ File                 Content
 ``connection.py``    connections to the board's file, migration of earlier versions
 ``duplicates.py``    near-duplicate answers of different teams
 ``models.py``        the database's tables
-``obstructions.py``  reversals of order between slices and the whole
+``obstructions.py``  pairs of entries with the opposite order on a slice
 ``preview.py``       preview of a row before it is entered
 ``review_checks.py`` comparison of submissions of different teams
 ``reviews.py``       requests for review

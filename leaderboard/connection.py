@@ -26,7 +26,7 @@ MEMORY = Path(":memory:")
 VERSION = 2
 """Version of the tables, SQLite's ``user_version``; in boards of version 1 it is 0."""
 BUSY_S = 60.0
-"""Longest wait for another process that writes, s; an entry takes milliseconds."""
+"""Longest wait for another process that writes, s; writing an entry takes milliseconds."""
 PAUSE_S = 0.02
 """Time between two attempts, s."""
 NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
@@ -41,13 +41,13 @@ def make_engine(path: Path, *, read_only: bool) -> sa.Engine:
     path : Path
         File of the board, or ``MEMORY``.
     read_only : bool
-        Whether nothing is written to the file or beside it.
+        Whether the board is only read. If so, nothing is written to the file or beside it.
     """
     pool = sa.StaticPool if path == MEMORY else sa.QueuePool
     engine = sa.create_engine(sa.URL.create("sqlite", database=str(path)), creator=lambda: _connect(path, read_only=read_only), poolclass=pool)
 
     def begin(connection: sa.Connection) -> None:
-        """Begin a transaction; one that writes acquires its lock first, so it never fails halfway."""
+        """Begin a transaction. A transaction that writes acquires its lock first, so it never fails halfway."""
         driver: Any = connection.connection.driver_connection
         if connection.get_execution_options().get("immediate"):
             patiently(driver, "BEGIN IMMEDIATE", path)
@@ -109,7 +109,7 @@ def _connect_reader(path: Path) -> sqlite3.Connection:
 
 
 def patiently(connection: sqlite3.Connection, statement: str, path: Path) -> sqlite3.Cursor:
-    """Run a statement; wait while another process locks the file, with a note after ``NOTICE_S``, for at most ``BUSY_S``.
+    """Run a statement. While another process locks the file, wait at most ``BUSY_S``, and print a note after ``NOTICE_S``.
 
     Raises
     ------
@@ -140,7 +140,7 @@ def patiently(connection: sqlite3.Connection, statement: str, path: Path) -> sql
 
 
 def check_locks(path: Path) -> None:
-    """Raise DatasetError if the file system of a board has no file locks, which SQLite reports as a lock of another process."""
+    """Raise DatasetError if the file system of a board has no file locks; SQLite reports this as a lock of another process."""
     try:
         import fcntl
     except ImportError:  # Windows
@@ -172,7 +172,7 @@ def prepare(connection: sa.Connection, path: Path) -> None:
 
 
 def check_tables(connection: sa.Connection, path: Path) -> bool:
-    """Return whether a file holds the tables of a board; False for an empty file.
+    """Return True if a file contains the tables of a board, and False if the file is empty.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""Near-duplicates: predictions or actions of two teams that are closer to each other than independent ones.
+"""Near-duplicates: predictions or actions of two teams that are closer to each other than independent answers are.
 
 Two good answers A and B to the same samples are similar because both are near the truth, and their errors are correlated
 because both follow from the same noisy data. Independent answers, however, do not share all of their errors. With
@@ -7,17 +7,17 @@ e = A - truth and f = B - truth, the common fraction of the errors in a quarter 
     c = 1 - |A - B|^2 / (|e|^2 + |f|^2)        2 cov(e, f) / (var e + var f) on average: 1 for copies, 0 for independent errors
 
 The null hypothesis for a pair is that c exceeds ``SHARED`` = 0.98 in a quarter with a probability of at most 1/2. The test
-uses the number of such quarters and the binomial distribution, as the noise of different quarters is independent. For
-Gaussian errors with a common fraction of 0.98 the probability is exactly 1/2, whatever their number: |A - B|^2 and
-|A + B - 2 truth|^2 are then independent and, after scaling, identically distributed. If the errors of all pairs share 98 %
-or less, therefore, at most one table in a hundred contains a pair that is reported (``LEVEL``, by Bonferroni's bound over
-the pairs of a table). A copy with added noise of a tenth of its error shares 99.5 %.
+counts the quarters in which c exceeds 0.98. This number is binomially distributed, because the noise of different quarters
+is independent. For Gaussian errors with a common fraction of 0.98 the probability is exactly 1/2 for any number of errors,
+because |A - B|^2 and |A + B - 2 truth|^2 are then independent and, after scaling, identically distributed. Therefore, if
+the common fraction of every pair is at most 0.98, at most one table in a hundred contains a reported pair (``LEVEL``, by
+Bonferroni's bound over the pairs of a table). A copy with added noise of a tenth of its error has a common fraction of 0.995.
 
 Actions have no truth. Two traces of an episode are close if the root mean square of their differences is below
-``NEAR`` = 1 % of the range of the two agents' actions. The null hypothesis, which is an assumption, is that independent
-agents are close in at most half of the episodes. Deterministic agents with equal actions are the same agent and are reported.
+``NEAR`` = 1 % of the range of the two agents' actions. The null hypothesis is that independent agents are close in at most
+half of the episodes; this is an assumption. Deterministic agents with equal actions count as the same agent and are reported.
 
-The only consequence of a pair is a request for review; ranks do not change.
+The only consequence of a reported pair is a request for review; ranks do not change.
 """
 
 import dataclasses
@@ -52,14 +52,14 @@ Squares = tuple[float, float, float]
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class TeamAnswers:
-    """Answers of one row of a table.
+    """Answers of one entry on the board.
 
     Parameters
     ----------
     team, name, artefact_sha256 : str
         Team, name and hash of the answers of the row.
     answers : mapping
-        Answers by sample id, or for an agent its episodes by (number, attempt).
+        Answers by sample id; for an agent, its episodes by (number, attempt).
     """
 
     team: str
@@ -75,12 +75,12 @@ class Resemblance:
     Parameters
     ----------
     units, close : int
-        Number of compared quarters of samples, or episodes, and number of those that are close.
+        Number of compared units, which are quarters of samples or episodes, and number of close units.
     p_value : float
-        Probability of at least ``close`` close quarters or episodes if each is close with probability 1/2.
+        Probability that at least ``close`` units are close if each unit is close with probability 1/2.
     typical : float
-        Median common fraction of the errors over the quarters, or median difference over the episodes as a fraction of the
-        range.
+        Median over the quarters of the common fraction of the errors, or median over the episodes of the difference of the
+        actions as a fraction of their range.
     """
 
     units: int
@@ -91,7 +91,7 @@ class Resemblance:
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class Pair:
-    """Two rows of different teams that are closer than independent answers; ``p_value`` is corrected for all pairs of the table."""
+    """Two entries of different teams that are too close to be independent; ``p_value`` is corrected for all pairs of the table."""
 
     first: TeamAnswers
     second: TeamAnswers
@@ -100,7 +100,7 @@ class Pair:
     agents: bool
 
     def reviews(self) -> tuple[Review, Review]:
-        """Return a request for review of each of the two rows."""
+        """Return two requests for review, one for each entry of the pair."""
         found = self.found
         if self.agents:
             claim = f"episodes have actions that differ by less than {NEAR:.0%} of their range (median {found.typical:.2g} of it)"
@@ -116,12 +116,12 @@ class Pair:
 
 
 def find_pairs(rows: Sequence[TeamAnswers], truth: Mapping[str, Any] | None = None, *, level: float = LEVEL) -> list[Pair]:
-    """Return the pairs of rows of different teams that are closer than independent answers, the most significant first.
+    """Return the pairs of entries of different teams that are too close to be independent, the most significant first.
 
     Parameters
     ----------
     rows : sequence of TeamAnswers
-        Rows of one table.
+        Entries of one table.
     truth : mapping, optional
         True answers by sample id, as the task's oracle gives them; None for agents, whose actions are compared.
     level : float
@@ -138,13 +138,21 @@ def find_pairs(rows: Sequence[TeamAnswers], truth: Mapping[str, Any] | None = No
 
 
 def sign_test(close: np.ndarray, typical: float) -> Resemblance:
-    """Return the sign test of flags (n,), one for each quarter of a sample or each episode, True where two entries are close."""
+    """Return the sign test of two entries.
+
+    Parameters
+    ----------
+    close : ndarray
+        Flag for each unit, which is a quarter of a sample or an episode: True if the two entries are close, shape (n,).
+    typical : float
+        Value of :attr:`Resemblance.typical`.
+    """
     units, count = len(close), int(np.count_nonzero(close))
     return Resemblance(units=units, close=count, p_value=float(stats.binom.sf(count - 1, units, 0.5)), typical=typical)
 
 
 def compare_answers(one: Mapping[str, Any], other: Mapping[str, Any], truth: Mapping[str, Any]) -> Resemblance:
-    """Compare predictions of two teams; quarters in which both are exactly right carry no information and are left out.
+    """Compare predictions of two teams; quarters in which both teams are exactly right carry no information and are left out.
 
     Parameters
     ----------
@@ -163,9 +171,10 @@ def compare_answers(one: Mapping[str, Any], other: Mapping[str, Any], truth: Map
 
 
 def squares(one: Any, other: Any, true: Any) -> list[dict[str, Squares]]:
-    """Return summed squares for each quarter of a sample and each part of the answers: of their difference and of both errors.
+    """Return three sums of squares for each quarter of a sample and each part (array) of the answers.
 
-    Only points in both answers and in the truth count, as missing points depend on the image more than on the method.
+    The sums are those of the difference between the answers, of the error of ``one``, and of the error of ``other``. Only
+    points in both answers and in the truth count, because a missing point is due to the image more than to the method.
     Answers that are not images are not divided into quarters.
     """
     if isinstance(true, Points):
@@ -179,7 +188,7 @@ def squares(one: Any, other: Any, true: Any) -> list[dict[str, Squares]]:
 
 
 def _squares_of_points(one: Points, other: Points, true: Points) -> list[dict[str, Squares]]:
-    """Return the summed squares of points that both answers have; points in any order are matched with the truth one to one."""
+    """Return the sums of squares over the points in both answers; each point is matched with one true point, in any order."""
     gates = np.ones(len(true))
     if len(true) > 1:
         gates = GATE * cKDTree(true.positions).query(true.positions, k=2)[0][:, 1]
@@ -194,7 +203,7 @@ def _squares_of_points(one: Points, other: Points, true: Points) -> list[dict[st
 
 
 def _arrays(one: Any, other: Any) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """Return the arrays of two answers for each part that both have."""
+    """Return the arrays of two answers for each part that both answers contain."""
     if isinstance(one, Values):
         given = {name: (getattr(one, name), getattr(other, name)) for name in ("value", "sigma", "low", "high")}
         there = {name: pair for name, pair in given.items() if None not in pair}
@@ -204,7 +213,7 @@ def _arrays(one: Any, other: Any) -> dict[str, tuple[np.ndarray, np.ndarray]]:
 
 
 def _pictures(one: np.ndarray, other: np.ndarray) -> bool:
-    """Return whether two arrays are images of one shape that can be divided into quarters."""
+    """Return True if two arrays are images of the same shape that can be divided into quarters."""
     return one.shape == other.shape and one.ndim > 1 and min(one.shape[-2:]) >= SMALLEST
 
 
@@ -225,7 +234,7 @@ def _square_distance(one: np.ndarray, other: np.ndarray) -> float:
 
 
 def compare_traces(one: Mapping[Any, Episode], other: Mapping[Any, Episode]) -> Resemblance:
-    """Compare the actions of two agents in the episodes that both have played.
+    """Compare the actions of two agents in the episodes that both agents have played.
 
     Parameters
     ----------
@@ -245,7 +254,7 @@ def compare_traces(one: Mapping[Any, Episode], other: Mapping[Any, Episode]) -> 
 
 
 def trace(episode: Episode) -> np.ndarray:
-    """Return the actions of an episode as an array (steps, numbers), padded with inf where an action has fewer numbers."""
+    """Return the actions of an episode as an array (steps, numbers); actions with fewer numbers are padded with inf."""
     rows = [list(_numbers(action)) for action in episode.actions]
     width = max(map(len, rows), default=0)
     return np.array([row + [np.inf] * (width - len(row)) for row in rows], dtype=float).reshape(len(rows), width)

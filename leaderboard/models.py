@@ -7,7 +7,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 
 
 class Base(DeclarativeBase):
-    """Base of the tables."""
+    """Declarative base class of the board's tables."""
 
 
 class Entry(Base):
@@ -44,7 +44,7 @@ class Entry(Base):
 
 
 class Score(Base):
-    """Value of a metric of an entry on all samples (``column`` and ``label`` empty), or of the primary metric on one slice."""
+    """Value of a metric of an entry on all samples, or of the primary metric on the slice with ``column`` and ``label``."""
 
     __tablename__ = "scores"
 

@@ -1,9 +1,9 @@
-"""Reversals of order between slices and the whole: such pairs of entries have no overall winner.
+"""Pairs of entries whose order on a slice is the reverse of their order on all samples; such a pair has no overall winner.
 
-The sums over the slices of a column add up to the sums over all samples, so scores on slices determine the score on the
-whole exactly; the orders on slices need not agree with the order on the whole. A pair is an obstruction [1]_ if one entry
-is better on the whole and the other on a slice, both at the 95 % level: on the whole by paired differences, on the slice by
-intervals that do not overlap, which is the stricter criterion.
+The sums over the slices of a column add up to the sums over all samples, so the scores on the slices determine the score on
+all samples exactly. The order of two entries on a slice can nevertheless differ from their order on all samples. A pair is
+an obstruction [1]_ if one entry is better on all samples and the other entry is better on a slice, both at the 95 % level.
+On all samples, the test uses paired differences. On a slice, it requires intervals that do not overlap, which is stricter.
 
 References
 ----------
@@ -23,7 +23,7 @@ from stemtwin.leaderboard.models import Entry
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class SliceCell:
-    """Primary metric of one entry on one slice; ``value`` is None if the metric is undefined there."""
+    """Primary metric of one entry on one slice; ``value`` is None if the metric is undefined on the slice."""
 
     value: float | None
     low: float | None
@@ -44,7 +44,17 @@ class SliceRow:
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class Obstruction:
-    """Pair of entries, one of which is better on the whole and the other on a slice."""
+    """Pair of entries whose order on a slice is opposite to their order on all samples.
+
+    Parameters
+    ----------
+    ahead, behind : str
+        Entry that is better on all samples, and entry that is better on the slice.
+    slice_title : str
+        Title of the slice.
+    whole, there : (float, float)
+        Scores of both entries on all samples, and on the slice.
+    """
 
     ahead: str
     behind: str
@@ -55,7 +65,7 @@ class Obstruction:
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class SliceTable:
-    """All slices of a board.
+    """Scores of all entries of a board on all slices.
 
     Parameters
     ----------
@@ -64,9 +74,9 @@ class SliceTable:
     rows : tuple of SliceRow
         Slices, in the order of the reports.
     obstructions : tuple of Obstruction
-        Pairs whose order is reversed on a slice with full support.
+        Pairs whose order is reversed on a slice with at least 30 samples and five clusters.
     residual : float
-        Largest relative difference between the sums over all samples and the added sums of the slices.
+        Largest relative difference between a sum over all samples and the total of the sums over the slices.
     """
 
     names: tuple[str, ...]
@@ -85,7 +95,7 @@ def slice_table(entries: Sequence[Entry], reports: Sequence[dict[str, Any]], pla
     reports : sequence of dict
         Reports of the entries.
     places : sequence of (int, int) or None
-        Best and worst place of each entry on the whole; entries without places are shown but not compared.
+        Best and worst place of each entry on all samples; entries without places are shown but not compared.
     """
     sign = 1.0 if reports[0]["metrics"][0]["direction"] == "max" else -1.0
     names = tuple(entry.name + (f" ({entry.team})" if entry.team else "") for entry in entries)
@@ -119,7 +129,7 @@ def _changed(
     sign: float,
     title: str,
 ) -> list[Obstruction]:
-    """Return the pairs that differ significantly on the whole and in the opposite order on a slice."""
+    """Return the pairs that differ significantly on all samples and, in the opposite order, on a slice."""
     found = []
     for i, j in itertools.permutations(range(len(names)), 2):
         one, other = places[i], places[j]
@@ -132,7 +142,7 @@ def _changed(
 
 
 def _better(one: SliceCell, other: SliceCell, sign: float) -> bool:
-    """Return whether the whole interval of one cell is better than the interval of another."""
+    """Return True if the whole interval of one cell is better than the interval of another."""
     if one.low is None or one.high is None or other.low is None or other.high is None:
         return False
     return one.low > other.high if sign > 0 else one.high < other.low

@@ -1,4 +1,4 @@
-"""Preview of a row before it is entered: the board of the existing entries and the new one, made by the board's own code."""
+"""Preview of a new row: the board with all existing entries and the new entry, made by the same code as the board itself."""
 
 import dataclasses
 from pathlib import Path
@@ -10,7 +10,7 @@ from stemtwin.leaderboard.tables import Board, BoardRow, make_board
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class Preview:
-    """Board with a report on it, and the row of the report; ``new`` is False if the board already has its answers."""
+    """Board that includes a report, and the row of the report; ``new`` is False if the board already contains the same answers."""
 
     board: Board
     row: BoardRow
@@ -18,7 +18,7 @@ class Preview:
 
 
 def preview(report: Report, path: Path | None = None) -> Preview:
-    """Return the board as it would be with a report on it; nothing is written, and the board's file need not exist.
+    """Return the board that would result from entering a report; nothing is written, and the board's file may be missing.
 
     Parameters
     ----------

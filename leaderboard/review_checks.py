@@ -1,4 +1,4 @@
-"""Comparison of submissions and runs of different teams; findings are requests for review.
+"""Comparison of submissions and runs of different teams; each finding is a request for review.
 
 ::
 
@@ -28,7 +28,7 @@ Load = Callable[[Task, Header], Planted]
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class Checked:
-    """Result of the checks: requests for review, the number of submissions that were compared, and a sentence about each that was not."""
+    """Result of the checks: requests for review, the number of compared submissions, and a sentence about each submission that was not compared."""
 
     reviews: tuple[Review, ...]
     compared: int
@@ -92,13 +92,13 @@ def _task_of(place: Path) -> tuple[Task, Header]:
     header, tasks = read_header(place), load_tasks()
     task = next((tasks[name] for name in tasks if header.task == tasks[name].address(header.split)), None)
     if task is None or task.kind != "predictions":
-        message = f"{place}: key 'task' is {header.task!r}, which is not a prediction task here. Use a stemtwin that has the task."
+        message = f"{place}: key 'task' is {header.task!r}, which is not a prediction task here. Use a version of stemtwin that has the task."
         raise SubmissionError(message)
     return dataclasses.replace(task, source_version=header.dataset.partition("@")[2]), header
 
 
 def _beyond_bounds(report: Report) -> tuple[Review, ...]:
-    """Return the requests for review of a report; an unknown task gives none."""
+    """Return the requests for review that the scores in a report require; there are none if its task is unknown."""
     tasks = load_tasks()
     task = next((tasks[name] for name in tasks if (tasks[name].name, tasks[name].major) == (report.task, report.major)), None)
     return () if task is None else bound_reviews(report, task)

@@ -25,7 +25,7 @@ KINDS = {
 
 
 class Review(pydantic.BaseModel):
-    """A request for review of one row.
+    """Request that a person reviews one row of the board.
 
     Parameters
     ----------
@@ -59,7 +59,7 @@ class Review(pydantic.BaseModel):
 
 
 def honeypot_review(team: str, name: str, artefact_sha256: str, leak: Leak) -> Review | None:
-    """Return a request for review of an entry whose answers to honeypots are better than chance allows, else None."""
+    """Return a request for review of an entry whose answers to honeypots are better than chance allows, otherwise None."""
     if not leak.suspicious:
         return None
     return Review(team=team, name=name, artefact_sha256=artefact_sha256, kind="honeypot", text=leak.text)
@@ -80,7 +80,7 @@ def bound_reviews(report: Report, task: Task) -> tuple[Review, ...]:
 
 
 class _Reviews(pydantic.BaseModel):
-    """Content of a file."""
+    """Content of a file of review requests."""
 
     model_config = pydantic.ConfigDict(extra="forbid", populate_by_name=True)
 

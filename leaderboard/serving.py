@@ -14,7 +14,7 @@ from stemtwin.twin.errors import SettingsError, StemtwinError
 POLL_S = 0.5
 """Time between two checks of the board's file, s."""
 REFRESH_S = 10
-"""Time after which a browser reloads a page, s; it needs no script."""
+"""Time after which a browser reloads a page, s; the reload needs no script."""
 POLICY = "default-src 'none'; style-src 'self'; img-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 TIMEOUT_S = 20.0
 """Longest wait for a request on an open connection, s, after which an idle browser releases its thread."""
@@ -36,7 +36,7 @@ class PageHandler(http.server.SimpleHTTPRequestHandler):
         super().end_headers()
 
     def list_directory(self, path: Any) -> None:
-        """Refuse to list a folder."""
+        """Answer a request for the list of a folder with the error 404."""
         del path
         self.send_error(HTTPStatus.NOT_FOUND)
 
@@ -45,7 +45,7 @@ class PageHandler(http.server.SimpleHTTPRequestHandler):
 
 
 class BoardServer:
-    """Server of the pages of a board, with one thread per request and one that watches the board's file.
+    """HTTP server of the pages of a board, with one thread per request and one thread that watches the board's files.
 
     Parameters
     ----------
@@ -80,7 +80,7 @@ class BoardServer:
 
     @property
     def address(self) -> str:
-        """Address for browsers."""
+        """Address of the pages for browsers (URL)."""
         host, port = self.server.server_address[:2]
         name = host.decode() if isinstance(host, bytes) else str(host)
         return f"http://{name}:{port}/"

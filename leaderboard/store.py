@@ -1,7 +1,7 @@
 """Append-only store of the board in one SQLite file.
 
-Every write is one immediate transaction, so processes that submit at the same time wait for each other. The same answers
-of one team to one task are one row, however often they are submitted.
+Every write is one immediate transaction, so processes that submit at the same time wait for each other. If a team submits
+the same answers to the same task several times, they are still one row.
 """
 
 import contextlib
@@ -28,7 +28,7 @@ from stemtwin.twin.files import check_writable
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class Receipt:
-    """Receipt of a submission: number of the row, whether the row is new, its time of entry (UTC), name and trust."""
+    """Receipt of a submission: the number of its row, True if the row is new, its time of entry (UTC), its name and its trust."""
 
     entry_id: int
     new: bool
@@ -38,7 +38,7 @@ class Receipt:
 
 
 def default_path() -> Path:
-    """Return the file of the board: ``STEMTWIN_DATABASE``, or ``leaderboard.db`` in the user's data folder."""
+    """Return the path of the board's file: the value of ``STEMTWIN_DATABASE``, or ``leaderboard.db`` in the user's data folder."""
     named = os.environ.get(VARIABLE)
     return Path(named) if named else platformdirs.user_data_path("stemtwin") / "leaderboard.db"
 
@@ -53,7 +53,7 @@ class Store:
     path : path, optional
         The file, or ``":memory:"`` for a board that is lost when the store is closed; by default ``default_path()``.
     read_only : bool
-        Whether the board is only read: nothing is written to the file, which must exist, or beside it.
+        Whether the board is only read. If so, the file must exist, and nothing is written to it or beside it.
 
     Raises
     ------
@@ -94,19 +94,19 @@ class Store:
         return self
 
     def __exit__(self, *args: object) -> None:
-        """Close it."""
+        """Close the store."""
         self.close()
 
     def writing(self) -> contextlib.AbstractContextManager[sa.Connection]:
-        """Return a connection in an immediate transaction, as a context that commits."""
+        """Return a context manager that yields a connection in an immediate transaction and commits it at the end."""
         return self.engine.execution_options(immediate=True).begin()
 
     def submit(self, report: Report) -> Receipt:
         """Enter a report and return the receipt of its row.
 
         If the board already has the same answers of the same team to the same task, the receipt is that of the existing
-        row. Answers that were entered as reported or practice give a new row when they are scored; scored answers that
-        are submitted again as reported do not.
+        row. Answers that were first entered with the trust ``"reported"`` or ``"practice"`` give a new row when they are
+        scored. Scored answers that are submitted again as ``"reported"`` give no new row.
 
         Parameters
         ----------
@@ -147,7 +147,7 @@ def check_board(path: Path | str | None = None) -> None:
     """Raise DatasetError, before any work, if the board's file cannot store an entry; no file is created."""
     path = Path(path) if path is not None else default_path()
     if path == MEMORY:
-        message = f"A board in {MEMORY} is lost when the command ends. Name a file, or set {VARIABLE} to one."
+        message = f"A board in {MEMORY} is lost when the command ends. Name a file, or set {VARIABLE} to the path of a file."
         raise DatasetError(message)
     if path.exists():
         Store(path).close()
@@ -188,14 +188,14 @@ def _unusable(path: Path, reason: object) -> DatasetError:
 
 
 def same_answers(entries: Iterable[Entry], report: Report) -> Entry | None:
-    """Return the entry that already has the answers of a report, by the rule of :meth:`Store.submit`, or None."""
+    """Return the existing entry whose receipt :meth:`Store.submit` would return for a report, or None for a new report."""
     ordered, key = report.trust in ORDERED, (report.comparability_key, report.artefact_sha256, report.team)
     same = [one for one in entries if (one.comparability_key, one.artefact_sha256, one.team) == key and (one.ordered or not ordered)]
     return max(same, key=lambda one: one.ordered, default=None)
 
 
 def make_entry(report: Report) -> Entry:
-    """Return a new row for a report, which is not yet on a board."""
+    """Return a new entry with the scores of a report; the entry is not yet on a board."""
     made, source, primary = report.provenance, report.source, report.primary
     scores = [
         Score(

@@ -24,13 +24,13 @@ class BoardRow:
         Best and worst possible position of the entry in the order of scores; None for entries that are not compared, such as
         reported scores.
     rank : (int, int) or None
-        The same places if the truth is hidden; None on a split whose truth is public.
+        The same two positions if the truth is hidden; None on a split whose truth is public.
     status : str
         ``"ranked"``, ``"public truth"`` or ``"not ranked"``.
     reason : str
-        Reason for a missing value: ``"not given"`` where the answers lack that part.
+        Reason for a missing value, such as ``"not given"`` if the answers lack the part that the metric scores.
     notes : tuple of str
-        Notes on equal answers of other teams and on a comparison by intervals instead of differences.
+        Notes on equal answers of other teams, and on a comparison by intervals instead of paired differences.
     """
 
     order: tuple[int, int] | None
@@ -65,9 +65,9 @@ class Board:
     """One table: entries that were scored on the same data with the same metric.
 
     ``n_clusters`` is the number of specimens or episodes. ``compared`` is the method of comparison, ``"paired differences"``
-    (unless the notes of a row state otherwise) or ``"intervals"``; it is empty if there are fewer than two different answers
-    with a place. ``detectable`` is the minimum detectable difference of two rows (the median over the pairs, None if it is
-    undefined). ``public`` is True if the truth is public; then no row is ranked.
+    (unless the notes of a row state otherwise) or ``"intervals"``. It is empty if fewer than two different answers have a
+    place. ``detectable`` is the minimum detectable difference of two rows: the median over the pairs, or None if it is
+    undefined. ``public`` is True if the truth is public; no row is then ranked.
     """
 
     task: str
@@ -94,12 +94,12 @@ class _Line:
 
     @property
     def hidden(self) -> bool:
-        """Return whether the truth was hidden when the entry was made."""
+        """Return True if the truth was hidden when the entry was made."""
         return self.report["source"].get("truth", "public") == "hidden"
 
     @property
     def contends(self) -> bool:
-        """Return whether the entry takes part in the order: its level of trust permits it, and its score has a value."""
+        """Return True if the entry is compared with others: its level of trust permits this, and its score has a value."""
         return self.entry.ordered and self.score.value is not None
 
     def standing(self) -> Standing:
@@ -110,9 +110,10 @@ class _Line:
 
 
 def make_board(entries: Sequence[Entry]) -> Board:
-    """Return the board of comparable entries by score, best first, including entries that are not compared.
+    """Return the board of entries on the same data, sorted by score with the best first.
 
-    Entries that were made while the truth was hidden are ranked, later ones are not. Equal answers share one place.
+    Entries that are not compared, such as reported scores, are included. Entries that were made while the truth was hidden
+    are ranked, and later entries are not. Equal answers share one place.
     """
     lines = [
         _Line(entry=entry, score=next(score for score in entry.scores if not score.column), report=json.loads(entry.report)) for entry in entries

@@ -298,7 +298,7 @@ def test_a_lock_that_is_held_is_told_and_given_up(
     with pytest.raises(DatasetError, match=r"x\.lock is still locked by another build of x after 0\.\d+ s\. Wait until that process has ended"):
         enter()
     assert 0.4 <= time.monotonic() - began < 5
-    assert capsys.readouterr().err == f"stemtwin: waiting for another build of x, which holds {path} ...\n"
+    assert capsys.readouterr().err == f"stemtwin: waiting for another build of x, which holds the lock {path}.\n"
     process.kill()
     process.wait()
     assert enter() > began

@@ -1,4 +1,4 @@
-"""Validation of user input, with messages of one sentence."""
+"""Checks of user input, which raise SettingsError with a short message if a value is invalid."""
 
 import math
 from collections.abc import Iterable, Mapping, Sequence, Set
@@ -26,7 +26,7 @@ def number(
     above : float, optional
         Bound that the value must exceed.
     repair : str
-        Last sentence of the message, the repair.
+        Last sentence of the message, which tells the user how to repair the value.
 
     Raises
     ------
@@ -48,7 +48,10 @@ def number(
 
 
 def number_field(owner: object, name: str, unit: str, **limits: Any) -> None:
-    """Check the number in a field of a frozen dataclass and store it as a float; limits are those of :func:`number`."""
+    """Check the number in a field of a frozen dataclass, and store it there as a float.
+
+    The keyword arguments are those of :func:`number`.
+    """
     object.__setattr__(owner, name, number(name, getattr(owner, name), unit, **limits))
 
 
@@ -67,7 +70,7 @@ def whole(name: str, value: object, *, low: int, high: int | None = None) -> int
 
 
 def flag(name: str, value: object) -> bool:
-    """Return True or False as a bool; raise SettingsError for any other value, numbers and strings included."""
+    """Return a given True or False as a bool; raise SettingsError for any other value, including 0, 1 and strings."""
     if not isinstance(value, bool | np.bool_):
         message = f"{name}={value!r} is neither True nor False. Give one of them."
         raise SettingsError(message)
@@ -82,19 +85,19 @@ def function(name: str, value: object) -> None:
 
 
 def pair(name: str, value: object, unit: str, *, above: float | None = None) -> tuple[float, float]:
-    """Return two finite numbers as floats; see :func:`number`."""
+    """Check a pair of finite numbers by :func:`number`, and return both as floats."""
     first, second = _two(name, value, f"numbers in {unit}")
     return number(f"{name}[0]", first, unit, above=above), number(f"{name}[1]", second, unit, above=above)
 
 
 def whole_pair(name: str, value: object, *, low: int, high: int) -> tuple[int, int]:
-    """Return two whole numbers within limits as ints; see :func:`whole`."""
+    """Check a pair of whole numbers by :func:`whole`, and return both as ints."""
     first, second = _two(name, value, "whole numbers")
     return whole(f"{name}[0]", first, low=low, high=high), whole(f"{name}[1]", second, low=low, high=high)
 
 
 def numbers(name: str, value: object, unit: str, *, low: float = -math.inf, high: float = math.inf) -> tuple[float, ...]:
-    """Return a sequence of finite numbers within limits as floats; see :func:`number`."""
+    """Check a sequence of finite numbers by :func:`number`, and return them as floats."""
     if isinstance(value, str | bytes | Mapping | Set) or not isinstance(value, Iterable):
         message = f"{name}={value!r} is not a sequence of numbers in {unit}. Give a tuple, for example (number,) for one number."
         raise SettingsError(message)
@@ -102,26 +105,26 @@ def numbers(name: str, value: object, unit: str, *, low: float = -math.inf, high
 
 
 def variable_name(given: object, usual: str, taken: Sequence[str]) -> str:
-    """Return the name of a result's variable: the given name, or the usual one converted to an identifier.
+    """Return the variable name of a detector's result: the given name, or else the default name as an identifier.
 
     Parameters
     ----------
     given : str or None
-        Requested name; None or "" selects the usual name.
+        Requested name; None or "" selects the default name.
     usual : str
-        Usual name; "." becomes "p" and "-" becomes "m".
+        Default name, in which "." is replaced by "p" and "-" by "m".
     taken : sequence of str
-        Names that are in use.
+        Reserved names.
 
     Raises
     ------
     SettingsError
-        The name is not an identifier, or it is in use.
+        The name is not an identifier, or it is reserved.
     """
     name = usual.replace(".", "p").replace("-", "m") if given is None or (isinstance(given, str) and not given) else given
     if not isinstance(name, str) or not name.isidentifier() or name in taken:
-        reserved = f", and none of {', '.join(taken)}" if taken else ""
-        message = f"A detector cannot be named {name!r}. Use letters, digits and underscores, not a digit first{reserved}."
+        reserved = f" These names are reserved: {', '.join(taken)}." if taken else ""
+        message = f"A detector cannot be named {name!r}. Use letters, digits and underscores, and begin with a letter.{reserved}"
         raise SettingsError(message)
     return name
 

@@ -61,14 +61,14 @@ class PhysicsWarning(UserWarning):
 
 
 def closest(name: object, known: Iterable[str]) -> str | None:
-    """Return the known name that is most similar to a wrong one, regardless of case, or None if none is similar."""
+    """Return the known name that is most similar to an unknown name, regardless of case, or None if no name is similar."""
     folded = {each.casefold(): each for each in known}
     near = difflib.get_close_matches(str(name).casefold(), folded, n=1)
     return folded[near[0]] if near else None
 
 
 def suggestion(name: object, known: Iterable[str], *, listed: str = "Known") -> str:
-    """Return the last sentence of a message about an unknown name.
+    """Return a suggestion of known names, the last sentence of a message about an unknown name.
 
     Parameters
     ----------
@@ -77,7 +77,7 @@ def suggestion(name: object, known: Iterable[str], *, listed: str = "Known") -> 
     known : iterable of str
         Known names.
     listed : str
-        Beginning of the list of all names, which is returned if no name is similar.
+        Word before the list of all known names. The list is returned if no known name is similar.
 
     Returns
     -------

@@ -97,7 +97,7 @@ def _check_kind(path: Path, kind: int | None, *, folder: bool) -> None:
 
 
 def _may_be_changed(path: Path) -> bool:
-    """Return whether a file still exists; raise OSError if it is not writable, because such a file must not be replaced."""
+    """Return True if a file still exists; raise OSError if it is write-protected, because such a file must not be replaced."""
     try:
         os.close(os.open(path, os.O_WRONLY | os.O_APPEND))
     except FileNotFoundError:  # another process removed it
@@ -128,7 +128,7 @@ def _try_file(nearest: Path, *, nested: bool) -> bool:
 
 
 def refusal(path: Path, error: Exception) -> DatasetError:
-    """Return the DatasetError of a path that cannot be written, for an error of the system or of a library."""
+    """Convert an error of the system or of a library into a DatasetError that explains why a path cannot be written."""
     if is_full(error):
         reason, repair = os.strerror(errno.ENOSPC), "Free space there, or choose another folder."
     else:
@@ -143,7 +143,10 @@ def refusal(path: Path, error: Exception) -> DatasetError:
 
 
 def is_full(error: BaseException | None) -> bool:
-    """Return whether an error, or an error that caused it, means that a disk is full, by its number or its text."""
+    """Return True if an error, or any error that caused it, means that a disk is full.
+
+    A full disk is recognised by the error number or by the text of the error.
+    """
     seen: set[int] = set()
     while error is not None and id(error) not in seen:
         seen.add(id(error))
@@ -167,13 +170,14 @@ def replacing(path: Path, *, overwrite: bool = True, ending: str = "", through: 
         Suffix added to the temporary name. The temporary path lies in the same folder and ends with the name of ``path``,
         because many writers infer the format from the ending.
     through : bool
-        Whether a file is flushed to the disk before it replaces ``path``. Without the flush, the reader must detect a
-        truncated file itself.
+        Whether a file is flushed to the disk before it replaces ``path``. Without the flush, a failure of the machine may
+        leave a truncated file at ``path``, and the program that reads the file must detect this itself.
 
     Yields
     ------
     Path
-        Path that does not exist. The contents of a folder are never flushed to the disk.
+        Temporary path, at which nothing exists yet. If the block creates a folder there, its contents are not flushed to
+        the disk.
 
     Raises
     ------
@@ -203,7 +207,7 @@ def replacing(path: Path, *, overwrite: bool = True, ending: str = "", through: 
 
 
 def write_atomically(path: Path, content: bytes) -> None:
-    """Write the given bytes to a file by :func:`replacing`."""
+    """Write bytes to a file by :func:`replacing`, so the file is never incomplete."""
     with replacing(path) as temporary:
         temporary.write_bytes(content)
 
@@ -267,28 +271,28 @@ def locked(
 ) -> Iterator[None]:
     """Hold a lock between processes during a block.
 
-    A wait for the lock is reported on stderr after three seconds, and its time is limited. If a process ends for any
-    reason, the system releases its lock.
+    A wait for the lock is reported on stderr after three seconds. After ``limit_s`` the wait ends with an error. If a
+    process ends for any reason, the system releases its lock.
 
     Parameters
     ----------
     path : Path
         File of the lock; its folder exists.
     limit_s : float
-        Longest wait, s; with ``sign_of_life`` it is the longest wait since the last change of its value.
+        Longest wait, s. If ``sign_of_life`` is given, the time is counted from the last change of that function's value.
     holder : str
-        Description of the other process for messages, for example ``"another build of ..."``.
+        Description of the other process for messages, for example ``"another process"``.
     sign_of_life : callable, optional
-        Function whose value changes while the other process works.
+        Function whose return value changes while the other process works.
     poll_s : float
         Time between two attempts to take the lock, s.
     tell : bool
-        Whether a wait is reported.
+        Whether a wait is reported on stderr.
 
     Raises
     ------
     DatasetError
-        Another process holds the lock for too long.
+        Another process still holds the lock at the time limit.
     """
     from filelock import FileLock, Timeout
 
@@ -315,7 +319,7 @@ def locked(
 
 def tell_wait(path: Path, holder: str) -> None:
     """Report a wait for another process on stderr."""
-    sys.stderr.write(f"stemtwin: waiting for {holder}, which holds {path} ...\n")
+    sys.stderr.write(f"stemtwin: waiting for {holder}, which holds the lock {path}.\n")
     sys.stderr.flush()
 
 

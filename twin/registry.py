@@ -42,16 +42,16 @@ class Registry(Generic[T]):
         return lambda thing: self.add(name, thing, *tags)
 
     def names(self, tag: str | None = None) -> tuple[str, ...]:
-        """Return the names of all objects, or of those with a given tag, in order."""
+        """Return the names of all objects, or of the objects with a given tag, in the order in which they were added."""
         return tuple(name for name in self._things if tag is None or tag in self._tags[name])
 
     def tags(self, name: str) -> tuple[str, ...]:
-        """Return the tags of a name."""
+        """Return the tags of the object with the given name."""
         self[name]
         return self._tags[name]
 
     def __getitem__(self, name: str) -> T:
-        """Return the object with the given name; raise UnknownNameError, with the most similar name, if it is unknown."""
+        """Return the object with the given name; if the name is unknown, raise UnknownNameError with the most similar name."""
         try:
             return self._things[name]
         except (KeyError, TypeError):  # TypeError: the name cannot be hashed
@@ -59,7 +59,7 @@ class Registry(Generic[T]):
             raise UnknownNameError(message) from None
 
     def __contains__(self, name: object) -> bool:
-        """Return whether the name is known."""
+        """Return True if the name is known."""
         return name in self._things
 
     def __iter__(self) -> Iterator[str]:
@@ -67,5 +67,5 @@ class Registry(Generic[T]):
         return iter(self._things)
 
     def __len__(self) -> int:
-        """Return the number of entries."""
+        """Return the number of objects."""
         return len(self._things)

@@ -1,7 +1,8 @@
-"""Answers made of arrays: npz or zarr files with an index in Parquet; nothing is unpickled, and shapes are checked before content is read.
+"""Answers made of arrays, in npz or zarr files with an index in Parquet.
 
-The index, ``predictions.parquet``, has one row for each sample: ``sample_id``, ``file`` (in the same folder; a name that ends in ``.npz``, or in
-``.zarr`` for a zarr group) and ``row``. The file holds one array for each field, whose first axis runs over the rows.
+The index, ``predictions.parquet``, has one row for each sample and three columns. ``sample_id`` names the sample. ``file`` names a file in the same
+folder; the name ends in ``.npz``, or in ``.zarr`` for a zarr group. The file holds one array for each field. ``row`` is the index of the sample along
+the first axis of these arrays. The reader unpickles nothing and checks shapes before it reads content.
 """
 
 import contextlib
@@ -34,11 +35,14 @@ TYPES = {"float": np.dtype("<f4"), "integer": np.dtype("<i4")}
 KINDS = {"float": "fiu", "integer": "iu"}
 NAME = re.compile(r"\w[\w.-]*\.(npz|zarr)")
 SHARD_BYTES = 2**28
-"""Size of a file of arrays above which the next one is begun."""
+"""Largest size of the arrays in one file, bytes; further arrays go into the next file."""
 
 
 class ArrayAnswers:
-    """Form of answers made of arrays; a kind defines its fields, its class of answers, and the rules between its arrays."""
+    """Base class of the forms of answers made of arrays.
+
+    A subclass defines the fields, the class of an answer, and the rules that relate its arrays.
+    """
 
     answer: ClassVar[type]
     """Class of an answer; it holds the array of each field, or None, under the field's name."""
@@ -46,15 +50,15 @@ class ArrayAnswers:
 
     @property
     def fields(self) -> tuple[Field, ...]:
-        """Requested arrays, each with its dimensions."""
+        """Arrays that the task requests, each with its dimensions."""
         raise NotImplementedError
 
     def free(self) -> dict[str, int]:
-        """Return the dimensions whose lengths each answer chooses, with their largest values."""
+        """Return the largest allowed length of each dimension whose length an answer may choose, by the name of the dimension."""
         return {}
 
     def check_law(self, answer: Any, source: str) -> None:
-        """Raise SubmissionError where the arrays of an answer do not fit together."""
+        """Raise SubmissionError if the arrays of an answer violate a rule that relates them."""
 
     def checked(self, answers: Mapping[str, Any], data: "xr.Dataset", source: str) -> dict[str, Any]:
         """Return the answers as float32 and int32; raise SubmissionError where a shape, a type or a number is wrong."""
@@ -67,7 +71,7 @@ class ArrayAnswers:
         return {str(name): int(size) for name, size in data.sizes.items()}
 
     def _checked(self, answer: Any, sizes: dict[str, int], source: str) -> Any:
-        """Return one answer in the types of scoring."""
+        """Return one answer in the types in which it is scored."""
         chosen, arrays = {}, {}
         for field in self.fields:
             value = getattr(answer, field.name)
@@ -77,7 +81,7 @@ class ArrayAnswers:
                 check_array(array, field, source)
                 arrays[field.name] = np.ascontiguousarray(array, dtype=TYPES[field.dtype])
             elif not field.optional:
-                message = f"{source}: {field.name!r} is left out. Give it."
+                message = f"{source}: {field.name!r} is left out. Give this array."
                 raise SubmissionError(message)
         made = self.answer(**arrays)
         self.check_law(made, source)
@@ -89,7 +93,7 @@ class ArrayAnswers:
         return left_out(names, answers, source, lambda answer, name: getattr(answer, name) is not None)
 
     def write(self, folder: Path, answers: Mapping[str, Any]) -> None:
-        """Write the index, and npz files of at most 256 MB each unless a single sample is larger."""
+        """Write the index and the npz files, which hold at most 256 MiB of arrays each unless a single sample is larger."""
         index: dict[str, tuple[str, int]] = {}
         for number, names in enumerate(self._shards(answers)):
             file = f"answers-{number:04d}.npz"
@@ -122,7 +126,7 @@ class ArrayAnswers:
         Raises
         ------
         SubmissionError
-            Something is wrong; the message names the file, the row and the array of the first error, and the reason.
+            The submission is wrong; the message names the file, the row and the array of the first error, and the reason.
         """
         ids, path = sample_ids(data), folder / TABLE
         none_empty(empty, self.kind, folder)
@@ -171,7 +175,7 @@ class ArrayAnswers:
         }
 
     def digest(self, answers: Mapping[str, Any]) -> str:
-        """Return the sha256 of ids and arrays, in the order of the ids; unscored arrays are left out."""
+        """Return the sha256 of the ids and the scored arrays, sorted by id."""
         out = hashlib.sha256()
         for name in sorted(answers):
             out.update(f"{name};".encode())
@@ -198,11 +202,11 @@ def check_shape(
     sizes : mapping
         Lengths of the dimensions of the data.
     free : mapping
-        Dimensions whose lengths an answer chooses, with their largest values.
+        Largest allowed length of each dimension whose length an answer may choose, by the name of the dimension.
     chosen : dict
-        Lengths chosen so far, updated in place.
+        Lengths of these dimensions in the arrays checked so far, updated in place.
     source : str
-        Beginning of messages.
+        Text with which error messages begin.
 
     Raises
     ------
@@ -225,7 +229,7 @@ def check_shape(
 
 
 def check_array(array: np.ndarray, field: Field, source: str) -> None:
-    """Check that the numbers of an array are finite and within the bounds of its field and of the type in which they are scored."""
+    """Check that the numbers of an array are finite, within the bounds of its field, and within the range of the type in which they are scored."""
     limits = np.finfo(TYPES["float"]) if field.dtype == "float" else np.iinfo(TYPES["integer"])
     low, high = (limit if bound is None else bound for bound, limit in ((field.low, float(limits.min)), (field.high, float(limits.max))))
     for bad, told in ((~np.isfinite(array), "which is not finite"), ((array < low) | (array > high), f"which is not between {low:g} and {high:g}")):
@@ -275,7 +279,7 @@ class _Zarr:
 
 @contextlib.contextmanager
 def open_arrays(path: Path) -> Iterator["_Npz | _Zarr"]:
-    """Open the arrays of an npz or zarr file for a block; errors of the file inside it become a SubmissionError."""
+    """Open the arrays of an npz or zarr file in a ``with`` block; read errors inside the block become a SubmissionError."""
     if not path.exists() or path.is_symlink():
         message = f"{path}: there is no such file, but {TABLE} names it. Put it beside the table."
         raise SubmissionError(message)
@@ -294,7 +298,7 @@ def open_arrays(path: Path) -> Iterator["_Npz | _Zarr"]:
 
 
 def _zarr_group(path: Path) -> Any:
-    """Open a zarr group, or say that zarr is not installed."""
+    """Open a zarr group, or raise SubmissionError if zarr is not installed."""
     try:
         import zarr
     except ImportError:

@@ -1,4 +1,4 @@
-"""Displacement fields: a vector for each pixel, scan line or frame."""
+"""Answers that are displacement fields: a vector for each pixel, scan line or frame."""
 
 import dataclasses
 from typing import ClassVar
@@ -16,9 +16,9 @@ class DisplacementField:
     Parameters
     ----------
     displacement : ndarray
-        (..., 2) x and y.
+        (..., 2) x and y components, in the task's unit.
     sigma : ndarray, optional
-        (..., 2) standard deviations; None: not given.
+        (..., 2) standard deviation of each component; None: not given.
     """
 
     displacement: np.ndarray
@@ -33,11 +33,11 @@ class DisplacementAnswers(ArrayAnswers):
     Parameters
     ----------
     dims : tuple of str or int
-        Dimensions of the data that the field has before its components.
+        Dimensions of the field without the last axis (x and y): names of dimensions of the data, or lengths.
     unit, text : str
         Unit and description of the displacements.
     largest : float, optional
-        Largest absolute value of a component.
+        Largest allowed absolute value of a component.
     sigma : bool
         Whether answers may give a standard deviation, which is then scored.
     """
@@ -52,7 +52,7 @@ class DisplacementAnswers(ArrayAnswers):
 
     @property
     def fields(self) -> tuple[Field, ...]:
-        """Requested arrays."""
+        """Arrays that the task requests."""
         low = None if self.largest is None else -self.largest
         dims = (*self.dims, 2)
         field = Field(name="displacement", dtype="float", unit=self.unit, text=self.text, low=low, high=self.largest, dims=dims)

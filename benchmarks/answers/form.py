@@ -1,4 +1,4 @@
-"""Forms of answers: the fields that a task requests, and the operations of runner, submission and board on answers of any kind."""
+"""Forms of answers: the fields that a task requests, and the operations that the runner, submissions and boards need for any kind of answer."""
 
 import dataclasses
 from collections.abc import Iterable, Mapping
@@ -13,12 +13,12 @@ if TYPE_CHECKING:
     import xarray as xr
 
 TABLE = "predictions.parquet"
-"""Name of the table of a submission: the answers, or the index of their arrays."""
+"""File name of the table in a submission, which holds the answers or the index of their arrays."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class Field:
-    """A named input or output.
+    """Description of one input or output of a task.
 
     Parameters
     ----------
@@ -27,9 +27,9 @@ class Field:
     low, high : float, optional
         Inclusive bounds of a number.
     optional : bool
-        Whether all answers may leave it out; metrics that need it are then "not given".
+        True if the field may be left out of all answers together. Metrics that need the field are then "not given".
     scored : bool
-        Whether a metric reads it. An unscored field is stored, but does not enter the hash of the answers.
+        True if a metric reads the field. An unscored field is stored, but does not enter the hash of the answers.
     dims : tuple of str or int
         Dimensions of an array, as names of dimensions of the data or as lengths; () for a number.
     """
@@ -48,26 +48,29 @@ class Field:
 class AnswerForm(Protocol):
     """Form of the answers of a task: a kind of answer with the task's own names, units and bounds.
 
-    ``answers`` holds one answer for each sample, by the ids of the samples; ``data`` holds the samples of the split, truth included, of which only
-    the inputs are read.
+    In every method, ``answers`` maps the id of each sample to its answer. ``data`` holds the samples of the split with their truth; the methods read
+    only the inputs.
     """
 
     @property
     def kind(self) -> str:
-        """Name in the registry ``ANSWERS``."""
+        """Name of the kind of answer in the registry ``ANSWERS``."""
         ...
 
     @property
     def fields(self) -> tuple[Field, ...]:
-        """Requested columns of the table, or requested arrays."""
+        """Columns of the table, or arrays, that the task requests."""
         ...
 
     def checked(self, answers: Mapping[str, Any], data: "xr.Dataset", source: str) -> dict[str, Any]:
-        """Return the answers in the types that are scored; raise SubmissionError, whose message begins with ``source``, if one is wrong."""
+        """Return the answers in the types in which they are scored.
+
+        If an answer is wrong, raise SubmissionError with a message that begins with ``source``.
+        """
         ...
 
     def missing(self, answers: Mapping[str, Any]) -> frozenset[str]:
-        """Return the optional parts, attributes of an answer, that the answers leave out."""
+        """Return the names of the optional parts (attributes of an answer) that the answers leave out."""
         ...
 
     def write(self, folder: Path, answers: Mapping[str, Any]) -> None:
@@ -75,11 +78,17 @@ class AnswerForm(Protocol):
         ...
 
     def read(self, folder: Path, data: "xr.Dataset", empty: tuple[str, ...]) -> dict[str, Any]:
-        """Read and check the answers of a submission; ``empty`` are the samples that its header says are empty."""
+        """Read and check the answers of a submission.
+
+        ``empty`` holds the ids of the samples whose answers are empty according to the header of the submission.
+        """
         ...
 
     def digest(self, answers: Mapping[str, Any]) -> str:
-        """Return the sha256 of the scored parts of the answers, independent of their order and of their files."""
+        """Return the sha256 of the scored parts of the answers.
+
+        The hash depends neither on the order of the answers nor on the files that hold them.
+        """
         ...
 
 
@@ -99,7 +108,7 @@ def sample_ids(data: "xr.Dataset") -> list[str]:
 
 
 def check_types(answers: Mapping[str, Any], wanted: type, source: str) -> None:
-    """Raise SubmissionError where an answer is not of the type of its kind."""
+    """Raise SubmissionError if an answer is not an instance of the class ``wanted``."""
     for name, answer in answers.items():
         if not isinstance(answer, wanted):
             message = f"{source}: sample {name!r} has an answer of type {type(answer).__name__}, not {wanted.__name__}. Return a {wanted.__name__}."
@@ -116,9 +125,9 @@ def left_out(names: Iterable[str], answers: Mapping[str, Any], source: str, give
     answers : mapping
         Answers by sample id.
     source : str
-        Beginning of messages.
+        Text with which error messages begin.
     given : callable
-        (answer, name) to True where the answer has the part, False where it leaves it out, None where the answer is empty.
+        Function of (answer, name) that returns True if the answer has the part, False if the part is left out, and None if the answer is empty.
 
     Raises
     ------
@@ -140,7 +149,7 @@ def left_out(names: Iterable[str], answers: Mapping[str, Any], source: str, give
 
 
 def none_empty(empty: tuple[str, ...], kind: str, path: Path) -> None:
-    """Raise SubmissionError where a header lists empty answers of a kind that cannot be empty."""
+    """Raise SubmissionError if the header of a submission lists empty answers, for a kind of answer that cannot be empty."""
     if empty:
         message = f"{path}: key 'empty' names {empty[0]!r}, but {kind} cannot be empty. Give an answer for every sample and remove the key."
         raise SubmissionError(message)

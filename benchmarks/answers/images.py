@@ -1,4 +1,4 @@
-"""Images: an array of the pixels of each sample."""
+"""Answers that are images: one array of pixels for each sample."""
 
 import dataclasses
 from typing import ClassVar
@@ -33,7 +33,7 @@ class ImageAnswers(ArrayAnswers):
     Parameters
     ----------
     dims : tuple of str or int
-        Dimensions of the data that the image has.
+        Dimensions of the image: names of dimensions of the data, or lengths.
     unit, text : str
         Unit and description of the values.
     low, high : float, optional
@@ -53,7 +53,7 @@ class ImageAnswers(ArrayAnswers):
 
     @property
     def fields(self) -> tuple[Field, ...]:
-        """Requested arrays."""
+        """Arrays that the task requests."""
         image = Field(name="image", dtype="float", unit=self.unit, text=self.text, low=self.low, high=self.high, dims=self.dims)
         told = "standard deviation of each pixel"
         sigma = Field(name="sigma", dtype="float", unit=self.unit, text=told, low=0.0, dims=self.dims, optional=True)

@@ -1,4 +1,4 @@
-"""Label maps: a class for each pixel."""
+"""Answers that are label maps: a class for each pixel."""
 
 import dataclasses
 from typing import ClassVar
@@ -10,7 +10,7 @@ from stemtwin.benchmarks.answers.form import ANSWERS, Field
 from stemtwin.twin.errors import SubmissionError
 
 TOLERANCE = 1e-3
-"""Largest difference of the sum of a pixel's probabilities from 1."""
+"""Largest allowed difference between 1 and the sum of the probabilities in a pixel."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -37,9 +37,9 @@ class LabelMapAnswers(ArrayAnswers):
     Parameters
     ----------
     classes : tuple of str
-        Names of the classes, whose indices are the labels.
+        Names of the classes; a label is an index into this tuple.
     dims : tuple of str or int
-        Dimensions of the data that the map has.
+        Dimensions of the map: names of dimensions of the data, or lengths.
     probabilities : bool
         Whether answers may give probabilities, which are then scored.
     """
@@ -52,7 +52,7 @@ class LabelMapAnswers(ArrayAnswers):
 
     @property
     def fields(self) -> tuple[Field, ...]:
-        """Requested arrays."""
+        """Arrays that the task requests."""
         told, k = ", ".join(f"{i}: {name}" for i, name in enumerate(self.classes)), len(self.classes)
         labels = Field(name="labels", dtype="integer", text=told, low=0, high=k - 1, dims=self.dims)
         text = "probability of each class in each pixel"

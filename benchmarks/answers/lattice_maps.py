@@ -1,4 +1,4 @@
-"""Maps of a crystal: orientation, lattice vectors and phase in each pixel."""
+"""Answers that are maps of a crystal: orientation, lattice vectors and phase in each pixel."""
 
 import dataclasses
 from typing import ClassVar
@@ -10,7 +10,7 @@ from stemtwin.benchmarks.answers.form import ANSWERS, Field
 from stemtwin.twin.errors import SubmissionError
 
 TOLERANCE = 1e-3
-"""Largest difference of the norm of a quaternion from 1."""
+"""Largest allowed difference between 1 and the norm of a quaternion."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -20,9 +20,9 @@ class LatticeMap:
     Parameters
     ----------
     orientation : ndarray, optional
-        (..., 4) unit quaternion (w, x, y, z) that turns the crystal's axes into the frame's.
+        (..., 4) unit quaternion (w, x, y, z) that rotates the axes of the crystal into the axes of the frame.
     lattice : ndarray, optional
-        (..., 2, 2) the two lattice vectors, each (x, y).
+        (..., 2, 2) the two lattice vectors, each (x, y), in the task's unit.
     phase : ndarray, optional
         (...) index of the phase.
     """
@@ -40,11 +40,11 @@ class LatticeMapAnswers(ArrayAnswers):
     Parameters
     ----------
     orientation, lattice, phase : str
-        ``"required"``, ``"optional"`` or ``"none"``.
+        Request for each of the three maps: ``"required"``, ``"optional"`` or ``"none"``.
     phases : tuple of str
-        Names of the phases, whose indices the map holds.
+        Names of the phases; the map of phases holds indices into this tuple.
     dims : tuple of str or int
-        Dimensions of the data that a map has.
+        Dimensions of a map: names of dimensions of the data, or lengths.
     unit : str
         Unit of the lattice vectors.
     """
@@ -60,7 +60,7 @@ class LatticeMapAnswers(ArrayAnswers):
 
     @property
     def fields(self) -> tuple[Field, ...]:
-        """Requested arrays."""
+        """Arrays that the task requests."""
         told = ", ".join(f"{i}: {name}" for i, name in enumerate(self.phases))
         every = (
             (self.orientation, Field(name="orientation", dtype="float", text="unit quaternion (w, x, y, z)", dims=(*self.dims, 4))),

@@ -1,4 +1,4 @@
-"""Points with class and confidence, in any number for each sample."""
+"""Answers that are points with class and confidence; a sample may have any number of points."""
 
 import dataclasses
 import hashlib
@@ -62,7 +62,7 @@ class PointAnswers:
     positions : tuple of Field
         Coordinates, in the order of the last axis of ``Points.positions``.
     bounds : callable
-        (samples) to the bounds of each frame, (n, 2, d): [lower, upper] x coordinates.
+        Function of the samples that returns the bounds of each frame, (n, 2, d). The axes are the sample, lower and upper bound, and the coordinate.
     classes, confidence : Field, optional
         Columns of class and confidence; None where the task does not request it.
     most : int
@@ -78,17 +78,17 @@ class PointAnswers:
 
     @property
     def fields(self) -> tuple[Field, ...]:
-        """Columns of the table: one row for each point."""
+        """Columns of the table, which has one row for each point."""
         first = Field(name=ID, dtype="string", text="sample of the point")
         return (first, *self.positions, *self._rest.values())
 
     @property
     def _rest(self) -> dict[str, Field]:
-        """Columns besides the positions, by the attribute of ``Points``."""
+        """Columns besides the positions, by the name of the attribute of ``Points``."""
         return {name: field for name, field in (("classes", self.classes), ("confidence", self.confidence)) if field is not None}
 
     def checked(self, answers: Mapping[str, Points], data: "xr.Dataset", source: str) -> dict[str, Points]:
-        """Return the points as float64 and int64; raise SubmissionError where one is wrong, see :meth:`read`."""
+        """Return the points as float64 and int64; raise SubmissionError where a point is wrong, see :meth:`read`."""
         check_types(answers, Points, source)
         ids = sample_ids(data)
         out = {name: self._typed(answers[name], f"{source}: sample {name!r}") for name in ids if name in answers}
@@ -159,7 +159,7 @@ class PointAnswers:
         bounds = self.bounds(data)
         for axis, field in enumerate(self.positions):
             values = columns[field.name]
-            tell(~np.isfinite(values) & ~skip, field.name, "is not finite; all coordinates are NaN where nothing was found")
+            tell(~np.isfinite(values) & ~skip, field.name, "is not finite; if nothing was found, all coordinates must be NaN")
             low, high = bounds[sample, 0, axis], bounds[sample, 1, axis]
             outside = ~skip & ((values < low) | (values > high))
             row = int(np.argmax(outside)) if outside.any() else 0
@@ -193,7 +193,7 @@ class PointAnswers:
         Raises
         ------
         SubmissionError
-            Something is wrong; the message names the file, the row and the column of the first error, and the reason.
+            The submission is wrong; the message names the file, the row and the column of the first error, and the reason.
         """
         ids = sample_ids(data)
         table = tables.read_table(folder / TABLE, self.fields, ids, most=self.most)
@@ -210,7 +210,7 @@ class PointAnswers:
         for name in empty:
             reasons = {"is not a sample of this split": name not in known, "is listed twice": name in seen, "has rows in the table": name in answered}
             if reason := next((text for text, holds in reasons.items() if holds), None):
-                message = f"{table.path.parent}: key 'empty': {name!r} {reason}. Remove it there."
+                message = f"{table.path.parent}: key 'empty': {name!r} {reason}. Remove it from the key."
                 raise SubmissionError(message)
             seen.add(name)
         lacking = [name for name in ids if name not in answered and name not in seen]
@@ -218,7 +218,7 @@ class PointAnswers:
             names = " and ".join(field.name for field in self.positions)
             message = (
                 f"{table.path}, column {ID!r}: {len(lacking)} of {len(ids)} samples have no row; the first is {lacking[0]!r}. "
-                f"Give a row with {names} NaN where nothing was found."
+                f"If nothing was found in a sample, give it one row with NaN as {names}."
             )
             raise SubmissionError(message)
         told = "says that nothing was found, but the sample has other rows"
@@ -241,7 +241,8 @@ class PointAnswers:
     def digest(self, answers: Mapping[str, Points]) -> str:
         """Return the sha256 of ids and points in a canonical order.
 
-        An unscored class enters as 0 and an unscored confidence as 1; the names of scored parts that are left out come first.
+        The hash contains 0 in place of an unscored class and 1 in place of an unscored confidence. It begins with the names of scored parts that the
+        answers leave out.
         """
         missing = self.missing(answers)
         out = hashlib.sha256()

@@ -1,4 +1,4 @@
-"""Probabilities of classes, one set for each sample."""
+"""Answers that are probabilities of classes, one set for each sample."""
 
 import dataclasses
 import hashlib
@@ -16,10 +16,10 @@ if TYPE_CHECKING:
     import xarray as xr
 
 TOLERANCE = 1e-4
-"""Largest difference of the sum of the probabilities of a sample from 1; they are divided by their sum before they are scored."""
+"""Largest allowed difference between 1 and the sum of a sample's probabilities, which are divided by their sum before they are scored."""
 
 ROUNDING = 1e-12
-"""Difference from 1 that rounding leaves."""
+"""Largest difference between 1 and the sum of a sample's probabilities that is attributed to rounding."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -43,7 +43,7 @@ class ProbabilityAnswers:
     Parameters
     ----------
     classes : tuple of str
-        Names of the classes; the column of each is ``p_<name>``.
+        Names of the classes; the column of a class is ``p_<name>``.
     """
 
     classes: tuple[str, ...]
@@ -51,7 +51,7 @@ class ProbabilityAnswers:
 
     @property
     def fields(self) -> tuple[Field, ...]:
-        """Columns of the table: one row for each sample."""
+        """Columns of the table, which has one row for each sample."""
         return (
             rows.id_field(),
             *(Field(name=f"p_{name}", dtype="float", text=f"probability of {name}", low=0.0, high=1.0) for name in self.classes),
@@ -99,7 +99,7 @@ class ProbabilityAnswers:
         return self._answers(rows.read_rows(folder, self.fields, data, empty, self._law, kind=self.kind), sample_ids(data))
 
     def digest(self, answers: Mapping[str, Probabilities]) -> str:
-        """Return the sha256 of ids and probabilities, in the order of the ids."""
+        """Return the sha256 of the ids and the probabilities, sorted by id."""
         ids = sorted(answers)
         out = hashlib.sha256("\n".join([*self.classes, *ids]).encode())
         out.update(np.array([answers[name].probabilities for name in ids]).astype("<f8").tobytes())

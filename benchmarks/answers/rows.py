@@ -1,4 +1,4 @@
-"""Answers of one row of numbers for each sample."""
+"""Checks, reader and writer of answers that have one row of numbers for each sample."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -27,15 +27,15 @@ def check_rows(columns: RowColumns, fields: tuple[Field, ...], ids: list[str], s
     Parameters
     ----------
     columns : dict of ndarray
-        (n,) by name.
+        Columns by name, each (n,).
     fields : tuple of Field
         Requested columns, the id first.
     ids : list of str
         Samples, in the order of the rows.
     source : str
-        Beginning of messages.
+        Text with which error messages begin.
     law : callable
-        (columns, tell): checks the rules between columns; ``tell(bad, name, reason)`` raises where a row is bad.
+        Function of (columns, tell) that checks the rules between columns. It calls ``tell(bad, name, reason)``, which raises if a row is bad.
     """
 
     def tell(bad: np.ndarray, name: str, reason: str) -> None:
@@ -52,10 +52,10 @@ def _check(columns: RowColumns, fields: tuple[Field, ...], tell: Any, law: Any) 
 
 
 def read_rows(folder: Path, fields: tuple[Field, ...], data: "xr.Dataset", empty: tuple[str, ...], law: Any, *, kind: str) -> RowColumns:
-    """Return the columns of a submission, one row for each sample in the order of the split; see :func:`check_rows`."""
+    """Return the checked columns of a submission, one row for each sample in the order of the split; see :func:`check_rows`."""
     ids = sample_ids(data)
     none_empty(empty, kind, folder)
-    table = tables.read_table(folder / TABLE, fields, ids, most=2)  # one row is right; two are named by their sample
+    table = tables.read_table(folder / TABLE, fields, ids, most=2)  # a second row is read, so the message can name its sample
     table.refuse_null()
     order = one_row_each(table, ids)
     _check(table.columns, fields, lambda bad, name, reason: table.refuse(bad, name, reason, ids), law)

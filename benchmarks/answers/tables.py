@@ -1,4 +1,4 @@
-"""Strict reader of answers in Parquet: sizes are checked before content, every convertible type is accepted, nothing is unpickled."""
+"""Strict reader of answers in Parquet, which checks sizes before content, accepts every convertible type, and unpickles nothing."""
 
 import dataclasses
 import re
@@ -18,13 +18,13 @@ if TYPE_CHECKING:
 
 ID = "sample_id"
 INDEX = re.compile(r"__index_level_\d+__")
-"""Names under which pandas writes an index without a request."""
+"""Pattern of the names of the index columns that pandas adds by default."""
 LARGEST_BYTES = 2**30
-"""Largest size of a table's columns once unpacked, as its footer states it, bytes."""
+"""Largest allowed uncompressed size of the columns of a table, as the footer of the file states it, bytes."""
 LONGEST_TEXT = 255
-"""Longest text, bytes."""
+"""Longest allowed text, bytes."""
 LARGEST_EXACT = 2**53
-"""Largest magnitude of whole numbers that are exact as floats."""
+"""Magnitude up to which every whole number is exact as a float64."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -38,9 +38,9 @@ class AnswerTable:
     sample : ndarray
         (rows,) index of the sample of each row.
     columns : dict of ndarray
-        (rows,) float64, int64 or str by name; optional columns only where they are present. Null is NaN in floats, 0 in integers.
+        Columns by name, each (rows,), float64, int64 or str, without optional columns that the file lacks. Null is NaN in floats, 0 in integers.
     null : dict of ndarray
-        (rows,) bool by name.
+        Masks of the null values by the name of the column, each (rows,) bool.
     """
 
     path: Path
@@ -49,13 +49,13 @@ class AnswerTable:
     null: dict[str, np.ndarray]
 
     def refuse(self, bad: np.ndarray, name: str, reason: str, ids: Sequence[str]) -> None:
-        """Raise SubmissionError with the first row where ``bad`` holds, its value and its sample."""
+        """Raise SubmissionError if a row is bad; the message names the first bad row, its value and its sample."""
         refuse(
             bad, name, reason, values=self.columns[name], where=lambda row: f"{self.path}, row {row}", named=lambda row: ids[int(self.sample[row])]
         )
 
     def refuse_null(self, allowed: np.ndarray | None = None) -> None:
-        """Raise SubmissionError with the first null in a row where none is allowed."""
+        """Raise SubmissionError if a value is null in a row in which null is not allowed; the message names the first such row."""
         for name, mask in self.null.items():
             bad = mask if allowed is None else mask & ~allowed
             if bad.any():
@@ -64,7 +64,10 @@ class AnswerTable:
 
 
 def refuse(bad: np.ndarray, name: str, reason: str, *, values: np.ndarray, where: Any, named: Any) -> None:
-    """Raise SubmissionError with the first row where ``bad`` holds: ``where`` gives its position and ``named`` its sample."""
+    """Raise SubmissionError if a row is bad; the message names the first bad row, its value and its sample.
+
+    ``where`` and ``named`` are functions of the index of a row: they return the position for the message, and the id of the sample.
+    """
     if bad.any():
         row = int(np.argmax(bad))
         message = f"{where(row)}, column {name!r}: {values[row]} {reason} (sample {str(named(row))!r})."
@@ -79,11 +82,11 @@ def check_numbers(values: np.ndarray, field: Field, tell: Any, *, skip: np.ndarr
     values : ndarray
         (rows,) numbers.
     field : Field
-        Their field.
+        Field of the numbers.
     tell : callable
-        (bad rows, name, reason); raises where a row is bad.
+        Function of (bad rows, name, reason) that raises if a row is bad.
     skip : ndarray, optional
-        (rows,) bool: rows that are not checked.
+        (rows,) bool, True for rows that are not checked.
     """
     looked = np.ones(len(values), dtype=bool) if skip is None else ~skip
     tell(looked & ~np.isfinite(values), field.name, "is not finite")
@@ -104,7 +107,7 @@ def read_table(path: Path, fields: Sequence[Field], ids: Sequence[str], *, most:
     ids : sequence of str
         Ids of the samples of the split.
     most : int
-        Largest number of rows for one sample; a table with more rows than that times the number of samples is refused before it is read.
+        Largest number of rows for one sample. A table with more than ``most`` times as many rows as samples is refused before it is read.
 
     Raises
     ------
@@ -138,7 +141,7 @@ def read_table(path: Path, fields: Sequence[Field], ids: Sequence[str], *, most:
 
 
 def _open(path: Path) -> "pq.ParquetFile":
-    """Open a Parquet file; columns of text are read as dictionaries, so that a repeated text takes no memory."""
+    """Open a Parquet file; columns of text are read as dictionaries, so a repeated text takes no memory."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -181,7 +184,7 @@ def _check_texts(column: "pa.ChunkedArray", field: Field, path: Path) -> None:
         if types.is_string(texts.type) or types.is_large_string(texts.type) or types.is_binary(texts.type) or types.is_large_binary(texts.type):
             longest = pc.max(pc.binary_length(texts)).as_py() or 0
             if longest > LONGEST_TEXT:
-                message = f"{path}: column {field.name!r} holds a text of {longest} bytes; at most {LONGEST_TEXT} are read. Give a shorter one."
+                message = f"{path}: column {field.name!r} holds a text of {longest} bytes; at most {LONGEST_TEXT} are read. Give a shorter text."
                 raise SubmissionError(message)
 
 
@@ -193,7 +196,7 @@ def _plain(column: "pa.ChunkedArray") -> "pa.ChunkedArray":
 
 
 def _column(column: "pa.ChunkedArray", field: Field, path: Path) -> tuple[np.ndarray, np.ndarray]:
-    """Return a column as an array and its nulls; raise SubmissionError where its type is wrong.
+    """Return a column as an array, and the mask of its nulls; raise SubmissionError where its type is wrong.
 
     A column of integers may hold floats that are whole numbers, as pandas writes them when a row is null.
     """
@@ -227,7 +230,7 @@ def _column(column: "pa.ChunkedArray", field: Field, path: Path) -> tuple[np.nda
 
 
 def _samples(column: "pa.ChunkedArray", name: str, ids: Sequence[str], path: Path) -> np.ndarray:
-    """Return the index of the sample that each row names; raise SubmissionError where a row names none."""
+    """Return the index of the sample that each row names; raise SubmissionError where a row names no sample of the split."""
     from pyarrow import types
 
     told = column.type.value_type if types.is_dictionary(column.type) else column.type
@@ -257,7 +260,7 @@ def _samples(column: "pa.ChunkedArray", name: str, ids: Sequence[str], path: Pat
 
 
 def one_row_each(table: AnswerTable, ids: Sequence[str]) -> np.ndarray:
-    """Return the row of each sample of a table that has exactly one for each; raise SubmissionError where a sample has none or two."""
+    """Return the index of each sample's row; raise SubmissionError if a sample has no row or more than one."""
     counts = np.bincount(table.sample, minlength=len(ids))
     for wrong, told in ((counts == 0, "no row"), (counts > 1, "more than one row")):
         if wrong.any():
@@ -269,7 +272,7 @@ def one_row_each(table: AnswerTable, ids: Sequence[str]) -> np.ndarray:
 
 
 def write_table(path: Path, ids: Sequence[str], columns: Mapping[str, np.ndarray]) -> None:
-    """Write a table: the id of each row and its other columns."""
+    """Write a table with the sample id of each row and the other columns."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 

@@ -1,4 +1,4 @@
-"""Spectra with abundances: the components of a spectrum image, as many as an entry finds."""
+"""Answers that are spectra with abundances: the components of a spectrum image, in a number that the entry chooses."""
 
 import dataclasses
 from typing import ClassVar
@@ -31,16 +31,16 @@ class Unmixing:
 @ANSWERS.register("unmixing", "spectra of components with their abundances")
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class UnmixingAnswers(ArrayAnswers):
-    """Form of answers that are spectra with abundances, neither of them negative.
+    """Form of answers that are spectra with abundances; negative values are not allowed in either.
 
     Parameters
     ----------
     energy : str or int
-        Dimension of the data along which spectra run.
+        Dimension of a spectrum: the name of a dimension of the data, or a length.
     dims : tuple of str or int
-        Dimensions of the data that a map has.
+        Dimensions of a map of abundances: names of dimensions of the data, or lengths.
     most : int
-        Largest number of components.
+        Largest allowed number of components.
     unit : str
         Unit of the spectra.
     """
@@ -54,12 +54,12 @@ class UnmixingAnswers(ArrayAnswers):
 
     @property
     def fields(self) -> tuple[Field, ...]:
-        """Requested arrays."""
+        """Arrays that the task requests."""
         return (
             Field(name="spectra", dtype="float", unit=self.unit, text="spectrum of each component", low=0.0, dims=(COMPONENT, self.energy)),
             Field(name="abundances", dtype="float", text="fraction of each component in each pixel", low=0.0, dims=(COMPONENT, *self.dims)),
         )
 
     def free(self) -> dict[str, int]:
-        """Return the dimension of components, whose length an entry chooses, with its largest value."""
+        """Return the largest allowed number of components, by the name of their dimension."""
         return {COMPONENT: self.most}

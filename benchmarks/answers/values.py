@@ -1,4 +1,4 @@
-"""Numbers, each with a standard deviation or an interval where an entry can give one."""
+"""Answers that are numbers, each with a standard deviation or an interval if the task requests it."""
 
 import dataclasses
 import hashlib
@@ -16,12 +16,12 @@ if TYPE_CHECKING:
     import xarray as xr
 
 PARTS = {"sigma": ("sigma",), "interval": ("low", "high")}
-"""Uncertainties and the attributes that hold each; their columns end in ``_<attribute>``."""
+"""Attributes of an answer that hold each kind of uncertainty; the name of a column ends in ``_<attribute>``."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class Values:
-    """Numbers of one sample by the names of the quantities.
+    """Numbers of one sample, by the names of the quantities.
 
     Parameters
     ----------
@@ -30,7 +30,7 @@ class Values:
     sigma : dict, optional
         Standard deviations; None: not given.
     low, high : dict, optional
-        Ends of the interval of the task's level; None: not given.
+        Ends of the interval that contains the true value with the probability that the task sets as ``level``; None: not given.
     """
 
     value: Mapping[str, float]
@@ -49,7 +49,7 @@ class ValueAnswers:
     quantities : tuple of Field
         Requested numbers.
     sigma, interval : str
-        ``"required"``, ``"optional"`` or ``"none"``; the same for every quantity.
+        Request for the standard deviations and for the intervals: ``"required"``, ``"optional"`` or ``"none"``, the same for every quantity.
     level : float
         Nominal probability that an interval contains the true value.
     scored : tuple of str
@@ -70,7 +70,7 @@ class ValueAnswers:
 
     @property
     def fields(self) -> tuple[Field, ...]:
-        """Columns of the table: one row for each sample."""
+        """Columns of the table, which has one row for each sample."""
         told = {
             "sigma": "standard deviation",
             "low": f"lower end of the {self.level:.0%} interval",
@@ -92,7 +92,7 @@ class ValueAnswers:
         return (rows.id_field(), *self.quantities, *more)
 
     def checked(self, answers: Mapping[str, Values], data: "xr.Dataset", source: str) -> dict[str, Values]:
-        """Return the numbers as float64; raise SubmissionError where one is missing, not finite or out of bounds."""
+        """Return the numbers as float64; raise SubmissionError if a number is missing, not finite or out of bounds."""
         check_types(answers, Values, source)
         ids = [name for name in sample_ids(data) if name in answers]
         columns = self._columns({name: answers[name] for name in ids}, source)
@@ -139,7 +139,7 @@ class ValueAnswers:
         return {name: Values(**{one: part(one, row) for one in attributes}) for row, name in enumerate(ids)}  # pyright: ignore[reportArgumentType]
 
     def _law(self, columns: rows.RowColumns, tell: Any) -> None:
-        """Check that intervals have their ends in order."""
+        """Check that the lower end of each interval is not above its upper end."""
         for one in self.quantities:
             low, high = columns.get(f"{one.name}_low"), columns.get(f"{one.name}_high")
             if low is not None and high is not None:
@@ -150,7 +150,7 @@ class ValueAnswers:
         rows.write_rows(folder, answers, self._columns(answers, "the answers"))
 
     def read(self, folder: Path, data: "xr.Dataset", empty: tuple[str, ...]) -> dict[str, Values]:
-        """Read and check one row of numbers for each sample; an uncertainty is given for every quantity or for none."""
+        """Read and check one row of numbers for each sample; an uncertainty must be given for every quantity or for none."""
         columns = rows.read_rows(folder, self.fields, data, empty, self._law, kind=self.kind)
         for part, attributes in PARTS.items():
             names = [f"{one.name}_{attribute}" for one in self.quantities for attribute in attributes]
@@ -162,7 +162,7 @@ class ValueAnswers:
         return self._answers(columns, sample_ids(data))
 
     def digest(self, answers: Mapping[str, Values]) -> str:
-        """Return the sha256 of ids and numbers, in the order of the ids; unscored numbers are left out."""
+        """Return the sha256 of the ids and the scored numbers, sorted by id."""
         ids = sorted(answers)
         columns = self._columns({name: answers[name] for name in ids}, "the answers")
         scored = [field.name for field in self.fields if field.scored and field.name in columns]

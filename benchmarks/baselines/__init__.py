@@ -6,18 +6,18 @@ File                      Content
 ``atoms.py``              baselines of ``atoms-2d``: Laplacian of Gaussian, random, truth
 ``atoms_v2.py``           baselines of ``atoms-2d@2``: maxima, Laplacian of Gaussian, random, truth
 ``deep_kernel.py``        deep kernel learning: a Gaussian process on features of a network
-``defects.py``            baselines of ``defects``: odd peaks, residual from the unit cell, truth
+``defects.py``            baselines of ``defects``: odd peaks, residual from the unit cell, a U-Net, truth
 ``denoise.py``            baselines of ``denoise``: filters, BM3D, a U-Net, truth
 ``drift.py``              baselines of ``drift-tracking``: trackers, blind policies, truth
 ``drift_fit.py``          likelihoods, Kalman filter and CUSUM of the expert of ``drift-tracking``
 ``focus.py``              baselines of ``autofocus``: focal series, random, truth
-``focus_fit.py``          the fit of the expert of ``autofocus@2``
+``focus_fit.py``          fit of hypotheses to the frames, for the expert of ``autofocus@2``
 ``focus_v2.py``           baselines of ``autofocus@2``: fit of a model, blind policies, truth
 ``forge.py``              baselines of ``atom-forge`` and ``atom-drill``: a planner, rules, blind policies, truth
-``forge_drill.py``        the planner of patterns of vacancies of the expert of ``atom-drill``
-``forge_eyes.py``         readings of observations of moved atoms
+``forge_drill.py``        planner for patterns of vacancies, for the expert of ``atom-drill``
+``forge_eyes.py``         positions and kinds of atoms in observations of ``atom-forge`` and ``atom-drill``
 ``forge_learned.py``      trained policies of ``atom-forge`` and ``atom-drill``, on features or frames
-``forge_planner.py``      the planner of the expert of ``atom-forge``
+``forge_planner.py``      planner for walks of Si, for the expert of ``atom-forge``
 ``hypothesis.py``         baselines of ``hypothesis-test``: expected information, fixed, truth
 ``instruments.py``        baselines of ``instruments``: settings adapted to each instrument
 ``ronchigram.py``         baselines of ``ronchigram``: means, fit of segments, truth

@@ -1,4 +1,4 @@
-"""Baselines of ``atoms-2d``: a Laplacian of Gaussian with Gaussian refinement, random points, and the truth itself."""
+"""Baselines of ``atoms-2d``: a Laplacian of Gaussian with Gaussian refinement, random points, and an oracle."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -19,20 +19,20 @@ SAME_ANGSTROM = 0.35  # two refined peaks nearer than this are one
 
 
 def unknown(n: int) -> np.ndarray:
-    """Return the classes of n columns whose heaviest element is not known."""
+    """Return class 0, which stands for an unknown heaviest element, for n columns, int (n,)."""
     return np.zeros(n, dtype=np.int64)
 
 
 class LaplacianOfGaussian:
     """Peaks of the scale-normalised Laplacian of Gaussian, each refined by a two-dimensional Gaussian fit.
 
-    The scale is the one of 0.6 to 1.2 A (the width of a column in a corrected instrument) at which the strongest peaks have the largest ratio to the
-    counting noise. The threshold is three standard deviations of this noise, given by Poisson statistics for the mean count, or a fifth of the height
-    of the strong peaks, whichever is higher.
+    The filter is tried for full widths of 0.6 to 1.2 A, the width of a column in a corrected instrument. The scale is the one at which the ratio of
+    the strong peaks to the counting noise is largest. Poisson statistics for the mean count give this noise. The threshold for a peak is three
+    standard deviations of the noise or a fifth of the height of the strong peaks, whichever is higher.
     """
 
     def predict(self, given: Mapping[str, Any], rng: np.random.Generator) -> Points:
-        """Return the refined peaks; the score is the ratio of height to noise."""
+        """Return the refined peaks; the confidence of a peak is the ratio of its height to the noise."""
         del rng
         image = np.asarray(given["image"], dtype=float)
         step = float(given["sampling_angstrom"])
@@ -55,7 +55,7 @@ def best_scale(image: np.ndarray, step: float) -> tuple[np.ndarray, float, float
     image : ndarray
         (ny, nx) counts.
     step : float
-        A/px.
+        Pixel size, A/px.
     """
     found = []
     for width in FWHM_ANGSTROM:
@@ -68,17 +68,19 @@ def best_scale(image: np.ndarray, step: float) -> tuple[np.ndarray, float, float
 
 
 def kernel_norm(sigma: float) -> float:
-    """Return the root of the summed squares of the scale-normalised Laplacian-of-Gaussian kernel: the gain for white noise.
+    """Return the factor by which the scale-normalised Laplacian of Gaussian changes the standard deviation of white noise.
 
-    The integral over the plane of sigma^4 (nabla^2 g)^2 is 1 / (2 pi sigma^2).
+    The factor is the root of the sum of the squared values of the kernel, whose scale ``sigma`` is in pixels. The integral of sigma^4 (nabla^2 g)^2
+    over the plane is 1 / (2 pi sigma^2).
     """
     return 1.0 / (np.sqrt(2.0 * np.pi) * sigma)
 
 
 def refine(image: np.ndarray, peak: np.ndarray, sigma: float) -> np.ndarray:
-    """Return the centre (y, x), px, of a Gaussian plus a constant fitted around a peak; the peak itself if the fit does not converge or moves away.
+    """Return the centre (y, x), px, of a Gaussian plus a constant that is fitted around a peak.
 
-    It is rounded to 1e-6 px: the last bits of MINPACK's steps depend on memory addresses, and the same image must give the same answer.
+    If the fit does not converge or moves away, the position of the peak is returned. The centre is rounded to 1e-6 px because the last bits of
+    MINPACK's steps depend on memory addresses, and the same image must give the same answer.
     """
     reach = max(2, round(1.5 * sigma))
     y0, x0 = (int(part) for part in peak)
@@ -110,7 +112,10 @@ def refine(image: np.ndarray, peak: np.ndarray, sigma: float) -> np.ndarray:
 
 
 def merge(points: np.ndarray, scores: np.ndarray, distance: float) -> np.ndarray:
-    """Return a mask, (n,) bool, of the points that remain after the lower-scored point of each pair closer than a distance is dropped."""
+    """Return a mask, (n,) bool, of the points to keep.
+
+    A point is dropped if a kept point with a higher score is closer than ``distance``, which has the unit of ``points``.
+    """
     keep = np.zeros(len(points), dtype=bool)
     for i in np.argsort(-scores, kind="stable"):
         keep[i] = not keep.any() or np.hypot(*(points[keep] - points[i]).T).min() >= distance
@@ -123,10 +128,10 @@ def inside(points: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
 
 
 class RandomPoints:
-    """Uniform points, one for every 4 A^2 of the frame, independent of the image."""
+    """Points with uniform random positions, one for every 4 A^2 of the frame, independent of the image."""
 
     def predict(self, given: Mapping[str, Any], rng: np.random.Generator) -> Points:
-        """Return the points."""
+        """Return the random points."""
         ny, nx = np.shape(given["image"])
         step = float(given["sampling_angstrom"])
         n = max(1, round(ny * nx * step**2 / 4.0))
@@ -134,7 +139,7 @@ class RandomPoints:
 
 
 class ColumnOracle:
-    """The true visible columns."""
+    """Oracle that returns the true visible columns."""
 
     def predict(self, given: Mapping[str, Any], rng: np.random.Generator) -> Points:
         """Return the truth, which only an oracle receives."""

@@ -1,4 +1,4 @@
-"""Baselines of ``atoms-2d@2`` and ``instruments``: local maxima, a Laplacian of Gaussian with Gaussian refinement, random points, the truth."""
+"""Baselines of ``atoms-2d@2`` and ``instruments``: local maxima, a Laplacian of Gaussian with Gaussian refinement, random points, an oracle."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -14,13 +14,13 @@ from stemtwin.benchmarks.column_network import ColumnNetwork
 from stemtwin.benchmarks.readings import electrons_of, white_noise
 
 WIDTHS_ANGSTROM = (0.7, 0.9, 1.2, 1.6)
-"""Full widths of a column in the image among which the scale is chosen, A."""
+"""Full widths of a column in the image, A, from which the scale is chosen."""
 LEAST_SNR, LEAST_PART = 5.0, 0.12
-"""Height over the noise, and height relative to the strong peaks, at which a peak is a column with probability 1/2 (tuned on val)."""
+"""Ratio of the height of a peak to the noise, and ratio to the strong peaks, at which the peak is a column with probability 1/2 (tuned on val)."""
 ENOUGH_SNR = 4.0
-"""Height of strong peaks over the noise above which no wider scale is tried (tuned on val)."""
+"""Ratio of the height of the strong peaks to the noise above which no wider scale is tried (tuned on val)."""
 FAINTEST = 0.4
-"""Fraction of both heights below which peaks are dropped."""
+"""Fraction of ``LEAST_SNR`` and of ``LEAST_PART`` below which a peak is dropped."""
 SAME_ANGSTROM = 0.45
 """Distance below which the lower of two refined peaks is discarded, A."""
 STUDENT_DISTANCE_PX = 5
@@ -41,9 +41,10 @@ class LocalMaxima:
 class RefinedPeaks:
     """Peaks of the scale-normalised Laplacian of Gaussian, each refined by a two-dimensional Gaussian fit.
 
-    The scale is the finest at which the strong peaks stand well above the noise, or else the one with the largest signal-to-noise ratio; the noise is
-    estimated from the finest differences of pixels. The confidence grows with the smaller of two ratios, of the height of a peak to
-    the noise and to the strong peaks; it is 0.5 where that ratio equals ``LEAST_SNR`` or ``LEAST_PART``.
+    The scale is the finest one at which the strong peaks are at least ``ENOUGH_SNR`` times the noise. If there is none, the scale with the largest
+    signal-to-noise ratio is used. The noise is estimated from the differences of neighbouring pixels. The height of a peak is divided by
+    ``LEAST_SNR`` times the noise, and by ``LEAST_PART`` times the height of the strong peaks. With the smaller quotient c, the confidence is
+    c / (1 + c), which is 0.5 for c = 1.
     """
 
     def __init__(self, least_snr: float = LEAST_SNR, least_part: float = LEAST_PART, widths: Sequence[float] = WIDTHS_ANGSTROM) -> None:
@@ -55,7 +56,7 @@ class RefinedPeaks:
         return self.points(electrons_of(given), float(given["sampling_angstrom"]))
 
     def points(self, image: np.ndarray, step: float, *, refined: bool = True) -> Points:
-        """Return the peaks of an image (ny, nx), e-, with a pixel size, A/px, refined by fits on request."""
+        """Return the peaks of an image (ny, nx), e-, with a pixel size ``step``, A/px; ``refined`` requests a fit of each position."""
         response, noise, sigma = best_response(image, step, self.widths)
         strong = max(float(np.quantile(response, 0.995)), 1e-12)
         peaks = peak_local_max(response, min_distance=max(2, round(sigma)), threshold_abs=0.0, exclude_border=False)
@@ -67,7 +68,11 @@ class RefinedPeaks:
 
 
 def best_response(image: np.ndarray, step: float, widths: Sequence[float] = WIDTHS_ANGSTROM) -> tuple[np.ndarray, float, float]:
-    """Return the filtered image, its noise, and the scale in pixels: the finest whose strong peaks stand well above the noise, else the best."""
+    """Return the filtered image, its noise, and the scale in pixels, which is chosen from full widths in A.
+
+    The scale is the finest one at which the strong peaks are at least ``ENOUGH_SNR`` times the noise. If there is none, the scale with the largest
+    signal-to-noise ratio is used.
+    """
     white, found = white_noise(image), []
     for width in widths:
         sigma = max(width / FWHM_PER_SIGMA / step, 1.0)
@@ -81,10 +86,10 @@ def best_response(image: np.ndarray, step: float, widths: Sequence[float] = WIDT
 
 
 class ScatteredPoints:
-    """Uniform points, one for every 4 A^2 of the frame, independent of the image."""
+    """Points with uniform random positions, one for every 4 A^2 of the frame, independent of the image."""
 
     def predict(self, given: Mapping[str, Any], rng: np.random.Generator) -> Points:
-        """Return the points, with random confidences."""
+        """Return the random points, with random confidences."""
         ny, nx = np.shape(given["image"])
         step = float(given["sampling_angstrom"])
         n = max(1, round(ny * nx * step**2 / 4.0))
@@ -93,7 +98,7 @@ class ScatteredPoints:
 
 
 class TrueColumnsOracle:
-    """The true visible columns."""
+    """Oracle that returns the true visible columns."""
 
     def predict(self, given: Mapping[str, Any], rng: np.random.Generator) -> Points:
         """Return the truth, which only an oracle receives, with full confidence."""

@@ -1,9 +1,9 @@
 """Deep kernel learning: a Gaussian process on features of a small network, both trained together by the marginal likelihood.
 
 The form is that of A. G. Wilson, Z. Hu, R. Salakhutdinov, E. P. Xing, AISTATS (2016) 370. The weights have a normal prior, because
-without one a network overfits few data (S. W. Ober, C. E. Rasmussen, M. van der Wilk, UAI (2021) 1206). The prior is centred on the
-initial weights, which are drawn from it (T. Pearce, F. Leibfried, A. Brintrup, AISTATS (2020) 234): with a prior around 0 the most
-probable network for few data gives all cases the same features.
+a network without a prior overfits if there are few data (S. W. Ober, C. E. Rasmussen, M. van der Wilk, UAI (2021) 1206). The initial weights
+are drawn from a normal distribution, and the prior is centred on them (T. Pearce, F. Leibfried, A. Brintrup, AISTATS (2020) 234). With a
+prior centred on 0, the most probable network for few data would give all cases the same features.
 """
 
 from typing import NamedTuple
@@ -13,16 +13,17 @@ from scipy.linalg import LinAlgError, cho_solve, cholesky, solve_triangular
 from scipy.optimize import minimize
 
 NOISE, LENGTH, SPREAD = 0.1, 0.35, 0.7
-"""Log-normal priors: medians of the noise's standard deviation and of the length scale of positions; standard deviation of both logarithms."""
+"""Log-normal priors: median standard deviation of the noise, median length scale of positions, and standard deviation of both logarithms."""
 ALONE, JOINT, NEAR = 0.3, 0.4, 0.3
 """Weights of the terms of the covariance: features, features times positions, positions."""
 JITTER = 1e-6
 
 
 class KernelNetwork(NamedTuple):
-    """Weights of a network with one hidden layer of tanh, and logarithms of the noise's deviation and of the length scale of positions.
+    """Parameters of a network with one hidden layer of tanh units, and of the covariance.
 
-    ``inner`` is (d + 1, h) and ``outer`` (h, k), in units of their priors; the last row of ``inner`` are the biases; ``logs`` (2,).
+    ``inner``, (d + 1, h), and ``outer``, (h, k), are the weights in units of their prior standard deviations. The last row of ``inner`` holds the
+    biases. ``logs``, (2,), holds the logarithms of the standard deviation of the noise and of the length scale of positions.
     """
 
     inner: np.ndarray
@@ -30,17 +31,17 @@ class KernelNetwork(NamedTuple):
     logs: np.ndarray
 
     def flat(self) -> np.ndarray:
-        """Return all numbers as one vector."""
+        """Return all parameters as one vector."""
         return np.concatenate([part.ravel() for part in self])
 
     def like(self, flat: np.ndarray) -> "KernelNetwork":
-        """Return a network of the same shapes from a vector."""
+        """Return a network whose arrays have the same shapes and take their numbers from a vector."""
         first, second = self.inner.size, self.inner.size + self.outer.size
         return KernelNetwork(flat[:first].reshape(self.inner.shape), flat[first:second].reshape(self.outer.shape), flat[second:])
 
 
 class DeepKernel:
-    """A Gaussian process of variance 1 whose covariance is a squared exponential of learned features, of positions, and of both.
+    """A Gaussian process of variance 1 whose covariance is a weighted sum of squared exponentials of learned features, of positions, and of both.
 
     Parameters
     ----------
@@ -65,7 +66,7 @@ class DeepKernel:
         self.spreads = np.append(np.ones(len(self.anchor) - 2), [SPREAD, SPREAD])
 
     def features(self, chosen: np.ndarray, network: KernelNetwork) -> tuple[np.ndarray, np.ndarray]:
-        """Return the hidden units (m, h) and the features (m, k) of candidates, int (m,)."""
+        """Return the hidden units, (m, h), and the features, (m, k), of the candidates with the indices ``chosen``, int (m,)."""
         hidden = np.tanh(self.cases[chosen] @ network.inner * self.scales[0])
         return hidden, hidden @ network.outer * self.scales[1]
 
@@ -77,7 +78,7 @@ class DeepKernel:
         flat : ndarray
             Parameters of a network as one vector.
         chosen, values : ndarray
-            Candidates, int (m,), and their measured values, (m,), with mean 0 and deviation 1.
+            Indices of the measured candidates, int (m,), and their values, (m,), with mean 0 and standard deviation 1.
         """
         network = self.network.like(flat)
         noise, length = np.exp(2 * network.logs)
@@ -101,12 +102,12 @@ class DeepKernel:
         return found, np.concatenate(gradient) + moved / self.spreads
 
     def train(self, chosen: np.ndarray, values: np.ndarray, *, iterations: int) -> None:
-        """Train the network further by a number of L-BFGS iterations."""
+        """Continue the training on measured values for a number of L-BFGS iterations; see :meth:`loss`."""
         found = minimize(self.loss, self.network.flat(), (chosen, values), "L-BFGS-B", jac=True, options={"maxiter": iterations})
         self.network = self.network.like(found.x)
 
     def posterior(self, chosen: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return mean and standard deviation (n,) at all candidates."""
+        """Return the posterior mean and standard deviation at all candidates, (n,) each; see :meth:`loss` for the arguments."""
         noise, length = np.exp(2 * self.network.logs)
         features = self.features(np.arange(len(self.cases)), self.network)[1]
         alike = np.exp(-0.5 * squares(features[chosen], features))
@@ -119,5 +120,5 @@ class DeepKernel:
 
 
 def squares(one: np.ndarray, other: np.ndarray) -> np.ndarray:
-    """Return the squared distances between rows, (n, m)."""
+    """Return the squared distances between the rows of two arrays, (n, m)."""
     return np.maximum((one**2).sum(1)[:, None] + (other**2).sum(1) - 2 * one @ other.T, 0)

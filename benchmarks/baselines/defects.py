@@ -1,4 +1,4 @@
-"""Baselines of ``defects``: odd peaks, the residual from the lattice with contrasts by class, and the truth."""
+"""Baselines of ``defects``: peaks of unusual height, the residual from the mean unit cell, a small U-Net, and an oracle."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -17,20 +17,24 @@ from stemtwin.benchmarks.sheet_lattices import CELL, LATTICE, cell_places, contr
 SMOOTH_ANGSTROM = 0.45
 """Standard deviation of the smoothing of images before they are compared, A (tuned on val)."""
 LEAST_SIGMAS, FAINTEST = 4.5, 0.5
-"""Residual, in standard deviations over sites of its kind, at which a defect has probability 1/2; least reported part of it (tuned on val)."""
+"""Residual at which a site is a defect with probability 1/2, and fraction of this residual above which a site is reported (both tuned on val).
+
+The unit of the residual is its standard deviation over sites of the same kind.
+"""
 BOND_ANGSTROM, APART_ANGSTROM = 1.75, 1.6
 """Largest distance of two vacancies that form a pair, and smallest distance of two defects, A."""
 STUDENT_PX, STUDENT_DISTANCE_PX, STUDENT_SIGMAS = 4.0, 8, 2.0
 
 
 class OddPeaks:
-    """Peaks of the smoothed image that are darker or brighter than the others by two standard deviations.
+    """Peaks of the smoothed image whose height differs from the mean height of all peaks by more than two standard deviations.
 
-    Dark peaks are classified as single vacancies and bright peaks as foreign atoms of the material; the confidence grows with the deviation.
+    Dark peaks are classified as single vacancies, and bright peaks as the foreign atoms that occur in the material. The confidence grows with the
+    deviation.
     """
 
     def predict(self, given: Mapping[str, Any], rng: np.random.Generator) -> Points:
-        """Return the odd peaks."""
+        """Return the peaks of unusual height as defects."""
         del rng
         image, step = gaussian_filter(np.asarray(given["image"], dtype=float), STUDENT_PX), float(given["sampling_angstrom"])
         peaks = peak_local_max(image, min_distance=STUDENT_DISTANCE_PX, exclude_border=False)
@@ -43,15 +47,16 @@ class OddPeaks:
 
 
 class UnitCellResidual:
-    """Residual of the image from its mean unit cell at each site of the lattice; outliers are classified by their site and their contrast.
+    """Detector of sites where the image differs from its mean unit cell; each outlier is classified by its site and its contrast.
 
-    Two reflections of the known length give the phase of the lattice everywhere, and so the position of each pixel in the cell; the mean cell is the
-    median over the frame. A residual is compared with those of all sites of its kind, and with the contrast of each class, estimated from atomic
-    numbers to the power 1.7.
+    Two reflections, whose spatial frequencies follow from the known lattice constant, give the phase of the lattice at each pixel. This phase is the
+    position of the pixel in the unit cell, and the mean cell is the median over the frame. The residual of a site is compared with the residuals of
+    all sites of its kind to find outliers. It is compared with the contrast of each class, estimated from atomic numbers to the power 1.7, to find
+    the class.
     """
 
     def predict(self, given: Mapping[str, Any], rng: np.random.Generator) -> Points:
-        """Return the defects."""
+        """Return the detected defects, with class and confidence."""
         del rng
         step, material = float(given["sampling_angstrom"]), str(given["material"])
         image = gaussian_filter(electrons_of(given), SMOOTH_ANGSTROM / step, mode="reflect")
@@ -77,7 +82,11 @@ class UnitCellResidual:
 
 
 def collected(found: list[tuple[np.ndarray, str, float]], step: float, shape: tuple[int, ...]) -> Points:
-    """Return candidates (position, class, confidence) in the frame: the strongest of close neighbours; two adjacent carbon vacancies count as one."""
+    """Return the defects in the frame from candidates (position in A, class, ratio of the residual to its threshold).
+
+    Two strong candidates for adjacent carbon vacancies add a candidate for a divacancy between them. Of candidates closer than ``APART_ANGSTROM``,
+    only the strongest is returned.
+    """
     pairs = []
     for i, (place, name, claim) in enumerate(found):
         for other, second, also in found[:i]:
@@ -95,7 +104,10 @@ def collected(found: list[tuple[np.ndarray, str, float]], step: float, shape: tu
 
 
 def site_kinds(cell: np.ndarray, material: str) -> dict[str, list[np.ndarray]]:
-    """Return the positions in the cell, (2,) each, by kind of site: metal, chalcogen and hollow; in graphene both carbon sites count as metal."""
+    """Return the fractional positions in the unit cell, (2,) each, by kind of site.
+
+    The kinds are metal, chalcogen and hollow; in graphene both carbon sites are listed as metal.
+    """
     thirds = [np.array([1, 2]) / 3, np.array([2, 1]) / 3]
     smooth = gaussian_filter(cell, 1.0, mode="wrap")
 
@@ -111,7 +123,7 @@ def site_kinds(cell: np.ndarray, material: str) -> dict[str, list[np.ndarray]]:
 
 
 def sites_at(places: np.ndarray, fraction: np.ndarray, step: float) -> np.ndarray:
-    """Return the positions (n, 2) x and y, A, in the frame that lie at one position of the cell."""
+    """Return all positions in the frame, (n, 2) x and y, A, that correspond to one fractional position in the unit cell."""
     u, v = (2 * np.pi * (axis - middle) for axis, middle in zip(places, fraction, strict=True))
     waves = np.cos(u) + np.cos(v) + np.cos(u - v)
     peaks = peak_local_max(waves, min_distance=max(1, round(0.8 / step)), threshold_abs=1.5, exclude_border=False)
@@ -119,12 +131,12 @@ def sites_at(places: np.ndarray, fraction: np.ndarray, step: float) -> np.ndarra
 
 
 def values_at(image: np.ndarray, places: np.ndarray, step: float) -> np.ndarray:
-    """Return the values (n,) of an image at positions (n, 2), A."""
+    """Return the values (n,) of an image at positions (n, 2), x and y in A, by linear interpolation."""
     return map_coordinates(image, [places[:, 1] / step, places[:, 0] / step], order=1, mode="nearest")
 
 
 class DefectsOracle:
-    """The true defects."""
+    """Oracle that returns the true defects."""
 
     def predict(self, given: Mapping[str, Any], rng: np.random.Generator) -> Points:
         """Return the truth, which only an oracle receives, with full confidence."""

@@ -1,4 +1,4 @@
-"""Baselines of ``denoise``: the counts, a constant, linear, Fourier and non-local filters, BM3D where it is installed, a small U-Net, the truth."""
+"""Baselines of ``denoise``: the counts, a constant, linear, Fourier and non-local filters, BM3D where it is installed, a small U-Net, an oracle."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -30,7 +30,7 @@ class SummedCounts:
 
 
 class ConstantImage:
-    """The mean count of each channel in every pixel: the reference score of an image without structure."""
+    """Image with the mean count of its channel in every pixel, which gives the reference score of an image without structure."""
 
     def predict(self, given: Mapping[str, Any], rng: np.random.Generator) -> ImageEstimate:
         """Return the means."""
@@ -40,7 +40,7 @@ class ConstantImage:
 
 
 class GaussianSmoothing:
-    """The summed counts, smoothed by the Gaussian with the least estimated risk, which Poisson statistics give from the counts alone."""
+    """The summed counts, smoothed by the Gaussian with the least estimated mean square error, see :func:`least_risk`."""
 
     def predict(self, given: Mapping[str, Any], rng: np.random.Generator) -> ImageEstimate:
         """Return the smoothed sum of the frames."""
@@ -49,10 +49,10 @@ class GaussianSmoothing:
 
 
 def least_risk(counts: np.ndarray) -> np.ndarray:
-    """Return counts (ny, nx) smoothed by the Gaussian of 0.5 to 9 px, or by their mean, whichever has the least estimated risk.
+    """Return counts (ny, nx) smoothed by a Gaussian of 0.5 to 9 px, or replaced by their mean, whichever has the least estimated mean square error.
 
-    The mean square of h * k - k plus 2 h(0) mean(k) is, up to a constant, an unbiased estimate of that of h * k - truth: each count's variance is its
-    mean.
+    The estimate needs only the counts k and the kernel h. The mean square of h * k - k plus 2 h(0) mean(k) is, up to a constant, an unbiased estimate
+    of the mean square of h * k - truth, because the variance of a Poisson count equals its mean.
     """
     mean = np.full(counts.shape, counts.mean())
     best = (float(counts.var() + 2 * counts.mean() / counts.size), mean)
@@ -69,7 +69,8 @@ def least_risk(counts: np.ndarray) -> np.ndarray:
 class FourierThreshold:
     """The summed counts, reduced to the Fourier coefficients far above the noise: the reflections, which describe the perfect lattice.
 
-    The power of counting noise is the number of electrons at every frequency; those above 12 times this power are kept, minus their noise.
+    The power of the counting noise is the same at every frequency and equals the total number of electrons. Coefficients with more than 12 times this
+    power are kept, with Wiener weights that correct for the noise.
     """
 
     def predict(self, given: Mapping[str, Any], rng: np.random.Generator) -> ImageEstimate:
@@ -79,7 +80,7 @@ class FourierThreshold:
 
 
 def reflections(counts: np.ndarray) -> np.ndarray:
-    """Return the mean of counts (ny, nx) and their strong Fourier coefficients, with Wiener weights."""
+    """Return an image (ny, nx) made from the mean of counts and their strong Fourier coefficients, with Wiener weights."""
     waves = np.fft.rfft2(counts - counts.mean())
     power, noise = np.abs(waves) ** 2, counts.sum()
     weights = np.where(power > FOURIER_THRESHOLD * noise, 1 - noise / np.maximum(power, 1.0), 0.0)
@@ -87,12 +88,12 @@ def reflections(counts: np.ndarray) -> np.ndarray:
 
 
 def anscombe(counts: np.ndarray) -> np.ndarray:
-    """Return 2 sqrt(k + 3/8), whose noise has a standard deviation of nearly 1."""
+    """Return the Anscombe transform 2 sqrt(k + 3/8) of counts k, whose noise has a standard deviation of nearly 1."""
     return 2 * np.sqrt(counts + 0.375)
 
 
 def unbiased_inverse(values: np.ndarray) -> np.ndarray:
-    """Return the unbiased inverse of the Anscombe transform, as mean counts: Makitalo and Foi, IEEE Trans. Image Process. 20 (2011) 2697."""
+    """Return mean counts by the unbiased inverse of the Anscombe transform: Makitalo and Foi, IEEE Trans. Image Process. 20 (2011) 2697."""
     d = np.maximum(values, 2 * np.sqrt(0.375))
     return np.maximum(0.25 * d**2 + 0.25 * np.sqrt(1.5) / d - 1.375 / d**2 + 0.625 * np.sqrt(1.5) / d**3 - 0.125, 0)
 
@@ -100,33 +101,35 @@ def unbiased_inverse(values: np.ndarray) -> np.ndarray:
 def stabilised(counts: np.ndarray, step: float, remove_noise: Callable[[np.ndarray, float], np.ndarray]) -> np.ndarray:
     """Return an image denoised after the Anscombe transform.
 
-    Counts are first summed under a Gaussian of 0.3 A so that few positions are empty, then taken at every second pixel, and interpolated at the end.
+    Counts are first summed with the weights of a Gaussian of 0.3 A, so few sums are zero. The sums at every second pixel are denoised, and the result
+    is interpolated to all pixels.
 
     Parameters
     ----------
     counts : ndarray
-        (ny, nx).
+        Counts, (ny, nx).
     step : float
-        A/px.
+        Pixel size, A/px.
     remove_noise : callable
-        (image with noise of standard deviation 1, A/px) to an image.
+        Function of an image with noise of standard deviation 1 and of its pixel size, A/px, that returns the denoised image.
     """
     sigma = COLLECTED_ANGSTROM / step
-    area = 4 * np.pi * sigma**2  # px: the variance of such a sum is its mean over this
+    area = 4 * np.pi * sigma**2  # px: the variance of such a sum is its mean divided by this area
     collected = area * gaussian_filter(counts, sigma, mode="reflect")[::2, ::2]
     found = unbiased_inverse(remove_noise(anscombe(collected), 2 * step)) / area
     return np.maximum(map_coordinates(found, np.indices(counts.shape) / 2, order=3, mode="nearest"), 0)
 
 
 def binned(counts: np.ndarray, remove_noise: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
-    """Return an image denoised after the Anscombe transform of sums over bins, whose noise is white, and interpolated again.
+    """Return an image denoised after binning and the Anscombe transform, and interpolated to all pixels again.
 
     Parameters
     ----------
     counts : ndarray
-        (ny, nx); bins are 2 x 2 px, or 4 x 4 where those hold less than one electron in the mean; what is left at the far edges is repeated.
+        Counts, (ny, nx). Bins are 2 x 2 px, or 4 x 4 px if bins of 2 x 2 px hold less than one electron on average. Pixels at the far edges that fill
+        no bin take the nearest values.
     remove_noise : callable
-        Image with white noise of standard deviation 1 to an image.
+        Function that denoises an image with white noise of standard deviation 1.
     """
     size = BINS_PX[0] if counts.mean() * BINS_PX[0] ** 2 >= 1 else BINS_PX[1]
     ny, nx = (n // size for n in counts.shape)
@@ -136,7 +139,10 @@ def binned(counts: np.ndarray, remove_noise: Callable[[np.ndarray], np.ndarray])
 
 
 def non_local_means(image: np.ndarray, step: float) -> np.ndarray:
-    """Return an image with noise of standard deviation 1, each pixel the mean of those in similar surroundings."""
+    """Return the denoised image, in which each pixel is a weighted mean of pixels with similar surroundings.
+
+    The noise of the input must have a standard deviation of 1. ``step`` is the pixel size, A/px.
+    """
     patch = 2 * max(1, round(PATCH_ANGSTROM / step / 2)) + 1
     reach = max(2, round(SEARCH_ANGSTROM / step))
     return denoise_nl_means(image, patch_size=patch, patch_distance=reach, h=STRENGTH, sigma=1.0, fast_mode=True)
@@ -153,7 +159,9 @@ class NonLocalMeans:
 
 
 class BlockMatching:
-    """BM3D of the Anscombe transform of the summed counts, by the package ``bm3d``, which is free for non-commercial use only and not a dependency.
+    """BM3D filter of the Anscombe transform of the summed counts.
+
+    The filter is in the package ``bm3d``, which is free for non-commercial use only and is not a dependency of this package.
 
     Raises
     ------
@@ -176,7 +184,7 @@ class BlockMatching:
 
 
 class NoiselessOracle:
-    """The noiseless image itself."""
+    """Oracle that returns the noiseless image."""
 
     def predict(self, given: Mapping[str, Any], rng: np.random.Generator) -> ImageEstimate:
         """Return the truth, which only an oracle receives."""

@@ -27,23 +27,23 @@ from stemtwin.twin.envs.families.drift_tracking import STEP
 TASK = "drift-tracking"
 DriftObservation = Mapping[str, np.ndarray]
 OVER = 0.003
-"""Remaining fraction of the watch below which it counts as over."""
+"""Remaining fraction of the watch (the time of the episode) below which the watch counts as over."""
 RESERVE = 0.5
-"""Reserve of the dose, in usual frames."""
+"""Dose that is left unused at the end, in units of the dose of the first frame."""
 FINENESS = 1024
 """Number of steps per unit to which actions are rounded; one step is 0.016 A of a shift."""
 JUMPS = 0.04
-"""Probability of a jump between two frames, as an operator would guess it for a fresh specimen."""
+"""Probability of a jump between two frames: a typical guess of an operator for a fresh specimen."""
 LOST, LOST_WIDE = 0.8, 0.65
 """Fractions of the usual likelihood below which the feature counts as absent from a narrow and a wide frame; a bare lattice can reach 0.75."""
 GIVEN_UP = 4
 """Number of frames without the feature after which the most likely position is accepted."""
 ATOM_ANGSTROM, PEAK_ANGSTROM, BRIGHT_ANGSTROM, LINK_ANGSTROM, MOST_PEAKS = 0.6, 1.5, 2.4, 4.7, 12
-"""Search for atoms: smoothing, distance of peaks, radius of one peak, distance of linked peaks, A; largest number of peaks."""
+"""Search for atoms: smoothing, smallest distance of peaks, radius of one peak, largest distance of linked peaks, A, and largest number of peaks."""
 DARK = 0.2
 """Fraction of the usual counts below which a frame is dark and is ignored."""
 CENTRED = (2, 5, 10, 20)
-"""Numbers of narrow frames after which the template is centred on the cluster."""
+"""Numbers of narrow frames after which the template is centred on the cluster again."""
 REFERENCE_FRAMES = 8
 """Number of narrow frames before the search for an event begins."""
 SURE, ALARMS = 14.0, 2
@@ -55,7 +55,10 @@ WIDE_DOSE = 2.0
 
 
 def action(way: np.ndarray, *, exposure: float = 1.0, wide: bool = False, fast: bool = False, stop: bool = False) -> np.ndarray:
-    """Return an action from a shift (x, y), A, the electrons relative to the usual number, and the choices of frame and end."""
+    """Return the action for a shift ``way`` (x, y), A, and the settings of the next frame.
+
+    ``exposure`` is the number of electrons relative to the usual number. ``wide`` and ``fast`` choose the kind of frame. ``stop`` declares the end.
+    """
     chosen = [1.0 if one else -1.0 for one in (wide, stop, fast)]
     numbers = np.clip([*(np.asarray(way) / STEP), math.log(exposure) / math.log(MOST_DOSE)], -1, 1)
     x, y, electrons = np.rint(numbers * FINENESS) / FINENESS
@@ -78,26 +81,27 @@ class WatchPlan:
         self.watch_s = float(seen["clock"][0]) / watch
 
     def over(self, seen: DriftObservation) -> bool:
-        """Return whether the watch is over, or a further frame would be the last one."""
+        """Return True if the watch is over or if a further frame would be the last one."""
         frames, dose, watch = (float(part) for part in seen["budget"])
         return watch < OVER or frames < 1.5 * self.frame or dose < 1.1 * self.dose / MOST_DOSE
 
     def exposure(self, seen: DriftObservation) -> float:
-        """Return the electrons of each further frame, relative to the first one, for which the dose lasts until the end."""
+        """Return the electrons of each further frame, relative to the first frame, with which the dose lasts until the end of the watch."""
         _, dose, watch = (float(part) for part in seen["budget"])
         frames = max(watch * self.watch_s / PERIOD_S, 1.0)
         return float(np.clip((dose / self.dose - RESERVE) / frames, 1 / MOST_DOSE, MOST_DOSE))
 
     def part(self, seen: DriftObservation) -> float:
-        """Return the electrons of the last frame in units of the first one's."""
+        """Return the electrons of the latest frame relative to those of the first frame."""
         return float(seen["electrons"][0]) / self.electrons
 
 
 def cluster_middle(image: np.ndarray, radius: float) -> np.ndarray:
     """Return the centre (x, y) of the cluster in a narrow frame or template, A.
 
-    Atoms are the peaks above the largest ratio of successive heights in the sorted list of all peaks; linked atoms form a group, and the brightest
-    group within a radius of the middle, A, is the cluster. A peak is weighted with all signal around it.
+    The peaks are sorted by height, and the largest ratio of successive heights separates the atoms from weaker peaks. Atoms closer than
+    ``LINK_ANGSTROM`` form a group, and the brightest group within ``radius``, A, of the middle of the frame is the cluster. Its centre is the mean
+    position, weighted with the signal around its atoms.
     """
     smooth, axis = ndimage.gaussian_filter(image, ATOM_ANGSTROM / PITCH), places(SIDE, PITCH)
     peaks = np.argwhere(smooth == ndimage.maximum_filter(smooth, round(PEAK_ANGSTROM / PITCH)))
@@ -118,7 +122,10 @@ def cluster_middle(image: np.ndarray, radius: float) -> np.ndarray:
 
 
 class DriftTracker:
-    """Likelihoods of the feature's position by correlation with a growing template, a Kalman filter, search after jumps, and CUSUM for the event."""
+    """Policy that tracks the feature with a Kalman filter, searches for it after jumps, and detects the event with cumulative sums (CUSUM).
+
+    The likelihood of each position of the feature comes from a correlation of the frame with a template, to which every accepted frame is added.
+    """
 
     def reset(self, brief: Brief) -> None:
         """Start a new episode."""
@@ -130,7 +137,7 @@ class DriftTracker:
         self.lost = 0
 
     def act(self, observation: DriftObservation, cost: Mapping[str, float]) -> np.ndarray:
-        """Return the shift to the predicted position of the feature in the middle of the next frame."""
+        """Return the action that shifts the field to the predicted position of the feature, so the feature is in the middle of the next frame."""
         del cost
         clock, shift = float(observation["clock"][0]), observation["shift"].astype(float)
         counts = electrons(observation["image"])
@@ -159,7 +166,10 @@ class DriftTracker:
         return Motion(place=place + shift)
 
     def _see(self, counts: np.ndarray, shift: np.ndarray, part: float, *, wide: bool) -> None:
-        """Update position and template from a frame, whose electrons are relative to the first frame's, or note that the feature is absent."""
+        """Update position and template from a frame, or note that the feature is absent.
+
+        ``part`` is the ratio of the electrons of the frame to those of the first frame.
+        """
         assert self.motion is not None
         rate, level = self.template.rate(), self.template.level()
         pitch = wide_pitch() if wide else PITCH
@@ -203,7 +213,10 @@ class DriftTracker:
 
 
 class PhaseCorrelation:
-    """Policy that moves back by the shift between the last narrow frame and the first one, from phase correlation, without prediction or search."""
+    """Policy that moves the field back by the shift between the first frame and the latest one.
+
+    Phase correlation gives this shift. The policy neither predicts the drift nor searches for the feature.
+    """
 
     def reset(self, brief: Brief) -> None:
         """Start a new episode."""
@@ -211,7 +224,7 @@ class PhaseCorrelation:
         self.first: np.ndarray | None = None
 
     def act(self, observation: DriftObservation, cost: Mapping[str, float]) -> np.ndarray:
-        """Return the shift back to the first frame."""
+        """Return the action that shifts the field back to the content of the first frame."""
         del cost
         frame = ndimage.gaussian_filter(binned(electrons(observation["image"])), 0.4 / PITCH)
         spectrum = np.fft.fft2((frame - frame.mean()) * np.hanning(SIDE) * np.hanning(SIDE)[:, None])
@@ -236,7 +249,7 @@ class StillField:
 
 
 class RandomShifts:
-    """Uniform random actions, including the end."""
+    """Policy of uniform random actions, which may also declare the end."""
 
     def reset(self, brief: Brief) -> None:
         """Seed the random generator."""
@@ -249,7 +262,7 @@ class RandomShifts:
 
 
 class BlindWatch:
-    """Policy that keeps the field in place, takes one fast frame late in the watch and declares the end in time, without looking at the frames."""
+    """Policy that ignores the frames: it leaves the field in place, takes one fast frame late in the watch, and declares the end in time."""
 
     def reset(self, brief: Brief) -> None:
         """Start a new episode."""
@@ -258,7 +271,7 @@ class BlindWatch:
         self.fast = False
 
     def act(self, observation: DriftObservation, cost: Mapping[str, float]) -> np.ndarray:
-        """Return the action of a frame, or the end."""
+        """Return the action that takes the next frame without a shift, or the action that declares the end."""
         del cost
         if self.plan is None:
             self.plan = WatchPlan(observation)
@@ -268,7 +281,10 @@ class BlindWatch:
 
 
 class DriftOracle:
-    """Oracle that reads the true position of the feature and whether the atom has hopped, and predicts with the expert's filter."""
+    """Oracle that reads from the truth the position of the feature and whether the atom has hopped.
+
+    It predicts the next position with the Kalman filter of the expert.
+    """
 
     def reset(self, brief: Brief) -> None:
         """Store the access to the truth."""
@@ -276,7 +292,7 @@ class DriftOracle:
         self.truth, self.motion, self.plan, self.clock = brief.truth, None, None, 0.0
 
     def act(self, observation: DriftObservation, cost: Mapping[str, float]) -> np.ndarray:
-        """Return the shift to the predicted position of the feature."""
+        """Return the action that shifts the field to the predicted position of the feature, or the action that declares the end."""
         del cost
         if self.plan is None:
             self.plan = WatchPlan(observation)
@@ -299,7 +315,7 @@ class DriftOracle:
 
 for _name, _text, _factory in (
     ("expert", "correlation with a growing template, a Kalman filter, wide frames after jumps, CUSUM for the event", DriftTracker),
-    ("phase-correlation", "back by the shift from the first frame, by phase correlation only", PhaseCorrelation),
+    ("phase-correlation", "moves back by the shift from the first frame, by phase correlation only", PhaseCorrelation),
     ("no-op", "the same field until the budget is spent", StillField),
     ("random", "uniform actions", RandomShifts),
     ("blind", "the same field, one fast frame, and the end in time, independent of the frames", BlindWatch),

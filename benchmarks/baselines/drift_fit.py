@@ -15,13 +15,13 @@ PITCH, SIDE = FIELD * BIN / SHAPE[0], SHAPE[0] // BIN
 RADIUS_ANGSTROM, SMOOTHING_ANGSTROM = 4.8, 0.45
 """Radius of the part of the template that is compared, and standard deviation by which it is smoothed, A."""
 FORGET = 0.985
-"""Fraction of the template that is kept from one frame to the next."""
+"""Factor by which the sums of the template are multiplied before a new frame is added."""
 OFFSET_ADU, ADU_PER_ELECTRON = 1000.0, 7.6
 """Reading without electrons and reading per electron, ADU, as stated on the page of the environment."""
 
 
 def electrons(image: np.ndarray) -> np.ndarray:
-    """Return a frame in electrons; converter readings are recognised because they exceed any possible count."""
+    """Return a frame in electrons; readings in ADU are recognised by values that exceed any possible number of electrons."""
     counts = image.astype(float)
     return (counts - OFFSET_ADU) / ADU_PER_ELECTRON if np.median(counts) > OFFSET_ADU / 2 else counts
 
@@ -33,29 +33,35 @@ def binned(counts: np.ndarray) -> np.ndarray:
 
 @dataclass
 class Template:
-    """Mean image of the surroundings of the feature, which is in its middle.
+    """Mean image of the surroundings of the feature, with the feature in the middle.
 
     Parameters
     ----------
     counts, frames : ndarray
-        Sums over aligned frames of counts and of the fraction of a usual frame in each pixel, shape (SIDE, SIDE).
+        Two sums over aligned frames for each pixel, shape (SIDE, SIDE): the counts, and the exposure in units of a usual frame.
     """
 
     counts: np.ndarray = field(default_factory=lambda: np.zeros((SIDE, SIDE)))
     frames: np.ndarray = field(default_factory=lambda: np.full((SIDE, SIDE), 1e-9))
 
     def add(self, counts: np.ndarray, place: np.ndarray, exposure: float = 1.0) -> None:
-        """Add a narrow frame with the feature at a position (x, y) from the middle, A; ``exposure`` is its electrons over the usual number."""
+        """Add a narrow frame with the feature at a position (x, y) relative to the middle, A.
+
+        ``exposure`` is the ratio of the electrons of the frame to the usual number.
+        """
         moved, there = aligned(counts, place)
         self.counts, self.frames = FORGET * self.counts + moved, FORGET * self.frames + exposure * there
 
     def centre(self, place: np.ndarray) -> None:
-        """Move the template so that a position (x, y), A, is in its middle."""
+        """Shift the template to bring the content at a position (x, y), A, to the middle."""
         self.counts, self.frames = (aligned(part, place)[0] for part in (self.counts, self.frames))
         self.frames = np.maximum(self.frames, 1e-9)
 
     def rate(self) -> np.ndarray:
-        """Return the smoothed expected counts of one usual frame, regularised by half a frame of their mean against the noise of few frames."""
+        """Return the smoothed expected counts of one usual frame in each pixel.
+
+        Half a frame with the mean count in each pixel is added to the sums, which limits the noise of a template of few frames.
+        """
         level = self.level()
         smooth = [ndimage.gaussian_filter(part, SMOOTHING_ANGSTROM / PITCH) for part in (self.counts, self.frames)]
         return np.maximum((smooth[0] + 0.5 * level) / (smooth[1] + 0.5), 0.05 * level)
@@ -66,26 +72,28 @@ class Template:
 
 
 def aligned(counts: np.ndarray, place: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return a narrow frame moved so that a position (x, y), A, is in the middle, and its coverage, both (SIDE, SIDE)."""
+    """Return a narrow frame, shifted to have a position (x, y), A, in the middle, and the coverage of each pixel, both (SIDE, SIDE)."""
     way = (-place[1] / PITCH, -place[0] / PITCH)
     return tuple(np.maximum(ndimage.shift(part, way, order=1), 0) for part in (counts, np.ones_like(counts)))  # type: ignore[return-value]
 
 
 def log_likelihood(counts: np.ndarray, pitch: float, points: float, rate: np.ndarray, level: float) -> np.ndarray:
-    """Return the logarithm of the Poisson likelihood of a frame with the feature at a pixel, over that of a uniform frame, (ny, nx).
+    """Return the logarithm of a likelihood ratio for each position of the feature, shape (ny, nx).
+
+    The ratio is the Poisson likelihood of the frame with the feature at a pixel, divided by the likelihood of a uniform frame.
 
     Parameters
     ----------
     counts : ndarray
-        The frame, shape (ny, nx).
+        The frame, counts, shape (ny, nx).
     pitch : float
-        Its pixel, A.
+        Pixel size of the frame, A.
     points : float
-        Electrons in that pixel, over those in a pixel of the template in a usual frame.
+        Ratio of the electrons for one pixel of the frame to the electrons for one pixel of the template in a usual frame.
     rate : ndarray
-        Template on its own pixels.
+        Expected counts of a usual frame on the pixels of the template, shape (SIDE, SIDE).
     level : float
-        Its mean.
+        Mean of the expected counts.
     """
     half = int(RADIUS_ANGSTROM / pitch)
     axis = np.arange(-half, half + 1) * (pitch / PITCH) + (SIDE - 1) / 2
@@ -99,12 +107,12 @@ def log_likelihood(counts: np.ndarray, pitch: float, points: float, rate: np.nda
 
 
 def places(count: int, pitch: float) -> np.ndarray:
-    """Return the distances of pixels from the middle of a frame along one axis, A, shape (count,)."""
+    """Return the coordinates of pixels along one axis relative to the middle of a frame, A, shape (count,)."""
     return (np.arange(count) - (count - 1) / 2) * pitch
 
 
 def peak(score: np.ndarray, pitch: float) -> np.ndarray:
-    """Return the position (x, y) of the largest score, A, refined by parabolas."""
+    """Return the position (x, y) of the largest score relative to the middle of the map, A, refined by parabolas."""
     iy, ix = np.unravel_index(int(score.argmax()), score.shape)
     found = []
     for index, line in ((ix, score[iy]), (iy, score[:, ix])):
@@ -124,7 +132,7 @@ class Motion:
     Parameters
     ----------
     place, velocity : ndarray
-        (x, y), A, and A/s.
+        Position (x, y), A, and velocity (x, y), A/s.
     covariance : ndarray
         Covariance of position and velocity along one axis, the same for both axes, shape (2, 2).
     walk : float
@@ -153,7 +161,7 @@ class Motion:
         self.covariance = self.covariance - np.outer(gain, self.covariance[0])
 
     def jump(self, place: np.ndarray, deviation: float) -> None:
-        """Set the position to a measured one after a jump; the velocity is unchanged."""
+        """Set the position to a measured position (x, y), A, with its standard deviation, A, after a jump; the velocity is unchanged."""
         self.place = place.copy()
         self.covariance[0] = self.covariance[:, 0] = 0.0
         self.covariance[0, 0] = deviation**2
@@ -165,7 +173,9 @@ class Motion:
 
 @dataclass
 class ChangeMaps:
-    """CUSUM for every position around the feature: counts above and below the template add up until chance cannot explain them.
+    """Cumulative sums (CUSUM) of the differences between frames and template, for every position around the feature.
+
+    A lasting change of the sample makes a sum grow beyond the values that counting noise can cause.
 
     Parameters
     ----------
@@ -181,7 +191,10 @@ class ChangeMaps:
     outer: float = 7.6
 
     def add(self, counts: np.ndarray, place: np.ndarray, template: Template, exposure: float = 1.0) -> float:
-        """Add a narrow frame with the feature at a position (x, y), A, and return the sum of the largest rise and the largest fall."""
+        """Add a narrow frame with the feature at a position (x, y), A.
+
+        Return the sum of the largest rise and the largest fall, in standard deviations.
+        """
         moved, there = aligned(counts, place)
         axis = places(SIDE, PITCH)
         distance = np.hypot(axis, axis[:, None])
@@ -198,5 +211,5 @@ class ChangeMaps:
 
 
 def wide_pitch() -> float:
-    """Return the pixel of a wide frame, A."""
+    """Return the pixel size of a wide frame, A."""
     return WIDE_FIELD / SHAPE[0]

@@ -1,4 +1,4 @@
-"""Baselines of ``autofocus``: focal series with parabola fits, random moves, and the truth itself."""
+"""Baselines of ``autofocus``: defocus series with fits of parabolas, random moves, and an oracle that knows the truth."""
 
 import functools
 import itertools
@@ -18,9 +18,9 @@ TRUST = 160.0  # A: a fitted focus further than this from the sharpest frame is 
 
 
 def sector_powers(image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the normalised variance of a frame by azimuth of the spatial frequency, and its noise.
+    """Return the normalised variance of a frame for each sector of azimuths of the spatial frequency, and its noise.
 
-    The sum over the sectors is the variance of the windowed frame over the square of its mean, without the contribution of counting noise.
+    The sum over the sectors is the variance of the windowed frame, divided by the square of its mean, without the contribution of counting noise.
 
     Parameters
     ----------
@@ -44,7 +44,10 @@ def sector_powers(image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 @functools.lru_cache(maxsize=4)
 def _sectors(shape: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
-    """Return the sector of every Fourier coefficient, and which of them count: all but the lowest, which hold the window, and the highest."""
+    """Return the sector of every Fourier coefficient, and a mask of those that count.
+
+    The lowest frequencies, which contain the window, and the highest frequencies do not count.
+    """
     ky, kx = np.meshgrid(np.fft.fftfreq(shape[0]), np.fft.fftfreq(shape[1]), indexing="ij")
     k = np.hypot(ky, kx)
     azimuth = np.arctan2(ky, kx) % np.pi
@@ -57,14 +60,14 @@ def _sectors(shape: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
 def fit_focus(knobs: np.ndarray, powers: np.ndarray, noise: np.ndarray) -> np.ndarray | None:
     """Return the knobs (3,) of best focus from a series of frames, by parabolas through the logarithm of the power in every azimuth.
 
-    Aberrations c = C10, a = C12a, b = C12b reduce the power at a spatial frequency of azimuth phi, to lowest order, by the factor
-    exp(-kappa |M g|^2), where M = [[c + a, b], [b, c - a]] is the curvature of the wavefront, so
+    To lowest order, the aberrations c = C10, a = C12a, b = C12b multiply the power at a spatial frequency g of azimuth phi by the factor
+    exp(-kappa |M g|^2), where M = [[c + a, b], [b, c - a]] is the curvature of the wavefront. For a fixed length of g this factor is
 
         exp(-kappa (c^2 + a^2 + b^2 + 2 c (a cos 2 phi + b sin 2 phi))).
 
-    Each azimuth thus has its own best defocus, -(a cos 2 phi + b sin 2 phi), so one focal series determines both aberrations. With c, a, b = knobs +
-    offsets, the logarithm is linear in kappa, kappa times the three offsets, and one constant for each azimuth: one weighted linear least-squares
-    problem.
+    Each azimuth thus has its own best defocus, -(a cos 2 phi + b sin 2 phi), so one defocus series determines defocus and astigmatism. Each of c, a
+    and b is a knob plus an unknown offset. The logarithm of the power is then linear in kappa, in the products of kappa and the three offsets, and in
+    one constant for each azimuth, so the fit is one weighted linear least-squares problem.
 
     Parameters
     ----------
@@ -103,10 +106,11 @@ def fit_focus(knobs: np.ndarray, powers: np.ndarray, noise: np.ndarray) -> np.nd
 
 
 class FocalSeries:
-    """Focusing as a human operator does it: a focal series, a move to the peak of parabolas through its sharpness, then smaller series about it.
+    """Policy that focuses as a human operator does.
 
-    Sharpness is the normalised variance, resolved by azimuth, because twofold astigmatism gives every azimuth a focus of its own
-    (:func:`fit_focus`). Every frame of the episode enters every fit.
+    It takes a defocus series, moves to the maximum of parabolas through the sharpness, and continues with smaller changes about this point. Sharpness
+    is the normalised variance for each azimuth, because twofold astigmatism gives every azimuth a different focus (:func:`fit_focus`). Every fit uses
+    all frames of the episode so far.
     """
 
     def reset(self, brief: Brief) -> None:
@@ -117,7 +121,7 @@ class FocalSeries:
         self.plan = self.course()
 
     def act(self, observation: Mapping[str, np.ndarray], cost: Mapping[str, float]) -> np.ndarray:
-        """Return the next increment."""
+        """Return the next increment of the knobs, in units of ``STEP``."""
         del cost
         self.knobs.append(np.asarray(observation["knobs"], dtype=float))
         self.powers.append(sector_powers(observation["image"]))
@@ -125,7 +129,7 @@ class FocalSeries:
         return np.clip((target - self.knobs[-1]) / STEP, -1, 1).astype(np.float32)
 
     def course(self) -> Generator[np.ndarray, None, None]:
-        """Yield for each frame the target of the knobs, which may take more than one action."""
+        """Yield a target of the knobs, (3,), A, for each frame; one action may not be enough to reach it."""
         for defocus in SWEEP:
             yield np.array([defocus, 0.0, 0.0])
         for probe in itertools.cycle(PROBES):
@@ -135,7 +139,7 @@ class FocalSeries:
             yield self.best() + probe
 
     def best(self) -> np.ndarray:
-        """Return the best estimate of focus for the knobs: from the fit, or else from the sharpest frame."""
+        """Return the knobs (3,), A, of best focus from the fit, or those of the sharpest frame if the fit fails or is an extrapolation."""
         knobs, powers, noise = np.array(self.knobs), np.array([p for p, _ in self.powers]), np.array([n for _, n in self.powers])
         sharpest = knobs[np.argmax(powers.sum(axis=1))]
         fitted = fit_focus(knobs, powers, noise)
@@ -145,7 +149,7 @@ class FocalSeries:
 
 
 class RandomMoves:
-    """Uniform random actions."""
+    """Policy of uniform random actions."""
 
     def reset(self, brief: Brief) -> None:
         """Seed the random generator."""
@@ -158,7 +162,7 @@ class RandomMoves:
 
 
 class FocusOracle:
-    """Oracle that goes straight to zero."""
+    """Oracle that cancels the true aberrations by the shortest way."""
 
     def reset(self, brief: Brief) -> None:
         """Store the access to the truth."""
@@ -168,7 +172,7 @@ class FocusOracle:
         self.truth = brief.truth
 
     def act(self, observation: Mapping[str, np.ndarray], cost: Mapping[str, float]) -> np.ndarray:
-        """Return the increment that cancels the true state, by at most one action."""
+        """Return the increment that cancels the true aberrations, limited to the range of one action."""
         del observation, cost
         state = self.truth()
         left = np.array([state["C10_angstrom"], state["C12a_angstrom"], state["C12b_angstrom"]])

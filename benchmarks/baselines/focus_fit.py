@@ -1,8 +1,8 @@
-"""The fit of the expert of ``autofocus@2``: hypotheses about one specimen, fitted to the frames by damped least squares.
+"""Fit of the expert of ``autofocus@2``: hypotheses about the aberrations, fitted to the frames of one specimen by damped least squares.
 
 A frame is represented by its strongest Fourier coefficients. They depend on the true C10, C12a, C12b (initial values plus gains of the knobs times
-commanded changes), on the size of the instrument's residual aberrations, and on the position of the field. Numbers without a prior deviation
-are held fixed.
+commanded changes), on the size of the instrument's residual aberrations, and on the position of the field. A number whose prior standard deviation
+is 0 is held fixed.
 """
 
 from collections.abc import Callable
@@ -17,15 +17,15 @@ PLACES = 24
 MISFIT = 0.03
 """Error of the model, as a fraction of the largest Fourier coefficient."""
 STARTS, RESUMED = 16, 160
-"""Number of hypotheses fitted to the first frame, and number compared with two frames before the best are fitted."""
+"""Number of hypotheses that are fitted to the first frame, and number that are compared with the first two frames before the best ones are fitted."""
 KEPT = 6
 """Number of hypotheses that are kept after each frame."""
 STEPS = 4
-"""Number of steps of the least squares after each frame."""
+"""Number of least-squares steps after each frame."""
 APART, SAME = 12.0, 3.0
 """Distance above which hypotheses are fitted separately, and distance below which they are merged, A."""
 STRAYED = (12.0, 6.0, 6.0, 0.0, 0.0, 0.0, 0.0, 0.01, 0.003)
-"""Standard deviations of the changes of the numbers in a minute of aberration drift."""
+"""Standard deviations of the changes of the nine numbers (see ``NUMBERS``) in a minute of aberration drift."""
 MINUTE_KEPT = 3
 """Number of hypotheses that are kept from one minute to the next."""
 AROUND = 15.0
@@ -35,7 +35,7 @@ LOST = -4.0 * BEAMS
 RIVAL = 30.0
 """Difference of the log-likelihood from the best hypothesis beyond which a hypothesis is dropped."""
 NUMBERS = 9
-"""Start (C10, C12a, C12b), residual, gains of the three knobs, logarithm of the brightness, blur (A^2) of the scan."""
+"""Number of fitted numbers: start (C10, C12a, C12b), residual, gains of the three knobs, logarithm of the brightness, blur (A^2) of the scan."""
 CHANGES = np.vstack([np.zeros(4), np.diag([2.0, 2.0, 2.0, 0.1])])
 """Steps of C10, C12a, C12b, A, and of the residual, for numerical derivatives."""
 
@@ -49,10 +49,10 @@ class SpecimenModel:
     sample, profile : str
         Names of specimen and instrument.
     images : callable
-        Function from true C10, C12a, C12b, A, and residual aberrations relative to the usual ones, shape (n, 4), to the Fourier coefficients
-        in use, fractions of the beam, shape (n, BEAMS).
+        Function of the true C10, C12a, C12b, A, and of the residual aberrations relative to the usual ones, shape (n, 4). It returns the Fourier
+        coefficients in use as fractions of the beam, shape (n, BEAMS).
     frequencies : ndarray
-        Their spatial frequencies (x, y), 1/A, shape (BEAMS, 2).
+        Spatial frequencies (x, y) of these coefficients, 1/A, shape (BEAMS, 2).
     places : ndarray
         Possible positions (x, y) of the field, A, shape (PLACES^2, 2).
     hypotheses, bank : ndarray
@@ -69,7 +69,7 @@ class SpecimenModel:
 
     @property
     def shifts(self) -> np.ndarray:
-        """exp(-2 pi i k r) at the positions, shape (BEAMS, PLACES^2)."""
+        """Phase factors exp(-2 pi i k r) of the spatial frequencies k at the positions r, shape (BEAMS, PLACES^2)."""
         return np.exp(-2j * np.pi * self.frequencies @ self.places.T).astype(np.complex64)
 
 
@@ -80,11 +80,12 @@ class Known:
     Parameters
     ----------
     mean, deviation : ndarray
-        Means and standard deviations of start (A), residual, gains, brightness and blur, shape (9,); numbers without a deviation are held.
+        Means and standard deviations of the fitted numbers (see ``NUMBERS``), shape (9,); a number with a standard deviation of 0 is held fixed.
     low, high : ndarray
-        Limits of these, shape (9,).
+        Limits of the fitted numbers, shape (9,).
     strays : bool
-        Whether minutes pass between frames, in which aberrations drift and the specimen moves; a frame then only predicts the next one.
+        True if minutes pass between frames, so the aberrations drift and the specimen moves. Only the latest frame is then fitted, and the earlier
+        frames enter through the prior.
     """
 
     mean: np.ndarray
@@ -105,18 +106,18 @@ class Candidate:
     known : Known
         Prior before the first frame.
     basis, waves : ndarray
-        Waves of the Fourier coefficients in the frame, shape (pixels, 2 BEAMS + 1), and their pseudo-inverse.
+        Waves of the Fourier coefficients in the frame, ``waves``, shape (pixels, 2 BEAMS + 1), and their pseudo-inverse, ``basis``.
     kept : int
         Number of hypotheses that are kept after each frame.
     knobs, measured, weight : list
-        For each frame the knobs, A, the measured Fourier coefficients as fractions of the beam, and their inverse variance.
+        Knobs, A, measured Fourier coefficients as fractions of the beam, and their inverse variance, for each frame.
     numbers, places : ndarray
         Hypotheses, shape (n, 9), and positions of the field, A, shape (n, 2).
     score, covariance : ndarray
-        Logarithms of their likelihoods, shape (n,), and covariances of the numbers, shape (n, 9, 9).
+        Logarithms of the likelihoods of the hypotheses, shape (n,), and covariances of their numbers, shape (n, 9, 9).
     before, precision, odds : ndarray
-        Prior of each hypothesis: numbers, shape (n, 9), their inverse covariance, shape (n, 9, 9), and the
-        logarithm of its likelihood, shape (n,).
+        Prior of each hypothesis: means of the numbers, shape (n, 9), their inverse covariance, shape (n, 9, 9), and the
+        logarithm of the prior likelihood, shape (n,).
     """
 
     model: SpecimenModel
@@ -136,7 +137,7 @@ class Candidate:
     odds: np.ndarray = field(default_factory=lambda: np.zeros(0))
 
     def see(self, image: np.ndarray, knobs: np.ndarray, scale: float) -> None:
-        """Take a frame into account; ``scale`` is the number of units of a reading for one incident electron at a point."""
+        """Add a frame, in electrons, to the evidence; ``scale`` is the number of incident electrons at one point."""
         values = image.ravel() / scale
         found = self.basis @ values
         noise = float(np.var(values - self.waves @ found))
@@ -182,7 +183,10 @@ class Candidate:
         return np.concatenate([turned, np.broadcast_to(numbers[:, None, 3:4], (*turned.shape[:2], 1))], axis=2)
 
     def _placed(self, now: np.ndarray, frames: list[int], first: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
-        """Return the squared misfit at the best position for some frames, shape (n,), and that position, shape (n, 2); ``first`` are known images."""
+        """Return the squared misfit of some frames at the best position of the field, shape (n,), and this position, shape (n, 2).
+
+        ``first`` holds the images of the first frame if they are known.
+        """
         agreement, constant = np.zeros((len(now), PLACES**2), np.float32), np.zeros(len(now))
         for i, frame in enumerate(frames):
             images = first if first is not None and frame == 0 else self.model.images(now[:, i])
@@ -193,13 +197,13 @@ class Candidate:
         return constant - agreement[np.arange(len(now)), best], self.model.places[best]
 
     def begin(self) -> float:
-        """Take the hypotheses of the bank that are nearest to a frame, and return the misfit of the nearest one."""
+        """Start from the hypotheses of the bank that agree best with the first frame in memory, and return the smallest misfit."""
         misfit, places = self._placed(self._bank()[:, None], [0], self.model.bank)
         self._take(misfit, places, np.arange(len(misfit)), STARTS)
         return float(misfit.min())
 
     def _resume(self) -> None:
-        """Take hypotheses of the bank that are nearest to both frames besides those that were kept."""
+        """Add the hypotheses of the bank that agree best with both frames to the hypotheses that were kept."""
         before = self.numbers, self.places
         misfit, _ = self._placed(self._bank()[:, None], [0], self.model.bank)
         some = np.argsort(misfit)[:RESUMED]
@@ -257,7 +261,7 @@ class Candidate:
         self.score, self.covariance = -cost, np.linalg.inv(normal)[:, :NUMBERS, :NUMBERS]
 
     def _equations(self, numbers: np.ndarray, places: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Return negative log likelihoods (n,), and their second derivatives (n, p, p) and first (n, p) by numbers and positions."""
+        """Return the negative log-likelihoods (n,), and their second (n, p, p) and first (n, p) derivatives by the numbers and positions."""
         free = self.known.deviation > 0
         changes = CHANGES[: 5 if free[3] else 4]
         now = self._now(numbers)
@@ -289,7 +293,7 @@ class Candidate:
 
 
 def _apart(points: np.ndarray, distance: float, count: int) -> np.ndarray:
-    """Return at most ``count`` indices of points, in order, that lie farther than a distance from all chosen before."""
+    """Return the indices of at most ``count`` points, in order, each farther than a distance from all points chosen before it."""
     found: list[int] = []
     for i, point in enumerate(points):
         if all(np.linalg.norm(point - points[j]) > distance for j in found):

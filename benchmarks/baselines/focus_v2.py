@@ -1,4 +1,4 @@
-"""Baselines of ``autofocus@2`` and ``focus-keeping``: a fit of the model of the instrument, blind policies, and policies that know the truth."""
+"""Baselines of ``autofocus@2`` and ``focus-keeping``: a fit of a model of the images, blind policies, and policies that know the truth."""
 
 import functools
 import itertools
@@ -21,17 +21,17 @@ from stemtwin.twin.physics.aberrations import Aberrations
 
 TASKS = ("autofocus@2", "focus-keeping")
 FIRST = 2500
-"""Grid of hypotheses about defocus and astigmatism before the first frame."""
+"""Number of random hypotheses about defocus and astigmatism before the first frame."""
 TRUSTED, LEAST_FRAMES = 6.0, 3
-"""Largest standard deviation of the estimate at which the end is declared, A, and least number of frames before it."""
+"""Largest standard deviation of the estimate at which the end is declared, A, and smallest number of frames before the end."""
 ASIDE = 18.0
-"""Target of C10 while focus is kept, A: it costs a few percent of the Strehl ratio, and reveals the direction of aberration drift."""
+"""Target of C10 in ``focus-keeping``, A. This offset costs a few percent of the Strehl ratio, and reveals the direction of aberration drift."""
 BRIGHTNESS, BLUR_ANGSTROM2 = 0.3, 0.1
-"""Largest logarithm of the brightness, and largest variance of the positions of the beam in an imperfect scan, A^2."""
+"""Largest magnitude of the logarithm of the brightness, and largest variance of the beam positions in an imperfect scan, A^2."""
 FAR = 4.0
-"""Ratio of the distance from the first frame to that of the nearest specimen, above which a specimen is not fitted."""
+"""Ratio of a specimen's misfit in the first frame to the smallest misfit of all specimens, above which the specimen is not fitted."""
 RIVAL = 40.0
-"""Difference of the log-likelihood beyond which a specimen is dropped."""
+"""Difference of the log-likelihood from the best specimen beyond which a specimen is dropped."""
 NEEDED = (
     "randomisation",
     "start_c10_angstrom",
@@ -42,11 +42,11 @@ NEEDED = (
     "dose_budget_e_per_angstrom2",
     "wait_s",
 )
-"""Known numbers from which the instrument is modelled."""
+"""Names of the known numbers that the model of the instrument needs."""
 
 
 def preset_from(known: Mapping[str, Any]) -> AutofocusPreset:
-    """Return the ranges, knobs and budgets of the known numbers of a brief, see ``Autofocus.known``."""
+    """Return the preset (ranges, knobs and budgets) that the known numbers of a brief describe, see ``Autofocus.known``."""
     return AutofocusPreset(
         randomisation=Randomisation(**known["randomisation"]),
         start_c10=tuple(known["start_c10_angstrom"]),
@@ -60,7 +60,10 @@ def preset_from(known: Mapping[str, Any]) -> AutofocusPreset:
 
 
 def image_coefficients(preset: AutofocusPreset, phonons: int, sample: str, profile: str, states: np.ndarray) -> np.ndarray:
-    """Return the Fourier coefficients (n, rows, columns) of images for true C10, C12a, C12b, A, and relative residuals, (n, 4)."""
+    """Return the Fourier coefficients of the images for n states of the optics, (n, rows, columns).
+
+    ``states``, (n, 4), holds the true C10, C12a, C12b, A, and the residual aberrations relative to the usual ones.
+    """
     operator, _ = imaging(preset, preset.randomisation, phonons, sample, profile)
     one = PROFILES[profile]
     beams = [
@@ -102,7 +105,7 @@ def specimen_model(preset: AutofocusPreset, phonons: int, sample: str, profile: 
 
 
 def known_before(preset: AutofocusPreset) -> Known:
-    """Return the ranges that the family's page gives for the start, the residual and the gains."""
+    """Return the prior before the first frame, from the ranges of the start, the residual, the gains, the brightness and the blur."""
     drawn = preset.randomisation
     c10, c12 = preset.start_c10[1], preset.start_c12[1]
     hour = bool(preset.wait_s)  # aberrations drift as far as the knobs reach
@@ -115,7 +118,7 @@ def known_before(preset: AutofocusPreset) -> Known:
 
 
 def waves_in_frame(frequencies: np.ndarray, rotation: float) -> np.ndarray:
-    """Return 1, cos and sin of 2 pi k r for points of the frame about its middle, shape (pixels, 2 BEAMS + 1).
+    """Return 1, cos and sin of 2 pi k r, for spatial frequencies k and positions r relative to the middle of the frame, (pixels, 2 BEAMS + 1).
 
     Parameters
     ----------
@@ -132,14 +135,16 @@ def waves_in_frame(frequencies: np.ndarray, rotation: float) -> np.ndarray:
 
 
 class MatchedFilter:
-    """Policy that fits the model to the Fourier coefficients of all frames: start, gains of the knobs, residual and position, for every specimen.
+    """Policy that fits a model of the images of every possible specimen to the Fourier coefficients of all frames.
+
+    The fit determines the start, the gains of the knobs, the residual aberrations and the position of the field.
 
     Parameters
     ----------
     phonons : int
         Frozen-phonon configurations of the model.
     kept : int
-        Number of hypotheses that are kept after each frame; the time is proportional to it.
+        Number of hypotheses that are kept after each frame; the computing time is proportional to this number.
     """
 
     def __init__(self, phonons: int = 4, kept: int = KEPT) -> None:
@@ -153,7 +158,10 @@ class MatchedFilter:
         self.seen = 0
 
     def act(self, observation: Mapping[str, np.ndarray], cost: Mapping[str, float]) -> np.ndarray:
-        """Return the change to the best estimate of focus, or the end where the estimate is certain."""
+        """Return the action that moves to the best estimate of focus.
+
+        The action also declares the end if the estimate is certain or if a budget is nearly spent.
+        """
         del cost
         if not self.candidates:
             self._begin(observation)
@@ -176,7 +184,7 @@ class MatchedFilter:
         return np.append(np.clip(way / STEP, -1, 1), 1.0 if done else -1.0).astype(np.float32)
 
     def _way(self, knobs: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Return the change to the focus of the best hypothesis, its remainder, and its standard deviations over all hypotheses, A."""
+        """Return the change to the focus of the best hypothesis, the defocus and astigmatism that remain, and their standard deviations, A."""
         numbers, score, covariance = (np.concatenate([getattr(one, name) for one in self.candidates]) for name in ("numbers", "score", "covariance"))
         first = score.argmax()
         aim = np.array([ASIDE if self.preset.wait_s else 0.0, 0.0, 0.0])
@@ -189,7 +197,7 @@ class MatchedFilter:
         return way, left[first], np.sqrt(weights @ variance / weights.sum())
 
     def _begin(self, observation: Mapping[str, np.ndarray]) -> None:
-        """Prepare every specimen for the rotation of the scan."""
+        """Make a candidate for every specimen in every instrument, at the rotation of the scan."""
         known = known_before(self.preset)
         drawn = self.preset.randomisation
         rotation = math.atan2(float(observation["scan"][1]), float(observation["scan"][0]))
@@ -218,7 +226,7 @@ class NoOperation:
 
 
 class RandomActions:
-    """Uniform random actions, including the stop."""
+    """Policy of uniform random actions, which may also declare the end."""
 
     def reset(self, brief: Brief) -> None:
         """Seed the random generator."""
@@ -234,12 +242,12 @@ class BlindSweep:
     """Policy that sweeps the defocus from one end to the other without looking at the images, returns to the middle, and declares the end."""
 
     def reset(self, brief: Brief) -> None:
-        """Begin at one end."""
+        """Start a new episode, at one end of the defocus range."""
         reach = float(brief.observation_space["knobs"].high[0])
         self.targets = iter([*np.linspace(-0.8, 0.8, 6) * reach, 0.0])
 
     def act(self, observation: Mapping[str, np.ndarray], cost: Mapping[str, float]) -> np.ndarray:
-        """Return the change to the next defocus."""
+        """Return the action that moves to the next defocus of the sweep, or the action that declares the end."""
         del cost
         target = next(self.targets, None)
         way = 0.0 if target is None else (target - float(observation["knobs"][0])) / STEP[0]
@@ -247,14 +255,14 @@ class BlindSweep:
 
 
 class FocusByTruth:
-    """Oracle that goes straight to given aberrations, and declares the end there or never.
+    """Oracle that moves straight to given aberrations, and may declare the end there.
 
     Parameters
     ----------
     target : tuple of float
-        True C10, C12a, C12b to go to, A.
+        Wanted true C10, C12a, C12b, A.
     declares : bool
-        Whether the end is declared there.
+        True if the end is declared at the target, False if it is never declared.
     """
 
     def __init__(self, target: tuple[float, float, float] = (0.0, 0.0, 0.0), *, declares: bool = True) -> None:
@@ -270,7 +278,7 @@ class FocusByTruth:
         self.exact = preset.randomisation.knob_gain == (1.0, 1.0) and not preset.randomisation.failing
 
     def act(self, observation: Mapping[str, np.ndarray], cost: Mapping[str, float]) -> np.ndarray:
-        """Return the remaining change."""
+        """Return the action towards the target, limited to the range of one action, or the action that declares the end."""
         del cost
         self.seen += 1
         state = self.truth()
@@ -282,7 +290,7 @@ class FocusByTruth:
 
 
 Hover = functools.partial(FocusByTruth, (GOAL + 0.5, 0.0, 0.0), declares=False)
-"""Policy that stays just outside the goal."""
+"""Oracle that stays just outside the goal and never declares the end."""
 
 for _task, (_name, _text, _factory) in itertools.product(
     TASKS,
@@ -291,7 +299,7 @@ for _task, (_name, _text, _factory) in itertools.product(
         ("no-op", "does nothing", NoOperation),
         ("random", "uniform actions", RandomActions),
         ("blind", "sweeps the defocus without looking at the images", BlindSweep),
-        ("hover", "stays just outside the goal, by the truth", Hover),
+        ("hover", "uses the truth to stay just outside the goal", Hover),
         ("oracle", "cancels the true aberrations", FocusByTruth),
     ),
 ):

@@ -1,4 +1,4 @@
-"""Baselines of ``atom-forge`` and ``atom-drill``: a planner that knows the rates, rules, fixed cycles, random actions, and an oracle."""
+"""Baselines of ``atom-forge`` and ``atom-drill``: a planner with the rates of the events, simple rules, a fixed cycle, random actions, an oracle."""
 
 import itertools
 from collections.abc import Mapping
@@ -16,19 +16,19 @@ from stemtwin.twin.envs.families.atom_forge import REACH_ANGSTROM, READY_S, SHOR
 from stemtwin.twin.envs.forge_scenes import FIELD_ANGSTROM
 
 USUAL_S = 0.2
-"""Time of the parked beam for rules without a plan, s."""
+"""Time for which rules without a plan park the beam in walks, s."""
 USUAL_DRILL_S = 0.5
-"""Time of the parked beam for patterns, s: the best of 0.2, 0.35, 0.5, 0.7 and 1 s over 50 episodes of the split ``train``."""
+"""Time for which rules park the beam in patterns, s: the best of 0.2, 0.35, 0.5, 0.7 and 1 s over 50 episodes of the split ``train``."""
 NEAR_ANGSTROM = 0.7
-"""Distance below which a rule takes Si to be at its target, A: half a bond."""
+"""Distance from its target, A, below which a rule treats Si as arrived: half a bond."""
 PATIENCE = 2
-"""Number of successive looks without an atom after which it counts as lost; one may be dark or misread."""
+"""Number of successive looks without the Si atom after which the atom counts as lost; a single look may be dark or misread."""
 SOON_S = 0.4
-"""Time below which the oracle takes the first event, s: a look costs as much."""
+"""Time below which the oracle treats all events as equally soon, s, because a look costs as much as this time."""
 LAST = 1.5
-"""Number of looks left below which a partial pattern is declared."""
+"""Number of remaining looks below which the planner declares the end with an incomplete pattern."""
 TURNS = 30
-"""Number of parked beams of the blind cycle before it declares the end."""
+"""Number of times that the blind cycle parks the beam before it declares the end."""
 
 
 def stop() -> np.ndarray:
@@ -37,13 +37,13 @@ def stop() -> np.ndarray:
 
 
 def park(place: Any, seconds: float) -> np.ndarray:
-    """Return the action that parks the beam at a position, in units of the action, for a time, s."""
+    """Return the action that parks the beam at a position (x, y), in units of the action, for a time, s."""
     x, y = (float(np.clip(one, -1, 1)) for one in place)
     return np.array([x, y, dwell_component(seconds), -1], np.float32)
 
 
 class ForgePolicy:
-    """The common part of policies that look: walks, and patterns of vacancies."""
+    """Base class of policies that use the observations; subclasses choose the actions for walks and for patterns of vacancies."""
 
     def reset(self, brief: Brief) -> None:
         """Start a new episode."""
@@ -72,15 +72,19 @@ class ForgePolicy:
         raise NotImplementedError
 
     def drill(self, eye: DrillEye, observation: Any, cost: Mapping[str, float]) -> tuple[np.ndarray, float] | None:
-        """Return the position (x, y), A, and time, s, of the next parked beam of a pattern; None for the stop."""
+        """Return the position (x, y), A, and the time, s, for which the beam is parked next in a pattern, or None to declare the end."""
         raise NotImplementedError
 
 
 class Towards(ForgePolicy):
-    """Rule that parks on the neighbour of Si nearest to the target, or on the first site of the pattern that holds S, always for the same time."""
+    """Rule that always parks the beam for the same time.
+
+    In a walk, the beam is parked on the neighbour of Si that is nearest to the target. In a pattern, it is parked on the first wanted site that still
+    holds S.
+    """
 
     def walk(self, seen: Seen, observation: Any, cost: Mapping[str, float]) -> np.ndarray:
-        """Return the action that parks the beam on the nearest neighbour, or the stop at the target."""
+        """Return the action that parks the beam on the neighbour nearest to the target, or the stop if Si is at the target."""
         del observation, cost
         way = seen.target - seen.place
         if np.hypot(*way) < NEAR_ANGSTROM:
@@ -89,7 +93,7 @@ class Towards(ForgePolicy):
         return park(seen.steps[best] / REACH_ANGSTROM["walk"], USUAL_S)
 
     def drill(self, eye: DrillEye, observation: Any, cost: Mapping[str, float]) -> tuple[np.ndarray, float] | None:
-        """Return the first wanted site that holds S in this look."""
+        """Return the position of the first wanted site that holds S in this look, and the time; None if no wanted site holds S."""
         del cost
         bright = forge_eyes.drill_brightness(observation, eye.places) / (eye.first if isinstance(observation, Mapping) else 1)
         held = np.flatnonzero(eye.wanted & (bright > forge_eyes.SINGLE))
@@ -97,7 +101,10 @@ class Towards(ForgePolicy):
 
 
 class Planner(ForgePolicy):
-    """Value iteration over the probabilities of hops and losses on the observed sheet, planned anew after each look."""
+    """Policy that chooses actions by value iteration over the probabilities of hops and losses on the observed sheet.
+
+    The plan is adapted to the sheet after each look.
+    """
 
     def reset(self, brief: Brief) -> None:
         """Start a new episode."""
@@ -111,7 +118,7 @@ class Planner(ForgePolicy):
         self.looks, self.look_s, self.beam_s = 0, 0.0, np.inf
 
     def _budgets(self, observation: Any, cost: Mapping[str, float]) -> None:
-        """Infer the budgets of an episode: looks from the fraction spent on the first one, beam time from that of the first parked beam."""
+        """Infer the budgets of an episode: looks from the fraction that the first look costs, beam time from the cost of the first parked beam."""
         looks, beam = forge_eyes.budget(observation)
         if not self.looks:
             self.looks, self.look_s = round(1 / (1 - looks)), cost["beam_s"]
@@ -119,7 +126,7 @@ class Planner(ForgePolicy):
             self.beam_s = (cost["beam_s"] - cost["looks"] * self.look_s) / (1 - beam)
 
     def drill(self, eye: DrillEye, observation: Any, cost: Mapping[str, float]) -> tuple[np.ndarray, float] | None:
-        """Return the position and the time of the highest expected value."""
+        """Return the position (x, y), A, and the time, s, with the highest expected value, or None to declare the end."""
         self._budgets(observation, cost)
         if forge_eyes.budget(observation)[0] * self.looks < LAST:
             return None
@@ -133,7 +140,7 @@ class Planner(ForgePolicy):
         return (np.full(2, FIELD_ANGSTROM / 2), SHORTEST_S) if doubtful.any() else None
 
     def walk(self, seen: Seen, observation: Any, cost: Mapping[str, float]) -> np.ndarray:
-        """Return the parked beam with the greatest expected return."""
+        """Return the action that parks the beam with the greatest expected return, or the stop."""
         self._budgets(observation, cost)
         side, site = self.located(seen)
         chosen = self._plan(side, site, forge_eyes.energy_ev(observation)).at(site, round(seen.looks * self.looks))
@@ -145,7 +152,10 @@ class Planner(ForgePolicy):
         return park((best + beyond / BOND * step) / REACH_ANGSTROM["walk"], seconds)
 
     def located(self, seen: Seen) -> tuple[int, int]:
-        """Return the sublattice of the target, 1 or -1, that fits all looks best, and the site of Si in its patch; the look is stored."""
+        """Store a look, and return the likeliest sublattice of the target and the site of Si.
+
+        The sublattice, 1 or -1, is the one that agrees best with all looks. The site is an index into the patch of this sublattice.
+        """
         angles = np.arctan2(seen.steps[:, 1], seen.steps[:, 0])
         own = -1 if np.sin(3 * angles).mean() > 0 else 1
         sites = {}
@@ -178,7 +188,7 @@ class Planner(ForgePolicy):
                 eye.add(np.array(behind), bright[1:])
 
     def _plan(self, side: int, site: int, energy_ev: float) -> WalkPlan:
-        """Return the plan for the known sites, a new one where they have changed."""
+        """Return the plan for the known sites; a new plan is made if the known sites or the budget have changed."""
         foreign, empty = self.eyes[side].kinds()
         empty[site] = foreign[site] = False
         found = self.patches[side]
@@ -193,20 +203,20 @@ class Planner(ForgePolicy):
 
 
 class StopAtOnce:
-    """Policy that stops at once."""
+    """Policy that declares the end at once."""
 
     def reset(self, brief: Brief) -> None:
         """Start a new episode."""
         del brief
 
     def act(self, observation: Any, cost: Mapping[str, float]) -> np.ndarray:
-        """Return the stop."""
+        """Return the action that declares the end."""
         del observation, cost
         return stop()
 
 
 class RandomParks:
-    """Uniform random actions."""
+    """Policy of uniform random actions."""
 
     def reset(self, brief: Brief) -> None:
         """Seed the random generator."""
@@ -219,7 +229,10 @@ class RandomParks:
 
 
 class BlindCycle:
-    """Policy that parks the beam one bond from Si in six directions in turn, or over the field in turn, and then stops."""
+    """Policy that parks the beam at a fixed cycle of positions, and then declares the end.
+
+    In a walk, the positions are one bond from Si, in six directions in turn. In a pattern, they are distributed over the field.
+    """
 
     def reset(self, brief: Brief) -> None:
         """Start a new episode."""
@@ -239,9 +252,10 @@ class BlindCycle:
 
 
 class Clairvoyant:
-    """Oracle that parks the beam where the next event is a wanted one until this event happens, or parks it briefly without effect if there is none.
+    """Oracle that parks the beam where the next event is a wanted one, until this event happens.
 
-    Events before the shortest beam time are skipped, because the beam would stay on the atom that has just moved.
+    If there is no such position, the beam is parked briefly without effect. Events before the shortest beam time are skipped, because the beam would
+    stay on the atom that has just moved.
     """
 
     def reset(self, brief: Brief) -> None:
@@ -250,7 +264,7 @@ class Clairvoyant:
         self.truth = brief.truth
 
     def act(self, observation: Any, cost: Mapping[str, float]) -> np.ndarray:
-        """Return the parked beam under which the wanted event happens."""
+        """Return the action that parks the beam until the wanted event happens, or the stop if no wanted event is left."""
         del cost
         truth, pattern = self.truth(), forge_eyes.is_pattern(observation)
         if not truth["left"] or not (pattern or truth["dopant"]):
@@ -271,11 +285,11 @@ TEXTS = {
     "expert": ("a planner that knows the rates: value iteration over neighbours, positions and times, anew after each look", Planner),
     "towards": ("the neighbour nearest to the target, always for the same time", Towards),
     "random": ("uniform actions", RandomParks),
-    "no-op": ("the stop, at once", StopAtOnce),
-    "blind": ("a cycle of directions, and the stop", BlindCycle),
+    "no-op": ("declares the end at once", StopAtOnce),
+    "blind": ("a fixed cycle of directions, and then the end", BlindCycle),
     "oracle": ("knows which event comes next, and when", Clairvoyant),
 }
 TASKS = ("atom-forge", "atom-drill")
-"""Tasks of all policies, which distinguish a walk from a pattern by the observation."""
+"""Tasks for which every policy is registered; a policy distinguishes a walk from a pattern by the observation."""
 for _task, (_name, (_text, _factory)) in itertools.product(TASKS, TEXTS.items()):
     add_baseline(Baseline(task=_task, name=_name, text=_text, factory=_factory, oracle=_name == "oracle"))

@@ -1,8 +1,8 @@
-"""A planner of patterns of vacancies in MoS2: contents of every site of S, possible events, and the site that is most worth exposing.
+"""Planner for patterns of vacancies in MoS2: belief about every S site, possible events, and the best next site for the beam.
 
-An S atom that is hit leaves the sheet or, beside a vacancy, jumps into it. Stray vacancies, caused by a frame or by the tails of the beam, can
-therefore be moved back site by site, and a stray vacancy that is moved to a wanted site that still holds S saves an atom. The planner assigns stray
-vacancies to such sites, and parks the beam where the next event has the highest expected value.
+An S atom that is hit leaves the sheet or, beside a vacancy, jumps into the vacancy. A stray vacancy is a vacancy outside the pattern, caused by a
+frame or by the tails of the beam. Jumps can move it, site by site, to a wanted site that still holds S, so one atom less is lost. The planner assigns
+stray vacancies to such sites, and parks the beam where the next event has the highest expected value.
 """
 
 from collections.abc import Mapping
@@ -24,14 +24,14 @@ DWELLS = tuple(SHORTEST_S * 2 ** (k / 2) for k in range(11))
 TAILS_ANGSTROM = 7.0
 """Distance from the beam beyond which no event is expected, A."""
 EMPTIED, JUMPED = 0.3, 0.003
-"""Assumed probabilities that a site changes between two looks: beside the beam, elsewhere."""
+"""Assumed probabilities that a site changes between two looks, for sites beside the parked beam and for all other sites."""
 SURE = 0.95
-"""Probability from which a site counts as empty when the end is declared."""
+"""Probability above which a wanted site counts as empty, so the end may be declared."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DrillRates:
-    """Rates of the events of S under the beam, and costs of steps.
+    """Rates of the events of S atoms under the beam, and costs of steps.
 
     Parameters
     ----------
@@ -42,7 +42,7 @@ class DrillRates:
     look_s : float
         Duration of a frame, s.
     looks, beam_s : float
-        Frames and time of parked beams in one episode; s.
+        Number of frames, and total time of the parked beam, s, in one episode.
     size : int
         Number of sites of the pattern.
     """
@@ -57,17 +57,20 @@ class DrillRates:
 
     @property
     def loss(self) -> float:
-        """Cost of the unwanted loss of an atom."""
+        """Cost of the unwanted loss of an atom, in units of the return."""
         return BONUS * LOSS + PROGRESS / (2 * self.size)
 
     def step(self, held: int, empty: int) -> float:
-        """Cost of a step: its look, and the risk of its frame to sites that hold S and to sites around vacancies."""
+        """Return the cost of a step: the price of its look, and the expected cost of unwanted events that its frame causes.
+
+        ``held`` is the number of sites that hold S, and ``empty`` is the number of vacancies.
+        """
         events = self.look_s / FIELD_ANGSTROM**2 * (held * self.eject + 6 * empty * self.jump)
         return PRICE / self.looks + events * self.loss
 
 
 def drill_rates(energy_ev: float, look_s: float, looks: float, beam_s: float, size: int) -> DrillRates:
-    """Return the rates of a beam energy, eV, from the library's cross-sections; see :class:`DrillRates`."""
+    """Return the rates of the events for a beam energy, eV, from the library's cross-sections; see :class:`DrillRates`."""
     beam = forge_beam("drill", energy_ev)
     rules = compiled(beam.processes, beam.energy_ev)
     sigma = dict(zip(rules.names, rules.cross_sections.tolist(), strict=True))
@@ -76,7 +79,7 @@ def drill_rates(energy_ev: float, look_s: float, looks: float, beam_s: float, si
 
 
 class DrillEye:
-    """Belief about every site of S in the field, from noisy looks and from the positions of the beam.
+    """Probability that each site of S in the field is empty, from noisy looks and from the positions of the beam.
 
     Parameters
     ----------
@@ -91,7 +94,7 @@ class DrillEye:
         self.first, self.belief = forge_eyes.drill_brightness(observation, self.places), np.full(len(self.places), 0.001)
 
     def look(self, observation: Any, aimed: np.ndarray | None) -> None:
-        """Update the belief with a look."""
+        """Update the belief with a look; ``aimed`` is the position (x, y) of the parked beam before the look, A."""
         reading = forge_eyes.drill_brightness(observation, self.places)
         change = np.full(len(self.places), JUMPED)
         if aimed is not None:
@@ -114,7 +117,7 @@ class DrillPlan:
     Parameters
     ----------
     eye : DrillEye
-        Belief about the sites of S, and the wanted ones.
+        Belief about the sites of S, and the mask of the wanted sites.
     rates : DrillRates
         Rates and costs.
     """
@@ -138,10 +141,10 @@ class DrillPlan:
         self.walking = float((dear / -np.expm1(-both * hit * times)).min()) * both / rates.jump + rates.eject / rates.jump * rates.loss
 
     def value(self, empty: np.ndarray) -> float:
-        """Return the value of the current pattern: minus the cost of the remaining work.
+        """Return the value of a pattern, which is the negative cost of the remaining work; ``empty`` is the mask of vacancies.
 
-        Stray vacancies are assigned at least cost to wanted sites that hold S; the other wanted sites are emptied in the order in which the next one
-        has the fewest vacancies beside it, because that many jumps compete with a loss.
+        Stray vacancies are assigned to wanted sites that hold S in the way that costs least. The other wanted sites are emptied one after the other.
+        The next one is always the site with the fewest vacancies beside it, because each of these vacancies allows a jump in place of a loss.
         """
         key = empty.tobytes()
         if key not in self.made:
@@ -162,7 +165,7 @@ class DrillPlan:
         return self.made[key]
 
     def events(self, empty: np.ndarray, at: int) -> tuple[np.ndarray, list[np.ndarray]]:
-        """Return the rates of all next events with the beam on a site, 1/s, and the vacancies after each."""
+        """Return the rates of all possible next events with the beam on a site, 1/s, and the mask of vacancies after each event."""
         hazards, after = [], []
         for site in np.flatnonzero(~empty & (self.flux[at] > 0)):
             gone = empty.copy()
@@ -177,7 +180,7 @@ class DrillPlan:
         return np.array(hazards), after
 
     def best(self, empty: np.ndarray) -> tuple[int, float] | None:
-        """Return the site and the time, s, with the highest expected value; None if ending the episode is worth more."""
+        """Return the site and the time, s, with the highest expected value; None if no wanted site holds S any more."""
         rates, now = self.rates, self.value(empty)
         targets = np.flatnonzero(~empty & (self.eye.wanted | self.eye.near[empty].any(axis=0)))
         if not (self.eye.wanted & ~empty).any():

@@ -1,4 +1,4 @@
-"""Readings of the observations of ``atom-forge``: position of Si, its neighbours, kinds of sites; from features or from frames."""
+"""Interpretation of the observations of ``atom-forge`` and ``atom-drill``: positions and kinds of atoms, from features or from frames."""
 
 import math
 from collections.abc import Mapping
@@ -13,21 +13,21 @@ from stemtwin.twin.envs.forge_scenes import FIELD_ANGSTROM, FRAME_PX, SULPHUR_AN
 from stemtwin.twin.envs.forge_sight import BLUR_ANGSTROM, BRIGHTEST, DARK, DRILLED, FAR_ANGSTROM, FULL_EV, NEAR_ANGSTROM, NEIGHBOUR, PLACE, WIDTHS
 
 HOLLOW, BRIGHT, OUTSTANDING = 0.7, 1.1, 1.7
-"""Brightness of a site relative to carbon: below the first it is empty, above the second foreign; the brightest position above the third is Si."""
+"""Limits of the brightness of a site relative to carbon: empty below the first limit, foreign above the second, possibly Si above the third."""
 GLARE_ANGSTROM, KEPT = 2.3, 0.9
-"""Distance within which Si brightens other sites, A; factor of the weight of earlier frames with each new one."""
+"""Distance within which Si brightens other sites, A, and factor by which each new frame reduces the weight of earlier frames."""
 SINGLE = 0.75
-"""Fraction of its first brightness below which a site of S2 counts as one of S."""
+"""Fraction of the first brightness of a site below which one of its two S atoms counts as lost."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Seen:
-    """One look at graphene.
+    """Content of one look at graphene.
 
     Parameters
     ----------
     place, target : ndarray
-        Si and the target (x, y) from the middle of the field, A.
+        Positions (x, y) of Si and of the target relative to the middle of the field, A.
     steps : ndarray
         Vectors from Si to its neighbours, A, (3, 2).
     bright : ndarray, optional
@@ -35,7 +35,7 @@ class Seen:
     looks : float
         Remaining fraction of looks.
     smooth : ndarray, optional
-        The smoothed frame over the brightness of carbon, (ny, nx).
+        Smoothed frame divided by the brightness of carbon, (ny, nx).
     """
 
     place: np.ndarray
@@ -47,12 +47,12 @@ class Seen:
 
 
 def look(observation: Any) -> Seen | None:
-    """Return the reading of an observation of a walk; None where no Si is seen."""
+    """Return the content of an observation of a walk; None if no Si is visible."""
     return _from_frame(observation) if isinstance(observation, Mapping) else _from_features(np.asarray(observation, float))
 
 
 def _from_features(features: np.ndarray) -> Seen | None:
-    """Return the reading of the features of the form ``state``."""
+    """Return the content of the features of the form ``state``; None if no Si is visible."""
     if features[0] < OUTSTANDING / BRIGHTEST:
         return None
     place = features[1:3] * FIELD_ANGSTROM / 2
@@ -67,7 +67,10 @@ def _from_features(features: np.ndarray) -> Seen | None:
 
 
 def _from_frame(observation: Mapping[str, np.ndarray]) -> Seen | None:
-    """Return the reading of a frame: Si, and its neighbours on the side where the frame is brighter."""
+    """Return the content of a frame; None if no Si is visible.
+
+    The neighbours of Si are the brighter one of the two possible triangles around it.
+    """
     place, target = np.asarray(observation["tracked"], float), np.asarray(observation["target"], float)[0]
     smooth = _smoothed(observation)
     usual = float(np.percentile(smooth, 80))
@@ -79,7 +82,9 @@ def _from_frame(observation: Mapping[str, np.ndarray]) -> Seen | None:
 
 
 class FieldEye:
-    """Kinds of the sites of the field from the mean of all looks; in frames, sites beside Si are judged from looks with Si elsewhere.
+    """Kinds of the sites of the field, from their mean brightness over all looks.
+
+    A frame does not count for sites near Si, because Si brightens them.
 
     Parameters
     ----------
@@ -96,14 +101,14 @@ class FieldEye:
         self.weight[sites] = KEPT * self.weight[sites] + 1
 
     def add_frame(self, seen: Seen) -> None:
-        """Add a frame to the means."""
+        """Add a frame to the means of all sites that are not near Si."""
         assert seen.smooth is not None
         bright = np.array([_bright(seen.smooth, place) for place in self.places])
         far = np.flatnonzero(np.hypot(*(self.places - seen.place).T) > GLARE_ANGSTROM)
         self.add(far, bright[far] / np.median(bright[far]))
 
     def means(self) -> np.ndarray:
-        """Return the mean brightness of sites relative to carbon, (n,); a site that was never seen counts as carbon."""
+        """Return the mean brightness of all sites relative to carbon, (n,), which is 1 for a site without a reading."""
         return np.where(self.weight > 0, self.total / np.maximum(self.weight, 1e-9), 1.0)
 
     def kinds(self) -> tuple[np.ndarray, np.ndarray]:
@@ -124,14 +129,14 @@ def _bright(smooth: np.ndarray, place: np.ndarray) -> float:
 
 
 def is_pattern(observation: Any) -> bool:
-    """Return whether an observation is one of a pattern of vacancies."""
+    """Return True if an observation belongs to a pattern of vacancies, False if it belongs to a walk."""
     return len(observation["target"]) > 1 if isinstance(observation, Mapping) else len(observation) > 2 * WIDTHS["walk"]
 
 
 def drill_places(observation: Any) -> tuple[np.ndarray, np.ndarray]:
-    """Return the positions (x, y) of the sites of S in the field, A, (k, 2), and the mask of the wanted ones.
+    """Return the positions (x, y) of the sites of S in the field, A, (k, 2), and the mask of the wanted sites.
 
-    In frames they follow from the targets: rows of S lie along x.
+    For a frame, the sites follow from the positions of the targets, because rows of S lie along x.
     """
     if not isinstance(observation, Mapping):
         rows = _drill_rows(observation)
@@ -145,7 +150,7 @@ def drill_places(observation: Any) -> tuple[np.ndarray, np.ndarray]:
 
 
 def drill_brightness(observation: Any, places: np.ndarray) -> np.ndarray:
-    """Return the brightness of sites, (k,): relative to S2 in features, in electrons in frames."""
+    """Return the brightness of sites, (k,), which is relative to a site with two S atoms for features, and in electrons for frames."""
     if not isinstance(observation, Mapping):
         return 2 * _drill_rows(observation)[:, 2]
     smooth = _smoothed(observation)
@@ -157,7 +162,7 @@ def _drill_rows(observation: Any) -> np.ndarray:
 
 
 def energy_ev(observation: Any) -> float:
-    """Return the beam energy in an observation, eV."""
+    """Return the beam energy that an observation states, eV."""
     return FULL_EV * float(observation["energy"][0] if isinstance(observation, Mapping) else observation[-1])
 
 

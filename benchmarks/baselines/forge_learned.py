@@ -1,4 +1,4 @@
-"""The learned baseline of ``atom-forge`` and ``atom-drill``: policies trained by ``make learn``, on features or on the graph detected in frames."""
+"""The learned baseline of ``atom-forge`` and ``atom-drill``: policies trained by ``make learn``, for features or for sites detected in frames."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -16,11 +16,14 @@ from stemtwin.twin.envs.forge_scenes import FIELD_ANGSTROM, SILICON
 from stemtwin.twin.envs.forge_sight import BRIGHTEST, BRIGHTNESS, DRILLED, FAR_ANGSTROM, FAR_BONDS, FULL_EV, NEAR_ANGSTROM, PLACE, WIDTHS
 
 ENVIRONMENT, DARKNESS = "stemtwin/AtomForge-v1", 0.2
-"""Id of the environment; brightness of the brightest position, in units of the form ``state``, that stands for a frame without Si."""
+"""Id of the environment, and greatest brightness that the policy is told for a frame without Si, in units of the form ``state``."""
 
 
 class Learned:
-    """Policies of walks and of patterns for the form ``state``; frames are converted into that form by the planner's detection."""
+    """Trained policies for walks and for patterns, whose input is the observation form ``state``.
+
+    Frames are converted into this form with the methods by which the planner detects atoms.
+    """
 
     def __init__(self) -> None:
         self.policies: dict[bool, OnnxPolicy] = {}
@@ -42,7 +45,7 @@ class Learned:
         return self.policies[pattern].act(observation, cost)
 
     def _walk(self, seen: Seen | None) -> np.ndarray:
-        """Return the features of the form ``state``, (21,), of a frame, with the sites of earlier frames; 0 without Si."""
+        """Return the features of the form ``state``, (21,), of a frame and the sites known from earlier frames; zeros without Si."""
         out = np.zeros(WIDTHS["walk"])
         out[0] = DARKNESS
         if seen is None:
@@ -69,7 +72,10 @@ class Learned:
         return np.array(parts)
 
     def _pattern(self, observation: Mapping[str, np.ndarray]) -> np.ndarray:
-        """Return the features of the form ``state``, (132,), of a frame: sites by y, then x; brightness over that of the first frame."""
+        """Return the features of the form ``state``, (132,), of a frame.
+
+        The sites are sorted by y, then by x. Their brightness is relative to the first frame.
+        """
         self.eye = DrillEye(observation) if self.eye is None else self.eye
         bright = forge_eyes.drill_brightness(observation, self.eye.places) / self.eye.first
         order = np.lexsort((self.eye.places[:, 0], self.eye.places[:, 1].round(3)))[:DRILLED]

@@ -1,4 +1,4 @@
-"""A planner of walks: values of all sites from the probabilities of hops and losses, over the remaining looks."""
+"""Planner for walks of Si: the value of every site for each number of remaining looks, from the probabilities of hops and losses."""
 
 import functools
 import math
@@ -13,25 +13,31 @@ from stemtwin.twin.envs.goal_family import BONUS, PRICE, PROGRESS
 from stemtwin.twin.physics.dynamics.processes import compiled
 
 BOND = 1.42
-"""Bond of graphene, A."""
+"""Bond length of graphene, A."""
 DWELLS = tuple(SHORTEST_S * 2**k for k in range(6))
 """Times of the parked beam among which the planner chooses, s."""
 BEYOND = (0.0, 0.2, 0.4)
-"""Distances behind the atom at which it parks the beam, A."""
+"""Distances behind the wanted neighbour of Si at which the planner may park the beam, A."""
 START, HOPPED, ASIDE, FURTHER, REPLACED, STUCK = range(6)
-"""Outcomes for Si: unmoved; on the site of the wanted neighbour, of another one, or behind one; replaced by C; a neighbour lost."""
+"""Outcomes for Si: no change, a move to the wanted neighbour, to another one or behind the wanted one, replacement by C, loss of a neighbour."""
 NOWHERE = -1
 
 
 def up(sublattice: int) -> np.ndarray:
-    """Return the steps to the three neighbours of a site, A, (3, 2); one of them is at +y on sublattice 1, at -y on sublattice -1."""
+    """Return the vectors (x, y) from a site to its three neighbours, A, (3, 2).
+
+    The first neighbour is at +y for a site of sublattice 1, and at -y for a site of sublattice -1.
+    """
     half = math.sqrt(3) / 2
     return BOND * sublattice * np.array([(0.0, 1.0), (half, -0.5), (-half, -0.5)])
 
 
 @functools.lru_cache(maxsize=8)
 def outcomes(energy_ev: float) -> np.ndarray:
-    """Return the probabilities of the outcomes for Si by position and time of the beam, (positions, times, 6), from the library's cross-sections."""
+    """Return the probabilities of the six outcomes for Si, for each position and time of the beam, (positions, times, 6).
+
+    The rates follow from the cross-sections of the library.
+    """
     beam = forge_beam("walk", energy_ev)
     rules = compiled(beam.processes, beam.energy_ev)
     sigma = dict(zip(rules.names, rules.cross_sections.tolist(), strict=True))
@@ -46,7 +52,7 @@ def outcomes(energy_ev: float) -> np.ndarray:
         place = wanted * (1 + beyond / BOND)
 
         def current(at: np.ndarray, place: np.ndarray = place) -> float:
-            """Return the mean current density at a distance, per current, 1/A^2."""
+            """Return the current density divided by the current, averaged over azimuth, at the distance between two positions, 1/A^2."""
             r = float(np.hypot(*(at - place)))
             return float(beam.density.at(r * np.column_stack([np.cos(angles), np.sin(angles)])).mean())
 
@@ -71,11 +77,11 @@ class SitePatch:
     Parameters
     ----------
     places : ndarray
-        x and y from the middle of the field, A, (n, 2); the first is the target.
+        x and y relative to the middle of the field, A, (n, 2); the first site is the target.
     sublattice : ndarray
-        1 or -1, (n,).
+        Sublattice of each site, 1 or -1, (n,).
     links : ndarray
-        Neighbours, in the order of :func:`up`, -1 where they are outside, (n, 3).
+        Indices of the neighbours of each site in the order of :func:`up`, -1 for a neighbour outside the field, (n, 3).
     """
 
     places: np.ndarray
@@ -83,12 +89,12 @@ class SitePatch:
     links: np.ndarray
 
     def nearest(self, place: np.ndarray, sublattice: int) -> tuple[int, float]:
-        """Return the nearest site of a sublattice and its distance, A."""
+        """Return the index of the nearest site of a sublattice, and its distance, A."""
         apart = np.hypot(*(self.places - place).T) + np.where(self.sublattice == sublattice, 0.0, np.inf)
         return int(apart.argmin()), float(apart.min())
 
     def bonds(self, shut: np.ndarray) -> np.ndarray:
-        """Return the number of bonds from each site to the target around closed sites, (n,); 10^6 without a path."""
+        """Return the number of bonds on the shortest path from each site to the target that avoids closed sites, (n,); 10^6 without a path."""
         out = np.full(len(self.places), 10**6)
         out[0], front, steps = 0, [0], 0
         while front:
@@ -100,7 +106,7 @@ class SitePatch:
 
 
 def patch(target: tuple[float, float], sublattice: int) -> SitePatch:
-    """Return the sites of the field about a target (x, y), A, of a sublattice."""
+    """Return the sites of the field, given the position (x, y) of the target, A, and its sublattice, 1 or -1."""
     places, kinds, known, links = [np.array(target)], [sublattice], {(0, 0): 0}, []
     at = 0
     while at < len(places):
@@ -123,18 +129,18 @@ def patch(target: tuple[float, float], sublattice: int) -> SitePatch:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class WalkPlan:
-    """Choices at each site for each number of remaining looks.
+    """Best action with Si at each site, for each number of remaining looks.
 
     Parameters
     ----------
     choice : ndarray
-        Index of neighbour, position and time as one number, -1 for the stop, int (looks + 1, n).
+        One number that encodes the neighbour, the position and the time of the beam, or -1 for the stop, int (looks + 1, n).
     """
 
     choice: np.ndarray
 
     def at(self, site: int, looks: int) -> tuple[int, float, float] | None:
-        """Return the number of the neighbour, the distance of the beam behind it (A) and the time (s); None for the stop."""
+        """Return the index of the wanted neighbour, the distance of the beam behind this neighbour (A) and the time (s), or None for the stop."""
         number = int(self.choice[min(max(looks, 0), len(self.choice) - 1), site])
         if number < 0:
             return None
@@ -151,11 +157,11 @@ class WalkTerms:
     energy_ev : float
         Beam energy, eV.
     looks : int
-        Looks in an episode.
+        Number of looks in an episode.
     beam_s : float
-        Time of parked beams in an episode, s; infinite until it is known.
+        Total time of the parked beam in an episode, s; infinite until it is known.
     length : int
-        Number of bonds of the path at its start.
+        Number of bonds from Si to the target at the start of the episode.
     """
 
     energy_ev: float
@@ -165,16 +171,16 @@ class WalkTerms:
 
 
 def plan(terms: WalkTerms, sites: SitePatch, foreign: np.ndarray, empty: np.ndarray) -> WalkPlan:
-    """Return the plan of the greatest expected return, by recursion over the remaining looks.
+    """Return the plan with the greatest expected return, by recursion over the number of remaining looks.
 
     Parameters
     ----------
     terms : WalkTerms
         Beam, budgets and length.
     sites : SitePatch
-        The field.
+        Sites of the field.
     foreign, empty : ndarray
-        Masks of sites that hold no carbon and of empty sites, bool (n,).
+        Masks of sites with foreign atoms and of empty sites, bool (n,) each.
     """
     n, chances = len(sites.places), outcomes(terms.energy_ev).reshape(-1, 6)
     links = sites.links

@@ -1,4 +1,4 @@
-"""Baselines of ``hypothesis-test``: experiments with the greatest expected information, fixed and random experiments, and the truth itself."""
+"""Baselines of ``hypothesis-test``: experiments with the greatest expected information, fixed and random experiments, and an oracle."""
 
 import functools
 import itertools
@@ -18,15 +18,15 @@ from stemtwin.twin.envs.goal_family import BONUS, PRICE
 GRID = (-1.0, -0.5, 0.0, 0.5, 1.0)
 """Candidate settings of each of energy, dose and time, in the units of the action."""
 WORTH = BONUS * 2 * math.log(2) / math.log((1 - EDGE) / EDGE)
-"""Gain of the expected return for each bit of information."""
+"""Increase of the expected return for each bit of information."""
 SWEEP = ((-1.0, 1.0, -1.0), (1.0, -1.0, 1.0), (-1.0, -1.0, 1.0), (1.0, 1.0, -1.0))
 """Energy, dose and time of a fixed series of experiments, which is repeated."""
 NEEDED = ("sites_per_side", "areas", "dose_budget", "time_budget", "reach", "prior", "actions", "randomisation")
-"""Known numbers from which the experiment is modelled."""
+"""Names of the known numbers that the model of the experiment needs."""
 
 
 def preset_from(known: Mapping[str, Any]) -> HypothesisPreset:
-    """Return the sites, budgets, reach and prior of the known numbers of a brief, see ``HypothesisTest.known``."""
+    """Return the preset (sites, budgets, reach and prior) that the known numbers of a brief describe, see ``HypothesisTest.known``."""
     prior: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in known["prior"].items()}
     return HypothesisPreset(
         sites_per_side=known["sites_per_side"],
@@ -39,7 +39,7 @@ def preset_from(known: Mapping[str, Any]) -> HypothesisPreset:
 
 
 def declaration(probability: float) -> np.ndarray:
-    """Return the action that declares a probability of law 1, as near as it can be declared."""
+    """Return the action that declares a probability of law 1, limited to the range that can be declared."""
     answer = 2 * (min(max(probability, EDGE), 1 - EDGE) - EDGE) / (1 - 2 * EDGE) - 1
     return np.array([0, 0, 0, 1, min(max(answer, -1.0), 1.0)], np.float32)
 
@@ -51,7 +51,10 @@ def experiment(settings: Any) -> np.ndarray:
 
 @functools.lru_cache(maxsize=16)
 def outcome_probabilities(pair: str, preset: HypothesisPreset) -> np.ndarray:
-    """Return the probability of every count for all designs of the grid and all hypotheses of a pair, (designs, h, N + 1)."""
+    """Return the probability of each number of lost sites from 0 to N, for every design of the grid and every hypothesis, (designs, h, N + 1).
+
+    A design is a setting of energy, dose and time; the h hypotheses are those of one pair of laws.
+    """
     read = np.array([read_probabilities(pair, preset.prior, *preset_settings(preset, np.array(one))) for one in designs()])[..., None]
     lost, sites = np.arange(preset.sites + 1), preset.sites
     ways = gammaln(sites + 1) - gammaln(lost + 1) - gammaln(sites - lost + 1)
@@ -62,14 +65,14 @@ def outcome_probabilities(pair: str, preset: HypothesisPreset) -> np.ndarray:
 
 @functools.cache
 def designs() -> np.ndarray:
-    """Return all designs of the grid, (designs, 3)."""
+    """Return all designs of the grid, (designs, 3): energy, dose and time in the units of the action."""
     out = np.array(list(itertools.product(GRID, repeat=3)), dtype=np.float32)
     out.setflags(write=False)
     return out
 
 
 def expected_information(weights: np.ndarray, law: np.ndarray, outcomes: np.ndarray) -> np.ndarray:
-    """Return the mutual information between the true law and the count of an experiment, bits, never negative.
+    """Return the mutual information between the true law and the number of lost sites, for each design of an experiment, bits.
 
     Parameters
     ----------
@@ -78,12 +81,12 @@ def expected_information(weights: np.ndarray, law: np.ndarray, outcomes: np.ndar
     law : ndarray
         Law of each hypothesis, 0 or 1, (h,).
     outcomes : ndarray
-        Probabilities of counts, (designs, h, N + 1).
+        Probabilities of the numbers of lost sites, (designs, h, N + 1).
 
     Returns
     -------
     ndarray
-        float64 (designs,).
+        Information of each design, float64 (designs,), never negative.
     """
     of_law = np.array([np.where(law == number, weights, 0.0) for number in (0, 1)])
     joint = of_law @ outcomes
@@ -93,7 +96,7 @@ def expected_information(weights: np.ndarray, law: np.ndarray, outcomes: np.ndar
 
 
 class Bayes:
-    """The posterior of the laws from all observations."""
+    """Base class of policies that use the posterior probabilities of the laws, given all observations of the episode."""
 
     def reset(self, brief: Brief) -> None:
         """Start a new episode with the known numbers of the brief."""
@@ -105,11 +108,11 @@ class Bayes:
         return tuple(PAIRS)[int(np.argmax(observation["pair"]))]
 
     def exposed(self, observation: Mapping[str, np.ndarray]) -> int:
-        """Return the number of exposed areas after the first one."""
+        """Return the number of exposed areas, not counting the first area."""
         return round((1 - float(observation["budget"][0])) * self.preset.areas) - 1
 
     def log_weights(self, observation: Mapping[str, np.ndarray], found: Hypotheses, pair: str) -> np.ndarray:
-        """Return logarithms of the weights of all hypotheses after all counts."""
+        """Return the logarithms of the unnormalised posterior weights of all hypotheses, (h,), given the lost sites of all areas so far."""
         count = self.exposed(observation)
         settings = [np.zeros(3, np.float32), *observation["settings"][:count]]
         lost = [int(observation["usual"][0]), *(int(one) for one in observation["lost"][:count])]
@@ -126,7 +129,7 @@ class Bayes:
         return posterior(self.log_weights(observation, found, pair), found.law)
 
     def exhausted(self, observation: Mapping[str, np.ndarray], cost: Mapping[str, float]) -> bool:
-        """Return whether only one action or no area is left, or the remaining dose or time is less than the smallest exposure needs."""
+        """Return True if only one action is left, if no area is left, or if the remaining dose or time is too small for the smallest exposure."""
         if cost["moves"] >= self.actions - 1:
             return True
         areas, dose, time = (float(one) for one in observation["budget"])
@@ -135,7 +138,9 @@ class Bayes:
 
 
 class ExpectedInformation(Bayes):
-    """Policy that runs the experiment with the greatest expected information minus cost, and declares the posterior once none is worth its cost.
+    """Policy that runs the experiment with the greatest expected information minus cost, until no experiment is worth its cost.
+
+    It then declares the posterior probability.
 
     Parameters
     ----------
@@ -163,7 +168,7 @@ class ExpectedInformation(Bayes):
         return experiment(designs()[best]) if gain[best] > 0 else declaration(probability)
 
     def _dearer(self, budget: np.ndarray) -> np.ndarray:
-        """Return the increase of the largest spent fraction by every design, (designs,); infinite where too little is left."""
+        """Return the increase of the largest spent fraction of a budget by every design, (designs,); infinite if a budget is too small."""
         preset = self.preset
         exposures = np.array([preset_settings(preset, one) for one in designs()]) / np.array(preset_settings(preset, np.zeros(3)))
         taken = np.stack([np.full(len(exposures), 1 / preset.areas), exposures[:, 1] / preset.dose, exposures[:, 2] / preset.time], axis=1)
@@ -176,14 +181,14 @@ class FixedSeries(Bayes):
     """Policy that runs a fixed series of experiments until a budget is spent, and then declares the posterior."""
 
     def act(self, observation: Mapping[str, np.ndarray], cost: Mapping[str, float]) -> np.ndarray:
-        """Return the next experiment of the series, or the posterior."""
+        """Return the next experiment of the series, or the declaration of the posterior probability."""
         if self.exhausted(observation, cost):
             return declaration(self.believed(observation))
         return experiment(SWEEP[self.exposed(observation) % len(SWEEP)])
 
 
 class BlindSeries(Bayes):
-    """Policy that runs the same series, ignores its counts, and declares law 1 with the same probability each time."""
+    """Policy that runs the series of :class:`FixedSeries`, ignores the lost sites, and declares the same probability of law 1 in every episode."""
 
     certainty = 0.75
 
@@ -195,20 +200,20 @@ class BlindSeries(Bayes):
 
 
 class Undecided:
-    """Policy that declares 1/2 at once."""
+    """Policy that declares a probability of 1/2 at once."""
 
     def reset(self, brief: Brief) -> None:
         """Start a new episode."""
         del brief
 
     def act(self, observation: Mapping[str, np.ndarray], cost: Mapping[str, float]) -> np.ndarray:
-        """Return the declaration of 1/2."""
+        """Return the declaration of a probability of 1/2."""
         del observation, cost
         return declaration(0.5)
 
 
 class RandomExperiments:
-    """Uniform random actions."""
+    """Policy of uniform random actions."""
 
     def reset(self, brief: Brief) -> None:
         """Seed the random generator."""
@@ -230,7 +235,7 @@ class KnownLaw:
         self.law = brief.truth()["law"]
 
     def act(self, observation: Mapping[str, np.ndarray], cost: Mapping[str, float]) -> np.ndarray:
-        """Return the true law."""
+        """Return the declaration of the true law."""
         del observation, cost
         return declaration(self.law)
 
@@ -239,9 +244,9 @@ TEXTS = {
     "expert": ("the experiment with the greatest expected information minus cost, and the exact posterior", ExpectedInformation),
     "fixed": ("a fixed series of experiments, and the exact posterior", FixedSeries),
     "random": ("uniform actions", RandomExperiments),
-    "no-op": ("1/2, at once", Undecided),
+    "no-op": ("declares a probability of 1/2 at once", Undecided),
     "blind": ("a fixed series of experiments, and a fixed answer", BlindSeries),
-    "oracle": ("the true law, at once", KnownLaw),
+    "oracle": ("declares the true law at once", KnownLaw),
 }
 for _name, (_text, _factory) in TEXTS.items():
     add_baseline(Baseline(task="hypothesis-test", name=_name, text=_text, factory=_factory, oracle=_name == "oracle"))

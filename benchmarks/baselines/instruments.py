@@ -1,4 +1,4 @@
-"""Baselines of ``instruments``: those of ``atoms-2d@2``, and one with settings adapted to each instrument on the permitted labelled images."""
+"""Baselines of ``instruments``: the baselines of ``atoms-2d@2``, and a detector that is adapted to each instrument with the labelled images."""
 
 import json
 from collections.abc import Mapping
@@ -13,13 +13,13 @@ from stemtwin.benchmarks.baselines.atoms_v2 import LocalMaxima, RefinedPeaks, Sc
 from stemtwin.benchmarks.readings import electrons_of
 
 ADAPTED = Path(__file__).parents[1] / "learned" / "instruments.json"
-"""Settings by number of labelled images and instrument, which ``python -m stemtwin.benchmarks.instrument_tuning`` writes."""
+"""File of settings for each number of labelled images and each instrument; ``python -m stemtwin.benchmarks.instrument_tuning`` writes it."""
 
 
 class AdaptedPeaks:
-    """Refined peaks of the Laplacian of Gaussian, with the best settings on labelled images of the same instrument.
+    """Refined peaks of the Laplacian of Gaussian, with the settings that are best on labelled images of the same instrument.
 
-    Without labelled images, the settings are the best ones on the two training instruments.
+    Without labelled images, the settings are those that are best on the two training instruments.
     """
 
     def __init__(self) -> None:

@@ -1,4 +1,4 @@
-"""Baselines of ``ronchigram``: the means of the prior, a fit of the segments' spectra, the truth."""
+"""Baselines of ``ronchigram``: the means of the prior, a fit to the spectra of segments of the Ronchigram, and an oracle."""
 
 import functools
 from collections.abc import Mapping
@@ -22,14 +22,14 @@ LEAST_SIGMA = 1e-6
 
 @functools.lru_cache(maxsize=1)
 def prior_draws() -> np.ndarray:
-    """Return coefficients drawn from the card's prior, (draws, 12), A."""
+    """Return coefficients drawn from the prior that the card of the data set states, (draws, 12), A."""
     settings, rng = find_card("ronchigram", "1.0.0").generator, np.random.default_rng(SEED)
     spread = np.exp(rng.uniform(np.log(settings.spread[0]), np.log(settings.spread[1]), (DRAWS, 1)))
     return settings.means() + spread * settings.sigmas() * rng.standard_normal((DRAWS, len(COEFFICIENTS)))
 
 
 def _apertures(draws: np.ndarray, given: Mapping[str, Any]) -> np.ndarray:
-    """Return the flat aperture of each of some coefficients (n, 12), mrad."""
+    """Return the flat aperture for each set of coefficients, (n, 12) A; the result is (n,) mrad."""
     return np.array([flat_aperture_mrad(one, float(given["semiangle_mrad"]), float(given["energy_ev"])) for one in draws])
 
 
@@ -53,10 +53,10 @@ def _answer(value: np.ndarray, sigma: np.ndarray, apertures: np.ndarray, ends: t
 
 
 class PriorMeans:
-    """The nominal defocus, zero for all other coefficients, and the median aperture of the prior."""
+    """Estimate that does not use the image: the nominal defocus, zero for all other coefficients, and the median aperture of the prior."""
 
     def predict(self, given: Mapping[str, Any], rng: np.random.Generator) -> Values:
-        """Return the means, standard deviations and quantiles of the prior."""
+        """Return the means, standard deviations and 90 % intervals of the prior."""
         del rng
         draws = prior_draws() - find_card("ronchigram", "1.0.0").generator.means()
         mean = np.array([float(given["set_C10_angstrom"]) if name == "C10" else 0.0 for name in COEFFICIENTS])
@@ -66,7 +66,10 @@ class PriorMeans:
 
 
 class SegmentFit:
-    """The fit of rings and ellipses in the spectra of the segments, with the card's prior; the aperture is the median over its uncertainty."""
+    """Fit of the rings and ellipses in the spectra of segments of the Ronchigram, with the prior of the data set.
+
+    The answer for the aperture is the median of the apertures of coefficients that are drawn from the result of the fit with its covariance.
+    """
 
     def predict(self, given: Mapping[str, Any], rng: np.random.Generator) -> Values:
         """Return the coefficients of the largest posterior density and their standard deviations."""
@@ -80,7 +83,7 @@ class SegmentFit:
 
 
 class AberrationOracle:
-    """The true coefficients and aperture, without intervals."""
+    """Oracle that returns the true coefficients and the true aperture, without intervals."""
 
     def predict(self, given: Mapping[str, Any], rng: np.random.Generator) -> Values:
         """Return the truth, which only an oracle receives."""

@@ -1,9 +1,9 @@
-"""Aberrations from the local spectra of a Ronchigram: the fit of a model of its segments.
+"""Aberrations from the local spectra of a Ronchigram, by a fit of a model to the spectra of its segments.
 
-In a segment about the angle t a thin film's shadow image is magnified by the Hessian H(t) of the wave aberration: a Fourier component g of the
-film makes fringes of frequency f = H g, with the contrast sin(pi lambda f H^-1 f). The spectra of the segments therefore show Thon's rings, whose
-ellipses are those of the local H; H is linear in the coefficients. Counting noise is white. The mean spectrum of the film itself is a smooth
-function of f that is fitted as well. Powers of a segment's spectrum are exponentially distributed about the model (Whittle's likelihood); segments
+In a segment about the angle t, the shadow image of a thin film is magnified by the Hessian H(t) of the wave aberration. A Fourier component g of the
+film makes fringes of frequency f = H g, with the contrast sin(pi lambda f H^-1 f). The spectra of the segments therefore show Thon rings, which are
+ellipses given by the local H, and H is linear in the coefficients. Counting noise is white. The mean spectrum of the film itself is a smooth function
+of f that is fitted as well. The powers in the spectrum of a segment are exponentially distributed about the model (Whittle's likelihood). Segments
 overlap and are windowed, so the log-likelihood is scaled to the number of independent pixels.
 """
 
@@ -19,20 +19,20 @@ from stemtwin.twin.physics.electrons import wavelength
 SEGMENT_PX = 48
 SPACING_PX = 15
 EDGE_PX = 15
-"""Least distance of the middle of a segment from the edge of the disc."""
+"""Smallest distance of the middle of a segment from the edge of the disc, px."""
 LOWEST, HIGHEST = 80.0, 640.0
 """Range of fitted frequencies, 1/rad."""
 UNIT = 350.0
-"""Unit of frequency of the film's spectrum, 1/rad."""
+"""Unit of the frequency in the model of the film's spectrum, 1/rad."""
 LEAST_DETERMINANT = 1e3
-"""Least determinant of a Hessian, A^2."""
+"""Smallest magnitude of the determinant of a Hessian in the model, A^2; smaller determinants are replaced by this value."""
 ROUNDS = 25
 INDEPENDENT = 1.7
 """Factor of the number of independent pixels with which the fit's covariance matches the errors on the train split."""
 CLEAR = 1.5
-"""Scatter of the powers about the model, relative to an exponential distribution, above which the likelihood is weakened, as for crystals."""
+"""Scatter of the powers about the model, relative to an exponential distribution, above which the likelihood is weakened; crystals exceed it."""
 FILM = np.array([0.0, 0.0, 0.0, 0.0, -0.15])
-"""Initial numbers of the film: logarithms of power over mean excess at three orders in f and of the last ring's phase; shift of the rings."""
+"""Initial parameters of the film, see :func:`model`."""
 FILM_SIGMA = np.array([1.5, 1.5, 1.5, 0.7, 0.12])
 LAST_RING_RAD = 6.0
 
@@ -52,7 +52,7 @@ class Segments:
     length : float
         Wavelength, A.
     independent : float
-        Independent values of the image for each value in ``power``.
+        Number of independent values of the image for each value in ``power``, at most 1.
     """
 
     power: np.ndarray
@@ -63,9 +63,9 @@ class Segments:
 
 
 def hessian_basis(angles: np.ndarray, energy_ev: float) -> np.ndarray:
-    """Return the second derivatives xx, xy, yy of the wave aberration, (12, n, 3), for each coefficient at angles (n, 2) x and y, rad.
+    """Return the second derivatives xx, xy, yy of the wave aberration for each coefficient, (12, n, 3), at angles (n, 2) x and y, rad.
 
-    The wave aberration is a polynomial of fourth order: central differences of its derivatives are exact but for a constant that is negligible.
+    The wave aberration is a polynomial of fourth order, so central differences are exact except for a negligible constant.
     """
     names, length, h = list(Aberrations().cartesian()), wavelength(energy_ev), 1e-3
     rows = [names.index(name) for name in COEFFICIENTS]
@@ -80,7 +80,7 @@ def hessian_basis(angles: np.ndarray, energy_ev: float) -> np.ndarray:
 
 
 def segments_of(given: dict) -> Segments:
-    """Return the spectra of a sample of the task ``ronchigram``."""
+    """Return the spectra of the segments of a sample, given the inputs of the task ``ronchigram``."""
     image, pixel = np.asarray(given["image"], dtype=float), float(given["pixel_mrad"]) * 1e-3
     middle, radius = (np.array(image.shape) - 1) / 2, float(given["semiangle_mrad"]) * 1e-3 / pixel
     reach = int((radius - EDGE_PX) // SPACING_PX)
@@ -125,11 +125,12 @@ def model(segments: Segments, coefficients: np.ndarray, film: np.ndarray, excess
     segments : Segments
         Segments of the Ronchigram.
     coefficients : ndarray
-        (12,) A.
+        Aberration coefficients, (12,), A.
     film : ndarray
-        (5,) logarithms of the film's power over ``excess`` at three orders in f, logarithm of the last ring's phase, and a shift of the rings, rad.
+        (5,) parameters of the film. The first three are the constant, linear and quadratic terms in f of the logarithm of its power over ``excess``.
+        The fourth is the logarithm of the phase at which the rings fade, over ``LAST_RING_RAD``. The fifth is a phase shift of the rings, rad.
     excess : float
-        Mean power over the noise.
+        Mean power of the segments minus the power of the noise, in units of the power of the noise.
     """
     xx, xy, yy = np.moveaxis(np.tensordot(coefficients, segments.hessians, axes=1), -1, 0)
     determinant = xx * yy - xy**2
@@ -144,13 +145,13 @@ def model(segments: Segments, coefficients: np.ndarray, film: np.ndarray, excess
 
 
 def misfit(segments: Segments, expected: np.ndarray) -> float:
-    """Return minus the logarithm of Whittle's likelihood, scaled to independent pixels."""
+    """Return the negative logarithm of Whittle's likelihood, scaled to the number of independent pixels."""
     return segments.independent * float((np.log(expected) + segments.power / expected).sum())
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class Fit:
-    """Fitted coefficients (12,), their covariance (12, 12), the film's five numbers, misfit, and scatter about the model."""
+    """Fitted coefficients (12,), A, their covariance (12, 12), A^2, the five parameters of the film, the misfit, and the scatter about the model."""
 
     coefficients: np.ndarray
     covariance: np.ndarray
@@ -160,7 +161,7 @@ class Fit:
 
 
 def fit(segments: Segments, mean: np.ndarray, sigma: np.ndarray) -> Fit:
-    """Return the coefficients of the largest posterior density, by Fisher scoring from the best start on a grid of focus and astigmatism.
+    """Return the coefficients of the largest posterior density, by Fisher scoring from the three best points of a grid of focus and astigmatism.
 
     Parameters
     ----------

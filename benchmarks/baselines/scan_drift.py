@@ -1,4 +1,4 @@
-"""Baselines of ``drift``: uncorrected frames, one shift per frame, a shift of each line, the truth."""
+"""Baselines of ``drift``: uncorrected frames, one shift per frame, a shift of each line, and an oracle."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -12,12 +12,12 @@ from stemtwin.benchmarks.baselines import scan_registration as registration
 
 NODES = 4
 UPSAMPLED = 20
-"""Number of parts of a pixel to which a correlation peak is located."""
+"""Number of parts into which a pixel is divided to locate a correlation peak."""
 BLUR_ANGSTROM = 0.3
 
 
 def _answer(given: Mapping[str, Any], field: np.ndarray) -> DisplacementField:
-    """Return the field (n, lines, 2) as an answer: the same in all quarters of a line, 0 for frames that were not taken."""
+    """Return a field (n, lines, 2), A, as an answer, with the same values in all quarters of a line, and 0 for frames that were not taken."""
     frames, lines = np.shape(given["image"])[:2]
     out = np.zeros((frames, lines, NODES, 2))
     out[: len(field)] = field[:, :, None]
@@ -25,7 +25,7 @@ def _answer(given: Mapping[str, Any], field: np.ndarray) -> DisplacementField:
 
 
 class FramesAsTheyAre:
-    """No correction: zero displacement."""
+    """Estimate without a correction: the displacement is zero everywhere."""
 
     def predict(self, given: Mapping[str, Any], rng: np.random.Generator) -> DisplacementField:
         """Return zeros."""
@@ -34,7 +34,7 @@ class FramesAsTheyAre:
 
 
 class RigidShifts:
-    """One shift for each frame, by scikit-image's cross-correlation with the frame before; a rotated frame is rotated back first."""
+    """One shift for each frame, from the cross-correlation (scikit-image) with the previous frame; a rotated frame is first rotated back."""
 
     def predict(self, given: Mapping[str, Any], rng: np.random.Generator) -> DisplacementField:
         """Return the same shift for all lines of a frame."""
@@ -55,7 +55,11 @@ class RigidShifts:
 
 
 class LineShifts:
-    """A shift for each line: coarse by correlation (for a pair by its constant drift), then fine against the mean of the other frames."""
+    """A shift for each line, in two stages.
+
+    The coarse shifts come from correlations between frames; for an orthogonal pair, a constant drift is assumed. The fine shifts come from a
+    comparison of each line with the mean of the other frames.
+    """
 
     def predict(self, given: Mapping[str, Any], rng: np.random.Generator) -> DisplacementField:
         """Return the refined field."""
@@ -67,7 +71,7 @@ class LineShifts:
 
 
 class FieldOracle:
-    """The true field."""
+    """Oracle that returns the true field."""
 
     def predict(self, given: Mapping[str, Any], rng: np.random.Generator) -> DisplacementField:
         """Return the truth, which only an oracle receives."""

@@ -1,7 +1,7 @@
-"""Registration of scanned frames: coarse shifts by correlation, then a shift of every line by Gauss-Newton steps against the others' mean.
+"""Registration of scanned frames: coarse shifts by correlation, then a shift of every line by Gauss-Newton steps.
 
-All positions are in A, x and y, in the axes of the first frame, from the middle of the field. The specimen is rendered on a grid by spreading the
-counts of each pixel where the probe is thought to have been; a frame is compared with the mean of the others, never with itself.
+All positions are in A, x and y, in the axes of the first frame, relative to the middle of the field. The specimen is rendered on a grid: the counts
+of each pixel are distributed around the estimated position of the probe. Each frame is compared with the mean of the other frames, never with itself.
 """
 
 import dataclasses
@@ -10,25 +10,25 @@ import numpy as np
 from scipy.ndimage import gaussian_filter, map_coordinates
 
 MARGIN_ANGSTROM = 6.0
-"""Margin of the grid around the field."""
+"""Width of the margin of the grid around the field, A."""
 WIDTH_ANGSTROM = (0.2, 0.6)
-"""Standard deviation of the rendering's filter: the smallest and the largest."""
+"""Smallest and largest standard deviation of the filter for rendering, A."""
 ELECTRONS = 40.0
 """Target number of electrons under the filter."""
 REACH_ANGSTROM = 0.6
-"""Distance from the expected shift within which a correlation peak is searched: below half a cell of most lattices."""
+"""Distance from the expected shift within which a correlation peak is searched, A: less than half a cell of most lattices."""
 GRID_PX = 0.5
-"""Step of the search for the shift that all frames of a series have in common."""
+"""Step of the search for the common shift from frame to frame of a series, px."""
 FASTEST_ANGSTROM_PER_S = 2.0
 SHEAR_STEP_ANGSTROM = 0.5
-"""Step of the search for a pair's drift, as the displacement during a frame."""
+"""Step of the search for the drift of a pair, as the displacement during one frame, A."""
 ROUNDS = 6
 FRAME_SPREAD_ANGSTROM = 0.3
-"""Prior standard deviation of a frame's own shift about the coarse field."""
+"""Prior standard deviation of the shift of a whole frame relative to the coarse field, A."""
 RAMP_SPREAD_ANGSTROM = {"series": 0.03, "pair": 0.1}
-"""Prior standard deviation of the change of that shift from the middle of the frame to its end."""
+"""Prior standard deviation of the change of the shift from the middle of a frame to its end, A."""
 JITTER_ANGSTROM = 0.1
-"""Initial standard deviation of the shifts of lines."""
+"""Initial standard deviation of the shifts of lines, A."""
 CORRELATED = 0.5
 """Fraction of the variance of line shifts that is correlated between lines."""
 CORRELATION_LINES = 10.0
@@ -47,7 +47,7 @@ class ScannedFrames:
     times : ndarray
         (n, ny) time in the middle of each line, s.
     step : float
-        A/px.
+        Pixel size, A/px.
     """
 
     counts: np.ndarray
@@ -78,7 +78,10 @@ def frames_of(given: dict) -> ScannedFrames:
 
 
 def spread(counts: np.ndarray, places: np.ndarray, step: float, side: int) -> np.ndarray:
-    """Return counts and number of pixels of each point of a square grid, (2, side, side), each pixel spread over its four neighbours."""
+    """Return the sum of counts and the number of pixels at each point of a square grid, (2, side, side).
+
+    Each pixel is distributed over the four points around its position, with bilinear weights.
+    """
     at = np.clip(places.reshape(-1, 2) / step + (side - 1) / 2, 0, side - 1.001)
     low = at.astype(int)
     part, values = at - low, counts.ravel()
@@ -98,16 +101,20 @@ def side_of(frames: ScannedFrames) -> int:
 
 
 def rendered(parts: np.ndarray, width: float) -> tuple[np.ndarray, np.ndarray]:
-    """Return the mean image of spread counts (2, side, side) under a Gaussian filter [px], and the mask of covered points."""
+    """Return the mean image under a Gaussian filter, and the mask of covered points, (side, side) each.
+
+    ``parts`` comes from :func:`spread`, and ``width`` is the standard deviation of the filter, px.
+    """
     counts, weights = (gaussian_filter(part, width, mode="constant") for part in parts)
     there = weights > 0.2
     return np.divide(counts, weights, out=np.zeros_like(counts), where=there), there
 
 
 def sharpened(parts: np.ndarray, width: float) -> tuple[np.ndarray, np.ndarray]:
-    """Return the mean image of spread counts (2, side, side) without the first order of its blur, and the mask of covered points.
+    """Return the image of :func:`rendered`, corrected to first order for its blur, and the mask of covered points.
 
-    A blurred reference would pull lines that pass beside a column towards it. The blur is that of the filter [px] and of two linear interpolations.
+    A blurred reference would shift lines that pass beside a column towards the column. The blur comes from the filter and from two linear
+    interpolations.
     """
     image, there = rendered(parts, width)
     wider = gaussian_filter(there.astype(float), whole := np.sqrt(width**2 + 1 / 3), mode="constant")
@@ -116,9 +123,9 @@ def sharpened(parts: np.ndarray, width: float) -> tuple[np.ndarray, np.ndarray]:
 
 
 def correlation_peak(first: np.ndarray, second: np.ndarray, near: np.ndarray, reach: float) -> tuple[np.ndarray, float]:
-    """Return the offset (x, y) px of the second image, without its mean, from the first, near an expected one, and the correlation there.
+    """Return the offset (x, y), px, of the second image relative to the first one, and the normalised correlation at this offset.
 
-    A shift by d means second(r + d) = first(r).
+    The images have zero mean. An offset d means second(r + d) = first(r). It is searched within ``reach``, px, of the expected offset ``near``.
     """
     both = np.fft.irfft2(np.fft.rfft2(first).conj() * np.fft.rfft2(second), s=first.shape)
     n = first.shape[0]
@@ -143,7 +150,10 @@ def _flat(parts: np.ndarray, width: float) -> np.ndarray:
 
 
 def common_step(frames: ScannedFrames) -> np.ndarray:
-    """Return the shift (x, y), A, from frame to frame of a series that best explains all correlations of frames one, two and four apart."""
+    """Return the shift (x, y), A, from one frame of a series to the next, assumed to be the same for all frames.
+
+    The shift maximises the sum of the correlations of all frames that are one, two and four frames apart.
+    """
     side, width = side_of(frames), max(frames.width_px, 0.3 / frames.step)
     images = [_flat(spread(counts, places, frames.step, side), width) for counts, places in zip(frames.counts, frames.places, strict=True)]
     waves = np.fft.rfft2(np.stack(images))
@@ -161,9 +171,10 @@ def common_step(frames: ScannedFrames) -> np.ndarray:
 
 
 def series_field(frames: ScannedFrames) -> np.ndarray:
-    """Return the coarse field (n, ny, 2) of a series: each frame by its correlation with the mean of those before, near a constant velocity.
+    """Return the coarse field of a series, (n, ny, 2), A.
 
-    Within the frames the shift changes by the mean velocity between them.
+    The shift of each frame comes from its correlation with the mean of the earlier frames, near the position that the common shift predicts. Within a
+    frame, the shift changes with the mean velocity of the series.
     """
     n, side, width = len(frames.counts), side_of(frames), max(frames.width_px, 0.3 / frames.step)
     shifts, step = np.zeros((n, 2)), common_step(frames)
@@ -178,14 +189,17 @@ def series_field(frames: ScannedFrames) -> np.ndarray:
 
 
 def through_lines(frames: ScannedFrames, shifts: np.ndarray) -> np.ndarray:
-    """Return the field (n, ny, 2) whose means over frames are shifts (n, 2), and which changes within each frame by their mean velocity."""
+    """Return the field (n, ny, 2), A, whose mean in each frame is a given shift (n, 2), A.
+
+    Within each frame, the field changes with the mean velocity of the shifts.
+    """
     middle = frames.times.mean(axis=1)
     velocity = np.polyfit(middle, shifts, 1)[0]
     return shifts[:, None] + velocity * (frames.times - middle[:, None])[..., None]
 
 
 def pair_field(frames: ScannedFrames) -> np.ndarray:
-    """Return the coarse field (2, ny, 2) of a pair: the constant velocity with which its frames correlate best."""
+    """Return the coarse field of an orthogonal pair, (2, ny, 2), A, from the constant velocity with which the two frames correlate best."""
     side, width = side_of(frames), max(frames.width_px, 0.3 / frames.step)
     one, between = float(np.ptp(frames.times[0])), float(frames.times[1].mean() - frames.times[0].mean())
     count = max(1, int(np.ceil(FASTEST_ANGSTROM_PER_S * one / SHEAR_STEP_ANGSTROM)))
@@ -210,7 +224,7 @@ def pair_field(frames: ScannedFrames) -> np.ndarray:
 
 
 def _kernel(lines: int, ramp_spread: float) -> tuple[np.ndarray, np.ndarray]:
-    """Return the prior covariances (lines, lines) of line shifts of unit variance, and of a frame's shift with its change."""
+    """Return two prior covariances (lines, lines): of the line shifts, with unit variance, and of the shift of a whole frame and its change."""
     number = np.arange(lines)
     correlated = np.exp(-np.abs(number[:, None] - number) / CORRELATION_LINES)
     ramp = np.linspace(-1, 1, lines)
@@ -219,10 +233,11 @@ def _kernel(lines: int, ramp_spread: float) -> tuple[np.ndarray, np.ndarray]:
 
 
 def refined(frames: ScannedFrames, field: np.ndarray) -> np.ndarray:
-    """Return a field (n, ny, 2) after Gauss-Newton steps of all line shifts against the mean of the other frames.
+    """Return a field (n, ny, 2), A, refined by Gauss-Newton steps of all line shifts against the mean of the other frames.
 
-    Each step solves least squares, weighted by Poisson's variance, with a Gaussian prior about the coarse field; the variance of the prior is that
-    of the estimated shifts and of their uncertainty (expectation maximisation). The part common to all frames cannot be observed and is subtracted.
+    Each step solves a least-squares problem, weighted by the Poisson variance, with a Gaussian prior about the coarse field. The variance of the
+    prior is estimated from the shifts and their uncertainty (expectation maximisation). The part of the shifts that is common to all frames of a
+    series cannot be observed and is subtracted.
     """
     n, lines = field.shape[:2]
     side, width = side_of(frames), frames.width_px

@@ -23,18 +23,18 @@ SURVEY_DWELL = -0.8
 DWELL = -0.3
 """Dwell time of blocks after the survey, in the unit of the action."""
 LEAST = 1e-4
-"""Least signal in the noise model, fraction of the beam."""
+"""Smallest signal in the noise model, fraction of the beam."""
 SURVEY_ANGSTROM = 13.0
-"""Spacing of the survey's lines, A, at which few metal particles on carbon are missed."""
+"""Spacing of the lines of the survey, A; with this spacing, few metal particles on carbon are missed."""
 CONSIDERED = 2
 """Number of blocks for which the oracle computes the resulting image."""
 AROUND = 11
-"""Lines across the field, of which the oracle considers one at a time."""
+"""Number of lines across the field; for each block, the oracle also considers one of these lines."""
 GOLDEN = (math.sqrt(5) - 1) / 2
 
 
 def scan(kind: str, corners: tuple[float, float, float, float], dwell: float = 0.0) -> np.ndarray:
-    """Return the action that scans a block between two corners x, y, fractions of the field."""
+    """Return the action that scans a block between two corners (x, y, x, y), fractions of the field, with a dwell time in the unit of the action."""
     return np.array([2 * (KINDS.index(kind) + 0.5) / len(KINDS) - 1, *(2 * min(max(one, 0.0), 1.0) - 1 for one in corners), -1, dwell], np.float32)
 
 
@@ -44,7 +44,10 @@ def declaration() -> np.ndarray:
 
 
 class PathPolicy:
-    """Policy that scans until the budget is spent; it infers the budget from the cost of the overview and the fractions that remain after it."""
+    """Base class of policies that scan until the budget is spent.
+
+    The budget follows from the cost of the overview, with which an episode begins, and from the fractions that remain after it.
+    """
 
     def reset(self, brief: Brief) -> None:
         """Start a new episode."""
@@ -53,13 +56,13 @@ class PathPolicy:
         self.electrons = 0.0
 
     def spent(self, observation: Mapping[str, np.ndarray], cost: Mapping[str, float]) -> bool:
-        """Return whether no block fits into the remaining budget."""
+        """Return True if no further block fits into the remaining budget."""
         dose, time = (left_us(cost[name], float(share)) for name, share in zip(("beam_s", "path_s"), observation["budget"], strict=True))
         least, line = COUNT * USUAL_DWELL_US / LONGEST, sparse_paths.raster(1, self.points, PROFILE)[0]
         return dose < 1.01 * least or time < 1.01 * least + line.overhead_us
 
     def act(self, observation: Mapping[str, np.ndarray], cost: Mapping[str, float]) -> np.ndarray:
-        """Return the next block, or the declaration once the budget is spent."""
+        """Return the action that scans the next block, or the declaration of the end once the budget is spent."""
         if self.number == 0:
             self.electrons = float(observation["electrons"][0])
             self.blocks = round(1 / (1 - float(observation["budget"][0])))
@@ -69,50 +72,53 @@ class PathPolicy:
         return self.choose(observation)
 
     def choose(self, observation: Mapping[str, np.ndarray]) -> np.ndarray:
-        """Return the next block."""
+        """Return the action that scans the next block."""
         raise NotImplementedError
 
 
 def left_us(spent_s: float, share: float) -> float:
-    """Return the remainder of a budget, us, from the spent part, s, and the remaining fraction."""
+    """Return the remaining time of a budget, us, from the spent time, s, and the remaining fraction."""
     return spent_s * 1e6 * share / max(1 - share, 1e-9)
 
 
 class Raster(PathPolicy):
-    """Lines across the field, from one edge to the other."""
+    """Policy that scans lines across the field one after the other, from one edge to the opposite edge."""
 
     def choose(self, observation: Mapping[str, np.ndarray]) -> np.ndarray:
-        """Return the next line."""
+        """Return the action that scans the next line."""
         del observation
         y = (self.number - 0.5) / (self.blocks - 1)
         return scan("line", (0.0, y, 1.0, y))
 
 
 class EvenLines(PathPolicy):
-    """Short-dwell lines at the multiples of the golden ratio, in turn along both axes."""
+    """Policy that scans lines across the field, in turn along both axes, at positions that are multiples of the golden ratio, modulo 1."""
 
     def choose(self, observation: Mapping[str, np.ndarray]) -> np.ndarray:
-        """Return the next line."""
+        """Return the action that scans the next line."""
         del observation
         at = ((self.number + 1) // 2 * GOLDEN) % 1
         return scan("line", (0.0, at, 1.0, at) if self.number % 2 else (at, 0.0, at, 1.0))
 
 
 class EvenPoints(PathPolicy):
-    """Points scattered evenly over the field, each reached by a hop from the previous one."""
+    """Policy that visits points scattered evenly over the field, each reached by a hop from the previous point."""
 
     def choose(self, observation: Mapping[str, np.ndarray]) -> np.ndarray:
-        """Return hops over a moving rectangle of half the field."""
+        """Return the action that hops over points of a rectangle with half the width and height of the field.
+
+        The rectangle moves from block to block.
+        """
         del observation
         x, y = ((0.5 + self.number / sparse_paths.PLASTIC**power) % 1 / 2 for power in (1, 2))
         return scan("hops", (x, y, x + 0.5, y + 0.5), 0.5)
 
 
 class SurveyThenUnsure(PathPolicy):
-    """Quick lines across the field, then blocks where the image is uncertain."""
+    """Policy that surveys the field with quick lines, and then scans blocks where the image is uncertain."""
 
     def choose(self, observation: Mapping[str, np.ndarray]) -> np.ndarray:
-        """Return the next line of the survey, or the block that reduces the uncertainty most."""
+        """Return the action that scans the next line of the survey, or the block that reduces the uncertainty most."""
         lines = round(self.points * PITCH_ANGSTROM / SURVEY_ANGSTROM)
         if self.number <= lines:
             y = (self.number - 0.5) / lines
@@ -123,7 +129,7 @@ class SurveyThenUnsure(PathPolicy):
 
 
 class KnownImage(PathPolicy):
-    """Oracle that takes, among blocks over wrong parts of the image, the one that leaves the smallest error."""
+    """Oracle that compares a few blocks over wrong parts of the image, and scans the block that leaves the smallest error."""
 
     def reset(self, brief: Brief) -> None:
         """Store the truth."""
@@ -137,13 +143,13 @@ class KnownImage(PathPolicy):
         self.known = nothing(self.points)
 
     def act(self, observation: Mapping[str, np.ndarray], cost: Mapping[str, float]) -> np.ndarray:
-        """Return the next block, or the declaration once the budget is spent."""
+        """Return the action that scans the next block, or the declaration of the end once the budget is spent."""
         rows, columns = observation["pixels"][: int(observation["taken"][0])].astype(int).T
         self.known = added(self.known, rows, columns, self.chain.electrons(observation["readings"][: len(rows)]), float(observation["electrons"][0]))
         return super().act(observation, cost)
 
     def choose(self, observation: Mapping[str, np.ndarray]) -> np.ndarray:
-        """Return the next block."""
+        """Return the action that scans the next block."""
         electrons, found, best = self.electrons * LONGEST**DWELL, [], {}
         worth = taken_away((observation["estimate"] - self.true) ** 2, self.true, self.electrons)
         for value, kind, corners in candidates(worth):
@@ -166,13 +172,13 @@ class NoBlock:
         del brief
 
     def act(self, observation: Mapping[str, np.ndarray], cost: Mapping[str, float]) -> np.ndarray:
-        """Return the declaration."""
+        """Return the action that declares the end."""
         del observation, cost
         return declaration()
 
 
 class RandomBlocks:
-    """Uniform random actions."""
+    """Policy of uniform random actions."""
 
     def reset(self, brief: Brief) -> None:
         """Seed the random generator."""
@@ -186,13 +192,16 @@ class RandomBlocks:
 
 
 def taken_away(square: np.ndarray, image: np.ndarray, electrons: float) -> np.ndarray:
-    """Return the part of a mean squared error that one visit of each point removes; ``electrons`` are those of the usual dwell time."""
+    """Return the expected decrease of the squared error at each point if the point is visited once.
+
+    ``square`` is the map of the squared error, and ``electrons`` is the number of incident electrons per point at the usual dwell time.
+    """
     noise = np.maximum(image, LEAST) / (electrons * LONGEST**DWELL)
     return square**2 / (square + noise)
 
 
 def candidates(worth: np.ndarray) -> list[tuple[float, str, tuple[float, float, float, float]]]:
-    """Return the sum of a map over each pattern at its best position, its kind, and its corners."""
+    """Return the best block for each pattern of scan points: the sum of a map over the points of the block, its kind, and its corners."""
     n, found, spectrum = len(worth), [], scipy.fft.rfft2(worth)
     for kind, (dx, dy), pattern in patterns(n):
         covered = scipy.fft.irfft2(spectrum * pattern, (n, n))
@@ -207,7 +216,7 @@ def candidates(worth: np.ndarray) -> list[tuple[float, str, tuple[float, float, 
 
 @functools.lru_cache(maxsize=4)
 def patterns(points: int) -> tuple[tuple[str, tuple[float, float], np.ndarray], ...]:
-    """Return candidate blocks: kind, vector between corners (x, y), points, and conjugate spectrum of the covered area."""
+    """Return the candidate blocks: the kind, the vector (x, y) between the corners in points, and the conjugate spectrum of the covered area."""
     found = [("spiral", (float(size), float(size))) for size in SPIRALS]
     for length in LINES:
         turns = math.pi * np.arange(ANGLES) / ANGLES
@@ -231,7 +240,7 @@ TEXTS = {
     "blind": ("lines at multiples of the golden ratio, in turn along both axes", EvenLines),
     "points": ("points scattered evenly over the field", EvenPoints),
     "random": ("uniform actions", RandomBlocks),
-    "no-op": ("the end, declared at once", NoBlock),
+    "no-op": ("declares the end at once", NoBlock),
     "oracle": ("blocks where the image is wrong", KnownImage),
 }
 for _name, (_text, _factory) in TEXTS.items():

@@ -1,4 +1,4 @@
-"""Baselines of ``spectrum-discovery``: Gaussian processes on positions and on patches of the image, searches that do not learn, and the truth."""
+"""Baselines of ``spectrum-discovery``: Gaussian processes on positions and on patches of the image, searches that do not learn, and an oracle."""
 
 import functools
 import itertools
@@ -16,23 +16,26 @@ from stemtwin.twin.envs.scalarisers import SCALARISERS, TECHNIQUES
 
 TASK = "spectrum-discovery"
 TECHNIQUE = tuple(one.technique for one in SCALARISERS.values())
-"""Technique of each scalariser, as the page of the environment names it."""
+"""Technique (EELS or EDX) that each scalariser needs, as the page of the environment states."""
 PATCH = 6
 """Largest radius of a patch, pixels."""
 COMPONENTS = 6
-"""Principal components of patches."""
+"""Number of principal components of patches."""
 FIRST = 6
-"""Number of spectra at dissimilar positions before the first model."""
+"""Number of spectra at dissimilar positions before the first model is fitted."""
 PATCH_LENGTHS, PLACE_LENGTHS, NOISES = (0.7, 1.4, 2.8), (0.15, 0.35, 0.8), (0.03, 0.1, 0.3)
-"""Candidate length scales of patches and of positions in [-1, 1], and standard deviations of the noise; the likeliest are chosen."""
+"""Candidates for the length scale of patches, the length scale of positions in [-1, 1], and the standard deviation of the noise.
+
+The combination with the greatest likelihood is chosen.
+"""
 HIDDEN, FEATURES, REACH, ITERATIONS = 16, 3, 4.0, 8
-"""Hidden units of the deep kernel's network, its features, their prior deviation, iterations of L-BFGS after each spectrum."""
+"""Numbers of hidden units and of features of the deep kernel's network, prior standard deviation of a feature, and L-BFGS iterations per spectrum."""
 EAGERNESS = 2.0
 """Number of standard deviations above the mean in an upper confidence bound."""
 
 
 class Posterior(NamedTuple):
-    """Means and standard deviations (n,) of all candidates."""
+    """Posterior means and standard deviations of the score at all candidates, (n,) each."""
 
     mean: np.ndarray
     deviation: np.ndarray
@@ -45,19 +48,19 @@ def grid(side: int) -> np.ndarray:
 
 
 def measurement(place: np.ndarray, technique: str) -> np.ndarray:
-    """Return the action that takes a spectrum at a position by a technique."""
+    """Return the action that takes a spectrum at a position (x, y) with a technique, ``"edx"`` or ``"eels"``."""
     return np.array([place[0], place[1], 1 if technique == "edx" else -1, -1], np.float32)
 
 
 def declaration(place: np.ndarray) -> np.ndarray:
-    """Return the action that declares a position."""
+    """Return the action that declares a position (x, y) as the best one."""
     return np.array([place[0], place[1], -1, 1], np.float32)
 
 
 def patches(image: np.ndarray, side: int) -> np.ndarray:
     """Return principal components of the patches around all candidates, each with a standard deviation of at most 1, (side^2, COMPONENTS).
 
-    A patch is described by the mean of each ring around its middle and by the deviation within the ring, independent of its orientation.
+    A patch is described by the mean and the standard deviation of each ring around its middle, so the description does not depend on its orientation.
     """
     smooth = np.sqrt(gaussian_filter(image.astype(float), 0.7, mode="nearest"))
     finer = len(image) // side
@@ -78,16 +81,16 @@ def patches(image: np.ndarray, side: int) -> np.ndarray:
 
 
 class Kernel(NamedTuple):
-    """Covariance of a Gaussian process: a sum of weighted squared exponentials, each in some of the groups of features.
+    """Covariance of a Gaussian process: a weighted sum of terms, each a product of squared exponentials of some groups of features.
 
-    ``terms`` are (weight, indices of the groups), ``lengths`` the candidate length scales of each group.
+    ``terms`` holds the weight and the indices of the groups for each term. ``lengths`` holds the candidate length scales of each group.
     """
 
     terms: tuple[tuple[float, tuple[int, ...]], ...]
     lengths: tuple[tuple[float, ...], ...]
 
     def among(self, alike: Sequence[np.ndarray]) -> np.ndarray:
-        """Return the covariance from the squared exponential in each group."""
+        """Return the covariance, given the squared exponential of each group of features."""
         return sum(weight * math.prod(alike[group] for group in groups) for weight, groups in self.terms)  # type: ignore[return-value]
 
 
@@ -96,7 +99,7 @@ BOTH = Kernel(terms=((0.3, (0,)), (0.4, (0, 1)), (0.3, (1,))), lengths=(PATCH_LE
 
 
 def alike(apart: np.ndarray, scale: float) -> np.ndarray:
-    """Return the squared exponential of a length scale at squared distances."""
+    """Return the squared exponential of squared distances, with a length scale in the unit of the distances."""
     return np.exp(apart / (-2 * scale**2))
 
 
@@ -106,13 +109,13 @@ def posterior(kernel: Kernel, features: list[np.ndarray], measured: np.ndarray, 
     Parameters
     ----------
     kernel : Kernel
-        Its covariance, whose weights add up to 1.
+        Covariance of the process, whose weights add up to 1.
     features : list of ndarray
         Groups of features of all candidates, (n, k) each.
     measured : ndarray
-        Measured candidates, int (m,).
+        Indices of the measured candidates, int (m,).
     scores : ndarray
-        Their scores, float (m,), with mean 0 and deviation 1.
+        Scores of the measured candidates, float (m,), with mean 0 and standard deviation 1.
     """
     apart = [squares(group, group[measured]) for group in features]
     near = [{scale: alike(part[measured], scale) for scale in scales} for part, scales in zip(apart, kernel.lengths, strict=True)]
@@ -133,13 +136,13 @@ def posterior(kernel: Kernel, features: list[np.ndarray], measured: np.ndarray, 
 
 
 def standardised(scores: np.ndarray) -> np.ndarray:
-    """Return the logarithms of scores (n,), with mean 0 and deviation 1."""
+    """Return the logarithms of scores (n,), shifted and scaled to mean 0 and standard deviation 1."""
     logs = np.log(np.maximum(scores, 1e-3))
     return (logs - logs.mean()) / max(float(logs.std()), 1e-6)
 
 
 class Searcher:
-    """A search that takes all spectra and then declares a position."""
+    """Base class of searches that take all spectra of the budget and then declare a position."""
 
     def reset(self, brief: Brief) -> None:
         """Start a new episode."""
@@ -147,7 +150,7 @@ class Searcher:
         self.side = 0
 
     def act(self, observation: Mapping[str, np.ndarray], cost: Mapping[str, float]) -> np.ndarray:
-        """Return the next measurement or the declaration; a position whose spectrum gave no score counts as not measured."""
+        """Return the next measurement, or the declaration; a position whose spectrum gave no score counts as not measured."""
         count = round(cost["spectra"])
         if not self.side:
             self.begin(observation["image"])
@@ -160,11 +163,15 @@ class Searcher:
         return measurement(self.places[self.next(measured, scores)], self.technique(observation, count))
 
     def told(self, observation: Mapping[str, np.ndarray], count: int) -> np.ndarray:
-        """Return a mask of the spectra that measured the scalariser, bool (count,)."""
+        """Return a mask of the spectra that gave a value of the scalariser, bool (count,)."""
         return observation["scores"][:count] > 0
 
     def technique(self, observation: Mapping[str, np.ndarray], count: int) -> str:
-        """Return the technique of the named scalariser; for a hidden one each technique in turn, until one gives a score, then that one."""
+        """Return the technique of the next spectrum.
+
+        A named scalariser determines the technique. If the scalariser is hidden, both techniques are used in turn until a spectrum gives a score. The
+        technique of this spectrum is used from then on.
+        """
         if observation["target"].any():
             return TECHNIQUE[int(np.argmax(observation["target"]))]
         found = np.flatnonzero(observation["scores"][:count] > 0)
@@ -173,58 +180,58 @@ class Searcher:
         return TECHNIQUES[count % 2]
 
     def begin(self, image: np.ndarray) -> None:
-        """Prepare the search from the image, in which a candidate spans two pixels."""
+        """Prepare the search from the image, in which each candidate covers 2 x 2 pixels."""
         self.side = len(image) // 2
         self.places = grid(self.side)
 
     def next(self, measured: np.ndarray, scores: np.ndarray) -> int:
-        """Return the candidate to measure next."""
+        """Return the index of the candidate to measure next."""
         raise NotImplementedError
 
     def answer(self, measured: np.ndarray, scores: np.ndarray) -> int:
-        """Return the candidate to declare: the one that scored best."""
+        """Return the index of the candidate to declare, which is the candidate with the best score."""
         return int(measured[np.argmax(scores)])
 
 
 class LowDiscrepancy(Searcher):
-    """Spectra at the points of a shifted low-discrepancy sequence, and the best of them.
+    """Search at the points of a low-discrepancy sequence with a random shift, which declares the position with the best score.
 
     Parameters
     ----------
     looks : bool
-        Whether the scores are used; otherwise the last position is declared.
+        True if the scores are used. If False, the last position is declared.
     """
 
     def __init__(self, *, looks: bool = True) -> None:
         self.looks = looks
 
     def next(self, measured: np.ndarray, scores: np.ndarray) -> int:
-        """Return the candidate at the next point of the sequence of the plastic number."""
+        """Return the index of the candidate at the next point of the sequence, whose steps follow from the plastic number."""
         del scores
         steps = np.array([0.7548776662466927, 0.5698402909980532])
         column, row = ((len(measured) * steps + self.shift) % 1 * self.side).astype(int)
         return int(row) * self.side + int(column)
 
     def told(self, observation: Mapping[str, np.ndarray], count: int) -> np.ndarray:
-        """Return a mask of the spectra that measured the scalariser; all of them where scores are not used."""
+        """Return a mask of the spectra that gave a value of the scalariser, or of all spectra if scores are not used."""
         return super().told(observation, count) if self.looks else np.ones(count, bool)
 
     def technique(self, observation: Mapping[str, np.ndarray], count: int) -> str:
-        """Return the technique; where scores are not used, the one that most scalarisers need."""
+        """Return the technique of the next spectrum, which is the technique that most scalarisers need if scores are not used."""
         return super().technique(observation, count) if self.looks else max(TECHNIQUES, key=TECHNIQUE.count)
 
     def begin(self, image: np.ndarray) -> None:
-        """Draw the shift of the sequence."""
+        """Prepare the candidates, and draw the shift of the sequence."""
         super().begin(image)
         self.shift = self.rng.random(2)
 
     def answer(self, measured: np.ndarray, scores: np.ndarray) -> int:
-        """Return the candidate that scored best, or the last one."""
+        """Return the index of the candidate with the best score, or of the last candidate if scores are not used."""
         return super().answer(measured, scores) if self.looks else int(measured[-1])
 
 
 class Brightest(Searcher):
-    """Spectra in the order of decreasing brightness, and the best of them."""
+    """Search in the order of decreasing brightness, which declares the position with the best score."""
 
     def begin(self, image: np.ndarray) -> None:
         """Sort the candidates by their brightness."""
@@ -233,26 +240,26 @@ class Brightest(Searcher):
         self.order = np.argsort(-tiles.astype(float), kind="stable")
 
     def next(self, measured: np.ndarray, scores: np.ndarray) -> int:
-        """Return the brightest candidate that is left."""
+        """Return the index of the brightest candidate that has not been measured."""
         del scores
         return int(self.order[len(measured)])
 
 
 class GaussianSearch(Searcher):
-    """The greatest upper confidence bound of a Gaussian process.
+    """Search that measures the candidate with the greatest upper confidence bound of a Gaussian process.
 
     Parameters
     ----------
     sees : str
-        ``"places"``: positions only; ``"patches"``: also fixed features of patches of the image; ``"learned"``: instead features
-        of a network that is trained further after each spectrum.
+        Inputs of the Gaussian process. ``"places"`` uses positions only. ``"patches"`` adds fixed features of patches of the image.
+        ``"learned"`` adds features of patches from a network whose training continues after each spectrum.
     """
 
     def __init__(self, *, sees: str = "patches") -> None:
         self.sees = sees
 
     def begin(self, image: np.ndarray) -> None:
-        """Prepare the features, and choose the first candidates, each the farthest from those before."""
+        """Prepare the features, and choose the first candidates: each has the largest distance in features from the candidates chosen before it."""
         super().begin(image)
         self.groups = [self.places] if self.sees == "places" else [patches(image, self.side), self.places]
         joined = np.concatenate(self.groups, axis=1)
@@ -265,7 +272,7 @@ class GaussianSearch(Searcher):
             self.deep = DeepKernel(self.groups[0], self.places, hidden=HIDDEN, outputs=FEATURES, reach=REACH, rng=self.rng)
 
     def model(self, measured: np.ndarray, scores: np.ndarray) -> Posterior:
-        """Return the posterior of the logarithms of scores, with mean 0 and deviation 1."""
+        """Return the posterior of the logarithms of scores, which are scaled to mean 0 and standard deviation 1."""
         logs = standardised(scores)
         if self.sees == "learned":
             self.deep.train(measured, logs, iterations=ITERATIONS)
@@ -273,7 +280,7 @@ class GaussianSearch(Searcher):
         return posterior(PLACES if self.sees == "places" else BOTH, self.groups, measured, logs)
 
     def next(self, measured: np.ndarray, scores: np.ndarray) -> int:
-        """Return the candidate of the greatest bound among those that are not measured."""
+        """Return the index of the candidate with the greatest bound among the candidates that are not measured."""
         if len(measured) < FIRST:
             return self.first[len(measured)]
         found = self.model(measured, scores)
@@ -282,12 +289,12 @@ class GaussianSearch(Searcher):
         return int(np.argmax(bound))
 
     def answer(self, measured: np.ndarray, scores: np.ndarray) -> int:
-        """Return the measured candidate of the greatest mean."""
+        """Return the index of the measured candidate with the greatest posterior mean."""
         return int(measured[np.argmax(self.model(measured, scores).mean[measured])])
 
 
 class MiddleDeclared:
-    """Policy that declares the middle at once."""
+    """Policy that declares the middle of the field at once."""
 
     def reset(self, brief: Brief) -> None:
         """Start a new episode."""
@@ -300,7 +307,7 @@ class MiddleDeclared:
 
 
 class RandomPlaces:
-    """Uniform random actions."""
+    """Policy of uniform random actions."""
 
     def reset(self, brief: Brief) -> None:
         """Seed the random generator."""
@@ -314,7 +321,7 @@ class RandomPlaces:
 
 
 class KnownPlaces(Searcher):
-    """Oracle that takes spectra at the best 1 % of the candidates, and declares the best of all."""
+    """Oracle that takes spectra at the best 1 % of the candidates, and declares the best candidate of all."""
 
     def reset(self, brief: Brief) -> None:
         """Store the truth."""
@@ -325,7 +332,7 @@ class KnownPlaces(Searcher):
         self.best = [int(truth[f"best_{number}"]) for number in range(sum(name.startswith("best_") for name in truth))]
 
     def act(self, observation: Mapping[str, np.ndarray], cost: Mapping[str, float]) -> np.ndarray:
-        """Return the next of the best positions, then the declaration of the best."""
+        """Return the measurement of the next best candidate, or the declaration of the best candidate."""
         count = round(cost["spectra"])
         if not self.side:
             self.begin(observation["image"])
@@ -344,7 +351,7 @@ TEXTS = {
     "brightest": ("the brightest positions, and the best of them", Brightest),
     "low-discrepancy": ("positions of a low-discrepancy sequence, and the best of them", LowDiscrepancy),
     "random": ("uniform actions", RandomPlaces),
-    "no-op": ("the middle, at once", MiddleDeclared),
+    "no-op": ("declares the middle at once", MiddleDeclared),
     "blind": ("positions of a low-discrepancy sequence, and the last of them", functools.partial(LowDiscrepancy, looks=False)),
     "oracle": ("the best 1 % of the positions, and the best of all", KnownPlaces),
 }

@@ -1,4 +1,4 @@
-"""Baselines of ``aberration-correction``: Newton steps through a learnt response, blind policies, and the truth."""
+"""Baselines of ``aberration-correction``: Newton steps with a learnt response of the corrector, blind policies, and an oracle."""
 
 import math
 from collections.abc import Mapping
@@ -14,19 +14,19 @@ from stemtwin.twin.errors import SettingsError
 
 TASK = "aberration-correction"
 CHOICES = {name: (2 * i + 1) / len(MEASUREMENTS) - 1 for i, name in enumerate(MEASUREMENTS)}
-"""Entry of an action that selects each measurement."""
+"""First component of an action that selects a measurement, by the name of the measurement."""
 USUAL_ERRORS = {
     "C1A1": {1: 8.0},
     "Fast": {1: 4.0, 2: 250.0},
     "Standard": {1: 4.0, 2: 300.0, 3: 4e3},
 }
-"""Expected standard deviations by order, A, before a measurement was first made: half of the intervals that correctors report."""
+"""Standard deviations by order, A, that are expected before the first measurement of a kind: half of the intervals that correctors report."""
 USUAL_SECONDS = {"C1A1": 1.3, "Fast": 12.0, "Standard": 25.0}
 """Durations of the measurements, s."""
 NEGLIGIBLE_RAD = 0.01
 """Root mean square phase below which no command is given, rad."""
 CAUTION, SURE = 1e-4, 0.7
-"""Weight of the uncertainty before a measurement; number of standard deviations below which aberrations are not corrected."""
+"""Weight of the uncertainty in a correction before a measurement, and number of standard deviations below which an aberration is not corrected."""
 SAFE_ANGSTROM = 250.0
 """Largest uncertainty of C10 and C12 that corrections of higher orders may cause, A: a third of what C1A1 can measure."""
 ENOUGH_RAD = 0.1
@@ -36,12 +36,12 @@ SEARCH = (0.0, -0.8, 0.8, -1.4, 1.4)
 
 
 def action(change: np.ndarray, step: np.ndarray, measurement: str, *, stop: bool = False) -> np.ndarray:
-    """Return the action that changes the knobs, A, by at most one step, and takes a measurement or declares the end."""
+    """Return the action that changes the knobs by ``change``, A, limited to one step, and takes a measurement or declares the end."""
     return np.concatenate([[CHOICES[measurement], 1.0 if stop else -1.0], np.clip(change / step, -1, 1)]).astype(np.float32)
 
 
 class KnobPolicy:
-    """Policy that reads the knobs of an episode from its spaces, without other knowledge."""
+    """Base class of policies that take the names and the steps of the knobs from the observation space."""
 
     def reset(self, brief: Brief) -> None:
         """Read names and steps from the observation space."""
@@ -51,12 +51,14 @@ class KnobPolicy:
 
 
 class NewtonSteps(KnobPolicy):
-    """Policy that takes the most valuable measurement, and corrects all known aberrations through a response that it learns on the way.
+    """Policy that takes the most valuable measurement, and corrects all known aberrations.
+
+    The response of the corrector is learned during the episode.
 
     Parameters
     ----------
     least_gain : float
-        Gain of the return below which the end is declared.
+        Expected gain of the return by a further measurement below which the end is declared.
     """
 
     def __init__(self, least_gain: float = 0.0) -> None:
@@ -76,7 +78,7 @@ class NewtonSteps(KnobPolicy):
         return np.array([USUAL_ERRORS[name].get(int(one[1]), np.inf) for one in self.names])
 
     def act(self, observation: Mapping[str, np.ndarray], cost: Mapping[str, float]) -> np.ndarray:
-        """Return the correction of all known aberrations with the most valuable measurement, or the end."""
+        """Return the action that corrects all known aberrations and takes the most valuable measurement, or that declares the end."""
         del cost
         self._look(observation)
         if not self.found:
@@ -140,7 +142,7 @@ class NewtonSteps(KnobPolicy):
         return self.left.min() > 1.1 * self.shares[name] + 0.02
 
     def _search(self) -> np.ndarray:
-        """Return C1A1 at the next defocus, or at the last one where the command failed."""
+        """Return the action that takes C1A1 at the next defocus, or at the same defocus again if the last command failed."""
         at = self.filter.knobs[0] / self.step[0]
         if self.asked and abs(at - self.tries[0]) < 1e-3:
             self.tries.pop(0)
@@ -162,7 +164,7 @@ class NoCorrection(KnobPolicy):
 
 
 class RandomTuning:
-    """Uniform random actions, including the stop."""
+    """Policy of uniform random actions, which may also declare the end."""
 
     def reset(self, brief: Brief) -> None:
         """Seed the random generator."""
@@ -178,12 +180,12 @@ class BlindTuning(KnobPolicy):
     """Policy that sweeps the defocus without using observations, returns to the middle, and declares the end."""
 
     def reset(self, brief: Brief) -> None:
-        """Begin at one end."""
+        """Start a new episode, at one end of the defocus range."""
         super().reset(brief)
         self.targets = iter([*np.linspace(-0.8, 0.8, 5) * self.step[0], 0.0])
 
     def act(self, observation: Mapping[str, np.ndarray], cost: Mapping[str, float]) -> np.ndarray:
-        """Return the change to the next defocus."""
+        """Return the action that moves to the next defocus of the sweep, or the action that declares the end."""
         del cost
         target, change = next(self.targets, None), np.zeros(len(self.names))
         change[0] = 0.0 if target is None else target - float(observation["knobs"][0])
@@ -191,7 +193,7 @@ class BlindTuning(KnobPolicy):
 
 
 class TrueSteps(KnobPolicy):
-    """Oracle that corrects the true aberrations through the response that it learns and declares the end where no correction helps."""
+    """Oracle that corrects the true aberrations with a response that it learns, and declares the end when the phase error is small."""
 
     def reset(self, brief: Brief) -> None:
         """Store the access to the truth."""
@@ -202,7 +204,7 @@ class TrueSteps(KnobPolicy):
         self.truth, self.filter, self.weights = brief.truth, ResponseFilter(self.names, self.step), phase_weights(self.names)
 
     def act(self, observation: Mapping[str, np.ndarray], cost: Mapping[str, float]) -> np.ndarray:
-        """Return the correction of all aberrations; after a correction that leaves only small ones, return the end."""
+        """Return the action that corrects all aberrations; it declares the end if the phase error is small or a budget is nearly spent."""
         del cost
         state = self.truth()
         true = np.array([state[f"{name}_angstrom"] for name in self.names])

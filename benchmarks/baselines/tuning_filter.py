@@ -1,4 +1,4 @@
-"""Recursive least squares for aberrations and for a corrector's response, from measurements and commanded changes."""
+"""Recursive least squares for the aberrations and the response of a corrector, from measurements and commanded changes."""
 
 import functools
 
@@ -7,9 +7,9 @@ import numpy as np
 from stemtwin.twin.physics import electrons, phase_error, zemlin
 
 GAIN, ROTATION = 0.15, 0.2
-"""Prior standard deviations of a corrector: its gain, and the part of a change that goes into the other component."""
+"""Prior standard deviations of the gain of a corrector, and of the fraction of a change that goes into the other component of the aberration."""
 COUPLING = {0: 0.06, 1: 0.06, 2: 0.01}
-"""Standard deviations of parasitic aberrations, A/A, by the number of orders that they lie below the changed one."""
+"""Standard deviations of parasitic aberrations, A/A, by the order of the changed aberration minus the order of the parasitic one."""
 HYSTERESIS = 0.03
 """Standard deviation of the hysteresis of a change, relative to the change."""
 STRAYING = {1: 1.0, 2: 7.0, 3: 40.0}
@@ -17,16 +17,17 @@ STRAYING = {1: 1.0, 2: 7.0, 3: 40.0}
 
 
 class ResponseFilter:
-    """Estimates of aberrations and of the matrix by which they follow the knobs.
+    """Estimates of aberrations, and of the matrix by which they respond to the knobs.
 
-    Each coefficient is x = x0 + R u with the commanded knobs u: linear in x0 and in its row of R, which measurements at different knobs determine.
+    With the commanded knobs u, the coefficients are x = x0 + R u. Each coefficient is linear in its initial value and in its row of R, and
+    measurements at different u determine both.
 
     Parameters
     ----------
     names : sequence of str
-        Cartesian coefficients.
+        Names of the Cartesian coefficients.
     size : ndarray
-        Their usual magnitudes at the start, A.
+        Usual magnitudes of the coefficients at the start, A.
     """
 
     def __init__(self, names: tuple[str, ...], size: np.ndarray) -> None:
@@ -40,14 +41,14 @@ class ResponseFilter:
         self.knobs = np.zeros(count)
 
     def moved(self, knobs: np.ndarray, seconds: float) -> None:
-        """Update the filter with the knobs after a command, and the time since the last one, s."""
+        """Update the filter with the knobs after a command, A, and the time since the previous command, s."""
         change = np.abs(knobs - self.knobs)
         beside = np.where(self.same, change, 0.0).max(axis=1)
         self.covariance[:, 0, 0] += (HYSTERESIS * beside) ** 2 + self.straying**2 * seconds
         self.knobs = knobs.copy()
 
     def measured(self, places: np.ndarray, values: np.ndarray, errors: np.ndarray) -> None:
-        """Update the filter with measured values and standard deviations, A, of the coefficients of some indices."""
+        """Update the filter with measured values and standard deviations, A; ``places`` holds the indices of the measured coefficients."""
         lever = np.append(1.0, self.knobs)
         for i, value, error in zip(places, values, errors, strict=True):
             along = self.covariance[i] @ lever
@@ -56,23 +57,23 @@ class ResponseFilter:
             self.covariance[i] -= np.outer(gain, along)
 
     def after(self, change: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return mean and variances of the aberrations after a change of the knobs, A and A^2."""
+        """Return the means, A, and the variances, A^2, of the aberrations after a change of the knobs, A."""
         lever = np.append(1.0, self.knobs + change)
         beside = np.where(self.same, np.abs(change), 0.0).max(axis=1)
         return self.mean @ lever, np.einsum("j,ijk,k->i", lever, self.covariance, lever) + (HYSTERESIS * beside) ** 2
 
     def correction(self, weights: np.ndarray, caution: float = 1.0) -> np.ndarray:
-        """Return the change of the knobs that minimises the expected square of the phase error, A.
+        """Return the change of the knobs, A, that minimises the expected square of the phase error.
 
-        The error consists of the mean, of the uncertainty of aberrations and response at the new knobs, and of the hysteresis: a sum of squares
-        in the change. Aberrations that are poorly known are changed little.
+        The expected square is the sum of three terms: the mean, the uncertainty of aberrations and response at the new knobs, and the hysteresis.
+        Each term is quadratic in the change. Aberrations that are poorly known are changed little.
 
         Parameters
         ----------
         weights : ndarray
             Covariance of the phases of the coefficients over the aperture, rad^2/A^2.
         caution : float
-            Weight of the uncertainty: 1 where nothing is measured afterwards, small where a measurement and a correction follow.
+            Weight of the uncertainty: 1 if no measurement follows, small if a measurement and another correction follow.
         """
         lever, response, spread = np.append(1.0, self.knobs), self.mean[:, 1:], np.diag(weights)
         doubt = caution * np.einsum("i,ijk->jk", spread, self.covariance)
@@ -92,7 +93,7 @@ def _prior(name: str, other: str) -> float:
 
 @functools.lru_cache(maxsize=8)
 def phase_weights(names: tuple[str, ...], energy_ev: float = 200e3, semiangle: float = 25e-3) -> np.ndarray:
-    """Return the covariance of the phases of coefficients over an aperture, rad^2/A^2, read-only."""
+    """Return the covariance of the phases of coefficients over an aperture, rad^2/A^2; the array is read-only and ``semiangle`` is in rad."""
     whole = phase_error.phase_covariance(electrons.wavelength(energy_ev), semiangle)
     at = [zemlin.PLACE[name] for name in names]
     out = whole[np.ix_(at, at)]

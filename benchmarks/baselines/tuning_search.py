@@ -1,6 +1,7 @@
-"""Baselines of ``aberration-correction`` that do not measure aberrations: they turn knobs to optimise an image or a Ronchigram.
+"""Baselines of ``aberration-correction`` that do not measure aberrations, but change the knobs to optimise an image or a Ronchigram.
 
-Coordinate descent and a trust region on the contrast of images; a trust region on the texture of Ronchigrams. All of them are derivative-free.
+They are coordinate descent and a trust region on the contrast of images, and a trust region on the texture of Ronchigrams. All three are
+derivative-free.
 """
 
 import functools
@@ -30,26 +31,29 @@ LEAST_ENERGY, LEAST_CONTRAST = 1e-7, 1e-6
 SPREAD = 0.5
 """Expected standard deviation of the best values of the knobs, in units of the largest misalignment."""
 FIRST_RADIUS, GROWN, SHRUNK, GOOD, BAD = 0.9, 1.5, 0.95, 0.5, 0.1
-"""First radius of the trust region in units of the expected distance, its factors, and the ratios of true to expected gain at which they apply."""
+"""First radius of the trust region in units of the expected distance, factors by which it grows and shrinks, and ratios of true to expected gain.
+
+The region grows above the first ratio and shrinks below the second one.
+"""
 ASIDE = 1.0
 """Distance from the optimum at which the least known direction is probed, in units of its standard deviation."""
 NOISE, FAR = 0.3, 0.1
-"""Relative error of the model at its optimum, and its growth with the log of the figure of merit; it includes the randomness of the film."""
+"""Relative error of the model at its optimum, and its growth with the log of the figure of merit; the error includes the randomness of the film."""
 POWER, LEVEL_SPREAD, POWER_SPREAD, FLOOR_SPREAD = 2.2, 0.8, 0.3, 0.3
-"""Expected power of the distance, and standard deviations of logarithm of the level, power and logarithm of the floor."""
+"""Expected power of the distance, and standard deviations of the logarithm of the level, of the power, and of the logarithm of the floor."""
 STEPS = 30
 """Number of steps of a fit."""
 LIMIT = 1.3
 """Largest values of the knobs, in units of the largest misalignment."""
 FINEST = 512
-"""Steps of a knob within the largest change: finer steps are hidden by the randomness of the film."""
+"""Number of steps into which the largest change of a knob is divided; the randomness of the film hides the effect of finer steps."""
 
 
 class ContrastDescent(KnobPolicy):
-    """Policy that turns one knob after the other to maximise the normalised variance of the image, without measuring aberrations.
+    """Policy that changes one knob after the other to maximise the normalised variance of the image, without measuring aberrations.
 
-    C10 is swept first, because far from focus the contrast is uninformative. Then each knob is tried on either side of its best value, with
-    half the step where neither side was better.
+    C10 is swept first, because far from focus the contrast is uninformative. Then each knob is tried on either side of its best value. If neither
+    side is better, the step of this knob is halved.
     """
 
     def reset(self, brief: Brief) -> None:
@@ -61,7 +65,7 @@ class ContrastDescent(KnobPolicy):
         self.left = np.ones(3)
 
     def act(self, observation: Mapping[str, np.ndarray], cost: Mapping[str, float]) -> np.ndarray:
-        """Return the change of the next knob to try, or the change to the best point with the declaration of the end."""
+        """Return the action that changes the next knob, or the action that returns to the best point and declares the end."""
         del cost
         knobs, contrast = np.asarray(observation["knobs"], float), normalised_variance(observation["image"])
         if contrast > self.best[0]:
@@ -77,7 +81,7 @@ class ContrastDescent(KnobPolicy):
         return action(target - knobs, self.step, IMAGE)
 
     def _next_knob(self) -> None:
-        """Go on to the next knob, and halve the changes of the last one where they gave no gain."""
+        """Select the next knob, and halve the step of the previous knob if it gave no gain."""
         if self.best[1][self.at] == self.centre:
             self.size[self.at] /= 2
         self.at = (self.at + 1) % len(self.names)
@@ -87,7 +91,7 @@ class ContrastDescent(KnobPolicy):
 
 
 def normalised_variance(image: np.ndarray) -> float:
-    """Return the variance of an image over its squared mean, without the offset of a converter's readings."""
+    """Return the variance of a smoothed image divided by its squared mean; the offset of readings in ADU is subtracted first."""
     values = image.astype(float)
     if values.mean() > CONVERTER_OFFSET / 2:
         values = values - CONVERTER_OFFSET
@@ -98,8 +102,9 @@ def normalised_variance(image: np.ndarray) -> float:
 def texture(ronchigram: np.ndarray) -> float:
     """Return the fineness of the texture of a Ronchigram: the geometric mean of its mean square gradient and Laplacian, in units of its mean.
 
-    A patch shows the film magnified by one over the local defocus, the second derivatives of the phase: the finer its texture, the larger they
-    are. Averaged over the disc, it is nearly a quadratic form of all aberrations, least where the disc is flat. Counting noise is subtracted.
+    A patch of the Ronchigram shows the film with a magnification that is inversely proportional to the local defocus. The second derivatives of the
+    phase give this defocus. A finer texture therefore means a larger defocus. The mean over the disc is nearly a quadratic form of all aberrations,
+    with its minimum where the phase is flat over the disc. Counting noise is subtracted.
     """
     lit, inner, noise = _disc(ronchigram.shape)
     mean = float(ronchigram[lit].mean())
@@ -114,7 +119,7 @@ def texture(ronchigram: np.ndarray) -> float:
 
 @functools.lru_cache(maxsize=2)
 def _disc(shape: tuple[int, int]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return the pixels of the disc, those of its inner part, and mean square gradient and Laplacian of white noise of variance 1."""
+    """Return the mask of the disc, the mask of its inner part, and the mean square gradient and Laplacian of white noise of variance 1."""
     y, x = (np.arange(n) - (n - 1) / 2 for n in shape)
     share = np.hypot(y[:, None], x) / (shape[0] / 2.2)
     point = np.zeros((31, 31))
@@ -126,7 +131,10 @@ def _disc(shape: tuple[int, int]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 @functools.lru_cache(maxsize=8)
 def ray_weights(names: tuple[str, ...], energy_ev: float = 200e3, semiangle: float = 25e-3) -> np.ndarray:
-    """Return the matrix, read-only, whose quadratic form in the coefficients is the mean square ray displacement over the aperture."""
+    """Return the matrix of the quadratic form that gives the mean square ray displacement over the aperture from the coefficients.
+
+    The array is read-only. ``semiangle`` is in rad.
+    """
     phases, _, small = _phases(names, energy_ev, semiangle)
     first = [(phases(dy, dx) - phases(-dy, -dx)) / (4 * np.pi * small) for dy, dx in ((1, 0), (0, 1))]
     return _mean_products(first)
@@ -134,9 +142,10 @@ def ray_weights(names: tuple[str, ...], energy_ev: float = 200e3, semiangle: flo
 
 @functools.lru_cache(maxsize=8)
 def defocus_weights(names: tuple[str, ...], energy_ev: float = 200e3, semiangle: float = 25e-3) -> np.ndarray:
-    """Return the matrix, read-only, whose quadratic form in the coefficients is the mean square local defocus over the aperture (1 for C10).
+    """Return the matrix of the quadratic form that gives the mean square local defocus over the aperture from the coefficients.
 
-    The local defocus is the matrix of second derivatives of the phase over 2 pi times the wavelength, divided by that of C10.
+    The array is read-only. The local defocus is the matrix of second derivatives of the phase, divided by 2 pi and the wavelength. It is normalised
+    to 1 for C10 = 1 A.
     """
     phases, wavelength, small = _phases(names, energy_ev, semiangle)
     middle, unit = phases(0, 0), math.sqrt(2) * 2 * np.pi * wavelength * small**2
@@ -166,19 +175,19 @@ def _mean_products(parts: list[np.ndarray]) -> np.ndarray:
 
 
 class TrustRegion:
-    """Trust region that minimises a figure of merit that rises as a power of the distance from an unknown optimum, without derivatives.
+    """Derivative-free search in a trust region for the minimum of a figure of merit that rises as a power of the distance from the optimum.
 
-    In coordinates z in which optics makes the curvature the same along all axes the model is log f = log a + (p / 2) log(|z - z0|^2 + e^2),
-    with as many parameters as there are knobs, and three more. It is fitted by least squares to all observations, and the search goes to its minimum
-    as far as the region allows, displaced by turns to either side along the least known direction. Sources: Powell, Acta Numerica 7 (1998) 287;
-    Debarre, Booth, Wilson, Opt. Express 15 (2007) 8176, for quadratic models of known curvature.
+    The coordinates z are scaled by the optics, so the curvature is the same along all axes. The model is log f = log a + (p / 2) log(|z - z0|^2 +
+    e^2). Its parameters are z0, with one number for each knob, and a, p and e. They are fitted by least squares to all observations. The next point
+    is the minimum of the model within the region, displaced along the least known direction, in turn to either side. Sources: Powell, Acta Numerica 7
+    (1998) 287; Debarre, Booth, Wilson, Opt. Express 15 (2007) 8176, for quadratic models of known curvature.
 
     Parameters
     ----------
     spreads : ndarray
-        Square root of the prior covariance of the optimum, which is this matrix times its transpose.
+        Matrix S for which S S^T is the prior covariance of the optimum.
     floor : float
-        Expected distance that accounts for the figure of merit at the optimum.
+        Expected value of e, the distance that accounts for the figure of merit at the optimum.
     """
 
     def __init__(self, spreads: np.ndarray, floor: float) -> None:
@@ -201,7 +210,7 @@ class TrustRegion:
         return int(np.argmin(self.values))
 
     def add(self, place: np.ndarray, value: float) -> None:
-        """Add the value at a point, and grow or shrink the region by comparison with the model's prediction."""
+        """Add the figure of merit at a point, and enlarge or shrink the region after a comparison with the prediction of the model."""
         before = min(self.values, default=math.inf)
         self.places.append(place / self.size)
         self.values.append(math.log(max(value, 1e-30)))
@@ -268,18 +277,20 @@ class TrustRegion:
 
 
 class RegionSearch(KnobPolicy):
-    """Policy that turns all knobs at once to minimise a figure of merit of a measurement in a trust region, without measuring aberrations.
+    """Policy that changes all knobs together to minimise a figure of merit of images or Ronchigrams, without measuring aberrations.
+
+    The search is that of :class:`TrustRegion`.
 
     Parameters
     ----------
     taken : str
-        Measurement that each action includes.
+        Measurement that each action takes.
     merit : callable
-        The figure of merit of an observation.
+        Function of an observation that returns the figure of merit.
     weights : callable
-        Curvature from the optics, by the names of coefficients: a positive definite matrix.
+        Function of the names of the coefficients that returns the curvature from the optics, a positive definite matrix.
     floor : float
-        Expected distance from the optimum that accounts for the figure of merit there, in units of the weights.
+        Expected distance that accounts for the figure of merit at the optimum, in the unit that the weights define.
     """
 
     def __init__(
@@ -295,7 +306,7 @@ class RegionSearch(KnobPolicy):
         self.left, self.asked = np.ones(3), False
 
     def act(self, observation: Mapping[str, np.ndarray], cost: Mapping[str, float]) -> np.ndarray:
-        """Return the change to the next point, or the change to the best point with the declaration of the end."""
+        """Return the action that moves to the next point, or the action that moves to the minimum of the model and declares the end."""
         del cost
         knobs, left = np.asarray(observation["knobs"], float), np.asarray(observation["budget"], float)
         used, self.left = float((self.left - left).max()), left
@@ -312,22 +323,22 @@ class RegionSearch(KnobPolicy):
 
 
 def texture_seen(observation: Mapping[str, np.ndarray]) -> float:
-    """Return the figure of merit of the last Ronchigram: see :func:`texture`."""
+    """Return the figure of merit of the latest Ronchigram, the fineness of its texture; see :func:`texture`."""
     return texture(observation["ronchigram"])
 
 
 def blur_seen(observation: Mapping[str, np.ndarray]) -> float:
-    """Return the figure of merit of the last image: the inverse of its normalised variance, which scales as the area of the blur."""
+    """Return the figure of merit of the latest image: the inverse of its normalised variance, which scales as the area of the blur."""
     return 1 / max(normalised_variance(observation["image"]), LEAST_CONTRAST)
 
 
 def images_in_region() -> RegionSearch:
-    """Return the trust region on the contrast of images, with half an angstrom of residual blur."""
+    """Return the policy with a trust region on the contrast of images, for an expected residual blur of 0.5 A."""
     return RegionSearch(IMAGE, blur_seen, ray_weights, 0.5)
 
 
 def ronchigrams_in_region() -> RegionSearch:
-    """Return the trust region on the texture of Ronchigrams, with 25 A of residual local defocus."""
+    """Return the policy with a trust region on the texture of Ronchigrams, for an expected residual local defocus of 25 A."""
     return RegionSearch(RONCHIGRAM, texture_seen, defocus_weights, 25.0)
 
 

@@ -1,4 +1,4 @@
-"""Families of tasks, one module for each task; every module of this package is discovered.
+"""Families of tasks, one module for each task; every module of this package is imported automatically.
 
 ========================= =============================================================
 File                      Content
@@ -19,6 +19,6 @@ File                      Content
 ``scan_drift.py``         the task ``drift``
 ``sparse.py``             the task ``sparse-scan``
 ``spectrum_discovery.py`` the task ``spectrum-discovery``
-``tuning.py``             ``aberration-correction``: correct the aberrations of a probe
+``tuning.py``             the task ``aberration-correction``
 ========================= =============================================================
 """

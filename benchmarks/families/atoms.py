@@ -1,10 +1,10 @@
 """Task ``atoms-2d``: find the atomic columns of an annular dark-field image.
 
 A detection is a point in the frame's coordinates, A: pixel [0, 0] is centred on (0, 0), and x runs along the last axis. Detections and columns are
-matched one to one, with the largest number of pairs and then the least total distance, within a gate of min(0.5 A, 0.4 d_nn) about each column;
-d_nn is the distance to its nearest visible neighbour. Columns too faint to see (``column_visible`` False) and columns within 0.5 A of the frame's
-edge are not scored. A detection that remains unmatched is not counted as false where it lies within the gate of an unscored column (one for each) or
-within 0.5 A of the edge.
+matched one to one, within a gate of min(0.5 A, 0.4 d_nn) about each column, where d_nn is the distance to the nearest visible neighbour. The number
+of pairs is as large as possible, and the total distance is the smallest for this number. Columns too faint to see (``column_visible`` False) and
+columns within 0.5 A of the frame's edge are not scored. An unmatched detection within 0.5 A of the edge is not counted as false. Within the gate of
+each unscored column, one unmatched detection is not counted as false.
 
 Example
     ::
@@ -61,9 +61,9 @@ class TrueColumns:
     positions : ndarray
         (m, 2) float64: x, y, A.
     heaviest : ndarray
-        (m,) int64.
+        (m,) int64: atomic number of the heaviest element of each column.
     visible : ndarray
-        (m,) bool.
+        (m,) bool: False for columns too faint to see.
     """
 
     positions: np.ndarray
@@ -72,7 +72,10 @@ class TrueColumns:
 
 
 def read_columns(data: xr.Dataset) -> list[TrueColumns]:
-    """Return the true columns of every sample of a dataset (its ragged variables are padded behind ``n_columns``)."""
+    """Return the true columns of every sample of a dataset.
+
+    The arrays of the dataset are padded: of each sample, only the first ``n_columns`` entries count.
+    """
     n = data["n_columns"].values.astype(int)
     x, y = data["column_x_angstrom"].values, data["column_y_angstrom"].values
     heaviest, visible = data["column_heaviest"].values, data["column_visible"].values
@@ -87,7 +90,10 @@ def read_columns(data: xr.Dataset) -> list[TrueColumns]:
 
 
 def frame_bounds(data: xr.Dataset) -> np.ndarray:
-    """Return the bounds of every frame, (n, 2, 2) A: [lower, upper] x [x, y]; the outer edges of the outer pixels."""
+    """Return the bounds of every frame, (n, 2, 2) A: lower and upper bound along the second axis, x and y along the third.
+
+    The bounds are the outer edges of the outer pixels.
+    """
     ny, nx = data["image"].shape[1:]
     step = data["sampling_angstrom"].values.astype(float)
     return np.stack([np.stack([-step / 2, -step / 2], axis=1), np.stack([(nx - 0.5) * step, (ny - 0.5) * step], axis=1)], axis=1)
@@ -95,7 +101,7 @@ def frame_bounds(data: xr.Dataset) -> np.ndarray:
 
 ASKED = PointAnswers(
     positions=(
-        Field(name="x_angstrom", dtype="float", unit="A", text="x of the detection; NaN with y NaN: no detection in this image"),
+        Field(name="x_angstrom", dtype="float", unit="A", text="x of the detection; x and y are NaN if the image has no detection"),
         Field(name="y_angstrom", dtype="float", unit="A", text="y of the detection"),
     ),
     classes=Field(
@@ -112,28 +118,29 @@ ASKED = PointAnswers(
 
 
 def in_margin(positions: np.ndarray, bounds: np.ndarray) -> np.ndarray:
-    """Return whether each position lies within 0.5 A of the frame's edge or beyond it, (n,) bool."""
+    """Return a mask, (n,) bool, of the positions that lie within 0.5 A of the frame's edge or outside the frame."""
     return np.minimum(positions - bounds[0], bounds[1] - positions).min(axis=1, initial=np.inf) < MARGIN
 
 
 def score_image(found: Points, truth: TrueColumns, bounds: np.ndarray, species: np.ndarray) -> dict[str, np.ndarray | float]:
-    """Return the additive statistics of one image.
+    """Return the additive statistics of one image, whose sums over images give the metrics.
 
     Parameters
     ----------
     found : Points
-        Points found.
+        Detections.
     truth : TrueColumns
         True columns.
     bounds : ndarray
-        (2, 2) frame bounds, A.
+        (2, 2) frame bounds, A, see :func:`frame_bounds`.
     species : ndarray
-        (k,) atomic numbers for the statistics by species.
+        (k,) atomic numbers for which statistics by species are counted.
 
     Returns
     -------
     dict
-        ``tp``, ``fp``, ``fn``, ``square_distance`` (A^2, over TP), ``species_tp``, ``species_fp``, ``species_fn`` (k,).
+        True positives ``tp``, false positives ``fp``, misses ``fn``, ``square_distance`` (sum over the true positives, A^2), and the counts by
+        species ``species_tp``, ``species_fp``, ``species_fn``, (k,) each.
     """
     gates = np.minimum(GATE, GATE_OF_NEIGHBOUR * nearest_distance(truth.positions, truth.positions[truth.visible]))
     scored = truth.visible & ~in_margin(truth.positions, bounds)
@@ -164,14 +171,14 @@ def _count(values: np.ndarray, species: np.ndarray) -> np.ndarray:
 
 
 def score(data: xr.Dataset, found: dict[str, Points]) -> SampleStatistics:
-    """Return the additive statistics of every image.
+    """Return the additive statistics of every image, whose sums over images give the metrics.
 
     Parameters
     ----------
     data : Dataset
         Samples of ``atoms-2d``.
     found : dict
-        Points by sample id; exactly the ids of the data.
+        Points by sample id, for exactly the ids of the data.
     """
     ids = data["sample_id"].values.astype(str)
     truths, bounds = read_columns(data), frame_bounds(data)
@@ -193,7 +200,10 @@ def score(data: xr.Dataset, found: dict[str, Points]) -> SampleStatistics:
 
 
 def content_hash(data: xr.Dataset) -> str:
-    """Return the sha256 of the scored content (ids, images and true columns), independent of files and of the order of samples."""
+    """Return the sha256 of the scored content: ids, images and true columns.
+
+    The hash depends neither on the files nor on the order of the samples.
+    """
     digest = hashlib.sha256()
     order = np.argsort(data["sample_id"].values.astype(str))
     images, truths, steps = data["image"].values, read_columns(data), data["sampling_angstrom"].values
@@ -208,8 +218,8 @@ def content_hash(data: xr.Dataset) -> str:
 def d90(sums: Sums) -> np.ndarray:
     """Return D90, the lowest dose that suffices for F1 >= 0.9, e-/A^2.
 
-    Samples fall into half-decade bins of dose (``DOSE_EDGES``). D90 is the geometric mean dose of the lowest bin that reaches F1 >= 0.9 and above
-    which every bin that holds samples reaches it too; NaN where the highest bin does not.
+    Samples are sorted into half-decade bins of dose (``DOSE_EDGES``), and bins without samples are ignored. D90 is the geometric mean dose of the
+    lowest bin for which this bin and all higher bins reach F1 >= 0.9. It is NaN if the highest bin does not reach it.
     """
     n = np.asarray(sums["dose_samples"], dtype=float)
     values = ratio(2 * sums["dose_tp"], 2 * sums["dose_tp"] + sums["dose_fp"] + sums["dose_fn"])

@@ -1,15 +1,15 @@
 """Task ``atoms-2d@2``: find the atomic columns in frames of five imperfect instruments, with a confidence for each column.
 
-Version 2 differs from version 1 in its data and in the confidence of each detection: the primary metric is the average precision over all
-thresholds. For it, detections are matched in the order of decreasing confidence, each to the nearest free column within its gate. F1, the distances
-and the macro-F1 use the detections with a confidence of at least 0.5, matched as in version 1. As in version 1, columns too faint to see and columns
-at the frame's edge are not scored.
+Version 2 differs from version 1 in its data and in the confidence of each detection. The primary metric is the average precision over all thresholds
+of the confidence. For this metric, detections are matched in the order of decreasing confidence, each to the nearest free column within its gate. F1,
+the distances and the macro-F1 use the detections with a confidence of at least 0.5, matched as in version 1. As in version 1, columns too faint to
+see and columns at the frame's edge are not scored.
 
-The positions have a Bayesian bound under the card's prior (:mod:`stemtwin.benchmarks.position_bound`). Over the 20 test frames of the size tiny the
-root mean square distance is at least 3.2 pm for a method that uses one column at a time, and at least 0.25 pm for any method. The Cramer-Rao bound of
-``efficiency`` is 6.9 pm there: it is the larger one, by 1.3 for bright columns and by more for faint ones, and a fit of the lattice may exceed it. No
-metric has a bound as its limit, since ``rmsd`` and ``efficiency`` are means over the matched columns, and a method may leave out those with large
-errors.
+The error of positions has a Bayesian lower bound under the prior of the data (:mod:`stemtwin.benchmarks.position_bound`). Over the 20 test frames of
+the size tiny the root mean square distance is at least 3.2 pm for a method that uses one column at a time, and at least 0.25 pm for any method. The
+Cramer-Rao bound, which ``efficiency`` uses, is 6.9 pm for these frames. It is larger than the Bayesian bound of one column, by a factor of 1.3 for
+bright columns and by more for faint columns. A fit of the whole lattice may be more precise than this bound. No metric has a bound as its
+limit, because ``rmsd`` and ``efficiency`` are means over the matched columns, and a method may leave out columns with large errors.
 """
 
 import dataclasses
@@ -38,9 +38,9 @@ from stemtwin.benchmarks.slices import SampleStatistics, SliceColumn
 from stemtwin.benchmarks.tasks import TASKS, Task
 
 SURE = 0.5
-"""Least confidence of a detection that counts for F1 and the distances."""
+"""Smallest confidence with which a detection counts for F1 and the distances."""
 BOUND_OF_GATE = 1 / 3
-"""Largest bound, relative to the gate, of a column that counts for the efficiency: the gate truncates the errors of other columns."""
+"""Largest bound, relative to the gate, with which a column counts for the efficiency; the gate would truncate the errors of other columns."""
 
 RECORDED = (
     Field(name="gain_adu", dtype="float64", unit="adu", text="mean reading of one electron above the offset"),
@@ -63,7 +63,7 @@ ASKED_V2 = PointAnswers(positions=ASKED.positions, classes=ASKED.classes, confid
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class BoundedColumns:
-    """The true columns of one image, and the Cramer-Rao bound of the position of each as a single column, (m,) A."""
+    """True columns of one image, and the Cramer-Rao bound of each position, (m,) A, for a method that uses one column at a time."""
 
     columns: TrueColumns
     bounds: np.ndarray
@@ -76,16 +76,16 @@ class BoundedColumns:
 
 
 def read_bounded(data: xr.Dataset) -> list[BoundedColumns]:
-    """Return the true columns of every sample of a dataset, with their bounds."""
+    """Return the true columns of every sample of a dataset, with the bounds of their positions."""
     values = data["column_bound_angstrom"].values
     return [BoundedColumns(columns=columns, bounds=values[i, : len(columns.heaviest)].astype(float)) for i, columns in enumerate(read_columns(data))]
 
 
 def ranked_matches(found: Points, truths: np.ndarray, gates: np.ndarray) -> np.ndarray:
-    """Return the column that each detection takes, -1 for none, (n,) int64.
+    """Return the index of the column that is assigned to each detection, -1 for none, (n,) int64.
 
-    Detections choose in the order of decreasing confidence, each the nearest free column within its gate; of equal confidences the one
-    nearer to a column chooses first.
+    Detections are processed in the order of decreasing confidence. Each detection receives the nearest free column within the gate of this column. Of
+    detections with equal confidence, the one nearest to a column is processed first.
     """
     taken = np.full(len(found), -1)
     if len(found) == 0 or len(truths) == 0:
@@ -102,7 +102,11 @@ def ranked_matches(found: Points, truths: np.ndarray, gates: np.ndarray) -> np.n
 
 
 def ranked_counts(found: Points, truth: BoundedColumns, bounds: np.ndarray) -> dict[str, np.ndarray | int]:
-    """Return ``ranked_tp`` and ``ranked_fp`` (200,) and ``asked`` of one image; ``bounds`` are the bounds of its frame, (2, 2) A."""
+    """Return the counts of one image for the average precision.
+
+    ``ranked_tp`` and ``ranked_fp``, (200,), are the right and wrong detections by bin of confidence. ``asked`` is the number of scored columns. The
+    argument ``bounds`` holds the bounds of the frame, (2, 2) A.
+    """
     columns, gates = truth.columns, truth.gates
     asked = columns.visible & ~in_margin(columns.positions, bounds)
     right = ranked_matches(found, columns.positions[asked], gates[asked]) >= 0
@@ -118,7 +122,7 @@ def ranked_counts(found: Points, truth: BoundedColumns, bounds: np.ndarray) -> d
 
 
 def bounded_distances(found: Points, truth: BoundedColumns, bounds: np.ndarray) -> dict[str, float]:
-    """Return the sums of squared bounds and of squared distances over matched columns whose bound is at most a third of their gate, A^2."""
+    """Return the sum of squared bounds and the sum of squared distances, A^2, over the matched columns whose bound is at most a third of the gate."""
     columns, gates = truth.columns, truth.gates
     asked = columns.visible & ~in_margin(columns.positions, bounds)
     _, which, distance = match(found.positions, columns.positions[asked], gates[asked])
@@ -128,14 +132,14 @@ def bounded_distances(found: Points, truth: BoundedColumns, bounds: np.ndarray) 
 
 
 def sure_points(found: Points) -> Points:
-    """Return the points with a confidence of at least 0.5."""
+    """Return the points with a confidence of at least 0.5, without their confidences."""
     keep = np.ones(len(found), dtype=bool) if found.confidence is None else found.confidence >= SURE
     classes = None if found.classes is None else found.classes[keep]
     return Points(positions=found.positions[keep], classes=classes, confidence=None)
 
 
 def statistics(data: xr.Dataset, found: dict[str, Points]) -> dict[str, np.ndarray]:
-    """Return the additive statistics of every image of a dataset by name, (n,) or (n, k)."""
+    """Return the additive statistics of every image of a dataset by name, (n,) or (n, k), whose sums over images give the metrics."""
     truths, frames = read_bounded(data), frame_bounds(data)
     heavy = [truth.columns.heaviest[truth.columns.visible] for truth in truths]
     species = np.unique(np.concatenate(heavy or [np.empty(0, dtype=np.int64)]))
@@ -152,14 +156,14 @@ def statistics(data: xr.Dataset, found: dict[str, Points]) -> dict[str, np.ndarr
 
 
 def score(data: xr.Dataset, found: dict[str, Points]) -> SampleStatistics:
-    """Return the additive statistics of every image.
+    """Return the additive statistics of every image, whose sums over images give the metrics.
 
     Parameters
     ----------
     data : Dataset
         Samples of ``atoms-2d`` 2.
     found : dict
-        Points by sample id; exactly the ids of the data.
+        Points by sample id, for exactly the ids of the data.
     """
     return SampleStatistics(
         ids=data["sample_id"].values.astype(str),
@@ -170,7 +174,10 @@ def score(data: xr.Dataset, found: dict[str, Points]) -> SampleStatistics:
 
 
 def content_hash(data: xr.Dataset) -> str:
-    """Return the sha256 of the inputs and of the scored truth, independent of files and of the order of samples."""
+    """Return the sha256 of the inputs and of the scored truth.
+
+    The hash depends neither on the files nor on the order of the samples.
+    """
     digest, truths = hashlib.sha256(), read_bounded(data)
     numbers = np.stack([data[field.name].values.astype(float) for field in GIVEN if field.dtype == "float64"], axis=1)
     for i in np.argsort(data["sample_id"].values.astype(str)):

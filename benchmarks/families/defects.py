@@ -1,10 +1,12 @@
 """Task ``defects``: find the point defects of a monolayer and assign each to one of eleven classes, with a confidence.
 
-A detection matches a defect of its own class within 0.7 A, one to one, in the order of decreasing confidence. FROC, the precision at 1 % prevalence
-and the concentration ignore the class and so measure detection only. The outer 0.8 A of the frame are not scored.
+A detection matches a defect of its own class within 0.7 A, one to one, in the order of decreasing confidence. The free-response receiver operating
+characteristic (FROC), the precision at 1 % prevalence and the concentration ignore the class, so they measure detection only. The outer 0.8 A of the
+frame are not scored.
 
-WSe2 is in the test split only. Exchanged atoms darken its columns (S for Se), whereas they brighten those of the other dichalcogenides (Se for S). A
-method that learned on the train split has not seen these contrasts; a rule based on atomic numbers has no such limit.
+WSe2 is in the test split only. An exchanged chalcogen atom darkens a column of WSe2 (S in place of Se), but brightens a column of the other
+dichalcogenides (Se in place of S). The train split therefore does not contain the contrasts of WSe2, while a rule based on atomic numbers predicts
+them.
 """
 
 import dataclasses
@@ -26,12 +28,12 @@ CLASSES = ("V_X", "V_2X", "V_M", "M_M", "X_X", "M_2X", "M_ad", "V_C", "V_2C", "S
 GATE, MARGIN = 0.7, 0.8
 """Largest distance of a match, and width of the unscored edge of the frame, A."""
 SURE = 0.5
-"""Least confidence of a detection that counts for the precision at 1 % and the concentration."""
+"""Smallest confidence with which a detection counts for the precision at 1 % prevalence and the concentration."""
 RARE = "rare"
 COARSE = 50
-"""Bins of confidence by class."""
+"""Number of bins of confidence in the counts of each class."""
 PER_NM2 = 100.0
-"""Area for which the false alarms of FROC are counted, nm^2."""
+"""Area to which the number of false alarms of FROC refers, nm^2."""
 
 GIVEN = (
     Field(name="image", dtype="uint16", unit="adu", text="(512, 512) readings of the annular dark-field detector, [y, x]"),
@@ -40,7 +42,7 @@ GIVEN = (
 )
 ASKED = PointAnswers(
     positions=(
-        Field(name="x_angstrom", dtype="float", unit="A", text="x of the defect; NaN with y NaN: none in this image"),
+        Field(name="x_angstrom", dtype="float", unit="A", text="x of the defect; x and y are NaN if the image has no defect"),
         Field(name="y_angstrom", dtype="float", unit="A", text="y of the defect"),
     ),
     classes=Field(name="defect_class", dtype="integer", text=f"class, numbered from 1: {', '.join(CLASSES)}", low=1, high=len(CLASSES)),
@@ -58,7 +60,10 @@ class TrueDefects:
 
 
 def read_defects(data: xr.Dataset) -> list[TrueDefects]:
-    """Return the defects of every sample of a dataset (its ragged variables are padded behind ``n_defects``)."""
+    """Return the defects of every sample of a dataset.
+
+    The arrays of the dataset are padded: of each sample, only the first ``n_defects`` entries count.
+    """
     counts = data["n_defects"].values.astype(int)
     x, y, classes = (data[f"defect_{name}"].values for name in ("x_angstrom", "y_angstrom", "class"))
     return [
@@ -68,12 +73,12 @@ def read_defects(data: xr.Dataset) -> list[TrueDefects]:
 
 
 def inner(positions: np.ndarray, bounds: np.ndarray) -> np.ndarray:
-    """Return whether each position lies at least 0.8 A inside the frame, (n,) bool."""
+    """Return a mask, (n,) bool, of the positions that lie at least 0.8 A inside the frame."""
     return np.minimum(positions - bounds[0], bounds[1] - positions).min(axis=1, initial=np.inf) >= MARGIN
 
 
 def count_defects(found: Points, truth: TrueDefects, bounds: np.ndarray) -> dict[str, np.ndarray | int]:
-    """Return the counts of one image: by class and confidence, and without regard to the class.
+    """Return the counts of right and wrong detections in one image, once by class and confidence, and once without regard to the class.
 
     Parameters
     ----------
@@ -87,7 +92,9 @@ def count_defects(found: Points, truth: TrueDefects, bounds: np.ndarray) -> dict
     Returns
     -------
     dict
-        ``class_tp`` and ``class_fp`` (11 x 50,), ``class_asked`` (11,), ``ranked_tp`` and ``ranked_fp`` (200,), ``asked``, ``sure_tp``, ``sure_fp``.
+        Right and wrong detections by class and confidence, ``class_tp`` and ``class_fp`` (11 x 50,), and scored defects by class, ``class_asked``
+        (11,). Without regard to the class: ``ranked_tp`` and ``ranked_fp`` (200,) by confidence, ``asked``, and ``sure_tp`` and ``sure_fp`` with a
+        confidence of at least 0.5.
     """
     counts_in = inner(truth.positions, bounds)
     sure = np.zeros(len(found)) if found.confidence is None else found.confidence
@@ -127,14 +134,14 @@ def _counts(found: Points, truths: np.ndarray, counts_in: np.ndarray, bounds: np
 
 
 def class_precisions(sums: Sums) -> np.ndarray:
-    """Return the average precision of each class, (..., 11), NaN where the truth has no defect of that class."""
+    """Return the average precision of each class, (..., 11), which is NaN if the truth has no defect of the class."""
     tp, fp = (np.asarray(sums[name], dtype=float) for name in ("class_tp", "class_fp"))
     shape = (*tp.shape[:-1], len(CLASSES), COARSE)
     return area(tp.reshape(shape), fp.reshape(shape), sums["class_asked"])
 
 
 def mean_average_precision(sums: Sums) -> np.ndarray:
-    """Return the mean of the average precision over the classes in the truth."""
+    """Return the mean of the average precision over the classes that occur in the truth."""
     found = class_precisions(sums)
     known = np.isfinite(found)
     return ratio(np.where(known, found, 0).sum(axis=-1), known.sum(axis=-1))
@@ -148,12 +155,12 @@ def recall_at(sums: Sums, alarms: float) -> np.ndarray:
 
 
 def precision_rare(sums: Sums) -> np.ndarray:
-    """Return the fraction of confident detections that are right, where 1 % of the sites have a defect."""
+    """Return the fraction of confident detections that are right, in images in which 1 % of the sites have a defect."""
     return ratio(sums["rare_tp"], np.asarray(sums["rare_tp"], dtype=float) + sums["rare_fp"])
 
 
 def concentration_bias(sums: Sums) -> np.ndarray:
-    """Return the relative error of the number of confident detections, as an absolute value."""
+    """Return the absolute value of the relative difference between the number of confident detections and the number of defects."""
     return np.abs(ratio(np.asarray(sums["sure_tp"], dtype=float) + sums["sure_fp"] - sums["asked"], sums["asked"]))
 
 
@@ -224,14 +231,14 @@ EACH_CLASS = add_metrics(
 
 
 def score(data: xr.Dataset, found: dict[str, Points]) -> SampleStatistics:
-    """Return the additive statistics of every image.
+    """Return the additive statistics of every image, whose sums over images give the metrics.
 
     Parameters
     ----------
     data : Dataset
         Samples of ``defects``.
     found : dict
-        Points by sample id; exactly the ids of the data.
+        Points by sample id, for exactly the ids of the data.
     """
     ids, frames = data["sample_id"].values.astype(str), frame_bounds(data)
     rows = [count_defects(found[name], truth, frame) for name, truth, frame in zip(ids, read_defects(data), frames, strict=True)]
@@ -254,7 +261,10 @@ def score(data: xr.Dataset, found: dict[str, Points]) -> SampleStatistics:
 
 
 def content_hash(data: xr.Dataset) -> str:
-    """Return the sha256 of the inputs and of the scored truth, independent of files and of the order of samples."""
+    """Return the sha256 of the inputs and of the scored truth.
+
+    The hash depends neither on the files nor on the order of the samples.
+    """
     digest, truths = hashlib.sha256(), read_defects(data)
     numbers = np.stack([data[field.name].values.astype(float) for field in GIVEN if field.dtype == "float64"], axis=1)
     for i in np.argsort(data["sample_id"].values.astype(str)):

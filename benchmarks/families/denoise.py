@@ -1,9 +1,9 @@
 """Task ``denoise``: estimate the noiseless image from few electrons, without adding or removing atoms.
 
-The input is one frame, or a stack of eight frames that share its dose, of a dark-field and a bright-field detector. The answer is the expected number
-of electrons of the whole dose in each pixel of the undistorted raster, at the mean position of the specimen during the first frame. Errors are
-measured in units of L, the range of the images of a material, which the card fixes so that errors at different doses are comparable. Vacancies are
-evaluated in the dark field, at the true sites.
+The input is one frame, or a stack of eight frames with the same total dose, of a dark-field and a bright-field detector. The answer is the expected
+number of electrons of the whole dose in each pixel of the undistorted raster, at the mean position of the specimen during the first frame. Errors are
+measured in units of L, the range of the images of a material. The card fixes L, so errors at different doses are comparable. Vacancies are evaluated
+in the dark field, at the true sites.
 
 Example
     ::
@@ -56,7 +56,10 @@ def expected_images(data: xr.Dataset) -> list[ImageEstimate]:
 
 
 def sites_of(data: xr.Dataset) -> list[LatticeSites]:
-    """Return the sites of every sample (its ragged variables are padded behind ``n_sites``)."""
+    """Return the lattice sites of every sample of a dataset.
+
+    The arrays of the dataset are padded: of each sample, only the first ``n_sites`` entries count.
+    """
     counts = data["n_sites"].values.astype(int)
     x, y, species, atoms, missing = (data[f"site_{name}"].values for name in ("x_angstrom", "y_angstrom", "species", "atoms", "missing"))
     return [
@@ -70,7 +73,7 @@ def sites_of(data: xr.Dataset) -> list[LatticeSites]:
 
 
 def score_sample(estimate: np.ndarray, truth: np.ndarray, sites: LatticeSites, ranges: tuple[float, float], step: float) -> dict[str, float]:
-    """Return the additive statistics of one sample.
+    """Return the additive statistics of one sample, whose sums over samples give the metrics.
 
     Parameters
     ----------
@@ -81,7 +84,7 @@ def score_sample(estimate: np.ndarray, truth: np.ndarray, sites: LatticeSites, r
     ranges : tuple of float
         L of each channel, e-.
     step : float
-        A/px.
+        Pixel size, A/px.
     """
     estimate, truth = np.asarray(estimate, dtype=float), np.asarray(truth, dtype=float)
     pairs = list(zip(estimate, truth, ranges, strict=True))
@@ -97,14 +100,14 @@ def score_sample(estimate: np.ndarray, truth: np.ndarray, sites: LatticeSites, r
 
 
 def score(data: xr.Dataset, found: dict[str, ImageEstimate]) -> SampleStatistics:
-    """Return the additive statistics of every sample.
+    """Return the additive statistics of every sample, whose sums over samples give the metrics.
 
     Parameters
     ----------
     data : Dataset
         Samples of ``denoise``.
     found : dict
-        Images by sample id; exactly the ids of the data.
+        Images by sample id, for exactly the ids of the data.
     """
     ids, steps = data["sample_id"].values.astype(str), data["sampling_angstrom"].values.astype(float)
     incident = data["dose_e_per_angstrom2"].values * steps**2
@@ -122,7 +125,10 @@ def score(data: xr.Dataset, found: dict[str, ImageEstimate]) -> SampleStatistics
 
 
 def content_hash(data: xr.Dataset) -> str:
-    """Return the sha256 of the inputs and of the scored truth, independent of files and of the order of samples."""
+    """Return the sha256 of the inputs and of the scored truth.
+
+    The hash depends neither on the files nor on the order of the samples.
+    """
     digest = hashlib.sha256()
     places = sites_of(data)
     numbers = np.stack([data[name].values.astype(float) for name in INPUTS if name != "image"], axis=1)

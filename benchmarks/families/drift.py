@@ -1,8 +1,8 @@
 """Task ``drift-tracking``: keep a feature in view through drift, jumps and tilts, report an event, and declare the end of the watch.
 
-An episode is a watch of two minutes; the presets ``easy``, ``standard``, ``hard`` and ``event`` take turns. The agent sees one frame at a time and
-its own commanded shift, moves the beam and chooses the number of electrons; the score depends on the true position of the feature in every frame and,
-for ``event``, on the delay of the fast frame that showed the change. A watch without a declared end scores 0.
+An episode is a watch of two minutes. Successive episodes use the presets ``easy``, ``standard``, ``hard`` and ``event`` in turn. The agent receives
+one frame at a time and its own commanded shift, moves the beam and chooses the number of electrons. The score depends on the true position of the
+feature in every frame and, for ``event``, on the delay of the fast frame that shows the change. A watch without a declared end scores 0.
 """
 
 from collections.abc import Sequence
@@ -25,7 +25,10 @@ SPEEDS = [preset.speed_angstrom_per_s for preset in PRESETS.values()]
 
 
 def score(episodes: Sequence[Episode]) -> SampleStatistics:
-    """Return the additive statistics of every episode. The watched fraction is 0 without a declared end; each episode is its own cluster."""
+    """Return the additive statistics of every episode, whose sums over episodes give the metrics.
+
+    The watched fraction is 0 without a declared end. Each episode is its own cluster for confidence intervals.
+    """
     ids = np.array([f"drift-tracking/{episode.number:06d}" for episode in episodes])
     names = presets_in_turn(DIFFICULTIES, (episode.number for episode in episodes))
     presets = [PRESETS[name] for name in names]

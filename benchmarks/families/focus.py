@@ -1,7 +1,7 @@
 """Task ``autofocus``: bring defocus and two-fold astigmatism to zero within a budget of frames and dose.
 
-An episode starts at an unknown defocus and an unknown astigmatism; the agent sees frames, its own commanded increments, the remaining budget and its
-costs, and returns increments of C10, C12a and C12b. It is scored on the true state in which it leaves the instrument.
+An episode starts at an unknown defocus and an unknown astigmatism. The agent receives frames, its own commanded increments, the remaining budget and
+its costs, and returns increments of C10, C12a and C12b. The score depends on the true aberrations of the instrument at the end.
 """
 
 from collections.abc import Sequence
@@ -18,30 +18,33 @@ from stemtwin.twin.envs.focus_limits import FRAMES, GOAL, START_C10, START_C12, 
 
 
 def succeeded(truth: dict[str, float]) -> bool:
-    """Return whether both aberrations are below the goal of the focusing task."""
+    """Return True if defocus and two-fold astigmatism are both below the goal of the focusing task."""
     return abs(truth["C10_angstrom"]) < GOAL and abs(truth["C12_angstrom"]) < GOAL
 
 
 def score(episodes: list[Episode]) -> SampleStatistics:
-    """Return the additive statistics of every episode; every episode is a cluster of its own."""
+    """Return the additive statistics of every episode, whose sums over episodes give the metrics.
+
+    Each episode is its own cluster for confidence intervals.
+    """
     success = np.array([succeeded(episode.end) for episode in episodes], dtype=np.int64)
     images = np.array([len(episode.actions) + 1 for episode in episodes], dtype=np.int64)  # one frame comes with the reset
     return statistics("autofocus", episodes, np.ones(len(episodes), dtype=np.int64), success, images)
 
 
 def statistics(name: str, episodes: Sequence[Episode], counted: np.ndarray, success: np.ndarray, images: np.ndarray) -> SampleStatistics:
-    """Return the additive statistics of focusing episodes.
+    """Return the additive statistics of focusing episodes, whose sums over episodes give the metrics.
 
     Parameters
     ----------
     name : str
-        Beginning of the ids.
+        Text with which the ids of the episodes begin.
     episodes : sequence of Episode
         The episodes.
     counted : ndarray
-        1 where the Strehl ratio at the end counts, else 0, int64, shape (n,).
+        1 for an episode whose final Strehl ratio counts, 0 for an episode in which it is replaced by 0, int64, shape (n,).
     success, images : ndarray
-        1 for a success, and the number of frames, int64, shape (n,).
+        1 for a success, else 0, and the number of frames, int64, shape (n,) each.
     """
     ids = np.array([f"{name}/{episode.number:06d}" for episode in episodes])
     return SampleStatistics(

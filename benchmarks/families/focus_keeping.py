@@ -1,7 +1,7 @@
 """Task ``focus-keeping``: keep a crystal in focus for an hour while defocus and astigmatism drift, and declare the end.
 
-The goal is the preset ``drift`` of the environment of ``autofocus@2``, where a frame is taken each minute. There the focus at the declared end is
-weakly related to that of the hour, so the score is the mean Strehl ratio of the hour, 0 without a declared end.
+The task is the preset ``drift`` of the environment of ``autofocus@2``, in which a frame is taken each minute. The focus at the declared end says
+little about the focus during the hour, so the score is the mean Strehl ratio of the hour. It is 0 without a declared end.
 """
 
 from collections.abc import Sequence
@@ -23,7 +23,10 @@ HOUR = PRESETS[DIFFICULTY]
 
 
 def score(episodes: Sequence[Episode]) -> SampleStatistics:
-    """Return the additive statistics of every episode. The Strehl ratio of the hour is 0 without a declared end; each episode is its own cluster."""
+    """Return the additive statistics of every episode, whose sums over episodes give the metrics.
+
+    The mean Strehl ratio of the hour is 0 without a declared end. Each episode is its own cluster for confidence intervals.
+    """
     ids = np.array([f"focus-keeping/{episode.number:06d}" for episode in episodes])
     declared = np.array([episode.terminated for episode in episodes], dtype=np.int64)
     kept = declared * np.array([episode.end["hour_strehl"] for episode in episodes])

@@ -1,8 +1,8 @@
 """Task ``autofocus@2``: focus on an unnamed crystal with an instrument that has faults, and declare the end.
 
-Version 2 differs from version 1 in that the agent declares the end itself, and in that specimen, rotation, dose, residual
-aberrations and drift are drawn. An episode without a declared end scores 0. The presets ``easy``, ``standard`` and ``hard`` take turns; the preset
-``drift``, whose goal is to stay in focus, has a task of its own (``focus_keeping.py``).
+Version 2 differs from version 1 in two respects: the agent declares the end itself, and the specimen, the rotation, the dose, the residual
+aberrations and the drift are drawn at random. An episode without a declared end scores 0. Successive episodes use the presets ``easy``, ``standard``
+and ``hard`` in turn. The preset ``drift``, whose goal is to stay in focus, is a separate task (``focus_keeping.py``).
 """
 
 import dataclasses
@@ -24,7 +24,10 @@ DIFFICULTIES = tuple(GOALS)
 
 
 def score(episodes: Sequence[Episode]) -> SampleStatistics:
-    """Return the additive statistics of every episode. Strehl ratio and success are 0 without a declared end; each episode is its own cluster."""
+    """Return the additive statistics of every episode, whose sums over episodes give the metrics.
+
+    Strehl ratio and success are 0 without a declared end. Each episode is its own cluster for confidence intervals.
+    """
     declared = np.array([episode.terminated for episode in episodes], dtype=np.int64)
     success = declared * np.array([succeeded(episode.end) for episode in episodes], dtype=np.int64)
     images = np.array([len(episode.actions) for episode in episodes], dtype=np.int64) + 1 - declared  # one comes with the reset, none with the stop
@@ -55,7 +58,7 @@ BESIDE_IMAGE = (
     Field(name="scan", dtype="float32", text="(2,) cosine and sine of the scan's rotation"),
     Field(name="electrons", dtype="float32", unit="e-", text="(1,) incident electrons at one point"),
 )
-"""Inputs beside the image, of both goals of the environment."""
+"""Inputs besides the image, which both tasks of the environment share."""
 
 TASKS.add(
     "autofocus@2",

@@ -1,8 +1,9 @@
-"""Task ``atom-forge``: move a silicon atom through graphene to a target site with a parked beam, without losing it.
+"""Task ``atom-forge``: move a silicon atom through graphene to a target site with a parked beam, without the loss of an atom.
 
-The agent sees features detected about the atom after each parked beam (the form ``state``; the other forms of the environment are frames of the
-microscope). An episode without a declared end scores 0. The presets ``easy``, ``standard`` and ``hard`` take turns; patterns of vacancies, the preset
-``drill``, are another goal with other features, and have a task of their own (``forge_drill.py``).
+After each parked beam, the agent receives features that are detected around the atom. This is the form ``state`` of the observation; the other forms
+of the environment are frames of the microscope. An episode without a declared end scores 0. Successive episodes use the presets ``easy``,
+``standard`` and ``hard`` in turn. The preset ``drill``, whose goal is a pattern of vacancies and whose features differ, is a separate task
+(``forge_drill.py``).
 """
 
 from collections.abc import Sequence
@@ -24,7 +25,10 @@ DIFFICULTIES = tuple(WALKS)
 
 
 def score(episodes: Sequence[Episode]) -> SampleStatistics:
-    """Return the additive statistics of every episode; every episode is a cluster of its own."""
+    """Return the additive statistics of every episode, whose sums over episodes give the metrics.
+
+    Each episode is its own cluster for confidence intervals.
+    """
     ids = np.array([f"atom-forge/{episode.number:06d}" for episode in episodes])
     declared = np.array([episode.terminated for episode in episodes], dtype=np.int64)
     arrived = np.array([episode.end["left"] == 0 for episode in episodes], dtype=np.int64)

@@ -1,8 +1,8 @@
-"""Task ``atom-drill``: drill a pattern of S vacancies into MoS2 with a parked beam, without another loss.
+"""Task ``atom-drill``: drill a pattern of S vacancies into MoS2 with a parked beam, without the loss of other atoms.
 
-The goal is the preset ``drill`` of the environment of ``atom-forge``. Its features, actions and probabilities differ from those of a walk, so an
-agent of one goal cannot play the other, and a mean over both would be meaningless. The score is the achievement of the environment, because even
-the oracle loses atoms to frames and probe tails; an episode without a declared end scores 0.
+The task is the preset ``drill`` of the environment of ``atom-forge``. Its features, actions and probabilities differ from those of a walk, so an
+agent for walks cannot be used for patterns, and a mean over both would be meaningless. The score is the achievement that the environment defines,
+which allows for further lost atoms, because frames and probe tails eject atoms even for the oracle. An episode without a declared end scores 0.
 """
 
 from collections.abc import Sequence
@@ -24,7 +24,10 @@ DRILL = PRESETS[DIFFICULTY]
 
 
 def score(episodes: Sequence[Episode]) -> SampleStatistics:
-    """Return the additive statistics of every episode; every episode is a cluster of its own."""
+    """Return the additive statistics of every episode, whose sums over episodes give the metrics.
+
+    Each episode is its own cluster for confidence intervals.
+    """
     ids = np.array([f"atom-drill/{episode.number:06d}" for episode in episodes])
     declared = np.array([episode.terminated for episode in episodes], dtype=np.int64)
     length = np.array([episode.start["length"] for episode in episodes])

@@ -1,9 +1,9 @@
 """Task ``hypothesis-test``: decide by experiment which of two laws of beam damage is true, and give the probability.
 
-Every episode asks about one pair of laws that agree at the usual settings. The agent exposes fresh areas at energies, doses and times of its choice,
-and declares the probability of the second law. An episode without a declaration counts as a declared probability of one half, a failed one as the
-worst possible declaration, so stopping when the data look bad gains nothing. The presets ``easy``, ``standard`` and ``hard`` take turns; the bits of
-all episodes have one scale, so their mean over presets is a proper score, too.
+Every episode is about one pair of laws that agree at the usual settings. The agent exposes fresh areas at energies, doses and times of its choice,
+and declares the probability of the second law. An episode without a declaration counts as a declared probability of one half. A failed episode counts
+as the worst possible declaration, so breaking off an episode when the data look unfavourable gains nothing. Successive episodes use the presets
+``easy``, ``standard`` and ``hard`` in turn. The score has the same scale (bits) in all presets, so its mean over presets is a proper score, too.
 """
 
 import math
@@ -23,16 +23,19 @@ PRESETS = HypothesisTest.PRESETS
 DIFFICULTIES = tuple(PRESETS)
 UNDECLARED = 0.5
 BINS = 10
-"""Bins of the declared probability for comparison with the fraction of episodes in which law 1 was true."""
+"""Number of bins of the declared probability, which is compared in each bin with the fraction of episodes in which law 1 is true."""
 
 
 def declared(episode: Episode) -> float:
-    """Return the declared probability of law 1, one half where none was declared."""
+    """Return the declared probability of law 1, or one half if an episode has no declaration."""
     return answered_probability(episode.actions[-1]) if episode.terminated else UNDECLARED
 
 
 def score(episodes: list[Episode]) -> SampleStatistics:
-    """Return the additive statistics of every episode; every episode is a cluster of its own."""
+    """Return the additive statistics of every episode, whose sums over episodes give the metrics.
+
+    Each episode is its own cluster for confidence intervals.
+    """
     ids = np.array([f"hypothesis-test/{episode.number:06d}" for episode in episodes])
     law = np.array([episode.start["law"] for episode in episodes])
     probability = np.array([declared(episode) for episode in episodes])
@@ -65,7 +68,11 @@ def score(episodes: list[Episode]) -> SampleStatistics:
 
 
 def calibration_error(sums: Sums) -> np.ndarray:
-    """Return the expected calibration error: the mean over episodes of abs(declared - true fraction) of their bins."""
+    """Return the expected calibration error.
+
+    In each bin, the error is the absolute difference between the mean declared probability and the fraction of episodes in which law 1 is true. The
+    result is the mean over bins, weighted with the number of episodes.
+    """
     apart = np.abs(np.asarray(sums["bin_probability"]) - sums["bin_law"]).sum(axis=-1)
     return ratio(apart, np.asarray(sums["bin_samples"]).sum(axis=-1))
 
@@ -77,7 +84,7 @@ CALIBRATION = {
     "bin_probability": [0.0, 0.25, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 1.75, 0.0],
     "bin_law": [0, 1, 0, 0, 0, 0, 0, 0, 2, 0],
 }
-"""Bins of four episodes: apart by 0.75 and 0.25."""
+"""Example bins of four episodes: the sums of declared probabilities and of true laws differ by 0.75 in one bin and by 0.25 in another."""
 
 HYPOTHESIS = add_metrics(
     "hypothesis-test",

@@ -1,8 +1,8 @@
-"""Task ``instruments``: find atomic columns in images of instruments without training images, from 0, 5 or 20 labelled images of each.
+"""Task ``instruments``: find atomic columns in images of instruments without training images, with 0, 5 or 20 labelled images of each instrument.
 
-Images, answers and matching are those of ``atoms-2d@2``. The train and val splits come from two instruments; test images come from these two (home)
-and from three others. Each test specimen has three images: one for methods that have seen no label of its instrument, one for methods that use five
-labelled images of the split ``adapt``, and one for methods that use twenty; the input ``labels`` states the number.
+Images, answers and matching are those of ``atoms-2d@2``. The train and val splits come from two instruments. The test images come from these two
+(home) and from three other instruments. Each test specimen has three images, one for each number of labelled images that a method
+may use: none, five or twenty. These labelled images are of the same instrument, in the split ``adapt``. The input ``labels`` states the number.
 """
 
 import hashlib
@@ -23,14 +23,17 @@ HOME = ("corrected-200kv", "nion-100")
 AWAY = ("corrected-300kv", "nion-60", "schottky-200kv")
 LABELS = (0, 5, 20)
 COARSE = 50
-"""Bins of confidence by instrument and labels."""
+"""Number of bins of confidence in the counts of each instrument and number of labels."""
 DOMAINS = len(HOME) + len(AWAY)
 
 GIVEN = (*atoms_v2.GIVEN, Field(name="labels", dtype="int64", text="labelled images of the same instrument that may be used: 0, 5 or 20"))
 
 
 def by_domain(sums: Sums, labels: tuple[int, ...] = LABELS) -> np.ndarray:
-    """Return the average precision on each instrument, training instruments first, (..., 5), for given numbers of labels; NaN without images."""
+    """Return the average precision on each of the five instruments, (..., 5), over the images with given numbers of labels.
+
+    The training instruments come first. The value is NaN for an instrument without such images.
+    """
     which = [LABELS.index(number) for number in labels]
 
     def of(name: str, bins: int) -> np.ndarray:
@@ -41,30 +44,30 @@ def by_domain(sums: Sums, labels: tuple[int, ...] = LABELS) -> np.ndarray:
 
 
 def mean_defined(values: np.ndarray) -> np.ndarray:
-    """Return the mean of the defined values along the last axis, NaN where none is defined."""
+    """Return the mean of the values that are not NaN along the last axis, or NaN if all are NaN."""
     known = np.isfinite(values)
     return np.divide(np.where(known, values, 0).sum(axis=-1), known.sum(axis=-1), out=np.full(values.shape[:-1], np.nan), where=known.any(axis=-1))
 
 
 def away(sums: Sums, labels: tuple[int, ...] = LABELS) -> np.ndarray:
-    """Return the mean average precision over the instruments without training images."""
+    """Return the mean average precision over the instruments without training images, for images with given numbers of labels."""
     return mean_defined(by_domain(sums, labels)[..., len(HOME) :])
 
 
 def worst(sums: Sums) -> np.ndarray:
-    """Return the least average precision over the instruments without training images."""
+    """Return the smallest average precision among the instruments without training images."""
     found = by_domain(sums)[..., len(HOME) :]
     least = np.where(np.isfinite(found), found, np.inf).min(axis=-1)
     return np.where(np.isfinite(least), least, np.nan)
 
 
 def gap(sums: Sums) -> np.ndarray:
-    """Return the difference in mean average precision between instruments with and without training images."""
+    """Return the mean average precision on the instruments with training images minus that on the instruments without training images."""
     return mean_defined(by_domain(sums)[..., : len(HOME)]) - away(sums)
 
 
 def gain(sums: Sums) -> np.ndarray:
-    """Return the increase of the mean average precision on instruments without training images by twenty labelled images."""
+    """Return the increase of the mean average precision on instruments without training images from no to twenty labelled images."""
     return away(sums, (20,)) - away(sums, (0,))
 
 
@@ -115,7 +118,11 @@ TRANSFER = add_metrics(
 
 
 def domains(data: xr.Dataset, statistics: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Return ``domain_tp`` and ``domain_fp`` (n, 5 x 3 x 50) and ``domain_asked`` (n, 5 x 3): counts by instrument, labels and confidence."""
+    """Return the counts of each image by instrument, number of labels and confidence.
+
+    ``domain_tp`` and ``domain_fp``, (n, 5 x 3 x 50), are the right and wrong detections. ``domain_asked``, (n, 5 x 3), is the number of scored
+    columns.
+    """
     names = (*HOME, *AWAY)
     place = [names.index(name) * len(LABELS) for name in data["instrument"].values.astype(str).tolist()]
     place = np.array(place, dtype=np.int64) + np.searchsorted(LABELS, data["labels"].values)
@@ -126,14 +133,14 @@ def domains(data: xr.Dataset, statistics: dict[str, np.ndarray]) -> dict[str, np
 
 
 def score(data: xr.Dataset, found: dict[str, Points]) -> SampleStatistics:
-    """Return the additive statistics of every image.
+    """Return the additive statistics of every image, whose sums over images give the metrics.
 
     Parameters
     ----------
     data : Dataset
         Samples of ``instruments``.
     found : dict
-        Points by sample id; exactly the ids of the data.
+        Points by sample id, for exactly the ids of the data.
     """
     statistics = atoms_v2.statistics(data, found)
     kept = {name: array for name, array in statistics.items() if not name.startswith(("species_", "dose_"))}
@@ -146,7 +153,10 @@ def score(data: xr.Dataset, found: dict[str, Points]) -> SampleStatistics:
 
 
 def content_hash(data: xr.Dataset) -> str:
-    """Return the sha256 of the inputs and of the scored truth, independent of files and of the order of samples."""
+    """Return the sha256 of the inputs and of the scored truth.
+
+    The hash depends neither on the files nor on the order of the samples.
+    """
     order = np.argsort(data["sample_id"].values.astype(str))
     labels = np.ascontiguousarray(data["labels"].values[order]).astype("<i8").tobytes()
     return hashlib.sha256(atoms_v2.content_hash(data).encode() + labels).hexdigest()

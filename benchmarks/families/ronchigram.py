@@ -34,8 +34,11 @@ from stemtwin.benchmarks.tasks import TASKS, Task
 from stemtwin.datasets.generators.ronchigram import COEFFICIENTS
 
 LEAST_PHASE_RAD = 0.0003
-"""Least mean residual phase of any method, rad, for any selection of rows: below 0.0004 rad, the least bound of a single row that
-:mod:`stemtwin.benchmarks.wavefront_bound` computes from twelve rows for each energy. Their means are 0.0025 (100 keV) and 0.0054 (200 keV)."""
+"""Lower limit of the mean residual phase of any method, rad, for any selection of samples.
+
+The limit is below 0.0004 rad, the smallest bound of a single sample that :mod:`stemtwin.benchmarks.wavefront_bound` computes from twelve samples for
+each energy. The mean bounds are 0.0025 rad (100 keV) and 0.0054 rad (200 keV).
+"""
 APERTURE = "aperture_mrad"
 NAMES = tuple(f"{name}_angstrom" for name in COEFFICIENTS)
 
@@ -66,22 +69,22 @@ def coefficients_of(data: xr.Dataset) -> np.ndarray:
 
 
 def true_values(data: xr.Dataset) -> list[Values]:
-    """Return coefficients and aperture of every sample, in the form of answers."""
+    """Return the true coefficients and the true aperture of every sample, in the form of answers."""
     table = np.column_stack([coefficients_of(data), data[APERTURE].values])
     return [Values(value=dict(zip((*NAMES, APERTURE), row, strict=True))) for row in table.tolist()]
 
 
 def score_sample(answer: Values, truth: np.ndarray, aperture: float, assumed: np.ndarray, *, semiangle_mrad: float, energy_ev: float) -> dict:
-    """Return the additive statistics of one sample.
+    """Return the additive statistics of one sample, whose sums over samples give the metrics.
 
     Parameters
     ----------
     answer : Values
-        The answer.
+        Answer of an entry.
     truth, assumed : ndarray
-        (12,) true coefficients, and nominal ones, A.
+        (12,) true coefficients, and nominal coefficients, A.
     aperture : float
-        True flat aperture, mrad.
+        True largest aperture with a flat phase, mrad.
     semiangle_mrad, energy_ev : float
         Reference aperture [mrad] and beam energy [eV].
     """
@@ -98,14 +101,14 @@ def score_sample(answer: Values, truth: np.ndarray, aperture: float, assumed: np
 
 
 def score(data: xr.Dataset, found: dict[str, Values]) -> SampleStatistics:
-    """Return the additive statistics of every sample.
+    """Return the additive statistics of every sample, whose sums over samples give the metrics.
 
     Parameters
     ----------
     data : Dataset
         Samples of ``ronchigram``.
     found : dict
-        Values by sample id; exactly the ids of the data.
+        Values by sample id, for exactly the ids of the data.
     """
     ids, truth = data["sample_id"].values.astype(str), coefficients_of(data)
     assumed = np.zeros_like(truth)
@@ -125,7 +128,10 @@ def score(data: xr.Dataset, found: dict[str, Values]) -> SampleStatistics:
 
 
 def content_hash(data: xr.Dataset) -> str:
-    """Return the sha256 of the inputs and of the scored truth, independent of files and of the order of samples."""
+    """Return the sha256 of the inputs and of the scored truth.
+
+    The hash depends neither on the files nor on the order of the samples.
+    """
     digest = hashlib.sha256()
     names = [*(name for name in INPUTS if name != "image"), *NAMES, APERTURE]
     numbers = np.stack([data[name].values.astype(float) for name in names], axis=1)

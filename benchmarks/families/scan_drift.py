@@ -1,9 +1,10 @@
 """Task ``drift``: find the position of the probe on a drifting specimen in every quarter of every line, from the frames only.
 
 The input is a series of 5, 10 or 20 frames, or a pair scanned at 0 and 90 degrees, of a dark-field detector. The answer is the displacement of the
-probe from the commanded raster. A displacement that all frames share does not count. Frames of a perfect crystal can be aligned one unit cell off,
-which looks right but is wrong: the true displacement is scored. One shift per frame by correlation with the previous frame is on average worse than
-no correction, because one jump by a cell, or one false peak at a low dose, outweighs the improvement elsewhere.
+probe from the commanded raster. A displacement that all frames share does not count. Frames of a perfect crystal look correct even if they are
+aligned with an offset of one unit cell, but the score is measured against the true displacement. The method of one shift per frame, by correlation
+with the previous frame, is on average worse than no correction, because one jump by a cell, or one false peak at a low dose, outweighs the
+improvement elsewhere.
 
 Example
     ::
@@ -59,14 +60,14 @@ def true_fields(data: xr.Dataset) -> list[DisplacementField]:
 
 
 def score(data: xr.Dataset, found: dict[str, DisplacementField]) -> SampleStatistics:
-    """Return the additive statistics of every sample.
+    """Return the additive statistics of every sample, whose sums over samples give the metrics.
 
     Parameters
     ----------
     data : Dataset
         Samples of ``drift``.
     found : dict
-        Fields by sample id; exactly the ids of the data.
+        Fields by sample id, for exactly the ids of the data.
     """
     ids, shape = data["sample_id"].values.astype(str), (data.sizes["y"], data.sizes["x"])
     rows = []
@@ -92,7 +93,10 @@ def score(data: xr.Dataset, found: dict[str, DisplacementField]) -> SampleStatis
 
 
 def content_hash(data: xr.Dataset) -> str:
-    """Return the sha256 of the inputs and of the scored truth, independent of files and of the order of samples."""
+    """Return the sha256 of the inputs and of the scored truth.
+
+    The hash depends neither on the files nor on the order of the samples.
+    """
     digest, wide = hashlib.sha256(), ("image", "rotation_rad")
     names = [*(name for name in INPUTS if name not in wide), "repeat_angstrom"]
     numbers = np.stack([data[name].values.astype(float) for name in names], axis=1)

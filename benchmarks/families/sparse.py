@@ -1,10 +1,10 @@
-"""Task ``sparse-scan``: choose the path of the beam so that few electrons give the best image of a sparse scene.
+"""Task ``sparse-scan``: choose the path of the beam that gives the best image of a sparse scene with few electrons.
 
-One fixed reconstruction of all counts gives the image and its uncertainty; an agent chooses lines, spirals and hops.
-The error and the logarithmic score are compared with those of a raster of the same scene with the same dose and path time. As in the
-environment's reward, an image that is worse than the raster's, or an episode without a declared end, has skill 0; the logarithmic
-score and the coverage are those of the image in any case. The presets ``easy``, ``standard`` and ``hard`` take turns; each
-episode is compared with its own raster, so skills of different presets have one scale.
+The agent chooses lines, spirals and hops. One fixed reconstruction of all counts gives the image and its uncertainty. The error and the logarithmic
+score are compared with those of a raster of the same scene with the same dose and path time. As in the reward of the environment, the skill is 0 if
+the image is worse than that of the raster, or if the episode has no declared end. The logarithmic score and the coverage are those of the image in
+all cases. Successive episodes use the presets ``easy``, ``standard`` and ``hard`` in turn. Each episode is compared with its own raster, so the
+skills of different presets have one scale.
 """
 
 from collections.abc import Sequence
@@ -24,11 +24,14 @@ from stemtwin.twin.envs.sparse_scenes import PITCH_ANGSTROM, PROFILE, SCENES
 
 DIFFICULTIES, POINTS = tuple(PRESETS), 128
 NOMINAL = 0.9
-"""Fraction of points within 1.645 standard deviations for a correct uncertainty."""
+"""Fraction of points that lie within 1.645 standard deviations of the truth if the uncertainty is correct."""
 
 
 def score(episodes: Sequence[Episode]) -> SampleStatistics:
-    """Return the additive statistics of every episode; every episode is a cluster of its own."""
+    """Return the additive statistics of every episode, whose sums over episodes give the metrics.
+
+    Each episode is its own cluster for confidence intervals.
+    """
     ids = np.array([f"sparse-scan/{episode.number:06d}" for episode in episodes])
     end = {name: np.array([episode.end[name] for episode in episodes]) for name in episodes[0].end}
     names = presets_in_turn(DIFFICULTIES, (episode.number for episode in episodes))
@@ -58,7 +61,7 @@ def score(episodes: Sequence[Episode]) -> SampleStatistics:
 
 
 def coverage_error(sums: Sums) -> np.ndarray:
-    """Return the distance of the mean coverage from the nominal one."""
+    """Return the absolute difference between the mean coverage and the nominal coverage."""
     return np.abs(ratio(np.asarray(sums["covered"]), np.asarray(sums["samples"])) - NOMINAL)
 
 

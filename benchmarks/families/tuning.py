@@ -1,8 +1,8 @@
 """Task ``aberration-correction``: reduce the phase error of a probe over its aperture, with a corrector whose response is only partly known.
 
-An episode is scored by the root mean square phase of all aberrations over the aperture at the declared end, not by an image in which aberrations
-may compensate each other. An episode without a declared end scores 0. The presets ``easy``, ``standard`` and ``hard`` take turns: they correct first,
-second and third order, with 3, 7 and 12 knobs.
+The score depends on the root mean square phase of all aberrations over the aperture at the declared end. It does not depend on an image, in which
+aberrations may compensate each other. An episode without a declared end scores 0. Successive episodes use the presets ``easy``, ``standard`` and
+``hard`` in turn, which require corrections up to first, second and third order, with 3, 7 and 12 knobs.
 """
 
 from collections.abc import Sequence
@@ -25,7 +25,10 @@ INSTRUMENTS = {PROFILES[name].energy_ev: name for preset in PRESETS.values() for
 
 
 def score(episodes: Sequence[Episode]) -> SampleStatistics:
-    """Return the additive statistics of every episode; every episode is a cluster of its own."""
+    """Return the additive statistics of every episode, whose sums over episodes give the metrics.
+
+    Each episode is its own cluster for confidence intervals.
+    """
     ids = np.array([f"aberration-correction/{episode.number:06d}" for episode in episodes])
     declared = np.array([episode.terminated for episode in episodes], dtype=np.int64)
     phase = np.array([episode.end["phase_rad"] for episode in episodes])

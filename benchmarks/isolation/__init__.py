@@ -1,10 +1,10 @@
-"""Isolation of agents from the truth: processes of their own that speak a small protocol over a pipe.
+"""Isolation of agents from the truth: each agent runs in a separate process and exchanges messages with the runner over pipes.
 
 ==================== ==============================================================================
 File                 Content
 ==================== ==============================================================================
-``agent_process.py`` an agent in a process of its own, with limits on time and size
-``host.py``          the agent's side for a Python class: ``python -m ... package.module:Name``
+``agent_process.py`` an agent in a separate process, with limits on time and size
+``host.py``          the program in the agent's process that serves a Python class
 ``sandbox.py``       command lines of confined processes, and what each level of isolation leaves open
 ``spaces.py``        Gymnasium spaces as plain values
 ``wire.py``          messages: length-prefixed msgpack, arrays as npy without pickle

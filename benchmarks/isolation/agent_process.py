@@ -1,7 +1,7 @@
-"""An agent in a process of its own: start, messages, time limits, and stop.
+"""An agent in a separate process: start, messages, time limits, and stop.
 
-One process serves the agent for a whole run, so it may learn from episode to episode; after a failure it is started again for the next episode.
-Nothing that it sends is executed, and its error output is only shortened and displayed.
+One process serves the agent for a whole run, so the agent may learn from episode to episode. After a failure, the process is started again for the
+next episode. Nothing that the agent sends is executed. Its error output is only shortened and displayed.
 """
 
 import contextlib
@@ -25,40 +25,40 @@ from stemtwin.benchmarks.isolation.wire import LENGTH, PROTOCOL, WireError, pack
 from stemtwin.twin.errors import SettingsError
 
 TAIL = 4000
-"""Number of characters of error output that are kept, from the end."""
+"""Number of characters at the end of the error output that are kept."""
 HOST = "stemtwin.benchmarks.isolation.host"
 
 
 def host_program(address: str) -> list[str]:
-    """Return the program that runs the class ``package.module:Name`` as an agent."""
+    """Return the program and its arguments that run the class ``package.module:Name`` as an agent."""
     return [sys.executable, "-P", "-m", HOST, address]
 
 
 class AgentProcess:
-    """An agent that runs in a process of its own and speaks the protocol of :mod:`stemtwin.benchmarks.isolation.wire`.
+    """Agent that runs in a separate process and follows the protocol of :mod:`stemtwin.benchmarks.isolation.wire`.
 
     Parameters
     ----------
     program : str or sequence of str
         Program and arguments; a text is split as a shell would, and no shell runs it.
     folder : path
-        Folder of the agent, in which it starts and which it may read.
+        Folder of the agent, in which its program starts and which the program may read.
     limits : Limits
         Limits of time and size.
     level : str, optional
-        ``"bubblewrap"`` or ``"process"``; the strongest that works here where none is given.
+        Level of isolation, ``"bubblewrap"`` or ``"process"``; None selects the strongest level that works on this system.
 
     Raises
     ------
     SettingsError
-        The level does not work here, the folder does not exist, the program is empty, or the system cannot wait for pipes.
+        The level does not work on this system, the folder does not exist, the program is empty, or the system is neither Linux nor macOS.
     """
 
     def __init__(self, program: str | Sequence[str], *, folder: Path | str = ".", limits: Limits | None = None, level: str | None = None) -> None:
         self.folder, self.limits = Path(folder).resolve(), limits or Limits()
         self.level: Level = check_level(level)
         if os.name != "posix":
-            message = f"Agents run in processes of their own on Linux and macOS only, not on {sys.platform!r}. Practise with --agent."
+            message = f"Agents run in processes of their own on Linux and macOS only, not on {sys.platform!r}. Use --agent for practice."
             raise SettingsError(message)
         if not self.folder.is_dir():
             message = f"{self.folder}: the agent's folder does not exist. Name the folder that holds its program."
@@ -73,7 +73,7 @@ class AgentProcess:
         self._told = bytearray()
 
     def reset(self, brief: Brief) -> None:
-        """Brief the agent before an episode; its process is started if none is running.
+        """Start the process if it is not running, and send the brief of an episode to the agent.
 
         Raises
         ------
@@ -83,7 +83,7 @@ class AgentProcess:
         if self._process is None:
             self._start()
         else:
-            self._pad()  # the time from the end of the last episode does not tell how long this one took to set up
+            self._pad()  # so the time since the last episode does not reveal how long this episode took to set up
         self.step, self.left_s, self._acted = 0, self.limits.episode_s, None
         self._space = brief.action_space
         briefing = {
@@ -114,12 +114,12 @@ class AgentProcess:
         self.left_s -= self._acted - began
         if answer["type"] != "act" or answer.get("step") != self.step or answer.keys() != {"type", "step", "action"}:
             told, right = ", ".join(map(repr, sorted(answer)))[:200], f"{{'type': 'act', 'step': {self.step}, 'action': ...}}"
-            self._fail("protocol", f"it answered {answer['type']!r} with {told} to observation {self.step}; the answer is {right}")
+            self._fail("protocol", f"it answered {answer['type']!r} with {told} to observation {self.step}; the answer must be {right}")
         self.step += 1
         return received_action(self._space, answer["action"])
 
     def end(self) -> None:
-        """Tell the agent that the episode has ended, without its result."""
+        """Tell the agent that the episode has ended, but not the result of the episode."""
         if self._process is None:
             return
         self._pad()
@@ -147,17 +147,17 @@ class AgentProcess:
         return self
 
     def __exit__(self, *args: object) -> None:
-        """Stop it."""
+        """Stop the process."""
         self.close()
 
     @property
     def error_output(self) -> str:
-        """The end of the error output of the process, without control characters."""
+        """Last characters of the error output of the process, without control characters."""
         text = bytes(self._told).decode(errors="replace")
         return "".join(one if one.isprintable() or one == "\n" else "?" for one in text)[-TAIL:]
 
     def _start(self) -> None:
-        """Start the process and greet it."""
+        """Start the process, and exchange the first messages."""
         self._heard, self._told = b"", bytearray()
         variables = environment(self.folder)
         if self.level == "process":
@@ -183,7 +183,7 @@ class AgentProcess:
                 del self._told[: -4 * TAIL]
 
     def _pad(self) -> None:
-        """Wait until the shortest time since the agent's last action, or since the end of its last episode, has passed; count late replies."""
+        """Wait until ``pad_s`` has passed since the agent's last action or since the end of its last episode; count replies that are later."""
         if self._acted is None or not self.limits.pad_s:
             return
         left = self._acted + self.limits.pad_s - time.monotonic()

@@ -1,6 +1,6 @@
-"""The agent's side of the protocol for a Python class: ``python -m stemtwin.benchmarks.isolation.host package.module:Name``.
+"""Program that runs in the agent's process and serves a Python class: ``python -m stemtwin.benchmarks.isolation.host package.module:Name``.
 
-Output of the class goes to standard error, so it cannot be taken for a message.
+Printed output of the class goes to standard error, so it cannot be mistaken for a message.
 """
 
 import os
@@ -13,13 +13,13 @@ from stemtwin.benchmarks.isolation.wire import LENGTH, PROTOCOL, pack, unpack
 
 
 def read_message(stream: BinaryIO) -> dict[str, Any] | None:
-    """Return the next message of a stream; None at its end."""
+    """Return the next message of a stream, or None at the end of the stream."""
     head = stream.read(LENGTH.size)
     return unpack(stream.read(LENGTH.unpack(head)[0])) if len(head) == LENGTH.size else None
 
 
 def find_entry(address: str) -> Baseline:
-    """Return the entry that ``package.module:Name`` names, or the baseline that ``baseline:TASK/NAME`` names."""
+    """Return the entry at an address, which is ``package.module:Name`` for a class or ``baseline:TASK/NAME`` for a baseline."""
     kind, _, name = address.partition(":")
     if kind == "baseline":
         return find_baseline(*name.rsplit("/", 1))
@@ -27,14 +27,14 @@ def find_entry(address: str) -> Baseline:
 
 
 def serve(agent: Any, heard: BinaryIO, said: BinaryIO) -> None:
-    """Answer messages until the stream ends.
+    """Answer the messages of the runner until the stream ends.
 
     Parameters
     ----------
     agent : Agent
         An agent with ``reset(brief)`` and ``act(observation, cost)``.
     heard, said : binary streams
-        Messages from and to the runner.
+        Streams of the messages from the runner, and of the messages to the runner.
     """
     while (message := read_message(heard)) is not None:
         kind = message["type"]
@@ -43,7 +43,7 @@ def serve(agent: Any, heard: BinaryIO, said: BinaryIO) -> None:
         elif kind == "reset":
             spaces: dict[str, Any] = {name: build_space(message[name]) for name in ("observation_space", "action_space")}
             told = {"task": message["task"], "difficulty": message["difficulty"], "seed": int.from_bytes(message["seed"])}
-            agent.reset(Brief(**told, known=message.get("known", {}), **spaces))  # older runners do not send what is known
+            agent.reset(Brief(**told, known=message.get("known", {}), **spaces))  # older runners do not send known numbers
         elif kind == "observe":
             action = agent.act(message["observation"], message["cost"])
             said.write(pack({"type": "act", "step": message["step"], "action": action}))
@@ -51,7 +51,7 @@ def serve(agent: Any, heard: BinaryIO, said: BinaryIO) -> None:
 
 
 def main() -> None:
-    """Serve the agent that the command line names over standard input and output."""
+    """Run the agent whose address is the first argument, with messages over standard input and output."""
     said = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
     sys.stdout = sys.stderr

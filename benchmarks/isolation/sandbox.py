@@ -1,7 +1,7 @@
-"""Command lines of confined processes: bubblewrap where it is installed, limits of the operating system elsewhere.
+"""Command lines of confined processes: with bubblewrap if it works on this system, otherwise with limits of the operating system only.
 
-In bubblewrap's file system a process sees the system's programs, this Python and this package, the compiled kernels, and its own
-folder, all read-only, and an empty folder for scratch. It has no network and sees no other process.
+In the file system of bubblewrap, a process can read the system's programs, the running Python, this package, the compiled kernels, and its own
+folder. It can write only to a scratch folder, which is empty at the start. It has no network and cannot see other processes.
 """
 
 import dataclasses
@@ -24,8 +24,8 @@ from stemtwin.twin.physics.engine.kernels.jit import cache_folder
 Level = Literal["bubblewrap", "process"]
 OPEN: dict[Level, tuple[str, ...]] = {
     "bubblewrap": (
-        "time that an answer takes can tell the agent how long the microscope computed, unless replies are padded",
-        "the number of processes, where root runs the agents, and the memory of all processes of an agent together",
+        "the waiting time for an observation, from which the agent can infer how long the microscope computed, unless this time is padded",
+        "the number of processes if root runs the agents, and the total memory of all processes of an agent",
         "faults of the kernel and of the processor, which bubblewrap does not guard against",
     ),
     "process": (
@@ -33,7 +33,7 @@ OPEN: dict[Level, tuple[str, ...]] = {
         "the network",
         "other processes of this user, whose memory a debugger may read",
         "processes that the agent leaves behind, and files that it writes",
-        "time that an answer takes can tell the agent how long the microscope computed, unless replies are padded",
+        "the waiting time for an observation, from which the agent can infer how long the microscope computed, unless this time is padded",
     ),
 }
 """Gaps that each level of isolation leaves open."""
@@ -53,7 +53,7 @@ try:
 except OSError as error:
     sys.exit(f"{sys.argv[2]}: {error.strerror}")
 """
-"""Program that sets limits on itself and becomes the agent's."""
+"""Python program that sets limits on its own process and then replaces itself with the program of the agent."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -63,21 +63,21 @@ class Limits:
     Parameters
     ----------
     start_s : float
-        Time from the start of the process to its first message, s.
+        Longest time from the start of the process to its first message, s.
     act_s : float
-        Time of one decision, s.
+        Longest time of one decision, s.
     episode_s : float
-        Time of all decisions of an episode, s.
+        Longest time of all decisions of an episode together, s.
     memory_bytes : int
-        Address space, bytes.
+        Largest address space of a process, bytes.
     message_bytes : int
         Longest message that the agent may send, bytes.
     scratch_bytes : int
-        Largest file, and the whole folder for scratch where there is a sandbox, bytes.
+        Largest file, and with bubblewrap also the largest content of the scratch folder, bytes.
     processes : int
-        Processes and threads, where there is a sandbox.
+        Largest number of processes and threads; enforced with bubblewrap only.
     pad_s : float
-        Shortest time from an action to the next observation, and from the end of an episode to the next one, s; 0 sends as soon as possible.
+        Shortest time from an action to the next observation, and from the end of an episode to the start of the next one, s; 0 means no delay.
     """
 
     start_s: float = 60.0
@@ -98,14 +98,17 @@ class Limits:
             checks.whole(name, getattr(self, name), low=1)
 
     def system(self, level: Level) -> dict[str, int]:
-        """Return limits of the system by their names in the module ``resource``."""
+        """Return the limits that the operating system enforces, by their names in the module ``resource``."""
         limits = {"RLIMIT_AS": self.memory_bytes, "RLIMIT_FSIZE": self.scratch_bytes, "RLIMIT_CORE": 0}
-        return limits | ({"RLIMIT_NPROC": self.processes} if level == "bubblewrap" else {})  # elsewhere it counts what else the user runs
+        return limits | ({"RLIMIT_NPROC": self.processes} if level == "bubblewrap" else {})  # elsewhere it counts all processes of the user
 
 
 @functools.cache
 def strongest_level() -> Level:
-    """Return the strongest level of isolation that works here: bubblewrap is tried, since some systems have it but forbid its calls."""
+    """Return the strongest level of isolation that works on this system.
+
+    A test run of bubblewrap decides, because some systems have bubblewrap installed but forbid its calls.
+    """
     program = shutil.which("bwrap")
     if program is None:
         return "process"
@@ -114,12 +117,12 @@ def strongest_level() -> Level:
 
 
 def check_level(level: str | None) -> Level:
-    """Return a level of isolation by its name, the strongest that works here where none is named.
+    """Return a level of isolation by its name, or the strongest level that works on this system if the name is None.
 
     Raises
     ------
     SettingsError
-        The level is unknown, or does not work here.
+        The level is unknown, or does not work on this system.
     """
     strongest = strongest_level()
     if level is None or level == strongest:
@@ -141,7 +144,7 @@ def confined_command(program: Sequence[str], folder: Path, limits: Limits, level
     program : sequence of str
         Program and arguments.
     folder : Path
-        Folder of the agent, in which it starts.
+        Folder of the agent, in which the program starts.
     limits : Limits
         Limits that the system enforces.
     level : str
@@ -153,7 +156,7 @@ def confined_command(program: Sequence[str], folder: Path, limits: Limits, level
         The program is empty.
     """
     if not program:
-        message = "The agent's program is empty. Name one, such as 'python agent.py'."
+        message = "The agent's program is empty. Name a program, such as 'python agent.py'."
         raise SettingsError(message)
     launched = [sys.executable, "-I", "-S", "-c", LAUNCH, json.dumps(limits.system(level)), *program]
     return [*_bubblewrap(folder.resolve(), limits), "--", *launched] if level == "bubblewrap" else launched
@@ -180,7 +183,7 @@ def _bubblewrap(folder: Path, limits: Limits) -> list[str]:
 
 
 def python_folders() -> list[Path]:
-    """Return the folders that this Python and this package need."""
+    """Return the folders that the running Python and this package need."""
     named = {Path(sys.prefix), Path(sys.base_prefix), *map(Path, sysconfig.get_paths().values())}
     named |= {Path(where) for part in PARTS for where in _package_folders(part)[:1]}
     named = {path.absolute() for path in named if path.is_dir()}
@@ -194,7 +197,7 @@ def _package_folders(part: str) -> list[str]:
 
 
 def environment(folder: Path) -> dict[str, str]:
-    """Return the environment variables of an agent's process; no others are passed on."""
+    """Return the environment variables of an agent's process, which receives no other variables."""
     handed = {name: os.environ[name] for name in ("LANG", "LC_ALL", "SYSTEMROOT") if name in os.environ}
     search = os.pathsep.join((str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)))
     modules = os.pathsep.join((str(folder), str(Path(_package_folders(PARTS[0])[0]).parent)))  # the package that runs here, not one that is installed

@@ -1,4 +1,4 @@
-"""Gymnasium spaces as plain values, which an agent in any language can read, and back."""
+"""Conversion of Gymnasium spaces to plain values, which an agent in any language can read, and back to spaces."""
 
 from collections.abc import Callable
 from typing import Any
@@ -10,18 +10,18 @@ from stemtwin.twin.errors import SettingsError
 
 
 def describe_space(space: gym.Space) -> dict[str, Any]:
-    """Return a space as a map that a message can carry.
+    """Return the description of a space as a map of plain values for a message.
 
     Parameters
     ----------
     space : gymnasium.Space
-        Box, Discrete, MultiDiscrete, MultiBinary, Text, and Dict and Tuple of these.
+        Space of the kind Box, Discrete, MultiDiscrete, MultiBinary or Text, or a Dict or Tuple of such spaces.
 
     Returns
     -------
     dict
-        ``kind`` and, by kind: ``shape``, ``dtype``, ``low`` and ``high`` (arrays; numbers where all entries are equal), ``n``, ``start``,
-        ``nvec``, ``min_length``, ``max_length``, ``characters``, ``spaces``.
+        The key ``kind``, and some of these keys, which depend on the kind: ``shape``, ``dtype``, ``low`` and ``high`` (arrays, or numbers if all
+        entries are equal), ``n``, ``start``, ``nvec``, ``min_length``, ``max_length``, ``characters``, ``spaces``.
 
     Raises
     ------
@@ -51,17 +51,17 @@ DESCRIBED: dict[type, Callable[[Any], dict[str, Any]]] = {
 
 
 def _ends(ends: np.ndarray) -> np.ndarray | float | int:
-    """Return the ends of a box: one number where all are equal."""
+    """Return the bounds of a box, as one number if all are equal."""
     return ends.flat[0].item() if ends.size and (ends == ends.flat[0]).all() else ends
 
 
 def build_space(described: dict[str, Any]) -> gym.Space:
-    """Return the Gymnasium space that :func:`describe_space` described."""
+    """Return the Gymnasium space with a description from :func:`describe_space`."""
     return BUILT[described["kind"]](described)
 
 
 def _build_box(described: dict[str, Any]) -> gym.Space:
-    """Return a box, whose ends may be one number."""
+    """Return a box from a description, in which one number may stand for all bounds."""
     dtype, shape = np.dtype(described["dtype"]), tuple(described["shape"])
     low, high = (np.broadcast_to(np.asarray(described[end], dtype=dtype), shape) for end in ("low", "high"))
     return gym.spaces.Box(low.copy(), high.copy(), shape, dtype.type)
@@ -79,7 +79,10 @@ BUILT: dict[str, Callable[[dict[str, Any]], gym.Space]] = {
 
 
 def received_action(space: gym.Space, value: Any) -> Any:
-    """Return an action received in a message, with tuples where the space has tuples; everything else is unchanged and checked later."""
+    """Return an action from a message, with its lists converted to tuples wherever the space has tuples.
+
+    Everything else is unchanged, and the action is checked later.
+    """
     if isinstance(space, gym.spaces.Tuple) and isinstance(value, list) and len(value) == len(space.spaces):
         return tuple(received_action(part, one) for part, one in zip(space.spaces, value, strict=True))
     if isinstance(space, gym.spaces.Dict) and isinstance(value, dict):

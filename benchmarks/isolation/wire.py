@@ -1,7 +1,7 @@
-"""Messages between the runner and an agent: a length of four bytes, big-endian, and one msgpack map; arrays are npy bytes in extension type 1.
+"""Messages between the runner and an agent.
 
-Nothing is ever unpickled. A message that is too long, not msgpack, not a map with a text ``type``, or whose arrays hold objects is refused before
-any of it is used.
+A message is its length, in four bytes, big-endian, and one msgpack map. Arrays are npy bytes in extension type 1. Nothing is ever unpickled. A
+message is refused before any of it is used if it is too long, if it is not a msgpack map with a text ``type``, or if one of its arrays holds objects.
 """
 
 import io
@@ -17,29 +17,29 @@ ARRAY = 1
 """Extension type of arrays."""
 LENGTH = struct.Struct(">I")
 KINDS = "biuf"
-"""Kinds of numbers that an array may hold: Booleans, integers, floats."""
+"""Kinds of NumPy types that an array may have: Booleans, signed and unsigned integers, floats."""
 DEEPEST = 16
-"""Levels of nesting that a message may have."""
+"""Largest number of levels of nesting in a message."""
 
 
 class WireError(ValueError):
-    """A message that does not follow the protocol."""
+    """Error for a message that does not follow the protocol."""
 
 
 def pack(message: dict[str, Any]) -> bytes:
-    """Return a message as bytes, its length included.
+    """Return a message as bytes, with its length in front.
 
     Parameters
     ----------
     message : dict
-        Text keys; numbers, text, bytes, None, lists, dicts, numpy arrays and numpy scalars.
+        Keys are text. Values are numbers, text, bytes, None, lists, dicts, numpy arrays and numpy scalars.
     """
     body = msgpack.packb(message, default=_packed)
     return LENGTH.pack(len(body)) + body
 
 
 def _packed(value: Any) -> Any:
-    """Return an array or numpy scalar as msgpack can hold it."""
+    """Return an array or numpy scalar in a form that msgpack can encode."""
     if isinstance(value, np.ndarray):
         buffer = io.BytesIO()
         np.lib.format.write_array(buffer, np.ascontiguousarray(value).reshape(value.shape), version=(1, 0), allow_pickle=False)
@@ -51,12 +51,12 @@ def _packed(value: Any) -> Any:
 
 
 def unpack(body: bytes) -> dict[str, Any]:
-    """Return the message that a body holds.
+    """Return the message that is encoded in bytes.
 
     Parameters
     ----------
     body : bytes
-        Message without its length.
+        Encoded message without its length.
 
     Raises
     ------
@@ -94,9 +94,9 @@ def _depth(value: Any) -> int:
 
 
 def _array(code: int, content: bytes) -> np.ndarray:
-    """Return the array of an extension; its header is read first, so that a short message cannot ask for a large array."""
+    """Return the array of an extension; its header is checked first, so a short message cannot cause the allocation of a large array."""
     if code != ARRAY:
-        message = f"A message holds extension type {code}. The only one is {ARRAY}: an array as npy bytes."
+        message = f"A message holds extension type {code}. The only allowed type is {ARRAY}, an array as npy bytes."
         raise WireError(message)
     buffer = io.BytesIO(content)
     try:

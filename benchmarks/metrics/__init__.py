@@ -1,4 +1,4 @@
-"""Metrics: formulas of sums of per-sample statistics; every module of this package is discovered.
+"""Metrics: formulas applied to sums of per-sample statistics; every module of this package is imported automatically.
 
 ================== ============================================================
 File               Content

@@ -7,25 +7,25 @@ from stemtwin.benchmarks.slices import Sums
 
 
 def precision(sums: Sums) -> np.ndarray:
-    """Return TP / (TP + FP)."""
+    """Return the precision TP / (TP + FP)."""
     return ratio(sums["tp"], sums["tp"] + sums["fp"])
 
 
 def recall(sums: Sums) -> np.ndarray:
-    """Return TP / (TP + FN)."""
+    """Return the recall TP / (TP + FN)."""
     return ratio(sums["tp"], sums["tp"] + sums["fn"])
 
 
 def f1(sums: Sums) -> np.ndarray:
-    """Return 2 TP / (2 TP + FP + FN), the harmonic mean of precision and recall."""
+    """Return F1 = 2 TP / (2 TP + FP + FN), the harmonic mean of precision and recall."""
     return ratio(2 * sums["tp"], 2 * sums["tp"] + sums["fp"] + sums["fn"])
 
 
 def macro_f1(sums: Sums) -> np.ndarray:
-    """Return the mean over species of F1, each species counted alike.
+    """Return the mean of F1 over species, with equal weights.
 
-    A species (heaviest atomic number of a column) counts where the truth holds it. A detection is a true positive of its species when it is matched
-    to a column of that species.
+    The species of a column is its heaviest atomic number. A species enters the mean if the truth has a column of this species. A detection is a true
+    positive of its species if it is matched to a column of the same species.
     """
     tp, fp, fn = sums["species_tp"], sums["species_fp"], sums["species_fn"]
     present = tp + fn > 0

@@ -19,7 +19,7 @@ def mean(
     direction: Literal["max", "min"] = "max",
     proportion: bool = False,
 ) -> Metric:
-    """Return the metric that is the mean of one statistic; ``value`` is its value on example sums."""
+    """Return the metric that is the mean of one statistic over the samples; ``value`` is the value of the metric for the example ``sums``."""
     return Metric(
         name=name, title=title, formula=mean_of(name), text=f"{name} / samples", references=((sums, value),), unit=unit, direction=direction,
         proportion=proportion,
@@ -41,7 +41,7 @@ def declared(title: str = "episodes with a declared end") -> Metric:
 
 
 def dose(title: str = "dose of an episode", unit: str = "e-/A^2") -> Metric:
-    """Return the metric of the mean dose of an episode; the title states the area where it is not the scanned field."""
+    """Return the metric of the mean dose of an episode; the title must name the area of the dose if it is not the scanned field."""
     return Metric(
         name="dose", title=title, formula=mean_of("dose"), text="dose / samples", references=((SUMS, 2e4),), unit=unit, direction="min"
     )  # fmt: skip

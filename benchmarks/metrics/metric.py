@@ -1,7 +1,7 @@
-"""Metrics: formulas of sums of per-sample statistics, so that any slice can be re-aggregated.
+"""Metrics: formulas applied to sums of per-sample statistics, so a metric of any slice follows from the sums over its samples.
 
-Every formula takes sums by name, each (...,) or (..., k) with any leading shape, and returns values (...,): the same function scores a data set, a
-slice and a thousand bootstrap resamples at once. A value that the sums do not define (a precision without detections) is NaN.
+Every formula takes sums by name, each (...,) or (..., k) with any leading shape, and returns values (...,). The same function therefore scores a data
+set, a slice, or a thousand bootstrap resamples at once. A value that the sums do not define (a precision without detections) is NaN.
 """
 
 import dataclasses
@@ -16,36 +16,36 @@ from stemtwin.twin.errors import SettingsError
 from stemtwin.twin.registry import Registry
 
 Reference = tuple[Mapping[str, Any], float]
-"""Sums by name and the value that they give, computed by hand."""
+"""Example sums by name, and the value of the metric for these sums, computed by hand."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class Metric:
-    """One number of a report.
+    """Definition of one number in a report of scores.
 
     Parameters
     ----------
     name, version : str
-        Identity; any change of a value bumps the version.
+        Name, and version, which is increased with every change of the metric that changes a value.
     title : str
         Description in one line.
     unit : str
         Unit of the value; "" for a pure number.
     direction : str
-        ``"max"`` or ``"min"``: which is better.
+        ``"max"`` if larger values are better, ``"min"`` if smaller values are better.
     formula : callable
-        Sums to values.
+        Function that maps sums to values.
     text : str
         The formula in words or symbols, in the names of the sums.
     references : tuple
-        Sums and the value that they give, computed by hand; tests hold the formula to them.
+        Example sums and the values of the metric for these sums, computed by hand. Tests compare the formula with these values.
     proportion : bool
-        Whether the metric is the fraction of samples that succeed.
+        True if the metric is the fraction of samples that succeed.
     needs : tuple of str
-        Optional parts of the answers without which the value is "not given".
+        Optional parts of the answers that the metric needs. If the answers leave a part out, the value is "not given".
     limit : float, optional
-        Value that the data allow at best, by a Cramer-Rao or Bayesian bound of the task: a 95 % interval that lies wholly beyond it triggers a
-        review but does not change the ranking. None where no such bound is known.
+        Best value that the data allow, from a Cramer-Rao or Bayesian bound of the task; None if no such bound is known. A 95 % interval that lies
+        wholly beyond the limit triggers a review but does not change the ranking.
     """
 
     name: str
@@ -92,5 +92,5 @@ def ratio(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:
 
 
 def mean_of(name: str, *, over: str = "samples") -> Callable[[Sums], np.ndarray]:
-    """Return the formula of a mean: the sum of one statistic over the sum of another."""
+    """Return the formula of a mean: the sum of the statistic ``name``, divided by the sum of the statistic ``over``."""
     return lambda sums: ratio(sums[name], sums[over])

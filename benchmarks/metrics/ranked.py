@@ -13,7 +13,7 @@ BINS = 200
 
 
 def bin_of(confidence: np.ndarray) -> np.ndarray:
-    """Return the bin of each confidence from 0 to 1, (n,) int64, 0 the lowest."""
+    """Return the index of the bin of each confidence from 0 to 1, (n,) int64; bin 0 has the lowest confidences."""
     return np.clip(np.floor(np.asarray(confidence, dtype=float) * BINS), 0, BINS - 1).astype(np.int64)
 
 
@@ -24,7 +24,10 @@ def counted(confidence: np.ndarray, right: np.ndarray) -> tuple[np.ndarray, np.n
 
 
 def precision_recall(tp: np.ndarray, fp: np.ndarray, asked: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return precision (its largest value from there on) and recall at the lower edge of each bin, highest bin first, (..., k) each."""
+    """Return precision and recall if all points above the lower edge of a bin count, for each bin from the highest to the lowest, (..., k) each.
+
+    The precision of a bin is the largest precision of this bin and of all lower bins.
+    """
     found, wrong = (np.cumsum(np.asarray(counts, dtype=float)[..., ::-1], axis=-1) for counts in (tp, fp))
     total = found + wrong
     raw = np.divide(found, total, out=np.zeros_like(total), where=total > 0)
@@ -33,7 +36,10 @@ def precision_recall(tp: np.ndarray, fp: np.ndarray, asked: np.ndarray) -> tuple
 
 
 def area(tp: np.ndarray, fp: np.ndarray, asked: np.ndarray) -> np.ndarray:
-    """Return the area below precision over recall, each step of recall with the largest precision from there on, (...); NaN without true points."""
+    """Return the area under the curve of precision as a function of recall, (...); NaN without true points.
+
+    Each step of the recall is weighted with the precision of :func:`precision_recall`.
+    """
     precision, recall = precision_recall(tp, fp, asked)
     return np.sum(np.diff(recall, axis=-1, prepend=0.0) * precision, axis=-1)
 
@@ -44,12 +50,12 @@ def average_precision(sums: Sums) -> np.ndarray:
 
 
 def efficiency(sums: Sums) -> np.ndarray:
-    """Return the square root of the summed squared bounds over the summed squared distances of matched points."""
+    """Return the square root of the ratio of the summed squared bounds to the summed squared distances of matched points."""
     return np.sqrt(ratio(sums["square_bound"], sums["bounded_square_distance"]))
 
 
 def in_bins(**counts: int) -> list[int]:
-    """Return counts by bin from keywords such as ``b199``."""
+    """Return a list of the counts of all bins from keywords such as ``b199=3``; all other bins are 0."""
     return [counts.get(f"b{number}", 0) for number in range(BINS)]
 
 

@@ -11,18 +11,18 @@ from skimage.metrics import structural_similarity
 from stemtwin.benchmarks.metrics.metric import Metric, add_metrics, mean_of
 
 MOST_DB = 100.0
-"""Peak signal to noise of an answer without an error, dB."""
+"""Peak signal-to-noise ratio that is assigned to an answer without error, dB."""
 SIGMA_PX = 1.5
 """Standard deviation of the window of the structural similarity, px (Wang et al., IEEE Trans. Image Process. 13 (2004) 600)."""
 RING = 0.25
-"""Width of the rings of the Fourier ring correlation and the frequency where the first begins, 1/A: crystals have a reflection in each of them."""
+"""Width of the rings of the Fourier ring correlation, and inner radius of the first ring, 1/A; crystals have a reflection in each ring."""
 THRESHOLD = 1 / 7
 FLOOR = 1e-3
-"""Least estimate of a pixel in the deviance, as a part of the mean of the truth: an estimate of 0 would have an infinite deviance."""
+"""Smallest estimate of a pixel in the deviance, as a fraction of the mean of the truth; an estimate of 0 would have an infinite deviance."""
 
 
 def psnr(estimate: np.ndarray, truth: np.ndarray, data_range: float) -> float:
-    """Return the peak signal to noise 10 log10(L^2 / mean (estimate - truth)^2), dB, at most 100; L is the data range."""
+    """Return the peak signal-to-noise ratio 10 log10(L^2 / mean (estimate - truth)^2), dB, at most 100; L is the data range."""
     error = float(np.mean((estimate - truth) ** 2)) / data_range**2
     return min(MOST_DB, -10 * np.log10(error)) if error > 0 else MOST_DB
 
@@ -42,15 +42,16 @@ def _hann(shape: tuple[int, int]) -> np.ndarray:
 def ring_correlation(estimate: np.ndarray, truth: np.ndarray, step: float) -> tuple[np.ndarray, np.ndarray]:
     """Return the Fourier ring correlation of two images.
 
-    The correlation is Re sum F G* / sqrt(sum |F|^2 sum |G|^2) over rings 0.25 1/A wide from 0.25 1/A to the Nyquist frequency, with the mean
-    subtracted and a Hann window applied. It is 0 in a ring in which one image has no power.
+    The correlation is Re sum F G* / sqrt(sum |F|^2 sum |G|^2), with sums over rings of a width of 0.25 1/A from 0.25 1/A to the Nyquist frequency. F
+    and G are the Fourier transforms of the images after the mean is subtracted and a Hann window is applied. The correlation is 0 in a ring in which
+    one image has no power.
 
     Parameters
     ----------
     estimate, truth : ndarray
-        (ny, nx).
+        Images, (ny, nx).
     step : float
-        A/px.
+        Pixel size, A/px.
 
     Returns
     -------
@@ -76,10 +77,10 @@ def ring_correlation(estimate: np.ndarray, truth: np.ndarray, step: float) -> tu
 
 
 def resolution(estimate: np.ndarray, truth: np.ndarray, step: float) -> float:
-    """Return the inverse of the frequency where the ring correlation first falls below 1/7, A.
+    """Return the resolution, A: the inverse of the frequency at which the Fourier ring correlation first falls below 1/7.
 
-    It is interpolated between the middles of rings. Where the first ring is below 1/7 it is 4 A, the start of that ring; where no ring is, it is
-    two pixels.
+    The frequency is interpolated between the middles of rings. If the first ring is below 1/7, the resolution is 4 A, from the inner radius of this
+    ring. If no ring is below 1/7, the resolution is two pixels. ``step`` is the pixel size, A/px.
     """
     frequency, correlation = ring_correlation(estimate, truth, step)
     below = np.flatnonzero(correlation < THRESHOLD)
@@ -93,10 +94,11 @@ def resolution(estimate: np.ndarray, truth: np.ndarray, step: float) -> float:
 
 
 def deviance(estimate: np.ndarray, truth: np.ndarray) -> float:
-    """Return the Poisson deviance per pixel, 2 mean(t ln(t / m) - t + m), of the estimate m, at least a thousandth of the mean, from the truth t.
+    """Return the Poisson deviance per pixel, 2 mean(t ln(t / m) - t + m), of an estimate m from the truth t.
 
-    It is the expected deviance of independent counts from the estimate minus that from the truth. Counts of the same dose, taken as an estimate, have
-    about 1 where a pixel has many electrons, and more where it has few.
+    Estimates below a thousandth of the mean of the truth are raised to this value. For independent counts, this deviance is the expected deviance
+    from the estimate minus the expected deviance from the truth. If counts of the same dose are taken as the estimate, the deviance is about 1 for
+    many electrons per pixel, and larger for few electrons per pixel.
     """
     t = np.asarray(truth, dtype=float)
     m = np.maximum(np.asarray(estimate, dtype=float), FLOOR * t.mean())

@@ -1,7 +1,7 @@
 """Metrics of displacement fields of scans: the error after a rigid shift, the strain that it causes, and frames misaligned by a unit cell.
 
-A field gives, for each node of each line of each frame, the true position of the probe on the specimen minus the commanded one. A displacement that
-all frames share cannot be observed, so the mean error of a sample is subtracted before anything is measured.
+A field gives, for each node of each line of each frame, the true position of the probe on the specimen minus the commanded position. A displacement
+that all frames share cannot be observed, so the mean error of a sample is subtracted before anything is measured.
 """
 
 import numpy as np
@@ -12,11 +12,11 @@ PM_PER_ANGSTROM = 100.0
 LEAST_SKILL = -1.0
 """Lower bound of the skill of a sample."""
 HALF = 0.5
-"""Distance from the other frames, in units of the shortest lattice translation, from which a frame counts as lying in another cell."""
+"""Smallest displacement between frames, in units of the shortest lattice translation, that counts as a misalignment by a unit cell."""
 
 
 def residual(estimate: np.ndarray, truth: np.ndarray) -> np.ndarray:
-    """Return the error of a field (frames, lines, nodes, 2) without its mean, float64."""
+    """Return the error of a field, (frames, lines, nodes, 2) float64, from which the mean is subtracted."""
     error = np.asarray(estimate, dtype=float) - np.asarray(truth, dtype=float)
     return error - error.mean(axis=(0, 1, 2))
 
@@ -27,14 +27,16 @@ def root_mean_square(field: np.ndarray) -> float:
 
 
 def strain(error: np.ndarray, positions: np.ndarray) -> float:
-    """Return the apparent strain of an unstrained specimen, %: the norm of the symmetric part of the mean gradient of the error.
+    """Return the strain that an error of the field would show in an unstrained specimen, %.
+
+    It is the norm of the symmetric part of the mean gradient of the error.
 
     Parameters
     ----------
     error : ndarray
         (frames, lines, nodes, 2) x and y, A.
     positions : ndarray
-        Commanded positions, of the same shape, A. The mean of each frame is subtracted from both, as if frames were superimposed.
+        Commanded positions, of the same shape, A. The mean of each frame is subtracted from errors and positions, which superimposes the frames.
     """
     centred, places = (values - values.mean(axis=(1, 2), keepdims=True) for values in (error, positions))
     slope, *_ = np.linalg.lstsq(places.reshape(-1, 2), centred.reshape(-1, 2), rcond=None)
@@ -42,25 +44,28 @@ def strain(error: np.ndarray, positions: np.ndarray) -> float:
 
 
 def jumps(error: np.ndarray, repeat: float) -> int:
-    """Return the number of frames that lie at least half a translation [A] from the others: the smallest over all reference frames."""
+    """Return the number of frames that are displaced by at least half a lattice translation from a reference frame.
+
+    ``repeat`` is the length of the translation, A. The reference frame is the one that gives the smallest number.
+    """
     means = error.mean(axis=(1, 2))
     apart = np.linalg.norm(means[:, None] - means, axis=-1)
     return int((apart >= HALF * repeat).sum(axis=1).min())
 
 
 def node_positions(shape: tuple[int, int], nodes: int, step: float, rotation: np.ndarray) -> np.ndarray:
-    """Return the commanded positions of the nodes of frames about the middle of the field, (frames, lines, nodes, 2) x and y, A.
+    """Return the commanded positions of nodes relative to the middle of the field, (frames, lines, nodes, 2) x and y, A.
 
     Parameters
     ----------
     shape : tuple of int
-        Lines, and pixels of a line.
+        Number of lines, and number of pixels in a line.
     nodes : int
-        Number of equal segments of each line.
+        Number of equal segments of each line, with a node in the middle of each segment.
     step : float
-        A/px.
+        Pixel size, A/px.
     rotation : ndarray
-        (frames,) angle of each raster to the first one, from +x to +y, rad.
+        (frames,) angle of each raster relative to the first raster, positive from +x to +y, rad.
     """
     ny, nx = shape
     x = ((np.arange(nodes) + 0.5) * nx / nodes - 0.5 - (nx - 1) / 2) * step
@@ -70,20 +75,20 @@ def node_positions(shape: tuple[int, int], nodes: int, step: float, rotation: np
 
 
 def score_field(estimate: np.ndarray, truth: np.ndarray, *, shape: tuple[int, int], step: float, rotation: np.ndarray, repeat: float) -> dict:
-    """Return the additive statistics of one sample.
+    """Return the additive statistics of one sample, whose sums over samples give the metrics.
 
     Parameters
     ----------
     estimate, truth : ndarray
-        (frames, lines, nodes, 2), A; only frames that were taken.
+        (frames, lines, nodes, 2) x and y, A; only frames that were taken.
     shape : tuple of int
-        Lines, and pixels of a line.
+        Number of lines, and number of pixels in a line.
     step : float
-        A/px.
+        Pixel size, A/px.
     rotation : ndarray
-        (frames,) angle of each raster to the first one, rad.
+        (frames,) angle of each raster relative to the first raster, rad.
     repeat : float
-        Shortest translation of the projected specimen, A; 0 where it has none.
+        Length of the shortest lattice translation of the projected specimen, A; 0 if the specimen is not periodic.
     """
     error = residual(estimate, truth)
     size, uncorrected = root_mean_square(error), root_mean_square(residual(np.zeros_like(truth), truth))

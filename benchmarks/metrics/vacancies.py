@@ -1,8 +1,9 @@
 """Metrics of hallucination: vacancies that an image fills with atoms, and intact columns that it empties, measured at the true sites.
 
-No detection step is involved: the level of an image at a site is its mean under a Gaussian window, compared with the truth's after the gain and the
-offset that fit the truth best. A vacancy is filled where it is at least half as bright above the truth as intact columns of its kind are; an intact
-column is emptied where at least half of the contribution of one atom is missing.
+No detection step is involved. The level of an image at a site is its mean under a Gaussian window. Before the levels are compared with those of the
+truth, the image is corrected with the gain and the offset that fit the truth best. A vacancy counts as filled if its level exceeds that of the truth
+by at least half of the difference between an intact column and the vacancy. An intact column counts as emptied if at least half of the contribution
+of one atom is missing.
 """
 
 import dataclasses
@@ -18,10 +19,13 @@ MARGIN_ANGSTROM = 1.0
 """Distance from the frame's edge below which sites are ignored, A."""
 HALF = 0.5
 LEAST_CONTRAST, LEAST_SIGMAS = 0.1, 3.0
-"""Darkening of the truth from which a vacancy counts: fraction of the height of intact columns above the darkest pixel, and number of standard
-deviations of intact columns. In a heavy column a missing atom hardly shows."""
+"""Limits of the darkening of the truth above which a vacancy counts, because a missing atom is hardly visible in a heavy column.
+
+The first limit is a fraction of the height of intact columns above the darkest pixel. The second is a number of standard deviations of intact
+columns.
+"""
 LEAST_GAIN = 0.01
-"""Gain below which an image counts as empty, and all its sites as wrong."""
+"""Gain below which an image counts as empty, so all its sites count as wrong."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -33,9 +37,9 @@ class LatticeSites:
     positions : ndarray
         (n, 2) float64: x, y, A; pixel [0, 0] is centred on (0, 0).
     kinds : ndarray
-        (n,) str: intact columns of one kind look alike.
+        (n,) str: name of the kind; intact columns of one kind look alike.
     missing : ndarray
-        (n,) int64 number of missing atoms.
+        (n,) int64: number of missing atoms.
     """
 
     positions: np.ndarray
@@ -43,14 +47,14 @@ class LatticeSites:
     missing: np.ndarray
 
     def within(self, shape: tuple[int, ...], step: float) -> "LatticeSites":
-        """Return the sites at least 1 A inside a frame of a shape (ny, nx) and a step, A/px."""
+        """Return the sites that lie at least 1 A inside a frame with a shape (ny, nx) and a pixel size, A/px."""
         upper = (np.array(shape[::-1]) - 0.5) * step - MARGIN_ANGSTROM
         keep = ((self.positions >= MARGIN_ANGSTROM - step / 2) & (self.positions <= upper)).all(axis=1)
         return LatticeSites(positions=self.positions[keep], kinds=self.kinds[keep], missing=self.missing[keep])
 
 
 def levels(image: np.ndarray, positions: np.ndarray, step: float) -> np.ndarray:
-    """Return the mean of an image (ny, nx) under a Gaussian window of 0.3 A over each position (x, y), A, (n,)."""
+    """Return the means (n,) of an image (ny, nx) under a Gaussian window of 0.3 A, which is centred on each position (x, y), A, in turn."""
 
     def along(length: int, places: np.ndarray) -> np.ndarray:
         found = np.exp(-((np.arange(length) * step - places[:, None]) ** 2) / (2 * WINDOW_ANGSTROM**2))
@@ -70,12 +74,13 @@ def count_invented(estimate: np.ndarray, truth: np.ndarray, sites: LatticeSites,
     sites : LatticeSites
         Sites of the lattice in the frame.
     step : float
-        A/px.
+        Pixel size, A/px.
 
     Returns
     -------
     dict
-        ``vacancies`` and ``filled`` ones; ``intact`` columns of kinds that have vacancies, and ``emptied`` ones.
+        Number of visible ``vacancies``, and of those that are ``filled``; number of ``intact`` columns of the kinds that have visible vacancies, and
+        of those that are ``emptied``.
     """
     sites = sites.within(truth.shape, step)
     true = levels(truth, sites.positions, step)
@@ -91,9 +96,10 @@ def count_invented(estimate: np.ndarray, truth: np.ndarray, sites: LatticeSites,
 
 
 def _drops(true: np.ndarray, sites: LatticeSites, darkest: float) -> tuple[np.ndarray, np.ndarray]:
-    """Return the darkening of the truth at each visible vacancy against intact columns of its kind, and per missing atom at each site.
+    """Return two arrays (n,) of the darkening of the truth relative to intact columns of the same kind.
 
-    Both have the shape (n,) and are 0 where no such vacancy is visible.
+    The first holds the darkening at each visible vacancy, and is 0 at all other sites. The second holds the mean darkening per missing atom of the
+    kind of each site, and is 0 for kinds without visible vacancies.
     """
     drop, atom = np.zeros(len(true)), np.zeros(len(true))
     for kind in np.unique(sites.kinds):
@@ -120,7 +126,10 @@ def share_emptied(sums: Sums) -> np.ndarray:
 
 
 def hallucination(sums: Sums) -> np.ndarray:
-    """Return the mean of the two fractions: 0 for the truth, one half for the perfect lattice and for pure chance, 1 for an empty image."""
+    """Return the mean of the fraction of filled vacancies and the fraction of emptied columns.
+
+    It is 0 for the truth, one half for the perfect lattice and for pure chance, and 1 for an empty image.
+    """
     return (share_filled(sums) + share_emptied(sums)) / 2
 
 

@@ -1,4 +1,4 @@
-"""Metrics of estimated aberrations: quarter waves, the phase that a correction by them leaves, its Strehl ratio, aperture, and calibration."""
+"""Metrics of estimated aberrations: error in quarter waves, phase and Strehl ratio after a correction, error of the aperture, and calibration."""
 
 import numpy as np
 
@@ -10,38 +10,38 @@ from stemtwin.twin.physics.probe import strehl_ratio
 
 LEAST_SKILL = -1.0
 LEVELS = {"68": 0.6827, "90": 0.9}
-"""Levels of the intervals: one standard deviation to both sides of a normal distribution, and the requested interval."""
+"""Nominal probabilities of the intervals: one standard deviation on either side for a normal distribution, and the requested interval."""
 
 
 def quarter_waves(semiangle_mrad: float, energy_ev: float) -> np.ndarray:
-    """Return the size of each coefficient that turns the phase by a quarter wave at the edge of an aperture, (12,) A."""
+    """Return the value of each coefficient that shifts the phase at the edge of an aperture by a quarter wave, (12,) A."""
     order = np.array([int(name[1]) for name in COEFFICIENTS])
     return (order + 1) * wavelength(energy_ev) / 4 / (semiangle_mrad * 1e-3) ** (order + 1)
 
 
 def residual_phase(error: np.ndarray, semiangle_mrad: float, energy_ev: float) -> float:
-    """Return the root mean square phase of coefficients (12,) A over an aperture, without its mean, rad."""
+    """Return the root mean square phase over an aperture, rad, of coefficients (12,) in A; the mean phase is subtracted."""
     return rms_phase(wavelength(energy_ev), semiangle_mrad * 1e-3, aberrations_of(error))
 
 
 def strehl(error: np.ndarray, semiangle_mrad: float, energy_ev: float) -> float:
-    """Return the Strehl ratio of a probe with coefficients (12,) A."""
+    """Return the Strehl ratio of a probe whose aberrations are coefficients (12,) in A."""
     return strehl_ratio(wavelength(energy_ev), semiangle_mrad * 1e-3, aberrations_of(error))
 
 
 def aberration_sizes(coefficients: np.ndarray) -> np.ndarray:
-    """Return the magnitudes of the seven aberrations given by Cartesian coefficients (12,)."""
+    """Return the magnitudes of the seven aberrations that twelve Cartesian coefficients describe, (7,) in the unit of the coefficients."""
     names = [name.rstrip("ab") for name in COEFFICIENTS]
     return np.array([np.linalg.norm([c for c, n in zip(coefficients, names, strict=True) if n == one]) for one in dict.fromkeys(names)])
 
 
 def score_aberrations(estimate: np.ndarray, truth: np.ndarray, assumed: np.ndarray, *, semiangle_mrad: float, energy_ev: float) -> dict[str, float]:
-    """Return the additive statistics of one sample's coefficients.
+    """Return the additive statistics of the coefficients of one sample, whose sums over samples give the metrics.
 
     Parameters
     ----------
     estimate, truth, assumed : ndarray
-        (12,) Cartesian coefficients, A; ``assumed`` holds the nominal ones, known without the Ronchigram.
+        (12,) Cartesian coefficients, A; ``assumed`` holds the nominal coefficients, which are known without the Ronchigram.
     semiangle_mrad : float
         Aperture in which phases are measured, mrad.
     energy_ev : float
@@ -58,7 +58,7 @@ def score_aberrations(estimate: np.ndarray, truth: np.ndarray, assumed: np.ndarr
 
 
 def count_inside(low: np.ndarray, high: np.ndarray, truth: np.ndarray) -> int:
-    """Return the number of true coefficients in their intervals."""
+    """Return the number of true coefficients that lie within their intervals."""
     return int(((low <= truth) & (truth <= high)).sum())
 
 
@@ -76,7 +76,7 @@ def _plain(name: str, title: str, text: str, value: float, unit: str = "", direc
 
 
 def _calibration(level: str, needs: str) -> Metric:
-    """Return the metric of the distance from the level of the fraction of true coefficients in their intervals."""
+    """Return the metric of the absolute difference between the fraction of true coefficients in their intervals and its nominal value."""
     inside = f"inside_{level}"
     return Metric(
         name=f"miscoverage_{level}",

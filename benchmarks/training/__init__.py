@@ -1,4 +1,4 @@
-"""Training of the networks in ``benchmarks/learned``, in an environment with torch (``make learn`` and the like).
+"""Training of the networks in ``benchmarks/learned``, in an environment with torch (``make learn``, ``make learn-columns`` and similar).
 
 =============== ==================================================================
 File            Content

@@ -1,8 +1,8 @@
 """Training of the U-Net of ``atoms-2d@2``: ``make learn-columns`` runs this file in an environment with torch.
 
-The network learns on the train split: each time an image is shown, it is rotated or mirrored, noise is added to half of the images, and a square of
-it is used. The state with the largest average precision on the val split is kept as ``benchmarks/learned/atoms-2d-v2.onnx``, with its curve beside
-it; the test split is not read.
+The network learns on the train split. Each time an image is shown, it is randomly rotated and mirrored, noise is added with probability 1/2, and a
+square of the image is used. The state of the network with the largest average precision on the val split is stored as
+``benchmarks/learned/atoms-2d-v2.onnx``, with the learning curve beside it. The test split is not read.
 """
 
 from typing import TYPE_CHECKING
@@ -31,7 +31,7 @@ MOST_NOISE = 2.0
 
 
 class ShownColumns:
-    """Images of a split with their columns.
+    """Training images of a split with their columns.
 
     Parameters
     ----------
@@ -53,7 +53,7 @@ class ShownColumns:
         return len(self._rows)
 
     def drawn(self, i: int, rng: np.random.Generator) -> Example:
-        """Return an image, rotated, mirrored, and half of the time with noise added."""
+        """Return image ``i``, randomly rotated and mirrored, and with added noise half of the time."""
         image, (noise, limit), places, classes = self._rows[i]
         image, places = points.turned(image, places, int(rng.integers(4)), bool(rng.random() < 0.5))
         if rng.random() < 0.5:
@@ -87,7 +87,7 @@ class ColumnValScore:
         return float(average_precision({name: np.sum(np.array([row[name] for row in rows]), axis=0) for name in rows[0]}))
 
     def best_shift(self, run: point_network.Run) -> float:
-        """Return the shift of the logits with the largest F1 of the detections with a confidence of at least 0.5."""
+        """Return the shift of the logits for which the detections with a confidence of at least 0.5 have the largest F1."""
         found, best = self.found(run), (-1.0, 0.0)
         for shift in points.SHIFTS:
             sure = {name: Points.at(one.positions[one.confidence >= 1 / (1 + np.exp(shift))]) for name, one in zip(self._ids, found, strict=True)}
@@ -99,7 +99,7 @@ PLAN = TrainingPlan(inputs=column_network.INPUTS, classes=column_network.CLASSES
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Train, and write the network and its curve."""
+    """Train the network, and write the network and its learning curve."""
     points.learn(
         arguments,
         text=__doc__ or "",

@@ -1,7 +1,8 @@
 """Training of the U-Net of ``defects``: ``make learn-defects`` runs this file in an environment with torch.
 
-The network learns on the train split: each time an image is shown, it is rotated or mirrored, and a square of it is used. The state with the largest
-mean average precision on the val split is kept as ``benchmarks/learned/defects.onnx``, with its curve beside it; the test split is not read.
+The network learns on the train split. Each time an image is shown, it is randomly rotated and mirrored, and a square of the image is used. The state
+of the network with the largest mean average precision on the val split is stored as ``benchmarks/learned/defects.onnx``, with the learning curve
+beside it. The test split is not read.
 """
 
 from typing import TYPE_CHECKING
@@ -26,7 +27,7 @@ PRIOR, SOUGHT = -7.0, 0.75
 
 
 class ShownDefects:
-    """Images of a split with their defects.
+    """Training images of a split with their defects.
 
     Parameters
     ----------
@@ -46,7 +47,7 @@ class ShownDefects:
         return len(self._rows)
 
     def drawn(self, i: int, rng: np.random.Generator) -> Example:
-        """Return an image, rotated and mirrored."""
+        """Return image ``i``, randomly rotated and mirrored."""
         maps, places, classes = self._rows[i]
         maps, places = points.turned(maps, places, int(rng.integers(4)), bool(rng.random() < 0.5))
         return Example(maps=maps, places=places, classes=classes)
@@ -72,7 +73,7 @@ class DefectValScore:
         return [entry.points(maps, given) for maps, given in zip(self._maps, self._given, strict=True)]
 
     def sums(self, found: list[Points], shift: float = 0.0) -> "Sums":
-        """Return the summed statistics of defects whose logits are shifted."""
+        """Return the summed statistics of detected defects after a shift of their logits."""
         out = {}
         for name, one in zip(self._ids, found, strict=True):
             assert one.confidence is not None, "the network gives a confidence for each defect"
@@ -85,7 +86,7 @@ class DefectValScore:
         return float(defects.mean_average_precision(self.sums(self.found(run))))
 
     def best_shift(self, run: point_network.Run) -> float:
-        """Return the shift of the logits with the largest F1, whatever the class, of the detections with a confidence of at least 0.5."""
+        """Return the shift of the logits for which the detections with a confidence of at least 0.5 have the largest F1, all classes together."""
         found = self.found(run)
 
         def value(shift: float) -> float:
@@ -99,7 +100,7 @@ PLAN = TrainingPlan(inputs=defect_network.INPUTS, classes=len(defects.CLASSES), 
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Train, and write the network and its curve."""
+    """Train the network, and write the network and its learning curve."""
     points.learn(
         arguments,
         text=__doc__ or "",

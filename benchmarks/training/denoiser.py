@@ -1,8 +1,9 @@
 """Training of the U-Net of the task ``denoise``: ``make learn-denoise`` runs this file in an environment with torch.
 
-The network learns on the train split: each time an image is shown, it is rotated or mirrored, some frames of a stack are left out, and its electrons
-are thinned to simulate a lower dose. The best state on the val split is kept as ``benchmarks/learned/denoise.onnx``,
-with its curve beside it; the test split is not read. Both splits are those of the size ``std``, which ``stemtwin data build`` makes.
+The network learns on the train split. Each time an image is shown, it is randomly rotated and mirrored; half of the time, some frames of a stack are
+left out, and half of the time, electrons are randomly removed to simulate a lower dose. The state of the network with the smallest error on the val
+split is stored as ``benchmarks/learned/denoise.onnx``, with the learning curve beside it. The test split is not read. Both splits have the size
+``std``, which ``stemtwin data build`` makes.
 """
 
 import argparse
@@ -35,7 +36,7 @@ EVERY_S, SEED, LEAST_ERROR = 60.0, 0, 1e-7
 
 
 def network() -> Any:
-    """Return the U-Net: (n, 9, y, x) features to (n, 2, y, x) deviations from the mean."""
+    """Return the U-Net, which maps features (n, 9, y, x) to deviations from the mean (n, 2, y, x)."""
     import torch  # pyright: ignore[reportMissingImports] - only where networks are trained
     from torch import nn  # pyright: ignore[reportMissingImports]
 
@@ -78,11 +79,11 @@ class Shown:
         return len(self.step)
 
     def whole(self, i: int) -> tuple[np.ndarray, ...]:
-        """Return features, mean, truth and L of an unchanged image."""
+        """Return features, mean, truth and signal range L of image ``i`` without changes."""
         return self._made(self.image[i, : self.frames[i]].sum(axis=0, dtype=np.int64), i, 1.0)
 
     def drawn(self, i: int, rng: np.random.Generator) -> tuple[np.ndarray, ...]:
-        """Return features, mean, truth and L of an image, rotated, mirrored and thinned."""
+        """Return features, mean, truth and signal range L of image ``i``, randomly rotated, mirrored and reduced in dose."""
         frames = self.image[i, : self.frames[i]].astype(np.int64)
         some = int(rng.integers(1, len(frames) + 1)) if rng.random() < 0.5 else len(frames)
         counts, part = frames[:some].sum(axis=0), some / len(frames)
@@ -105,7 +106,10 @@ class Shown:
 
 
 def error(model: Any, rows: list[tuple[np.ndarray, ...]]) -> Any:
-    """Return the logarithm of the mean squared error in units of L^2, averaged over images and channels, a tensor: minus the PSNR up to a factor."""
+    """Return the logarithm of the mean squared error in units of L^2, averaged over images and channels, a tensor.
+
+    L is the signal range of a channel that defines the PSNR, so the result is minus the PSNR up to a factor.
+    """
     import torch  # pyright: ignore[reportMissingImports]
 
     seen, mean, truth, ranges = (torch.from_numpy(np.stack(parts)) for parts in zip(*rows, strict=True))
@@ -114,7 +118,7 @@ def error(model: Any, rows: list[tuple[np.ndarray, ...]]) -> Any:
 
 
 def train(data: "xr.Dataset", val: "xr.Dataset", minutes: float) -> tuple[bytes, list[dict[str, float]]]:
-    """Return the trained network as ONNX and its curve, which is reported on stderr as it grows.
+    """Train a network, and return it as ONNX with its learning curve; new points of the curve are reported on stderr.
 
     Parameters
     ----------
@@ -162,7 +166,7 @@ def _measured(model: Any, fixed: list, curve: list[dict[str, float]], images: in
 
 
 def export(model: Any) -> bytes:
-    """Return a network as ONNX, for images of any multiple of 16 px."""
+    """Return a network as ONNX, for images whose height and width are multiples of 16 px."""
     import torch  # pyright: ignore[reportMissingImports]
 
     written = io.BytesIO()
@@ -175,7 +179,7 @@ def export(model: Any) -> bytes:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Train, and write the network and its curve."""
+    """Train the network, and write the network and its learning curve."""
     from stemtwin.datasets.catalog import load_dataset
 
     parser = argparse.ArgumentParser(description=__doc__)

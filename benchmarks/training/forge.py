@@ -1,8 +1,9 @@
 """Training of the learner of ``stemtwin/AtomForge-v1``: imitation of the planner, then proximal policy optimisation (PPO).
 
-``make learn`` runs ``python -m stemtwin.benchmarks.training.forge`` in an environment with torch. One network scores every candidate position of the
-beam with equal weights (:mod:`~stemtwin.benchmarks.forge_choices`); it first learns the choices of the baseline ``expert`` in episodes of the split
-``train``, then from rewards of that split. The file takes an observation of the form ``state`` and returns an action, without memory.
+``make learn`` runs ``python -m stemtwin.benchmarks.training.forge`` in an environment with torch. One network scores all candidate positions of the
+beam with the same weights (:mod:`~stemtwin.benchmarks.forge_choices`). It first learns to imitate the choices of the baseline ``expert`` in episodes
+of the split ``train``, and then learns from the rewards of that split. The exported network maps an observation of the form ``state`` to an action
+and has no memory.
 """
 
 import argparse
@@ -36,7 +37,10 @@ JUDGED = {"walk": "standard", "drill": "drill"}
 DEMONSTRATIONS, PASSES, RATE = {"walk": 120, "drill": 200}, 30, 2e-3
 """Number of episodes of the planner for each preset; passes through them, and their learning rate."""
 SETTINGS: dict[str, Any] = {"n_steps": 512, "batch_size": 1024, "n_epochs": 6, "gamma": 1.0, "gae_lambda": 0.97, "ent_coef": 0.0, "clip_range": 0.1}
-"""Settings of the PPO of Stable-Baselines3. A discount of 0.995 prices a look at 0.003 of a return of 0.6, one of 0.99 at 0.006; it costs 0.00125."""
+"""Settings of the PPO of Stable-Baselines3. At a return of 0.6, a discount of 0.995 would make a look cost 0.003, and 0.99 would make it cost 0.006.
+
+The true cost of a look is 0.00125, so there is no discount.
+"""
 RATES, NETWORK, TOGETHER = (3e-4, 3e-5), 64, 24
 """Learning rates of PPO at the beginning and at the end; width of the layers; environments that are played in turn."""
 WARM, STEPS, EVERY = 49_152, {"walk": 196_608, "drill": 98_304}, 49_152
@@ -44,7 +48,7 @@ WARM, STEPS, EVERY = 49_152, {"walk": 196_608, "drill": 98_304}, 49_152
 
 
 class ForgePractice(gymnasium.Wrapper):
-    """The environment with choices as its actions.
+    """Training environment whose actions are the numbers of choices.
 
     Parameters
     ----------
@@ -66,7 +70,7 @@ class ForgePractice(gymnasium.Wrapper):
         return observation, info
 
     def step(self, action: Any) -> tuple[np.ndarray, Any, bool, bool, dict[str, Any]]:
-        """Take a choice."""
+        """Carry out the action of a choice."""
         taken = forge_choices.action_of(self.choices, self.last, self.rows[int(action)][None], np)[0].astype(np.float32)
         observation, reward, terminated, truncated, info = self.env.step(taken)
         self.last = observation[None]
@@ -74,14 +78,14 @@ class ForgePractice(gymnasium.Wrapper):
 
 
 def demonstrations(goal: str, episodes: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return observations (n, m) of the planner's episodes of the split ``train``, and the choices nearest to its actions, int (n,).
+    """Play the planner on the split ``train``, and return its observations (n, m) and the choices nearest to its actions, int (n,).
 
     Parameters
     ----------
     goal : str
         ``"walk"`` or ``"drill"``.
     episodes : int
-        Episodes of each preset.
+        Number of episodes of each preset.
     """
     seen, chosen, agent = [], [], load_baselines()[f"{TASK}/expert"].factory()
     for difficulty in PRESETS[goal]:
@@ -102,7 +106,10 @@ def demonstrations(goal: str, episodes: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def network(choices: ForgeChoices) -> Any:
-    """Return a module from observations to logits of all choices and a value; candidates share weights and receive the mean over all of them."""
+    """Return a module that maps observations to the logits of all choices and to a value.
+
+    All candidates have the same weights, and each candidate also receives the mean of the features over all candidates.
+    """
     import torch  # pyright: ignore[reportMissingImports] - only where policies are trained
     from torch import nn  # pyright: ignore[reportMissingImports]
 
@@ -186,7 +193,9 @@ def imitate(policy: Any, seen: np.ndarray, chosen: np.ndarray, seed: int) -> Non
 
 
 def train(goal: str, seed: int, steps: int, taught: tuple[np.ndarray, np.ndarray]) -> tuple[bytes, list[CurvePoint]]:
-    """Return a trained policy as ONNX and its learning curve, which is reported on stderr as it grows; the first point is the imitation.
+    """Train a policy, and return it as ONNX with its learning curve.
+
+    The first point of the curve is the policy after imitation. New points are reported on stderr.
 
     Parameters
     ----------
@@ -269,7 +278,7 @@ def _actor(made: bytes) -> Callable[[np.ndarray], np.ndarray]:
 
 
 def arguments(goal: str) -> dict[str, Any]:
-    """Return the arguments of ``gymnasium.make`` of the learning curve; nothing privileged is among them."""
+    """Return the arguments of ``gymnasium.make`` for the learning curve; they include nothing privileged."""
     return {"difficulty": JUDGED[goal], "observation": "state"}
 
 
@@ -309,7 +318,7 @@ def main(words: list[str] | None = None) -> None:
 
 
 def keep(goal: str, trained: Mapping[int, tuple[bytes, list[CurvePoint]]], steps: int, choices: int) -> Path:
-    """Write the policy with the best point of all curves, and the curves beside it; return the path of the policy.
+    """Write the policy with the largest mean return in all curves, and the curves beside it; return the path of the policy.
 
     Parameters
     ----------
@@ -318,7 +327,7 @@ def keep(goal: str, trained: Mapping[int, tuple[bytes, list[CurvePoint]]], steps
     trained : mapping
         Results of :func:`train` by seed.
     steps, choices : int
-        Steps of PPO; choices of the planner that were imitated.
+        Number of steps of PPO; number of choices of the planner that were imitated.
     """
     best = max(trained.values(), key=lambda one: max(point.mean_return for point in one[1]))[0]
     imitation = {"episodes": DEMONSTRATIONS[goal], "choices": choices, "passes": PASSES, "learning_rate": RATE}

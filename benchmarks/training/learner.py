@@ -1,8 +1,9 @@
 """Training of a policy by Stable-Baselines3, and its use from an ONNX file.
 
-``make learn`` runs ``python -m stemtwin.benchmarks.training.learner``, in an environment with torch: for each seed a policy is trained
-and its return on the validation split is recorded; the best policy becomes ``benchmarks/learned/<environment>.onnx``, the curves
-``<environment>.json``, and its returns the policy ``learner`` of the scale. Its use needs only onnxruntime.
+``make learn`` runs ``python -m stemtwin.benchmarks.training.learner`` in an environment with torch. For each seed, a policy is trained,
+and its mean return on the validation split is recorded as a learning curve. The best policy is written to
+``benchmarks/learned/<environment>.onnx``, and the curves to ``<environment>.json``. The returns of the best policy are added to the scale
+as the policy ``learner``. The use of the policy needs only onnxruntime.
 """
 
 import argparse
@@ -60,7 +61,7 @@ class CurvePoint:
     steps : int
         Steps of the environment so far.
     cpu_s : float
-        Processor time so far without that of the evaluations, s.
+        Processor time so far, without the evaluations, s.
     mean_return, success : float
         Mean return and fraction of successes over the first episodes of the validation split.
     """
@@ -74,14 +75,14 @@ class CurvePoint:
 def play(
     environment: str, act: Callable[[np.ndarray], np.ndarray], seeds: Sequence[int], arguments: Mapping[str, Any] = ARGUMENTS
 ) -> list[KeptEpisode]:
-    """Return episodes of a policy on the validation split.
+    """Play a policy on the validation split and return the episodes.
 
     Parameters
     ----------
     environment : str
         Id of the environment.
     act : callable
-        From an observation to an action.
+        Function of an observation that returns an action.
     seeds : sequence of int
         Seeds of the episodes.
     arguments : mapping
@@ -107,7 +108,7 @@ def play(
 
 
 def train(environment: str, seed: int, steps: int) -> tuple[bytes, list[CurvePoint]]:
-    """Return a trained policy as ONNX and its learning curve, which is reported on stderr as it grows.
+    """Train a policy, and return it as ONNX with its learning curve; new points of the curve are reported on stderr.
 
     Parameters
     ----------
@@ -224,7 +225,7 @@ def table(environment: str) -> str:
 
 
 def save_picture(environment: str, path: Path) -> None:
-    """Write the learning curves beside the returns of the scale as a PNG."""
+    """Draw the learning curves, and the returns of the scale as lines, in a PNG."""
     from matplotlib.figure import Figure
 
     curves = json.loads(learned_path(environment, ".json").read_text(encoding="utf-8"))["curves"]
@@ -244,7 +245,10 @@ def save_picture(environment: str, path: Path) -> None:
 
 
 def put_on_scale(environment: str, given: Mapping[str, Any] = ARGUMENTS) -> None:
-    """Keep the run of the trained policy on the scale, add its returns there as ``learner``, and add the first ones to its learning curves."""
+    """Play the trained policy over the episodes of the scale, store the run, and add its returns to the scale as ``learner``.
+
+    The first returns are also stored in the file of the learning curves.
+    """
     path, policy, scale = learned_path(environment, ".json"), OnnxPolicy(learned_path(environment)), reference(environment, given["difficulty"])
     began = time.process_time()
     played = play(environment, lambda observation: policy.act(observation, {}), scale.seeds, given)

@@ -1,7 +1,7 @@
 """The U-Net that finds points in images, its loss, its training and its export as ONNX.
 
-A task gives its images as :class:`ShownImages` and a score on its val split. The network of the best score is kept;
-the test split is not read. At the end, the logits are shifted by one constant, which is chosen on the val split.
+A task provides its images as :class:`ShownImages` and a score on its val split. The network with the best score is stored;
+the test split is not read. At the end, all class logits are shifted by one constant, which is chosen on the val split.
 """
 
 import argparse
@@ -45,26 +45,26 @@ SHIFTS = np.linspace(-2, 2, 17)
 
 
 class ShownImages(Protocol):
-    """Images of a split."""
+    """Interface of the training images of a split."""
 
     def __len__(self) -> int:
         """Return the number of images."""
         ...
 
     def drawn(self, i: int, rng: np.random.Generator) -> "Example":
-        """Return image ``i`` with the augmentation of the training."""
+        """Return image ``i`` with random augmentation."""
         ...
 
 
 class ValScore(Protocol):
-    """Scores of networks on the val split."""
+    """Interface of the scores of networks on the val split."""
 
     def precision(self, run: Run) -> float:
         """Return the average precision of a network."""
         ...
 
     def best_shift(self, run: Run) -> float:
-        """Return the best one of :data:`SHIFTS` for a network."""
+        """Return the constant among :data:`SHIFTS` that gives a network the best score."""
         ...
 
 
@@ -79,7 +79,7 @@ class Example:
     places : ndarray
         (m, 2) x and y, px.
     classes : ndarray
-        (m,) classes from 0; -1: a point that is not scored.
+        (m,) classes from 0; -1 for a point that is not scored.
     """
 
     maps: np.ndarray
@@ -88,7 +88,7 @@ class Example:
 
 
 def turned(image: np.ndarray, places: np.ndarray, turns: int, mirrored: bool) -> tuple[np.ndarray, np.ndarray]:
-    """Return an image (..., ny, nx) and its points (m, 2), px, after quarter turns and a mirror."""
+    """Return an image (..., ny, nx) and its points (m, 2), px, after quarter turns and, if ``mirrored``, a reflection."""
     for _ in range(turns % 4):
         places = np.stack([places[:, 1], image.shape[-1] - 1 - places[:, 0]], axis=1)
         image = np.rot90(image, axes=(-2, -1))
@@ -113,7 +113,8 @@ def cropped(example: Example, size: int, rng: np.random.Generator, sought: float
 def targets(example: Example, classes: int, size: int) -> np.ndarray:
     """Return the targets of a square of ``size`` px, (classes + 4, size, size) float32.
 
-    They are the Gaussians of each class, the offsets x and y to the nearest point, the weight of the offsets, and that of the classes.
+    The maps are, in this order: a Gaussian about each point for each class, the offsets x and y to the nearest point, the weight of the
+    offsets in the loss, and the weight of the classes in the loss.
     """
     ny, nx = example.maps.shape[1:]
     out = np.zeros((classes + 4, size, size), dtype=np.float32)
@@ -141,7 +142,10 @@ def targets(example: Example, classes: int, size: int) -> np.ndarray:
 
 
 def network(inputs: int, classes: int, prior: float) -> Any:
-    """Return the U-Net: (n, inputs, y, x) maps to (n, classes + 2, y, x) logits, at first ``prior`` everywhere, and offsets."""
+    """Return the U-Net, which maps inputs (n, inputs, y, x) to logits of the classes and two offsets (n, classes + 2, y, x).
+
+    Before training, all logits are ``prior``.
+    """
     import torch  # pyright: ignore[reportMissingImports] - only where networks are trained
     from torch import nn  # pyright: ignore[reportMissingImports]
 
@@ -165,7 +169,7 @@ def network(inputs: int, classes: int, prior: float) -> Any:
 
 
 def loss(out: Any, wanted: Any) -> Any:
-    """Return the cross entropy of the classes plus the mean distance of the offsets, per point of the batch, a tensor."""
+    """Return the loss per point of the batch, a tensor: the cross entropy of the classes plus the weighted error of the offsets."""
     import torch  # pyright: ignore[reportMissingImports]
 
     heat, weight = wanted[:, :-4], wanted[:, -1:]
@@ -176,7 +180,7 @@ def loss(out: Any, wanted: Any) -> Any:
 
 
 def as_run(model: Any) -> Run:
-    """Return a torch network with the interface of a network from an ONNX file."""
+    """Wrap a torch network in the interface of a network from an ONNX file."""
     import torch  # pyright: ignore[reportMissingImports]
 
     def run(maps: np.ndarray) -> np.ndarray:
@@ -193,15 +197,15 @@ class TrainingPlan:
     Parameters
     ----------
     inputs, classes : int
-        Maps of the input, classes of points.
+        Number of input maps, and number of classes of points.
     size : int
         Height and width of the crops, px.
     steps, points : int
-        Steps of the optimiser, and number of times that the score on val is measured.
+        Number of steps of the optimiser, and number of times that the score on the val split is measured.
     prior : float
         Logit with which the training begins.
     sought : float
-        Least fraction of the crops that hold a point, of images with points.
+        Least fraction of crops that contain a point, among crops of images with points.
     """
 
     inputs: int
@@ -214,7 +218,7 @@ class TrainingPlan:
 
 
 def train(shown: ShownImages, plan: TrainingPlan, score: Callable[[Run], float], keep: Callable[[Any, list], None]) -> None:
-    """Train a network; call ``keep`` with the network and the curve each time that the score on val is the best so far.
+    """Train a network, and call ``keep`` with the network and the learning curve whenever the score on the val split is the best so far.
 
     Parameters
     ----------
@@ -223,9 +227,9 @@ def train(shown: ShownImages, plan: TrainingPlan, score: Callable[[Run], float],
     plan : TrainingPlan
         Settings.
     score : callable
-        Score of a network on the val split, the larger the better.
+        Function that returns the score of a network on the val split; larger is better.
     keep : callable
-        Receives the best network and the curve.
+        Called with the best network so far and the curve; at the end with None and the whole curve.
     """
     import torch  # pyright: ignore[reportMissingImports]
 
@@ -269,7 +273,7 @@ def _filled(maps: np.ndarray, size: int) -> np.ndarray:
 
 
 def export(model: Any, inputs: int) -> bytes:
-    """Return a network as ONNX, for images of any multiple of 16 px."""
+    """Return a network as ONNX, for images whose height and width are multiples of 16 px."""
     import torch  # pyright: ignore[reportMissingImports]
 
     written, axes = io.BytesIO(), {"maps": {2: "y", 3: "x"}, "points": {2: "y", 3: "x"}}
@@ -281,7 +285,7 @@ def export(model: Any, inputs: int) -> bytes:
 
 
 def shifted(model: Any, classes: int, shift: float) -> Any:
-    """Return a copy of a network whose logits are larger by a constant."""
+    """Return a copy of a network with a constant added to the logits of all classes."""
     import torch  # pyright: ignore[reportMissingImports]
 
     out = copy.deepcopy(model)
@@ -302,7 +306,7 @@ class Keeper:
     told : dict
         Further facts that are written beside the network.
     best_shift : callable
-        The constant by which the logits of a network are shifted.
+        Function that returns the constant by which the logits of a network are shifted.
     """
 
     def __init__(self, path: Path, plan: TrainingPlan, told: dict[str, Any], best_shift: Callable[[Run], float]) -> None:
@@ -345,7 +349,7 @@ def learn(
     text : str
         Description of the command.
     dataset : str
-        Name and version, ``"defects@1.0.0"``.
+        Name and version, for example ``"defects@1.0.0"``.
     target : str
         Target of make that runs this training.
     model : Path
@@ -353,7 +357,7 @@ def learn(
     plan : TrainingPlan
         Settings; ``--steps`` replaces the number of steps.
     shown, score : callable
-        Make the images of the train split and the score on the val split.
+        Functions of a dataset that make the images of the train split and the score on the val split.
     """
     from stemtwin.datasets.catalog import load_dataset
 

@@ -1,11 +1,11 @@
-"""Levels of the U-Nets: blocks of two convolutions, halved and doubled resolutions, connections between equal ones."""
+"""Levels of the U-Nets: blocks of two convolutions on successively halved resolutions, with skip connections between encoder and decoder."""
 
 from collections.abc import Sequence
 from typing import Any
 
 
 def levels(inputs: int, widths: Sequence[int]) -> Any:
-    """Return a torch module: maps (n, inputs, y, x) to features (n, widths[0], y, x).
+    """Return the levels as a torch module that maps inputs (n, inputs, y, x) to features (n, widths[0], y, x).
 
     Parameters
     ----------

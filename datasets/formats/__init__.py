@@ -7,8 +7,8 @@ File                       Content
 ``calibrations.py``        axes and attributes of results for storage in files
 ``emd.py``                 EMD 1.0, for py4DSTEM
 ``emsa.py``                EMSA/MAS spectra
-``export.py``              ``save``: export of a result in the format of the name's ending
-``file_formats.py``        the registry of formats, errors of files
+``export.py``              ``save``: export of a result in the format that the file's ending selects
+``file_formats.py``        the registry of formats, and errors for files
 ``hyperspy.py``            HyperSpy's .hspy and .zspy
 ``library_messages.py``    collection of messages of other libraries
 ``mrc.py``                 MRC images and stacks
@@ -19,10 +19,10 @@ File                       Content
 ``parquet.py``             Parquet with Hugging Face features
 ``reader.py``              ``read_file``: import of a file as an ``xarray.Dataset``
 ``rosetta.py``             files of microscopes, read by RosettaSciIO
-``signal_dictionaries.py`` signals as RosettaSciIO's dictionaries
+``signal_dictionaries.py`` signals as dictionaries in RosettaSciIO's form
 ``tiff.py``                TIFF images and stacks
 ``tiff_calibrations.py``   calibrations of TIFF files: OME, ImageJ, DigitalMicrograph, resolution
-``units.py``               notations of units in files, and the dimensions of each unit
+``units.py``               notations of units in files, and the names of axes with each unit
 ========================== ============================================================
 """
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import xarray as xr
 
 Calibrations = Mapping[int, tuple[float, str]]
-"""Step and unit of axes, by the number of the axis."""
+"""Step and unit of each axis, by the number of the axis."""
 
 
 def to_array(signal: dict[str, Any], path: Path, number: int, calibrations: Calibrations | str | None) -> "tuple[xr.DataArray, dict[str, Any]]":
@@ -26,11 +26,11 @@ def to_array(signal: dict[str, Any], path: Path, number: int, calibrations: Cali
     Parameters
     ----------
     signal : dict
-        Signal as RosettaSciIO's dictionary.
+        Signal as a dictionary in RosettaSciIO's form.
     path : Path
-        Path of the file, for names and messages.
+        Path of the file, which is used in names and messages.
     number : int
-        Number of the signal in the file, for its name.
+        Number of the signal in the file, which is used as a name if there is no other.
     calibrations : mapping or str, optional
         See :func:`~stemtwin.datasets.formats.reader.read_file`.
 
@@ -81,12 +81,12 @@ def _numbers(data: Any, path: Path) -> Any:
 
 
 def _spectral(axis: dict[str, Any]) -> bool:
-    """Return whether an axis is spectral; some files store it as the first axis."""
+    """Return True if an axis is spectral; some files store it as the first axis."""
     return (unit_of(axis.get("units")) or ("",))[0] == "eV" or str(axis.get("name") or "").lower() == "wavelength"
 
 
 def _is_stack(axes: list[dict[str, Any]], calibrations: Calibrations | str | None) -> bool:
-    """Return whether axes belong to a stack of images, with a first axis without a unit and calibrated other axes."""
+    """Return True if axes belong to a stack of images, with a first axis without a unit and calibrated other axes."""
     given = isinstance(calibrations, Mapping) and 0 in calibrations
     units = [unit_of(axis.get("units")) for axis in axes]
     rest = [unit for unit, axis in zip(units[1:], axes[1:], strict=True) if axis.get("name") not in COUNTED]
@@ -121,9 +121,9 @@ def _calibrated(axis: dict[str, Any], i: int, path: Path, name: str, calibration
 def _dims(axes: list[dict[str, Any]], units: list[str], *, pattern: bool) -> list[str]:
     """Return the names of the dimensions of a signal.
 
-    If all axes have names of stemtwin with matching units, these are kept. Otherwise the names follow from the units, so
-    the last two axes of a unit are y and x, or ky and kx. Axes in pixels are y and x, or y, x, ky and kx if the last two
-    axes belong to a diffraction ``pattern``.
+    If all axes already have names of stemtwin with matching units, these names are used. Otherwise the names follow from
+    the units: the last two axes with the same unit are named y and x, or ky and kx. Axes in pixels are named y and x, or
+    y, x, ky and kx if the last two axes belong to a diffraction ``pattern``.
     """
     own = [str(axis.get("name") or "").lower() for axis in axes]
     if len(set(own)) == len(own) and all(unit in FITTING.get(name, ()) for name, unit in zip(own, units, strict=True)):
@@ -144,7 +144,7 @@ def _dims(axes: list[dict[str, Any]], units: list[str], *, pattern: bool) -> lis
 def _attributes(signal: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
     """Return the attributes of the whole file and of one array.
 
-    They are the original attributes for a file written by stemtwin, and otherwise the known entries of the metadata.
+    For a file written by stemtwin these are the original attributes, for other files the known entries of the metadata.
     """
     ours = signal.get("original_metadata", {}).get("stemtwin", {})
     if isinstance(ours, Mapping) and "attributes" in ours:

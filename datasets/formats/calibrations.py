@@ -18,7 +18,10 @@ KINDS = {"angstrom": "space", "mrad": "reciprocal", "1/angstrom": "reciprocal", 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FormatAxis:
-    """One axis: its name, number of points, first value, step and unit; ``kind`` is ``"space"``, ``"reciprocal"``, ``"spectrum"`` or ``"other"``."""
+    """One axis of an array: its name, number of points, first value (``offset``), step, unit and kind.
+
+    The kind is ``"space"``, ``"reciprocal"``, ``"spectrum"`` or ``"other"``.
+    """
 
     name: str
     size: int
@@ -29,7 +32,7 @@ class FormatAxis:
 
 
 def check_calibrations(array: "xr.DataArray") -> tuple[FormatAxis, ...]:
-    """Return the axes of an array.
+    """Return the axes of an array, after checking that all of them are calibrated and evenly spaced.
 
     Raises
     ------
@@ -58,12 +61,15 @@ def _axis(array: "xr.DataArray", dim: str) -> FormatAxis:
 
 
 def attributes(data: "xr.Dataset | xr.DataArray") -> dict[str, Any]:
-    """Return the attributes of data as strings and Python numbers."""
+    """Return the attributes of a result as a dictionary, with numpy numbers converted to Python numbers."""
     return {str(name): value.item() if isinstance(value, np.generic) else value for name, value in data.attrs.items()}
 
 
 def places(data: "xr.Dataset", name: str) -> dict[str, np.ndarray]:
-    """Return the coordinates (n,), float64, of a variable that are not axes, for example x and y of a path's points."""
+    """Return those coordinates of a variable that are not axes, for example x and y of the points of a path.
+
+    The values are float64 arrays (n,) by the name of the coordinate.
+    """
     array = data[name]
     return {str(key): np.atleast_1d(np.asarray(array[key], float)) for key in array.coords if key not in array.dims}
 
@@ -81,8 +87,8 @@ def described(data: "xr.Dataset", name: str) -> str:
     Returns
     -------
     str
-        JSON object with the attributes of the data and of the variable, ``dataset`` and ``variable``, and with the
-        dimensions and attributes of the coordinates of :func:`places`, ``places``.
+        JSON object with three entries: ``dataset``, the attributes of the data; ``variable``, the attributes of the
+        variable; and ``places``, the dimensions and attributes of the coordinates that :func:`places` returns.
     """
     about = {key: [list(map(str, data[name][key].dims)), attributes(data[name][key])] for key in places(data, name)}
     return json.dumps({"dataset": attributes(data), "variable": attributes(data[name]), "places": about}, default=str)

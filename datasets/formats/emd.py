@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 EMD_UNITS = {"angstrom": "A", "1/angstrom": "A^-1"}
 """Units of EMD by unit of stemtwin."""
 EMD_NAMES = {"Rx": "y", "Ry": "x", "Qx": "ky", "Qy": "kx"}
-"""Dimensions of stemtwin by axis of py4DSTEM, which calls the first axis x, where stemtwin calls it y."""
+"""Names of dimensions in stemtwin by the name of the axis in py4DSTEM, whose x axis is stemtwin's y axis."""
 
 
 def write_emd(data: "xr.Dataset", path: Path) -> None:
@@ -25,7 +25,7 @@ def write_emd(data: "xr.Dataset", path: Path) -> None:
     Raises
     ------
     SettingsError
-        The data hold two sets of patterns, or their pixels are not square.
+        The data hold two sets of diffraction patterns, or the pixels of the scan or of the patterns are not square.
     """
     import emdfile
 
@@ -35,7 +35,7 @@ def write_emd(data: "xr.Dataset", path: Path) -> None:
         kinds = [axis.kind for axis in axes]
         if len(axes) == 4 and kinds == ["space", "space", "reciprocal", "reciprocal"]:
             if cube is not None:
-                message = f"An EMD file holds one 4D cube, but both {cube.name} and {name} are 4D cubes. Choose one: variable=."
+                message = f"An EMD file holds one 4D cube, but both {cube.name} and {name} are 4D cubes. Choose one of them with variable=."
                 raise SettingsError(message)
             cube = _emd_array(data, str(name), axes, _named(emdfile.Array, "DataCube"), ("Rx", "Ry", "Qx", "Qy"))
             root.metadata = _calibration(emdfile, str(name), axes)
@@ -102,7 +102,7 @@ def _calibration(emdfile: Any, name: str, axes: tuple[FormatAxis, ...]) -> Any:
 
 
 def is_emd1(path: Path) -> bool:
-    """Return whether a file is EMD 1.0, as written by py4DSTEM; raise DatasetError if it is not HDF5."""
+    """Return True if a file is EMD 1.0, as written by py4DSTEM; raise DatasetError if the file is not HDF5."""
     import h5py
 
     try:
@@ -113,7 +113,7 @@ def is_emd1(path: Path) -> bool:
 
 
 def read(path: Path) -> list[dict[str, Any]]:
-    """Return the arrays of an EMD 1.0 file as RosettaSciIO's dictionaries.
+    """Return the arrays of an EMD 1.0 file as dictionaries in RosettaSciIO's form.
 
     Raises
     ------

@@ -18,7 +18,7 @@ DECIMAL_COMMA = re.compile(r"[+-]?\d*,\d+(?:[eEdD][+-]?\d+)?")
 MICROSCOPE = {
     "BEAMKV": "beam_energy", "PROBECUR": "beam_current", "CONVANGLE": "convergence_angle", "COLLANGLE": "collection_angle"
 }  # fmt: skip
-"""Names of settings in RosettaSciIO's metadata by keyword; units are kV, nA and mrad."""
+"""Names of settings in RosettaSciIO's metadata by keyword; the units are kV, nA and mrad."""
 TEM_KV = 30.0
 """Beam energy, keV, above which X-ray spectra are attributed to a transmission microscope."""
 EVEN = 1e-6
@@ -26,12 +26,13 @@ EVEN = 1e-6
 
 
 def read(path: Path) -> list[dict[str, Any]]:
-    """Return the spectrum of a file as RosettaSciIO's dictionary.
+    """Return the spectrum of a file as a dictionary in RosettaSciIO's form.
 
     Raises
     ------
     DatasetError
-        The file has another format, a value in it is not a number, or it has fewer points than #NPOINTS states.
+        The file has another format, contains a value that is not a number, or has fewer points than its line #NPOINTS
+        states.
     """
     raw = path.read_bytes()
     words, numbers, ended = _split(_decoded(raw))
@@ -55,7 +56,7 @@ def read(path: Path) -> list[dict[str, Any]]:
     metadata, notes = _metadata(words, path)
     signal["metadata"] |= metadata
     if points and found != points:
-        notes.append(f"#NPOINTS announces {points} points, and {found} are there")
+        notes.append(f"#NPOINTS states {points} points, but the file holds {found}")
     return [signal | {"notes": notes}]
 
 
@@ -70,7 +71,7 @@ def _decoded(raw: bytes) -> str:
 
 
 def _split(text: str) -> tuple[dict[str, str], list[str] | None, bool]:
-    """Return values by keyword, the lines of numbers (None without a spectrum), and whether their end is marked."""
+    """Return the values by keyword, the lines of numbers (None without a spectrum), and True if the end is marked."""
     words: dict[str, str] = {}
     numbers: list[str] | None = None
     for line in map(str.strip, LINES.split(text)):
@@ -94,7 +95,7 @@ def _split(text: str) -> tuple[dict[str, str], list[str] | None, bool]:
 def _number(value: str, name: str, path: Path) -> float:
     """Return a keyword's number.
 
-    It may have a decimal comma, Fortran's exponent, a space before the exponent, or a unit after the number.
+    The number may have a decimal comma, Fortran's exponent, a space before the exponent, or a unit after it.
     """
     plain = re.sub(r"\s+(?=[eEdD]\s*[+-]?\s*\d)", "", value.strip())
     first = re.split(r"\s", plain)[0].rstrip(",;") if plain else ""
@@ -108,8 +109,8 @@ def _number(value: str, name: str, path: Path) -> float:
 def _values(lines: list[str], path: Path, *, points: int, pairs: bool | None, commas: bool) -> tuple[np.ndarray, bool]:
     """Return the numbers after ``#SPECTRUM``, and whether they are pairs of energy and signal.
 
-    A comma between digits is a decimal comma or a separator. The interpretation with the stated number of points is
-    used; if there are several, ``commas`` selects that of the keywords.
+    A comma between digits is either a decimal comma or a separator. The interpretation that gives the stated number of
+    points is used. If several do, ``commas`` states whether the keywords have decimal commas.
     """
     text = "\n".join(lines)
     tokens = [token for token in re.split(r"[\s;]+|,(?=[\s;]|$)", text, flags=re.MULTILINE) if token]
@@ -136,7 +137,7 @@ def _values(lines: list[str], path: Path, *, points: int, pairs: bool | None, co
 
 
 def _scale(words: dict[str, str], energies: np.ndarray | None, path: Path) -> dict[str, Any]:
-    """Return step and first value of the axis, and all its points if the file holds uneven ones."""
+    """Return the step and the first value of the axis, and all its points if they are not evenly spaced."""
     if energies is not None:
         steps = np.diff(energies)
         if energies.size < 2:
@@ -151,7 +152,7 @@ def _scale(words: dict[str, str], energies: np.ndarray | None, path: Path) -> di
 
 
 def _metadata(words: dict[str, str], path: Path) -> tuple[dict[str, Any], list[str]]:
-    """Return the keywords with an entry in RosettaSciIO's metadata, and notes on those that are not numbers."""
+    """Return the metadata in RosettaSciIO's form from the keywords, and notes on values that are not numbers."""
     numbers: dict[str, Any] = {}
     notes = []
     for key, name in MICROSCOPE.items():

@@ -1,10 +1,11 @@
-"""Export of results, with one writer per format, which uses the format's own library; files are written atomically.
+"""Export of results to files in several formats; files are written atomically.
 
 ``save(data, "cube.hspy")`` writes results of ``st.simulate``, ``st.ronchigram`` and ``Microscope.acquire``. netCDF and
-zarr store a result completely, and reading returns identical data. The other formats store data, calibrations, units
-and attributes as far as their specifications allow.
+zarr store a result completely, so reading the file returns identical data. The other formats store data, calibrations,
+units and attributes as far as their specifications allow.
 
-Each format is a module that is imported here and adds itself to the registry.
+Each format has its own writer, which uses the library of the format. The modules of the writers are imported here and
+register their formats.
 """
 
 from pathlib import Path
@@ -24,7 +25,7 @@ HDF5_BYTES = 2**18
 
 
 def save(data: "xr.Dataset | xr.DataArray", path: str | Path, *, form: str = "", variable: str = "", overwrite: bool = False) -> Path:
-    """Write a result to a file whose extension selects the format.
+    """Write a result to a file; the ending of its name selects the format.
 
     Parameters
     ----------
@@ -33,10 +34,11 @@ def save(data: "xr.Dataset | xr.DataArray", path: str | Path, *, form: str = "",
     path : str or Path
         Path of the file or folder to write.
     form : str
-        Name of the format, if it does not follow from the ending.
+        Name of the format, which is required if the ending does not select one.
     variable : str
-        Variable to write. For formats that hold one variable the default is the only variable, or the only spectrum if
-        all others are quantities of its points, such as densities.
+        Name of the variable to write; by default all variables are written. Some formats hold only one variable. Their
+        default is the only variable of the data, or the only spectrum if all other variables are quantities of the same
+        points, such as densities.
     overwrite : bool
         Whether an existing file or folder may be replaced.
 
@@ -48,11 +50,11 @@ def save(data: "xr.Dataset | xr.DataArray", path: str | Path, *, form: str = "",
     Raises
     ------
     SettingsError
-        The ending has no format, the variable is not in the data, or the data have no calibrations.
+        The ending does not belong to a format, the variable is not in the data, or the data are not calibrated.
     UnknownNameError
-        There is no such format.
+        The name ``form`` does not belong to a format.
     DatasetError
-        A package is missing, the file exists already, or it cannot be written; no incomplete file remains.
+        A package is missing, the file already exists, or the file cannot be written. No incomplete file remains.
     """
     path = Path(path)
     kind = FORMATS[form] if form else _by_ending(path)
@@ -76,7 +78,7 @@ def _by_ending(path: Path) -> Format:
         if path.suffix.lower() in FORMATS[name].suffixes:
             return FORMATS[name]
     endings = ", ".join(f"{FORMATS[name].suffixes[0]} ({name})" for name in FORMATS)
-    message = f"The ending of {path.name} is not that of a format. Use one of {endings}, or pass form=."
+    message = f"The ending of {path.name} is not that of a format. Use one of {endings}, or pass the name of a format as form=."
     raise SettingsError(message)
 
 
@@ -107,6 +109,6 @@ def _chosen(data: Any, kind: Format, variable: str) -> "xr.Dataset":
     if kind.single and len(data.data_vars) > 1:
         if spectrum := _lone_spectrum(data):
             return data[[spectrum]]
-        message = f"A {kind.suffixes[0]} file holds one variable, but the data have {', '.join(map(str, data.data_vars))}. Choose one: variable=."
+        message = f"A {kind.suffixes[0]} file holds one variable, but the data have {', '.join(map(str, data.data_vars))}. Choose one with variable=."
         raise SettingsError(message)
     return data

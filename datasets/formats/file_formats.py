@@ -21,9 +21,9 @@ class Format:
     Parameters
     ----------
     suffixes : tuple of str
-        Endings of the format's file names; the first one is the usual one.
+        Endings of the format's file names, with the most common ending first.
     needs : tuple of str
-        Modules of optional packages that write the format.
+        Modules of optional packages that are needed to write the format.
     single : bool
         Whether a file holds only one variable.
     hdf5 : bool
@@ -33,7 +33,7 @@ class Format:
     write : callable
         Function that writes a Dataset to a path that does not exist.
     about : str
-        Programs that read the format.
+        Names of programs that read the format.
     """
 
     suffixes: tuple[str, ...]
@@ -52,7 +52,10 @@ FORMATS: Registry[Format] = Registry("file format")
 
 
 def check_package(module: str, path: Path, work: str) -> None:
-    """Raise DatasetError if a package is missing that an operation (``"Reading"``, ``"Writing"``) on a file needs."""
+    """Raise DatasetError if a package that is needed for a file is not installed.
+
+    ``work`` is the operation on the file, ``"Reading"`` or ``"Writing"``, for the message.
+    """
     if importlib.util.find_spec(module) is None:
         message = f"{work} {path.name} needs the package {module}, which is not installed. Use pip install 'stemtwin[formats]'."
         raise DatasetError(message)

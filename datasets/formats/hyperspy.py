@@ -1,4 +1,4 @@
-"""HyperSpy's files: .hspy (HDF5) and .zspy (zarr), by RosettaSciIO."""
+"""HyperSpy's files .hspy (HDF5) and .zspy (zarr), which are written by RosettaSciIO."""
 
 import warnings
 from pathlib import Path
@@ -18,7 +18,10 @@ STAGE_AXES = 5
 
 
 def hyperspy_signal(data: "xr.Dataset") -> dict[str, Any]:
-    """Return one variable as RosettaSciIO's dictionary, with calibrated axes and the metadata of HyperSpy and eXSpy."""
+    """Return one variable as a dictionary in RosettaSciIO's form.
+
+    The dictionary contains calibrated axes and the metadata of HyperSpy and eXSpy.
+    """
     (name,) = data.data_vars
     array, axes = data[name], check_calibrations(data[name])
     signal_axes = 1 if axes[-1].kind == "spectrum" else min(2, len(axes))
@@ -49,7 +52,7 @@ def hyperspy_signal(data: "xr.Dataset") -> dict[str, Any]:
 
 
 def signal_type(array: "xr.DataArray", axes: tuple[FormatAxis, ...]) -> str:
-    """Return the signal type of an array for eXSpy: its attribute ``signal_type``, or a default for spectra."""
+    """Return the signal type of an array for eXSpy: the array's attribute ``signal_type``, or a default for spectra."""
     asked = str(array.attrs.get("signal_type", ""))
     if asked or axes[-1].kind != "spectrum":
         return asked

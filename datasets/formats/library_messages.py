@@ -1,4 +1,4 @@
-"""Collection of the messages of other libraries while they read a file, for the result's attributes."""
+"""Collection of messages that other libraries emit while they read a file, for the attributes of the result."""
 
 import contextlib
 import importlib.util
@@ -31,7 +31,7 @@ class _Collector(logging.Handler):
 
 
 def add_message(messages: list[str], library: str, said: str) -> None:
-    """Add the first line of a library's message, unless it is in the list already."""
+    """Add the first line of a library's message to a list, unless the list already contains it."""
     line = " ".join((said.strip().splitlines() or [""])[0].split())[:LONGEST]
     message = f"{library}: {line}"
     if line and message not in messages and len(messages) < MOST:
@@ -40,12 +40,12 @@ def add_message(messages: list[str], library: str, said: str) -> None:
 
 @contextlib.contextmanager
 def collect_messages(module: str = "") -> Iterator[list[str]]:
-    """Collect warnings and log records of other libraries, which are not printed.
+    """Collect the warnings and log records of other libraries in a list instead of printing them.
 
     Parameters
     ----------
     module : str
-        Module to import first if it is installed, as it configures its own logging on import.
+        Module that is imported first if it is installed, because the module configures its own logging on import.
 
     Yields
     ------

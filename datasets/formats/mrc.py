@@ -18,7 +18,7 @@ FIELDS = {
     "lowest": ("f4", 76), "highest": ("f4", 80), "extended": ("i4", 92), "extended_type": ("S4", 104),
     "imod": ("i4", 152), "imod_flags": ("i4", 156), "origin": ("3f4", 196), "stamp": ("u1", 212),
 }  # fmt: skip
-"""Type and byte offset of the header's entries that are used; size, grid and cell are in the order x, y, z."""
+"""Type and byte offset of the header entries that are used; size, grid and cell are in the order x, y, z."""
 MODES = {0: "i1", 1: "i2", 2: "f4", 3: "2i2", 4: "c8", 6: "u2", 12: "f2"}
 """Types of values by the mode of the file."""
 LARGEST = 2**20
@@ -36,7 +36,9 @@ MOVIE = re.compile(r"(\d{8}_[^_]+)_.*movie\.mrc", re.IGNORECASE)
 
 
 def read(path: Path, *, lazy: bool) -> list[dict[str, Any]]:
-    """Return the image (y, x) or the stack (frame, y, x) of a file of either byte order as RosettaSciIO's dictionary.
+    """Return the image (y, x) or the stack (frame, y, x) of a file as a dictionary in RosettaSciIO's form.
+
+    The file may have either byte order.
 
     Raises
     ------
@@ -67,7 +69,7 @@ def read(path: Path, *, lazy: bool) -> list[dict[str, Any]]:
 
 
 def _header(path: Path) -> tuple[str, Any]:
-    """Return byte order and header; if the header is valid in both byte orders, the machine stamp decides."""
+    """Return the byte order and the header; if the header is valid in both byte orders, the machine stamp decides."""
     with path.open("rb") as file:
         raw = file.read(HEADER_BYTES)
     if len(raw) < HEADER_BYTES:
@@ -91,7 +93,10 @@ def _header(path: Path) -> tuple[str, Any]:
 
 
 def _signed(header: Any) -> bool:
-    """Return whether bytes are signed, by IMOD's flag, or else by the range in the header; MRC2014 has signed bytes."""
+    """Return True if the bytes of mode 0 are signed, as in MRC2014.
+
+    IMOD's flag decides. In files without this flag, the range of values in the header decides.
+    """
     if int(header["imod"]) == IMOD:
         return bool(int(header["imod_flags"]) & 1)
     lowest, highest = float(header["lowest"]), float(header["highest"])
@@ -134,7 +139,11 @@ def _signal(path: Path, order: str, header: Any, values: Any) -> dict[str, Any]:
 
 
 def _extended(path: Path, order: str, header: Any) -> dict[str, Any]:
-    """Return the entries of an extended header: ``pixel`` (x, y), A, ``voltage``, V, and its priority, ``first``."""
+    """Return the entries of an extended header.
+
+    ``pixel`` is the pixel size (x, y), A, and ``voltage`` is the beam's voltage, V. ``first`` is True if ``pixel`` has
+    priority over the cell in the header.
+    """
     with path.open("rb") as file:
         file.seek(HEADER_BYTES)
         raw = file.read(min(int(header["extended"]), HEADER_BYTES))

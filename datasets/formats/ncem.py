@@ -1,4 +1,7 @@
-"""EMD of NCEM (versions before 1.0; emdatasets.com/format): HDF5 groups of ``data`` with ``dim1``, ``dim2``, ..., in the order of the array."""
+"""EMD of NCEM, versions before 1.0 (emdatasets.com/format).
+
+An HDF5 group holds an array ``data`` and its axes ``dim1``, ``dim2`` and so on, in the order of the array's dimensions.
+"""
 
 from pathlib import Path
 from typing import Any
@@ -19,7 +22,10 @@ EVEN = 1e-4
 
 
 def is_ncem(path: Path) -> bool:
-    """Return whether a file holds groups of NCEM's EMD only; raise DatasetError if it is not HDF5."""
+    """Return True if a file has the form of NCEM's EMD; raise DatasetError if the file is not HDF5.
+
+    Files of Prismatic, of py4DSTEM before 1.0 and of Velox have other forms.
+    """
     import h5py
 
     try:
@@ -30,9 +36,9 @@ def is_ncem(path: Path) -> bool:
 
 
 def read(path: Path, *, lazy: bool) -> list[dict[str, Any]]:
-    """Return the arrays of a file in RosettaSciIO's form of dictionaries, with axes in the order of the file.
+    """Return the arrays of a file as dictionaries in RosettaSciIO's form, with axes in the order of the file.
 
-    Arrays of HyperSpy, which stores x before y, are transposed to (y, x).
+    HyperSpy stores x before y; its arrays are transposed to (y, x).
 
     Raises
     ------
@@ -95,7 +101,7 @@ def _signal(path: Path, group: Any, *, lazy: bool) -> dict[str, Any]:
 
 
 def _axis(path: Path, dim: Any, size: int, *, navigate: bool) -> dict[str, Any]:
-    """Return an axis, whose points in the file are all points, the first two, or texts, which are ignored."""
+    """Return an axis; the file holds all its points, only the first two points, or texts, which are ignored."""
     name, units = text(dim.attrs.get("name", "")), text(dim.attrs.get("units", ""))
     points = np.atleast_1d(np.asarray(dim[()]))
     axis: dict[str, Any] = {"name": name, "size": size, "units": units, "scale": 1.0, "offset": 0.0, "navigate": navigate}

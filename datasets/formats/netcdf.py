@@ -1,4 +1,4 @@
-"""netCDF and zarr, which store a result completely."""
+"""The formats netCDF and zarr, which store a result completely."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -65,7 +65,7 @@ def _opened_zarr(path: Path) -> "xr.Dataset":
 
 
 def _native(data: "xr.Dataset") -> "xr.Dataset":
-    """Return a Dataset with arrays in the byte order of this machine, as netCDF 3 is big-endian."""
+    """Return a Dataset with arrays in the byte order of this machine, because netCDF 3 is big-endian."""
     swapped = {name: each.astype(each.dtype.newbyteorder("=")) for name, each in data.variables.items() if not each.dtype.isnative}
     return data.assign(swapped) if swapped else data
 

@@ -19,7 +19,7 @@ QUANTITIES = {"space": "length", "reciprocal": "angle", "spectrum": "energy", "o
 
 
 def write_nsid(data: "xr.Dataset", path: Path) -> None:
-    """Write every variable as a channel of one measurement."""
+    """Write a result as an NSID file, with each variable as one channel of the same measurement."""
     import h5py
     import sidpy  # pyright: ignore[reportMissingImports] - optional
     from pyNSID.io.hdf_io import write_nsid_dataset  # pyright: ignore[reportMissingImports] - optional
@@ -58,7 +58,7 @@ def _nsid_type(axes: tuple[FormatAxis, ...]) -> str:
 
 
 def read(path: Path) -> list[dict[str, Any]]:
-    """Return the main datasets of an NSID file as RosettaSciIO's dictionaries.
+    """Return the main datasets of an NSID file as dictionaries in RosettaSciIO's form.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""NumPy's .npy and .npz: arrays without calibrations."""
+"""NumPy's files .npy and .npz, which hold arrays without calibrations."""
 
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,9 @@ from stemtwin.twin.errors import DatasetError
 
 
 def read(path: Path, *, lazy: bool) -> list[dict[str, Any]]:
-    """Return the numeric arrays of a file as RosettaSciIO's dictionaries, without calibrations; scalars are omitted.
+    """Return the numeric arrays of a file as dictionaries in RosettaSciIO's form, without calibrations.
+
+    Scalars are omitted.
 
     Raises
     ------

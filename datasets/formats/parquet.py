@@ -13,7 +13,9 @@ if TYPE_CHECKING:
 
 
 def write_parquet(data: "xr.Dataset", path: Path) -> None:
-    """Write a variable as rows along its first dimension, or as one row if it has at most two dimensions.
+    """Write a variable as the rows of a table.
+
+    Each index along the first dimension gives one row. A variable with at most two dimensions gives a single row.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""Import of files from microscopes and other programs as ``xarray.Dataset``, with coordinates in A, mrad and eV."""
+"""Import of files of microscopes and other programs as an ``xarray.Dataset`` with coordinates in A, mrad and eV."""
 
 import json
 from collections.abc import Callable
@@ -20,13 +20,13 @@ if TYPE_CHECKING:
 WHOLE = (".nc", ".zarr")
 """Endings of formats that store a Dataset completely."""
 SMALL: dict[str, Callable[[Path], list[dict[str, Any]]]] = {".hf5": nsid.read, ".msa": emsa.read, ".emsa": emsa.read}
-"""Readers of stemtwin by ending, for files that are always read completely."""
+"""stemtwin's own readers by ending, for files that are always read completely."""
 LARGE: dict[str, Callable[..., list[dict[str, Any]]]] = {
     **dict.fromkeys((".mrc", ".mrcs", ".ali", ".rec", ".st"), mrc.read),
     **dict.fromkeys((".tif", ".tiff"), tiff.read),
     **dict.fromkeys((".npy", ".npz"), numpy_files.read),
 }
-"""Readers of stemtwin by ending, for files whose arrays may stay on disk."""
+"""stemtwin's own readers by ending, for files whose arrays may stay on disk."""
 FOLDERS = (".zarr", ".zspy")
 """Endings of formats that are folders."""
 ENDINGS = (*WHOLE, ".h5", *rosetta.READERS, *LARGE, *SMALL)
@@ -40,27 +40,27 @@ def read_file(path: str | Path, *, calibrations: Calibrations | str | None = Non
     ----------
     path : str or Path
         File in one of these formats: netCDF (3 and 4) and zarr (2 and 3; a folder or .zarr.zip) with named dimensions;
-        NSID (.hf5); EMD 1.0 and NCEM's EMD (.emd, .h5); MRC, TIFF and EMSA spectra; .npy and .npz; and dm3, dm4, other
-        emd, blo, mib, hspy, zspy and ser as far as RosettaSciIO reads them.
+        NSID (.hf5); EMD 1.0 and NCEM's EMD (.emd, .h5); MRC, TIFF and EMSA spectra; .npy and .npz. RosettaSciIO reads
+        dm3, dm4, other emd, blo, mib, hspy, zspy and ser.
     calibrations : mapping or str, optional
-        Step and unit by the number of the axis in the result, ``{0: (0.5, "nm")}``, which replace those of the file; or
-        ``"pixels"``, with which axes without a calibration are in pixels.
+        Step and unit by the number of the axis in the result, such as ``{0: (0.5, "nm")}``; they replace the calibration
+        in the file. With ``"pixels"``, axes without a calibration in the file have coordinates in pixels.
     lazy : bool
         Whether to leave large arrays on disk as dask arrays.
 
     Returns
     -------
     xarray.Dataset
-        One variable per dataset in the file, with dimensions such as (y, x, ky, kx) or (y, x, energy) and coordinates
-        in A, mrad (or 1/A) and eV. A stack of images has the dimension frame. Notes about parts of the file that could
-        not be interpreted are in the attribute ``import_note``.
+        One variable for each dataset in the file. The dimensions are, for example, (y, x, ky, kx) or (y, x, energy), with
+        coordinates in A, mrad (or 1/A) and eV. A stack of images has the dimension ``frame``. Notes about parts of the
+        file that could not be interpreted are in the attribute ``import_note``.
 
     Raises
     ------
     DatasetError
         The file is missing, does not have the format of its ending, or needs a package that is not installed.
     SettingsError
-        The ending is not known, or an axis has a calibration neither in the file nor in ``calibrations``.
+        The ending is not known, or an axis is calibrated neither in the file nor by ``calibrations``.
     """
     path = Path(path)
     if not path.exists():
@@ -86,7 +86,7 @@ def read_file(path: str | Path, *, calibrations: Calibrations | str | None = Non
 
 
 def _signals(path: Path, ending: str, *, lazy: bool) -> list[dict[str, Any]]:
-    """Return the signals of a file as RosettaSciIO's dictionaries."""
+    """Return the signals of a file as dictionaries in RosettaSciIO's form."""
     if ending in (".emd", ".h5"):
         if emd.is_emd1(path):
             return emd.read(path)
@@ -102,7 +102,7 @@ def _signals(path: Path, ending: str, *, lazy: bool) -> list[dict[str, Any]]:
 def _together(arrays: "list[tuple[xr.DataArray, dict[str, Any]]]") -> "xr.Dataset":
     """Return arrays as one Dataset.
 
-    If dimensions of one name have different points, the name of the variable is appended to the dimension's name.
+    If dimensions with the same name have different points, the name of the variable is appended to the dimension's name.
     """
     import xarray as xr
 

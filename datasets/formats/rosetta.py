@@ -19,7 +19,9 @@ BEGINNINGS = {"blockfile": ((".blo", b"IMGBLO"),), "tia": ((".ser", b"II\x97\1")
 
 
 def read(path: Path, reader: str, *, lazy: bool) -> list[dict[str, Any]]:
-    """Return the signals of a file from one of RosettaSciIO's readers; with ``lazy``, large arrays are dask arrays.
+    """Return the signals of a file, read by one of RosettaSciIO's readers.
+
+    If ``lazy`` is True, large arrays are dask arrays.
 
     Raises
     ------

@@ -1,4 +1,7 @@
-"""TIFF: images and stacks of ImageJ, OME, DigitalMicrograph and others; vendors' settings are read by RosettaSciIO."""
+"""TIFF images and stacks of ImageJ, OME, DigitalMicrograph and others.
+
+Files with settings of microscope vendors are read by RosettaSciIO.
+"""
 
 from pathlib import Path
 from typing import Any
@@ -15,7 +18,7 @@ from stemtwin.twin.errors import DatasetError
 COLOURS, PALETTE = (2, 5, 6, 8), 3
 """Values of the tag PhotometricInterpretation: RGB, CMYK, YCbCr and CIELab; a palette."""
 SEPARATE = 2
-"""Value of the tag PlanarConfiguration for separate planes, which stacks of three images without colours have, too."""
+"""Value of the tag PlanarConfiguration for separate planes; stacks of three images without colours have it, too."""
 NAMES = {"Y": "height", "X": "width", "Z": "depth", "C": "channel", "S": "channel"}
 """Names of axes by tifffile's letter; any other axis numbers frames."""
 SIDES = ("height", "width")
@@ -23,7 +26,7 @@ SIDES = ("height", "width")
 
 
 def read(path: Path, *, lazy: bool) -> list[dict[str, Any]]:
-    """Return the series of images of a file as RosettaSciIO's dictionaries.
+    """Return each series of images of a file as a dictionary in RosettaSciIO's form.
 
     Raises
     ------

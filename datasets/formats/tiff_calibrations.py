@@ -8,17 +8,19 @@ from stemtwin.datasets.formats.signal_dictionaries import text
 from stemtwin.datasets.formats.units import unit_of
 
 RESOLUTION_UNITS = {2: ("inch", 2.54e8), 3: ("cm", 1e8)}
-"""Name and length in A of the resolution units of a file by their number; the number 1 means no unit."""
+"""Name and length, A, of each resolution unit by its number in the file; the number 1 means no unit."""
 LENGTHS = {"inch": 2.54e8, "inches": 2.54e8, "cm": 1e8, "centimeter": 1e8, "centimetre": 1e8}
 """Lengths in A of further units of ImageJ."""
 FINEST_PRINT = 1e4
-"""Largest pixel, A, of a specimen if the resolution is per inch or cm; 1 um is 25,400 dots per inch, too fine for a print."""
+"""Largest pixel size, A, for which a resolution in dots per inch or cm is taken as a calibration of the specimen.
+
+A pixel of 1 um corresponds to 25,400 dots per inch, which is too fine for a print."""
 MICROGRAPH_TAGS = {"X": (65003, 65009, 65006), "Y": (65004, 65010, 65007), "Z": (65005, 65011, 65008)}
-"""Numbers of DigitalMicrograph's tags of unit, step and first value, by axis."""
+"""Numbers of DigitalMicrograph's tags with the unit, the step and the first value, by axis."""
 
 
 class Calibration(NamedTuple):
-    """Unit, step and first value of an axis, or the ``reason`` why the axis is not calibrated."""
+    """Unit, step and first value (``offset``) of an axis, or the ``reason`` why the axis is not calibrated."""
 
     unit: str | None = None
     step: float = 1.0
@@ -27,7 +29,7 @@ class Calibration(NamedTuple):
 
 
 def read_calibrations(file: Any, page: Any, number: int) -> dict[str, Calibration]:
-    """Return calibrations by axis (``"X"``, ``"Y"``, ``"Z"``, ``"T"``) of one series of a file.
+    """Return the calibrations of one series of a file, by axis (``"X"``, ``"Y"``, ``"Z"``, ``"T"``).
 
     Parameters
     ----------
@@ -44,7 +46,7 @@ def read_calibrations(file: Any, page: Any, number: int) -> dict[str, Calibratio
 
 
 def _resolution(page: Any) -> dict[str, Calibration]:
-    """Return calibrations from the file's dots per inch or cm if they are finer than those of prints."""
+    """Return calibrations from the file's dots per inch or cm, if the dots are finer than those of a print."""
     kind = int(_tag(page, 296) or 2)
     out = {}
     for letter, place in (("X", 282), ("Y", 283)):
@@ -131,7 +133,7 @@ def _tag(page: Any, number: int) -> Any:
 
 
 def _ratio(value: Any) -> float | None:
-    """Return the positive ratio in a tag's value, or None if there is none."""
+    """Return the ratio in a tag's value, or None if it is not a positive ratio."""
     with contextlib.suppress(TypeError, ValueError, ZeroDivisionError, IndexError):
         ratio = float(value[0]) / float(value[1]) if isinstance(value, (tuple, list)) else float(value)
         return ratio if 0 < ratio < float("inf") else None
@@ -139,7 +141,7 @@ def _ratio(value: Any) -> float | None:
 
 
 def _number(value: Any) -> float | None:
-    """Return a tag's or a description's value as a number, or None; it may have a decimal comma."""
+    """Return a value of a tag or description, which may have a decimal comma, as a number, or None if it is not a number."""
     first: Any = value[0] if isinstance(value, (tuple, list)) and value else value
     with contextlib.suppress(TypeError, ValueError):
         number = float(first.replace(",", ".") if isinstance(first, str) else first)
@@ -148,9 +150,9 @@ def _number(value: Any) -> float | None:
 
 
 def is_vendors(file: Any) -> bool:
-    """Return whether a TIFF file holds settings of a vendor that RosettaSciIO reads.
+    """Return True if a TIFF file contains settings of a vendor whose settings RosettaSciIO reads.
 
-    These are FEI, Zeiss, TVIPS, Olympus, JEOL and Hamamatsu.
+    These vendors are FEI, Zeiss, TVIPS, Olympus, JEOL and Hamamatsu.
     """
     page = file.pages[0]
     makers = [str(_tag(page, place) or "") for place in (271, 315)]
@@ -158,7 +160,7 @@ def is_vendors(file: Any) -> bool:
 
 
 def vendor_pixels(file: Any) -> tuple[float, float] | None:
-    """Return the pixel size along y and x, m, of a file of FEI, TVIPS or Olympus, or None if it is missing."""
+    """Return the pixel size (y, x), m, of a file of FEI, TVIPS or Olympus, or None if the size is missing."""
     fei, tvips, olympus = file.fei_metadata or {}, file.tvips_metadata or {}, file.sis_metadata or {}
     scan, ion, image = (fei.get(name) or {} for name in ("Scan", "IRBeam", "Image"))
     pairs = [

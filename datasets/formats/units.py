@@ -1,4 +1,4 @@
-"""Notations of units in files, and the dimensions of each unit."""
+"""Notations of units in files, and the names of axes with each unit."""
 
 import contextlib
 import re
@@ -13,7 +13,7 @@ TO_OURS = {
     "1/um": ("1/angstrom", 1e-4), "1/m": ("1/angstrom", 1e-10),
     "ev": ("eV", 1.0), "kev": ("eV", 1e3), "mev": ("eV", 1e-3), "s": ("s", 1.0), "ms": ("s", 1e-3), "us": ("s", 1e-6),
 }  # fmt: skip
-"""Unit of stemtwin and factor of conversion to it, by the notation of a unit in files, in lower case."""
+"""stemtwin's unit and the factor of conversion to it, by the notation of the unit in files, in lower case."""
 WORDS = {
     r"[a\u00e5]ngstr[o\u00f6]ms?": "angstrom", r"nanomet(er|re)s?": "nm", r"picomet(er|re)s?": "pm", r"micromet(er|re)s?|microns?|\u03bcm": "um",
     r"millimet(er|re)s?": "mm", r"met(er|re)s?": "m", r"milliradians?|mrads": "mrad", r"radians?": "rad",
@@ -32,7 +32,7 @@ FITTING = {
 
 
 def unit_of(written: Any) -> tuple[str, float] | None:
-    """Return stemtwin's unit for a unit in a file's notation and the conversion factor; None if it is unknown."""
+    """Return stemtwin's unit and the conversion factor for a unit as written in a file, or None if the unit is unknown."""
     plain = _plain(written)
     if plain == "MeV":
         return "eV", 1e6
@@ -47,7 +47,8 @@ def unit_of(written: Any) -> tuple[str, float] | None:
 def _plain(written: Any) -> str:
     """Return the bare notation of a unit.
 
-    Removed are escapes, a wrong encoding, NCEM's ``[n_m]``, TeX, a quantity before the unit, and "per pixel" after it.
+    Escapes and a wrong encoding are resolved. NCEM's brackets (``[n_m]``), TeX marks, a quantity before the unit, and
+    "per pixel" after the unit are removed.
     """
     text = "" if written is None else str(written).strip().strip("\0").strip()
     text = re.sub(r"\\u([0-9a-fA-F]{4})", lambda code: chr(int(code[1], 16)), text)

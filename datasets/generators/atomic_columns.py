@@ -2,8 +2,8 @@
 
 A frame is recorded with the residual and drifting aberrations, the specimen drift, the scan distortion and jitter, and
 the detector chain and sensitivity of an instrument profile. The truth is the apparent positions of the projected
-columns: the mean displacement of the probes around a column moves it from its position in the undistorted frame. Each
-position has the Cramer-Rao bound of its column, with all other columns known.
+columns. A column appears displaced from its position in the undistorted frame by the mean displacement of the probes
+around it. The truth also contains the Cramer-Rao bound of each position, for the case that all other columns are known.
 """
 
 import math
@@ -41,9 +41,9 @@ if TYPE_CHECKING:
 ROW_SECONDS = 0.3
 """Usual time of a frame with an existing imaging operator, s."""
 REACH = 0.5
-"""Radius of the pixels that contribute to the bound of a column, over the distance to the nearest neighbour."""
+"""Radius of the disc of pixels that contribute to a column's bound, in units of the distance to the nearest neighbour."""
 MOST_REACH_ANGSTROM = 1.2
-"""Largest radius of these pixels, A."""
+"""Largest radius of this disc of pixels, A."""
 LEAST_VARIANCE = 1e-6
 """Variance of a pixel without electrons and read noise, e-^2."""
 LARGEST_BOUND = 9.0
@@ -53,7 +53,10 @@ TURN = 7
 
 
 class ColumnsMaterial(CardModel):
-    """A sample of the library with the ranges of its specimens and frames; ``perfect`` crystals have no defects."""
+    """Material of a card: a sample of the library, and ranges from which its specimens and frames are drawn.
+
+    Crystals with ``perfect`` True have no defects.
+    """
 
     name: str
     instruments: Annotated[tuple[str, ...], Field(min_length=1)]
@@ -70,18 +73,20 @@ class ColumnsSettings(CardModel):
 
     image_shape: tuple[Count, Count]
     phonon_configurations: Count
-    """Number of frozen-phonon configurations of imperfect crystals; perfect ones are averaged over their lattice."""
+    """Number of frozen-phonon configurations of imperfect crystals; perfect crystals are averaged over their lattice."""
     focus_error_angstrom: Range
     C12_angstrom: Range
     current_pa: Range
     dwell_time_us: Range
     slow: Annotated[dict[str, SlowScan], Field(default_factory=dict)]
-    """Different dwell times and currents, by instrument profile."""
+    """Ranges of dwell time and current for instrument profiles to which the general ranges do not apply."""
     visible_fraction: Fraction
     only_on: Annotated[dict[str, tuple[str, ...]], Field(default_factory=dict)]
-    """Instruments of a split, if they are not all instruments."""
+    """Names of the instruments of a split, for splits that do not use all instruments."""
     labels: tuple[Annotated[int, Field(ge=0)], ...] = (0,)
-    """Numbers of labelled images of the same instrument that an answer may use; a specimen's images cycle through them."""
+    """Numbers of labelled images of the same instrument that a participant may use for the answer.
+
+    The images of a specimen cycle through these numbers."""
     instruments: dict[str, FrameInstrument]
     materials: Annotated[tuple[ColumnsMaterial, ...], Field(min_length=1)]
 
@@ -113,7 +118,7 @@ class ColumnsSpecimen(DrawnSpecimen):
     instrument : FrameInstrument
         Instrument of the frames.
     thickness_angstrom : float or None
-        Requested thickness, A; None: the library's default.
+        Requested thickness, A, or None for the library's default.
     microscope_seed : int
         Seed of the microscope, from which it derives independent streams for thermal motion, instabilities, jitter and
         noise.
@@ -134,7 +139,7 @@ class ColumnsSpecimen(DrawnSpecimen):
 
 @generator("atomic-columns")
 class AtomicColumnsGenerator(Generator):
-    """Generator of frames of one specimen under random conditions, with the apparent positions of its columns."""
+    """Generator of frames under random conditions, with the apparent positions of the atomic columns."""
 
     settings: ClassVar[type[CardModel]] = ColumnsSettings
 
@@ -157,7 +162,7 @@ class AtomicColumnsGenerator(Generator):
         )
 
     def rows(self, card: Card, size: str, specimen: ColumnsSpecimen) -> Iterator[dict[str, Any]]:
-        """Yield readings, conditions and truth of each frame of a specimen."""
+        """Yield the row of each frame of a specimen: the readings, the conditions and the truth."""
         sample = specimen.sample()
         conditions = [draw_condition(card, specimen, i) for i in range(card.sizes[size].images_per_specimen[specimen.split])]
         for condition, frame in zip(conditions, recorded_frames(sample, specimen, conditions, card), strict=True):
@@ -169,14 +174,14 @@ class AtomicColumnsGenerator(Generator):
             yield facts | {"image": frame.readings} | truth | {"column_bound_angstrom": bound.tolist()}
 
     def request(self, card: Card, size: str, specimen: ColumnsSpecimen, image: int) -> "Request":  # noqa: ARG002 - all sizes draw alike
-        """Return the request of a frame's expected signal, without distortion and instabilities."""
+        """Return the simulation request for a frame's expected signal, without scan distortion and instabilities."""
         return imaging_request(card, specimen, image)
 
     def seconds(self, card: Card, size: str) -> float:
         """Return the estimated time of a build, s.
 
-        It is the sum of the times of the frames and of the imaging operators, of which one is planned for each material
-        and instrument.
+        The estimate is the sum of the times of all frames and imaging operators. The time of an imaging operator is
+        determined only once for each material and instrument.
         """
         asked, plans, planned = card.sizes[size], {}, 0.0
         for split in card.splits:
@@ -190,12 +195,13 @@ class AtomicColumnsGenerator(Generator):
 
 
 def column_bounds(frame: RecordedFrame, places: np.ndarray, step: float, profile: "Profile") -> np.ndarray:
-    """Return the Cramer-Rao bound of each column's position, the root of the summed variances of x and y, (n,), A.
+    """Return the Cramer-Rao bound (n,), A, of the position of each column.
 
-    The position of the column is the only unknown; its image, those of its neighbours, the background and the gain are
-    taken as known. Only pixels within half the distance to the nearest neighbour, at most 1.2 A, contribute. The
-    variance of a pixel is that of its electrons, of their pulse heights and of the read noise. A fit of the whole
-    lattice uses the electrons of all columns and may have smaller errors.
+    The bound is the square root of the sum of the smallest variances of x and y. Only the position of the column is
+    unknown. The images of the column and of its neighbours, the background and the gain are taken as known. Only pixels
+    whose distance from the column is at most 1.2 A, and at most half the distance to the nearest neighbour, contribute.
+    The variance of a pixel is the sum of the variances of its electrons, of their pulse heights and of the read noise. A
+    fit of the whole lattice uses the electrons of all columns and may have smaller errors.
 
     Parameters
     ----------

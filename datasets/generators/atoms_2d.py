@@ -27,7 +27,7 @@ IMAGE_SECONDS = 0.2
 
 
 class CardMaterial(CardModel):
-    """A sample of the library with the ranges of its specimens."""
+    """Material of a card: a sample of the library, and ranges from which its specimens and images are drawn."""
 
     name: str
     setups: Annotated[tuple[str, ...], Field(min_length=1)]
@@ -52,8 +52,8 @@ class AtomsSettings(CardModel):
 
     image_shape: tuple[Count, Count]
     phonon_configurations: Count | Literal["auto"]
-    """Number of frozen-phonon configurations. With ``"auto"``, signals of perfect crystals are averaged over the lattice,
-    with 2 to 8 configurations, as many as reach the error of 8 without the average."""
+    """Number of frozen-phonon configurations. With ``"auto"``, signals of perfect crystals are averaged over the lattice, with
+    2 to 8 configurations: as many as are needed for the error of 8 configurations without this average."""
     field_of_view_angstrom: Range
     C10_angstrom: Range
     C12_angstrom: Range
@@ -89,7 +89,7 @@ class AtomsSettings(CardModel):
 
 
 class AtomsSize(Size):
-    """A size with the largest thickness of its specimens, A."""
+    """Size of a dataset with an upper limit of the thickness of its specimens, A."""
 
     thickness_at_most_angstrom: Annotated[float, Field(gt=0)] | None = None
 
@@ -105,11 +105,11 @@ class AtomsSpecimen(DrawnSpecimen):
     setup : CardInstrument
         Instrument profile, beam energy [eV], convergence semi-angle [mrad] and detector angles [mrad].
     size_angstrom : float or None
-        Requested size of the cell, A; None: the library's default.
+        Requested size of the cell, A, or None for the library's default.
     thickness_angstrom : float or None
-        Requested thickness, A; None: the library's default.
+        Requested thickness, A, or None for the library's default.
     engine : str
-        Engine of the signals: ``"operator"`` or ``"local"``.
+        Name of the simulation engine: ``"operator"`` or ``"local"``.
     microscope_seed : int
         Seed of the microscope, from which it derives independent streams for thermal motion and counting noise.
     """
@@ -136,13 +136,13 @@ class Condition:
     Parameters
     ----------
     seed : int
-        Seed of the draw of the conditions.
+        Seed with which the conditions were drawn.
     C10_angstrom, C12_angstrom, phi12_rad : float
-        Defocus (C10 = -defocus) and two-fold astigmatism, A and rad.
+        C10 (= -defocus), A; magnitude, A, and azimuth, rad, of the two-fold astigmatism.
     field_of_view_angstrom : float
         Height and width of the square frame, A.
     origin_fraction : tuple of float
-        Position of pixel [0, 0] before rotation, (x, y) in units of the cell.
+        Position (x, y) of pixel [0, 0] before the rotation, in units of the cell's size.
     rotation_rad : float
         Rotation of the frame about its centre, rad.
     dose_e_per_angstrom2, dwell_time_us, current_pa : float
@@ -161,7 +161,7 @@ class Condition:
     current_pa: float
 
     def scan(self, shape: tuple[int, int], size_angstrom: tuple[float, float]) -> "RasterScan":
-        """Return the raster of the image for a number of pixels (ny, nx) and the size (y, x) of the cell, A."""
+        """Return the raster of the image; ``shape`` is in pixels (ny, nx), ``size_angstrom`` the cell's size (y, x), A."""
         from stemtwin.twin.instrument.scan import RasterScan
 
         return RasterScan(
@@ -173,7 +173,10 @@ class Condition:
 
 
 def draw_condition(card: Card, structure_seed: int, image: int) -> Condition:
-    """Return the conditions of a specimen's image with number ``image``; images cycle through the decades of dose."""
+    """Return the conditions of the image with number ``image`` of a specimen.
+
+    Successive images cycle through the decades of dose.
+    """
     settings = card.generator
     seed = stream_seed(card, structure_seed, Stream.CONDITIONS, image)
     rng = random_generator(seed)
@@ -203,7 +206,7 @@ def _dose(limits: tuple[float, float], turn: int, fraction: float) -> float:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Shot:
-    """One recorded image: counts (ny, nx), e-, and the source size, A, one standard deviation."""
+    """One recorded image: the counts (ny, nx), e-, and the source size as a standard deviation, A."""
 
     counts: np.ndarray
     source_size_angstrom: float
@@ -211,7 +214,7 @@ class Shot:
 
 @generator("atoms-2d")
 class AtomsGenerator(Generator):
-    """Generator of frames of one specimen under random conditions, with the projected columns in each frame."""
+    """Generator of images under random conditions, with the projected atomic columns in each image."""
 
     settings: ClassVar[type[CardModel]] = AtomsSettings
     size: ClassVar[type[Size]] = AtomsSize
@@ -239,7 +242,7 @@ class AtomsGenerator(Generator):
         )
 
     def rows(self, card: Card, size: str, specimen: AtomsSpecimen) -> Iterator[dict[str, Any]]:
-        """Yield image, conditions and truth of each image of a specimen."""
+        """Yield the row of each image of a specimen: the counts, the conditions and the truth."""
         from stemtwin.twin.samples.columns import projected_columns
 
         sample, settings = specimen.sample(), card.generator
@@ -251,7 +254,7 @@ class AtomsGenerator(Generator):
             yield {"image": shot.counts} | _facts(specimen, condition, sample, shot, card) | truth
 
     def request(self, card: Card, size: str, specimen: AtomsSpecimen, image: int) -> "Request":  # noqa: ARG002 - the specimen knows its size
-        """Return the request of a frame's expected signal, with the residual aberrations of its instrument."""
+        """Return the simulation request for an image's expected signal, with the instrument's residual aberrations."""
         from stemtwin.twin.instrument.hardware.profiles import PROFILES
         from stemtwin.twin.instrument.settings import Beam
         from stemtwin.twin.instrument.simulation.request import Request
@@ -268,8 +271,8 @@ class AtomsGenerator(Generator):
     def seconds(self, card: Card, size: str) -> float:
         """Return the estimated time of a build, s.
 
-        It is the sum of the times of the images and of the specimens. For each material and setup one specimen, that of
-        median thickness, is planned, and its time is counted for all.
+        The estimate is the sum of the times of all images and specimens. For each material and setup, the time is
+        determined for one specimen of median thickness and is used for all others.
         """
         asked, alike, planned = card.sizes[size], defaultdict(list), 0.0
         for split in card.splits:
@@ -284,7 +287,7 @@ class AtomsGenerator(Generator):
 
 
 def _planned(card: Card, specimen: AtomsSpecimen) -> float:
-    """Return the estimated time of a specimen's imaging operator, s."""
+    """Return the estimated time, s, for the computation of a specimen's imaging operator."""
     from stemtwin.twin.instrument.settings import Beam
     from stemtwin.twin.instrument.simulation.plan import make_plan
     from stemtwin.twin.instrument.simulation.request import Request
@@ -303,7 +306,7 @@ def _planned(card: Card, specimen: AtomsSpecimen) -> float:
 
 
 def haadf(setup: CardInstrument) -> "AnnularDetector":
-    """Return the HAADF detector of a setup."""
+    """Return the HAADF detector of an instrument of the card."""
     from stemtwin.twin.instrument.detectors import AnnularDetector
 
     return AnnularDetector(inner_mrad=setup.inner_mrad, outer_mrad=setup.outer_mrad, name="haadf")
@@ -359,9 +362,9 @@ def microscope_shots(sample: "Sample", specimen: AtomsSpecimen, conditions: Sequ
 
 
 def _window(sample: "Sample", setup: CardInstrument, conditions: Sequence[Condition]) -> float:
-    """Return the width [A] of a probe window for all conditions and depths of the sample.
+    """Return the width, A, of a window that holds the probes of all conditions at all depths of the sample.
 
-    With one common window all conditions use the same imaging operator.
+    With one common window, all conditions use the same imaging operator.
     """
     from stemtwin.twin.instrument.hardware.profiles import PROFILES
     from stemtwin.twin.instrument.simulation.discretisation import WINDOW_MARGIN

@@ -1,8 +1,9 @@
 """``denoise``: dark-field and bright-field frames of thin specimens with vacancies, and their noiseless images.
 
-A row holds one frame, or a stack of eight frames that share the dose, recorded by an imperfect scan. Its truth is the
-expected number of electrons on the commanded raster, shifted by the mean displacement of the probe during the first
-frame, and the sites of the lattice with their numbers of missing atoms.
+A row holds one frame, or a stack of eight frames among which the dose is divided, recorded with an imperfect scan. The
+truth has two parts. The noiseless image is the expected number of electrons on the commanded raster, after a shift of the
+raster by the mean displacement of the probe during the first frame. The list of lattice sites gives the number of missing
+atoms of each site.
 """
 
 import itertools
@@ -38,7 +39,11 @@ SITE_DIGITS = 9
 
 
 class DenoiseMaterial(CardModel):
-    """A sample of the library with its vacancies, and the value ranges of its images as fractions of the beam."""
+    """Material of a card: a sample of the library with vacancies.
+
+    ``haadf_range`` and ``abf_range`` are the ranges of the image values, as fractions of the incident beam, that enter the
+    peak signal-to-noise ratio (PSNR) and the structural similarity (SSIM).
+    """
 
     name: str
     setups: Annotated[tuple[str, ...], Field(min_length=1)]
@@ -49,7 +54,7 @@ class DenoiseMaterial(CardModel):
 
 
 class DenoiseSetup(CardModel):
-    """Beam energy, convergence semi-angle, and the angles of the two detectors."""
+    """Beam energy, eV, convergence semi-angle, mrad, and the inner and outer angles of the two detectors, mrad."""
 
     energy_ev: Annotated[float, Field(ge=1e3)]
     semiangle_mrad: Annotated[float, Field(gt=0)]
@@ -57,7 +62,7 @@ class DenoiseSetup(CardModel):
     abf_mrad: Range
 
     def detectors(self) -> "tuple[AnnularDetector, ...]":
-        """Return the detectors of the channels, in their order."""
+        """Return the detectors of the two channels, in the order of :data:`CHANNELS`."""
         from stemtwin.twin.instrument.detectors import AnnularDetector
 
         angles = dict(zip(CHANNELS, (self.haadf_mrad, self.abf_mrad), strict=True))
@@ -100,7 +105,10 @@ class DenoiseSettings(CardModel):
         for dose, field, frames in itertools.product(self.dose_e_per_angstrom2, self.field_of_view_angstrom, (1, self.frames)):
             low, high = self.dwell_times(dose / frames, field)
             if low > high:
-                message = f"a dose of {dose:g} e-/A^2 in {frames} frame(s) of {field:g} A needs a dwell time or current outside the card's ranges"
+                message = (
+                    f"a dose of {dose:g} e-/A^2 in {frames} frame(s) with a field of view of {field:g} A "
+                    "needs a dwell time or current outside the card's ranges"
+                )
                 raise ValueError(message)
         return self
 
@@ -109,7 +117,7 @@ class DenoiseSettings(CardModel):
         return self.materials[structure_seed % len(self.materials)]
 
     def dwell_times(self, dose_e_per_angstrom2: float, field_of_view_angstrom: float) -> tuple[float, float]:
-        """Return the shortest and longest dwell time [us] for the dose [e-/A^2] of a frame of a square field [A]."""
+        """Return the shortest and longest dwell time [us] for a dose [e-/A^2] of a frame with a square field of view [A]."""
         pixel = field_of_view_angstrom / self.image_shape[1]
         return doses.dwell_times(dose_e_per_angstrom2, pixel, dwell_time_us=self.dwell_time_us, current_pa=self.current_pa)
 
@@ -125,11 +133,11 @@ class DenoiseSpecimen(DrawnSpecimen):
     setup : DenoiseSetup
         Beam and detectors.
     scan : str
-        Instrument profile that gives scan and drift of the frames.
+        Name of the instrument profile with the scan distortion and the drift of the frames.
     size_angstrom : float
         Requested size of the cell, A.
     thickness_angstrom : float or None
-        Requested thickness, A; None: the library's default.
+        Requested thickness, A, or None for the library's default.
     microscope_seed : int
         Seed of the microscope, from which it derives independent streams for thermal motion, drift, jitter and counting
         noise.
@@ -143,7 +151,7 @@ class DenoiseSpecimen(DrawnSpecimen):
     microscope_seed: int
 
     def sample(self, *, intact: bool = False) -> "Sample":
-        """Return the specimen's sample from the library, without vacancies if ``intact``."""
+        """Return the specimen's sample from the library, without vacancies if ``intact`` is True."""
         from stemtwin.twin.samples.library import load_sample
 
         size, knobs = (self.size_angstrom, self.size_angstrom), {} if intact else self.material.vacancies
@@ -157,11 +165,12 @@ class DenoiseCondition:
     Parameters
     ----------
     seed : int
-        Seed of the draw of the conditions.
+        Seed with which the conditions were drawn.
     frames : int
-        Number of frames that share the dose.
+        Number of frames among which the dose is divided.
     C10_angstrom, C12_angstrom, phi12_rad, source_size_angstrom : float
-        Defocus (C10 = -defocus), two-fold astigmatism, and the standard deviation of the effective source, A and rad.
+        C10 (= -defocus), A; magnitude, A, and azimuth, rad, of the two-fold astigmatism; and source size as a standard
+        deviation, A.
     scan : RasterScan
         Commanded raster.
     dose_e_per_angstrom2, dwell_time_us, current_pa : float
@@ -182,9 +191,10 @@ class DenoiseCondition:
 
 
 def draw_condition(card: Card, specimen: DenoiseSpecimen, image: int) -> DenoiseCondition:
-    """Return the conditions of a specimen's row with number ``image``.
+    """Return the conditions of the row with number ``image`` of a specimen.
 
-    Successive rows alternate between single frames and stacks. Those of each kind cycle through the decades of dose.
+    Successive rows alternate between single frames and stacks. Single frames cycle through the decades of dose, and so do
+    stacks.
     """
     from stemtwin.twin.instrument.scan import RasterScan
 
@@ -217,7 +227,7 @@ def draw_condition(card: Card, specimen: DenoiseSpecimen, image: int) -> Denoise
 
 @generator("denoise")
 class DenoiseGenerator(Generator):
-    """Generator of noisy frames of specimens with vacancies, with their images without noise and distortion."""
+    """Generator of noisy frames of specimens with vacancies, with the images without noise and distortion."""
 
     settings: ClassVar[type[CardModel]] = DenoiseSettings
 
@@ -239,7 +249,7 @@ class DenoiseGenerator(Generator):
         )
 
     def rows(self, card: Card, size: str, specimen: DenoiseSpecimen) -> Iterator[dict[str, Any]]:
-        """Yield frames, conditions and truth of each row of a specimen."""
+        """Yield the rows of a specimen: the frames, the conditions and the truth."""
         sample = specimen.sample()
         conditions = [draw_condition(card, specimen, i) for i in range(card.sizes[size].images_per_specimen[specimen.split])]
         window = window_angstrom(sample, specimen.setup, conditions)
@@ -253,7 +263,7 @@ class DenoiseGenerator(Generator):
             yield facts | {"image": image, "expected": truth.astype(np.float32)} | frame_sites(specimen, sample, seen, card)
 
     def request(self, card: Card, size: str, specimen: DenoiseSpecimen, image: int) -> "Request":  # noqa: ARG002 - all sizes draw alike
-        """Return the request of a row's expected signals."""
+        """Return the simulation request for a row's expected signals."""
         from stemtwin.twin.instrument.settings import Beam
         from stemtwin.twin.instrument.simulation.request import Request
         from stemtwin.twin.physics.aberrations import Aberrations
@@ -273,8 +283,8 @@ class DenoiseGenerator(Generator):
     def seconds(self, card: Card, size: str) -> float:
         """Return the estimated time of a build, s.
 
-        It is the sum of the times of the rows and of the imaging operators, of which one is planned for each material,
-        setup and thickness.
+        The estimate is the sum of the times of all rows and imaging operators. The time of an imaging operator is
+        determined only once for each material, setup and thickness.
         """
         asked, plans, planned = card.sizes[size], {}, 0.0
         for split in card.splits:
@@ -289,7 +299,7 @@ class DenoiseGenerator(Generator):
 
 
 def _planned(card: Card, specimen: DenoiseSpecimen, sample: "Sample") -> float:
-    """Return the estimated time of a specimen's imaging operator, s."""
+    """Return the estimated time, s, for the computation of a specimen's imaging operator."""
     from stemtwin.twin.instrument.settings import Beam
     from stemtwin.twin.instrument.simulation.engines.operator import NAME as OPERATOR
     from stemtwin.twin.instrument.simulation.plan import make_plan
@@ -309,9 +319,9 @@ def _planned(card: Card, specimen: DenoiseSpecimen, sample: "Sample") -> float:
 
 
 def window_angstrom(sample: "Sample", setup: DenoiseSetup, conditions: Sequence[DenoiseCondition]) -> float:
-    """Return the width [A] of a probe window for all conditions and depths of the sample.
+    """Return the width, A, of a window that holds the probes of all conditions at all depths of the sample.
 
-    With one common window all conditions use the same imaging operator.
+    With one common window, all conditions use the same imaging operator.
     """
     from stemtwin.twin.instrument.simulation.discretisation import WINDOW_MARGIN
     from stemtwin.twin.physics.aberrations import Aberrations, blur_radius
@@ -323,11 +333,11 @@ def window_angstrom(sample: "Sample", setup: DenoiseSetup, conditions: Sequence[
 
 
 def _profiles(scan: str) -> "tuple[Profile, Profile]":
-    """Return profiles of ideal optics with and without the scan distortion and the drift of a profile.
+    """Return two profiles with ideal optics, with and without the scan distortion and drift of a given profile.
 
-    Errors that a calibration of the scan removes (scales, angle between the axes, rotation), hysteresis, drifting
-    aberrations and fluctuations of the gun are omitted. The remaining errors displace the probe, but change neither its
-    shape nor its current.
+    Both profiles are free of hysteresis, drifting aberrations, fluctuations of the gun, and the errors that a calibration
+    of the scan removes (scales, angle between the axes, rotation). The remaining errors displace the probe, but change
+    neither its shape nor its current.
     """
     from stemtwin.twin.instrument.hardware.drift import Instabilities
     from stemtwin.twin.instrument.hardware.profiles import PROFILES
@@ -362,7 +372,7 @@ def _microscope(sample: "Sample", specimen: DenoiseSpecimen, card: Card, window:
 
 
 def _set(scope: "Microscope", condition: DenoiseCondition, setup: DenoiseSetup) -> None:
-    """Set the knobs of a microscope to a condition."""
+    """Set a microscope to the conditions of a row."""
     scope.set(
         energy_ev=setup.energy_ev,
         semiangle_mrad=setup.semiangle_mrad,
@@ -375,14 +385,14 @@ def _set(scope: "Microscope", condition: DenoiseCondition, setup: DenoiseSetup) 
 
 
 def recorded(scope: "Microscope", condition: DenoiseCondition, specimen: DenoiseSpecimen, card: Card) -> tuple[np.ndarray, np.ndarray]:
-    """Return the counts of the recorded frames, and the offset of the first one.
+    """Return the counts of the recorded frames, and the offset of the probe positions of the first frame.
 
     Returns
     -------
     image : ndarray
-        Counts (frames, channels, ny, nx), e-; frames that were not recorded are 0.
+        Counts (frames, channels, ny, nx), e-. Single frames are filled up with zeros to the length of a stack.
     offset : ndarray
-        Mean displacement (x, y) of the first frame's probe positions from the raster, A.
+        Mean displacement (x, y) of the first frame's probe positions from the commanded raster, A.
     """
     _set(scope, condition, specimen.setup)
     image = np.zeros((card.generator.frames, len(CHANNELS), *card.generator.image_shape), dtype=np.uint32)
@@ -410,10 +420,10 @@ def _stacked(data: "xr.Dataset") -> np.ndarray:
 
 
 def frame_sites(specimen: DenoiseSpecimen, sample: "Sample", scan: "RasterScan", card: Card) -> dict[str, Any]:
-    """Return the sites of the intact lattice in a frame, with the number of missing atoms of each.
+    """Return the sites of the intact lattice in a frame, with the number of missing atoms of each site.
 
-    A site is a visible projected column of the specimen without vacancies, whose weight in the dark field is at least
-    ``visible_fraction`` of the largest weight in the frame.
+    The sites are the visible projected columns of the specimen without vacancies. A column is visible if its weight in
+    the dark field is at least ``visible_fraction`` of the largest weight in the frame.
     """
     from stemtwin.twin.samples.columns import projected_columns
 
@@ -435,7 +445,7 @@ def frame_sites(specimen: DenoiseSpecimen, sample: "Sample", scan: "RasterScan",
 
 
 def _atoms_near(sample: "Sample", places: np.ndarray) -> np.ndarray:
-    """Return the number of atoms nearest to each of the projected positions (n, 2), which are periodic with the cell."""
+    """Return the number of atoms to which each projected position (n, 2) is the nearest; positions are periodic with the cell."""
     from scipy.spatial import cKDTree
 
     box = np.array([sample.size_angstrom[1], sample.size_angstrom[0]])

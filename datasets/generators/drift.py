@@ -1,8 +1,8 @@
 """``drift``: frame series, and pairs scanned at 0 and 90 degrees, with the displacement of the probe along every line.
 
-A row holds dark-field frames of a drifting specimen, recorded by an imperfect scan. Its truth is the displacement of
-the probe on the specimen from the commanded raster, in the axes of the first frame, averaged over the nodes of each
-line, which are segments of equal length.
+A row holds dark-field frames of a drifting specimen, recorded with an imperfect scan. The truth is the displacement of the
+probe on the specimen from the commanded raster, in the axes of the first frame. Each scan line is divided into segments of
+equal length, the nodes, and the displacement is averaged over each node.
 """
 
 import math
@@ -26,17 +26,18 @@ if TYPE_CHECKING:
     from stemtwin.twin.samples.sample import Sample
 
 PAIR = 2
-"""Number of frames of a pair, whose second frame is rotated by 90 degrees; any other number is that of a series."""
+"""Number of frames of a pair, whose second frame is rotated by 90 degrees. Any other number of frames is a series."""
 NOISE_STREAM, SCAN_STREAM = 3, 4
-"""Random streams of each row for the counting noise, and for drift and jitter."""
+"""Numbers of the random streams of each row: one for the counting noise, and one for drift and jitter."""
 ROW_SECONDS = 0.2
 """Usual time of a row with an existing imaging operator, s."""
 
 
 class DriftMaterial(CardModel):
-    """A sample of the library with its knobs, the size of its cell, and the shortest period of its projection, A.
+    """Material of a card: a sample of the library, with the size of its cell and the period of its projection.
 
-    A period of 0 means that the projection is not periodic.
+    ``repeat_angstrom`` is the shortest period of the projection, A, or 0 if the projection is not periodic. ``knobs`` are
+    settings of the sample, which are passed to :func:`stemtwin.load_sample`.
     """
 
     name: str
@@ -47,7 +48,7 @@ class DriftMaterial(CardModel):
 
 
 class DriftSetup(CardModel):
-    """Beam energy, convergence semi-angle, and the angles of the dark-field detector."""
+    """Beam energy, eV, convergence semi-angle, mrad, and the inner and outer angle of the dark-field detector, mrad."""
 
     energy_ev: Annotated[float, Field(ge=1e3)]
     semiangle_mrad: Annotated[float, Field(gt=0)]
@@ -99,7 +100,10 @@ class DriftSettings(CardModel):
             for frames in self.frames:
                 low, high = self.dwell_times(dose / frames, field)
                 if low > high:
-                    message = f"a dose of {dose:g} e-/A^2 in {frames} frames of {field:g} A needs a dwell time or current outside the card's ranges"
+                    message = (
+                        f"a dose of {dose:g} e-/A^2 in {frames} frames with a field of view of {field:g} A "
+                        "needs a dwell time or current outside the card's ranges"
+                    )
                     raise ValueError(message)
         return self
 
@@ -108,7 +112,7 @@ class DriftSettings(CardModel):
         return self.materials[structure_seed % len(self.materials)]
 
     def dwell_times(self, dose_e_per_angstrom2: float, field_of_view_angstrom: float) -> tuple[float, float]:
-        """Return the shortest and longest dwell time [us] for the dose [e-/A^2] of a frame of a square field [A]."""
+        """Return the shortest and longest dwell time [us] for a dose [e-/A^2] of a frame with a square field of view [A]."""
         pixel = field_of_view_angstrom / self.image_shape[1]
         return doses.dwell_times(dose_e_per_angstrom2, pixel, dwell_time_us=self.dwell_time_us, current_pa=self.current_pa)
 
@@ -126,7 +130,7 @@ class DriftSpecimen(DrawnSpecimen):
     size_angstrom : float
         Requested size of the cell, A.
     thickness_angstrom : float or None
-        Requested thickness, A; None: the library's default.
+        Requested thickness, A, or None for the library's default.
     phonon_seed : int
         Seed of the thermal motion.
     """
@@ -154,17 +158,18 @@ class DriftCondition:
     Parameters
     ----------
     seed : int
-        Seed of the draw of the conditions.
+        Seed with which the conditions were drawn.
     scan : RasterScan
         Commanded raster of the first frame.
     frames : int
-        Number of frames; two frames are a pair at 0 and 90 degrees.
+        Number of frames. Two frames are a pair, scanned at 0 and 90 degrees.
     dose_e_per_angstrom2, dwell_time_us, current_pa : float
-        Dose of all frames [e-/A^2], dwell time per pixel and frame [us] and probe current [pA].
+        Dose of all frames together [e-/A^2], dwell time per pixel and frame [us] and probe current [pA].
     C10_angstrom, C12_angstrom, phi12_rad, source_size_angstrom : float
-        Defocus (C10 = -defocus), two-fold astigmatism, and the standard deviation of the effective source, A and rad.
+        C10 (= -defocus), A; magnitude, A, and azimuth, rad, of the two-fold astigmatism; and source size as a standard
+        deviation, A.
     velocity_angstrom_per_s : tuple of float
-        Drift (vy, vx) of the specimen along its own axes, A/s.
+        Drift velocity (vy, vx) along the axes of the specimen, A/s.
     walk_angstrom : float
         Standard deviation of the random walk along each axis after 1 s, A.
     imperfections : ScanImperfections
@@ -187,7 +192,7 @@ class DriftCondition:
 
     @property
     def turns_rad(self) -> tuple[float, ...]:
-        """Rotation of each frame's raster relative to the first one, rad."""
+        """Rotation of each frame's raster relative to the raster of the first frame, rad."""
         return (0.0, math.pi / 2) if self.frames == PAIR else (0.0,) * self.frames
 
 
@@ -196,7 +201,7 @@ def _log_uniform(rng: np.random.Generator, low: float, high: float) -> float:
 
 
 def _imperfections(settings: DriftSettings, rng: np.random.Generator) -> "ScanImperfections":
-    """Return the imperfections of a row's scan: jitter, wander of similar size, hum with a third harmonic, settling."""
+    """Return the imperfections of a row's scan: jitter, wander of similar size, hum with a third harmonic, and settling."""
     from stemtwin.twin.instrument.hardware.scan_distortion import ScanImperfections
 
     jitter, hum = _log_uniform(rng, *settings.line_jitter_angstrom), _log_uniform(rng, *settings.hum_angstrom)
@@ -216,7 +221,7 @@ def _imperfections(settings: DriftSettings, rng: np.random.Generator) -> "ScanIm
 
 
 def draw_condition(card: Card, specimen: DriftSpecimen, image: int) -> DriftCondition:
-    """Return the conditions of a specimen's row with number ``image``.
+    """Return the conditions of the row with number ``image`` of a specimen.
 
     Successive rows cycle through the numbers of frames and the decades of dose.
     """
@@ -255,7 +260,10 @@ def draw_condition(card: Card, specimen: DriftSpecimen, image: int) -> DriftCond
 
 
 def rasters(condition: DriftCondition) -> "list[RasterScan]":
-    """Return the commanded raster of each frame, the same field rotated about its centre."""
+    """Return the commanded raster of each frame.
+
+    All rasters have the same centre. The raster of the second frame of a pair is rotated by 90 degrees.
+    """
     from dataclasses import replace
 
     return [replace(condition.scan, rotation_rad=condition.scan.rotation_rad + turn) for turn in condition.turns_rad]
@@ -288,13 +296,13 @@ def true_points(card: Card, condition: DriftCondition, seed: int) -> np.ndarray:
 
 
 def displacement(card: Card, condition: DriftCondition, points: np.ndarray) -> tuple[np.ndarray, float]:
-    """Return the displacement of the probe from the commanded rasters, and its rms deviation from the means over nodes.
+    """Return the displacement of the probe from the commanded rasters, averaged over nodes, and the spread within nodes.
 
     Returns
     -------
     field : ndarray
-        Displacements (frames, lines, nodes, 2), x and y in the axes of the first frame, A, float32, for the largest
-        number of frames of the card; frames that were not recorded are 0.
+        Mean displacements (frames, lines, nodes, 2), x and y in the axes of the first frame, A, float32. The length of
+        the first axis is the card's largest number of frames; frames that were not recorded are 0.
     within : float
         Root mean square distance of the displacements of single pixels from the mean of their node, A.
     """
@@ -311,9 +319,9 @@ def displacement(card: Card, condition: DriftCondition, points: np.ndarray) -> t
 
 
 def window_angstrom(sample: "Sample", setup: DriftSetup, conditions: Sequence[DriftCondition]) -> float:
-    """Return the width [A] of a probe window for all conditions and depths of the sample.
+    """Return the width, A, of a window that holds the probes of all conditions at all depths of the sample.
 
-    With one common window all conditions use the same imaging operator.
+    With one common window, all conditions use the same imaging operator.
     """
     from stemtwin.twin.instrument.simulation.discretisation import WINDOW_MARGIN
     from stemtwin.twin.physics.aberrations import Aberrations, blur_radius
@@ -325,7 +333,10 @@ def window_angstrom(sample: "Sample", setup: DriftSetup, conditions: Sequence[Dr
 
 
 def request(card: Card, specimen: DriftSpecimen, sample: "Sample", condition: DriftCondition, points: np.ndarray) -> "Request":
-    """Return the request of the expected signal at positions (n, 2), A; periodic crystals use the lattice average."""
+    """Return the simulation request for the expected signal at positions (n, 2), A.
+
+    Signals of periodic crystals are averaged over the lattice.
+    """
     from stemtwin.twin.instrument.scan import PathScan
     from stemtwin.twin.instrument.settings import Beam
     from stemtwin.twin.instrument.simulation.engines.operator import NAME as OPERATOR
@@ -352,7 +363,7 @@ def request(card: Card, specimen: DriftSpecimen, sample: "Sample", condition: Dr
 
 @generator("drift")
 class DriftGenerator(Generator):
-    """Generator of frames of drifting specimens, recorded by imperfect scans, with the displacement of the probe."""
+    """Generator of frames of drifting specimens, recorded with imperfect scans, and the displacements of the probe."""
 
     settings: ClassVar[type[CardModel]] = DriftSettings
 
@@ -372,7 +383,7 @@ class DriftGenerator(Generator):
         )
 
     def rows(self, card: Card, size: str, specimen: DriftSpecimen) -> Iterator[dict[str, Any]]:
-        """Yield frames, conditions and truth of each row of a specimen."""
+        """Yield the rows of a specimen: the frames, the conditions and the truth."""
         from stemtwin.twin.instrument.simulation.plan import make_plan
         from stemtwin.twin.instrument.simulation.simulate import expected
         from stemtwin.twin.physics.noise import count_electrons_by_inversion, electrons_per_point
@@ -394,8 +405,8 @@ class DriftGenerator(Generator):
     def seconds(self, card: Card, size: str) -> float:
         """Return the estimated time of a build, s.
 
-        It is the sum of the times of the rows and of the imaging operators, of which one is planned for each material
-        and setup.
+        The estimate is the sum of the times of all rows and imaging operators. The time of an imaging operator is
+        determined only once for each material and setup.
         """
         from stemtwin.twin.instrument.simulation.plan import make_plan
 

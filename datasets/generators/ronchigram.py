@@ -1,8 +1,8 @@
 """``ronchigram``: Ronchigrams of films and crystals with a stationary probe and a wide aperture, and their aberrations.
 
-A row holds one Ronchigram in counted electrons. Its truth is the Cartesian coefficients of all aberrations to third
-order, and the largest aperture within which the phase of the aberrations beyond first order, which focus and stigmator
-cannot correct, stays within pi/4.
+A row holds one Ronchigram in counted electrons. The truth consists of the Cartesian coefficients of all aberrations up to
+third order, and of the largest usable aperture. Within this aperture, the phase of the aberrations beyond first order,
+which focus and stigmator cannot correct, stays within pi/4.
 """
 
 import math
@@ -30,13 +30,13 @@ FIRST_ORDER = 3
 """Number of coefficients that focus and two-fold stigmator correct."""
 LEAST_APERTURE_MRAD, APERTURE_DIGITS = 5.0, 6
 NOISE_STREAM = 3
-"""Random stream of each row for the counting noise."""
+"""Number of the random stream of each row for the counting noise."""
 FIRST_SECONDS, ROW_SECONDS = 4.0, 0.4
-"""Usual time of a specimen with its transmission, and of a row, s."""
+"""Usual time for a specimen including its transmission function, and for a row, s."""
 
 
 class RonchigramMaterial(CardModel):
-    """A sample of the library and the range of its thickness, A."""
+    """Material of a card: a sample of the library, its size, A, and the range of its thickness, A."""
 
     name: str
     size_angstrom: Annotated[float, Field(gt=0)]
@@ -62,7 +62,7 @@ class RonchigramSettings(CardModel):
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        """Check that every aberration has a standard deviation, and the order of the angles."""
+        """Check that every aberration has a standard deviation, and that the angles are in ascending order."""
         wanted = sorted({name.rstrip("ab") for name in COEFFICIENTS})
         if sorted(self.sigma_angstrom) != wanted:
             message = f"sigma_angstrom names {sorted(self.sigma_angstrom)}, but must name exactly {wanted}"
@@ -75,11 +75,11 @@ class RonchigramSettings(CardModel):
         return self
 
     def sigmas(self) -> np.ndarray:
-        """Return the standard deviation of each Cartesian coefficient for a spread of 1, (12,), A."""
+        """Return the standard deviations (12,), A, of the Cartesian coefficients for a spread of 1."""
         return np.array([self.sigma_angstrom[name.rstrip("ab")] for name in COEFFICIENTS])
 
     def means(self) -> np.ndarray:
-        """Return the mean of each Cartesian coefficient, (12,), A, which is 0 except for the commanded C10."""
+        """Return the means (12,), A, of the Cartesian coefficients: the commanded C10, and 0 for all others."""
         return np.array([self.C10_angstrom if name == "C10" else 0.0 for name in COEFFICIENTS])
 
     def camera(self) -> "PixelatedDetector":
@@ -103,9 +103,9 @@ def flat_aperture_mrad(coefficients: np.ndarray, semiangle_mrad: float, energy_e
     Parameters
     ----------
     coefficients : ndarray
-        Cartesian coefficients (12,), A; the first three, focus and two-fold astigmatism, are taken as corrected.
+        Cartesian coefficients (12,), A. The first three (focus and two-fold astigmatism) are ignored, as if corrected.
     semiangle_mrad : float
-        Largest possible result, mrad; the smallest one is 5 mrad.
+        Upper limit of the result, mrad; the lower limit is 5 mrad.
     energy_ev : float
         Beam energy, eV.
     """
@@ -119,7 +119,7 @@ def flat_aperture_mrad(coefficients: np.ndarray, semiangle_mrad: float, energy_e
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RonchigramSpecimen(DrawnSpecimen):
-    """One specimen.
+    """One specimen: a material with a drawn thickness.
 
     Parameters
     ----------
@@ -147,10 +147,10 @@ class RonchigramCondition:
     Parameters
     ----------
     seed : int
-        Seed of the draw of the conditions.
+        Seed with which the conditions were drawn.
     energy_ev, electrons, focal_spread_angstrom, spread : float
-        Beam energy [eV], mean number of incident electrons, standard deviation of C10 [A], and size of the aberrations
-        relative to the card's standard deviations.
+        Beam energy [eV], mean number of incident electrons, focal spread as a standard deviation of C10 [A], and size of
+        the aberrations relative to the card's standard deviations.
     coefficients : ndarray
         Cartesian coefficients (12,), A.
     position_angstrom : tuple of float
@@ -182,7 +182,7 @@ class RonchigramCondition:
 
 
 def draw_condition(card: Card, specimen: RonchigramSpecimen, image: int) -> RonchigramCondition:
-    """Return the conditions of a specimen's row with number ``image``.
+    """Return the conditions of the row with number ``image`` of a specimen.
 
     Successive rows cycle through the decades of the number of electrons.
     """
@@ -243,7 +243,7 @@ class RonchigramGenerator(Generator):
         )
 
     def rows(self, card: Card, size: str, specimen: RonchigramSpecimen) -> Iterator[dict[str, Any]]:
-        """Yield Ronchigram, conditions and truth of each row of a specimen."""
+        """Yield the rows of a specimen: the Ronchigram, the conditions and the truth."""
         from stemtwin.twin.physics.noise import count_electrons_by_inversion
 
         sample, settings = specimen.sample(), card.generator
@@ -269,7 +269,7 @@ class RonchigramGenerator(Generator):
             } | {f"{name}_angstrom": float(value) for name, value in zip(COEFFICIENTS, condition.coefficients, strict=True)}
 
     def request(self, card: Card, size: str, specimen: RonchigramSpecimen, image: int) -> "Request":  # noqa: ARG002 - all sizes draw alike
-        """Return the request of a row's Ronchigram, whose scan is the position of the probe."""
+        """Return the simulation request for a row's Ronchigram; its scan is the single position of the probe."""
         from stemtwin.twin.instrument.simulation.ronchigram import ronchigram_request
 
         settings, condition = card.generator, draw_condition(card, specimen, image)
@@ -277,6 +277,6 @@ class RonchigramGenerator(Generator):
         return ronchigram_request(specimen.sample(), beam, condition.position_angstrom, settings.camera(), "static", {})
 
     def seconds(self, card: Card, size: str) -> float:
-        """Return the estimated time of a build, s, from measured times of specimens and rows."""
+        """Return the estimated time of a build, s, as the sum of typical times of specimens and rows."""
         asked = card.sizes[size]
         return sum(count * (FIRST_SECONDS + ROW_SECONDS * asked.images_per_specimen[split]) for split, count in asked.specimens.items())

@@ -1,8 +1,8 @@
 """``sheet-defects``: dark-field frames of dichalcogenide layers and graphene with point defects of eleven classes.
 
-The number of defects in the cell follows from the prevalence. The class of each defect is drawn first, and then its
-site among those that allow the class. Frames and apparent positions are those of ``atomic-columns``. The truth is the
-list of the defects.
+The number of defects in the cell follows from the prevalence, the fraction of sites with a defect. For each defect, the
+class is drawn first, and then a site among the sites that allow this class. Frames are recorded, and apparent positions
+are determined, as for ``atomic-columns``. The truth is the list of the defects.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -38,20 +38,22 @@ if TYPE_CHECKING:
 CLASSES = ("V_X", "V_2X", "V_M", "M_M", "X_X", "M_2X", "M_ad", "V_C", "V_2C", "Si_C", "N_C")
 """Classes of defects, numbered from 1. In a layer MX2: one chalcogen missing, both chalcogens of a column missing, a
 metal missing, a foreign metal, a foreign chalcogen, a metal that replaces both chalcogens of a column, a metal atom on
-the hollow site. In graphene: an atom missing, a pair missing, silicon, nitrogen."""
+the hollow site. In graphene: an atom missing, a pair of atoms missing, a silicon atom, a nitrogen atom."""
 LAYER, CARBON = CLASSES[:7], CLASSES[7:]
 OTHERS = {"Mo": "W", "W": "Mo", "S": "Se", "Se": "S"}
 """Foreign atoms by the host atom that they replace."""
 APART_ANGSTROM = 4.5
-"""Smallest projected distance between two defects, A, so no two share neighbours."""
+"""Smallest projected distance between two defects, A; it ensures that two defects have no neighbour in common."""
 TALL_ANGSTROM, CHALCOGEN_HEIGHT_ANGSTROM = 12.0, 1.7
-"""Height of the box of a layer, and height of a metal atom on a hollow site, about that of the chalcogens, A."""
+"""Height of the box around a layer, and distance from the middle of the layer to a metal atom on a hollow site, A.
+
+The distance is about that of the chalcogens."""
 ROW_SECONDS = 0.6
 """Usual time of a frame with an existing imaging operator, s."""
 
 
 class SheetMaterial(CardModel):
-    """A layer of the library with the ranges of its frames and the classes of its defects."""
+    """Material of a card: a layer of the library, the ranges of its frames, and the classes of its defects."""
 
     name: str
     instruments: Annotated[tuple[str, ...], Field(min_length=1)]
@@ -62,7 +64,7 @@ class SheetMaterial(CardModel):
 
     @property
     def perfect(self) -> bool:
-        """Return whether the layer is a perfect crystal, which is never the case."""
+        """Return False, because layers with defects are not perfect crystals."""
         return False
 
 
@@ -76,7 +78,7 @@ class SheetSettings(CardModel):
     current_pa: Range
     dwell_time_us: Range
     prevalence: Annotated[dict[str, Fraction], Field(min_length=1)]
-    """Fractions of the sites with a defect, by name; successive specimens cycle through them."""
+    """Fractions of sites with a defect, by name; successive specimens cycle through these fractions."""
     held_out: tuple[str, ...]
     """Materials that occur only in the test split."""
     labels: tuple[int, ...] = (0,)
@@ -101,7 +103,7 @@ class SheetSettings(CardModel):
         return self
 
     def materials_of(self, split: str) -> tuple[SheetMaterial, ...]:
-        """Return the materials of a split: the split test has all materials, the other splits lack the held-out ones."""
+        """Return the materials of a split: all materials for ``"test"``, all except held-out materials for other splits."""
         return self.materials if split == "test" else tuple(one for one in self.materials if one.name not in self.held_out)
 
 
@@ -116,11 +118,13 @@ class SheetSpecimen(DrawnSpecimen):
     instrument : FrameInstrument
         Instrument of the frames.
     prevalence : str
-        Name of the fraction of sites with a defect.
+        Name of the prevalence in the card, such as ``"realistic"`` or ``"rare"``.
     share : float
         Fraction of sites with a defect.
-    defects_seed, microscope_seed : int
-        Seed of sites and classes; seed of the microscope, from which it derives independent streams.
+    defects_seed : int
+        Seed of the sites and classes of the defects.
+    microscope_seed : int
+        Seed of the microscope, from which it derives independent streams.
     """
 
     material: SheetMaterial
@@ -135,12 +139,12 @@ class SheetSpecimen(DrawnSpecimen):
         return self.made()[0]
 
     def made(self) -> "tuple[Sample, list[tuple[str, float, float]]]":
-        """Return the layer with its defects, and class, x and y [A] of each defect."""
+        """Return the layer with its defects, and a list with the class, x and y [A] of each defect."""
         return defective_layer(self.material, self.share, self.defects_seed)
 
 
 def perfect_layer(material: SheetMaterial) -> "Sample":
-    """Return a layer without defects; a dichalcogenide lies in the middle of a box with a height of 12 A."""
+    """Return a layer without defects; a dichalcogenide layer lies in the middle of a box with a height of 12 A."""
     from stemtwin.twin.samples.library import load_sample
 
     tall = None if material.name == "graphene" else TALL_ANGSTROM
@@ -148,16 +152,16 @@ def perfect_layer(material: SheetMaterial) -> "Sample":
 
 
 def defective_layer(material: SheetMaterial, share: float, seed: int) -> "tuple[Sample, list[tuple[str, float, float]]]":
-    """Return a layer with defects, and class, x and y [A] of each defect.
+    """Return a layer with defects, and a list with the class, x and y [A] of each defect.
 
     Parameters
     ----------
     material : SheetMaterial
         Material of the sample.
     share : float
-        Number of defects over the number of sites, which are the projected columns of the perfect layer.
+        Number of defects, as a fraction of the number of sites. The sites are the projected columns of the perfect layer.
     seed : int
-        Seed of sites and classes.
+        Seed of the sites and classes of the defects.
     """
     from stemtwin.twin.samples.columns import projected_columns
 
@@ -174,7 +178,7 @@ def defective_layer(material: SheetMaterial, share: float, seed: int) -> "tuple[
 def _with_defect(
     sample: "Sample", material: SheetMaterial, kind: str, made: Sequence[tuple[str, float, float]], rng: np.random.Generator
 ) -> "tuple[Sample, tuple[float, float]]":
-    """Return the layer with a further defect of a class at a distance from the others, and its position."""
+    """Return the layer with one more defect of a class, at a distance from the other defects, and the defect's position."""
     box = np.array([sample.size_angstrom[1], sample.size_angstrom[0]])
     places = np.array([[x, y] for _, x, y in made]).reshape(-1, 2)
 
@@ -239,7 +243,7 @@ def _in_layer(sample: "Sample", kind: str, free: Callable[[np.ndarray], np.ndarr
 
 
 def _hollows(metals: np.ndarray, chalcogens: np.ndarray, box: tuple[float, float]) -> np.ndarray:
-    """Return the hollow sites (n, 2), A, which lie opposite to the chalcogen columns around each metal."""
+    """Return the positions (n, 2), A, of the hollow sites, which lie opposite to the chalcogen columns around each metal."""
     from scipy.spatial import cKDTree
 
     step = chalcogens[cKDTree(chalcogens % box, boxsize=box).query(metals % box)[1]] - metals
@@ -248,12 +252,15 @@ def _hollows(metals: np.ndarray, chalcogens: np.ndarray, box: tuple[float, float
 
 @generator("sheet-defects")
 class SheetDefectsGenerator(Generator):
-    """Generator of frames of one layer under random conditions, with the apparent positions of its defects."""
+    """Generator of frames of layers under random conditions, with the apparent positions of the defects."""
 
     settings: ClassVar[type[CardModel]] = SheetSettings
 
     def specimen(self, card: Card, size: str, split: str, structure_seed: int) -> SheetSpecimen:  # noqa: ARG002 - all sizes draw alike
-        """Return the specimen of a structure seed; seeds cycle through materials, prevalences and instruments."""
+        """Return the specimen of a structure seed.
+
+        Successive seeds cycle through materials, prevalences and instruments.
+        """
         settings = card.generator
         materials, names = settings.materials_of(split), list(settings.prevalence)
         number = structure_seed - card.splits[split]
@@ -273,21 +280,21 @@ class SheetDefectsGenerator(Generator):
         )
 
     def rows(self, card: Card, size: str, specimen: SheetSpecimen) -> Iterator[dict[str, Any]]:
-        """Yield readings, conditions and defects of each frame of a specimen."""
+        """Yield the row of each frame of a specimen: the readings, the conditions and the defects."""
         sample, made = specimen.made()
         conditions = [draw_condition(card, specimen, i) for i in range(card.sizes[size].images_per_specimen[specimen.split])]
         for condition, frame in zip(conditions, recorded_frames(sample, specimen, conditions, card), strict=True):
             yield _facts(specimen, condition, frame) | {"image": frame.readings} | frame_defects(sample, made, condition, frame, specimen)
 
     def request(self, card: Card, size: str, specimen: SheetSpecimen, image: int) -> "Request":  # noqa: ARG002 - all sizes draw alike
-        """Return the request of a frame's expected signal, without distortion and instabilities."""
+        """Return the simulation request for a frame's expected signal, without scan distortion and instabilities."""
         return imaging_request(card, specimen, image)
 
     def seconds(self, card: Card, size: str) -> float:
         """Return the estimated time of a build, s.
 
-        It is the sum of the times of the frames and of the imaging operators, of which one is planned for each material
-        and instrument.
+        The estimate is the sum of the times of all frames and imaging operators. The time of an imaging operator is
+        determined only once for each material and instrument.
         """
         asked, plans, planned = card.sizes[size], {}, 0.0
         for split in card.splits:
@@ -303,7 +310,7 @@ class SheetDefectsGenerator(Generator):
 def frame_defects(
     sample: "Sample", made: Sequence[tuple[str, float, float]], condition: FrameCondition, frame: RecordedFrame, specimen: SheetSpecimen
 ) -> dict[str, Any]:
-    """Return the defects that appear in a frame, and the number of sites of the perfect layer in it."""
+    """Return the defects that appear in a frame, and the number of sites of the perfect layer in the frame."""
     from stemtwin.twin.samples.columns import Columns, projected_columns
 
     number, ones = [CLASSES.index(kind) + 1 for kind, _, _ in made], np.ones(len(made))

@@ -1,11 +1,11 @@
-"""Packing of measured files: a dataset with card, hashes, splits and manifest from images of a microscope.
+"""Packing of measured files: images of a microscope become a dataset with card, hashes, splits and manifest.
 
 ======================= ============================================================
 File                    Content
 ======================= ============================================================
 ``measured_images.py``  images of a file with square, calibrated pixels
 ``pack.py``             ``pack``: files and labels as a dataset's folder
-``point_labels.py``     labelled points from a CSV file, checked
+``point_labels.py``     labelled points from a CSV file, with checks
 ======================= ============================================================
 """
 

@@ -19,7 +19,7 @@ LENGTHS = ("angstrom", "A")
 SAME_STEP = 1e-3
 """Largest relative difference of two pixel sizes that count as equal."""
 SETTINGS = "stemtwin_settings"
-"""Attribute of all results simulated by stemtwin."""
+"""Name of the attribute that all results simulated by stemtwin have."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -46,7 +46,7 @@ class MeasuredImages:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImageTile:
-    """A square tile of an image: the number of the image in its file, and the first row and column, px."""
+    """A tile of an image: the number of the image in its file, and the tile's first row and column in the image, px."""
 
     image: int
     top: int
@@ -59,11 +59,11 @@ def read_images(paths: Sequence[Path], *, pixel_size_angstrom: float | None = No
     Parameters
     ----------
     paths : sequence of Path
-        Files of one pixel size in a format of :func:`stemtwin.datasets.formats.reader.read_file`.
+        Files with the same pixel size, in formats that :func:`stemtwin.datasets.formats.reader.read_file` reads.
     pixel_size_angstrom : float, optional
         Pixel size of files without a calibration, A.
     variable : str, optional
-        Name of the images in files with several variables.
+        Name of the variable with the images, for files with several variables.
 
     Returns
     -------
@@ -73,9 +73,9 @@ def read_images(paths: Sequence[Path], *, pixel_size_angstrom: float | None = No
     Raises
     ------
     DatasetError
-        Two files have the same name or the same bytes; a file cannot be read, holds no image or several, is not
-        calibrated or was simulated; or its pixels are not square, are not real, finite numbers or differ in size from
-        those of the other files.
+        Two files have the same name or the same bytes. A file cannot be read, has no variable or several variables with
+        images, is not calibrated, or was simulated by stemtwin. Its pixels are not square, are not real, finite numbers,
+        or differ in size from the pixels of the other files.
     """
     by_name: dict[str, Path] = {}
     for path in paths:
@@ -92,7 +92,7 @@ def read_images(paths: Sequence[Path], *, pixel_size_angstrom: float | None = No
         first = found[0] if found else one
         if abs(one.sampling_angstrom / first.sampling_angstrom - 1) > SAME_STEP:
             message = (
-                f"{path} has pixels of {one.sampling_angstrom:.6g} A, but those of {by_name[first.name]} have {first.sampling_angstrom:.6g} A. "
+                f"{path} has pixels of {one.sampling_angstrom:.6g} A, but the pixels of {by_name[first.name]} have {first.sampling_angstrom:.6g} A. "
                 "Pack files of different pixel sizes as separate datasets."
             )
             raise DatasetError(message)
@@ -136,7 +136,7 @@ def _image_of(data: "xr.Dataset", path: Path, variable: str | None) -> Any:
         raise DatasetError(message)
     if not names:
         held = ", ".join(f"{name} ({', '.join(map(str, array.dims))})" for name, array in data.data_vars.items())
-        message = f"{path} holds no image with the dimensions y and x, or frame, y and x, but {held}. Give files of images."
+        message = f"{path} holds no image with the dimensions (y, x) or (frame, y, x); it holds {held}. Give files of images."
         raise DatasetError(message)
     if len(names) > 1:
         message = f"{path} holds several variables with images: {', '.join(names)}. Choose one as the variable."
@@ -145,7 +145,7 @@ def _image_of(data: "xr.Dataset", path: Path, variable: str | None) -> Any:
 
 
 def _plain_dims(array: Any) -> tuple[str, ...]:
-    """Return a variable's dimensions without the suffix of the variable's name, which the reader adds if necessary."""
+    """Return the names of a variable's dimensions without the variable's name, which the reader may append as a suffix."""
     return tuple(str(dim).removesuffix(f"_{array.name}") for dim in array.dims)
 
 
@@ -174,9 +174,10 @@ def _step(image: Any, axis: int, path: Path, given: float | None) -> float:
 
 
 def tiles_of(images: MeasuredImages, edge: int | None) -> list[ImageTile]:
-    """Return the square tiles of all images of a file, row by row; without an edge length a tile is a whole image.
+    """Return the square tiles of all images of a file, row by row.
 
-    Remainders at the last rows and columns are omitted.
+    ``edge`` is the edge length of the tiles, px; with None, each tile is a whole image. The last rows and columns of an
+    image are omitted if they do not fill a tile.
 
     Raises
     ------
@@ -215,7 +216,7 @@ def common_type(images: Sequence[MeasuredImages]) -> str:
 
 
 def _fits(pixels: np.ndarray, dtype: np.dtype) -> bool:
-    """Return whether a type holds all values without loss."""
+    """Return True if a type holds all values without loss."""
     if dtype.kind == "u" and (pixels.min() < 0 or pixels.max() > np.iinfo(dtype).max):
         return False
     with np.errstate(over="ignore"):

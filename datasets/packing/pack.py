@@ -23,7 +23,7 @@ from stemtwin.twin.files import check_space, check_writable, replacing
 
 SPLITS = ("train", "val", "test")
 FILLED = (*OF_EVERY_ROW, "condition_seed", "sampling_angstrom", "image")
-"""Columns that are filled from the files."""
+"""Columns that the packing fills itself, so a user cannot give them as facts."""
 DISK_BYTES = 5
 """Largest number of bytes on disk for each byte of the images, for Parquet and netCDF together."""
 
@@ -35,7 +35,7 @@ class PackSettings:
     Parameters
     ----------
     name, version : str
-        Kebab-case name and version ``1.0.0`` of the dataset.
+        Name of the dataset in kebab case, such as ``my-images``, and its version, such as ``1.0.0``.
     labels_by : str
         Origin of the labels: ``"person"``, ``"algorithm"`` or ``"none"``.
     licence, citation : str
@@ -47,9 +47,9 @@ class PackSettings:
     pixel_size_angstrom : float, optional
         Pixel size of files without a calibration, A.
     variable : str, optional
-        Name of the images in files with several variables.
+        Name of the variable with the images, for files with several variables.
     facts : mapping
-        Known settings of the instrument and properties of the specimen, by column.
+        Known settings of the instrument and properties of the specimen, by the name of the dataset's column.
     """
 
     name: str
@@ -86,7 +86,7 @@ def pack(paths: Sequence[Path], folder: Path, settings: PackSettings, like: Card
     settings : PackSettings
         Description of the dataset: name, origin of the labels, licence, splits.
     like : Card
-        Card of the synthetic dataset of the task, whose columns the rows have.
+        Card of the task's synthetic dataset. The rows of the packed dataset have the columns of this card.
     task : str
         Name of the task.
     labels : Path, optional
@@ -100,7 +100,7 @@ def pack(paths: Sequence[Path], folder: Path, settings: PackSettings, like: Card
     Raises
     ------
     DatasetError
-        A file, a label, a fact or a setting is wrong, or the folder cannot be written; no file is written in that case.
+        A file, a label, a fact or a setting is wrong, or the folder cannot be written. No file is written in these cases.
     """
     if like.kind not in LABELLED:
         message = f"Files cannot be packed for the task {task!r}, as its truth is not a list of points. Give another task: {', '.join(LABELLED)}."

@@ -1,10 +1,10 @@
 """Labelled points of images from a CSV file, which is checked completely before any file is written.
 
-The table has one row per point, with the columns ``file``, ``x_angstrom`` and ``y_angstrom``, or ``x_px`` and ``y_px``.
-Optional columns are ``heaviest``, an atomic number, and ``frame``, the number of an image in its file, from 0, which is
-required for files of several images. The centre of pixel [0, 0] is (0, 0), and x runs along the last axis. An image
-without points has one row with empty coordinates, so an image without labels is never mistaken for an image without
-points. Messages count rows as spreadsheets do, with the header as row 1.
+The table has one row per point. Its columns are ``file``, and either ``x_angstrom`` and ``y_angstrom`` or ``x_px`` and
+``y_px``. The optional column ``heaviest`` holds an atomic number. The column ``frame`` holds the number of the image in its
+file, from 0; it is required for files of several images. The centre of pixel [0, 0] is (0, 0), and x runs along the last
+axis. An image without points has one row with empty coordinates, so an image that was not labelled is never mistaken for
+an image without points. Messages count rows as spreadsheets do, with the header as row 1.
 """
 
 import csv
@@ -38,7 +38,7 @@ class PointLabels:
     positions : ndarray
         Positions (n, 2), x and y, A; the centre of pixel [0, 0] is (0, 0).
     heaviest : ndarray
-        Atomic number (n,) of the heaviest element, 0 where it is not known.
+        Atomic numbers (n,) of the heaviest element of each point, 0 if the element is not known.
     """
 
     positions: np.ndarray
@@ -47,7 +47,7 @@ class PointLabels:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Row:
-    """A checked row of the table: its line, its image, and its point (x, y), A, or None for an image without points."""
+    """A checked row of the table: its line, its image, and its point (x, y), A; the point of an empty image is None."""
 
     line: int
     key: tuple[str, int]
@@ -63,7 +63,7 @@ def read_labels(path: Path, images: Sequence[MeasuredImages]) -> dict[tuple[str,
     path : Path
         CSV file in UTF-8, with commas and decimal points.
     images : sequence of MeasuredImages
-        Images, each of which needs at least one row.
+        Images of all files. Each image needs at least one row in the table.
 
     Returns
     -------
@@ -73,7 +73,7 @@ def read_labels(path: Path, images: Sequence[MeasuredImages]) -> dict[tuple[str,
     Raises
     ------
     DatasetError
-        The table is not valid; the message names file, row and column of the first error, and the repair.
+        The table is not valid. The message names the file, row and column of the first error, and how to repair it.
     """
     header, lines = _table(path)
     place = _check_header(header, path)

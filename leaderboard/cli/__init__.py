@@ -17,7 +17,7 @@ File                     Content
 ``image_job.py``         planned computation of ``stemtwin image`` and its preamble
 ``image_options.py``     checked options of ``stemtwin image``
 ``image_pictures.py``    pictures of the results of ``stemtwin image``
-``image_quick.py``       quick images instead of exact images that take long
+``image_quick.py``       quick images, which replace exact images that take long
 ``image_signals.py``     signals of ``stemtwin image``: images, patterns, spectra
 ``inputs.py``            ``stemtwin data inputs``
 ``knobs.py``             ``stemtwin knobs``
@@ -28,7 +28,7 @@ File                     Content
 ``pack.py``              ``stemtwin data pack``
 ``replay.py``            ``stemtwin replay``
 ``review.py``            ``stemtwin review``
-``structure_options.py`` parser of thermal motion; translation of the library's messages into options
+``structure_options.py`` parser of ``--thermal``; options instead of argument names in messages
 ``submit.py``            ``stemtwin submit``
 ``task.py``              ``stemtwin task``
 ``warm.py``              ``stemtwin warm``

@@ -24,21 +24,21 @@ def board(
     task: Annotated[str | None, typer.Argument(help="Name of a task; by default all tasks are shown.")] = None,
     database: Annotated[
         Path | None,
-        typer.Option(help="File of the board; by default that of STEMTWIN_DATABASE, else one in the user's data folder."),
+        typer.Option(help="Database file of the board; by default the path in STEMTWIN_DATABASE, or a file in the user's data folder."),
     ] = None,
     pages: Annotated[Path | None, typer.Option(help="Write the board as static pages to this folder.")] = None,
     jury: Annotated[
         Path | None,
         typer.Option(help="Write one printable sheet per team, and all numbers as CSV, to this folder."),
     ] = None,
-    reviews: Annotated[Path | None, typer.Option(help="File of requests for review to show on pages and sheets.")] = None,
+    reviews: Annotated[Path | None, typer.Option(help="File of review requests, from 'stemtwin review --output', to show on the pages.")] = None,
     title: Annotated[str | None, typer.Option(help="Heading of pages and sheets.")] = None,
     serve: Annotated[bool, typer.Option("--serve", help="Serve the pages until Ctrl-C and update them when the board changes.")] = False,
-    host: Annotated[str | None, typer.Option(help="Address of the server; by default 127.0.0.1, for this machine only.")] = None,
+    host: Annotated[str | None, typer.Option(help="Address of the server; by default 127.0.0.1, which only this machine can reach.")] = None,
     port: Annotated[int | None, typer.Option(help="Port of the server; by default 8765.", min=1, max=65535)] = None,
     json: JsonFlag = False,
 ) -> None:
-    """Show the board: one table per task and data; scores that do not differ significantly share places."""
+    """Show the board, one table for each task and dataset; entries whose scores do not differ significantly share a range of places."""
     from stemtwin.leaderboard.store import Store, default_path
     from stemtwin.twin.errors import SettingsError
 
@@ -143,7 +143,7 @@ class _Publication:
 
 
 def show(found: "Board", console: "Console") -> None:
-    """Print one table; on a narrow terminal without cost, date and version."""
+    """Print one table of the board; a narrow terminal does not show the columns cost, date and version."""
     from rich.table import Table
     from rich.text import Text
 
@@ -191,8 +191,8 @@ def _legend(found: "Board") -> "Iterator[str]":
     if found.public:
         yield f"{PUBLIC}: the answers of this split are public, so no row is ranked"
     if found.compared == INTERVALS:
-        reason = "reports of version 1 lack sums of clusters, or the metric has another version"
-        yield f"scores differ if their intervals do not overlap: {reason}"
+        reason = "a report of version 1 lacks sums of clusters, or the metric has another version"
+        yield f"scores differ if their intervals do not overlap; they cannot be resampled in pairs, because {reason}"
     elif found.compared:
         yield f"scores are compared by paired resampling of {found.n_clusters} specimens or episodes"
     if found.detectable is not None:
@@ -216,7 +216,7 @@ def _name(row: "BoardRow") -> str:
 
 
 def _cost(cost: dict[str, float]) -> str:
-    """Return the cost of an entry per sample or episode: dose, else time, or a dash if neither is known."""
+    """Return the cost of an entry as text: dose per episode, otherwise time per sample, or a dash if neither is known."""
     if "dose_e_per_angstrom2" in cost:
         return f"{cost['dose_e_per_angstrom2']:.2g} e-/A^2"
     return f"{cost['wall_s_per_sample']:.2g} s/image" if "wall_s_per_sample" in cost else "-"

@@ -1,4 +1,4 @@
-"""``stemtwin certify``: comparison of two solvers on one request or on rows of a dataset, and convergence."""
+"""``stemtwin certify``: comparison of stemtwin with abTEM on one request or on rows of a dataset, and test of convergence."""
 
 import dataclasses
 import json
@@ -15,28 +15,31 @@ if TYPE_CHECKING:
 
 def certify(
     what: Annotated[
-        str, typer.Argument(help="Request file written by Request.save(path), or the name or card of a dataset.", metavar="REQUEST.toml|DATASET")
+        str,
+        typer.Argument(
+            help="Request file written by Request.save(path), or a dataset, given by its name or its card file.", metavar="REQUEST.toml|DATASET"
+        ),
     ],
     size: Annotated[str | None, typer.Option(help="Size of a dataset whose rows are certified; by default std.")] = None,
-    rows: Annotated[int | None, typer.Option(help="Number of rows of a dataset; by default 10.")] = None,
+    rows: Annotated[int | None, typer.Option(help="Number of rows of a dataset that are certified; by default 10.")] = None,
     output: Annotated[
-        Path | None, typer.Option(help="JSON file of the certificate of a dataset; rows that it already contains are not recomputed.")
+        Path | None, typer.Option(help="JSON file of the certificate of a dataset; rows that the file already contains are not recomputed.")
     ] = None,
     as_json: JsonFlag = False,
 ) -> None:
-    """Compute a request or rows of a dataset with stemtwin and with abTEM, and check convergence in sampling, slices and phonons."""
+    """Compare stemtwin with abTEM on a request or on rows of a dataset, and test convergence in grid, slices and phonon configurations."""
     if not _is_request(what):
         _dataset(what, size, rows, output, as_json=as_json)
         return
     named = next((name for name, given in (("--size", size), ("--rows", rows), ("--output", output)) if given is not None), None)
     if named is not None:
-        message = f"{named} applies to a dataset, but {what} is a request: leave it out"
+        message = f"{named} applies to a dataset, but {what} is a request: leave out {named}"
         raise typer.BadParameter(message)
     _request(Path(what), as_json=as_json)
 
 
 def _is_request(what: str) -> bool:
-    """Return whether an argument names a file of a request, not a dataset or a card."""
+    """Return True if an argument names the file of a request, and False for the name or the card of a dataset."""
     import os
     import tomllib
 

@@ -13,39 +13,39 @@ if TYPE_CHECKING:
     from stemtwin.twin.samples.sample import Sample
 
 CELL = 8.0
-"""Approximate width and height of the simulated cell, A, which consists of whole unit cells."""
+"""Approximate width and height of the simulated cell, A; the cell consists of whole unit cells."""
 OUTER, OUTER_MOST = 6.0, 200.0
-"""Default outer angle of the dark field in semi-angles, and its largest value, mrad; the inner angle is 3 semi-angles."""
+"""Default outer angle of the dark field as a multiple of the convergence semi-angle, and upper limit of this default, mrad."""
 
 
 def compare(
-    file: Annotated[Path, typer.Argument(help="Image file in a format of 'stemtwin data pack': npz, npy, dm3, dm4, emd, mrc, tif, ...")],
+    file: Annotated[
+        Path, typer.Argument(help="Image file in a format that 'stemtwin data pack' reads, for example npz, npy, dm3, dm4, emd, mrc or tif.")
+    ],
     sample: Annotated[list[str], typer.Option(help="Library sample or structure file of a material in the image; may be repeated.")],
     region: Annotated[
         list[str] | None,
-        typer.Option(
-            help="Window as first row, first column, height, width in pixels, as in 160,500,64,64; by default the window with the best fit."
-        ),
+        typer.Option(help="First row, first column, height and width of a region, pixels, as in 160,500,64,64; by default the best-fitting window."),
     ] = None,
     zone_axis: Annotated[str, typer.Option(help="Zone axis of structure files.")] = "0,0,1",
-    thickness: Annotated[float, typer.Option(help="Thickness along the beam, A; a single layer keeps its own.")] = 60.0,
+    thickness: Annotated[float, typer.Option(help="Thickness along the beam, A; a library sample of a single layer has its own thickness.")] = 60.0,
     instrument: Annotated[
-        str, typer.Option(help="Profile of the instrument with residual aberrations; see 'stemtwin list profiles'.")
+        str, typer.Option(help="Instrument profile, which includes residual aberrations; see 'stemtwin list profiles'.")
     ] = "corrected-200kv",
-    energy: Annotated[float | None, typer.Option(help="Beam energy, eV; by default the profile's.")] = None,
-    semiangle: Annotated[float | None, typer.Option(help="Convergence semi-angle, mrad; by default the profile's.")] = None,
+    energy: Annotated[float | None, typer.Option(help="Beam energy, eV; by default that of the profile.")] = None,
+    semiangle: Annotated[float | None, typer.Option(help="Convergence semi-angle, mrad; by default that of the profile.")] = None,
     inner: Annotated[float | None, typer.Option(help="Inner angle of the dark field, mrad; by default 3 times the semi-angle.")] = None,
     outer: Annotated[float | None, typer.Option(help="Outer angle of the dark field, mrad; by default 6 times the semi-angle, at most 200.")] = None,
     defocus: Annotated[float, typer.Option(help="Underfocus, A.")] = 0.0,
     dwell: Annotated[float, typer.Option(help="Dwell time per pixel, us.")] = 10.0,
     pixel_size: Annotated[float | None, typer.Option(help="Pixel size for a file without a calibration, A.")] = None,
     variable: Annotated[str | None, typer.Option(help="Name of the image in a file with several arrays.")] = None,
-    window: Annotated[int, typer.Option(help="Side of the searched window, pixels.")] = 64,
+    window: Annotated[int, typer.Option(help="Side of the square window that is searched for if --region is not given, pixels.")] = 64,
     seed: Annotated[int, typer.Option(min=0, help="Random seed.")] = 0,
     output: Annotated[Path, typer.Option(help="Folder for comparison.md, comparison.json and pictures.")] = Path("comparison"),
     json: JsonFlag = False,
 ) -> None:
-    """Fit the twin's knobs to a measured micrograph, record the same frame with the twin, and compare the two."""
+    """Fit the settings of the twin to a measured micrograph, simulate the same frame with the twin, and compare the two images."""
     from stemtwin.benchmarks import micrograph_report, micrograph_twin
     from stemtwin.datasets.packing.measured_images import read_one
     from stemtwin.twin.files import check_writable
@@ -77,7 +77,7 @@ def compare(
 
 
 def _regions(texts: list[str], count: int) -> list[tuple[int, int, int, int] | None]:
-    """Return a region for each sample, or None for each if they are searched."""
+    """Return the region (first row, first column, height, width) of each sample in pixels, or None for each if no region is given."""
     if texts and len(texts) != count:
         message = f"--region was given {len(texts)} time(s), but --sample {count}: give a region for each sample, in the same order, or none"
         raise typer.BadParameter(message)
@@ -94,7 +94,7 @@ def _regions(texts: list[str], count: int) -> list[tuple[int, int, int, int] | N
 def _conditions(
     instrument: str, energy: float | None, semiangle: float | None, inner: float | None, outer: float | None, defocus: float, dwell: float, seed: int
 ) -> "TwinConditions":
-    """Return the conditions of the twin, with the defaults of a profile."""
+    """Return the conditions of the twin; values that are None are taken from the instrument profile."""
     from stemtwin.benchmarks.twin_answers import TwinConditions
     from stemtwin.twin import checks
     from stemtwin.twin.instrument.hardware.profiles import PROFILES

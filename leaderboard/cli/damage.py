@@ -1,4 +1,4 @@
-"""``stemtwin damage``: knock-on displacement cross-sections against beam energy."""
+"""``stemtwin damage``: displacement cross-sections as a function of beam energy."""
 
 from typing import Annotated, Any
 
@@ -9,8 +9,8 @@ from stemtwin.leaderboard.cli.output import JsonFlag, make_console, print_json
 ENERGIES = (30.0, 40.0, 60.0, 80.0, 100.0, 120.0, 200.0, 300.0)
 BARN = 1e-8  # A^2
 INCLUSIVE = (
-    "A cross-section includes every transfer above its threshold; in a specimen, a transfer above a higher threshold "
-    "of the same atom causes only the process with the higher threshold."
+    "Each cross-section counts every energy transfer above its own threshold. In a specimen, a transfer that also exceeds "
+    "a higher threshold of the same atom causes only the process with the higher threshold."
 )
 
 
@@ -24,7 +24,7 @@ def damage(
     temperature: Annotated[float, typer.Option("--temperature", help="Temperature of the specimen, K.")] = 300.0,
     json: JsonFlag = False,
 ) -> None:
-    """Print displacement cross-sections against beam energy, with displacement thresholds and their sources."""
+    """Print displacement cross-sections at several beam energies, with the displacement thresholds and their sources."""
     from stemtwin.twin import checks
     from stemtwin.twin.errors import SettingsError
     from stemtwin.twin.physics.dynamics.displacement_thresholds import SITES, find_site
@@ -41,7 +41,7 @@ def damage(
         symbol = SYMBOLS[number_of(element)]
         chosen = [find_site(symbol, site)] if site is not None else [one for one in SITES if one.element == symbol]
         if not chosen:
-            message = f"No displacement threshold of {symbol} is known. See 'stemtwin damage' for the known ones."
+            message = f"No displacement threshold of {symbol} is known. Run 'stemtwin damage' to list the known thresholds."
             raise SettingsError(message)
         energies = [1e3 * checks.number("energy", value, "keV", low=1, high=3000, repair="Did you pass eV?") for value in (energy or ENERGIES)]
     found = [_entry(one, energies, temperature) for one in chosen]

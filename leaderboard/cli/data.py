@@ -24,27 +24,27 @@ app.command()(pack)
 app.command()(inputs)
 
 Name = Annotated[str, typer.Argument(help="Name of the dataset, for example atoms-2d or atoms-2d@1.")]
-Version = Annotated[str | None, typer.Option(help="Version; by default the newest of this installation.")]
-SizeName = Annotated[str, typer.Option(help="Size: tiny, std or full (full may not be on any mirror).")]
-Folder = Annotated[Path | None, typer.Option(help="Folder of the dataset; by default its folder in the data folder.")]
+Version = Annotated[str | None, typer.Option(help="Version of the dataset; by default the newest version in this installation.")]
+SizeName = Annotated[str, typer.Option(help="Size of the dataset: tiny, std or full. A mirror may not offer the size full.")]
+Folder = Annotated[Path | None, typer.Option(help="Folder of the dataset; by default NAME/VERSION/SIZE in the data folder (STEMTWIN_DATA_DIR).")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 def _card(name: str, version: str | None) -> Any:
-    """Return the card of a version, by default of the newest; a name may include the version, or be a card's path."""
+    """Return the card of a dataset, by default its newest version; ``name`` may include a version, or be the path of a card."""
     if version or "@" in name or name.endswith(".toml"):
         return named_card(name, version)
     return find_card(name, list_cards().get(name, ("",))[-1])
 
 
 def _named_or_own(name: str | None, version: str | None, own: Path | None) -> Any:
-    """Return the card of a name or of a file, exactly one of which must be given."""
+    """Return the card of a named dataset or of a card file; exactly one of the two must be given."""
     if (name is None) == (own is None):
         given = "Both a name and --card are" if name else "Neither a name nor --card is"
         message = f"{given} given. Give one of them, for example atoms-2d@1."
         raise DatasetError(message)
     if own is not None and version is not None:
-        message = f"--version {version} cannot be used with --card, as the card has a version. Leave out --version."
+        message = f"--version {version} cannot be used with --card, because the card states the version. Leave out --version."
         raise DatasetError(message)
     return read_card(own) if own is not None else _card(str(name), version)
 
@@ -108,15 +108,15 @@ def build(
     own: Annotated[Path | None, typer.Option("--card", help="Card of your own (TOML file), instead of a name.")] = None,
     workers: Annotated[
         int,
-        typer.Option(min=1, max=1024, help="Number of processes, each with one specimen and one thread; by default one process."),
+        typer.Option(min=1, max=1024, help="Number of processes. Each process builds one specimen at a time with one thread."),
     ] = 1,
     scheduler: Annotated[
         str | None,
-        typer.Option(help="Address of a Dask scheduler, tcp://host:8786, whose workers share the folder's disk."),
+        typer.Option(help="Address of a Dask scheduler, for example tcp://host:8786. Its workers must have access to the dataset's folder."),
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Build a dataset from its card; an interrupted build continues."""
+    """Build a dataset from its card. Running the command again continues an interrupted build."""
     from stemtwin.datasets import fetch, generate
     from stemtwin.datasets.kinds import find_generator
     from stemtwin.datasets.sources import minutes
@@ -138,7 +138,7 @@ def build(
 
 @app.command()
 def fetch(name: Name, version: Version = None, size: SizeName = "std", as_json: Json = False) -> None:
-    """Fetch a published dataset from STEMTWIN_DATA_URL and check its hashes; wrong local files are fetched again."""
+    """Fetch a published dataset from STEMTWIN_DATA_URL and check its hashes. Local files with a wrong hash are fetched again."""
     from stemtwin.datasets.fetch import fetch as fetch_all
 
     card = _card(name, version)
@@ -152,7 +152,7 @@ def fetch(name: Name, version: Version = None, size: SizeName = "std", as_json: 
 
 
 def _is_measured(name: str) -> bool:
-    """Return whether a name is a folder, for example of measured data, and not the name of a dataset."""
+    """Return True if a name is the path of a folder, for example of measured data, and not the name of a dataset."""
     return os.path.isdir(name) and name.partition("@")[0] not in list_cards()  # noqa: PTH112 - Path.is_dir raises where a name is too long
 
 
@@ -160,13 +160,15 @@ def _is_measured(name: str) -> bool:
 def verify(
     name: Annotated[str, typer.Argument(help="Name of the dataset, for example atoms-2d or atoms-2d@1, or a folder of measured data.")],
     version: Version = None,
-    size: Annotated[str | None, typer.Option(help="Size: tiny, std (by default) or full.")] = None,
+    size: Annotated[str | None, typer.Option(help="Size of the dataset: tiny, std (by default) or full.")] = None,
     folder: Folder = None,
-    regenerate: Annotated[int, typer.Option(min=0, help="Number of specimens to regenerate and compare in images and truth.")] = 0,
-    seed: Annotated[int, typer.Option(min=0, help="Seed for the choice of these specimens.")] = 0,
+    regenerate: Annotated[
+        int, typer.Option(min=0, help="Number of specimens that are regenerated; their images and truth are compared with the dataset.")
+    ] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Random seed for the choice of the regenerated specimens.")] = 0,
     as_json: Json = False,
 ) -> None:
-    """Check a dataset's hashes and content, and with --regenerate that this machine produces the same rows."""
+    """Check the hashes and the content of a dataset. With --regenerate, also check that this machine produces the same rows."""
     from stemtwin.datasets import fetch
     from stemtwin.datasets.measured import read_measured_card
     from stemtwin.datasets.verify import verify as check
@@ -174,7 +176,7 @@ def verify(
     if _is_measured(name):
         given = [option for option, value in (("--version", version), ("--size", size), ("--folder", folder)) if value is not None]
         if given:
-            message = f"{name} is itself a folder of measured data, of one version and size: leave out {given[0]}"
+            message = f"{name} is a folder of measured data, which have only one version and size: leave out {given[0]}"
             raise typer.BadParameter(message)
         card, where = read_measured_card(Path(name)), Path(name)
     else:
@@ -182,7 +184,7 @@ def verify(
         where = folder or fetch.folder_of(card, size or "std")
     with counted_steps("specimens", quiet=as_json or not regenerate) as progress:
         report = check(card, where, regenerate=regenerate, seed=seed, progress=progress)
-    worst = f"{report.worst_pixel_fraction:.3%} of the worst image's pixels off by one"
+    worst = f"{report.worst_pixel_fraction:.3%} of the pixels differ by one in the worst image"
     again = f"; {report.rows_made_again} rows regenerated, {worst}" if regenerate else ""
     found = f"{report.files} files, {report.rows} rows, content {report.content_sha256[:12]}{again}"
     text = f"{report.folder} is correct: {found}"
@@ -192,7 +194,7 @@ def verify(
 @app.command()
 def publish(
     name: Name,
-    target: Annotated[Path, typer.Argument(help="Folder for a web server.")],
+    target: Annotated[Path, typer.Argument(help="Folder of the mirror, which a web server serves.")],
     version: Version = None,
     size: SizeName = "std",
     folder: Folder = None,
@@ -204,7 +206,8 @@ def publish(
     card = _card(name, version)
     registry = fetch.publish(card, folder or fetch.folder_of(card, size), target)
     text = (
-        f"{name} {card.version} {size} is in {target}. Serve that folder as STEMTWIN_DATA_URL; its users need {registry} as STEMTWIN_DATA_REGISTRY."
+        f"{name} {card.version} {size} is in {target}. Serve this folder on the web. "
+        f"Users set STEMTWIN_DATA_URL to its address and STEMTWIN_DATA_REGISTRY to a copy of {registry}."
     )
     _say({"target": str(target), "registry": str(registry)}, as_json, text)
 
@@ -220,7 +223,7 @@ def describe(
     date: Annotated[str | None, typer.Option(help="Date of publication, YYYY-MM-DD; by default today.")] = None,
     as_json: Json = False,
 ) -> None:
-    """Write the descriptions of a built dataset for hubs: a Hugging Face card, Croissant metadata, a citation."""
+    """Write descriptions of a built dataset for data hubs: a Hugging Face card, Croissant metadata and a citation file."""
     from stemtwin.datasets import description, fetch
     from stemtwin.datasets.croissant import FILE
     from stemtwin.datasets.manifest import check_card, read_manifest
@@ -243,7 +246,7 @@ def describe(
 
 @app.command()
 def witness(name: Name, version: Version = None, as_json: Json = False) -> None:
-    """Compute the witness rows of a new card, for comparison with builds elsewhere, and write them beside it."""
+    """Compute the witness rows of a new card and write them beside the card; builds on other machines are compared with these rows."""
     from stemtwin.datasets import generate
     from stemtwin.datasets import witness as rows
     from stemtwin.twin.files import check_writable, write_atomically
@@ -260,7 +263,7 @@ def witness(name: Name, version: Version = None, as_json: Json = False) -> None:
 
 @app.command()
 def episodes(
-    environment: Annotated[str | None, typer.Argument(help="Id of an environment with a goal; by default all of them.")] = None,
+    environment: Annotated[str | None, typer.Argument(help="Id of an environment with a goal; by default all environments with a goal.")] = None,
     difficulty: Annotated[str, typer.Option(help="Difficulty preset of the environment.")] = "easy",
     policy: Annotated[
         list[str] | None,
@@ -270,11 +273,11 @@ def episodes(
     folder: Annotated[Path | None, typer.Option(help="Folder of the datasets; by default <data folder>/episodes.")] = None,
     minari: Annotated[
         bool,
-        typer.Option("--minari", help="Also write each dataset as a Minari dataset to MINARI_DATASETS_PATH."),
+        typer.Option("--minari", help="Also write each dataset in the Minari format to the folder in MINARI_DATASETS_PATH."),
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Record episodes of baselines as Parquet for offline learning; an interrupted recording continues."""
+    """Record episodes of baselines as Parquet for offline learning. Running the command again continues an interrupted recording."""
     from stemtwin.benchmarks import minari_export, offline_data, returns
     from stemtwin.datasets.fetch import data_root
 

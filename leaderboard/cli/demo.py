@@ -42,7 +42,7 @@ def demo(
     ] = None,
     as_json: JsonFlag = False,
 ) -> None:
-    """Run the whole workflow: images, a comparison of instruments, focus, a dataset, scores, a board.
+    """Run the whole workflow: images, a comparison of instruments, focusing, a dataset, scores and a board.
 
     The demonstration takes about two minutes and needs no network.
     """
@@ -67,7 +67,7 @@ def demo(
 
 
 def check_files(folder: Path, names: Iterable[str]) -> None:
-    """Raise DatasetError if a folder or one of the files in it cannot be written, before any work begins."""
+    """Raise DatasetError, before any work begins, if a folder or one of the files in it cannot be written."""
     check_writable(folder, folder=True)
     for name in names:
         check_writable(folder / name)

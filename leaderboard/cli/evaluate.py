@@ -1,4 +1,4 @@
-"""``stemtwin eval``: run and score of a baseline, an agent, a program or predictions."""
+"""``stemtwin eval``: evaluation of a baseline, an agent, a program or predictions on a task."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -18,22 +18,28 @@ if TYPE_CHECKING:
 def evaluate(
     task: Annotated[str, typer.Argument(help="Name of the task; see 'stemtwin list tasks'.")],
     baseline: Annotated[str | None, typer.Option(help="Name of a baseline to run; see 'stemtwin task NAME'.")] = None,
-    agent: Annotated[str | None, typer.Option(help="Agent class, pkg.mod:Name, to run in this process, not ranked (docs/scores.md).")] = None,
-    program: Annotated[str | None, typer.Option(help="Program, 'python agent.py', to run isolated from the truth (docs/agents.md).")] = None,
-    folder: Annotated[Path, typer.Option(help="Folder of the program, to which it has read access.")] = Path(),
-    isolation: Annotated[str | None, typer.Option(help="Isolation: bubblewrap or process; by default the strongest that works here.")] = None,
-    attempts: Annotated[int, typer.Option(help="Number of attempts of the program at every episode, each with another seed.")] = 1,
-    predictions: Annotated[Path | None, typer.Option(help="Folder to score, with submission.yaml and predictions.parquet.")] = None,
-    split: Annotated[str | None, typer.Option(help="Name of the split; by default the first of the task.")] = None,
+    agent: Annotated[
+        str | None, typer.Option(help="Agent class as pkg.mod:Name. It runs in this process, so its score is not ranked (docs/scores.md).")
+    ] = None,
+    program: Annotated[
+        str | None, typer.Option(help="Command of a program, as 'python agent.py'. The program runs isolated from the truth (docs/agents.md).")
+    ] = None,
+    folder: Annotated[Path, typer.Option(help="Folder of the program, which the program can read.")] = Path(),
+    isolation: Annotated[
+        str | None, typer.Option(help="Isolation: bubblewrap or process; by default the strongest that works on this machine.")
+    ] = None,
+    attempts: Annotated[int, typer.Option(help="Number of attempts of the program at every episode; each attempt has its own seed.")] = 1,
+    predictions: Annotated[Path | None, typer.Option(help="Folder of predictions, which contains submission.yaml and predictions.parquet.")] = None,
+    split: Annotated[str | None, typer.Option(help="Name of the split; by default the first split of the task.")] = None,
     size: Annotated[str | None, typer.Option(help="Size of the dataset: tiny, std (by default) or full.")] = None,
     data: Annotated[Path | None, typer.Option(help="Folder of measured data to score on; see 'stemtwin data pack'.")] = None,
     episodes: Annotated[int | None, typer.Option(help="Number of episodes of an agent task.")] = None,
     team: Annotated[str, typer.Option(help="Name of the team on the board.")] = "",
-    output: Annotated[Path | None, typer.Option(help="Folder for the report, statistics of every sample, and answers.")] = None,
+    output: Annotated[Path | None, typer.Option(help="Folder for the report, the statistics of every sample, and the answers.")] = None,
     submit: Annotated[bool, typer.Option("--submit", help="Enter the result on the board.")] = False,
     json: JsonFlag = False,
 ) -> None:
-    """Run a baseline, an agent, a program or predictions on a task and print scores with 95 % intervals."""
+    """Evaluate a baseline, an agent, a program or predictions on a task, and print the scores with 95 % intervals."""
     from stemtwin.benchmarks.names import check_name
     from stemtwin.benchmarks.runner import check_run, save_run
     from stemtwin.benchmarks.tasks import find_task
@@ -174,7 +180,7 @@ def show(report: "Report") -> None:
         unit = f" {report.primary.unit}" if report.primary.unit else ""
         console.print(
             f"minimum detectable difference of {report.primary.name}: {number(report.detectable)}{unit} from an entry "
-            "with equal scatter, less if both fail on the same samples (95 %, power 80 %)",
+            "with equal scatter, and smaller if both entries fail on the same samples (95 %, power 80 %)",
             markup=False,
             soft_wrap=True,
         )
@@ -190,7 +196,7 @@ def show(report: "Report") -> None:
 
 
 def _show_attempts(report: "Report", console: "Console") -> None:
-    """Print the reliability over repeated attempts."""
+    """Print the statistics of repeated attempts: the interquartile mean, and the fraction of episodes in which all attempts succeed."""
     tried = report.attempts
     if tried is None:
         return

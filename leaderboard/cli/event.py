@@ -15,34 +15,40 @@ if TYPE_CHECKING:
     from stemtwin.leaderboard.events.folders import Organiser
     from stemtwin.leaderboard.events.scoring import Outcome
 
-app = typer.Typer(no_args_is_help=True, help="Run an event: make it, seal and open its bundle, score, serve, freeze, close, verify.")
+app = typer.Typer(
+    no_args_is_help=True, help="Run an event such as a hackathon: create it, seal and open its bundle, score, serve, freeze, close and verify it."
+)
 
 FolderArgument = Annotated[Path, typer.Argument(help="Folder of the event.")]
-SecretOption = Annotated[Path | None, typer.Option(help="Folder of the secrets; by default FOLDER-secret beside the event.")]
-IsolationOption = Annotated[str | None, typer.Option(help="Isolation of agents, bubblewrap or process; by default the event's.")]
-ReasonOption = Annotated[str, typer.Option(help="Reason, a sentence that everybody can read.")]
+SecretOption = Annotated[Path | None, typer.Option(help="Folder of the secrets; by default FOLDER-secret beside the folder of the event.")]
+IsolationOption = Annotated[str | None, typer.Option(help="Isolation of agents: bubblewrap or process; by default as in the settings of the event.")]
+ReasonOption = Annotated[str, typer.Option(help="Reason of the decision, one sentence that is published in the log.")]
 
 
 @app.command()
 def new(
-    folder: Annotated[Path, typer.Argument(help="New folder, with the name of the event: lowercase letters, digits and hyphens.")],
-    task: Annotated[list[str] | None, typer.Option(help="Prediction task, NAME or NAME:SIZE; may be repeated.")] = None,
-    environment: Annotated[list[str] | None, typer.Option(help="Agent task, NAME, NAME:EPISODES or NAME:EPISODES:ATTEMPTS; may be repeated.")] = None,
-    opens: Annotated[str | None, typer.Option(help="Start, for example 2026-12-15T09:00Z; by default the next full hour.")] = None,
-    closes: Annotated[str | None, typer.Option(help="End, for example 2026-12-17T09:00Z; by default two days after the start.")] = None,
+    folder: Annotated[Path, typer.Argument(help="New folder, whose name is the name of the event: lowercase letters, digits and hyphens.")],
+    task: Annotated[list[str] | None, typer.Option(help="Prediction task as NAME or NAME:SIZE; may be repeated.")] = None,
+    environment: Annotated[
+        list[str] | None, typer.Option(help="Agent task as NAME, NAME:EPISODES or NAME:EPISODES:ATTEMPTS; may be repeated.")
+    ] = None,
+    opens: Annotated[str | None, typer.Option(help="Start of the event, for example 2026-12-15T09:00Z; by default the next full hour.")] = None,
+    closes: Annotated[str | None, typer.Option(help="End of the event, for example 2026-12-17T09:00Z; by default two days after the start.")] = None,
     site: Annotated[list[str] | None, typer.Option(help="Site and its time zone, for example Knoxville=America/New_York; may be repeated.")] = None,
-    title: Annotated[str | None, typer.Option(help="Title of the pages and the guide; by default the name.")] = None,
-    counts: Annotated[str, typer.Option(help="Submission of each team that counts for a task: best or last.")] = "best",
+    title: Annotated[str | None, typer.Option(help="Title of the pages and the guide; by default the name of the event.")] = None,
+    counts: Annotated[str, typer.Option(help="Rule for the one submission of each team that counts for a task: best or last.")] = "best",
     submissions: Annotated[int, typer.Option(help="Maximum number of scored submissions per team and task.")] = 20,
     team: Annotated[list[str] | None, typer.Option(help="Team that may take part; may be repeated; by default every team may take part.")] = None,
     isolation: Annotated[str, typer.Option(help="Isolation of agents: bubblewrap or process.")] = "bubblewrap",
-    pad: Annotated[float, typer.Option(help="Shortest time of each reply to an agent, s, so computing times reveal nothing.")] = 0.0,
+    pad: Annotated[
+        float, typer.Option(help="Minimum duration of each reply to an agent, s; it hides shorter computing times of the microscope.")
+    ] = 0.0,
     honeypots: Annotated[
-        int, typer.Option(help="Number of unanswerable rows of each of three kinds among the hidden rows of a task that supports them.")
+        int, typer.Option(help="Number of honeypots (unanswerable rows) of each of three kinds, added to the hidden rows of tasks that support them.")
     ] = 2,
     secret: SecretOption = None,
 ) -> None:
-    """Make the folder of an event, ready for a Git repository, and a separate folder of its secrets."""
+    """Create the folder of an event, ready for a Git repository, and a separate folder for the secrets of the event."""
     from stemtwin.leaderboard.events.creation import new_event
     from stemtwin.leaderboard.events.settings import parse_parts, parse_time
 
@@ -59,7 +65,7 @@ def new(
 
 
 def _site(text: str) -> dict[str, str]:
-    """Return a site of ``NAME=ZONE``."""
+    """Return the site in a text ``NAME=ZONE``."""
     name, equal, zone = text.rpartition("=")
     if not equal:
         message = f"site {text!r} is not of the form NAME=ZONE, for example 'Knoxville=America/New_York'"
@@ -70,10 +76,12 @@ def _site(text: str) -> dict[str, str]:
 @app.command()
 def seal(
     folder: FolderArgument,
-    wheels: Annotated[Path | None, typer.Option(help="Folder of wheels from 'pip download', for an installation without a network.")] = None,
+    wheels: Annotated[
+        Path | None, typer.Option(help="Folder of wheels from 'pip download', with which teams install stemtwin without a network.")
+    ] = None,
     secret: SecretOption = None,
 ) -> None:
-    """Build the hidden rows, and seal tasks, inputs and wheels in sealed.bundle, which teams may receive before the start."""
+    """Build the hidden rows, and encrypt tasks, inputs and wheels in sealed.bundle. Teams may receive this file before the start."""
     from stemtwin.leaderboard.events.creation import seal_event
 
     organiser = _organiser(folder, secret)
@@ -87,10 +95,10 @@ def seal(
 def open_(
     path: Annotated[Path, typer.Argument(help="File of the bundle, or folder of the event that contains it.")],
     key: Annotated[str | None, typer.Option(help="Key of the bundle; by default the published key.")] = None,
-    output: Annotated[Path | None, typer.Option(help="New folder of the contents; by default 'opened' beside the bundle.")] = None,
+    output: Annotated[Path | None, typer.Option(help="New folder for the contents; by default 'opened' beside the bundle.")] = None,
     secret: SecretOption = None,
 ) -> None:
-    """Open the bundle at the start; with the secrets of the event, also publish the bundle's key."""
+    """Open the bundle after the start of the event. If the secrets of the event are available, also publish the key of the bundle."""
     from stemtwin.leaderboard.events.bundle import unseal
     from stemtwin.leaderboard.events.folders import BUNDLE, OPENED, announced_key, open_folder, secret_of
 
@@ -104,7 +112,7 @@ def open_(
             key = publish_key(_organiser(path, own))
             typer.echo(f"published: the key of the bundle, {key}")
     if key is None:
-        message = f"the key of {bundle} is not published yet: give the key that the organiser announced by --key"
+        message = f"the key of {bundle} is not published yet: use --key with the key that the organiser announced"
         raise typer.BadParameter(message)
     target = output or bundle.parent / OPENED
     with progress(f"opening {bundle}") as tick:
@@ -117,8 +125,8 @@ def predict(
     opened: Annotated[Path, typer.Argument(help="Folder with the contents of the bundle.")],
     task: Annotated[str, typer.Option(help="Prediction task of the event.")],
     output: Annotated[Path, typer.Option(help="New folder of the submission, submissions/TEAM/NAME.")],
-    baseline: Annotated[str | None, typer.Option(help="Name of a baseline that answers; see 'stemtwin task NAME'.")] = None,
-    agent: Annotated[str | None, typer.Option(help="Your class that answers, pkg.mod:Name, with predict(given, rng).")] = None,
+    baseline: Annotated[str | None, typer.Option(help="Name of a baseline that gives the answers; see 'stemtwin task NAME'.")] = None,
+    agent: Annotated[str | None, typer.Option(help="Your class as pkg.mod:Name, whose method predict(given, rng) gives the answers.")] = None,
 ) -> None:
     """Answer the hidden rows of a task and write a submission."""
     from stemtwin.leaderboard.events.team_side import answer
@@ -137,7 +145,9 @@ def predict(
 def check(
     folder: Annotated[Path, typer.Argument(help="Folder of the event, or folder with the contents of the bundle.")],
     submission: Annotated[list[Path] | None, typer.Argument(help="Folders of submissions.")] = None,
-    changed: Annotated[Path | None, typer.Option(help="Output file of 'git diff --name-only -z', whose submissions are checked.")] = None,
+    changed: Annotated[
+        Path | None, typer.Option(help="File with the output of 'git diff --name-only -z'; the submissions that it lists are checked.")
+    ] = None,
 ) -> None:
     """Check submissions before they are handed in; their code is not run."""
     from stemtwin.leaderboard.events.folders import open_folder
@@ -158,7 +168,7 @@ def check(
 
 @app.command()
 def score(folder: FolderArgument, secret: SecretOption = None, isolation: IsolationOption = None, json: JsonFlag = False) -> None:
-    """Score all submissions that are not scored yet, and write board, log and pages; an interrupted scoring continues."""
+    """Score all submissions that are not scored yet, and write board, log and pages. Running the command again continues the scoring."""
     from stemtwin.leaderboard.events.scoring import score_event
 
     outcomes = score_event(_organiser(folder, secret), isolation=_level(isolation), tell=_tell)
@@ -190,7 +200,7 @@ def freeze(folder: FolderArgument, secret: SecretOption = None) -> None:
     organiser = _organiser(folder, secret)
     count = freeze_event(organiser)
     if datetime.datetime.now(datetime.UTC) < organiser.event.closes:
-        typer.echo(f"note: the event closes at {organiser.event.closes.isoformat()}, which is later", err=True)
+        typer.echo(f"note: the event was to close at {organiser.event.closes.isoformat()}, but it is frozen from now on", err=True)
     typer.echo(f"frozen: {count} submissions; score them, then run 'stemtwin event close {folder}'")
 
 
@@ -210,10 +220,12 @@ def jury(folder: FolderArgument, secret: SecretOption = None) -> None:
 def serve(
     folder: FolderArgument,
     secret: SecretOption = None,
-    host: Annotated[str, typer.Option(help="Address of the server; 0.0.0.0 for a room, by default this machine only.")] = "127.0.0.1",
+    host: Annotated[
+        str, typer.Option(help="Address at which the server listens; 0.0.0.0 for all machines of the local network, by default this machine only.")
+    ] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="Port of the server.", min=1, max=65535)] = PORT,
 ) -> None:
-    """Serve the event's pages to one room until Ctrl-C, and write them again when settings, log, board or reviews change."""
+    """Serve the event's pages on the local network until Ctrl-C, and rewrite them when settings, log, board or reviews change."""
     import contextlib
     import tempfile
 
@@ -233,7 +245,7 @@ def serve(
 @app.command()
 def close(
     folder: FolderArgument,
-    output: Annotated[Path | None, typer.Option(help="Folder of the archive; by default FOLDER-archive beside the event.")] = None,
+    output: Annotated[Path | None, typer.Option(help="Folder of the archive; by default FOLDER-archive beside the folder of the event.")] = None,
     secret: SecretOption = None,
     isolation: IsolationOption = None,
 ) -> None:
@@ -250,7 +262,7 @@ def verify(
     archive: Annotated[Path, typer.Argument(help="Folder of the archive, or its zip file.")],
     public_key: Annotated[str | None, typer.Option(help="Public key of the organiser, from an independent announcement.")] = None,
     specimens: Annotated[
-        int | None, typer.Option(min=1, help="Number of randomly drawn specimens of each task whose truth is rebuilt; by default all.")
+        int | None, typer.Option(min=1, help="Number of specimens of each task, drawn at random, whose truth is rebuilt; by default all specimens.")
     ] = None,
 ) -> None:
     """Verify an archive without a network: signatures, hashes, keys, truth, every score and every rank."""
@@ -265,7 +277,7 @@ def verify(
 @app.command()
 def withdraw(
     folder: FolderArgument,
-    entry: Annotated[str, typer.Argument(help="Entry, TEAM/NAME.")],
+    entry: Annotated[str, typer.Argument(help="Entry as TEAM/NAME.")],
     reason: ReasonOption,
     secret: SecretOption = None,
 ) -> None:
@@ -295,7 +307,7 @@ def correct(
     secret: SecretOption = None,
     isolation: IsolationOption = None,
 ) -> None:
-    """Void all scores of a task that had an error, and score its submissions again."""
+    """Void all scores of a task that had an error, and score all submissions to the task again."""
     from stemtwin.leaderboard.events import moderation
     from stemtwin.leaderboard.events.scoring import score_event
 
@@ -319,5 +331,5 @@ def _level(isolation: str | None) -> str | None:
 
 
 def _tell(text: str) -> None:
-    """Print a message about long work on stderr."""
+    """Print a progress message on stderr."""
     typer.echo(re.sub(r"[^\x20-\x7e\u00a0-\uffff]", "?", text), err=True)

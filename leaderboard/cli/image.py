@@ -1,4 +1,4 @@
-"""``stemtwin image``: signals of any structure."""
+"""``stemtwin image``: images, diffraction patterns and spectra of any structure."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -18,54 +18,58 @@ if TYPE_CHECKING:
     from stemtwin.twin.samples.field_samples import FieldSample
 
 
-StructureArgument = Annotated[str, typer.Argument(help="Structure file (CIF, POSCAR, xyz, ...) or name of a library sample.", metavar="FILE")]
+StructureArgument = Annotated[
+    str, typer.Argument(help="Structure file (for example CIF, POSCAR or xyz) or name of a library sample.", metavar="FILE")
+]
 _SIGNALS = "image, ronchigram, cbed (centre of the field), pacbed (mean over the field), 4d, eels or edx"
-SignalOption = Annotated[str, typer.Option(help=f"Signal: {_SIGNALS} (one point, with --points a map).")]
-SideOption = Annotated[float | None, typer.Option(help="Side of the field, A; by default 16, or that of the particle of a library sample.")]
-ThicknessOption = Annotated[float | None, typer.Option(help="Thickness along the beam, A; by default about 40 A, or a single layer of a sheet.")]
+SignalOption = Annotated[str, typer.Option(help=f"Signal: {_SIGNALS}. Spectra (eels, edx) are those of one point, or of a map with --points.")]
+SideOption = Annotated[
+    float | None, typer.Option(help="Side of the square field, A; by default 16, or the side that a particle of the library needs.")
+]
+ThicknessOption = Annotated[float | None, typer.Option(help="Thickness along the beam, A; by default about 40, or one layer of a sheet material.")]
 ZoneAxisOption = Annotated[str | None, typer.Option(help="Zone axis of a structure file, for example 1,1,0, 110 or 11-20; by default 0,0,1.")]
 _STATIC = "0 for static atoms"
 ThermalOption = Annotated[
     str | None,
-    typer.Option(help=f"1-D rms displacement, A, as 0.08 or Ti=0.07,O=0.09, {_STATIC}; by default that of the file or of the Debye model."),
+    typer.Option(help=f"1-D rms thermal displacement, A, as 0.08 or Ti=0.07,O=0.09, {_STATIC}; by default from the file or else the Debye model."),
 ]
 BlockOption = Annotated[str | None, typer.Option(help="Name or number of the structure in a file with several structures.")]
 PhononsOption = Annotated[
     int | None,
-    typer.Option(help=f"Number of frozen-phonon configurations, {_STATIC}; by default 4, or fewer for a crystal if these suffice."),
+    typer.Option(help=f"Number of frozen-phonon configurations, {_STATIC}; by default 4, or fewer for a crystal if fewer are sufficient."),
 ]
 DetectorsOption = Annotated[
     str | None,
     typer.Option(help="Detectors and derived signals (com, icom, idpc), separated by commas; by default haadf,abf."),
 ]
 ExactOption = Annotated[
-    bool, typer.Option("--exact", help="Compute exact dark-field signals even if they take long, instead of quick approximations.")
+    bool, typer.Option("--exact", help="Compute exact dark-field signals, even if this takes long, instead of quick approximations.")
 ]
-InstrumentOption = Annotated[str, typer.Option(help="Instrument profile.")]
+InstrumentOption = Annotated[str, typer.Option(help="Instrument profile; see 'stemtwin list profiles'.")]
 SemiAngleOption = Annotated[float | None, typer.Option(help="Convergence semi-angle, mrad; by default that of the instrument.")]
 DefocusOption = Annotated[
     str | None,
-    typer.Option(help="Underfocus (-C10), A, or a series such as 0,50,100 or -80:80:9; by default 0, for a Ronchigram 1000."),
+    typer.Option(help="Underfocus (-C10), A, or a series such as 0,50,100 or -80:80:9 (first, last, count); by default 0, or 1000 for a Ronchigram."),
 ]
-TiltXOption = Annotated[str, typer.Option(help="Tilt of the specimen along x, mrad, or a series in the form of --defocus.")]
-TiltYOption = Annotated[str, typer.Option(help="Tilt along y, mrad, or a series whose values are paired with those of --tilt-x.")]
-DepthsOption = Annotated[str | None, typer.Option(help="Depths of a thickness series of an image, A, for example 20,40 or 10:80:8.")]
+TiltXOption = Annotated[str, typer.Option(help="Tilt of the specimen along x, mrad, or a series in the same notation as --defocus.")]
+TiltYOption = Annotated[str, typer.Option(help="Tilt of the specimen along y, mrad, or a series; the values of both series are paired.")]
+DepthsOption = Annotated[str | None, typer.Option(help="Depths at which a thickness series of images is computed, A, for example 20,40 or 10:80:8.")]
 DoseOption = Annotated[float, typer.Option(help="Dose, e-/A^2; 0 gives the expected signal without noise.")]
 PointsOption = Annotated[
     int | None,
-    typer.Option(help="Points along each side of the field; by default image 128, 4d 32, pacbed 12, spectra 1."),
+    typer.Option(help="Number of points along each side of the field; by default 128 for image, 32 for 4d, 12 for pacbed, 1 for spectra."),
 ]
-PixelsOption = Annotated[int | None, typer.Option(help="Pixels along each side of the camera; by default 128, for a Ronchigram 512.")]
+PixelsOption = Annotated[int | None, typer.Option(help="Number of pixels along each side of the camera; by default 128, or 512 for a Ronchigram.")]
 OuterOption = Annotated[
     float | None,
-    typer.Option(help="Angle at the edge of the camera, mrad; by default 2 times the semi-angle, for a Ronchigram 1.25 times."),
+    typer.Option(help="Angle at the edge of the camera, mrad; by default 2 times the semi-angle, or 1.25 times for a Ronchigram."),
 ]
 EnergiesOption = Annotated[
     str | None,
     typer.Option(help="Lowest energy, highest energy and channel width of spectra, eV, for example 0,1000,0.5."),
 ]
 SeedOption = Annotated[int, typer.Option(help="Random seed.")]
-_ENDINGS = ".png (a picture, with a .nc file beside it), .nc, .zarr, .emd, .h5, .hspy, .hf5, ..."
+_ENDINGS = ".png (a picture, with a .nc file beside it), .nc, .zarr, .emd, .h5, .hspy, .hf5 and others."
 OutputOption = Annotated[Path, typer.Option("--output", "-o", help=f"Output file; its ending sets the format: {_ENDINGS}")]
 DrawOption = Annotated[bool, typer.Option("--picture", help="Also write a PNG if --output is a data file.")]
 
@@ -97,10 +101,10 @@ def image(
     draw: DrawOption = False,
     as_json: JsonFlag = False,
 ) -> None:
-    """Compute signals of any structure and save them as a picture or as data.
+    """Compute images, diffraction patterns or spectra of any structure, and save them as a picture or as data.
 
-    The command prints the planned computation with its time and memory on stderr, then the progress, and the names of
-    the written files on stdout.
+    The command prints the planned computation with its time and memory, and then the progress, on stderr. It prints the
+    names of the written files on stdout.
     """
     given = dict(locals())
     options = check_options(given | {"size": _side(file) if size is None else size})
@@ -121,7 +125,7 @@ def image(
 
 
 def _side(source: str) -> float:
-    """Return the side of the field where none is requested, A."""
+    """Return the default side of the field, A."""
     from stemtwin.twin.samples.field_samples import usual_side
 
     return usual_side(source)
@@ -136,7 +140,7 @@ def _described(data: Any, job: ImageJob, files: list[Path]) -> dict[str, Any]:
 
 
 def _said(data: Any, job: ImageJob) -> str:
-    """Return the exactness of a result; write it to stderr if it was measured during the computation."""
+    """Return a description of a result's exactness, and also write it to stderr if it was measured during the computation."""
     found = str(data.attrs.get("engine_error", job.exactness))
     if "lattice translations" in found:
         typer.echo(f"exactness: {found}", err=True)
@@ -144,7 +148,7 @@ def _said(data: Any, job: ImageJob) -> str:
 
 
 def _fields(given: dict[str, Any], options: ImageOptions, kind: SignalKind) -> "tuple[FieldSample, ...]":
-    """Return samples that contain the field, windows with a margin for the widest probe."""
+    """Return samples that contain the field; samples that are not periodic have a margin for the widest probe."""
     from stemtwin.twin.instrument.simulation.discretisation import WINDOW_MARGIN
     from stemtwin.twin.samples.field_samples import MARGIN_ANGSTROM, load_fields
 

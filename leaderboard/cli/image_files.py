@@ -1,4 +1,4 @@
-"""Output files of ``stemtwin image``, whose ending sets the format and is checked before the computation."""
+"""Output files of ``stemtwin image``. The ending of a file's name sets the format and is checked before the computation."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,14 +18,14 @@ GATHERED = ("tilt_mrad",)
 
 
 def check_output(output: Path, series: dict[str, tuple[Any, ...]], *, drawn: bool = False) -> None:
-    """Check that the output file can be written, before the computation.
+    """Check before the computation that the output file can be written.
 
     Parameters
     ----------
     output : Path
         Output file.
     series : dict
-        Values of the varied settings of ``simulate_series`` by name.
+        Values of each varied setting, by the name of the setting in ``simulate_series``.
     drawn : bool
         Whether a picture is written beside a data file.
 
@@ -46,7 +46,7 @@ def check_output(output: Path, series: dict[str, tuple[Any, ...]], *, drawn: boo
         names = [name for name in FORMATS if ending in FORMATS[name].suffixes]
         if not names:
             endings = ", ".join(suffix for name in FORMATS for suffix in FORMATS[name].suffixes)
-            message = f"--output {output} does not end like a known format. "
+            message = f"The ending of --output {output} is not that of a known format. "
             message += f"Use .png (a picture, with a netCDF file beside it), {endings}."
             raise SettingsError(message)
         for module in FORMATS[names[0]].needs:
@@ -68,9 +68,9 @@ def _check_series(output: Path, series: dict[str, tuple[Any, ...]]) -> None:
 
 
 def write_data(data: "xr.Dataset", output: Path) -> list[Path]:
-    """Write a result in the format of the ending.
+    """Write a result in the format that the ending of the file name sets.
 
-    A format for single variables gets one file per variable, with the variable in the name.
+    If a format can store only one variable per file, each variable has its own file with the variable's name in the file name.
 
     Returns
     -------

@@ -16,18 +16,18 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class ImageJob:
-    """Planned computation.
+    """Planned computation of a signal, with its estimated time and memory.
 
     Parameters
     ----------
     field : FieldSample
         Sample that contains the field.
     beam : Beam
-        Beam; for a series the first one.
+        Beam; for a series, the beam of the first value.
     what : str
-        Signal and its sizes, for the preamble.
+        Description of the signal and of its numbers of points and pixels, for the preamble.
     engine, exactness : str
-        Engine with the reason for its choice, and its exactness.
+        Engine with the reason for its choice, and description of the engine's exactness.
     waves : int
         Number of waves reported as progress; 0 means no progress reports.
     memory_bytes : int
@@ -41,7 +41,7 @@ class ImageJob:
     result_bytes : int
         Approximate size of the result, bytes.
     first : str
-        First line of the preamble, which states that an image is a quick one, and its error.
+        First line of the preamble of a quick image, which names the approximation and its error; otherwise empty.
     """
 
     field: "FieldSample"
@@ -59,13 +59,13 @@ class ImageJob:
 
     @property
     def extent(self) -> str:
-        """Description of the cell or window that contains the field."""
+        """Size of the cell or window that contains the field, as text."""
         height, width = self.field.sample.size_angstrom
         return f"{'cell' if self.field.sample.periodic else 'window'} of {width:.1f} x {height:.1f} A"
 
     @property
     def specimen(self) -> dict[str, Any]:
-        """Sample as JSON values."""
+        """Formula, number of atoms, density, thermal motion and thickness of the sample, as JSON values."""
         sample = self.field.sample
         known = {"formula": sample.formula, "atoms": len(sample), "density_g_per_cm3": sample.density_g_per_cm3}
         return {**known, "thermal": sample.thermal_summary, "thickness_angstrom": float(sample.thickness_angstrom)}
@@ -106,7 +106,9 @@ def _bytes(count: int) -> str:
 
 
 def cheapest(fields: "Sequence[FieldSample]", plan: "Callable[[FieldSample], ImageJob]") -> ImageJob:
-    """Return the job with the shortest estimated time among samples that contain the field, with a note on the others.
+    """Plan a job on each of several samples that contain the field, and return the job with the shortest estimated time.
+
+    A note of the returned job names the times of the other jobs.
 
     Raises
     ------

@@ -10,7 +10,7 @@ from stemtwin.twin.errors import SettingsError
 DEFAULT_DETECTORS = "haadf,abf"
 """Default detectors of an image."""
 DEFAULT_PHONONS = 4
-"""Default number of frozen-phonon configurations with thermal motion and no average over a lattice."""
+"""Default number of frozen-phonon configurations, if the atoms move and the engine does not average over the lattice."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,11 +22,11 @@ class ImageOptions:
     signal, instrument : str
         Names of the signal and of the instrument's profile.
     detectors : tuple of str
-        Names of detectors and derived signals, of an image.
+        Names of the detectors and derived signals of an image.
     own_detectors : bool
-        Whether the user named the detectors, so all of them are computed, however long it takes.
+        Whether the user named the detectors. If so, all of them are computed, even if this takes long.
     exact : bool
-        Whether quick images are excluded.
+        Whether an exact image is computed even if it takes long, instead of a quick image.
     size : float
         Side of the field, A.
     points, pixels : int, optional
@@ -36,9 +36,9 @@ class ImageOptions:
     energies : tuple of float, optional
         Lowest and highest energy and the width of a channel, eV.
     semiangle : float, optional
-        Convergence semi-angle, mrad; None selects the instrument's.
+        Convergence semi-angle, mrad; None selects that of the instrument profile.
     defoci : tuple of float, optional
-        Underfocus, A; None selects the signal's default.
+        Values of the underfocus, A; None selects the signal's default.
     tilts : tuple of (float, float)
         Tilts of the specimen (ty, tx), mrad.
     depths : tuple of float, optional
@@ -71,7 +71,7 @@ class ImageOptions:
 
     @property
     def series(self) -> dict[str, tuple[Any, ...]]:
-        """Varied settings of ``simulate_series``."""
+        """Values of each varied setting, by the name of the setting in ``simulate_series``."""
         found: dict[str, tuple[Any, ...]] = {}
         if self.defoci is not None and len(self.defoci) > 1:
             found["defocus"] = self.defoci
@@ -82,11 +82,11 @@ class ImageOptions:
         return found
 
     def defocus(self, usual: float = 0.0) -> float:
-        """Return the underfocus, A: the first of a series, or a default."""
+        """Return the underfocus, A: the first value of a series, or ``usual`` if no underfocus was given."""
         return usual if self.defoci is None else self.defoci[0]
 
     def thermal_motion(self, sample: Any) -> int | str:
-        """Return the ``phonons`` of a request: a number for a sample with thermal motion, else ``"static"``.
+        """Return the setting ``phonons`` of a request: the number of configurations, or ``"static"`` if that number is 0.
 
         Raises
         ------
@@ -96,7 +96,7 @@ class ImageOptions:
         moves = sample.thermal_sigma_angstrom is not None
         count = (DEFAULT_PHONONS if moves else 0) if self.phonons is None else self.phonons
         if count and not moves:
-            message = f"--phonons {count} needs thermal motion, but {sample.name} is static. Give it --thermal, or use --phonons 0."
+            message = f"--phonons {count} needs thermal motion, but {sample.name} is static. Use --thermal, or --phonons 0."
             raise SettingsError(message)
         return count or "static"
 
@@ -112,12 +112,12 @@ class ImageOptions:
         return scope.truth()["beam"]
 
     def beams(self, sample: Any) -> list[Any]:
-        """Return the beams at the two ends of a defocus series."""
+        """Return the beams at the smallest and at the largest underfocus of a defocus series."""
         return [replace(self, defoci=(value,)).beam(sample) for value in (min(self.defoci or (0.0,)), max(self.defoci or (0.0,)))]
 
 
 def check_options(given: dict[str, Any]) -> ImageOptions:
-    """Return checked options for the values of the command line by name.
+    """Check the values of the command line, given by option name, and return them as options.
 
     Raises
     ------
@@ -144,7 +144,7 @@ def check_options(given: dict[str, Any]) -> ImageOptions:
 
 
 def _energies(text: str | None) -> tuple[float, ...] | None:
-    """Return lowest, highest and step, eV."""
+    """Return lowest energy, highest energy and channel width, eV."""
     if text is None:
         return None
     found = parse_numbers("--energies", text, "eV")
@@ -159,7 +159,7 @@ def _tilts(along_x: str, along_y: str) -> tuple[tuple[float, float], ...]:
     """Return tilts (ty, tx), mrad; a single number of one option is combined with every number of the other."""
     tx, ty = parse_numbers("--tilt-x", along_x, "mrad"), parse_numbers("--tilt-y", along_y, "mrad")
     if len(tx) != len(ty) and 1 not in (len(tx), len(ty)):
-        message = f"--tilt-x has {len(tx)} values and --tilt-y {len(ty)}. Give equal numbers, or only one value of one."
+        message = f"--tilt-x has {len(tx)} values and --tilt-y {len(ty)}. Give both the same number of values, or one of them a single value."
         raise SettingsError(message)
     count = max(len(tx), len(ty))
     return tuple(zip(ty if len(ty) == count else ty * count, tx if len(tx) == count else tx * count, strict=True))

@@ -1,4 +1,4 @@
-"""Pictures of the results of ``stemtwin image``: titled frames, montages of series."""
+"""Pictures of the results of ``stemtwin image``: frames with titles, and montages of series."""
 
 import math
 from typing import TYPE_CHECKING, Any
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 MOST_FRAMES = 12
-"""Largest number of frames drawn of one variable; a longer series is sampled evenly."""
+"""Largest number of frames drawn for one variable; a longer series is sampled evenly."""
 COLUMNS = 4
 """Largest number of frames in a row."""
 IMAGE, PATTERN, ENERGY = ("y", "x"), ("ky", "kx"), "energy_ev"
@@ -24,7 +24,7 @@ Titled = list[tuple[str, "xr.DataArray"]]
 
 
 def picture(data: "xr.Dataset", sample: Any, beam: Any, options: ImageOptions) -> "Figure":
-    """Return the figure of a result."""
+    """Return a figure with all frames of a result and a caption."""
     from stemtwin.twin.instrument import micrographs
 
     found = [frame for name in data for frame in frames(data[name])]
@@ -33,7 +33,7 @@ def picture(data: "xr.Dataset", sample: Any, beam: Any, options: ImageOptions) -
 
 
 def frames(array: "xr.DataArray") -> Titled:
-    """Return the frames of one variable with their titles; a single number has none."""
+    """Return the title and the array of each frame of one variable; a variable that is a single number has no frame."""
     dims = {str(dim) for dim in array.dims}
     if {*IMAGE, *PATTERN} <= dims:
         return _of_patterns(array)

@@ -1,7 +1,8 @@
-"""Quick images of ``stemtwin image``, instead of exact images that take long.
+"""Quick images of ``stemtwin image``, which replace exact images that would take long.
 
-Dark-field signals are computed by thermal cross-sections, bright-field signals by elastic scattering alone. The first
-line of the preamble says so and states the model's error, measured on the sample if it is known, else on other samples.
+Dark-field signals are computed from thermal cross-sections, and bright-field signals from elastic scattering alone. The
+first line of the preamble names this model and its error. The error was measured on the same sample if possible, and
+otherwise on other samples.
 """
 
 import math
@@ -34,7 +35,7 @@ def planned(fields: "Sequence[FieldSample]", kind: SignalKind, options: ImageOpt
     Raises
     ------
     StemtwinError
-        Neither job can be computed; the error is that of the exact one.
+        Neither job can be computed; the error is that of the exact job.
     """
     try:
         job = cheapest(fields, lambda field: kind.plan(field, options))
@@ -118,7 +119,7 @@ def _elastic(names: tuple[str, ...], asked: dict[str, Any], options: ImageOption
 
 
 def _is_dark(name: str, semiangle_mrad: float) -> bool:
-    """Return whether a named signal is a dark field within the range of the model."""
+    """Return True if a named signal is a dark field within the range of the model."""
     from stemtwin.twin.instrument.detectors import DETECTORS, USUAL_OUTER_MRAD
     from stemtwin.twin.instrument.simulation.engines import thermal
 
@@ -136,7 +137,7 @@ def _explained(names: tuple[str, ...], settings: dict[str, Any], options: ImageO
 
 
 def _computed(parts: dict[tuple[str, ...], dict[str, Any]], options: ImageOptions, progress: "Progress | None") -> "xr.Dataset":
-    """Return the signals of all parts; the attributes of the first are global, those of the others on each variable."""
+    """Return all signals in one dataset; the attributes of the first part are global, and those of other parts are on their variables."""
     from stemtwin.twin.instrument.simulation.series import simulate_series
     from stemtwin.twin.instrument.simulation.simulate import simulate
 

@@ -36,7 +36,7 @@ Planning = Callable[["FieldSample", ImageOptions], ImageJob]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SignalKind:
-    """Signal of the command.
+    """Kind of signal that ``stemtwin image`` can compute.
 
     Parameters
     ----------
@@ -66,7 +66,7 @@ OPTION_OF = {"defocus": "--defocus", "tilt_mrad": "--tilt-x and --tilt-y", "dept
 
 
 def find_signal(options: ImageOptions) -> SignalKind:
-    """Return the signal of the options after a check that the signal supports them.
+    """Return the kind of signal that the options name, after a check that this kind supports all options.
 
     Raises
     ------
@@ -85,7 +85,7 @@ def find_signal(options: ImageOptions) -> SignalKind:
     if not kind.least <= points <= kind.most:
         limits = "only one point" if kind.most == 1 else f"{kind.least} to {kind.most} points"
         message = f"--points {points} is out of range: --signal {options.signal} allows {limits}. "
-        message += "Change it, or leave it out."
+        message += "Change --points, or leave it out."
         raise SettingsError(message)
     for name, values in options.series.items():
         if name not in kind.series:
@@ -94,7 +94,7 @@ def find_signal(options: ImageOptions) -> SignalKind:
             raise SettingsError(message)
     if options.dose and points == 1:
         message = f"--dose {options.dose:g} e-/A^2 applies to a field, but --signal {options.signal} has one point. "
-        message += "Leave it out."
+        message += "Leave out --dose."
         raise SettingsError(message)
     return kind
 
@@ -106,7 +106,7 @@ def points_of(options: ImageOptions) -> int:
 
 
 def scan_over(field: "FieldSample", options: ImageOptions) -> Any:
-    """Return the raster over the field; for a single point, a path of the field's centre."""
+    """Return the raster scan over the field, or for a single point a path scan that contains only the centre of the field."""
     from stemtwin.twin.instrument.scan import PathScan, RasterScan
 
     points = points_of(options)
@@ -121,7 +121,7 @@ def _middle(field: "FieldSample", options: ImageOptions) -> tuple[float, float]:
 
 
 def where(options: ImageOptions) -> str:
-    """Return a description of the points and of the series."""
+    """Return a description of the scan points and of the values of a series."""
     points = points_of(options)
     side = "in the centre of the field" if points == 1 else f"at {points} x {points} points over {options.size:g} x {options.size:g} A"
     return side + _how(options)
@@ -180,7 +180,7 @@ def _averaged_or_not(
     """Return the plan of a signal and its ``phonons``.
 
     ``phonons`` is "auto" if the engine averages over the lattice of a crystal and the user gave no number of
-    configurations. ``explained(phonons)`` returns a plan, and ``averages(plan)`` whether the plan averages.
+    configurations. ``explained(phonons)`` returns a plan; ``averages(plan)`` is True if the plan averages.
     """
     from stemtwin.twin.samples.lattice_translations import lattice_translations
 
@@ -191,7 +191,7 @@ def _averaged_or_not(
 
 
 def counted(data: "xr.Dataset", scan: Any, options: ImageOptions, names: tuple[str, ...] = ()) -> "xr.Dataset":
-    """Return a result with counted electrons in the named variables (by default in all); without a dose, unchanged."""
+    """Return a result whose named variables (by default all) are electron counts at the dose, or the same result without a dose."""
     from stemtwin.twin.instrument import shot_noise
 
     if not options.dose:
@@ -220,7 +220,7 @@ def check_dose(options: ImageOptions) -> None:
     derived = [name for name in options.detectors if name in DERIVED]
     if options.dose and derived:
         message = f"--dose needs signals that count electrons, but {', '.join(derived)} is derived from several "
-        message += "detectors. Leave one of them out, or use dpc4."
+        message += "detectors. Leave out --dose or these signals, or use dpc4."
         raise SettingsError(message)
 
 

@@ -1,4 +1,4 @@
-"""``stemtwin data inputs``: inputs of a split without truth."""
+"""``stemtwin data inputs``: the inputs of a split, without the truth."""
 
 import json
 from pathlib import Path
@@ -11,11 +11,13 @@ def inputs(
     name: Annotated[str, typer.Argument(help="Name of the dataset, for example atoms-2d@1, or a folder of measured data.")],
     target: Annotated[Path, typer.Argument(help="New folder for the files.")],
     split: Annotated[str, typer.Option(help="Name of the split.")] = "test",
-    size: Annotated[str | None, typer.Option(help="Size: tiny, std (by default) or full.")] = None,
-    folder: Annotated[Path | None, typer.Option(help="Folder of the dataset; by default its folder in the data folder.")] = None,
+    size: Annotated[str | None, typer.Option(help="Size of the dataset: tiny, std (by default) or full.")] = None,
+    folder: Annotated[
+        Path | None, typer.Option(help="Folder of the dataset; by default NAME/VERSION/SIZE in the data folder (STEMTWIN_DATA_DIR).")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Write the inputs of a split without truth, conditions and seeds, in an order that reveals none of them."""
+    """Write the inputs of a split without truth, conditions and seeds. The order of the rows reveals none of the three."""
     from stemtwin.datasets.cards import named_card
     from stemtwin.datasets.fetch import folder_of
     from stemtwin.datasets.inputs import write_inputs
@@ -24,7 +26,7 @@ def inputs(
     if is_measured(Path(name)):
         if size is not None or folder is not None:
             option = "--size" if size is not None else "--folder"
-            message = f"{name} is itself a folder, of one size: leave out {option}"
+            message = f"{name} is a folder of measured data, which have only one size: leave out {option}"
             raise typer.BadParameter(message)
         card, where = read_measured_card(Path(name)), Path(name)
     else:

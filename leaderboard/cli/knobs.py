@@ -1,4 +1,4 @@
-"""``stemtwin knobs``: change of every signal with every knob."""
+"""``stemtwin knobs``: change of every signal when a knob of the microscope is turned."""
 
 from pathlib import Path
 from typing import Annotated
@@ -16,7 +16,7 @@ def knobs(
     page: Annotated[Path | None, typer.Option("--page", help="Markdown page in which the table between the marks is replaced.")] = None,
     as_json: JsonFlag = False,
 ) -> None:
-    """Print the rms change of each signal for every knob, in per cent of its mean; "-" means not significant."""
+    """Print the rms change of each signal for every knob, in per cent of the signal's mean; "-" marks changes that are not significant."""
     from rich.console import Console
     from rich.progress import track
 

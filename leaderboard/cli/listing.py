@@ -40,7 +40,7 @@ REGISTRIES = {  # kind: (module, registry in it, or function that returns one or
 
 
 def names(kind: Kind) -> dict[str, tuple[str, ...]]:
-    """Return the names of the objects of one kind, each with its tags or its description, if it has any."""
+    """Return the objects of one kind: a mapping from each name to the tags or the description of the object, which may be empty."""
     if kind is Kind.ENVIRONMENTS:
         import gymnasium
 

@@ -22,23 +22,23 @@ from stemtwin.twin.errors import StemtwinError
 from stemtwin.twin.files import FULL
 
 COMMANDS = {  # name: (module, function or Typer in it, one line for the help)
-    "demo": ("stemtwin.leaderboard.cli.demo", "demo", "Run the whole workflow: images, focus, a dataset, scores, a board."),
-    "image": ("stemtwin.leaderboard.cli.image", "image", "Compute images, patterns or spectra of any structure file."),
-    "certify": ("stemtwin.leaderboard.cli.certify", "certify", "Compare a request, or rows of a dataset, with abTEM and check convergence."),
+    "demo": ("stemtwin.leaderboard.cli.demo", "demo", "Run the whole workflow: images, focusing, a dataset, scores and a board."),
+    "image": ("stemtwin.leaderboard.cli.image", "image", "Compute images, diffraction patterns or spectra of any structure file."),
+    "certify": ("stemtwin.leaderboard.cli.certify", "certify", "Compare stemtwin with abTEM on a request or a dataset, and test convergence."),
     "compare": ("stemtwin.leaderboard.cli.compare", "compare", "Compare a measured micrograph with the twin at matched conditions."),
     "warm": ("stemtwin.leaderboard.cli.warm", "warm", "Compile all kernels and build the operators of environments in advance."),
     "list": ("stemtwin.leaderboard.cli.listing", "listing", "List samples, detectors, profiles, tasks, datasets, environments and baselines."),
-    "film": ("stemtwin.leaderboard.cli.film", "film", "Film an episode: images, actions, dose, budget, return and score."),
+    "film": ("stemtwin.leaderboard.cli.film", "film", "Write an episode as a GIF: images, actions, dose, budget, return and score."),
     "knobs": ("stemtwin.leaderboard.cli.knobs", "knobs", "Print the change of each signal for every knob of the microscope."),
-    "damage": ("stemtwin.leaderboard.cli.damage", "damage", "Print displacement cross-sections against beam energy, with their sources."),
+    "damage": ("stemtwin.leaderboard.cli.damage", "damage", "Print displacement cross-sections at several beam energies, with their sources."),
     "data": ("stemtwin.leaderboard.cli.data", "app", "Build, fetch and verify datasets."),
     "task": ("stemtwin.leaderboard.cli.task", "task", "Show the card of a task."),
-    "eval": ("stemtwin.leaderboard.cli.evaluate", "evaluate", "Run a baseline, an agent or predictions on a task and score it."),
-    "replay": ("stemtwin.leaderboard.cli.replay", "replay", "Replay the episodes of a run and compare all results."),
-    "submit": ("stemtwin.leaderboard.cli.submit", "submit", "Enter a submission or a report on the board, or submit it to an event."),
+    "eval": ("stemtwin.leaderboard.cli.evaluate", "evaluate", "Evaluate a baseline, an agent, a program or predictions on a task."),
+    "replay": ("stemtwin.leaderboard.cli.replay", "replay", "Replay the recorded episodes of a run and compare the results with the record."),
+    "submit": ("stemtwin.leaderboard.cli.submit", "submit", "Enter a submission or a report on the board, or hand it in to an event."),
     "review": ("stemtwin.leaderboard.cli.review", "review", "Find near-duplicate answers of different teams for review by a person."),
-    "board": ("stemtwin.leaderboard.cli.board", "board", "Show the board."),
-    "event": ("stemtwin.leaderboard.cli.event", "app", "Run an event: make it, open it, score, freeze, close, verify."),
+    "board": ("stemtwin.leaderboard.cli.board", "board", "Show the board (leaderboard): one table for each task and dataset."),
+    "event": ("stemtwin.leaderboard.cli.event", "app", "Run an event such as a hackathon, from its settings to a verified archive."),
 }
 
 ARGUMENT = re.compile(r"for '\[?([A-Z_]+)\]?:\[[^\]]*\]'")
@@ -48,7 +48,7 @@ INTERRUPTED = 130
 
 
 def build(wanted: str | None = None) -> typer.Typer:
-    """Return the application with one command loaded and the others with name and help line only.
+    """Return the application with one command loaded; each other command has only its name and its help line.
 
     Parameters
     ----------
@@ -73,7 +73,7 @@ def build(wanted: str | None = None) -> typer.Typer:
 
 
 def _placeholder() -> None:
-    """Represent a command that is not loaded."""
+    """Do nothing, in place of a command whose module is not loaded."""
 
 
 def _version(shown: bool) -> None:
@@ -135,7 +135,7 @@ def _explained(error: Exception, wanted: str | None, words: Sequence[str]) -> in
 
 
 def _explained_by_system(error: OSError) -> int | None:
-    """Print the message of a system error and return the exit code, or None if no file of the user is concerned."""
+    """Print the message of a system error and return the exit code, or None if the error does not concern a file of the user."""
     if error.errno == errno.EPIPE:  # the reader of the output has closed the pipe, as 'head' does
         return _closed()
     if error.filename is not None:
@@ -144,7 +144,7 @@ def _explained_by_system(error: OSError) -> int | None:
 
 
 def _in_options(text: str, wanted: str | None, words: Sequence[str]) -> str:
-    """Return a message of the library with a command's options instead of the library's arguments."""
+    """Return a message of the library in which argument names are replaced by the options of a command."""
     from stemtwin.leaderboard.cli.structure_options import OPTIONS, in_options, in_toml
 
     if wanted == "certify":
@@ -154,7 +154,7 @@ def _in_options(text: str, wanted: str | None, words: Sequence[str]) -> str:
 
 
 def options_of(wanted: str | None) -> dict[str, str]:
-    """Return the options of a command and its subcommands by the names of their parameters."""
+    """Return the options of a command and of its subcommands, such as ``--size``, by the names of their parameters."""
     found: list[Any] = [getattr(typer.main.get_command(build(wanted)), "commands", {}).get(wanted)]
     options: dict[str, str] = {}
     while found:

@@ -9,7 +9,7 @@ MOST = 1000
 
 
 def parse_numbers(option: str, text: str, unit: str) -> tuple[float, ...]:
-    """Return the numbers of an option: one, several separated by commas, or evenly spaced ones as first:last:count.
+    """Return the numbers in a text, which is a number, a list with commas, or ``first:last:count`` for evenly spaced numbers.
 
     Parameters
     ----------
@@ -21,7 +21,7 @@ def parse_numbers(option: str, text: str, unit: str) -> tuple[float, ...]:
     Raises
     ------
     SettingsError
-        The text cannot be read, has a value twice, or has too many values.
+        The text cannot be read, contains a value twice, or has too many values.
     """
     how = f"Write one number of {unit}, several like 0,50,100, or first:last:count like -100:100:9, with 2 to {MOST} values."
     try:
@@ -36,7 +36,7 @@ def parse_numbers(option: str, text: str, unit: str) -> tuple[float, ...]:
         message = f"{option} {text} cannot be read. {how}"
         raise SettingsError(message)
     if len(set(found)) < len(found):
-        message = f"{option} {text} has a value twice. Give each once."
+        message = f"{option} {text} contains a value twice. Give each value once."
         raise SettingsError(message)
     return found
 

@@ -40,7 +40,7 @@ def speak_plainly() -> None:
 
 
 def number(value: float | None, low: float | None = None, high: float | None = None) -> str:
-    """Return a value to three digits with its interval, for example ``0.912 [0.88, 0.943]``, or a dash for None."""
+    """Return a value and its interval as text with three significant digits, as in ``0.912 [0.88, 0.943]``; a dash for None."""
     if value is None:
         return "-"
     ends = "" if low is None or high is None else f" [{low:.3g}, {high:.3g}]"
@@ -49,7 +49,7 @@ def number(value: float | None, low: float | None = None, high: float | None = N
 
 @contextlib.contextmanager
 def progress(text: str) -> Iterator[Callable[[int, int], None]]:
-    """Yield a function (done, total) that updates a bar on stderr; without a terminal nothing is drawn."""
+    """Yield a function (done, total) that updates a progress bar on stderr; the bar is shown only on a terminal."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 

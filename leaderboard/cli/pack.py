@@ -1,4 +1,4 @@
-"""``stemtwin data pack``: dataset of measured files and their labels."""
+"""``stemtwin data pack``: dataset made from measured images and their labels."""
 
 import json
 from pathlib import Path
@@ -21,14 +21,14 @@ def pack(
     version: Annotated[str, typer.Option(help="Version of the dataset.")] = "1.0.0",
     licence: Annotated[str, typer.Option(help="Licence of the images as stated by their owner.")] = "not stated",
     citation: Annotated[str, typer.Option(help="Citation of the images.")] = "",
-    shares: Annotated[str, typer.Option(help="Fractions of the files for train, val and test.")] = "0,0,1",
+    shares: Annotated[str, typer.Option(help="Fractions of the files in the splits train, val and test, separated by commas.")] = "0,0,1",
     tile: Annotated[int | None, typer.Option(help="Side of the square tiles into which images are cut, pixels.")] = None,
     pixel_size: Annotated[float | None, typer.Option(help="Pixel size for files without a calibration, A.")] = None,
-    variable: Annotated[str | None, typer.Option(help="Name of the images' variable in files with several variables.")] = None,
+    variable: Annotated[str | None, typer.Option(help="Name of the variable that contains the image, for files with several variables.")] = None,
     fact: Annotated[list[str] | None, typer.Option(help="Fact about all images as COLUMN=VALUE; may be repeated.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Pack measured images and their labels as a dataset with card, hashes, splits and manifest."""
+    """Pack measured images and their labels as a dataset with a card, hashes, splits and a manifest."""
     from stemtwin.benchmarks.tasks import find_task
     from stemtwin.datasets.cards import find_card
     from stemtwin.datasets.fetch import data_root
@@ -37,7 +37,7 @@ def pack(
 
     found = find_task(task)
     if found.kind != "predictions":
-        message = f"the task {task!r} is played in an environment, not on images: name a task on a dataset"
+        message = f"the task {task!r} is an agent task, which uses no images: name a prediction task"
         raise typer.BadParameter(message, param_hint="--task")
     settings = PackSettings(
         name=name,

@@ -10,10 +10,10 @@ from stemtwin.leaderboard.cli.output import JsonFlag, print_json, progress
 
 def replay(
     folder: Annotated[Path, typer.Argument(help="Folder of a run, with report.json and episodes.json.")],
-    keys: Annotated[Path | None, typer.Option(help="File with the published keys of an event, for hidden episodes.")] = None,
+    keys: Annotated[Path | None, typer.Option(help="File with the published keys of an event, which are needed to replay hidden episodes.")] = None,
     json: JsonFlag = False,
 ) -> None:
-    """Replay the episodes of a run and compare observations, truth, cost and score."""
+    """Replay the recorded episodes of a run, and compare observations, truth, cost and score with the record."""
     import dataclasses
 
     from stemtwin.benchmarks.replays import replay_run

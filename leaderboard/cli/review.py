@@ -1,4 +1,4 @@
-"""``stemtwin review``: search for near-duplicate answers of different teams, and for answers to honeypots."""
+"""``stemtwin review``: search for near-duplicate answers of different teams, and for suspiciously good answers to honeypots."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -12,13 +12,15 @@ if TYPE_CHECKING:
 
 
 def review(
-    folder: Annotated[Path, typer.Argument(help="Folder with submissions, or runs of agents, as TEAM/NAME.")],
-    output: Annotated[Path | None, typer.Option(help="Output file for requests for review, for 'stemtwin board --reviews'.")] = None,
-    event: Annotated[Path | None, typer.Option(help="Event of the submissions, with its secrets: its hidden rows and honeypots are used.")] = None,
-    secret: Annotated[Path | None, typer.Option(help="Folder of the secrets; by default EVENT-secret beside the event.")] = None,
+    folder: Annotated[Path, typer.Argument(help="Folder that contains submissions or runs of agents as TEAM/NAME.")],
+    output: Annotated[Path | None, typer.Option(help="Output file for the review requests, which 'stemtwin board --reviews' reads.")] = None,
+    event: Annotated[Path | None, typer.Option(help="Folder of the event of the submissions; its hidden rows and honeypots are used.")] = None,
+    secret: Annotated[
+        Path | None, typer.Option(help="Folder of the event's secrets; by default EVENT-secret beside the folder of the event.")
+    ] = None,
     json: JsonFlag = False,
 ) -> None:
-    """Find answers and actions of different teams that are too similar to be independent, and answers to honeypots; a person must review them."""
+    """Find answers or actions of different teams that are too similar to be independent, and good answers to unanswerable rows."""
     from stemtwin.leaderboard.review_checks import check_between_teams
     from stemtwin.leaderboard.reviews import write_reviews
     from stemtwin.twin.files import check_writable
@@ -39,7 +41,7 @@ def review(
 
 
 def _hidden_rows(event: Path, secret: Path | None) -> "Load":
-    """Return the function that loads the hidden rows of an event for a header."""
+    """Return a function (task, header) that loads the hidden rows of an event."""
     from stemtwin.leaderboard.events.folders import open_organiser
     from stemtwin.leaderboard.events.jury import hidden_rows
     from stemtwin.leaderboard.events.scoring import Truths

@@ -1,4 +1,4 @@
-"""Parser of thermal motion, and translation of the library's messages into the options of a command."""
+"""Parser of the option ``--thermal``, and replacement of argument names by command options in messages of the library."""
 
 import re
 from collections.abc import Iterable, Mapping
@@ -23,20 +23,20 @@ WORDS = {
 }
 """Words for arguments without an option; in the words for other arguments the unit is dropped."""
 UNIT = r"(?:angstrom|mrad|rad|deg|ev|pa|us|mm|e_per_angstrom2)"
-"""Units at the end of the library's names."""
+"""Pattern of the units at the end of argument names of the library."""
 START = r"(?<![-\w./'\"])"
 """Position where a name of the library can begin: not within an option, a path or a quoted text."""
 
 
 def in_options(text: str, options: Mapping[str, str] = OPTIONS, typed: Iterable[str] = ()) -> str:
-    """Return a message of the library with the command's options, or plain words, instead of the library's arguments.
+    """Return a message of the library in which argument names are replaced by the command's options or by plain words.
 
     Parameters
     ----------
     text : str
         Message or note.
     options : mapping
-        Options by the corresponding arguments.
+        Options by the names of the corresponding arguments.
     typed : iterable of str
         Words of the command line, which are not changed.
     """
@@ -64,12 +64,12 @@ def _named(name: str, options: Mapping[str, str]) -> str:
 
 
 def in_toml(text: str) -> str:
-    """Return a message of the library with the keys of a request file for its arguments, for ``stemtwin certify``."""
+    """Return a message of the library in which arguments are written as keys of a request file, for ``stemtwin certify``."""
     return re.sub(rf"{START}([a-z]\w*)=(?=[\w(\[{{'\"+-])", r"\1 = ", re.sub(rf"{START}([a-z]\w*)=(?=[.,;)]|$)", r"\1", text))
 
 
 def parse_thermal(text: str) -> float | Mapping[str, float]:
-    """Return the rms displacement (A) of a text such as ``0.08``, or one for each element of ``Ti=0.07,O=0.09``.
+    """Return the rms displacement, A, in a text: one number (``0.08``) or a mapping by element (``Ti=0.07,O=0.09``).
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""``stemtwin submit``: entry of a submission folder, an archive or a report on the board, or submission to an event."""
+"""``stemtwin submit``: check and score a submission and enter it on the board, or hand it in to an event."""
 
 import contextlib
 import dataclasses
@@ -24,17 +24,19 @@ def submit(
     ],
     database: Annotated[
         Path | None,
-        typer.Option(help="File of the board; by default that of STEMTWIN_DATABASE, else one in the user's data folder."),
+        typer.Option(help="Database file of the board; by default the path in STEMTWIN_DATABASE, or a file in the user's data folder."),
     ] = None,
     dry_run: Annotated[
         bool,
         typer.Option("--dry-run", help="Check and score the submission and print its row, but do not enter it."),
     ] = False,
-    event: Annotated[Path | None, typer.Option(help="Folder of an event to submit to; its organiser scores the submission.")] = None,
+    event: Annotated[
+        Path | None, typer.Option(help="Folder of an event to which the submission is handed in; the organiser of the event scores it.")
+    ] = None,
     team: Annotated[str | None, typer.Option(help="Name of your team in the event.")] = None,
     json: JsonFlag = False,
 ) -> None:
-    """Check and score a submission and enter it on the board; a report file cannot be checked and is not ranked."""
+    """Check a submission, score it, and enter it on the board. A report file cannot be checked, so its entry is not ranked."""
     from stemtwin.benchmarks.submission_paths import check_file, is_archive
     from stemtwin.leaderboard.store import check_board
 
@@ -65,7 +67,7 @@ def submit(
 
 
 def _scored(path: Path) -> "Report":
-    """Return the report of a submission, which is scored, or of a report file, which cannot be checked."""
+    """Score a submission and return its report, or return the report in a report file, which cannot be checked."""
     from stemtwin.benchmarks.report import read_report
     from stemtwin.benchmarks.submission_paths import is_archive
 
@@ -92,7 +94,7 @@ def _hand_in(path: Path, event: Path, team: str, *, json: bool) -> None:
 
 @contextlib.contextmanager
 def opened(path: Path) -> "Iterator[Path]":
-    """Yield the folder of a submission; an archive is unpacked to a temporary folder, and messages name the archive."""
+    """Yield the folder of a submission. An archive is unpacked to a temporary folder, but error messages name the archive."""
     from stemtwin.benchmarks.archives import unpacked
     from stemtwin.benchmarks.submission_paths import is_archive
     from stemtwin.twin.errors import SubmissionError
@@ -115,7 +117,7 @@ def score_folder(path: Path, task: "Task | None" = None, measured: Path | None =
     path : Path
         Folder or archive of the submission.
     task : Task, optional
-        Task to score on; by default the one that the submission names.
+        Task to score on; by default the task that the submission names.
     measured : Path, optional
         Folder of measured data to score on.
     """

@@ -38,7 +38,9 @@ def task(
             told = f"{field.text} (optional)" if field.optional else field.text
             table.add_row(field.name, _type(field), field.unit, told, style=None)
         console.print(table, markup=False)
-    table = Table(title="Metrics: 95 % intervals by bootstrap over clusters; the first ranks", title_justify="left", box=None, header_style="dim")
+    table = Table(
+        title="Metrics: 95 % intervals by bootstrap over clusters; the first metric sets the rank", title_justify="left", box=None, header_style="dim"
+    )
     for column in ("name", "unit", "better", "what"):
         table.add_column(column)
     for metric in found.metrics:
@@ -48,7 +50,7 @@ def task(
     if found.kind == "agent":
         console.print(found.floor_text)
     if found.difficulties:
-        title = "Presets of the episodes, in turn" if len(found.difficulties) > 1 else "Preset of the episodes"
+        title = "Presets of the episodes, used in turn" if len(found.difficulties) > 1 else "Preset of the episodes"
         console.print(f"{title}: {', '.join(found.difficulties)}; {found.episodes} episodes by default.")
     console.print("Slices: " + ", ".join(column.column for column in found.slices))
     console.print("Baselines: " + "; ".join(f"{one.name} ({one.text})" for one in mine))

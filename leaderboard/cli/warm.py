@@ -1,4 +1,4 @@
-"""``stemtwin warm``: compilation of kernels and build of operators in advance."""
+"""``stemtwin warm``: compilation of kernels and construction of operators in advance."""
 
 import time
 from typing import Annotated
@@ -11,14 +11,14 @@ from stemtwin.leaderboard.cli.work_progress import span
 def warm(
     environments: Annotated[
         list[str] | None,
-        typer.Argument(help="Ids of environments, for example stemtwin/Autofocus-v2; by default all of 'stemtwin list environments'."),
+        typer.Argument(help="Ids of environments, for example stemtwin/Autofocus-v2; by default all that 'stemtwin list environments' names."),
     ] = None,
 ) -> None:
     """Compile all kernels, then build the specimens and operators of environments at their default difficulty.
 
-    Both are cached in $STEMTWIN_CACHE_DIR: kernels for this version of stemtwin, numba and Python on this kind of
-    processor, operators for the same physics. With a complete cache the command takes a few seconds, as it runs its
-    small jobs again.
+    Kernels and operators are cached in $STEMTWIN_CACHE_DIR. Cached kernels are valid for the same versions of stemtwin,
+    numba and Python on the same kind of processor. Cached operators are valid for the same physics. If the cache is
+    complete, the command still runs its small jobs, which takes a few seconds.
     """
     from stemtwin.leaderboard.cli import warm_jobs
     from stemtwin.leaderboard.cli.listing import Kind, names

@@ -1,4 +1,4 @@
-"""Small jobs that call all kernels of instruments, engines and environments, which compiles and caches them."""
+"""Small jobs that call all kernels of instruments, engines and environments, so the kernels are compiled and cached."""
 
 import contextlib
 import dataclasses
@@ -25,7 +25,7 @@ from stemtwin.twin.samples.library import load_sample
 from stemtwin.twin.samples.sample import Sample
 
 SEED = 987_654_321
-"""Seed of thermal displacements for these jobs only: with a cached operator, some kernels would not be called."""
+"""Seed of thermal displacements that only these jobs use: with a cached operator, the jobs would not call all kernels."""
 SCAN = RasterScan(shape=(16, 16), field_of_view_angstrom=(4.0, 4.0))
 LIMIT = "STEMTWIN_CACHE_BYTES"
 
@@ -129,7 +129,7 @@ JOBS: dict[str, Callable[[], None]] = {
     "manipulation of atoms": _forge,
     "images of sparse scans": _trees,
 }
-"""Jobs by the kernels that they compile."""
+"""Jobs by descriptions of the kernels that the jobs compile."""
 
 
 def run(tell: Callable[[str], None]) -> None:

@@ -12,14 +12,14 @@ import typer
 QUIET_S = 10.0
 """Longest time between two lines in a pipe, s."""
 STEP, LEAST_S = 0.1, 2.0
-"""Fraction of the work after which a pipe gets a line, and least time between two lines, s."""
+"""Fraction of the work after which a line is written to a pipe, and shortest time between two lines, s."""
 LOOK_S = 0.25
 """Time between two readings of the progress, s."""
 
 
 @dataclass(slots=True, kw_only=True)
 class WorkState:
-    """State of running work.
+    """Progress of a running computation.
 
     Parameters
     ----------
@@ -50,7 +50,7 @@ class WorkState:
 
     @property
     def phase(self) -> str:
-        """Current phase of the work."""
+        """Current phase of the work, as text."""
         if not self.total:
             return "computing"
         if not self.done:
@@ -59,7 +59,7 @@ class WorkState:
 
     @property
     def left(self) -> str:
-        """Remaining time, estimated from the speed so far, as text; empty as long as there is no estimate."""
+        """Remaining time, estimated from the speed so far, as text; empty if there is no estimate."""
         if not 0.02 <= self.share < 1:
             return ""
         return f", {span(self.elapsed * (1 / self.share - 1))} left"
@@ -87,7 +87,7 @@ def span(seconds: float) -> str:
 
 @contextlib.contextmanager
 def counted_steps(unit: str, *, quiet: bool) -> Iterator[Callable[[int, int, str], None]]:
-    """Yield a function (done, total, text) that reports steps on stderr: a bar on a terminal, else a line for each tenth.
+    """Yield a function (done, total, text) that reports steps on stderr: a bar on a terminal, otherwise a line after each tenth.
 
     Parameters
     ----------
@@ -115,7 +115,7 @@ def _silent(done: int, total: int, text: str) -> None:
 
 @contextlib.contextmanager
 def shown(total: int, seconds: float | None) -> Iterator[Callable[[int], None]]:
-    """Yield a function that counts waves, and report the progress on stderr until the block ends.
+    """Yield a function that takes a number of newly completed waves, and report the progress on stderr until the block ends.
 
     Parameters
     ----------
@@ -161,7 +161,7 @@ def _bar(state: WorkState, over: threading.Event, stream: TextIO) -> None:
 
 
 def tenth_lines(unit: str) -> Callable[[int, int, str], None]:
-    """Return a function of (done, total, text) that writes a line to stderr at the start and each tenth of the work.
+    """Return a function (done, total, text) that writes a line to stderr at the start and after each tenth of the work.
 
     Parameters
     ----------

@@ -43,13 +43,13 @@ class Still:
     Parameters
     ----------
     image : DataArray
-        Image.
+        Acquired image (y, x).
     dose : ndarray
         True dose in the pixels of the image, e-/A^2.
     atoms : ndarray
-        x, y and atomic number of each atom, shape (n, 3).
+        Position x and y, A, and atomic number of each atom, shape (n, 3).
     bonds : ndarray
-        x, y of both ends of each bond, A, shape (m, 2, 2).
+        Position x and y of both ends of each bond, A, shape (m, 2, 2).
     text : str
         Caption.
     path : tuple
@@ -91,7 +91,7 @@ def hole_film(folder: Path, tick: Tick) -> tuple[Path, str]:
 
 
 def silicon_film(folder: Path, tick: Tick) -> tuple[Path, str]:
-    """Film silicon manipulation in graphene at 60 kV by images only; return the file and a summary."""
+    """Film an agent, which sees only images, moving a silicon atom in graphene at 60 kV; return the file and a summary."""
     scope, scan = silicon_manipulation.microscope(SHOWN), silicon_manipulation.field()
     stills: list[Still] = []
     for step in silicon_manipulation.lead(scope, scan):
@@ -113,7 +113,7 @@ FILES = ("hole.gif", "silicon.gif")
 
 
 def _still(scope: "Microscope", scan: "RasterScan", image: "xr.DataArray", sample: "Sample", text: str) -> Still:
-    """Return the frame of an image and its sample, with the present dose."""
+    """Return the frame of a film from an image, its sample, and the dose so far."""
     from stemtwin.twin.samples.neighbours import find_bonds
 
     xy, bonds = sample.positions_angstrom[:, :2], find_bonds(sample)
@@ -158,14 +158,14 @@ def _palette() -> list[int]:
 
 
 def draw(still: Still, levels: tuple[float, float], most: float) -> np.ndarray:
-    """Return one frame as (height, width, 3) uint8.
+    """Draw one frame and return its pixels, shape (height, width, 3), uint8.
 
     Parameters
     ----------
     still : Still
         Frame.
     levels : tuple of float
-        Values of black and white in the image.
+        Image values that are drawn black and white.
     most : float
         Largest dose of the film, e-/A^2.
     """

@@ -11,7 +11,7 @@ from scipy import ndimage
 REACH = 1.52
 """Projected distance of Si from its C neighbours, A, for a bond of 1.76 A that is inclined to the sheet."""
 BEYOND = 0.3
-"""Distance of the parked beam behind a neighbour of Si, A; it lowers the current on C by a fifth, on Si by a third."""
+"""Distance of the parked beam behind a neighbour of Si, A; this lowers the current on C by a fifth and on Si by a third."""
 RING = 0.3
 """Width of the ring in which neighbours are located, one standard deviation, A."""
 BLUR = 0.4
@@ -23,11 +23,11 @@ JUMP = 1.5
 NEAR = 0.8
 """Distance within which a goal is reached, A; every neighbour is farther away."""
 PATIENCE = 14
-"""Number of images with Si at the same position after which Si is stuck, because it has lost a neighbour."""
+"""Number of images with Si at the same position after which Si counts as stuck; it has then lost a neighbour."""
 
 
 def find_silicon(haadf: xr.DataArray) -> tuple[float, float] | None:
-    """Return the position (x, y), A, of the brightest atom of a HAADF image, or None if no atom exceeds the others.
+    """Return the position (x, y), A, of the brightest atom of a HAADF image, or None if no atom is clearly brighter than the rest.
 
     Parameters
     ----------
@@ -50,7 +50,7 @@ def find_silicon(haadf: xr.DataArray) -> tuple[float, float] | None:
 def find_neighbours(maadf: xr.DataArray, silicon: tuple[float, float]) -> np.ndarray:
     """Return the positions of the three neighbours of a Si atom, (3, 2), x and y in A.
 
-    They are 120 degrees apart, at the azimuths where a ring about Si is brightest.
+    The neighbours are 120 degrees apart, at the azimuths where a ring around Si is brightest.
 
     Parameters
     ----------
@@ -69,19 +69,19 @@ def find_neighbours(maadf: xr.DataArray, silicon: tuple[float, float]) -> np.nda
 
 
 def has_jumped(before: float, now: float) -> bool:
-    """Return whether the HAADF counts of a parked beam, at first and now, show that a heavier atom is now below it."""
+    """Return True if the HAADF counts of a parked beam have risen enough to show that a heavier atom is now below the beam."""
     return now > JUMP * before
 
 
 def is_stuck(places: Sequence[tuple[float, float]]) -> bool:
-    """Return whether Si had the same position (x, y), A, in the last ``PATIENCE`` + 1 images."""
+    """Return True if Si had the same position (x, y), A, in the last ``PATIENCE`` + 1 images."""
     recent = places[-PATIENCE - 1 :]
     return len(recent) > PATIENCE and all(math.dist(place, recent[-1]) < NEAR for place in recent)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Decision:
-    """Next step of the agent.
+    """Decision of the agent after an image.
 
     Parameters
     ----------

@@ -26,18 +26,18 @@ if TYPE_CHECKING:
 
 THICKNESS_ANGSTROM = 62.48
 POINTS, FIELD_ANGSTROM = 30, 11.715
-"""Points along a side and side of the scan, A; three by three cells, so means are means over the cell."""
+"""Points along a side of the scan, and the side, A: three by three unit cells, so a mean over the scan is a mean over the cell."""
 OFF_AXIS_MRAD = (60.0, 25.0)
-"""Tilt for the composition, as channelling on the zone axis enhances the X-rays of elements in heavy columns, mrad."""
+"""Tilt off the zone axis for the composition, mrad; on the axis, channelling enhances the X-rays of elements in heavy columns."""
 DARK_FIELD_MRAD = (40.0, 58.0)
 HALVED = (((0.5, 0.0), (0.0, 1.0)), ((1.0, 0.0), (0.0, 0.5)), ((0.5, 0.5), (0.5, -0.5)))
-"""Reciprocal vectors of cells twice as large."""
+"""Reciprocal vectors of cells that are twice as large, as multiples of the vectors of a cell."""
 LEAST_PERIOD = 2.0
 """Least period of the lattice, A; columns may be closer."""
 EDGES = ("Ti_L3", "O_K")
 LINES = ("Sr_L", "Ti_K", "O_K")
 ZERO_LOSS_END_EV = 3.1
-"""End of the measured zero-loss peak, eV, below the band gap of SrTiO3 (3.2 eV); its tail beyond is extrapolated."""
+"""End of the measured zero-loss peak, eV, below the band gap of SrTiO3 (3.2 eV); the tail of the peak beyond this energy is extrapolated."""
 
 
 FILES = ("signals.nc", "signals.hf5", "signals.emd", "off-axis.nc", "off-axis-edx.hspy", "found.json", "signals.png")
@@ -46,7 +46,7 @@ FILES = ("signals.nc", "signals.hf5", "signals.emd", "off-axis.nc", "off-axis-ed
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Taken:
-    """Acquired signals: all signals on the zone axis, from one pass, and X-rays off the axis."""
+    """Acquired signals: all signals on the zone axis, from one scan, and X-rays off the axis."""
 
     on_axis: "xr.Dataset"
     off_axis: "xr.Dataset"
@@ -61,7 +61,7 @@ class Found:
     Parameters
     ----------
     t_over_lambda, thickness_angstrom : float
-        ln(I_t / I_0), and its product with the mean free path, A.
+        Relative thickness ln(I_t / I_0), and its product with the mean free path, A.
     onsets_ev : dict
         Onset of each edge, eV.
     lattice_angstrom : tuple
@@ -81,7 +81,7 @@ class Found:
 def microscope(*, thickness_angstrom: float = THICKNESS_ANGSTROM, phonons: int | str = 2) -> "Microscope":
     """Return the corrected 200 kV instrument without instabilities, with SrTiO3 as sample.
 
-    The model of losses omits surface plasmons, as the log-ratio method does.
+    The model of energy losses omits surface plasmons, because the log-ratio method omits them too.
     """
     from stemtwin.twin.instrument.hardware.profiles import PROFILES
     from stemtwin.twin.instrument.scope.microscope import Microscope
@@ -93,7 +93,7 @@ def microscope(*, thickness_angstrom: float = THICKNESS_ANGSTROM, phonons: int |
 
 
 def take(scope: "Microscope", tick: Tick, *, points: int = POINTS) -> Taken:
-    """Acquire all signals on the zone axis in one pass, and X-rays off the axis.
+    """Acquire all signals on the zone axis in one scan, and X-rays off the axis.
 
     Parameters
     ----------
@@ -129,7 +129,7 @@ def save(taken: Taken, folder: Path, tick: Tick) -> tuple[list[Path], list[str]]
     made : list of Path
         Written files.
     left_out : list of str
-        Reason for each missing format.
+        Reason for each format that could not be written.
     """
     from stemtwin.datasets import formats
     from stemtwin.twin.errors import DatasetError
@@ -157,7 +157,7 @@ def save(taken: Taken, folder: Path, tick: Tick) -> tuple[list[Path], list[str]]
 
 
 def find(taken: Taken, folder: Path) -> Found:
-    """Evaluate the counts, and write the results as ``found.json``."""
+    """Evaluate the counts, write the results to ``found.json`` in a folder, and return them."""
     from stemtwin.twin.files import write_atomically
     from stemtwin.twin.instrument.spectra import quantify
     from stemtwin.twin.physics.spectra import dielectric, lowloss
@@ -188,9 +188,10 @@ def near(name: str) -> float:
 
 
 def log_ratio(energies: np.ndarray, counts: np.ndarray) -> float:
-    """Return t / lambda = ln(I_t / I_0) of a spectrum that contains the zero-loss peak and all relevant losses.
+    """Return the relative thickness t / lambda = ln(I_t / I_0) from a spectrum with the zero-loss peak and all relevant losses.
 
-    The tail of the zero-loss peak beyond the last channel in the band gap is extrapolated as E^-4.
+    Here, t is the thickness, lambda is the mean free path, I_t is the sum of all counts, and I_0 is the sum over the
+    zero-loss peak. The tail of this peak beyond the last channel in the band gap is extrapolated as E^-4.
     """
     last, half = int(np.flatnonzero(energies < ZERO_LOSS_END_EV)[-1]), (energies[1] - energies[0]) / 2
     near_end, far_end = (energies[last] - half) ** -3, (energies[last] + half) ** -3
@@ -224,8 +225,8 @@ def dark_field(patterns: "xr.DataArray") -> "xr.DataArray":
 def lattice(image: "xr.DataArray", *, orders: int = 4) -> tuple[tuple[float, float], tuple[float, float]]:
     """Return the two lattice vectors (x, y), A, of a periodic image.
 
-    They are the vectors whose Fourier series, up to ``orders``, fits the image best; the search starts at maxima of the
-    autocorrelation. The field need not contain whole periods.
+    The Fourier series with these periods, up to ``orders``, fits the image best. The search starts at maxima of the
+    autocorrelation. The field may contain fractions of periods.
     """
     from scipy.optimize import minimize
 
@@ -285,7 +286,7 @@ def _periods(values: np.ndarray, step: tuple[float, float]) -> np.ndarray:
 
 
 def told(found: Found) -> list[str]:
-    """Return the results beside the true values, as lines of text."""
+    """Return lines of text with each result and, in parentheses, its true value."""
     (ax, ay), (bx, by) = found.lattice_angstrom
     edges = ", ".join(f"{name.replace('_', ' ')} {at:.1f} eV ({near(name):g})" for name, at in found.onsets_ev.items())
     off, on = (", ".join(f"{symbol} {100 * value:.1f} %" for symbol, value in c.items()) for c in (found.composition, found.on_axis_composition))
@@ -358,7 +359,7 @@ def _draw_losses(axes: "Axes", total: "xr.DataArray", found: Found) -> None:
 
 
 def edge_map(spectra: "xr.DataArray", onset_ev: float, width_ev: float) -> "xr.DataArray":
-    """Return the counts of an edge at each point above a background of the shape fitted to the mean spectrum."""
+    """Return a map of the counts of an edge above the background; the shape of the background is fitted to the mean spectrum."""
     at = spectra.energy_loss_ev
     window, before = (at >= onset_ev - 1) & (at < onset_ev + width_ev), (at > onset_ev - 50) & (at < onset_ev - 5)
     mean = spectra.sum(("y", "x"), dtype=float)
@@ -368,14 +369,14 @@ def edge_map(spectra: "xr.DataArray", onset_ev: float, width_ev: float) -> "xr.D
 
 
 def line_map(spectra: "xr.DataArray", energy_ev: float, width_ev: float = 160.0) -> "xr.DataArray":
-    """Return the photons in a window around a line at each point."""
+    """Return a map of the number of photons in a window of ``width_ev`` around the energy of a line."""
     return spectra.sel(photon_energy_ev=slice(energy_ev - width_ev / 2, energy_ev + width_ev / 2)).sum("photon_energy_ev", dtype=float)
 
 
 def folded(image: "xr.DataArray", cells: int) -> "xr.DataArray":
-    """Return an image of ``cells`` by ``cells`` cells with each cell replaced by their mean.
+    """Return an image in which each unit cell is replaced by the mean of all unit cells.
 
-    The number of points along each side is a multiple of ``cells``.
+    The image contains ``cells`` by ``cells`` unit cells, and the number of points along each side is a multiple of ``cells``.
     """
     ny, nx = (n // cells for n in image.shape)
     mean = image.to_numpy().reshape(cells, ny, cells, nx).mean(axis=(0, 2))

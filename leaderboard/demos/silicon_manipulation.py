@@ -1,7 +1,7 @@
-"""Manipulation of a silicon atom in graphene by the parked beam: microscope, loop of images, outcomes of attempts.
+"""Manipulation of a silicon atom in graphene by the parked beam: microscope, loop of images and decisions, outcomes.
 
-The agent receives only images. During each hop the dopant may be replaced by a C adatom, or lose a neighbour, with the
-cross-sections of these competing processes. A fraction of the attempts therefore fails with any agent.
+The agent receives only images. Two processes compete with each hop: a C adatom replaces the silicon atom, or the silicon atom
+loses a neighbour. Each has a cross-section, so a fraction of the attempts fails with any agent.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 Place = tuple[float, float]
 
 START_SEED = 4
-"""Seed of the sample, which sets the initial position of the silicon atom; with it the path stays in the field."""
+"""Seed of the sample, which sets the initial position of the silicon atom; with this seed the path stays in the field."""
 WAY: tuple[Place, ...] = ((-8.5, 0.0), (-8.5, -7.0))
 """Goals of the path relative to the first position of Si in an image (x, y), A: along the sheet, then across."""
 SEMIANGLE_MRAD = 26.0
@@ -35,14 +35,14 @@ MOST_PARKS = 70
 DOPANT_VACANCY = 1e-11
 """Cross-section for the loss of a neighbour of Si, A^2 [A]: 0.001 barn, a tenth of the value measured for P.
 
-The value for P is too large for Si: manipulation experiments moved Si much further than it would allow.
+The value for P is too large for Si: manipulation experiments moved Si much further than this value would allow.
 """
 DETECTORS = ("haadf", "maadf")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Step:
-    """One image of an attempt: frame, true sample at its start, decision, path, and completed fraction of the path."""
+    """One image of an attempt, the true sample at its start, the agent's decision, the path, and its completed fraction."""
 
     frame: "xr.Dataset"
     sample: "Sample"
@@ -80,7 +80,7 @@ class Attempt:
 
 
 def microscope(seed: int) -> "Microscope":
-    """Return the microscope with a Si atom in graphene; the seed determines its noise and all events."""
+    """Return the microscope with a Si atom in graphene; the seed determines the noise and all events of beam damage."""
     from stemtwin.twin.instrument.hardware.profiles import PROFILES
     from stemtwin.twin.instrument.scope.microscope import Microscope
     from stemtwin.twin.instrument.scope.specimen_state import Damage
@@ -95,14 +95,14 @@ def microscope(seed: int) -> "Microscope":
 
 
 def field() -> "RasterScan":
-    """Return the scan of the images."""
+    """Return the raster scan with which all images are acquired."""
     from stemtwin.twin.instrument.scan import RasterScan
 
     return RasterScan(shape=(68, 68), field_of_view_angstrom=(17.0, 17.0), origin_angstrom=(1.5, 4.0))
 
 
 def lead(scope: "Microscope", scan: "RasterScan") -> Iterator[Step]:
-    """Move the silicon atom along its path, image by image, until it arrives, is lost, or no longer moves."""
+    """Move the silicon atom along its path until it arrives, is lost, or no longer moves; yield a step after each image."""
     goals: tuple[Place, ...] | None = None
     way: tuple[Place, ...] = ()
     seen_at: list[Place] = []
@@ -128,12 +128,12 @@ def lead(scope: "Microscope", scan: "RasterScan") -> Iterator[Step]:
 
 
 def has_arrived(decision: pilot.Decision) -> bool:
-    """Return whether the agent located Si at the end of its path."""
+    """Return True if the agent located Si at the end of its path."""
     return decision.silicon is not None and not decision.goals
 
 
 def park(scope: "Microscope", target: Place) -> None:
-    """Park the beam until its HAADF signal shows Si below it, at most for ``PARK_S``."""
+    """Park the beam until the HAADF signal shows a Si atom below the beam, but no longer than ``PARK_S``."""
     from stemtwin.twin.instrument.scan import PathScan
 
     here, first = PathScan(positions_angstrom=np.array([target])), 0.0
@@ -145,7 +145,7 @@ def park(scope: "Microscope", target: Place) -> None:
 
 
 def attempt(seed: int) -> Attempt:
-    """Make one attempt and return its outcome."""
+    """Make one attempt with a seed of the microscope and return the outcome."""
     scope = microscope(seed)
     ends = [step.decision for step in lead(scope, field())]
     arrived, events = bool(ends) and has_arrived(ends[-1]), scope.truth()["events"]

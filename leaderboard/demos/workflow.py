@@ -35,13 +35,13 @@ EPISODES = 8
 FIELD_ANGSTROM = 24.0
 """Side of the imaged field, A."""
 CELL_ANGSTROM = 10.0
-"""Side of the cell of a periodic structure, A; the field shows it several times."""
+"""Side of the cell of a periodic structure, A; the field contains the cell several times."""
 LEAST_CELL_ANGSTROM = 3.0
 """Least side of the cell of a periodic structure in the comparison of instruments, A."""
 
 
 def load_fields(structure: str) -> tuple["FieldSample", "FieldSample", tuple[str, ...]]:
-    """Load the samples of the first two steps.
+    """Load the samples for the image and for the comparison of instruments.
 
     Parameters
     ----------
@@ -53,9 +53,9 @@ def load_fields(structure: str) -> tuple["FieldSample", "FieldSample", tuple[str
     imaged : FieldSample
         Sample of the image.
     compared : FieldSample
-        Sample for the comparison of instruments; a periodic one is small, as each instrument needs its own operator.
+        Sample for the comparison of instruments; a periodic sample is small, because each instrument needs its own operator.
     notes : tuple of str
-        Changes to the structure.
+        Notes on changes to the structure.
     """
     from stemtwin.twin.samples.field_samples import load_field
 
@@ -120,7 +120,7 @@ def _detectors() -> tuple[Any, ...]:
 
 
 def instrument_step(field: "FieldSample", folder: Path, tick: Tick) -> list[Path]:
-    """Draw one sample imaged by five instruments, and an ideal scan beside one with drift and hum and its dose map."""
+    """Draw images of one sample by five instruments, an ideal scan, a scan with drift and hum, and the dose map of that scan."""
     from stemtwin.twin.instrument import micrographs
     from stemtwin.twin.instrument.hardware.profiles import PROFILES
     from stemtwin.twin.instrument.scan import RasterScan
@@ -157,7 +157,7 @@ def instrument_step(field: "FieldSample", folder: Path, tick: Tick) -> list[Path
 
 
 def shaking(profile: "Profile") -> "Profile":
-    """Return an instrument just after a stage move and with visible mains hum: drift 3 A/s, hum 0.5 A."""
+    """Return the profile of an instrument with a drift of 3 A/s, as just after a stage move, and a visible mains hum of 0.5 A."""
     from dataclasses import replace
 
     scan = replace(profile.imperfections, hum_angstrom=(0.25, 0.5))
@@ -166,7 +166,7 @@ def shaking(profile: "Profile") -> "Profile":
 
 
 def focus_step(folder: Path, tick: Tick) -> list[Path]:
-    """Focus the microscope once by the focal-series baseline, and draw its frames."""
+    """Focus the microscope once by the focal-series baseline, and draw the acquired frames."""
     from stemtwin.benchmarks.agents import brief_for, find_baseline
     from stemtwin.benchmarks.episodes import make_environment
     from stemtwin.benchmarks.tasks import load_tasks
@@ -199,7 +199,7 @@ def _seen(env: Any, observation: dict[str, np.ndarray]) -> tuple[str, Any]:
 
 
 def check_data() -> None:
-    """Raise DatasetError if :func:`data_step` cannot build its dataset, before any work begins."""
+    """Raise DatasetError, before any work begins, if :func:`data_step` cannot build its dataset."""
     from stemtwin.datasets import fetch, generate
     from stemtwin.datasets.cards import find_card
 

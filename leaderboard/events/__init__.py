@@ -16,7 +16,7 @@ File                  Content
 ``scoring.py``        scoring of submissions
 ``settings.py``       ``event.toml``
 ``signing.py``        canonical JSON, hashes, signatures
-``standings.py``      valid and counting scores, the signed state of the board
+``standings.py``      valid scores, scores that count, signed state of the board
 ``submissions.py``    submissions and their content hashes
 ``team_side.py``      commands of teams: predict, check
 ``verification.py``   verification of an archive

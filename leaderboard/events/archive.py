@@ -1,4 +1,4 @@
-"""End of an event: the keys are revealed, and everything is packed in one folder, verified there, and signed."""
+"""End of an event: the keys are revealed, and all files are packed in one archive folder, which is signed and verified."""
 
 import shutil
 import zipfile
@@ -43,14 +43,14 @@ if TYPE_CHECKING:
 SUMS = "SHA256SUMS"
 DATA = "data"
 ABOUT_LAST = (LOG, STATE, SUMS, PAGES)
-"""Files without a checksum: the log contains the hash of the checksums, the state follows from the log, and pages show both."""
+"""Files without a checksum: the log contains the hash of the checksums, the state follows from the log, and the pages show log and state."""
 
 
 def close_event(organiser: Organiser, target: Path, *, isolation: str | None = None, tell: Tell | None = None) -> Path:
-    """Close a frozen event: score remaining submissions, write and verify an archive with the revealed keys, and sign it.
+    """Close a frozen event, and return the folder of a signed archive that contains the revealed keys.
 
-    The archive appears, and the keys are published, only if every recomputed score and rank agrees. The archive's folder is
-    returned.
+    Submissions that are not scored yet are scored first. The archive appears, and the keys are published, only if every
+    recomputed score and rank agrees with the board.
 
     Parameters
     ----------
@@ -59,9 +59,9 @@ def close_event(organiser: Organiser, target: Path, *, isolation: str | None = N
     target : Path
         Folder of the archive; ``TARGET.zip`` is written beside it.
     isolation : str, optional
-        Level of isolation of agents that are not scored yet; by default the event's level.
+        Level of isolation for agents that are not scored yet; by default the event's level.
     tell : callable, optional
-        Function that is called with messages about long work.
+        Function that is called with progress messages.
 
     Raises
     ------
@@ -72,15 +72,15 @@ def close_event(organiser: Organiser, target: Path, *, isolation: str | None = N
     """
     event, tell = organiser.event, tell or (lambda _: None)
     if organiser.folder.first("frozen") is None:
-        message = f"{event.name} is not frozen. Run 'stemtwin event freeze {organiser.path}' first, as closing publishes its keys."
+        message = f"{event.name} is not frozen. Run 'stemtwin event freeze {organiser.path}' first, because closing publishes its keys."
         raise SettingsError(message)
     check_writable(target, folder=True)
     if target.exists() and any(target.iterdir()):
-        message = f"{target} is not empty. Give a folder that is empty or does not exist by --output."
+        message = f"{target} is not empty. Use --output with a folder that is empty or does not exist."
         raise SettingsError(message)
     failed = [one for one in score_event(organiser, isolation=isolation, tell=tell) if one.status == "failed"]
     if failed:
-        message = f"{failed[0].label} could not be scored ({failed[0].text}). Repair that, or disqualify the team, then close the event."
+        message = f"{failed[0].label} could not be scored ({failed[0].text}). Repair the cause or disqualify the team, and close the event again."
         raise SettingsError(message)
     with one_at_a_time(organiser):
         with replacing(target) as temporary:
@@ -96,7 +96,7 @@ def close_event(organiser: Organiser, target: Path, *, isolation: str | None = N
 
 
 def _pack(organiser: Organiser, target: Path, tell: Tell) -> None:
-    """Write everything except checksums, signed state and final log to the archive."""
+    """Write all files of the archive except the checksums, the signed state and the final log."""
     path, event = organiser.path, organiser.event
     target.mkdir(parents=True)
     write_keys(target / KEYS, organiser.keys).chmod(0o644)
@@ -126,7 +126,7 @@ def _pack(organiser: Organiser, target: Path, tell: Tell) -> None:
 
 
 def _links(folder: str, names: list[str]) -> list[str]:
-    """Return the links among the names of a folder; an archive contains no links, as submissions with links are refused."""
+    """Return the names that are links in a folder; links are not archived, because submissions with links are refused."""
     return [name for name in names if (Path(folder) / name).is_symlink()]
 
 
@@ -144,7 +144,7 @@ def _sign(organiser: Organiser, target: Path) -> list[LogLine]:
 
 
 def checksums(folder: Path) -> str:
-    """Return the sha256 of the files of an archive in the format of ``sha256sum``, without those in ``ABOUT_LAST``."""
+    """Return the sha256 of each file of an archive except those in ``ABOUT_LAST``, in the format of ``sha256sum``."""
     names = (path.relative_to(folder) for path in all_files(folder))
     kept = [name for name in names if name.parts[0] not in ABOUT_LAST]
     return "".join(f"{file_sha256(folder / name)}  {name.as_posix()}\n" for name in kept)
@@ -191,7 +191,7 @@ def _citation(event: EventSettings) -> str:
 
 
 def _readme(event: EventSettings) -> str:
-    """Return the text that explains the archive."""
+    """Return the README of the archive (Markdown)."""
     return (
         f"# {event.title}: archive\n\n"
         f"Every rank can be recomputed, without a network, with stemtwin {version()}:\n\n    stemtwin event verify .\n\n"
@@ -206,7 +206,7 @@ def _readme(event: EventSettings) -> str:
 
 
 def _zip(target: Path) -> None:
-    """Write the archive as one zip file beside it."""
+    """Write the archive as one zip file beside its folder."""
     with replacing(target.with_name(f"{target.name}.zip")) as temporary, zipfile.ZipFile(temporary, "w") as archive:
         for path in all_files(target):
             member = zipfile.ZipInfo(f"{target.name}/{path.relative_to(target).as_posix()}")  # without a date, so equal archives are equal files

@@ -1,8 +1,9 @@
 """Sealed bundles: a folder as one encrypted file, distributed in advance and opened with a key at the start of the event.
 
-A bundle consists of a line with the format, a line of JSON, and chunks of a tar archive, each encrypted with AES-256-GCM.
-Nonces are consecutive numbers, as each bundle has its own key. The associated data of a chunk are the hash of the JSON, its
-number and a flag of the last chunk, so exchanged, missing or foreign chunks and a changed start time are detected.
+A bundle consists of a line with the format, a line of JSON, and a tar archive in chunks. Each chunk is encrypted with
+AES-256-GCM. Nonces are consecutive numbers, which is safe because each bundle has its own key. The associated data of a
+chunk are the hash of the JSON line, the number of the chunk, and a flag that marks the last chunk. Decryption therefore
+detects exchanged or missing chunks, chunks of another bundle, and a changed start time.
 """
 
 import contextlib
@@ -44,7 +45,7 @@ def read_key(text: str) -> bytes:
     Raises
     ------
     SettingsError
-        The text does not have 64 hexadecimal digits.
+        The text does not consist of 64 hexadecimal digits.
     """
     digits = re.sub(r"[\s-]", "", text).lower()
     if not re.fullmatch(r"[0-9a-f]{64}", digits):
@@ -54,7 +55,7 @@ def read_key(text: str) -> bytes:
 
 
 def seal(folder: Path, path: Path, *, key: str, event: str, opens: datetime.datetime, progress: ByteProgress | None = None) -> str:
-    """Write the files of a folder as a sealed bundle, and return its sha256, hexadecimal.
+    """Write the files of a folder as a sealed bundle, and return the sha256 of the bundle, hexadecimal.
 
     Parameters
     ----------
@@ -142,7 +143,7 @@ def _none(path: Path) -> SubmissionError:
 
 
 def _header(path: Path, stream: IO[bytes]) -> tuple[dict[str, Any], bytes]:
-    """Return the header of a stream and its hash."""
+    """Return the header of a bundle and the hash of the header, read from a stream."""
     if stream.read(len(MAGIC)) != MAGIC:
         raise _none(path)
     line = stream.readline(LONGEST_HEADER)
@@ -243,11 +244,11 @@ class _Decrypted(io.RawIOBase):
         self.chunks, self.held = chunks, b""
 
     def readable(self) -> bool:
-        """Return True."""
+        """Return True, because the stream can be read."""
         return True
 
     def readinto(self, buffer: Any) -> int:
-        """Fill a buffer."""
+        """Fill a buffer with decrypted bytes, and return their number."""
         while not self.held:
             following = next(self.chunks, None)
             if following is None:

@@ -46,7 +46,7 @@ def new_event(path: Path, settings: dict[str, Any], *, secret: Path | None = Non
     Parameters
     ----------
     path : Path
-        New folder; its name is the event's name unless the settings contain another.
+        New folder; its name is the name of the event, unless the settings contain another name.
     settings : dict
         Values of ``event.toml`` except schema, commitment and public key.
     secret : Path, optional
@@ -100,7 +100,7 @@ def write_secrets(secret: Path, keys: SeedKeys, signing_key: "Ed25519PrivateKey"
 
 
 def seal_event(organiser: Organiser, *, wheels: Path | None = None, tell: Tell | None = None) -> Path:
-    """Build the hidden rows, seal tasks, inputs and wheels in the bundle, and return the path of its file.
+    """Build the hidden rows, encrypt tasks, inputs and wheels in a bundle, and return the path of the bundle.
 
     Parameters
     ----------
@@ -109,7 +109,7 @@ def seal_event(organiser: Organiser, *, wheels: Path | None = None, tell: Tell |
     wheels : Path, optional
         Folder of wheels for an installation without a network, as written by ``pip download``.
     tell : callable, optional
-        Function that is called with messages about long work.
+        Function that is called with progress messages.
 
     Raises
     ------
@@ -153,7 +153,7 @@ def _fill_payload(organiser: Organiser, payload: Path, wheels: Path | None, tell
 
 
 def publish_key(organiser: Organiser, *, clock: datetime.datetime | None = None) -> str:
-    """Publish the key of the bundle in the event's folder and log, and return it.
+    """Publish the key of the bundle in the event's folder and log, and return the key.
 
     Parameters
     ----------

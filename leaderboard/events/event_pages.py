@@ -1,4 +1,4 @@
-"""Pages and texts of an event: page with dates and log, board, their server for one room, guide for teams, workflows."""
+"""Pages and texts of an event: page with dates and log, board, server of these pages, guide for teams, workflows."""
 
 import dataclasses
 import functools
@@ -23,7 +23,7 @@ from stemtwin.twin.files import write_atomically
 from stemtwin.twin.registry import Registry
 
 WORKFLOWS = ("check.yml", "score.yml")
-"""Templates of workflows; GitHub's expressions in them are kept."""
+"""Templates of GitHub workflows; the expressions for GitHub in them stay unchanged."""
 
 
 @functools.cache
@@ -43,7 +43,7 @@ def write_event_pages(folder: EventFolder, lines: Sequence[LogLine], pages: Path
     folder : EventFolder
         The event.
     lines : sequence of LogLine
-        Lines of its log.
+        Lines of the event's log.
     pages : Path, optional
         Folder of the pages; by default ``pages`` in the folder of the event.
     """
@@ -58,10 +58,10 @@ def write_event_pages(folder: EventFolder, lines: Sequence[LogLine], pages: Path
 
 
 def event_server(folder: EventFolder, target: Path, *, host: str, port: int) -> BoardServer:
-    """Return a server of an event's pages for one room.
+    """Return an HTTP server that offers an event's pages on the local network.
 
-    The pages are written to ``target`` again when settings, log, board or requests for review change. A folder without its
-    board and reports, such as a clone, is served as it is, so its pages change with the next pull.
+    The pages are rewritten in ``target`` when settings, log, board or requests for review change. If the folder lacks the
+    board and the reports, as a clone does, the pages in the folder itself are served and change only with the next pull.
 
     Parameters
     ----------
@@ -93,14 +93,14 @@ def event_server(folder: EventFolder, target: Path, *, host: str, port: int) -> 
 
 
 def who(line: LogLine) -> str:
-    """Return the team, entry or task of a line of the log."""
+    """Return the team, the entry or the task that a line of the log concerns, or an empty text."""
     content = line.content
     label = "/".join(content[key] for key in ("team", "name") if key in content)
     return label or str(content.get("task", ""))
 
 
 def why(line: LogLine) -> str:
-    """Return the reason or the result in a line of the log."""
+    """Return the reason, the score or the hash in a line of the log, as text."""
     content = line.content
     if line.kind == "scored":
         return f"{content['task']}: {'no value' if content['value'] is None else format(content['value'], '.4g')}"
@@ -116,12 +116,12 @@ def guide_text(event: EventSettings) -> str:
 
 
 def _honest_baseline(baselines: Registry[Baseline], task: str) -> str:
-    """Return the name of a baseline that does not read the truth."""
+    """Return the name of a baseline of a task that does not read the truth."""
     return next((baselines[full].name for full in baselines.names(task) if not baselines[full].oracle), "NAME")
 
 
 def workflow_text(name: str) -> str:
-    """Return a workflow (YAML) with the version of this package."""
+    """Return a GitHub workflow (YAML) that installs this version of stemtwin."""
     loader = _templates(autoescape=False).loader
     source = loader.get_source(_templates(autoescape=False), name)[0] if loader else ""
     return source.replace("{{ version }}", version())

@@ -1,4 +1,4 @@
-"""Folders of an event: the public folder, which may be a Git repository, and the secret folder, which is never part of it.
+"""Folders of an event: the public folder, which may be a Git repository, and the secret folder, which stays outside it.
 
 ::
 
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 Tell = Callable[[str], None]
-"""Function that is called with messages about long work."""
+"""Function that is called with progress messages (str)."""
 SECRET = "-secret"
 KEYS, SIGNING, BUNDLE_KEY = "keys.json", "signing.json", "bundle-key.txt"
 BUNDLE, OPENED, SUBMISSIONS, PRACTICE, LOG, STATE, BOARD = (
@@ -52,7 +52,17 @@ RESULTS, PAGES, JURY, REVIEWS = "results", "pages", "jury", "reviews.json"
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class EventFolder:
-    """Public folder of an event, its settings, and the folder of its board and runs (until it is closed, the secret folder)."""
+    """Public folder of an event, with its settings and its records.
+
+    Parameters
+    ----------
+    path : Path
+        Public folder.
+    event : EventSettings
+        Settings of the event.
+    records : Path
+        Folder of the board and of the runs: the secret folder for the organiser, otherwise ``path`` itself, as in an archive.
+    """
 
     path: Path
     event: EventSettings
@@ -69,7 +79,7 @@ class EventFolder:
         return log.read_log(self.log_path, self.event.public_key)
 
     def first(self, kind: str) -> log.LogLine | None:
-        """Return the first line of a kind, or None."""
+        """Return the first line of the log with the given kind, or None."""
         return next((line for line in self.lines if line.kind == kind), None)
 
 
@@ -106,7 +116,7 @@ class Organiser:
 
     @property
     def bundle_key(self) -> str:
-        """Key of the bundle."""
+        """Key of the bundle, hexadecimal."""
         return (self.secret / BUNDLE_KEY).read_text(encoding="utf-8").strip()
 
     def append(self, kind: str, **content: object) -> log.LogLine:
@@ -115,7 +125,7 @@ class Organiser:
 
 
 def open_folder(path: Path) -> EventFolder:
-    """Return the event of a folder.
+    """Return the event in a public folder, without its secrets.
 
     Raises
     ------
@@ -126,7 +136,7 @@ def open_folder(path: Path) -> EventFolder:
 
 
 def secret_of(path: Path) -> Path:
-    """Return the secret folder that belongs to a public one."""
+    """Return the default path of the secret folder of an event, ``NAME-secret`` beside the public folder."""
     whole = path.resolve()
     return whole.with_name(whole.name + SECRET)
 
@@ -145,21 +155,21 @@ def open_organiser(path: Path, secret: Path | None = None) -> Organiser:
     folder = dataclasses.replace(open_folder(path), records=secret)
     folder.event.check_kinds()
     if not secret.is_dir():
-        message = f"{secret}: there is no such folder of secrets. Give the folder that 'stemtwin event new' made by --secret."
+        message = f"{secret}: there is no such folder of secrets. Use --secret with the folder that 'stemtwin event new' made."
         raise SettingsError(message)
     keys, signing_key = read_keys(secret / KEYS), read_signing_key(secret / SIGNING)
     if keys.commitment != folder.event.commitment or public_text(signing_key) != folder.event.public_key:
-        message = f"{secret} contains the secrets of another event, not of {folder.event.name!r}. Give the right folder by --secret."
+        message = f"{secret} contains the secrets of another event, not of {folder.event.name!r}. Use --secret with the right folder."
         raise SettingsError(message)
     return Organiser(folder=folder, secret=secret, keys=keys, signing_key=signing_key)
 
 
 def announced_key(folder: EventFolder) -> str | None:
-    """Return the published key in an event's folder, or None before it is published."""
+    """Return the key of the bundle from an event's folder, or None if the key is not published yet."""
     path = folder.path / BUNDLE_KEY
     return path.read_text(encoding="utf-8").strip() if path.is_file() else None
 
 
 def files_below(folder: Path) -> "Iterator[Path]":
-    """Return an iterator over all files of a folder in the order of their names, links and special files included."""
+    """Return an iterator over all files below a folder, sorted by path and including links and special files."""
     return iter(sorted(one for one in folder.rglob("*") if one.is_symlink() or not one.is_dir()))

@@ -1,7 +1,7 @@
-"""Hidden data and seeds of an event's tasks, derived from its keys: build, honeypots, inputs for teams, truth for the organiser.
+"""Hidden data and seeds of an event's tasks, derived from the event's keys: build, honeypots, inputs for teams, truth for the organiser.
 
-Honeypots are made from rows of additional specimens, which are not given to teams, so a honeypot can be
-recognised only by its image.
+A honeypot is an unanswerable row. Honeypots are made from rows of additional specimens. Teams do not receive these original
+rows, so they can recognise a honeypot only by its image.
 """
 
 import dataclasses
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 
 HONEYPOTS = "-honeypots.json"
-"""Suffix of the name of an archive's file of honeypots."""
+"""End of the name of the file that lists the honeypots of a task in an archive."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -42,7 +42,8 @@ class HiddenTask:
     Parameters
     ----------
     task : Task
-        The task, with the event's own version of the source, which distinguishes answers to hidden and to public rows.
+        The task. Its source version is the event's own, which distinguishes answers to hidden rows from answers to public
+        rows.
     size, split : str
         Size and split of the dataset.
     card : Card
@@ -75,11 +76,11 @@ class HiddenTask:
         return -(-self.each * len(KINDS) // rows)
 
     def build(self, keys: SeedKeys, folder: Path, progress: BuildProgress | None = None) -> None:
-        """Build the hidden rows in ``folder/<slug>``; a complete build is kept, and an interrupted build continues."""
+        """Build the hidden rows in ``folder/<slug>``, continue an interrupted build, or reuse a complete one."""
         build(self.hidden(keys), self.size, folder / self.slug, progress)
 
     def write_inputs(self, keys: SeedKeys, folder: Path, target: Path) -> None:
-        """Write the teams' inputs of a build in ``folder/<slug>``."""
+        """Write the inputs that teams receive to ``target``, from the build in ``folder/<slug>``."""
         card = self.hidden(keys)
         if self.each:
             write_shown(self.rows(keys, folder).data, card, self.split, target)
@@ -87,7 +88,7 @@ class HiddenTask:
             write_inputs(card, folder / self.slug, self.split, target)
 
     def rows(self, keys: SeedKeys, folder: Path) -> Planted:
-        """Return the rows of a build in ``folder/<slug>`` with their truth, including honeypots if the task has them."""
+        """Return the rows of the build in ``folder/<slug>`` with their truth, including honeypots if the task has them."""
         data = load_hidden(self.hidden(keys), folder / self.slug, self.split)
         names = data["sample_id"].values.astype(str).tolist()
         if not self.each:
@@ -98,15 +99,16 @@ class HiddenTask:
         return plant(self.task, data, np.random.Generator(np.random.Philox(seed)), each=self.each, spare=spare.tolist())
 
     def honeypot_text(self, rows: Planted) -> str:
-        """Return the archive's record of a task's honeypots as JSON: the kind of each honeypot, and the build's name of every other row."""
+        """Return the archive's list of honeypots as JSON: the kind of each honeypot, and the original name of every other row."""
         kinds = {one.sample_id: {"kind": one.kind, "candidates": len(one.candidates), "kept": one.chosen} for one in rows.honeypots}
         content = {"task": self.task.registered, "honeypots": kinds, "rows": rows.names}
         return json.dumps(content, indent=1, sort_keys=True) + "\n"
 
     def difference(self, given: "xr.Dataset", rows: Planted) -> str:
-        """Return a description of the first difference between the rows in a bundle and those of the keys; "" if there is none.
+        """Return a description of the first difference between the rows in a bundle and the rows that the keys give, or "".
 
-        All names are compared, and the inputs of the rows that count, within the tolerances for another processor.
+        The names of all rows are compared. The inputs of the rows that count are compared within the tolerances for another
+        processor.
         """
         names, own = given["sample_id"].values.astype(str).tolist(), rows.data["sample_id"].values.astype(str).tolist()
         if odd := sorted(set(names) ^ set(own)):
@@ -121,15 +123,15 @@ class HiddenTask:
         return ""
 
     def reveal(self, keys: SeedKeys, folder: Path) -> None:
-        """Write the record of the honeypots, if the task has any, beside the build as ``folder/<slug>-honeypots.json``."""
+        """Write the list of honeypots, if the task has any, beside the build as ``folder/<slug>-honeypots.json``."""
         if self.each:
             write_atomically(folder / f"{self.slug}{HONEYPOTS}", self.honeypot_text(self.rows(keys, folder)).encode())
 
     def verify(self, keys: SeedKeys, folder: Path, tell: Callable[[str], None] | None = None, *, specimens: int | None = None) -> int:
-        """Rebuild rows of a build in ``folder/<slug>``, compare them within the tolerances of a dataset, and return their number.
+        """Rebuild rows of the build in ``folder/<slug>``, compare them within a dataset's tolerances, and return their number.
 
-        By default, all rows are rebuilt; otherwise those of ``specimens`` specimens, which each call draws at random, so
-        they cannot be predicted.
+        By default, all rows are rebuilt. If ``specimens`` is given, only the rows of that number of specimens are rebuilt.
+        Each call draws these specimens at random, so nobody can predict them.
 
         Raises
         ------
@@ -148,7 +150,7 @@ class HiddenTask:
         return verify(card, folder / self.slug, regenerate=min(count, specimens or count), seed=seed, progress=progress).rows_made_again
 
     def read(self, folder: Path, data: "xr.Dataset") -> Submission:
-        """Return the answers of a submission folder to the hidden rows.
+        """Return the answers in a submission folder, after a check that they answer the hidden rows.
 
         Raises
         ------
@@ -163,12 +165,12 @@ class HiddenTask:
         return submission
 
     def given(self, opened: Path) -> "xr.Dataset":
-        """Return the inputs from the contents of a bundle."""
+        """Return the inputs of the task from a folder with the contents of a bundle."""
         return load_given(self.card, opened / "inputs" / self.slug, self.split)
 
 
 def hidden_task(event: EventSettings, part: EventTask) -> HiddenTask:
-    """Return the hidden rows of a task of an event."""
+    """Return one prediction task of an event with its hidden rows."""
     task = part.find()
     card = named_card(task.source, task.source_version)
     there = dataclasses.replace(task, source_version=f"{task.source_version}+{event.name}")
@@ -176,10 +178,10 @@ def hidden_task(event: EventSettings, part: EventTask) -> HiddenTask:
 
 
 def hidden_tasks(event: EventSettings) -> list[HiddenTask]:
-    """Return the hidden rows of all prediction tasks of an event."""
+    """Return all prediction tasks of an event with their hidden rows."""
     return [hidden_task(event, part) for part in event.tasks]
 
 
 def split_of(part: EventEnvironment) -> str:
-    """Return the split of an environment, which sets its seeds."""
+    """Return the split of an agent task; the split determines the seeds of the episodes."""
     return part.find().splits[0]

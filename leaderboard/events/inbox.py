@@ -1,4 +1,4 @@
-"""Submission to an event: checks as in scoring, then an atomic copy to ``submissions/TEAM/NAME-<hash>`` in the event's folder."""
+"""Submission to an event: the checks of scoring, then an atomic copy to ``submissions/TEAM/NAME-<hash>`` in the event's folder."""
 
 import dataclasses
 import re
@@ -26,7 +26,7 @@ DEVICES = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class HandedIn:
-    """Submission in an event's folder: path, whether it is new, task, name and team."""
+    """Submission in an event's folder; ``new`` is False if the folder already contained the same files."""
 
     path: Path
     new: bool
@@ -36,7 +36,7 @@ class HandedIn:
 
 
 def hand_in(folder: Path, event: Path, team: str) -> HandedIn:
-    """Check a submission and copy it to the folder of an event; equal content is stored once.
+    """Check a submission and copy it to the folder of an event, unless the same files are already there.
 
     Parameters
     ----------
@@ -52,7 +52,7 @@ def hand_in(folder: Path, event: Path, team: str) -> HandedIn:
     SubmissionError
         The submission is wrong or is for another event.
     SettingsError
-        There is no event, its bundle is not opened, the team does not take part, or its name is not valid for a folder.
+        There is no event, its bundle is not opened, the team does not take part, or the team's name cannot name a folder.
     DatasetError
         The folder cannot be written.
     """
@@ -77,9 +77,9 @@ def hand_in(folder: Path, event: Path, team: str) -> HandedIn:
 
 
 def _copy(folder: Path, target: Path, event: Path) -> bool:
-    """Copy a submission atomically; return whether it is new.
+    """Copy a submission atomically, and return True if it is new.
 
-    Unfinished copies are beside the folder of submissions, so an interrupted copy is never scored.
+    Unfinished copies are written outside the folder of submissions, so an interrupted copy is never scored.
     """
     if target.is_dir():
         return False
@@ -106,12 +106,12 @@ def _team_folder(team: str) -> str:
         The name is not valid for a folder on every operating system.
     """
     if _file_part(team) != team:
-        message = f"team={team!r} is not a name that every system accepts for a folder. Ask the organiser for a name without {FORBIDDEN}."
+        message = f"team={team!r} cannot be the name of a folder on every system. Ask the organiser for a name without {FORBIDDEN}."
         raise SettingsError(message)
     return team
 
 
 def _file_part(name: str) -> str:
-    """Return a name with the characters replaced that a file name may not contain on some system."""
+    """Return a name in which the characters that some system forbids in file names are replaced."""
     plain = re.sub(rf"[{re.escape(FORBIDDEN)}]", "-", unicodedata.normalize("NFC", name)).strip(" .") or "entry"
     return f"{plain}-" if DEVICES.fullmatch(plain) else plain

@@ -22,21 +22,21 @@ from stemtwin.twin.errors import SubmissionError
 
 
 def check_teams(folder: EventFolder, lines: Sequence[LogLine], truths: Truths) -> Checked:
-    """Compare the answers and actions of counting entries of different teams.
+    """Compare the answers and actions of different teams in the entries that count.
 
     Parameters
     ----------
     folder : EventFolder
-        Event, whose records contain the runs.
+        The event; its records contain the runs.
     lines : sequence of LogLine
-        Lines of its log.
+        Lines of the event's log.
     truths : Truths
         Hidden rows with their truth.
 
     Returns
     -------
     Checked
-        Requests for review, the number of compared entries, and a sentence about each other entry.
+        Requests for review, the number of compared entries, and a sentence about each entry that was not compared.
     """
     counting = [one for one in scores(lines, folder.event) if one.counts]
     if not counting:
@@ -68,21 +68,21 @@ def hidden_rows(event: EventSettings, truths: Truths) -> Load:
 
 
 def write_material(folder: EventFolder, lines: Sequence[LogLine], checked: Checked, target: Path) -> None:
-    """Write requests for review, one page per team, an index and a CSV file to a folder."""
+    """Write the jury's material to a folder: requests for review, one page per team, an index and a CSV file."""
     write_reviews(target / REVIEWS, checked.reviews)
     with counted_store(folder, scores(lines, folder.event)) as store:
         write_sheets(store, target, title=folder.event.title, reviews=checked.reviews)
 
 
 def write_jury(organiser: Organiser, tell: Tell | None = None) -> tuple[Path, Checked]:
-    """Compare counting entries of different teams, write the jury's pages to the secret folder, and update the event's pages.
+    """Compare the teams' entries that count, write the jury's pages to the secret folder, and update the event's pages.
 
     Parameters
     ----------
     organiser : Organiser
         The event with its secrets.
     tell : callable, optional
-        Function that is called with messages about long work.
+        Function that is called with progress messages.
 
     Returns
     -------

@@ -1,7 +1,7 @@
-"""Log of an event: a file of signed lines, each with the hash of the line before. Lines are added, never changed.
+"""Log of an event: a file of signed lines, each with the hash of the previous line. Lines are added, never changed.
 
-Each action of the organiser and each result of a submission is a line with its reason: scored, refused, withdrawn,
-disqualified. The board follows from the log and the reports only.
+Each line records an action of the organiser or the result of a submission, with the reason: scored, refused, withdrawn or
+disqualified, for example. The board can be computed from the log and the reports alone.
 """
 
 import dataclasses
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 START = "0" * 64
-"""Hash before the first line."""
+"""Value of ``before`` in the first line of a log."""
 KINDS = {
     "created": "the event was made",
     "settings": "event.toml was changed",
@@ -33,7 +33,7 @@ KINDS = {
     "frozen": "the event was frozen; later submissions do not count",
     "closed": "the keys were published",
 }
-"""Kinds of lines."""
+"""Kinds of lines, with a description of each kind."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -51,7 +51,7 @@ class LogLine:
     content : dict
         Content of the line as plain values.
     before : str
-        Hash of the line before, or ``START``.
+        Hash of the previous line, or ``START``.
     signature : str
         The organiser's signature of :attr:`body`, hexadecimal.
     """
@@ -65,12 +65,12 @@ class LogLine:
 
     @property
     def body(self) -> bytes:
-        """Canonical JSON of all fields except the signature; it is signed and hashed."""
+        """Canonical JSON of all fields except the signature; this text is signed and hashed."""
         return canonical({"number": self.number, "time": self.time, "kind": self.kind, "content": self.content, "before": self.before})
 
     @property
     def hash(self) -> str:
-        """The sha256 of the body."""
+        """The sha256 of the body, hexadecimal."""
         return sha256(self.body)
 
 
@@ -80,7 +80,7 @@ def now() -> datetime.datetime:
 
 
 def next_line(lines: Sequence[LogLine], kind: str, content: dict[str, Any], key: "Ed25519PrivateKey") -> LogLine:
-    """Return the signed next line of a log."""
+    """Return a new signed line that follows the lines of a log."""
     if kind not in KINDS:
         raise KeyError(kind)
     before = lines[-1].hash if lines else START
@@ -102,7 +102,7 @@ def append(path: Path, kind: str, content: dict[str, Any], key: "Ed25519PrivateK
 
 
 def read_log(path: Path, public_key: str) -> list[LogLine]:
-    """Return the lines of a log after a check of chain and signatures; a missing file has no lines.
+    """Return the lines of a log after a check of hashes and signatures, or an empty list if the file does not exist.
 
     Raises
     ------

@@ -11,7 +11,7 @@ LONGEST_REASON = 500
 
 
 def freeze(organiser: Organiser) -> int:
-    """Freeze an event, so later submissions do not count, and return the number of submissions, scored or not, up to now.
+    """Freeze an event, so later submissions do not count, and return the number of submissions so far, scored or not.
 
     Raises
     ------
@@ -30,12 +30,12 @@ def freeze(organiser: Organiser) -> int:
 
 
 def withdraw(organiser: Organiser, label: str, reason: str) -> None:
-    """Withdraw an entry, ``TEAM/NAME``: its scores stay in the log but do not count.
+    """Withdraw an entry ``TEAM/NAME``. Its scores stay in the log but do not count.
 
     Raises
     ------
     SettingsError
-        There is no such entry, or no reason.
+        There is no such entry, or the reason is not a sentence of 3 to 500 characters.
     """
     team, _, name = label.partition("/")
     known = [(line.content["team"], line.content["name"]) for line in organiser.folder.lines if line.kind == "scored"]
@@ -44,12 +44,12 @@ def withdraw(organiser: Organiser, label: str, reason: str) -> None:
 
 
 def disqualify(organiser: Organiser, team: str, reason: str) -> None:
-    """Disqualify a team: none of its entries counts, neither earlier nor later ones.
+    """Disqualify a team, so none of its earlier or later entries counts.
 
     Raises
     ------
     SettingsError
-        There is no such team, or no reason.
+        There is no such team, or the reason is not a sentence of 3 to 500 characters.
     """
     handed, _ = find_submissions(organiser.path)
     known = {line.content["team"] for line in organiser.folder.lines if "team" in line.content} | {one.team for one in handed}
@@ -58,12 +58,12 @@ def disqualify(organiser: Organiser, team: str, reason: str) -> None:
 
 
 def correct(organiser: Organiser, task: str, reason: str) -> None:
-    """Void all scores of a task that had an error; the next scoring evaluates its submissions again.
+    """Void all scores of a task that had an error; the next scoring evaluates all submissions to the task again.
 
     Raises
     ------
     SettingsError
-        The event has no such task, or there is no reason.
+        The event has no such task, or the reason is not a sentence of 3 to 500 characters.
     """
     _decide(organiser, "corrected", reason, task=organiser.event.task(task).task)
 
@@ -72,7 +72,7 @@ def _decide(organiser: Organiser, kind: str, reason: str, **content: str) -> Non
     """Write a decision to the log and the pages."""
     reason = " ".join(reason.split())
     if not 3 <= len(reason) <= LONGEST_REASON or not reason.isprintable():
-        message = f"The reason has {len(reason)} characters; everybody will read it, so it must be a sentence of 3 to {LONGEST_REASON}. Change it."
+        message = f"The reason has {len(reason)} characters, but it is published and must be a sentence of 3 to {LONGEST_REASON}. Change the reason."
         raise SettingsError(message)
     with one_at_a_time(organiser):
         _check_open(organiser)
@@ -83,7 +83,7 @@ def _decide(organiser: Organiser, kind: str, reason: str, **content: str) -> Non
 def _check_open(organiser: Organiser) -> None:
     """Raise SettingsError if the event is closed."""
     if organiser.folder.first("closed") is not None:
-        message = f"{organiser.event.name} is closed, and its archive is signed. Publish the finding beside the archive."
+        message = f"{organiser.event.name} is closed, so its signed archive cannot change. Publish the finding beside the archive."
         raise SettingsError(message)
 
 

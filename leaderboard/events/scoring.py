@@ -1,8 +1,8 @@
-"""Scoring of an event's submissions: each once, in order, even if the scoring is interrupted.
+"""Scoring of an event's submissions. Each submission is scored once and in order, even if the scoring is interrupted.
 
-Submissions are identified by their content. For each one the report is written first, then its line of the log, then its
-row on the board. An interrupted run continues where it stopped; until then, the finished episodes of an agent are kept in
-the secret folder.
+Submissions are identified by their content. For each submission the report is written first, then a line of the log, then
+a row of the board. The next run continues an interrupted run where it stopped; for this, the secret folder contains the
+finished episodes of an agent.
 """
 
 import contextlib
@@ -32,12 +32,23 @@ from stemtwin.twin.errors import SettingsError, SubmissionError
 from stemtwin.twin.files import locked, replacing
 
 LOCK_S = 60.0
-"""Longest wait, s, for another process that scores the same event, since it last wrote to the log."""
+"""Longest wait for another process that works on the same event, s, counted from that process's last change of the log."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class Outcome:
-    """Result of one submission: ``"scored"``, ``"refused"`` with a reason, ``"failed"`` for another cause, or ``"known"`` if scored earlier."""
+    """Result of one submission.
+
+    Parameters
+    ----------
+    label : str
+        Name of the submission, ``TEAM/NAME``.
+    status : str
+        ``"scored"``; ``"refused"`` if the submission is invalid or against the rules; ``"failed"`` for another error; or
+        ``"known"`` if the submission was scored or refused earlier.
+    text : str
+        Description of the result, or the reason.
+    """
 
     label: str
     status: str
@@ -46,7 +57,7 @@ class Outcome:
 
 @contextlib.contextmanager
 def one_at_a_time(organiser: Organiser) -> Iterator[None]:
-    """Hold the lock of an event's log and board for the duration of a block."""
+    """Lock the log and the board of an event for the duration of a ``with`` block."""
     path = organiser.folder.log_path
     with locked(organiser.secret / ".lock", limit_s=LOCK_S, holder="another command on this event", sign_of_life=lambda: path.stat().st_mtime_ns):
         yield
@@ -62,7 +73,7 @@ class Truths:
     folder : Path
         Folder of the built rows.
     tell : callable, optional
-        Function that is called with messages about long work.
+        Function that is called with progress messages.
     build : bool
         Whether missing rows are built; if False, nothing is written.
     """
@@ -72,7 +83,7 @@ class Truths:
         self._loaded: dict[str, Planted] = {}
 
     def of(self, hidden: HiddenTask) -> Planted:
-        """Return the rows of a task, including honeypots."""
+        """Return the hidden rows of a task with their truth, including honeypots."""
         if hidden.slug not in self._loaded:
             if self.build:
                 hidden.build(self.keys, self.folder, build_lines(hidden, self.tell))
@@ -81,7 +92,7 @@ class Truths:
 
 
 def build_lines(hidden: HiddenTask, tell: Tell | None) -> Callable[[int, int, str], None] | None:
-    """Return a progress callback of a build that reports each tenth as a message."""
+    """Return a progress callback for a build that reports each completed tenth by ``tell``, or None if ``tell`` is None."""
     if tell is None:
         return None
     told = -1
@@ -107,7 +118,7 @@ def score_event(organiser: Organiser, *, isolation: str | None = None, tell: Tel
     isolation : str, optional
         Level of isolation of agents, instead of the event's level.
     tell : callable, optional
-        Function that is called with a message for each submission and about long work.
+        Function that is called with a message for each submission, and with progress messages.
 
     Returns
     -------
@@ -117,7 +128,7 @@ def score_event(organiser: Organiser, *, isolation: str | None = None, tell: Tel
     Raises
     ------
     SettingsError
-        The event is closed, or the isolation of agents that it requires is not available on this machine.
+        The event is closed, or the isolation that the event requires for agents is not available on this machine.
     """
     with one_at_a_time(organiser):
         if organiser.folder.first("closed") is not None:
@@ -130,7 +141,7 @@ def score_event(organiser: Organiser, *, isolation: str | None = None, tell: Tel
 
 
 def _without_seeds(text: str) -> str:
-    """Return a text with long numbers replaced, which may be secret seeds."""
+    """Return a text in which long numbers are replaced, because they may be secret seeds."""
     return re.sub(r"\d{12,}", "<secret>", text)
 
 
@@ -139,24 +150,24 @@ def _silent(text: str) -> None:
 
 
 def check_records(organiser: Organiser) -> None:
-    """Raise SettingsError if the run of an earlier score is missing.
+    """Check that the secret folder contains the runs of all earlier scores.
 
     Raises
     ------
     SettingsError
-        The secret folder does not contain a run.
+        The secret folder does not contain the run of an earlier score.
     """
     for one in scores(organiser.folder.lines, organiser.event):
         if not (organiser.secret / one.run / "report.json").is_file():
             message = (
                 f"{organiser.secret / one.run}: the run of {one.label} is missing. Copy 'results' from where it was scored to the secret folder, "
-                f"or score all of {one.task} again with 'stemtwin event correct'."
+                f"or score all submissions to {one.task} again with 'stemtwin event correct'."
             )
             raise SettingsError(message)
 
 
 def publish(organiser: Organiser) -> None:
-    """Write board, signed state and pages of an event from its log and reports; log changed settings first."""
+    """Write board, signed state and pages of an event from its log and reports; log a change of the settings first."""
     settings, lines = file_sha256(organiser.path / FILE), organiser.folder.lines
     if settings != next((line.content["sha256"] for line in reversed(lines) if line.kind in ("created", "settings")), settings):
         organiser.append("settings", sha256=settings)
@@ -236,14 +247,14 @@ def _check_rules(organiser: Organiser, lines: Sequence[LogLine], handed: Handed,
         line.content["digest"] for line in lines if line.kind == "scored" and (line.content["team"], line.content["task"]) == (handed.team, part.task)
     }
     if handed.digest not in earlier and len(earlier) >= event.submissions:
-        message = f"{handed.label}: {handed.team} has used its {event.submissions} submissions to {part.task!r}. Further ones are not scored."
+        message = f"{handed.label}: {handed.team} has used its {event.submissions} submissions to {part.task!r}. Further submissions are not scored."
         raise SubmissionError(message)
 
 
 def evaluate(
     organiser: Organiser, handed: Handed, part: EventTask | EventEnvironment, isolation: str | None, truths: Truths
 ) -> tuple[Evaluation, tuple[Review, ...]]:
-    """Return the evaluation of a submission, and the requests for review that follow from honeypots and bounds.
+    """Return the evaluation of a submission, and the requests for review because of honeypots or impossibly good scores.
 
     Raises
     ------
@@ -281,9 +292,10 @@ def evaluate(
 
 
 def evaluate_table(hidden: HiddenTask, handed: Handed, truths: Truths) -> tuple[Evaluation, tuple[Review, ...]]:
-    """Return the evaluation of a table of answers to hidden rows, named after its folders, and the requests for review.
+    """Return the evaluation of a table of answers to hidden rows, and the requests for review.
 
-    Honeypots do not enter the score. The answers to them are stored and enter the hash of the answers.
+    The team and the entry are named as in ``handed``. Honeypots do not enter the score, but the answers to them are stored
+    and enter the hash of the answers.
     """
     planted = truths.of(hidden)
     submission = hidden.read(handed.folder, planted.data)

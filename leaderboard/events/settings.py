@@ -58,7 +58,7 @@ class EventTask(pydantic.BaseModel):
     size: str = "tiny"
 
     def find(self) -> Task:
-        """Return the task."""
+        """Return the task with the name ``task``."""
         return find_task(self.task)
 
 
@@ -72,19 +72,19 @@ class EventEnvironment(pydantic.BaseModel):
     attempts: Annotated[int, pydantic.Field(ge=1, le=1000)] = 1
 
     def find(self) -> Task:
-        """Return the task."""
+        """Return the task with the name ``task``."""
         return find_task(self.task)
 
 
 class EventSettings(pydantic.BaseModel):
     """Checked settings of an event.
 
-    ``counts`` says whether the best or the last submission of a team to a task counts, and ``submissions`` is the largest
-    number of submissions that are scored. ``teams`` lists the teams that may take part; if it is empty, every team may.
-    ``isolation`` is the isolation in which agents run. Every reply to an agent, and the start of every episode but the
-    first, takes at least ``pad_s``, so its duration reveals nothing about a shorter computation of the microscope.
-    ``honeypots`` is the number of rows of each kind that are planted among the hidden rows of a task that supports
-    them; these rows cannot be answered and do not count (see :mod:`stemtwin.benchmarks.honeypots`).
+    ``counts`` is ``"best"`` or ``"last"``: the submission of a team that counts for a task. ``submissions`` is the largest
+    number of submissions of a team to a task that are scored. ``teams`` lists the teams that may take part; if it is empty,
+    every team may. ``isolation`` is the level of isolation of agents. ``pad_s`` is the minimum duration, s, of every reply
+    to an agent and of the start of every episode except the first. A reply therefore reveals nothing about the duration of
+    a shorter computation. ``honeypots`` is the number of unanswerable rows of each kind that are added to the hidden rows
+    of a task that supports them. These rows do not count (see :mod:`stemtwin.benchmarks.honeypots`).
     """
 
     model_config = STRICT
@@ -118,23 +118,23 @@ class EventSettings(pydantic.BaseModel):
 
     @pydantic.model_validator(mode="after")
     def _check(self) -> Self:
-        """Check dates, and that each task has one name; :meth:`check_kinds` checks the tasks themselves, which takes seconds to import."""
+        """Check the dates and the names of tasks; :meth:`check_kinds` checks the tasks themselves, whose import takes seconds."""
         if self.closes <= self.opens:
             message = f"closes ({self.closes.isoformat()}) is not after opens ({self.opens.isoformat()})"
             raise ValueError(message)
         names = [part.task for part in (*self.tasks, *self.environments)]
         if not names or len(set(names)) < len(names):
-            message = f"{len(names)} tasks and environments with {len(set(names))} different names: give at least one task, and each only once"
+            message = f"{len(names)} tasks and environments with {len(set(names))} different names: give at least one task, and each task only once"
             raise ValueError(message)
         return self
 
     def check_kinds(self) -> None:
-        """Check that ``tasks`` has only prediction tasks, and ``environments`` only environments.
+        """Check that ``tasks`` contains only prediction tasks, and ``environments`` only agent tasks.
 
         Raises
         ------
         UnknownNameError, SettingsError
-            A task does not exist, or it is of the other kind.
+            A task does not exist, or is listed under the wrong kind.
         """
         for part in (*self.tasks, *self.environments):
             _check_kind(part)
@@ -145,7 +145,7 @@ class EventSettings(pydantic.BaseModel):
         Raises
         ------
         UnknownNameError, SettingsError
-            The event has no task or environment with that name, or it is of the other kind.
+            The event has no task or environment with that name, or the task is listed under the wrong kind.
         """
         parts = {part.task: part for part in (*self.tasks, *self.environments)}
         if name not in parts:
@@ -155,7 +155,7 @@ class EventSettings(pydantic.BaseModel):
         return parts[name]
 
     def times(self) -> list[tuple[str, str, str]]:
-        """Return name, start and end for UTC and for each site in local time."""
+        """Return (name, start, end) of the event as texts, in UTC and in the local time of each site."""
         zones = [("UTC", "UTC"), *((site.name, site.zone) for site in self.sites)]
         return [(name, local_time(self.opens, zone), local_time(self.closes, zone)) for name, zone in zones]
 
@@ -175,7 +175,7 @@ def local_time(when: datetime.datetime, zone: str) -> str:
 
 
 def parse_time(text: str, what: str) -> datetime.datetime:
-    """Return the UTC of a text with a time and its offset from UTC.
+    """Return the time in a text as UTC; the text must contain the offset from UTC.
 
     Raises
     ------
@@ -193,7 +193,7 @@ def parse_time(text: str, what: str) -> datetime.datetime:
 
 
 def make_event(values: dict[str, Any], source: str = FILE) -> EventSettings:
-    """Return settings from plain values, checked except for the kinds of tasks; see :meth:`EventSettings.check_kinds`.
+    """Return checked settings from plain values; :meth:`EventSettings.check_kinds` checks the kinds of tasks separately.
 
     Raises
     ------
@@ -248,7 +248,7 @@ def parse_parts(tasks: Sequence[str], environments: Sequence[str]) -> dict[str, 
     Raises
     ------
     SettingsError
-        A text is not of that form.
+        A text does not have that form.
     """
     made: dict[str, list[dict[str, Any]]] = {"tasks": [], "environments": []}
     for text in tasks:

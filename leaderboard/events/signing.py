@@ -31,14 +31,14 @@ def file_sha256(path: Path) -> str:
 
 
 def draw_signing_key() -> "Ed25519PrivateKey":
-    """Return a new Ed25519 key."""
+    """Return a new random Ed25519 signing key."""
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
     return Ed25519PrivateKey.generate()
 
 
 def public_text(key: "Ed25519PrivateKey") -> str:
-    """Return the public half of a key, 64 hexadecimal digits."""
+    """Return the public key that belongs to a signing key, 64 hexadecimal digits."""
     return key.public_key().public_bytes_raw().hex()
 
 
@@ -71,7 +71,7 @@ def read_signing_key(path: Path) -> "Ed25519PrivateKey":
 
 
 def signed_by(public_key: str, signature: str, content: bytes) -> bool:
-    """Return whether a signature of a content was made with the private key that belongs to a public key; signature and key are hexadecimal."""
+    """Return True if a hexadecimal signature of ``content`` was made with the private key of the hexadecimal ``public_key``."""
     from cryptography.exceptions import InvalidSignature
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 

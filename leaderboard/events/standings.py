@@ -1,4 +1,4 @@
-"""Standings of an event: valid scores, counting scores, and the signed state of the board."""
+"""Standings of an event: valid scores, scores that count, and the signed state of the board."""
 
 import dataclasses
 import json
@@ -25,7 +25,7 @@ SCHEMA = "stemtwin/board-state@1"
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class Scored:
-    """Valid score, with the content of its line of the log; ``counts`` is True if it counts."""
+    """Valid score, with the content of its line in the log; ``counts`` is True if the score counts on the board."""
 
     number: int
     team: str
@@ -42,20 +42,20 @@ class Scored:
 
     @property
     def label(self) -> str:
-        """``TEAM/NAME``."""
+        """Name of the entry, ``TEAM/NAME``."""
         return f"{self.team}/{self.name}"
 
     @property
     def row(self) -> tuple[str, str, str]:
-        """Key of the score's row on the board."""
+        """Key of the score's row on the board: comparability key, hash of the answers, and team."""
         return self.comparability_key, self.artefact_sha256, self.team
 
 
 def scores(lines: Sequence[LogLine], event: EventSettings) -> list[Scored]:
-    """Return the valid scores of a log, which no correction has made void, with a mark on those that count.
+    """Return the valid scores of a log and mark those that count; a score is valid unless a correction made it void.
 
-    Withdrawn entries and all entries of a disqualified team are valid but do not count. Of the other entries of a team in a
-    task, the best (of equal ones, the earliest) or the last one counts, depending on the event's settings.
+    Withdrawn entries and all entries of a disqualified team are valid but do not count. Among the other entries of a team
+    in a task, the settings of the event select the best (the earliest of equal scores) or the last.
     """
     void = {line.content["task"]: line.number for line in lines if line.kind == "corrected"}
     withdrawn = {(line.content["team"], line.content["name"]): line.number for line in lines if line.kind == "withdrawn"}
@@ -77,7 +77,7 @@ def scores(lines: Sequence[LogLine], event: EventSettings) -> list[Scored]:
 
 
 def _better(one: Scored, other: Scored) -> bool:
-    """Return whether a score is strictly better than another."""
+    """Return True if a score is strictly better than another."""
     if one.value is None or other.value is None:
         return one.value is not None
     return one.value > other.value if one.direction == "max" else one.value < other.value
@@ -99,12 +99,12 @@ class CountedStore(Store):
         self.rows = rows
 
     def entries(self, task: str | None = None) -> list[Entry]:
-        """Return the counting entries of one task or of all tasks, in the order in which they were entered."""
+        """Return the entries that count, of one task or of all tasks, in the order in which they were entered."""
         return [one for one in super().entries(task) if (one.comparability_key, one.artefact_sha256, one.team) in self.rows]
 
 
 def counted_store(folder: EventFolder, valid: Sequence[Scored]) -> CountedStore:
-    """Return the board of an event with the rows that count."""
+    """Return the board of an event, limited to the rows that count."""
     return CountedStore(folder.records / BOARD, {one.row for one in valid if one.counts})
 
 
@@ -121,7 +121,7 @@ def fill_board(folder: EventFolder, valid: Sequence[Scored]) -> None:
 
 
 def state_of(folder: EventFolder, lines: Sequence[LogLine]) -> dict[str, Any]:
-    """Return the state of an event's board as plain values: rows with ranks, and length and last hash of the log."""
+    """Return the state of an event's board as plain values: rows with ranks, and number of lines and last hash of the log."""
     valid = scores(lines, folder.event)
     named = {one.row: one for one in valid if one.counts}
     with counted_store(folder, valid) as store:
@@ -150,13 +150,13 @@ def state_of(folder: EventFolder, lines: Sequence[LogLine]) -> dict[str, Any]:
 
 
 def write_state(path: Path, state: dict[str, Any], key: "Ed25519PrivateKey") -> None:
-    """Write a state and the organiser's signature of its canonical JSON."""
+    """Write the state of a board, with the organiser's signature of the state as canonical JSON."""
     signed = {"state": state, "signature": key.sign(canonical(state)).hex()}
     write_atomically(path, (json.dumps(signed, indent=1, sort_keys=True, ensure_ascii=False) + "\n").encode())
 
 
 def read_state(path: Path, public_key: str) -> dict[str, Any]:
-    """Return a signed state.
+    """Return the state in a file after a check of its signature.
 
     Raises
     ------
@@ -176,7 +176,7 @@ def read_state(path: Path, public_key: str) -> dict[str, Any]:
 
 
 def check_reports(folder: EventFolder, valid: Sequence[Scored]) -> None:
-    """Raise SubmissionError if a report is not the one in the log."""
+    """Raise SubmissionError if a report differs from the report that the log records."""
     for one in valid:
         path = folder.records / one.run / "report.json"
         if not path.is_file() or file_sha256(path) != one.report_sha256:
@@ -190,7 +190,7 @@ def check_reports(folder: EventFolder, valid: Sequence[Scored]) -> None:
 
 
 def reviews_of_runs(folder: EventFolder, valid: Sequence[Scored]) -> list[Review]:
-    """Return the requests for review from the scoring of the entries that count."""
+    """Return the requests for review that scoring made for the entries that count."""
     paths = (folder.records / one.run / REVIEWS for one in valid if one.counts)
     return [review for path in paths if path.is_file() for review in read_reviews(path)]
 

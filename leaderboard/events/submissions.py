@@ -1,4 +1,4 @@
-"""Submissions ``submissions/TEAM/NAME/`` in the folder of an event: tables of answers or agents, identified by a content hash.
+"""Submissions ``submissions/TEAM/NAME/`` in the folder of an event. Each is an agent or a table of answers, identified by a content hash.
 
 ::
 
@@ -64,7 +64,7 @@ class Handed:
     Parameters
     ----------
     team, name : str
-        Names of the folder's parent and of the folder.
+        Name of the parent folder, and name of the folder.
     folder : Path
         Folder of the submission.
     digest : str
@@ -78,7 +78,7 @@ class Handed:
 
     @property
     def label(self) -> str:
-        """``TEAM/NAME``."""
+        """Name of the entry, ``TEAM/NAME``."""
         return f"{self.team}/{self.name}"
 
     @property
@@ -88,7 +88,7 @@ class Handed:
 
     @property
     def agent(self) -> bool:
-        """Return whether the submission is an agent, not a table of answers."""
+        """Return True if the submission is an agent, and False if it is a table of answers."""
         return (self.folder / AGENT).is_file() and not (self.folder / HEADER).exists()
 
 
@@ -117,9 +117,9 @@ def digest_of(folder: Path) -> str:
 def find_submissions(event_folder: Path) -> tuple[list[Handed], list[tuple[str, str]]]:
     """Return the submissions of an event in the order of receipt, and (label, error) for each invalid folder.
 
-    In a Git repository the order is that of the last merge or commit that changed each submission, along the first parents
-    of the branch. Dates of commits do not count, as their authors set them. Uncommitted submissions come last, in the order
-    of their newest files; ties are in the order of names.
+    In a Git repository, submissions are in the order of the last merge or commit that changed them, along the first parents
+    of the branch. Dates of commits do not matter, because authors can set them. Uncommitted submissions come last, in the
+    order of their newest files. Submissions with equal positions are in the order of their names.
     """
     found, wrong = [], []
     root = event_folder / SUBMISSIONS
@@ -151,12 +151,12 @@ def _places(event_folder: Path) -> dict[str, int]:
 
 
 def _newest(folder: Path) -> float:
-    """Return the time of the newest file of a folder, s since 1970."""
+    """Return the time of change of the newest file of a folder, s since 1970."""
     return max((path.lstat().st_mtime for path in files_below(folder)), default=0.0)
 
 
 def read_agent(folder: Path) -> AgentHeader:
-    """Return the header of an agent.
+    """Return the header of an agent, from the file ``agent.toml`` in its folder.
 
     Raises
     ------
@@ -174,7 +174,7 @@ def read_agent(folder: Path) -> AgentHeader:
         told = f"key {'.'.join(map(str, first['loc']))!r}: {first['msg']}"
     except (OSError, ValueError, RecursionError, SettingsError) as error:
         told = str(error).rstrip(".")
-    message = f'{path}: {told}. It needs schema = "{SCHEMA}", task = "NAME" and program = "python agent.py".'
+    message = f'{path}: {told}. The file needs schema = "{SCHEMA}", task = "NAME" and program = "python agent.py".'
     raise SubmissionError(message)
 
 
@@ -184,7 +184,7 @@ def part_of(event: EventSettings, handed: Handed) -> EventTask | EventEnvironmen
     Raises
     ------
     SubmissionError
-        The submission is neither a table nor an agent, the event does not have its task, or the task needs another kind.
+        The submission is neither a table nor an agent, the event does not include the task, or the task needs the other kind of submission.
     """
     if handed.agent:
         name = read_agent(handed.folder).task
@@ -199,6 +199,6 @@ def part_of(event: EventSettings, handed: Handed) -> EventTask | EventEnvironmen
         raise SubmissionError(message) from None
     if handed.agent != isinstance(part, EventEnvironment):
         needed = f"an agent with {AGENT}" if isinstance(part, EventEnvironment) else f"a table of answers with {HEADER}"
-        message = f"{handed.folder}: {name!r} needs {needed}. Hand that in."
+        message = f"{handed.folder}: {name!r} needs {needed}. Hand in such a submission."
         raise SubmissionError(message)
     return part

@@ -1,4 +1,4 @@
-"""Commands of teams on an opened bundle: answer its rows, and check a submission before it is handed in."""
+"""Commands for teams that have opened the bundle: answer the hidden rows, and check a submission before it is handed in."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -50,7 +50,7 @@ def answer(
     hidden = hidden_task(event, part)
     entry, trust = resolve(hidden.task, baseline=baseline, agent=agent)
     if trust == "oracle":
-        message = f"baseline {baseline!r} needs the truth, which the bundle does not contain. Use another; see 'stemtwin task {task}'."
+        message = f"baseline {baseline!r} needs the truth, which the bundle does not contain. Use another baseline; see 'stemtwin task {task}'."
         raise SettingsError(message)
     found = predict(hidden.task, entry, hidden.given(opened), progress=progress)
     team, name = target.resolve().parent.name, target.resolve().name
@@ -59,14 +59,14 @@ def answer(
 
 
 def check_submission(event_folder: Path, folder: Path) -> str:
-    """Check a submission as in scoring, but without the truth, and return a sentence; score a practice table on the public rows.
+    """Check a submission without the truth, and return the result as a sentence.
 
-    No code of the submission is run.
+    The checks are those of scoring. A practice table is also scored on the public rows. No code of the submission is run.
 
     Parameters
     ----------
     event_folder : Path
-        Folder of the event, with the contents of the bundle in ``opened``; or the folder of these contents.
+        Folder of the event with the opened bundle in its folder ``opened``, or a folder with the contents of the bundle.
     folder : Path
         Folder of the submission.
 
@@ -88,12 +88,12 @@ def check_submission(event_folder: Path, folder: Path) -> str:
 
 
 def check_handed(event_folder: Path, handed: Handed) -> str:
-    """Check a submission to hidden rows or episodes as in scoring, but without the truth, and return a sentence.
+    """Check a submission to hidden rows or episodes without the truth, and return the result as a sentence.
 
     Parameters
     ----------
     event_folder : Path
-        Folder of the event, with the contents of the bundle in ``opened``; or the folder of these contents.
+        Folder of the event with the opened bundle in its folder ``opened``, or a folder with the contents of the bundle.
     handed : Handed
         The submission.
 
@@ -129,12 +129,12 @@ def _practise(folder: Path, task: Task) -> str:
 
 
 def changed_folders(paths: Iterable[str]) -> list[str]:
-    """Return the folders ``submissions/TEAM/NAME`` or ``practice/TEAM/NAME`` of changed files.
+    """Return the folders ``submissions/TEAM/NAME`` and ``practice/TEAM/NAME`` that contain changed files.
 
     Raises
     ------
     SubmissionError
-        A file is outside such folders.
+        A file is not in such a folder.
     """
     found = set()
     for path in paths:

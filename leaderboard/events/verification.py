@@ -50,18 +50,18 @@ def verify_archive(
     public_key : str, optional
         The organiser's public key from an independent announcement; by default the key in the archive is trusted.
     tell : callable, optional
-        Function that is called with messages about long work.
+        Function that is called with progress messages.
     remake : bool
-        Whether the truth is rebuilt; unnecessary directly after a build from the revealed keys.
+        Whether the truth is rebuilt; this is unnecessary directly after a build from the revealed keys.
     specimens : int, optional
-        Number of randomly drawn specimens of each task whose rows are rebuilt; by default all.
+        Number of specimens of each task, drawn at random, whose rows are rebuilt; by default all specimens.
 
     Raises
     ------
     SettingsError
         The folder is not an archive, or belongs to another organiser.
     SubmissionError
-        A step fails; each kind of change has its own message.
+        A step fails; the message names the change of the archive.
     """
     if path.is_file():
         yield from _verify_packed(path, public_key=public_key, tell=tell, remake=remake, specimens=specimens)
@@ -104,7 +104,7 @@ def _verify_packed(path: Path, **options: Any) -> Iterator[str]:
     try:
         check_archive(path)
     except SubmissionError as error:
-        message = f"{error} An archive beyond these limits must be unpacked by hand; then verify its folder."
+        message = f"{error} Unpack an archive beyond these limits by hand, and verify its folder."
         raise SubmissionError(message) from None
     with unpacked(path) as folder:
         try:
@@ -114,10 +114,10 @@ def _verify_packed(path: Path, **options: Any) -> Iterator[str]:
 
 
 def _check_log_of(state: dict, lines: Sequence[LogLine], path: Path) -> None:
-    """Raise SubmissionError if a state does not belong to a log; this detects a shortened log."""
+    """Raise SubmissionError if a state does not belong to a log, for example because the log was shortened."""
     if state["log"] != {"lines": len(lines), "head": lines[-1].hash}:
         signed = state["log"]["lines"]
-        message = f"{path / LOG}: the board was signed for another log, of {signed} lines, not {len(lines)}. Take both from another copy."
+        message = f"{path / LOG}: the board was signed for another log, of {signed} lines, not {len(lines)}. Take log and board from another copy."
         raise SubmissionError(message)
 
 
@@ -167,7 +167,7 @@ def _check_truth(folder: EventFolder, keys: SeedKeys, tell: Tell | None, specime
 
 
 def _check_honeypots(folder: EventFolder, truths: Truths) -> Iterator[str]:
-    """Compare the revealed honeypots with those of the keys."""
+    """Compare the revealed honeypots with the honeypots that the keys give."""
     for hidden in (one for one in hidden_tasks(folder.event) if one.each):
         rows, path = truths.of(hidden), folder.path / "data" / f"{hidden.slug}{HONEYPOTS}"
         if not path.is_file() or path.read_text(encoding="utf-8") != hidden.honeypot_text(rows):
@@ -177,7 +177,7 @@ def _check_honeypots(folder: EventFolder, truths: Truths) -> Iterator[str]:
 
 
 def _check_bundle(folder: EventFolder, truths: Truths) -> Iterator[str]:
-    """Compare the rows in the sealed bundle, which teams answered, with those of the keys."""
+    """Compare the rows in the sealed bundle, which teams answered, with the rows that the keys give."""
     path, key, hidden = folder.path / BUNDLE, folder.path / BUNDLE_KEY, hidden_tasks(folder.event)
     if not (hidden and path.is_file() and key.is_file()):
         return
@@ -207,13 +207,13 @@ def _score_again(folder: EventFolder, one: Scored, keys: SeedKeys, truths: Truth
     value, kept = report.primary.value, one.value
     same = (report.artefact_sha256, report.comparability_key) == (one.artefact_sha256, one.comparability_key) and (value is None) == (kept is None)
     if not same or (value is not None and kept is not None and abs(value - kept) > TOLERANCE):
-        message = f"{one.label}: the new score is {report.primary.name} {value}, but the board has {kept}: it does not follow from the answers."
+        message = f"{one.label}: the new score is {report.primary.name} {value}, but the board has {kept}, which does not follow from the answers."
         raise SubmissionError(message)
     return f"scored again, {report.primary.name} {'no value' if value is None else format(value, '.6g')}"
 
 
 def _check_ranks(folder: EventFolder, lines: Sequence[LogLine], valid: Sequence[Scored], state: dict) -> None:
-    """Raise SubmissionError if a new board of the reports does not have the rows of the signed board."""
+    """Raise SubmissionError if a new board, made from the reports, differs in its rows from the signed board."""
     with tempfile.TemporaryDirectory(prefix="stemtwin-verify-") as fresh:
         anew = EventFolder(path=Path(fresh), event=folder.event, records=Path(fresh))
         for one in valid:

@@ -16,7 +16,7 @@ def whisker(value: float, low: float | None, high: float | None, ends: tuple[flo
     value : float
         The score.
     low, high : float or None
-        Ends of its interval.
+        Ends of the interval of the score; None if it has no interval.
     ends : (float, float)
         Ends of the scale.
     """
@@ -36,7 +36,7 @@ def whisker(value: float, low: float | None, high: float | None, ends: tuple[flo
 
 
 def ticks(low: float, high: float, count: int = 4) -> list[float]:
-    """Return round numbers within a range."""
+    """Return at most ``count`` + 1 round numbers within a range, for the ticks of an axis."""
     step = 10 ** math.floor(math.log10((high - low) / count))
     step *= next(factor for factor in (1, 2, 5, 10) if (high - low) / (factor * step) <= count)
     return [round(number * step, 12) for number in range(math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9) + 1)]
@@ -48,14 +48,14 @@ def pareto(points: Sequence[tuple[str, float, float]], *, metric: str, direction
     Parameters
     ----------
     points : sequence of (str, float, float)
-        Name, dose in e-/A^2 (above 0), score of each entry.
+        Name, dose (e-/A^2) and score of each entry; entries without a dose above 0 are left out.
     metric, direction : str
         Name of the score; ``"max"`` if larger scores are better, else ``"min"``.
 
     Returns
     -------
     Markup
-        An SVG; "" for fewer than two entries.
+        An SVG, or "" for fewer than two entries.
     """
     points = [point for point in points if point[1] > 0]
     if len(points) < 2:
@@ -96,7 +96,7 @@ def pareto(points: Sequence[tuple[str, float, float]], *, metric: str, direction
 
 
 def _beaten(number: int, doses: Sequence[float], scores: Sequence[float], direction: str) -> bool:
-    """Return whether another entry has a dose and a score that are both as good or better, and one of them better."""
+    """Return True if another entry is at least as good in dose and in score, and better in one of the two."""
     sign = 1.0 if direction == "max" else -1.0
     here = (-doses[number], sign * scores[number])
     others = [(-dose, sign * score) for dose, score in zip(doses, scores, strict=True)]

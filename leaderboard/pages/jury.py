@@ -1,7 +1,7 @@
 """Jury sheets: one printable page per team under the headings of a rubric, an index, and all numbers as CSV.
 
 The three headings are the criteria of juries of microscopy hackathons: *domain understanding*, *physical significance*,
-*solution robustness*. Each heading has numbers of the reports and the team's own notes, without weights or an overall mark.
+*solution robustness*. Under each heading are numbers from the reports or the team's own notes, without weights or an overall mark.
 """
 
 import csv
@@ -21,7 +21,7 @@ SPENT_UNITS, RESIDUAL_UNITS = ("e-/A^2", "s", "ms"), ("A", "pm", "rad", "mrad")
 SPENT = ("looks", "actions", "spectra", "images_to_success", "blocks", "areas", "edx_share")
 RESIDUALS = ("deviance", "calibration_error", "coverage_error", "brier")
 DECLARED = ("precision", "hallucination", "filled", "emptied", "false_alarms", "declared", "accuracy", "right")
-"""Metrics of the declarations of an entry: their correctness and their frequency."""
+"""Metrics of the correctness and of the frequency of an entry's declarations."""
 AGAINST_NOISE = ("d90",)
 """Metrics of robustness against noise."""
 INSTRUMENTS, NOISE = ("instrument", "scan"), ("dose_e_per_angstrom2", "electrons", "brightness")
@@ -42,7 +42,7 @@ class SheetNumber:
 
     @property
     def text(self) -> str:
-        """Value, interval and unit."""
+        """Value, interval and unit as text."""
         ends = "" if self.low is None or self.high is None else f" ({number(self.low)} to {number(self.high)})"
         return f"{number(self.value)}{ends}{' ' + unit(self.unit) if self.unit else ''}"
 
@@ -73,17 +73,17 @@ class SheetEntry:
 
     @property
     def notes(self) -> dict[str, str]:
-        """Notes of the team."""
+        """Notes of the team on its method, by key."""
         return self.report.get("method", {})
 
     @property
     def score(self) -> SheetNumber:
-        """The primary metric."""
+        """Primary metric of the entry, with its interval."""
         row = self.row
         return SheetNumber(title=row.metric, value=row.value, unit=row.unit, low=row.low, high=row.high)
 
     def _readings(self, names: Sequence[str], units: Sequence[str]) -> list[SheetNumber]:
-        """Return the secondary metrics with one of the names, or with one of the units and a name that no list has."""
+        """Return the secondary metrics with one of the names, or with one of the units if no list of this module names them."""
         listed = (*SPENT, *RESIDUALS, *DECLARED, *AGAINST_NOISE)
         found = []
         for one in self.report["metrics"][1:]:
@@ -94,7 +94,7 @@ class SheetEntry:
 
     @property
     def spent(self) -> list[SheetNumber]:
-        """Dose, time and work."""
+        """Costs of the entry: dose, time, and numbers of actions."""
         found = self._readings(SPENT, SPENT_UNITS)
         if DOSE in self.row.cost and not any(one.unit == "e-/A^2" for one in found):
             found.insert(0, SheetNumber(title="dose", value=self.row.cost[DOSE], unit="e-/A^2"))
@@ -102,22 +102,22 @@ class SheetEntry:
 
     @property
     def residuals(self) -> list[SheetNumber]:
-        """Residual errors, after removal of the gauge in tasks that have one."""
+        """Metrics of residual errors; tasks with a gauge freedom remove the gauge first."""
         return self._readings(RESIDUALS, RESIDUAL_UNITS)
 
     @property
     def declared(self) -> list[SheetNumber]:
-        """Metrics of the declarations."""
+        """Metrics of the entry's declarations."""
         return self._readings(DECLARED, ())
 
     @property
     def failures(self) -> dict[str, int]:
-        """Number of episodes that ended by errors of the entry, by kind."""
+        """Number of episodes that ended because of errors of the entry, by kind of error."""
         return self.report.get("failures", {})
 
     @property
     def worst(self) -> SheetNumber | None:
-        """The worst slice."""
+        """Primary metric on the worst slice, or None."""
         one = self.report["worst"]
         if one is None:
             return None
@@ -125,7 +125,10 @@ class SheetEntry:
         return SheetNumber(title=one["title"], value=one["value"], unit=self.row.unit, low=ends.get("low"), high=ends.get("high"))
 
     def extremes(self, columns: Sequence[str]) -> list[SheetNumber]:
-        """Return the primary metric on the worst and the best slice, small ones included, of the first column in the report."""
+        """Return the primary metric on the worst and on the best slice of a column, even if these slices have few samples.
+
+        The column is the first of ``columns`` that has at least two slices in the report.
+        """
         for column in columns:
             there = [one for one in self.report["slices"] if one["column"] == column and one["value"] is not None]
             if len(there) > 1:
@@ -151,7 +154,7 @@ class SheetEntry:
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class Sheet:
-    """The page of a team."""
+    """Printable page of a team: its name, the file name of the page, and its best entries."""
 
     team: str
     slug: str
@@ -159,7 +162,7 @@ class Sheet:
 
 
 def make_sheets(pages: Sequence[BoardPage], reviews: Sequence[Review] = ()) -> list[Sheet]:
-    """Return the sheet of each team on a board, in the order of their names; rows without a team have none."""
+    """Return the sheet of each team on a board, in the order of team names; rows without a team are left out."""
     found: dict[str, list[SheetEntry]] = {}
     for page in pages:
         rows = list(zip(page.board.rows, page.reports, strict=True))
@@ -203,7 +206,7 @@ def write_sheets(store: Store, folder: Path | str, *, title: str = "stemtwin boa
 
 
 def sheets_csv(sheets: Sequence[Sheet]) -> str:
-    """Return all entries of all sheets as CSV; texts that a spreadsheet would evaluate start with an apostrophe."""
+    """Return all entries of all sheets as CSV; an apostrophe precedes texts that a spreadsheet would evaluate as formulas."""
     out = io.StringIO(newline="")
     writer = csv.writer(out, lineterminator="\n")
     header = (
@@ -232,7 +235,7 @@ def _csv_row(sheet: Sheet, one: SheetEntry) -> list[Any]:
 
 
 def _cell(value: Any) -> Any:
-    """Return a cell that a spreadsheet shows unchanged."""
+    """Return a cell as a value that a spreadsheet does not evaluate as a formula."""
     if value is None:
         return ""
     if not isinstance(value, str):

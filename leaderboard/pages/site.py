@@ -23,12 +23,12 @@ from stemtwin.twin.files import write_atomically
 
 DOSE = "dose_e_per_angstrom2"
 INSTRUMENT = "instrument"
-"""Slice column of the instruments, for which the drop of the score is shown."""
+"""Name of the slice column for instruments, which the drop of the score refers to."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class BoardPage:
-    """Table with the other contents of its pages: reports and slices, in the order of the rows."""
+    """One table of the board, with the reports of its rows and the scores on slices, in the order of the rows."""
 
     slug: str
     board: Board
@@ -45,17 +45,17 @@ class BoardPage:
 
     @property
     def leaders(self) -> list[BoardRow]:
-        """Rows that may be in first place."""
+        """Rows whose range of places includes the first place."""
         return [row for row in self.board.rows if row.order is not None and row.order[0] == 1]
 
     @property
     def measured(self) -> bool:
-        """Return whether the data are measured, not simulated."""
+        """Return True if the data are measured, and False if they are simulated."""
         return self.board.source.startswith("measured/")
 
 
 def collect(store: Store) -> list[BoardPage]:
-    """Return the tables of a store, simulated data first."""
+    """Return the tables of a store with the contents of their pages; tables of simulated data come first."""
     groups: dict[str, list[Entry]] = {}
     for entry in store.entries():
         groups.setdefault(entry.comparability_key, []).append(entry)
@@ -71,7 +71,7 @@ def collect(store: Store) -> list[BoardPage]:
 
 
 def make_slug(text: str, taken: set[str]) -> str:
-    """Return a new file name of lowercase letters, digits and hyphens, and add it to the names taken."""
+    """Return a new file name of lowercase letters, digits and hyphens, and add it to ``taken``, the names in use."""
     base = re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")[:80]
     slug = next(name for name in (base, *(f"{base}-{number}" for number in range(2, 10_000))) if name not in taken)
     taken.add(slug)
@@ -150,7 +150,10 @@ def _rows(page: BoardPage, reviews: Sequence[Review]) -> Iterable[dict[str, Any]
 
 
 def drop(report: dict[str, Any]) -> float | None:
-    """Return the loss of score on the worst instrument against all instruments, in the metric's unit; None without such slices."""
+    """Return the difference between the score on all samples and on the worst instrument, positive if the latter is worse.
+
+    The unit is that of the metric. The result is None if the report contains no slices by instrument.
+    """
     value, direction = report["metrics"][0]["value"], report["metrics"][0]["direction"]
     there = [one["value"] for one in report["slices"] if one["column"] == INSTRUMENT and one["value"] is not None]
     if value is None or not there:
@@ -166,7 +169,7 @@ def _picture(page: BoardPage) -> str:
 
 
 def number(value: float | None) -> str:
-    """Return a number with three significant digits as text; a dash for None."""
+    """Return a number with three significant digits as text, or a dash for None and for numbers that are not finite."""
     if value is None or not math.isfinite(value):
         return "–"  # noqa: RUF001 (a dash in a table)
     if 1e3 <= abs(value) < 1e5:
@@ -175,12 +178,12 @@ def number(value: float | None) -> str:
 
 
 def unit(text: str) -> str:
-    """Return a unit in the notation of the pages."""
+    """Return a unit in the notation of the pages, for example Å for A."""
     return {"e-/A^2": "e⁻/Å²", "A": "Å"}.get(text, text)
 
 
 def units(text: str) -> str:
-    """Return a text of a slice with its units in the notation of the pages."""
+    """Return the title of a slice with units in the notation of the pages, for example Å for A."""
     return re.sub(r"(?<=\d )A\b", "Å", text.replace("e-/A^2", unit("e-/A^2")))
 
 

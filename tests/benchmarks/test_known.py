@@ -194,5 +194,5 @@ def test_a_policy_without_its_numbers_refuses_in_one_sentence(name: str) -> None
     """The message names the missing numbers and the repair; the name of the preset does not replace them."""
     space = gym.spaces.Box(-1.0, 1.0, (5,), np.float32)
     brief = Brief(task="", observation_space=space, action_space=space, seed=1, truth=dict, difficulty="easy")
-    with pytest.raises(SettingsError, match=r"^brief\.known lacks \w+.*, which this policy needs: make the brief by brief_for\(env, \.\.\.\)\.$"):
+    with pytest.raises(SettingsError, match=r"^brief\.known lacks \w+.*, which this policy needs: make the brief with brief_for\(env, \.\.\.\)\.$"):
         NEEDY[name]().reset(brief)

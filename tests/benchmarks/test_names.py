@@ -9,13 +9,13 @@ from stemtwin.twin.errors import SettingsError
 
 GOOD = ("a", "log", "Team 7 (Köln)", "東北大学", "می‌خواهم", "👩‍🔬 lab", "x" * LONGEST_NAME, "pkg.mod:Name", "a_b-c/d", "[bold]")
 BAD = {
-    "": "shows nothing",
-    "   ": "shows nothing",
-    "\u3164\u2800": "shows nothing",
-    "\u200b": "shows nothing",
-    "\u200d": "shows nothing",
-    "\u0301": "shows nothing",
-    "\u00a0": "shows nothing",
+    "": "has no visible character",
+    "   ": "has no visible character",
+    "\u3164\u2800": "has no visible character",
+    "\u200b": "has no visible character",
+    "\u200d": "has no visible character",
+    "\u0301": "has no visible character",
+    "\u00a0": "has no visible character",
     " a": "begins or ends with a blank",
     "a\u00a0": "begins or ends with a blank",
     "a\nb": "a control character, U[+]000A",
@@ -52,7 +52,7 @@ def test_names_that_are_refused(name):
 def test_no_name_is_a_team_where_it_may_be():
     """A team may be left out, but not be blank."""
     assert check_name("", "team", empty=True) == ""
-    with pytest.raises(SettingsError, match="shows nothing"):
+    with pytest.raises(SettingsError, match="has no visible character"):
         check_name(" ", "team", empty=True)
 
 

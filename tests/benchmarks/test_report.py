@@ -134,7 +134,7 @@ def test_broken_reports_are_refused(evaluation, tmp_path):
         (json.dumps(edited), "does not follow from the content"),
         (json.dumps(good | {"metrics": []}), "key 'metrics' is empty"),
         (json.dumps(good | {"entry": "a\x1b[31m"}), r"report\.json: entry='a.*' holds a control character, U[+]001B\. Remove it\. Give"),
-        (json.dumps(good | {"team": " "}), r"report\.json: team=' ' shows nothing"),
+        (json.dumps(good | {"team": " "}), r"report\.json: team=' ' has no visible character"),
         (json.dumps(good | {"clusters": good["clusters"] | {"labels": ["a"]}}), r"sums of 'f.' have 6 entries for 1 labels"),
     ):
         path.write_text(text)

@@ -177,7 +177,7 @@ HEADERS = {
     "another dataset": ({"dataset": "atoms-2d@0.9.0"}, r"key 'dataset' is 'atoms-2d@0\.9\.0'; accepted here: atoms-2d@1\.0\.0"),
     "another schema": ({"schema": "stemtwin/submission@9"}, "key 'schema' is 'stemtwin/submission@9'"),
     "no name": ({"name": None}, "key 'name': Field required"),
-    "blank name": ({"name": " \u2800"}, "name=' .u2800' shows nothing"),
+    "blank name": ({"name": " \u2800"}, "name=' .u2800' has no visible character"),
     "turned name": ({"team": "a\u202eb"}, r"team='a\\u202eb' holds a character of direction or format, U\+202E"),
     "control name": ({"name": "a\x1b[2Jb"}, r"name=.* holds a control character, U\+001B"),
     "unknown key": ({"colour": "red"}, "key 'colour': Extra inputs are not permitted"),

@@ -110,7 +110,7 @@ def test_a_release_is_of_one_set_of_versions(two_sizes: cards.Card, tmp_path: Pa
     before, folder = registry.read_bytes(), fetch.folder_of(two_sizes, "tiny")
     with monkeypatch.context() as patch:
         patch.setattr(generate, "origin", lambda *_: {"package": "stemtwin 9.0.0", "numpy": "9.9.9"})
-        with pytest.raises(DatasetError, match=r"tiny was built with stemtwin .*, but installed are stemtwin 9\.0\.0 and numpy 9\.9\.9\. .*Delete"):
+        with pytest.raises(DatasetError, match=r"tiny was built with stemtwin .*, but stemtwin 9\.0\.0 and numpy 9\.9\.9 are installed\. .*Delete"):
             release.release(two_sizes, tmp_path / "mirror")
     (folder / "netcdf" / "val.nc").write_bytes(b"x")
     with pytest.raises(DatasetError, match=r"val\.nc is corrupted"):

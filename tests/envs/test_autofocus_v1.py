@@ -62,9 +62,9 @@ def test_descriptions_have_the_numbers_of_the_task() -> None:
     steps, reach = (", ".join(f"{value:g}" for value in limits) for limits in (focus_limits.STEP, focus_limits.REACH))
     (c10_low, c10_high), (c12_low, c12_high) = focus_limits.START_C10, focus_limits.START_C12
     assert f"by at most {steps} A. Knobs stop {reach} A from" in said
-    assert f"abs(C10) uniform in {c10_low:g} to {c10_high:g} A" in said
-    assert f"abs(C12) uniform in {c12_low:g} to {c12_high:g} A" in said
-    assert f"below {focus_limits.GOAL:g} A for two frames in a row; truncated after {focus_limits.FRAMES} frames" in said
+    assert f"abs(C10) is uniform in {c10_low:g} to {c10_high:g} A" in said
+    assert f"abs(C12) is uniform in {c12_low:g} to {c12_high:g} A" in said
+    assert f"below {focus_limits.GOAL:g} A for two frames in a row. It is truncated after {focus_limits.FRAMES} frames" in said
     card = find_task("autofocus").card()
     assert "unknown defocus (20 to 150 A, either sign)" in card["text"]
     assert "fractions of 100, 50 and 50 A" in json.dumps(card)
@@ -182,7 +182,7 @@ def test_cost_is_dose_time_and_moves() -> None:
 
 def test_counts_of_uint16_never_saturate() -> None:
     """Where a whole beam would overflow 65535 counts the settings are refused; the largest allowed ones stay below, even for a signal of 1."""
-    with pytest.raises(SettingsError, match=r"62415 electrons at each point, but frames of uint16 hold 60000"):
+    with pytest.raises(SettingsError, match=r"62415 electrons at each point, but a uint16 frame holds at most 60000"):
         AutofocusV1(current_pa=1000, dwell_time_us=10)
     largest = AutofocusV1(current_pa=1000, dwell_time_us=9.6, dose_budget_e_per_angstrom2=1e9)
     counts = generator(0).poisson(largest.incident, 10**6)

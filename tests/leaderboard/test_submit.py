@@ -256,7 +256,7 @@ def test_teams_whose_names_make_no_folder_are_refused(team: str, event: Path, hi
     write_settings(event)
     change(team=team)(event, hidden)
     before = files(event)
-    with pytest.raises(SettingsError, match="is not a name that every system accepts for a folder"):
+    with pytest.raises(SettingsError, match="cannot be the name of a folder on every system"):
         hand_in(hidden, event, team)
     assert files(event) == before
 

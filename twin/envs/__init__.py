@@ -6,7 +6,7 @@ File                     Content
 ``arguments.py``         arguments of ``make``, randomisation of episodes
 ``canvas.py``            gauges, frames and text of pictures
 ``control_panel.py``     controls and read-backs of a microscope as numbers
-``damage_laws.py``       competing laws of beam damage, their posterior
+``damage_laws.py``       competing laws of beam damage, and their posterior
 ``damage_pictures.py``   pictures of exposed areas
 ``damage_presets.py``    presets of HypothesisTest
 ``discovery.py``         ``@environment``, the ids of all families
@@ -28,7 +28,7 @@ File                     Content
 ``functional_env.py``    the protocol of a family, ``StemEnv``
 ``goal_family.py``       families with a goal and their rewards
 ``image_features.py``    uint8 images, sector powers of power spectra
-``image_trees.py``       images and uncertainties from few points, by Gaussian trees
+``image_trees.py``       images and their uncertainties from few points, by Gaussian trees
 ``making.py``            ``make``: an environment from an id and arguments
 ``pictures.py``          pictures of environment states
 ``preparation.py``       specimens, progress line of long builds
@@ -44,13 +44,13 @@ File                     Content
 ``spectra_pictures.py``  pictures of searches by spectra
 ``spectral_presets.py``  difficulties of SpectrumDiscovery, the state of its episodes
 ``spectral_scenes.py``   image and spectra of the scenes of SpectrumDiscovery
-``tree_kernels.py``      compiled sweeps over Gaussian trees
+``tree_kernels.py``      compiled loops over Gaussian trees
 ``tuning_film.py``       images of the film for aberration correction
 ``tuning_pictures.py``   pictures of aberration correction
 ``tuning_presets.py``    presets and instruments of aberration correction
 ``tuning_ronchigram.py`` Ronchigrams for aberration correction
 ``tuning_state.py``      state of an episode of aberration correction
-``vector.py``            vectors of environments that compute together
+``vector.py``            vectors of environments whose states are computed together
 ``wrappers.py``          observation wrappers for training libraries
 ======================== ==================================================================
 """

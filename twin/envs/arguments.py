@@ -1,4 +1,4 @@
-"""Arguments of ``gymnasium.make`` that all families have, and the random conditions of episodes."""
+"""Arguments of ``gymnasium.make`` that all families share, and the random conditions of episodes."""
 
 import dataclasses
 from collections.abc import Collection, Mapping
@@ -15,7 +15,7 @@ from stemtwin.twin.registry import Registry
 from stemtwin.twin.samples.library import SAMPLES
 
 SPLITS = {"train": 0, "val": 1, "test": 2}
-"""Spawn keys of the random streams of episodes by split. Only the benchmark runner plays test episodes."""
+"""Spawn keys of the episodes' random streams, by split. Only the benchmark runner plays test episodes."""
 OPEN_SPLITS = ("train", "val")
 """Splits that ``gymnasium.make`` accepts."""
 OBSERVATIONS = ("counts", "pixels", "state")
@@ -26,16 +26,16 @@ LARGEST_FACTOR = 100.0
 RANGES = {
     "rotation_rad": ("rad", -7.0, 7.0),
     "electrons_per_point": ("electrons", 1e-3, 6e4),
-    "residual": ("times the profile's", 0.0, LARGEST_FACTOR),
-    "drift": ("times the profile's", 0.0, LARGEST_FACTOR),
+    "residual": ("times the profile's value", 0.0, LARGEST_FACTOR),
+    "drift": ("times the profile's value", 0.0, LARGEST_FACTOR),
     "knob_gain": ("times the commanded change", 0.1, 10.0),
 }
-"""Ranges of a randomisation: unit, smallest and largest value."""
+"""Unit, smallest and largest permitted value of each range of a ``Randomisation``, by the name of its field."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Conditions(Faults):
-    """The drawn conditions of one episode; the property ``faults`` gives its faults.
+    """Conditions that were drawn for one episode; the property ``faults`` returns the fault probabilities alone.
 
     Parameters
     ----------
@@ -121,7 +121,7 @@ class Randomisation(Faults):
         checks.number("failing", self.failing, "", low=0, high=0.9)
 
     def draw(self, rng: np.random.Generator) -> Conditions:
-        """Draw the conditions of an episode; the number of draws does not depend on the ranges."""
+        """Draw the conditions of an episode; the number of random numbers taken from ``rng`` does not depend on the ranges."""
         low, high = np.log(self.electrons_per_point)
         gains = rng.uniform(*self.knob_gain, 3)
         return Conditions(
@@ -144,31 +144,31 @@ class EnvArguments:
     Parameters
     ----------
     difficulty : str
-        A preset of the family, a key of its ``PRESETS``.
+        Name of a preset, a key of the family's ``PRESETS``.
     split : str
-        ``"train"`` or ``"val"``, in which equal seeds give different episodes.
+        ``"train"`` or ``"val"``. The same seed gives different episodes in the two splits.
     observation : str
         ``"counts"``, ``"pixels"`` or ``"state"``.
     reward : str
         ``"dense"``, ``"sparse"`` or ``"none"`` for families with a goal.
     randomisation : Randomisation or dict, optional
-        Conditions that replace those of the preset; a dict replaces only the named ones.
+        Conditions that replace those of the preset; a dict replaces only the conditions that it names.
     privileged_info : bool
         Whether ``info`` has ``truth`` and ``is_success``, for training.
 
     Raises
     ------
     StemtwinError
-        A name is unknown, or the family does not draw a condition of the randomisation.
+        A name is unknown, or the randomisation changes a condition that the family does not draw.
     """
 
     PRESETS: ClassVar[Mapping[str, Any]] = {}
-    """Presets by name; the three of increasing difficulty come first."""
+    """Presets by name; the first three are in order of increasing difficulty."""
     RANDOMISED: ClassVar[tuple[str, ...]] = tuple(item.name for item in fields(Randomisation))
     """Fields of ``Randomisation`` that the family draws."""
     REWARD_NAMES: ClassVar[Collection[str]] = GOAL_REWARDS
     RESET_OPTIONS: ClassVar[tuple[str, ...]] = ()
-    """Names of the options of ``reset``: keyword arguments of ``initial``."""
+    """Names of the options of ``reset``, which are passed to ``initial`` as keyword arguments."""
 
     difficulty: str = "standard"
     split: str = "train"
@@ -193,10 +193,10 @@ class EnvArguments:
         if given is None:
             return
         if not self.RANDOMISED:
-            message = f"randomisation={given!r}: {type(self).__name__} does not draw conditions. Omit it, and choose a difficulty."
+            message = f"randomisation={given!r}: {type(self).__name__} has no random conditions. Omit randomisation, and choose a difficulty."
             raise SettingsError(message)
         if not isinstance(given, Randomisation | Mapping):
-            message = f"randomisation={given!r} is neither a Randomisation nor a dict. Give one, for example {{'failing': 0.1}}."
+            message = f"randomisation={given!r} is neither a Randomisation nor a dict. Give, for example, {{'failing': 0.1}}."
             raise SettingsError(message)
         names = [one.name for one in fields(Randomisation)]
         unknown = [name for name in given if name not in names] if isinstance(given, Mapping) else []
@@ -211,11 +211,11 @@ class EnvArguments:
 
     @property
     def preset(self) -> Any:
-        """Preset of the difficulty."""
+        """Preset that the argument ``difficulty`` names."""
         return self.PRESETS[self.difficulty]
 
     def conditions(self) -> Randomisation:
-        """Return the preset's randomisation with the changes of the argument."""
+        """Return the preset's randomisation after the changes by the argument ``randomisation``."""
         usual: Randomisation = self.preset.randomisation
         if self.randomisation is None or isinstance(self.randomisation, Randomisation):
             return self.randomisation or usual
@@ -227,15 +227,16 @@ class EnvArguments:
         return {name: plain_values(getattr(drawn, name)) for name in self.RANDOMISED}
 
     def known(self) -> dict[str, Any]:
-        """Return the numbers that an operator knows before an experiment, as plain values; by default none.
+        """Return the numbers that an operator knows before an experiment, by name, as plain values; the default is empty.
 
-        Every agent gets them in its brief. They follow from the arguments, and not from a draw, a seed or a state.
+        Every agent receives these numbers in its brief. They depend only on the arguments of the environment, not on
+        random draws, a seed or a state.
         """
         return {}
 
 
 def plain_values(value: Any) -> Any:
-    """Return dataclasses and mappings as dicts and sequences as lists; other values are unchanged."""
+    """Convert dataclasses and mappings to dicts, and lists and tuples to lists; return other values unchanged."""
     if dataclasses.is_dataclass(value):
         return {one.name: plain_values(getattr(value, one.name)) for one in fields(value)}
     if isinstance(value, Mapping):
@@ -244,7 +245,7 @@ def plain_values(value: Any) -> Any:
 
 
 def one_of(name: str, value: object, known: Collection[str]) -> None:
-    """Refuse a value that is not one of the known names.
+    """Raise an error if a value is not one of the known names.
 
     Raises
     ------
@@ -262,7 +263,7 @@ def one_of(name: str, value: object, known: Collection[str]) -> None:
 
 
 def wrong_setting(environment: str, family: type, settings: Mapping[str, Any]) -> SettingsError | None:
-    """Return the error of the first setting that a family does not have, or None if it has all of them."""
+    """Return an error about the first setting that a family does not have, or None if the family has all settings."""
     known = [field.name for field in dataclasses.fields(family)]
     wrong = next((name for name in settings if name not in known), None)
     if wrong is None:

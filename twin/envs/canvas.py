@@ -12,7 +12,7 @@ from stemtwin.twin.envs.image_features import stretched
 
 Colour = tuple[int, int, int]
 Area = tuple[float, float, float, float]
-"""Left, top, right, bottom, pixels."""
+"""Left, top, right and bottom edge of a box, pixels."""
 BACKGROUND: Colour = (16, 18, 24)
 TRACK: Colour = (50, 54, 66)
 GREY: Colour = (148, 154, 168)
@@ -23,7 +23,7 @@ RED: Colour = (240, 90, 90)
 FONT = "mpl-data/fonts/ttf/DejaVuSans.ttf"
 """Path of the font in the folder of matplotlib."""
 FINE = 4
-"""Factor by which round shapes are drawn larger and then reduced, for smooth edges."""
+"""Factor by which round shapes are drawn larger before they are reduced, so their edges are smooth."""
 MAGMA = np.array(
     [(0, 0, 4), (28, 16, 68), (79, 18, 123), (129, 37, 129), (181, 54, 122), (229, 80, 100), (251, 135, 97), (254, 194, 135), (252, 253, 191)], float
 )
@@ -36,7 +36,10 @@ LONGEST_BAR = 0.35
 
 @functools.lru_cache(maxsize=16)
 def font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
-    """Return DejaVu Sans in a size, pixels, from matplotlib's files: pillow's own font has no angstrom sign."""
+    """Return the font DejaVu Sans at a size in pixels.
+
+    The font is read from matplotlib's files, because pillow's own font does not contain the angstrom sign.
+    """
     found = importlib.util.find_spec("matplotlib")
     assert found is not None
     assert found.origin is not None
@@ -52,7 +55,7 @@ def _magma() -> np.ndarray:
 
 
 def coloured(image: np.ndarray) -> np.ndarray:
-    """Return an image in the colour map magma, from its smallest to its largest value, uint8, shape (ny, nx, 3)."""
+    """Colour an image by the map magma, which spans its smallest to its largest value; return uint8, shape (ny, nx, 3)."""
     low, high = float(image.min()), float(image.max())
     return _magma()[np.clip((image - low) * (255.0 / max(high - low, 1e-12)), 0, 255).astype(np.uint8)]
 
@@ -63,7 +66,7 @@ class PictureCanvas:
     Parameters
     ----------
     width, height : int
-        Pixels.
+        Size of the picture, pixels.
     """
 
     def __init__(self, width: int, height: int) -> None:
@@ -75,11 +78,14 @@ class PictureCanvas:
         return np.array(self.image)
 
     def text(self, x: float, y: float, text: str, *, colour: Colour = WHITE, size: int = 12, anchor: str = "ls") -> None:
-        """Write a line; the anchor is pillow's: ``"ls"`` puts the left end of the baseline at the point."""
+        """Write a line of text at the point (x, y), pixels.
+
+        ``anchor`` is an anchor code of pillow; ``"ls"`` puts the left end of the baseline at the point.
+        """
         self.draw.text((x, y), text, fill=colour, font=font(size), anchor=anchor)
 
     def paste(self, pixels: np.ndarray, box: Area, *, smooth: bool = False) -> None:
-        """Paste pixels of uint8, (ny, nx) or (ny, nx, 3), stretched to a box."""
+        """Paste an image, uint8, (ny, nx) or (ny, nx, 3), stretched to a box."""
         left, top, right, bottom = (round(value) for value in box)
         how = Image.Resampling.BICUBIC if smooth else Image.Resampling.NEAREST
         self.image.paste(Image.fromarray(pixels).resize((right - left, bottom - top), how), (left, top))
@@ -112,7 +118,7 @@ class PictureCanvas:
         counts : ndarray
             The frame, shape (ny, nx).
         box : tuple of float
-            Position, pixels.
+            Left, top, right and bottom edge of the frame in the picture, pixels.
         side : float
             Longer side of the frame, A.
         """
@@ -127,7 +133,10 @@ class PictureCanvas:
         self.text(left + 16, bottom - 21, label, size=size)
 
     def gauge(self, box: Area, value: float, *, trail: tuple[float, ...] = (), colour: Colour = AMBER, width: float = 5) -> None:
-        """Draw a number from -1 to 1 on a track from its middle, with its earlier values, oldest first."""
+        """Draw a number from -1 to 1 as a bar from the middle of a track to a dot.
+
+        Small dots mark the earlier values in ``trail``, which are sorted from oldest to latest.
+        """
         left, top, right, bottom = box
         middle, y, reach = (left + right) / 2, (top + bottom) / 2, (right - left) / 2
         self.rounded((left, y - width / 2, right, y + width / 2), TRACK)
@@ -174,7 +183,7 @@ def _pill(width: int, height: int) -> Image.Image:
 
 
 def amount(value: float) -> str:
-    """Return a number with three digits and an SI prefix."""
+    """Return a number as text with three significant digits and an SI prefix."""
     if value <= 0:
         return "0"
     power = min(max(math.floor(math.log10(value) + 1e-12) // 3, 0), 5)

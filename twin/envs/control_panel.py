@@ -18,7 +18,7 @@ from stemtwin.twin.physics.aberrations import Aberrations
 COEFFICIENTS = tuple(Aberrations().cartesian())
 """Names of the Cartesian aberrations with knobs, to fifth order."""
 QUARTER_WAVES = {1: 10.0, 2: 4.0, 3: 4.0, 4: 1.0, 5: 1.0}
-"""Range of an aberration of each order, in units of the change that gives a quarter-wave phase at the edge of the aperture."""
+"""Largest value of an aberration by its order, in units of the value that gives a quarter-wave phase at the aperture's edge."""
 ORDINALS = ("", "1st", "2nd", "3rd", "4th", "5th")
 FIELD_ANGSTROM = (4.0, 256.0)
 DWELL_US = (0.1, 100.0)
@@ -31,7 +31,7 @@ TILT_MRAD, SHIFT_ANGSTROM = 5.0, 50.0
 LONGEST_WAIT_S = 60.0
 GAIN, OFFSET = (0.1, 10.0), 1000.0
 CURRENTS = 1e-3
-"""Smallest current in units of the profile's largest."""
+"""Smallest beam current, as a fraction of the profile's largest current."""
 STEP = 0.25
 """Largest change by one incremental action, as a fraction of half the range."""
 DIRECT = ("acquire", "aperture", "blanked", "camera_length", "wait")
@@ -41,22 +41,22 @@ Nested = dict[str, Any]
 
 
 def logarithmic(value: float, low: float, high: float) -> float:
-    """Return the value between two limits for a number in [-1, 1] on a logarithmic scale."""
+    """Convert a number in [-1, 1] to a value between two limits on a logarithmic scale."""
     return float(low * (high / low) ** ((float(value) + 1) / 2))
 
 
 def place(value: float, low: float, high: float) -> float:
-    """Return the position of a value between two limits on a logarithmic scale, in [-1, 1]."""
+    """Convert a value between two limits on a logarithmic scale to a number in [-1, 1]."""
     return 2 * math.log(value / low) / math.log(high / low) - 1
 
 
 def choice(value: float, choices: tuple[float, ...]) -> float:
-    """Return the position of a value among the choices, in [-1, 1]; 0 for a single choice."""
+    """Convert a choice to a number in [-1, 1], from its position among all choices; a single choice gives 0."""
     return 2 * choices.index(value) / (len(choices) - 1) - 1 if len(choices) > 1 else 0.0
 
 
 def square(side: float, shape: tuple[int, int]) -> tuple[float, float]:
-    """Return the height and width of a field of square pixels with a given longer side."""
+    """Return the height and width of a field of view with square pixels, from its longer side and its shape (ny, nx)."""
     longest = max(shape)
     return side * shape[0] / longest, side * shape[1] / longest
 
@@ -95,17 +95,18 @@ class ControlPanel:
     profile : Profile
         The instrument.
     detectors : tuple of str
-        The detectors of every frame.
+        Names of the detectors that record every frame.
     shape : tuple of int
-        Points (ny, nx) of every frame.
+        Numbers of scan points (ny, nx) of every frame.
     semiangles_mrad, camera_lengths_mm : tuple of float
         Available apertures, mrad, and camera lengths, mm.
     coefficients : tuple of str
-        Cartesian aberrations with knobs.
+        Names of the Cartesian aberrations that have a knob.
     tilting : bool
-        Whether beam and stage tilt.
+        Whether the beam and the stage can be tilted.
     complete : bool
-        Whether the panel includes single choices, and gain and offset of detectors without a read-out chain.
+        Whether the panel also includes an aperture or a camera length that is the only choice, and the gain and offset of
+        detectors without a read-out chain.
     """
 
     profile: Profile
@@ -129,7 +130,7 @@ class ControlPanel:
 
     @property
     def reach(self) -> np.ndarray:
-        """Range of each aberration on the panel, A."""
+        """Largest absolute value of each aberration on the panel, A."""
         return reach_angstrom(self.coefficients, self.profile.semiangle_mrad, self.profile.energy_ev)
 
     def _chosen(self, name: str, choices: tuple[float, ...]) -> dict[str, gym.Space]:
@@ -137,7 +138,7 @@ class ControlPanel:
 
     @property
     def action_space(self) -> gym.spaces.Dict:
-        """Setpoints of all controls, in [-1, 1]."""
+        """Space of actions: the setpoints of all controls, as numbers in [-1, 1] or as indices of discrete choices."""
         channels = len(self.chained)
         chain = {"gain": unit(channels), "offset": unit(channels)} if channels else {}
         detectors = {**self._chosen("camera_length", self.camera_lengths_mm), **chain}
@@ -161,7 +162,7 @@ class ControlPanel:
 
     @property
     def observed(self) -> dict[str, gym.Space]:
-        """Spaces of the frames, of the flag of fresh frames, and of the read-backs of knobs and stage."""
+        """Observation spaces by name: the frames, a flag for new frames, and the read-backs of the knobs and of the stage."""
         return {
             "frames": gym.spaces.Box(0, 65535, (len(self.detectors), *self.shape), np.uint16),
             "fresh": gym.spaces.MultiBinary(1),
@@ -181,7 +182,7 @@ class ControlPanel:
         return dict(zip(self.coefficients, (action["beam"]["optics"] * self.reach).tolist(), strict=True))
 
     def changes(self, action: Nested) -> dict[str, Any]:
-        """Return the knobs other than aberrations that an action sets, as names and values of ``Microscope.set``."""
+        """Return the values of all knobs that an action sets, without the aberrations, by their names in ``Microscope.set``."""
         beam, detectors, profile = action["beam"], action.get("detectors", {}), self.profile
         return {
             "current_pa": logarithmic(beam["current"][0], profile.max_current_pa * CURRENTS, profile.max_current_pa),
@@ -199,11 +200,14 @@ class ControlPanel:
         return [(name, value) for name, value in zip(self.chained, values, strict=True) if self.profile.chain(name) is not None]
 
     def way(self, action: Nested) -> dict[str, float]:
-        """Return the target of the stage in an action, A and mrad."""
+        """Return the stage position that an action commands, by axis, A and mrad."""
         return dict(zip(STAGE_AXES, (action["stage"] * STAGE_SCALE[: len(action["stage"])]).tolist(), strict=False))
 
     def scan(self, field: Any, rotation_rad: float = 0.0) -> RasterScan:
-        """Return the scan for four numbers in [-1, 1]: centre x, centre y, size, rotation; rotated by a further angle, rad."""
+        """Return the raster scan for four numbers in [-1, 1]: centre x, centre y, size and rotation.
+
+        The scan is additionally rotated by ``rotation_rad``.
+        """
         x, y, size, turn = (float(value) for value in field)
         (height, width), (ny, nx) = square(logarithmic(size, *FIELD_ANGSTROM), self.shape), self.shape
         return RasterScan(
@@ -267,7 +271,7 @@ class ControlPanel:
         return len(self.coefficients) + 4 + choices + 2 * len(self.chained) + 2 * self.tilting
 
     def setpoints(self, knobs: Knobs, stage: StagePosition, scan: tuple[float, ...]) -> Nested:
-        """Return the numbers of the action that changes nothing; its discrete choices are not included.
+        """Return the action that leaves all controls unchanged, as numbers in [-1, 1] without the discrete choices.
 
         Parameters
         ----------
@@ -276,7 +280,7 @@ class ControlPanel:
         stage : StagePosition
             Commanded position of the stage.
         scan : tuple of float
-            Field (4) and dwell time in [-1, 1].
+            Four numbers of the field and one number of the dwell time, in [-1, 1].
         """
         profile, gain, offset = self.profile, dict(knobs.gain), dict(knobs.offset_adu)
         cartesian = knobs.aberrations.cartesian()
@@ -297,7 +301,7 @@ class ControlPanel:
 
 
 def length_text(angstrom: float) -> str:
-    """Return a length with its sign in A, nm, um or mm."""
+    """Return a length as text, with its sign, in A, nm, um or mm."""
     for name, size, least in (("mm", 1e7, 1e7), ("µm", 1e4, 1e4), ("nm", 1e1, 1e3)):
         if abs(angstrom) >= least:
             return f"{angstrom / size:+.3g} {name}"
@@ -305,7 +309,11 @@ def length_text(angstrom: float) -> str:
 
 
 def stepped(action: Nested, setpoints: Nested) -> Nested:
-    """Return the setpoints after an incremental action: each changes by ``STEP`` times its number, within [-1, 1]."""
+    """Return the setpoints after an incremental action.
+
+    Each setpoint changes by ``STEP`` times the number in the action, and stays within [-1, 1]. The parts in ``DIRECT`` are
+    taken from the action itself.
+    """
     out: Nested = {}
     for name, part in action.items():
         if isinstance(part, dict):
@@ -317,7 +325,10 @@ def stepped(action: Nested, setpoints: Nested) -> Nested:
 
 @functools.lru_cache(maxsize=32)
 def reach_angstrom(coefficients: tuple[str, ...], semiangle_mrad: float, energy_ev: float) -> np.ndarray:
-    """Return the ranges of aberrations, A, read-only: ``QUARTER_WAVES`` times C with C alpha^(n + 1) / (n + 1) = lambda / 4."""
+    """Return the largest absolute value of each aberration on the panel, A, as a read-only array.
+
+    For order n it is ``QUARTER_WAVES[n]`` times the coefficient C with C alpha^(n + 1) / (n + 1) = lambda / 4.
+    """
     alpha, wavelength = semiangle_mrad * 1e-3, electrons.wavelength(energy_ev)
     orders = [int(name[1]) for name in coefficients]
     out = np.array([QUARTER_WAVES[n] * (n + 1) * wavelength / 4 / alpha ** (n + 1) for n in orders])

@@ -1,17 +1,18 @@
 """Competing laws of beam damage in MoS2, their priors, and the posterior from counts of lost sites.
 
-There are three pairs of laws. Every law gives the probability that one site is read as lost after an exposure, from its
-strength h (a loss of 1 - exp(-h) at the usual settings: 80 keV, 1e8 electrons / A^2, 10 s) and its shape:
+There are three pairs of laws. Every law gives the probability that an exposure changes one atomic site, which is then
+counted as lost. A law has two parameters: its strength h, defined by a loss of 1 - exp(-h) at the usual settings (80 keV,
+1e8 electrons / A^2, 10 s), and its shape:
 
-- ``mechanism``: sulphur is lost by knock-on, whose cross-section has a threshold (the shape, eV), or by radiolysis, whose
-  cross-section is proportional to 1 / v^2.
-- ``dose``: either one hit suffices, with an exponent of the dose (the shape) for sites of different sensitivity, or several
-  are needed (the shape is their number); the hits are due to radiolysis.
-- ``diffusion``: on a heating holder vacancies jump mostly by heat, or mostly by knock-on below the threshold of loss; the
-  shape is the fraction due to the other cause at the usual settings.
+- ``mechanism``: sulphur is lost by knock-on, or by radiolysis. The cross-section of knock-on has a threshold, which is the
+  shape, eV. The cross-section of radiolysis is proportional to 1 / v^2 (v: speed of the electrons), without a shape.
+- ``dose``: a site is lost after one hit, or after several hits, which are due to radiolysis. With one hit, the shape is an
+  exponent of the dose, which describes sites of different sensitivity. With several hits, the shape is their number.
+- ``diffusion``: vacancies on a heating holder jump mostly because of heat, or mostly because of knock-on below the
+  threshold of loss. The shape is the fraction of the jumps that is due to the other cause at the usual settings.
 
-At the usual settings the two laws of a pair lose the same fraction for the same strength, and both have the same prior of
-strengths, so counts taken there do not discriminate between them. Cross-sections and rates are those of
+At the usual settings, the two laws of a pair give the same loss for the same strength. Both laws also have the same prior
+of strengths, so counts at the usual settings do not discriminate between them. Cross-sections and rates are those of
 ``stemtwin.twin.physics.dynamics``.
 """
 
@@ -34,24 +35,27 @@ PAIRS: Mapping[str, tuple[str, str]] = {
     "dose": ("one hit", "several hits"),
     "diffusion": ("heat", "beam"),
 }
-"""Pairs of laws by name; the first is law 0, the second is law 1."""
+"""Pairs of laws by name; the first law of a pair is law 0, the second is law 1."""
 USUAL_ENERGY_EV, USUAL_DOSE, USUAL_TIME_S = 80e3, 1e8, 10.0
 """Usual settings: beam energy, eV; dose, e-/A^2; time of an exposure, s."""
 HOT = 820.0
-"""Temperature on the heating holder, K: jumps over 2.3 eV (Komsa et al., Phys. Rev. B 88 (2013) 035301) take about ten seconds."""
+"""Temperature on the heating holder, K.
+
+A jump over a barrier of 2.3 eV (Komsa et al., Phys. Rev. B 88 (2013) 035301) takes about ten seconds at this temperature.
+"""
 JUMP_EV = find_site("S", "mos2").displacement - 1.4
-"""Threshold of jumps by knock-on, eV [A], below that of loss by the same amount as in ``process_library.dichalcogenide``."""
+"""Threshold of jumps by knock-on, eV [A]: 1.4 eV below the threshold of loss, as in ``process_library.dichalcogenide``."""
 ATTEMPT = 1e13
 """Attempt frequency of jumps, 1/s."""
 EXCITATION = Radiolysis(loss=10.0, electrons=6.0, efficiency=1e-6)
-"""Radiolysis of sulphur [A]; its efficiency cancels."""
+"""Radiolysis of sulphur [A]; its efficiency cancels, because only ratios of cross-sections are used."""
 ENERGIES_EV = USUAL_ENERGY_EV * 2.0 ** np.linspace(-1, 1, 33)
 """Beam energies of the interpolation table of cross-sections, eV."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LawPrior:
-    """Values of the parameters of the laws, with equal probabilities.
+    """Prior of the laws' parameters: the values that each parameter can have, all with equal probabilities.
 
     Parameters
     ----------
@@ -64,7 +68,7 @@ class LawPrior:
     hits : tuple of int
         Numbers of hits.
     shares : tuple of float
-        Fractions of the jumps that are due to the secondary cause.
+        Fractions of the jumps that are due to the less frequent cause.
     misread : float
         Probability that a site is read wrongly.
     """
@@ -77,23 +81,23 @@ class LawPrior:
     misread: float
 
     def shapes(self, law: str) -> tuple[float, ...]:
-        """Return the shapes of a law, or (0,) for a law without a shape."""
+        """Return the possible shapes of a law, or (0,) for a law without a shape."""
         known = {"knock-on": self.thresholds, "one hit": self.exponents, "several hits": self.hits, "heat": self.shares, "beam": self.shares}
         return known.get(law, (0.0,))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Hypotheses:
-    """All parameter values of both laws of a pair, one row each.
+    """All hypotheses about a pair of laws: each of the h rows is one law with one strength and one shape.
 
     Parameters
     ----------
     law : ndarray
-        0 or 1, int64 (h,).
+        Number of the law, 0 or 1, int64 (h,).
     strength, shape : ndarray
-        Parameters, float64 (h,).
+        Parameters of the law, float64 (h,).
     log_prior : ndarray
-        Logarithm of the prior probability, float64 (h,); each law has one half.
+        Logarithm of the prior probability, float64 (h,); the probabilities of each law add up to one half.
     """
 
     law: np.ndarray
@@ -104,7 +108,7 @@ class Hypotheses:
 
 @functools.lru_cache(maxsize=64)
 def hypotheses(pair: str, prior: LawPrior) -> Hypotheses:
-    """Return all parameter values of both laws of a pair."""
+    """Return all hypotheses about a pair of laws: every strength and shape of both laws."""
     laws, strengths, shapes, weights = [], [], [], []
     for number, name in enumerate(PAIRS[pair]):
         h, s = np.meshgrid(prior.strengths, prior.shapes(name), indexing="ij")
@@ -128,7 +132,7 @@ def read_probabilities(pair: str, prior: LawPrior, energy_ev: float, dose: float
     prior : LawPrior
         Prior of the parameters.
     energy_ev : float
-        Beam energy, 40 to 160 keV, eV.
+        Beam energy, eV, from 40e3 to 160e3.
     dose : float
         Dose, e-/A^2.
     time_s : float
@@ -170,7 +174,7 @@ def _hits(prior: LawPrior) -> np.ndarray:
 
 
 def relative_radiolysis(energy_ev: float) -> float:
-    """Return the cross-section of radiolysis relative to that at the usual energy."""
+    """Return the cross-section of radiolysis relative to its value at the usual energy."""
     return EXCITATION.cross_section(energy_ev) / _usual_radiolysis()
 
 
@@ -181,7 +185,7 @@ def _usual_radiolysis() -> float:
 
 @functools.lru_cache(maxsize=64)
 def relative_knock_on(thresholds: tuple[float, ...], temperature: float) -> CubicSpline:
-    """Return knock-on cross-sections of sulphur relative to the usual energy, as a function of log(energy).
+    """Return the knock-on cross-sections of sulphur, relative to those at the usual energy, as functions of log(energy).
 
     Parameters
     ----------
@@ -193,7 +197,8 @@ def relative_knock_on(thresholds: tuple[float, ...], temperature: float) -> Cubi
     Returns
     -------
     CubicSpline
-        log(energy in eV) -> (thresholds,), within 1e-3 of the usual cross-section from 40 to 160 keV.
+        Function of log(energy in eV) with one value for each threshold. From 40 to 160 keV its error is at most 1e-3 of the
+        cross-section at the usual energy.
     """
     velocity2 = find_site("S", "mos2").velocity2_at(temperature)
     table = np.array([[knockon.cross_section("S", energy, one, velocity2=velocity2) for one in thresholds] for energy in ENERGIES_EV])
@@ -201,12 +206,14 @@ def relative_knock_on(thresholds: tuple[float, ...], temperature: float) -> Cubi
 
 
 def barrier_ev(strength: float) -> float:
-    """Return the barrier, eV, with ``strength`` expected jumps of a vacancy in the usual time on the heating holder."""
+    """Return the energy barrier, eV, over which a vacancy jumps ``strength`` times on average in the usual time at ``HOT``."""
     return BOLTZMANN * HOT * math.log(ATTEMPT * USUAL_TIME_S / strength)
 
 
 def updated(log_weights: np.ndarray, read: np.ndarray, lost: int, sites: int, *, closed: float = 0.0, dark: float = 1.0) -> np.ndarray:
-    """Return unnormalised logarithms of the weights of hypotheses after ``lost`` of ``sites`` sites were read as lost.
+    """Update the weights of all hypotheses after ``lost`` of ``sites`` sites were read as lost.
+
+    The weights are given and returned as logarithms, without normalisation.
 
     Parameters
     ----------
@@ -215,7 +222,7 @@ def updated(log_weights: np.ndarray, read: np.ndarray, lost: int, sites: int, *,
     read : ndarray
         Probability that a site is read as lost, for every hypothesis, float64 (h,).
     lost, sites : int
-        Numbers of sites read as lost and of all sites.
+        Number of sites that were read as lost, and number of all sites.
     closed, dark : float
         Probability that the frame is dark, and probability that a site of a dark frame is read as lost.
     """
@@ -226,6 +233,6 @@ def updated(log_weights: np.ndarray, read: np.ndarray, lost: int, sites: int, *,
 
 
 def posterior(log_weights: np.ndarray, law: np.ndarray) -> float:
-    """Return the posterior probability of law 1."""
+    """Return the posterior probability of law 1 from the logarithms of all weights."""
     weights = np.exp(log_weights - log_weights.max())
     return float(weights[law == 1].sum() / weights.sum())

@@ -11,7 +11,7 @@ COLUMNS = 4
 
 
 def areas_picture(frames: np.ndarray, told: Sequence[tuple[str, str]], left: Mapping[str, float], title: str) -> np.ndarray:
-    """Return frames with two lines of text below each, under a title and bars of the budgets.
+    """Draw frames with two lines of text below each frame, under a title and bars of the remaining budgets.
 
     Parameters
     ----------
@@ -20,9 +20,9 @@ def areas_picture(frames: np.ndarray, told: Sequence[tuple[str, str]], left: Map
     told : sequence of tuple of str
         Two lines for each frame.
     left : mapping
-        Remaining fraction of each budget, by its name, 0 to 1.
+        Remaining fraction of each budget, 0 to 1, by the name of the budget.
     title : str
-        First line.
+        Title in the first line of the picture.
 
     Returns
     -------

@@ -18,17 +18,17 @@ class HypothesisPreset:
     Parameters
     ----------
     sites_per_side : int
-        Side of the square of sites in one fresh area.
+        Number of sites along each side of a fresh area, which is square.
     areas : int
         Number of fresh areas, including the one exposed at the start.
     dose, time : float
         Budgets of an episode in units of the usual dose and the usual time, including the exposure at the start.
     reach : tuple of float
-        Largest factors by which energy, dose and time may be multiplied or divided.
+        Largest factors by which the usual energy, dose and time may be multiplied or divided.
     prior : LawPrior
         Prior of the parameters of the damage laws.
     randomisation : Randomisation
-        Faults, by default none.
+        Faults of the instrument; their probabilities are 0 by default.
     """
 
     sites_per_side: int
@@ -41,7 +41,7 @@ class HypothesisPreset:
 
     @property
     def sites(self) -> int:
-        """Sites in one area."""
+        """Number of sites in one area."""
         return self.sites_per_side**2
 
     @property
@@ -83,6 +83,6 @@ HARD = HypothesisPreset(
 
 
 def preset_settings(preset: HypothesisPreset, settings: np.ndarray) -> tuple[float, float, float]:
-    """Return energy (eV), dose (e-/A^2) and time (s) of settings in the units of the action."""
+    """Convert the settings of an action, three numbers in [-1, 1], to energy (eV), dose (e-/A^2) and time (s)."""
     energy, dose, time = (factor ** float(value) for factor, value in zip(preset.reach, settings, strict=True))
     return USUAL_ENERGY_EV * energy, USUAL_DOSE * dose, USUAL_TIME_S * time

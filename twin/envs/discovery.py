@@ -1,4 +1,4 @@
-"""Discovery of families of environments: the decorator that registers one, and ids read without imports."""
+"""Discovery of families of environments: the decorator that registers a family, and ids read from source without imports."""
 
 import ast
 import inspect
@@ -89,7 +89,7 @@ def environment(
 
 
 def register(found: Registration) -> None:
-    """Register an environment with Gymnasium, by strings only, unless it is already registered."""
+    """Register an environment with Gymnasium unless its id is already registered; the module of the family is not imported."""
     import gymnasium
 
     if found.id in gymnasium.registry:

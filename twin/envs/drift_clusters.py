@@ -1,6 +1,6 @@
 """Clusters of heavy atoms of ``stemtwin/DriftTracking-v1``: connected sites of a hexagonal lattice, drawn for every episode.
 
-No shape of a split, nor a rotated or mirrored copy of it, occurs in another split.
+A shape that occurs in one split does not occur in another split, not even as a rotated or mirrored copy.
 """
 
 import json
@@ -14,11 +14,14 @@ from stemtwin.twin.envs.arguments import SPLITS
 
 HexagonalSite = tuple[int, int]
 SIZES = (4, 5, 6, 7)
-"""Numbers of atoms of a cluster in its layer next to the sheet."""
+"""Possible numbers of cluster atoms in the layer next to the sheet."""
 COMPACT = 2.0
-"""Largest distance of an atom from the centre of its cluster, in bonds, so that a narrow frame shows the whole cluster."""
+"""Largest distance of an atom from the centre of its cluster, bond lengths; a narrow frame therefore shows the whole cluster."""
 APART, NEAREST, FARTHEST = 1.7, 1.7, 2.4
-"""Smallest distance of the single atom from cluster atoms, and its smallest and largest distance from their centre, in bonds."""
+"""Limits of the single atom's position, bond lengths.
+
+They are the smallest distance from any atom of the cluster, and the smallest and largest distance from the cluster's centre.
+"""
 STEPS: tuple[HexagonalSite, ...] = ((1, 0), (0, 1), (-1, 1), (-1, 0), (0, -1), (1, -1))
 """Steps to the six neighbours of a site."""
 AROUND = tuple((a, b) for a in range(-4, 5) for b in range(-4, 5))
@@ -27,14 +30,14 @@ AROUND = tuple((a, b) for a in range(-4, 5) for b in range(-4, 5))
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cluster:
-    """A cluster on sites of a hexagonal lattice, in steps along its two axes, and a single atom beside it.
+    """A cluster of atoms on a hexagonal lattice, and a single atom beside it; positions are in steps along the lattice axes.
 
     Parameters
     ----------
     sites : tuple
         Sites of the atoms next to the sheet; their centre is within a step of (0, 0).
     upper : tuple of float
-        Position of an atom above three of them, for clusters on top of a sheet.
+        Position of an atom above three neighbouring sites of the cluster, used for clusters on top of a sheet.
     single, hopped : tuple of int
         Site of the single atom before and after it hops.
     """
@@ -46,13 +49,16 @@ class Cluster:
 
 
 def flat(places: Iterable[tuple[float, float]]) -> np.ndarray:
-    """Return Cartesian positions (x, y), in bonds, of positions in steps along the hexagonal axes, shape (n, 2)."""
+    """Convert positions in steps along the hexagonal axes to Cartesian positions (x, y), bond lengths, shape (n, 2)."""
     steps = np.array([*places], float).reshape(-1, 2)
     return np.column_stack([steps[:, 0] + steps[:, 1] / 2, steps[:, 1] * 3**0.5 / 2])
 
 
 def split_of(sites: Iterable[HexagonalSite]) -> int:
-    """Return the split number of a shape, from a checksum of the smallest of its twelve rotated and mirrored forms."""
+    """Return the number of the split to which a shape belongs, so equal shapes always belong to the same split.
+
+    The number is a checksum of the lexicographically smallest of the twelve rotated and mirrored forms of the shape.
+    """
     forms = []
     for mirrored in (False, True):
         turned = [(b, a) if mirrored else (a, b) for a, b in sites]

@@ -23,23 +23,23 @@ from stemtwin.twin.instrument.settings import Beam
 
 SHAPE = (128, 128)
 FIELD, WIDE_FIELD = 16.0, 40.0
-"""Sides of the fields of narrow (scored) and of wide (searching) frames, A."""
+"""Side of the field of a narrow frame, which is scored, and of a wide frame, which serves for the search, A."""
 PERIOD_S, FAST_S = 2.0, 0.5
-"""Time from one frame to the next usual one, and to a fast one, s."""
+"""Time between the previous frame and a usual frame, and between the previous frame and a fast frame, s."""
 WATCH_S = 120.0
-"""Usual duration of the watch, s."""
+"""Usual duration of the watch, the time in which an episode tracks the specimen, s."""
 SEMIANGLE_MRAD, CURRENT_PA = 22.0, 30.0
 MOST_DOSE = 4.0
 """Largest ratio of a frame's electrons per point to the usual number; the smallest ratio is its inverse."""
 SPARE_FRAMES = 6
-"""Number of spare frames, for fast ones."""
+"""Number of frames beyond the usual number of an episode, which allow for fast frames."""
 INSTRUMENT = "nion-60"
 LEAST_WATCH_S = 24.0
 """Shortest watch, s: twelve frames, three of them before the first event."""
 JUMP_REST_S = 6.0
 """Earliest time of a jump, s."""
 EVENT_SHARES = (0.25, 0.75)
-"""Earliest and latest time of the event, as fractions of the watch; never before ``JUMP_REST_S``."""
+"""Earliest and latest time of the event, as fractions of the watch; the event is never before ``JUMP_REST_S``."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,21 +49,21 @@ class DriftPreset:
     Parameters
     ----------
     randomisation : Randomisation
-        Ranges from which episodes are drawn; ``drift`` is in units of speed and walk below.
+        Ranges from which episodes are drawn; ``drift`` is a factor of the speed and of the random walk below.
     speed_angstrom_per_s, walk_angstrom : float
-        Usual speed of the specimen, A/s, and standard deviation of its random walk along each axis after 1 s, A.
+        Usual drift speed of the specimen, A/s, and standard deviation of its random walk along each axis after 1 s, A.
     jumps : int
-        Jumps in a watch of two minutes.
+        Number of jumps of the specimen in a watch of two minutes.
     jump_angstrom : tuple of float
         Smallest and largest distance of a jump, A.
     tilts_mrad : tuple of float
-        Tilts of the series, mrad, each for the same time, in this or in reverse order.
+        Tilts of the tilt series, mrad. All tilts last equally long; their order in an episode is this one or the reverse.
     height_angstrom : tuple of float
         Smallest and largest distance of the specimen from the tilt axis, A; a tilt therefore shifts the specimen.
     faults : bool
         Whether the instrument has its detector read-out chain and scan distortion.
     event : bool
-        Whether an atom beside the feature hops.
+        Whether the single atom beside the cluster hops.
     """
 
     randomisation: Randomisation
@@ -124,7 +124,7 @@ PRESETS = {
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class WatchEvents:
-    """Future events of the specimen in an episode.
+    """Events of the specimen in an episode, which are drawn at its start.
 
     Parameters
     ----------
@@ -137,9 +137,9 @@ class WatchEvents:
     tilts_mrad : tuple of float
         Tilts in the order of the series, mrad.
     tilt_way_angstrom : float
-        Displacement of the specimen along y by a tilt of 1 mrad, A.
+        Displacement of the specimen along y due to a tilt of 1 mrad, A.
     event_s : float
-        Time at which an atom hops, s; infinite without an event.
+        Time at which the single atom hops, s; infinite if it does not hop.
     """
 
     jump_times_s: np.ndarray
@@ -150,13 +150,13 @@ class WatchEvents:
     event_s: float
 
     def jumped(self, since_s: float, until_s: float) -> np.ndarray:
-        """Return the total displacement (x, y), A, of the jumps after one time and up to another, s."""
+        """Return the total displacement (x, y), A, of all jumps after the time ``since_s`` and up to ``until_s``, s."""
         here = (self.jump_times_s > since_s) & (self.jump_times_s <= until_s)
         return self.jump_steps_angstrom[here].sum(axis=0)
 
 
 def draw_events(preset: DriftPreset, rng: np.random.Generator, watch_s: float = WATCH_S) -> WatchEvents:
-    """Draw the events of the specimen in a watch of a duration, s; the number of jumps is proportional to it."""
+    """Draw the events of the specimen in a watch of ``watch_s``, s; the number of jumps is proportional to the duration."""
     jumps = round(preset.jumps * watch_s / WATCH_S)
     times = np.sort(rng.uniform(JUMP_REST_S, watch_s, jumps))
     ways, angles = rng.uniform(*preset.jump_angstrom, jumps), rng.uniform(0, 2 * np.pi, jumps)
@@ -173,7 +173,7 @@ def draw_events(preset: DriftPreset, rng: np.random.Generator, watch_s: float = 
 
 
 def instrument(preset: DriftPreset, factor: float) -> Profile:
-    """Return the instrument with the preset's specimen drift multiplied by a factor, and stable optics."""
+    """Return the instrument with stable optics, and with the preset's specimen drift multiplied by a factor."""
     profile = PROFILES[INSTRUMENT]
     strays = Instabilities(drift_speed_angstrom_per_s=factor * preset.speed_angstrom_per_s, drift_walk_angstrom=factor * preset.walk_angstrom)
     if preset.faults:
@@ -201,28 +201,28 @@ def _beam(sample: str) -> Beam:
 
 
 def prepare_part(sample: str, tilt_mrad: float, kind: str) -> None:
-    """Compute a component of the scenes of a sheet at a tilt, mrad; see ``drift_scenes.part``."""
+    """Compute and cache an image component of the scenes of a sheet at a tilt, mrad; see ``drift_scenes.part``."""
     drift_scenes.part(sample, _beam(sample), tilt_mrad, kind)
 
 
 @functools.lru_cache(maxsize=32)
 def scene(sample: str, cluster: Cluster, tilt_mrad: float, *, hopped: bool) -> DriftScene:
-    """Return the scene of a specimen at a tilt, mrad, before or after the hop of the atom."""
+    """Return the scene of a specimen at a tilt, mrad, before or after the single atom hops."""
     return drift_scenes.scene(sample, cluster, _beam(sample), tilt_mrad, hopped=hopped)
 
 
 def usual_frames(watch_s: float) -> int:
-    """Return the number of frames of a watch of a duration, s, at the usual frame rate."""
+    """Return the number of frames in a watch of ``watch_s``, s, at the usual frame rate."""
     return math.ceil(watch_s / PERIOD_S)
 
 
 def turned(vector: np.ndarray, angle: float) -> np.ndarray:
-    """Return a vector (x, y) of the frame in the axes of the specimen, for a rotation of the scan, rad."""
+    """Convert a vector (x, y) from the axes of the frame to those of the specimen, for a scan rotated by ``angle``, rad."""
     cos, sin = math.cos(angle), math.sin(angle)
     return np.array([vector[0] * cos - vector[1] * sin, vector[0] * sin + vector[1] * cos])
 
 
 def square_field(middle: np.ndarray, side: float, rotation: float) -> RasterScan:
-    """Return the scan of a square field centred on a position, A."""
+    """Return the scan of a square field with a given side, A, centred on a position (x, y), A."""
     corner = middle - np.array([side * (n - 1) / n / 2 for n in SHAPE[::-1]])
     return RasterScan(shape=SHAPE, field_of_view_angstrom=(side, side), origin_angstrom=(float(corner[0]), float(corner[1])), rotation_rad=rotation)

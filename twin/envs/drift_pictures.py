@@ -1,4 +1,4 @@
-"""Pictures of drift tracking: the frame, the path of the shift, and the remaining budgets."""
+"""Pictures of drift tracking: the frame, the path of the beam shift, and the remaining budgets."""
 
 from collections.abc import Mapping, Sequence
 
@@ -7,26 +7,28 @@ import numpy as np
 from stemtwin.twin.envs.canvas import AMBER, GREY, TRACK, WHITE, PictureCanvas, amount
 
 SIZE, SIDE = (760, 480), 434
-"""Width and height of a picture, side of the frame, pixels."""
+"""Size of a picture (width, height), and side of the frame in it, pixels."""
 SMOOTHING_ANGSTROM = 0.4
 """Standard deviation of the smoothing of displayed frames, A."""
 PLOT = (482.0, 60.0, 742.0, 320.0)
-"""Box of the path, pixels."""
+"""Box of the path in the picture, pixels."""
 
 
 def watch_picture(image: np.ndarray, field: float, path: Sequence[np.ndarray], *, left: Mapping[str, float], title: str, dose: float) -> np.ndarray:
-    """Return the last frame with its centre marked, the path of the shift and the budget, uint8, shape (480, 760, 3).
+    """Draw the last frame with its centre marked, the path of the beam shift and the budgets; uint8, shape (480, 760, 3).
+
+    The picture does not show the true position of the cluster.
 
     Parameters
     ----------
     image : ndarray
-        The frame in electrons, shape (ny, nx); the truth is not shown.
+        Last frame, electrons, shape (ny, nx).
     field : float
-        Its field of view, A.
+        Field of view of the frame, A.
     path : sequence of ndarray
-        Shifts (x, y) of all frames, A.
+        Beam shifts (x, y) of all frames, A.
     left : mapping
-        Remaining fraction of each budget, by name.
+        Remaining fraction of each budget, by name of the budget.
     title : str
         Text above the frame.
     dose : float

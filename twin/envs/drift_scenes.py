@@ -1,10 +1,10 @@
 """Scenes of ``stemtwin/DriftTracking-v1``: images of infinite perfect sheets with one cluster of heavy atoms.
 
 A heavy atom changes the image of the sheet only within a few angstrom. A scene is therefore the image of the perfect
-sheet, which has the period of the lattice, plus the changes due to single atoms, shifted to the positions of the atoms
-of the cluster. The difference to the image of the sheet with the whole cluster is below 1 % of its largest value in
-MoS2, where the atoms lie in the sheet, and below 6 % on graphene, where gold lies above different sites; a test checks
-both.
+sheet, which has the period of the lattice, plus one change for each heavy atom of the cluster. The change due to an atom
+is computed once for each kind of atom, and shifted to the positions of the atoms. Compared with a simulation of the sheet
+with the whole cluster, the error is below 1 % of the largest value in MoS2, where the atoms lie in the sheet. It is below
+6 % on graphene, where the gold atoms lie above different sites. A test checks both limits.
 """
 
 import functools
@@ -29,15 +29,18 @@ from stemtwin.twin.samples.library import load_sample
 from stemtwin.twin.samples.sample import Sample
 
 BOXES = {"graphene": (21.3, 22.1), "mos2-1h": (21.9, 22.12)}
-"""Boxes (y, x) of the sheets with a scene, whole unit cells, A."""
+"""Size (y, x) of the periodic box of each sheet, A; each box contains whole unit cells."""
 POINTS, FINE = 48, 8
-"""Points along each side of the image of a box, enough for its band limit, and refinement factor for linear interpolation."""
+"""Number of points along each side of the image of a box, and factor by which they are refined for linear interpolation.
+
+The number of points suffices for the band limit of the image.
+"""
 ANGLES = (90.0, 190.0)
-"""Inner and outer angle of the detector, mrad, uniform and within those of the instrument."""
+"""Inner and outer collection angle of a uniform detector, mrad, which lie within the angles of the instrument's detector."""
 GOLD_BOND, GOLD_HEIGHT, GOLD_LAYER = 2.88, 2.6, 2.35
-"""Distance of gold atoms, height of the lower ones above the sheet, and height of the upper atom above these, A."""
+"""Distance between gold atoms, height of the lower atoms above the sheet, height of the upper atom above the lower atoms, A."""
 ATOMS = {"graphene": ("lower", "upper"), "mos2-1h": ("lower",)}
-"""Kinds of heavy atoms of a cluster: in or next to the sheet, and above these."""
+"""Kinds of heavy atoms of a cluster by sheet: lower atoms lie in or next to the sheet, and the upper atom lies above them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -47,14 +50,15 @@ class DriftScene:
     Parameters
     ----------
     boxes : ndarray
-        Fractions of the beam on the detector, sampled at 0.06 A, of a periodic box of the perfect sheet and of the box with
-        the cluster, float32, shape (2, ny + 1, nx + 1); the last row and column repeat the first ones.
+        Image of a periodic box of the perfect sheet, and image of the box with the cluster, float32, shape (2, ny + 1,
+        nx + 1). The values are fractions of the beam on the detector, sampled at 0.06 A. The last row and the last column
+        repeat the first row and the first column.
     extent : tuple of float
         Height and width of a box, A; the box with the cluster begins at (0, 0).
     feature, single : tuple of float
         Positions (x, y) of the centre of the cluster (mean of its atoms) and of the single atom beside it, A.
     plan : ImagingPlan
-        The detector.
+        Plan of the images, which defines the detector.
     """
 
     boxes: np.ndarray
@@ -64,7 +68,7 @@ class DriftScene:
     plan: ImagingPlan
 
     def images(self, states: Sequence[Aberrations], **optics: object) -> "SceneImages":
-        """Return the images for states of the optics, which are all equal."""
+        """Return one image for each state of the optics; all images are equal, because the optics are constant."""
         del optics
         return SceneImages(scene=self, count=len(states))
 
@@ -99,23 +103,30 @@ class SceneImages:
     count: int
 
     def sums(self, shape: tuple[int, int]) -> bool:
-        """Return False, since rotated rasters are evaluated point by point."""
+        """Return False, because rotated rasters are evaluated point by point and not as Fourier series."""
         del shape
         return False
 
     def at_own(self, points: np.ndarray) -> np.ndarray:
-        """Return each image at its own points, (states, P, 2), as (states, 1, P)."""
+        """Return the image of each state at points (x, y) chosen for this state, A.
+
+        The points have the shape (states, P, 2), the result has the shape (states, 1, P).
+        """
         return self.scene.at(points)[:, None]
 
     def own_rasters(self, y: np.ndarray, x: np.ndarray) -> np.ndarray:
-        """Return each image on its own raster, y (states, ny) and x (states, nx), as (states, 1, ny, nx)."""
+        """Return the image of each state on a raster chosen for this state.
+
+        The rows y have the shape (states, ny), the columns x have the shape (states, nx), and the result has the shape
+        (states, 1, ny, nx).
+        """
         places = [np.stack(np.broadcast_arrays(columns, rows[:, None]), axis=-1) for rows, columns in zip(y, x, strict=True)]
         return self.scene.at(np.stack(places))[:, None]
 
 
 @functools.lru_cache(maxsize=8)
 def sheet(sample: str) -> Sample:
-    """Return a box of a perfect sheet.
+    """Return a periodic box of a perfect sheet.
 
     Raises
     ------
@@ -126,7 +137,7 @@ def sheet(sample: str) -> Sample:
 
 
 def with_atoms(sample: str, atoms: Sequence[tuple[str, np.ndarray]]) -> Sample:
-    """Return a box of a sheet with heavy atoms.
+    """Return a periodic box of a sheet with heavy atoms.
 
     Parameters
     ----------
@@ -146,7 +157,10 @@ def with_atoms(sample: str, atoms: Sequence[tuple[str, np.ndarray]]) -> Sample:
 
 
 def centre(sample: str) -> np.ndarray:
-    """Return the origin (x, y) of cluster positions, A: the heaviest atom of the perfect sheet nearest to the middle."""
+    """Return the origin (x, y) of cluster positions, A.
+
+    The origin is the atom nearest to the middle of the perfect sheet, among the atoms of the heaviest element.
+    """
     perfect = sheet(sample)
     box = np.array(perfect.size_angstrom[::-1])
     heavy = perfect.positions_angstrom[perfect.numbers == perfect.numbers.max(), :2]
@@ -159,7 +173,10 @@ def bond(sample: str) -> float:
 
 
 def cluster_atoms(sample: str, cluster: Cluster, *, hopped: bool) -> list[tuple[str, np.ndarray]]:
-    """Return kind and position (x, y), A, relative to :func:`centre`, of all heavy atoms; the last is the single atom."""
+    """Return the kind and the position of every heavy atom; the single atom is the last.
+
+    Positions (x, y) are relative to :func:`centre`, A.
+    """
     upper = [("upper", cluster.upper)] if "upper" in ATOMS[sample] else []
     lower = [("lower", site) for site in cluster.sites]
     named = [*lower, *upper, ("lower", cluster.hopped if hopped else cluster.single)]
@@ -167,7 +184,7 @@ def cluster_atoms(sample: str, cluster: Cluster, *, hopped: bool) -> list[tuple[
 
 
 def request(sample: Sample, beam: Beam, tilt_mrad: float) -> Request:
-    """Return the request of the dark-field image of a whole box."""
+    """Return the simulation request for the dark-field image of a whole box."""
     ring = AnnularDetector(inner_mrad=ANGLES[0], outer_mrad=ANGLES[1], name="haadf")
     scan = RasterScan(shape=(POINTS, POINTS), field_of_view_angstrom=sample.size_angstrom)
     return Request(
@@ -176,13 +193,16 @@ def request(sample: Sample, beam: Beam, tilt_mrad: float) -> Request:
 
 
 def box_image(sample: Sample, beam: Beam, tilt_mrad: float) -> np.ndarray:
-    """Return the image of a box, fractions of the beam, float64, shape (POINTS, POINTS)."""
+    """Simulate the image of a box; return fractions of the beam, float64, shape (POINTS, POINTS)."""
     return simulate(request(sample, beam, tilt_mrad))["haadf"].to_numpy().astype(float)
 
 
 @functools.lru_cache(maxsize=64)
 def part(sample: str, beam: Beam, tilt_mrad: float, kind: str = "") -> np.ndarray:
-    """Return the image of a perfect box, or its change by one heavy atom of a kind, float64, shape (POINTS, POINTS)."""
+    """Return the image of a perfect box or, if ``kind`` is given, the change of this image due to one heavy atom.
+
+    The result is float64, shape (POINTS, POINTS).
+    """
     if not kind:
         found = box_image(sheet(sample), beam, tilt_mrad)
     else:
@@ -214,7 +234,10 @@ def scene(sample: str, cluster: Cluster, beam: Beam, tilt_mrad: float, *, hopped
 
 
 def placed(image: np.ndarray, ways: Sequence[np.ndarray], extent: tuple[float, float]) -> np.ndarray:
-    """Return the sum of copies of a periodic band-limited image shifted by (x, y), A; the extent is (height, width), A."""
+    """Return the sum of copies of a periodic band-limited image, each shifted by one vector (x, y) of ``ways``, A.
+
+    ``extent`` is the height and width of the image, A.
+    """
     ny, nx = image.shape
     rows, columns = np.fft.fftfreq(ny, 1 / ny)[:, None] / extent[0], np.arange(nx // 2 + 1) / extent[1]
     turns = sum((np.exp(-2j * np.pi * (rows * y + columns * x)) for x, y in ways), np.zeros((ny, nx // 2 + 1), complex))
@@ -223,7 +246,7 @@ def placed(image: np.ndarray, ways: Sequence[np.ndarray], extent: tuple[float, f
 
 
 def refined(image: np.ndarray, factor: int) -> np.ndarray:
-    """Return a periodic band-limited image with ``factor`` times the points along each axis, float64."""
+    """Interpolate a periodic band-limited image to ``factor`` times as many points along each axis, float64."""
     ny, nx = image.shape
     found = np.zeros((ny * factor, nx * factor // 2 + 1), complex)
     given = np.fft.rfft2(image)
@@ -234,5 +257,5 @@ def refined(image: np.ndarray, factor: int) -> np.ndarray:
 
 
 def keys(samples: Sequence[str], tilts_mrad: Sequence[float]) -> list[tuple[str, float, str]]:
-    """Return sample, tilt and kind of atom of all components of scenes."""
+    """Return the sample, the tilt in mrad and the kind of atom of all components of scenes; see :func:`part`."""
     return [(sample, tilt, kind) for sample, tilt in itertools.product(samples, tilts_mrad) for kind in ("", *ATOMS[sample])]

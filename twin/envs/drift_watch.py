@@ -15,15 +15,16 @@ from stemtwin.twin.instrument.scan import RasterScan
 REACH = 400.0
 """Largest shift along each axis, A."""
 NEAR = 3.0
-"""Distance of the feature from the centre of the frame at which the frame counts 1/e, A."""
+"""Distance of the cluster from the centre of the frame at which the frame has the weight 1/e in the score, A."""
 PATIENCE_S = 10.0
-"""Delay at which a detected event counts 1/e, s."""
+"""Delay at which a detected event has the value 1/e, s."""
 LATEST_S, LARGEST_TILT_MRAD, LARGEST_ELECTRONS = 1e3, 100.0, 1e5
-"""Units of clock and tilt in the forms "pixels" and "state", and base of the logarithm of the electrons there."""
+"""Constants of the observation forms "pixels" and "state": unit of the clock, s, unit of the tilt, mrad, and base of the
+logarithm of the electrons per point."""
 LARGEST_DOSE = 1e8
 """Largest dose in an observation, e-/A^2."""
 BLOCKS = 16
-"""Side of the averaged images in the form "state"."""
+"""Number of block means along each side of an image in the form "state"."""
 SCALARS = 13
 """Number of scalars in the forms "pixels" and "state"."""
 
@@ -39,37 +40,38 @@ class Watch:
     conditions : Conditions
         Conditions of the episode.
     events : WatchEvents
-        Future events.
+        Past and future events of the specimen.
     cluster : Cluster
-        Feature to keep in view.
+        Cluster to keep in view, the feature of the frames.
     scans : tuple of RasterScan
         The narrow and the wide field.
     dwell_time_us : float
-        Usual time at each point, us.
+        Usual dwell time at each point, us.
     shift : ndarray
-        Commanded shift along the axes of the frame, A.
+        Commanded beam shift (x, y) along the axes of the frame, A.
     true : ndarray
-        Position of the feature at mid-time of the last frame, (x, y) along the axes of the frame from its centre, A.
+        True position (x, y) of the cluster half-way through the last frame, A, along the axes of the frame from its centre.
     shown : bool
         Whether the last frame was narrow and showed the single atom.
     kept : float
-        Sum over the narrow frames of frame time, s, times exp(-r^2 / NEAR^2).
+        Sum of the times of all narrow frames, s, each multiplied by exp(-r^2 / NEAR^2) with the cluster's distance r from
+        the centre of the frame.
     hopped : bool
         Whether the atom had hopped before the last frame.
     tilt : int
-        Index in the tilt series.
+        Index of the present tilt in the tilt series.
     images : tuple of ndarray
         Readings of the last two frames, latest first, uint16.
     settings : tuple of ndarray
-        Field of view, A, shift, A, and electrons at one point of these frames, shape (4,) each.
+        Settings of these two frames, shape (4,) each: field of view, A, beam shift (x, y), A, and electrons at one point.
     path : tuple of ndarray
-        Shifts of all frames, A.
+        Beam shifts of all frames, A.
     frames, moves, fast, alarms : int
         Numbers of frames, of actions, of fast frames, and of false alarms (fast frames before the event).
     detected_s : float
-        Time of the first narrow fast frame after the event that showed the atom, s; infinite before it.
+        Time of the first narrow fast frame that showed the single atom after the event, s; infinite without such a frame.
     stopped : bool
-        Whether the end was declared.
+        Whether the agent declared the end.
     """
 
     session: Session
@@ -116,18 +118,20 @@ def nearness(offset: np.ndarray) -> float:
 
 
 def detection(state: Watch) -> float:
-    """Return the value of the detected event, exp(-delay / PATIENCE_S) halved by each false alarm, or 0 if undetected."""
+    """Return the value of the detected event, exp(-delay / PATIENCE_S) halved for each false alarm, or 0 if undetected."""
     delay = state.detected_s - state.events.event_s
     return math.exp(-delay / PATIENCE_S) / 2**state.alarms if math.isfinite(delay) else 0.0
 
 
 def small_pictures(state: Watch) -> np.ndarray:
-    """Return the last two frames as square roots of readings, latest first, uint8, shape (2, ny, nx)."""
+    """Return the last two frames as small images of the square roots of readings, latest first, uint8, shape (2, ny, nx)."""
     return np.stack([square_roots(image) for image in [*state.images, state.images[-1]][:2]])
 
 
 def scalars(state: Watch, left: np.ndarray) -> np.ndarray:
-    """Return the scalars of the last two frames and of a state, in [-1, 1], float32, shape (SCALARS,).
+    """Return the scalars of an observation, in [-1, 1], float32, shape (SCALARS,).
+
+    They are the settings of the last two frames, the remaining budgets, the clock and the tilt.
 
     Parameters
     ----------
@@ -142,6 +146,6 @@ def scalars(state: Watch, left: np.ndarray) -> np.ndarray:
 
 
 def block_means(pictures: np.ndarray) -> np.ndarray:
-    """Return the block means of images, in units of 255, flat, shape (2 * BLOCKS^2,)."""
+    """Average two images over BLOCKS x BLOCKS blocks each; return the means divided by 255, shape (2 * BLOCKS^2,)."""
     side = pictures.shape[-1] // BLOCKS
     return (pictures.reshape(len(pictures), BLOCKS, side, BLOCKS, side).mean(axis=(2, 4)) / 255).ravel()

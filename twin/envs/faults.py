@@ -5,14 +5,15 @@ from dataclasses import dataclass, fields
 from stemtwin.twin import checks
 
 MOVING_S = 2.0
-"""Time after a move of the stage during which it counts as moving, s; later commands are not refused."""
+"""Time after a move during which the stage counts as moving, s; later commands are not refused."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Faults:
-    """Probabilities of faults, each drawn for every command from its own random stream; all are 0 by default.
+    """Probabilities of the faults of an instrument; all are 0 by default.
 
-    All faults but a closed valve are reported to the operator (``Session.failed``, unchanged read-backs).
+    Each fault is drawn for every command, from a random stream of its own. All faults except a closed valve are reported to
+    the operator (``Session.failed``, unchanged read-backs).
 
     Parameters
     ----------

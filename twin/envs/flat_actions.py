@@ -12,7 +12,7 @@ from stemtwin.twin.errors import SettingsError
 
 Path = tuple[str, ...]
 BORDERS = {"beam/blanked": 0.5, "scan/acquire": -0.5}
-"""Thresholds from which on the beam of a microscope is blanked and a frame is taken."""
+"""Numbers in [-1, 1] from which on the beam is blanked, and from which on a frame is acquired."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,19 +36,21 @@ class Component:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class FlatAction:
-    """The vector form of a ``Dict`` of ``Box`` and ``Discrete``, with its parts in the order of their names.
+    """Conversion of nested actions, a ``Dict`` of ``Box`` and ``Discrete``, to vectors and back.
+
+    The parts of a vector are in the order of their names.
 
     Parameters
     ----------
     space : gymnasium.spaces.Dict
-        Space of nested actions; all its numbers are in [-1, 1].
+        Space of the nested actions; all numbers of its boxes are in [-1, 1].
     borders : mapping
         Border between the two bins of a choice, by the name of its part. Other choices have equal bins.
 
     Raises
     ------
     SettingsError
-        The space has parts of other types.
+        A part of the space is neither a ``Discrete`` nor a one-dimensional ``Box`` from -1 to 1.
     """
 
     space: gym.spaces.Dict
@@ -80,7 +82,7 @@ class FlatAction:
         return gym.spaces.Box(-1.0, 1.0, (len(self.components),), np.float32)
 
     def nested(self, vector: np.ndarray) -> dict[str, Any]:
-        """Return the nested action of a vector."""
+        """Convert a vector to the nested action."""
         out: dict[str, Any] = {}
         start = 0
         for path, part in _parts(self.space):
@@ -97,7 +99,7 @@ class FlatAction:
         return out
 
     def flat(self, action: dict[str, Any]) -> np.ndarray:
-        """Return the vector of a nested action; choices are in the middle of their bins."""
+        """Convert a nested action to the vector; each choice becomes the middle of its bin."""
         out: list[float] = []
         for path, part in _parts(self.space):
             value: Any = action
@@ -117,7 +119,7 @@ class FlatAction:
 
 
 def flat_action(panel: ControlPanel) -> FlatAction:
-    """Return the vector form of the actions of a microscope; actions near 0 take frames with the beam on."""
+    """Return the vector form of the actions of a microscope; an action near 0 acquires a frame with the beam on."""
     return FlatAction(space=panel.action_space, borders=BORDERS)
 
 

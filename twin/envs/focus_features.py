@@ -6,7 +6,7 @@ import math
 import numpy as np
 
 SECTORS = 12
-"""Azimuths over half a turn in the form "state"."""
+"""Number of azimuth sectors over half a turn in the observation form "state"."""
 BANDS = (0.035, 0.1, 0.25)
 """Limits of the bands of spatial frequency in the form "state", cycles per pixel; there is only noise beyond 0.3."""
 DECADES = 4.0
@@ -14,7 +14,11 @@ DECADES = 4.0
 
 
 def square_roots(image: np.ndarray) -> np.ndarray:
-    """Return a frame in bins of 2 x 2 points, as square roots of readings above the smallest, 100 at the mean, uint8."""
+    """Bin a frame by 2 x 2 points, and return the square roots of the bins as uint8.
+
+    The smallest bin is subtracted from all bins first. The mean of the bins gives 100, and larger results than 255 are
+    clipped.
+    """
     four = image.reshape(image.shape[0] // 2, 2, image.shape[1] // 2, 2).sum(axis=(1, 3), dtype=np.float32)
     four -= four.min()
     return np.minimum(100 * np.sqrt(four / max(float(four.mean()), 1e-6)), 255).astype(np.uint8)

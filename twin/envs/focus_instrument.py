@@ -40,18 +40,18 @@ class AutofocusPreset:
     randomisation : Randomisation
         Ranges from which episodes are drawn.
     start_c10, start_c12 : tuple of float
-        Smallest and largest abs(C10) and abs(C12) at the start, A.
+        Smallest and largest abs(C10), and smallest and largest abs(C12), at the start, A.
     reach : tuple of float
         Largest distances of C10, C12a and C12b from their starting values, A.
     faults : bool
         Whether the instrument has its detector read-out chain, scan distortion and drifting aberrations; otherwise
         electrons are counted, and scan and optics are perfectly stable.
     frames : int
-        Frames in one episode, including the first.
+        Number of frames in one episode, including the first.
     dose_budget_e_per_angstrom2 : float
-        Dose in one episode, e-/A^2.
+        Dose budget of one episode, e-/A^2.
     wait_s : float
-        Wait with the beam blanked before each further frame, s.
+        Waiting time with the beam blanked before each frame after the first, s.
     """
 
     randomisation: Randomisation
@@ -119,7 +119,7 @@ INSTRUMENTS = tuple(dict.fromkeys(name for preset in PRESETS.values() for name i
 
 
 def operator_numbers(preset: AutofocusPreset, drawn: Randomisation) -> dict[str, Any]:
-    """Return the numbers of a preset, of the frames and of the specimens that an operator knows, as plain values."""
+    """Return the numbers that an operator knows of a preset, its frames and its specimens, as plain values by name."""
     return {
         "start_c10_angstrom": plain_values(preset.start_c10),
         "start_c12_angstrom": plain_values(preset.start_c12),
@@ -147,12 +147,15 @@ def instrument(name: str, residual: float, drift: float, *, faults: bool) -> Pro
 
 
 def begin(setup: Setup, sample: str, **given: Any) -> Session:
-    """Return a session with a specimen at the usual convergence and current; ``given`` is passed to ``session.start``."""
+    """Return a session with a specimen at the usual convergence semi-angle and beam current.
+
+    ``given`` is passed to ``session.start``.
+    """
     return sessions.start(setup, specimen(sample, THICKNESS_ANGSTROM.get(sample)), semiangle_mrad=SEMIANGLE_MRAD, current_pa=CURRENT_PA, **given)
 
 
 def window_angstrom(preset: AutofocusPreset, drawn: Randomisation, sample: str, profile: str) -> float:
-    """Return the window for the widest probe within the ranges of the knobs and of the instrument's drift, A."""
+    """Return the side of the window for the widest probe that the ranges of the knobs and the drift of the optics allow, A."""
     semiangle = SEMIANGLE_MRAD * 1e-3
     c10, a, b = preset.reach
     turned = drawn.knob_gain[1] * (c10 + math.hypot(a, b))
@@ -167,12 +170,12 @@ def window_angstrom(preset: AutofocusPreset, drawn: Randomisation, sample: str, 
 
 @functools.lru_cache(maxsize=64)
 def focus_plan(preset: AutofocusPreset, drawn: Randomisation, phonons: int | str, sample: str, profile: str) -> ImagingPlan:
-    """Return the plan of the frames of a specimen in an instrument, for all other drawn conditions.
+    """Return the plan of the frames of a specimen in an instrument, which is valid for all other conditions of ``drawn``.
 
     Raises
     ------
     SettingsError
-        One imaging operator cannot compute these frames; the chained exception gives the reason.
+        These frames cannot be computed by one imaging operator; the chained exception gives the reason.
     """
     setup = Setup(
         profile=instrument(profile, drawn.residual[1], 0.0, faults=preset.faults),
@@ -195,6 +198,6 @@ def focus_plan(preset: AutofocusPreset, drawn: Randomisation, phonons: int | str
 
 @functools.lru_cache(maxsize=64)
 def imaging(preset: AutofocusPreset, drawn: Randomisation, phonons: int | str, sample: str, profile: str) -> tuple[ImagingOperator, ImagingPlan]:
-    """Return the imaging operator and its plan, cached so that steps need not compute the key."""
+    """Return the imaging operator and its plan from a cache, so a step does not compute the operator's key again."""
     plan = focus_plan(preset, drawn, phonons, sample, profile)
     return plan.operator(), plan

@@ -1,4 +1,4 @@
-"""Kinetics of a specimen under a parked beam and under frames, without images, for the form ``state`` of ``stemtwin/AtomForge-v1``.
+"""Kinetics of a specimen under a parked or scanned beam, without images, for the form ``state`` of ``stemtwin/AtomForge-v1``.
 
 Rates under a parked beam are constant, so waiting times are exponential and events are drawn by their rates. This is the
 same law as in ``twin/physics/dynamics/kinetics.py``, which handles arbitrary beam paths. Atoms stay on the sites of the
@@ -21,13 +21,13 @@ from stemtwin.twin.physics.dynamics.site_network import SiteNetwork
 from stemtwin.twin.physics.electrons import ELECTRONS_PER_PICOAMPERE_SECOND
 
 NEGLIGIBLE = 1e-6
-"""Cross-section below which events are neglected, as a fraction of the largest one."""
+"""Cross-section below which an event is neglected, as a fraction of the largest cross-section."""
 ABOUT = np.array([(0.0, 0.0)] + [(r * np.cos(a), r * np.sin(a)) for r in (0.4, 0.8, 1.2) for a in np.arange(6) * np.pi / 3])
 """Beam positions relative to an atom at which its next event is evaluated, A, (19, 2)."""
 GONE = -1
-"""Marker of the loss of an atom among the sites with which it may exchange positions."""
+"""Entry in a list of sites with which an atom may exchange positions; it stands for the loss of the atom instead."""
 UNKNOWN = -1.0
-"""Time of an event that is unknown beforehand or preceded by another event, s."""
+"""Value in place of the time of an event, s, if the time is unknown beforehand or if another event comes first."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,7 +37,7 @@ class ForgeBeam:
     Parameters
     ----------
     processes : tuple of Process
-        Processes without bond rotations.
+        Processes that the beam can cause, without bond rotations.
     energy_ev : float
         Beam energy, eV.
     current_pa : float
@@ -53,7 +53,7 @@ class ForgeBeam:
 
     @property
     def electrons_per_s(self) -> float:
-        """Electrons per second, 1/s."""
+        """Beam current in electrons per second, 1/s."""
         return self.current_pa * ELECTRONS_PER_PICOAMPERE_SECOND
 
 
@@ -66,7 +66,7 @@ class ForgedSites:
     network : SiteNetwork
         The sites.
     causes, sites, partners : ndarray
-        Process, site and partner (-1: none) of each event, int (c,).
+        Indices of the process, the site and the partner site (-1: none) of each of the c events, int (c,).
     where : ndarray
         Point at which the current density of each event is evaluated, A, float64 (c, 2).
     sigma, rates : ndarray
@@ -83,7 +83,7 @@ class ForgedSites:
 
     @classmethod
     def of(cls, network: SiteNetwork, beam: ForgeBeam) -> Self:
-        """Return the sites of a network with their events under a beam."""
+        """Return the sites of a network with all events that are possible under a beam."""
         rules = compiled(beam.processes, beam.energy_ev)
         matter = tuple(np.array(getattr(network, name)) for name in ("numbers", "labels", "positions", "links", "kinds"))
         found, where, sigma = kinetics_kernels.list_channels(rules.arrays, matter, _lengths(network))
@@ -102,14 +102,14 @@ class ForgedSites:
         )
 
     def hazards(self, beam: ForgeBeam, at: tuple[float, float]) -> np.ndarray:
-        """Return the rate of every event under the beam parked at (x, y), A; 1/s, float64 (c,)."""
+        """Return the rate of every event, 1/s, while the beam is parked at (x, y), A; float64 (c,)."""
         path = np.array([[at[0], at[1], beam.electrons_per_s]])
         nodes = np.array([[0.0, 0.0, 0.0, 0.0], [path[0, 2], path[0, 0], path[0, 1], 0.0]])
         flux = kinetics_kernels.doses(self.where.copy(), path, nodes, beam.density.table, beam.density.law, _lengths(self.network))
         return self.sigma * flux + self.rates
 
     def after(self, beam: ForgeBeam, event: int) -> "ForgedSites":
-        """Return the sites after one of the events."""
+        """Return the sites after the event with the given index."""
         process, site, partner = beam.processes[self.causes[event]], self.sites[event], self.partners[event]
         numbers = self.network.numbers.copy()
         if process.action == "exchange":
@@ -122,7 +122,7 @@ class ForgedSites:
 def parked(
     found: ForgedSites, beam: ForgeBeam, at: tuple[float, float], seconds: float, draws: tuple[float, float], rng: np.random.Generator
 ) -> tuple[ForgedSites, tuple[int, ...]]:
-    """Return the sites after a time under the parked beam, and the processes that happened.
+    """Return the sites after a time under the parked beam, and the indices of the processes that happened, in order.
 
     Parameters
     ----------
@@ -135,7 +135,7 @@ def parked(
     seconds : float
         Duration, s.
     draws : tuple of float
-        Random draws of the first event: standard exponential for its time, uniform for its kind.
+        Random numbers for the first event: a standard exponential number for its time, and a uniform number for its kind.
     rng : numpy.random.Generator
         Random generator of the following events.
     """
@@ -151,7 +151,10 @@ def parked(
 
 
 def next_event(hazards: np.ndarray, draws: tuple[float, float]) -> tuple[int | None, float]:
-    """Return the first event at constant rates and the time until it, s, from two draws; None without possible events."""
+    """Return the index of the first event at constant rates, and the time until this event, s.
+
+    ``draws`` is described in :func:`parked`. The index is None if no event is possible.
+    """
     if not len(hazards):
         return None, np.inf
     summed = np.cumsum(hazards)
@@ -169,9 +172,10 @@ def first_wait(
     wanted: tuple[int, Collection[int]],
     between: tuple[float, float],
 ) -> tuple[int, float]:
-    """Return the index of the first beam position whose next event is wanted and within the limits of time, and its time, s.
+    """Return the index of a beam position, and the time until the next event at this position, s.
 
-    Without such a position, return the one with the latest wanted event.
+    It is the first position at which the next event is a wanted event within the time limits. If there is no such position,
+    it is the position with the latest wanted event.
 
     Parameters
     ----------
@@ -180,9 +184,10 @@ def first_wait(
     places : ndarray
         Positions (x, y) of the beam, A, (k, 2).
     wanted : tuple
-        Site of the atom that is hit, and the sites with which it may exchange positions; -1 stands for its ejection.
+        Site of the atom that is hit, and the sites with which this atom may exchange positions. -1 among these sites means
+        that the ejection of the atom is wanted.
     between : tuple of float
-        Shortest and longest time, s.
+        Shortest and longest time until the event, s.
     """
     waits = []
     for x, y in places.tolist():
@@ -195,7 +200,7 @@ def first_wait(
 
 
 def _brings(found: ForgedSites, beam: ForgeBeam, event: int, wanted: tuple[int, Collection[int]]) -> bool:
-    """Return whether an event is a wanted one; see :func:`first_wait`."""
+    """Return True if an event is wanted; see :func:`first_wait`."""
     action, (site, partners) = beam.processes[found.causes[event]].action, wanted
     partner = int(found.partners[event]) if action == "exchange" else GONE if action == "eject" else None
     return found.sites[event] == site and partner in partners
@@ -204,9 +209,9 @@ def _brings(found: ForgedSites, beam: ForgeBeam, event: int, wanted: tuple[int, 
 def looked(
     found: ForgedSites, beam: ForgeBeam, field: tuple[float, float, float, float], seconds: float, rng: np.random.Generator
 ) -> tuple[ForgedSites, tuple[int, ...]]:
-    """Return the sites after a frame of a field (left, top, right, bottom), A, and the processes that happened.
+    """Return the sites after a frame, and the indices of the processes that happened during the frame, in order.
 
-    The frame takes ``seconds``, and its dose is uniform inside the field.
+    The frame takes ``seconds``. Its dose is uniform inside the field (left, top, right, bottom), A.
     """
     left, top, right, bottom = field
     flux, time, causes = beam.electrons_per_s / ((right - left) * (bottom - top)), seconds, []

@@ -19,7 +19,7 @@ HOLLOW = 0.75
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class ForgeView:
-    """Content of a picture.
+    """Content of a picture of atom-by-atom fabrication.
 
     Parameters
     ----------
@@ -28,19 +28,19 @@ class ForgeView:
     image : ndarray, optional
         The last frame.
     bright : ndarray, optional
-        Brightness of sites, instead of a frame.
+        Brightness of the sites, which are drawn if there is no frame.
     target, trail : tuple
-        Positions of the goal, and observed positions of Si, latest last, A from the centre of the field.
+        Target positions, and observed positions of Si, latest last; (x, y) from the centre of the field, A.
     aimed : tuple of float, optional
-        Position of the parked beam, A from the centre of the field.
+        Position (x, y) of the parked beam from the centre of the field, A.
     left : mapping
-        Remaining fraction of each budget, by name.
+        Remaining fraction of each budget, by name of the budget.
     cost : mapping
-        Costs so far.
+        Costs so far, by name.
     energy_ev : float
         Beam energy, eV.
     stopped : bool
-        Whether the end was declared.
+        Whether the agent declared the end.
     """
 
     goal: str
@@ -56,7 +56,7 @@ class ForgeView:
 
 
 def forge_picture(view: ForgeView) -> np.ndarray:
-    """Return a picture of the last look beside dose and budget, uint8, shape (height, width, 3)."""
+    """Draw the last frame or the last observed sites beside dose and budgets; return uint8, shape (height, width, 3)."""
     canvas = PictureCanvas(SIDE_PX + PANEL_PX + 3 * GAP_PX, SIDE_PX + 2 * GAP_PX)
     box = (GAP_PX, GAP_PX, GAP_PX + SIDE_PX, GAP_PX + SIDE_PX)
     if view.image is not None:

@@ -29,21 +29,23 @@ CARBON, NITROGEN, SILICON, SULPHUR = 6, 7, 14, 16
 SHEET_ANGSTROM = 24.0
 """Smallest side of a sheet, A; the probe with its tails is narrower."""
 SI_SIGMA_ANGSTROM = 0.042
-"""Thermal motion of Si, A, as in the sample ``graphene-si``."""
+"""Standard deviation of the thermal motion of Si, A, as in the sample ``graphene-si``."""
 FIELD_ANGSTROM, FRAME_PX = 16.0, 64
-"""Side of the field in the middle of the sheet, A, and of its frames, pixels."""
+"""Side of the square field in the middle of the sheet, A, and side of its frames, pixels."""
 MARGIN_ANGSTROM = 1.5
-"""Smallest distance of starts and goals from the edge of the field, A."""
+"""Smallest distance of start and target sites from the edge of the field, A."""
 SULPHUR_ANGSTROM = 3.16
 """Distance between neighbouring sites of S in one face of MoS2, A."""
 DOPANT_VACANCY = 1e-11
-"""Cross-section for the loss of a neighbour of Si, A^2 [A]: 0.001 barn, as in the film of docs/damage.md, since in experiments
-Si was moved farther than 0.01 barn allows."""
+"""Cross-section for the loss of a neighbour of Si, A^2 [A].
+
+It is 0.001 barn, as in the film of docs/damage.md, because Si was moved farther in experiments than 0.01 barn would allow.
+"""
 INSTRUMENT, SEMIANGLE_MRAD, CURRENT_PA = "nion-60", 26.0, 100.0
 UNREACHED = 99
-"""Number of bonds assigned to an unreachable site."""
+"""Distance that is assigned to an unreachable site, bonds."""
 TRIES = 10_000
-"""Largest number of draws of a scene."""
+"""Largest number of attempts to draw a scene."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,9 +65,9 @@ class ForgePreset:
     jitter_angstrom, flicker : float
         Detection noise of the form ``state``: standard deviations of positions, A, and of brightness relative to carbon.
     looks : int
-        Frames in one episode, including the first.
+        Number of frames in one episode, including the first.
     beam_s : float
-        Time of parked beams in one episode, s.
+        Largest total time of parked beams in one episode, s.
     look_us : float
         Dwell time of a frame, us.
     randomisation : Randomisation
@@ -108,14 +110,14 @@ PRESETS = {
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Lattice:
-    """A perfect sheet.
+    """A perfect sheet: its atoms, and its sites with their bonds.
 
     Parameters
     ----------
     sample : Sample
-        The atoms.
+        Atoms of the sheet.
     network : SiteNetwork
-        The atoms as sites, in the same order.
+        Sites of the sheet, in the order of the atoms.
     places : ndarray
         Position (x, y) of each site relative to the centre of the field, A, float64 (n, 2).
     middle : tuple of float
@@ -137,7 +139,7 @@ class Lattice:
 
     @property
     def inner(self) -> np.ndarray:
-        """Sites of the field away from its edge, int (k,)."""
+        """Sites in the field that are at least ``MARGIN_ANGSTROM`` away from its edge, int (k,)."""
         return np.flatnonzero(np.abs(self.places).max(axis=1) < FIELD_ANGSTROM / 2 - MARGIN_ANGSTROM)
 
 
@@ -150,9 +152,9 @@ class ForgeScene:
     numbers : tuple of int
         Atomic number on each site, 0 for a vacancy.
     target : tuple of int
-        Target site of Si (one), or sites of the pattern of vacancies.
+        Target site of Si as the only entry, or all sites of the pattern of vacancies.
     length : int
-        Bonds from the start to the target, or the number of vacancies.
+        Number of bonds from the start to the target, or number of vacancies.
     """
 
     numbers: tuple[int, ...]
@@ -162,7 +164,7 @@ class ForgeScene:
 
 @functools.lru_cache(maxsize=4)
 def lattice(goal: str) -> Lattice:
-    """Return the sheet of a goal."""
+    """Return the perfect sheet for a goal: graphene for ``"walk"``, MoS2 for ``"drill"``."""
     sample = load_sample("graphene" if goal == "walk" else "mos2-1h", size_angstrom=(SHEET_ANGSTROM, SHEET_ANGSTROM), seed=0)
     network = specimen_of(sample)
     middle = sample.size_angstrom[1] / 2, sample.size_angstrom[0] / 2
@@ -188,12 +190,12 @@ def setup(goal: str, seed: int, phonons: int | str) -> Setup:
 
 
 def knobs(energy_ev: float) -> dict[str, float]:
-    """Return the settings of the microscope."""
+    """Return the settings of the microscope by name for a beam energy, eV."""
     return {"energy_ev": energy_ev, "current_pa": CURRENT_PA, "semiangle_mrad": SEMIANGLE_MRAD}
 
 
 def frame_scan(goal: str) -> RasterScan:
-    """Return the scan of the frames."""
+    """Return the scan of all frames for a goal."""
     x, y = lattice(goal).middle
     half = FIELD_ANGSTROM / 2
     return RasterScan(shape=(FRAME_PX, FRAME_PX), field_of_view_angstrom=(FIELD_ANGSTROM, FIELD_ANGSTROM), origin_angstrom=(x - half, y - half))
@@ -215,7 +217,10 @@ def forge_beam(goal: str, energy_ev: float) -> ForgeBeam:
 
 
 def distances(target: int, shut: frozenset[int], goal: str = "walk") -> np.ndarray:
-    """Return the number of bonds from every site to a target along paths that avoid ``shut``, int (n,), or ``UNREACHED``."""
+    """Return the number of bonds from every site to a target along paths that avoid the sites ``shut``, int (n,).
+
+    Sites without such a path have the value ``UNREACHED``.
+    """
     bonds = lattice(goal).bonds
     out = np.full(len(bonds), UNREACHED)
     out[target] = 0
@@ -245,7 +250,10 @@ def _outside() -> frozenset[int]:
 
 
 def shut_sites(numbers: np.ndarray, target: int) -> frozenset[int]:
-    """Return the sites that Si cannot pass: outside the field, foreign atoms, vacancies, and sites beside a vacancy."""
+    """Return the sites that Si cannot pass: sites outside the field, foreign atoms, vacancies, and sites beside a vacancy.
+
+    Si can pass the target even if the target is beside a vacancy.
+    """
     bonds, empty = lattice("walk").bonds, np.flatnonzero(numbers == 0)
     foreign = np.flatnonzero((numbers != CARBON) & (numbers != SILICON))
     beside = {site for hole in empty for site in bonds[hole]} - {target}
@@ -253,7 +261,10 @@ def shut_sites(numbers: np.ndarray, target: int) -> frozenset[int]:
 
 
 def nearer_hops(numbers: np.ndarray, bonds_left: np.ndarray, site: int | None, target: int) -> dict[int, tuple[int, ...]]:
-    """Return the C neighbours of Si that are nearer to the target, each with the site of Si; empty at the target or without Si."""
+    """Return the C neighbours of Si that are nearer to the target, each with the site of Si as its exchange partner.
+
+    The result is empty if Si is at the target, or if Si is missing.
+    """
     if site is None or site == target:
         return {}
     near = (one for one in lattice("walk").bonds[site] if numbers[one] == CARBON and bonds_left[one] < bonds_left[site])
@@ -261,11 +272,12 @@ def nearer_hops(numbers: np.ndarray, bonds_left: np.ndarray, site: int | None, t
 
 
 def drilling_events(numbers: np.ndarray, target: tuple[int, ...]) -> list[dict[int, tuple[int, ...]]]:
-    """Return the best and the second-best wanted events of S atoms: by atom, sites of wanted jumps, or ``GONE`` for its loss.
+    """Return the wanted events of S atoms as two dictionaries, the best events and the second-best events.
 
-    The best events are losses of atoms of the pattern, in decreasing order of adjacent vacancies, and their jumps into
-    vacancies outside the pattern. The second-best are jumps within the pattern to sites with fewer adjacent vacancies,
-    where a loss is more probable.
+    A key is the site of an S atom. Its value contains the sites to which the atom should jump, or ``GONE`` for the loss of
+    the atom. The best events are losses of atoms of the pattern, in decreasing order of adjacent vacancies, and jumps of
+    these atoms into vacancies outside the pattern. The second-best events are jumps within the pattern to sites with fewer
+    adjacent vacancies, where the loss of the atom is more probable.
     """
     near, empty = sulphur_neighbours(), {one for one in sulphur_neighbours() if not numbers[one]}
     beside = {one: len(empty & set(row)) for one, row in near.items()}
@@ -277,7 +289,7 @@ def drilling_events(numbers: np.ndarray, target: tuple[int, ...]) -> list[dict[i
 
 @functools.cache
 def sulphur_neighbours() -> dict[int, tuple[int, ...]]:
-    """Return the neighbours of every S site on the exit face."""
+    """Return the neighbouring S sites of every S site on the exit face, by site."""
     sheet = lattice("drill")
     sites, size = exit_face(sheet), np.array(sheet.sample.size_angstrom[::-1])
     steps = sheet.places[sites][:, None] - sheet.places[sites]
@@ -290,7 +302,7 @@ def sulphur_neighbours() -> dict[int, tuple[int, ...]]:
 
 
 def draw_scene(preset: ForgePreset, rng: np.random.Generator, split: str) -> ForgeScene:
-    """Draw the start of an episode of a split.
+    """Draw the start of an episode for a preset and a split.
 
     Raises
     ------
@@ -369,7 +381,7 @@ def shape_split(places: np.ndarray) -> str:
 
 
 def specimen(scene: ForgeScene, goal: str) -> tuple[Sample, np.ndarray]:
-    """Return the sample of a scene, and the lattice site of each site of its kinetics, int (n,)."""
+    """Return the sample of a scene, and the index of the lattice site for each site of its kinetics, int (n,)."""
     sheet, numbers = lattice(goal), np.array(scene.numbers)
     usual = sheet.network.numbers
     sample = sheet.sample

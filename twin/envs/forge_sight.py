@@ -10,21 +10,21 @@ from stemtwin.twin.envs.forge_scenes import CARBON, FIELD_ANGSTROM, FRAME_PX, NI
 from stemtwin.twin.envs.functional_env import read_only
 
 NEAR_ANGSTROM, FAR_ANGSTROM, FAR_BONDS = 3.0, FIELD_ANGSTROM, 20
-"""Units of positions relative to Si, A, of the vector to the target, A, and of bonds to it."""
+"""Units of the positions relative to Si, A, of the vector to the target, A, and of the number of bonds to the target."""
 NEIGHBOUR = 5
-"""Features of each neighbour."""
+"""Number of features of each neighbour of Si."""
 DRILLED, PLACE = 33, 4
-"""Number of S sites on the exit face in the field, and number of features of each."""
+"""Number of S sites on the exit face in the field, and number of features of each site."""
 WIDTHS = {"walk": 6 + 3 * NEIGHBOUR, "drill": PLACE * DRILLED}
-"""Number of features by goal, without budget and energy."""
+"""Number of features by goal, without those of the budget and of the beam energy."""
 FULL_EV = 100e3
 """Unit of the beam energy, eV."""
 BRIGHTNESS = {0: 0.4, CARBON: 1.0, NITROGEN: 1.2, SILICON: 2.8}
 """Brightness of graphene sites relative to carbon, by atomic number, as in smoothed frames of the microscope."""
 SINGLE = 0.5
-"""Brightness of an S2 column that has lost one S, relative to a complete one."""
+"""Brightness of an S2 column that has lost one S, relative to a complete column."""
 BRIGHTEST = 5.0
-"""Unit of the brightness of the brightest atom."""
+"""Largest brightness of a site relative to carbon, and unit of the brightness of the brightest atom."""
 BLUR_ANGSTROM = 0.4
 """Standard deviation of the smoothing of the frame before the search for Si, A."""
 READINGS = 10
@@ -45,13 +45,13 @@ def look(
     preset : ForgePreset
         Goal and detection noise.
     scene : ForgeScene
-        The goal's sites.
+        Start of the episode, which contains the target sites.
     numbers : ndarray
-        Atomic numbers on the sites.
+        Present atomic number on each site.
     tracked : tuple of float
-        Earlier position of Si, A.
+        Last tracked position (x, y) of Si, A, which is returned if Si is not visible.
     rng : numpy.random.Generator
-        Random generator of the noise; the number of draws is constant.
+        Random generator of the noise; every call draws the same number of random numbers.
     dark : bool
         Whether the frame is dark.
     """
@@ -95,14 +95,14 @@ def _surroundings(target: int, bright: np.ndarray, site: int, place: np.ndarray,
 
 @functools.lru_cache(maxsize=4096)
 def around(target: int, site: int) -> tuple[tuple[int, tuple[int, ...]], ...]:
-    """Return the neighbours of a site, each with the sites behind it, ordered as by :func:`ordered`."""
+    """Return the neighbours of a site, each with its own other neighbours; both are sorted by :func:`ordered`."""
     sheet, bonds = forge_scenes.lattice("walk"), forge_scenes.plain_distances(target)
     behind = {other: tuple(one for one in ordered(sheet.bonds[other], bonds) if one != site) for other in sheet.bonds[site]}
     return tuple((other, behind[other]) for other in ordered(sheet.bonds[site], bonds))
 
 
 def ordered(sites: tuple[int, ...], bonds: np.ndarray) -> list[int]:
-    """Return sites ordered by their bonds to the target, then by y, then by x."""
+    """Return sites sorted by their number of bonds to the target, then by y, then by x."""
     places = forge_scenes.lattice("walk").places
     return sorted(sites, key=lambda one: (bonds[one], round(places[one, 1], 3), places[one, 0]))
 
@@ -118,7 +118,7 @@ def _pattern(scene: ForgeScene, bright: np.ndarray) -> np.ndarray:
 def brightest(image: np.ndarray, before: tuple[float, float]) -> tuple[float, float]:
     """Return the brightest point (x, y) of a frame relative to its centre, A: the centroid around the smoothed maximum.
 
-    For a dark frame this is the earlier position.
+    For a dark frame, the earlier position ``before`` is returned.
     """
     if image.mean() < DARK:
         return before

@@ -12,12 +12,15 @@ from stemtwin.twin.errors import InstrumentError, SettingsError, suggestion
 
 State = TypeVar("State")
 LAST_BITS = 4
-"""Largest excess of an action over a bound, in units in the last place, that is set to the bound. It covers the rounding
-of wrappers such as ``RescaleAction`` for ranges with ends within four times their width of 0."""
+"""Largest excess of an action over a bound, in units in the last place, that is corrected to the bound.
+
+It covers the rounding errors of wrappers such as ``RescaleAction``, if the ends of the range differ from 0 by at most four
+times the width of the range.
+"""
 
 
 class FunctionalEnv(Protocol[State]):
-    """An environment as pure functions of a frozen state, without further memory; ``rng`` is its only randomness."""
+    """An environment as pure functions of a frozen state, without other memory and with ``rng`` as the only random source."""
 
     @property
     def observation_space(self) -> gym.Space:
@@ -46,11 +49,11 @@ class FunctionalEnv(Protocol[State]):
         ...
 
     def terminated(self, state: State) -> bool:
-        """Return whether the episode has ended."""
+        """Return True if the episode has ended."""
         ...
 
     def truncated(self, state: State) -> bool:
-        """Return whether the budget is spent."""
+        """Return True if the budget is spent."""
         ...
 
     def cost(self, state: State) -> dict[str, float]:
@@ -58,7 +61,7 @@ class FunctionalEnv(Protocol[State]):
         ...
 
     def truth(self, state: State) -> dict[str, float]:
-        """Return the hidden state, for scorers."""
+        """Return the numbers of the hidden state by name, for scorers."""
         ...
 
     def picture(self, state: State) -> np.ndarray:
@@ -67,7 +70,7 @@ class FunctionalEnv(Protocol[State]):
 
 
 class StemEnv(gym.Env, Generic[State]):
-    """A Gymnasium environment of a family; ``help`` of an instance shows the family's page.
+    """A Gymnasium environment of a family; the Python function ``help`` shows the family's description for an instance.
 
     Parameters
     ----------
@@ -107,7 +110,7 @@ class StemEnv(gym.Env, Generic[State]):
         return self.task.observe(self._state), episode_info(self.task, self._state)
 
     def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
-        """Act once; see ``gymnasium.Env.step``.
+        """Perform one action; see ``gymnasium.Env.step``.
 
         Raises
         ------
@@ -125,7 +128,7 @@ class StemEnv(gym.Env, Generic[State]):
         return self.task.observe(self._state), reward, done, spent and not done, episode_info(self.task, self._state)
 
     def ready(self) -> tuple[State, np.random.Generator]:
-        """Return the state and the generator of the next step.
+        """Return the present state and the random generator of the next step.
 
         Raises
         ------
@@ -142,9 +145,10 @@ class StemEnv(gym.Env, Generic[State]):
         return self._state, self._rng
 
     def foresee(self, state: State, rng: np.random.Generator | None = None) -> None:
-        """Store a state that was computed together with those of other environments.
+        """Store a state that was computed in advance, together with the states of other environments.
 
-        The next :meth:`step` returns it or, if a generator is given, the next :meth:`reset`.
+        The next call of :meth:`step` uses this state. If a generator is given, the next call of :meth:`reset` uses the state
+        and the generator instead.
         """
         if rng is None:
             self._foreseen = state
@@ -194,13 +198,13 @@ def hidden_truth(env: gym.Env) -> dict[str, float]:
 
 
 def read_only(array: np.ndarray) -> np.ndarray:
-    """Return an array after making it read-only, since several states may share it."""
+    """Make an array read-only, because several states may share it, and return it."""
     array.setflags(write=False)
     return array
 
 
 def foresee(given: Sequence[tuple[StemEnv[State], Any]], beginning: Sequence[StemEnv[State]] = ()) -> None:
-    """Compute the next states of environments of one family together, if the family has ``transitions``.
+    """Compute the next states of several environments of one family together, if the family has a method ``transitions``.
 
     Parameters
     ----------
@@ -231,7 +235,7 @@ def foresee(given: Sequence[tuple[StemEnv[State], Any]], beginning: Sequence[Ste
 
 
 def start(task: FunctionalEnv[State], stream: np.random.Generator, options: Mapping[str, Any]) -> tuple[State, np.random.Generator]:
-    """Return the first state of an episode and the generator of its steps.
+    """Return the first state of an episode, and the random generator of its steps.
 
     Parameters
     ----------
@@ -256,7 +260,7 @@ def _streams(task: FunctionalEnv[Any], stream: np.random.Generator) -> tuple[np.
 
 
 def check_options(task: FunctionalEnv[Any], options: Mapping[str, Any] | None) -> None:
-    """Refuse unknown options of ``reset``, and values that the family's ``check_reset`` refuses.
+    """Raise an error for unknown options of ``reset``, and for values that the family's ``check_reset`` does not accept.
 
     Raises
     ------
@@ -276,9 +280,9 @@ def check_options(task: FunctionalEnv[Any], options: Mapping[str, Any] | None) -
 
 
 def checked_action(space: gym.Space, action: Any) -> Any:
-    """Return an action in the type of the space; numbers of other types are converted, and nothing is clipped.
+    """Convert an action to the data types of the space and check it; actions are not clipped.
 
-    Only numbers that exceed a bound by at most four units in the last place (rounding of a wrapper) are set to the bound.
+    A number that exceeds a bound by at most four units in the last place, a rounding error of a wrapper, is set to the bound.
 
     Raises
     ------

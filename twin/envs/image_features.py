@@ -9,22 +9,22 @@ import xarray as xr
 LOW, HIGH = 1.0, 99.7
 """Percentiles of an image that are mapped to black and white."""
 RINGS = (0.05, 0.15, 0.3, 0.5, 0.8)
-"""Edges of the rings of spatial frequencies, in units of the largest of a square image."""
+"""Edges of the rings of spatial frequency, as fractions of the Nyquist frequency."""
 SECTORS = 6
-"""Sectors of each ring over half a turn; the other half is equivalent."""
+"""Number of sectors of each ring over half a turn; the other half of the spectrum is equivalent."""
 LARGEST = 9.0
 """Decadic logarithm at which powers and electrons are clipped."""
 
 
 def electrons(image: xr.DataArray) -> np.ndarray:
-    """Return an image in electrons, float64; readings in ADU minus the offset, divided by the gain."""
+    """Convert an image to electrons, float64: subtract the offset from the readings in ADU, and divide by the gain."""
     return (image.to_numpy().astype(float) - image.attrs.get("offset_adu", 0.0)) / image.attrs.get("gain_adu", 1.0)
 
 
 def spread(image: np.ndarray, least: float = 0.0) -> np.ndarray:
-    """Return an image scaled to [0, 1] between its 1st and 99.7th percentiles, over a span of at least ``least``.
+    """Scale an image to [0, 1], from its 1st to its 99.7th percentile.
 
-    A constant image becomes 0.
+    The span of values that becomes [0, 1] is at least ``least``. A constant image becomes 0.
     """
     low, high = np.percentile(image, (LOW, HIGH))
     span = max(float(high - low), least)
@@ -37,17 +37,19 @@ def stretched(image: np.ndarray, least: float = 0.0) -> np.ndarray:
 
 
 def power_over_noise(image: np.ndarray) -> np.ndarray:
-    """Return the power spectrum of an image minus its mean, relative to noise, zero frequency in the middle, shape (ny, nx).
+    """Return the power spectrum of an image relative to its noise, with zero frequency in the middle, shape (ny, nx).
 
-    The noise level is estimated from the median of the spectrum, since most frequencies contain only noise; counts and
-    readings in ADU are therefore treated alike.
+    The mean of the image is subtracted first. The noise level is estimated from the median of the spectrum, because most
+    frequencies contain only noise, so counts and readings in ADU are treated alike.
     """
     power = np.fft.fftshift(np.abs(np.fft.fft2((image - image.mean()) * _window(image.shape))) ** 2)
     return power * (math.log(2) / max(float(np.median(power)), 1e-12))
 
 
 def power_spectrum(image: np.ndarray) -> np.ndarray:
-    """Return the power spectrum of an image minus its mean, in units of Poisson noise, zero frequency first.
+    """Return the power spectrum of an image in units of Poisson noise, with zero frequency first.
+
+    The mean of the image is subtracted first.
 
     Parameters
     ----------
@@ -64,7 +66,7 @@ def power_spectrum(image: np.ndarray) -> np.ndarray:
 
 
 def log_sector_powers(image: np.ndarray) -> np.ndarray:
-    """Return log10(1 + mean power) / 9 of each sector of each ring, in [0, 1], shape (rings sectors,)."""
+    """Return log10(1 + mean power) / 9 for each sector of each ring of the spectrum, in [0, 1], shape (rings * sectors,)."""
     power = power_spectrum(image).ravel()
     label = _sectors(image.shape)
     count = (len(RINGS) - 1) * SECTORS
@@ -74,9 +76,9 @@ def log_sector_powers(image: np.ndarray) -> np.ndarray:
 
 
 def image_features(image: np.ndarray) -> np.ndarray:
-    """Return logarithms of mean, standard deviation and sector powers of an image in electrons, in [-1, 1].
+    """Return the logarithms of the mean, the standard deviation and the sector powers of an image in electrons.
 
-    The shape is (2 + rings sectors,).
+    The result is in [-1, 1] and has the shape (2 + rings * sectors,).
     """
     mean, deviation = max(float(image.mean()), 0.0), float(image.std())
     first = np.clip(np.log10([1e-3 + mean, 1e-3 + deviation]) / LARGEST, -1, 1)

@@ -1,4 +1,7 @@
-"""Images from few points: posterior mean and standard deviation of every pixel by structure-adaptive Gaussian trees."""
+"""Reconstruction of images from few points: posterior mean and standard deviation of every pixel by Gaussian trees.
+
+The prior of the trees adapts to the structure of the image.
+"""
 
 import math
 from dataclasses import dataclass
@@ -20,21 +23,21 @@ LEAST_SIGNAL = 0.05
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TreePrior:
-    """Prior of an image: the mean of each square differs from that of its parent square by a Gaussian number.
+    """Prior of an image: the mean of each square differs from the mean of its parent square by a Gaussian random number.
 
-    The variance of the difference is a fraction of the local structure, which is the mean square deviation from the
-    background around the square.
+    The variance of the difference is a fraction of the local structure. The local structure is the mean square deviation
+    from the background around the square.
 
     Parameters
     ----------
     shares : tuple of float
-        Fractions for squares of 32, 16, 8, 4, 2 and 1 pixels.
+        Fractions for squares with sides of 32, 16, 8, 4, 2 and 1 pixels.
     hidden : float
-        Expected deviation where no structure was found, relative to the mean signal.
+        Deviation that is expected even where the image shows no structure, relative to the mean signal.
     reach : int
         Side of the squares over which structure is averaged, pixels.
     passes : int
-        Number of estimates of the structure.
+        Number of successive estimates of the structure.
     """
 
     shares: tuple[float, ...] = (0.1, 0.2, 0.3, 0.25, 0.06, 0.01)
@@ -64,13 +67,13 @@ def reconstruct(
     Returns
     -------
     tuple of ndarray
-        Fractions of the beam, float64 (n, n) each; the mean is at least 0.
+        Posterior mean and standard deviation, fractions of the beam, float64 (n, n) each; the mean is at least 0.
 
     Notes
     -----
     On a tree the posterior is exact after one sweep to the root and one back (K. C. Chou, A. S. Willsky, R. Nikoukhah, IEEE
     Trans. Autom. Control 39 (1994) 479). The structure is estimated from the image of the previous pass. The result is the
-    mean over four trees with different squares, and the variance between the trees is added to their variance.
+    mean over four trees with different squares, and the variance between the trees is added to their mean variance.
     """
     seen = exposure > 0
     incident = np.where(seen, exposure, 1)

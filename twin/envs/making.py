@@ -35,7 +35,7 @@ def family_class(environment: str) -> type:
 
 
 def make_family(environment: str, **settings: Any) -> FunctionalEnv[Any]:
-    """Return a family with arguments and settings, after its time-consuming preparations.
+    """Return a family with the given arguments and settings, and perform its time-consuming preparations.
 
     Raises
     ------
@@ -76,7 +76,7 @@ def make(*, environment: str, render_mode: str | None = None, **settings: Any) -
 
 
 def check_render_mode(environment: str, render_mode: str | None, *wrapped: str) -> None:
-    """Refuse an unknown render mode; the message also lists the modes of Gymnasium's wrappers.
+    """Raise an error for an unknown render mode; the message lists the known modes and those of Gymnasium's wrappers.
 
     Raises
     ------
@@ -90,7 +90,7 @@ def check_render_mode(environment: str, render_mode: str | None, *wrapped: str) 
 
 
 def check_split(environment: str, settings: Mapping[str, Any]) -> None:
-    """Refuse the split of the test episodes, which only the benchmark runner plays.
+    """Raise an error for the split of the test episodes, which only the benchmark runner plays.
 
     Raises
     ------

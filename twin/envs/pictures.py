@@ -17,7 +17,8 @@ RESOLUTION = 0.8
 KNOBS = ("C10", "C12a", "C12b")
 FOCUS_SIZE = (760, 480)
 WIDTH, FRAME_SIDE, COLUMNS, ROW = 860, 412, 4, 16
-"""Largest side of a frame, columns and height of a row of the knobs in the picture of the microscope, pixels."""
+"""Layout of the picture of the microscope: smallest width, pixels, largest side of a frame, pixels, number of columns of
+knobs, and height of a row of knobs, pixels."""
 COLOURS = {"beam": (90, 200, 160), "detectors": (230, 110, 150), "stage": (190, 150, 255)}
 """Colours of the groups of knobs other than optics."""
 
@@ -32,12 +33,12 @@ def focus_picture(
     path: Sequence[np.ndarray] = (),
     note: str = "",
 ) -> np.ndarray:
-    """Return a frame and its power spectrum beside gauges of knobs and budget, uint8, shape (480, 760, 3).
+    """Draw a frame and its power spectrum beside gauges of the knobs and the budget; return uint8, shape (480, 760, 3).
 
     Parameters
     ----------
     observation : mapping
-        ``image`` in electrons, ``knobs`` (A) and ``budget`` as the agent sees them; the truth is not shown.
+        The agent's observation: ``image`` in electrons, ``knobs``, A, and ``budget``. The picture does not show the truth.
     reach : ndarray
         Largest absolute values of the knobs, A, shape (3,).
     frame : int
@@ -47,7 +48,7 @@ def focus_picture(
     dose : float
         Dose so far, e-/A^2.
     path : sequence of ndarray
-        Earlier values of the knobs, A, oldest first; the last action changed the last of them to the present values.
+        Earlier values of the knobs, A, oldest first; the last entry contains the values before the last action.
     note : str
         Text beside the number of the frame.
     """
@@ -80,22 +81,22 @@ def microscope_picture(
     field_of_view: float,
     fresh: bool,
 ) -> np.ndarray:
-    """Return the last frames side by side above all knobs and the costs, uint8, shape (height, 860 or more, 3).
+    """Draw the last frames side by side above all knobs and costs; return uint8, shape (height, 860 or more, 3).
 
     Parameters
     ----------
     frames : mapping
         The last frame of each detector in electrons.
     readings : sequence of Reading
-        Readings of knobs and stage; the truth is not shown.
+        Readings of knobs and stage. The picture does not show the truth.
     spent : mapping
         ``time_s``, ``electrons``, ``dose_e_per_angstrom2`` and ``moves`` so far.
     left : mapping
-        Remaining fraction of each budget, by name.
+        Remaining fraction of each budget, by name of the budget.
     field_of_view : float
         Longer side of the frames, A.
     fresh : bool
-        Whether the last action took these frames.
+        Whether the last action acquired these frames.
     """
     ny, nx = next(iter(frames.values())).shape
     high, wide = (round(FRAME_SIDE * n / max(ny, nx)) for n in (ny, nx))

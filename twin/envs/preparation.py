@@ -9,7 +9,7 @@ from stemtwin.twin.samples.library import load_sample
 from stemtwin.twin.samples.sample import Sample
 
 PATIENCE_S = 2.0
-"""Time before the first progress line and between further ones, s."""
+"""Time before the first progress line, and between two progress lines, s."""
 CELLS = {
     "mos2-1h": (5.47, 9.48),
     "wse2-1h": (5.69, 9.85),
@@ -18,12 +18,17 @@ CELLS = {
     "srtio3-001": (7.81, 7.81),
     "si-110": (7.68, 5.43),
 }
-"""Cells (y, x), A, of perfect crystals: the mean image has the period of the lattice, and small cells are built faster."""
+"""Sizes (y, x) of the cells of perfect crystals, A.
+
+Small cells suffice, because the mean image has the period of the lattice, and their operators are built faster.
+"""
 
 
 @functools.lru_cache(maxsize=16)
 def specimen(name: str, thickness_angstrom: float | None = None) -> Sample:
-    """Return a sample of the library with its usual or another thickness, A; perfect crystals have one small cell.
+    """Return a sample of the library with its default thickness or a given thickness, A.
+
+    Perfect crystals are reduced to one small cell.
 
     Raises
     ------
@@ -35,7 +40,7 @@ def specimen(name: str, thickness_angstrom: float | None = None) -> Sample:
 
 
 class PreparationLine:
-    """Progress lines of preparations on stderr, after the first two seconds.
+    """Progress lines on stderr about the preparation of an environment, written after the first two seconds.
 
     Parameters
     ----------
@@ -53,9 +58,9 @@ class PreparationLine:
         Parameters
         ----------
         number, count : int
-            Number of the operator, from 1, and number of operators.
+            Number of this operator, from 1, and total number of operators.
         waves : int
-            Number of waves of its build.
+            Number of waves that are computed for this operator.
         """
         done = 0
 
@@ -74,6 +79,6 @@ class PreparationLine:
         return progress
 
     def part(self, name: str, number: int, count: int, seconds: float) -> None:
-        """Write that part ``number`` (from 1) of ``count`` begins; each part takes about ``seconds``."""
+        """Report on stderr that part ``number`` (from 1) of ``count`` parts begins; each part takes about ``seconds``."""
         sys.stderr.write(f"{self.environment}: {name} {number} of {count}, about {seconds:.0f} s each; the result is cached\n")
         sys.stderr.flush()

@@ -1,4 +1,4 @@
-"""The scale of returns: kept returns of reference policies on each environment with a goal."""
+"""The scale of returns: stored returns of reference policies in each environment with a goal."""
 
 import json
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from stemtwin.twin.errors import SettingsError, UnknownNameError, suggestion
 
 FOLDER = Path(__file__).parent / "scales"
 FLOOR, CEILING = ("no-op", "random"), "oracle"
-"""Policies that define the normalised returns 0 (the better of the two) and 1."""
+"""Policies that define the scale: the better policy of ``FLOOR`` has the normalised return 0, and ``CEILING`` has 1."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,7 +20,8 @@ class PolicyReturn:
     Parameters
     ----------
     mean, low, high : float
-        Mean return and its 95 % interval (bootstrap over episodes, or over scenes if a split has few scenes, whose episodes are correlated).
+        Mean return and its 95 % confidence interval, from a bootstrap over episodes. If a split has few scenes, the
+        bootstrap is over scenes, because the episodes of a scene are correlated.
     success : float
         Fraction of episodes that ended in a success.
     steps : float
@@ -28,14 +29,15 @@ class PolicyReturn:
     episodes : int
         Number of episodes.
     version : str
-        Version of stemtwin used for the measurement; empty if it is that of the scale.
+        Version of stemtwin used for the measurement; empty if it is the version of the scale.
     iqm, iqm_low, iqm_high : float, optional
-        Interquartile mean (over the middle half of the episodes) and its 95 % interval (percentile bootstrap); None in
-        older scales.
+        Interquartile mean (over the middle half of the episodes) and its 95 % confidence interval (percentile bootstrap);
+        None in older scales.
     cpu_s : float, optional
         Processor time of an episode, s.
     error, error_low, error_high : float, optional
-        Mean distance from the goal at the end and its 95 % interval, if the family defines it (``GoalFamily.FINAL_ERROR``).
+        Mean distance from the goal at the end and its 95 % confidence interval, if the family defines a distance
+        (``GoalFamily.FINAL_ERROR``).
     """
 
     mean: float
@@ -63,7 +65,7 @@ class PairedReturn:
     better, other : str
         Names of the policies; the difference is the first minus the second.
     mean, low, high : float
-        Mean difference and its 95 % interval, by the same bootstrap as for returns.
+        Mean difference and its 95 % confidence interval, by the same bootstrap as for returns.
     """
 
     better: str
@@ -93,8 +95,9 @@ class ReturnScale:
         Returns by name of the policy: ``no-op``, ``random``, ``blind``, ``expert``, ``oracle``, and ``learner`` if one was
         trained.
     paired : tuple of PairedReturn
-        The expert minus the best of no-op, random and blind, the oracle minus the expert, and a trained policy minus a fixed
-        rule if both exist; without an oracle the expert minus the fixed rule; empty in older scales.
+        Differences of two policies: the expert minus the best of no-op, random and blind; the oracle minus the expert; and
+        a trained policy minus a fixed rule, if both exist. Without an oracle, the expert minus the fixed rule is included.
+        The tuple is empty in older scales.
     """
 
     environment: str
@@ -116,7 +119,7 @@ class ReturnScale:
         Raises
         ------
         SettingsError
-            No oracle was played, as in a form of observation where events are not known in advance.
+            The scale has no oracle, for example because events are not known in advance in its form of observation.
         """
         if CEILING not in self.policies:
             message = (
@@ -133,16 +136,16 @@ def reference(environment: str, difficulty: str = "standard", observation: str |
     Parameters
     ----------
     environment : str
-        Id of the environment, ``"stemtwin/Autofocus-v2"``.
+        Id of the environment, for example ``"stemtwin/Autofocus-v2"``.
     difficulty : str
         A preset of the family.
     observation : str, optional
-        Form of observation with a scale of its own; by default the form in which the family is usually played.
+        Form of observation that has a scale of its own. The default is the form in which the family is usually played.
 
     Raises
     ------
     UnknownNameError
-        There is no scale for this environment, preset or form.
+        There is no scale for this environment, preset or form of observation.
     """
     known = {f"stemtwin/{path.stem}": path for path in sorted(FOLDER.glob("*.json"))}
     if environment not in known:
@@ -151,7 +154,7 @@ def reference(environment: str, difficulty: str = "standard", observation: str |
     content = json.loads(known[environment].read_text(encoding="utf-8"))
     forms = content.get("forms", {})
     if observation is not None and observation not in forms:
-        told = suggestion(observation, forms) if forms else "Omit it."
+        told = suggestion(observation, forms) if forms else "Omit observation."
         message = f"There is no scale of returns for {environment} with observation={observation!r}. {told}"
         raise UnknownNameError(message)
     scales = content["scales"] if observation is None else forms[observation]

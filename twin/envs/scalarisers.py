@@ -27,9 +27,9 @@ class Scalariser:
     peak, base : tuple of float
         Windows of energy losses or of photon energies, eV.
     floor : float
-        Constant added to both counts, as a fraction of the electrons, which avoids ratios of empty windows.
+        Constant added to both counts, as a fraction of the incident electrons; it avoids ratios of empty windows.
     scale : float
-        Factor for usual values near 1.
+        Factor that makes usual values about 1.
     """
 
     title: str
@@ -41,11 +41,14 @@ class Scalariser:
 
     @property
     def technique(self) -> str:
-        """Technique whose spectra have this scalariser."""
+        """Technique of the spectrum, ``"eels"`` or ``"edx"``."""
         return EXPOSURES[self.spectrum][1]
 
     def value(self, counts: np.ndarray, electrons: float) -> np.ndarray:
-        """Return the scalariser of spectra (..., channels) with ``electrons`` incident electrons each, shape (...)."""
+        """Return the figure of merit of spectra, counts of shape (..., channels); the result has the shape (...).
+
+        ``electrons`` is the number of incident electrons of each spectrum.
+        """
         peak, base = (counts[..., part].sum(axis=-1) for part in _windows(self))
         floor = self.floor * electrons
         return self.scale * (peak + floor) / (base + floor)

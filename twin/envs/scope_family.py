@@ -34,18 +34,18 @@ from stemtwin.twin.samples.library import load_sample
 from stemtwin.twin.samples.sample import Sample
 
 MISALIGNED = 0.25
-"""Largest misalignment of aberrations at the start, in units of their range."""
+"""Largest misalignment of an aberration at the start, as a fraction of its largest value on the panel."""
 COSTS = ("time_s", "electrons", "dose_e_per_angstrom2")
 """Names of the costs of an action."""
 SCALARS = 11
-"""Number of scalars of an observation besides knobs and stage: field and dwell time, fresh, cost, budget."""
+"""Number of scalars of an observation without knobs and stage: field, dwell time, flag of new frames, costs and budgets."""
 MOST_SPENT = 15.0
 """Decadic logarithm of the largest cost."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class ScopeSession:
-    """State of the environment.
+    """State of an episode at the whole microscope.
 
     Parameters
     ----------
@@ -54,13 +54,13 @@ class ScopeSession:
     frame : xarray.Dataset, optional
         The last frame.
     fresh : bool
-        Whether the last action took this frame.
+        Whether the last action acquired this frame.
     spent : tuple of float
         Costs of the last action, in the order of ``COSTS``.
     steps : int
-        Actions so far.
+        Number of actions so far.
     scan : tuple of float
-        Field (4) and dwell time as last set, in [-1, 1].
+        Last setpoints in [-1, 1]: four numbers of the field and one number of the dwell time.
     rotation_rad : float
         Hidden rotation of the scan on the specimen, rad.
     """
@@ -80,7 +80,10 @@ class ScopeSession:
 
 
 class ScopeFamily(ABC):
-    """Common part of the versions: costs, ends, truth and picture. The versions differ in panel and settings."""
+    """Common part of all versions of the microscope family: costs, ends of episodes, truth and picture.
+
+    The versions differ in their control panel and in their settings.
+    """
 
     __slots__ = ()
     reward: str
@@ -97,21 +100,21 @@ class ScopeFamily(ABC):
 
     @property
     def reach(self) -> np.ndarray:
-        """Range of each Cartesian aberration, A."""
+        """Largest absolute value of each Cartesian aberration on the panel, A."""
         return self.panel.reach
 
     def step_reward(self, before: ScopeSession, after: ScopeSession) -> float:
-        """Return the named reward of the last action's frame and cost."""
+        """Return the reward that the argument ``reward`` names, from the frame and the cost of the last action."""
         del before
         frame = after.frame.copy(deep=True) if after.fresh and after.frame is not None else None
         return float(REWARDS[self.reward](frame, after.cost))
 
     def terminated(self, state: ScopeSession) -> bool:  # noqa: ARG002 - there is no goal
-        """Return False."""
+        """Return False, because the family has no goal; only a spent budget ends an episode."""
         return False
 
     def truncated(self, state: ScopeSession) -> bool:
-        """Return whether the steps or the dose are spent."""
+        """Return True if the number of actions or the dose has reached its limit."""
         steps, dose = self.limits
         return state.steps >= steps or state.session.dose_e_per_angstrom2 >= dose
 
@@ -129,7 +132,7 @@ class ScopeFamily(ABC):
         return found if matter is None else {**found, "atoms": float(matter.sites.present.sum()), "events": float(len(matter.events))}
 
     def picture(self, state: ScopeSession) -> np.ndarray:
-        """Return the frames above the read-backs of all knobs, uint8, shape (height, width, 3)."""
+        """Draw the frames above the read-backs of all knobs; return uint8, shape (height, width, 3)."""
         from stemtwin.twin.envs import pictures
 
         assert state.frame is not None
@@ -144,7 +147,11 @@ class ScopeFamily(ABC):
         )
 
     def frame_taken(self, state: ScopeSession, scan: RasterScan, dwell_time_us: float | None, before: Session | None = None) -> ScopeSession:
-        """Return the state after a frame; the cost is the difference from an earlier session."""
+        """Acquire a frame, and return the state after it.
+
+        The cost of the action is counted from the session ``before``. If ``before`` is omitted, the cost is counted from the
+        session of ``state``.
+        """
         frame, after = session.acquire(state.session, scan, detectors=self.panel.detectors, dwell_time_us=dwell_time_us)
         for readings in frame.data_vars.values():
             read_only(readings.to_numpy())
@@ -158,7 +165,7 @@ def side(centres: np.ndarray) -> float:
 
 
 def counts(state: ScopeSession, panel: ControlPanel) -> dict[str, Any]:
-    """Return frames, whether they are fresh, and the read-backs of knobs and stage, as arrays of the observation space."""
+    """Return the observation in the form "counts": frames, flag of new frames, and read-backs of knobs and stage."""
     assert state.frame is not None  # the first frame is taken at the start
     frames = np.stack([state.frame[name].to_numpy() for name in panel.detectors])
     ends = panel.stage_space()
@@ -182,12 +189,16 @@ def logarithms(state: ScopeSession) -> np.ndarray:
 
 
 def scalars(state: ScopeSession, panel: ControlPanel, seen: dict[str, Any], budget: list[float]) -> list[Any]:
-    """Return the scalars in parts: knobs, stage in units of its range, field and dwell time, fresh, logarithms of costs, budget."""
+    """Return the scalars of an observation as a list of vectors.
+
+    They are the knobs, the stage in units of its range, the field and dwell time, the flag of new frames, the logarithms of
+    the costs, and the budgets.
+    """
     return [seen["knobs"], seen["stage"] / panel.stage_space().high, state.scan, seen["fresh"], logarithms(state) / MOST_SPENT, budget]
 
 
 def bounded(*parts: Any) -> np.ndarray:
-    """Return parts as one vector of numbers in [-1, 1], float32."""
+    """Join vectors to one vector, clipped to [-1, 1], float32."""
     return np.clip(np.concatenate(parts), -1, 1).astype(np.float32)
 
 
@@ -197,7 +208,7 @@ def spent(before: Session, after: Session, dose: float = 0.0) -> tuple[float, fl
 
 
 def rings(names: Any) -> tuple[str, ...]:
-    """Return the names of detectors with one number at each point.
+    """Check the names of detectors that give one number at each point, and return them as a tuple.
 
     Raises
     ------
@@ -218,7 +229,7 @@ def rings(names: Any) -> tuple[str, ...]:
 
 
 def check_reward(reward: Any) -> None:
-    """Refuse a reward that is not a known name.
+    """Raise an error if a reward is not the name of a registered reward.
 
     Raises
     ------
@@ -235,18 +246,18 @@ def check_reward(reward: Any) -> None:
 
 
 def apertures(asked: Any, usual: tuple[float, ...]) -> tuple[float, ...]:
-    """Return the available convergence semi-angles, mrad: the given ones, or the usual ones.
+    """Return the available convergence semi-angles, mrad: the given semi-angles, or the usual ones if none are given.
 
     Raises
     ------
     SettingsError
-        A value is not a number, or no aperture has that semi-angle.
+        A value is not a number, or it is outside the range of apertures.
     """
     return checks.numbers("semiangles_mrad", asked, "mrad", low=LEAST_SEMIANGLE_MRAD, high=150) or usual
 
 
 def setup_of(task: Any, profile: Profile, sample: Sample, seed: int, off: np.ndarray, common: CommonOperator | None = None) -> Setup:
-    """Return the setup of an episode: an instrument with misaligned aberrations, ``off`` (25,), A."""
+    """Return the setup of an episode: an instrument whose aberrations are misaligned by ``off``, shape (25,), A."""
     return Setup(
         profile=profile,
         seed=seed,
@@ -262,12 +273,12 @@ def setup_of(task: Any, profile: Profile, sample: Sample, seed: int, off: np.nda
 
 @functools.lru_cache(maxsize=16)
 def sample_of(name: str, *, damage: bool) -> Sample:
-    """Return a sample of the library, with its full size if the beam changes it."""
+    """Return a sample of the library, at its full size if the beam can damage it, and otherwise as one small cell."""
     return load_sample(name, seed=0) if damage else specimen(name)
 
 
 def window_angstrom(panel: ControlPanel, thickness: float) -> float:
-    """Return the window of the widest likely probe, A, with all aberrations random within their ranges."""
+    """Return the side of the window for the widest likely probe, A, with random aberrations within their ranges."""
     angle = max(panel.semiangles_mrad) * 1e-3
     orders = np.array([int(name[1]) for name in panel.coefficients])
     blur = panel.reach * angle**orders
@@ -281,9 +292,9 @@ class ScopePreset:
     Parameters
     ----------
     apertures : tuple of float
-        Available apertures, in units of the profile's usual semi-angle.
+        Convergence semi-angles of the available apertures, in units of the profile's usual semi-angle.
     camera_lengths : int
-        Largest number of available camera lengths: the usual one, then longer ones, then shorter ones.
+        Largest number of available camera lengths. The usual length is selected first, then longer and then shorter lengths.
     order : int
         Largest order of the aberrations that have knobs.
     misaligned : int
@@ -291,11 +302,11 @@ class ScopePreset:
     quiet : bool
         Whether scan and stage are perfect and nothing drifts.
     shape : tuple of int
-        Points (ny, nx) of a frame.
+        Numbers of points (ny, nx) of a frame.
     max_steps, dose_budget_e_per_angstrom2 : int, float
-        Limits of an episode.
+        Largest number of actions and largest dose, e-/A^2, of an episode.
     phonons : int
-        Frozen-phonon configurations.
+        Number of frozen-phonon configurations.
     randomisation : Randomisation
         Ranges from which episodes are drawn.
     """
@@ -359,7 +370,9 @@ def quiet(profile: Profile) -> Profile:
 
 
 def lengths(profile: Profile, asked: Any, count: int) -> tuple[float, ...]:
-    """Return the available camera lengths, mm: the given ones, or the first ``count`` of the profile, usual one first.
+    """Return the available camera lengths, mm: the given lengths, or ``count`` lengths of the profile if none are given.
+
+    The profile's usual length is selected first, then longer and then shorter lengths.
 
     Raises
     ------

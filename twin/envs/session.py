@@ -110,15 +110,15 @@ def start(
     sample : Sample
         The specimen.
     at : mapping, optional
-        Position of the stage: axes and values, A and mrad.
+        Position of the stage, A and mrad, by name of the axis.
     gains : mapping, optional
         Ratios of true to commanded changes of Cartesian aberrations.
     failing : float
         Probability that a command does nothing.
     faults : Faults, optional
-        Probabilities of the instrument's faults, by default none; in an episode, ``conditions.faults``.
+        Probabilities of the instrument's faults, in an episode ``conditions.faults``. All are 0 by default.
     settings
-        Knobs that differ from the usual ones of the profile.
+        Values of the knobs that differ from the profile's usual values.
 
     Raises
     ------
@@ -134,7 +134,9 @@ def start(
 
 
 def set_knobs(session: Session, changes: Mapping[str, Any]) -> Session:
-    """Return the session after knobs were set; see ``Microscope.set``. If the optics fail, the other knobs are still set.
+    """Return the session after knobs were set; see ``Microscope.set``.
+
+    If the change of the optics fails, the other knobs are still set.
 
     Raises
     ------
@@ -152,7 +154,7 @@ def set_knobs(session: Session, changes: Mapping[str, Any]) -> Session:
 
 
 def turn_optics(session: Session, increments: Mapping[str, float]) -> Session:
-    """Return the session after changes of Cartesian aberrations, A; the true change is the gain times the commanded one.
+    """Return the session after changes of Cartesian aberrations, A; a true change is the gain times the commanded change.
 
     Raises
     ------
@@ -198,9 +200,10 @@ def move(session: Session, way: Mapping[str, float], *, relative: bool = False) 
 def measure(
     session: Session, kind: str = "C1A1", *, angle_mrad: float | None = None, max_fit: str | None = None, emulated: bool = False
 ) -> tuple[Measurement | Estimate | None, Session]:
-    """Return the result of a measurement of aberrations, or None if it failed, and the updated session; see ``Microscope.measure``.
+    """Measure aberrations; return the result, or None if the measurement failed, and the updated session.
 
-    With ``emulated`` the result is drawn from the covariance of its counting statistics, and no images are computed.
+    See ``Microscope.measure``. With ``emulated`` the result is drawn from the covariance of its counting statistics, and no
+    images are computed.
 
     Raises
     ------
@@ -235,7 +238,7 @@ def correct(session: Session, name: str, value: complex | Sequence[float], targe
 
 
 def wait(session: Session, seconds: float) -> Session:
-    """Return the session after a wait with the beam blanked, s.
+    """Return the session after a wait of ``seconds``, s, with the beam blanked.
 
     Raises
     ------
@@ -246,7 +249,7 @@ def wait(session: Session, seconds: float) -> Session:
 
 
 def displace(session: Session, way_angstrom: Sequence[float] | np.ndarray) -> Session:
-    """Return the session after a slip of the specimen by (x, y), A, on its holder, which only the next frame reveals."""
+    """Return the session after the specimen has slipped by (x, y), A, on its holder; only the next frame reveals the slip."""
     creep, (x, y) = session.scope.creep, way_angstrom
     slipped = replace(creep, offset=(creep.offset[0] + float(x), creep.offset[1] + float(y)))
     return replace(session, scope=replace(session.scope, creep=slipped))
@@ -274,7 +277,7 @@ def acquire(
     dwell_time_us: float | None = None,
     frames: int = 1,
 ) -> tuple[xr.Dataset, Session]:
-    """Return frames as from ``Microscope.acquire``, and the updated session.
+    """Acquire frames as by ``Microscope.acquire``; return the frames and the updated session.
 
     Raises
     ------
@@ -298,7 +301,7 @@ def imaging_plan(session: Session, scan: Scan, *, detectors: Sequence[str | AnyD
     Raises
     ------
     StemtwinError
-        Bare frames cannot be computed.
+        Bare frames cannot be computed for this microscope and scan.
     """
     return bare_frames.imaging_plan(session.setup, session.scope, scan, detectors)
 
@@ -306,7 +309,7 @@ def imaging_plan(session: Session, scan: Scan, *, detectors: Sequence[str | AnyD
 def acquire_bare(
     sessions: Sequence[Session], operators: Sequence[tuple[ImagingOperator, ImagingPlan]], scans: Sequence[Scan], dwell_times_us: Sequence[float]
 ) -> list[tuple[np.ndarray, Aberrations, Session]]:
-    """Return for each session the readings of one frame, the true aberrations at its mid-time, and the updated session.
+    """Acquire one frame per session; return its readings, the true aberrations half-way through it, and the updated session.
 
     The readings, shape (channels, ny, nx), are bit-identical to those of :func:`acquire`; the distribution of electrons
     over the specimen is not recorded. Sessions with the same operator are computed together, on several threads.
@@ -405,7 +408,10 @@ def truth(session: Session) -> Mapping[str, Any]:
 
 
 def in_electrons(session: Session, readings: np.ndarray, detector: str) -> np.ndarray:
-    """Return readings of a detector in electrons, float64; readings in ADU minus the offset, divided by the gain."""
+    """Convert readings of a detector to electrons, float64.
+
+    The offset is subtracted from readings in ADU, and the difference is divided by the gain and the efficiency.
+    """
     electronics = readout.chain(session.setup.profile, session.scope.knobs, detector)
     if electronics is None:
         return readings.astype(float)
@@ -444,7 +450,7 @@ def drifting(profile: Profile, factor: float) -> Profile:
 
 
 def _attempt(session: Session, *own: str) -> Session:
-    """Return the session after the draw of failures of the next command: of any kind, by a moving stage, or by own faults."""
+    """Return the session after the next command's failures were drawn: general ones, those of a moving stage, and ``own``."""
     if not (session.failing or session.faults.possible):
         return session
     number, moving = session.commands, session.clock_s < session.moving_until_s
@@ -459,12 +465,12 @@ def _struck(session: Session, *faults: str) -> Session:
 
 
 def valve_closed(session: Session) -> bool:
-    """Return whether the column valve is closed in the next acquisition or measurement; the operator is not told."""
+    """Return True if the column valve is closed during the next acquisition or measurement; the operator is not informed."""
     return _drawn(session, "closed_valve", session.scope.frames + session.scope.measurements)
 
 
 def _drawn(session: Session, fault: str, number: int) -> bool:
-    """Return whether a fault happens at the given draw of its random stream."""
+    """Return True if a fault happens at the given draw of its random stream."""
     chance = getattr(session.faults, fault)
     return bool(chance) and bool(session.setup.rng(fault.replace("_", " "), number).random() < chance)
 

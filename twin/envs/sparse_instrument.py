@@ -20,7 +20,7 @@ USUAL_DWELL_US = 10.0
 LONGEST = 4.0
 """Largest factor by which the usual dwell time may be multiplied or divided."""
 PRIOR = TreePrior()
-"""Prior of the fixed reconstruction, fractions of the beam."""
+"""Prior of the image, fractions of the beam, in the fixed reconstruction."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,9 +32,9 @@ class SparsePreset:
     randomisation : Randomisation
         Ranges from which episodes are drawn.
     scene : SceneRange
-        Contents of scenes.
+        Ranges of the contents of scenes.
     share : float
-        Dose budget: points at the usual dwell time, as a fraction of all points of the field.
+        Dose budget as a fraction of the dose of one visit to every point of the field at the usual dwell time.
     faults : bool
         Whether the detector has its read-out chain; otherwise electrons are counted.
     """
@@ -75,7 +75,10 @@ class Sampling:
 
 @functools.lru_cache(maxsize=16)
 def budget(preset: SparsePreset, points: int) -> tuple[float, float]:
-    """Return dose (usual dwell times) and path time (us) of an episode: those of the overview and the raster's lines."""
+    """Return the dose budget, in usual dwell times, and the time budget of the scan path, us, of an episode.
+
+    They suffice for the overview, followed by lines of a raster at the usual dwell time.
+    """
     blocks = preset.blocks(points)
     first, line = sparse_paths.overview(points, sparse_scenes.PROFILE), sparse_paths.raster(1, points, sparse_scenes.PROFILE)[0]
     return float(blocks * COUNT), first.time_us(USUAL_DWELL_US) + (blocks - 1) * line.time_us(USUAL_DWELL_US)
@@ -97,7 +100,7 @@ def nothing(points: int) -> Sampling:
 def recorded(
     before: Sampling, way: Block, expected: np.ndarray, *, electrons: float, dwell_us: float, chain: DetectorChain, rng: np.random.Generator
 ) -> Sampling:
-    """Return the sampling after a block, with an unchanged image.
+    """Return the sampling after a block was scanned; its image is not yet reconstructed again.
 
     Parameters
     ----------
@@ -124,7 +127,7 @@ def recorded(
 
 
 def added(before: Sampling, rows: np.ndarray, columns: np.ndarray, counted: np.ndarray, electrons: float) -> Sampling:
-    """Return the sampling with electrons counted at further points and an unchanged image."""
+    """Return the sampling with electrons counted at further points; its image is not yet reconstructed again."""
     maps = before.counts.copy(), before.exposure.copy(), before.visits.copy()
     for one, value in zip(maps, (counted, electrons, 1.0), strict=True):
         np.add.at(one, (rows, columns), value)
@@ -133,7 +136,7 @@ def added(before: Sampling, rows: np.ndarray, columns: np.ndarray, counted: np.n
 
 
 def imaged(known: Sampling, chain: DetectorChain) -> Sampling:
-    """Return the sampling with image and uncertainty from the fixed reconstruction."""
+    """Return the sampling after the fixed reconstruction of its image and uncertainty."""
     electronics = known.visits * (chain.read_noise_adu / (chain.gain_adu * chain.efficiency)) ** 2
     found = reconstruct(known.counts, known.exposure, PRIOR, excess=1 / (chain.dqe * chain.efficiency), electronics=electronics)
     return dataclasses.replace(known, estimate=read_only(found[0]), uncertainty=read_only(found[1]))
@@ -142,7 +145,7 @@ def imaged(known: Sampling, chain: DetectorChain) -> Sampling:
 def raster_image(
     expected: np.ndarray, overview: Sampling, *, lines: int, electrons: float, chain: DetectorChain, rng: np.random.Generator
 ) -> Sampling:
-    """Return the sampling after the overview and a raster of lines at the usual dwell time."""
+    """Return the sampling with its image after the overview and a raster of lines at the usual dwell time."""
     known = overview
     for way in sparse_paths.raster(lines, len(expected), sparse_scenes.PROFILE):
         known = recorded(known, way, expected, electrons=electrons, dwell_us=USUAL_DWELL_US, chain=chain, rng=rng)
@@ -150,10 +153,11 @@ def raster_image(
 
 
 def errors(known: Sampling, expected: np.ndarray) -> tuple[float, float, float]:
-    """Return rms error (fractions of the beam), mean logarithmic score (nats) and coverage of an image.
+    """Return the root-mean-square error (fractions of the beam), the mean logarithmic score (nats) and the coverage of an image.
 
-    The score is the logarithm of the Gaussian density with the image's mean and standard deviation at the true value, with
-    values in thousandths of the beam. The coverage is the fraction of points within 1.645 standard deviations.
+    The logarithmic score of a point is the logarithm of a Gaussian density at the true value. The mean and the standard
+    deviation of the density are those of the image at this point, in thousandths of the beam. The coverage is the fraction
+    of points whose error is below 1.645 standard deviations.
     """
     off = known.estimate - expected
     away = off / known.uncertainty

@@ -11,9 +11,9 @@ from stemtwin.twin.instrument.hardware.profiles import find_profile
 from stemtwin.twin.instrument.timing import ScanTiming
 
 COUNT = 64
-"""Points of one block."""
+"""Number of points in one block."""
 KINDS = ("line", "spiral", "hops")
-"""Kinds of a block: its diagonal, a spiral from its centre outwards, points scattered over its rectangle."""
+"""Kinds of blocks in a rectangle: its diagonal, a spiral from its centre outwards, or points scattered over it."""
 REACH = 3.0
 """Largest step of the beam within a dwell time, points; longer steps are hops."""
 HOP_US = 40.0
@@ -24,14 +24,14 @@ PLASTIC = 1.324717957244746
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Block:
-    """A block of a path.
+    """A block of a scan path: ``COUNT`` points in a rectangle.
 
     Parameters
     ----------
     kind : str
         One of ``KINDS``.
     corners : tuple of float
-        x and y of the first corner, then of the second one, fractions of the field, 0 to 1.
+        x and y of the first corner, then x and y of the opposite corner, fractions of the field, 0 to 1.
     pixels : ndarray
         Row and column of each point in the order of the visits, int64 (COUNT, 2).
     jumps : ndarray
@@ -56,23 +56,23 @@ class Block:
         return COUNT * dwell_us + self.overhead_us
 
     def timing(self, dwell_us: float) -> ScanTiming:
-        """Return the times of the visits from the end of the previous block."""
+        """Return the times of the visits, counted from the end of the previous block."""
         dwell, pause = dwell_us * 1e-6, np.full(len(self.jumps), HOP_US * 1e-6)
         pause[0] = self.flyback_us * 1e-6
         return ScanTiming(start_s=0.0, dwell_s=dwell, count=COUNT, origin_s=np.cumsum(pause), starts=self.jumps, pause_s=pause, tail_s=0.0)
 
 
 def block(kind: str, corners: tuple[float, float, float, float], points: int, profile: str) -> Block:
-    """Return a block of a path.
+    """Return a block of a scan path.
 
     Parameters
     ----------
     kind : str
         One of ``KINDS``.
     corners : tuple of float
-        x, y of both corners, fractions of the field, 0 to 1.
+        x and y of both corners, fractions of the field, 0 to 1.
     points : int
-        Points along each side of the field.
+        Number of points along each side of the field.
     profile : str
         Name of the instrument, which defines the flyback time.
     """
@@ -107,6 +107,6 @@ def overview(points: int, profile: str) -> Block:
 
 
 def raster(lines: int, points: int, profile: str) -> list[Block]:
-    """Return equally spaced lines across the field."""
+    """Return the blocks of a raster, equally spaced lines across the field."""
     rows = (np.arange(lines) + 0.5) / max(lines, 1)
     return [block("line", (0.0, float(y), 1.0, float(y)), points, profile) for y in rows]

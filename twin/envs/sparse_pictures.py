@@ -7,10 +7,10 @@ import numpy as np
 from stemtwin.twin.envs.canvas import AMBER, GREY, PictureCanvas, coloured
 
 SIDE, GAP, TOP = 384, 12, 54
-"""Side of an image, distance of images, height of the header, pixels."""
+"""Side of an image, distance between images, and height of the header, pixels."""
 FOOT = 34
 DARKEST = 0.6
-"""Exponent of the displayed brightness, so that supports and particles are both visible."""
+"""Exponent of the displayed brightness, which makes both supports and particles visible."""
 
 
 def sampling_picture(
@@ -25,18 +25,18 @@ def sampling_picture(
     side: float,
     note: str = "",
 ) -> np.ndarray:
-    """Return image with the last block, uncertainty, and electrons so far, uint8 (450, 1200, 3).
+    """Draw the image with the points of the last block, its uncertainty, and the electrons so far; uint8 (450, 1200, 3).
 
     Parameters
     ----------
     estimate, uncertainty : ndarray
-        Fractions of the beam, (n, n).
+        Reconstructed image and its standard deviation, fractions of the beam, (n, n).
     exposure : ndarray
-        Incident electrons at each point, (n, n).
+        Incident electrons at each point so far, (n, n).
     pixels : ndarray
         Rows and columns of the last block in the order of the visits, (k, 2).
     left : mapping
-        Remaining fraction of each budget, by name.
+        Remaining fraction of each budget, by name of the budget.
     action : int
         Number of the action.
     told : str

@@ -18,15 +18,15 @@ from stemtwin.twin.samples.sample import Sample
 
 PROFILE = "corrected-200kv"
 SEMIANGLE_MRAD = 4.0
-"""Convergence semi-angle, mrad, for which the probe is as wide as the distance of points, so lattices average out."""
+"""Convergence semi-angle, mrad; its probe is as wide as the distance between points, so lattices average out."""
 CURRENT_PA = 50.0
 """Current that determines the source size, pA."""
 PITCH_ANGSTROM = 2.0
-"""Distance of points, A."""
+"""Distance between neighbouring points of the field, A."""
 MARGIN_ANGSTROM = 16.0
-"""Width of the specimen around the field, A, from which the probe still reaches the image."""
+"""Width of the margin around the field, A, whose atoms still contribute to the image because the probe is wide."""
 FINE = 4
-"""Cells of the specimen's grid along the distance of two points."""
+"""Number of cells of the specimen's grid per distance between neighbouring points, along each axis."""
 FILM = "carbon-amorphous"
 FILM_ANGSTROM, FILM_TILE_ANGSTROM = 20.0, 24.0
 """Thickness of carbon films, and side of their periodic tile, A."""
@@ -51,7 +51,7 @@ class SceneRange:
     Parameters
     ----------
     particles, pores, boundaries : tuple of int
-        Smallest and largest number in a field of 256 A, scaled with the side for smaller fields.
+        Smallest and largest number in a field of 256 A; for smaller fields, the number is scaled with the side.
     diameter : tuple of float
         Smallest and largest diameter of particles, A.
     pore : tuple of float
@@ -71,7 +71,7 @@ class Specimen:
     Parameters
     ----------
     points : int
-        Points of the field along each side.
+        Number of points along each side of the field.
     """
 
     def __init__(self, points: int) -> None:
@@ -86,7 +86,10 @@ class Specimen:
         return at[:, None], at[None]
 
     def of(self, number: int, sigma: float) -> np.ndarray:
-        """Return the number of atoms of an element in each cell, a writable map, float64 (cells, cells)."""
+        """Return the writable map of the number of atoms of an element in each cell, float64 (cells, cells).
+
+        ``sigma`` is the thermal displacement of these atoms, A.
+        """
         return self.maps.setdefault((number, sigma), np.zeros((self.cells, self.cells)))
 
     def add(self, number: int, sigma: float, places: np.ndarray) -> None:
@@ -107,8 +110,8 @@ class Specimen:
 def transfer(number: int, sigma: float, cells: int, side: float) -> np.ndarray:
     """Return the Fourier coefficients of one atom's dark-field image, A^2, shape (cells, cells / 2 + 1), read-only.
 
-    They are the product of those of the cross-section for the instrument's detector and those of the probe density, as in
-    ``engine="thermal"`` for atoms that scatter once and independently.
+    They are the product of two sets of Fourier coefficients: those of the cross-section for scattering into the detector,
+    and those of the probe's intensity. This is the model of ``engine="thermal"`` for atoms that scatter once and independently.
     """
     profile: Profile = find_profile(PROFILE)
     wavelength, semiangle = electrons.wavelength(profile.energy_ev), SEMIANGLE_MRAD * 1e-3
@@ -128,7 +131,7 @@ def transfer(number: int, sigma: float, cells: int, side: float) -> np.ndarray:
 
 
 def detector_ring(profile: Profile) -> Ring:
-    """Return the angular range of an instrument's dark-field detector, assumed uniform."""
+    """Return the collection range of an instrument's dark-field detector, 1/A, whose response is assumed to be uniform."""
     wavelength = electrons.wavelength(profile.energy_ev)
     detector = profile.detector("haadf")
     assert detector is not None
@@ -137,7 +140,7 @@ def detector_ring(profile: Profile) -> Ring:
 
 @functools.lru_cache(maxsize=256)
 def particle(metal: Metal, diameter: float) -> np.ndarray:
-    """Return the atoms of a particle relative to its centre, A, shape (n, 3), read-only."""
+    """Return the positions of the atoms of a particle relative to its centre, A, shape (n, 3), read-only."""
     out = particles.cluster(metal, "wulff", diameter)
     out.setflags(write=False)
     return out
@@ -159,12 +162,12 @@ def layer() -> tuple[tuple[int, float, float], ...]:
 
 
 def sizes(span: tuple[float, float]) -> np.ndarray:
-    """Return the possible diameters of particles, A."""
+    """Return the ``SIZES`` possible diameters of particles in a range, A."""
     return np.linspace(*span, SIZES)
 
 
 def rms(metal: Metal) -> float:
-    """Return the thermal displacement of a metal's atoms, A."""
+    """Return the root-mean-square thermal displacement of a metal's atoms along one axis, A."""
     return math.sqrt(metal.b / (8 * math.pi**2))
 
 
@@ -223,7 +226,7 @@ def pores_in_a_layer(rng: np.random.Generator, span: SceneRange, points: int) ->
 
 
 def decorated_boundary(rng: np.random.Generator, span: SceneRange, points: int) -> Specimen:
-    """Return a scene of grain boundaries of an aluminium foil wetted by gallium."""
+    """Return a scene of an aluminium foil whose grain boundaries are wetted by gallium."""
     out = Specimen(points)
     y, x = out.axes()
     free = np.zeros((out.cells, out.cells))
@@ -260,7 +263,7 @@ SCENES: dict[str, Callable[[np.random.Generator, SceneRange, int], Specimen]] = 
 
 
 def prepare(samples: tuple[str, ...], span: SceneRange, points: int) -> None:
-    """Build the common parts of scenes of the samples: particles, film, images of single atoms."""
+    """Compute and cache what all scenes of the samples need: particles, the film, and images of single atoms."""
     for name in samples:
         for metal in {"au-particle-carbon": (metals.GOLD,), "al-sigma5-310": ()}.get(name, (metals.PLATINUM,)):
             for diameter in sizes(span.diameter):
@@ -280,7 +283,7 @@ def expected_image(sample: str, seed: int, span: SceneRange, points: int) -> np.
     span : SceneRange
         Ranges from which the scene is drawn.
     points : int
-        Points along each side of the field.
+        Number of points along each side of the field.
     """
     rng = np.random.Generator(np.random.Philox(seed))
     image = SCENES[sample](rng, span, points).image()

@@ -30,26 +30,27 @@ def spectra_picture(
     field: float,
     title: str,
 ) -> np.ndarray:
-    """Return the image with measured positions, last spectrum, scores and budget, uint8, shape (500, 800, 3).
+    """Draw the image with measured positions, the last spectrum, the scores and the budget; uint8, shape (500, 800, 3).
 
     Parameters
     ----------
     image : ndarray
-        Electrons, shape (ny, nx).
+        Image, electrons, shape (ny, nx).
     measured : sequence of (ndarray, float)
         Position (x, y) in [-1, 1] and score of each spectrum, in order.
     spectra : mapping of ndarray
-        Counts of the last spectrum by exposure, zeros for exposures not taken; empty before the first.
+        Counts of the last spectrum, by name of the exposure. An exposure that was not taken has zeros only. The mapping is
+        empty before the first spectrum.
     answer : ndarray, optional
         Declared position (x, y) in [-1, 1].
     left : float
-        Remaining fraction of the spectra, 0 to 1.
+        Remaining fraction of the number of spectra, 0 to 1.
     dose : float
         Dose so far, e-/A^2.
     field : float
         Side of the field, A.
     title : str
-        First line.
+        Title in the first line of the picture.
     """
     canvas = PictureCanvas(*SIZE)
     canvas.text(14, 25, title, size=15)

@@ -7,7 +7,7 @@ import numpy as np
 from stemtwin.twin.envs.arguments import Randomisation
 
 SECONDS_PER_ELECTRON = 1e-9
-"""Beam time of one electron at 160 pA, s."""
+"""Beam time per electron at 160 pA, s."""
 CALM = Randomisation()
 """An instrument without faults."""
 
@@ -19,15 +19,15 @@ class DiscoveryPreset:
     Parameters
     ----------
     spectra : int
-        Spectra of an episode.
+        Number of spectra in an episode.
     image_electrons : float
-        Electrons for each pixel of the image.
+        Incident electrons per pixel of the image.
     low_electrons, core_electrons, edx_electrons : float
-        Electrons of the exposures: low losses and core losses of one energy-loss spectrum, and one X-ray spectrum.
+        Incident electrons of each exposure: low losses and core losses of one energy-loss spectrum, and one X-ray spectrum.
     named : bool
-        Whether the agent is told the scalariser.
+        Whether the agent is told the name of the scalariser to be maximised.
     randomisation : Randomisation
-        Faults, by default none.
+        Faults of the instrument; their probabilities are 0 by default.
     """
 
     spectra: int
@@ -39,7 +39,7 @@ class DiscoveryPreset:
     randomisation: Randomisation = CALM
 
     def electrons(self, spectrum: str) -> float:
-        """Return the electrons of an exposure, ``"low"``, ``"core"`` or ``"edx"``."""
+        """Return the number of incident electrons of an exposure, ``"low"``, ``"core"`` or ``"edx"``."""
         return {"low": self.low_electrons, "core": self.core_electrons, "edx": self.edx_electrons}[spectrum]
 
 
@@ -57,9 +57,9 @@ class Discovery:
     scene : int
         Number of the scene in its split.
     turn : int
-        Orientation of the scene, 0 to 7.
+        Number of the orientation of the scene, 0 to 7.
     target : str
-        Name of the scalariser.
+        Name of the scalariser to be maximised.
     image : ndarray
         Electrons of the image, uint16 (2 n, 2 n).
     worth : ndarray
@@ -69,15 +69,16 @@ class Discovery:
     best : tuple of int
         The best 1 % of the candidates, best first.
     brightness : float
-        Correlation of the image with the expected scalariser.
+        Correlation coefficient of the image with the expected scalariser.
     places : tuple of int
         Row-major indices of the candidates at which spectra were taken, in order.
     techniques : tuple of str
         Technique of each spectrum.
     scores : tuple of float
-        Scalariser of the counts of each spectrum; 0 for spectra of the other technique and for dark ones.
+        Scalariser of the counts of each spectrum; 0 for spectra of the other technique and for dark spectra.
     spectra : tuple of ndarray
-        Counts of the last spectrum, in the order of the exposures, zeros for exposures not taken; empty before the first.
+        Counts of the last spectrum, in the order of the exposures. An exposure that was not taken has zeros only. The tuple
+        is empty before the first spectrum.
     moves : int
         Number of actions.
     answer : int, optional

@@ -22,9 +22,9 @@ from stemtwin.twin.samples.decorated_flakes import DecoratedFlake, draw_flake, f
 from stemtwin.twin.samples.sample import Sample
 
 PITCH_ANGSTROM = 4.0
-"""Distance of candidates, A."""
+"""Distance between neighbouring candidate positions, A."""
 FINER = 2
-"""Pixels of the image along the distance of two candidates."""
+"""Number of image pixels per distance between neighbouring candidates, along each axis."""
 SCENES = 8
 """Number of scenes of a split."""
 BEAM = Beam(energy_ev=200e3, semiangle_mrad=10.0)
@@ -38,7 +38,7 @@ IRON_OXIDE = Material(
     name="iron-oxide", formula=(("Fe", 2), ("O", 3)), density=0.0990, losses=((23.0, 9.0, 1.0),), static=5.0, gap=2.2, source="one broad maximum [A]"
 )
 RIM = {"edge": (2.1, 0.5), "corner": (1.6, 0.4), "amplitudes": (0.004, 0.012)}
-"""Plasmons at the edge of the flake, see ``FlakeModes`` [A]."""
+"""Parameters of the plasmons at the edge of the flake [A]; see ``FlakeModes``."""
 REACH = 0.075
 """Decay length of the edge plasmons, as a fraction of the side of the field."""
 CODE = (*operator_cache.SPECTRUM_CODE, "samples/*.py", "envs/spectral_scenes.py")
@@ -47,7 +47,7 @@ CODE = (*operator_cache.SPECTRUM_CODE, "samples/*.py", "envs/spectral_scenes.py"
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class SpectralScene:
-    """Expected signals of a scene, as fractions of the incident beam; n candidates along a side.
+    """Expected signals of a scene, as fractions of the incident beam, for n candidates along each side of the field.
 
     Parameters
     ----------
@@ -72,30 +72,33 @@ ARRAYS = ("image", "low", "core", "edx")
 
 
 def turned(values: np.ndarray, turn: int) -> np.ndarray:
-    """Return an array (n, n, ...) rotated by ``turn % 4`` right angles, and mirrored from 4 on."""
+    """Return an array (n, n, ...) rotated by ``turn % 4`` right angles, and mirrored if ``turn`` is at least 4."""
     out = np.rot90(values, turn % 4)
     return out[:, ::-1] if turn >= 4 else out
 
 
 def candidates(field_angstrom: float) -> int:
-    """Return the number of candidates along a side of a field."""
+    """Return the number of candidates along each side of a field."""
     return round(field_angstrom / PITCH_ANGSTROM)
 
 
 @functools.lru_cache(maxsize=64)
 def scene_seeds(split: str, count: int = SCENES, root: int | None = None) -> tuple[int, ...]:
-    """Return the seeds of the scenes of a split, which no other split has; with a root, 64-bit numbers derived from it."""
+    """Return the seeds of the scenes of a split, which do not occur in other splits.
+
+    If ``root`` is given, the seeds are 64-bit numbers derived from it instead, and the split is ignored.
+    """
     if root is None:
         return tuple(1000 * SPLITS[split] + number for number in range(count))
     return tuple(int(seed) for seed in np.random.SeedSequence(root).generate_state(count, np.uint64))
 
 
 _HELD: dict[tuple[float, int], SpectralScene] = {}
-"""Scenes held by this process, by field and seed."""
+"""Scenes in the memory of this process, by field and seed."""
 
 
 def scene(field_angstrom: float, seed: int) -> SpectralScene:
-    """Return a scene from memory or the disk cache, or compute it."""
+    """Return a scene from memory or from the disk cache, or compute and cache it."""
     found = _HELD.get((field_angstrom, seed))
     if found is None:
         flake = draw_flake(field_angstrom, seed)
@@ -110,7 +113,7 @@ def scene(field_angstrom: float, seed: int) -> SpectralScene:
 
 
 def is_kept(field_angstrom: float, seed: int) -> bool:
-    """Return whether a scene is in memory or in the disk cache."""
+    """Return True if a scene is in memory or in the disk cache."""
     return (field_angstrom, seed) in _HELD or scene_key(draw_flake(field_angstrom, seed)) in array_cache.default_cache()
 
 
@@ -136,7 +139,7 @@ def scene_key(flake: DecoratedFlake) -> str:
 
 
 def make_scene(flake: DecoratedFlake) -> dict[str, np.ndarray]:
-    """Compute the arrays of a scene: image by the engine ``thermal``, spectra in the thin limit."""
+    """Compute the arrays of a scene: the image by the engine ``thermal``, and the spectra for a thin specimen."""
     sample, ferric = flake_atoms(flake)
     n = candidates(flake.field_angstrom)
     image = simulate(sample, BEAM, raster(flake, FINER * n), detectors=(DARK_FIELD,), engine=thermal.NAME, measure_error=False)
@@ -160,8 +163,9 @@ def low_losses(flake: DecoratedFlake) -> LossModel:
 def core_spectra(flake: DecoratedFlake, sample: Sample, ferric: np.ndarray) -> np.ndarray:
     """Return the spectra of the L edges of iron, float32 (n, n, channels).
 
-    Spectra with all iron divalent and all iron trivalent are mixed at each position by the fraction of trivalent iron under
-    the probe. This is exact to first order in the core losses, whose probability is below 1e-3.
+    Two spectra are computed at each position, one for divalent iron only and one for trivalent iron only. They are mixed
+    according to the fraction of trivalent iron under the probe. The result is exact to first order in the core losses,
+    whose probability is below 1e-3.
     """
     scan = raster(flake, candidates(flake.field_angstrom))
     found = []
@@ -192,6 +196,6 @@ def _atoms(sample: Sample, kept: np.ndarray) -> Sample:
 
 
 def raster(flake: DecoratedFlake, count: int) -> RasterScan:
-    """Return a raster of the centres of ``count`` squares along each side of the field."""
+    """Return the raster scan over the centres of ``count`` x ``count`` squares that fill the field."""
     side, step = flake.field_angstrom, flake.field_angstrom / count
     return RasterScan(shape=(count, count), field_of_view_angstrom=(side, side), origin_angstrom=(step / 2, step / 2))

@@ -16,16 +16,16 @@ def sweep(
     information: np.ndarray, weighted: np.ndarray, structure: np.ndarray, corner: tuple[int, int], shares: np.ndarray,
     work: np.ndarray, rows: np.ndarray, mean: np.ndarray, variance: np.ndarray,
 ) -> None:  # fmt: skip
-    """Write the posterior mean and variance of every pixel from one tree.
+    """Compute the posterior mean and variance of every pixel by one tree, and write them to ``mean`` and ``variance``.
 
     Parameters
     ----------
     information, weighted : ndarray
         Inverse variance of each measured pixel (0 elsewhere), and its product with the value, float32 (n, n).
     structure : ndarray
-        Structure at each pixel, float32 (n, n); outside the field the smallest value is used.
+        Local structure at each pixel, float32 (n, n); outside the field its smallest value is used.
     corner : tuple of int
-        Row and column of the field's corner in the tree.
+        Row and column of the tree at which the field begins.
     shares : ndarray
         Variance fractions of the levels, from the largest squares to pixels, float32 (levels,).
     work : ndarray
@@ -130,7 +130,7 @@ def _to_the_pixels(local: np.ndarray, up: np.ndarray, eta: np.ndarray, spread: n
 
 @inlined
 def wider(values: np.ndarray, factor: float, out: np.ndarray) -> None:
-    """Write every value, multiplied by a factor, twice."""
+    """Write every value twice in succession to ``out``, multiplied by a factor."""
     for x in range(len(values)):
         value = factor * values[x]
         out[2 * x] = value

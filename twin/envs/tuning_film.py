@@ -19,7 +19,7 @@ from stemtwin.twin.physics.phase_diversity import FilmOptics
 
 SIZE = 128
 SAMPLING_ANGSTROM = 0.4
-"""Points along each side, and their distance, A."""
+"""Number of points along each side, and distance between neighbouring points, A."""
 FIELD_ANGSTROM = SIZE * SAMPLING_ANGSTROM
 SIGMA_ANGSTROM = 0.5
 """Standard deviation of a cluster's projected density, A; the film has no signal beyond half a cycle per point."""
@@ -55,7 +55,7 @@ def expected_fractions(
     aberrations : Aberrations
         True aberrations, A and rad.
     focal_spread, source_size : float
-        Standard deviations of C10 and of the source's image, A.
+        Standard deviation of C10, and standard deviation of the source's image, A.
     shift : tuple of float
         Displacement of the field on the film, (x, y), A.
 
@@ -74,7 +74,7 @@ def expected_fractions(
 def photograph(
     session: Session, geometry: FilmOptics, film: np.ndarray, electrons_per_point: float, dwell_time_us: float
 ) -> tuple[np.ndarray, float, float]:
-    """Return the readings of an image, uint16, shape (128, 128), its total duration, s, and its beam time on the film, s."""
+    """Acquire an image; return its readings, uint16, shape (128, 128), its duration, s, and its beam time on the film, s."""
     setup, scope = session.setup, session.scope
     timing = scan_timing(_scan(), dwell_time_us=dwell_time_us, flyback_us=setup.profile.flyback_us, start_s=0.0)
     middle = scope.time_s + timing.duration_s / 2

@@ -24,20 +24,20 @@ def tuning_picture(
     dose: float,
     field_of_view: float | None,
 ) -> np.ndarray:
-    """Return the last image or Ronchigram beside gauges of estimates, knobs and budget, uint8, shape (500, 820, 3).
+    """Draw the last image or Ronchigram beside gauges of measured values, knobs and budgets; uint8, shape (500, 820, 3).
 
     Parameters
     ----------
     frame : ndarray
         The last image or Ronchigram, electrons.
     names : tuple of str
-        Cartesian coefficients.
+        Names of the Cartesian coefficients.
     told : mapping
-        ``knobs``, ``estimates`` and ``errors`` as the agent sees them, A.
+        The agent's observation: ``knobs``, ``estimates`` and ``errors`` of all coefficients, A.
     steps : ndarray
         Largest misalignments, A; the gauges extend to twice these values.
     left : mapping
-        Remaining fraction of each budget, by name.
+        Remaining fraction of each budget, by name of the budget.
     title, note : str
         Text about the last action, and a note beside it.
     failed : bool

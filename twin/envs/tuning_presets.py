@@ -21,7 +21,7 @@ IMAGE, RONCHIGRAM = "image", "Ronchigram"
 MEASUREMENTS = (IMAGE, RONCHIGRAM, "C1A1", "Fast", "Standard")
 """Acquisitions of an action: images, Ronchigrams and measurements of aberrations."""
 REACH = 5.0
-"""Range of the knobs, in units of the largest change by one action."""
+"""Largest distance of a knob from its start, in units of the largest change by one action."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,11 +35,11 @@ class TuningPreset:
     order : int
         Largest order of the aberrations that are misaligned and can be corrected.
     start : dict
-        Smallest and largest magnitudes of the misalignment by Krivanek's name, A.
+        Smallest and largest magnitude of each misaligned aberration, A, by its name in Krivanek's notation.
     rotation_rad : float
-        Largest rotation of the corrector's action, rad.
+        Largest angle by which the corrector rotates a commanded change, rad.
     coupling : float
-        Largest ratio, of either sign, of parasitic aberrations to those of a typical corrector.
+        Largest absolute ratio of the parasitic aberrations to those of a typical corrector; its sign is random.
     scatter : float
         Hysteresis of the corrector, relative to the commanded change.
     density : tuple of float
@@ -47,11 +47,11 @@ class TuningPreset:
     measuring_pa : float
         Probe current of C1A1 and tableaus, pA.
     faults : bool
-        Whether detectors have their read-out chains and aberrations drift.
+        Whether the detectors have their read-out chains, and the aberrations drift.
     actions : int
-        Actions in one episode.
+        Number of actions in one episode.
     time_s, dose_e_per_angstrom2 : float
-        Budgets of time and of dose on the film.
+        Budget of time, s, and budget of dose on the film, e-/A^2.
     """
 
     randomisation: Randomisation
@@ -69,7 +69,7 @@ class TuningPreset:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Correctable coefficients."""
+        """Names of the correctable coefficients."""
         return NAMES[: KNOBS[self.order]]
 
     @property
@@ -140,7 +140,7 @@ PRESETS = {
 
 
 def instrument(preset: TuningPreset, conditions: Conditions, corrector: CorrectorProfile) -> Profile:
-    """Return the instrument of an episode."""
+    """Return the instrument of an episode with the drawn conditions and the drawn corrector."""
     profile = sessions.with_residual(sessions.drifting(PROFILES[conditions.profile], conditions.drift), conditions.residual)
     setting = replace(profile.probe_images, current_pa=preset.measuring_pa)
     profile = replace(profile, corrector=corrector, probe_images=setting)
@@ -163,7 +163,11 @@ def draw_corrector(preset: TuningPreset, conditions: Conditions, rng: np.random.
 
 
 def draw_misalignment(preset: TuningPreset, rng: np.random.Generator, scale: float) -> Aberrations:
-    """Draw magnitudes uniformly from their ranges and azimuths uniformly; round aberrations have a random sign."""
+    """Draw the misalignment of all aberrations; ``scale`` multiplies their magnitudes.
+
+    Magnitudes are uniform within their ranges, and azimuths are uniform. Rotationally symmetric aberrations have a random
+    sign instead of an azimuth.
+    """
     drawn: dict[str, float] = {}
     for name, (low, high) in preset.start.items():
         size, side = scale * float(rng.uniform(low, high)), float(rng.uniform(-1, 1))
@@ -174,7 +178,7 @@ def draw_misalignment(preset: TuningPreset, rng: np.random.Generator, scale: flo
 
 
 def kind(name: str) -> Tableau:
-    """Return the tableau of a measurement, including C1A1."""
+    """Return the tableau of a measurement by its name, which may also be ``"C1A1"``."""
     return C1A1 if name == C1A1.name else tableau(name)
 
 

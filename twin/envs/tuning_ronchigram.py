@@ -1,7 +1,8 @@
 """Ronchigrams for aberration correction: the shadow of the carbon between the clusters, by wave optics.
 
-The probe is parked on a thin amorphous film, a phase grating, and a camera behind it records the far field. Each region of
-the aperture shows the film magnified according to the local defocus; regions of flat phase have no texture.
+The probe is parked on a thin amorphous film, which acts as a phase grating. A camera behind the film records the far field.
+Each region of the aperture shows the film at a magnification that depends on the local defocus. Regions of flat phase have
+no texture.
 """
 
 import functools
@@ -20,13 +21,13 @@ from stemtwin.twin.physics.overlayer import CARBON, CARBON_DENSITY
 from stemtwin.twin.physics.scattering_factors import scattering_factor
 
 PIXELS = 128
-"""Pixels along each side of the camera."""
+"""Number of pixels along each side of the camera."""
 EDGE = 1.1
 """Largest angle along each axis of the camera, in units of the convergence semi-angle."""
 SIDE_ANGSTROM = 102.4
-"""Side of the window, the period of the film, A: two fields of an image."""
+"""Side of the window, which is also the period of the film, A: twice the side of an image's field."""
 POINTS = 320
-"""Points along each side of the window, enough that scattering up to :func:`highest` does not alias onto the camera."""
+"""Number of points along each side of the window; scattering up to :func:`highest` does not alias onto the camera."""
 MIDDLE = slice(24, 104)
 """Rows and columns of a square within the aperture."""
 THICKNESS_ANGSTROM = 30.0
@@ -37,7 +38,7 @@ FOCI = ((-math.sqrt(3), 1 / 6), (0.0, 2 / 3), (math.sqrt(3), 1 / 6))
 
 @functools.lru_cache(maxsize=4)
 def lens(wavelength: float, semiangle: float) -> ronchigram_kernel.Lens:
-    """Return window, aperture and camera for a wavelength, A, and a convergence semi-angle, rad."""
+    """Return the lens, with its window, aperture and camera, for a wavelength, A, and a convergence semi-angle, rad."""
     window = Grid(shape=(POINTS, POINTS), extent=(SIDE_ANGSTROM, SIDE_ANGSTROM))
     pitch = 2 * EDGE * semiangle / wavelength / PIXELS
     camera = Camera(shape=(PIXELS, PIXELS), pitch=(pitch, pitch))
@@ -45,7 +46,7 @@ def lens(wavelength: float, semiangle: float) -> ronchigram_kernel.Lens:
 
 
 def highest(optics: ronchigram_kernel.Lens) -> float:
-    """Return the highest spatial frequency of the film without aliasing onto the camera, 1/A."""
+    """Return the highest spatial frequency of the film that does not alias onto the camera, 1/A."""
     return POINTS / SIDE_ANGSTROM - (1 + EDGE) * optics.semiangle / optics.wavelength
 
 
@@ -152,12 +153,15 @@ def inside(share: float = 1.0) -> np.ndarray:
 
 
 def middle(counts: np.ndarray) -> np.ndarray:
-    """Return the square within the aperture, electrons, float64, shape (80, 80)."""
+    """Return the part of a pattern in a square within the aperture, electrons, float64, shape (80, 80)."""
     return counts[MIDDLE, MIDDLE].astype(float)
 
 
 def levels(counts: np.ndarray) -> np.ndarray:
-    """Return a pattern in bins of 2 x 2 pixels, uint8, shape (64, 64): 128 at the mean, 5 levels per percent, 0 outside."""
+    """Bin a pattern by 2 x 2 pixels, and convert it to grey levels, uint8, shape (64, 64).
+
+    The mean has the level 128, and a deviation of 1 % from the mean is 5 levels. Pixels outside the aperture are 0.
+    """
     four = counts.reshape(PIXELS // 2, 2, PIXELS // 2, 2).sum(axis=(1, 3), dtype=float)
     lit = inside().reshape(PIXELS // 2, 2, PIXELS // 2, 2).all(axis=(1, 3))
     mean = float(four[lit].mean())

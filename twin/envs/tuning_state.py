@@ -36,7 +36,7 @@ class Tuning:
     estimates, errors : ndarray
         Last measured values and their standard deviations, A.
     times_s : ndarray
-        Times of their measurement, s; minus infinity before the first.
+        Times at which these values were measured, s; minus infinity before the first measurement.
     taken : str
         The last acquisition, one of ``MEASUREMENTS``.
     failed : bool
@@ -44,9 +44,9 @@ class Tuning:
     misfit : float
         Chi-square per degree of freedom of the last result.
     moves : int
-        Actions so far.
+        Number of actions so far.
     stopped : bool
-        Whether the end was declared.
+        Whether the agent declared the end.
     """
 
     session: Session

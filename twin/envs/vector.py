@@ -29,7 +29,7 @@ class StemVectorEnv(gym.vector.SyncVectorEnv):
         super().__init__([lambda env=env: env for env in envs], autoreset_mode=autoreset_mode)
 
     def step(self, actions: Any) -> Any:
-        """Act once in every environment; see ``gymnasium.vector.VectorEnv.step``.
+        """Perform one action in every environment; see ``gymnasium.vector.VectorEnv.step``.
 
         Raises
         ------
@@ -64,7 +64,7 @@ def make_vector(
     render_mode : str, optional
         ``"rgb_array"``, or None.
     max_episode_steps : int, optional
-        Steps after which an episode is truncated.
+        Number of steps after which an episode is truncated.
     autoreset_mode : AutoresetMode or str
         ``"NextStep"``, ``"SameStep"`` or ``"Disabled"``.
     settings

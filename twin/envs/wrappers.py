@@ -1,7 +1,8 @@
 """Observation wrappers for training libraries: counts as pixels, channels first, scalars as one vector, power spectra.
 
-They apply to environments whose observation is a ``Dict`` of images (non-negative ``Box`` parts with two or more
-dimensions, channels first if there are three) and read-backs (all other parts), and can be combined:
+The wrappers apply to environments whose observation is a ``Dict`` of images and read-backs. Images are non-negative ``Box``
+parts with two or more dimensions, channels first if there are three. All other parts are read-backs. The wrappers can be
+combined:
 
 >>> import gymnasium as gym
 >>> import stemtwin
@@ -81,16 +82,16 @@ class CountsToPixels(_ImageWrapper):
     env : gymnasium.Env
         The environment.
     scale : str
-        ``"percentile"``: linear between the 1st and the 99.7th percentile of each image, which hides the dose and does not
-        use ``high``; ``"sqrt"``: the square root of electrons, whose counting noise is uniform, from 0 to the root of
-        ``high``; ``"fixed"``: linear in electrons from 0 to ``high``.
+        ``"percentile"`` is linear between the 1st and the 99.7th percentile of each image. It hides the dose and does not
+        use ``high``. ``"sqrt"`` is the square root of electrons, from 0 to the root of ``high``; its counting noise is
+        uniform. ``"fixed"`` is linear in electrons, from 0 to ``high``.
     dtype : str
         ``"uint8"``, 0 to 255, or ``"float32"``, 0 to 1.
     high : float
         Number of electrons shown as full white with ``"sqrt"`` and ``"fixed"``; larger numbers are clipped.
     offset, gain : float
-        Reading without electrons, and increase per electron, ADU, of the detector's read-out chain; the defaults are for
-        counted electrons.
+        Reading without electrons, ADU, and increase of the reading per electron, ADU, of the detector's read-out chain. The
+        defaults are for counted electrons.
 
     Raises
     ------
@@ -134,9 +135,10 @@ class CountsToPixels(_ImageWrapper):
 class LogPowerSpectrum(_ImageWrapper):
     """Replace each image by the logarithm of its power spectrum relative to noise, float32, channels first.
 
-    Rings and spots of a power spectrum show focus and astigmatism and do not move with the specimen. The mean is
-    subtracted and the edge is tapered (Hann); frequency 0 is in the middle, at pixel (side // 2, side // 2). The noise
-    level is estimated from the median of the spectrum, for counts and for readings in ADU.
+    The rings and spots of a power spectrum depend on focus and astigmatism, and they do not change if the specimen moves.
+    The mean of the image is subtracted, and its edge is tapered (Hann window). Frequency 0 is in the middle, at pixel
+    (side // 2, side // 2). The noise level is estimated from the median of the spectrum, so images may contain counts or
+    readings in ADU.
 
     Parameters
     ----------
@@ -216,7 +218,7 @@ class StackedFrames(gym.Wrapper, RecordConstructorArgs):
         return self._stacked(observation), info
 
     def step(self, action: Any) -> tuple[dict[str, Any], float, bool, bool, dict[str, Any]]:
-        """Act once; see ``gymnasium.Env.step``."""
+        """Perform one action; see ``gymnasium.Env.step``."""
         observation, reward, terminated, truncated, info = self.env.step(action)
         self._frames.append(observation)
         return self._stacked(observation), float(reward), terminated, truncated, info

@@ -1,14 +1,15 @@
 """Instrument: settings, the expected signals that follow from them, and the microscope that counts electrons.
 
-Imports point down: this folder, ``detectors`` and ``scan`` < ``hardware`` < ``simulation`` < ``spectra`` < ``scope``.
+Modules import only from their own group or from groups before it, in this order: the modules of this folder, ``detectors``
+and ``scan``; ``hardware``; ``simulation``; ``spectra``; ``scope``.
 
 ================== =====================================================================
 File               Content
 ================== =====================================================================
 ``micrographs.py`` figures of frames, patterns and spectra with units
 ``settings.py``    Beam, PlaneWave, PotentialSlices
-``shot_noise.py``  counted electrons of an expected result, at a dose
-``timing.py``      the timing of a scan
+``shot_noise.py``  counted electrons of an expected result at a dose
+``timing.py``      times at which the beam visits the points of a scan
 ``detectors/``     detectors by shape and by name
 ``hardware/``      parts of real instruments: optics, stage, detector electronics, drift
 ``scan/``          scan paths as pure geometry

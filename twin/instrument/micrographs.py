@@ -1,4 +1,4 @@
-"""Figures of results: micrographs with a scale bar, diffraction patterns and spectra, with colour bars in units."""
+"""Figures of results: micrographs with a scale bar, diffraction patterns, and spectra. Colour bars state their units."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,13 +15,13 @@ if TYPE_CHECKING:
 BARS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
 """Lengths of scale bars, A."""
 UNITS = {"electrons": "electrons per pixel", "counts": "counts per pixel", "angstrom": "Å", "1/angstrom^2": "atoms per Å²"}
-"""Labels of colour bars by the unit of a frame; other units are their own labels, and plain numbers have a name."""
+"""Labels of colour bars by the unit of a frame. A frame of the unit "1" is labelled with its name, and any other unit is its own label."""
 PATTERN_GAMMA = 0.4
 """Exponent of the grey levels of diffraction patterns, which makes weak beams visible beside the direct one."""
 
 
 def show(axes: "Axes", frame: xr.DataArray, *, title: str = "") -> None:
-    """Draw one frame (dims y, x; coordinates in A) with a scale bar, and with a colour bar if it has a unit."""
+    """Draw one frame (dims y, x; coordinates in A) with a scale bar, and with a colour bar if the frame has a unit."""
     y, x = frame["y"].to_numpy(), frame["x"].to_numpy()
     dy = y[1] - y[0] if len(y) > 1 else 1.0
     dx = x[1] - x[0] if len(x) > 1 else 1.0
@@ -55,7 +55,7 @@ def show_pattern(axes: "Axes", pattern: xr.DataArray, *, title: str = "") -> Non
 
 
 def show_spectrum(axes: "Axes", spectrum: xr.DataArray, *, title: str = "") -> None:
-    """Draw one spectrum (its only dimension an energy, eV) on a logarithmic scale."""
+    """Draw one spectrum, whose only dimension is an energy in eV, on a logarithmic intensity scale."""
     energies = spectrum[spectrum.dims[0]]
     values = spectrum.to_numpy().astype(float)
     least = values[values > 0].min() if (values > 0).any() else 1e-12
@@ -85,12 +85,12 @@ def micrographs(frames: Sequence[tuple[str, xr.DataArray]], *, columns: int = 0,
     Parameters
     ----------
     frames : sequence of (str, xarray.DataArray)
-        Pairs of a title and a result: a frame with dims (y, x) and coordinates in A, a pattern with dims (ky, kx) in
-        mrad, or a spectrum along an energy.
+        Pairs of a title and a result. A result is a frame with dims (y, x) and coordinates in A, a pattern with dims
+        (ky, kx) and coordinates in mrad, or a spectrum with an energy axis in eV.
     columns : int
-        Number of frames in a row; 0: all frames.
+        Number of results in a row; 0: all results are in one row.
     caption : str
-        Line below the frames.
+        Line of text below the results.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure

@@ -1,4 +1,4 @@
-"""Settings of the beam and of potentials given as arrays, frozen and in the units of the field."""
+"""Immutable settings of the beam, and of potentials that are given as arrays."""
 
 import hashlib
 from dataclasses import dataclass, field
@@ -12,9 +12,9 @@ from stemtwin.twin.physics.aberrations import Aberrations, blur_radius
 
 LOWEST_ENERGY_EV = 1e3
 LEAST_SEMIANGLE_MRAD = 0.1
-"""Least convergence; a smaller value is a parallel beam or an angle in rad, mrad."""
+"""Smallest convergence semi-angle, mrad. A smaller value suggests a parallel beam or an angle in rad."""
 LARGEST_TILT_MRAD = 100.0
-"""Largest tilt of the beam or the specimen for slices and small angles, mrad."""
+"""Largest tilt of the beam or the specimen, mrad, for which slices and small-angle approximations are used."""
 
 
 def _energy(value: object) -> float:
@@ -38,11 +38,11 @@ class Beam:
     focal_spread_angstrom : float
         Standard deviation of C10, A.
     beam_tilt_mrad : tuple of float
-        Direction (x, y) of the beam at the specimen relative to the optic axis, mrad, in the order of deflectors and
-        points (``Request.tilt_mrad`` is (ty, tx)). It multiplies the wave of the probe by exp(2 pi i q.r), q = tilt /
-        wavelength. The tilt acts after the lens, so aberrations stay centred on the aperture, and the probe keeps its
-        shape and its position on the entrance face. Detectors stay on the optic axis, so the pattern moves across them
-        by the tilt.
+        Direction (x, y) of the beam at the specimen relative to the optic axis, mrad. The order (x, y) is that of
+        deflectors and points, whereas ``Request.tilt_mrad`` has the order (ty, tx). The tilt multiplies the wave of the
+        probe by exp(2 pi i q.r), where q is the tilt in rad divided by the wavelength. The tilt acts after the lens, so
+        aberrations stay centred on the aperture, and the probe keeps its shape and its position on the entrance face.
+        Detectors stay on the optic axis, so the pattern moves across them by the tilt.
 
     Raises
     ------
@@ -87,19 +87,22 @@ class Beam:
 
     @property
     def tilt_rad(self) -> tuple[float, float]:
-        """Tilt of the beam for the engine, (ty, tx), rad."""
+        """Tilt of the beam, rad, in the engine's order (ty, tx)."""
         x, y = self.beam_tilt_mrad
         return y * 1e-3, x * 1e-3
 
     def probe_radius(self, thickness: float) -> float:
-        """Return the larger geometric radius of the probe at the entrance and exit face of a specimen, A."""
+        """Return the geometric radius of the probe at the entrance or exit face of a specimen, whichever is larger, A.
+
+        ``thickness`` is the thickness of the specimen, A.
+        """
         through = Aberrations.from_cartesian(**{**self.aberrations.cartesian(), "C10": self.aberrations.C10 + thickness})
         return max(blur_radius(self.aberrations, self.semiangle_rad), blur_radius(through, self.semiangle_rad))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlaneWave:
-    """A parallel beam along +z of unit amplitude.
+    """A parallel beam along +z with unit amplitude.
 
     Parameters
     ----------
@@ -126,16 +129,16 @@ class PlaneWave:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class PotentialSlices:
-    """Projected potentials in place of a sample, periodic in x and y.
+    """Projected potentials, periodic in x and y, that are given in place of a sample.
 
     Parameters
     ----------
     array : array_like
         Projected potential of each slice, V A, shape (n, ny, nx).
     sampling_angstrom : tuple of float
-        Distance between points (dy, dx), A.
+        Distance (dy, dx) between the points of a slice, A.
     z_angstrom : array_like
-        Depth of each slice from the entrance face, A, shape (n,), increasing, not negative.
+        Depth of each slice below the entrance face, A, shape (n,). Depths increase and are not negative.
 
     Raises
     ------
@@ -157,7 +160,10 @@ class PotentialSlices:
             message = f"A potential of shape {array.shape} does not match {z.size} depths. Give a shape (n, ny, nx) and n depths."
             raise SettingsError(message)
         if not (np.isfinite(array).all() and np.isfinite(z).all()) or (np.diff(z) <= 0).any() or z[0] < 0:
-            message = "The potential or its depths are not finite, or the depths do not increase from 0. Give V A and sorted z."
+            message = (
+                "The potential or its depths are not finite, or the depths do not increase from 0. "
+                "Give a finite potential in V A and increasing depths in A."
+            )
             raise SettingsError(message)
         array.flags.writeable = z.flags.writeable = False
         object.__setattr__(self, "array", array)
@@ -174,7 +180,7 @@ class PotentialSlices:
 
     @property
     def size_angstrom(self) -> tuple[float, float]:
-        """Extent (y, x), A."""
+        """Extent of the potential (y, x), A."""
         return self.array.shape[1] * self.sampling_angstrom[0], self.array.shape[2] * self.sampling_angstrom[1]
 
     @property

@@ -14,14 +14,14 @@ if TYPE_CHECKING:
 
 
 def counted_electrons(data: "xr.Dataset", scan: "RasterScan", dose_e_per_angstrom2: float, seed: int) -> "xr.Dataset":
-    """Return counted electrons for expected fractions of the beam.
+    """Return randomly drawn electron counts (Poisson noise) for signals that are expected fractions of the beam.
 
     Parameters
     ----------
     data : Dataset
-        Expected signals of the scan.
+        Expected signals of the scan, as fractions of the incident beam.
     scan : RasterScan
-        Scan whose points share the dose.
+        Raster of the signals. Its pitch and the dose determine the number of incident electrons at each point.
     dose_e_per_angstrom2 : float
         Dose, e-/A^2.
     seed : int
@@ -30,7 +30,7 @@ def counted_electrons(data: "xr.Dataset", scan: "RasterScan", dose_e_per_angstro
     Raises
     ------
     SettingsError
-        The dose is not positive, or above 1e12 e-/A^2.
+        The dose is not positive, or exceeds 1e12 e-/A^2.
     """
     dy, dx = scan.pitch_angstrom
     incident = checks.number("dose_e_per_angstrom2", dose_e_per_angstrom2, "e-/A^2", above=0, high=1e12) * dy * dx

@@ -1,4 +1,4 @@
-"""Timing of a scan: the times of the beam's visits."""
+"""Times at which the beam visits the points of a scan."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -19,19 +19,19 @@ class ScanTiming:
     Parameters
     ----------
     start_s : float
-        Time of the command on the clock, s.
+        Clock time of the command that starts the scan, s.
     dwell_s : float
         Time at each point, s.
     count : int
         Number n of visits.
     origin_s : ndarray
-        Reference time of each line on the clock, s, shape (lines,); visit i is i dwell times after the reference time
-        of its line.
+        Reference time of each line on the clock, s, shape (lines,). Visit i of the whole scan begins i dwell times after
+        the reference time of its line.
     starts : ndarray
-        Visits that begin a line, shape (lines,).
+        Index of the first visit of each line, shape (lines,).
     pause_s : ndarray
-        Time of the beam at the first point of each line before the line, shape (lines,), s. It includes flyback,
-        settling and the wait for the mains.
+        Pause before each line, s, shape (lines,): flyback, settling and the wait for the mains. During the pause the beam
+        is at the first point of the line.
     tail_s : float
         Time of the last flyback after the last point, s.
     """
@@ -46,7 +46,7 @@ class ScanTiming:
 
     @cached_property
     def arrival_s(self) -> np.ndarray:
-        """Start of each visit on the clock, s, shape (n,), read-only."""
+        """Clock time at which each visit begins, s, shape (n,), read-only."""
         arrival = np.repeat(self.origin_s, self.lengths) + self.dwell_s * np.arange(self.count)
         arrival.flags.writeable = False
         return arrival
@@ -58,14 +58,14 @@ class ScanTiming:
 
     @cached_property
     def middle_s(self) -> np.ndarray:
-        """Middle of each visit on the clock, s, shape (n,), read-only."""
+        """Clock time of the middle of each visit, s, shape (n,), read-only."""
         middle = self.arrival_s + self.dwell_s / 2
         middle.flags.writeable = False
         return middle
 
     @property
     def lengths(self) -> np.ndarray:
-        """Number of visits of each line, shape (lines,)."""
+        """Number of visits in each line, shape (lines,)."""
         return np.diff(self.starts, append=self.count)
 
 
@@ -81,19 +81,20 @@ def scan_timing(
     dwell_time_us : float
         Time at each point, us.
     flyback_us : float
-        Time of each flyback from the end of a line to the start of the next, us; also after the last line.
+        Time of each flyback from the end of a line to the start of the next one, us. A flyback also follows the last line.
     settle_us : float
         Additional time at the start of each line of a scan with flyback or turns, us. Curves and lists of points have
         no pauses.
     start_s : float
-        Time of the command on the clock, s.
+        Clock time of the command that starts the scan, s.
     synchronise_hz : float
-        Frequency of the mains, Hz, for lines that wait for the start of a period; 0: no wait.
+        Frequency of the mains, Hz. Each line then waits for the start of a mains period. 0: lines do not wait.
 
     Returns
     -------
     ScanTiming
-        Timing, in which point k of row j of a plain raster is visited j (nx dwell + flyback) + k dwell after the start.
+        The timing. In a raster with nx columns, without settling and synchronisation, the visit of point k in row j begins
+        j (nx dwell + flyback) + k dwell after the command.
 
     Raises
     ------
@@ -129,7 +130,7 @@ def _wait(after: np.ndarray, mains: float) -> np.ndarray:
 
 
 def estimate_duration_s(scan: Scan, *, dwell_time_us: float, flyback_us: float = 0.0, settle_us: float = 0.0) -> float:
-    """Return the duration of a scan, s, without computing its points; see :func:`scan_timing`."""
+    """Return the duration of a scan, s, without computing its points. :func:`scan_timing` describes the arguments."""
     lines = len(scan.line_starts())
     back, settle = flyback_us * (scan.pause == "flyback"), settle_us * (scan.pause != "none")
     return (scan.count * dwell_time_us + lines * (back + settle)) * 1e-6

@@ -39,7 +39,8 @@ class Aberrations:
     """Coefficients C_nm in A and their azimuths phi_nm in rad, all zero by default.
 
     C10 > 0 is overfocus (``defocus`` is -C10); C12 is twofold astigmatism, C21 coma, C23 threefold astigmatism, C30
-    spherical aberration. A negative C_nm with m > 0 is the same aberration rotated by pi/m.
+    spherical aberration. A negative C_nm with m > 0 describes the aberration of the positive coefficient, rotated by
+    pi/m.
 
     Raises
     ------
@@ -83,11 +84,11 @@ class Aberrations:
 
     @property
     def defocus(self) -> float:
-        """Underfocus, A: -C10."""
+        """Defocus -C10, A; underfocus is positive."""
         return -self.C10
 
     def cartesian(self) -> dict[str, float]:
-        """Return C10, C12a, C12b, ... in A, with C_nm,a = C_nm cos(m phi_nm) and C_nm,b = C_nm sin(m phi_nm)."""
+        """Return the Cartesian coefficients by name, A: C_nm,a = C_nm cos(m phi_nm) and C_nm,b = C_nm sin(m phi_nm)."""
         out, numbers = {}, iter(_numbers(self))
         for m, _, _, names in _TABLE:
             value = next(numbers)
@@ -103,7 +104,9 @@ class Aberrations:
 
     @classmethod
     def from_cartesian(cls, **coefficients: float) -> Self:
-        """Return the aberrations with given C10, C12a, C12b, C21a, ... in A; the others are zero.
+        """Return the aberrations with the given Cartesian coefficients, A; coefficients that are not given are zero.
+
+        The names are those of :meth:`cartesian`, from C10 and C12a to C56b.
 
         Raises
         ------
@@ -126,13 +129,15 @@ class Aberrations:
         return cls(**polar)
 
     def to_haider(self, *, conjugate_mixed: bool = False) -> dict[str, complex]:
-        """Return Uhlemann and Haider's complex coefficients C1, A1, B2, A2, C3, S3, A3, B4, D4, A4, C5, S5, R5, A5, A.
+        """Return Uhlemann and Haider's complex coefficients by name, A.
+
+        The names are C1, A1, B2, A2, C3, S3, A3, B4, D4, A4, C5, S5, R5 and A5.
 
         Parameters
         ----------
         conjugate_mixed : bool
-            Whether the angles of the mixed terms (B2, S3, B4, D4, S5, R5) are +m phi_nm, as in clients that conjugate
-            these terms; otherwise they are -m phi_nm, as in the printed expansion.
+            If True, the angles of the mixed terms (B2, S3, B4, D4, S5, R5) are +m phi_nm, as in control programs that
+            conjugate these terms. If False, they are -m phi_nm, as in the printed expansion.
         """
         out = {}
         for name, (krivanek, factor) in HAIDER.items():
@@ -200,7 +205,7 @@ def chi(aberrations: Aberrations, ky: np.ndarray, kx: np.ndarray, wavelength: fl
     Returns
     -------
     ndarray
-        Phase chi, rad, float64; the probe's amplitude is A exp(-i chi).
+        Phase chi, rad, float64; a probe with the aperture function A has the amplitude A exp(-i chi).
     """
     alpha = wavelength * np.hypot(ky, kx)
     phi = np.arctan2(ky, kx)
@@ -212,7 +217,7 @@ def chi(aberrations: Aberrations, ky: np.ndarray, kx: np.ndarray, wavelength: fl
 
 
 def vector(aberrations: Aberrations) -> np.ndarray:
-    """Return the Cartesian coefficients C10, C12a, C12b, C21a, ... C56b as one array, A, shape (25,).
+    """Return the Cartesian coefficients, from C10 and C12a to C56b, as one array, A, shape (25,).
 
     Its product with :func:`basis` is the aberration phase.
     """
@@ -285,7 +290,7 @@ def add(first: Aberrations, second: Aberrations) -> Aberrations:
 
 
 def total(first: Aberrations, *others: Aberrations) -> Aberrations:
-    """Return the sum of sets of aberrations, equal to the last bit to repeated use of :func:`add`."""
+    """Return the sum of sets of aberrations, with the same bits as repeated calls of :func:`add`."""
     numbers: Sequence[float] = _numbers(first)
     for other in others:
         numbers = _added(numbers, _numbers(other))

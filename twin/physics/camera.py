@@ -9,7 +9,7 @@ from scipy.special import ndtr
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Defects:
-    """Fraction of working camera pixels and number of hot ones in each binned pixel, both of shape (ny, nx)."""
+    """Fraction of working camera pixels and number of hot camera pixels in each binned pixel, both of shape (ny, nx)."""
 
     live: np.ndarray
     hot: np.ndarray
@@ -22,11 +22,12 @@ class Response:
     Parameters
     ----------
     spread : float
-        Standard deviation of the distance between the arrival of an electron and its count, pixels.
+        Standard deviation, along each axis, of the distance from the pixel where an electron arrives to the pixel that
+        counts it, pixels.
     efficiency : float
         Probability that an electron is counted.
     dark, hot : float
-        Dark counts of a binned pixel, and counts of one hot camera pixel, in one exposure.
+        Mean dark counts of a binned pixel, and mean counts that one hot camera pixel adds, per exposure.
     readout : float
         Standard deviation of the readout noise of a binned pixel, counts.
     saturation : float
@@ -42,7 +43,7 @@ class Response:
 
 
 def draw_defects(shape: tuple[int, int], binning: int, dead: float, hot: float, rng: np.random.Generator) -> Defects:
-    """Draw the dead and the hot pixels.
+    """Draw the dead and hot pixels of a camera at random.
 
     Parameters
     ----------
@@ -60,7 +61,7 @@ def draw_defects(shape: tuple[int, int], binning: int, dead: float, hot: float, 
 
 
 def spread_weights(spread: float) -> np.ndarray:
-    """Return the probabilities that a count is displaced by -n ... n pixels along one axis.
+    """Return the probabilities that a count is displaced by -n to n pixels along one axis.
 
     They are a normal distribution integrated over whole pixels, and add up to 1.
     """
@@ -84,12 +85,12 @@ def mean_counts(patterns: np.ndarray, electrons: float | np.ndarray, response: R
     response : Response
         Response of the camera.
     defects : Defects
-        Defects of its pixels.
+        Dead and hot pixels of the camera.
 
     Returns
     -------
     ndarray
-        float64, the shape of ``patterns``. Only counts that are spread beyond the camera's edge are lost.
+        float64, the shape of ``patterns``. Counts that are spread beyond the camera's edge are lost.
     """
     mean = np.maximum(np.asarray(patterns, float), 0) * (electrons * response.efficiency)
     if response.spread:
@@ -100,10 +101,10 @@ def mean_counts(patterns: np.ndarray, electrons: float | np.ndarray, response: R
 
 
 def expose(patterns: np.ndarray, electrons: float | np.ndarray, response: Response, defects: Defects, rng: np.random.Generator) -> np.ndarray:
-    """Draw the counts of a camera: Poisson numbers of the mean counts, plus Gaussian readout noise, up to saturation.
+    """Draw the counts of a camera: Poisson numbers with given means, plus Gaussian readout noise, limited to saturation.
 
-    Each electron is counted once, in one pixel, so the counts are Poisson-distributed for every spread. The parameters
-    are those of :func:`mean_counts`; ``rng`` is the only source of randomness.
+    The means are those of :func:`mean_counts`, which has the same parameters; ``rng`` is the only source of randomness.
+    Each electron is counted once, in one pixel, so the counts are Poisson-distributed for every spread.
 
     Returns
     -------

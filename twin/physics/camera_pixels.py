@@ -5,12 +5,12 @@ import scipy.sparse
 
 
 def edges(count: int, pitch: float) -> np.ndarray:
-    """Return the ``count + 1`` edges of a row of pixels that is centred on 0."""
+    """Return the ``count + 1`` edges of a row of pixels that is centred on 0, in the unit of ``pitch``."""
     return (np.arange(count + 1) - count / 2) * pitch
 
 
 def centres(count: int, pitch: float) -> np.ndarray:
-    """Return the centres of a row of pixels that is centred on 0."""
+    """Return the centres of a row of pixels that is centred on 0, in the unit of ``pitch``."""
     return (np.arange(count) - (count - 1) / 2) * pitch
 
 
@@ -33,10 +33,10 @@ def _shares(at: np.ndarray, width: float, borders: np.ndarray) -> tuple[np.ndarr
 def resampling(
     ky: np.ndarray, kx: np.ndarray, pixel: tuple[float, float], shape: tuple[int, int], pitch: tuple[float, float]
 ) -> scipy.sparse.csr_array:
-    """Return the matrix that takes the electrons of reciprocal pixels to a camera centred on k = 0.
+    """Return the matrix that distributes the electrons of reciprocal pixels over a camera centred on k = 0.
 
-    The electrons of a reciprocal pixel are spread evenly over its area; a camera pixel gets the fraction of that area
-    that it covers. Only electrons that miss the camera are lost.
+    The electrons of a reciprocal pixel are spread evenly over its area. A camera pixel receives the electrons in the
+    part of this area that it covers. Only electrons that miss the camera are lost.
 
     Parameters
     ----------
@@ -52,7 +52,7 @@ def resampling(
     Returns
     -------
     scipy.sparse.csr_array
-        float32, shape (ny nx, Q); every column sums to 1 where the reciprocal pixel lies wholly on the camera.
+        float32, shape (ny * nx, Q). The sum of a column is 1 if its reciprocal pixel lies wholly on the camera.
     """
     iy, fy = _shares(np.asarray(ky, float), pixel[0], edges(shape[0], pitch[0]))
     ix, fx = _shares(np.asarray(kx, float), pixel[1], edges(shape[1], pitch[1]))

@@ -11,7 +11,7 @@ FWHM = math.sqrt(8 * math.log(2))
 
 
 def source_factor(source_size: float, qy: np.ndarray, qx: np.ndarray) -> np.ndarray:
-    """Return the factors of a Gaussian source for the Fourier coefficients of an image.
+    """Return the factors by which a Gaussian source multiplies the Fourier coefficients of an image.
 
     Parameters
     ----------
@@ -23,13 +23,13 @@ def source_factor(source_size: float, qy: np.ndarray, qx: np.ndarray) -> np.ndar
     Returns
     -------
     ndarray
-        exp(-2 pi^2 s^2 q^2).
+        exp(-2 pi^2 s^2 q^2), with s = ``source_size``.
     """
     return np.exp(-2 * (math.pi * source_size) ** 2 * (np.square(qy) + np.square(qx)))
 
 
 def focal_factor(focal_spread: float, wavelength: float, difference: np.ndarray) -> np.ndarray:
-    """Return the factor of a Gaussian focal spread for an interference term of two beams.
+    """Return the factor by which a Gaussian focal spread multiplies the interference term of two beams.
 
     Parameters
     ----------
@@ -43,7 +43,8 @@ def focal_factor(focal_spread: float, wavelength: float, difference: np.ndarray)
     Returns
     -------
     ndarray
-        exp(-(pi lambda s)^2 (k^2 - k'^2)^2 / 2): the mean of exp(-i pi lambda C10 (k^2 - k'^2)) over C10.
+        exp(-(pi lambda s)^2 (k^2 - k'^2)^2 / 2), with s = ``focal_spread``: the mean of
+        exp(-i pi lambda C10 (k^2 - k'^2)) over C10.
     """
     return np.exp(-0.5 * (math.pi * wavelength * focal_spread) ** 2 * np.square(difference))
 
@@ -65,14 +66,17 @@ def focal_spread(energy: float, chromatic: float, energy_width: float, *, voltag
     Returns
     -------
     float
-        Cc sqrt(f^2 [(dE / (2.3548 E))^2 + (dV/V)^2] + (2 dI/I)^2), f = (1 + E/mc2) / (1 + E/2mc2), A (Reimer and Kohl, section 6.5.2).
+        Cc sqrt(f^2 [(dE / (2.3548 E))^2 + (dV/V)^2] + (2 dI/I)^2), A, with the relativistic factor
+        f = (1 + E/mc2) / (1 + E/2mc2) (Reimer and Kohl, section 6.5.2).
     """
     f = _relativistic_factor(energy)
     return chromatic * math.sqrt(f**2 * ((energy_width / (FWHM * energy)) ** 2 + voltage_ripple**2) + (2 * current_ripple) ** 2)
 
 
 def chromatic_focus(energy: float, chromatic: float, energy_shift: float) -> float:
-    """Return the change of C10 due to a small energy gain: -Cc f dE / E, A.
+    """Return the change of C10 due to a small energy gain, A.
+
+    The change is -Cc f dE / E, with the relativistic factor f of :func:`focal_spread`.
 
     Faster electrons are focused less strongly, so their focus lies further down the column (underfocus).
 
@@ -123,13 +127,13 @@ def modes(
     focal_spread: float = 0.0,
     tolerance: float = 1e-6,
 ) -> np.ndarray:
-    r"""Return the coherent modes of a partially coherent probe, which add up incoherently.
+    r"""Return the coherent modes whose incoherent sum is a partially coherent probe.
 
     The density matrix
-    :math:`a_k \bar a_{k'} \exp(-2 \pi^2 s^2 |k - k'|^2) \exp(-(\pi \lambda f)^2 (k^2 - k'^2)^2 / 2)` is factorised by
-    pivoted Cholesky decomposition until the trace of the remainder is below ``tolerance`` of the whole trace
-    (Harbrecht, Peters and Schneider, Applied Numerical Mathematics 62 (2012) 428). The factors are then made
-    orthogonal.
+    :math:`a_k \bar a_{k'} \exp(-2 \pi^2 s^2 |k - k'|^2) \exp(-(\pi \lambda f)^2 (k^2 - k'^2)^2 / 2)`, with the source size s
+    and the focal spread f, is factorised by pivoted Cholesky decomposition until the trace of the remainder is below
+    ``tolerance`` of the whole trace (Harbrecht, Peters and Schneider, Applied Numerical Mathematics 62 (2012) 428). The
+    factors are then made orthogonal.
 
     Parameters
     ----------
@@ -147,7 +151,8 @@ def modes(
     Returns
     -------
     ndarray
-        Amplitudes of the modes, strongest first, complex128, shape (M, B): the sum over modes of m_k conj(m_k') is the density matrix.
+        Amplitudes m_k of the modes, strongest first, complex128, shape (M, B). The sum over modes of m_k conj(m_k') is the
+        density matrix.
     """
     if not (source_size or focal_spread):
         return np.asarray(amplitudes, complex)[None]

@@ -1,8 +1,9 @@
 """Read-out chain of a scanned detector: pulse heights, lag of the amplifier, digitisation, and response map.
 
-A detector turns each electron into a pulse. Pulse heights vary: with mean 1 and variance v their sum over N Poisson
-electrons has the variance N (1 + v), as if only the fraction DQE = 1 / (1 + v) of the electrons had been counted. The
-amplifier adds an offset and noise; the converter rounds and clips.
+A detector turns each electron into a pulse. Pulse heights vary: if their mean is 1 and their variance is v, the sum of
+the pulses of a Poisson-distributed number of electrons with mean N has the variance N (1 + v). The signal-to-noise ratio
+is the same as if only the fraction DQE = 1 / (1 + v) of the electrons had been counted. The amplifier adds an offset and
+noise; the converter rounds and clips.
 """
 
 import math
@@ -41,7 +42,9 @@ def pulse_charge(electrons: np.ndarray, dqe: float, rng: np.random.Generator) ->
 
 
 def lagged(signal: np.ndarray, dwell: float, waits: np.ndarray, tau: float, *, dark: bool) -> np.ndarray:
-    """Return the readings of a detector with a lag, for a signal that is constant during each visit.
+    """Return the readings of a detector whose response lags behind the signal.
+
+    A visit is the dwell of the beam at one scan position. The signal is constant during each visit.
 
     Parameters
     ----------
@@ -50,24 +53,26 @@ def lagged(signal: np.ndarray, dwell: float, waits: np.ndarray, tau: float, *, d
     dwell : float
         Duration of a visit, over which the detector averages, s.
     waits : ndarray
-        Time before each visit, s, shape (n,).
+        Time between the end of the previous visit and the beginning of each visit, s, shape (n,).
     tau : float
         Time constant of scintillator and amplifier, s: the response to a pulse is exp(-t / tau) / tau. 0 means no lag.
     dark : bool
-        Whether no electrons arrive during the waits (a blanked beam). Otherwise the beam waits at the next position, so
-        the reading there begins with the charge of the wait; it has waited long before the first visit.
+        If True, the beam is blanked during the waits. If False, the beam waits at the next position, so part of the
+        charge of the wait appears in the reading of the next visit. Before the first visit the beam has then waited for
+        a long time.
 
     Returns
     -------
     ndarray
-        Mean over each visit of the filtered signal, float64, shape (..., n). A constant signal is unchanged. The only
-        charge lost is the charge that arrives after the last visit and, with ``dark``, during the waits.
+        Mean over each visit of the filtered signal, float64, shape (..., n). Without blanking, a constant signal is
+        unchanged. Only the charge that the detector releases after the last visit and, with ``dark``, during the waits
+        is lost.
 
     Notes
     -----
     With a = exp(-dwell / tau), the signal x and the filter's state s at the beginning of a visit, the mean is
-    x + (s - x) (tau / dwell) (1 - a) and the state at the end is x + (s - x) a. During a wait g the state decays by the
-    factor exp(-g / tau).
+    x + (s - x) (tau / dwell) (1 - a) and the state at the end is x + (s - x) a. During a wait of the duration g the
+    state decays by the factor exp(-g / tau).
     """
     signal = np.asarray(signal, float)
     if not tau:

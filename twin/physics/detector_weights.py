@@ -38,7 +38,7 @@ def annulus(ky: np.ndarray, kx: np.ndarray, pixel: tuple[float, float], inner: f
 
 
 def sector_shares(ky: np.ndarray, kx: np.ndarray, pixel: tuple[float, float], count: int, rotation: float, *, antialias: bool = True) -> np.ndarray:
-    """Return the fraction of each reciprocal pixel that lies in each of ``count`` equal sectors.
+    """Return the fraction of each reciprocal pixel that lies in each of ``count`` equal sectors of the plane.
 
     Parameters
     ----------

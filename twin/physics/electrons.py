@@ -26,7 +26,7 @@ Below it screening matters even for backscattering, above it the finite size of 
 
 
 def beam_energy(value: object) -> float:
-    """Return a beam energy, eV, at which the cross-sections hold; raise SettingsError outside that range."""
+    """Return a beam energy, eV, after a check; raise SettingsError outside 1 keV to 3 MeV, the range of the cross-sections."""
     repair = "Give the beam energy in eV, for example 60e3."
     return checks.number("energy", value, "eV", low=LOWEST_ENERGY, high=HIGHEST_ENERGY, repair=repair)
 

@@ -21,7 +21,7 @@ def one_pole(drive: np.ndarray, keep: np.ndarray) -> np.ndarray:
 
     Notes
     -----
-    LAPACK's ``dtbtrs`` solves the lower bidiagonal system by forward substitution, which is as exact as the loop.
+    LAPACK's ``dtbtrs`` solves the lower bidiagonal system by forward substitution, which is as accurate as an explicit loop.
     """
     n = len(keep)
     if not n:

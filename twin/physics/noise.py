@@ -39,7 +39,7 @@ def count_electrons_by_inversion(signal: np.ndarray, incident: float | np.ndarra
     """Draw the numbers of electrons that a detector counts, by inversion of one uniform number for each value.
 
     The distribution is that of :func:`count_electrons`, but the counts for a given seed differ. The Generator advances
-    by one uniform per value, in the order of the array, whatever the means are.
+    by one uniform number per value, in the order of the array, for any means.
 
     Parameters
     ----------

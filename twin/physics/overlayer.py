@@ -1,10 +1,12 @@
 """Thin amorphous film on the specimen, such as contamination, in the approximation of single elastic scattering.
 
-A film of height h scatters the fraction p = 1 - exp(-n h sigma) of the electrons elastically. The signal of a detector
-D is then signal (1 - p) + S_D p, where S_D is the fraction of the scattered electrons that D collects: the convolution
-of the beam's cone with the atoms' differential cross-section (Born). The film is thin: electrons that scatter twice, a
-fraction p^2 / 2, are treated as scattered once, and S_D omits scattering in the specimen between film and detector.
-Energy losses are left to the spectrometer, the only detector that separates them from elastic scattering.
+A film of height h with n atoms per volume and the elastic cross-section sigma scatters the fraction
+p = 1 - exp(-n h sigma) of the electrons elastically. A detector D with the signal I_D without the film then has the
+signal (1 - p) I_D + p S_D. S_D is the fraction of the scattered electrons that D collects. It is the convolution of the
+beam's cone with the atoms' differential cross-section in the Born approximation. The film is assumed to be thin:
+electrons that scatter twice, a fraction p^2 / 2, are treated as scattered once, and S_D omits scattering in the specimen
+between film and detector. Energy losses in the film are part of the spectrometer's model, because the spectrometer is
+the only detector that separates them from elastic scattering.
 """
 
 import math
@@ -39,7 +41,7 @@ def scattered_share(height: np.ndarray, energy: float, *, number: int = CARBON, 
     number : int
         Atomic number.
     density : float
-        Atoms per A^3.
+        Density of the film, atoms per A^3.
     """
     return -np.expm1(-np.asarray(height, float) * density * elastic_cross_section(number, energy, 0.0))
 
@@ -47,7 +49,7 @@ def scattered_share(height: np.ndarray, energy: float, *, number: int = CARBON, 
 def collected_share(
     weights: Weights, outer: float, energy: float, semiangle: float, tilt: tuple[float, float] = (0.0, 0.0), *, number: int = CARBON
 ) -> np.ndarray:
-    """Return the fraction of the electrons scattered once by a film that each detector collects.
+    """Return the fraction that each detector collects of the electrons scattered once by a film.
 
     Parameters
     ----------
@@ -76,7 +78,7 @@ def collected_share(
 def collected_pattern(
     rows: np.ndarray, columns: np.ndarray, energy: float, semiangle: float, tilt: tuple[float, float] = (0.0, 0.0), *, number: int = CARBON
 ) -> np.ndarray:
-    """Return the fraction of the electrons scattered once by a film that each pixel of a camera collects.
+    """Return the fraction that each pixel of a camera collects of the electrons scattered once by a film.
 
     Parameters
     ----------
@@ -141,7 +143,7 @@ def behind_film(signals: np.ndarray, height: np.ndarray, collected: np.ndarray, 
     Returns
     -------
     ndarray
-        Shape (channels, n); the array ``signals`` itself if no point has a film.
+        Signals with the film, shape (channels, n); the array ``signals`` itself if no point has a film.
     """
     if not np.any(height):
         return signals

@@ -1,9 +1,9 @@
 """Phase diversity: defocus and twofold astigmatism from a defocus series of a film.
 
-The film is unknown but the same in all images, so the images differ only by their probes. For each set of aberrations
-the best film follows in closed form; the fit minimises the residual of that film. It needs no knowledge of the film,
-the source size or the detector. Sources: Gonsalves, Opt. Eng. 21 (1982) 829; Paxman, Schulz, Fienup, J. Opt. Soc. Am.
-A 9 (1992) 1072.
+The film is unknown but the same in all images, so the images differ only by their probes. For each set of aberrations,
+the film that fits the images best follows in closed form. The fit searches for the aberrations whose best film leaves
+the smallest residual. It needs no knowledge of the film, the source size or the detector. Sources: Gonsalves, Opt. Eng.
+21 (1982) 829; Paxman, Schulz, Fienup, J. Opt. Soc. Am. A 9 (1992) 1072.
 """
 
 import functools
@@ -61,7 +61,7 @@ def clusters(optics: FilmOptics, density: float, sigma: float, rng: np.random.Ge
     Parameters
     ----------
     optics : FilmOptics
-        Optics whose field is the period of the film.
+        Optics of the images; their field is one period of the film.
     density : float
         Clusters per A^2.
     sigma : float
@@ -107,7 +107,7 @@ def transfer(optics: FilmOptics, aberrations: Aberrations, foci: Sequence[tuple[
     aberrations : Aberrations
         Aberrations of the probe.
     foci : sequence of tuple
-        Increments of C10, A, and their weights, which describe a focal spread.
+        Pairs that describe a focal spread: a change of C10, A, and its weight.
 
     Returns
     -------
@@ -227,8 +227,8 @@ def fit_first_order(counts: np.ndarray, foci: tuple[float, ...], optics: FilmOpt
     Parameters
     ----------
     counts : ndarray
-        Counted electrons, shape (n, size, size); the variance of a count is its mean. The last image is the sharpest,
-        at focus 0.
+        Counted electrons, shape (n, size, size); the variance of a count is its mean. The last image is the sharpest
+        image, and its entry in ``foci`` is 0.
     foci : tuple of float
         Increment of C10 for each image, A.
     optics : FilmOptics
@@ -283,7 +283,7 @@ def first_order_covariance(
     foci : tuple of float
         Increment of C10 for each image, A.
     contrast : ndarray
-        Ratio of the mean power of the film in a perfect image to the power of its counting noise, in the order of
+        Ratio of the mean power of the film in a perfect image to the power of the counting noise, in the order of
         ``rfft2``, shape (size, size // 2 + 1).
     first_order : tuple of float
         True C10, C12a, C12b, A.

@@ -26,9 +26,9 @@ def rms_phase(wavelength: float, semiangle: float, aberrations: Aberrations) -> 
     Returns
     -------
     float
-        The value is exact, as chi is a polynomial. For small phases exp(-rms^2) is the Strehl ratio (Born and Wolf,
-        Principles of Optics, section 9.1.3). Only the mean phase is subtracted: defocus compensates spherical
-        aberration as it does in the probe.
+        Root mean square phase, rad. The value is exact, because chi is a polynomial. For small phases exp(-rms^2) is the
+        Strehl ratio (Born and Wolf, Principles of Optics, section 9.1.3). Only the mean phase is subtracted, so defocus
+        compensates spherical aberration as it does in the probe.
     """
     values = vector(aberrations)
     return math.sqrt(max(float(values @ phase_covariance(wavelength, semiangle) @ values), 0.0))
@@ -36,10 +36,10 @@ def rms_phase(wavelength: float, semiangle: float, aberrations: Aberrations) -> 
 
 @functools.lru_cache(maxsize=16)
 def phase_covariance(wavelength: float, semiangle: float) -> np.ndarray:
-    """Return the covariance over the aperture of the phases per A of all Cartesian coefficients.
+    """Return the covariance, over the aperture, of the phases that 1 A of each Cartesian coefficient causes.
 
-    With u = alpha / semiangle, <u^a> = 2 / (a + 2) and <cos^2> = <sin^2> = 1/2; harmonics of different order are
-    uncorrelated.
+    The means over the aperture are <u^a> = 2 / (a + 2) for u = alpha / semiangle, and <cos^2> = <sin^2> = 1/2 for the
+    azimuthal factors. Harmonics of different order are uncorrelated.
 
     Parameters
     ----------

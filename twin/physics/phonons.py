@@ -1,4 +1,4 @@
-"""Thermal motion: Gaussian displacements of independent atoms (Einstein), mean squares of Debye's model."""
+"""Thermal motion: Gaussian displacements of independent atoms (Einstein model), and mean squares from Debye's model."""
 
 import math
 
@@ -37,7 +37,7 @@ def latin_displacements(sigma: np.ndarray, count: int, rng: np.random.Generator)
 
     Each coordinate of each atom takes one value from each of ``count`` intervals of equal probability, in its own
     random order (M. D. McKay, R. J. Beckman and W. J. Conover, Technometrics 21 (1979) 239). Each configuration has the
-    distribution of :func:`displacements`, and the mean over all configurations varies less.
+    distribution of :func:`displacements`, but the mean over all configurations varies less than for independent draws.
 
     Parameters
     ----------

@@ -1,7 +1,7 @@
 """Poisson counts by inversion: the count is a function of the mean and of one uniform number, which the caller draws.
 
-The count rises with the uniform. Equal uniforms act as common random numbers: nearby means give equal counts for
-almost every uniform.
+For a given mean, the count never decreases when the uniform number increases. Equal uniform numbers act as common
+random numbers: two means that differ little give equal counts for almost every uniform number.
 """
 
 import numpy as np
@@ -34,13 +34,13 @@ def poisson_counts(mean: np.ndarray | float, uniforms: np.ndarray, out: np.ndarr
     Raises
     ------
     SettingsError
-        A mean is negative, NaN or above 1e9, a uniform is outside [0, 1), a count is too large for ``out``, or
+        A mean is negative, NaN or above 1e9, a uniform number is outside [0, 1), a count is too large for ``out``, or
         shapes or types do not match. The content of ``out`` is then undefined.
     """
     mean = np.asarray(mean, np.float64)
     uniforms = np.asarray(uniforms)
     if uniforms.dtype != np.float64:
-        message = f"uniforms has the type {uniforms.dtype}, without the 53 bits of float64; use Generator.random()."
+        message = f"uniforms has the type {uniforms.dtype}, without the 53 bits of float64. Use the numbers of Generator.random()."
         raise SettingsError(message)
     if mean.shape != uniforms.shape:
         mean = _broadcast(mean, uniforms.shape)

@@ -1,10 +1,10 @@
-"""Compiled inversion of the Poisson distribution: the smallest k with F(k; mean) > u. ``poisson.py`` is the entry.
+"""Compiled inversion of the Poisson distribution: the smallest k with F(k; mean) > u. ``poisson.py`` calls these kernels.
 
 Means below ``LARGE`` are inverted by sequential search, ``LANES`` values at a time in vector instructions. For larger
-means, Cornish and Fisher's expansion gives the quantile to within a known error; a value nearer than that to an integer
-is decided by the distribution function itself, which is the sum of its terms or, for means of at least ``TEMME``,
-Temme's uniform expansion (DLMF 8.12). Below the mean F is compared with u, above it 1 - F with 1 - u, so both tails
-are exact and the count rises with u.
+means, Cornish and Fisher's expansion gives the quantile to within a known error. If the quantile is nearer to an integer
+than this error, the distribution function F itself decides. F is computed as the sum of its terms or, for means of at
+least ``TEMME``, by Temme's uniform expansion (DLMF 8.12). Below the mean, F is compared with u; above it, 1 - F is
+compared with 1 - u. Both tails are therefore exact, and the count never decreases when u increases.
 """
 
 import math
@@ -128,7 +128,7 @@ def _temme(a, half, eta, sign):
 
 @part
 def tail(k, mean, lower):
-    """Return F(k) if ``lower``, else 1 - F(k); the smaller of the two is accurate to a few ulp."""
+    """Return F(k) if ``lower``, else 1 - F(k); the smaller of the two is accurate to a few units in the last place."""
     first, a = k, k + 1.0
     if mean >= TEMME:
         half = _excess(mean, a)
@@ -152,7 +152,7 @@ def tail(k, mean, lower):
 
 @part
 def exceeds(k, mean, u):
-    """Return whether F(k) > u, by the distribution function."""
+    """Return True if F(k) > u, from the distribution function itself."""
     lower = k < mean
     share = tail(k, mean, lower)
     return share > u if lower else share < 1.0 - u
@@ -160,9 +160,10 @@ def exceeds(k, mean, u):
 
 @part
 def expanded(mean, w):
-    """Return the real x with Q(x, mean) = u for the normal quantile w of u, to order mean^(-3/2), and an error bound.
+    """Return the real number x that solves Q(x, mean) = u to order mean^(-3/2), and a bound of its error.
 
-    Compared with 30-digit arithmetic, the error is at most 0.6 of the bound wherever the bound is below 1 / 4.
+    Q is the regularised upper incomplete gamma function, and w is the normal quantile of u. Compared with 30-digit
+    arithmetic, the error is at most 0.6 of the bound wherever the bound is below 1 / 4.
     """
     s, q = 1.0 / math.sqrt(mean), w * w
     x = mean + w * (mean * s) + (q + 2.0) / 6.0
@@ -276,13 +277,13 @@ def _finish_lanes(rate, value, count):
 
 
 def scratch() -> tuple[np.ndarray, np.ndarray]:
-    """Return the memory that :func:`invert` works in: kernels that allocate none compile in less time."""
+    """Return working memory for :func:`invert`, which compiles in less time because it allocates no memory itself."""
     return np.empty((4, LANES)), np.empty(LANES, np.int64)
 
 
 @kernel
 def invert(mean, uniforms, out, most, floats, count):
-    """Write the counts of 1-D arrays to ``out``; return the start of the first block in which a value or a count is refused, or -1.
+    """Write the counts of 1-D arrays to ``out``; return the start of the first block with an invalid value or count, or -1.
 
     ``floats`` and ``count`` come from :func:`scratch`.
     """

@@ -1,7 +1,8 @@
 """Slices, projected potentials and transmission functions of atoms.
 
-Atoms are at their exact positions (a phase ramp per atom in Fourier space). The potential V itself is never
-band-limited; exp(i sigma V) is evaluated on a grid that is finer by the factor ``oversampling`` and then band-limited.
+Atoms are at their exact positions, because each atom is shifted by a phase ramp in Fourier space. The potential V itself
+is never band-limited; exp(i sigma V) is evaluated on a grid that is finer by the factor ``oversampling`` and then
+band-limited.
 """
 
 import itertools
@@ -68,8 +69,8 @@ def assign_slices(z: np.ndarray, slice_thickness: float | None = None) -> Slices
     z : ndarray
         Depths of the atoms on their ideal sites, A, shape (n_atoms,).
     slice_thickness : float, optional
-        Slice thickness, A. The edges are its multiples. If atoms lie on these, the edges move by half a slice; if atoms
-        lie on those as well, the edges move into the widest gap.
+        Slice thickness, A. The edges are its multiples. If atoms lie on these edges, all edges move by half a slice; if
+        atoms lie on the moved edges as well, the edges move into the widest gap.
 
     Raises
     ------
@@ -165,7 +166,8 @@ def projected_potential(
     -------
     ndarray
         Projected potential V, V A, float32, shape (ny, nx): the inverse transform of
-        (K / area) sum_j f_j(k) exp(-2 pi i k.r_j), its real part on even grids.
+        (K / area) sum_j f_j(k) exp(-2 pi i k.r_j), or the real part of this transform on even grids. K is
+        ``electrons.POTENTIAL_CONSTANT``, and f_j is the scattering factor of atom j.
     """
     atoms = _atoms(positions, numbers, sigma)
     half = fast.coefficients(atoms, grid, parametrization, fast.Space(), threads=thread_count())
@@ -177,7 +179,7 @@ def _atoms(positions: np.ndarray, numbers: np.ndarray, sigma: np.ndarray | None)
 
 
 def transmission(potential: np.ndarray, interaction: float, grid: Grid) -> np.ndarray:
-    """Return exp(i sigma V), band-limited, on a grid as fine as or coarser than the potential's.
+    """Return the band-limited exp(i sigma V) on a grid that is at most as fine as the grid of the potential.
 
     Parameters
     ----------
@@ -230,7 +232,7 @@ def transmissions(
     parametrization : str
         Name of the parametrisation of the scattering factors.
     oversampling : int
-        Factor by which the grid on which exp(i sigma V) is evaluated is finer.
+        Factor by which the grid for exp(i sigma V) is finer than ``grid``.
     sigma : ndarray, optional
         Thermal displacement of each atom for the Debye-Waller factor, 1-D rms, A.
 
@@ -278,13 +280,13 @@ def update_transmissions(
     numbers, slices, grid, interaction, parametrization, oversampling, sigma
         The same values as in the call of :func:`transmissions`.
     reach : float, optional
-        Distance, A, at least 4, from the moved atoms within which exp(i sigma V) is recomputed; beyond half of it the
-        change is damped. The band-limited change is added to the whole slice, as the sharp band limit makes it ring
-        across the cell: 3e-4 of max(abs(t - 1)) beyond 12 A. With None, and where the windows cover at least a quarter
-        of the cell, whole slices are recomputed, bit by bit as :func:`transmissions` does.
-        Largest error measured with reach = 8 at oversampling 2, relative to max(abs(t - 1)): 1e-5 (C, 60 kV), 4e-5 (Mo,
-        80 kV), 1e-4 (Au, 60 kV), 5e-6 with thermal displacements of 0.05 A; ten times as much at oversampling 1. The
-        error is due to atoms in the moved atom's own row and column.
+        Distance, A, at least 4, from the moved atoms within which exp(i sigma V) is recomputed; the change is damped
+        beyond half of this distance. The band-limited change is added to the whole slice, because the sharp band limit makes it
+        ring across the cell: beyond 12 A it is 3e-4 of max(abs(t - 1)), where t is the transmission. With None, and where the
+        windows cover at least a quarter of the cell, whole slices are recomputed, with the same bits as :func:`transmissions`.
+        The largest errors measured with reach = 8 at oversampling 2, relative to max(abs(t - 1)), are 1e-5 (C, 60 kV),
+        4e-5 (Mo, 80 kV), 1e-4 (Au, 60 kV), and 5e-6 with thermal displacements of 0.05 A. They are ten times as large at
+        oversampling 1. The errors are due to atoms in the same row or column of the grid as the moved atom.
 
     Returns
     -------

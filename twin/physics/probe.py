@@ -83,13 +83,14 @@ def aperture(ky: np.ndarray, kx: np.ndarray, pixel: tuple[float, float], radius:
 
 
 def rim(cover: np.ndarray) -> np.ndarray:
-    """Return the weights of the aperture-edge waves, which carry the probe's tails beyond the window: c^6 (1 - c).
+    """Return the weights of the aperture-edge waves, which represent the probe's tails beyond the window.
 
-    c is the covered fraction of each reciprocal pixel. Positions far from the probe correspond to the aperture's edge
-    in reciprocal space, and c - c^2, the power that the amplitudes omit, lies there: the tails consist of aperture-edge
-    waves, not of waves from the whole aperture. A pixel that the aperture barely overlaps may belong to a detector
-    beside it, so the factor c^6 favours the inner edge pixels. In vacuum a bright-field detector then collects exactly
-    its fraction of the aperture; the mean over the aperture would give 2 % more in a window of 24 A.
+    The weights are c^6 (1 - c), where c is the covered fraction of each reciprocal pixel. Positions far from the probe
+    correspond to the aperture's edge in reciprocal space. The power that the amplitudes omit, c - c^2, lies at this
+    edge. The tails therefore consist of aperture-edge waves, not of waves from the whole aperture. A pixel that the
+    aperture barely overlaps may belong to a detector outside the aperture, so the factor c^6 favours the inner edge
+    pixels. In vacuum a bright-field detector then collects exactly its fraction of the aperture; the mean over the
+    aperture would give 2 % more in a window of 24 A.
     """
     return np.where(1 - cover > ROUNDING, cover**6 * (1 - cover), 0)
 
@@ -119,9 +120,9 @@ def amplitudes(
     aberrations : Aberrations
         Coefficients, A and rad.
     antialias : bool
-        Whether c_k are covered fractions. The norm is then sqrt(pi (alpha/lambda)^2 / (dky dkx)), from the true area,
-        and sum abs(a)^2 is slightly below 1: the difference is the probe's tails beyond the window, which aperture-edge
-        waves represent (:func:`rim`). With pixel masks sum abs(a)^2 = 1.
+        If True, c_k are covered fractions. The norm is then sqrt(pi (alpha/lambda)^2 / (dky dkx)), from the true area,
+        and sum abs(a)^2 is slightly below 1. The missing power belongs to the probe's tails beyond the window, which
+        aperture-edge waves represent (:func:`rim`). If False, c_k are pixel masks and sum abs(a)^2 = 1.
 
     Returns
     -------
@@ -151,7 +152,7 @@ def strehl_ratio(wavelength: float, semiangle: float, aberrations: Aberrations) 
     Returns
     -------
     float
-        In [0, 1], 1 without aberrations; the mean is accurate to 1e-13. With u = (alpha / semiangle)^2 the mean is an
+        Strehl ratio, 0 to 1; 1 without aberrations. The mean is accurate to 1e-13. With u = (alpha / semiangle)^2 it is an
         integral over u from 0 to 1 and over azimuths. For C10 and C12 the azimuthal mean is
         exp(-i p C10 u) J0(p C12 u) with p = pi semiangle^2 / wavelength; with higher orders it is computed from
         equidistant azimuths.

@@ -1,16 +1,16 @@
-"""Electron scattering factors of neutral atoms by Kirkland and by Lobato, for the electron's rest mass.
+"""Electron scattering factors of neutral atoms in the parametrisations of Kirkland and of Lobato, for the electron's rest mass.
 
 * kirkland: f = sum_3 a / (g^2 + b) + sum_3 c exp(-d g^2)  (Kirkland, Advanced Computing in Electron Microscopy, appendix C)
 * lobato: f = sum_5 a (2 + b g^2) / (1 + b g^2)^2  (Lobato and Van Dyck, Acta Cryst. A 70 (2014) 636)
 
 g = abs(k) in 1/A, f in A. The relativistic mass enters only through the interaction constant.
 
-The coefficients are in ``tables/``, one file for each parametrisation; the head of each file names the listings that
-the coefficients were taken from. Lobato's coefficients of Lr, which these listings lack, are read from the table of the
-installed abTEM (abTEM is not imported).
+The coefficients are in ``tables/``, one file for each parametrisation; the head of each file names the sources of the
+coefficients. These sources lack Lobato's coefficients of Lr, which are read from the table of the installed abTEM (abTEM
+is not imported).
 
-Kirkland's coefficients are rounded to ten decimals, as in abTEM's table. Both solvers, and all earlier images,
-therefore use the same bits; the rounding changes f by less than 2e-10 A and by less than 1e-9 of its value.
+Kirkland's coefficients are rounded to ten decimals, as in abTEM's table. This solver and abTEM therefore use the same
+bits, and so do all earlier images. The rounding changes f by less than 2e-10 A and by less than 1e-9 of its value.
 """
 
 import functools

@@ -1,17 +1,19 @@
-r"""Cross-sections of single atoms for a ring of scattering angles, thermal and coherent, as functions of the position of the probe.
+r"""Thermal and coherent cross-sections of single atoms for scattering into a ring of angles, as functions of the probe's position.
 
 An atom scatters the wave :math:`\psi` into a ring D with the probability
 
 .. math:: \sum_{\kappa \kappa'} \bar\psi_\kappa \psi_{\kappa'} A(\kappa, \kappa'), \quad
           A(\kappa, \kappa') = \sum_{k \in D} \overline{T(k - \kappa)} T(k - \kappa') ,
 
-with T the Fourier transform of exp(i sigma v) - 1. Averaged over independent Gaussian displacements u of one atom (Einstein), the products
-get exp(-2 pi^2 u^2 abs(kappa - kappa')^2); the coherent part, in which each T has its own Debye-Waller factor, is what interferes with the waves of
-other atoms; the difference is thermal diffuse (Hall and Hirsch, Proc. R. Soc. A 286 (1965) 158; Allen, Findlay, Oxley and Rossouw, Ultramicroscopy 96
-(2003) 47; Weickenmeier and Kohl, Acta Cryst. A 47 (1991) 590, with exp(i sigma v) - 1 in place of the first Born approximation). Where a
-detector sees short distances (Pennycook and Jesson, Ultramicroscopy 37 (1991) 14), A depends on the difference q of the two directions alone, and the
-probability is the integral of abs(psi)^2 mu. Here mu(q) is the mean of A over the pairs with this difference that a probe has: the total is then
-exact for every state of the optics, the image of a single atom in focus too.
+where T is the Fourier transform of exp(i sigma v) - 1 and v the projected potential of the atom. The average over independent Gaussian displacements
+of the atom with the standard deviation u (Einstein model) multiplies the products by exp(-2 pi^2 u^2 abs(kappa - kappa')^2). In the coherent part,
+each T has its own Debye-Waller factor; only this part interferes with the waves of other atoms. The average minus the coherent part is the thermal
+diffuse scattering (Hall and Hirsch, Proc. R. Soc. A 286 (1965) 158; Allen, Findlay, Oxley and Rossouw, Ultramicroscopy 96 (2003) 47; Weickenmeier
+and Kohl, Acta Cryst. A 47 (1991) 590, with exp(i sigma v) - 1 in place of the first Born approximation).
+
+If the detector's coherence has a short range (Pennycook and Jesson, Ultramicroscopy 37 (1991) 14), A depends only on the difference q of the two
+directions, and the probability is the integral of abs(psi)^2 mu. Here mu(q) is the mean of A over all pairs of directions in a probe that have this
+difference. The total is therefore exact for every state of the optics, and so is the image of a single atom in focus.
 """
 
 import functools
@@ -33,7 +35,7 @@ SHELLS, RAYS = 12, 24
 DIRECTIONS = 12
 """Directions of a wave along each axis, over which cross-sections are averaged."""
 FAR = 9.0
-"""Ring electrons and those beyond are counted up to this spatial frequency, 1/A, where an atom scatters them again."""
+"""Spatial frequency, 1/A, up to which electrons in a ring and beyond are counted when an atom scatters them again."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -45,10 +47,10 @@ class Atom:
     k : ndarray
         Spatial frequencies, 1/A, shape (n,).
     scattered : ndarray
-        Radial Fourier transform of exp(i sigma v) - 1 there, A^2, complex128, shape (n,).
+        Radial Fourier transform of exp(i sigma v) - 1 at these frequencies, A^2, complex128, shape (n,).
     absorbed : ndarray
-        Radial Fourier transform of log(abs(1 + <T>)) of an atom in thermal motion, the attenuation of the wave, A^2,
-        float64, shape (n,).
+        Radial Fourier transform of log(abs(1 + <T>)) of an atom in thermal motion, which describes the attenuation of
+        the wave, A^2, float64, shape (n,).
     sigma : float
         Thermal displacement, 1-D rms, A.
     """
@@ -59,21 +61,21 @@ class Atom:
     sigma: float
 
     def wave(self, k: np.ndarray) -> np.ndarray:
-        """Return the amplitude scattered by k, 1/A, of any shape, A^2."""
+        """Return the scattered amplitude, A^2, at spatial frequencies k, 1/A, of any shape."""
         return np.interp(k, self.k, np.real(self.scattered), right=0) + 1j * np.interp(k, self.k, np.imag(self.scattered), right=0)
 
     def loss(self, k: np.ndarray) -> np.ndarray:
-        """Return the spectrum of the logarithm of the mean transmission's modulus at k, 1/A, A^2: negative."""
+        """Return the Fourier transform of log(abs(mean transmission)), A^2, at spatial frequencies k, 1/A; it is negative."""
         return np.interp(k, self.k, self.absorbed, right=0)
 
     def thermal_share(self, k: np.ndarray) -> np.ndarray:
-        """Return 1 - exp(-4 pi^2 u^2 k^2): the thermal fraction of the intensity that an atom scatters by k, 1/A."""
+        """Return the thermal fraction of the intensity that an atom scatters by k, 1/A: 1 - exp(-4 pi^2 u^2 k^2)."""
         return -np.expm1(-4 * (np.pi * self.sigma * k) ** 2)
 
 
 @functools.lru_cache(maxsize=64)
 def atom(number: int, sigma: float, interaction: float, parametrization: str = "kirkland") -> Atom:
-    """Return the scattering of an atom of an element.
+    """Return the scattering data of an atom in thermal motion.
 
     Parameters
     ----------
@@ -122,7 +124,7 @@ class Ring:
     outer: float
 
     def points(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Return ky > 0, kx and weights, 1/A^2, of an integral over the ring, for functions that do not change with the sign of ky."""
+        """Return points (ky > 0, kx), 1/A, and weights, 1/A^2, to integrate functions over the ring that are even in ky."""
         x, w = np.polynomial.legendre.leggauss(SHELLS)
         low, high = np.log(max(self.inner, 1e-2)), np.log(self.outer)
         radius = np.exp(low + (high - low) * (x + 1) / 2)
@@ -136,7 +138,10 @@ class Ring:
 
 
 def pairs(radius: float, q: float) -> tuple[np.ndarray, np.ndarray]:
-    """Return ky, kx, 1/A, so that k - q/2 and k + q/2, with q along x, both lie in a disc of a radius; 0 beyond its diameter."""
+    """Return points ky, kx, 1/A, for which k - q/2 and k + q/2 both lie in a disc, with q along x.
+
+    ``radius`` is the radius of the disc. If q exceeds the diameter, the only point is (0, 0).
+    """
     line = radius * (2 * (np.arange(DIRECTIONS) + 0.5) / DIRECTIONS - 1)
     y, x = (a.ravel() for a in np.meshgrid(line, line, indexing="ij"))
     inside = (np.hypot(y, x - q / 2) < radius) & (np.hypot(y, x + q / 2) < radius)
@@ -144,7 +149,7 @@ def pairs(radius: float, q: float) -> tuple[np.ndarray, np.ndarray]:
 
 
 def into_ring(scatterer: Atom, ring: Ring, radius: float, q: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the spectra of an atom's cross-sections for a ring.
+    """Return the spectra of an atom's cross-sections for scattering into a ring.
 
     Parameters
     ----------
@@ -174,7 +179,7 @@ def into_ring(scatterer: Atom, ring: Ring, radius: float, q: np.ndarray) -> tupl
 
 
 def emitted(scatterer: Atom, ring: Ring) -> tuple[np.ndarray, np.ndarray]:
-    """Return radii in a ring, 1/A, and the fraction of its thermal diffuse electrons at each, shape (n,)."""
+    """Return radii in a ring, 1/A, and the fraction of the ring's thermal diffuse electrons at each radius, shape (n,)."""
     low = max(ring.inner, 1e-2)
     k = np.linspace(low, ring.outer if ring.outer <= FAR else max(FAR, low + 1), 40)
     density = np.abs(scatterer.wave(k)) ** 2 * scatterer.thermal_share(k) * k
@@ -182,21 +187,22 @@ def emitted(scatterer: Atom, ring: Ring) -> tuple[np.ndarray, np.ndarray]:
 
 
 def again_into_ring(scatterer: Atom, source: Atom, of: Ring, ring: Ring, q: np.ndarray) -> np.ndarray:
-    """Return the spectrum of the gain of a ring where an atom scatters thermal diffuse electrons once more.
+    """Return the spectrum of a ring's gain by an atom that scatters thermal diffuse electrons a second time.
 
     Parameters
     ----------
     scatterer, source : Atom
-        The atom, and the one that electrons come from.
+        Atom of the second scattering, and atom of the first scattering.
     of, ring : Ring
-        Ring of the electrons before, and the ring that gains them; the former ring loses them.
+        Ring of the electrons before the second scattering, and ring whose gain is computed. If both are the same
+        ring, every electron that scatters again counts as a loss, and as a gain if it stays in the ring.
     q : ndarray
         Spatial frequencies, 1/A, shape (n,).
 
     Returns
     -------
     ndarray
-        A^2, shape (n,). Diffuse electrons of many directions scatter incoherently: all of abs(T)^2 counts.
+        A^2, shape (n,). Diffuse electrons with many directions scatter incoherently, so all of abs(T)^2 is included.
     """
     step = 0.1
     p = (np.arange(int(FAR * 0.75 / step)) + 0.5) * step

@@ -29,7 +29,7 @@ def _complex_terms() -> list[tuple[int, int, int, int, complex]]:
 def recentring(tilt: tuple[float, float]) -> np.ndarray:
     """Return the matrix that converts Cartesian coefficients about the axis to those about a tilted beam.
 
-    chi(tilt + angle) is a polynomial in angle as well: its constant is a phase, its linear part shifts the image, and
+    chi(tilt + angle) is also a polynomial in the angle. Its constant is a phase, its linear part shifts the image, and
     its higher orders have the form of axial aberrations. With w = tilt + angle as complex numbers, each term
     w^p conj(w)^q is expanded by the binomial theorem.
 
@@ -66,7 +66,7 @@ def recentred(aberrations: Aberrations, tilt: tuple[float, float]) -> Aberration
 
 
 def averaging(semiangle: float) -> np.ndarray:
-    """Return the matrix from Cartesian coefficients to the effective C10, C12a and C12b of a probe.
+    """Return the matrix that converts Cartesian coefficients to the effective C10, C12a and C12b of a probe.
 
     The effective values give the linear field of ray displacements that is nearest to the true field over the aperture.
     The displacement of a ray is the gradient of W = lambda chi / 2 pi. Over a disc of radius a the nearest linear field
@@ -104,7 +104,8 @@ def induced(tilts: np.ndarray, semiangle: float = 0.0) -> np.ndarray:
     tilts : ndarray
         Tilts (ty, tx), rad, shape (n, 2).
     semiangle : float
-        Radius of the aperture over which the measurement averages, rad; with 0 the second derivatives at the tilt.
+        Radius of the aperture over which the measurement averages, rad; with 0, the second derivatives at the tilt are
+        used.
 
     Returns
     -------

@@ -78,10 +78,10 @@ def _bonded(pairs: np.ndarray, distance: np.ndarray, able: np.ndarray, wanted: n
 def random_network(network: Network, kinds: np.ndarray, box: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Return the positions of a random network.
 
-    Atoms start at random positions. In each step the atoms of a bonded pair move towards their bond length, and those
-    of an unbonded pair move apart up to their smallest distance. A pair is bonded where each atom is among the nearest
-    of the other. The network is a model of the structure and not of its energy: bond lengths, coordination numbers and
-    density are prescribed, bond angles and rings are not.
+    Atoms start at random positions. In each step, the atoms of a bonded pair move towards their bond length, and the
+    atoms of an unbonded pair that are too near move apart, up to their smallest distance. A pair is bonded if each atom
+    is among the nearest neighbours of the other atom. The network is a model of the structure and not of its energy:
+    bond lengths, coordination numbers and density are prescribed, but bond angles and rings are not.
 
     Parameters
     ----------
@@ -144,7 +144,10 @@ NITRIDE = Network(
 
 
 def film(network: Network, box: tuple[float, float, float], density: float, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """Return the symbols (n,) and positions (n, 3), sorted by z, y, x, of a film of a density (g/cm^3) in a box, A."""
+    """Return the symbols (n,) and positions (n, 3), A, of the atoms of a film, sorted by z, y, x.
+
+    The film has the given density, g/cm^3, and fills a box of the given size (x, y, z), A.
+    """
     lengths = np.array(box, dtype=float)
     units = max(1, round(density * float(np.prod(lengths)) / (network.mass * DALTON)))
     kinds = np.repeat(np.arange(len(network.symbols)), np.array(network.formula) * units)

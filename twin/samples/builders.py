@@ -36,9 +36,9 @@ class Cut:
     zone_axis : (int, int, int)
         Direction [uvw] of the crystal's cell, along which the beam travels.
     size_angstrom : (float, float), optional
-        Requested height (y) and width (x); None: 16 A, or one cell where the cell is larger.
+        Requested height (y) and width (x), A; None: 16 A, or one cell if the cell is larger.
     thickness_angstrom : float, optional
-        Requested thickness; None: 40 A for a crystal, its own thickness for a sheet.
+        Requested thickness, A; None: 40 A for a crystal, its own thickness for a sheet.
     seed : int
         Seed of the draw of mixed sites.
     max_strain : float
@@ -49,8 +49,8 @@ class Cut:
     Raises
     ------
     SettingsError
-        The zone axis is not three whole numbers or all are 0, a size is not above 0, the thickness is below one slice,
-        or the seed or the strain is negative.
+        The zone axis is not three whole numbers or is (0, 0, 0), a size is not above 0, the thickness is below one
+        slice (0.5 A), or the seed or the strain is negative.
     """
 
     zone_axis: tuple[int, int, int] = (0, 0, 1)
@@ -91,7 +91,7 @@ class Cut:
 
 
 def _numbers(values: Any, count: int) -> tuple[float, ...] | None:
-    """Return values as ``count`` finite floats, or None where they are not."""
+    """Return values as ``count`` finite floats, or None if they are not."""
     if isinstance(values, str) or not isinstance(values, Sequence | np.ndarray) or len(values) != count:
         return None
     try:
@@ -102,12 +102,12 @@ def _numbers(values: Any, count: int) -> tuple[float, ...] | None:
 
 
 def specimen_rng(seed: int, stream: str = "specimen") -> np.random.Generator:
-    """Return the random generator of one of a sample's streams, independent of the other streams of the same seed."""
+    """Return the generator of one random stream of a sample. Streams of one seed with different names are independent."""
     return np.random.Generator(np.random.Philox(np.random.SeedSequence([seed, zlib.crc32(stream.encode())])))
 
 
 def machine_memory() -> int:
-    """Return the memory of this machine in bytes, or 8 GiB where the system does not report it."""
+    """Return the memory of this machine in bytes, or 8 GiB if the operating system does not report it."""
     try:
         return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     except (AttributeError, ValueError, OSError):
@@ -115,7 +115,7 @@ def machine_memory() -> int:
 
 
 def check_memory(name: str, atoms: float, size: tuple[float, float], thickness: float) -> None:
-    """Raise SettingsError where a number of atoms would need more than half of this machine's memory to build."""
+    """Raise SettingsError if the construction of a number of atoms would need more than half of this machine's memory."""
     needed, limit = atoms * BYTES_PER_ATOM, machine_memory() / 2
     if needed > limit:
         message = (
@@ -139,8 +139,8 @@ def widest_gap(heights: np.ndarray, period: float) -> tuple[float, float]:
     Returns
     -------
     gap, start : float
-        Gap and height, A. Of equal gaps the one whose upper atom is nearest to z = 0 is returned, so a crystal keeps
-        its origin where possible.
+        Width of the gap and height of the atom above it, A. If several gaps are equally wide, the gap whose upper atom
+        is nearest to z = 0 is returned, so the origin of a crystal is preserved where possible.
     """
     z = np.sort(heights)
     gaps = np.diff(z, prepend=z[-1] - period)
@@ -177,11 +177,11 @@ def build_sample(crystal: Crystal, cut: Cut, *, name: str, recipe: str = "") -> 
     Returns
     -------
     Sample
-        Whole repeats of the strained cell, at least one, as near to the requested size as possible. The sample is a
-        window around the middle of the cell where the cell exceeds 1.5 times the requested size (and 16 A), where it
-        needs more strain than allowed, or where ``cut.periodic`` is False. The first atom of a crystal lies at z = 0. A
-        sheet or an isolated group has 2 A of vacuum on either side, or is centred in, or cut to, the requested
-        thickness.
+        Whole repeats of the strained cell, at least one, as near to the requested size as possible. Instead, the sample
+        is an unstrained window around the middle of the cell if the cell exceeds 1.5 times the larger of the requested
+        size and 16 A, if the cell needs more strain than allowed, or if ``cut.periodic`` is False. The first atom of a
+        crystal lies at z = 0. Without a requested thickness, a sheet or an isolated group has 2 A of vacuum on either
+        side. With a requested thickness, it is centred in this thickness, or cut to it if it is thicker.
 
     Raises
     ------

@@ -17,7 +17,7 @@ class Columns:
     Parameters
     ----------
     x, y : (n,) float64
-        Position in A, the mean over the column's atoms weighted by Z**1.7.
+        Positions of the columns, A. A position is the mean over the atoms of a column, weighted by Z**1.7.
     occupancy : (n,) float64
         Number of atoms in the column.
     species : tuple of str
@@ -63,7 +63,8 @@ def projected_columns(sample: Sample, tolerance_angstrom: float = 0.3) -> Column
     sample : Sample
         The sample. Static positions are used.
     tolerance_angstrom : float
-        Largest distance in projection from one atom of a column to the next, across the edges where the sample repeats.
+        Largest projected distance from one atom of a column to the next, A. Columns continue across the edges of a
+        periodic sample.
 
     Returns
     -------

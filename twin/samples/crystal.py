@@ -1,4 +1,4 @@
-"""One cell of a crystal: sites with occupancies and thermal motion, the primitive cell, and the draw of mixed sites."""
+"""One cell of a crystal: sites with occupancies and thermal motion, the primitive cell, and the random filling of sites."""
 
 from dataclasses import dataclass, replace
 
@@ -23,7 +23,7 @@ class Crystal:
     cell : (3, 3) float
         Lattice vectors as rows, A.
     fractional : (m, 3) float
-        Sites in units of the lattice vectors; an isolated group has its positions in A.
+        Sites in units of the lattice vectors; for an isolated group, positions in A.
     numbers : (m,) int
         Atomic numbers.
     occupancy : (m,) float, optional
@@ -35,7 +35,7 @@ class Crystal:
     notes : tuple of str
         Sentences about changes that were made to the structure.
     doubts : tuple of str
-        Sentences that deserve a warning.
+        Sentences about doubtful properties of the structure, which also become warnings.
 
     Raises
     ------
@@ -94,7 +94,7 @@ def _tags(crystal: Crystal) -> np.ndarray:
 
 
 def _snap(step: np.ndarray, lengths: np.ndarray, most: int) -> np.ndarray | None:
-    """Return the fraction k/n (n at most ``most``) nearest to a translation, or None where no order n fits."""
+    """Return the fraction k/n (n at most ``most``) nearest to a translation, or None if no order n fits."""
     for order in range(2, most + 1):
         exact = np.round(step * order) / order
         if np.all(np.abs(exact - step) * lengths < TRANSLATION_TOLERANCE):
@@ -125,7 +125,7 @@ def _translations(crystal: Crystal) -> np.ndarray:
 
 
 def primitive(crystal: Crystal) -> Crystal:
-    """Return the same crystal in its primitive cell, so a search for an orientation finds every repeat.
+    """Return the same crystal in its primitive cell, in which a search for an orientation finds every period.
 
     Parameters
     ----------
@@ -135,8 +135,8 @@ def primitive(crystal: Crystal) -> Crystal:
     Returns
     -------
     Crystal
-        The crystal with its number of sites divided by the number of translations inside the cell, or the same object
-        where the cell is primitive.
+        The crystal with a primitive cell, or the same object if its cell is already primitive. The number of sites is
+        divided by the number of lattice translations inside the given cell.
     """
     if crystal.isolated:
         return crystal
@@ -201,7 +201,9 @@ def _exclusive_groups(
 def draw_sites(
     positions: np.ndarray, occupancy: np.ndarray, lengths: np.ndarray, rng: np.random.Generator, *, periodic: bool, name: str
 ) -> tuple[np.ndarray, int]:
-    """Draw the filled sites, at most one of the species that share a site or of split sites too near each other.
+    """Draw the sites that are filled with an atom.
+
+    At most one is filled of the species that share a site, and of split sites that are too near each other.
 
     Parameters
     ----------
@@ -223,7 +225,7 @@ def draw_sites(
     filled : (n,) bool
         Mask of the sites that hold an atom.
     count : int
-        Number of independent draws; exclusive sites share one.
+        Number of independent draws. There is one draw for each group of sites that exclude each other.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""Flakes of MoS2 with particles of gold, silver and two iron oxides: their description and their atoms."""
+"""Flakes of MoS2 with particles of gold, silver and two iron oxides: random descriptions of flakes, and their atoms."""
 
 import functools
 import itertools
@@ -124,7 +124,7 @@ def draw_flake(field_angstrom: float, seed: int, recipe: FlakeRecipe | None = No
         The field is too small or too large, or the particles of the recipe do not fit on a flake.
     """
     if not LEAST_FIELD <= field_angstrom <= LARGEST_FIELD:
-        message = f"field_angstrom={field_angstrom:g} A must lie between {LEAST_FIELD:g} and {LARGEST_FIELD:g} A. Choose such a side."
+        message = f"field_angstrom={field_angstrom:g} A must lie between {LEAST_FIELD:g} and {LARGEST_FIELD:g} A. Choose a side within these limits."
         raise SettingsError(message)
     recipe, rng = recipe or FlakeRecipe(), specimen_rng(seed, "decorated flake")
     for _ in range(TRIES):
@@ -151,7 +151,7 @@ def _outline(recipe: FlakeRecipe, rng: np.random.Generator) -> np.ndarray:
 
 
 def _placed(recipe: FlakeRecipe, outline: np.ndarray, rng: np.random.Generator) -> list[tuple[str, float, float, float]] | None:
-    """Return the kind, x, y and radius of particles that fit on an outline, or None where one of them does not fit."""
+    """Return the kind, x, y and radius of particles that fit on an outline, or None if one of them does not fit."""
     radii, out = dict(recipe.radii), []
     for kind, (least, most) in recipe.counts:
         for _ in range(int(rng.integers(least, most + 1))):
@@ -167,7 +167,10 @@ def _placed(recipe: FlakeRecipe, outline: np.ndarray, rng: np.random.Generator) 
 
 
 def inside(points: np.ndarray, outline: np.ndarray, margin: float = 0.0) -> np.ndarray:
-    """Return the mask (n,) of points (n, 2) inside a convex counterclockwise outline (m, 2), with a margin."""
+    """Return the mask (n,) of the points (n, 2) that lie inside a convex counterclockwise outline (m, 2).
+
+    The points must be at least ``margin`` away from the edges of the outline.
+    """
     along = np.roll(outline, -1, axis=0) - outline
     inward = np.stack([-along[:, 1], along[:, 0]], axis=1) / np.hypot(*along.T)[:, None]
     return np.all(np.einsum("nmk,mk->nm", points[:, None] - outline, inward) >= margin, axis=1)

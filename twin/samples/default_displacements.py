@@ -28,7 +28,7 @@ DEBYE = {
 
 
 def default_sigmas(numbers: np.ndarray) -> np.ndarray:
-    """Return the 1-D rms displacements (n,), A, of the atoms (n,) of a pure element or a compound, by atomic number."""
+    """Return the 1-D rms displacements (n,), A, of the atoms of a pure element or a compound from atomic numbers (n,)."""
     from ase.data import atomic_masses, chemical_symbols
 
     present = np.unique(numbers)
@@ -41,12 +41,12 @@ def default_sigmas(numbers: np.ndarray) -> np.ndarray:
 
 
 def default_note(name: str, numbers: np.ndarray) -> str:
-    """Return the note on a file without displacements."""
+    """Return the note on a structure file that gives no thermal displacements, with the displacements used instead."""
     from ase.data import chemical_symbols
 
     sigma = default_sigmas(numbers)
     parts = [f"{chemical_symbols[number]} {sigma[numbers == number][0]:.3f}" for number in np.unique(numbers)]
     return (
-        f"{name} gives no thermal displacements: those of Debye's model at {ROOM:g} K were taken (1-D rms, A: {', '.join(parts)}). Set others, or 0 "
-        f"for static atoms, with thermal_sigma_angstrom=."
+        f"{name} gives no thermal displacements: values of the Debye model at {ROOM:g} K were used (1-D rms, A: {', '.join(parts)}). Set other "
+        f"values, or 0 for static atoms, with thermal_sigma_angstrom=."
     )

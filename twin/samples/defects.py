@@ -66,17 +66,18 @@ def sites(sample: Sample, *symbols: str, side: str = "both") -> np.ndarray:
 
 
 def share(indices: np.ndarray, fraction: float, rng: np.random.Generator) -> np.ndarray:
-    """Return a random fraction of sites, in order.
+    """Return a randomly drawn fraction of sites, in their original order.
 
     Parameters
     ----------
     indices : (k,) or (k, m) int
         Sites, or rows of sites that are drawn together.
     fraction : float
-        Fraction, 0 to 1. The number of sites is ``fraction * k`` rounded down or up at random, so its mean is exact.
+        Fraction, 0 to 1. The number of sites is ``fraction * k``, rounded down or up at random, so the mean of this
+        number is exactly ``fraction * k``.
     rng : numpy.random.Generator
-        Source of the draw. For the same generator the sites of a smaller fraction are a subset of those of a larger
-        one.
+        Source of the draw. If two fractions are drawn with equal generators, the sites of the smaller fraction are a
+        subset of the sites of the larger fraction.
 
     Raises
     ------
@@ -93,7 +94,13 @@ def share(indices: np.ndarray, fraction: float, rng: np.random.Generator) -> np.
 
 
 def rows_of(sample: Sample, atoms: ArrayLike) -> np.ndarray:
-    """Return atoms as rows (k, m), one for each defect; raise SettingsError for an unknown or a repeated atom."""
+    """Return indices of atoms as rows (k, m), one row for each defect.
+
+    Raises
+    ------
+    SettingsError
+        An atom does not exist or is named twice.
+    """
     rows = np.asarray(atoms, dtype=np.int64)
     rows = rows.reshape(-1, 1) if rows.ndim < 2 else rows
     flat = rows.ravel()
@@ -107,7 +114,7 @@ def rows_of(sample: Sample, atoms: ArrayLike) -> np.ndarray:
 
 
 def _centre(sample: Sample, row: np.ndarray) -> tuple[float, float, float]:
-    """Return the mean position of atoms, across the edges where the sample repeats."""
+    """Return the mean position of atoms, which may lie across an edge of a periodic sample."""
     first = sample.positions_angstrom[row[0]]
     middle = first + steps_from(sample, first, row).mean(axis=0)
     return tuple(_inside(sample, middle[None])[0].tolist())
@@ -131,7 +138,7 @@ def _formula(symbols: Sequence[str]) -> str:
 
 
 def remove(sample: Sample, atoms: ArrayLike, *, name: str | None = None, kind: str = "vacancy") -> Sample:
-    """Return a sample without given atoms.
+    """Return a sample without the given atoms.
 
     Parameters
     ----------
@@ -140,12 +147,13 @@ def remove(sample: Sample, atoms: ArrayLike, *, name: str | None = None, kind: s
     atoms : (k,) or (k, m) int
         Indices of the atoms; each row becomes one vacancy.
     name, kind : str
-        Name and kind of the defects; the name is "V_S", "V_2S", "V_MoS6", ... by default.
+        Name and kind of the defects. By default, the name describes the removed atoms, such as "V_S", "V_2S" or
+        "V_MoS6".
 
     Returns
     -------
     Sample
-        The sample with its other atoms in their positions and their order.
+        The sample with the remaining atoms, whose positions and order are unchanged.
 
     Raises
     ------
@@ -173,7 +181,7 @@ def remove(sample: Sample, atoms: ArrayLike, *, name: str | None = None, kind: s
 
 
 def substitute(sample: Sample, atoms: ArrayLike, symbol: str, *, sigma_angstrom: float | None = None, name: str | None = None) -> Sample:
-    """Return a sample with given atoms substituted by another element.
+    """Return a sample in which the given atoms are replaced by another element.
 
     Parameters
     ----------
@@ -186,7 +194,7 @@ def substitute(sample: Sample, atoms: ArrayLike, symbol: str, *, sigma_angstrom:
     sigma_angstrom : float, optional
         Thermal sigma of the new atoms, A; None: the value of the replaced atom.
     name : str, optional
-        Name of the defects; None: such as "W_Mo" for W in place of Mo.
+        Name of the defects; None: a name such as "W_Mo" for W in place of Mo.
 
     Raises
     ------
@@ -219,7 +227,7 @@ def add(
     name: str | None = None,
     kind: str = "adatom",
 ) -> Sample:
-    """Return a sample with atoms added after its own.
+    """Return a sample with further atoms, which follow its own atoms in the arrays.
 
     Parameters
     ----------
@@ -228,11 +236,11 @@ def add(
     symbols : sequence of str
         Elements (k,).
     positions_angstrom : (k, 3) float
-        x, y, z in A, wrapped into the box where it repeats.
+        x, y, z in A. Positions outside a periodic box are wrapped into it.
     sigma_angstrom : float, optional
         Thermal sigma of the new atoms, A; None: the mean of the other atoms.
     name, kind : str
-        Name and kind of the defects; the name is such as "Si_ad" by default.
+        Name and kind of the defects; None: a name such as "Si_ad".
 
     Raises
     ------
@@ -264,7 +272,7 @@ def add(
 
 
 def displace(sample: Sample, atoms: ArrayLike, step_angstrom: ArrayLike, *, name: str | None = None) -> Sample:
-    """Return a sample with given atoms moved.
+    """Return a sample in which the given atoms are moved.
 
     Parameters
     ----------
@@ -275,8 +283,8 @@ def displace(sample: Sample, atoms: ArrayLike, step_angstrom: ArrayLike, *, name
     step_angstrom : (3,) or (..., 3) float
         Displacement in A, one vector for all atoms or one for each.
     name : str, optional
-        Name of the defects, which are recorded with the kind "displacement" in the middle of each row. None: the move
-        is the relaxation around another defect and is not recorded.
+        Name of the recorded defects. Each row is recorded as one defect of the kind "displacement" at the mean position
+        of its atoms. None: the move is the relaxation around another defect and is not recorded.
 
     Raises
     ------
@@ -297,7 +305,10 @@ def displace(sample: Sample, atoms: ArrayLike, step_angstrom: ArrayLike, *, name
 
 
 def check_room(sample: Sample, atoms: np.ndarray) -> None:
-    """Raise SettingsError for a given atom that is nearer to another than 0.6 times the sum of their covalent radii."""
+    """Raise SettingsError if one of the given atoms is too near to another atom of the sample.
+
+    The smallest permitted distance is 0.6 times the sum of the covalent radii of the two atoms.
+    """
     from ase.data import covalent_radii
     from scipy.spatial import cKDTree
 

@@ -42,9 +42,9 @@ Side = Annotated[str, Knob(about="side of the layer for chalcogen_fraction", cho
 
 
 def half_height(metal: str, chalcogen: str, a: float) -> float:
-    """Return the height (A) of a chalcogen over the metal plane in a layer of a lattice constant.
+    """Return the height of a chalcogen above the metal plane, A, in a layer with the lattice constant ``a``, A.
 
-    The bonds have the length that they have in the compound of the two elements.
+    The metal-chalcogen bonds are as long as in the pure compound of the two elements.
     """
     own, across = LAYERS[metal, chalcogen]
     bond_squared = own**2 / 3 + across**2 / 4

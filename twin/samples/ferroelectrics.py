@@ -42,8 +42,8 @@ class Tetragonal:
     a, c : float
         Lattice constants in A.
     b_shift, apical_shift, equatorial_shift : float
-        Shifts along c from the cubic positions, in units of c: of the B site, of the oxygen above and below it, and of
-        the four oxygen sites around it.
+        Shifts along c from the cubic positions, in units of c. They belong to the B site, to the oxygen sites above and
+        below the B site, and to the four oxygen sites around the B site.
     """
 
     a_site: str
@@ -55,7 +55,7 @@ class Tetragonal:
     equatorial_shift: float
 
     def sites(self) -> tuple[tuple[str, ...], np.ndarray, np.ndarray]:
-        """Return the elements (5,), cubic positions (5, 3) and shifts along the third axis, c (5,), of one cell."""
+        """Return elements (5,), fractional cubic positions (5, 3) and fractional shifts along c (5,) of the sites of a cell."""
         places = np.array([[0, 0, 0], [0.5, 0.5, 0.5], [0.5, 0.5, 0], [0.5, 0, 0.5], [0, 0.5, 0.5]])
         shifts = np.array([0.0, self.b_shift, self.apical_shift, self.equatorial_shift, self.equatorial_shift])
         return (self.a_site, self.b_site, "O", "O", "O"), places, shifts

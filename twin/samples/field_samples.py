@@ -47,7 +47,10 @@ class FieldSample:
 
 
 def usual_side(source: str) -> float:
-    """Return the side of the field of view where none is requested, A: the side that a particle of the library needs, 16 A for all else."""
+    """Return the default side of the field of view, A.
+
+    It is the side that the sample needs for a particle of the library, and 16 A for every other source.
+    """
     if Path(source).exists() or source not in SAMPLES.names("particle"):
         return SIDE_ANGSTROM
     return float(max(SIDE_ANGSTROM, *load_sample(source).size_angstrom))
@@ -71,9 +74,9 @@ def load_fields(
 ) -> tuple[FieldSample, ...]:
     """Load the alternative samples that cover a square field of view.
 
-    A crystal that repeats after about the side of the field gives one sample. A crystal that repeats only after a much
-    larger cell gives several: the fewest whole cells that cover the field along y, along x or along both, and a window
-    of the unstrained crystal, which is the field with a margin around it.
+    A crystal with a period of about the side of the field gives one sample. A crystal with a much longer period gives
+    several alternatives: the smallest numbers of whole cells that cover the field and are long along y, along x or along
+    both, and a window of the unstrained crystal, which is the field with a margin around it.
 
     Parameters
     ----------
@@ -129,7 +132,7 @@ def _check_exists(source: str) -> None:
 
 
 def _of_library(name: str, side: float, thickness: float | None, sigma: float | Mapping[str, float] | None, seed: int) -> FieldSample:
-    """Return a library sample, with the given thermal motion where there is one."""
+    """Return a library sample, with the given thermal motion if one is given."""
     sample = load_sample(name, size_angstrom=(side, side), thickness_angstrom=thickness, seed=seed)
     if sigma is not None:
         sample = replace(sample, thermal_sigma_angstrom=resolve_sigma(sample.numbers, sigma))
@@ -156,7 +159,7 @@ def _cells(read: Callable[..., Sample], side: float, whole: float) -> list[Sampl
 
 
 def _repeating(read: Callable[..., Sample], height: float, width: float) -> Sample | None:
-    """Return the sample of a size, A, or None where it does not repeat."""
+    """Return the sample of a size, A, or None if it is not periodic."""
     try:
         sample = read(height, width)
     except StructureFileError:  # the window holds no atoms; reading the larger window raises errors of the file again

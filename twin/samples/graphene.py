@@ -44,7 +44,7 @@ _SILICON = ". Si: 0.042 A, an oscillator of 55 meV at 300 K, its resonance in gr
 
 
 def sheet(order: BuildRequest) -> Sample:
-    """Return a perfect sheet with x along a zigzag row."""
+    """Return a perfect graphene sheet with x along a zigzag row."""
     return order.crystal((A, A, VACUUM_CELL), (("C", (1 / 3, 2 / 3, 0.5)), ("C", (2 / 3, 1 / 3, 0.5))), angles_deg=(90.0, 90.0, 120.0))
 
 
@@ -86,7 +86,10 @@ def graphene(
     hole_angstrom: Hole = 0.0,
     edge: Ribbon = "none",
 ) -> Sample:
-    """Return a sheet with its hole or edges cut first, then rotated bonds, dopants and vacancies in the rest."""
+    """Return a graphene sheet with the requested edges, hole and point defects.
+
+    Edges and hole are cut first. Rotated bonds, divacancies, dopants and vacancies are then made in the remaining sheet.
+    """
     sample = sheet(order)
     if edge != "none":
         sample = _ribbon(sample, edge)
@@ -107,7 +110,7 @@ def _scattered(sample: Sample, candidates: np.ndarray, fraction: float, rng: np.
     ]
     free = np.setdiff1d(candidates, np.concatenate(near)) if near else candidates
     if fraction * len(candidates) > len(free):
-        message = f"{sample.name}: a fraction of {fraction:g} exceeds the {len(free)} atoms outside of its other defects. Ask for less."
+        message = f"{sample.name}: a fraction of {fraction:g} exceeds the {len(free)} atoms outside of its other defects. Ask for a smaller fraction."
         raise SettingsError(message)
     return share(free, fraction * len(candidates) / max(len(free), 1), rng)
 
@@ -204,7 +207,10 @@ def _doped(sample: Sample, order: BuildRequest, nitrogen: float, boron: float) -
     thermal_source=_THERMAL + _SILICON,
 )
 def graphene_si(order: BuildRequest) -> Sample:
-    """Return graphene with one threefold silicon dopant out of the plane and its neighbours moved outwards."""
+    """Return graphene with one silicon dopant, which has three neighbours and lies out of the plane.
+
+    The neighbours of the dopant are moved outwards in the plane.
+    """
     sample, rng = sheet(order), order.rng("specimen")
     site, side = int(rng.integers(len(sample))), 1.0 if rng.random() < 0.5 else -1.0
     near, distance = within(sample, sample.positions_angstrom[site], 1.6)

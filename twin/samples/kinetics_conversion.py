@@ -38,7 +38,7 @@ def _whole(sample: Sample) -> tuple[Sample, int]:
 
 
 def specimen_of(sample: Sample) -> SiteNetwork:
-    """Return the site network of a sample for the kinetics, at rest and without dose.
+    """Return the site network of a sample for the damage kinetics, before any dose.
 
     The sites are the sample's atoms in their order, followed by its single vacancies (``sample.defects``) as empty
     sites. The links are the bonds of the structure without vacancies; dichalcogenides also have links for jumps within
@@ -47,7 +47,7 @@ def specimen_of(sample: Sample) -> SiteNetwork:
     Raises
     ------
     SettingsError
-        The sample repeats after less than twice its longest bond.
+        A period of the sample is shorter than twice its longest bond.
     """
     whole, _ = _whole(sample)
     found = find_bonds(whole)
@@ -71,15 +71,18 @@ def specimen_of(sample: Sample) -> SiteNetwork:
 
 
 def sample_of(specimen: SiteNetwork, sample: Sample) -> Sample:
-    """Return the sample of a specimen's present state, with its differences from the perfect structure as defects.
+    """Return the sample for the present state of a site network.
+
+    Its defects record the differences from the perfect structure.
 
     Parameters
     ----------
     specimen : SiteNetwork
         Site network that :func:`specimen_of` made from ``sample`` and that has changed since.
     sample : Sample
-        Source of the box, the name and the thermal motion. Each element has its mean sigma in this sample, and a new
-        element has the mean of all atoms; each site keeps its own stream of displacements.
+        Source of the box, the name and the thermal motion. The atoms of an element get the mean thermal sigma of this
+        element in the sample, and a new element gets the mean of all atoms. The random thermal displacements of a site
+        do not change when other sites do.
 
     Raises
     ------
@@ -125,7 +128,7 @@ def _boxed(positions: np.ndarray, sample: Sample) -> np.ndarray:
 
 
 def _single(defect: Defect) -> bool:
-    """Return whether a defect is a vacancy or a substitution of a single atom."""
+    """Return True if a defect is a vacancy or a substitution of a single atom."""
     return defect.kind in {"vacancy", "substitution"} and len(defect.removed) == 1 and len(defect.added) == (defect.kind == "substitution")
 
 
@@ -162,7 +165,8 @@ def processes_of(sample: Sample, *, temperature_k: float = ROOM) -> tuple[Proces
     Raises
     ------
     SettingsError
-        The threshold of an element is unknown; its atoms would never leave while the others do.
+        The displacement threshold of an element is unknown. Without a threshold, the atoms of this element would never
+        leave while other atoms do.
     """
     symbols = set(sample.symbols)
     thin = len(sample) > 0 and float(np.ptp(sample.positions_angstrom[:, 2])) < SHEET

@@ -22,7 +22,7 @@ PROBES = 32
 
 @functools.lru_cache(maxsize=32)
 def lattice_translations(sample: Sample) -> Translations:
-    """Return the translations across the beam that map a sample onto itself, with its thermal displacements.
+    """Return the translations across the beam that map a sample, including its thermal displacements, onto itself.
 
     Every translation is tested on every atom: an atom of the same element with the same thermal displacement must lie
     within 0.001 A of the new position, at the same depth. A single vacancy, or a single foreign, added or displaced
@@ -31,12 +31,12 @@ def lattice_translations(sample: Sample) -> Translations:
     Parameters
     ----------
     sample : Sample
-        The sample; the answer for the last few is remembered.
+        The sample. The results for the last 32 samples are cached.
 
     Returns
     -------
     Translations
-        Group of the translations; it holds only the identity where the sample is a single cell of a crystal.
+        Group of the translations. It contains only the identity if the sample is a single primitive cell.
     """
     if not sample.periodic or not len(sample):
         return Translations()
@@ -62,14 +62,14 @@ def point_group(sample: Sample) -> tuple[PlaneSymmetry, ...]:
     """Return the rotations and mirrors across the beam that map a sample onto itself, the identity first.
 
     Candidates are the operations that map the cell onto itself: the mirrors at x and y and the twofold rotation, and in
-    a square cell also the fourfold rotations and the diagonal mirrors, each followed by any translation. They are
-    tested on every atom, as translations are, with the thermal displacements. Sixfold axes of a rectangular cell are
-    not candidates.
+    a square cell also the fourfold rotations and the diagonal mirrors, each followed by any translation. Every
+    candidate is tested on every atom, including the thermal displacements. Threefold and sixfold axes do not map a
+    rectangular cell onto itself, so they are not candidates.
 
     Parameters
     ----------
     sample : Sample
-        The sample; the answer for the last few is remembered.
+        The sample. The results for the last 32 samples are cached.
 
     Returns
     -------
@@ -125,7 +125,7 @@ class _Atoms:
         self._tried = np.unique(np.linspace(0, len(kinds) - 1, PROBES).astype(int))
 
     def repeat(self, step: np.ndarray, turn: np.ndarray | None = None) -> bool:
-        """Return whether an optional rotation and a translation (x, y), A, map every atom onto an equivalent one."""
+        """Return True if an optional rotation and a translation (x, y), A, map every atom onto an equivalent one."""
         if not self._found(self._tried, step, turn).all():
             return False
         found = self._found(np.arange(len(self._kinds)), step, turn)

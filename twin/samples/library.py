@@ -1,4 +1,4 @@
-"""Samples by name; this module imports the families, which register their samples."""
+"""Library of samples by name. This module imports the sample families, which register their samples."""
 
 import json
 from dataclasses import replace

@@ -22,7 +22,7 @@ Gap = Annotated[float, Knob(about="extra distance between the grains at each bou
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Metal:
-    """A metal: its symbol, English name, lattice constant and B factor, with their sources.
+    """Properties of a metal: symbol, English name, lattice constant and Debye-Waller factor B, with sources.
 
     Parameters
     ----------
@@ -98,9 +98,10 @@ def sigma5(metal: Metal, order: BuildRequest, excess: float) -> Sample:
     """Return two symmetric Sigma5 (310) [001] tilt boundaries across x in a periodic cell.
 
     One grain has [310] along x and [-130] along y, and the other is its mirror image. Both have the period a sqrt(10)
-    along y, so the cell is not strained. The mirror planes are atomic planes of both grains. Beside a mirror plane,
-    pairs of atoms of the two grains are nearer than 0.7 of the bond length; each pair becomes one atom half-way, which
-    gives the kites of this boundary. The atoms are not relaxed further.
+    along y, so the cell is not strained. The mirror planes are atomic planes of both grains. Beside a mirror plane, some
+    atoms of the two grains are nearer to each other than 0.7 of the bond length. Each pair of them is replaced by one
+    atom half-way between the two, which gives the kite-shaped structural units of this boundary. The atoms are not
+    relaxed further.
 
     Parameters
     ----------

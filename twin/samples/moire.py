@@ -31,10 +31,11 @@ MissingInSheets = Annotated[float, fraction("fraction of the atoms of both sheet
 
 
 def commensurate(twist_deg: float) -> tuple[int, int, float]:
-    """Return the smallest commensurate cell of two hexagonal lattices at about a twist angle.
+    """Return the smallest commensurate cell of two hexagonal lattices near a twist angle.
 
     With lattice vectors 60 degrees apart, the vector (i, j) of one sheet and (j, i) of the other have the same length,
-    sqrt(i^2 + ij + j^2). The twist that makes them coincide turns them into an edge of a common cell.
+    sqrt(i^2 + ij + j^2), in units of the lattice constant. A twist that makes these two vectors coincide makes them an
+    edge of a common cell.
 
     Parameters
     ----------
@@ -101,7 +102,11 @@ def _laid(basis: Sites, a: float, edge: tuple[int, int], height: float) -> list[
 
 
 def bilayer(order: BuildRequest, basis: Sites, second: Sites, a: float, gap: float, twist_deg: float) -> Sample:
-    """Return a bilayer: ``second`` on ``basis`` as in the crystal for a twist of 0, else ``basis`` on itself."""
+    """Return a bilayer with a sheet ``basis`` below.
+
+    Without a twist, the upper sheet is ``second``, so the stacking is that of the crystal. With a twist, it is a rotated
+    sheet ``basis``.
+    """
     low, high = (VACUUM_CELL - gap) / 2, (VACUUM_CELL + gap) / 2
     if twist_deg == 0:
         edges, angle, upper = ((1, 0), (1, 0)), 0.0, second

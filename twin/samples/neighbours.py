@@ -17,14 +17,14 @@ NON_METALS = np.array([1, 2, 5, 6, 7, 8, 9, 10, 14, 15, 16, 17, 18, 32, 33, 34, 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class Bonds:
-    """The bonds of a sample, each listed from both ends, sorted by the first atom and then by length.
+    """Bonds of a sample, each listed from both ends, sorted by the first atom and then by length.
 
     Parameters
     ----------
     first, second : (m,) int64
         Atoms at the two ends; both (i, j) and (j, i) are listed.
     step : (m, 3) float64
-        Vectors from the first to the second atom, A, across the edges where the sample repeats.
+        Vectors from the first atom to the nearest periodic image of the second atom, A.
     length : (m,) float64
         Lengths, A.
     start : (n + 1,) int64
@@ -65,10 +65,9 @@ def within(sample: Sample, place: np.ndarray, radius_angstrom: float) -> tuple[n
     Parameters
     ----------
     sample : Sample
-        The sample. Where it repeats, an atom counts once, at its nearest image.
+        The sample. In a periodic sample, an atom counts once, at its nearest image.
     place : (3,) float
-        x, y, z in A; ``sample.positions_angstrom[i]`` for the surroundings of atom i, which include the atom at
-        distance 0.
+        x, y, z in A. If it is the position of an atom, the result includes this atom at distance 0.
     radius_angstrom : float
         Radius, A.
 
@@ -86,7 +85,7 @@ def within(sample: Sample, place: np.ndarray, radius_angstrom: float) -> tuple[n
 
 
 def bond_limits(numbers: np.ndarray) -> np.ndarray:
-    """Return the longest bond lengths (k, k) in A between elements (k,), given by atomic number."""
+    """Return the largest bond lengths (k, k), A, between elements with the atomic numbers (k,)."""
     from ase.data import covalent_radii, reference_states
 
     shells = {"fcc": 0.5**0.5, "bcc": 0.75**0.5, "hcp": 1.0}
@@ -106,11 +105,11 @@ def find_bonds(sample: Sample, longest_angstrom: float | None = None) -> Bonds:
     Parameters
     ----------
     sample : Sample
-        The sample. Static positions are used, across the edges where it repeats in x and y.
+        The sample. Static positions are used. Bonds cross the edges of a periodic sample.
     longest_angstrom : float, optional
-        Longest bond in A between any two atoms. None: 1.2 times the sum of the covalent radii, or between metals 1.12
-        times the nearest distance in their own crystals. Cations (metals with three or more bonds to non-metals) are
-        not bonded to each other.
+        Length of the longest bond between any two atoms, A. None: 1.2 times the sum of the covalent radii; for two
+        metals, 1.12 times the mean of the nearest-neighbour distances in their elemental crystals. With None, cations
+        (metals with three or more bonds to non-metals) are not bonded to each other.
 
     Returns
     -------
@@ -155,10 +154,11 @@ def find_bonds(sample: Sample, longest_angstrom: float | None = None) -> Bonds:
 
 
 def edge_atoms(sample: Sample, bonds: Bonds | None = None) -> np.ndarray:
-    """Return the mask (n,) of the atoms at an edge, which have fewer bonds than is most common for their element.
+    """Return the mask (n,) of the atoms at an edge.
 
-    The larger of equally common numbers of bonds counts. Edges are those of sheets and holes, the surroundings of
-    vacancies, and the entrance and exit faces of a crystal.
+    These atoms have fewer bonds than the most common number of bonds of their element. If two numbers are equally
+    common, the larger number counts. Edges are the edges of sheets and holes, the surroundings of vacancies, and the
+    entrance and exit faces of a crystal.
     """
     count = (find_bonds(sample) if bonds is None else bonds).coordination
     usual = np.zeros(len(sample), dtype=np.int64)

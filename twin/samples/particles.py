@@ -1,4 +1,4 @@
-"""Metal nanoparticles on amorphous carbon: Wulff and other closed shapes, at random or along an axis."""
+"""Metal nanoparticles on amorphous carbon: Wulff and other closed shapes, in random or given orientations."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -36,10 +36,10 @@ FilmThickness = Annotated[float, Knob(about="thickness of the carbon film behind
 
 
 def cluster(metal: Metal, shape: str, diameter: float) -> np.ndarray:
-    """Return the centred positions (n, 3), A, of a particle's atoms.
+    """Return the positions (n, 3), A, of a particle's atoms around the origin.
 
-    The cube axes of a single crystal are x, y, z. The number of atoms is as near to that of a sphere of the diameter as
-    the shape allows.
+    The cube axes of a single-crystal particle are x, y, z. The number of atoms is as near as the shape allows to the
+    number of atoms in a sphere of the given diameter.
     """
     from ase.cluster import Decahedron, Icosahedron, Octahedron, wulff_construction
 
@@ -89,7 +89,11 @@ def _magic(shape: str, size: int) -> float:
 
 
 def rotation(view: str, rng: np.random.Generator) -> np.ndarray:
-    """Return a rotation (3, 3) of an axis to the beam with a random angle about it, or a uniform random rotation."""
+    """Return a random rotation (3, 3) of a particle.
+
+    The view "random" gives a uniformly distributed rotation. Any other view rotates a crystal axis onto the beam, with a
+    random angle about the beam.
+    """
     from scipy.spatial.transform import Rotation
 
     if view == "random":

@@ -25,7 +25,7 @@ def cubic(a_site: str, b_site: str) -> Sites:
 
 
 def with_vacancies(sample: Sample, order: BuildRequest, cations: tuple[str, ...], oxygen: float, cation: float) -> Sample:
-    """Return an oxide with given fractions of its oxygen and A sites empty."""
+    """Return an oxide with oxygen and cation vacancies, given as fractions of the oxygen sites and of the A sites."""
     gone = share(sites(sample, "O"), oxygen, order.rng("oxygen-vacancies"))
     also = share(sites(sample, *cations), cation, order.rng("cation-vacancies"))
     return remove(sample, np.concatenate([gone, also]))

@@ -33,8 +33,8 @@ class Defect:
     name : str
         Name as in the literature: "V_S", "V_2S", "W_Mo" (W in place of Mo), "Sigma5 (310)".
     position_angstrom : (float, float, float)
-        x, y, z in A: position of the present or missing atom, or the centre of several. An extended defect has its
-        position along its normal, and 0 along the other axes.
+        x, y, z in A: position of the present or missing atom, or the centre of several atoms. For an extended defect,
+        only the coordinate along its normal is given; the other coordinates are 0.
     removed, added : tuple of str
         Symbols of the removed and of the added atoms.
     """
@@ -65,7 +65,7 @@ def symbols_of(numbers: np.ndarray) -> tuple[str, ...]:
 
 
 def resolve_sigma(numbers: np.ndarray, given: "float | Mapping[str, float] | ArrayLike | None") -> np.ndarray | None:
-    """Return one thermal sigma for each atom.
+    """Return the thermal displacement (1-D rms) of each atom.
 
     Parameters
     ----------
@@ -81,8 +81,8 @@ def resolve_sigma(numbers: np.ndarray, given: "float | Mapping[str, float] | Arr
     Raises
     ------
     SettingsError
-        The mapping lacks a symbol of the sample or has one that the sample does not hold, the number of values is
-        wrong, or a value is negative, not finite or above 1 A.
+        The mapping lacks an element of the sample or names an element that the sample does not contain, the number of
+        values is wrong, or a value is negative, not finite or above 1 A.
     """
     if given is None:
         return None
@@ -143,7 +143,7 @@ def near_pairs(positions: np.ndarray, size: tuple[float, float], distance: float
 
 
 def separation(positions: np.ndarray, pairs: np.ndarray, size: tuple[float, float], *, periodic: bool) -> np.ndarray:
-    """Return the distances (p,), A, of pairs (p, 2) of atoms, across the edges of a box that repeats in x and y."""
+    """Return the distances (p,), A, of pairs (p, 2) of atoms. In a periodic box, the nearest images count."""
     step = positions[pairs[:, 1]] - positions[pairs[:, 0]]
     if periodic:
         box = np.array([size[1], size[0]])
@@ -182,9 +182,9 @@ class Sample:
         Changes of the perfect structure, one for each site; mappings of the fields of :class:`Defect` are accepted.
         Defects are not part of the digest.
     sites : (n,) int64, optional
-        Number of each atom's stream of thermal displacements. Atoms with the same number in two samples have the same
-        displacement in one frozen-phonon configuration, so the loss of an atom does not move the others. By default
-        atoms are numbered in their order.
+        Number of the random stream of each atom's thermal displacements. Atoms with the same number in two samples have
+        the same displacement in a frozen-phonon configuration, so the loss of an atom does not move the other atoms. By
+        default, atoms are numbered in their order.
 
     Raises
     ------
@@ -227,7 +227,7 @@ class Sample:
             )
             raise SettingsError(message)
         if len(size) != 2 or not all(np.isfinite(length) and length > 0 for length in (*size, thickness)):
-            message = f"size_angstrom={size} A (y, x) and thickness_angstrom={thickness:g} A must be two numbers and one number above 0."
+            message = f"size_angstrom={size} A must be two numbers (y, x) above 0, and thickness_angstrom={thickness:g} A a number above 0."
             raise SettingsError(message)
         if np.any((numbers < 1) | (numbers > MAX_NUMBER)):
             wrong = numbers[(numbers < 1) | (numbers > MAX_NUMBER)][0]
@@ -311,7 +311,7 @@ class Sample:
 
     @property
     def density_g_per_cm3(self) -> float:
-        """Mass of the atoms over the volume of the box, vacuum included, g/cm^3."""
+        """Mass of the atoms divided by the volume of the box, including its vacuum, g/cm^3."""
         from ase.data import atomic_masses
 
         volume = self.size_angstrom[0] * self.size_angstrom[1] * self.thickness_angstrom
@@ -332,7 +332,10 @@ class Sample:
 
     @property
     def digest(self) -> str:
-        """Sha256 (hexadecimal) of the numbers, positions, size, thickness, sigmas (to 1e-9 A) and periodicity."""
+        """SHA-256 hash (hexadecimal) of atomic numbers, positions, size, thickness, thermal sigmas and periodicity.
+
+        Lengths are rounded to 1e-9 A. In a sample with thermal motion, a non-default ``sites`` also contributes.
+        """
         lengths = [self.positions_angstrom, np.array([*self.size_angstrom, self.thickness_angstrom])]
         if self.thermal_sigma_angstrom is not None:
             lengths.append(self.thermal_sigma_angstrom)
@@ -422,7 +425,7 @@ class Sample:
 
 
 def wrap(fractional: np.ndarray, lengths: np.ndarray, tolerance: float = 1e-5) -> np.ndarray:
-    """Return fractional coordinates in [0, 1), with values within ``tolerance`` (A) below 1 set to 0."""
+    """Return fractional coordinates in [0, 1). Coordinates that lie less than ``tolerance`` (A) below 1 become 0."""
     slack = tolerance / np.asarray(lengths)
     return np.clip(fractional - np.floor(fractional + slack), 0.0, None)
 

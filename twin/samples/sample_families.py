@@ -25,7 +25,7 @@ PENG = "L.-M. Peng, G. Ren, S. L. Dudarev, M. J. Whelan, Acta Cryst. A52 (1996) 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Knob:
-    """A setting of a library sample besides its box: a number within limits, or one of several words.
+    """Setting of a library sample in addition to box and seed: a number within limits, or one of several words.
 
     Parameters
     ----------
@@ -50,7 +50,13 @@ class Knob:
     choices: tuple[str, ...] = ()
 
     def checked(self, name: str, value: object) -> Value:
-        """Return a value as a plain number or word; raise SettingsError for a wrong type or outside the limits."""
+        """Return a checked value as a plain number or word.
+
+        Raises
+        ------
+        SettingsError
+            The value has a wrong type, is outside the limits, or is not one of the permitted words.
+        """
         if self.choices:
             if value in self.choices:
                 return str(value)
@@ -68,13 +74,13 @@ class Knob:
 
 
 def fraction(about: str) -> Knob:
-    """Return a knob with the limits 0 and 1."""
+    """Return a knob for a fraction, with the limits 0 and 1."""
     return Knob(about=about, low=0.0, high=1.0)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class BuildRequest:
-    """Build request of a library sample, and the means to build it.
+    """Request to build a library sample, with methods that build it.
 
     Parameters
     ----------
@@ -132,7 +138,10 @@ class BuildRequest:
     def atoms(
         self, symbols: np.ndarray, positions: np.ndarray, size: tuple[float, float], thickness: float, *, notes: tuple[str, ...] = ()
     ) -> Sample:
-        """Return a periodic sample of symbols (n,) and positions (n, 3), A, with a size (y, x) and a thickness, A."""
+        """Return a periodic sample of atoms with symbols (n,) and positions (n, 3), A, in a box.
+
+        The box has the given size (y, x) and thickness, A.
+        """
         from ase.data import atomic_numbers
 
         return Sample(

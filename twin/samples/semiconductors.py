@@ -21,7 +21,7 @@ Layer = Annotated[float, Knob(about="fraction of the width that is the SiGe laye
 
 
 def zinc_blende(first: str, second: str) -> Sites:
-    """Return the sites of a zinc-blende cell, or of a diamond cell where both elements are the same."""
+    """Return the sites of a zinc-blende cell, which is a diamond cell if both elements are the same."""
     return tuple((symbol, (x + shift, y + shift, z + shift)) for x, y, z in FCC for symbol, shift in ((first, 0.0), (second, 0.25)))
 
 
@@ -112,7 +112,7 @@ def cdte_110(order: BuildRequest, *, vacancy_fraction: MissingInSemiconductor = 
     thermal_source=f"B Si 0.463, Ge 0.573 A^2 at 280 K: {PENG}",
 )
 def si_sige_110(order: BuildRequest, *, germanium_fraction: Germanium = 0.3, layer_fraction: Layer = 0.5) -> Sample:
-    """Return silicon with a coherent SiGe layer and two abrupt interfaces in the middle of the width."""
+    """Return silicon with a coherent SiGe layer in the middle of the width, between two abrupt interfaces."""
     box = order.cut.size_angstrom or (16.0, MULTILAYER_SIZE)
     order = replace(order, cut=replace(order.cut, size_angstrom=box))
     a = 5.431

@@ -50,7 +50,7 @@ def _indices(given: str | Sequence[int]) -> list[int]:
 
 
 def has_four_indices(given: str | Sequence[int]) -> bool:
-    """Return whether a zone axis has four indices."""
+    """Return True if a zone axis has four indices."""
     return len(_indices(given)) == 4
 
 
@@ -65,7 +65,8 @@ def parse_zone_axis(given: str | Sequence[int]) -> tuple[int, int, int]:
     Raises
     ------
     SettingsError
-        The indices are not whole numbers, all 0, beyond 50, or the third of four is not minus the sum of the first two.
+        An index is not a whole number or is beyond 50, all indices are 0, or the third of four indices is not minus the
+        sum of the first two.
     """
     indices = _indices(given)
     if not any(indices):
@@ -86,7 +87,7 @@ def parse_zone_axis(given: str | Sequence[int]) -> tuple[int, int, int]:
 
 
 def is_hexagonal(cell: np.ndarray) -> bool:
-    """Return whether a cell (3, 3; rows, A) has a = b, gamma = 120 and c perpendicular to both."""
+    """Return True if a cell (3, 3; rows, A) has a = b, gamma = 120 degrees and c perpendicular to a and b."""
     lengths = np.linalg.norm(cell, axis=1)
     cosines = (cell @ cell.T) / np.outer(lengths, lengths)
     wanted = abs(lengths[0] / lengths[1] - 1) < HEXAGONAL_TOLERANCE and abs(cosines[0, 1] + 0.5) < HEXAGONAL_TOLERANCE

@@ -51,7 +51,10 @@ def extended_gcd(a: int, b: int) -> tuple[int, int, int]:
 
 
 def complete_basis(axis: tuple[int, int, int]) -> tuple[np.ndarray, np.ndarray]:
-    """Return two integer vectors that complete a vector without common divisor to a basis of determinant +-1."""
+    """Return two integer vectors that form a basis of determinant +-1 together with a given integer vector.
+
+    The components of the given vector must not have a common divisor.
+    """
     u, v, w = axis
     g, x, y = extended_gcd(u, v)
     if g == 0:
@@ -175,8 +178,8 @@ def orient(lattice: np.ndarray, cell: np.ndarray, zone_axis: tuple[int, int, int
     """Return the nearly orthogonal cell along a zone axis whose repeats fit a size best.
 
     The criteria are, the most important first: a strain within ``max_strain``, edges no longer than the size, a small
-    strain, x along the crystal's a, b or c (in that order), a small area, a short x. Edges of up to 40 A are tried
-    where shorter ones need too much strain.
+    strain, x along the crystal's a, b or c (in that order), a small area, a short x. Edges of up to 40 A are tried if
+    shorter edges need too much strain.
 
     Parameters
     ----------
@@ -189,7 +192,8 @@ def orient(lattice: np.ndarray, cell: np.ndarray, zone_axis: tuple[int, int, int
     size : float
         Preferred largest length of an edge, A.
     max_strain : float
-        Preferred largest strain. The result exceeds it where no cell satisfies it, and the caller must check.
+        Preferred largest strain. If no cell satisfies this limit, the strain of the result exceeds it, so the caller
+        must check ``strain``.
 
     Returns
     -------
@@ -214,7 +218,10 @@ def orient(lattice: np.ndarray, cell: np.ndarray, zone_axis: tuple[int, int, int
 
 
 def points_inside(edges: np.ndarray) -> np.ndarray:
-    """Return the lattice points (n, 3) inside a cell of integer edges (3, 3); their number is the determinant."""
+    """Return the lattice points (n, 3) inside a cell with integer edges (3, 3).
+
+    Their number n is the absolute value of the determinant of the edges.
+    """
     count = round(float(np.linalg.det(edges)))
     sign = 1 if count > 0 else -1
     adjugate = np.rint(np.linalg.inv(edges) * count).astype(np.int64) * sign

@@ -113,7 +113,7 @@ def test_missing_points_and_scales(tmp_path: Path) -> None:
     (tmp_path / "b.msa").write_text(emsa("1\n2\n3", **{"BEAMKV   -kV": "unknown"}))
     note = read_file(tmp_path / "b.msa").attrs["import_note"]
     assert "#BEAMKV is 'unknown'" in note
-    assert "#NPOINTS announces 4 points, and 3 are there" in note
+    assert "#NPOINTS states 4 points, but the file holds 3" in note
     for words in ({"XPERCHAN": ""}, {"XPERCHAN": "0"}, {"XUNITS": ""}):
         with pytest.raises(SettingsError, match=r"a\.msa has no calibration"):
             read(tmp_path / "a.msa", emsa("1\n2\n3\n4", **words))

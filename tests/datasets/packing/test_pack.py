@@ -254,7 +254,7 @@ def test_packed_data_are_verified_as_built_ones(films: tuple[list[Path], Path], 
         assert main(["data", "verify", str(folder), *more]) in (1, 2)
         return capsys.readouterr().err
 
-    said = f"--regenerate 2 is not possible: {folder} holds measured data, which have no seeds. Leave it out."
+    said = f"--regenerate 2 is not possible: {folder} holds measured data, which have no seeds. Leave out this argument."
     assert said in refusal("--regenerate", "2")
     assert "leave out --size" in refusal("--size", "tiny")
     manifest = (folder / "manifest.json").read_bytes()
@@ -319,7 +319,7 @@ BAD_FILES = {
         "a.npz, image 0, row 0, column 0: the pixel is nan",
     ),
     "complex": (lambda d: _saved(d, image=np.ones((8, 8), complex)), {"pixel_size_angstrom": 0.2}, "a.npz holds values of type complex128"),
-    "a line": (lambda d: _saved(d, line=np.ones(8)), {}, "a.npz holds no image with the dimensions y and x, or frame, y and x, but line (x)"),
+    "a line": (lambda d: _saved(d, line=np.ones(8)), {}, "a.npz holds no image with the dimensions (y, x) or (frame, y, x); it holds line (x)"),
     "two images": (
         lambda d: _saved(d, one=np.ones((8, 8)), two=np.ones((9, 9))),
         {},

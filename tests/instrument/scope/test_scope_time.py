@@ -417,7 +417,9 @@ def test_limits_are_told_before_any_work(make: Callable[..., Microscope]) -> Non
     scope = make(replace(IDEAL, stage=stage.MECHANICAL))
     with pytest.raises(SettingsError, match=r"C10=1e\+07 A is out of range: .* at most 1e\+06 A\. This is the range of the lenses"):
         scope.set(C10=1e7)
-    with pytest.raises(SettingsError, match=r"gain of 'haadf' cannot be set, as it counts electrons on ideal\. Detectors with a chain: none"):
+    with pytest.raises(
+        SettingsError, match=r"gain of 'haadf' cannot be set, as this detector counts electrons on ideal\. Detectors with a chain: none"
+    ):
         scope.set(gain={"haadf": 2.0})
     with pytest.raises(SettingsError, match="is not a RasterScan, but a dose map needs rows and columns"):
         scope.dose_map(SpiralScan(shape=50, diameter_angstrom=3.0))  # type: ignore[arg-type]

@@ -102,7 +102,7 @@ def test_specimens_that_do_not_repeat_hold_the_probe_and_the_scan(request_: Requ
     far = replace(inside, beam=replace(inside.beam, aberrations=Aberrations(C10=-800)))
     with pytest.raises(
         SamplingError,
-        match=r"The probe needs \d+\.\d A, but the specimen is not periodic and its cell is 15\.6 x 15\.6 A\.",
+        match=r"The probe needs a window of \d+\.\d A, but the specimen is not periodic and its cell is 15\.6 x 15\.6 A\.",
     ):
         discretise(far)  # a defocus that would wrap around the cell
     beside = replace(

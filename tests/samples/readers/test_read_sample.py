@@ -44,7 +44,7 @@ def test_a_file_without_displacements_moves_by_debyes_model(tmp_path: Path) -> N
     """Without displacements in the file a warning says what was taken and names the argument; 0 asks for a static sample and is silent."""
     path = tmp_path / "POSCAR"
     ase.io.write(path, strontium_titanate())
-    with pytest.warns(UserWarning, match="POSCAR gives no thermal displacements: those of Debye's .* thermal_sigma_angstrom=") as caught:
+    with pytest.warns(UserWarning, match="POSCAR gives no thermal displacements: values of the Debye .* thermal_sigma_angstrom=") as caught:
         sample = read_sample(path)
     assert caught[0].filename == __file__
     assert str(caught[0].message) in sample.notes

@@ -42,7 +42,7 @@ from stemtwin.twin.physics import electrons, noise, phase_error
 STOP = 0.8
 """Threshold of the second component of an action, above which the end is declared."""
 LEAST = 1e-3
-"""Smallest commanded change, as a fraction of the largest one; smaller components of an action are ignored."""
+"""Smallest commanded change, as a fraction of the largest change; smaller components of an action are ignored."""
 SOLVED_RAD = 2 * math.pi / 14
 """Root mean square phase error below which the aperture counts as corrected, rad: a Strehl ratio of 0.8, Marechal's criterion."""
 LARGEST_MISFIT = 100.0
@@ -59,20 +59,21 @@ class AberrationCorrection(GoalFamily[Tuning]):
         of the carbon, measure C1A1 or a Zemlin tableau, and correct C1, A1, B2, A2, C3, S3 and A3. Each commanded
         change has an unknown gain and rotation, hysteresis, and side effects on aberrations of lower order, all drawn
         for each episode. A measurement has counting noise, is biased by the higher orders that it does not fit, and
-        fails where C10 or C12 exceeds 750 A. In ``standard`` and ``hard`` the aberrations drift: within a minute C10 by
-        9 A, C12 by 5 A and C21 by 70 A. Images are computed by wave optics at 25 mrad (200 kV) or 22 mrad (300 kV) with
-        focal spread and source size.
+        fails if C10 or C12 exceeds 750 A. In ``standard`` and ``hard`` the aberrations drift: within a minute C10 by
+        9 A, C12 by 5 A and C21 by 70 A. Images are computed by wave optics at a convergence semi-angle of 25 mrad
+        (200 kV) or 22 mrad (300 kV), with focal spread and source size.
 
         A Ronchigram is the far-field shadow of 30 A of carbon under the parked probe, counted by a camera out to 1.1
         times the convergence semi-angle. The carbon consists of atoms at random positions, repeats after 102 A, and
         acts as a phase grating (correlation with multislice at least 0.95). The larger the local defocus, the finer the
         texture; where the phase is flat, the Ronchigram has no texture. Neither the texture of Ronchigrams nor the
-        contrast of images suffices: a trust-region search with only one of them succeeds in 26 %
-        (Ronchigrams) or 50 % (images) of the easy episodes and in none of the others; of the 12 rad at the start of
-        ``standard`` about 4 rad remain (median of twelve training episodes).
+        contrast of images suffices. A trust-region search that uses only Ronchigrams succeeds in 26 % of the easy
+        episodes, and a search that uses only images in 50 %. Both searches fail in all episodes of the other presets.
+        In ``standard`` they reduce the phase error from 12 rad to about 4 rad (median of twelve training episodes).
 
         The results of C1A1 and tableaus are drawn from the covariance of their counting statistics
-        (``tableau="emulated"``, 1 ms), or their images are computed and fitted (``tableau="real"``, 0.05 to 1 s).
+        (``tableau="emulated"``, 1 ms of computing), or their images are computed and fitted (``tableau="real"``, 0.05
+        to 1 s of computing).
     Action space
         ``Box(-1, 1, (K + 2,), float32)`` with K = 3 (easy), 7 (standard), 12 (hard).
 
@@ -88,7 +89,7 @@ class AberrationCorrection(GoalFamily[Tuning]):
         2 to K+1  changes of C10, C12a, C12b, C21a, C21b, C23a, C23b,  A    -1 to 1 times the largest misalignment of the
                   C30, C32a, C32b, C34a, C34b; carried out before the       preset; changes below 0.001 are not commanded;
                   acquisition, aberration by aberration, 1 s each,          the knobs reach five times the largest
-                  also where they fail                                      misalignment
+                  also if they fail                                         misalignment
         ========= ==================================================== ==== ==================================================
 
         C_nm,a and C_nm,b are C_nm times cosine and sine of m phi_nm. C1A1 takes 1.3 s; a Fast tableau takes 12 s and
@@ -107,10 +108,10 @@ class AberrationCorrection(GoalFamily[Tuning]):
         ``knobs``      float32 (K,)      A         commanded changes since the start, without those that failed
         ``estimates``  float32 (K,)      A         last measured coefficients, not updated by later corrections; 0
                                                    before the first measurement
-        ``errors``     float32 (K,)      A         their standard deviations; the reach of the knob before the first
-                                                   measurement
-        ``ages``       float32 (K,)      s         time since their measurement; the time budget before the first
-                                                   measurement
+        ``errors``     float32 (K,)      A         standard deviations of the estimates; before the first measurement
+                                                   the reach of the knob
+        ``ages``       float32 (K,)      s         time since the estimates were measured; before the first
+                                                   measurement the time budget
         ``report``     MultiBinary(6)    --        last acquisition: image, Ronchigram, C1A1, Fast, Standard; and
                                                    whether it failed
         ``misfit``     float32 (1,)      1         chi-square per degree of freedom of the last result, at most 100
@@ -131,12 +132,12 @@ class AberrationCorrection(GoalFamily[Tuning]):
         one image do not cancel in s. For small s, exp(-s^2) is the Strehl ratio. An episode is a success if s < 2 pi /
         14 at the declared end (Marechal criterion).
     Starting state
-        Misalignments of all correctable orders are added to the instrument's residual aberrations: magnitudes uniform
-        between the preset's smallest and largest ones, azimuths uniform. One image has been taken. Option of ``reset``:
-        ``scale``, a factor of the misalignment from 0 to 1.
+        Misalignments of all correctable orders are added to the instrument's residual aberrations. Their magnitudes are
+        uniform between the preset's smallest and largest magnitude, and their azimuths are uniform. One image has been
+        taken. Option of ``reset``: ``scale``, a factor of the misalignment from 0 to 1.
     Episode end
-        Terminated only by the declared stop; truncated when the actions are spent, or when time or dose do not suffice
-        for another image. No budget is exceeded.
+        An episode is terminated only by the declared stop. It is truncated when the actions are spent, or when time or
+        dose do not suffice for another image. No budget is exceeded.
     Presets
         ========================== =============== ================= =====================
         preset                     easy            standard          hard
@@ -154,8 +155,8 @@ class AberrationCorrection(GoalFamily[Tuning]):
         instruments                200 kV, stable  200 kV, drifting  200, 300 kV, drifting
         ========================== =============== ================= =====================
 
-        Electrons of an image are incident electrons at one point. A coupling of 1 is that of a typical corrector, in
-        which 1 um of C30 adds 5 nm of C10 and 20 nm of C21.
+        The rows of coefficients give the largest misalignments. Electrons of an image are incident electrons at one
+        point. A coupling of 1 is that of a typical corrector, in which 1 um of C30 adds 5 nm of C10 and 20 nm of C21.
     Example
         ::
 
@@ -178,7 +179,8 @@ class AberrationCorrection(GoalFamily[Tuning]):
         faults of the stage are not drawn; the probabilities of a closed valve and of failed corrections are 0 by
         default.
     tableau : str
-        ``"emulated"`` or ``"real"``: whether the results of C1A1 and tableaus are drawn or fitted to computed images.
+        ``"emulated"``: the results of C1A1 and tableaus are drawn from their statistics. ``"real"``: the results are fitted
+        to computed images.
 
     Raises
     ------
@@ -204,7 +206,7 @@ class AberrationCorrection(GoalFamily[Tuning]):
 
     @property
     def action_space(self) -> gym.spaces.Box:
-        """Acquisition, stop, and changes of the coefficients in units of the largest ones."""
+        """Space of actions: acquisition, stop, and changes of the coefficients as fractions of the largest changes."""
         return gym.spaces.Box(-1.0, 1.0, (len(self.preset.names) + 2,), np.float32)
 
     @property
@@ -235,7 +237,7 @@ class AberrationCorrection(GoalFamily[Tuning]):
     # ---- the episode
 
     def check_reset(self, *, scale: Any = 1.0) -> None:
-        """Refuse wrong options of ``reset``.
+        """Raise an error for invalid options of ``reset``.
 
         Raises
         ------
@@ -303,7 +305,7 @@ class AberrationCorrection(GoalFamily[Tuning]):
         return replace(state, session=session, knobs=read_only(knobs))
 
     def _affordable(self, state: Tuning, name: str) -> bool:
-        """Return whether time and dose suffice for a measurement."""
+        """Return True if time and dose suffice for a measurement."""
         seconds, dose = self._price(state, name)
         preset = self.preset
         return state.session.clock_s + seconds <= preset.time_s and state.dose + dose <= preset.dose_e_per_angstrom2
@@ -410,7 +412,7 @@ class AberrationCorrection(GoalFamily[Tuning]):
         return math.exp(-(phase_of(state.session) ** 2))
 
     def success(self, state: Tuning) -> bool:
-        """Return whether the end was declared with a phase error below the Marechal limit."""
+        """Return True if the end was declared with a phase error below the Marechal limit."""
         return state.stopped and phase_of(state.session) < SOLVED_RAD
 
     def spent(self, state: Tuning) -> float:
@@ -418,15 +420,15 @@ class AberrationCorrection(GoalFamily[Tuning]):
         return min(1.0, max(self._fractions(state)))
 
     def declared(self, state: Tuning) -> bool:
-        """Return whether the agent has declared the end."""
+        """Return True if the agent has declared the end."""
         return state.stopped
 
     def truncated(self, state: Tuning) -> bool:
-        """Return whether the actions are spent, or time or dose do not suffice for another image."""
+        """Return True if the actions are spent, or if time or dose do not suffice for another image."""
         return state.moves >= self.preset.actions or not self._affordable(state, IMAGE)
 
     def cost(self, state: Tuning) -> dict[str, float]:
-        """Return dose on the film (e-/A^2), beam time on it (s), total time (s) and number of actions."""
+        """Return the dose on the film (e-/A^2), the beam time on the film (s), the total time (s) and the number of actions."""
         return {
             "dose_e_per_angstrom2": float(state.dose),
             "beam_s": float(state.session.scope.beam_s),
@@ -435,7 +437,7 @@ class AberrationCorrection(GoalFamily[Tuning]):
         }
 
     def truth(self, state: Tuning) -> dict[str, float]:
-        """Return coefficients up to third order, A, phase error, rad, flat angle, mrad, and drawn conditions."""
+        """Return the coefficients up to third order, A, phase error, rad, angle of flat phase, mrad, and drawn conditions."""
         found, knobs = true_aberrations(state.session), state.session.scope.knobs
         values, optics = found.cartesian(), (electrons.wavelength(knobs.energy_ev), knobs.semiangle_mrad * 1e-3)
         told = {f"{name}_angstrom": value for name, value in values.items() if int(name[1]) <= 3}
@@ -449,7 +451,7 @@ class AberrationCorrection(GoalFamily[Tuning]):
         }
 
     def picture(self, state: Tuning) -> np.ndarray:
-        """Return the last image or Ronchigram, estimates, knobs and budget, uint8, shape (height, width, 3)."""
+        """Draw the last image or Ronchigram, estimates, knobs and budgets; return uint8, shape (height, width, 3)."""
         from stemtwin.twin.envs import tuning_pictures
 
         shares, shadow = self._fractions(state), state.taken == RONCHIGRAM and not state.failed

@@ -26,13 +26,13 @@ STOP = 0.5
 REACH_ANGSTROM = {"walk": 3.0, "drill": FIELD_ANGSTROM / 2}
 """Largest distances along x and y of the parked beam from the observed Si position or from the centre of the field, A."""
 SHORTEST_S, LONGEST_S = 0.03, 1.0
-"""Times for which the beam is parked, s."""
+"""Shortest and longest time for which one action parks the beam, s."""
 DETECTOR = "maadf"
 """Detector of frames and parked beams, in which C is visible and Si is three times as bright."""
 MOVED_ANGSTROM, LOSS = 0.7, 0.25
 """Smallest distance between two positions of the trail, A; fraction of the achievement that each lost atom costs."""
 READY_S = 0.99 * LONGEST_S
-"""Longest time until an event that one action certainly covers, s."""
+"""Longest time until an event for which the beam time of one action certainly suffices, s."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -42,31 +42,31 @@ class ForgeState:
     Parameters
     ----------
     scene : ForgeScene
-        Start and goal.
+        Start and target of the episode.
     numbers : ndarray
-        Atomic numbers on the sites of the lattice, 0 for empty ones, int (n,).
+        Present atomic number on each site of the lattice, 0 for an empty site, int (n,).
     bonds_left : ndarray
         Number of bonds between each site and the target of a walk, int (n,).
     draws : tuple of float
-        Random draws of the next event, for the form ``state``.
+        Random numbers of the next event, for the form ``state``.
     tracked : tuple of float
         Last observed position of Si (x, y) from the centre of the field, A.
     found, session : ForgedSites or Session, optional
-        The sites, for the form ``state``; the microscope, for the other forms.
+        Sites with their events in the form ``state``, microscope in the other forms.
     order : ndarray, optional
         Lattice site of each site of the microscope's specimen.
     bright, sight : ndarray, optional
         Brightness of all sites in the last frame, and the observation from that frame, for the form ``state``.
     image, trace : ndarray, optional
-        Last frame and readings of the last parked beam.
+        Last frame, and readings of the last parked beam.
     trail, aimed : tuple
-        Earlier observed positions of Si; last position of the parked beam, None at first.
+        Earlier observed positions of Si, and last position of the parked beam, which is None at the start.
     looks, moves : int
         Numbers of frames and of actions.
     beam_s : float
-        Time of parked beams, s.
+        Total time of parked beams, s.
     stopped : bool
-        Whether the end was declared.
+        Whether the agent declared the end.
     """
 
     scene: ForgeScene
@@ -95,25 +95,24 @@ class AtomForge(GoalFamily[ForgeState]):
     """Make a structure atom by atom: move Si through graphene to a target site, or drill a pattern of vacancies into MoS2.
 
     Description
-        A Si atom in graphene exchanges positions with a neighbouring C atom that an electron hits, so a beam parked on a neighbour
-        moves it, bond by bond. Two processes interfere: a Si atom that is hit may be replaced by C from the surface, most probably
-        just after it has moved under the beam; and a neighbour may be ejected, and a Si atom beside a vacancy stays there. On a
-        real microscope the action is a click beside the atom and a dwell time. A frame follows each action, and its dose moves
-        atoms, too. N atoms and the sites beside vacancies cannot be passed. ``docs/damage.md`` has the cross-sections and their
-        uncertainties.
+        A Si atom in graphene exchanges positions with a neighbouring C atom if an electron hits the C atom. A beam parked on a neighbour therefore
+        moves the Si atom, bond by bond. Two processes disturb this motion. A Si atom that is hit may be replaced by C from the surface, most
+        probably just after it has moved under the beam. A neighbour may be ejected, and a Si atom beside a vacancy stays there. On a real
+        microscope the action is a click beside the atom and a dwell time. A frame follows each action, and its dose moves atoms, too. Si cannot
+        pass N atoms and the sites beside vacancies. ``docs/damage.md`` has the cross-sections and their uncertainties.
 
-        In the preset ``drill`` the beam ejects S atoms from the exit face of MoS2; beside a vacancy an S atom jumps into it about
-        twice as often as it is ejected. Frames and probe tails eject and move atoms, too, so order and time matter, and a misplaced
-        vacancy can be moved back. There a fixed rule comes close to the planner. The ``learner`` has no memory: it imitates the
-        planner in episodes of the split ``train``; subsequent PPO (``make learn``) gave no gain that 100 episodes resolve. It is
-        better than ``towards`` in walks but not in ``drill`` (tables below). In ``counts``, measured on ``easy`` alone, planner,
-        ``learner`` and ``towards`` detect atoms in frames and are far better than policies without observations, but the episodes
-        do not separate the three; the oracle does not play there, because no event is known in advance.
+        In the preset ``drill`` the beam ejects S atoms from the exit face of MoS2. An S atom beside a vacancy jumps into the vacancy about
+        twice as often as it is ejected. Frames and probe tails eject and move atoms, too, so order and time matter, and a misplaced vacancy
+        can be moved back. In ``drill`` a fixed rule is almost as good as the planner. The ``learner`` has no memory. It imitates the planner
+        in episodes of the split ``train``; subsequent PPO (``make learn``) gave no gain that 100 episodes resolve. The learner is better
+        than the rule ``towards`` in walks but not in ``drill`` (tables below). The form ``counts`` was measured on ``easy`` only. There the
+        planner, ``learner`` and ``towards`` detect atoms in frames and are far better than policies without observations, but the episodes
+        do not separate these three policies. The oracle does not play in ``counts``, because no event is known in advance.
 
-        All forms of observation have the same processes. In ``state`` these are computed on the sites of the lattice, and a look
-        (frame) is a graph with detection noise; in the other forms the microscope takes frames and parks the beam. Atoms stay on the
-        sites of a perfect lattice (real Si protrudes from the sheet and displaces its neighbours by 0.1 A). The beam has 100 pA and 26 mrad.
-        A film shows the detected graph; with ``--observation counts``, ``stemtwin film`` shows the frames of the microscope instead.
+        All forms of observation have the same processes. In ``state`` the processes are computed on the sites of the lattice, and a look
+        (frame) is a graph with detection noise. In the other forms the microscope acquires frames and parks the beam. Atoms stay on the sites
+        of a perfect lattice; real Si protrudes from the sheet and displaces its neighbours by 0.1 A. The beam has 100 pA and a convergence
+        semi-angle of 26 mrad. ``stemtwin film`` shows the detected graph, or the microscope's frames with ``--observation counts``.
     Action space
         ``Box(-1, 1, (4,))``
 
@@ -127,13 +126,13 @@ class AtomForge(GoalFamily[ForgeState]):
         3         declaration                                  above 0.5: the episode ends, no beam
         ========= ======================================= ==== =======================================
     Observation space
-        ``state`` (the default): float32 in [-1, 1]. A walk has 24 numbers: brightness of the brightest atom over five times that of
-        C (Si: 0.56); its position in the field over 8 A; the vector to the target over 16 A; bonds to it in a perfect sheet over 20;
-        for each neighbour, nearest to the target first, its position relative to Si over 3 A and the brightness over that of C minus
-        1 (N: 0.2, empty: -0.6) of itself and of the two sites behind it; remaining fractions of looks and beam time; beam energy
-        over 100 keV. If Si is not detected, all but the first, budget and energy are 0. ``drill`` has 135 numbers: for each of the
-        33 S sites on the exit face its position over 8 A, half the brightness over that of S2 (0.25 for one missing S), and 1 if it
-        is a target; budget and energy.
+        ``state`` (the default): float32 in [-1, 1]. A walk has 24 numbers. The first six are the brightness of Si in units of five times that of C
+        (0.56), its position in the field in units of 8 A, the vector to the target in units of 16 A, and the number of bonds to the target in a
+        perfect sheet in units of 20. Each of the three neighbours, the nearest to the target first, has five numbers: its position relative to Si
+        in units of 3 A, and the brightness relative to C minus 1 (N: 0.2, empty: -0.6) of the neighbour and of the two sites behind it. The last
+        three numbers are the remaining fractions of looks and beam time, and the beam energy in units of 100 keV. If Si is not detected, the first
+        number is the largest brightness, and the next 20 numbers are 0. ``drill`` has 135 numbers. Each of the 33 S sites on the exit face has its
+        position in units of 8 A, half its brightness relative to S2 (0.25 for one missing S), and 1 if it is a target. The last three are as above.
 
         ``counts``: a ``Dict``.
 
@@ -153,19 +152,19 @@ class AtomForge(GoalFamily[ForgeState]):
         ``pixels``: ``image`` uint8 (32, 32), square roots of bins of 2 x 2 points, and ``scalars`` float32: position, targets,
         budget, energy, logarithms of the trace over its first reading.
     Reward
-        0.3 [P(s') - P(s)] + 0.6 A - 0.1 [B(s') - B(s)]. P = 1 - d / (2 L), where d is the length in bonds of the shortest passable
-        path to the target and L its value at the start: P is 1/2 at the start, 1 at the target, and 0 without Si. A, given at the
-        declared end, is 1 with Si at the target, minus 1/4 for each lost atom, and otherwise 0. B is the larger spent fraction of
-        looks and beam time. Random walks fail: the targets are at least six bonds away. ``drill``: P is the finished fraction of the
-        pattern minus half that of other losses; A is 1 for the whole pattern or half the finished fraction, times 1 minus 1/4 for each
-        other lost atom.
+        0.3 [P(s') - P(s)] + 0.6 A - 0.1 [B(s') - B(s)]. P = 1 - d / (2 L), where d is the length in bonds of the shortest passable path to the
+        target and L its value at the start. P is 1/2 at the start, 1 at the target, and 0 without Si. A is 0 until the declared end; then it is 1 -
+        n / 4 for n lost atoms if Si is at the target, and otherwise 0. B is the larger of the spent fractions of looks and beam time. Random walks
+        fail, because the targets are at least six bonds away. In ``drill``, n is the number of lost atoms that do not belong to the pattern. P is
+        the number of finished vacancies minus n / 2, divided by the size of the pattern. At the declared end, A is 1 - n / 4 for the whole pattern;
+        for an unfinished pattern it is this value times half the finished fraction.
     Starting state
-        Si is at a site, and the target is the drawn number of bonds away; N atoms and vacancies are drawn over the field, not beside
-        start or target, such that the path around them has the drawn length, too. In ``drill`` the target is a connected pattern of S
+        The number of bonds between Si and the target is in the preset's range of sizes. N atoms and vacancies are drawn over the field, not
+        beside start or target, and the shortest path around them is in the same range. In ``drill`` the target is a connected pattern of S
         sites whose shape occurs in no other split: 333 shapes in ``train``, 349 in ``val``, 319 in ``test``, each at a few positions
         in the field. One look has been taken.
     Episode end
-        Terminated only by the declared end; truncated with the last look, or when less than 0.03 s of beam time is left.
+        An episode is terminated only by the declared end. It is truncated with the last look, or when less than 0.03 s of beam time is left.
     Presets
         ============ ======== ======== ======= ========= ======== ======= ===== ====== ======
         Preset       Energy   Size     N       Vacancies Jitter   Flicker Looks Beam   Frame
@@ -201,7 +200,7 @@ class AtomForge(GoalFamily[ForgeState]):
         See ``stemtwin.twin.envs.arguments.EnvArguments``; ``failing`` (the beam is not parked) and ``closed_valve`` (of parked beams
         and of frames) can be given.
     phonons : int
-        Frozen-phonon configurations of the microscope's frames.
+        Number of frozen-phonon configurations of the microscope's frames.
 
     Raises
     ------
@@ -224,7 +223,7 @@ class AtomForge(GoalFamily[ForgeState]):
 
     @property
     def action_space(self) -> gym.spaces.Box:
-        """Position and time of the parked beam, and the stop."""
+        """Space of actions: position and time of the parked beam, and declaration of the end."""
         return gym.spaces.Box(-1.0, 1.0, (4,), np.float32)
 
     @property
@@ -293,7 +292,7 @@ class AtomForge(GoalFamily[ForgeState]):
         return replace(self._looked(state, rng), draws=_draws(rng))
 
     def _aim(self, state: ForgeState, action: np.ndarray) -> tuple[tuple[float, float], float]:
-        """Return position (x, y) from the centre of the field, A, and time, s, of the parked beam."""
+        """Return the position (x, y) of the parked beam from the centre of the field, A, and its time, s."""
         reach, (x, y) = REACH_ANGSTROM[self.preset.goal], state.tracked
         return (x + reach * float(action[0]), y + reach * float(action[1])), min(dwell_s(float(action[2])), self.preset.beam_s - state.beam_s)
 
@@ -338,7 +337,7 @@ class AtomForge(GoalFamily[ForgeState]):
         return replace(state, numbers=read_only(numbers), bonds_left=self._bonds_left(state.scene, numbers, state))
 
     def _bonds_left(self, scene: ForgeScene, numbers: np.ndarray, before: ForgeState | None = None) -> np.ndarray:
-        """Return the bonds to the target from every site; they change only if an atom is lost, added or replaced."""
+        """Return the number of bonds from every site to the target, which changes only if an atom is lost, added or replaced."""
         if self.preset.goal != "walk":
             return np.zeros(0)
         if before is not None and sorted(numbers.tolist()) == sorted(before.numbers.tolist()):
@@ -380,11 +379,11 @@ class AtomForge(GoalFamily[ForgeState]):
         return int(found[0]) if len(found) else None
 
     def _made(self, state: ForgeState) -> int:
-        """Return the number of vacancies of the pattern."""
+        """Return the number of finished vacancies of the pattern."""
         return int((state.numbers[list(state.scene.target)] == 0).sum())
 
     def potential(self, state: ForgeState) -> float:
-        """Return the hidden potential, in [0, 1]: 1/2 at the start of a walk; the net finished fraction of a pattern."""
+        """Return the hidden potential, in [0, 1]: for a walk 1/2 at the start, for a pattern its net finished fraction."""
         scene = state.scene
         if self.preset.goal == "drill":
             return min(max((self._made(state) - 0.5 * self._lost(state)) / scene.length, 0.0), 1.0)
@@ -392,7 +391,7 @@ class AtomForge(GoalFamily[ForgeState]):
         return 0.0 if site is None else max(1 - int(state.bonds_left[site]) / (2 * scene.length), 0.0)
 
     def achievement(self, state: ForgeState) -> float:
-        """Return the value of the structure, in [0, 1]."""
+        """Return the value of the finished structure, in [0, 1]."""
         scene, whole = state.scene, max(1 - LOSS * self._lost(state), 0.0)
         if self.preset.goal == "drill":
             made = self._made(state)
@@ -404,15 +403,15 @@ class AtomForge(GoalFamily[ForgeState]):
         return min(max(state.looks / self.preset.looks, state.beam_s / self.preset.beam_s), 1.0)
 
     def declared(self, state: ForgeState) -> bool:
-        """Return whether the agent has declared the end."""
+        """Return True if the agent has declared the end."""
         return state.stopped
 
     def truncated(self, state: ForgeState) -> bool:
-        """Return whether the looks are spent, or less beam time than the shortest dwell is left."""
+        """Return True if the looks are spent, or if the remaining beam time is below the shortest dwell time."""
         return state.looks >= self.preset.looks or self.preset.beam_s - state.beam_s < SHORTEST_S
 
     def cost(self, state: ForgeState) -> dict[str, float]:
-        """Return dose (electrons over the area of the field, e-/A^2), beam time on the specimen (s), moves, looks."""
+        """Return the dose averaged over the field (e-/A^2), the beam time on the specimen (s), and the numbers of actions and looks."""
         seconds = state.beam_s + state.looks * self.preset.look_s
         return {
             "dose_e_per_angstrom2": seconds * self._beam.electrons_per_s / FIELD_ANGSTROM**2,
@@ -422,10 +421,10 @@ class AtomForge(GoalFamily[ForgeState]):
         }
 
     def truth(self, state: ForgeState) -> dict[str, float]:
-        """Return total and remaining length of the path or pattern, lost atoms, defects, and wanted events.
+        """Return the total and the remaining length of the path or pattern, the lost atoms, the defects, and the wanted events.
 
-        ``event_k``: 1 if there is a wanted event k, else 0; ``x_k``, ``y_k``: beam position in units of the action, on or
-        near the atom; ``seconds_k``: time until the event under a beam there, or -1 if unknown or preceded by another event.
+        ``event_k`` is 1 if there is a wanted event k, else 0. ``x_k``, ``y_k`` is a beam position on or near its atom, in units of the action.
+        ``seconds_k`` is the time until the event if the beam is parked there, or -1 if it is unknown or another event comes first.
         """
         site, scene, walk = self._site(state), state.scene, self.preset.goal == "walk"
         left = (UNREACHED if site is None else int(state.bonds_left[site])) if walk else scene.length - self._made(state)
@@ -445,7 +444,7 @@ class AtomForge(GoalFamily[ForgeState]):
         return out
 
     def _wanted(self, state: ForgeState, site: int | None) -> list[tuple[tuple[float, float], float]]:
-        """Return beam positions, in units of the action, near atoms with wanted events, and the times until these, s."""
+        """Return beam positions near the atoms of wanted events, in units of the action, and the times until the events, s."""
         if self.preset.goal == "walk":
             return self._foreseen(state, forge_scenes.nearer_hops(state.numbers, state.bonds_left, site, state.scene.target[0]))[0]
         first, further = forge_scenes.drilling_events(state.numbers, state.scene.target)
@@ -454,7 +453,7 @@ class AtomForge(GoalFamily[ForgeState]):
         return second if instead else best
 
     def _foreseen(self, state: ForgeState, events: Mapping[int, Collection[int]]) -> tuple[list[tuple[tuple[float, float], float]], bool]:
-        """Return beam positions near atoms (units of the action) with times until their events, s; whether one fits an action."""
+        """Return beam positions near atoms (units of the action) with the times until their events, s, and True if one fits an action."""
         sheet, reach, found = forge_scenes.lattice(self.preset.goal), REACH_ANGSTROM[self.preset.goal], []
         for atom, partners in events.items():
             places, number, seconds = sheet.places[atom] + forge_kinetics.ABOUT, 0, forge_kinetics.UNKNOWN
@@ -466,7 +465,7 @@ class AtomForge(GoalFamily[ForgeState]):
         return found, any(SHORTEST_S <= seconds <= READY_S for _, seconds in found)
 
     def picture(self, state: ForgeState) -> np.ndarray:
-        """Return the last look with path, beam, goal and budget, uint8, shape (height, width, 3)."""
+        """Draw the last look with the path, the beam, the goal and the budgets; return uint8, shape (height, width, 3)."""
         from stemtwin.twin.envs import forge_pictures
 
         left = {"looks": 1 - state.looks / self.preset.looks, "beam time": 1 - state.beam_s / self.preset.beam_s}
@@ -487,12 +486,12 @@ class AtomForge(GoalFamily[ForgeState]):
 
 
 def dwell_s(component: float) -> float:
-    """Return the time of a parked beam, s, for a component of an action."""
+    """Convert the time component of an action, in [-1, 1], to the time of the parked beam, s."""
     return SHORTEST_S * (LONGEST_S / SHORTEST_S) ** ((component + 1) / 2)
 
 
 def dwell_component(seconds: float) -> float:
-    """Return the component of an action for a time of the parked beam, s, clipped to [-1, 1]."""
+    """Convert a time of the parked beam, s, to the time component of an action, clipped to [-1, 1]."""
     return min(max(2 * math.log(seconds / SHORTEST_S) / math.log(LONGEST_S / SHORTEST_S) - 1, -1.0), 1.0)
 
 

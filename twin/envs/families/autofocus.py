@@ -51,11 +51,11 @@ ORIGIN_ANGSTROM = 100.0
 """Side of the square from which the corner of the field is drawn, A."""
 HOUR_S = 3600.0
 STACK = 2
-"""Frames in the form "pixels"."""
+"""Number of frames in the observation form "pixels"."""
 OF_THE_STAGE = ("blocked_stage", "refused_while_moving")
 """Faults that are not drawn, because the stage does not move."""
 HISTORY = 4
-"""Frames in the form "state"."""
+"""Number of frames in the observation form "state"."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -69,11 +69,11 @@ class Focusing:
     conditions : Conditions
         Conditions of the episode.
     scan : RasterScan
-        The field.
+        Scan of the field.
     dwell_time_us : float
-        Time at each point, us.
+        Dwell time at each point, us.
     knobs : ndarray
-        C10, C12a, C12b as commanded since the start, A.
+        Commanded changes of C10, C12a and C12b since the start, A.
     true : ndarray
         True C10, C12a, C12b, A.
     strehl : float
@@ -81,15 +81,15 @@ class Focusing:
     path : tuple of ndarray
         Knobs before each action, oldest first.
     kept : float
-        Sum of the Strehl ratios of all frames but the first.
+        Sum of the Strehl ratios of all frames except the first.
     images : tuple of ndarray
         Readings of the last frames, latest first, uint16.
     history : tuple of ndarray
         Knobs and features of the last frames, latest first, for the observations "state" and "pixels".
     frames, moves : int
-        Frames and actions so far.
+        Numbers of frames and of actions so far.
     stopped : bool
-        Whether the end was declared.
+        Whether the agent declared the end.
     """
 
     session: Session
@@ -119,13 +119,13 @@ class Autofocus(GoalFamily[Focusing]):
     """Bring a crystal into focus: set defocus and twofold astigmatism to zero from images, then declare the end.
 
     Description
-        On a microscope these are the focus knob and the two knobs of the condenser (or corrector) stigmator, C1 and A1,
-        which an operator adjusts before every important image by the sharpness of a live image or of its power
-        spectrum. The defocus and the twofold astigmatism of an aberration-corrected instrument start at unknown values.
-        After each action the instrument's own HAADF detector takes a frame of 128 x 128 points over 16 A, at 20 mrad
-        and 50 pA. Specimen, position of the field, scan rotation, dose, residual aberrations, drift, gain of the knobs
-        and failing commands are drawn for each episode. A single frame barely reveals the sign of the defocus: two
-        frames at different knob settings are needed.
+        On a microscope, an operator sets defocus (C1) and twofold astigmatism (A1) by the focus knob and the two knobs of
+        the condenser or corrector stigmator before every important image. The guide is the sharpness of a live image or
+        of its power spectrum. Here both aberrations of an aberration-corrected instrument start at unknown values. After
+        each action the instrument's own HAADF detector takes a frame of 128 x 128 points over 16 A, at a convergence
+        semi-angle of 20 mrad and 50 pA. Specimen, position of the field, scan rotation, dose, residual aberrations,
+        drift, gain of the knobs and failing commands are drawn for each episode. A single frame barely reveals the sign
+        of the defocus, so two frames at different knob settings are needed.
     Action space
         ``Box(-1, 1, (4,), float32)``; knobs stop at the ends of their ranges.
 
@@ -154,25 +154,25 @@ class Autofocus(GoalFamily[Focusing]):
         ``electrons``  float32 (1,)        1         incident electrons at one point
         ============== =================== ========= ===============================================
 
-        ``"pixels"``: a ``Dict`` of ``image`` uint8 (2, 64, 64), the last two frames, latest first, in bins of 2 x 2
-        points, as square roots of the readings above the smallest one, scaled to a mean of 100; and ``scalars`` float32
-        (11,): knobs of both frames in units of their reach, budget, scan, logarithm of the mean reading. ``"state"``:
-        float32 (113,): for each of the last four frames the knobs and 24 logarithms of power over noise, in 12 azimuths
-        (relative to the specimen) and 2 bands of spatial frequency; then budget, scan, logarithm of the mean reading.
-        Frames not yet taken are filled with the first one.
+        ``"pixels"``: a ``Dict``. ``image`` uint8 (2, 64, 64) has the last two frames, latest first, in bins of 2 x 2 points,
+        as square roots of the readings above the smallest reading, scaled to 100 at the mean. ``scalars`` float32 (11,)
+        has the knobs of both frames in units of their reach, budget, scan, and logarithm of the mean reading.
+        ``"state"``: float32 (113,). Each of the last four frames has the knobs and 24 logarithms of power over noise, in 12
+        azimuths (relative to the specimen) and 2 bands of spatial frequency; then follow budget, scan, and logarithm of
+        the mean reading. The first frame replaces frames that are not yet taken.
     Reward
         ``"dense"``: 0.3 times the change of the Strehl ratio of (C10, C12), plus 0.6 times the achievement at the
         declared end, minus 0.1 times the change of the spent budget (the larger of the spent fractions of frames and
         dose). ``"sparse"``: only the achievement. The achievement is 1 if abs(C10) and abs(C12) are below 20 A at the
-        declared end, else 0. In the preset ``drift`` it is the sum of the Strehl ratios of all frames but the first,
-        one per minute, divided by 60, at most 1.
+        declared end, else 0. In the preset ``drift`` the achievement is the sum of the Strehl ratios of all frames except
+        the first, one per minute, divided by 60, at most 1.
     Starting state
         abs(C10) and abs(C12) are uniform in the preset's ranges, C10 with either sign, C12 at any azimuth; the first
         frame has been taken. Options of ``reset``: ``start_angstrom``, (C10, C12a, C12b) within the upper ends of these
         ranges; ``scale``, a factor of the drawn start from 0 to 1.
     Episode end
-        Terminated only by the declared stop; truncated with the last frame that the frame or dose budget allows, so the
-        end must be declared before it. Above about 1000 electrons per point (hard: 600) the dose is spent first.
+        An episode is terminated only by the declared stop. It is truncated with the last frame that the budgets allow, so the
+        end must be declared before that frame. Above about 1000 electrons per point (hard: 600) the dose is spent first.
     Presets
         ``easy``: MoS2, a perfect scan and counted electrons, C10 from 20 to 100 A, C12 up to 50 A. ``standard``: MoS2,
         SrTiO3 or gold, all about 8 A thick, with a detector read-out chain, scan distortion, specimen drift and
@@ -182,11 +182,11 @@ class Autofocus(GoalFamily[Focusing]):
         focus for an hour, then declare the end. Within a minute C10 drifts systematically by about 6 A and at random by
         9 A, C12 at random by 5 A.
     Baselines
-        The returns of ``expert`` do not fall from ``easy`` to ``hard``: the worse the start, the more Strehl ratio can
-        be gained, also by the oracle. The final distance from focus does grow, with separated intervals; its table
-        follows that of the returns. ``expert`` fits a model of the instrument to all frames; its bounds are those of
-        this page: specimens, instruments, ranges of start, residual aberrations and gains. Like every agent, it
-        receives them in its brief (``known``).
+        The returns of ``expert`` do not decrease from ``easy`` to ``hard``, because every policy, even the oracle, can gain
+        more Strehl ratio from a worse start. The final distance from focus does increase, with separate confidence
+        intervals; its table follows the table of returns. ``expert`` fits a model of the instrument to all frames. The model
+        is bounded by the specimens, instruments, and ranges of start, residual aberrations and gains on this page. Like every
+        agent, ``expert`` receives these bounds in its brief (``known``).
     Example
         ::
 
@@ -208,7 +208,7 @@ class Autofocus(GoalFamily[Focusing]):
     difficulty, split, observation, reward, randomisation, privileged_info
         See ``EnvArguments``; all conditions can be drawn except faults of the stage, which does not move here.
     phonons : int or str
-        Frozen-phonon configurations, or ``"auto"``; see ``Request``.
+        Number of frozen-phonon configurations, or ``"auto"``; see ``Request``.
 
     Raises
     ------
@@ -239,7 +239,7 @@ class Autofocus(GoalFamily[Focusing]):
 
     @property
     def action_space(self) -> gym.spaces.Box:
-        """Changes of C10, C12a, C12b in units of the largest ones, and the stop."""
+        """Space of actions: changes of C10, C12a and C12b as fractions of the largest changes, and the stop."""
         return gym.spaces.Box(-1.0, 1.0, (4,), np.float32)
 
     @property
@@ -304,13 +304,12 @@ class Autofocus(GoalFamily[Focusing]):
         return Focusing(session=begun, conditions=conditions, scan=scan, dwell_time_us=dwell, knobs=zero, true=zero, strehl=0.0)
 
     def check_reset(self, *, start_angstrom: Any = None, scale: Any = 1.0) -> None:
-        """Refuse wrong options of ``reset``.
+        """Raise an error for invalid options of ``reset``.
 
         Raises
         ------
         SettingsError
-            ``start_angstrom`` is beyond the preset's range, or is given beside ``scale``, or ``scale`` is not in [0,
-            1].
+            ``start_angstrom`` is beyond the preset's range, ``scale`` is not in [0, 1], or both options are given.
         """
         checks.number("scale", scale, "times the usual start", low=0, high=1)
         if start_angstrom is None:
@@ -345,7 +344,7 @@ class Autofocus(GoalFamily[Focusing]):
         generators: Sequence[np.random.Generator],
         beginning: Sequence[np.random.Generator] = (),
     ) -> list[Focusing]:
-        """Return the states of several episodes after actions, then first states of new episodes, computed together."""
+        """Compute together the states of several episodes after their actions, and then the first states of new episodes."""
         del generators  # all randomness follows from the episodes' own seeds
         found = [self._turned(state, np.asarray(action, float)) for state, action in zip(states, actions, strict=True)]
         found += [self._begun(rng) for rng in beginning]
@@ -424,7 +423,7 @@ class Autofocus(GoalFamily[Focusing]):
         return state.strehl
 
     def achievement(self, state: Focusing) -> float:
-        """Return 1 in focus, else 0; in the preset ``drift`` the mean Strehl ratio over the minutes of the hour."""
+        """Return 1 in focus and 0 otherwise, or in the preset ``drift`` the mean Strehl ratio over the minutes of the hour."""
         if self.preset.wait_s:
             return min(state.kept * self.preset.wait_s / HOUR_S, 1.0)
         return float(abs(state.true[0]) < GOAL and math.hypot(*state.true[1:]) < GOAL)
@@ -434,16 +433,16 @@ class Autofocus(GoalFamily[Focusing]):
         return min(1.0, max(state.frames / self.preset.frames, state.dose / self.preset.dose_budget_e_per_angstrom2))
 
     def declared(self, state: Focusing) -> bool:
-        """Return whether the agent has declared the end."""
+        """Return True if the agent has declared the end."""
         return state.stopped
 
     def truncated(self, state: Focusing) -> bool:
-        """Return whether the frames are spent, or the dose does not suffice for another one."""
+        """Return True if the frames are spent, or if the dose does not suffice for another frame."""
         another = sessions.raster_dose(CURRENT_PA, state.scan, state.dwell_time_us)
         return state.frames >= self.preset.frames or state.dose + another > self.preset.dose_budget_e_per_angstrom2
 
     def cost(self, state: Focusing) -> dict[str, float]:
-        """Return dose (e-/A^2), beam time on the specimen (s) and moves."""
+        """Return the dose (e-/A^2), the beam time on the specimen (s) and the number of actions."""
         return {"dose_e_per_angstrom2": float(state.dose), "beam_s": float(state.session.scope.beam_s), "moves": float(state.moves)}
 
     def truth(self, state: Focusing) -> dict[str, float]:
@@ -469,7 +468,7 @@ class Autofocus(GoalFamily[Focusing]):
         }
 
     def picture(self, state: Focusing) -> np.ndarray:
-        """Return the frame beside gauges of knobs and budget, uint8, shape (height, width, 3)."""
+        """Draw the frame beside gauges of the knobs and the budget; return uint8, shape (height, width, 3)."""
         from stemtwin.twin.envs import pictures
 
         left = np.array([1 - state.frames / self.preset.frames, 1 - state.dose / self.preset.dose_budget_e_per_angstrom2])
@@ -494,5 +493,5 @@ def _alignment(session: Session, found: Aberrations) -> tuple[np.ndarray, float]
 
 
 def _filled(seen: tuple[np.ndarray, ...], count: int) -> list[np.ndarray]:
-    """Return the latest ``count`` values, padded with the oldest one."""
+    """Return the latest ``count`` values; the oldest value fills missing places."""
     return [*seen, *[seen[-1]] * (count - len(seen))]

@@ -77,12 +77,12 @@ class AutofocusV1:
     """Bring a sample into focus: version 1, kept for the scores of ``autofocus@1``.
 
     Description
-        A HAADF frame is taken after each action, with a generic detector from 3 convergence semi-angles outwards
-        instead of the instrument's own, whose angles depend on the profile. Defocus and twofold astigmatism start at
-        unknown values. Do not train on this version: each frame pays up to 1 and success ends the episode, so an agent
-        that does nothing (return 2.95) earns more than the oracle (2.20), and one that stays just outside the goal
-        earns 17; the truth ends episodes; all episodes have the same crystal in the same orientation; the dose limit
-        never applies.
+        A HAADF frame is taken after each action. The detector is generic, from 3 convergence semi-angles outwards; it
+        is not the instrument's own detector, whose angles depend on the profile. Defocus and twofold astigmatism start
+        at unknown values. Do not train on this version, because it has four defects. Each frame pays up to 1 and
+        success ends the episode, so an agent that does nothing (return 2.95) earns more than the oracle (2.20), and an
+        agent that stays just outside the goal earns 17. The truth ends episodes. All episodes have the same crystal in
+        the same orientation. The dose limit never applies.
     Action space
         ``Box(-1, 1, (3,))``: changes of C10, C12a, C12b by at most 100, 50, 50 A. Knobs stop 200, 120, 120 A from their
         start.
@@ -93,11 +93,11 @@ class AutofocusV1:
         Strehl ratio of (C10, C12) after the action, in [0, 1]. It is computed from the truth and is meant for training,
         not for scoring.
     Starting state
-        abs(C10) uniform in 20 to 150 A with either sign, abs(C12) uniform in 0 to 100 A at any azimuth, the field
-        anywhere on the specimen.
+        abs(C10) is uniform in 20 to 150 A with either sign, abs(C12) is uniform in 0 to 100 A at any azimuth, and the field
+        is anywhere on the specimen.
     Episode end
-        Terminated when abs(C10) and abs(C12) are below 20 A for two frames in a row; truncated after 20 frames or when
-        the dose is spent.
+        An episode is terminated when abs(C10) and abs(C12) are below 20 A for two frames in a row. It is truncated after
+        20 frames or when the dose is spent.
     Version history
         v1: first version.
 
@@ -112,11 +112,11 @@ class AutofocusV1:
     field_of_view_angstrom : float
         Side of the square field, A.
     max_frames : int
-        Frames in one episode, including the first.
+        Number of frames in one episode, including the first.
     dose_budget_e_per_angstrom2 : float
-        Dose in one episode, e-/A^2.
+        Dose budget of one episode, e-/A^2.
     phonons : int
-        Frozen-phonon configurations, with independent displacements.
+        Number of frozen-phonon configurations, which have independent displacements.
 
     Raises
     ------
@@ -147,7 +147,7 @@ class AutofocusV1:
         if self.incident > MOST_ELECTRONS:
             message = (
                 f"current_pa={self.current_pa:g} for dwell_time_us={self.dwell_time_us:g} gives {self.incident:.0f} electrons at each point, but "
-                f"frames of uint16 hold {MOST_ELECTRONS}. Reduce current or dwell time."
+                f"a uint16 frame holds at most {MOST_ELECTRONS}. Reduce current or dwell time."
             )
             raise SettingsError(message)
         least = 2 * self.dose_per_frame
@@ -156,12 +156,12 @@ class AutofocusV1:
 
     @property
     def action_space(self) -> gym.spaces.Box:
-        """Changes of C10, C12a, C12b in units of the largest ones."""
+        """Space of actions: changes of C10, C12a and C12b as fractions of the largest changes."""
         return gym.spaces.Box(-1.0, 1.0, (3,), np.float32)
 
     @property
     def observation_space(self) -> gym.spaces.Dict:
-        """Image, knobs, budget."""
+        """Space of observations: image, knobs and budget."""
         reach = REACH.astype(np.float32)
         return gym.spaces.Dict(
             {
@@ -173,7 +173,7 @@ class AutofocusV1:
 
     @property
     def incident(self) -> float:
-        """Incident electrons at one point."""
+        """Number of incident electrons at one point."""
         return noise.electrons_per_point(self.current_pa, self.dwell_time_us * 1e-6)
 
     @property
@@ -215,7 +215,7 @@ class AutofocusV1:
         return operator.image_signals(_operator(self), request)[0]
 
     def observe(self, state: Focus) -> dict[str, np.ndarray]:
-        """Return image, knobs and budget."""
+        """Return the observation: image, knobs and budget."""
         frames = max(0.0, 1 - state.frames / self.max_frames)
         dose = max(0.0, 1 - state.dose / self.dose_budget_e_per_angstrom2)
         return {"image": state.image.copy(), "knobs": state.knobs.astype(np.float32), "budget": np.array([frames, dose], np.float32)}
@@ -232,15 +232,15 @@ class AutofocusV1:
         return probe.strehl_ratio(beam.wavelength_angstrom, beam.semiangle_rad, Aberrations.from_cartesian(C10=c10, C12a=c12a, C12b=c12b))
 
     def terminated(self, state: Focus) -> bool:
-        """Return whether two frames in a row were in focus."""
+        """Return True if two frames in a row were in focus."""
         return state.in_focus >= FRAMES_IN_FOCUS
 
     def truncated(self, state: Focus) -> bool:
-        """Return whether frames or dose are spent."""
+        """Return True if the frames are spent, or if the dose does not suffice for another frame."""
         return state.frames >= self.max_frames or state.dose + self.dose_per_frame > self.dose_budget_e_per_angstrom2
 
     def cost(self, state: Focus) -> dict[str, float]:
-        """Return dose (e-/A^2), beam time on the specimen (s) and moves."""
+        """Return the dose (e-/A^2), the beam time on the specimen (s) and the number of actions."""
         beam_s = state.frames * math.prod(SHAPE) * self.dwell_time_us * 1e-6
         return {"dose_e_per_angstrom2": float(state.dose), "beam_s": float(beam_s), "moves": float(state.moves)}
 
@@ -256,7 +256,7 @@ class AutofocusV1:
         }
 
     def picture(self, state: Focus) -> np.ndarray:
-        """Return the frame beside gauges of knobs and budget, uint8, shape (height, width, 3)."""
+        """Draw the frame beside gauges of the knobs and the budget; return uint8, shape (height, width, 3)."""
         from stemtwin.twin.envs import pictures
 
         side = self.field_of_view_angstrom
@@ -286,5 +286,5 @@ def _prepared(task: AutofocusV1) -> tuple[Request, Plan]:
 
 @functools.lru_cache(maxsize=4)
 def _operator(task: AutofocusV1) -> ImagingOperator:
-    """Return the imaging operator, cached per task so that steps need not compute its key."""
+    """Return the imaging operator from a cache by task, so a step does not compute the operator's key again."""
     return operator_cache.operator_for(*_prepared(task))

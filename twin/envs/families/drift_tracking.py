@@ -60,7 +60,7 @@ STEP = 16.0
 START = 2.0
 """Largest distance of the feature from the centre of the first frame, A."""
 CHOSEN, DECLARE = 0.5, 0.8
-"""Thresholds of the components of an action that choose a wide or a fast frame, and of the one that declares the end."""
+"""Threshold of the action components that choose a wide or a fast frame, and threshold of the component that declares the end."""
 DRAWN = ("samples", "rotation_rad", "electrons_per_point", "drift", "knob_gain", "failing", "blocked_stage", "refused_while_moving", "closed_valve")
 
 
@@ -75,17 +75,17 @@ class DriftTracking(GoalFamily[Watch]):
         blanked between frames. Narrow frames (16 A) count for the score; wide frames (40 A) only serve to find the
         cluster.
 
-        The cluster is gold on graphene or tungsten in MoS2. Shifted by a lattice vector the sheet looks the same, but
-        the score depends on the position of the cluster. The infinite sheet has only this cluster. The image is that of
-        the perfect sheet plus the changes due to each heavy atom; this sum agrees with the image of the whole cluster
-        within 1 % (MoS2) or 6 % (graphene) of the largest value.
+        The cluster is gold on graphene or tungsten in MoS2. The sheet looks the same after a shift by a lattice vector,
+        but the score depends on the position of the cluster. The infinite sheet has only this cluster. The image is
+        that of the perfect sheet plus the changes due to each heavy atom. This sum agrees with the image of the whole
+        cluster within 1 % (MoS2) or 6 % (graphene) of the largest value.
 
         The specimen tolerates the dose of 60 narrow frames with the usual number of electrons per point, which is drawn
-        for each episode; a frame may have a quarter to four times as many, and a wide frame spreads them over 6.25
-        times the area.
+        for each episode. A frame may have a quarter to four times the usual number. A wide frame distributes its
+        electrons over 6.25 times the area of a narrow frame.
 
-        Imaging conditions: 60 kV, 22 mrad, 30 pA, monochromated (no focal spread), annular dark-field detector from 90
-        to 190 mrad.
+        Imaging conditions: 60 kV, convergence semi-angle 22 mrad, 30 pA, monochromated (no focal spread), annular
+        dark-field detector from 90 to 190 mrad.
     Action space
         ``Box(-1, 1, (6,), float32)``; axes are those of the frame. A positive change moves the field along +x (right)
         and +y (down).
@@ -110,7 +110,7 @@ class DriftTracking(GoalFamily[Watch]):
         ============= =================== ========= ==============================================================
         ``image``     uint16 (128, 128)   e- or ADU the last frame: electrons (easy) or ADU (offset 1000, 7.6 ADU
                                                     per electron)
-        ``field``     float32 (1,)        A         its field of view, 16 or 40
+        ``field``     float32 (1,)        A         field of view of the last frame, 16 or 40
         ``shift``     float32 (2,)        A         commanded shift, -400 to 400
         ``clock``     float32 (1,)        s         time at the end of the frame, 0 to 1000
         ``budget``    float32 (3,)        1         remaining fractions of frames, dose and the two minutes
@@ -119,17 +119,18 @@ class DriftTracking(GoalFamily[Watch]):
         ``tilt``      float32 (1,)        mrad      tilt of the holder, -60 to 60 (only in ``hard``)
         ============= =================== ========= ==============================================================
 
-        ``"pixels"``: a ``Dict`` of ``image`` uint8 (2, 64, 64), the last two frames, latest first, as square roots of
-        the readings above the smallest one, scaled to a mean of 100; and ``scalars`` float32 (13,): for both frames
-        field and shift in units of their largest values and log(electrons) / log(1e5); then budget, clock in units of
-        1000 s, and tilt in units of 100 mrad. ``"state"``: float32 (525,): for each of the last two frames its image
-        averaged to 16 x 16 points, in units of 255, then these scalars.
+        ``"pixels"``: a ``Dict``. ``image`` uint8 (2, 64, 64) has the last two frames, latest first, in bins of 2 x 2
+        points, as square roots of the readings above the smallest reading, scaled to 100 at the mean. ``scalars``
+        float32 (13,) has field and shift of both frames in units of their largest values and log(electrons) / log(1e5)
+        of both frames, then budget, clock in units of 1000 s, and tilt in units of 100 mrad. ``"state"``: float32
+        (525,). The images of the last two frames are averaged to 16 x 16 points each, in units of 255; then follow the
+        same scalars.
     Reward
         ``"dense"``: 0.3 times the change of the watched fraction, plus 0.6 times the achievement at the declared end,
         minus 0.1 times the change of the spent budget (the larger of the spent fractions of frames and dose). The
         watched fraction is the sum over narrow frames of exp(-(r / 3 A)^2) times the time since the previous frame,
-        divided by 120 s, at most 1; r is the distance of the cluster from the centre of the frame at half of the
-        frame's time. The achievement is the watched fraction; in the preset ``event`` it is multiplied by (1 + e) / 2
+        divided by 120 s, at most 1; r is the distance of the cluster from the centre of the frame half-way through the
+        frame. The achievement is the watched fraction; in the preset ``event`` it is multiplied by (1 + e) / 2
         with e = exp(-delay / 10 s) / 2^(false alarms). The delay is the time from the event to the first narrow fast
         frame that shows the atom; false alarms are all fast frames before the event. ``"sparse"``: only the
         achievement.
@@ -138,11 +139,11 @@ class DriftTracking(GoalFamily[Watch]):
         with the usual number of electrons. Each episode draws a cluster of 4 to 7 atoms on neighbouring sites (gold:
         plus one atom above three of them) and a single atom beside it; no shape of a cluster occurs in two splits.
         Drift direction, jumps and their times are drawn. Option of ``reset``: ``offset_angstrom``, the position (x, y)
-        of the cluster, at most 2 A away.
+        of the cluster, at most 2 A from the centre.
     Episode end
-        Terminated only by the declared end; truncated with the 66th frame, or when the dose is spent, so the end must
-        be declared before. Two minutes take 61 frames with the first one, more than the dose allows at the usual number
-        of electrons.
+        An episode is terminated only by the declared end. It is truncated with the 66th frame, or when the dose is
+        spent, so the end must be declared before. Two minutes take 61 frames including the first, but the dose allows
+        only 60 narrow frames with the usual number of electrons.
     Presets
         ============ ========== =============== ============= ============== =========== ==========
         preset       drift, A/s walk, A/sqrt(s) jumps         specimens      electrons   tilts
@@ -155,12 +156,12 @@ class DriftTracking(GoalFamily[Watch]):
 
         Drift and random walk are multiplied by 0.7 to 1.3. ``easy`` has counted electrons and a perfect scan; the
         others have a detector read-out chain, scan distortion, and a gain of the shift along each axis of 0.95 to 1.05
-        (hard: 0.85 to 1.15, and 5 % failing commands). Tilts are in mrad; the holder is tilted after 40 and 80 s, which
-        moves the specimen, 50 to 150 A off the tilt axis, by 3 to 9 A. In ``event`` the single atom beside the cluster
-        hops by one site between 30 and 90 s.
+        (hard: 0.85 to 1.15, and 5 % failing commands). Tilts are in mrad. The holder is tilted after 40 and 80 s. Each
+        tilt moves the specimen by 3 to 9 A, because it is 50 to 150 A away from the tilt axis. In ``event`` the single
+        atom beside the cluster hops by one site between 30 and 90 s.
     Baselines
-        ``expert`` infers budgets, usual electrons and specimen from its observations. Like every agent, it learns from
-        its brief (``known``) whether there is an event; only there does it take fast frames.
+        ``expert`` infers budgets, usual electrons and specimen from its observations. Like every agent, it is told in
+        its brief (``known``) whether there is an event. It takes fast frames only if there is an event.
     Example
         ::
 
@@ -180,10 +181,11 @@ class DriftTracking(GoalFamily[Watch]):
     Parameters
     ----------
     difficulty, split, observation, reward, randomisation, privileged_info
-        See ``EnvArguments``. The samples are ``graphene`` and ``mos2-1h``; the first two gains are those of the shift.
+        See ``EnvArguments``. The samples are ``graphene`` and ``mos2-1h``. The first two values of ``knob_gain`` are the
+        gains of the beam shift along x and y.
     watch_s : float
-        Duration of the watch, 24 to 120 s. Dose, number of jumps, and frames except six spare ones decrease in
-        proportion.
+        Duration of the watch, 24 to 120 s. The dose budget, the number of jumps, and the number of frames without the six
+        spare frames are proportional to it.
 
     Raises
     ------
@@ -216,18 +218,18 @@ class DriftTracking(GoalFamily[Watch]):
 
     @property
     def _frames(self) -> int:
-        """Frames in one episode."""
+        """Number of frames in one episode."""
         return usual_frames(self.watch_s) + SPARE_FRAMES
 
     def _dose(self, state: Watch) -> float:
-        """Return the tolerated dose, e-/A^2: that of all usual frames, narrow and with the usual number of electrons."""
+        """Return the tolerated dose, e-/A^2: the dose of all usual frames if they are narrow and have the usual electrons."""
         return usual_frames(self.watch_s) * sessions.raster_dose(CURRENT_PA, state.scans[0], state.dwell_time_us)
 
     # ---- spaces
 
     @property
     def action_space(self) -> gym.spaces.Box:
-        """Changes of the shift in units of the largest ones, wide frame, end, fast frame, electrons."""
+        """Space of actions: changes of the shift as fractions of the largest changes, wide frame, end, fast frame, electrons."""
         return gym.spaces.Box(-1.0, 1.0, (6,), np.float32)
 
     @property
@@ -252,7 +254,7 @@ class DriftTracking(GoalFamily[Watch]):
         return gym.spaces.Dict(parts)
 
     def known(self) -> dict[str, Any]:
-        """Return the numbers of the preset, with the ranges of the drawn conditions, and the time of the watch."""
+        """Return the numbers of the preset, the ranges of the drawn conditions, and the duration of the watch."""
         return {**plain_values(self.preset), "randomisation": self.drawn_ranges(), "watch_s": self.watch_s}
 
     def prepare(self, line: PreparationLine) -> None:
@@ -264,12 +266,12 @@ class DriftTracking(GoalFamily[Watch]):
     # ---- the episode
 
     def check_reset(self, *, offset_angstrom: Any = None) -> None:
-        """Refuse an ``offset_angstrom`` that is not (x, y) within 2 A.
+        """Raise an error if ``offset_angstrom`` is not a pair (x, y) within 2 A of the centre.
 
         Raises
         ------
         SettingsError
-            ``offset_angstrom`` is not such a pair.
+            ``offset_angstrom`` is not a pair of numbers, or it is farther than 2 A from the centre.
         """
         if offset_angstrom is None:
             return
@@ -300,7 +302,7 @@ class DriftTracking(GoalFamily[Watch]):
         return self._photographed(state, wide=False, exposure=1.0)
 
     def transition(self, state: Watch, action: np.ndarray, rng: np.random.Generator) -> Watch:
-        """Declare the end, or change the shift, let the time pass with its events, and take a frame."""
+        """Declare the end; otherwise change the shift, wait while events happen, and take a frame."""
         del rng  # all randomness follows from the episode's own seed
         moves = state.moves + 1
         if action[3] > DECLARE:
@@ -401,15 +403,15 @@ class DriftTracking(GoalFamily[Watch]):
         return min(1.0, max(state.frames / self._frames, state.dose / self._dose(state)))
 
     def declared(self, state: Watch) -> bool:
-        """Return whether the agent has declared the end."""
+        """Return True if the agent has declared the end."""
         return state.stopped
 
     def truncated(self, state: Watch) -> bool:
-        """Return whether the frames or the tolerated dose are spent."""
+        """Return True if the frames or the tolerated dose are spent."""
         return state.frames >= self._frames or state.dose >= self._dose(state)
 
     def cost(self, state: Watch) -> dict[str, float]:
-        """Return dose (e-/A^2), beam time on the specimen (s), moves, fast frames."""
+        """Return the dose (e-/A^2), the beam time on the specimen (s), and the numbers of actions and of fast frames."""
         return {
             "dose_e_per_angstrom2": float(state.dose),
             "beam_s": float(state.session.scope.beam_s),
@@ -437,7 +439,7 @@ class DriftTracking(GoalFamily[Watch]):
         }
 
     def picture(self, state: Watch) -> np.ndarray:
-        """Return the last frame with the path of the shift and the budget, uint8, shape (480, 760, 3)."""
+        """Draw the last frame with the path of the beam shift and the budgets; return uint8, shape (480, 760, 3)."""
         from stemtwin.twin.envs import drift_pictures
 
         told = ["wide" if state.settings[0][0] == WIDE_FIELD else "narrow"]

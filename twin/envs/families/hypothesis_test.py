@@ -21,11 +21,14 @@ from stemtwin.twin.envs.goal_family import GoalFamily
 DECLARE = 0.8
 """Threshold of the fourth component of an action, above which the end is declared."""
 EDGE = 0.02
-"""Smallest declared probability; the largest is 1 minus this. The logarithmic score is thus bounded without clipping."""
+"""Smallest declared probability; the largest is 1 minus this number, so the logarithmic score is bounded without clipping."""
 STEPS = 16
 """Largest number of actions of an episode."""
 SURE = 0.76
-"""Smallest declared probability of the true law that is a success; a round number would be decided by its rounding to float32."""
+"""Smallest declared probability of the true law for which an episode is a success.
+
+It is not 0.75, because the rounding to float32 would decide about an answer of exactly 0.75.
+"""
 IGNORANCE = 0.5
 """Potential at the start and at every end."""
 FRAME_PX, BLOB = 48, 0.3
@@ -55,7 +58,7 @@ class DamageTrial:
     fate : int
         Seed of the faults of the instrument.
     moves, blocked : int
-        Number of actions, and number of those that exposed nothing because the stage was blocked.
+        Number of actions, and number of actions that exposed nothing because the stage was blocked.
     answer : float, optional
         Declared probability of law 1.
     """
@@ -92,12 +95,12 @@ class HypothesisTest(GoalFamily[DamageTrial]):
         On a microscope this is the series that identifies a damage mechanism: high tension, dose (current and number of
         frames) and time are chosen, a fresh area is exposed, and columns that have lost atoms are counted in its
         dark-field image. Here fresh areas of MoS2, each with a square of sites, are exposed at a chosen energy, dose
-        and time, and the sites that are read as lost are counted. The question is one of three pairs of laws: loss by
-        knock-on or by radiolysis (``mechanism``), loss by one hit or by several (``dose``), jumps of vacancies by heat
-        or by the beam (``diffusion``). The law named first is law 0, the other one is law 1.
-        ``stemtwin.twin.envs.damage_laws`` has the laws and their priors. Both laws of a pair lose the same fraction at
-        the usual settings (80 keV, 1e8 e-/A^2, 10 s). The first exposure has these settings and therefore measures only
-        the strength.
+        and time, and the sites that are read as lost are counted. An episode has one of three pairs of laws: loss by
+        knock-on or by radiolysis (``mechanism``), loss by one hit or by several hits (``dose``), or jumps of vacancies
+        by heat or by the beam (``diffusion``). The law named first is law 0, the other law is law 1.
+        ``stemtwin.twin.envs.damage_laws`` has the laws and their priors. Both laws of a pair give the same loss at the
+        usual settings (80 keV, 1e8 e-/A^2, 10 s). The first exposure has these settings and therefore measures only
+        the strength of the law.
 
     Action space
         ``Box(-1, 1, (5,))``
@@ -105,10 +108,10 @@ class HypothesisTest(GoalFamily[DamageTrial]):
         ========= ================================= ==== ======================================================
         Component Meaning                           Unit Range
         ========= ================================= ==== ======================================================
-        0         beam energy, logarithmic          keV  80 / reach to 80 reach
-        1         dose, logarithmic                 --   1e8 / reach to 1e8 reach e-/A^2; at most the remaining
-                                                         dose
-        2         time of the exposure, logarithmic s    10 / reach to 10 reach; at most the remaining time
+        0         beam energy, logarithmic          keV  80 / reach to 80 * reach
+        1         dose, logarithmic                 --   1e8 / reach to 1e8 * reach e-/A^2; at most the
+                                                         remaining dose
+        2         time of the exposure, logarithmic s    10 / reach to 10 * reach; at most the remaining time
         3         declaration                            above 0.8: the episode ends with the answer
         4         answer: probability of law 1           0.02 to 0.98, linear
         ========= ================================= ==== ======================================================
@@ -116,7 +119,7 @@ class HypothesisTest(GoalFamily[DamageTrial]):
         A declaration exposes nothing. Once a budget is spent, an action without a declaration ends the episode.
 
     Observation space
-        ``counts``: a ``Dict``; ``queries`` is the preset's number of areas minus the first one.
+        ``counts``: a ``Dict``; ``queries`` is the preset's number of areas minus one, the first area.
 
         ============ ======================= ===================================================== ==== ========
         Component    Type                    Meaning                                               Unit Range
@@ -140,11 +143,11 @@ class HypothesisTest(GoalFamily[DamageTrial]):
         priors; it is 1/2 at the start and set to 1/2 at every end, so it guides the agent, but its changes add up to 0.
         The answer p, the declared probability of the true law, earns A = 1 - 2 log(0.98 / p) / log(49): 1 for the
         largest p, 0.654 for 1/2, -1 for the smallest p. This logarithmic score is strictly proper over all
-        probabilities that can be declared. 1 + log2(p) clipped to [-1, 1] would not be proper: its best answers would
-        be 0 and 1, whatever the agent knows. B is the largest spent fraction of areas, dose and time. An episode with
-        an answer returns 0.6 A minus the price of the spent budget; the upper bound of 0.6 is reached only by an agent
-        that knows the true law and declares it at once. An episode without an answer earns nothing and pays for the
-        spent budget.
+        probabilities that can be declared. The score 1 + log2(p), clipped to [-1, 1], would not be proper, because its
+        best answers would be 0 and 1, whatever the agent knows. B is the largest of the spent fractions of areas, dose
+        and time. An episode with an answer returns 0.6 A minus the price of the spent budget. Only an agent that knows
+        the true law and declares it at once reaches the upper bound of 0.6. An episode without an answer earns nothing
+        and pays for the spent budget.
 
     Starting state
         All pairs have the same probability, as do the two laws of a pair; parameters are uniform over the values of the
@@ -152,8 +155,8 @@ class HypothesisTest(GoalFamily[DamageTrial]):
         ``damage_laws.PAIRS``.
 
     Episode end
-        Terminated when the agent declares; truncated by an action without a declaration after areas, dose or time are
-        spent, or by the last of 16 actions.
+        An episode is terminated when the agent declares an answer. It is truncated by an action without a declaration
+        after areas, dose or time are spent, or by the last of 16 actions.
 
     Presets
         ============ ==== ===== =========== ============= =======
@@ -169,8 +172,8 @@ class HypothesisTest(GoalFamily[DamageTrial]):
         of the laws also increases from ``easy`` to ``hard``.
 
     Baselines
-        ``expert`` and ``fixed`` know the laws, as the form ``state`` does. Like every agent, they receive this table
-        and the priors in the brief (``known``). They do not know the law or the parameters of an episode.
+        ``expert`` and ``fixed`` use the formulas of the laws, as the form ``state`` does. Like every agent, they receive
+        this table and the priors in the brief (``known``). They do not know the true law or its parameters.
 
     Example
         ::
@@ -190,10 +193,10 @@ class HypothesisTest(GoalFamily[DamageTrial]):
     ----------
     difficulty, split, observation, reward, randomisation, privileged_info
         See ``stemtwin.twin.envs.arguments.EnvArguments``; ``blocked_stage`` and ``closed_valve`` can be given. A blocked
-        stage does not reach a fresh area: nothing is exposed, and the unchanged budget reveals the fault. A closed
-        valve spends area, dose and time; the frame is dark, so every site is read as lost, except for misreadings. The
-        posterior allows for dark frames with the given probability. Every exposure is longer than the 2 s in which
-        a moving stage refuses commands, and nothing is corrected, so the other faults cannot occur.
+        stage does not reach a fresh area: nothing is exposed, and the unchanged budget reveals the fault. An exposure
+        with a closed valve spends area, dose and time; its frame is dark, so every site is read as lost, except for
+        misreadings. The posterior allows for dark frames with the given probability. The other faults cannot occur,
+        because every exposure is longer than the 2 s in which a moving stage refuses commands, and nothing is corrected.
 
     Raises
     ------
@@ -209,12 +212,12 @@ class HypothesisTest(GoalFamily[DamageTrial]):
 
     @property
     def action_space(self) -> gym.spaces.Box:
-        """Energy, dose, time, declaration, answer."""
+        """Space of actions: energy, dose, time, declaration and answer."""
         return gym.spaces.Box(-1.0, 1.0, (5,), np.float32)
 
     @property
     def observation_space(self) -> gym.spaces.Space:
-        """Counts, last area, settings, pair and budget in the chosen form."""
+        """Space of observations: counts, last area, settings, pair and budget in the chosen form."""
         preset = self.preset
         others = 3 * preset.queries + len(PAIRS) + 3
         if self.observation == "state":
@@ -234,7 +237,11 @@ class HypothesisTest(GoalFamily[DamageTrial]):
         )
 
     def known(self) -> dict[str, Any]:
-        """Return sites, areas, budgets, reach and prior of the preset, usual settings, pairs of laws, number of actions, probabilities of faults."""
+        """Return the numbers of the preset and the constants of the task.
+
+        They are sites, areas, budgets, reach and prior of the preset, the usual settings, the pairs of laws, the number of
+        actions, and the probabilities of faults.
+        """
         preset = self.preset
         return {
             "sites_per_side": preset.sites_per_side,
@@ -252,7 +259,7 @@ class HypothesisTest(GoalFamily[DamageTrial]):
     # ---- the episode
 
     def check_reset(self, *, pair: str | None = None, law: str | None = None) -> None:
-        """Refuse options of ``reset`` with an unknown pair, an unknown law, or a law that is not one of the pair.
+        """Raise an error for an unknown pair, an unknown law, or a law that does not belong to the pair.
 
         Raises
         ------
@@ -269,7 +276,7 @@ class HypothesisTest(GoalFamily[DamageTrial]):
         rng : numpy.random.Generator
             Random generator of the start.
         pair, law : str, optional
-            Names of the pair and of the true law, instead of drawn ones.
+            Names of the pair and of the true law; names that are not given are drawn.
         """
         chosen, number, place = rng.random(3)
         pair, true = _asked(pair, law)
@@ -316,7 +323,7 @@ class HypothesisTest(GoalFamily[DamageTrial]):
         )
 
     def _struck(self, state: DamageTrial, fault: str) -> bool:
-        """Return whether a fault happens in the current action, from a random stream of its own."""
+        """Return True if a fault happens in the current action; each fault has its own random stream."""
         chance = getattr(self.conditions(), fault)
         if not chance:
             return False
@@ -335,7 +342,7 @@ class HypothesisTest(GoalFamily[DamageTrial]):
         return int(self.hypotheses(state.pair).law[state.hypothesis])
 
     def _exhausted(self, state: DamageTrial) -> bool:
-        """Return whether the remaining areas, dose or time do not suffice for the smallest exposure."""
+        """Return True if the remaining areas, dose or time do not suffice for the smallest exposure."""
         preset = self.preset
         least_dose, least_time = 1 / preset.reach[1], 1 / preset.reach[2]
         return len(state.gone) >= preset.areas or preset.dose - state.dose < least_dose or preset.time - state.time < least_time
@@ -386,7 +393,7 @@ class HypothesisTest(GoalFamily[DamageTrial]):
         return probability if self._true_law(state) else 1 - probability
 
     def declared(self, state: DamageTrial) -> bool:
-        """Return whether an answer was declared."""
+        """Return True if an answer was declared."""
         return state.answer is not None
 
     def achievement(self, state: DamageTrial) -> float:
@@ -396,15 +403,15 @@ class HypothesisTest(GoalFamily[DamageTrial]):
         return 1 - 2 * math.log((1 - EDGE) / right) / math.log((1 - EDGE) / EDGE)
 
     def success(self, state: DamageTrial) -> bool:
-        """Return whether the answer gives the true law a probability of at least 0.76."""
+        """Return True if the answer gives the true law a probability of at least 0.76."""
         return state.answer is not None and (state.answer if self._true_law(state) else 1 - state.answer) >= SURE
 
     def truncated(self, state: DamageTrial) -> bool:
-        """Return whether an action without a declaration came after a budget was spent, or was the last one."""
+        """Return True if an action without a declaration followed a spent budget, or if it was the last permitted action."""
         return not self.declared(state) and (state.moves - state.blocked > len(state.settings) or state.moves >= STEPS)
 
     def cost(self, state: DamageTrial) -> dict[str, float]:
-        """Return dose (e-/A^2, summed over areas), beam time on the specimen (s), actions, areas."""
+        """Return the dose summed over areas (e-/A^2), the beam time on the specimen (s), and the numbers of actions and areas."""
         return {
             "dose_e_per_angstrom2": state.dose * USUAL_DOSE,
             "beam_s": state.time * USUAL_TIME_S,
@@ -413,7 +420,7 @@ class HypothesisTest(GoalFamily[DamageTrial]):
         }
 
     def truth(self, state: DamageTrial) -> dict[str, float]:
-        """Return the number of the pair, that of the true law (0 or 1), and its strength and shape (0 without one)."""
+        """Return the number of the pair, and number (0 or 1), strength and shape (0 without a shape) of the true law."""
         found = self.hypotheses(state.pair)
         return {
             "pair": float(tuple(PAIRS).index(state.pair)),
@@ -423,7 +430,7 @@ class HypothesisTest(GoalFamily[DamageTrial]):
         }
 
     def picture(self, state: DamageTrial) -> np.ndarray:
-        """Return the frames of all areas with their settings and the budget, uint8, shape (height, width, 3)."""
+        """Draw the frames of all areas with their settings and the budgets; return uint8, shape (height, width, 3)."""
         from stemtwin.twin.envs import damage_pictures
 
         told = [preset_settings(self.preset, one) for one in (np.zeros(3), *state.settings)]

@@ -60,7 +60,7 @@ SMALLEST_PIXELS = 36
 @environment("Microscope", version=2, max_episode_steps=200)
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MicroscopeTask(EnvArguments, ScopeFamily):
-    """Operate all controls of a microscope without a given goal: goal, reward and end are the user's.
+    """Operate all controls of a microscope without a given goal; the user defines goal, reward and end.
 
     Description
         This is the panel of a real instrument. The high tension is fixed; apertures, lenses, stigmators and correctors,
@@ -68,12 +68,12 @@ class MicroscopeTask(EnvArguments, ScopeFamily):
         misaligned; stage and aberrations drift according to the profile. An action sets all knobs, moves the stage,
         waits, and optionally takes a frame; with ``incremental=True`` it changes knobs, field, dwell time and stage
         instead of setting them. ``make`` builds the imaging operators for all apertures and camera lengths and caches
-        them on disk; steps build none unless ``tilting`` or ``damage`` is on.
+        them on disk. A step builds an operator only if ``tilting`` or ``damage`` is on.
     Action space
         ``Dict`` of the parts below, or with ``flat=True`` one ``Box(-1, 1)`` of all their numbers in this order. In the
-        ``Box`` a choice among n options is one number with n equal bins of [-1, 1], except that the beam is blanked
-        only from 0.5 on and a frame is taken from -0.5 on, so a vector of zeros takes a frame. Choices with a single
-        option, and gain and offset of detectors that count electrons, are omitted.
+        ``Box`` a choice among n options is one number with n equal bins of [-1, 1]. There are two exceptions: the beam is
+        blanked only from 0.5 on, and a frame is taken from -0.5 on. A vector of zeros therefore takes a frame. Choices with
+        a single option, and gain and offset of detectors that count electrons, are omitted.
 
         =========================== ======= ============================================== ============================= ========
         part                        numbers meaning of -1 to 1                             unit                          step
@@ -118,18 +118,18 @@ class MicroscopeTask(EnvArguments, ScopeFamily):
 
         ``"pixels"``: ``image`` uint8 (detectors, ny, nx), each scaled from its 1st to its 99.7th percentile, and
         ``scalars`` float32 in [-1, 1]: knobs, stage, scan, fresh, log10(1 + cost) / 15, budget, and for each detector
-        log10(0.001 + mean electrons) / 9. ``"state"``: one ``Box`` of these scalars in which the last group is replaced
-        by, for each detector, the logarithms of mean, standard deviation, and mean power in 6 sectors of 4 rings of its
-        power spectrum.
+        log10(0.001 + mean electrons) / 9. ``"state"``: one ``Box`` of these scalars with a different last group, which has
+        for each detector the logarithms of mean, standard deviation, and mean power in 6 sectors of 4 rings of its power
+        spectrum.
     Reward
         A name of ``REWARDS`` (``stemtwin.twin.envs.rewards``): ``"none"`` is 0; ``"contrast"``, ``"signal"`` and
         ``"correlation"`` are computed from the frame of the last action and are 0 without a frame.
     Starting state
-        Aberrations up to the preset's order are misaligned by at most a quarter of R; the stage is anywhere within 100
-        A; largest aperture, usual camera length; one frame has been taken. Option of ``reset``: ``misalignment``, a
-        factor of the misalignment from 0 to 2.
+        Aberrations up to the preset's order are misaligned by at most a quarter of R. The stage is anywhere within 100 A.
+        The aperture is the largest, and the camera length is the usual one. One frame has been taken. Option of ``reset``:
+        ``misalignment``, a factor of the misalignment from 0 to 2.
     Episode end
-        Never terminated; truncated after ``max_steps`` actions or when the dose is spent.
+        An episode is never terminated. It is truncated after ``max_steps`` actions or when the dose is spent.
     Presets
         ============ ============== ============== ============= ============= ======================= ======= ======= =========== =======
         difficulty   apertures      camera lengths knobs up to   misaligned    instrument              shape   actions dose, e-/A2 phonons
@@ -169,25 +169,25 @@ class MicroscopeTask(EnvArguments, ScopeFamily):
         See ``EnvArguments``. Episodes draw ``samples`` (crystals), ``rotation_rad``, ``residual``, ``drift``,
         ``knob_gain``, ``failing``, and the probabilities of ``Faults``, which are 0 in all presets.
     instrument : str
-        An instrument profile.
+        Name of an instrument profile.
     detectors : tuple of str
-        Registry names.
+        Names of detectors in the registry.
     shape : tuple of int, optional
-        Points (ny, nx) of every frame.
+        Numbers of points (ny, nx) of every frame.
     semiangles_mrad, camera_lengths_mm : tuple of float
         Available apertures, mrad, and camera lengths, mm.
     order : int, optional
         Largest order of the aberrations that have knobs.
     max_steps : int, optional
-        Actions in one episode; above 200, pass ``max_episode_steps`` to ``gymnasium.make`` as well.
+        Largest number of actions in one episode; above 200, pass ``max_episode_steps`` to ``gymnasium.make`` as well.
     dose_budget_e_per_angstrom2 : float, optional
-        Nominal dose in one episode, added over all frames regardless of their position, e-/A^2.
+        Largest nominal dose in one episode, added over all frames regardless of their position, e-/A^2.
     phonons : int, optional
-        Frozen-phonon configurations.
+        Number of frozen-phonon configurations.
     flat, incremental : bool
         Whether an action is one ``Box``, and whether it changes knobs instead of setting them.
     tilting : bool
-        Whether beam and stage tilt. Each new tilt needs a new calculation of some seconds.
+        Whether beam and stage can be tilted. Each new tilt needs a new calculation of some seconds.
     damage : bool
         Whether the beam changes the specimen, by the known processes of its material. The specimen then has the
         library's full size, and each event costs some computing time. The truth records the events; the agent sees them
@@ -220,7 +220,7 @@ class MicroscopeTask(EnvArguments, ScopeFamily):
     damage: bool = False
 
     def __post_init__(self) -> None:
-        """Check the settings; omitted ones follow from the difficulty."""
+        """Check the settings; omitted settings follow from the difficulty."""
         check_reward(self.reward)
         EnvArguments.__post_init__(self)
         profile = PROFILES[self.instrument]
@@ -242,7 +242,7 @@ class MicroscopeTask(EnvArguments, ScopeFamily):
 
     @property
     def profile(self) -> Profile:
-        """The instrument's profile, before an episode's conditions."""
+        """Profile of the instrument, before the conditions of an episode change it."""
         profile = PROFILES[self.instrument]
         return quiet(profile) if self.preset.quiet else profile
 
@@ -270,14 +270,14 @@ class MicroscopeTask(EnvArguments, ScopeFamily):
 
     @property
     def common(self) -> CommonOperator | None:
-        """Conditions of the imaging operator that ``make`` builds; None if tilts or damage need new operators in steps."""
+        """Settings that the imaging operator of ``make`` covers, or None if tilts or damage need new operators in steps."""
         if self.tilting or self.damage:
             return None
         return CommonOperator(detectors=self.detectors, camera_lengths_mm=self.camera_lengths_mm, semiangles_mrad=self.semiangles_mrad)
 
     @property
     def action_space(self) -> gym.spaces.Dict | gym.spaces.Box:
-        """Setpoints of all controls, or their changes, in [-1, 1]."""
+        """Space of actions: setpoints of all controls, or their changes, in [-1, 1]."""
         return flat_action(self.panel).box if self.flat else self.panel.action_space
 
     @property
@@ -293,7 +293,7 @@ class MicroscopeTask(EnvArguments, ScopeFamily):
         return gym.spaces.Dict({**panel.observed, **own})
 
     def prepare(self, line: PreparationLine) -> None:
-        """Build the imaging operators, one per sample for all apertures and camera lengths, so that no step builds one."""
+        """Build one imaging operator per sample for all apertures and camera lengths, so no step builds an operator."""
         if self.common is None:
             return
         names = self.conditions().samples
@@ -304,14 +304,14 @@ class MicroscopeTask(EnvArguments, ScopeFamily):
             common_operator.build(setup, sample, line.operator(number, len(names), waves))
 
     def check_reset(self, *, misalignment: Any = 1.0) -> None:
-        """Refuse a wrong option of ``reset``.
+        """Raise an error for an invalid option of ``reset``.
 
         Raises
         ------
         SettingsError
             ``misalignment`` is not a number from 0 to 2.
         """
-        checks.number("misalignment", misalignment, "times the preset's", low=0, high=2)
+        checks.number("misalignment", misalignment, "times the preset's misalignment", low=0, high=2)
 
     def initial(self, rng: np.random.Generator, *, misalignment: float = 1.0) -> ScopeSession:
         """Draw a misaligned instrument, and take the first frame.
@@ -349,7 +349,7 @@ class MicroscopeTask(EnvArguments, ScopeFamily):
         return self.frame_taken(state, panel.scan(state.scan[:4], state.rotation_rad), panel.dwell_time_us(state.scan[4]), before)
 
     def transition(self, state: ScopeSession, action: Any, rng: np.random.Generator) -> ScopeSession:
-        """Set all knobs, move, wait, and optionally take a frame; all randomness follows from the episode's own seed."""
+        """Set all knobs, move the stage, wait, and optionally take a frame; the episode's own seed determines all noise."""
         del rng
         panel, scope = self.panel, state.session.scope
         asked: Nested = flat_action(panel).nested(action) if self.flat else action

@@ -37,8 +37,8 @@ class WholeMicroscope(ScopeFamily):
 
     Description
         See version 2 for the meaning of each part. Every aperture at every camera length needs its own imaging
-        operator: 10 s to a minute of processor time inside the step that first uses it; it is then cached on disk.
-        Begin with one aperture.
+        operator. The step that first uses an operator builds it in 10 s to a minute of processor time, and caches it on
+        disk. Begin with one aperture.
     Action space
         ``Dict`` of setpoints with all parts of version 2, all 25 aberrations and all camera lengths.
     Observation space
@@ -47,10 +47,10 @@ class WholeMicroscope(ScopeFamily):
     Reward
         A name of ``REWARDS``, as in version 2.
     Starting state
-        C10 and C12 are misaligned by up to a quarter of their range; the stage is anywhere within 100 A; one frame has
-        been taken.
+        C10 and C12 are misaligned by up to a quarter of their range. The stage is anywhere within 100 A. One frame has been
+        taken.
     Episode end
-        Never terminated; truncated after ``max_steps`` actions or when the dose is spent.
+        An episode is never terminated. It is truncated after ``max_steps`` actions or when the dose is spent.
     Version history
         v1: first version; operators are built inside steps. Use version 2.
 
@@ -59,23 +59,24 @@ class WholeMicroscope(ScopeFamily):
     sample : str
         A sample of the library.
     instrument : str
-        An instrument profile.
+        Name of an instrument profile.
     detectors : tuple of str
-        Registry names.
+        Names of detectors in the registry.
     shape : tuple of int
-        Points (ny, nx) of every frame.
+        Numbers of points (ny, nx) of every frame.
     semiangles_mrad : tuple of float
-        Available apertures, mrad; by default half, three quarters and all of the profile's usual semi-angle.
+        Convergence semi-angles of the available apertures, mrad. The default is 0.5, 0.75 and 1 times the profile's usual
+        semi-angle.
     tilting : bool
-        Whether beam and stage tilt. Each new tilt needs a new calculation of some seconds.
+        Whether beam and stage can be tilted. Each new tilt needs a new calculation of some seconds.
     reward : str
         A name of ``REWARDS``. Register your own function with ``@REWARDS.register("mine")``.
     max_steps : int
-        Actions in one episode.
+        Largest number of actions in one episode.
     dose_budget_e_per_angstrom2 : float
-        Nominal dose in one episode, added over all frames regardless of their position, e-/A^2.
+        Largest nominal dose in one episode, added over all frames regardless of their position, e-/A^2.
     phonons : int
-        Frozen-phonon configurations.
+        Number of frozen-phonon configurations.
     damage : bool
         Whether the beam changes the specimen, by the known processes of its material. The specimen then has the
         library's full size, and each event costs some computing time. The truth records the events; the agent sees them
@@ -116,7 +117,7 @@ class WholeMicroscope(ScopeFamily):
 
     @property
     def profile(self) -> Profile:
-        """The instrument's profile."""
+        """Profile of the instrument."""
         return PROFILES[self.instrument]
 
     @property
@@ -139,12 +140,12 @@ class WholeMicroscope(ScopeFamily):
 
     @property
     def action_space(self) -> gym.spaces.Dict:
-        """Setpoints of all controls, in [-1, 1]."""
+        """Space of actions: setpoints of all controls, in [-1, 1]."""
         return self.panel.action_space
 
     @property
     def observation_space(self) -> gym.spaces.Dict:
-        """Frames, read-backs, cost."""
+        """Space of observations: frames, read-backs and cost."""
         return gym.spaces.Dict({**self.panel.observed, "cost": gym.spaces.Box(0.0, 1e15, (4,), np.float32)})
 
     def initial(self, rng: np.random.Generator) -> ScopeSession:
@@ -161,7 +162,7 @@ class WholeMicroscope(ScopeFamily):
         return self.frame_taken(ScopeSession(session=begun), scan, None)
 
     def transition(self, state: ScopeSession, action: Nested, rng: np.random.Generator) -> ScopeSession:
-        """Set all knobs, move, wait, and optionally take a frame; all randomness follows from the episode's own seed."""
+        """Set all knobs, move the stage, wait, and optionally take a frame; the episode's own seed determines all noise."""
         del rng
         panel, scan = self.panel, action["scan"]
         turned = Aberrations.from_cartesian(**panel.aberrations(action))
@@ -174,5 +175,5 @@ class WholeMicroscope(ScopeFamily):
         return self.frame_taken(moved, panel.scan(scan["field"]), panel.dwell_time_us(scan["dwell"][0]), state.session)
 
     def observe(self, state: ScopeSession) -> dict[str, Any]:
-        """Return frames, read-backs and cost."""
+        """Return the observation: frames, read-backs and cost."""
         return {**counts(state, self.panel), "cost": np.array([*state.spent, 1 - state.steps / self.max_steps], np.float32)}

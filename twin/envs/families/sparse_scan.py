@@ -22,9 +22,9 @@ from stemtwin.twin.instrument.hardware.readout_chain import DetectorChain
 STOP = 0.8
 """Threshold of the sixth component of an action, above which the end is declared."""
 SIDES = (64, 128)
-"""Points along each side of the field."""
+"""Permitted numbers of points along each side of the field."""
 COARSE = 16
-"""Points along each side of an image in the form "state"."""
+"""Number of points along each side of an image in the form "state"."""
 SCALARS = 10
 """Number of scalars in the forms "state" and "pixels"."""
 SUCCESS = 1 / 3
@@ -50,23 +50,23 @@ class SparseSampling:
     true : ndarray
         Expected image, fractions of the beam, (n, n).
     raster : tuple of float
-        rms error, logarithmic score and coverage of the image from a raster.
+        Root-mean-square error, logarithmic score and coverage of the image from a raster.
     found : tuple of float
         The same three quantities of the agent's image.
     known : Sampling
-        Measured points, and the image.
+        Measured points, and the image reconstructed from them.
     way : Block
         The last commanded block.
     dwell_us : float
         Dwell time of the last block, us.
     taken : int
-        Points scanned by the last action: all of a block, or none.
+        Number of points scanned by the last action: a whole block, or none.
     dose, time_us : float
         Costs so far: beam time in units of the usual dwell time, and path time, us.
     moves : int
-        Actions so far.
+        Number of actions so far.
     stopped, exhausted : bool
-        Whether the end was declared, and whether an action was taken after a budget was spent.
+        Whether the agent declared the end, and whether it acted without a declaration after a budget was spent.
     """
 
     conditions: Conditions
@@ -93,19 +93,19 @@ class SparseScanning(GoalFamily[SparseSampling]):
 
     Description
         A field of 128 x 128 points, 2 A apart, has particles of gold or platinum on amorphous carbon, pores and
-        platinum particles in a layer of MoS2, or grain boundaries of an aluminium foil wetted by gallium, with
-        positions and angles drawn for each episode. On a real microscope this is a scan generator that takes any list
-        of points. The probe has 4 mrad at 200 kV (it is as wide as the spacing of the points, so lattices average out),
-        and the detector is the dark-field detector of ``corrected-200kv``.
+        platinum particles in a layer of MoS2, or grain boundaries of an aluminium foil wetted by gallium. Positions and
+        angles are drawn for each episode. On a real microscope this task needs a scan generator that accepts any list
+        of points. The convergence semi-angle is 4 mrad at 200 kV. The probe is therefore as wide as the spacing of the
+        points, so lattices average out. The detector is the dark-field detector of ``corrected-200kv``.
 
-        An action scans a block of 64 points; electrons are drawn from one expected image, in which atoms scatter once
-        and independently (``twin.envs.sparse_scenes``). For randomly oriented particles of 20 and 40 A this agrees with
-        the engine ``thermal`` within 15 %, in which the centre of a 40 A particle is up to a quarter darker; along a
-        zone axis ``thermal`` gives 1.5 times the signal.
+        An action scans a block of 64 points. Electrons are drawn from one expected image, in which atoms scatter once
+        and independently (``twin.envs.sparse_scenes``). For randomly oriented particles of 20 and 40 A, the signal
+        agrees with the engine ``thermal`` within 15 %; in ``thermal`` the centre of a 40 A particle is up to a quarter
+        darker. For particles along a zone axis, ``thermal`` gives 1.5 times the signal.
 
-        A fixed reconstruction (``twin.envs.image_trees``) turns all counts into the image with its uncertainty, which
-        is the answer: the agent chooses only the positions of the beam. The reference is a raster of lines with the
-        same dose and path time and the same reconstruction.
+        A fixed reconstruction (``twin.envs.image_trees``) converts all counts to the image with its uncertainty. This
+        image is the answer, so the agent controls only the scan. The reference is a raster of lines with the same dose,
+        the same path time and the same reconstruction.
     Action space
         ``Box(-1, 1, (7,), float32)``
 
@@ -121,10 +121,10 @@ class SparseScanning(GoalFamily[SparseSampling]):
         ========= =========================================== ==== ======================================================
 
         A line is the diagonal from the first corner to the second; a spiral runs from the centre to the inscribed
-        ellipse; hops are scattered evenly over the rectangle. The scanned points are those of the field nearest to the
-        path. Each block begins with a flyback of 100 us; steps of more than three points of the field are hops, which
-        take 40 us each; the beam is blanked meanwhile. A block for which the remaining time is too short spends that
-        time without a scan.
+        ellipse; hops are scattered evenly over the rectangle. The scanned points are the points of the field that are
+        nearest to the path. Each block begins with a flyback of 100 us. Steps of more than three points of the field are
+        hops, which take 40 us each. The beam is blanked during flybacks and hops. If the remaining time is too short for
+        a block, the time is spent without a scan.
     Observation space
         ``"counts"``: a ``Dict``; n is 128.
 
@@ -137,7 +137,7 @@ class SparseScanning(GoalFamily[SparseSampling]):
                                                       ADU (offset 1000, 7.6 ADU per electron); 0 without a scan
         ``pixels``      uint8 (64, 2)       1         rows and columns of the last block's points, 0 to n - 1
         ``estimate``    float32 (n, n)      1         the image so far, fraction of the beam, 0 to 1
-        ``uncertainty`` float32 (n, n)      1         its standard deviation, 0 to 1
+        ``uncertainty`` float32 (n, n)      1         standard deviation of the image, 0 to 1
         ``budget``      float32 (2,)        1         remaining fractions of dose and path time, 0 to 1
         ``electrons``   float32 (1,)        1         incident electrons per point of the last block, 0 without a
                                                       scan
@@ -145,21 +145,21 @@ class SparseScanning(GoalFamily[SparseSampling]):
 
         ``"pixels"``: a ``Dict`` of ``image`` uint8 (2, n, n), square roots of image and uncertainty, 255 at 2 % of the
         beam, and ``scalars`` float32 (10,): corners, kind and dwell time of the last block, logarithm of the electrons
-        at the usual dwell time, 1 if the block was carried out and else 0, budget. ``"state"``: float32 (522,) in [-1,
-        1]: image and uncertainty averaged to 16 x 16 and scaled likewise, then these scalars.
+        at the usual dwell time, 1 if the block was carried out and else 0, budget. ``"state"``: float32 (522,) in
+        [-1, 1]: image and uncertainty averaged to 16 x 16 points and scaled in the same way, then these scalars.
     Reward
         ``"dense"``: 0.3 times the change of P, plus 0.6 times the achievement at the declared end, minus 0.1 times the
-        change of the spent budget (the larger of the spent fractions of dose and time). With r the rms error of the
-        image divided by that of the raster, P = 1 / (1 + r^2). The achievement is the skill 1 - r, or 0 if the raster
-        is better. ``"sparse"``: only the achievement. An episode is a success if the end is declared with a skill above
-        1/3.
+        change of the spent budget (the larger of the spent fractions of dose and time). P = 1 / (1 + r^2), where r is
+        the root-mean-square error of the image divided by that of the raster. The achievement is the skill 1 - r, or 0
+        if the raster is better. ``"sparse"``: only the achievement. An episode is a success if the end is declared with
+        a skill above 1/3.
     Starting state
         64 hops over the whole field have been measured at the usual dwell time; the raster begins with the same
         overview.
     Episode end
-        Terminated only by the declared stop. Dose and path time are those of the overview and of the raster: 38 blocks
-        of 64 points (hard: 31), and 3.3 ms plus 37 (hard: 30) lines of 0.74 ms. Truncated by an action without a
-        declaration after one of them is spent.
+        An episode is terminated only by the declared stop. It is truncated by an action without a declaration after the
+        dose or the path time is spent. Both budgets are those of the overview and of the raster: 38 blocks of 64 points
+        (hard: 31), and 3.3 ms plus 37 (hard: 30) lines of 0.74 ms.
     Presets
         ============ ================== ================== ================= ========================================
         preset       scenes             electrons / point  dose budget       structure of a field
@@ -171,10 +171,10 @@ class SparseScanning(GoalFamily[SparseSampling]):
                                                                              pores of 8 to 18 A, 1 or 2 boundaries
         ============ ================== ================== ================= ========================================
 
-        Dose budget: points at the usual dwell time, as a fraction of all points of the field. Sizes are diameters of
-        particles and mean radii of pores. In ``standard`` and ``hard`` the detector has its read-out chain; in ``hard``
-        5 % of the blocks are not carried out, and each of them costs a flyback. A layer of MoS2 has, beside its pores,
-        half as many particles as carbon has, all of the smallest size.
+        The dose budget is a fraction of the dose of one visit to every point at the usual dwell time. Sizes are
+        diameters of particles and mean radii of pores. In ``standard`` and ``hard`` the detector has its read-out
+        chain. In ``hard`` 5 % of the blocks are not carried out, and each of these blocks costs a flyback. A layer of
+        MoS2 has pores and half as many particles as the carbon film; all its particles have the smallest size.
     Example
         ::
 
@@ -196,7 +196,7 @@ class SparseScanning(GoalFamily[SparseSampling]):
         the samples are ``au-particle-carbon``, ``pt-particle-carbon``, ``mos2-1h`` and ``al-sigma5-310``. With a closed
         valve a block records only the noise of the electronics, and its dose and time are still charged.
     points : int
-        Points along each side of the field, 128 or 64; a smaller field has fewer structures and a smaller budget.
+        Number of points along each side of the field, 128 or 64. A smaller field has fewer structures and a smaller budget.
 
     Raises
     ------
@@ -227,7 +227,7 @@ class SparseScanning(GoalFamily[SparseSampling]):
 
     @property
     def action_space(self) -> gym.spaces.Box:
-        """Kind and corners of a block, stop, dwell time."""
+        """Space of actions: kind and corners of a block, stop, and dwell time."""
         return gym.spaces.Box(-1.0, 1.0, (7,), np.float32)
 
     @property
@@ -252,7 +252,7 @@ class SparseScanning(GoalFamily[SparseSampling]):
         )
 
     def known(self) -> dict[str, Any]:
-        """Return the ranges of scenes and conditions, the dose as a fraction of all points, and the presence of faults."""
+        """Return the ranges of scenes and conditions, the dose budget (see ``SparsePreset.share``), and the presence of faults."""
         preset, drawn = self.preset, self.drawn_ranges()
         return {"scenes": plain_values(preset.scene), "share": preset.share, "faults": preset.faults, "randomisation": drawn}
 
@@ -260,7 +260,7 @@ class SparseScanning(GoalFamily[SparseSampling]):
 
     @property
     def budget(self) -> tuple[float, float]:
-        """Dose (usual dwell times) and path time (us) of an episode: those of the overview and the raster's lines."""
+        """Dose budget, in usual dwell times, and path time budget, us: those of the overview and of the raster's lines."""
         return sparse_instrument.budget(self.preset, self.points)
 
     def initial(self, rng: np.random.Generator) -> SparseSampling:
@@ -325,13 +325,13 @@ class SparseScanning(GoalFamily[SparseSampling]):
         )
 
     def asked(self, action: np.ndarray) -> tuple[Block, float]:
-        """Return the block of an action and its dwell time, us, before the limits of the budget."""
+        """Return the block of an action and its dwell time, us, before the budget limits the dwell time."""
         kind = KINDS[min(int((float(action[0]) + 1) / 2 * len(KINDS)), len(KINDS) - 1)]
         x0, y0, x1, y1 = ((float(value) + 1) / 2 for value in action[1:5])
         return sparse_paths.block(kind, (x0, y0, x1, y1), self.points, PROFILE), USUAL_DWELL_US * LONGEST ** float(action[6])
 
     def _spent_up(self, state: SparseSampling) -> bool:
-        """Return whether no block fits into the remaining dose and time."""
+        """Return True if no block fits into the remaining dose and time."""
         dose, time = self.budget
         least = SHORTEST_US * COUNT
         return (dose - state.dose) * USUAL_DWELL_US < least or time - state.time_us < state.way.flyback_us + least
@@ -374,7 +374,7 @@ class SparseScanning(GoalFamily[SparseSampling]):
     # ---- the goal
 
     def skill(self, state: SparseSampling) -> float:
-        """Return 1 minus the ratio of the rms error to that of the raster: 0 equals the raster, 1 is perfect."""
+        """Return 1 minus the image's root-mean-square error over that of the raster: 0 equals the raster, 1 is perfect."""
         return 1 - state.found[0] / state.raster[0]
 
     def potential(self, state: SparseSampling) -> float:
@@ -386,15 +386,15 @@ class SparseScanning(GoalFamily[SparseSampling]):
         return max(self.skill(state), 0.0)
 
     def success(self, state: SparseSampling) -> bool:
-        """Return whether the end was declared with an error of less than two thirds of the raster's."""
+        """Return True if the end was declared with an error below two thirds of the raster's error."""
         return state.stopped and self.skill(state) > SUCCESS
 
     def declared(self, state: SparseSampling) -> bool:
-        """Return whether the agent has declared the end."""
+        """Return True if the agent has declared the end."""
         return state.stopped
 
     def truncated(self, state: SparseSampling) -> bool:
-        """Return whether an action without a declaration was taken after a budget was spent."""
+        """Return True if the agent acted without a declaration after a budget was spent."""
         return state.exhausted
 
     def spent(self, state: SparseSampling) -> float:
@@ -403,7 +403,7 @@ class SparseScanning(GoalFamily[SparseSampling]):
         return min(max(state.dose / dose, state.time_us / time), 1.0)
 
     def cost(self, state: SparseSampling) -> dict[str, float]:
-        """Return mean dose of the field (e-/A^2), beam time on the specimen and path time (s), actions."""
+        """Return the mean dose of the field (e-/A^2), beam time on the specimen (s), path time (s), and number of actions."""
         area = (self.points * PITCH_ANGSTROM) ** 2
         return {
             "dose_e_per_angstrom2": state.dose * state.conditions.electrons_per_point / area,
@@ -413,7 +413,7 @@ class SparseScanning(GoalFamily[SparseSampling]):
         }
 
     def truth(self, state: SparseSampling) -> dict[str, float]:
-        """Return seed, sample and dose of the scene, and error, logarithmic score and coverage of both images."""
+        """Return seed, sample and electrons of the scene, and errors, scores and coverages of the agent's and the raster's image."""
         names = ("error", "log_score", "coverage")
         return {
             **dict(zip(names, state.found, strict=True)),
@@ -424,7 +424,7 @@ class SparseScanning(GoalFamily[SparseSampling]):
         }
 
     def picture(self, state: SparseSampling) -> np.ndarray:
-        """Return image, uncertainty and dose so far with the last block and the budget, uint8, shape (height, width, 3)."""
+        """Draw image, uncertainty and dose so far with the last block and the budgets; return uint8, shape (height, width, 3)."""
         from stemtwin.twin.envs import sparse_pictures
 
         told = f"{state.way.kind}, " + (f"{state.dwell_us:.1f} us a point" if state.taken else "not carried out")

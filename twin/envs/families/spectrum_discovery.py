@@ -27,11 +27,11 @@ DECLARE = 0.9
 LARGEST = 100.0
 """Value at which scores are clipped."""
 SHARE = 0.5
-"""Weight of the recall in the achievement; that of the answer is 1 minus this."""
+"""Weight of the recall in the achievement; the weight of the answer is 1 minus this number."""
 FAR = 10.0
-"""Rank, in units of the best 1 %, from which on a position counts 0 in the area under the curve."""
+"""Rank, in units of the best 1 %, from which on a position has the value 0 in the area under the curve."""
 TILES = 16
-"""Tiles along a side of the image in the form "state"."""
+"""Number of tiles along each side of the image in the form "state"."""
 LARGEST_COUNT = 2**32 - 1
 
 
@@ -56,11 +56,12 @@ class SpectrumDiscovery(GoalFamily[Discovery]):
         ``valence``      EELS      708.5 to 711.0 over 706.0 to 708.5          maghemite, whose iron is trivalent
         ================ ========= =========================================== ==================================================
 
-        Brightness is misleading: gold is brightest, and the brightest 1 % of the positions includes none of the best.
+        Brightness is misleading: gold is brightest, and the brightest 1 % of the positions includes no best position.
         The correlation of the image with the expected scalariser is 0.06, -0.15 and 0.02 in the order above (means over
         the scenes of ``val``, with ranges 0.00 to 0.13, -0.18 to -0.11 and -0.01 to 0.07). Images are computed by the
-        engine ``thermal``, with an error of a few percent; spectra are computed in the thin limit, without channelling.
-        All are expected values of the same atoms, from which every step draws counts. There is no drift and no damage.
+        engine ``thermal``, with an error of a few percent. Spectra are computed for a thin specimen, without channelling.
+        Images and spectra are expected values for the same atoms, and every step draws counts from them. There is no drift
+        and no damage.
 
     Action space
         ``Box(-1, 1, (4,))``
@@ -73,10 +74,10 @@ class SpectrumDiscovery(GoalFamily[Discovery]):
         3         declaration above 0.9: the episode ends, and the position is the answer
         ========= =========== ===================================================================
 
-        A declaration takes no spectrum. A position may be measured again. A spectrum of either technique costs one of
-        the budget. A spectrum of the wrong technique for the scalariser has score 0 and does not count as a find; the
-        same holds for the dark spectrum behind a closed valve (``randomisation``). After the last spectrum, an action
-        without a declaration ends the episode.
+        A declaration takes no spectrum. A position may be measured again. Every spectrum, of either technique, reduces the
+        remaining number of spectra by one. A spectrum of the wrong technique for the scalariser has score 0, and its
+        position does not count as measured. The same holds for a dark spectrum due to a closed valve (``randomisation``).
+        After the last spectrum, an action without a declaration ends the episode.
 
     Observation space
         ``counts``: a ``Dict``; q is the number of spectra of the preset, n = 32.
@@ -90,40 +91,41 @@ class SpectrumDiscovery(GoalFamily[Discovery]):
         ``edx``       uint32 (200,)         last X-rays, from 200 eV, 40 eV per channel                  0 to 2^32 - 1
         ``places``    float32 (q, 2)        positions (x, y) of all spectra, padded with zeros           -1 to 1
         ``edx_taken`` MultiBinary(q)        1 for EDX, in the order taken, padded with zeros             0, 1
-        ``scores``    float32 (q,)          scalariser of their counts, padded with zeros                0 to 100
+        ``scores``    float32 (q,)          scalariser of each spectrum, padded with zeros               0 to 100
         ``target``    MultiBinary(3)        1 at the scalariser, order as above; zeros if hidden         0, 1
         ``budget``    float32 (1,)          remaining fraction of the spectra                            0 to 1
         ============= ===================== ======================================================= ==== ===============
 
-        ``low``, ``core`` and ``edx`` are zeros where the last spectrum does not contain them.
+        ``low``, ``core`` and ``edx`` are zeros if the last spectrum does not contain them.
 
         ``pixels``: ``image`` uint8 (3, 2 n, 2 n): image, scores over the largest score, positions of spectra;
-        ``scalars`` float32 (4,): target and budget. ``state``: float32 in [-1, 1]: square roots of the image in 16 x 16
-        tiles over the largest, positions, ``edx_taken``, scores over the largest score, mask of the spectra taken so
-        far, target, budget.
+        ``scalars`` float32 (4,): target and budget. ``state``: float32 in [-1, 1]: square roots of the image averaged over
+        16 x 16 tiles, divided by the largest root, positions, ``edx_taken``, scores over the largest score, mask of the
+        spectra taken so far, target, budget.
 
     Reward
-        0.3 [P(s') - P(s)] + 0.6 A - 0.1 [B(s') - B(s)]. P is the recall R: the fraction of the best 1 % of the
-        candidates, by expected scalariser, at which it was measured. The declaration earns A = R / 2, plus 1/2 if the
-        declared position is one of the best 1 %. B is the spent fraction of the spectra. The best score relative to the
-        largest is not rewarded, because random positions reach most of it.
+        0.3 [P(s') - P(s)] + 0.6 A - 0.1 [B(s') - B(s)]. P is the recall R. The best candidates are the 1 % with the largest
+        expected scalariser, and R is the fraction of them at which the scalariser was measured. The declaration earns
+        A = R / 2, plus 1/2 if the declared position is a best candidate. B is the spent fraction of the spectra. The agent's
+        best score relative to the largest score is not rewarded, because random positions reach most of it.
 
     Starting state
         The episode draws one of the scenes of the split, one of its eight orientations, and one of the three
         scalarisers, all with equal probabilities. A scene is computed when an episode first needs it (about 15 s) and
-        cached; ``stemtwin warm`` computes all of them beforehand. ``train`` and ``val`` have eight scenes each and
-        share none; their seeds are public, so anybody can compute their answers. The eight scenes of the task's
-        episodes follow from the key of the task, as do the seeds of the episodes; the key of the split ``public`` is
-        published, so its scores are for practice.
+        cached; ``stemtwin warm`` computes all scenes beforehand. ``train`` and ``val`` have eight scenes each and no scene
+        in common. Their seeds are public, so anybody can compute their answers. The eight scenes of the task's episodes
+        and the seeds of the episodes follow from the key of the task. The key of the split ``public`` is published, so its
+        scores are for practice.
 
-        A hidden scalariser is hidden only in name: ``target`` is zeros, but every spectrum returns its score. One
-        spectrum of each technique reveals the technique, and a comparison of the score with the counts reveals the
-        windows.
+        If the scalariser is hidden, only its name is hidden: ``target`` is zeros, but every spectrum returns its score.
+        One spectrum of each technique reveals the technique of the scalariser, and a comparison of the scores with the
+        counts reveals its windows.
 
         Options of ``reset``: ``target``, the name of a scalariser, and ``scene``, a number below ``scenes``.
 
     Episode end
-        Terminated when the agent declares; truncated by an action without a declaration after the last spectrum.
+        An episode is terminated when the agent declares a position. It is truncated by an action without a declaration after
+        the last spectrum.
 
     Presets
         ============ ======= ================ ============== =============== ========== ==========
@@ -150,10 +152,11 @@ class SpectrumDiscovery(GoalFamily[Discovery]):
         ``hard``     -0.012 (-0.108 to 0.085)     -0.005 (-0.073 to 0.070)    -0.007 (-0.104 to 0.062)
         ============ ============================ =========================== ==============================
 
-        The lead of the deep kernel grows with the number of spectra. On ``hard`` no two searches are separated, and on
-        no preset are fixed patches separated from positions. Episodes of one scene are correlated: all intervals,
-        including those of the reference scores, resample whole scenes. Some parameters of the searches were chosen on
-        scenes of ``val``, so their returns there may be slightly high; ``scene_root`` gives other scenes.
+        The lead of the deep kernel increases with the number of spectra. In ``hard`` the intervals do not separate the
+        searches, and in no preset do they separate ``expert`` from ``gp-position``. Episodes of one scene are correlated,
+        so all intervals, including those of the reference scores, are computed by resampling whole scenes. Some parameters
+        of the searches were chosen on scenes of ``val``, so their returns there may be slightly high; ``scene_root`` gives
+        other scenes.
 
     Example
         ::
@@ -178,11 +181,11 @@ class SpectrumDiscovery(GoalFamily[Discovery]):
     field_angstrom : float
         Side of the scenes, A.
     scenes : int
-        Number of scenes of the split, at most eight; fewer are computed faster.
+        Number of scenes of the split, at most eight; fewer scenes are computed faster.
     spectra : int, optional
-        Number of spectra of an episode, instead of the preset's.
+        Number of spectra of an episode, instead of the preset's number.
     scene_root : int, optional
-        Root of the seeds of the scenes, instead of the split's seeds: for other training scenes.
+        Number from which the seeds of other scenes are derived, which replace the scenes of the split.
     difficulty, split, observation, reward, randomisation, privileged_info
         See ``stemtwin.twin.envs.arguments.EnvArguments``; ``closed_valve`` can be given.
 
@@ -213,7 +216,7 @@ class SpectrumDiscovery(GoalFamily[Discovery]):
 
     @property
     def side(self) -> int:
-        """Number of candidates along a side of the field."""
+        """Number of candidates along each side of the field."""
         return scenes.candidates(self.field_angstrom)
 
     @property
@@ -236,7 +239,7 @@ class SpectrumDiscovery(GoalFamily[Discovery]):
         return scenes.scene_seeds(self.split, self.scenes, self.scene_root)
 
     def prepare(self, line: PreparationLine) -> None:
-        """Check that the split has scenes; each is computed when an episode first needs it (about 15 s), and cached."""
+        """Check that the split has scenes; a scene is computed (about 15 s) and cached when an episode first needs it."""
         del line
         _ = self.scene_seeds
 
@@ -249,12 +252,12 @@ class SpectrumDiscovery(GoalFamily[Discovery]):
 
     @property
     def action_space(self) -> gym.spaces.Box:
-        """Position (x, y), technique and declaration."""
+        """Space of actions: position (x, y), technique and declaration."""
         return gym.spaces.Box(-1.0, 1.0, (4,), np.float32)
 
     @property
     def observation_space(self) -> gym.spaces.Space:
-        """Image, last spectrum, positions, techniques, scores, target and budget in the chosen form."""
+        """Space of observations: image, last spectrum, positions, techniques, scores, target and budget in the chosen form."""
         pixels, count = scenes.FINER * self.side, self.queries
         if self.observation == "state":
             return gym.spaces.Box(-1.0, 1.0, (TILES**2 + 5 * count + len(SCALARISERS) + 1,), np.float32)
@@ -277,7 +280,7 @@ class SpectrumDiscovery(GoalFamily[Discovery]):
     # ---- the episode
 
     def check_reset(self, *, target: str | None = None, scene: int | None = None) -> None:
-        """Refuse options of ``reset`` with an unknown scalariser or scene.
+        """Raise an error for an unknown scalariser or an unknown scene in the options of ``reset``.
 
         Raises
         ------
@@ -297,9 +300,9 @@ class SpectrumDiscovery(GoalFamily[Discovery]):
         rng : numpy.random.Generator
             Random generator of the start.
         target : str, optional
-            Name of the scalariser, instead of a drawn one.
+            Name of the scalariser; it is drawn if it is not given.
         scene : int, optional
-            Number of the scene, instead of a drawn one.
+            Number of the scene; it is drawn if it is not given.
         """
         asked, which, turn = rng.random(3)
         number = int(which * self.scenes) if scene is None else scene
@@ -388,7 +391,7 @@ class SpectrumDiscovery(GoalFamily[Discovery]):
         return np.concatenate([self._tiles(state), places.ravel(), edx, relative, taken, scalars]).astype(np.float32)
 
     def _tiles(self, state: Discovery) -> np.ndarray:
-        """Return the image averaged over tiles, as square roots over the largest one, float (TILES^2,)."""
+        """Return the square roots of the image averaged over tiles, divided by the largest root, float (TILES^2,)."""
         pixels = len(state.image)
         edges = np.arange(TILES) * pixels // TILES
         sums = np.add.reduceat(np.add.reduceat(state.image.astype(float), edges, axis=0), edges, axis=1)
@@ -407,13 +410,14 @@ class SpectrumDiscovery(GoalFamily[Discovery]):
     # ---- the goal
 
     def recall(self, state: Discovery) -> float:
-        """Return the measured fraction of the best 1 % of the candidates."""
+        """Return the fraction of the best 1 % of the candidates at which the scalariser was measured."""
         return len(set(state.best) & set(state.measured)) / len(state.best)
 
     def area(self, state: Discovery) -> float:
-        """Return the mean over the budget of the value of the best position so far.
+        """Return the area under the curve of a search, in [0, 1].
 
-        The value is 1 in the best 1 %, 0 beyond the best 10 %, and linear in log(rank) between.
+        It is the mean, over all spectra of the budget, of the value of the best position measured so far. The value of a
+        position is 1 in the best 1 %, 0 beyond the best 10 %, and linear in log(rank) between.
         """
         most = len(state.best)
         worths = [
@@ -434,11 +438,11 @@ class SpectrumDiscovery(GoalFamily[Discovery]):
         return self.recall(state)
 
     def declared(self, state: Discovery) -> bool:
-        """Return whether an answer was declared."""
+        """Return True if an answer was declared."""
         return state.answer is not None
 
     def success(self, state: Discovery) -> bool:
-        """Return whether the declared position is one of the best 1 %."""
+        """Return True if the declared position is one of the best 1 %."""
         return state.answer is not None and state.answer in state.best
 
     def achievement(self, state: Discovery) -> float:
@@ -446,11 +450,11 @@ class SpectrumDiscovery(GoalFamily[Discovery]):
         return SHARE * self.recall(state) + (1 - SHARE) * self.success(state)
 
     def truncated(self, state: Discovery) -> bool:
-        """Return whether an action without a declaration was taken after the last spectrum."""
+        """Return True if the agent acted without a declaration after the last spectrum."""
         return not self.declared(state) and state.moves > len(state.places)
 
     def cost(self, state: Discovery) -> dict[str, float]:
-        """Return dose (e-/A^2, mean over the field), beam time on the specimen (s), actions, spectra, X-ray spectra."""
+        """Return the mean dose of the field (e-/A^2), beam time on the specimen (s), and numbers of actions, spectra and EDX spectra."""
         preset, count = self.preset, len(state.places)
         each = {technique: sum(preset.electrons(name) for name, (_, by) in EXPOSURES.items() if by == technique) for technique in TECHNIQUES}
         electrons = preset.image_electrons * state.image.size + sum(each[technique] for technique in state.techniques)
@@ -475,7 +479,7 @@ class SpectrumDiscovery(GoalFamily[Discovery]):
         }
 
     def picture(self, state: Discovery) -> np.ndarray:
-        """Return the image with measured positions, last spectrum and budget, uint8, shape (height, width, 3)."""
+        """Draw the image with measured positions, the last spectrum and the budget; return uint8, shape (height, width, 3)."""
         from stemtwin.twin.envs import spectra_pictures
 
         named = f"{state.target}: {SCALARISERS[state.target].title}" if self.preset.named else "hidden scalariser"

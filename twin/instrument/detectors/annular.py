@@ -22,17 +22,18 @@ from stemtwin.twin.physics import detector_electronics, detector_weights
 class Sensitivity:
     """Position-dependent detection efficiency of a detector, relative to its largest value.
 
-    The efficiency is (1 + slope rho cos(phi - slope_azimuth) + bowl (2 rho^2 - 1) + twofold rho^2 cos(2 (phi -
-    twofold_azimuth))) over its largest possible value, with rho = theta / outer angle. It is 0 below ``dead_mrad``.
+    The efficiency at the scattering angle theta and the azimuth phi is the sum 1 + slope rho cos(phi - slope_azimuth) +
+    bowl (2 rho^2 - 1) + twofold rho^2 cos(2 (phi - twofold_azimuth)), divided by its largest possible value, with rho =
+    theta / outer angle. Below ``dead_mrad`` the efficiency is 0.
 
     Parameters
     ----------
     slope, slope_azimuth_rad : float
-        Amplitude of the variation from side to side, and azimuth of the most efficient side.
+        Amplitude of the variation from side to side, and azimuth of the most efficient side, rad.
     bowl : float
-        Amplitude of the variation from the centre to the edge; negative: the centre is more efficient.
+        Amplitude of the variation from the centre to the edge. If it is negative, the centre is more efficient.
     twofold, twofold_azimuth_rad : float
-        Amplitude of the twofold variation, and azimuth of the more efficient sides.
+        Amplitude of the twofold variation, and azimuth of the more efficient sides, rad.
     dead_mrad : float
         Angle below which the detector does not detect electrons, mrad.
 
@@ -62,14 +63,15 @@ class Sensitivity:
         object.__setattr__(self, "dead_mrad", checks.number("dead_mrad", self.dead_mrad, "mrad", low=0, high=LARGEST_ANGLE_MRAD))
         if (total := abs(self.slope) + abs(self.bowl) + abs(self.twofold)) >= 1:
             message = (
-                f"slope, bowl and twofold add up to {total:g}, so the efficiency of a part of the detector would be negative. Keep their sum below 1."
+                f"The absolute values of slope, bowl and twofold add up to {total:g}, so the efficiency of a part of the detector could be negative. "
+                "Keep their sum below 1."
             )
             raise SettingsError(message)
 
     def weights(self, ky: np.ndarray, kx: np.ndarray, radius: float) -> np.ndarray:
-        """Return the efficiency at positions on a detector without its dead centre.
+        """Return the efficiency at positions on a detector, float32, in [0, 1]; the dead centre is not included.
 
-        Positions and the outer radius are in 1/A. The efficiency lies in [0, 1], float32.
+        ``ky`` and ``kx`` are the positions and ``radius`` is the outer radius of the detector, all in 1/A.
         """
         slope, twofold = (self.slope, self.slope_azimuth_rad), (self.twofold, self.twofold_azimuth_rad)
         return detector_electronics.response(ky, kx, radius, slope, self.bowl, twofold).clip(0, 1).astype(np.float32)
@@ -82,9 +84,9 @@ class AnnularDetector:
     Parameters
     ----------
     inner_mrad, outer_mrad : float
-        Inner and outer angle, mrad, with inner <= theta < outer.
+        Inner and outer angle, mrad. The detector collects scattering angles theta with inner <= theta < outer.
     name : str, optional
-        Name of the variable in the result, by default such as ``annular_60_200``.
+        Name of the variable in the result. By default it contains the angles, for example ``annular_60_200``.
     sensitivity : Sensitivity, optional
         Position-dependent efficiency; None: a uniform detector.
 
@@ -116,11 +118,11 @@ class AnnularDetector:
 
     @property
     def channels(self) -> int:
-        """Number of signals."""
+        """Number of signals, which is 1."""
         return 1
 
     def weights(self, ky: np.ndarray, kx: np.ndarray, pixel: tuple[float, float], wavelength: float, *, antialias: bool) -> np.ndarray:
-        """Return the weights on reciprocal pixels (1/A), float32, shape (1, ...)."""
+        """Return the detection efficiency of reciprocal pixels, float32, shape (1, ...); see `Detector.weights` for the arguments."""
         uneven = self.sensitivity
         first = self.inner_mrad if uneven is None else max(self.inner_mrad, uneven.dead_mrad)
         inner, outer = first * 1e-3 / wavelength, self.outer_mrad * 1e-3 / wavelength
@@ -128,7 +130,7 @@ class AnnularDetector:
         return ring if uneven is None else ring * uneven.weights(ky, kx, outer)
 
     def scaled(self, factor: float) -> Self:
-        """Return the detector with its angles and its dead centre multiplied by a factor and with its name."""
+        """Return the detector under the same name, with its angles and its dead centre multiplied by a factor."""
         uneven = self.sensitivity
         dead = None if uneven is None else replace(uneven, dead_mrad=uneven.dead_mrad * factor)
         return replace(self, inner_mrad=self.inner_mrad * factor, outer_mrad=self.outer_mrad * factor, sensitivity=dead)

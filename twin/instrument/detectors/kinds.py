@@ -1,8 +1,8 @@
 """Protocols of detectors, and the registries of their classes and of the usual detectors by name.
 
 A new shape of scanned detector needs one file beside this one and an import line in the package's ``__init__``. The
-file holds a frozen dataclass with the members of `Detector`, registered in `DETECTOR_KINDS`, and registers usual
-detectors of this shape in `DETECTORS`. The first tag of both registries is the signal that a detector gives:
+file contains a frozen dataclass with the members of `Detector`. It registers this class in `DETECTOR_KINDS`, and usual
+detectors of this shape in `DETECTORS`. In both registries, the first tag of a detector names the signal that it gives:
 
 ============ ====================================================================
 First tag    Signal
@@ -26,9 +26,9 @@ from stemtwin.twin.errors import SettingsError
 from stemtwin.twin.registry import Registry
 
 TAKEN_NAMES = ("x", "y", "point", "frame", "segment", "depth", "ky", "kx")
-"""Names of dimensions in results."""
+"""Names of dimensions in results, which detectors cannot have."""
 USUAL_OUTER_MRAD = 200.0
-"""Usual outer angle of a HAADF detector, which is smaller where the grid does not hold it, mrad."""
+"""Usual outer angle of a HAADF detector, mrad. If the grid does not reach this angle, the outer angle is smaller."""
 LARGEST_ANGLE_MRAD = 1500.0
 """Largest angle of a detector, mrad."""
 RECORDER_PACKAGE = "stemtwin.twin.instrument.scope.recorders"
@@ -59,7 +59,7 @@ class Detector(NamedDetector, Protocol):
 
     @property
     def channels(self) -> int:
-        """Number of signals; a result with several has a dimension ``segment``."""
+        """Number of signals. A result with several signals per point has a dimension ``segment``."""
         ...
 
     def weights(self, ky: np.ndarray, kx: np.ndarray, pixel: tuple[float, float], wavelength: float, *, antialias: bool) -> np.ndarray:
@@ -74,7 +74,8 @@ class Detector(NamedDetector, Protocol):
         wavelength : float
             Wavelength, A.
         antialias : bool
-            Whether the efficiency counts the covered fraction of each pixel. False: only its centre.
+            True: the efficiency of a pixel includes the fraction of the pixel that the detector covers. False: a pixel
+            counts in full if its centre is on the detector, and otherwise not at all.
 
         Returns
         -------
@@ -84,7 +85,7 @@ class Detector(NamedDetector, Protocol):
         ...
 
     def scaled(self, factor: float) -> Self:
-        """Return the detector with its name and with its angles multiplied by a factor, as at another camera length."""
+        """Return the detector under the same name with its angles multiplied by a factor, as at another camera length."""
         ...
 
 
@@ -100,7 +101,7 @@ The first tag is the signal.
 
 
 def load_detectors() -> Registry[Factory]:
-    """Return `DETECTORS` with the detectors of all signals, after the slow import of a microscope's recorders."""
+    """Import the recorders of the microscope, which is slow, and return `DETECTORS` with the detectors of all signals."""
     importlib.import_module(RECORDER_PACKAGE)
     return DETECTORS
 
@@ -127,7 +128,7 @@ def tags_of(detector: str | NamedDetector) -> tuple[str, ...]:
     Raises
     ------
     UnknownNameError
-        The name is not that of a detector.
+        No detector has this name.
     SettingsError
         The object is not a detector.
     """
@@ -137,7 +138,7 @@ def tags_of(detector: str | NamedDetector) -> tuple[str, ...]:
 
 
 def made(detectors: Sequence[str | NamedDetector], semiangle_mrad: float, largest_mrad: float) -> tuple[NamedDetector, ...]:
-    """Return detectors, with names resolved for a convergence semi-angle and the grid's largest angle, mrad."""
+    """Return detectors, each name replaced by its detector for a convergence semi-angle and the grid's largest angle, mrad."""
     return tuple(DETECTORS[d](semiangle_mrad, largest_mrad) if isinstance(d, str) else d for d in detectors)
 
 

@@ -19,29 +19,30 @@ class PixelatedDetector:
     Parameters
     ----------
     shape : tuple of int
-        Pixels (ny, nx) of the camera, before binning.
+        Number of pixels (ny, nx) of the camera, before binning.
     outer_mrad : float, optional
-        Angle from the axis to the middle of the nearest edge, mrad. Either this or ``camera_length_mm`` is given.
+        Angle from the axis to the middle of the nearest edge, mrad. Either this angle or ``camera_length_mm`` is given.
     camera_length_mm : float, optional
-        Camera length, mm; a pixel then has ``pixel_size_um / camera_length_mm`` mrad.
+        Camera length, mm. A pixel then has an angular size of ``pixel_size_um / camera_length_mm`` mrad.
     pixel_size_um : float
-        Side of a pixel, um; used only with a camera length.
+        Side of a pixel before binning, um. It is used only with a camera length.
     binning : int
-        Number of pixels along each side of a binned pixel; both sides of ``shape`` are multiples of it.
+        Number of pixels along each side of a binned pixel. Both sides of ``shape`` are multiples of this number.
     point_spread_px : float
-        Standard deviation, along each axis and in binned pixels, of the distance between the arrival and the count of
-        an electron. The distance has a normal distribution over whole pixels with a modulation transfer function of
-        about exp(-2 pi^2 s^2 f^2), f in cycles per pixel.
+        Standard deviation s, along each axis and in binned pixels, of the distance from the pixel where an electron
+        arrives to the pixel where it is counted. The distance has a normal distribution over whole pixels. The
+        modulation transfer function is about exp(-2 pi^2 s^2 f^2), with the frequency f in cycles per pixel.
     quantum_efficiency : float
         Probability that an electron is counted.
     dead_fraction, hot_fraction : float
-        Fractions of the camera's pixels that do not count, and that count without electrons.
+        Fraction of the camera's pixels that never count, and fraction of pixels that also count without electrons.
     hot_counts_per_s, dark_counts_per_s : float
-        Count rates without a beam of a hot pixel and of every pixel, 1/s.
+        Count rates without a beam, 1/s: the rate of a hot pixel, and the rate of every pixel.
     readout_noise_counts : float
-        Standard deviation of the normal read-out error of a binned pixel; 0 for counting cameras.
+        Standard deviation of the read-out error of a binned pixel, counts. The error is normally distributed. A camera
+        that counts single electrons has the value 0.
     saturation_counts : float, optional
-        Largest count of a binned pixel.
+        Largest count of a binned pixel; None: unlimited.
     defect_seed : int
         Seed of the dead and hot pixels, which are the same in all frames of a camera.
     name : str, optional
@@ -50,7 +51,7 @@ class PixelatedDetector:
     Raises
     ------
     SettingsError
-        A number is out of range, or not exactly one of outer_mrad and camera_length_mm is given.
+        A number is out of range, or outer_mrad and camera_length_mm are both given or both missing.
     """
 
     shape: tuple[int, int] = (128, 128)
@@ -88,9 +89,9 @@ class PixelatedDetector:
         if self.saturation_counts is not None:
             checked["saturation_counts"] = checks.number("saturation_counts", self.saturation_counts, "counts", low=1, high=1e9)
         if (self.outer_mrad is None) == (self.camera_length_mm is None):
-            both = f"outer_mrad={self.outer_mrad} and camera_length_mm={self.camera_length_mm}"
+            both = f"outer_mrad={self.outer_mrad} and camera_length_mm={self.camera_length_mm} are both given"
             given = "neither is given" if self.outer_mrad is None else both
-            message = f"A camera's angles follow from outer_mrad or camera_length_mm, but {given}. Give one of the two."
+            message = f"The angles of a camera follow from either outer_mrad or camera_length_mm, but {given}. Give one of the two."
             raise SettingsError(message)
         if self.outer_mrad is not None:
             checked["outer_mrad"] = checks.number("outer_mrad", self.outer_mrad, "mrad", above=0, high=1000)
@@ -117,11 +118,11 @@ class PixelatedDetector:
 
     @property
     def corner_mrad(self) -> float:
-        """Angle from the axis to a corner, the largest angle of the camera, mrad."""
+        """Angle from the axis to a corner, mrad, which is the largest angle on the camera."""
         return 0.5 * self.pixel_mrad * math.hypot(*self.shape_read)
 
     def scaled(self, factor: float) -> Self:
-        """Return the camera with the angles of its pixels multiplied by a factor and with its name."""
+        """Return the camera under the same name, with the angles of its pixels multiplied by a factor."""
         if self.camera_length_mm is not None:
             return replace(self, camera_length_mm=self.camera_length_mm / factor)
         assert self.outer_mrad is not None  # one of the two is given

@@ -20,11 +20,11 @@ class SegmentedDetector:
     inner_mrad, outer_mrad : float
         Inner and outer angle, mrad.
     segments : int
-        Number of segments, counted from +x to +y.
+        Number of segments. They are numbered in the direction from +x to +y.
     rotation_rad : float
         Azimuth of the first segment's centre, rad.
     name : str, optional
-        Name of the variable in the result, by default such as ``segmented_0_20``.
+        Name of the variable in the result. By default it contains the angles, for example ``segmented_0_20``.
 
     Raises
     ------
@@ -53,12 +53,12 @@ class SegmentedDetector:
         return self.segments
 
     def weights(self, ky: np.ndarray, kx: np.ndarray, pixel: tuple[float, float], wavelength: float, *, antialias: bool) -> np.ndarray:
-        """Return the weights on reciprocal pixels (1/A), float32, shape (segments, ...)."""
+        """Return the detection efficiency of reciprocal pixels, float32, shape (segments, ...); see `Detector.weights` for the arguments."""
         inner, outer = self.inner_mrad * 1e-3 / wavelength, self.outer_mrad * 1e-3 / wavelength
         return detector_weights.segments(ky, kx, pixel, inner, outer, self.segments, self.rotation_rad, antialias=antialias)
 
     def scaled(self, factor: float) -> Self:
-        """Return the detector with its angles multiplied by a factor and with its name."""
+        """Return the detector under the same name, with its angles multiplied by a factor."""
         return replace(self, inner_mrad=self.inner_mrad * factor, outer_mrad=self.outer_mrad * factor)
 
 

@@ -1,4 +1,4 @@
-"""Selections of detectors: checks, and the angles of detectors given by name."""
+"""Checks of a selection of detectors, and the angles of detectors that are given by name."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -19,24 +19,24 @@ AnyDetector = Detector | PixelatedDetector
 
 
 def cameras(detectors: Sequence[str | NamedDetector]) -> tuple[str | PixelatedDetector, ...]:
-    """Return the cameras among detectors."""
+    """Return the cameras from a sequence of detectors."""
     return tuple(d for d in detectors if tags_of(d)[0] == "camera")  # type: ignore[misc] - the tag decides
 
 
 def scanned(detectors: Sequence[str | NamedDetector]) -> tuple[str | Detector, ...]:
-    """Return the detectors with one number per channel at each point."""
+    """Return the scanned detectors from a sequence of detectors: those with one number per channel at each point."""
     return tuple(d for d in detectors if tags_of(d)[0] == "image")  # type: ignore[misc] - the tag decides
 
 
 def listed(detectors: object) -> tuple[str | NamedDetector, ...]:
-    """Return detectors of any signal, one or several, as a tuple of registry names and detectors.
+    """Return one or several detectors of any signal as a tuple of registry names and detectors.
 
     Raises
     ------
     UnknownNameError
-        A name is not that of a detector.
+        No detector has a given name.
     SettingsError
-        The selection is empty or holds an object that is not a detector.
+        The selection is empty or contains an object that is not a detector.
     """
     alone = isinstance(detectors, str) or type(detectors) in {DETECTOR_KINDS[kind] for kind in DETECTOR_KINDS}
     given: Any = (detectors,) if alone else detectors
@@ -49,14 +49,15 @@ def listed(detectors: object) -> tuple[str | NamedDetector, ...]:
 
 
 def by_signal(detectors: object) -> dict[str, tuple[str | NamedDetector, ...]]:
-    """Return detectors grouped by their signal, in their order.
+    """Return detectors grouped by the name of their signal; each group keeps the given order.
 
     Raises
     ------
     UnknownNameError
-        A name is not that of a detector.
+        No detector has a given name.
     SettingsError
-        The selection is empty, holds an object that is not a detector, or two signals have detectors of the same name.
+        The selection is empty or contains an object that is not a detector, or detectors of two signals have the same
+        name.
     """
     out: dict[str, tuple[str | NamedDetector, ...]] = {}
     for detector in listed(detectors):
@@ -68,20 +69,20 @@ def by_signal(detectors: object) -> dict[str, tuple[str | NamedDetector, ...]]:
 
 
 def names_of(detectors: Sequence[str | NamedDetector]) -> list[str]:
-    """Return the names of detectors in a result."""
+    """Return the name that each detector has in a result."""
     return [d if isinstance(d, str) else d.name for d in detectors]
 
 
 def checked(detectors: object) -> tuple[str | AnyDetector, ...]:
-    """Return detectors of images and patterns, one or several, as a tuple of registry names and detectors.
+    """Return one or several detectors of images and patterns as a tuple of registry names and detectors.
 
     Raises
     ------
     UnknownNameError
-        A name is not that of a detector.
+        No detector has a given name.
     SettingsError
-        The selection is empty, holds an object that is not a detector of images or patterns, or two detectors have the
-        same name.
+        The selection is empty or contains an object that is not a detector of images or patterns, two detectors have the
+        same name, there are two cameras, or segmented detectors have different numbers of segments.
     """
     given = listed(detectors)
     for detector in given:
@@ -89,7 +90,7 @@ def checked(detectors: object) -> tuple[str | AnyDetector, ...]:
             raise _not_an_image(detector)
     _check_names(names_of(given))
     if len(cameras(given)) > 1:
-        message = f"Two cameras are among {', '.join(names_of(given))}, but the column holds only one. Leave one out."
+        message = f"Two cameras are among {', '.join(names_of(given))}, but the microscope has only one. Leave one out."
         raise SettingsError(message)
     _check_segments(given)
     return given  # type: ignore[return-value] - the tags decide
@@ -99,14 +100,14 @@ def _not_an_image(detector: str | NamedDetector) -> SettingsError:
     """Return the error for a request of a signal that only a microscope records."""
     (found,) = made((detector,), USUAL_OUTER_MRAD / 10, USUAL_OUTER_MRAD)
     function = getattr(found, "expected_by", "")
-    both = f"{function} gives its expected signal, and st.Microscope records it. Use one of them."
-    instead = both if function else "st.Microscope records it. Use that."
+    recorded = "record it with st.Microscope."
+    instead = f"compute its expected signal with {function}, or {recorded}" if function else recorded
     return SettingsError(f"{found.name!r} is not an image: {instead}")
 
 
 def _check_names(names: Sequence[str]) -> None:
     if len(set(names)) < len(names):
-        message = f"Two detectors have the same name: {', '.join(names)}. Leave one out, or give one another name."
+        message = f"Two detectors have the same name: {', '.join(names)}. Leave one out, or rename one."
         raise SettingsError(message)
 
 
@@ -131,13 +132,13 @@ def _scanned_and_cameras(
 
 
 def wanted_angle(detectors: tuple[str | AnyDetector, ...], semiangle_mrad: float) -> float:
-    """Return the largest angle, mrad, that a grid for given detectors should hold, that of a camera's corners."""
+    """Return the angle, mrad, that a grid must reach for the given detectors: the largest outer angle or camera-corner angle."""
     images, patterns = _scanned_and_cameras(detectors, semiangle_mrad, USUAL_OUTER_MRAD)
     return max([d.outer_mrad for d in images] + [camera.corner_mrad for camera in patterns])
 
 
 def resolve(detectors: tuple[str | AnyDetector, ...], semiangle_mrad: float, largest_mrad: float, why: str, repair: str) -> tuple[Detector, ...]:
-    """Return scanned detectors with all angles filled in; names are replaced by the detectors that they stand for.
+    """Return scanned detectors, with each registry name replaced by the detector of that name.
 
     Parameters
     ----------
@@ -146,20 +147,20 @@ def resolve(detectors: tuple[str | AnyDetector, ...], semiangle_mrad: float, lar
     semiangle_mrad : float
         Convergence semi-angle, mrad.
     largest_mrad : float
-        Largest angle that the grid holds, mrad.
+        Largest angle that the grid contains, mrad.
     why, repair : str
-        Cause of that limit and its repair, for the message.
+        Reason for this limit and advice on how to raise it, for the error message.
 
     Raises
     ------
     SamplingError
-        A detector extends beyond the grid's band limit.
+        A detector extends beyond the largest angle of the grid.
     SettingsError
         A camera is among the detectors.
     """
     out, patterns = _scanned_and_cameras(detectors, semiangle_mrad, largest_mrad)
     if patterns:
-        message = "A camera records a pattern at each point, but only detectors with a number at each point are allowed here. Use st.simulate."
+        message = "A camera records a pattern at each point, but here each detector must give one number per channel and point. Use st.simulate."
         raise SettingsError(message)
     for detector in out:
         if detector.outer_mrad > largest_mrad:

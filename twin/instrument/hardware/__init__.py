@@ -4,7 +4,7 @@
 File                   Content
 ======================== ====================================================================
 ``camera_response.py``   counts of a camera from expected patterns
-``components.py``        numbers of correctors, detectors, chains, scans and stages
+``components.py``        data of correctors, detectors, read-out chains, scans and stages
 ``corrector.py``         the probe corrector: gain, rotation and side effects of a correction
 ``drift.py``             drift of aberrations, stage, current and energy
 ``normalisation.py``     conversion of readings to fractions of the beam
@@ -14,6 +14,6 @@ File                   Content
 ``scan_distortion.py``   true probe positions: hum, jitter, settling, hysteresis
 ``stage.py``             the stage: five axes, reach, speed, backlash
 ``tableau.py``           measurement of aberrations from images: C1A1 and Zemlin tableaus
-``tableau_emulation.py`` measured aberrations drawn from covariances, without images
+``tableau_emulation.py`` measured aberrations that are drawn at random, without images
 ======================== ====================================================================
 """

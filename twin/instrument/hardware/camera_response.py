@@ -14,7 +14,7 @@ MOST_ELECTRONS = 1e9
 
 
 def response(camera: PixelatedDetector, dwell_time_us: float) -> physics.Response:
-    """Return a camera's response to one exposure."""
+    """Return a camera's response to one exposure of the given dwell time, us."""
     seconds = dwell_time_us * 1e-6
     return physics.Response(
         spread=camera.point_spread_px,
@@ -52,7 +52,7 @@ def count_patterns(
     Returns
     -------
     ndarray
-        Counts, uint32, or float32 with readout noise.
+        Counts, uint32, or float32 with readout noise, shaped like ``patterns``.
 
     Raises
     ------

@@ -1,7 +1,7 @@
-"""Numbers of real instruments: residual aberrations, detectors, chains, scan errors, and drift of stage and beam.
+"""Data of real instruments: residual aberrations, detectors, read-out chains, scan errors, and drift of stage and beam.
 
-[V] marks numbers that were read in the named source, [M] numbers from the literature by memory, and [A] engineering
-assumptions.
+[V] marks numbers that were read in the named source, [M] numbers that are quoted from memory of the literature, and [A]
+engineering assumptions.
 
 Residual aberrations are the target values of pyTEMlib, probe_tools.get_target_aberrations (MIT licence; converted from nm to A) [V].
 """
@@ -17,7 +17,7 @@ from stemtwin.twin.instrument.hardware.stage import MECHANICAL, StagePosition
 from stemtwin.twin.physics.aberrations import Aberrations
 
 Chains = tuple[tuple[str, DetectorChain], ...]
-"""Pairs of a detector's name and its chain."""
+"""Pairs (detector name, read-out chain)."""
 
 # ---- residual aberrations of correctors
 
@@ -145,7 +145,11 @@ OLD_DETECTORS: tuple[Detector, ...] = (
 
 
 def chains(dark: DetectorChain, *, bright_gain: float) -> Chains:
-    """Return the read-out chains of an instrument's own detectors, with a higher gain for bright field than for dark field."""
+    """Return the read-out chains of an instrument's own detectors.
+
+    Dark-field detectors have the chain ``dark``. Bright-field detectors have the same chain with its gain multiplied by
+    ``bright_gain``.
+    """
     bright = replace(dark, gain_adu=dark.gain_adu * bright_gain)
     return (*((name, dark) for name in ("haadf", "maadf", "laadf")), *((name, bright) for name in ("abf", "bf", "dpc4")))
 
@@ -237,4 +241,4 @@ STIGMATOR = CorrectorProfile(
     duration_s=0.2,
     source="focus and twofold stigmator only, slightly rotated [A]",
 )
-"""The corrector of an instrument without one."""
+"""Control of focus and twofold astigmatism in an instrument without a probe corrector."""

@@ -1,7 +1,8 @@
-"""Probe corrector: the true change of the aberrations for a commanded one.
+"""Probe corrector: the true change of the aberrations for a commanded change.
 
-The true change differs from the commanded one by the gain and the rotation of each multipole, by parasitic aberrations
-and by hysteresis. These are fields of a frozen ``CorrectorProfile``, and :func:`correct` is a pure function.
+The true change differs from the commanded change by the gain and the rotation of each multipole, by parasitic
+aberrations and by hysteresis. These imperfections are fields of a frozen ``CorrectorProfile``, and :func:`correct` is a
+pure function.
 """
 
 from collections.abc import Sequence
@@ -20,21 +21,21 @@ CARTESIAN = tuple(Aberrations().cartesian())
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CorrectorProfile:
-    """Imperfections of a corrector. The default is an ideal one.
+    """Imperfections of a probe corrector. The default is an ideal corrector.
 
     Parameters
     ----------
     gain : tuple of float
-        True change over the commanded change, for aberrations of order n = 1 to 5.
+        True change divided by the commanded change, for aberrations of order n = 1 to 5.
     rotation_rad : tuple of float
         Rotation of the azimuth of the true change, for the same orders, rad.
     parasitic : tuple
         Triples (from, to, ratio) of Cartesian coefficients: a change of the first by 1 A also changes the second by
         ratio A.
     scatter : float
-        Standard deviation of random changes by the hysteresis of the magnets, relative to the commanded change.
+        Standard deviation of random changes due to the hysteresis of the magnets, relative to the commanded change.
     reach_angstrom : tuple of float
-        Largest change at once, for orders 1 to 5, A.
+        Largest change in one correction, for orders 1 to 5, A.
     duration_s : float
         Time that a correction takes, s.
     source : str
@@ -73,7 +74,7 @@ class CorrectorProfile:
             checks.number(f"parasitic {source} to {target}", ratio, "A/A", low=-10, high=10)
 
     def matrix(self) -> np.ndarray:
-        """Return the responses to a change of each Cartesian coefficient by 1 A as the columns of a matrix, shape (25, 25)."""
+        """Return the response matrix, shape (25, 25). Each column is the response to a change of one Cartesian coefficient by 1 A."""
         out = np.zeros((len(CARTESIAN), len(CARTESIAN)))
         for n, m in ORDERS:
             gain, angle = self.gain[n - 1], m * self.rotation_rad[n - 1]
@@ -169,7 +170,7 @@ def _complex(name: str, what: str, value: complex | Sequence[float]) -> complex:
 
 
 def correct(change: Aberrations, profile: CorrectorProfile, rng: np.random.Generator) -> Aberrations:
-    """Return the true change of the aberrations for a commanded one.
+    """Return the true change of the aberrations for a commanded change.
 
     Parameters
     ----------
@@ -178,13 +179,13 @@ def correct(change: Aberrations, profile: CorrectorProfile, rng: np.random.Gener
     profile : CorrectorProfile
         Imperfections of the corrector.
     rng : numpy.random.Generator
-        Source of the hysteresis; every call draws 25 numbers.
+        Source of the random hysteresis; every call draws 25 numbers.
 
     Returns
     -------
     Aberrations
-        Change of the present aberrations: ``profile.matrix()`` times the commanded change, plus random changes of
-        ``scatter`` times its size.
+        True change: ``profile.matrix()`` times the commanded change, plus random changes, whose standard deviation is
+        ``scatter`` times the size of the commanded change.
 
     Raises
     ------
@@ -199,7 +200,7 @@ def correct(change: Aberrations, profile: CorrectorProfile, rng: np.random.Gener
 
 
 def check(change: Aberrations, profile: CorrectorProfile) -> None:
-    """Raise InstrumentError for a change that is beyond the corrector's reach.
+    """Raise InstrumentError if a change is beyond the corrector's reach.
 
     Raises
     ------

@@ -1,9 +1,9 @@
-"""Drift of aberrations, stage, current and energy as seeded processes of the simulated clock.
+"""Drift of aberrations, stage, current and energy as seeded random processes on the simulated clock.
 
-The setting ``Instabilities`` holds their sizes, ``Course`` the values of one seed at any time, and ``Creep`` the motion
-of the stage after moves. All values are pure functions of seed, time and commands, and the same bits result for any
-division of the time into calls (``random_paths.py``). Contamination depends on the specimen and its dose:
-``Damage(contamination=...)``.
+``Instabilities`` sets the sizes of the processes, ``Course`` gives their values for one seed at any time, and ``Creep``
+describes the motion of the stage after moves. All values are pure functions of seed, time and commands. They are
+bit-identical for every number and order of calls (``random_paths.py``). Contamination is set elsewhere, by
+``Damage(contamination=...)``, because it depends on the specimen and its dose.
 """
 
 import math
@@ -30,7 +30,7 @@ class AberrationWander:
     Parameters
     ----------
     name : str
-        Krivanek's name: C10, C12, ... C56.
+        Krivanek's name, from C10 to C56.
     sigma_angstrom : float
         Standard deviation of each Cartesian component long after tuning, A.
     tau_s : float
@@ -61,7 +61,7 @@ class AberrationWander:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Instabilities:
-    """Instabilities of an instrument; the default is a stable one.
+    """Instabilities of an instrument; the default is a stable instrument.
 
     Parameters
     ----------
@@ -74,7 +74,7 @@ class Instabilities:
     drift_walk_angstrom : float
         Standard deviation of the specimen's random walk along x, and along y, after 1 s, A.
     creep_speed_angstrom_per_s, creep_reach_angstrom, creep_tau_s : float
-        Creep after a stage move by a vector d: the specimen moves on along d with an initial speed of
+        Creep after a stage move by a vector d: the specimen continues to move along d with an initial speed of
         creep_speed (1 - exp(-abs(d) / reach)), A/s, which decays with the time constant tau, s.
     fade, fade_tau_s : float
         Fraction of the current that is finally lost after the tip was flashed, and the time constant of the loss, s.
@@ -161,7 +161,9 @@ TYPICAL = Instabilities(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Creep:
-    """Creep of the specimen after stage moves; one exponential describes all past moves because their decays are equal.
+    """Creep of the specimen after stage moves.
+
+    One exponential describes the creep after all past moves, because their time constants are equal.
 
     Parameters
     ----------
@@ -178,7 +180,10 @@ class Creep:
     offset: tuple[float, float] = (0.0, 0.0)
 
     def at(self, times_s: np.ndarray | float, tau_s: float) -> np.ndarray:
-        """Return the creep (x, y), A, shape (..., 2), at times (s, any shape) not before the last move."""
+        """Return the total creep (x, y), A, shape (..., 2), at times, s, of any shape.
+
+        No time may precede the last stage move.
+        """
         since = checked_times(times_s) - self.time_s
         if (since < 0).any():
             message = f"times_s={since.min() + self.time_s:g} s is before the stage's last move at {self.time_s:g} s. Ask for later times."
@@ -188,7 +193,7 @@ class Creep:
         return np.array(self.offset) + np.array(self.velocity) * tau_s * -np.expm1(-since / tau_s)[..., None]
 
     def moved(self, time_s: float, displacement: tuple[float, float], setting: Instabilities) -> Self:
-        """Return the creep after a stage move by (x, y), A, at a time (s) not before the last move."""
+        """Return the creep after a further stage move by (x, y), A, at a time, s, which may not precede the last move."""
         offset = self.at(time_s, setting.creep_tau_s)
         distance = math.hypot(*displacement)
         velocity = np.array(self.velocity) * math.exp(-(time_s - self.time_s) / setting.creep_tau_s)
@@ -199,7 +204,9 @@ class Creep:
 
 
 class Course:
-    """One seed's realisation of an instrument's instabilities as pure functions of the time, tuned at time 0.
+    """Realisation of an instrument's instabilities for one seed, as pure functions of the time.
+
+    The instrument is tuned at time 0.
 
     Parameters
     ----------
@@ -238,16 +245,19 @@ class Course:
 
     @property
     def setting(self) -> Instabilities:
-        """Sizes of the instabilities, frozen."""
+        """Sizes of the instabilities, as a frozen value."""
         return self._setting
 
     @property
     def drifts(self) -> bool:
-        """True for a settled specimen that drifts or walks at random."""
+        """True if the settled specimen has a drift velocity or a random walk."""
         return bool(self._drift.any() or self._setting.drift_walk_angstrom)
 
     def aberrations(self, time_s: float) -> Aberrations:
-        """Return the drift of the aberrations from the tuned ones at a time (s), A and rad, on knots 1 s apart."""
+        """Return the change of the aberrations since tuning, at a time, s, in A and rad.
+
+        Random changes are drawn every 1 s and are linear between these times.
+        """
         values = self._aberrations.at(float(time_s)) + self._rate * float(time_s)
         return Aberrations.from_cartesian(**dict(zip(self._names, values.tolist(), strict=True)))
 
@@ -257,9 +267,9 @@ class Course:
         Parameters
         ----------
         times_s : array_like
-            Times, s, any shape; not before the creep's last move.
+            Times, s, any shape. No time may precede the last stage move of ``creep``.
         creep : Creep, optional
-            Creep by stage moves.
+            Creep after stage moves.
 
         Returns
         -------
@@ -276,7 +286,10 @@ class Course:
         return out
 
     def current_factor(self, times_s: np.ndarray | float, flashed_s: float = 0.0) -> np.ndarray:
-        """Return the current relative to that after a flash, at times (s, any shape) not before the last flash (s)."""
+        """Return the beam current at times, s, of any shape, relative to the current after the last flash of the tip.
+
+        No time may precede the flash at ``flashed_s``, s.
+        """
         times, setting = checked_times(times_s), self._setting
         if (times < flashed_s).any():
             message = f"times_s={times.min():g} s is before the tip was flashed at {flashed_s:g} s. Ask for later times."
@@ -285,5 +298,5 @@ class Course:
         return faded * np.exp(self._current.at(times)[..., 0] - setting.flicker**2 / 2)
 
     def energy_shift_ev(self, times_s: np.ndarray | float) -> np.ndarray:
-        """Return the change of the beam's energy since time 0, at times (s, any shape), eV."""
+        """Return the change of the beam's energy since time 0, eV, at times, s, of any shape."""
         return self._energy.at(times_s)[..., 0]

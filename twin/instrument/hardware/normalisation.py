@@ -1,7 +1,7 @@
-"""Conversion of readings to fractions of the beam by a scan of the beam over the detector.
+"""Conversion of readings to fractions of the beam by a scan of the focused beam over the detector.
 
-The readings on and beside the detector are the scale: normalised = (I - I_vacuum) / (I_detector - I_vacuum), after
-LeBeau and Stemmer, Ultramicroscopy 108 (2008) 1653.
+The mean readings beside and on the detector, I_vacuum and I_detector, define the scale: normalised = (I - I_vacuum) /
+(I_detector - I_vacuum), after LeBeau and Stemmer, Ultramicroscopy 108 (2008) 1653.
 """
 
 from dataclasses import replace
@@ -20,7 +20,7 @@ FIELD = 1.2
 def scan_detector(
     detector: Detector, chain: DetectorChain, electrons_per_point: float, rng: np.random.Generator, *, shape: tuple[int, int] = (128, 128)
 ) -> np.ndarray:
-    """Return readings of the whole beam, focused on a raster of positions on the detector.
+    """Return the detector's readings while the whole beam, focused on the detector plane, is scanned over the detector.
 
     Parameters
     ----------
@@ -50,7 +50,9 @@ def scan_detector(
 
 
 def levels(readings: np.ndarray) -> tuple[float, float]:
-    """Return the mean readings beside and on the detector, ADU, of a scan over it, without the detector's edges.
+    """Return the mean readings beside and on the detector, ADU, from a scan over the detector.
+
+    Points at the edges of the detector are excluded.
 
     Raises
     ------
@@ -83,7 +85,7 @@ def normalised(readings: np.ndarray, vacuum_adu: float, detector_adu: float, *, 
     vacuum_adu, detector_adu : float
         Mean readings beside and on the detector, from :func:`levels`.
     electrons_ratio : float
-        Electrons of the beam per reading over those in the scan over the detector.
+        Number of beam electrons per reading, divided by the number of beam electrons per reading in the detector scan.
 
     Raises
     ------

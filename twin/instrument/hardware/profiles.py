@@ -1,7 +1,7 @@
 """Instrument profiles: the numbers that distinguish one microscope from another, each with its source.
 
-[V] marks numbers that were read in the named source, [M] numbers from the literature by memory, and [A] engineering
-assumptions. ``dataclasses.replace`` sets any of them.
+[V] marks numbers that were read in the named source, [M] numbers that are quoted from memory of the literature, and [A]
+engineering assumptions. Any number can be changed by ``dataclasses.replace``.
 """
 
 import math
@@ -26,14 +26,14 @@ from stemtwin.twin.registry import Registry
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Profile:
-    """One instrument after tuning.
+    """Properties of one instrument after tuning.
 
     Parameters
     ----------
     name : str
         Name in the registry.
     energy_ev, semiangle_mrad, current_pa, dwell_time_us : float
-        Initial settings.
+        Initial beam energy, eV; convergence semi-angle, mrad; probe current, pA; and dwell time, us.
     residual : Aberrations
         Residual aberrations of the tuned corrector, A and rad, which add to the commanded ones.
     brightness : float
@@ -49,18 +49,18 @@ class Profile:
     settle_us : float
         Waiting time of the scan at the start of each line, us.
     blanks_pauses : bool
-        Whether the beam is blanked between lines, where it otherwise waits or flies back over the specimen.
+        Whether the beam is blanked between lines. An unblanked beam waits or flies back over the specimen.
     camera_length_mm, camera_lengths_mm : float, tuple of float
-        Usual camera length, at which detectors have their angles, and all available camera lengths, mm.
+        Usual camera length, mm, for which the angles of ``detectors`` are given, and all available camera lengths, mm.
     largest_detector_mm : float
         Largest distance from the axis, in the detectors' plane, of electrons that pass the column below the specimen,
         mm.
     detectors : tuple
-        The instrument's own detectors at the usual camera length; the angles of other detectors follow from the
-        convergence.
+        The instrument's own detectors at the usual camera length. The angles of other detectors follow from the
+        convergence semi-angle.
     chains : tuple
-        Pairs of a detector's name and its chain, with the name "" for all others. Detectors without a chain count
-        electrons.
+        Pairs (detector name, read-out chain). The name "" stands for all detectors that are not named. Detectors without
+        a chain count electrons.
     imperfections : ScanImperfections
         Imperfections of the scan.
     instabilities : Instabilities
@@ -113,7 +113,7 @@ class Profile:
         checks.number("current_pa", self.current_pa, "pA", above=0, high=self.max_current_pa)
 
     def detector(self, name: str) -> AnyDetector | None:
-        """Return the instrument's own detector of a name at the usual camera length, or None."""
+        """Return the instrument's own detector with this name at the usual camera length, or None if there is none."""
         return next((detector for detector in self.detectors if detector.name == name), None)
 
     def chain(self, name: str) -> DetectorChain | None:
@@ -126,11 +126,11 @@ class Profile:
         return replace(self, imperfections=ScanImperfections(), instabilities=Instabilities(), stage=StageProfile(), chains=())
 
     def focal_spread_angstrom(self, energy_ev: float) -> float:
-        """Return the standard deviation of C10, A, by energy width and chromatic aberration at a beam energy, eV."""
+        """Return the standard deviation of C10, A, that follows from energy width and Cc at a beam energy, eV."""
         return coherence.focal_spread(energy_ev, self.chromatic_angstrom, self.energy_width_ev)
 
     def source_size_angstrom(self, current_pa: float, semiangle_mrad: float, energy_ev: float) -> float:
-        """Return the standard deviation of the source's image, A, at a current, convergence and beam energy.
+        """Return the standard deviation of the source's image, A, at a current, pA, semi-angle, mrad, and energy, eV.
 
         The brightness is proportional to 1 / wavelength^2 (Reimer and Kohl, section 4.2.2).
         """
@@ -145,12 +145,12 @@ PROFILES: Registry[Profile] = Registry("instrument profile")
 
 
 def find_profile(instrument: str | Profile) -> Profile:
-    """Return an instrument profile, given as itself or by name.
+    """Return the instrument profile with a given name. A ``Profile`` is returned unchanged.
 
     Raises
     ------
     UnknownNameError
-        The name is not that of a profile.
+        No profile has this name.
     SettingsError
         The value is neither a profile nor a name.
     """

@@ -1,7 +1,8 @@
-"""Random paths as pure functions of the time, with knots on a fixed grid drawn by generators keyed to their position.
+"""Random paths as pure functions of the time.
 
-A path has the same bits for any division of the time into calls and any order of calls. All stored values can be drawn
-again, so a snapshot of an instrument needs only the seed and the clock and no random state.
+Each path has random values at knots on a fixed time grid. The random generator of a knot depends only on the seed and the
+position of the knot, so the value of a path at a time is bit-identical for every number and order of calls. Cached
+values can be drawn again, so a snapshot of an instrument needs only the seed and the clock and no random state.
 """
 
 import functools
@@ -28,10 +29,11 @@ KEPT_BLOCKS, KEPT_CHUNKS = 32, 4
 class Wander:
     r"""Independent Ornstein-Uhlenbeck or Wiener paths, one for each stream, that start at 0 at time 0.
 
-    An Ornstein-Uhlenbeck path obeys :math:`dx = -x\,dt/\tau + \sigma\sqrt{2/\tau}\,dW`, a Wiener path (tau infinite)
-    :math:`dx = \sigma\,dW`. The law is exact at the knots, which are ``step_s`` apart. The ends of each block follow
-    from the transition of the process (Gillespie, Phys. Rev. E 54 (1996) 2084), and the knots between them from its
-    bridge by repeated halving of the block. Paths are linear between knots.
+    An Ornstein-Uhlenbeck path obeys :math:`dx = -x\,dt/\tau + \sigma\sqrt{2/\tau}\,dW`. A Wiener path, with infinite tau,
+    obeys :math:`dx = \sigma\,dW`. The distribution is exact at the knots, which are ``step_s`` apart. The values at the ends of
+    a block of knots are drawn from the transition probability of the process (Gillespie, Phys. Rev. E 54 (1996) 2084),
+    and the values between them from its bridge distribution, by repeated halving of the block. Paths are linear between
+    knots.
 
     Parameters
     ----------
@@ -45,7 +47,7 @@ class Wander:
     tau_s : sequence of float
         Correlation time of each path, s; infinite: a Wiener path.
     step_s : float
-        Time between knots, s, a power of 2 for exact times of knots.
+        Time between knots, s. It must be a power of 2, so the times of knots are exact floating-point numbers.
 
     Raises
     ------

@@ -33,9 +33,10 @@ class DetectorChain:
     read_noise_adu : float
         Standard deviation of the noise of each reading, ADU.
     dqe : float
-        Detective quantum efficiency, 1 / (1 + variance of the pulse heights over their squared mean).
+        Detective quantum efficiency, 1 / (1 + v), where v is the variance of the pulse heights divided by their squared
+        mean.
     bits : int
-        Number of bits of the converter, which rounds and clips; 0: it does neither.
+        Number of bits of the converter, which rounds and clips readings; 0: readings are neither rounded nor clipped.
     lag_us : float
         Time constant of scintillator and amplifier, us.
     efficiency : float
@@ -117,8 +118,8 @@ class DetectorChain:
 
         Notes
         -----
-        The lag acts on the drawn pulses. It carries charge with its noise from each point to the next, so the noise of
-        neighbouring points is correlated and smaller. Electrons arrive uniformly over the dwell time.
+        The lag acts on the drawn pulses. A part of each point's charge, with its noise, appears in the following points,
+        so the noise of neighbouring points is correlated and smaller. Electrons arrive uniformly over the dwell time.
         """
         charge = detector_electronics.pulse_charge(electrons, self.dqe, rng)
         if self.lag_us:
@@ -128,7 +129,7 @@ class DetectorChain:
         )
 
     def electrons(self, adu: np.ndarray) -> np.ndarray:
-        """Return the number of electrons on the detector for a reading, (adu - offset) / (gain efficiency), float64."""
+        """Return the number of electrons on the detector for a reading, (adu - offset) / (gain * efficiency), float64."""
         return (np.asarray(adu, float) - self.offset_adu) / (self.gain_adu * self.efficiency)
 
     def _lagged(self, charge: np.ndarray, timing: ScanTiming | None, blanked: bool) -> np.ndarray:

@@ -1,13 +1,14 @@
 """True positions of the beam: hum, jitter, settling, hysteresis, calibration errors of the axes, and drift.
 
-The true deflection differs from the commanded one. The effects on a point that is commanded at p and visited at time t
-are applied in this order:
+The true deflection differs from the commanded deflection. The true position of a point that is visited at time t follows
+from its commanded position by these effects, in this order:
 
-1. Settling: a fraction f of the deflection follows with a time constant; after a step s the error is -f s exp(-t / tau).
-2. Hysteresis: after a change of the field, a fraction of that change remains and decays within seconds.
+1. Settling: a fraction f of the deflection follows a step s of the scan only with a time constant tau. At a time t after
+   the step, the error is -f s exp(-t / tau).
+2. Hysteresis: after a change of the field, a fraction of the change remains as an error and decays within seconds.
 3. Calibration: the coils' axes have errors of scale, of the angle between them and of rotation about the optical axis.
 4. Hum and jitter: the mains add A sin(2 pi f t + phase), with harmonics, on each axis; each line has a random offset.
-5. Drift: the specimen moves, so its atom at x lies at x + drift(t).
+5. Drift: the specimen moves, so an atom at the specimen position x lies at the scan position x + drift(t).
 
 The physics of scan generators follows Jones and Nellist, Microsc. Microanal. 19 (2013) 1050. Magnitudes are assumptions
 of the profiles.
@@ -45,16 +46,17 @@ class ScanImperfections:
     hum_hz : float
         Frequency of the mains, Hz.
     hum_harmonics : tuple
-        Pairs of a multiple of the frequency and its amplitude relative to ``hum_angstrom``.
+        Pairs (multiple of ``hum_hz``, amplitude relative to ``hum_angstrom``).
     hum_phase_rad : tuple of float
         Phase (y, x) of each harmonic's sine at time 0 of the clock, rad.
     line_synchronised : bool
         Whether each line waits for the start of a mains period. The hum is then equal in all lines, and the scan takes
         longer.
     settling_fraction, settling_time_us : float
-        Fraction of the deflection that lags behind, and its time constant, us.
+        Fraction of the deflection that lags behind, and the time constant of the lag, us.
     hysteresis_fraction, hysteresis_time_s : float
-        Fraction of a change of the field that remains just after it, and its time constant, s.
+        Fraction of a change of the field that remains as an error just after the change, and the time constant of its
+        decay, s.
     scale_error : tuple of float
         Relative error (y, x) of the field's height and width.
     non_orthogonality_rad : float
@@ -100,7 +102,7 @@ class ScanImperfections:
 
     @property
     def synchronise_hz(self) -> float:
-        """Frequency of the line synchronisation, Hz; 0 without it."""
+        """Frequency of the line synchronisation, Hz; 0 without line synchronisation."""
         return self.hum_hz if self.line_synchronised else 0.0
 
 
@@ -180,7 +182,7 @@ def true_positions(
     rng : numpy.random.Generator, optional
         Source of the jitter; not used without jitter.
     axis_angstrom : tuple of float, optional
-        Point (x, y) on the optical axis, A, which errors of the axes do not move; None: the middle of the field.
+        Point (x, y) on the optical axis, A, which the calibration errors do not move; None: the middle of the field.
     change : FieldChange, optional
         The last change of the field, for the hysteresis.
     nominal : ndarray, optional

@@ -1,4 +1,4 @@
-"""Stage: five axes with limits, speed, backlash and errors, and a piezo for short moves, with frozen states."""
+"""Stage: five axes with limits, speed, backlash and errors, and a piezo for short moves. States are frozen values."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
@@ -13,14 +13,14 @@ from stemtwin.twin.errors import InstrumentError, SettingsError
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StagePosition:
-    """A position of the five axes, or one number for each axis.
+    """Position of the five stage axes, or another quantity with one number for each axis, such as the speed.
 
     Parameters
     ----------
     x_angstrom, y_angstrom, z_angstrom : float
         Lateral position and height, A.
     alpha_mrad, beta_mrad : float
-        Tilts about the holder's axis (x) and across it (y), mrad.
+        Tilts about the holder's axis (x) and about the axis across it (y), mrad.
 
     Raises
     ------
@@ -45,7 +45,7 @@ class StagePosition:
 
     @classmethod
     def of(cls, values: np.ndarray) -> Self:
-        """Return the position of an array (x, y, z, alpha, beta), A and mrad."""
+        """Return the position that an array (x, y, z, alpha, beta), A and mrad, describes."""
         return cls(**dict(zip(AXES, np.asarray(values).tolist(), strict=True)))
 
 
@@ -54,7 +54,7 @@ LATERAL = np.array([True, True, False, False, False])
 
 
 def unit(axis: str) -> str:
-    """Return the unit of an axis."""
+    """Return the unit of an axis, "A" or "mrad"."""
     return "mrad" if axis.endswith("mrad") else "A"
 
 
@@ -73,15 +73,15 @@ class StageProfile:
     Parameters
     ----------
     reach : StagePosition
-        Largest distance of each axis from 0.
+        Largest distance of each axis from 0, A or mrad.
     speed : StagePosition
-        Speed of each axis, per s; 0 means infinite speed.
+        Speed of each axis, A/s or mrad/s; 0 means infinite speed.
     backlash : StagePosition
-        Play of each axis, which a drive must cross after a reversal before the specimen follows.
+        Play of each axis, A or mrad. After a reversal, a drive must cross the play before the specimen follows.
     repeatability : StagePosition
-        Standard deviation of a drive's final position.
+        Standard deviation of a drive's final position, A or mrad.
     readback : StagePosition
-        Standard deviation of the encoders' readings.
+        Standard deviation of the encoders' readings, A or mrad.
     piezo_reach_angstrom, piezo_error_angstrom, piezo_speed_angstrom_per_s : float
         Reach of the piezo, A (0: no piezo), its error, A, and its speed, A/s (0: infinite). The piezo makes lateral
         moves that end within its reach of the drives' position, without backlash.
@@ -152,7 +152,7 @@ class StageState:
     play : StagePosition
         Position to which the drives have carried the specimen, within half the backlash of ``drive``.
     error : StagePosition
-        Deviation of the specimen from that position.
+        Deviation of the specimen from ``play``.
     piezo_angstrom, piezo_error_angstrom : tuple of float
         Commanded displacement (x, y) of the piezo and its error, A.
     readback : StagePosition
@@ -206,7 +206,7 @@ def destination(state: StageState, way: Mapping[str, float], profile: StageProfi
 
 
 def duration_s(state: StageState, target: StagePosition, profile: StageProfile) -> float:
-    """Return the duration of a move, s, with all axes at once and the settling time; 0 where no axis moves."""
+    """Return the duration of a move, s: the time of the slowest axis plus the settling time, or 0 if no axis moves."""
     return _duration(*_split(state, target, profile), state, profile)
 
 
@@ -241,7 +241,7 @@ def move(state: StageState, target: StagePosition, profile: StageProfile, rng: n
     profile : StageProfile
         Imperfections of the stage.
     rng : numpy.random.Generator
-        Source of the errors; every move draws the same count of numbers.
+        Source of the errors; every move draws the same number of values.
 
     Returns
     -------
@@ -275,5 +275,5 @@ def move(state: StageState, target: StagePosition, profile: StageProfile, rng: n
 
 
 def lateral_step(before: StageState, after: StageState) -> tuple[float, float]:
-    """Return the specimen's displacement (x, y), A, by a move, from which creep starts."""
+    """Return the displacement (x, y) of the specimen in a stage move, A, on which the creep after the move depends."""
     return after.true.x_angstrom - before.true.x_angstrom, after.true.y_angstrom - before.true.y_angstrom

@@ -1,9 +1,10 @@
-"""Measurement of aberrations by C1A1 and Zemlin tableaus, from simulated images and their fit.
+"""Measurement of aberrations by a fit to simulated images: C1A1 (defocus and twofold astigmatism) and Zemlin tableaus.
 
 As for real probe correctors, a film of gold clusters on carbon beside the specimen is imaged overfocused, underfocused
 and in focus, along the axis (C1A1) and along tilted beams (tableau). Every image is computed by wave optics with the
-true aberrations about the tilted beam, and its counts are drawn. The fit uses only these counts, so its noise, range
-and failures are realistic. The method follows Haider, Uhlemann, Zach, Ultramicroscopy 81 (2000) 163.
+true aberrations about the tilted beam, and its electron counts are drawn at random. The fit uses only these counts, so
+the noise, the range and the failures of a measurement are realistic. The method follows Haider, Uhlemann, Zach,
+Ultramicroscopy 81 (2000) 163.
 """
 
 import math
@@ -33,7 +34,7 @@ QUANTILE_95 = 1.959964
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProbeImages:
-    """Settings of the images of the film.
+    """Settings of the images from which aberrations are measured.
 
     Parameters
     ----------
@@ -58,7 +59,7 @@ class ProbeImages:
     tolerance : float
         Largest relative deviation of a probe's diameter from its target.
     overhead_s : float
-        Time for each image besides the scan, s.
+        Time for each image in addition to its scan, s.
     source : str
         Sources of the numbers.
 
@@ -108,7 +109,7 @@ class ProbeImages:
 
     @property
     def diameter_px(self) -> float:
-        """Target diameter of the defocused probe, points."""
+        """Target diameter of the defocused probe, in points of the image."""
         return 2e-3 * self.semiangle_mrad * self.defocus_angstrom / self.sampling_angstrom
 
     @property
@@ -127,7 +128,7 @@ class ProbeImages:
         return 3 * noise.electrons_per_point(self.current_pa, self.dwell_time_us * 1e-6) / self.sampling_angstrom**2
 
     def optics(self, wavelength: float) -> phase_diversity.FilmOptics:
-        """Return the settings at a wavelength, A, in the units of the physics layer."""
+        """Return the settings for the physics modules at a wavelength, A, with lengths in A and angles in rad."""
         return phase_diversity.FilmOptics(
             wavelength=wavelength, semiangle=self.semiangle_mrad * 1e-3, size=self.size, sampling=self.sampling_angstrom
         )
@@ -144,7 +145,8 @@ class Tableau:
     angle_mrad : float
         Tilt of the outermost ring, mrad.
     rings : tuple
-        Pairs (fraction of the outermost tilt, number of azimuths), one for each ring, after the untilted beam.
+        Pairs (fraction of the outermost tilt, number of azimuths), one for each ring. The untilted beam precedes the
+        first ring.
     order : int
         Highest order of the fitted aberrations.
 
@@ -168,7 +170,7 @@ class Tableau:
             checks.whole("azimuths of a ring", count, low=1, high=96)
 
     def tilts_mrad(self) -> np.ndarray:
-        """Return the tilts (ty, tx), mrad, shape (n, 2); every second ring is rotated by half its step."""
+        """Return the tilts (ty, tx), mrad, shape (n, 2). Every second ring is rotated by half of its azimuthal step."""
         tilts = [(0.0, 0.0)]
         for i, (fraction, count) in enumerate(self.rings):
             for j in range(count):
@@ -180,7 +182,7 @@ class Tableau:
 C1A1 = Tableau(name="C1A1", angle_mrad=0.0, rings=(), order=1)
 """Measurement of defocus and twofold astigmatism with the untilted beam."""
 TABLEAUS: Registry[Tableau] = Registry("tableau")
-"""Tableaus by name; angles and orders are those of de-twin's corrector (column/ceos.py [V]), rings assumptions [A]."""
+"""Tableaus by name. Angles and orders are those of de-twin's corrector (column/ceos.py [V]); the rings are assumptions [A]."""
 TABLEAUS.add("Fast", Tableau(name="Fast", angle_mrad=9.0, rings=((1.0, 8),), order=2))
 TABLEAUS.add("Standard", Tableau(name="Standard", angle_mrad=18.0, rings=((0.5, 6), (1.0, 12)), order=4))
 TABLEAUS.add("Enhanced", Tableau(name="Enhanced", angle_mrad=34.0, rings=((0.34, 6), (0.68, 12), (1.0, 18)), order=5))
@@ -203,7 +205,7 @@ def tableau(name: str, *, angle_mrad: float | None = None, max_fit: str | None =
     UnknownNameError
         The tableau is unknown.
     SettingsError
-        A number is out of range, ``max_fit`` is not an aberration, or the tilts do not determine it.
+        A number is out of range, ``max_fit`` is not an aberration, or the tilts do not determine all fitted aberrations.
     """
     out = TABLEAUS[str(name).capitalize()]
     if angle_mrad is not None:
@@ -221,7 +223,7 @@ def tableau(name: str, *, angle_mrad: float | None = None, max_fit: str | None =
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Measurement:
-    """Result of a measurement: estimates and their images, without hidden truth.
+    """Result of a measurement: estimated aberrations and the images from which they were fitted, without hidden truth.
 
     Parameters
     ----------
@@ -232,8 +234,8 @@ class Measurement:
     confidence : dict
         Half width of the 95 % interval of each fitted Cartesian coefficient, A.
     misfit : float
-        Chi-square per degree of freedom of that fit, or 1 for C1A1, which has no degree of freedom left. Values above 1
-        widen the intervals.
+        Chi-square per degree of freedom of the fit of the aberrations to all tilts, or 1 for C1A1, which has no degree of
+        freedom left. Values above 1 widen the intervals.
     tilts_mrad : ndarray
         Tilts (ty, tx), mrad, shape (n, 2).
     first_order, first_order_error : ndarray
@@ -243,7 +245,8 @@ class Measurement:
     images : ndarray
         Counted electrons, uint16, shape (n, 3, size, size).
     probes : ndarray
-        Overfocused and underfocused probe, deconvolved, float32, shape (n, 2, width, width).
+        Overfocused and underfocused probe at each tilt, deconvolved from the images, float32, shape (n, 2, width,
+        width).
     sampling_angstrom : float
         Distance between points, A.
     duration_s, dose_e_per_angstrom2 : float
@@ -304,7 +307,7 @@ class Measurement:
 
 
 def duration_s(kind: Tableau, setting: ProbeImages) -> float:
-    """Return the duration of a measurement, also of one that fails, s."""
+    """Return the duration of a measurement, s. A failed measurement takes the same time."""
     return len(kind.tilts_mrad()) * setting.duration_s
 
 
@@ -318,7 +321,7 @@ def measure(
     source_size_angstrom: float = 0.0,
     progress: Progress | None = None,
 ) -> Measurement:
-    """Take the images of a tableau and fit them.
+    """Simulate the images of a tableau and fit the aberrations to them.
 
     Parameters
     ----------
@@ -340,6 +343,7 @@ def measure(
     Returns
     -------
     Measurement
+        Fitted aberrations with their confidence intervals, and the images.
 
     Raises
     ------
@@ -408,7 +412,7 @@ def _take(geometry: phase_diversity.FilmOptics, film: np.ndarray, local: Aberrat
 
 
 def _refuse_failure(fitted: phase_diversity.FirstOrder, tilt: np.ndarray, setting: ProbeImages) -> None:
-    """Raise InstrumentError where a real corrector fails."""
+    """Raise InstrumentError under the conditions in which a real corrector fails."""
     where = "" if not tilt.any() else f" at tilt ({tilt[0]:.1f}, {tilt[1]:.1f}) mrad"
     target, (c10, c12a, c12b), limit = setting.diameter_px, fitted.values, setting.tolerance * setting.defocus_angstrom
     error = float(np.sqrt(np.diag(fitted.covariance)).max())

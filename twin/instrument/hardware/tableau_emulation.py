@@ -1,9 +1,10 @@
-"""Measured aberrations without images: C1A1 and tableaus drawn from the covariance of the fit of each tilt.
+"""Emulated measurements of aberrations, C1A1 and tableaus, which are drawn at random without simulating images.
 
-The images of a tilt determine its defocus and astigmatism with the covariance of the Fisher information, for an unknown
-film and unknown shifts. These three numbers are drawn for each tilt, rejected where a real corrector fails, and solved
-for aberrations by the same least squares. Tests compare errors, intervals and failures with those of
-:func:`tableau.measure`, which takes a thousand times as long.
+For each tilt, the defocus and the two components of astigmatism are drawn around their true values. Their covariance is
+that of a fit to images of an unknown film with unknown shifts, and follows from the Fisher information. The measurement
+fails under the same conditions as a real corrector. The aberrations follow from the drawn numbers by the same least
+squares as in :func:`tableau.measure`, which takes a thousand times as long. Tests compare errors, intervals and failures
+of both functions.
 """
 
 import functools
@@ -18,16 +19,16 @@ from stemtwin.twin.physics import coherence, noise, phase_diversity, zemlin
 from stemtwin.twin.physics.aberrations import Aberrations, vector
 
 GRID = np.array([-1.2, -0.6, 0.0, 0.6, 1.2])
-"""Defoci of the table of covariances, over the largest permitted one; astigmatisms are those that are not negative."""
+"""Defoci of the table of covariances, in units of the largest permitted defocus; its astigmatisms are the values >= 0."""
 BLIND = 1.6
-"""Largest defocus that a fit can find, over that of the images."""
+"""Largest defocus that a fit can determine, in units of the defocus of the images."""
 SPREAD_OF_WEIGHTS = 1.25
-"""Mean square of the weights of a film's clusters over the square of their mean."""
+"""Mean square of the weights of a film's clusters, divided by the square of their mean."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Estimate:
-    """Result of a measurement without images.
+    """Result of an emulated measurement.
 
     Parameters
     ----------
@@ -47,7 +48,7 @@ class Estimate:
 def emulate(
     aberrations: Aberrations, wavelength: float, kind: Tableau, setting: ProbeImages, rng: np.random.Generator, *, source_size_angstrom: float = 0.0
 ) -> Estimate | InstrumentError:
-    """Draw the result of a measurement.
+    """Draw the result of an aberration measurement without simulating its images.
 
     Parameters
     ----------
@@ -89,8 +90,8 @@ def _failure(true: np.ndarray, measured: np.ndarray, covariances: np.ndarray, se
     error = math.sqrt(np.diagonal(covariances, axis1=1, axis2=2).max())
     if np.abs(true[:, 0]).max() > BLIND * setting.defocus_angstrom or error > limit / 3:
         message = (
-            f"No probe fits the images (chi-square per degree of freedom at most {LARGEST_MISFIT:g}, uncertainty {error:.0f} A of at most "
-            f"{limit / 3:.0f}). Correct large aberrations first, or use more electrons."
+            f"No probe fits the images: chi-square per degree of freedom exceeds {LARGEST_MISFIT:g}, or the uncertainty of C10 and C12, "
+            f"{error:.0f} A, exceeds {limit / 3:.0f} A. Correct large aberrations first, or use more electrons."
         )
         return InstrumentError(message)
     if np.abs(measured[:, 0]).max() > limit or astigmatism.max() > limit:

@@ -8,13 +8,14 @@ Name                       Meaning
 ``shape``, ``dims``        shape of a result, and the names of its dimensions: (y, x) or (point,)
 ``count``                  number n of points that the beam visits
 ``positions()``            coordinates (x, y) of all points of ``shape``, A, shape (``*shape``, 2)
-``order()``                flat index into ``shape`` of each visit, in visiting order, shape (n,)
+``order()``                flat index of the point of each visit, in visiting order, shape (n,)
 ``points()``               coordinates of the visits in visiting order, A, shape (n, 2)
-``frame(values)``          values in visiting order, shape (..., n), as (..., ``*shape``)
-``axes()``                 coordinates y and x of a rectangular raster along the axes, else None
-``line_starts()``          visits that begin a line; between lines the beam pauses according to ``pause``
-``pause``                  ``"flyback"``: back to the start; ``"turn"``: only the settling time; ``"none"``
-``centre_angstrom``        middle (x, y) of the field, A; ``field_of_view_angstrom``: its height and width
+``frame(values)``          values (..., n) in visiting order, rearranged to shape (..., ``*shape``)
+``axes()``                 coordinates y and x of a raster without rotation; None for other scans
+``line_starts()``          index of the first visit of each line
+``pause``                  pause between lines: ``"flyback"`` with settling, settling at a ``"turn"``, ``"none"``
+``centre_angstrom``        middle (x, y) of the field of view, A
+``field_of_view_angstrom`` height and width of the field of view, A
 ========================== ==============================================================================
 
 ============= ===========================================================

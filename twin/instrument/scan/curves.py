@@ -18,7 +18,7 @@ MOTIONS = ("linear-speed", "angular-speed")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SpiralScan(PointScan):
-    """An Archimedean spiral from the centre outwards, from +x to +y, with equally spaced turns.
+    """An Archimedean spiral from the centre outwards with equally spaced turns; it turns from +x to +y.
 
     Parameters
     ----------
@@ -29,12 +29,13 @@ class SpiralScan(PointScan):
     centre_angstrom : tuple of float
         Specimen coordinates (x, y) of the centre, A.
     turns : float, optional
-        Number of turns; None: sqrt(n / pi), for which turns and points along them have equal distances.
+        Number of turns; None: sqrt(n / pi), for which the distance between turns equals the distance between points
+        along a turn.
     motion : str
         ``"linear-speed"``: constant linear speed and uniform density of points. ``"angular-speed"``: constant angular speed and
         a density of points that falls as 1 / r.
     rotation_rad : float
-        Azimuth of the start, from +x to +y, rad.
+        Azimuth of the start of the spiral, measured from +x to +y, rad.
 
     Raises
     ------
@@ -79,7 +80,7 @@ class SpiralScan(PointScan):
         return np.column_stack([cx + radius * np.cos(angle), cy + radius * np.sin(angle)])
 
     def line_starts(self) -> np.ndarray:
-        """Return the visits that begin a turn."""
+        """Return the index of the first visit of each turn."""
         return _firsts(np.floor(self._angles() / (2 * math.pi)))
 
     def _turns(self) -> float:
@@ -113,14 +114,14 @@ class LissajousScan(PointScan):
     shape : int or tuple of int
         Number of points (n,), equally spaced in time over one period of the figure.
     field_of_view_angstrom : tuple of float
-        Height and width (y, x) of the field, A; the curve touches its edges.
+        Height and width (y, x) of the field, A. The curve touches the edges of the field.
     centre_angstrom : tuple of float
         Specimen coordinates (x, y) of the centre, A.
     cycles : tuple of int
         Number of oscillations (along y, along x) in one period, without a common divisor.
     phase_rad : float, optional
-        Phase of the oscillation along x, rad; None: the phase with the largest distance between lines, pi / (2
-        cycles_y) where both numbers are odd, else 0.
+        Phase of the oscillation along x, rad. None: the phase that gives the largest distance between lines. This phase
+        is pi / (2 cycles_y) if both numbers of ``cycles`` are odd, and 0 otherwise.
     rotation_rad : float
         Rotation of the field about its centre, from +x to +y, rad.
 
@@ -168,7 +169,7 @@ class LissajousScan(PointScan):
         return np.column_stack([cx + x * cos - y * sin, cy + x * sin + y * cos])
 
     def line_starts(self) -> np.ndarray:
-        """Return the visits that begin an oscillation along x."""
+        """Return the index of the first visit of each oscillation along x."""
         return _firsts(np.floor(self._times() * self.cycles[1]))
 
     def _times(self) -> np.ndarray:

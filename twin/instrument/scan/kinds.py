@@ -3,4 +3,4 @@
 from stemtwin.twin.registry import Registry
 
 SCANS: Registry[type] = Registry("scan")
-"""Scans by name, which are frozen dataclasses with the members that the package lists."""
+"""Classes of scans by name. They are frozen dataclasses with the members that the docstring of the package lists."""

@@ -10,7 +10,7 @@ from stemtwin.twin.instrument.scan.kinds import SCANS
 
 
 class PointScan:
-    """Base of scans with results along a list of points, which the beam visits in their order without pauses."""
+    """Base class of scans whose results are lists of points. The beam visits the points in their order, without pauses."""
 
     __slots__ = ()
     dims: ClassVar[tuple[str, ...]] = ("point",)
@@ -27,10 +27,10 @@ class PointScan:
         raise NotImplementedError
 
     def axes(self) -> None:
-        """Return None, as the scan is not a raster."""
+        """Return None, because the scan is not a raster."""
 
     def order(self) -> np.ndarray:
-        """Return the index of each visit, shape (n,)."""
+        """Return the index of the point of each visit, in visiting order, shape (n,)."""
         return np.arange(self.count)
 
     def points(self) -> np.ndarray:
@@ -38,11 +38,11 @@ class PointScan:
         return self.positions()
 
     def frame(self, values: np.ndarray) -> np.ndarray:
-        """Return values in visiting order unchanged, shape (..., n)."""
+        """Return values (..., n) unchanged, because the visiting order is the order of the points."""
         return values
 
     def line_starts(self) -> np.ndarray:
-        """Return the visits that begin a line, which is only the first one."""
+        """Return the index of the first visit, 0, shape (1,), because the whole scan is one line."""
         return np.zeros(1, int)
 
 
@@ -58,7 +58,7 @@ class PathScan(PointScan):
     Raises
     ------
     SettingsError
-        The points are not a finite array of that shape.
+        The points are not a finite array of shape (n, 2).
     """
 
     positions_angstrom: np.ndarray
@@ -70,7 +70,7 @@ class PathScan(PointScan):
         except (TypeError, ValueError, OverflowError):
             points = np.empty(0)
         if points.ndim != 2 or points.shape[1:] != (2,) or not len(points) or not np.isfinite(points).all():
-            message = f"positions_angstrom has shape {points.shape} or is not finite. Give one (x, y) in A per point, shape (n, 2)."
+            message = f"positions_angstrom, of shape {points.shape}, is not a finite array of shape (n, 2). Give one (x, y) in A per point."
             raise SettingsError(message)
         points.flags.writeable = False
         object.__setattr__(self, "positions_angstrom", points)

@@ -13,18 +13,19 @@ from stemtwin.twin.instrument.scan.kinds import SCANS
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RasterScan:
-    """A rectangular raster with its fast axis along x and each line from left to right.
+    """A rectangular raster with its fast axis along x. Each line runs from left to right.
 
     Parameters
     ----------
     shape : tuple of int
         Number of points (ny, nx).
     field_of_view_angstrom : tuple of float
-        Height and width (y, x) of the field, A; the pitch is the field of view divided by the shape.
+        Height and width (y, x) of the field of view, A. The pitch is the field of view divided by the shape.
     origin_angstrom : tuple of float
         Specimen coordinates (x, y) of the centre of pixel [0, 0] before rotation, A.
     rotation_rad : float
-        Rotation of the field about its centre, (x, y) -> (x cos t - y sin t, x sin t + y cos t), from +x to +y.
+        Angle t, rad, by which the field of view is rotated about its centre, from +x to +y:
+        (x, y) -> (x cos t - y sin t, x sin t + y cos t).
 
     Raises
     ------
@@ -49,12 +50,12 @@ class RasterScan:
 
     @property
     def pitch_angstrom(self) -> tuple[float, float]:
-        """Distance between points (dy, dx), A."""
+        """Distance (dy, dx) between neighbouring points, A."""
         return self.field_of_view_angstrom[0] / self.shape[0], self.field_of_view_angstrom[1] / self.shape[1]
 
     @property
     def centre_angstrom(self) -> tuple[float, float]:
-        """Specimen coordinates (x, y) of the middle between the first and the last pixel, the centre of rotation, A."""
+        """Specimen coordinates (x, y) of the centre of rotation, A, which lies midway between the first and the last pixel."""
         (dy, dx), (ny, nx) = self.pitch_angstrom, self.shape
         return self.origin_angstrom[0] + dx * (nx - 1) / 2, self.origin_angstrom[1] + dy * (ny - 1) / 2
 
@@ -67,7 +68,10 @@ class RasterScan:
         return np.stack(np.broadcast_arrays(cx + x * cos - y * sin, cy + x * sin + y * cos), axis=-1)
 
     def frame_coordinates(self, points: np.ndarray) -> np.ndarray:
-        """Return specimen points (x, y), A, shape (n, 2), in coordinates of the frame from pixel [0, 0], A."""
+        """Return frame coordinates of specimen points; both are (x, y), A, shape (n, 2).
+
+        Frame coordinates are measured from the centre of pixel [0, 0] along the columns (x) and lines (y) of the frame.
+        """
         (cx, cy), (ox, oy) = self.centre_angstrom, self.origin_angstrom
         x, y = np.asarray(points)[:, 0] - cx, np.asarray(points)[:, 1] - cy
         cos, sin = math.cos(self.rotation_rad), math.sin(self.rotation_rad)
@@ -79,7 +83,7 @@ class RasterScan:
         return self.shape[0] * self.shape[1]
 
     def axes(self) -> tuple[np.ndarray, np.ndarray] | None:
-        """Return the coordinates y (ny,) and x (nx,), A, of a raster without rotation, or None."""
+        """Return the coordinates y (ny,) and x (nx,), A, of a raster without rotation; return None for a rotated raster."""
         if self.rotation_rad:
             return None
         (dy, dx), (ox, oy) = self.pitch_angstrom, self.origin_angstrom
@@ -91,7 +95,7 @@ class RasterScan:
         return np.array([-dy * sin, dy * cos]), np.array([dx * cos, dx * sin])
 
     def order(self) -> np.ndarray:
-        """Return the flat index into the frame of each visit, shape (n,)."""
+        """Return the flat index of the pixel of each visit, in visiting order, shape (n,)."""
         return np.arange(self.count)
 
     def points(self) -> np.ndarray:
@@ -99,15 +103,15 @@ class RasterScan:
         return self.positions().reshape(-1, 2)
 
     def frame(self, values: np.ndarray) -> np.ndarray:
-        """Return values in visiting order, shape (..., n), as frames, shape (..., ny, nx)."""
+        """Return frames, shape (..., ny, nx), of values in visiting order, shape (..., n)."""
         return values.reshape(*values.shape[:-1], *self.shape)
 
     def line_starts(self) -> np.ndarray:
-        """Return the visits that begin a line, shape (ny,)."""
+        """Return the index of the first visit of each line, shape (ny,)."""
         return self.shape[1] * np.arange(self.shape[0])
 
     def region(self, first: tuple[int, int], shape: tuple[int, int]) -> Self:
-        """Return a scan over the points of a rectangular part.
+        """Return a scan over the points in a rectangular part of this scan.
 
         Parameters
         ----------
@@ -143,15 +147,15 @@ class RasterScan:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SerpentineScan(RasterScan):
-    """A raster without flyback, whose odd lines run from right to left. :class:`RasterScan` describes its parameters.
+    """A raster without flyback: lines with an odd index run from right to left. :class:`RasterScan` describes the parameters.
 
-    Frames have the pixel order of a raster, so pixel [iy, ix] has the same position in both.
+    Frames have the pixel order of a ``RasterScan``, so pixel [iy, ix] has the same position in both scans.
     """
 
     pause: ClassVar[str] = "turn"
 
     def order(self) -> np.ndarray:
-        """Return the flat index into the frame of each visit, shape (n,)."""
+        """Return the flat index of the pixel of each visit, in visiting order, shape (n,)."""
         return self._turned(np.arange(self.shape[0] * self.shape[1]).reshape(self.shape)).ravel()
 
     def points(self) -> np.ndarray:
@@ -159,7 +163,7 @@ class SerpentineScan(RasterScan):
         return self._turned(self.positions()).reshape(-1, 2)
 
     def frame(self, values: np.ndarray) -> np.ndarray:
-        """Return values in visiting order, shape (..., n), as frames, shape (..., ny, nx)."""
+        """Return frames, shape (..., ny, nx), of values in visiting order, shape (..., n)."""
         frames = values.reshape(-1, *self.shape).copy()
         frames[:, 1::2] = frames[:, 1::2, ::-1].copy()
         return frames.reshape(*values.shape[:-1], *self.shape)

@@ -1,4 +1,4 @@
-"""Sparse scans, which visit a part of the points of a raster."""
+"""Sparse scans, which visit only some of the points of a raster."""
 
 import functools
 from collections.abc import Sequence
@@ -17,7 +17,7 @@ PATTERNS = ("random", "line-hop")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SparseScan(RasterScan):
-    """A scan over a part of the points of a raster. :class:`RasterScan` describes its other parameters.
+    """A scan over some of the points of a raster. :class:`RasterScan` describes the parameters that are not listed here.
 
     Frames have the shape of the raster. At points that the beam does not visit, signals are NaN and counts are 0.
     Results have a coordinate ``visited``.
@@ -25,15 +25,16 @@ class SparseScan(RasterScan):
     Parameters
     ----------
     fraction : float, optional
-        Fraction of the points that are visited, above 0 and at most 1; required without a mask.
+        Fraction of the points that are visited, above 0 and at most 1. It is required if there is no mask.
     pattern : str
-        ``"random"``: random points, line by line. ``"line-hop"``: bands of 1 / fraction lines (rounded), along each of which the
-        beam moves once and hops at random by at most one line at each step. ``"mask"``: the points of ``mask``, line by
-        line.
+        ``"random"``: random points, line by line. ``"line-hop"``: the raster is divided into bands of 1 / fraction lines
+        (rounded). The beam moves once along each band and, at each step, hops at random by at most one line.
+        ``"mask"``: the points of ``mask``, line by line.
     seed : int
         Seed of the random patterns.
     mask : array_like of bool, optional
-        Visited points, shape (ny, nx), stored as one string of 0 and 1 per line. The pattern is then ``"mask"``.
+        True at visited points, shape (ny, nx). It is stored as one string of 0 and 1 per line, and ``pattern`` becomes
+        ``"mask"``.
 
     Raises
     ------
@@ -60,7 +61,7 @@ class SparseScan(RasterScan):
         object.__setattr__(self, "seed", checks.whole("seed", self.seed, low=0))
         if self.mask is not None:
             if self.fraction is not None or self.pattern not in ("random", "mask"):
-                message = f"A mask was given together with fraction={self.fraction} or pattern={self.pattern!r}. Give only the mask, or leave it out."
+                message = f"A mask cannot be combined with fraction={self.fraction} or pattern={self.pattern!r}. Give only the mask, or no mask."
                 raise SettingsError(message)
             object.__setattr__(self, "mask", _lines_of(self.mask, self.shape))
             object.__setattr__(self, "pattern", "mask")
@@ -84,14 +85,14 @@ class SparseScan(RasterScan):
         return out
 
     def axes(self) -> None:
-        """Return None, as the scan is not a whole raster."""
+        """Return None, because the scan is not a complete raster."""
 
     def order(self) -> np.ndarray:
-        """Return the flat index into the frame of each visit, shape (n,)."""
+        """Return the flat index of the pixel of each visit, in visiting order, shape (n,)."""
         return self._visits()[0]
 
     def line_starts(self) -> np.ndarray:
-        """Return the visits that begin a line or a band of lines, without empty lines."""
+        """Return the index of the first visit of each line or band of lines; lines without visits are left out."""
         return self._visits()[1]
 
     def points(self) -> np.ndarray:
@@ -99,7 +100,7 @@ class SparseScan(RasterScan):
         return self.positions().reshape(-1, 2)[self.order()]
 
     def frame(self, values: np.ndarray) -> np.ndarray:
-        """Return values in visiting order, shape (..., n), as frames, shape (..., ny, nx).
+        """Return frames, shape (..., ny, nx), of values in visiting order, shape (..., n).
 
         Points that were not visited are NaN, or 0 for integer types.
         """

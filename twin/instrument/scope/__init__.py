@@ -1,14 +1,14 @@
-"""Microscope: pure functions of its setup and state, and the one object that holds both.
+"""Simulated microscope: pure functions of its setup and state, and the class ``Microscope``, which stores both.
 
 ========================== =========================================================
 File                       Content
 ========================== =========================================================
 ``aberration_tuning.py``   measurements and corrections of aberrations
 ``acquisition.py``         checked acquisitions, and frames
-``bare_frames.py``         frames with only readings and clock, for environments
+``bare_frames.py``         frames of only readings and clock time, for environments
 ``beam_damage.py``         changes of the specimen after a scan pass or a wait
 ``commands.py``            stage moves, waits, and the cost of any command
-``common_operator.py``     one operator for all camera lengths and convergences
+``common_operator.py``     one imaging operator for several camera lengths and semi-angles
 ``contamination_film.py``  signals through a contamination film, and the beam shower
 ``dose_budget.py``         the dose budget
 ``dose_log.py``            the nominal dose, pass by pass

@@ -17,7 +17,7 @@ from stemtwin.twin.progress import Progress
 
 
 def kind(name: str, *, angle_mrad: float | None = None, max_fit: str | None = None) -> Tableau:
-    """Return the tableau of a measurement, ``"C1A1"`` or a name of :func:`tableau.tableau`.
+    """Return the tableau for the name of a measurement: ``"C1A1"`` or a name that :func:`tableau.tableau` accepts.
 
     Raises
     ------
@@ -37,7 +37,7 @@ def kind(name: str, *, angle_mrad: float | None = None, max_fit: str | None = No
 
 
 def lit(state: ScopeState) -> None:
-    """Raise InstrumentError for a blanked beam.
+    """Raise InstrumentError if the beam is blanked.
 
     Raises
     ------
@@ -50,12 +50,12 @@ def lit(state: ScopeState) -> None:
 
 
 def measure(setup: Setup, state: ScopeState, what: Tableau, *, progress: Progress | None = None) -> tuple[Measurement | InstrumentError, ScopeState]:
-    """Measure the aberrations in the middle of the measurement.
+    """Measure the aberrations that the instrument has halfway through the measurement.
 
     Returns
     -------
     tuple
-        The result or the error of a failed fit, and the state afterwards. A failed measurement also takes its time.
+        The result or the error of a failed fit, and the state afterwards. A failed measurement takes the same time.
 
     Raises
     ------
@@ -71,7 +71,7 @@ def measure(setup: Setup, state: ScopeState, what: Tableau, *, progress: Progres
 
 
 def emulate(setup: Setup, state: ScopeState, what: Tableau) -> tuple[Estimate | InstrumentError, ScopeState]:
-    """Draw the result of :func:`measure` without its images, as in ``tableau_emulation``.
+    """Draw a random result of :func:`measure` without simulating its images; see ``tableau_emulation``.
 
     Raises
     ------
@@ -103,7 +103,7 @@ def correct(
     *,
     conjugate_mixed: bool = False,
 ) -> ScopeState:
-    """Return the state after a correction by :func:`corrector.request` and :func:`corrector.correct`."""
+    """Return the state after a correction of one aberration; see :func:`corrector.request` and :func:`corrector.correct`."""
     profile = setup.profile.corrector
     change = corrector.request(name, value, target, conjugate_mixed=conjugate_mixed)
     true = corrector.correct(change, profile, setup.rng("corrector", state.measurements))

@@ -31,18 +31,18 @@ from stemtwin.twin.physics.noise import electrons_per_point
 from stemtwin.twin.progress import Progress
 
 LEAST_SIDE = 1.0
-"""Least side of a field for its dose, A, as a parked beam is not a point."""
+"""Smallest side of a field in the calculation of its dose, A, so the dose of a parked beam is finite."""
 LEAST_DWELL_US = 1e-3
 """Shortest dwell time, us, a nanosecond."""
 MOST_ELECTRONS = 1e9
 """Largest number of electrons at one point that the counters can hold."""
-WIDER = "the probe has outgrown its window: an imaging operator for a wider one was built, and the frames that follow are quick again"
+WIDER = "the probe has outgrown its window: an imaging operator for a wider window was built, and the frames that follow are quick again"
 """Note of a frame for which a wider operator was built."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class CheckedAcquisition:
-    """A checked acquisition before its execution.
+    """Acquisition that was checked but not yet executed.
 
     Parameters
     ----------
@@ -57,7 +57,7 @@ class CheckedAcquisition:
     electrons_per_point : float
         Nominal number of electrons at one point in one pass; 0 with the beam blanked.
     pass_s : float
-        Approximate duration of one pass, s, without waits of lines for the mains.
+        Approximate duration of one pass, s, without the waits that synchronise lines with the mains.
     blanks_pauses : bool
         Whether the beam is off between lines.
     """
@@ -77,7 +77,7 @@ class CheckedAcquisition:
 
     @property
     def cost(self) -> dict[str, float]:
-        """Time (s), electrons including pauses, and nominal dose (e-/A^2) from the electrons at the points."""
+        """Time (s), electrons including those in pauses, and nominal dose (e-/A^2) of only the electrons at the points."""
         count, (height, width) = self.scan.count, self.scan.field_of_view_angstrom
         at_points = self.frames * self.electrons_per_point * count
         all_the_time = at_points if self.blanks_pauses else at_points * self.pass_s / (count * self.dwell_time_us * 1e-6)
@@ -94,7 +94,7 @@ def order(
     frames: int = 1,
     detectors: Sequence[str | NamedDetector] | str | NamedDetector = ("haadf",),
 ) -> CheckedAcquisition:
-    """Return a checked acquisition.
+    """Check an acquisition and return it with the recorders of its signals.
 
     Raises
     ------
@@ -132,8 +132,8 @@ def _check_counted(detectors: object) -> None:
     names = [name for name in given if isinstance(name, str) and name in DERIVED] if isinstance(given, Sequence) else []
     if names:
         message = (
-            f"{', '.join(names)} is not counted but derived from counted signals. Acquire detectors=('dpc4',) or ('pixelated',) and use dpc or "
-            "centre_of_mass, then icom, of stemtwin.twin.instrument.simulation.pattern_analysis; st.simulate gives it without noise."
+            f"{', '.join(names)} is not counted but derived from counted signals. Acquire detectors=('dpc4',) or ('pixelated',), and apply dpc or "
+            "centre_of_mass, then icom, of stemtwin.twin.instrument.simulation.pattern_analysis. For a signal without noise, use st.simulate."
         )
         raise SettingsError(message)
 
@@ -175,12 +175,12 @@ def acquire(
     average : bool
         Whether to return the mean of all passes instead of each pass.
     progress : callable, optional
-        Function that is called with the number of waves that were just completed while an imaging operator is built.
+        Function that is called while an imaging operator is built, with the number of waves that were just completed.
 
     Returns
     -------
     tuple
-        The frames, and the state after.
+        The frames, and the state after the acquisition.
     """
     recorders, scan = asked.recorders, asked.scan
     after = replace(state, scanned=_scanned(state, scan))
@@ -253,7 +253,7 @@ def _exposed(setup: Setup, state: ScopeState, shot: ScanPass) -> ScopeState:
 
 
 def _outgrown(before: ScopeState, after: ScopeState) -> bool:
-    """Return whether the window has become wider, so the operator has more blocks than before."""
+    """Return True if the window has become wider, so the operator has more blocks than before."""
     if before.room is None or after.room is None or after.room.window_angstrom <= before.room.window_angstrom:
         return False
     earlier, now = (window_blocks(after.specimen.size_angstrom, room.window_angstrom) for room in (before.room, after.room))
@@ -261,7 +261,7 @@ def _outgrown(before: ScopeState, after: ScopeState) -> bool:
 
 
 def _attributes(setup: Setup, before: ScopeState, after: ScopeState, asked: CheckedAcquisition) -> dict[str, Any]:
-    """Return the attributes that the operator may know, without hidden truth."""
+    """Return the attributes that the user may know, without hidden truth."""
     scan, knobs, settings = asked.scan, before.knobs, {}
     for recorder in asked.recorders:
         settings |= recorder.settings()

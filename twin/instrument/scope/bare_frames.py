@@ -1,6 +1,6 @@
-"""Bare frames with only readings and clock, for environments that acquire thousands of frames.
+"""Bare frames, which contain only readings and clock time, for environments that acquire thousands of frames.
 
-They omit dose map, dose log and Dataset. The readings are those of ``Microscope.acquire``, to the last bit, for the
+They have no dose map, dose log and Dataset. Their readings are bit-identical to those of ``Microscope.acquire`` for the
 same setup, state and window.
 """
 
@@ -64,7 +64,7 @@ class AskedFrame:
     Parameters
     ----------
     operator : ImagingOperator
-        Operator of ``detectors``.
+        Imaging operator with the channels of ``detectors``.
     detectors : tuple of Detector
         The detectors.
     setup, state : Setup, ScopeState
@@ -85,7 +85,7 @@ class AskedFrame:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class BareFrame:
-    """An acquired frame.
+    """Acquired frame without dose map and dose log.
 
     Parameters
     ----------
@@ -94,8 +94,8 @@ class BareFrame:
     beam : Beam
         True beam in the middle of the frame.
     state : ScopeState
-        State after the frame, with clock, time with the beam on and number of frames, but without the positions of
-        electrons.
+        State after the frame. Clock, time with the beam on and number of frames include the frame, but dose map and
+        dose log do not.
     """
 
     readings: np.ndarray
@@ -104,19 +104,21 @@ class BareFrame:
 
 
 def imaging_plan(setup: Setup, state: ScopeState, scan: Scan, detectors: Sequence[str | AnyDetector]) -> ImagingPlan:
-    """Return the plan of images in the wider of the setup's and the probe's window.
+    """Return the plan of images in a window that is at least as wide as the probe and as ``Setup.window_angstrom``.
 
     Raises
     ------
     InstrumentError
-        The specimen changes under the beam, or the images need another engine than the operator.
+        The specimen changes under the beam, or the images need an engine other than the imaging operator.
     StemtwinError
         The images cannot be computed.
     """
     request = imaging_requests.request(setup, state, scan, detectors)
     plan, _ = imaging_requests.settle(setup, state, request)
     if setup.damage is not None or plan.engine != operator.NAME:
-        message = f"damage={setup.damage} and engine {plan.engine!r} do not allow bare frames. Use damage=None and {operator.NAME!r}, or acquire()."
+        message = (
+            f"damage={setup.damage} and engine {plan.engine!r} do not allow bare frames. Use damage=None and engine={operator.NAME!r}, or acquire()."
+        )
         raise InstrumentError(message)
     return ImagingPlan(request=request, plan=plan)
 

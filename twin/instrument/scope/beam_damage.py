@@ -25,7 +25,7 @@ FLOOD_SIGMA = 1e5
 
 
 def begun(setup: Setup, state: ScopeState) -> ScopeState:
-    """Return the state with the sites of a specimen that the beam can change.
+    """Return the initial state, with the atomic sites of the specimen if the beam can change it.
 
     Raises
     ------
@@ -58,7 +58,10 @@ def after_pass(setup: Setup, state: ScopeState, shot: Pass) -> ScopeState:
 
 
 def after_time(setup: Setup, state: ScopeState, seconds: float) -> ScopeState:
-    """Return the state after a time, s, without beam, with spontaneous processes and the return of molecules."""
+    """Return the state after a time, s, without beam.
+
+    In this time, spontaneous processes happen, and contaminant molecules return to depleted areas.
+    """
     if setup.damage is None or state.matter is None or not seconds or not (state.matter.restless or state.matter.film is not None):
         return state
     exposure = waited(seconds, energy=state.knobs.energy_ev, density=_density(setup, state, state.time_s))
@@ -66,7 +69,10 @@ def after_time(setup: Setup, state: ScopeState, seconds: float) -> ScopeState:
 
 
 def after_flood(setup: Setup, state: ScopeState, middle: tuple[float, float], seconds: float, dose: float) -> ScopeState:
-    """Return the state after a uniform dose, e-/A^2, about a position (x, y), A, in a time, s, without film growth."""
+    """Return the state after a uniform dose, e-/A^2, around a position (x, y), A, given within a time, s.
+
+    A contamination film does not grow in this time.
+    """
     if setup.damage is None or state.matter is None:
         return state
     wide = gaussian_density(FLOOD_SIGMA)  # the flux is its peak times the current

@@ -54,7 +54,7 @@ def price(
 ) -> dict[str, float]:
     """Return the cost of a command: ``time_s``, ``electrons``, ``dose_e_per_angstrom2``.
 
-    With a dose budget, e-/A^2, acquisitions must not exceed it.
+    If a dose budget, e-/A^2, is given, an acquisition that would exceed it is refused.
 
     Raises
     ------
@@ -79,7 +79,7 @@ def price(
     try:
         return known[command](setup, state, *arguments, **options)
     except TypeError as error:
-        message = f"The arguments of {command} are wrong: {str(error).split('() ')[-1]}. Give those of Microscope.{command}."
+        message = f"The arguments of {command} are wrong: {str(error).split('() ')[-1]}. Give the arguments of Microscope.{command}."
         raise SettingsError(message) from None
 
 

@@ -1,8 +1,9 @@
-"""Common imaging operator for all camera lengths and convergences of a microscope.
+"""Common imaging operator for several camera lengths and convergence semi-angles of a microscope.
 
-Its channels are the detectors at each of these settings. The operator is built for the largest convergence and is exact
-for smaller ones. Its window is always ``Setup.window_angstrom``, so a wider probe overlaps with itself. The operator
-applies to specimens that repeat, are not tilted and do not change; other acquisitions have their own operators.
+It has one set of channels for each of these settings: the detectors at this setting. The operator is built for the
+largest semi-angle and is exact for smaller semi-angles. The width of its window is always ``Setup.window_angstrom``, so
+a wider probe overlaps with itself. The operator applies only to periodic specimens that are not tilted and do not
+change. All other acquisitions have their own operators.
 """
 
 import functools
@@ -76,7 +77,10 @@ class OperatorPart:
     room: Room
 
     def expected(self, request: Request, progress: Progress | None = None) -> tuple[np.ndarray, np.ndarray]:
-        """Return the expected signals of a request, shape (channels, ...) like its scan, and their relative standard errors."""
+        """Return the expected signals of a request and their relative standard errors.
+
+        The signals have one array, shaped like the scan, for each channel. The errors have the shape (channels,).
+        """
         channels = sum(detector.channels for detector in self.plan.detectors)
         built = operator_cache.operator_for(self.whole.request, self.whole.plan, progress=progress)
         found = _channels(built, self.first, self.first + channels)
@@ -84,7 +88,7 @@ class OperatorPart:
 
 
 def part(setup: Setup, state: ScopeState, request: Request, detectors: object) -> OperatorPart | None:
-    """Return the part of the common operator for a request, or None where the operator does not apply.
+    """Return the part of the common operator for a request, or None if the operator does not apply.
 
     Parameters
     ----------
@@ -108,7 +112,7 @@ def part(setup: Setup, state: ScopeState, request: Request, detectors: object) -
 
 
 def build(setup: Setup, sample: Sample, progress: Progress | None = None) -> ImagingOperator:
-    """Return the common operator of a microscope and a specimen, which is built unless it is cached."""
+    """Return the common operator of a microscope and a specimen. A cached operator is reused; otherwise it is built."""
     found = whole(setup, sample, setup.profile.energy_ev)
     return operator_cache.operator_for(found.request, found.plan, progress=progress)
 

@@ -17,7 +17,7 @@ from stemtwin.twin.physics import electrons, overlayer
 from stemtwin.twin.physics.dynamics import contamination
 
 SHOWER_SIDE_ANGSTROM = 1e4
-"""Side of the flooded square, A [A]; a micrometre, from which molecules take time to return."""
+"""Side of the square that a shower floods, A. Molecules need time to return to the middle of this square micrometre."""
 SHOWER_GRID = 64
 """Number of points along a side of the square in the dose map."""
 TOGETHER = 256
@@ -27,7 +27,10 @@ MOST_DOSE = 1e6
 
 
 def behind_film(height: np.ndarray | None, detectors: tuple[Detector, ...], beam: Beam, signals: np.ndarray) -> np.ndarray:
-    """Return expected signals (channels, n) behind a film of a height (n,), A, or None; see ``overlayer``."""
+    """Return expected signals, shape (channels, n), behind a film of the given height, A, shape (n,).
+
+    Without a film, ``height`` is None and the signals are returned unchanged. See ``overlayer``.
+    """
     if height is None:
         return signals
     tilt = beam.beam_tilt_mrad[0] * 1e-3, beam.beam_tilt_mrad[1] * 1e-3
@@ -35,16 +38,17 @@ def behind_film(height: np.ndarray | None, detectors: tuple[Detector, ...], beam
 
 
 def heights(state: ScopeState, shot: ScanPass) -> np.ndarray | None:
-    """Return the height (n,) of the film at the true positions of a pass, A, or None without a film."""
+    """Return the height of the film at the true positions of a pass, A, shape (n,), or None without a film."""
     film = None if state.matter is None else state.matter.film
     found = None if film is None else film.at(shot.points)
     return found if found is not None and found.any() else None
 
 
 def patterns_behind_film(height: np.ndarray | None, camera: PixelatedDetector, beam: Beam, patterns: np.ndarray) -> np.ndarray:
-    """Return a camera's expected patterns (n, ny, nx) behind a film of a height (n,), A, or None.
+    """Return a camera's expected patterns, shape (n, ny, nx), behind a film of the given height, A, shape (n,).
 
     The film attenuates the patterns and adds the diffuse scattering of carbon. The patterns are changed in place.
+    Without a film, ``height`` is None and the patterns stay unchanged.
     """
     if height is None:
         return patterns
@@ -61,7 +65,10 @@ def patterns_behind_film(height: np.ndarray | None, camera: PixelatedDetector, b
 
 @functools.lru_cache(maxsize=64)
 def collected(detectors: tuple[Detector, ...], energy: float, semiangle: float, tilt: tuple[float, float]) -> np.ndarray:
-    """Return the fraction (channels,) of the electrons scattered by carbon that each channel collects; eV and rad."""
+    """Return the fraction of the electrons scattered by carbon that each channel collects, shape (channels,).
+
+    The beam energy is in eV; convergence semi-angle and beam tilt are in rad.
+    """
     wavelength = electrons.wavelength(energy)
 
     def weights(ky: np.ndarray, kx: np.ndarray, pixel: tuple[float, float]) -> np.ndarray:
@@ -74,7 +81,7 @@ def collected(detectors: tuple[Detector, ...], energy: float, semiangle: float, 
 
 
 def shower_cost(setup: Setup, dose: float) -> dict[str, float]:
-    """Return the cost of a beam shower.
+    """Return the cost of a beam shower: ``time_s``, ``electrons``, ``dose_e_per_angstrom2``.
 
     Raises
     ------
@@ -88,7 +95,9 @@ def shower_cost(setup: Setup, dose: float) -> dict[str, float]:
 
 
 def shower(setup: Setup, state: ScopeState, dose: float) -> ScopeState:
-    """Return the state after a flood of a square micrometre in the middle of the specimen with the largest current.
+    """Return the state after a beam shower, which floods a square micrometre in the middle of the specimen.
+
+    The shower uses the largest current of the instrument.
 
     Raises
     ------

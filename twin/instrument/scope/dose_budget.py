@@ -1,4 +1,4 @@
-"""Dose budget: the largest nominal dose of a specimen and the rest of a budget, both of which an operator may know."""
+"""Dose budget: the largest nominal dose on a specimen and the dose that remains. The user may know both values."""
 
 import math
 
@@ -19,7 +19,10 @@ Box = tuple[float, float, float, float]
 
 
 def largest_dose(dose: DoseMap, box: Box | None = None) -> float:
-    """Return the largest mean dose in squares of 1 A or more, e-/A^2, in a rectangle or anywhere."""
+    """Return the largest dose, e-/A^2, in a rectangle, or on the whole map without a rectangle.
+
+    The dose is averaged over squares with a side of 1 A or more.
+    """
     box = dose.extent_angstrom if box is None else box
     if box is None:
         return 0.0
@@ -30,12 +33,15 @@ def largest_dose(dose: DoseMap, box: Box | None = None) -> float:
 
 
 def remaining(state: ScopeState, budget: float | None) -> float:
-    """Return the rest of a budget, e-/A^2, at the position of the largest dose; infinite without a budget."""
+    """Return the part of the dose budget that remains, e-/A^2, at the position of the largest dose.
+
+    The result is infinite without a budget.
+    """
     return math.inf if budget is None else max(0.0, budget - largest_dose(state.sent.map()))
 
 
 def check_flood(state: ScopeState, dose: float, budget: float | None) -> None:
-    """Raise InstrumentError for a dose, e-/A^2, on the whole specimen that would exceed the budget anywhere.
+    """Raise InstrumentError if a uniform dose, e-/A^2, on the whole specimen would exceed the dose budget anywhere.
 
     Raises
     ------
@@ -44,12 +50,12 @@ def check_flood(state: ScopeState, dose: float, budget: float | None) -> None:
     """
     left = remaining(state, budget)
     if dose > left:
-        message = f"A shower of {dose:.4g} e-/A^2 exceeds the rest of the dose budget, {left:.4g} e-/A^2. Use a smaller dose_e_per_angstrom2."
+        message = f"A shower of {dose:.4g} e-/A^2 exceeds the dose that remains in the budget, {left:.4g} e-/A^2. Use a smaller dose_e_per_angstrom2."
         raise InstrumentError(message)
 
 
 def check(state: ScopeState, scan: Scan, dose: float, budget: float | None) -> None:
-    """Raise InstrumentError for a scan that would exceed the budget anywhere in its field.
+    """Raise InstrumentError if a scan would exceed the dose budget anywhere in its field.
 
     Parameters
     ----------
@@ -75,7 +81,7 @@ def check(state: ScopeState, scan: Scan, dose: float, budget: float | None) -> N
     before = largest_dose(state.sent.map(), (x0, y0, x1, y1))
     if before + dose > budget:
         message = (
-            f"This scan adds {dose:.4g} e-/A^2 to a field that has received up to {before:.4g}, beyond the budget of {budget:.4g} e-/A^2. "
+            f"This scan adds {dose:.4g} e-/A^2 to up to {before:.4g} e-/A^2 in its field, which is beyond the budget of {budget:.4g} e-/A^2. "
             "Use less current_pa, a shorter dwell_time_us, fewer frames, a wider field, or another position."
         )
         raise InstrumentError(message)

@@ -38,26 +38,26 @@ class LoggedPasses:
     electrons: float
 
     def repeats(self, other: Self) -> bool:
-        """Return whether another entry differs only in its electrons."""
+        """Return True if another entry differs at most in its number of electrons."""
         same = self.timing.duration_s == other.timing.duration_s and self.timing.dwell_s == other.timing.dwell_s
         return same and (self.scan is other.scan or self.scan == other.scan) and (self.shift, self.dark) == (other.shift, other.dark)
 
     def onto(self, dose: DoseMap) -> DoseMap:
-        """Return a map with the electrons of these passes."""
+        """Return a dose map to which the electrons of these passes are added."""
         where, many = deposits(self.scan.points() + np.array(self.shift), self.timing, self.electrons, blanked=self.dark)
         return dose.add(where, many, spacing_angstrom=spacing_angstrom(self.scan))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Ledger:
-    """All past passes.
+    """Dose log of all past passes.
 
     Parameters
     ----------
     drawn : DoseMap
-        Map of older passes.
+        Dose map of older passes.
     waiting : tuple of LoggedPasses
-        Later passes, which are not on the map.
+        Later passes, which are not yet on the map.
     """
 
     drawn: DoseMap = field(default_factory=DoseMap)

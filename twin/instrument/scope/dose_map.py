@@ -1,9 +1,9 @@
 """Dose map in the coordinates of the specimen, over all frames, pauses and parked beams.
 
-The map holds electrons per square cell. Each exposure is stored in cells about as wide as the distance of its points
-(0.25 A and doublings), so an overview of a micrometre and a frame of one unit cell both need little memory. Cells lie
-in tiles, which exist only where the beam was. A map is a frozen value; an addition makes a new map that shares all
-unaffected tiles.
+The map stores the number of electrons in square cells. Each exposure is stored in cells about as wide as the distance
+of its points (0.25 A times a power of two), so an overview of a micrometre and a frame of one unit cell both need little
+memory. The cells are grouped in square tiles, which exist only where the beam was. A map is a frozen value: an addition
+returns a new map, which shares all unchanged tiles with the old map.
 """
 
 import math
@@ -34,10 +34,10 @@ DoseTile = tuple[int, int, int]
 
 
 def deposits(points: np.ndarray, timing: ScanTiming, incident: np.ndarray | float, *, blanked: bool = False) -> tuple[np.ndarray, np.ndarray]:
-    """Return the electrons of one pass over a scan by position, at its visits and in pauses that are not blanked.
+    """Return the positions and the numbers of electrons of one pass over a scan, including pauses that are not blanked.
 
-    Before a line, the beam waits at the line's first point. After the last line it returns to the first point of the
-    scan. The current of a pause is that of the visit at which the beam waits.
+    Before a line, the beam waits at the line's first point, with the current of the visit of this point. After the last
+    line, it returns to the first point of the scan and waits there, with the current of the last visit.
 
     Parameters
     ----------
@@ -73,7 +73,7 @@ def spacing_angstrom(scan: Scan) -> float:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class DoseMap:
-    """Electrons through each cell of the specimen.
+    """Map of the number of electrons through each cell of the specimen.
 
     Parameters
     ----------
@@ -108,7 +108,7 @@ class DoseMap:
         return (*boxes[:, :2].min(axis=0).tolist(), *boxes[:, 2:].max(axis=0).tolist())
 
     def add(self, points: np.ndarray, electrons: np.ndarray | float, *, spacing_angstrom: float = 0.0) -> Self:
-        """Return a map with further electrons.
+        """Return a map to which electrons are added.
 
         The electrons of each point are distributed bilinearly over the four nearest cells, which preserves their number and
         their mean position.
@@ -125,7 +125,7 @@ class DoseMap:
         Raises
         ------
         SettingsError
-            A number is not finite or negative.
+            A number is negative or not finite.
         """
         where, many = np.asarray(points, float), np.asarray(electrons, float)
         if where.ndim != 2 or where.shape[1] != 2 or many.shape not in ((), where.shape[:1]):
@@ -197,7 +197,10 @@ class DoseMap:
         return self.sample(scan.origin_angstrom, scan.shape, scan.pitch_angstrom, blur_angstrom=blur_angstrom)
 
     def at(self, points: np.ndarray) -> np.ndarray:
-        """Return the dose, e-/A^2, shape (...), at points (x, y), A, shape (..., 2), summed over all sizes of cells."""
+        """Return the dose, e-/A^2, shape (...), at points (x, y), A, shape (..., 2).
+
+        The dose at a point is the sum over the cells of all sizes that contain the point.
+        """
         where = np.asarray(points, float)
         flat = where.reshape(-1, 2)
         out = np.zeros(len(flat))

@@ -1,4 +1,4 @@
-"""Simulation requests of a microscope, with the true state of beam and specimen, and their plans and windows."""
+"""Simulation requests for the true beam and specimen of a microscope, with their plans and windows."""
 
 import math
 from collections.abc import Sequence
@@ -30,13 +30,13 @@ FORESEEN_RUNGS = tuple(LEAST_WINDOW * 2 ** (i / 4) for i in range(40))
 AHEAD_S = tuple(60.0 * i for i in range(61))
 """Times of the prediction, s: an hour in minutes."""
 SOON = 16
-"""Number of these times for which an existing window is reused."""
+"""Number of the first prediction times at which the probe must fit into an existing window if this window is reused."""
 LEAST_SHARE = 0.4
 """Least fraction of the window that the probe must need; otherwise a smaller window makes images faster again."""
 
 
 def request(setup: Setup, state: ScopeState, scan: Scan, detectors: Sequence[str | AnyDetector] | str | AnyDetector) -> Request:
-    """Return the request of a scan with the present true beam.
+    """Return the simulation request for a scan with the present true beam.
 
     Raises
     ------
@@ -76,13 +76,13 @@ def tilt_mrad(state: ScopeState) -> tuple[float, float]:
 
 
 def thermal_setting(setup: Setup, state: ScopeState) -> int | str:
-    """Return the setting of thermal motion, which is static if no atom with thermal motion is left."""
+    """Return the setting of thermal motion: ``"static"`` if no atom with thermal motion is left, otherwise that of the setup."""
     moved = state.matter is not None and is_thermal(state.matter.origin)
     return "static" if moved and not is_thermal(state.specimen) else setup.phonons
 
 
 def average_setting(setup: Setup) -> bool | str:
-    """Return the setting of the average over a crystal's translations, which is off for "auto" with damage."""
+    """Return the setting of the average over a crystal's translations. With beam damage, ``"auto"`` becomes False."""
     return False if setup.damage is not None and setup.lattice_average not in (True, POINT_GROUP) else setup.lattice_average
 
 
@@ -90,8 +90,8 @@ def at_camera_length(detectors: tuple[str | AnyDetector, ...], profile: Profile,
     """Return detectors with their angles at the present camera length.
 
     The instrument's own detectors, given by name, have fixed radii, so their angles are inversely proportional to the
-    camera length. Detectors given by angles keep their angles, if their radii fit the instrument, and so do given
-    cameras.
+    camera length. Detectors given by angles, and cameras given as values, keep their angles. For detectors of images,
+    the radius that follows from the angles must fit into the column.
 
     Raises
     ------
@@ -126,9 +126,10 @@ def _check_radius(detector: Detector, profile: Profile, length: float) -> None:
 def settle(setup: Setup, state: ScopeState, asked: Request) -> tuple[Plan, Room]:
     """Return the plan and the window for the frames of a request; see :func:`plan`.
 
-    When drift makes the probe larger than its window, a window for the next hour is chosen. When a change of knobs does
-    so, a window of twice the width is chosen. Both are conditional on a quickly built operator, and avoid repeated
-    builds for slightly larger windows. The window is kept until the probe needs much less.
+    When drift makes the probe larger than its window, a window that suffices for the next hour is chosen. When a change
+    of knobs makes the probe larger than its window, a window of at least twice the width is chosen. Such windows avoid
+    repeated builds of operators for slightly larger probes. They are chosen only if their operator is built quickly. A
+    window is used until the probe fits into a much smaller one.
 
     Raises
     ------
@@ -150,7 +151,7 @@ def settle(setup: Setup, state: ScopeState, asked: Request) -> tuple[Plan, Room]
 
 
 def _foreseen(setup: Setup, state: ScopeState, asked: Request, needed: float) -> Room | None:
-    """Return the last window, or a wider one where the probe does not fit into it, or None for the usual window."""
+    """Return the last window, a wider window if the probe does not fit into the last one, or None for the usual window."""
     held, unstable = state.room, setup.profile.instabilities
     if held is None or not getattr(asked.sample, "periodic", True):
         return None
@@ -178,7 +179,7 @@ def _foreseen(setup: Setup, state: ScopeState, asked: Request, needed: float) ->
 def plan(setup: Setup, asked: Request, window: float) -> Plan:
     """Return the plan for the frames of a request.
 
-    For the engine ``"auto"`` it prefers engines that compute every further image in milliseconds.
+    The engine ``"auto"`` prefers engines that compute every further image in milliseconds.
 
     Parameters
     ----------
@@ -216,7 +217,7 @@ def plan(setup: Setup, asked: Request, window: float) -> Plan:
 
 
 def window_angstrom(setup: Setup, sample: Sample | PotentialSlices, beam: Beam) -> float:
-    """Return the width of the window for a probe in a specimen, A, rounded up to a standard width for periodic ones."""
+    """Return the width of the window for a probe in a specimen, A. For periodic specimens, it is rounded up to a standard width."""
     return _usual(sample, _needed(setup, sample.thickness_angstrom, beam))
 
 

@@ -1,4 +1,7 @@
-"""Images of a specimen that changes under the beam, by local operators that are updated or rebuilt to the bit."""
+"""Images of a specimen that changes under the beam, by local operators that are updated after each change.
+
+After a snapshot was restored, the operator is rebuilt with bit-identical results.
+"""
 
 import threading
 import weakref
@@ -17,16 +20,17 @@ Lineage = tuple[tuple[Request, Plan], ...]
 
 
 class Follower:
-    """An operator with the images for which it was updated."""
+    """Local operator with the history of images for which it was updated."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._operator, self._lineage = ChangingOperator(), ()
 
     def expected(self, lineage: Lineage, request: Request, plan: Plan, progress: Progress | None) -> tuple[np.ndarray, np.ndarray, Lineage]:
-        """Return the signals of the next image after a history of images, their relative standard errors, and the new history.
+        """Return the signals of the next image, their relative standard errors, and the history with this image.
 
-        If the operator has another history, for example after a snapshot was restored, it is rebuilt step by step.
+        ``lineage`` is the history of earlier images. If the operator has a different history, for example after a
+        snapshot was restored, the operator is rebuilt image by image.
         """
         with self._lock:
             if not _same(self._lineage, lineage):
@@ -42,7 +46,7 @@ _FOLLOWERS: "weakref.WeakKeyDictionary[Setup, Follower]" = weakref.WeakKeyDictio
 
 
 def follower(setup: Setup) -> Follower:
-    """Return the follower of a microscope, which exists as long as its setup."""
+    """Return the ``Follower`` of a microscope. It is deleted together with the setup."""
     return _FOLLOWERS.setdefault(setup, Follower())
 
 

@@ -29,7 +29,7 @@ LOSSES_EV = (440.0, 600.0)
 CAMERAS = (PixelatedDetector(shape=(16, 16), outer_mrad=60.0), PixelatedDetector(shape=(32, 32), outer_mrad=25.0, name="ronchigram"))
 """Cameras with few pixels."""
 COUNTED = ("eels", "edx", "pixelated", "ronchigram")
-"""Counted signals: spectra and patterns at each point, and Ronchigrams with the beam parked."""
+"""Counted signals: spectra and patterns at each point, and Ronchigrams of a parked beam."""
 SIGNALS = (*IMAGES, *COUNTED)
 """Measured signals."""
 SHAPE, FEW = (10, 10), (4, 4)
@@ -59,7 +59,7 @@ STAGE: dict[str, Any] = {"x_angstrom": 1.0, "y_angstrom": 1.0, "z_angstrom": 40.
 SCAN: dict[str, Any] = {"field_of_view_angstrom": (5.0, 5.0), "origin_angstrom": (0.7, 0.4), "rotation_rad": 0.5}
 IDEAL = replace(PROFILES["ideal"], detectors=CAMERAS)
 REGION = (2, 3), (5, 5)
-"""First pixel and shape of the part of the scan that replaces it, with the same number of points."""
+"""First pixel and shape of a region of the scan. The changed scan covers this region with the same number of points."""
 COUNTING = replace(IDEAL, chains=(("", DetectorChain(gain_adu=1e-3, offset_adu=100.0, bits=32)),))
 UNSTABLE = replace(IDEAL, instabilities=replace(drift.TYPICAL, drift_speed_angstrom_per_s=0.02))
 
@@ -68,24 +68,30 @@ Frames = dict[str, np.ndarray]
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Turn:
-    """A knob with the readings of signals before and after its change, float64, shaped like frame or patterns."""
+    """Readings of all signals before and after the change of one knob.
+
+    The readings are float64 arrays by signal, shaped like the frame or the patterns.
+    """
 
     knob: str
     before: Frames
     after: Frames
 
     def change(self, signal: str) -> float:
-        """Return the rms change of a signal relative to its mean before the change; the noise of counts is subtracted."""
+        """Return the root-mean-square change of a signal, relative to its mean before the change.
+
+        The variance of the counting noise is subtracted for counted signals.
+        """
         square = np.mean((self.after[signal] - self.before[signal]) ** 2)
         if signal in COUNTED:
             square = max(square - np.mean(self.after[signal] + self.before[signal]), 0.0)
         return float(np.sqrt(square) / self.before[signal].mean())
 
     def certainty(self, signal: str) -> float:
-        """Return the significance of a change in standard deviations.
+        """Return the significance of a signal's change in standard deviations.
 
-        It is the largest change over the standard deviation of counting, or for counts the excess of chi squared over
-        its own standard deviation.
+        For an image, it is the largest change of a pixel, divided by the standard deviation of the counts. For a counted
+        signal, it is the excess of chi squared over its expectation, divided by the standard deviation of chi squared.
         """
         if signal in COUNTED:
             many = self.before[signal] + self.after[signal]
@@ -94,12 +100,12 @@ class Turn:
         return float((np.abs(self.after[signal] - self.before[signal]) / np.sqrt(np.maximum(self.before[signal], 1))).max())
 
     def reaches(self, signal: str) -> bool:
-        """Return whether the change is significant."""
+        """Return True if the change of a signal is significant."""
         return self.certainty(signal) > SURE
 
 
 def knobs() -> tuple[str, ...]:
-    """Return the names of all knobs, with one azimuth for all."""
+    """Return the names of all knobs. Of the azimuths of aberrations, only ``phi12`` is included."""
     set_by_name = tuple(name for name in NAMES if not name.startswith("phi") or name == "phi12")
     return (
         *set_by_name,
@@ -113,13 +119,15 @@ def knobs() -> tuple[str, ...]:
 
 
 def specimen() -> Sample:
-    """Return the specimen of the survey, static SrTiO3 two cells thick."""
+    """Return the specimen of the survey, static SrTiO3 with a thickness of two unit cells."""
     sample = load_sample("srtio3-001", size_angstrom=(3.905, 3.905), thickness_angstrom=7.81, seed=0)
     return replace(sample, thermal_sigma_angstrom=None, recipe="")
 
 
 def survey(sample: Sample | None = None, *, only: Sequence[str] | None = None, signals: Sequence[str] = SIGNALS) -> Iterator[Turn]:
-    """Change one knob after the other on new instruments and measure every signal with negligible noise.
+    """Change one knob at a time on a new instrument, and yield the readings of every signal before and after the change.
+
+    The noise of the readings is negligible.
 
     Parameters
     ----------
@@ -149,7 +157,7 @@ def survey(sample: Sample | None = None, *, only: Sequence[str] | None = None, s
 
 
 def turn_knob(knob: str, scope: Microscope, scan: RasterScan) -> tuple[RasterScan, float]:
-    """Change a knob, and return the scan and the fraction of the dwell times for the measurement."""
+    """Change a knob, and return the scan and the factor on the dwell times for the following measurement."""
     kind, _, rest = knob.rpartition(" ")
     if kind == "stage":
         way: dict[str, Any] = {rest: STAGE[rest]}

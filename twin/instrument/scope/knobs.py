@@ -73,8 +73,8 @@ class Knobs:
     beam_shift_angstrom : tuple of float
         Shift (x, y) of the whole scan by the deflectors, A.
     gain, offset_adu : tuple
-        Pairs of a detector's name and its gain in units of the usual gain, or its offset relative to the usual offset,
-        ADU; other detectors have 1 and 0.
+        Pairs (detector name, value). A gain is a multiple of the detector's usual gain; an offset, ADU, is added to its
+        usual offset. Detectors that are not named have gain 1 and offset 0.
     blanked : bool
         Whether the beam is blanked, also during acquisitions.
     """
@@ -110,7 +110,7 @@ def initial(profile: Profile) -> Knobs:
 
 
 def turn(knobs: Knobs, profile: Profile, changes: dict[str, Any]) -> Knobs:
-    """Return the knobs after changes, with the settings that follow from them.
+    """Return the knobs after changes, including other settings that follow from the changed ones.
 
     Parameters
     ----------
@@ -163,7 +163,7 @@ def _by_detector(name: str, value: Any, profile: Profile, before: Knobs) -> tupl
     without = [key for key in turned if profile.chain(key) is None or (key in DETECTORS and tags_of(key)[0] != "image")]
     if without:
         known = ", ".join(key for key, _ in profile.chains if key) or "none"
-        message = f"{name} of {without[0]!r} cannot be set, as it counts electrons on {profile.name}. Detectors with a chain: {known}."
+        message = f"{name} of {without[0]!r} cannot be set, as this detector counts electrons on {profile.name}. Detectors with a chain: {known}."
         raise SettingsError(message)
     return tuple(sorted((dict(getattr(before, name)) | turned).items()))
 

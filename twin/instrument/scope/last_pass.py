@@ -18,12 +18,12 @@ Variables = tuple[dict[str, Any], dict[str, Any]]
 class ExpectedSignal(Protocol):
     """Expected signal of one recorder in one pass.
 
-    It is a frozen value that holds either the computed values of the pass or, where these are larger than the frame, all
-    inputs from which the same bits follow.
+    It is a frozen value. It stores the computed values of the pass or, if these are larger than the frame, all inputs
+    from which bit-identical values are computed again.
     """
 
     def variables(self) -> Variables:
-        """Return the fractions of the beam at each point, shaped like the frame, NaN at unvisited points."""
+        """Return the expected fractions of the beam, shaped like the frame, with NaN at unvisited points."""
         ...
 
 
@@ -52,11 +52,11 @@ class LastPass:
     signals: tuple[ExpectedSignal, ...]
 
     def expected(self) -> xr.Dataset:
-        """Return the expected signals, the variables of the frame as fractions of the beam at each point.
+        """Return the expected signals of the pass as fractions of the beam at each point.
 
-        Coordinates are those of the frame, and for each point ``specimen_x``, ``specimen_y``, the true position on the
-        specimen in A, and ``incident_electrons``, the mean number of electrons, which are NaN at points that were not
-        visited. The attribute ``stemtwin_settings`` holds the true beam.
+        Variables and coordinates are those of the frame. Three coordinates are added for each point: ``specimen_x`` and
+        ``specimen_y``, the true position on the specimen in A, and ``incident_electrons``, the mean number of electrons.
+        They are NaN at points that were not visited. The attribute ``stemtwin_settings`` contains the true beam.
         """
         coordinates = results.coordinates(self.scan)
         for name, values in (("specimen_x", self.points[:, 0]), ("specimen_y", self.points[:, 1])):

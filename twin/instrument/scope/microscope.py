@@ -47,13 +47,13 @@ class Microscope:
     instrument : str or Profile
         Instrument profile or its name. ``Profile.still()`` is the same instrument without drift, distortion and detector chain.
     seed : int
-        Seed of the independent streams of the specimen's thermal motion, the instrument's instabilities, the stage and the noise.
+        Seed of independent random streams for the specimen's thermal motion, the instrument's instabilities, the stage and the noise.
     phonons : int or str
         Thermal motion, as in ``Request``.
     misalignment : Aberrations
         Hidden aberrations in addition to those of the profile, A and rad.
     window_angstrom : float
-        Least width of the probe window, A; one imaging operator serves all knob settings whose probe fits into it.
+        Smallest width of the probe window, A. One imaging operator serves all knob settings whose probe fits into this window.
     engine : str
         Engine, as in ``Request``; ``"auto"`` prefers engines that compute every further image in milliseconds.
     damage : bool or Damage
@@ -63,10 +63,10 @@ class Microscope:
     dose_budget_e_per_angstrom2 : float, optional
         Largest nominal dose anywhere on the specimen, e-/A^2; commands that would exceed it are refused.
     counting : str
-        Method for the electron counts of images: ``"inversion"``, or ``"numpy"`` as in earlier released data.
+        Method for the electron counts of images: ``"inversion"``, or ``"numpy"``, which reproduces earlier released data.
     rotated : str
-        Method for images on rotated rasters: ``"series"``, which uses a sum of waves where it is faster, or ``"spline"`` as in earlier released
-        data.
+        Method for images on rotated rasters: ``"series"``, which uses a sum of waves wherever the sum is faster, or ``"spline"``, which
+        reproduces earlier released data.
     lattice_average : bool or str
         Average over a perfect crystal's translations, as in ``Request``. With ``damage``, ``"auto"`` does not average.
 
@@ -79,8 +79,8 @@ class Microscope:
 
     Notes
     -----
-    All results are pure functions of the seed, the commands and the simulated clock. A snapshot is the frozen state, and a restore
-    replaces the state by it. All frames have the same frozen-phonon configurations of the specimen, and each frame is their mean.
+    All results are pure functions of the seed, the commands and the simulated clock. A snapshot is the frozen state of the microscope, to which
+    :meth:`restore` returns. All frames use the same frozen-phonon configurations of the specimen; each frame is the mean over them.
     """
 
     def __init__(
@@ -147,12 +147,12 @@ class Microscope:
 
     @property
     def settings(self) -> Knobs:
-        """Commanded settings, frozen."""
+        """Commanded settings of the microscope, as a frozen value."""
         return self._state.knobs
 
     @property
     def profile(self) -> Profile:
-        """Profile of the instrument, frozen."""
+        """Profile of the instrument, as a frozen value."""
         return self._setup.profile
 
     @property
@@ -162,18 +162,18 @@ class Microscope:
 
     @property
     def stage(self) -> StagePosition:
-        """Reading of the stage's encoders."""
+        """Stage position as read by the encoders."""
         return self._state.stage.readback
 
     @property
     def spent(self) -> dict[str, float]:
-        """Totals since the start: ``time_s``, ``beam_s`` (with beam), ``electrons``, ``frames``, ``moves``."""
+        """Totals since the start: ``time_s``, ``beam_s`` (time with the beam on), ``electrons``, ``frames``, ``moves``."""
         state = self._state
         return {name: float(getattr(state, name)) for name in ("time_s", "beam_s", "electrons", "frames", "moves")}
 
     @property
     def dose_remaining_e_per_angstrom2(self) -> float:
-        """Rest of the dose budget at the position of the largest nominal dose, e-/A^2; infinite without a budget."""
+        """Dose budget that remains at the position of the largest nominal dose, e-/A^2; infinite without a budget."""
         return dose_budget.remaining(self._state, self._budget)
 
     def dose_map(self, scan: RasterScan) -> xr.DataArray:
@@ -205,9 +205,9 @@ class Microscope:
     def set(self, **changes: Any) -> Knobs:
         """Set knobs: energy_ev, semiangle_mrad, current_pa, camera_length_mm, blanked, aberrations and others.
 
-        Fields of ``Knobs`` and of ``Aberrations`` are knobs. The source size follows from current, convergence and energy through the brightness,
-        and the focal spread from the energy; a change of one of these resets them. With infinite brightness (``ideal``), the source size keeps its
-        value.
+        Fields of ``Knobs`` and of ``Aberrations`` are knobs. The source size follows from current, semi-angle, energy and brightness, and the
+        focal spread follows from the energy. Each of them is computed again when a knob on which it depends changes. With infinite brightness
+        (``ideal``), the source size does not change.
 
         Returns
         -------
@@ -233,8 +233,8 @@ class Microscope:
             Whether values are relative to the last commanded position instead of absolute.
         **way : float
             Values of x_angstrom, y_angstrom, z_angstrom, alpha_mrad, beta_mrad; other axes keep their position. A move along +x shifts the specimen
-            to +x in the image, and z is positive along the beam. The tilts alpha and beta move an atom at depth z to y + z tan(alpha), x + z
-            tan(beta).
+            to +x in the image, and z is positive along the beam. The tilts alpha and beta shift an atom at depth z by z tan(beta) along x and by
+            z tan(alpha) along y.
 
         Returns
         -------
@@ -252,7 +252,7 @@ class Microscope:
         return self.stage
 
     def advance_time(self, seconds: float) -> float:
-        """Wait with the beam blanked and return the clock, s; the specimen, aberrations and probe current change meanwhile.
+        """Wait with the beam blanked while specimen, aberrations and probe current change, and return the clock time, s.
 
         Raises
         ------
@@ -263,17 +263,17 @@ class Microscope:
         return self.time_s
 
     def shower(self, dose_e_per_angstrom2: float) -> float:
-        """Flood a square micrometre with the largest current to suppress contamination, and return the clock, s.
+        """Flood a square micrometre with the largest current to suppress contamination, and return the clock time, s.
 
         Parameters
         ----------
         dose_e_per_angstrom2 : float
-            Dose, e-/A^2, which counts towards the budget and damages the specimen like any other.
+            Dose, e-/A^2, which counts towards the budget and damages the specimen like any other dose.
 
         Raises
         ------
         SettingsError
-            The dose is not above 0, or above 1e6 e-/A^2.
+            The dose is 0 or negative, or exceeds 1e6 e-/A^2.
         InstrumentError
             The beam is blanked, or the dose budget is too small; the state is unchanged.
         """
@@ -296,9 +296,9 @@ class Microscope:
         Parameters
         ----------
         scan : Scan
-            Commanded scan in coordinates of the stage at rest; the specimen moves relative to them with stage and drift.
+            Commanded scan in coordinates of the stage at rest. Stage moves and drift move the specimen in these coordinates.
         dwell_time_us : float, optional
-            Time at each point, us; None: that of the profile.
+            Time at each point, us; None: the dwell time of the profile.
         frames : int
             Number of frames.
         detectors : sequence
@@ -307,7 +307,7 @@ class Microscope:
         average : bool
             Whether to return the mean of all frames, float32, instead of each frame.
         progress : callable, optional
-            Function that is called with the number of waves that were just completed while an imaging operator is built.
+            Function that is called while an imaging operator is built, with the number of waves that were just completed.
 
         Notes
         -----
@@ -318,9 +318,9 @@ class Microscope:
         Returns
         -------
         xarray.Dataset
-            One variable for each detector, dims (y, x) or (point,), with a first dimension frame for several frames. Values are detected electrons,
-            uint32, or readings of the converter (units ``adu``, with ``gain_adu``, ``offset_adu``) for a detector chain. Attributes hold the
-            nominal dose of all frames (rasters only, e-/A^2, over the whole field), the time at the start (s) and the settings.
+            One variable for each detector, dims (y, x) or (point,), preceded by ``frame`` if there are several frames. Values are detected
+            electrons (uint32), or converter readings of a read-out chain (units ``adu``, with ``gain_adu``, ``offset_adu``). Attributes are
+            the nominal dose of all frames (rasters only, e-/A^2, over the whole field), the time at the start (s) and the settings.
 
         Raises
         ------
@@ -368,7 +368,7 @@ class Microscope:
         -------
         xarray.Dataset
             Dataset as from :meth:`acquire`, with ``eels``, dims (..., energy_loss_ev), and ``edx``, dims (..., photon_energy_ev), in counts,
-            uint32, or float32 where the camera has a gain or read noise. A point has no other dimensions.
+            uint32, or float32 where the camera has a gain or read noise. At a single point, the energy is the only dimension of a frame.
 
         Raises
         ------
@@ -386,7 +386,7 @@ class Microscope:
     def measure(
         self, kind: str = "C1A1", *, angle_mrad: float | None = None, max_fit: str | None = None, progress: Callable[[int], None] | None = None
     ) -> xr.Dataset:
-        """Measure aberrations on a film beside the specimen from a fit to images along tilted beams.
+        """Measure aberrations on a film beside the specimen by a fit to probe images.
 
         Parameters
         ----------
@@ -409,8 +409,8 @@ class Microscope:
         UnknownNameError, SettingsError
             The measurement is unknown; the state is unchanged.
         InstrumentError
-            The beam is blanked (the state is unchanged), or the fit failed because the probe is out of range or no probe fits the images (the time
-            of the measurement has passed).
+            The beam is blanked; the state is unchanged. Or the fit failed, because the probe is out of range or no probe fits the images; the time
+            of the measurement has passed.
         """
         checks.function("progress", progress)
         found, self._state = aberration_tuning.measure(
@@ -421,7 +421,7 @@ class Microscope:
         return found.dataset()
 
     def correct(self, name: str, value: complex | Sequence[float], target: complex | Sequence[float] = 0.0, *, conjugate_mixed: bool = False) -> None:
-        """Change an aberration from a stated value to a target by the corrector, with its gain, rotation and side effects.
+        """Change an aberration from a stated value to a target with the corrector, which has gain errors, rotation and side effects.
 
         Parameters
         ----------
@@ -443,7 +443,7 @@ class Microscope:
     # ---- costs, snapshots
 
     def estimate_cost(self, command: str, *arguments: Any, **options: Any) -> dict[str, float]:
-        """Return the cost of a command without its execution: ``time_s``, ``electrons``, ``dose_e_per_angstrom2``.
+        """Return the cost of a command without executing it: ``time_s``, ``electrons``, ``dose_e_per_angstrom2``.
 
         Parameters
         ----------
@@ -489,12 +489,12 @@ class Microscope:
         Returns
         -------
         Mapping
-            Values by name: ``beam`` (with knobs, residual, misalignment, corrections and drift), its ``aberrations``, their first order in A as
+            Values by name: ``beam`` (with knobs, residual, misalignment, corrections and drift), its ``aberrations``, the first-order ones in A as
             ``C10_angstrom``, ``C12_angstrom``, ``C12a_angstrom``, ``C12b_angstrom``, the Strehl ratio ``strehl`` of this first order alone (1 where
             C10 and C12 are 0), ``sample`` (the present atoms), ``stage`` (true position), ``drift_angstrom`` (x, y), ``events`` (past changes of
             atoms), ``film`` (contamination or None), ``dose`` (a ``DoseMap`` of the true positions of electrons), ``current_factor`` (present over
-            initial current), ``seed``, and ``expected``. The last one is a Dataset of the expected signals of the last pass, without noise and
-            electronics, as fractions of the beam, for the true positions, beam, specimen and configurations of that pass (see
-            ``LastPass.expected``), or None before the first acquisition. Patterns and spectra are computed again when ``expected`` is read.
+            initial current), ``seed``, and ``expected``. Before the first acquisition, ``expected`` is None. After it, ``expected`` is a Dataset of
+            the expected signals of the last pass as fractions of the beam, without noise and electronics, for the true positions, beam, specimen and
+            configurations of this pass (see ``LastPass.expected``). Patterns and spectra are computed again when ``expected`` is read.
         """
         return hidden_state.truth(self._setup, self._state)

@@ -1,4 +1,4 @@
-"""Readings of detectors: electrons, or converter steps (ADU) with a detector chain."""
+"""Detector readings: electrons, or ADU (steps of the analogue-to-digital converter) for detectors with a read-out chain."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -31,7 +31,7 @@ def read(setup: Setup, state: ScopeState, detectors: Sequence[Detector], signals
     Parameters
     ----------
     setup, state : Setup, ScopeState
-        The microscope, whose frame number is the key of the noise.
+        The microscope. The number of past frames in the state selects the random numbers of the noise.
     detectors : sequence
         The detectors.
     signals : ndarray
@@ -42,7 +42,7 @@ def read(setup: Setup, state: ScopeState, detectors: Sequence[Detector], signals
     Returns
     -------
     ndarray
-        Electrons, uint32, or ADU, shape (channels, n).
+        Readings in electrons (uint32) or ADU, shape (channels, n).
     """
     rng, dark = setup.rng("noise", state.frames), state.knobs.blanked or setup.profile.blanks_pauses
     chains = [chain(setup.profile, state.knobs, d.name) for d in detectors]
@@ -68,7 +68,10 @@ def read_together(
     signals: np.ndarray,
     shots: Sequence[ScanPass],
 ) -> list[np.ndarray]:
-    """Return the readings of several microscopes for signals (passes, channels, n), as by :func:`read`, to the bit."""
+    """Return the readings of several microscopes, one pass each, bit-identical to those of :func:`read`.
+
+    The expected signals have the shape (passes, channels, n).
+    """
     told = list(zip(setups, states, detectors, signals, shots, strict=True))
     counted = all(
         setup.counting == "inversion" and not any(chain(setup.profile, state.knobs, d.name) for d in listed) for setup, state, listed, _, _ in told
@@ -80,7 +83,7 @@ def read_together(
 
 
 def describe(profile: Profile, knobs: Knobs, detectors: Sequence[Detector]) -> dict[str, dict[str, Any]]:
-    """Return the attributes of readings by detector: units, and for ADU the conversion to electrons."""
+    """Return the attributes of each detector's readings: the units and, for ADU, the conversion to electrons."""
     told = {}
     for detector in detectors:
         electronics = chain(profile, knobs, detector.name)

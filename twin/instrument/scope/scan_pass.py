@@ -23,7 +23,7 @@ class ScanPass:
     scan : Scan
         Commanded scan.
     timing : ScanTiming
-        Times of the visits on the simulated clock.
+        Times on the simulated clock at which the beam visits the points.
     points : ndarray
         True positions (x, y) of the beam on the specimen, A, shape (n, 2).
     incident : ndarray
@@ -43,7 +43,7 @@ class ScanPass:
 
 
 def expose(setup: Setup, state: ScopeState, scan: Scan, timing: ScanTiming) -> ScanPass:
-    """Return one pass over a scan.
+    """Return the true course of one pass over a scan.
 
     Parameters
     ----------
@@ -52,7 +52,7 @@ def expose(setup: Setup, state: ScopeState, scan: Scan, timing: ScanTiming) -> S
     scan : Scan
         Commanded scan.
     timing : ScanTiming
-        Times of the visits on the clock.
+        Times on the simulated clock at which the beam visits the points.
     """
     wrong, steady = setup.profile.imperfections, setup.steady_shift(state)
     still, change = steady is not None and not steady.any(), None if state.scanned is None else state.scanned.before
@@ -83,7 +83,10 @@ def _raster_points(scan: RasterScan) -> np.ndarray:
 
 
 def after(setup: Setup, state: ScopeState, shot: ScanPass) -> ScopeState:
-    """Return the state after one pass with the new number of frames, time, and time with the beam on the specimen."""
+    """Return the state after one pass.
+
+    The pass changes the number of frames, the clock time, and the total time with the beam on the specimen.
+    """
     timing = shot.timing
     lit = timing.count * timing.dwell_s if setup.profile.blanks_pauses else timing.duration_s
     beam = state.beam_s if state.knobs.blanked else state.beam_s + lit

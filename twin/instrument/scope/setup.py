@@ -20,7 +20,7 @@ from stemtwin.twin.physics.aberrations import Aberrations
 from stemtwin.twin.samples.sample import Sample
 
 ROTATED = ("series", "spline")
-"""Methods for images on rotated rasters; data that were released before the first one keep the spline."""
+"""Methods for images on rotated rasters. Data that were released before ``"series"`` existed are reproduced by ``"spline"``."""
 STREAMS = {"specimen": 0, "noise": 1, "instrument": 2, "scan": 3, "stage": 4, "corrector": 5, "damage": 6, "camera": 7, "eels": 8, "edx": 9}
 """Spawn keys of numbered random streams of a microscope; :func:`stream_key` gives those of other names."""
 
@@ -77,11 +77,11 @@ class Setup:
     counting : str
         Method for the electron counts of images, a key of ``noise.COUNTINGS``; cameras and spectra use numpy.
     rotated : str
-        Method for images on rotated rasters: ``"series"``, which uses a sum of waves where it is faster, or
+        Method for images on rotated rasters: ``"series"``, which uses a sum of waves wherever the sum is faster, or
         ``"spline"``.
     common : CommonOperator, optional
         Detectors, camera lengths and convergences with one common operator in a fixed window, see
-        :mod:`~stemtwin.twin.instrument.scope.common_operator`. None: each has its own operator.
+        :mod:`~stemtwin.twin.instrument.scope.common_operator`. None: each acquisition setting has its own operator.
     """
 
     profile: Profile
@@ -99,7 +99,7 @@ class Setup:
     lattice_average: bool | str = "auto"
 
     def made_of(self, sample: Sample | PotentialSlices) -> tuple[tuple[str, Any], ...]:
-        """Return the description of a microscope with a specimen, which compares equal in all processes."""
+        """Return a description of the microscope and its specimen. Equal microscopes have equal descriptions in all Python processes."""
         own = ((item.name, getattr(self, item.name)) for item in fields(self) if item.name != "profile")
         return (("sample", sample.digest), ("instrument", self.profile), *own)
 
@@ -114,20 +114,21 @@ class Setup:
         return self.stream_seed("specimen") if self.specimen_seed is None else self.specimen_seed
 
     def stream_seed(self, name: str) -> int:
-        """Return the 128-bit seed of one stream."""
+        """Return the 128-bit seed of one random stream."""
         words = np.random.SeedSequence(self.seed, spawn_key=(stream_key(name),)).generate_state(2, np.uint64)
         return int(words[0]) << 64 | int(words[1])
 
     def rng(self, name: str, number: int) -> np.random.Generator:
-        """Return the generator of one numbered draw of a stream, which does not depend on earlier draws."""
+        """Return the generator of one numbered draw of a random stream. It does not depend on earlier draws."""
         return np.random.Generator(np.random.Philox(np.random.SeedSequence(self.seed, spawn_key=(stream_key(name), number))))
 
     def aberrations(self, state: ScopeState, time_s: float) -> Aberrations:
         """Return the true aberrations at a time, s, in A and rad.
 
         They are the sum of knobs, corrections, residual, misalignment, drift, and the effect of the specimen's height.
-        A specimen that is d nearer to the detectors has a slab of vacuum d before it, so C10 increases by d. A change
-        of the beam's energy by dE changes C10 by -Cc f dE / E, with f as in ``coherence.focal_spread``.
+        If the specimen moves towards the detectors by a distance d, a slab of vacuum of thickness d precedes it, so C10
+        increases by d. A change of the beam's energy by dE changes C10 by -Cc f dE / E, where Cc is the chromatic
+        aberration and f the relativistic factor of ``coherence.focal_spread``.
         """
         strayed = (self.course.aberrations(time_s),) if self.profile.instabilities.aberrations else ()
         total = optics.total(state.knobs.aberrations, self.profile.residual, self.misalignment, state.corrected, *strayed)
@@ -152,7 +153,7 @@ class Setup:
     def specimen_shift(self, state: ScopeState, times_s: np.ndarray) -> np.ndarray:
         """Return the shift (x, y), A, from scan to specimen coordinates at times (n,), s.
 
-        It is the deflection minus the stage position and the drift.
+        The shift is the beam deflection minus the stage position and the drift.
         """
         steady = self.steady_shift(state)
         if steady is not None:
@@ -163,7 +164,7 @@ class Setup:
         return shift
 
     def steady_shift(self, state: ScopeState) -> np.ndarray | None:
-        """Return the constant shift (x, y), A, of :meth:`specimen_shift`, or None where the specimen drifts."""
+        """Return the constant value (x, y), A, of :meth:`specimen_shift`, or None if the specimen drifts."""
         if self.course.drifts or state.creep.velocity != (0.0, 0.0):
             return None
         true, (x, y), offset = state.stage.true, state.knobs.beam_shift_angstrom, state.creep.offset

@@ -33,8 +33,8 @@ class Damage:
     temperature_k : float
         Temperature of the specimen, K.
     relax : bool, optional
-        Whether the structure relaxes after each event by a valence force field; None: only for carbon sheets, with or
-        without dopants.
+        Whether a valence force field relaxes the structure after each event; None: True only for carbon sheets, with
+        or without dopants.
     contamination : Contamination, optional
         Growth of a hydrocarbon film; None: the specimen stays clean.
 
@@ -61,12 +61,12 @@ class Damage:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Matter:
-    """Sites of a specimen at one moment, with all events up to it.
+    """Atomic sites of a specimen at one moment, with all earlier events.
 
     Parameters
     ----------
     sites : SiteNetwork
-        Atoms on their sites. Empty sites remain, so the numbers of sites do not change.
+        Atoms on their sites. Empty sites remain, so the index of a site never changes.
     origin : Sample
         Specimen at the start.
     processes : tuple of Process
@@ -88,7 +88,7 @@ class Matter:
 
     @classmethod
     def of(cls, sample: Sample, damage: Damage) -> Self:
-        """Return the matter of a sample without past events.
+        """Return the initial value for a sample, without past events.
 
         Raises
         ------
@@ -115,12 +115,17 @@ class Matter:
 
 
 def find_damage(given: "Damage | bool | None") -> Damage | None:
-    """Return the settings of beam damage: None for None and False, the known processes for True, or the given Damage.
+    """Return the settings of beam damage, or None without beam damage.
+
+    Parameters
+    ----------
+    given : Damage, bool or None
+        A ``Damage``, which is returned; True for the known processes of the material; None or False for no damage.
 
     Raises
     ------
     SettingsError
-        The value is neither a Damage nor one of these.
+        The value is none of these.
     """
     if given is None or given is False:
         return None

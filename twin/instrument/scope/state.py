@@ -21,7 +21,7 @@ from stemtwin.twin.samples.sample import Sample
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScanField:
-    """Field of the scan coils.
+    """Field that the scan coils cover, with its last change.
 
     Parameters
     ----------
@@ -36,7 +36,7 @@ class ScanField:
     before: FieldChange | None = None
 
     def changed(self, scan: Scan, time_s: float) -> Self:
-        """Return the field after the start of a scan at a time, s."""
+        """Return the field after a scan has started at a time, s."""
         centre, size = scan.centre_angstrom, scan.field_of_view_angstrom
         if (centre, size) == (self.centre_angstrom, self.field_of_view_angstrom):
             return self
@@ -55,9 +55,10 @@ class Room:
     since_s : float
         Time at which the window was chosen, s.
     ahead_angstrom : float
-        Last window that was chosen for a predicted probe, A.
+        Side of the last window that was chosen for a predicted probe, A.
     outgrown_angstrom : float
-        Window that became too small after a change of knobs, A; it is used again once the probe fits into it.
+        Side of the window that became too small after a change of knobs, A. This window is used again once the probe
+        fits into it.
     """
 
     window_angstrom: float
@@ -103,10 +104,10 @@ class ScopeState:
     last : LastPass, optional
         Last pass over a scan, whose expected signals are hidden truth.
     lineage : tuple
-        Requests and plans of the images for which a local operator was updated, from which it can be rebuilt to the
-        same bits.
+        Requests and plans of the images for which a local operator was updated. A bit-identical operator can be
+        rebuilt from them.
     frames, moves, measurements, exposures : int
-        Numbers of past frames, moves, measurements and exposures, which are the keys of their random numbers.
+        Numbers of past frames, moves, measurements and exposures, from which the seeds of their random numbers follow.
     """
 
     specimen: Sample | PotentialSlices

@@ -6,18 +6,18 @@ the signals (``engines``), which are returned as a Dataset.
 =========================== ==========================================================
 File                        Content
 =========================== ==========================================================
-``certify.py``              comparison of two solvers, and convergence of a request
+``certify.py``              comparison of two solvers, and numerical convergence
 ``certify_ronchigram.py``   the same for a Ronchigram
-``costs.py``                waves, memory and time, with estimates that engines share
+``costs.py``                number of waves, memory and time; estimates for all engines
 ``crystal_average.py``      averages over a crystal's lattice translations
-``derived_signals.py``      centre of mass, iCOM, iDPC by name, from detectors' signals
+``derived_signals.py``      centre of mass, iCOM and iDPC from the signals of detectors
 ``diffraction_patterns.py`` 4D-STEM: a diffraction pattern at each point
 ``discretisation.py``       grid, slices, detector angles and plane waves of a request
-``doubtful_physics.py``     notes and warnings on valid requests of doubtful physics
+``doubtful_physics.py``     notes and warnings on valid requests with doubtful physics
 ``engines/``                engines, one file each
 ``incremental_operator.py`` a local operator that is updated where atoms moved
 ``memory.py``               peak memory, and the memory of the machine
-``operator_cache.py``       operators kept in the process and on disk
+``operator_cache.py``       caches of operators in the process and on disk
 ``partial_coherence.py``    focal spread and source size by quadrature
 ``pattern_analysis.py``     PACBED, centre of mass, DPC, iCOM, virtual detectors
 ``pattern_files.py``        patterns written to disk as they are computed

@@ -1,9 +1,9 @@
-"""Comparison of two solvers on one request, and the distance of the result from convergence.
+"""Comparison of two solvers on one request, and the distance of the result from numerical convergence.
 
 Our multislice is compared with abTEM's on the same grid, with the same planes and pixel masks: once with our slices (only
-the solvers differ), and once with abTEM's own potential (the placement of atoms differs too). The result is then compared
-with that of a finer grid and of thinner slices (thicker ones if the slices are atomic planes already), and its standard
-error over the phonon configurations is stated.
+the solvers differ), and once with abTEM's own potential (the placement of atoms differs too). Our result is then compared
+with our results on a finer grid and with thinner slices, or with thicker slices if the slices are atomic planes. The standard
+error over the phonon configurations is also stated.
 """
 
 import itertools
@@ -40,7 +40,7 @@ class ComparisonRow:
     detector : str
         The detector's name.
     what : str
-        Computation that is compared with our multislice as requested.
+        Computation that is compared with our multislice of the request.
     ours, other : float
         Mean signals over the points, fractions of the incident beam.
     largest : float
@@ -59,14 +59,14 @@ class ComparisonRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Certificate:
-    """Comparisons of a request's signals with those of another solver and of finer settings.
+    """Comparisons of a request's signals with the signals of another solver and with signals at finer settings.
 
     Parameters
     ----------
     points : int
         Number of scan points that were computed.
     grid : tuple of int
-        Points of the wave.
+        Number of points (ny, nx) of the wave.
     slices : int
         Number of slices.
     lines : tuple of ComparisonRow
@@ -86,7 +86,7 @@ class Certificate:
 
 
 def certify(request: Request, *, progress: Callable[[str], None] | None = None) -> Certificate:
-    """Compare the solvers on a request, and check its convergence.
+    """Compare the solvers on a request, and check the numerical convergence of the result.
 
     Parameters
     ----------
@@ -154,7 +154,7 @@ def repeated(sample: Sample, times: tuple[int, int]) -> Sample:
 
 
 def coherent_points(request: Request) -> Request:
-    """Return the request for multislice with a coherent beam, at the certified points and the exit face."""
+    """Return the request for multislice with a coherent beam, at no more than ``MOST_POINTS`` points and only at the exit face."""
     coherent = replace(request.beam, source_size_angstrom=0.0, focal_spread_angstrom=0.0)
     return replace(request, beam=coherent, scan=_few(request), engine=multislice.NAME, depths_angstrom=None, tolerance=0.0)
 

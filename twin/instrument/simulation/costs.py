@@ -1,4 +1,4 @@
-"""Waves, memory and time of a request, and the estimates that several engines share."""
+"""Number of waves, memory and time of a request, and the estimates that several engines share."""
 
 import math
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from stemtwin.twin.physics.grids import Grid
 SECONDS_PER_POINT = 1e-9
 """Usual time of one multislice step per wave and point of a grid of 384 x 384 on two cores, s."""
 BEYOND_CACHES = 0.17
-"""Exponent of the growth of that time with the number of points, as lines and batches of waves exceed the caches.
+"""Exponent with which ``SECONDS_PER_POINT`` grows with the number of points, as lines and batches of waves exceed the caches.
 
 The factor is 1.1 at 512 x 512 and 1.9 at 2400 x 2400.
 """
@@ -33,18 +33,18 @@ class Cost:
     Parameters
     ----------
     waves : int
-        Waves propagated through the specimen, over all configurations.
+        Number of waves that are propagated through the specimen, over all configurations.
     memory_bytes : int
         Peak memory including the program, bytes.
     seconds : float
         Time on two cores, s.
     waves_bytes : int
-        Part of the memory that holds exit amplitudes while an operator is built, bytes. With less, every wave is
-        propagated more than once.
+        Part of the memory that is used for exit amplitudes while an operator is built, bytes. If it does not suffice for
+        all exit amplitudes, every wave is propagated more than once.
     exactness : str
-        Exactness of this request, as a sentence; empty if the engine's own sentence applies.
+        Accuracy of the signals of this request, as a sentence; empty if the sentence of the engine applies.
     longest : float
-        Time if the check of the error enlarges the windows as often as permitted, s; 0 without such a check.
+        Time for the case that the check of the error enlarges the windows as often as permitted, s; 0 without a check.
     """
 
     waves: int
@@ -67,9 +67,9 @@ def field_bytes(found: Discretisation) -> int:
 
 
 def first_seconds(found: Discretisation, configurations: int | None = None) -> float:
-    """Return the usual time before the first wave, s, for transmission functions on the whole field and all other work.
+    """Return the usual time, s, until the first wave is propagated, including transmission functions on the whole field.
 
-    By default the transmission functions of all configurations are computed.
+    By default the transmission functions of all configurations are included.
     """
     share = 1.0 if configurations is None else configurations / found.request.configurations
     return FIRST_SECONDS + share * specimen_seconds(found.request, found.grid, len(found.slices.planes))
@@ -81,6 +81,6 @@ def step_seconds(points: int) -> float:
 
 
 def specimen_seconds(request: Request, grid: Grid, slices: int, share: float = 1.0) -> float:
-    """Return the usual time to compute all transmission functions on a grid that holds a fraction of the atoms, s."""
+    """Return the usual time to compute all transmission functions on a grid that contains a fraction ``share`` of the atoms, s."""
     values = request.configurations * request.oversampling**2 * math.prod(grid.shape)
     return values * (slices * SECONDS_PER_VALUE + share * len(getattr(request.sample, "numbers", ())) * SECONDS_PER_PHASE)

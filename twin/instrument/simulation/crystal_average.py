@@ -1,4 +1,4 @@
-"""Averages over a crystal's translations, rotations and mirrors: their requests, and the phonon configurations they need."""
+"""Averages over a crystal's translations, rotations and mirrors, and the number of phonon configurations that they need."""
 
 import math
 from collections.abc import Sequence
@@ -27,8 +27,8 @@ It is not zero because pixels at the edge are covered to single precision.
 def average_of(request: Request) -> LatticeAverage | None:
     """Return the average over lattice translations that applies to a request, or None.
 
-    ``lattice_average="auto"`` applies only to ``phonons="auto"``; a given number of configurations is averaged without
-    translations. ``phonons="auto"`` then begins with the number of configurations that contains as many equivalent
+    ``lattice_average="auto"`` applies only to ``phonons="auto"``. If ``phonons`` is a number, the configurations are averaged
+    without translations. ``phonons="auto"`` then begins with the number of configurations that contains as many equivalent
     columns as 8 configurations without the average.
 
     Raises
@@ -75,7 +75,7 @@ def _turns(request: Request) -> tuple[PlaneSymmetry, ...]:
 
 
 def check_round(average: LatticeAverage | None, detectors: Sequence[Detector], wavelength: float) -> None:
-    """Refuse an average over rotations and mirrors for detectors that these change.
+    """Refuse an average over rotations and mirrors if these operations change a detector.
 
     Raises
     ------
@@ -100,7 +100,7 @@ def check_round(average: LatticeAverage | None, detectors: Sequence[Detector], w
 
 
 def check_without_turns(request: Request, what: str) -> None:
-    """Refuse an average over rotations and mirrors for results that are not images; ``what`` names these, in the plural.
+    """Refuse an average over rotations and mirrors for results that are not images; ``what`` names the results, in the plural.
 
     Raises
     ------
@@ -140,7 +140,7 @@ def _and_turns(average: LatticeAverage | MeasuredAverage) -> str:
 
 
 def planned(average: LatticeAverage) -> str:
-    """Return the note of a plan with an average."""
+    """Return the note that a plan contains about its average."""
     text = f"a perfect crystal: averaged over its {average.translations.count} lattice translations in the cell{_and_turns(average)}"
     if average.least == average.most:
         return text
@@ -151,7 +151,7 @@ def planned(average: LatticeAverage) -> str:
 
 
 def measured(configurations: int, average: MeasuredAverage, error: float) -> str:
-    """Return the sentence about a computed average, with the largest relative standard error ``error`` of a channel."""
+    """Return the sentence about a computed average; ``error`` is the largest relative standard error of a channel."""
     text = f"{configurations} phonon configuration{'s' * (configurations > 1)} averaged over {average.translations.count} lattice translations"
     text += _and_turns(average)
     if not error >= 0:

@@ -11,9 +11,9 @@ Name     Variables                     Unit   Meaning
 ``idpc`` ``idpc``                      rad    integrated differential phase contrast of four quadrants (``dpc4``)
 ======== ============================= ====== ==============================================================================
 
-The centre of mass is exact in every engine: two discs have a sensitivity that grows linearly along y and along x, and a
-third one has a uniform sensitivity, so the three signals are the moments of the pattern. The probe's tails beyond the
-window are carried by plane waves, which the specimen does not deflect: a window of 20 A lowers the contrast by about 2 %.
+The centre of mass is exact in every engine. It follows from the signals of three discs: the sensitivity of one disc is
+uniform, that of another grows linearly along y, and that of the third grows linearly along x. The probe's tails beyond the
+window are carried by plane waves that the specimen does not deflect, so a window of 20 A lowers the contrast by about 2 %.
 """
 
 import json
@@ -54,7 +54,7 @@ Derive = Callable[[xr.Dataset, Request], dict[str, xr.DataArray]]
 
 
 def accept(request: Request) -> None:
-    """Accept every request: the check of a derived signal that all requests permit."""
+    """Accept every request. This is the check of a derived signal that every request permits."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,9 +64,9 @@ class DerivedSignal:
     Parameters
     ----------
     needs : callable
-        ``needs(largest_mrad)`` returns the detectors, given the largest angle that the grid holds, mrad.
+        ``needs(largest_mrad)`` returns the detectors, given the largest angle of the grid, mrad.
     compute : callable
-        ``compute(data, request)`` returns the variables, from a result with the detectors' signals.
+        ``compute(data, request)`` returns the variables. ``data`` is a result with the signals of these detectors.
     variables : tuple of str
         Names of the variables.
     check : callable
@@ -98,7 +98,7 @@ class DerivedRequest:
     helpers: tuple[str, ...] = ()
 
     def added(self, data: xr.Dataset) -> xr.Dataset:
-        """Return a result of the request with the derived signals in place of the detectors that only they need."""
+        """Return a result of the request, in which the derived signals replace the detectors that only these signals need."""
         if not self.names:
             return data
         found: dict[str, xr.DataArray] = {}
@@ -143,7 +143,7 @@ def list_signals() -> Registry[Any]:
 
 
 def split(detectors: object) -> tuple[object, tuple[str, ...]]:
-    """Return the detectors of a call without its derived signals, and the names of these.
+    """Separate the detectors of a call from its derived signals; return the detectors and the names of the derived signals.
 
     If all signals are derived, the detectors are the placeholder ``STAND_IN``.
     """
@@ -152,7 +152,7 @@ def split(detectors: object) -> tuple[object, tuple[str, ...]]:
         return detectors, ()
     names = tuple(name for name in given if isinstance(name, str) and name in DERIVED)
     if len(set(names)) < len(names):
-        message = f"A derived signal is requested twice: {', '.join(names)}. Name each once."
+        message = f"A derived signal is requested twice: {', '.join(names)}. Name each signal once."
         raise SettingsError(message)
     if not names:
         return detectors, ()
@@ -160,16 +160,16 @@ def split(detectors: object) -> tuple[object, tuple[str, ...]]:
 
 
 def with_needs(request: Request, names: tuple[str, ...], *, alone: bool) -> DerivedRequest:
-    """Return a request with the detectors that derived signals need; its grid stays the same.
+    """Return a request with the additional detectors that derived signals need. The grid of the request stays the same.
 
     Parameters
     ----------
     request : Request
-        The request with the other detectors.
+        The request without these additional detectors.
     names : tuple of str
         Names of the derived signals.
     alone : bool
-        Whether the placeholder is the request's only detector; it is then removed.
+        Whether the placeholder is the request's only detector. The placeholder is then removed.
 
     Raises
     ------
@@ -215,7 +215,7 @@ def _moments(largest: float) -> tuple[AnnularDetector, ...]:
 def com(data: xr.Dataset, request: Request) -> dict[str, xr.DataArray]:  # noqa: ARG001 - one signature for all derived signals
     """Return the centre of mass of the diffraction pattern along +y and +x, mrad.
 
-    For a phase object it is proportional to the gradient of the phase, convolved with the probe.
+    For a phase object, the centre of mass is proportional to the gradient of the phase, convolved with the probe's intensity.
     """
     total = data["com_total"].astype(float)
     outer = float(data["com_total"].attrs["outer_mrad"])
@@ -241,7 +241,7 @@ def _on_raster(request: Request) -> None:
 def icom(data: xr.Dataset, request: Request) -> dict[str, xr.DataArray]:
     """Return the integrated centre of mass, rad, with mean zero.
 
-    Its sign is that of the potential (Lazic et al., Ultramicroscopy 160 (2016) 265).
+    The sign is that of the potential (Lazic et al., Ultramicroscopy 160 (2016) 265).
     """
     centre = com(data, request)
     tilt_x, tilt_y = request.beam.beam_tilt_mrad
@@ -266,7 +266,7 @@ def _integrated(com_y: xr.DataArray, com_x: xr.DataArray, request: Request) -> x
 
 
 def _is_period(request: Request, scan: RasterScan) -> bool:
-    """Return whether the field of view is a whole number of cells of a periodic specimen."""
+    """Return True if the field of view is a whole number of cells of a periodic specimen."""
     if scan.rotation_rad or not getattr(request.sample, "periodic", True):
         return False
     cells = [field / side for field, side in zip(scan.field_of_view_angstrom, request.sample.size_angstrom, strict=True)]
@@ -302,11 +302,11 @@ def _holds_the_edge(request: Request) -> None:
 
 @derived("idpc", _quadrants, check=_holds_the_edge)
 def idpc(data: xr.Dataset, request: Request) -> dict[str, xr.DataArray]:
-    """Return integrated differential phase contrast, rad, with mean zero.
+    """Return the integrated differential phase contrast, rad, with mean zero.
 
-    The shift of a uniform disc by a small angle d over n segments changes sum_s S_s cos(azimuth_s) by
-    d n sin(pi / n) / (pi alpha), with S in fractions of the beam. The angle d follows, and is integrated like the centre
-    of mass.
+    If a uniform disc shifts by a small angle d over n segments, sum_s S_s cos(azimuth_s) changes by
+    d n sin(pi / n) / (pi alpha), where S_s are the signals in fractions of the beam. The shift d is computed from this sum
+    and integrated like the centre of mass.
     """
     detector = _segments(request)
     count = detector.segments

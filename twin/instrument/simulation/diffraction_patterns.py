@@ -1,4 +1,4 @@
-"""Expected diffraction patterns of requests with a camera, exact, by the scattering matrix or by multislice of each probe."""
+"""Exact expected diffraction patterns of requests with a camera, by the scattering matrix or by multislice of each probe."""
 
 import json
 import math
@@ -40,14 +40,14 @@ ANGLE = {"units": "mrad"}
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Patterns:
-    """Computation of a camera's patterns.
+    """Inputs from which the patterns of a camera are computed.
 
     Parameters
     ----------
     request : Request
         The request with the camera as its only detector.
     plan : Plan
-        Its plan.
+        The plan of the request.
     camera : PixelatedDetector
         The camera.
     layout : PatternLayout
@@ -64,7 +64,7 @@ class Patterns:
 
     @property
     def optics(self) -> diffraction.ProbeOptics:
-        """The beam in the engine's form."""
+        """Optics of the beam in the form that the computation of patterns needs."""
         beam = self.request.beam
         return diffraction.ProbeOptics(
             aberrations=beam.aberrations,
@@ -81,13 +81,13 @@ class PatternEngine:
     Parameters
     ----------
     cost : callable
-        ``cost(patterns, base)`` returns the cost, given the bytes that program, specimen and result take.
+        ``cost(patterns, base)`` returns the cost, given the memory of the program, the specimen and the result, bytes.
     compute : callable
         ``compute(patterns, positions, out, progress)`` returns the patterns of probes like :func:`expected_patterns`.
     exactness : str
-        The exactness as a sentence.
+        Accuracy of the patterns, as a sentence.
     means : str
-        Name of the method for the plan's reason; empty for multislice of each probe.
+        Name of the method, for the reason that the plan states; empty for multislice of each probe.
     """
 
     cost: Callable[[Patterns, int], Cost]
@@ -101,7 +101,7 @@ PATTERN_ENGINES: Registry[PatternEngine] = Registry("engine of patterns")
 
 
 def has_camera(request: Request) -> bool:
-    """Return whether a camera is among the detectors."""
+    """Return True if a camera is among the detectors."""
     return bool(detectors.cameras(request.detectors))
 
 
@@ -113,14 +113,14 @@ def plan_patterns(request: Request, *, held: bool = True) -> Patterns:
     request : Request
         The request; its other detectors are ignored.
     held : bool
-        Whether all patterns are held in memory at once.
+        Whether all patterns are in memory at once.
 
     Raises
     ------
     SettingsError
         The engine does not compute patterns, or the memory does not suffice.
     SamplingError
-        The grid cannot hold the aperture or the camera's corners.
+        The grid does not reach the angles of the aperture or of the camera's corners.
     """
     camera = the_camera(request)
     if request.engine not in (AUTO, *PATTERN_ENGINES):
@@ -166,7 +166,7 @@ def plan_patterns(request: Request, *, held: bool = True) -> Patterns:
 
 
 def the_camera(request: Request) -> PixelatedDetector:
-    """Return the camera of a request; the angles of a camera given by name follow from the beam's convergence."""
+    """Return the camera of a request. If it is given by name, its angles follow from the convergence semi-angle."""
     (camera,) = detectors.cameras(request.detectors)
     if isinstance(camera, str):
         made = detectors.DETECTORS[camera](request.beam.semiangle_mrad, 1e3)
@@ -252,7 +252,7 @@ def _check(found: Patterns, price: Cost, *, held: bool) -> None:
 
 
 def matrix_for(found: Patterns, *, progress: Progress | None = None) -> diffraction.DiffractionMatrix:
-    """Return the scattering matrix of a specimen and a camera, which is built unless the process holds it."""
+    """Return the scattering matrix of a specimen and a camera. It is built unless it is in the cache of the process."""
     shape, pitch = found.layout.camera.shape, found.layout.camera.pitch
     key = f"{operator_cache.physics_key(found.request, found.plan)}-{shape}-{pitch}"
     stacks, average = slice_stacks.stacks(found.request, found.plan), found.plan.average
@@ -260,9 +260,9 @@ def matrix_for(found: Patterns, *, progress: Progress | None = None) -> diffract
 
 
 def settled(found: Patterns, *, progress: Progress | None = None) -> Patterns:
-    """Return the computation with the number of phonon configurations that a lattice average needed, and its error.
+    """Return the inputs, updated with the number of phonon configurations and the error of a lattice average.
 
-    The scattering matrix is built for this, unless the process holds it.
+    Both follow from the scattering matrix, which is built unless it is in the cache of the process.
     """
     if found.plan.average is None:
         return found
@@ -309,7 +309,10 @@ def visited(scan: Scan) -> np.ndarray:
 
 
 def patterns_at(found: Patterns, positions: np.ndarray, wanted: np.ndarray, *, progress: Progress | None = None) -> np.ndarray:
-    """Return the patterns, float32, shape (..., ny, nx), of points (x, y), A, shape (..., 2); NaN at points outside ``wanted``."""
+    """Return the patterns of probes at points, float32, shape (..., ny, nx).
+
+    ``positions`` are the points (x, y), A, shape (..., 2). Patterns at points outside the mask ``wanted`` are NaN.
+    """
     out = np.empty((*wanted.shape, *found.camera.shape_read), np.float32)
     if wanted.all():
         expected_patterns(found, positions.reshape(-1, 2), out=out.reshape(-1, *out.shape[-2:]), progress=progress)
@@ -356,7 +359,7 @@ def angles(camera: PixelatedDetector) -> dict[str, Any]:
 
 
 def variable_attrs(found: Patterns) -> dict[str, Any]:
-    """Return the attributes of a variable of patterns, which suffice to interpret it without the Dataset."""
+    """Return the attributes of a variable with patterns. They suffice to interpret the variable without the Dataset."""
     request = found.request
     return {
         "units": "1",

@@ -16,16 +16,16 @@ from stemtwin.twin.physics.grids import Grid, fast_length
 from stemtwin.twin.physics.potential import Slices, assign_slices
 
 LEAST_WINDOW = 14.0
-"""Smallest side of the window that holds a probe, A; in smaller windows the probe's tails change columns by several percent."""
+"""Smallest side of the window that holds a probe, A; in smaller windows the probe's tails change the signals of atomic columns by several percent."""
 WINDOW_MARGIN = 10.0
 """Margin that the window adds to the diameter of the aberrated probe, A."""
 LEAST_GRID_ANGLE = 120.0
-"""Smallest angle that an automatic grid holds, mrad, also for bright-field detectors."""
+"""Smallest angle that an automatic grid contains, mrad, even for bright-field detectors."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Discretisation:
-    """Discretisation of a request, by which engines are checked, costed and chosen.
+    """Discretisation of a request, from which engines are checked, their costs estimated and one engine chosen.
 
     Parameters
     ----------
@@ -42,11 +42,11 @@ class Discretisation:
     probe_window : float
         Side of the window that the probe needs, A.
     blocks : tuple of int
-        Offset blocks (ny, nx) that hold a probe wider than the cell.
+        Number of cells (ny, nx) that the window of a probe spans. The plane waves form one block for each of these cells.
     beams : tuple of int
-        Plane waves inside the aperture, for each block.
+        Number of plane waves inside the aperture, for each block.
     edge_waves : int
-        Aperture-edge waves, over all blocks, that carry the probe's tails beyond the window; 0 with pixel masks.
+        Number of aperture-edge waves, over all blocks, that carry the probe's tails beyond the window; 0 with pixel masks.
     notes : tuple of str
         Decisions made during the discretisation.
     """
@@ -81,7 +81,8 @@ def discretise(request: Request, *, window_angstrom: float = 0.0) -> Discretisat
     Raises
     ------
     SamplingError
-        The grid cannot hold the aperture or a detector, or the probe does not fit a specimen that is not periodic.
+        The grid does not reach the angles of the aperture or of a detector, or the probe is wider than a specimen that is
+        not periodic.
     SettingsError
         Settings contradict the sample, or the specimen exceeds the memory.
     """
@@ -133,7 +134,7 @@ def check_whole_probe(found: Discretisation) -> None:
     if found.blocks != (1, 1):
         height, width = found.grid.extent
         message = (
-            f"The probe needs {found.probe_window:.1f} A, but engine={found.request.engine!r} needs the whole probe inside "
+            f"The probe needs a window of {found.probe_window:.1f} A, but engine={found.request.engine!r} needs the whole probe inside "
             f"the cell of {height:.1f} x {width:.1f} A. "
             "Use a larger cell (size_angstrom), smaller aberrations, or engine='operator'."
         )
@@ -230,7 +231,7 @@ def _blocks(request: Request, grid: Grid, thickness: float, window: float, notes
         raise SettingsError(message)
     if blocks != (1, 1):
         message = (
-            f"The probe needs {window:.1f} A, but the specimen is not periodic and "
+            f"The probe needs a window of {window:.1f} A, but the specimen is not periodic and "
             f"its cell is {grid.extent[0]:.1f} x {grid.extent[1]:.1f} A. "
             "Use a larger cell (size_angstrom) or smaller aberrations."
         )
@@ -242,7 +243,7 @@ def _blocks(request: Request, grid: Grid, thickness: float, window: float, notes
 
 
 def _checked_blocks(request: Request, grid: Grid, blocks: tuple[int, int]) -> tuple[int, int]:
-    """Return the blocks of a request; refuse repeats of a specimen that is not periodic, and a scan outside it."""
+    """Return the blocks of a request; refuse repeats of a specimen that is not periodic, and a scan outside its cell."""
     if not getattr(request.sample, "periodic", True):
         if blocks != (1, 1):
             message = f"blocks={blocks} repeats the cell, but the specimen is not periodic. Use blocks=(1, 1)."
@@ -252,7 +253,7 @@ def _checked_blocks(request: Request, grid: Grid, blocks: tuple[int, int]) -> tu
 
 
 def _check_inside(request: Request, grid: Grid, *, all_of_it: bool) -> None:
-    """Refuse a scan with points outside the cell of a specimen that is not periodic; without ``all_of_it``, only if all are."""
+    """Refuse a scan with points outside a cell that is not periodic; without ``all_of_it``, only if all points are outside."""
     points = request.scan.points()
     inside = ((points >= 0) & (points <= np.array(grid.extent[::-1]))).all(axis=1)
     if not (inside.all() if all_of_it else inside.any()):

@@ -1,10 +1,11 @@
 """Local operator of a changing specimen: only the overlaps affected by atoms that moved, appeared or vanished are recomputed.
 
-The optics, the scan and any number of atoms may change from one image to the next; any other change rebuilds the operator.
-An update differs from a new build in three ways. Transmission functions are changed only near the atoms (the error is at most
-1e-4 of their largest change, see `potential.update_transmissions`, and every `RENEWED`-th change is exact). The planes stay
-where the first build cut them. With frozen phonons, an atom that appears or vanishes does not change the displacements of the
-others, while a new build draws new displacements for all atoms that follow it in the list.
+The optics, the scan and up to a quarter of the atoms may change from one image to the next; any other change rebuilds the
+operator. An update differs from a new build in three ways. First, transmission functions are changed only near the atoms that
+changed (the error is at most 1e-4 of the largest change, see `potential.update_transmissions`, and every `RENEWED`-th change
+is exact). Second, the planes of the slices stay at the depths that the first build chose. Third, with frozen phonons, an atom
+that appears or vanishes does not change the displacements of the other atoms, whereas a new build draws new displacements for
+all atoms that follow it in the list.
 """
 
 import math
@@ -49,7 +50,7 @@ class PlacedAtoms:
     sample : Sample
         Sample with the atoms' mean positions.
     index : ndarray
-        Slice of each atom, int, shape (n,).
+        Index of the slice of each atom, int, shape (n,).
     displacements : tuple of ndarray
         Displacements of each frozen-phonon configuration, A, shape (n, 3).
     """
@@ -83,7 +84,7 @@ class ChangingOperator:
     """Images of a specimen whose atoms move under the beam, by one local operator that is updated.
 
     The requests of the images are given to `expected` in temporal order, because its result depends, within the tolerance,
-    on the requests before. Several threads may share the operator; they wait for each other.
+    on the preceding requests. Several threads may share the operator; they wait for each other.
 
     Attributes
     ----------
@@ -97,16 +98,16 @@ class ChangingOperator:
         self._held: tuple[local_operator.LocalOperator, PlacedAtoms, Request, Plan] | None = None
 
     def expected(self, request: Request, plan: Plan | None = None, *, progress: Progress | None = None) -> Signals:
-        """Return signals, their relative standard errors, and their exactness, as ``simulate.expected`` does.
+        """Return signals, their relative standard errors, and their accuracy, as ``simulate.expected`` does.
 
         Parameters
         ----------
         request : Request
             A request with ``engine="local"``, or any request if the plan has this engine.
         plan : Plan, optional
-            Plan of the request; by default that of `plan.make_plan`.
+            Plan of the request; by default the plan that `plan.make_plan` returns.
         progress : callable, optional
-            Called with the number of functions propagated since the last call.
+            Called with the number of local functions propagated since the last call.
 
         Raises
         ------
@@ -123,7 +124,8 @@ class ChangingOperator:
         """Return the operator of a request, updated or built."""
         if plan.engine != local.NAME or not isinstance(request.sample, Sample):
             message = (
-                f"Only the local operator of a Sample is updated, not engine={plan.engine!r} of {request.sample!r}. Use engine='local' and a Sample."
+                f"Only the local operator of a Sample can be updated, not engine={plan.engine!r} of {request.sample!r}. "
+                "Use engine='local' and a Sample."
             )
             raise SettingsError(message)
         if self._held is None or not _same_but_atoms(self._held[2], self._held[3], request, plan):
@@ -168,15 +170,16 @@ class ChangingOperator:
 def needed_bytes(plan: Plan) -> int:
     """Return the peak memory of images of a changing specimen, bytes.
 
-    A change holds all configurations before and after it, while a plan counts one.
+    During a change, the slices of all configurations before and after the change are in memory, whereas the plan counts
+    the slices of one configuration.
     """
     return plan.memory_bytes + (2 * plan.configurations - 1) * 8 * len(plan.slices.planes) * math.prod(plan.grid.shape)
 
 
 def difference(before: Sample, after: Sample) -> Difference:
-    """Return the difference between two samples, with common atoms in the order of the second.
+    """Return the difference between two samples, with common atoms in the order of the second sample.
 
-    A common atom has the same element, position and thermal sigma in both.
+    A common atom has the same element, position and thermal sigma in both samples.
     """
     old, new = _rows(before), _rows(after)
     _, stayed_before, stayed_after = np.intersect1d(old, new, assume_unique=True, return_indices=True)
@@ -200,7 +203,7 @@ def _sigma(sample: Sample) -> np.ndarray:
 
 
 def _same_but_atoms(request: Request, plan: Plan, other: Request, other_plan: Plan) -> bool:
-    """Return whether the operator of a request can be updated for another, which differs only in atoms, optics and scan."""
+    """Return True if the operator of a request can be updated for another request, which differs only in atoms, optics and scan."""
     same = operator_cache.surroundings(request, plan) == operator_cache.surroundings(other, other_plan) and request.tolerance == other.tolerance
     same = same and (request.film_slices_angstrom, request.growing_windows) == (other.film_slices_angstrom, other.growing_windows)
     return same and other.beam.semiangle_mrad <= request.beam.semiangle_mrad * (1 + 1e-12)

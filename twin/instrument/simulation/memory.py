@@ -33,7 +33,7 @@ ABTEM = 150 * 2**20
 
 
 def of_specimen(grid: Grid, slices: int, oversampling: int, configurations: int) -> int:
-    """Return the peak memory while transmission functions are computed and those of the previous configuration are held, bytes."""
+    """Return the peak memory, bytes, while transmission functions are computed and those of the last configuration are kept."""
     computing = 8 * math.prod(grid.shape) * oversampling**2 * threads.thread_count()
     return min(configurations, 2) * of_stack(grid, slices) + computing
 
@@ -67,9 +67,9 @@ def of_operator(
     configurations : int
         Number of frozen-phonon configurations.
     held : int
-        Bytes of exit amplitudes that are held at a time.
+        Memory of the exit amplitudes that are kept at a time, bytes.
     faces : int
-        Number of depths at which waves are held.
+        Number of depths at which waves are kept.
     """
     area, most = math.prod(grid.shape), max(beams)
     kept = of_matrices(beams, channels * faces)
@@ -79,11 +79,11 @@ def of_operator(
 
 
 def held_waves(beams: Sequence[int], seen: float, others: int, faces: int = 1) -> int:
-    """Return the number of bytes of exit amplitudes to hold at a time, at most half of the usable memory that remains.
+    """Return the memory for the exit amplitudes that are kept at a time, bytes: at most half of the usable memory that remains.
 
     ``seen`` is the number of reciprocal pixels of all detectors, ``others`` the memory of everything else, bytes, and
-    ``faces`` the number of depths at which waves are held. The fewer bytes are held, the more often each plane wave is
-    propagated.
+    ``faces`` the number of depths at which waves are kept. Each plane wave is propagated more often if fewer bytes are
+    kept.
     """
     most = max(beams) * faces
     need = int(8 * most * (seen * 1.02 + gram_matrix.PIXELS))  # partly covered pixels lie slightly beyond the edges
@@ -95,7 +95,7 @@ def held_waves(beams: Sequence[int], seen: float, others: int, faces: int = 1) -
 
 
 def of_matrices(beams: Sequence[int], channels: int) -> float:
-    """Return the memory that an imaging operator holds, bytes."""
+    """Return the memory that the matrices of an imaging operator occupy, bytes."""
     return sum(n * (n + 1) // 2 for n in beams) * 10.7 * channels  # 8 bytes per pair, and padding of the SIMD lanes
 
 
@@ -156,12 +156,12 @@ def _process(number: int) -> psutil.Process:
 
 
 def fits(needed: int) -> bool:
-    """Return whether a peak memory, bytes, including the program, fits the machine."""
+    """Return True if a peak memory in bytes, which includes the program, is available on the machine."""
     return needed <= SHARE * (psutil.virtual_memory().available + program())
 
 
 def check(needed: int) -> None:
-    """Raise SettingsError if a peak memory, bytes, including the program, does not fit the machine."""
+    """Raise SettingsError if a peak memory in bytes, which includes the program, is not available on the machine."""
     if not fits(needed):
         free = psutil.virtual_memory().available + program()
         message = (

@@ -40,19 +40,19 @@ Held = TypeVar("Held", ImagingOperator, LocalOperator, DiffractionMatrix, Divide
 
 
 class OperatorCache(Generic[Held]):
-    """Operators by the hash of their physics; safe in several threads and in a child process after a fork."""
+    """Cache of operators by the hash of their physics. It is safe in several threads and in a child process after a fork."""
 
     def __init__(self) -> None:
         self._held: OrderedDict[str, Held] = OrderedDict()
         self.renew_locks()
 
     def renew_locks(self) -> None:
-        """Replace all locks: after a fork, the threads that held them do not exist."""
+        """Replace all locks. After a fork, the threads that held the locks do not exist in the child process."""
         self._lock = threading.Lock()
         self._building: dict[str, threading.Lock] = {}
 
     def get(self, key: str, build: Callable[[], Held]) -> Held:
-        """Return the operator of a key, which is built unless it is held; other threads wait for the same build."""
+        """Return the operator of a key; it is built unless it is cached. Other threads wait for a build of the same key."""
         with self._lock:
             found = self._take(key)
             mine = self._building.setdefault(key, threading.Lock())
@@ -70,7 +70,7 @@ class OperatorCache(Generic[Held]):
         return found
 
     def __contains__(self, key: object) -> bool:
-        """Return whether an operator is held."""
+        """Return True if an operator is held."""
         with self._lock:
             return key in self._held
 
@@ -80,7 +80,7 @@ class OperatorCache(Generic[Held]):
             return len(self._held)
 
     def clear(self) -> None:
-        """Drop all operators."""
+        """Remove all operators from the cache."""
         with self._lock:
             self._held.clear()
 
@@ -124,7 +124,7 @@ if hasattr(os, "register_at_fork"):
 
 
 def operator_for(request: Request, plan: Plan, *, progress: Callable[[int], None] | None = None) -> ImagingOperator:
-    """Return the operator of a request, which is built unless the process or the disk holds it.
+    """Return the operator of a request. It is built unless it is cached in the process or on disk.
 
     ``progress`` is called with the number of waves completed since the last call, out of ``plan.waves``. A build that was
     interrupted is continued, with bit-identical results.
@@ -160,7 +160,7 @@ def operator_for(request: Request, plan: Plan, *, progress: Callable[[int], None
 
 
 def capped(progress: Callable[[int], None] | None, most: int) -> Callable[[int], None] | None:
-    """Return a progress callback that reports at most ``most`` waves, as an average may need more configurations than planned."""
+    """Return a progress callback that reports at most ``most`` waves; an average may need more configurations than planned."""
     left = most
 
     def report(waves: int) -> None:
@@ -173,12 +173,18 @@ def capped(progress: Callable[[int], None] | None, most: int) -> Callable[[int],
 
 
 def detector_weights(request: Request, plan: Plan | Discretisation) -> Weights:
-    """Return the function that gives the weights of reciprocal pixels, relative to the beam's direction, for all detector channels."""
+    """Return the function that gives the detection efficiency of reciprocal pixels for all detector channels.
+
+    The coordinates of the pixels are relative to the direction of the beam.
+    """
     return weights_behind(plan.detectors, request.beam.wavelength_angstrom, request.beam.tilt_rad, antialias=request.antialias)
 
 
 def weights_behind(detectors: Sequence[Detector], wavelength: float, tilt: tuple[float, float], *, antialias: bool) -> Weights:
-    """Return the weight function of reciprocal pixels relative to a beam with a wavelength, A, and a tilt (y, x), rad."""
+    """Return the function that gives the detection efficiency of reciprocal pixels relative to a tilted beam.
+
+    ``wavelength`` is in A, and ``tilt`` is the beam tilt (y, x), rad.
+    """
     qy, qx = (t / wavelength for t in tilt)
 
     def weights(ky: np.ndarray, kx: np.ndarray, pixel: tuple[float, float]) -> np.ndarray:
@@ -191,8 +197,8 @@ def weights_behind(detectors: Sequence[Detector], wavelength: float, tilt: tuple
 def physics_key(request: Request, plan: Plan, *, engine: tuple[str | float, ...] = ()) -> str:
     """Return the hash of all properties that determine an operator, including the code.
 
-    The optics, the scan and the detectors' names do not enter. ``engine`` names an engine other than the dense operator,
-    with its further settings, for example ``("local", tolerance)``.
+    The hash does not depend on the optics, the scan and the detectors' names. ``engine`` names an engine other than the
+    dense operator, with its further settings, for example ``("local", tolerance)``.
     """
     sample = request.sample
     if isinstance(sample, PotentialSlices):
@@ -215,7 +221,7 @@ def physics_key(request: Request, plan: Plan, *, engine: tuple[str | float, ...]
 
 
 def code(patterns: tuple[str, ...] = IMAGE_CODE) -> str:
-    """Return the hash of the code that determines operators, files below ``twin/`` given by glob patterns."""
+    """Return the hash of the code that determines operators: the files below ``twin/`` that match glob patterns."""
     return disk.code_digest(TWIN, *patterns)
 
 
@@ -242,7 +248,7 @@ def surroundings(request: Request, plan: Plan) -> dict[str, Any]:
 
 
 def clear() -> None:
-    """Drop all operators held in the process."""
+    """Remove all operators from the caches of the process."""
     CACHE.clear()
     LOCAL.clear()
     DIVIDED.clear()

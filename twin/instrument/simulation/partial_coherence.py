@@ -21,7 +21,7 @@ Nodes = tuple[np.ndarray, np.ndarray]
 
 
 def nodes(beam: Beam, tolerance: float = TOLERANCE) -> tuple[Nodes, Nodes]:
-    """Return nodes and weights over C10 and over one axis of the source.
+    """Return the nodes, A, and weights of the averages over C10 and over one axis of the source.
 
     Focal spread and source size average each interference term exp(i w x) over a Gaussian. The number of nodes is the
     smallest for which the error of the fastest term's average is below ``tolerance``.
@@ -32,7 +32,7 @@ def nodes(beam: Beam, tolerance: float = TOLERANCE) -> tuple[Nodes, Nodes]:
 
 
 def counts(beam: Beam) -> tuple[int, int]:
-    """Return the number of focal states of a beam, and the number of source points (over both axes) for each."""
+    """Return the number of focal states of a beam, and the number of source points (over both axes) for each focal state."""
     focus, source = nodes(beam)
     return len(focus[0]), len(source[0]) ** 2
 

@@ -25,14 +25,14 @@ def pacbed(patterns: xr.DataArray) -> xr.DataArray:
 
 
 def virtual(patterns: xr.DataArray, detector: Detector) -> xr.DataArray:
-    """Return the signal of a virtual detector, in which each pixel is weighted by its covered fraction.
+    """Return the signal of a virtual detector; each pixel is weighted by the fraction that the detector covers.
 
     Parameters
     ----------
     patterns : DataArray
         Patterns, dims (..., ky, kx).
     detector : Detector
-        Annular or segmented detector; it must not extend beyond the camera.
+        Annular or segmented detector, which must not extend beyond the camera.
 
     Returns
     -------
@@ -80,7 +80,8 @@ def centre_of_mass(patterns: xr.DataArray) -> xr.Dataset:
 def dpc(segments: xr.DataArray, detector: SegmentedDetector) -> xr.Dataset:
     """Return the differential phase contrast of a segmented detector as ``dpc_y`` and ``dpc_x``.
 
-    They are the components of the mean direction of the segments, weighted by their signals.
+    The two values are the components of the mean unit vector from the centre to the segments, weighted by the segments'
+    signals.
 
     Parameters
     ----------

@@ -49,9 +49,10 @@ def save_patterns(request: Request, path: str | Path, *, exposed: CameraExposure
     request : Request
         A request with a camera; its other detectors are ignored.
     path : str or Path
-        New folder, which ``xarray.open_zarr`` reads.
+        New folder. ``xarray.open_zarr`` can read it.
     exposed : CameraExposure, optional
-        Exposure for counts; by default the expected fractions of the beam are written, float32.
+        Exposure of the camera, whose counts are then written. By default the expected fractions of the beam are written,
+        float32.
     progress : callable, optional
         Called with the number of points written since the last call.
 

@@ -17,7 +17,7 @@ from stemtwin.twin.physics.grids import Grid
 from stemtwin.twin.physics.potential import Slices
 
 PATIENCE = 20.0
-"""Time up to which ``"auto"`` chooses the exact engine without comparing others, s."""
+"""Time up to which ``"auto"`` chooses the exact engine without a comparison of other engines, s."""
 LOCAL_GAIN = 0.2
 """Largest fraction of the exact engine's time for which ``"auto"`` chooses an engine to a tolerance.
 
@@ -48,28 +48,28 @@ class Plan:
     detectors : tuple
         Detectors with their angles.
     configurations : int
-        Number of phonon configurations over which the signal is averaged; the smallest number if a lattice average
-        determines it from its error.
+        Number of phonon configurations over which the signal is averaged. If a lattice average determines this number
+        from the measured error, it is the smallest possible number.
     blocks : tuple of int
-        Offset blocks (ny, nx) that hold a probe wider than the cell.
+        Number of cells (ny, nx) that the window of a probe spans. The plane waves form one block for each of these cells.
     beams : int
-        Plane waves inside the aperture, over all blocks.
+        Number of plane waves inside the aperture, over all blocks.
     waves : int
-        Waves propagated through the specimen, over all configurations.
+        Number of waves that are propagated through the specimen, over all configurations.
     memory_bytes : int
         Estimated peak memory, bytes.
     seconds : float
         Estimated time on two cores, s.
     waves_bytes : int
-        Part of the memory that holds exit amplitudes while an operator is built, bytes.
+        Part of the memory that is used for exit amplitudes while an operator is built, bytes.
     notes : tuple of str
         Decisions made during planning.
     exactness : str
-        Exactness of the signals, as a sentence.
+        Accuracy of the signals, as a sentence.
     average : LatticeAverage, optional
         The average over a crystal's lattice translations.
     compared : mapping
-        Costs of all engines that ``"auto"`` compared, by name; empty if the work is short or an engine was requested.
+        Costs of all engines that ``"auto"`` compared, by name; empty if the computation is short or an engine was requested.
     """
 
     engine: str
@@ -126,7 +126,7 @@ class Plan:
 
 
 def make_plan(request: Request, *, window_angstrom: float = 0.0) -> Plan:
-    """Return the plan of a request with the engine that suits it.
+    """Return the plan of a request, with the requested engine or the engine that ``"auto"`` chooses.
 
     Parameters
     ----------
@@ -138,7 +138,8 @@ def make_plan(request: Request, *, window_angstrom: float = 0.0) -> Plan:
     Raises
     ------
     SamplingError
-        The grid cannot hold the aperture or a detector, or the probe does not fit a specimen that is not periodic.
+        The grid does not reach the angles of the aperture or of a detector, or the probe is wider than a specimen that is
+        not periodic.
     SettingsError
         The engine cannot compute the request, or the memory does not suffice.
     """

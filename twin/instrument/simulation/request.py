@@ -39,7 +39,7 @@ _STATIC = "needs thermal displacements, but this sample is static. Give it therm
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Request:
-    """Frozen value that determines a simulation completely.
+    """Complete and immutable description of a simulation.
 
     Parameters
     ----------
@@ -59,13 +59,14 @@ class Request:
         ``tolerance``), ``"abtem"`` (an independent solver) or ``"auto"`` (the planner chooses).
     phonons : int or str
         Number of frozen-phonon configurations, or a word. ``"auto"`` uses 8 configurations if the sample has thermal
-        sigmas, or the smaller number that reaches the error of 8 by ``lattice_average``; a sample without thermal
-        sigmas is static. ``"damped"`` applies the Debye-Waller factor, which suits bright fields only: it leaves out
-        thermal diffuse scattering, most of a dark-field signal. ``"static"`` leaves the atoms at rest.
+        displacements (``thermal_sigma_angstrom``). It uses fewer if ``lattice_average`` gives them the error of 8. A
+        sample without thermal displacements is static. ``"damped"`` applies the Debye-Waller factor, which suits
+        bright-field signals only, because it leaves out thermal diffuse scattering, most of a dark-field signal.
+        ``"static"`` leaves the atoms at rest.
     seed : int
         Seed of the thermal displacements.
     grid : tuple of int, optional
-        Points (ny, nx) of the wave, rounded up to sizes with the prime factors 2, 3 and 5. The default is the grid
+        Number of points (ny, nx) of the wave, rounded up to sizes with the prime factors 2, 3 and 5. The default is the grid
         that the detectors need.
     sampling_angstrom : float or tuple of float, optional
         Largest distance between points, A; an alternative to ``grid``.
@@ -74,14 +75,14 @@ class Request:
     parametrization : str
         Parametrization of the atomic potentials, ``"kirkland"`` or ``"lobato"``.
     antialias : bool
-        Whether reciprocal pixels at the edges of aperture and detectors count by their covered fractions; False uses
-        pixel masks.
+        True: reciprocal pixels at the edges of the aperture and of detectors are weighted by the fraction of the pixel
+        that is covered. False: pixels are either inside or outside (pixel masks).
     oversampling : int
-        Factor by which the grid for exp(i sigma V) is finer than that of the wave.
+        Factor by which the grid for exp(i sigma V) is finer than the grid of the wave.
     tolerance : float
-        Largest rms error over random points, compared with multislice and divided by the mean signal, of the local
-        operator and of windows. 0 permits only exact engines, and multislice then propagates each probe through the
-        whole field.
+        Largest rms error of the local operator and of windows. The error is measured relative to multislice at random
+        points and divided by the mean signal. 0 permits only exact engines, and multislice then propagates each probe
+        through the whole field.
     interpolation : int
         PRISM interpolation factor f; 1 is exact.
     tilt_mrad : tuple of float
@@ -96,8 +97,8 @@ class Request:
         ``"multislice"`` or ``"operator"``; by default only the exit face. The signal at a depth is that of a sample
         that ends there and contains all planes at or above that depth (at depth 0, the atoms on the entrance face).
         A sample of the library or of a file consists of the number of whole repeats nearest to the requested
-        thickness, and depths up to the requested thickness are accepted. Behind the exit face there is vacuum:
-        signals equal those of the exit face, and waves are propagated.
+        thickness, so it can be thinner than requested; depths up to the requested thickness are accepted. Behind the
+        exit face there is vacuum, where signals equal those of the exit face and waves propagate freely.
     measure_error : bool
         Whether ``"thermal"`` measures its error for this sample, once, and refuses the request if the error exceeds
         ``tolerance``; False only states the errors measured on other samples.
@@ -112,18 +113,18 @@ class Request:
         detectors without tilts; each image takes up to eight times as long, and building the operator takes the same
         time. False never averages.
     film_slices_angstrom : float, optional
-        Thickness, A, up to which the local operator joins slices that hold only light atoms (up to silicon), such as
-        amorphous films. Joining may cost at most half of ``tolerance``, measured by single probes through all slices;
-        otherwise half the thickness is tried, then a quarter, and so on. By default the local operator joins no
-        slices. Windows of single probes join slices on their own if their check allows it.
+        Thickness, A, up to which the local operator joins slices that contain only light atoms (up to silicon), such
+        as amorphous films. The error that joining causes may be at most half of ``tolerance``, measured by single probes
+        through all slices. If it is larger, half the thickness is tried, then a quarter, and so on. By default the local
+        operator joins no slices. Windows of single probes join slices without this setting if their check permits it.
     growing_windows : bool
         Whether the windows of the local operator grow with depth, within the same ``tolerance``, if that takes less
         time, as it does for thick specimens.
     displacements : str
         ``"independent"`` draws the displacements of each frozen-phonon configuration independently. ``"latin"``
-        requires a number of ``phonons`` and draws all configurations together: each coordinate of each atom is drawn
-        once from each of as many equally probable intervals. The mean of all configurations then varies less than
-        the stated standard error, which is that of independent configurations.
+        requires a number of ``phonons`` and draws all n configurations together: the distribution of each coordinate of
+        each atom is divided into n equally probable intervals, and each interval is drawn once. The mean of all
+        configurations then varies less than the stated standard error, which is that of independent configurations.
 
     Raises
     ------
@@ -213,12 +214,12 @@ class Request:
 
     @property
     def asks_for_average(self) -> bool:
-        """Return whether an average over the crystal's symmetries is requested explicitly, for any value of ``phonons``."""
+        """Return True if an average over the crystal's symmetries is requested explicitly; it then applies to any ``phonons``."""
         return self.lattice_average is True or self.lattice_average == POINT_GROUP
 
     @property
     def configurations(self) -> int:
-        """Number of frozen-phonon configurations over which the signal is averaged, or 1."""
+        """Number of frozen-phonon configurations over which the signal is averaged; 1 without frozen phonons."""
         if self.phonons == "auto":
             return AUTO_PHONONS if is_thermal(self.sample) else 1
         return self.phonons if isinstance(self.phonons, int) else 1
@@ -232,9 +233,10 @@ class Request:
     def relative_tilt_rad(self) -> tuple[float, float]:
         """Tilt (ty, tx), rad, of the specimen relative to the beam.
 
-        Waves are computed relative to a tilted beam, psi = exp(2 pi i q.r) u. Over a distance dz, u is multiplied by
-        exp(-i pi lambda dz k^2) and by exp(-2 pi i dz lambda q.k), which is equivalent to a specimen tilt of
-        tan t = -lambda q. Detectors collect u at k + q (``operator_cache.detector_weights``).
+        For a beam tilt lambda q, the wave is psi = exp(2 pi i q.r) u, and u is computed. Over a distance dz, u is
+        multiplied by exp(-i pi lambda dz k^2) and by exp(-2 pi i dz lambda q.k). The second factor is equivalent to a
+        specimen tilt t with tan t = -lambda q. Detectors collect the component k of u at k + q
+        (``operator_cache.detector_weights``).
         """
         specimen, beam = (self.tilt_mrad[0] * 1e-3, self.tilt_mrad[1] * 1e-3), self.beam.tilt_rad
         if not any(beam):
@@ -249,7 +251,7 @@ class Request:
         return "frozen" if self.phonons != "static" and is_thermal(self.sample) else "static"
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the request as nested dicts of plain values; a sample is given by its recipe, or by its arrays without one."""
+        """Return the request as nested dicts of plain values. A sample is written as its recipe, or as its arrays without a recipe."""
         converted = {
             "sample": serialisation.sample_to_dict(self.sample),
             "beam": serialisation.beam_to_dict(self.beam),
@@ -390,7 +392,7 @@ def _check_displacements(request: Request) -> None:
 
 
 def checked_phonons(phonons: object) -> int | str:
-    """Return the number of frozen-phonon configurations, or ``"auto"``, ``"damped"`` or ``"static"``.
+    """Return the checked setting ``phonons``: a number of configurations, ``"auto"``, ``"damped"`` or ``"static"``.
 
     Raises
     ------
@@ -406,7 +408,7 @@ def checked_phonons(phonons: object) -> int | str:
 
 
 def checked_average(value: object) -> bool | str:
-    """Return a setting of the average over lattice translations: a flag, ``"auto"`` or ``"point group"``.
+    """Return the checked setting ``lattice_average``: True, False, ``"auto"`` or ``"point group"``.
 
     Raises
     ------
@@ -420,5 +422,5 @@ def checked_average(value: object) -> bool | str:
 
 
 def is_thermal(sample: Sample | PotentialSlices) -> bool:
-    """Return whether the sample's atoms have thermal displacements."""
+    """Return True if the sample's atoms have thermal displacements."""
     return isinstance(sample, Sample) and sample.thermal_sigma_angstrom is not None

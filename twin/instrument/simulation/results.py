@@ -33,7 +33,7 @@ def to_dataset(request: Request, plan: Plan, values: np.ndarray, error: np.ndarr
 def variables(request: Request, plan: Plan, values: np.ndarray, error: np.ndarray, attrs: dict[str, Any]) -> dict[str, Any]:
     """Return one variable per detector from values of shape (channels, ...) with the scan's dimensions.
 
-    Frames or depths may precede the channels.
+    An axis of frames or depths may precede the channels.
     """
     many = "depth" if request.depths_angstrom is not None else "frame"
     first = (many,) if values.ndim > 1 + len(request.scan.shape) else ()
@@ -68,7 +68,7 @@ def coordinates(scan: Scan) -> dict[str, Any]:
 
 
 def depth(request: Request) -> dict[str, Any]:
-    """Return the coordinate of a depth series, A; an empty dict without one."""
+    """Return the coordinate of a depth series, A; return an empty dict if the request is not a depth series."""
     if request.depths_angstrom is None:
         return {}
     return {"depth": ("depth", np.array(request.depths_angstrom), LENGTH)}
@@ -100,7 +100,7 @@ def describe(request: Request, plan: Plan, exactness: str) -> dict[str, Any]:
 def visible(sample: Sample | PotentialSlices, energy_ev: float, semiangle_mrad: float, engine: str | None) -> dict[str, Any]:
     """Return the attributes that a user of the instrument may see.
 
-    They reveal neither the specimen's structure nor the true state of the optics. ``engine=None`` omits the engine, for
+    The attributes reveal neither the specimen's structure nor the true state of the optics. ``engine=None`` omits the engine, for
     signals that no engine computes.
     """
     from stemtwin import __version__  # the front door knows the version
@@ -115,7 +115,7 @@ def visible(sample: Sample | PotentialSlices, energy_ev: float, semiangle_mrad: 
 
 
 def visible_scan(scan: Scan) -> dict[str, Any]:
-    """Return the settings of a scan that a user of the instrument may see; for a path, the number of its points."""
+    """Return the settings of a scan that a user of the instrument may see; for a path, only the number of points."""
     return {"kind": "path", "points": scan.shape[0]} if isinstance(scan, PathScan) else serialisation.scan_to_dict(scan)
 
 

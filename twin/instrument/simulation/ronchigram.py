@@ -1,4 +1,4 @@
-"""Ronchigrams: far field of one stationary probe, with the film as a phase grating, or exact by multislice."""
+"""Ronchigrams: the far field of one stationary probe behind a film, by a phase grating or exactly by multislice."""
 
 import hashlib
 import itertools
@@ -50,9 +50,9 @@ MOST_POINTS = 2**27
 
 @dataclass(slots=True, kw_only=True, eq=False)
 class PhaseGrating:
-    """Film for Ronchigrams with one camera and one aperture.
+    """A film that is prepared for Ronchigrams with one camera and one aperture.
 
-    It holds the transmission functions of one cell for each configuration, the window of the probe (``lens``), and the
+    It contains the transmission functions of one cell for each configuration, the window of the probe (``lens``), and the
     measured error.
     """
 
@@ -66,7 +66,7 @@ class PhaseGrating:
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     def pattern(self, beam: Beam, position: tuple[float, float], tolerance: float) -> tuple[np.ndarray, int]:
-        """Return the pattern averaged over phonons, focal spread and source, float32, and the number of coherent patterns."""
+        """Return the average pattern over phonons, focal spread and source, float32, and the number of averaged coherent patterns."""
         (focus, focus_weights), (source, source_weights) = partial_coherence.nodes(beam, tolerance)
         total, count = np.zeros(self.camera.shape_read, np.float32), 0
         states = itertools.product(zip(focus, focus_weights, strict=True), *[list(zip(source, source_weights, strict=True))] * 2)
@@ -92,7 +92,7 @@ class SlicedFilm:
     slices : Slices
         Slices of the film.
     points : tuple of int, optional
-        Points (ny, nx) of a cell to which transmission functions are then reduced.
+        Number of points (ny, nx) of a cell to which the transmission functions are reduced after their computation.
     limit : float
         Band limit of the wave between planes, 1/A.
     """
@@ -135,8 +135,8 @@ def ronchigram(
     sample : Sample or PotentialSlices
         The film, crystalline or amorphous.
     beam : Beam
-        The beam, with all its aberrations. Focal spread and source size are included by averaging coherent patterns,
-        whose number follows from them.
+        The beam, with all its aberrations. Focal spread and source size are included by an average over coherent
+        patterns, and they determine the number of these patterns.
     position_angstrom : tuple of float
         Position (x, y) of the probe, A.
     camera : PixelatedDetector or str
@@ -144,11 +144,11 @@ def ronchigram(
     engine : str
         ``"grating"`` projects the whole film into one plane at the mean depth of its atoms; ``"multislice"`` is exact.
     check : bool
-        Whether the grating is compared with multislice at the first pattern of each film, and the difference stated.
+        Whether the grating is compared with multislice at the first pattern of each film. The result states the difference.
     phonons : int or str
         ``"static"``, ``"damped"``, ``"auto"``, or a number of frozen-phonon configurations.
     coherence_tolerance : float
-        Largest error of the average, over source and focus, of the fastest interference term.
+        Largest error in the average of the fastest interference term over source and focus.
     **settings
         seed, slice_thickness_angstrom, parametrization, oversampling and tilt_mrad as in ``Request``.
 
@@ -187,7 +187,7 @@ def explain_ronchigram(
     phonons: int | str = "static",
     **settings: Any,
 ) -> plan.Plan:
-    """Return the plan of :func:`ronchigram`: a phase grating, compared with multislice.
+    """Return the plan of :func:`ronchigram` for a phase grating that is compared with multislice.
 
     Parameters and errors are those of :func:`ronchigram`.
     """
@@ -209,7 +209,7 @@ def explain_ronchigram(
 
 
 def clear() -> None:
-    """Drop all films."""
+    """Remove all films from the cache of the process."""
     with _LOCK:
         _FILMS.clear()
 
@@ -268,7 +268,7 @@ def _key(request: Request, camera: PixelatedDetector, cells: tuple[int, int], ki
 
 
 def cells_of(request: Request, camera: PixelatedDetector) -> tuple[int, int]:
-    """Return the number of cells (y, x) of the window, which resolves the camera's pixels and holds the probe at all depths."""
+    """Return the number of cells (y, x) of a window that resolves the camera's pixels and contains the probe at all depths."""
     beam, size = request.beam, request.sample.size_angstrom
     aberrations, thickness = beam.aberrations, request.sample.thickness_angstrom
     through = Aberrations.from_cartesian(**{**aberrations.cartesian(), "C10": aberrations.C10 + thickness})
@@ -277,7 +277,7 @@ def cells_of(request: Request, camera: PixelatedDetector) -> tuple[int, int]:
     if not getattr(request.sample, "periodic", True):
         if probe > min(size):
             message = (
-                f"The probe needs {probe:.1f} A, but the specimen is not periodic and its cell is {size[0]:.1f} x {size[1]:.1f} A. "
+                f"The probe needs a window of {probe:.1f} A, but the specimen is not periodic and its cell is {size[0]:.1f} x {size[1]:.1f} A. "
                 "Use a larger cell (size_angstrom) or smaller aberrations."
             )
             raise SamplingError(message)
@@ -320,12 +320,12 @@ def camera_edge(request: Request, camera: PixelatedDetector) -> float:
 
 
 def disc_of(request: Request, camera: PixelatedDetector) -> AnnularDetector:
-    """Return the disc that contains a camera."""
+    """Return the disc-shaped detector that extends to the far edge of a camera."""
     return AnnularDetector(inner_mrad=0, outer_mrad=camera_edge(request, camera) * 1e3, name=camera.name)
 
 
 def make(request: Request, camera: PixelatedDetector, cells: tuple[int, int], kind: str) -> PhaseGrating:
-    """Return the film of a request with the slices of an engine of Ronchigrams, for a window of ``cells`` (y, x)."""
+    """Return the film of a request, sliced for the Ronchigram engine ``kind``, in a window of ``cells`` (y, x)."""
     return make_film(request, camera, cells, RONCHIGRAM_ENGINES[kind](request, camera_edge(request, camera)), kind)
 
 
@@ -389,7 +389,7 @@ def _flattened(request: Request, depth: float) -> Request:
 
 
 def fine_grid(request: Request, angle: float) -> Grid:
-    """Return the grid of one cell for transmission functions, whose band limit holds an angle, rad."""
+    """Return a grid of one cell for transmission functions. Its band limit contains the given angle, rad."""
     size, wavelength = request.sample.size_angstrom, request.beam.wavelength_angstrom
     if isinstance(request.sample, PotentialSlices):
         grid = Grid(shape=request.sample.array.shape[1:], extent=size)  # type: ignore[arg-type]

@@ -34,7 +34,7 @@ def scanned(image: ImageCoefficients | LocalImage, scan: Scan) -> np.ndarray:
 
 
 def is_summed(image: ImageCoefficients, scan: Scan) -> bool:
-    """Return whether a rotated scan without distortion is a full raster for which Fourier sums are faster than a spline."""
+    """Return True if a rotated, undistorted scan is a full raster for which Fourier sums are faster than spline interpolation."""
     return isinstance(scan, RasterScan) and scan.count == scan.shape[0] * scan.shape[1] and image.sums(scan.shape)
 
 
@@ -52,7 +52,7 @@ def region_of(scan: Scan) -> Region:
 
 
 def mean_of_configurations(request: Request, values: Sequence[np.ndarray] | np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the mean over configurations and its relative standard errors.
+    """Return the mean signals over configurations and their relative standard errors.
 
     Parameters
     ----------
@@ -75,7 +75,7 @@ def mean_of_configurations(request: Request, values: Sequence[np.ndarray] | np.n
 
 
 def reports_all_waves(compute: Compute) -> Compute:
-    """Return a function that reports all waves of the plan; waves of parts found in the cache are reported at the end."""
+    """Return a function like ``compute`` that reports all waves of the plan as progress; waves of cached parts are reported last."""
 
     @functools.wraps(compute)
     def signals(request: Request, plan: Plan, progress: Progress | None = None) -> Signals:

@@ -81,7 +81,9 @@ def sample_to_dict(sample: Sample | PotentialSlices) -> dict[str, Any]:
 
 
 def sample_from_dict(data: object) -> Sample | PotentialSlices:
-    """Return the sample that :func:`sample_to_dict` wrote; its file is read again, or the library sample built again.
+    """Return the sample that :func:`sample_to_dict` wrote.
+
+    A sample from a file is read again from the file, and a sample from the library is built again.
 
     Raises
     ------

@@ -27,7 +27,7 @@ from stemtwin.twin.samples.sample import Sample
 DEFOCUS = "defocus"
 """Underfocus, -C10, A."""
 ABERRATIONS = (*(item.name for item in fields(Aberrations)), DEFOCUS)
-"""Series variables of the optics, all images of which are computed by one operator."""
+"""Series variables of the optics. One operator computes the images for all their values."""
 TILTS = {"tilt_mrad": ("tilt", ("tilt_y", "tilt_x")), "beam_tilt_mrad": ("beam_tilt", ("beam_tilt_x", "beam_tilt_y"))}
 """Series variables that tilt specimen or beam: setting -> (dimension, coordinates of its two components)."""
 
@@ -75,7 +75,7 @@ def simulate_series(
     Parameters
     ----------
     sample, beam, scan, instrument
-        As in :func:`~stemtwin.twin.instrument.simulation.simulate.simulate`; the beam holds the constant settings.
+        As in :func:`~stemtwin.twin.instrument.simulation.simulate.simulate`; the beam contains the constant settings.
     progress : callable, optional
         Called with the number of waves completed since the last call.
     **settings
@@ -86,22 +86,23 @@ def simulate_series(
     Returns
     -------
     xarray.Dataset
-        Result like that of ``simulate``, with one further dimension per variable first, in the given order, and then
-        ``depth``. The dimensions of aberrations have their names and values; ``tilt`` has the coordinates ``tilt_y`` and
-        ``tilt_x``, and ``beam_tilt`` the coordinates ``beam_tilt_x`` and ``beam_tilt_y``, mrad.
+        Result like that of ``simulate``. Its first dimensions are those of the variables, in the given order, followed by
+        ``depth`` for a depth series. The dimension of an aberration has the name and the values of the aberration;
+        ``tilt`` has the coordinates ``tilt_y`` and ``tilt_x``, and ``beam_tilt`` has the coordinates ``beam_tilt_x`` and
+        ``beam_tilt_y``, mrad.
 
     Raises
     ------
     SettingsError
-        Nothing varies, or the values of a variable are not a series.
+        No setting is a series, or the values of a variable are not a sequence.
     StemtwinError
         A member of the series is invalid or cannot be computed.
 
     Notes
     -----
     Further values of an aberration take milliseconds: one imaging operator, built for the widest probe, gives all images.
-    The numbers equal those of single calls with the engine and the ``blocks`` in the attribute ``stemtwin_settings``. Each
-    tilt needs a calculation of its own.
+    The values equal those of single calls with the engine and the ``blocks`` that the attribute ``stemtwin_settings``
+    states. Each tilt needs a separate calculation.
     """
     asked = _asked(sample, beam, scan, settings, instrument)
     doubtful_physics.warn(doubtful_physics.notes(asked.base.request))
@@ -119,7 +120,7 @@ def explain_series(
     instrument: str | Profile | None = None,
     **settings: Any,
 ) -> Plan:
-    """Return the plan of a series: the plan of its first tilt, with the waves and the time of the whole series.
+    """Return the plan of a series: the plan of its first tilt, with the number of waves and the time of the whole series.
 
     Parameters and errors are those of :func:`simulate_series`.
     """
@@ -216,7 +217,7 @@ def _numbers(name: str, value: Any) -> tuple[float, ...]:
 
 
 def _is_pair(value: Any) -> bool:
-    """Return whether a value is a single tilt, which is a pair of numbers."""
+    """Return True if a value is a single tilt, which is a pair of numbers."""
     return isinstance(value, (Sequence, np.ndarray)) and len(value) == 2 and all(np.isscalar(each) for each in value)
 
 

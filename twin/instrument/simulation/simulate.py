@@ -33,7 +33,7 @@ NO_WAVE_SETTINGS = ("scan", "detectors", "engine")
 
 
 def explain(request: Request | None = None, /, *, instrument: str | Profile | None = None, **settings: Any) -> Plan:
-    """Return the plan of a request without computing it.
+    """Return the plan of a request without computing the signals.
 
     Parameters
     ----------
@@ -45,7 +45,7 @@ def explain(request: Request | None = None, /, *, instrument: str | Profile | No
     Returns
     -------
     Plan
-        Engine, grid, slices, beams, memory and time; ``str()`` formats it as a small table.
+        Engine, grid, slices, beams, memory and time; ``str(plan)`` gives a small table.
 
     Raises
     ------
@@ -74,9 +74,9 @@ def simulate(
     beam, scan : Beam, Scan
         Beam and probe positions, unless a request is given.
     instrument : str or Profile, optional
-        Instrument whose detectors are selected by name, with its angles at its default camera length. A name that the
-        instrument does not have selects a detector whose angles follow the convergence, as do all names without an
-        instrument.
+        Instrument whose detectors are selected by name, with their angles at its default camera length. Without an
+        instrument, and for names that the instrument does not have, the angles of detectors follow from the convergence
+        semi-angle.
     progress : callable, optional
         Called with the number of waves completed since the last call; the numbers add up to ``explain(...).waves``.
     **settings
@@ -98,8 +98,8 @@ def simulate(
     Warns
     -----
     PhysicsWarning
-        A dark-field detector is combined with ``phonons="damped"``, which leaves out thermal diffuse scattering, most
-        of its signal.
+        A dark-field detector is combined with ``phonons="damped"``, which leaves out thermal diffuse scattering and so most
+        of the dark-field signal.
     """
     asked = requested(sample, beam, scan, settings, instrument)
     doubtful_physics.warn(doubtful_physics.notes(asked.request))
@@ -120,7 +120,7 @@ def _signals(request: Request, window_angstrom: float, progress: Progress | None
 
 
 def requested(sample: Any, beam: Beam | None, scan: Scan | None, settings: dict[str, Any], instrument: str | Profile | None = None) -> DerivedRequest:
-    """Return the request of a call, with the detectors of an instrument in place of their names, and its derived signals.
+    """Return the request of a call and its derived signals. The instrument's detectors replace their names.
 
     Raises
     ------
@@ -165,12 +165,12 @@ def _of_instrument(request: Request, instrument: str | Profile | None) -> Reques
 
 
 def expected(request: Request, plan: Plan, *, progress: Progress | None = None) -> Signals:
-    """Return the signals that a plan's engine computes for a request, their relative standard errors, and their exactness."""
+    """Return the signals that a plan's engine computes for a request, their relative standard errors, and their accuracy."""
     return ENGINES[plan.engine].signals(request, plan, progress)
 
 
 def used(request: Request, plan: Plan) -> Plan:
-    """Return the plan of computed signals with the number of phonon configurations that were computed."""
+    """Return a plan after its signals were computed, with the number of phonon configurations that were computed."""
     found = ENGINES[plan.engine].used
     return plan if found is None else found(request, plan)
 
@@ -203,14 +203,14 @@ def exit_wave(
     -------
     xarray.Dataset
         ``wave_real`` and ``wave_imag``, float32, dims (configuration, y, x); a depth series has dims (configuration, depth, y, x).
-        A plane wave has amplitude 1; abs(wave)^2 of a probe, integrated over the cell, is the fraction of the beam inside it.
+        A plane wave has amplitude 1. For a probe, the integral of abs(wave)^2 over the cell is the fraction of the beam in the cell.
 
     Raises
     ------
     SettingsError
         The beam is partially coherent, or a setting does not apply to a wave.
     SamplingError
-        The probe does not fit the cell, or the grid cannot hold the aperture.
+        The probe is wider than the cell, or the grid does not reach the angles of the aperture.
     """
     _check_wave_settings(beam, settings)
     position = checks.pair("position_angstrom", position_angstrom, "A")

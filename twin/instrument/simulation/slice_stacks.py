@@ -25,9 +25,9 @@ HEAVIEST_OF_FILMS = 14
 
 
 def film_of(request: Request, slices: Slices, thickness: float | None) -> FilmSlices | None:
-    """Return the slices that may be joined up to a thickness, A, or None without a thickness.
+    """Return the slices that may be joined into thicker slices of up to a thickness, A; return None without a thickness.
 
-    These slices contain only light atoms, up to silicon.
+    Slices may be joined if they contain only light atoms, up to silicon.
     """
     if thickness is None or isinstance(request.sample, PotentialSlices):
         return None
@@ -69,7 +69,7 @@ def stacks(request: Request, plan: Plan) -> Iterator[SliceStack]:
 
 
 class Configurations(Sequence[SliceStack]):
-    """The specimen's slices, one stack per configuration, computed on access; only the last one is held.
+    """The specimen's slices, one stack per configuration, computed on access. Only the last stack is kept in memory.
 
     Parameters
     ----------
@@ -110,7 +110,7 @@ def _stack(request: Request, plan: Plan, configuration: int) -> SliceStack:
 
 
 class Parts:
-    """A specimen divided into rectangles, each treated as a periodic cell with the same atoms as the whole field.
+    """A specimen that is divided into rectangles. Each rectangle is a periodic cell with its atoms of the whole field.
 
     Parameters
     ----------

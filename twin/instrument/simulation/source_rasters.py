@@ -21,14 +21,15 @@ REACH = 4.0
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class SourceRaster:
-    """A coarse raster and its weights.
+    """A coarse raster, and the weights with which its signals give a blurred frame.
 
     Parameters
     ----------
     y, x : ndarray
         Coordinates of the coarse raster, A, shapes (m,) and (n,).
     along_y, along_x : ndarray
-        Weights of its lines and columns for each line and column of the scan, shapes (ny, m) and (nx, n); rows sum to 1.
+        Weights of the coarse lines for each line of the scan, shape (ny, m), and of the coarse columns for each column of
+        the scan, shape (nx, n). Each row sums to 1.
     """
 
     y: np.ndarray

@@ -1,7 +1,7 @@
 """Measured errors of the engine ``thermal`` relative to multislice with frozen phonons, stored by sample, detectors and optics.
 
 The model and multislice are compared at 32 random points, which lie in four boxes if the field is large. Configurations are
-added until the statistical error of their mean is a third of the tolerance; this error is then subtracted in quadrature,
+added until the statistical error of their mean, own, is a third of the tolerance. This error is then subtracted in quadrature:
 error^2 = rms^2 - own^2.
 """
 
@@ -66,12 +66,12 @@ class ThermalError:
 
     @property
     def clean(self) -> float:
-        """The error without the statistical error of the configurations."""
+        """Error after the statistical error of the configurations is subtracted in quadrature, sqrt(rms^2 - own^2)."""
         return math.sqrt(max(self.rms**2 - self.own**2, 0.0))
 
 
 def key_of(request: Request, detectors: Sequence[Detector]) -> str:
-    """Return the key of a kept error, which contains material, thickness, rings and optics but not the scan or tolerance."""
+    """Return the key of a stored error. It depends on material, thickness, rings and optics, but not on scan and tolerance."""
     beam = replace(request.beam, source_size_angstrom=0.0, focal_spread_angstrom=0.0)  # the comparison uses coherent probes
     return disk.content_key(
         {
@@ -91,7 +91,7 @@ def key_of(request: Request, detectors: Sequence[Detector]) -> str:
 
 
 def kept(request: Request, detectors: Sequence[Detector]) -> ThermalError | None:
-    """Return the error that is kept for a request, or None."""
+    """Return the stored error of a request, or None if no error is stored."""
     found = disk.default_cache().get(key_of(request, detectors))
     if found is None:
         return None
@@ -100,17 +100,17 @@ def kept(request: Request, detectors: Sequence[Detector]) -> ThermalError | None
 
 
 def settled(error: ThermalError, tolerance: float) -> bool:
-    """Return whether an error decides about a tolerance: it is known precisely enough, or is far above the tolerance."""
+    """Return True if an error is precise enough for a tolerance, far above it, or measured with ``MOST`` configurations."""
     return error.own <= SHARE * tolerance or error.clean > tolerance + 2 * error.own or error.configurations >= MOST
 
 
 def suffices(error: ThermalError, tolerance: float) -> bool:
-    """Return whether an error is within a tolerance and known precisely enough."""
+    """Return True if an error is within a tolerance and known precisely enough."""
     return error.clean <= tolerance and error.own <= SHARE * tolerance
 
 
 def measured(request: Request, plan: Plan, model_of: Callable[[Request, Plan], Model]) -> ThermalError:
-    """Return the error of a model, which is measured unless a kept error decides about the request's tolerance."""
+    """Return the error of a model; it is measured unless a stored error is :func:`settled` for the request's tolerance."""
     found = kept(request, plan.detectors)
     if found is not None and settled(found, request.tolerance):
         return found
@@ -233,7 +233,7 @@ class WindowedProbes:
 
 
 def refuse_if_missed(request: Request, detectors: Sequence[Detector]) -> None:
-    """Raise SamplingError if the kept error of a request exceeds its tolerance, or remains too uncertain to decide."""
+    """Raise SamplingError if the stored error of a request exceeds its tolerance, or remains too uncertain to decide."""
     found = kept(request, detectors)
     if found is None or not settled(found, request.tolerance) or suffices(found, request.tolerance):
         return
@@ -272,19 +272,19 @@ def remark(request: Request, detectors: Sequence[Detector]) -> str:
 
 
 def is_known_to_suffice(request: Request, detectors: Sequence[Detector]) -> bool:
-    """Return whether an error is kept for a request, known precisely enough, and within its tolerance."""
+    """Return True if an error is stored for a request, known precisely enough, and within the request's tolerance."""
     found = kept(request, detectors)
     return found is not None and suffices(found, request.tolerance)
 
 
 @functools.cache
 def table() -> tuple[dict, ...]:
-    """Return the rows of the table of errors on whole images: sample, conditions, ``error`` and ``own``."""
+    """Return the rows of the table of errors on whole images: sample, conditions, ``error`` and statistical error ``own``."""
     return tuple(json.loads(TABLE.read_text(encoding="utf-8"))["rows"]) if TABLE.exists() else ()
 
 
 def seconds(found: Discretisation) -> float:
-    """Return the usual time of a measurement, s, or 0 if a kept error decides about the tolerance."""
+    """Return the usual time of a measurement of the error, s, or 0 if a stored error is :func:`settled` for the tolerance."""
     request = found.request
     known = kept(request, found.detectors)
     if known is not None and settled(known, request.tolerance):

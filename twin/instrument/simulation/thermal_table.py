@@ -1,8 +1,8 @@
 """The table of errors of the engine ``thermal`` on whole images: ``python -m stemtwin.twin.instrument.simulation.thermal_table [SAMPLE ...]``.
 
-Each row compares a whole image with that of the exact engine with frozen phonons, averaged over the translations that map the
-cell's atoms onto themselves. Rows are written to ``thermal_errors.json`` as soon as they are computed; an existing row is
-computed again only if its sample is named. ``docs/thermal.md`` shows the table.
+Each row compares an image of a whole cell by the model with the image by the exact engine with frozen phonons. The exact image
+is averaged over the translations that map the cell's atoms onto themselves. Rows are written to ``thermal_errors.json`` as
+soon as they are computed; an existing row is computed again only if its sample is named. ``docs/thermal.md`` shows the table.
 No constant of the model was fitted to a sample. The form of the model and the band limit of its waves were chosen with SrTiO3,
 Au, Si, MoS2 and graphene; WS2, Pt, tilted BaTiO3 and ZnO were held out.
 """
@@ -33,7 +33,7 @@ from stemtwin.twin.samples.sample import Sample
 POINTS = 24
 """Pixels along each side of an image; a multiple of the divisions of a cell."""
 PARTS = (1, 2, 3, 4, 6)
-"""Fractions 1/n of a cell that are tried as translations."""
+"""Divisors n; multiples of 1/n of a cell are tried as translations."""
 DOCUMENT = Path(__file__).parents[3] / "docs" / "thermal.md"
 BEGIN, END = "<!-- rows -->\n", "<!-- end of rows -->\n"
 
@@ -112,7 +112,7 @@ def translations(sample: Sample) -> list[tuple[float, float]]:
 
 
 def averaged(image: np.ndarray, shifts: list[tuple[float, float]]) -> np.ndarray:
-    """Return the mean of copies of a whole cell's image, each shifted by fractions of the cell."""
+    """Return the mean of copies of an image of the whole cell. Each copy is shifted by fractions (y, x) of the cell."""
     ky, kx = (np.fft.fftfreq(n, 1 / n) for n in image.shape)
     kept = np.mean([np.exp(-2j * np.pi * (ky[:, None] * y + kx * x)) for y, x in shifts], axis=0)
     return np.fft.ifft2(np.fft.fft2(image) * kept).real
@@ -133,7 +133,7 @@ def requests_of(case: Case, sample: Sample, focus: float) -> tuple[Request, Requ
 
 
 def rows_of(case: Case) -> list[dict[str, Any]]:
-    """Return the rows of a case, one for each focus."""
+    """Return the rows of a case, one row for each focus."""
     sample = sample_of(case)
     shifts, rows = translations(sample), []
     for focus in case.focus:
@@ -161,7 +161,7 @@ def rows_of(case: Case) -> list[dict[str, Any]]:
 
 
 def described(case: Case, focus: float) -> dict[str, Any]:
-    """Return the conditions of a row."""
+    """Return the conditions of a row as plain values."""
     return {
         "sample": case.sample,
         "thickness": case.thickness,
@@ -196,7 +196,7 @@ def keep(rows: list[dict[str, Any]]) -> None:
 
 
 def order_of(row: dict[str, Any]) -> int:
-    """Return the index of a row among those of all cases."""
+    """Return the index of a row among the rows of all cases."""
     places = [described(case, focus) for case in CASES for focus in case.focus]
     known = {name: row[name] for name in places[0]}
     return places.index(known) if known in places else len(places)

@@ -1,6 +1,6 @@
 """Windows for the single probes of a long request: their size for a tolerance, their cost, and the check of their error.
 
-Probes whose propagation through the whole field takes long are propagated through windows of it
+If the propagation of probes through the whole field takes long, they are propagated through windows of the field
 (:mod:`~stemtwin.twin.physics.engine.local.probe_windows`). The error of the windows is measured by probes at random points of
 the scan, in their windows and through the whole field; most of these points belong to the first configuration, and each
 further configuration has some points of its own. Windows begin small and grow until the error is clearly below the
@@ -76,7 +76,7 @@ class Windowed:
     margin : float
         Margin around the points in a window, A.
     seconds, beside : float
-        Time of all work on two cores, and its part for waves through the whole field, s.
+        Time of the whole computation on two cores, and the part of this time for waves through the whole field, s.
     joined : JoinedSlices, optional
         Joined slices of films.
     near : float
@@ -98,7 +98,7 @@ class Windowed:
 
 
 def planned(request: Request, grid: Grid, slices: Slices, blocks: tuple[int, int], growth: float = 1.0) -> Windowed | None:
-    """Return windows for a request's probes, or None if these are propagated through the whole field.
+    """Return windows for a request's probes, or None if the probes are propagated through the whole field.
 
     Parameters
     ----------
@@ -111,7 +111,7 @@ def planned(request: Request, grid: Grid, slices: Slices, blocks: tuple[int, int
     blocks : tuple of int
         Number of cells (ny, nx) that a probe spans; windows are used for one cell only.
     growth : float
-        Factor by which margins are larger than the initial ones.
+        Factor by which the margins are larger than the initial margins.
     """
     if not request.tolerance or not request.antialias or blocks != (1, 1):
         return None
@@ -153,7 +153,7 @@ def _margin(request: Request, depth: float) -> float:
 
 
 def _holds(window: Grid, field: Grid, request: Request) -> bool:
-    """Return whether a window's coarse reciprocal pixels keep the aperture inside the band limit."""
+    """Return True if a window's coarse reciprocal pixels keep the aperture inside the band limit."""
     radius = request.beam.semiangle_rad / request.beam.wavelength_angstrom
     return radius + math.hypot(*window.reciprocal_sampling) < min(window.band_limit, field.band_limit)
 
@@ -237,7 +237,7 @@ def signals(request: Request, plan: Plan, windowed: Windowed, progress: Progress
     Raises
     ------
     SamplingError
-        The error exceeds the tolerance also with larger windows.
+        The error exceeds the tolerance even with larger windows.
     """
     check = WindowCheck(request, plan, windowed)
     while isinstance(check.windowed, Windowed):
@@ -281,7 +281,7 @@ def _of_one(
 
 
 class WindowCheck:
-    """Check of windows; ``windowed`` holds the windows that pass it, or None if these save too little time."""
+    """Check of the error of windows. ``windowed`` contains the windows in use, or None if windows save too little time."""
 
     def __init__(self, request: Request, plan: Plan, first: Windowed) -> None:
         self.windowed: Windowed | None = first
@@ -292,7 +292,7 @@ class WindowCheck:
         self._near = np.zeros(0)
 
     def first(self, stack: SliceStack, rim: np.ndarray) -> bool:
-        """Check windows on the first configuration, enlarging them until they pass, and return whether they pass."""
+        """Check windows on the first configuration and enlarge them until they pass; return True if they pass."""
         assert self.windowed is not None  # a check begins with windows
         chosen, at = self._points(self.windowed.windows, POINTS, 0)
         true, sent = self._whole(stack, rim, at), stack
@@ -313,9 +313,9 @@ class WindowCheck:
         return False
 
     def further(self, stack: SliceStack, rim: np.ndarray, number: int) -> bool:
-        """Return whether the error at all points so far, including those of a further configuration, is within the tolerance.
+        """Return True if the error at all points so far, including those of a further configuration, is within the tolerance.
 
-        If it is not, the windows grow.
+        If the error is larger, the windows are enlarged.
         """
         assert self.windowed is not None  # the previous configuration passed
         chosen, at = self._points(self.windowed.windows, FURTHER, number)
@@ -336,7 +336,10 @@ class WindowCheck:
         return stack if self.windowed.joined is None else self.windowed.joined.stack(stack)
 
     def tails(self, rim: np.ndarray) -> np.ndarray:
-        """Return the signals of the probes' tails in each window, ([depths,] channels, G or 1), given those of the whole field."""
+        """Return the signals of the probes' tails in each window, shape ([depths,] channels, windows or 1).
+
+        ``rim`` contains the signals of the tails in the whole field.
+        """
         assert self.windowed is not None  # there are windows
         if not self._near.size:
             return rim[..., None]

@@ -6,7 +6,7 @@ File                         Content
 ``areal_densities.py``       areal density of each element under the probe
 ``edx.py``                   expected X-ray spectra; compositions
 ``eels.py``                  expected energy-loss spectra
-``materials.py``             materials of a sample, for its low loss
+``materials.py``             materials of a sample, for its low-loss spectrum
 ``spectrometer_settings.py`` spectrometers and models of the energy losses
 ``thin_limit.py``            the incident probe at the atoms, without scattering
 ``xray_data.py``             X-ray data of the elements

@@ -42,11 +42,11 @@ from stemtwin.twin.samples.sample import Sample
 
 THIN = "thin"
 EXACTNESS = {
-    operator.NAME: "the same as multislice but for rounding (1e-4)",
+    operator.NAME: "the same as multislice except for rounding (1e-4)",
     multislice.NAME: "reference",
     THIN: "no elastic scattering in the specimen: no channelling",
 }
-"""Exactness of the densities of each engine."""
+"""Accuracy of the densities of each engine."""
 PATIENCE = 60.0
 """Longest estimated time of an engine that ``engine="auto"`` chooses, s."""
 REMEMBERED = 8
@@ -57,7 +57,7 @@ ELASTIC = 0.3
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LossChannel:
-    """A kind of energy loss with the elements that cause it.
+    """A kind of energy loss, with the elements that cause it.
 
     Parameters
     ----------
@@ -81,10 +81,10 @@ class Densities:
     Parameters
     ----------
     values : ndarray
-        Atoms per A^2, float64, shape (channels, ...), the later axes as in the scan.
+        Atoms per A^2, float64, shape (channels, ...). The axes after the first are those of the scan.
     collected : ndarray
-        Fraction of the beam inside the collection aperture after elastic scattering, shaped like the scan; 1 without an
-        aperture.
+        Fraction of the beam inside the collection aperture after elastic scattering, shaped like the scan. It is 1 if
+        there is no aperture.
     engine, exactness : str
         Engine of the computation and a description of its accuracy.
     """
@@ -96,7 +96,10 @@ class Densities:
 
 
 def absorbers(sample: Sample, positions: np.ndarray, plane: np.ndarray, channels: Sequence[LossChannel]) -> Absorbers:
-    """Return the absorbing atoms of each channel, at positions (n, 3), A, of the sample's atoms on planes (n,)."""
+    """Return the absorbing atoms of each channel.
+
+    ``positions`` (n, 3), A, and ``plane`` (n,) give the position and the index of the plane of each atom of the sample.
+    """
     weights = np.zeros((len(channels), len(sample)))
     for weight, channel in zip(weights, channels, strict=True):
         weight[np.isin(sample.numbers, channel.numbers)] = 1.0
@@ -129,13 +132,13 @@ def densities(
     collection_mrad : float, optional
         Collection semi-angle of the spectrometer, mrad.
     engine : str
-        Engine from the table of this module; ``"auto"``: the first of operator, multislice, thin that takes less than a
-        minute.
+        Engine from the table of this module. ``"auto"`` chooses operator or multislice, the first of them that takes
+        less than a minute, and otherwise thin.
     phonons, lattice_average, seed, tilt_mrad : int or str, bool or str, int, tuple of float
-        Thermal displacements, their average over a crystal's translations, seed and tilt of the specimen, as in
-        ``Request``.
+        Thermal displacements, average over a crystal's translations, seed of the displacements, and tilt of the
+        specimen, as in ``Request``.
     window_angstrom : float
-        Least width of the probe window, A; with a wide window, one operator remains valid while the aberrations drift.
+        Smallest width of the probe window, A. In a wide window, one operator remains valid while the aberrations drift.
     progress : callable, optional
         Function that is called with the number of waves that were just completed.
 
@@ -225,12 +228,12 @@ def _cheapest(asked: _Asked, points: int) -> tuple[str, str]:
     try:
         seconds = _seconds(asked, points)
     except (SamplingError, SettingsError) as error:  # the probe does not fit, or the memory is too small
-        return THIN, f", since with it: {error}"
+        return THIN, f"; an engine with channelling is not possible: {error}"
     for name, each in seconds.items():
         if each < PATIENCE:
             return name, ""
     named = min(seconds, key=lambda name: seconds[name])
-    return THIN, f", which would take about {seconds[named]:.0f} s: engine={named!r}"
+    return THIN, f"; with channelling, engine={named!r} would take about {seconds[named]:.0f} s"
 
 
 def _seconds(asked: _Asked, points: int) -> dict[str, float]:
@@ -256,11 +259,11 @@ class DensityPlan:
     engine, exactness : str
         Engine of the computation and a description of its accuracy.
     waves : int
-        Number of waves that are reported as progress, perhaps 0.
+        Number of waves that are reported as progress; 0 if the engine does not report progress.
     memory_bytes : int
         Estimated peak memory without the spectra, bytes.
     seconds : float, optional
-        Estimated time on two cores, s; None for a time far below that of an image.
+        Estimated time on two cores, s; None if it is far below the time of an image.
     averaged : bool
         Whether the densities are averaged over a crystal's lattice translations.
     """
@@ -276,19 +279,19 @@ class DensityPlan:
 def plan_densities(
     sample: Sample, beam: Beam, scan: Scan, channels: Sequence[LossChannel], *, collection_mrad: float | None = None, **settings: Any
 ) -> DensityPlan:
-    """Return the plan of densities for ``engine="auto"`` without computing them.
+    """Return the plan of areal densities with ``engine="auto"`` without computing the densities.
 
     Parameters
     ----------
     sample, beam, scan, channels, collection_mrad
         Arguments of :func:`densities`.
     **settings
-        Settings ``phonons``, ``seed``, ``tilt`` and ``average`` (``lattice_average``), as in ``Request``.
+        ``phonons``, ``seed``, ``tilt`` (``tilt_mrad`` of ``Request``) and ``average`` (``lattice_average`` of ``Request``).
 
     Raises
     ------
     StemtwinError
-        A setting is wrong.
+        A setting is invalid.
     """
     _check(sample, AUTO)
     asked = _Asked(sample=sample, beam=beam, channels=tuple(channels), collection=collection_mrad, **{"phonons": "auto", "seed": 0, **settings})

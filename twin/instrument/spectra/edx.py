@@ -1,4 +1,4 @@
-"""Expected X-ray spectra of a sample, from the same atoms and probe as its images, and compositions from spectra."""
+"""Expected X-ray spectra of a sample, from the same atoms and probe as its images; and quantification of spectra."""
 
 import functools
 import math
@@ -32,7 +32,7 @@ REWEIGHTED = 6
 TOGETHER = 512
 """Number of spectra that are computed together."""
 ESCAPES = 12
-"""Number of iterations of a specimen's absorption from its densities."""
+"""Number of iterations in which areal densities and the absorption that they cause are computed in turn."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -50,10 +50,10 @@ class Lines:
     energies : ndarray
         Energy of each line, eV, shape (n,).
     counts : ndarray
-        Counted photons of each line per incident electron and atom per A^2, without absorption in the specimen, A^2,
-        shape (n,).
+        Counted photons of each line, per incident electron and per areal density of 1 atom/A^2, without absorption in
+        the specimen, A^2, shape (n,).
     shapes : ndarray
-        Fraction of each line in each channel, shape (n, channels).
+        Fraction of each line's photons that is counted in each channel, shape (n, channels).
     """
 
     number: int
@@ -70,12 +70,15 @@ class Lines:
 
     @property
     def sensitivity(self) -> float:
-        """Counted photons of all lines per incident electron and atom per A^2, A^2."""
+        """Counted photons of all lines, per incident electron and per areal density of 1 atom/A^2, A^2."""
         return float(self.counts.sum())
 
 
 def efficiency(detector: EDXDetector, energy: np.ndarray) -> np.ndarray:
-    """Return the fraction of all emitted photons that a detector counts, its solid angle times its efficiency."""
+    """Return the fraction of all emitted photons that a detector counts, at photon energies in eV.
+
+    The fraction is the solid angle divided by 4 pi, times the detection efficiency.
+    """
     dead = xray_data.silicon_depth(energy, detector.dead_layer_angstrom)
     active = xray_data.silicon_depth(energy, detector.active_um * 1e4)
     return detector.solid_angle_sr / (4 * math.pi) * xrays.efficiency([dead], active)
@@ -83,7 +86,7 @@ def efficiency(detector: EDXDetector, energy: np.ndarray) -> np.ndarray:
 
 @functools.lru_cache(maxsize=256)
 def lines_of(number: int, beam_energy: float, detector: EDXDetector) -> tuple[Lines, ...]:
-    """Return the lines of an element on a detector, shell by shell; results are cached.
+    """Return the X-ray lines of an element in a detector's energy range, one `Lines` value per shell. Results are cached.
 
     Raises
     ------
@@ -143,7 +146,7 @@ def expected_edx(
     Returns
     -------
     xarray.Dataset
-        Variables ``edx`` without noise, float32, dims (*scan's, energy_ev), and ``density_<element>_<shell>``, atoms per A^2 under the probe.
+        Variable ``edx``, without noise, float32, dims (*scan's, energy_ev); and ``density_<element>_<shell>``, atoms per A^2 under the probe.
 
     Raises
     ------
@@ -171,7 +174,7 @@ def expected_edx(
 
 
 def explain_edx(sample: Sample, beam: Beam, scan: Scan, detector: EDXDetector, **settings: Any) -> DensityPlan:
-    """Return the plan of :func:`expected_edx` without computing it; ``settings`` are phonons and seed.
+    """Return the plan of a call of :func:`expected_edx` without computing the spectra; ``settings`` are phonons and seed.
 
     Raises
     ------
@@ -182,7 +185,7 @@ def explain_edx(sample: Sample, beam: Beam, scan: Scan, detector: EDXDetector, *
 
 
 def _lines_and_channels(sample: Sample, beam: Beam, detector: EDXDetector) -> tuple[list[Lines], list[LossChannel]]:
-    """Return the lines of a sample on a detector, and their loss channels before those of elements without lines."""
+    """Return the lines of a sample on a detector, and loss channels: those of the lines first, then elements without lines."""
     numbers = [int(number) for number in np.unique(sample.numbers)]
     groups = [group for number in numbers for group in lines_of(number, beam.energy_ev, detector)]
     dark = [number for number in numbers if all(group.number != number for group in groups)]  # bremsstrahlung only
@@ -266,7 +269,7 @@ def _bremsstrahlung(numbers: tuple[int, ...], beam_energy: float, detector: EDXD
 
 
 def fit_lines(counts: np.ndarray, symbols: Sequence[str], beam: Beam, detector: EDXDetector) -> dict[str, float]:
-    """Return the counts of a spectrum in the lines of each element and shell.
+    """Return the counts that the lines of each element and shell contribute to a spectrum.
 
     Parameters
     ----------
@@ -277,7 +280,7 @@ def fit_lines(counts: np.ndarray, symbols: Sequence[str], beam: Beam, detector: 
     beam : Beam
         The beam, whose energy determines the ratios of the lines of one shell.
     detector : EDXDetector
-        The detector with its energies, resolution and efficiency.
+        Detector of the spectrum, which determines energies, resolution and efficiency.
 
     Returns
     -------
@@ -324,9 +327,10 @@ def quantify(counts: np.ndarray, lines: Sequence[str], beam: Beam, detector: EDX
     detector : EDXDetector
         Detector of the spectrum.
     electrons : float, optional
-        Incident electrons of the whole spectrum. They convert counts to atoms per A^2, from which the absorption in the
-        specimen follows and is corrected (the zeta factors of M. Watanabe, D. B. Williams, J. Microsc. 221 (2006) 89).
-        Without them, or where the detector's ``absorption`` is off, absorption is not corrected.
+        Number of incident electrons for the whole spectrum. It is used to convert counts to atoms per A^2, and the
+        absorption that follows from these is corrected (zeta factors: M. Watanabe, D. B. Williams, J. Microsc. 221
+        (2006) 89).
+        Without ``electrons``, or if the detector's ``absorption`` is False, absorption is not corrected.
 
     Returns
     -------
@@ -336,7 +340,7 @@ def quantify(counts: np.ndarray, lines: Sequence[str], beam: Beam, detector: EDX
     Raises
     ------
     SettingsError
-        A line is not on the detector, the spectrum has no counts, or ``electrons`` is not positive.
+        A group of lines is not on the detector, the spectrum has no counts, or ``electrons`` is not positive.
     """
     symbols = [line.partition("_")[0] for line in lines]
     found = fit_lines(counts, symbols, beam, detector)

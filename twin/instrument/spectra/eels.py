@@ -26,11 +26,11 @@ from stemtwin.twin.physics.spectra.ionisation_edges import Edge
 from stemtwin.twin.samples.sample import Sample
 
 LOW_LOSS = 20.0
-"""Energy loss for the delocalisation of the low loss, eV."""
+"""Energy loss at which the delocalisation of the low-loss signal is computed, eV."""
 MARGIN = 30.0
-"""Margin of the energies on either side of the range, in widths of the zero-loss peak."""
+"""Margin of the computed energies on either side of the detector's range, in widths of the zero-loss peak."""
 DRIFT_ROOM = 5.0
-"""Step by which the energy axis grows for a drift of the spectrum, eV; smaller drifts reuse the computed losses."""
+"""Step by which the energy axis grows for a drift of the spectrum, eV. Drifts within the same step reuse the computed losses."""
 SLABS = np.array([2.0, 4.0, 7.0, 12.0, 20.0, 35.0, 60.0, 100.0, 200.0, 500.0])
 """Thicknesses for which the losses of two surfaces are computed, A; other thicknesses are interpolated."""
 SURFACE_LOSSES = np.concatenate([np.linspace(0.02, 120, 3000), np.geomspace(120, 3000, 300)[1:]])
@@ -112,7 +112,7 @@ def expected_eels(
     Parameters
     ----------
     sample, beam, scan, detector
-        Specimen, beam, positions (``PathScan(positions_angstrom=[(x, y)])`` for one point) and spectrometer.
+        Specimen, beam, probe positions and spectrometer. ``PathScan(positions_angstrom=[(x, y)])`` is a scan of one point.
     model : LossModel, optional
         Materials, valences, surfaces and particles.
     edges : sequence of str, optional
@@ -130,9 +130,9 @@ def expected_eels(
     Returns
     -------
     xarray.Dataset
-        Variables ``eels``, float32, dims (*scan's, energy_ev), and at each point ``t_over_lambda`` (of the bulk,
-        without losses of surfaces and particles), ``collected`` (fraction of the beam inside the collection aperture
-        after elastic scattering) and ``density_<edge>``, atoms per A^2 under the probe.
+        Variable ``eels``, float32, dims (*scan's, energy_ev), and variables with one value per point: ``t_over_lambda``
+        (of the bulk, without the losses of surfaces and particles), ``collected`` (fraction of the beam inside the
+        collection aperture after elastic scattering) and ``density_<edge>`` (atoms per A^2 under the probe).
 
     Raises
     ------
@@ -158,7 +158,7 @@ def explain_eels(
     edges: Sequence[str] | None = None,
     **settings: Any,
 ) -> DensityPlan:
-    """Return the plan of :func:`expected_eels` without computing it; ``settings`` are phonons and seed.
+    """Return the plan of a call of :func:`expected_eels` without computing the spectra; ``settings`` are phonons and seed.
 
     Raises
     ------
@@ -219,7 +219,7 @@ def _edges(sample: str, numbers: set[int], beam: Beam, detector: EELSDetector, n
         chosen = tuple(edge_table.edge(name) for name in names)
         for edge in chosen:
             if edge.number not in numbers:
-                message = f"{edge.name}: the sample {sample!r} holds no {edge.symbol}. Leave this edge out."
+                message = f"The edge {edge.name} belongs to {edge.symbol}, which the sample {sample!r} does not contain. Leave this edge out."
                 raise SettingsError(message)
             if not low <= edge.onset < high:
                 message = (
@@ -409,7 +409,7 @@ def _dataset(
 
 
 def describe(sample: Sample, beam: Beam, seen: Densities, settings: dict, title: str) -> dict:
-    """Return the attributes of a spectrum, which are strings and numbers only."""
+    """Return the attributes of a spectrum, all of which are strings or numbers."""
     from stemtwin import __version__  # the front door knows the version
 
     return {
@@ -425,5 +425,5 @@ def describe(sample: Sample, beam: Beam, seen: Densities, settings: dict, title:
 
 
 def read_out(expected: np.ndarray, electrons: float, detector: EELSDetector, rng: np.random.Generator) -> np.ndarray:
-    """Draw the camera's counts, float64 (..., channels), of expected spectra for a number of electrons per point."""
+    """Return randomly drawn camera counts, float64, shape (..., channels), for expected spectra and electrons per point."""
     return eels_camera.read_out(np.asarray(expected, float) * electrons, detector.gain, detector.read_noise, rng)

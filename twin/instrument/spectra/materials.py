@@ -1,4 +1,4 @@
-"""Materials of a sample for its low-loss spectrum, and islands with plasmons."""
+"""Materials of a sample for its low-loss spectrum, and islands of a material that have plasmons."""
 
 import functools
 import math
@@ -20,21 +20,21 @@ SHEET = 1.5
 NEIGHBOURS = 3.6
 """Largest distance between neighbouring atoms of one island, A."""
 LEAST_ISLAND = 40
-"""Smallest cluster with a plasmon."""
+"""Smallest number of atoms of a cluster with a plasmon."""
 
 MaterialRegion = tuple[tuple[int, ...], Material]
 
 
 def named(material: str | Material) -> Material:
-    """Return a material, given as itself or by name."""
+    """Return a material that is given as a `Material` or by name."""
     return material if isinstance(material, Material) else dielectric.material(material)
 
 
 def regions(sample: Sample, model: LossModel) -> list[MaterialRegion]:
     """Return the materials of a sample with their elements (atomic numbers).
 
-    The material of elements that the model does not name comes from the table, compounds first. If the table does not
-    cover all of these elements, they have free valence electrons.
+    Elements that the model does not name have the materials of the built-in table; compounds take precedence over pure elements.
+    If the table does not cover all of these elements, all of them together are modelled as free valence electrons.
 
     Raises
     ------
@@ -45,7 +45,8 @@ def regions(sample: Sample, model: LossModel) -> list[MaterialRegion]:
     out: list[MaterialRegion] = []
     for symbols, material in model.materials:
         if missing := [symbol for symbol in symbols if symbol not in present]:
-            message = f"materials names {', '.join(missing)}, but {sample.name!r} holds {', '.join(sorted(present)) or 'vacuum'}. Leave them out."
+            known = ", ".join(sorted(present)) or "vacuum"
+            message = f"materials names {', '.join(missing)}, but the sample {sample.name!r} contains only {known}. Leave them out."
             raise SettingsError(message)
         out.append((tuple(NUMBERS[symbol] for symbol in symbols), named(material)))
         present -= set(symbols)
@@ -89,7 +90,7 @@ def _free_electrons(sample: Sample, numbers: tuple[int, ...]) -> Material:
 
 
 def islands(sample: Sample, model: LossModel) -> tuple[Particle, ...]:
-    """Return compact islands of each material as spheres of equal volume, except islands that span the cell."""
+    """Return the compact islands of each material, each as a sphere of equal volume, without islands that span the cell."""
     return _islands(sample, model)
 
 

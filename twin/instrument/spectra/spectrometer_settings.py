@@ -1,4 +1,7 @@
-"""Settings of spectrometers and models of the specimen's energy losses, in the units of the field."""
+"""Settings of spectrometers, and models of the specimen's energy losses.
+
+[M] marks a literature value quoted from memory: a default rather than a reference value.
+"""
 
 import math
 from dataclasses import dataclass, field
@@ -67,7 +70,7 @@ class EELSDetector(_Binned):
     Parameters
     ----------
     energy_range_ev : tuple of float
-        Energy losses of the first channel and after the last one, eV.
+        Range from the middle of the first channel to the middle of the channel that would follow the last one, eV.
     dispersion_ev : float
         Width of a channel, eV.
     collection_mrad : float
@@ -78,7 +81,7 @@ class EELSDetector(_Binned):
     zero_loss_asymmetry, zero_loss_lorentz : float
         Shape parameters of :func:`stemtwin.twin.physics.spectra.zeroloss.zero_loss` [M].
     energy_shift_ev : float
-        Energy of the zero-loss peak, which is the drift of the spectrum, eV.
+        Energy at which the zero-loss peak lies, eV, which is the drift of the spectrum.
     point_spread_channels : float
         Full width at half maximum of the camera's point spread, channels.
     point_spread_tail : float
@@ -158,7 +161,7 @@ class EDXDetector(_Binned):
     Parameters
     ----------
     energy_range_ev : tuple of float
-        Photon energies of the first channel and after the last one, eV.
+        Range from the middle of the first channel to the middle of the channel that would follow the last one, eV.
     dispersion_ev : float
         Width of a channel, eV.
     solid_angle_sr : float
@@ -166,13 +169,13 @@ class EDXDetector(_Binned):
     take_off_deg : float
         Angle between the plane of the specimen and the direction of the detector, degrees.
     resolution_ev : float
-        Full width at half maximum at Mn K alpha, eV.
+        Full width at half maximum of a line at the energy of Mn K alpha, eV.
     absorption : bool
         Whether the specimen absorbs X-rays.
     bremsstrahlung : bool
-        Whether the spectrum has a background.
+        Whether the spectrum includes the bremsstrahlung background.
     dead_layer_angstrom, active_um : float
-        Thickness of silicon in front of the active volume, A, and in it, um.
+        Thickness of the dead silicon layer in front of the active volume, A, and thickness of the active silicon, um.
 
     Raises
     ------
@@ -232,7 +235,7 @@ def _edx(alpha: float, largest: float) -> EDXDetector:  # noqa: ARG001 - one sig
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Particle:
-    """A sphere with a dipole plasmon, which the beam also excites from outside.
+    """A sphere with a dipole plasmon. A beam that passes outside the sphere excites the plasmon too.
 
     Parameters
     ----------
@@ -272,9 +275,10 @@ class LossModel:
     ----------
     materials : tuple of (tuple of str, str or Material)
         Low-loss material of each set of elements, such as ``((("Au",), "gold"), (("C",), "amorphous-carbon"))``.
-        Other elements have the materials of the built-in table or, if it does not cover them all, free valence electrons.
+        Other elements have the materials of the built-in table. If the table does not cover all of them, they are
+        modelled as free valence electrons.
     valences : tuple of (str, float)
-        Valences of elements whose white lines depend on them, such as ``(("Fe", 2.0),)``.
+        Valence of each element whose white lines depend on the valence, such as ``(("Fe", 2.0),)``.
     background_exponent : float, optional
         Exponent r of the background A E^-r; None: the tail of the dielectric model.
     surfaces : bool
@@ -303,7 +307,8 @@ class LossModel:
         named = [symbol for symbols, _ in self.materials for symbol in symbols]
         wrong = [symbol for symbol in [*named, *(symbol for symbol, _ in self.valences)] if symbol not in NUMBERS]
         if wrong or len(set(named)) < len(named):
-            message = f"materials={self.materials} and valences={self.valences} must name elements, each once" + (f": {wrong}." if wrong else ".")
+            message = f"materials={self.materials} and valences={self.valences} must name elements, each at most once"
+            message += f"; {wrong} are not elements." if wrong else "."
             raise SettingsError(message)
         if isinstance(self.particles, str) and self.particles != "auto":
             message = f"particles={self.particles!r} is unknown. Use 'auto' or a tuple of Particle."

@@ -21,7 +21,7 @@ SLAB = 20.0
 LEAST_WINDOW = 14.0
 """Smallest side of a probe window, A."""
 FINEST = 2.5
-"""Largest frequency of the profiles over the aperture's radius; the image's band limit is 2."""
+"""Largest spatial frequency of the atoms' profiles in units of the aperture's radius. The band limit of images is 2."""
 REMEMBERED, REMEMBERED_BYTES = 4, 64 * 2**20
 """Number of cached sets of profiles, which do not depend on aberrations, and the largest size of each."""
 WINDOWS = 16
@@ -33,16 +33,19 @@ Absorbing = Callable[..., Any]
 def thin_images(
     sample: Sample, beam: Beam, channels: Sequence[Any], absorbers: Absorbing, tilt_mrad: tuple[float, float] = (0.0, 0.0)
 ) -> ImageCoefficients:
-    """Return the image of each channel, atoms per A^2, from the probe's density and the atoms' profiles, slab by slab.
+    """Return the Fourier coefficients of the image of each channel, atoms per A^2.
+
+    The specimen is divided into slabs. In each slab, the image is the correlation of the probe's density at the slab's
+    depth with the profiles of the slab's atoms.
 
     Parameters
     ----------
     sample : Sample
-        The specimen. It is always repeated, so a specimen that does not repeat needs vacuum around it.
+        The specimen. It is always repeated along x and y, so a specimen that is not periodic needs vacuum around it.
     beam : Beam
         The beam, with source size and focal spread.
     channels : sequence
-        Kinds of loss, hashable.
+        Kinds of energy loss, as hashable values.
     absorbers : callable
         Function of sample, positions, planes and channels that returns :class:`inelastic.Absorbers`.
     tilt_mrad : tuple of float

@@ -28,7 +28,7 @@ def checked(number: int) -> str:
 
 @functools.cache
 def shells(number: int) -> tuple[Shell, ...]:
-    """Return the subshells of an element that emit X-rays, with lines and Coster-Kronig rates; () for H and He."""
+    """Return the X-ray emitting subshells of an element with their lines and Coster-Kronig rates; H and He give ()."""
     import xraydb  # the import takes a second
 
     symbol = checked(number)
@@ -65,7 +65,7 @@ def _feeding(symbol: str, name: str, levels: list[str]) -> tuple[tuple[str, floa
 
 
 def absorption_cross_section(number: int, energy: np.ndarray) -> np.ndarray:
-    """Return the photoabsorption cross-section of an atom, A^2, at photon energies, eV, constant below 100 eV."""
+    """Return the photoabsorption cross-section of an atom, A^2, at photon energies, eV. It is constant below 100 eV."""
     import xraydb
 
     symbol = checked(number)
@@ -74,5 +74,5 @@ def absorption_cross_section(number: int, energy: np.ndarray) -> np.ndarray:
 
 
 def silicon_depth(energy: np.ndarray, thickness: float) -> np.ndarray:
-    """Return the optical depth of silicon of a thickness, A."""
+    """Return the optical depth, at photon energies in eV, of a silicon layer with a thickness in A."""
     return absorption_cross_section(NUMBERS["Si"], energy) * 0.04996 * thickness

@@ -5,7 +5,7 @@ Cross-sections are in A^2 (1 barn = 1e-8 A^2), current densities in electrons / 
 ============================== ============================================================================
 File                           Content
 ============================== ============================================================================
-``competing_processes.py``     division of energy transfers among the processes of one atom
+``competing_processes.py``     division of energy transfers between the processes of one atom
 ``contamination.py``           growth of a carbon film under the beam, its halo, beam showers
 ``current_density.py``         current density of the probe
 ``displacement_thresholds.py`` thresholds by element and site with their sources, cross-sections
@@ -17,13 +17,13 @@ File                           Content
 ``kinetics_kernels.py``        compiled doses and rules
 ``knockon.py``                 knock-on cross-sections with thermal motion
 ``mott.py``                    Mott's series for heavy nuclei
-``process_library.py``         processes of graphene and MoS2, hop law of putting-dune
-``processes.py``               processes that an atom can undergo, as frozen values
+``process_library.py``         processes of graphene and MoS2, hop rate of putting-dune
+``processes.py``               processes that an atom can undergo, as immutable objects
 ``relaxation.py``              relaxation after an event by a valence force field, ``advance_relaxed``
 ``site_network.py``            sites, their atoms, and links between sites
 ============================== ============================================================================
 
-The following code, which uses the layer above, makes one film::
+The following code computes one frame of a movie and uses ``twin/samples``, the layer above::
 
     specimen, processes = specimen_of(sample), processes_of(sample)  # twin/samples/kinetics_conversion.py
     density = probe_density(energy, semiangle, aberrations, source_size, focal_spread)

@@ -1,19 +1,19 @@
-r"""Branching of energy transfers between the processes of one atom.
+r"""Division of energy transfers between the competing processes of one atom.
 
 An electron that transfers the energy T to a nucleus causes at most one process. A process with the threshold T_r has
 the probability
 
 .. math:: p_r(T) = s_r \left[(1 - P_r)\, H(T - T_r) + P_r\, H(T - T_r + l_r)\right]
 
-for each of its n_r partners (one for a process without a partner): s is its scale, and P and l are the probability and
-the lowering of the excited state. The process with the higher threshold takes precedence, so the cross-section of
-process r of an atom is
+for each of its n_r partners (n_r = 1 for a process without a partner). Here s_r is the scale of the process, P_r is the
+probability that the atom is in an excited state, l_r is the lowering of the threshold in that state, and H is the step
+function. The process with the higher threshold takes precedence, so the cross-section of process r of an atom is
 
 .. math:: \sigma_r = \int p_r(T) \prod_{q:\, T_q > T_r} \left[1 - \min(1, n_q\, p_q(T))\right] d\sigma_r(T)
 
-with the product over the processes q that are possible for the atom at that moment. Processes with equal thresholds
-divide the transfers by their scales. Processes with a fixed cross-section, and radiolysis, have no threshold: they
-neither exclude transfers nor lose any.
+where the product includes the processes q that are possible for the atom at that moment. Processes with equal thresholds
+divide the transfers in proportion to their scales. Processes with a fixed cross-section, and radiolysis, have no
+threshold: they neither take transfers from other processes nor lose any to them.
 """
 
 from __future__ import annotations
@@ -31,7 +31,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Branching:
-    """Binned energy transfers in the layout of the kernels; each bin reaches from one threshold of the set to the next.
+    """Energy transfers of r processes, divided into b bins, as arrays for the kernels.
+
+    Each bin extends from one threshold of the processes to the next.
 
     Parameters
     ----------
@@ -40,7 +42,7 @@ class Branching:
     chances : (r, b) float64
         Probability of each process per partner for a transfer in the bin.
     parts : (r, b) float64
-        Cross-section of each process in the bin, A^2, without competition; 0 for a process without competitors.
+        Cross-section of each process in the bin, A^2, without competition; 0 if no other process takes precedence.
     """
 
     above: np.ndarray
@@ -49,7 +51,7 @@ class Branching:
 
 
 def branching(processes: tuple[Process, ...], energy: float, temperature: float) -> Branching:
-    """Return the branching of the processes' energy transfers at a beam energy (eV) and a temperature (K)."""
+    """Return the division of energy transfers between processes at a beam energy (eV) and a temperature (K)."""
     count = len(processes)
     above = np.array([[_precedes(other, one) for other in processes] for one in processes], dtype=bool)
     above = above.reshape(count, count)

@@ -1,9 +1,10 @@
-"""Contamination: a carbon film that grows under the beam with a halo, and that a beam shower suppresses for a while.
+"""Contamination: growth of a carbon film under and around the beam, and its temporary suppression by a beam shower.
 
-The beam fixes molecules on the surface. With an ample supply of molecules the growth is proportional to the current
-density J, otherwise the supply limits it: dh/dt = supply k J / (1 + J / J_s). A fraction of the film grows beside the
-beam, where molecules are fixed during their diffusion: the growth convolved with the Green function of diffusion with
-loss, (1 - l^2 laplace)^-1. Every number is [A], to be fitted to the instrument and the specimen.
+The beam fixes molecules on the surface. At low current density J the growth is proportional to J; at high J the supply
+of molecules limits the growth: dh/dt = supply k J / (1 + J / J_s). A fraction of the film grows in a halo beside the
+beam, because diffusing molecules are also fixed there. The halo is the growth under the beam convolved with the Green
+function of diffusion with loss, (1 - l^2 laplace)^-1. Every default value is an assumption [A], which should be fitted
+to the instrument and the specimen.
 """
 
 import math
@@ -26,7 +27,7 @@ class Contamination:
     Parameters
     ----------
     growth : float
-        Growth k at low current density and full supply, A of film per electron / A^2.
+        Growth k at low current density and full supply, A of film per dose of 1 electron / A^2.
     saturation : float
         Current density J_s above which the supply of molecules limits the growth, electrons / (A^2 s). The fastest
         growth is k J_s, 10 A / min by default.
@@ -71,7 +72,7 @@ class Contamination:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Film:
-    """Film on a grid at one moment, frozen, with a read-only array.
+    """Contamination film on a grid at one moment; immutable, with a read-only array.
 
     Parameters
     ----------
@@ -82,7 +83,7 @@ class Film:
     origin : (float, float)
         Position of the point [0, 0], x and y in A.
     supply : float
-        Supply of molecules, 1 at rest, 0 right after a long shower.
+        Supply of molecules relative to the undisturbed surface: 1 without a recent shower, 0 right after a long shower.
     cell : (float, float), optional
         Height and width of the cell of a periodic surface, A; by default the surface is not periodic.
 
@@ -134,9 +135,9 @@ class Film:
         return float(self.height.sum()) * self.step**2
 
     def at(self, positions: np.ndarray) -> np.ndarray:
-        """Return the height (n,), A, at positions (n, 2 or 3), x and y in A.
+        """Return the height of the film, A, shape (n,), at positions (x, y[, z]), A, shape (n, 2 or 3).
 
-        The height is interpolated linearly between points; it is 0 outside a grid that is not periodic.
+        The height is interpolated linearly between grid points. It is 0 outside a grid that is not periodic.
         """
         rows, columns, weights = _corners(self, np.asarray(positions, dtype=float)[:, :2])
         padded = np.pad(self.height, 1)
@@ -157,8 +158,9 @@ class Film:
 def grow(film: Film, exposure: Exposure, model: Contamination | None = None) -> Film:
     """Return the film after an exposure.
 
-    The current density is averaged over the exposure's duration and over the grid's points, as molecules are much
-    slower than a scan. An exposure of several seconds in which the beam moves away should be given in parts.
+    The current density is averaged over the exposure's duration, because molecules move much more slowly than the
+    scanned beam, and over the area of a grid point. If an exposure lasts several seconds and the beam moves away during
+    it, pass the exposure in parts.
 
     Parameters
     ----------
@@ -167,7 +169,7 @@ def grow(film: Film, exposure: Exposure, model: Contamination | None = None) -> 
     exposure : Exposure
         Path and current, in the film's coordinates; current outside a grid that is not periodic is ignored.
     model : Contamination, optional
-        Growth rates; the defaults of :class:`Contamination` by default.
+        Growth parameters; ``Contamination()`` by default.
     """
     model = model or Contamination()
     duration = exposure.duration
@@ -195,7 +197,7 @@ def shower(film: Film, dose: float, model: Contamination | None = None) -> Film:
     dose : float
         Dose of the shower, electrons / A^2.
     model : Contamination, optional
-        Doses of the model; the defaults of :class:`Contamination` by default.
+        Parameters of the film and the shower; ``Contamination()`` by default.
 
     Raises
     ------

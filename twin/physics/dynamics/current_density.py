@@ -1,4 +1,4 @@
-"""Current density of the probe per unit of current, with the integral 1 over the plane."""
+"""Current density of the probe per unit of current, normalised to an integral of 1 over the plane."""
 
 import functools
 import math
@@ -49,14 +49,14 @@ class Density:
 
     @property
     def law(self) -> np.ndarray:
-        """Scalar kernel parameters: Gaussian exponent and peak; 1 / step and centre; radius^2 and tail; core."""
+        """Seven kernel parameters: Gaussian exponent, Gaussian peak, 1 / step, centre index, radius^2, tail amplitude, core."""
         peak = 1 / (2 * math.pi * self.sigma**2) if self.sigma else 0.0
         exponent = 0.5 / self.sigma**2 if self.sigma else 0.0
         scale = 1 / self.step if self.step else 0.0
         return np.array([exponent, peak, scale, len(self.table) // 2, self.radius**2, self.tail * self.radius / (2 * math.pi), self.core])
 
     def at(self, offsets: np.ndarray) -> np.ndarray:
-        """Return the density (n,) at offsets (n, 2), x and y in A, from the probe's centre, 1/A^2."""
+        """Return the density, 1/A^2, shape (n,), at offsets (x, y) from the probe's centre, A, shape (n, 2)."""
         offsets = np.ascontiguousarray(offsets, dtype=float).reshape(-1, 2)
         beam = np.array([[0.0, 0.0, 1.0]])
         return kinetics_kernels.doses(offsets, beam, kinetics_kernels.build_tree(beam), self.table, self.law, np.zeros(2))
@@ -110,8 +110,8 @@ def probe_density(
     Returns
     -------
     Density
-        Density whose table reaches eight lambda / alpha beyond the blur by aberrations, focal spread and source; the
-        tail lies outside the table.
+        Density with a table that extends 8 lambda / alpha beyond the blur by aberrations, focal spread and source, and
+        with a tail outside the table.
 
     Raises
     ------

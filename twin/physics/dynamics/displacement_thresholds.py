@@ -24,7 +24,7 @@ METRE2 = 1e20  # (A/s)^2 in 1 m^2/s^2
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Site:
-    """Displacement parameters of one kind of atom.
+    """Displacement parameters of an element on one kind of site.
 
     Parameters
     ----------
@@ -41,8 +41,8 @@ class Site:
     velocity2 : float, optional
         Mean square velocity along the beam at 300 K of an atom of the natural mean mass, (A/s)^2.
     debye : float, optional
-        Debye temperature along the beam, K. It gives the change of the velocity with temperature and, without
-        ``velocity2``, the velocity itself.
+        Debye temperature for motion along the beam, K. It determines how ``velocity2`` changes with temperature. Without
+        ``velocity2``, it also determines the mean square velocity itself.
     velocity_source : str
         Mark and source of ``velocity2`` or ``debye``.
     radiolysis : Radiolysis, optional
@@ -114,7 +114,7 @@ class Site:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CrossSection:
-    """One row of a table of cross-sections, all in A^2 (1 barn = 1e-8 A^2) at a beam energy in eV."""
+    """Cross-sections of one site, A^2 (1 barn = 1e-8 A^2), at one beam energy, eV."""
 
     energy: float
     static: float
@@ -124,7 +124,7 @@ class CrossSection:
 
     @property
     def total(self) -> float:
-        """Sum of knock-on with thermal motion, the contribution of excited states, and radiolysis."""
+        """Sum of the cross-sections for knock-on with thermal motion, excited states and radiolysis, A^2."""
         return self.knock_on + self.excited + self.radiolysis
 
 
@@ -181,7 +181,7 @@ def find_site(element: str | int, site: str, sites: Sequence[Site] | None = None
 def surface_displacement(sublimation: float) -> float:
     """Return the displacement threshold of a surface atom, 5/3 of the sublimation energy, eV.
 
-    The value is that of a planar escape potential and lies between E_sub and 2 E_sub [V]. Source: Egerton, McLeod,
+    The value assumes a planar escape potential and lies between E_sub and 2 E_sub [V]. Source: Egerton, McLeod,
     Wang, Malac, Ultramicroscopy 110 (2010) 991.
 
     Parameters

@@ -1,8 +1,8 @@
 """Electronic excitation as a cause of displacement: radiolysis, and knock-on of an atom in an excited state.
 
-The mechanism by which an excitation displaces an atom is known for few materials. Both terms have the energy dependence
-of inelastic scattering and add to the knock-on term. Their strengths are parameters of a site, to be fitted to measured
-rates.
+The mechanism by which an excitation displaces an atom is known for few materials. The terms for radiolysis and for
+excited atoms have the energy dependence of inelastic scattering and add to the knock-on term. Their strengths are
+parameters of a site and should be fitted to measured rates.
 """
 
 import math
@@ -26,8 +26,8 @@ class Radiolysis:
     electrons : float
         Number of valence electrons of the atom that can be excited.
     efficiency : float
-        Fraction of such losses that displace the atom; 0 if the excitation delocalises before the atom can move
-        (metals, graphene).
+        Fraction of the losses above ``loss`` that displace the atom; 0 if the excitation delocalises before the atom can
+        move (metals, graphene).
 
     Raises
     ------
@@ -47,11 +47,11 @@ class Radiolysis:
         checks.number_field(self, "efficiency", "per loss", low=0.0, high=1.0, repair="Give a probability.")
 
     def cross_section(self, energy: float) -> float:
-        """Return efficiency x electrons x 2 pi e^4 / (m v^2 loss), A^2.
+        """Return the cross-section for displacement by radiolysis, A^2.
 
-        This is Thomson's cross-section for a transfer of more than ``loss`` to a free electron (J. J. Thomson, Phil.
-        Mag. 23 (1912) 449). Like every inelastic cross-section it falls as 1 / v^2, so radiolysis, unlike knock-on, is
-        more severe at low voltage.
+        The value is efficiency x electrons x 2 pi e^4 / (m v^2 loss). The last factor is Thomson's cross-section for a
+        transfer of more than ``loss`` to a free electron (J. J. Thomson, Phil. Mag. 23 (1912) 449). Like every inelastic
+        cross-section it falls as 1 / v^2, so radiolysis, unlike knock-on, is more severe at low voltage.
         """
         beta = velocity_ratio(beam_energy(energy))
         return self.efficiency * self.electrons * 2 * math.pi * COULOMB_CONSTANT**2 / (REST_ENERGY * beta**2 * self.loss)
@@ -68,8 +68,8 @@ class ExcitedState:
     lowering : float
         Reduction of the displacement threshold in the excited state, eV.
     probability : float
-        Probability at 80 keV that the atom is in an excited state when it is hit, whether excited by the same electron
-        or by an earlier one; it is proportional to 1 / v^2.
+        Probability at 80 keV that the atom is in an excited state when it is hit. The excitation may come from the same
+        electron or from an earlier one. At other energies the probability is proportional to 1 / v^2.
 
     Raises
     ------
@@ -87,5 +87,5 @@ class ExcitedState:
         checks.number_field(self, "probability", "per hit", low=0.0, high=1.0, repair="Give a probability.")
 
     def probability_at(self, energy: float) -> float:
-        """Return the probability at a beam energy (eV), at most 1."""
+        """Return the probability of the excited state at a beam energy (eV), at most 1."""
         return min(1.0, self.probability * (velocity_ratio(REFERENCE_ENERGY) / velocity_ratio(beam_energy(energy))) ** 2)

@@ -1,9 +1,10 @@
-"""Compiled loop over events.
+"""Compiled loop over the events of the damage kinetics.
 
 The loop is the next-reaction method (Gibson and Bruck, J. Phys. Chem. A 104 (2000) 1876) for time-dependent rates
-(Anderson, J. Chem. Phys. 127 (2007) 214107). A clock stands for the processes that share one point of the specimen. It
-fires when its integrated rate, sigma times dose plus spontaneous rate times time, reaches a number drawn from the
-exponential distribution. An event redraws only the clocks whose rates it changed.
+(Anderson, J. Chem. Phys. 127 (2007) 214107). Each clock represents all processes whose rates depend on the dose at the
+same point of the specimen. A clock fires when its integrated rate (cross-section times dose plus spontaneous rate times
+time) reaches a random number from the exponential distribution. After an event, new numbers are drawn only for the
+clocks whose rates the event changed.
 """
 
 import math
@@ -273,11 +274,11 @@ def _doses(matter, rules, clocks, path, repeats, at):
 
 @kernel
 def run(path, matter, rules, repeats, blocks, second, limit, rng, whole):
-    """Run the events of a path, which change ``matter``; return two tables of events and the dose at each site.
+    """Simulate the events along a path, apply them to ``matter``, and return two tables of events and the dose at each site.
 
     The columns of the tables are (rule, site, partner, both atomic numbers before the event) and (time, x, y, z, dose).
-    ``whole`` holds the dose of one pass at each site, nan if unknown. The returned dose is that of all passes; it is
-    empty if ``limit`` stopped them.
+    ``whole`` is the dose of one pass at each site, nan if unknown. The returned dose is that of all passes. It is an
+    empty array if the number of events reached ``limit``.
     """
     numbers, labels, positions, links, kinds = matter
     table, fractions = rules[0], rules[3]

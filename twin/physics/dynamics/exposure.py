@@ -14,7 +14,7 @@ from stemtwin.twin.physics.electrons import ELECTRONS_PER_PICOAMPERE_SECOND, bea
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Exposure:
-    """Path of the beam in time: parked, scanned, sparse or any other.
+    """Path of the beam in time, for example of a parked beam, a raster scan or a sparse scan.
 
     Parameters
     ----------
@@ -31,7 +31,7 @@ class Exposure:
     beam : (p,) float, optional
         Fraction of the current that reaches the specimen at each point, 0 (blanked) to 1; 1 by default.
     repeats : int
-        Number of passes over the path, without pauses.
+        Number of passes over the path, without pauses in between.
 
     Raises
     ------
@@ -54,7 +54,7 @@ class Exposure:
         beam = np.ones(len(dwell)) if self.beam is None else np.array(self.beam, dtype=float).reshape(-1)
         if not len(points) or len(dwell) != len(points) or len(beam) != len(points):
             message = f"{len(points)} points, {len(dwell)} dwell times and {len(beam)} beam fractions do not match. "
-            message += "Give one of each per point."
+            message += "Give one dwell time and one beam fraction for each point."
             raise SettingsError(message)
         if not (np.isfinite(points).all() and np.isfinite(dwell).all() and (dwell >= 0).all() and (beam >= 0).all() and (beam <= 1).all()):
             message = "Points must be finite, dwell times finite and not negative, and beam fractions between 0 and 1."
@@ -90,18 +90,18 @@ class Exposure:
 
     @cached_property
     def path(self) -> np.ndarray:
-        """Array of x, y (A) and electrons of each point of one pass, shape (p, 3)."""
+        """Positions x and y (A) and number of electrons for each point of one pass, shape (p, 3)."""
         electrons = ELECTRONS_PER_PICOAMPERE_SECOND * self.current * self.dwell * np.asarray(self.beam)
         return np.ascontiguousarray(np.column_stack([self.points, electrons]))
 
     @cached_property
     def tree(self) -> np.ndarray:
-        """Path as a tree in time; see ``kinetics_kernels.build_tree``."""
+        """Binary tree of the path in temporal order; see ``kinetics_kernels.build_tree``."""
         return kinetics_kernels.build_tree(self.path)
 
     @cached_property
     def by_place(self) -> tuple[np.ndarray, np.ndarray]:
-        """Path and tree with points in spatial instead of temporal order; total doses then need far fewer nodes."""
+        """Path and tree with the points in spatial instead of temporal order, which need far fewer nodes for total doses."""
         path = np.ascontiguousarray(self.path[_along_z_curve(self.points)])
         return path, kinetics_kernels.build_tree(path)
 
@@ -113,8 +113,8 @@ class Exposure:
         positions : (n, 2 or 3) float
             Positions x, y(, z), A.
         size : (float, float), optional
-            Height (y) and width (x) of the cell of a periodic specimen, A; the dose is then that of the nearest image
-            of each point of the path.
+            Height (y) and width (x) of the cell of a periodic specimen, A. Each point of the path then contributes
+            through its nearest periodic image.
 
         Returns
         -------
@@ -125,7 +125,7 @@ class Exposure:
         return self.repeats * kinetics_kernels.doses(xy, self.path, self.tree, self.density.table, self.density.law, _lengths(size))
 
     def split(self, time: float) -> "tuple[tuple[Exposure, ...], tuple[Exposure, ...]]":
-        """Return the parts before and after a time (s since the start), each as successive exposures.
+        """Return the parts of the exposure before and after a time (s since the start), each as a tuple of exposures.
 
         Raises
         ------
@@ -166,7 +166,7 @@ def parked(position: tuple[float, float], duration: float, *, current: float, en
 
 
 def waited(duration: float, *, energy: float, density: Density) -> Exposure:
-    """Return an exposure of a given duration (s) without beam, during which only spontaneous processes occur."""
+    """Return an exposure of a given duration (s) without current, during which only spontaneous processes occur."""
     return parked((0.0, 0.0), duration, current=0.0, energy=energy, density=density)
 
 

@@ -1,8 +1,8 @@
-"""Kinetics of the specimen under the beam: exact in distribution, with rates that follow the dose of the actual path.
+"""Stochastic kinetics of the specimen under the beam, exact in distribution: rates follow the dose of the actual path.
 
-``advance`` is the main function: from a specimen, an exposure and processes it computes the next specimen and the
-events between, without time steps. The probability that a process with the cross-section sigma spares an atom with
-the dose D is exp(-sigma D), whatever the path of the beam.
+``advance`` is the main function. From a specimen, an exposure and processes, it computes the specimen after the exposure
+and the events during the exposure, without time steps. An atom that has received the dose D has escaped a process of
+cross-section sigma with the probability exp(-sigma D), for any path of the beam.
 """
 
 from collections.abc import Iterator, Sequence
@@ -29,7 +29,7 @@ ROWS_MEMORY = 2**28  # bytes for the cumulative doses of all clocks
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Event:
-    """One event.
+    """One event that changed the specimen.
 
     Parameters
     ----------
@@ -70,7 +70,7 @@ class Events:
     times, doses : (e,) float64
         Time, s, and dose of the site up to the event, electrons / A^2.
     causes, sites, partners : (e,) int64
-        Indices into ``processes``, of the sites, and of the partners' sites (-1: no partner).
+        Indices of the event's process (in ``processes``), of its site, and of its partner's site (-1: no partner).
     numbers, partner_numbers : (e,) int64
         Atomic numbers on both sites before the event.
     positions : (e, 3) float64
@@ -161,16 +161,16 @@ class Advance:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Channels:
-    """Possible events of a specimen in its present state, with their hazards over an exposure.
+    """Possible events of a specimen in its present state, with the hazard of each event over an exposure.
 
     Parameters
     ----------
     processes : tuple of str
         Names of the processes.
     causes, sites, partners : (c,) int64
-        Indices into ``processes``, of the sites, and of the partners' sites (-1: no partner).
+        Indices of the event's process (in ``processes``), of its site, and of its partner's site (-1: no partner).
     hazards : (c,) float64
-        sigma D + rate t of each event; the probability that no event happens is exp(-sum).
+        Hazard of each event, sigma D + rate t. The probability that no event happens is exp(-total).
     """
 
     processes: tuple[str, ...]
@@ -205,10 +205,10 @@ def advance(
     processes : sequence of Process
         Possible processes.
     rng : numpy.random.Generator
-        The only source of randomness. Its state and the specimen together are the complete state.
+        The only source of randomness. The generator's state and the specimen are the complete state of the simulation.
     max_events : int, optional
-        Number of events after which the exposure stops, for example 1 to relax the structure after each event;
-        ``exposure.split(result.elapsed)[1]`` is the remaining exposure.
+        Number of events after which the exposure stops, for example 1 to relax the structure after each event. The
+        remaining exposure is ``exposure.split(result.elapsed)[1]``.
     temperature : float
         Temperature of the specimen, K, for the thermal motion in cross-sections.
 

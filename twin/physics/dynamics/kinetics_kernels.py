@@ -1,8 +1,8 @@
 """Compiled kernels of the kinetics: the dose of a path at a point, and the conditions and actions of rules.
 
-The loop over events is in ``event_loop.py``. The path of the beam is a binary tree in time: a leaf holds ``LEAF``
+The loop over events is in ``event_loop.py``. The path of the beam is a binary tree in time. A leaf contains ``LEAF``
 consecutive points, and each node stores the electrons, the centre and the radius of the points below it. A node far
-from an atom is treated as one point, so the probe's tails can be followed across the whole specimen.
+from an atom is treated as one point, so the dose from the probe's tails can be computed for the whole specimen.
 """
 
 import math
@@ -60,15 +60,16 @@ def density_at(dx, dy, table, law):
 
 @part
 def wrapped(d, length):
-    """Return the difference of coordinates to the nearest image; a length of 0 means that the cell is not periodic."""
+    """Return the difference ``d`` of two coordinates, taken to the nearest periodic image; a length of 0 means no period."""
     return d - length * round(d / length) if length > 0.0 else d
 
 
 @kernel
 def build_tree(points):
-    """Return the nodes (2 S, 4) of a path (p, 3) of x, y and electrons; S is a power of two.
+    """Return the nodes, shape (2 S, 4), of the tree of a path, where S is a power of two.
 
-    The columns of a node are electrons, x and y of the centre, and radius.
+    The columns of ``points``, shape (p, 3), are x and y (A) and electrons. The columns of the nodes are electrons, x and
+    y of the centre, and radius (A).
     """
     leaves = (len(points) + LEAF - 1) // LEAF
     size = 1
@@ -188,7 +189,7 @@ def _face(i, positions, links, kinds):
 
 @part
 def fits(rule, i, numbers, labels, positions, links, kinds):
-    """Return whether a site meets the conditions of a rule, except those on the partner."""
+    """Return True if a site meets the conditions of a rule; conditions on the partner are not checked."""
     if numbers[i] != rule[ELEMENT] or (rule[LABEL] >= 0 and labels[i] != rule[LABEL]):
         return False
     if rule[LEAST] > 0 or rule[MOST] < 99:
@@ -204,7 +205,7 @@ def fits(rule, i, numbers, labels, positions, links, kinds):
 
 @part
 def fits_partner(rule, i, k, numbers, labels, links, kinds):
-    """Return whether the site at the end of a link meets the conditions of a rule on the partner."""
+    """Return True if the site at the end of link ``k`` meets the rule's conditions on the partner."""
     j = links[i, k]
     if j < 0 or kinds[i, k] != rule[LINK] or numbers[j] != rule[PARTNER]:
         return False
@@ -216,9 +217,10 @@ def fits_partner(rule, i, k, numbers, labels, links, kinds):
 
 @part
 def compete(i, rules, matter, own):
-    """Set ``own`` (2, r): the number of partners of each process at a site (0: impossible), and cross-sections in A^2.
+    """Write the number of partners and the cross-section of each process at site ``i`` to ``own``, shape (2, r).
 
-    A cross-section excludes the energy transfers of processes with higher thresholds; see ``Branching``.
+    The number is 1 for a possible process without a partner, and 0 for an impossible process. The cross-section, A^2,
+    excludes the energy transfers of processes with higher thresholds; see ``Branching``.
     """
     table, sigma, above, chances, parts = rules[0], rules[1], rules[4], rules[5], rules[6]
     numbers, labels, positions, links, kinds = matter
@@ -247,7 +249,7 @@ def compete(i, rules, matter, own):
 
 @part
 def place(i, k, fraction, positions, links, size, out):
-    """Set ``out`` to the point whose dose determines the rate: the atom, or a point between it and the partner."""
+    """Write the point whose dose determines the rate to ``out``: the atom, or a point on the line to its partner."""
     out[0], out[1] = positions[i, 0], positions[i, 1]
     if k >= 0:
         j = links[i, k]
@@ -306,7 +308,7 @@ def _relink(i, old, new, links):
 
 @part
 def act(rule, i, j, numbers, labels, positions, links, kinds, size):
-    """Apply the action of a rule to site i and its partner j (-1: none); return whether the action was possible."""
+    """Apply the action of a rule to site i and its partner j (-1: none); return True if the action was possible."""
     action = rule[ACTION]
     if action == EJECT:
         numbers[i] = 0
@@ -326,7 +328,7 @@ def act(rule, i, j, numbers, labels, positions, links, kinds, size):
 
 @part
 def grown(log, spots):
-    """Return copies of both tables of five columns with twice as many rows."""
+    """Return copies of two tables of five columns, each with twice as many rows."""
     more, further = np.empty((2 * len(log), 5), np.int64), np.empty((2 * len(log), 5))
     for e in range(len(log)):  # element by element, as numba takes seconds to compile slices
         for c in range(5):
@@ -336,10 +338,11 @@ def grown(log, spots):
 
 @kernel
 def list_channels(rules, matter, size):
-    """Return the possible events.
+    """Return the c possible events of a specimen as three arrays.
 
-    The arrays are rule, site and slot of the partner (-1: none), (c, 3); the point whose dose determines the rate, (c,
-    2); and the cross-section in A^2, (c,).
+    The first array, shape (c, 3), contains the rule, the site and the link slot of the partner (-1: none). The second
+    array, shape (c, 2), contains the point whose dose determines the rate, A. The third array, shape (c,), contains the
+    cross-section, A^2.
     """
     table, fractions = rules[0], rules[3]
     numbers, labels, positions, links, kinds = matter

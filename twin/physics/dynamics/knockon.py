@@ -1,13 +1,14 @@
 r"""Knock-on displacement cross-sections.
 
-With :math:`y = T/T_{max} = \sin^2(\theta/2)`, a = Z alpha and beta = v/c,
+With the energy transfer T, :math:`y = T/T_{max} = \sin^2(\theta/2)`, a = Z alpha and beta = v/c,
 
 .. math:: \frac{d\sigma}{dy} = 4\pi\left(\frac{Ze^2}{8\pi\epsilon_0 mc^2}\right)^2 \frac{1-\beta^2}{\beta^4}\, \frac{R(y)}{y^2}
 
 R = 1 is Rutherford's formula; R = 1 - beta^2 y + pi a beta (sqrt(y) - y) is McKinley and Feshbach's (Phys. Rev. 74
-(1948) 1759). Compared with Mott's series (``mott.py``) the latter is 0.4 % low for C, 2 % for Si, 5 % for Ca and 9 %
-for Co; for Z of 28 and above the series is used. Every R is a polynomial in sqrt(y), so the cross-section above a
-threshold has a closed form (for McKinley and Feshbach eq. 5 of Banhart, Rep. Prog. Phys. 62 (1999) 1181).
+(1948) 1759). Compared with Mott's series (``mott.py``), McKinley and Feshbach's formula is 0.4 % low for C, 2 % for Si,
+5 % for Ca and 9 % for Co. Mott's series is used for Z of 28 and above. Every R is a polynomial in sqrt(y), so the
+cross-section above a threshold has a closed form (for McKinley and Feshbach, eq. 5 of Banhart, Rep. Prog. Phys. 62
+(1999) 1181).
 
 An atom that moves along the beam receives more energy, so the cross-section is averaged over a Gaussian distribution of
 velocities (Meyer et al., Phys. Rev. Lett. 108 (2012) 196102; Susi et al., Nat. Commun. 7 (2016) 13040).
@@ -37,7 +38,7 @@ _NODES, _WEIGHTS = np.polynomial.legendre.leggauss(48)
 
 
 def displacement_energy(value: object) -> float:
-    """Return a validated displacement threshold, eV; raise SettingsError unless it is between 0.05 and 500 eV."""
+    """Return a displacement threshold, eV, after a check; raise SettingsError unless it is between 0.05 and 500 eV."""
     repair = "Displacement thresholds lie between about 1 eV (adatoms) and 100 eV."
     return checks.number("displacement", value, "eV", low=0.05, high=500.0, repair=repair)
 
@@ -89,13 +90,13 @@ def threshold_energy(element: str | int, displacement: float, *, mass: float | N
 
 
 def prefactor(number: int, energy: float) -> float:
-    """Return 4 pi (Z e^2 / (8 pi eps0 m c^2))^2 (1 - beta^2) / beta^4, A^2."""
+    """Return the prefactor of d sigma / dy, 4 pi (Z e^2 / (8 pi eps0 m c^2))^2 (1 - beta^2) / beta^4, A^2."""
     beta = velocity_ratio(energy)
     return 4 * math.pi * (number * COULOMB_CONSTANT / (2 * REST_ENERGY)) ** 2 / (lorentz_factor(energy) ** 2 * beta**4)
 
 
 def ratio_coefficients(number: int, energy: float, model: str = "auto") -> tuple[float, ...]:
-    """Return the ratio R as a polynomial in sqrt(y) = sin(theta / 2), lowest power first.
+    """Return the ratio R to Rutherford's formula as coefficients of a polynomial in sqrt(y), lowest power first.
 
     Raises
     ------
@@ -147,9 +148,9 @@ def cross_section(
     mass : float, optional
         Mass of one isotope, u; by default the mean over the natural isotopes.
     velocity2 : float
-        Mean square thermal velocity along the beam, (A/s)^2 (1 m^2/s^2 = 1e20 (A/s)^2), of the given isotope or of an
-        atom of the natural mean mass; for an isotope of mass m the latter is multiplied by mean / m. 0 means a static
-        lattice.
+        Mean square thermal velocity along the beam, (A/s)^2 (1 m^2/s^2 = 1e20 (A/s)^2). With ``mass``, it is the value
+        of this isotope. Without ``mass``, it is the value of an atom of the natural mean mass, and each isotope of mass m
+        gets this value times mean / m. 0 means a static lattice.
     model : {"auto", "mckinley-feshbach", "rutherford", "mott"}
         Scattering formula; "auto" is McKinley and Feshbach's below Z = 28 and Mott's series otherwise.
 

@@ -34,7 +34,7 @@ def _reduced(series: np.ndarray) -> np.ndarray:
 
 
 def ratio(number: int, energy: float, sine: np.ndarray) -> np.ndarray:
-    """Return the ratio of the Mott cross-section to Rutherford's, (Z e^2 / (2 p v))^2 / sin^4(theta / 2).
+    """Return the ratio of Mott's cross-section to Rutherford's cross-section, (Z e^2 / (2 p v))^2 / sin^4(theta / 2).
 
     Parameters
     ----------
@@ -76,10 +76,10 @@ def ratio(number: int, energy: float, sine: np.ndarray) -> np.ndarray:
 
 @functools.lru_cache(maxsize=4096)
 def ratio_polynomial(number: int, energy: float) -> tuple[float, ...]:
-    """Return the ratio as a polynomial in sin(theta / 2), lowest power first; the constant is 1, the small-angle limit.
+    """Return the coefficients of a polynomial in sin(theta / 2) that approximates :func:`ratio`, lowest power first.
 
-    The polynomial is a least-squares fit of degree 10 at Chebyshev nodes; the residual is below 1e-3 for every element
-    and energies from 10 keV to 3 MeV.
+    The constant is 1, the small-angle limit. The polynomial is a least-squares fit of degree 10 at Chebyshev nodes; the
+    residual is below 1e-3 for every element and energies from 10 keV to 3 MeV.
     """
     nodes = SMALLEST + (0.9999 - SMALLEST) * (1 - np.cos(np.pi * (np.arange(60) + 0.5) / 60)) / 2
     powers = nodes[:, None] ** np.arange(1, DEGREE + 1)

@@ -1,6 +1,6 @@
 """Sets of processes for common specimens.
 
-Every number is a parameter; ``displacement_thresholds.py`` explains the marks of the numbers.
+Every number is a parameter. ``displacement_thresholds.py`` explains the marks [V], [M] and [A] of the numbers.
 """
 
 import math
@@ -41,21 +41,21 @@ def graphene(
     Parameters
     ----------
     bulk, edge, hop, rotation : Site, optional
-        Thresholds of C for ejection with three and with two bonds, for exchange with a dopant, and for bond rotation;
-        by default those of ``displacement_thresholds.py``. The threshold of the hop is an effective one that reproduces
-        the rate observed at 60 kV; the computed one, ``find_site("C", "graphene-si-computed")``, lowers it 20-fold.
+        Thresholds of C for ejection with three bonds, ejection with two bonds, exchange with a dopant, and bond rotation; by default
+        those of ``displacement_thresholds.py``. The default threshold of the hop is an effective value that reproduces the rate observed
+        at 60 kV. The computed threshold, ``find_site("C", "graphene-si-computed")``, gives a rate 20 times lower.
     rotate_back : float
         Threshold for the back-rotation of a rotated bond, eV [A]; the bond is strained and rotates more easily.
     dopant : str
         Symbol of the dopant.
     replacement : float
-        Cross-section for the replacement of the dopant by a C adatom, A^2 [A]: the value measured for P at 60 kV,
-        0.07 +- 0.02 barn (``_SU``).
+        Cross-section for the replacement of the dopant by a C adatom, A^2 [A]. The default is the value measured for P
+        at 60 kV, 0.07 +- 0.02 barn (Su et al., Sci. Adv. 5 (2019) eaav2252, table 1).
     dopant_vacancy : float
-        Cross-section for the loss of a C neighbour of the dopant, A^2 [A]: the value measured for P at 60 kV,
-        0.010 +- 0.003 barn (``_SU``).
+        Cross-section for the loss of a C neighbour of the dopant, A^2 [A]. The default is the value measured for P at
+        60 kV, 0.010 +- 0.003 barn (the same source).
     healing : float
-        Rate at which adatoms fill an empty site with three bonds, 1/s; 0 in a clean vacuum.
+        Rate at which adatoms fill an empty site that has three bonded neighbours, 1/s; 0 in a clean vacuum.
     """
     bulk, edge = bulk or find_site("C", "graphene"), edge or find_site("C", "graphene-edge")
     hop, rotation = hop or find_site("C", "graphene-si"), rotation or find_site("C", "graphene-rotation")
@@ -109,15 +109,15 @@ def dichalcogenide(
     loosening : float
         Reduction of the threshold of a chalcogen atom that has lost a metal neighbour, eV [A].
     migration : float
-        Reduction of the threshold for a jump into a neighbouring empty site of the same layer, relative to loss, eV
-        [A].
+        Difference between the threshold for loss and the lower threshold for a jump into a neighbouring empty site of
+        the same layer, eV [A].
     barrier : float
         Barrier of the thermal jump, eV [M]: Komsa et al., Phys. Rev. B 88 (2013) 035301, for MoS2.
     temperature : float
         Temperature of the specimen for the thermal jump, K.
     entrance : float
-        Cross-section of the chalcogen layer on the entrance side relative to that on the exit side [A]; its atoms are
-        driven into the sheet, not out of it.
+        Cross-section for ejection from the chalcogen layer on the entrance side, relative to the layer on the exit side
+        [A]. The beam drives atoms of the entrance side into the sheet, not out of it.
 
     Raises
     ------
@@ -162,11 +162,12 @@ def solid(element: str, full: int, *, bulk: Site | None = None, surface: Site | 
 
 
 def putting_dune(current: float, *, rate: float = DUNE_RATE, dopant: str = "Si") -> tuple[Process, Density]:
-    """Return the hop of the published simulator putting-dune, as a process and the density of its beam.
+    """Return the hop of the published simulator putting-dune, as a process and the current density of the beam.
 
-    The rate for each C neighbour at d from Si is k = rate exp(-abs(b - 0.85 d)^2 / (2 0.1 (1.42 A)^2)) for a beam at b.
-    It is reproduced by the density of a Gaussian probe at 0.85 of the bond, with the cross-section that yields ``rate``
-    at the density's peak.
+    In putting-dune, a C neighbour at the position d relative to Si and a beam at the position b relative to Si have the
+    rate k = rate exp(-abs(b - 0.85 d)^2 / (2 0.1 (1.42 A)^2)). The returned process reproduces this rate. It uses the
+    current density of a Gaussian probe at 0.85 of the bond, and a cross-section that yields ``rate`` at the peak of this
+    density.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Processes that an atom can undergo: conditions, actions and rates, as frozen values."""
+"""Processes that an atom can undergo: conditions, actions and rates, as immutable objects."""
 
 import functools
 import math
@@ -44,8 +44,9 @@ class Process:
     element : str
         Element on the site: a symbol, or "empty".
     action : {"eject", "become", "exchange", "rotate"}
-        "eject": the atom is lost. "become": it is replaced by ``product``. "exchange": it changes places with its
-        partner, or jumps to an empty one. "rotate": the bond to its partner rotates by 90 degrees.
+        "eject": the atom is lost. "become": the atom is replaced by ``product``. "exchange": the atom changes places
+        with its partner, or jumps to the partner's site if this is empty. "rotate": the bond to the partner rotates by
+        90 degrees.
     site : Site, optional
         Site that gives the cross-section at the beam's energy.
     cross_section : float, optional
@@ -55,7 +56,7 @@ class Process:
     rate : float
         Spontaneous rate, 1/s.
     coordination : (int, int)
-        Least and largest number of atoms bonded to the atom.
+        Smallest and largest number of atoms bonded to the atom.
     beside, apart_from : str, optional
         Element that must be, or must not be, among the bonded neighbours.
     face : {"any", "exit", "entrance"}
@@ -65,7 +66,7 @@ class Process:
     partner : str, optional
         Element on the partner's site: a symbol, or "empty". Each matching partner gives a separate event.
     partner_coordination : (int, int)
-        Least and largest number of atoms bonded to the partner.
+        Smallest and largest number of atoms bonded to the partner.
     partner_label : int, optional
         Required class of the partner's site.
     link : {"bond", "jump"}
@@ -118,7 +119,7 @@ class Process:
         for element in (self.element, self.partner, self.beside, self.apart_from, self.product):
             _number(element)
         if (self.action in {"exchange", "rotate"}) is not (self.partner is not None):
-            repair = "needs a partner. Give one." if self.partner is None else "has no partner. Leave it out."
+            repair = "needs a partner. Give one." if self.partner is None else "has no partner. Leave out the argument partner."
             message = f"{self.name}: the action {self.action!r} {repair}"
             raise SettingsError(message)
         if (self.action == "become") is not (self.product is not None):
@@ -134,7 +135,7 @@ class Process:
         checks.number("rate", self.rate, "per s", low=0.0, high=1e15, repair="Give the spontaneous rate in 1/s.")
         checks.number("offset", self.offset, "", low=-2.0, high=3.0, repair="1 is the atom, 0 its partner.")
         if self.offset != 1.0 and self.partner is None:
-            message = f"{self.name}: offset={self.offset:g} is relative to a partner. Give a partner, or leave it out."
+            message = f"{self.name}: offset={self.offset:g} is relative to a partner. Give a partner, or leave out the offset."
             raise SettingsError(message)
 
     def cross_section_at(self, energy: float, temperature: float = ROOM) -> float:
@@ -152,11 +153,11 @@ def _number(element: str | None) -> int:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Rules:
-    """Processes at one beam energy in the layout of the kernels.
+    """Set of r processes at one beam energy, as arrays for the kernels.
 
-    ``table`` has the shape (r, 16), ``cross_sections`` (A^2) and ``rates`` (1/s) have the shape (r,), and ``fractions``
-    lists the different offsets, (g,). The cross-sections include all transfers above the threshold; ``branching`` gives
-    the transfers to competing processes.
+    ``table`` has the shape (r, 16). ``cross_sections`` (A^2) and ``rates`` (1/s) have the shape (r,). ``fractions`` lists
+    the g different values of ``Process.offset``, shape (g,). The cross-sections include all energy transfers above the
+    threshold; ``branching`` describes the transfers that other processes take.
     """
 
     table: np.ndarray
@@ -175,13 +176,13 @@ class Rules:
 
     @property
     def second_shell(self) -> bool:
-        """Flag of rules that depend on the neighbours of a partner."""
+        """True if a rule depends on the neighbours of a partner."""
         return bool(((self.table[:, kinetics_kernels.PARTNER_LEAST] > 0) | (self.table[:, kinetics_kernels.PARTNER_MOST] < 99)).any())
 
 
 @functools.lru_cache(maxsize=256)
 def compiled(processes: tuple[Process, ...], energy: float, temperature: float = ROOM) -> Rules:
-    """Return the rules of processes at one beam energy (eV) and temperature (K).
+    """Return processes as rules for the kernels, at one beam energy (eV) and temperature (K).
 
     Raises
     ------

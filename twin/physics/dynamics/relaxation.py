@@ -2,11 +2,12 @@
 
 The energy E is the sum of k (d - d0)^2 / 2 over bonds, k (cos - cos0)^2 / 2 over angles, k h^2 / 2 over heights of
 threefold atoms above the mean of their neighbours, and a repulsion between atoms that are not bonded (Keating, Phys.
-Rev. 145 (1966) 637, in the form with cosines). Bond lengths are literature values for the kind of bond: the structure
-reaches them where it is soft and is strained where the lattice constrains it. The energies have no physical meaning.
+Rev. 145 (1966) 637, in the form with cosines). The unstrained bond lengths are literature values for each kind of bond.
+Bonds reach these lengths where the structure is soft, and stay strained where the lattice constrains them. The energies
+have no physical meaning.
 
-At a vacancy of graphene a weak bond between the two nearest dangling atoms closes a pentagon. Heights are measured
-along the beam; sheets are assumed to be perpendicular to it.
+At a vacancy of graphene, a weak bond between the two nearest atoms with dangling bonds closes a pentagon. Heights are
+measured along the beam; sheets are assumed to be perpendicular to the beam.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -44,7 +45,7 @@ STIFFNESS = {("C", "C"): 23.0, ("C", "Si"): 14.0, ("B", "N"): 20.0}
 FLAT = (5, 6, 7)
 """Atomic numbers of B, C and N, whose three bonds lie in a plane at 120 degrees."""
 SILICON_COSINE, SILICON_SOFTNESS = -0.25, 0.3
-"""Cosine of the angles at Si, which tends to a pyramid, and their stiffness relative to angles at C [A]."""
+"""Cosine of the angles at Si, which prefers a pyramidal geometry, and stiffness of these angles relative to angles at C [A]."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,15 +55,15 @@ class ForceField:
     Parameters
     ----------
     lengths : mapping from pairs of symbols (in alphabetical order) to A
-        Unstrained bond lengths. The specimen's own median replaces a length that is within 3 % of it, or that is not
-        listed, so a strained lattice keeps its bond lengths.
+        Unstrained bond lengths, A. For each pair of elements, the specimen's median bond length is used instead if it
+        is within 3 % of the listed length or no length is listed, so a uniformly strained lattice keeps its bond lengths.
     edge_length, dimer_length : float
-        C-C bond length if one atom or both have lost a neighbour (zigzag and armchair edges), A [M] (Koskinen, Malola,
-        Hakkinen, Phys. Rev. Lett. 101 (2008) 115502).
+        C-C bond lengths, A [M]: ``edge_length`` if one of the two atoms has lost a neighbour (zigzag edge),
+        ``dimer_length`` if both have (armchair edge) (Koskinen, Malola, Hakkinen, Phys. Rev. Lett. 101 (2008) 115502).
     closing_lengths : (float, float)
-        Unstrained lengths of the weak bond that closes a pentagon at a single vacancy and at a vacancy that is part of
-        a larger one, A. The lattice extends them to 2.0 and 1.75, close to the published 2.02 (Ma et al., New J. Phys.
-        6 (2004) 68) and 1.77 [M].
+        Unstrained lengths of the weak bond that closes a pentagon, A: at a single vacancy, and at a vacancy that is part
+        of a larger one. In the lattice the bonds stretch to 2.0 and 1.75 A, close to the published 2.02 A (Ma et al.,
+        New J. Phys. 6 (2004) 68) and 1.77 A [M].
     bond, angle, height, repulsion : float
         Stiffness of bonds (eV/A^2), angles (eV), heights above the neighbours (eV/A^2, from the bending stiffness of
         graphene, 1.4 eV) and of the repulsion between atoms that are not bonded (eV/A^2).
@@ -99,7 +100,7 @@ class _Terms:
 
 
 def relax(specimen: SiteNetwork, around: Iterable[int], *, radius: float = 8.0, force_field: ForceField | None = None) -> SiteNetwork:
-    """Return the specimen with the atoms near given sites relaxed to vanishing forces; all other atoms are fixed.
+    """Return the specimen after the atoms near given sites are relaxed to vanishing forces; all other atoms are fixed.
 
     Parameters
     ----------
@@ -165,8 +166,8 @@ def advance_relaxed(
 ) -> Advance:
     """Return the result of an exposure with a relaxation of the structure after every event.
 
-    The parameters are those of :func:`kinetics.advance` and :func:`relax`. The dose that an atom received before it
-    moved is that of its earlier position. The computation takes about a tenth of a second per event.
+    The parameters are those of :func:`kinetics.advance` and :func:`relax`. The dose that an atom receives before it
+    moves is the dose at its earlier position. The computation takes about a tenth of a second per event.
     """
     left, events, elapsed = [exposure], Events.none(), 0.0
     while left and (max_events is None or len(events) < max_events):

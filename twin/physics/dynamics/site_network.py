@@ -16,7 +16,7 @@ BOND, JUMP = 0, 1
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class SiteNetwork:
-    """Sites and their atoms at one moment, frozen, with read-only arrays.
+    """Sites and their atoms at one moment; immutable, with read-only arrays.
 
     Sites are never removed: a lost atom leaves an empty site (atomic number 0), so indices do not change.
 
@@ -66,7 +66,8 @@ class SiteNetwork:
             raise SettingsError(message)
         links = whole["links"]
         if links.size and (links.max() >= n or links.min() < -1):
-            message = f"A link leads to site {links.max() if links.max() >= n else links.min()}, but there are {n} sites. Use 0 to {n - 1}, or -1."
+            message = f"A link leads to site {links.max() if links.max() >= n else links.min()}, but there are {n} sites. "
+            message += f"Use 0 to {n - 1}, or -1 for no link."
             raise SettingsError(message)
         if n and not (whole["numbers"].min() >= 0 and whole["numbers"].max() <= 118 and np.isfinite(real["positions"]).all()):
             message = "Atomic numbers must lie between 0 (an empty site) and 118, and positions must be finite."
@@ -98,8 +99,8 @@ class SiteNetwork:
         bond : float
             Distance below which sites are bonded, A (graphene 1.8, MoS2 2.8).
         jump : float
-            Distance below which sites of ``jump_element`` at the same height (to 0.5 A) are linked for jumps, A (S in
-            MoS2: 3.5); 0 means no such links.
+            Distance below which sites of ``jump_element`` at the same height (within 0.5 A) are linked for jumps, A (3.5 for
+            S in MoS2); 0 means no links for jumps.
         jump_element : str or int, optional
             Element whose atoms jump; by default every element.
         size : (float, float), optional
@@ -127,7 +128,7 @@ class SiteNetwork:
         size: tuple[float, float] | None = None,
         labels: np.ndarray | None = None,
     ) -> Self:
-        """Return a specimen with given links: bonded pairs (b, 2) and pairs linked for jumps (j, 2), each once."""
+        """Return a specimen with given links: bonded pairs (b, 2) and pairs linked for jumps (j, 2), each pair listed once."""
         bonds = np.sort(np.asarray(bonds, dtype=np.int64).reshape(-1, 2), axis=1)
         jumps = np.sort(np.asarray([] if jumps is None else jumps, dtype=np.int64).reshape(-1, 2), axis=1)
         n = len(numbers)
@@ -143,7 +144,7 @@ class SiteNetwork:
 
     @property
     def bonds(self) -> np.ndarray:
-        """Pairs of bonded, occupied sites, (b, 2), each once, sorted."""
+        """Sorted pairs of bonded, occupied sites, shape (b, 2), each pair listed once."""
         i, k = np.nonzero((self.links >= 0) & (self.kinds == BOND))
         j = self.links[i, k]
         return np.column_stack([i, j])[(i < j) & self.present[i] & self.present[j]]
@@ -154,7 +155,7 @@ class SiteNetwork:
         return there.sum(axis=1)
 
     def replace(self, **changes: Any) -> Self:
-        """Return the specimen with some of its fields changed."""
+        """Return a copy of the specimen with the given fields changed."""
         return replace(self, **changes)
 
     def to_arrays(self) -> dict[str, np.ndarray]:
@@ -182,7 +183,9 @@ class SiteNetwork:
 
 
 def near_sites(positions: np.ndarray, distance: float, size: tuple[float, float] | None) -> np.ndarray:
-    """Return the pairs (p, 2) of sites nearer than a distance (A), each once, across the borders of a periodic cell.
+    """Return the pairs of sites that are nearer to each other than a distance (A), shape (p, 2), each pair listed once.
+
+    In a periodic cell, distances are also measured across the borders.
 
     Raises
     ------
@@ -193,7 +196,7 @@ def near_sites(positions: np.ndarray, distance: float, size: tuple[float, float]
         return cKDTree(positions).query_pairs(distance, output_type="ndarray").astype(np.int64).reshape(-1, 2)
     if min(size) <= 2 * distance:
         message = f"A cell of {size[1]:g} x {size[0]:g} A is too small for links of {distance:g} A. "
-        message += f"Repeat it until both sides exceed {2 * distance:g} A."
+        message += f"Repeat the cell until both sides exceed {2 * distance:g} A."
         raise SettingsError(message)
     box = np.array([size[1], size[0]])
     wrapped = np.column_stack([np.mod(positions[:, :2], box), positions[:, 2]])

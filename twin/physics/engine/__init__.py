@@ -1,6 +1,6 @@
 """Wave solvers on arrays, and the compiled kernels below them.
 
-Imports point down only: ``kernels`` < ``multislice`` < ``operator`` < ``local``.
+Each package imports only from packages to its left: ``kernels`` < ``multislice`` < ``operator`` < ``local``.
 
 =============== ==================================================================
 File            Content

@@ -5,8 +5,8 @@ r"""Core-loss cross-sections of inner shells for a given collection angle.
     \frac{d\sigma}{dE} = \frac{4 \pi a_0^2 R^2}{E\, T} \int \frac{df(q, E)}{dE} \, A(\theta) \; d\ln q^2, \qquad T = m v^2 / 2
 
 (M. Inokuti, Rev. Mod. Phys. 43 (1971) 297; R. F. Egerton, Electron Energy-Loss Spectroscopy in the Electron Microscope,
-section 3.6), with relativistic momenta. A is the fraction of a convergent beam that stays inside the collection
-aperture after scattering by theta.
+section 3.6), with the Rydberg energy R and relativistic momenta. A is the fraction of a convergent beam that passes the
+collection aperture after scattering by theta.
 
 ====== ===================================================================================================================================
 Shell  Generalised oscillator strength
@@ -45,7 +45,7 @@ SOFTENING = 10.0
 PARALLEL = 1e-6
 """Convergence semi-angle below which a beam is treated as parallel, rad."""
 TAIL = 3.2
-"""Exponent of the decrease of optical strengths beyond the table; the true one is 3 near the edge, 3.5 far above it."""
+"""Exponent of the decrease of optical strengths beyond the table; the true exponent is 3 near the edge and 3.5 far above it."""
 
 
 def half_velocity_energy(beam_energy: float) -> float:
@@ -54,7 +54,7 @@ def half_velocity_energy(beam_energy: float) -> float:
 
 
 def characteristic_angle(loss: np.ndarray | float, beam_energy: float) -> np.ndarray | float:
-    """Return theta_E = E / (gamma m v^2), rad."""
+    """Return the characteristic angle of inelastic scattering for an energy loss E, eV: theta_E = E / (gamma m v^2), rad."""
     return loss / (2 * electrons.lorentz_factor(beam_energy) * half_velocity_energy(beam_energy))
 
 
@@ -174,7 +174,7 @@ def optical_strength(edge: Edge, loss: np.ndarray, *, shift: float = 0.0) -> np.
 
 
 def white_line_strength(edge: Edge, loss: np.ndarray, *, valence: float | None = None) -> tuple[np.ndarray, float]:
-    """Return the optical strength of the white lines of one atom, df/dE, 1/eV, and the shift of the onsets, eV.
+    """Return the optical oscillator strength of the white lines of one atom, df/dE, 1/eV, and the shift of the onsets, eV.
 
     Parameters
     ----------
@@ -183,7 +183,7 @@ def white_line_strength(edge: Edge, loss: np.ndarray, *, valence: float | None =
     loss : ndarray
         Energy loss, eV.
     valence : float, optional
-        Valence of the atom; by default that of the table.
+        Valence of the atom; by default the valence in the table of white lines.
 
     Raises
     ------
@@ -199,7 +199,7 @@ def white_line_strength(edge: Edge, loss: np.ndarray, *, valence: float | None =
     change = 0.0 if valence is None else valence - lines.valence
     holes, most = lines.holes + change, 10 if edge.shell == "L" else 14
     if not 0 <= holes <= most:
-        message = f"valence={valence} of {edge.symbol} leaves {holes:g} empty states of {most}. Use {lines.valence - lines.holes:g} to "
+        message = f"valence={valence} of {edge.symbol} leaves {holes:g} of {most} states empty. Use {lines.valence - lines.holes:g} to "
         message += f"{lines.valence + most - lines.holes:g}."
         raise SettingsError(message)
     shift, out = lines.shift * change, np.zeros(loss.shape)
@@ -213,7 +213,10 @@ def white_line_strength(edge: Edge, loss: np.ndarray, *, valence: float | None =
 
 
 def line(offset: np.ndarray, width: float) -> np.ndarray:
-    """Return a squared Lorentzian of area 1, whose tails fall as E^-4, for a full width at half maximum, 1/eV."""
+    """Return a squared Lorentzian of area 1 at an offset from its centre, 1/eV; its tails fall as E^-4.
+
+    ``offset`` and ``width``, the full width at half maximum, are in eV.
+    """
     c = math.sqrt(2) - 1
     return 2 / (math.pi * width) * 2 * math.sqrt(c) / (1 + c * (2 * offset / width) ** 2) ** 2
 
@@ -273,7 +276,7 @@ def differential(
 
 
 def cross_section(edge: Edge, window: float, beam_energy: float, collection: float, **settings: object) -> float:
-    """Return the cross-section, A^2, integrated over an energy window, eV, above the onset.
+    """Return the cross-section, A^2, integrated over an energy window of width ``window``, eV, from the onset.
 
     The other parameters are those of :func:`differential`.
     """

@@ -40,7 +40,7 @@ class Material:
     density : float
         Number of atoms per A^3.
     losses : tuple of (float, float, float)
-        Maxima E_j of the loss function (eV), their full widths (eV), and their fractions of sum A_j / E_j^2.
+        Rows of maxima E_j of the loss function (eV), their full widths (eV), and their fractions of sum A_j / E_j^2.
     static : float
         Electronic eps(0); ``inf`` for a metal.
     gap : float
@@ -48,7 +48,7 @@ class Material:
     optical : tuple of (float, float, float)
         Rows (E_j, Gamma_j, f_j E_p^2 in eV^2) of eps at low energies, if known.
     sheet : bool
-        Whether the losses are those of a single sheet, its surfaces included.
+        True if ``losses`` describes a single sheet including its surfaces.
     source : str
         Source of the data.
     """
@@ -98,7 +98,10 @@ def permittivity(material: Material, energy: np.ndarray) -> np.ndarray:
 
 
 def loss_function(material: Material, energy: np.ndarray) -> np.ndarray:
-    """Return Im(-1/eps) at energies, eV: 0 at E <= 0 and below the gap, and rising as sqrt(1 - gap / E) above it."""
+    """Return the loss function Im(-1/eps) at energies, eV.
+
+    It is 0 at E <= 0 and below the gap. Above the gap, it is multiplied by sqrt(1 - gap / E).
+    """
     energy = np.asarray(energy, float)
     positive = np.maximum(energy, 1e-9)
     out = -np.imag(inverse_permittivity(material, positive))

@@ -1,4 +1,4 @@
-"""Camera of an energy-loss spectrometer: point spread and readings for expected electrons in each channel."""
+"""Camera of an energy-loss spectrometer: point spread, and readings drawn from the expected electrons in each channel."""
 
 import math
 
@@ -12,7 +12,7 @@ FWHM_PER_SIGMA = 2 * math.sqrt(2 * math.log(2))
 
 
 def point_spread(width: float, tail: float = 0.0, tail_width: float = 10.0) -> np.ndarray:
-    """Return the distribution of the signal of one electron over channels.
+    """Return the point spread: the distribution of one electron's signal over the channels.
 
     Parameters
     ----------
@@ -49,7 +49,7 @@ def point_spread(width: float, tail: float = 0.0, tail_width: float = 10.0) -> n
 
 
 def spread(signal: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """Return spectra (..., n) after a point spread, with reflection at the camera's ends, so no electron is lost."""
+    """Return spectra (..., n) broadened by a point spread; it is reflected at the camera's ends, so no electron is lost."""
     if len(weights) == 1:
         return np.asarray(signal, float)
     return scipy.ndimage.convolve1d(np.asarray(signal, float), weights, axis=-1, mode="reflect")
@@ -86,7 +86,7 @@ def read_out(
         The gain or the read noise is out of range.
     """
     if not (gain > 0 and read_noise >= 0):
-        message = f"gain={gain:g} counts per electron must be above 0, read_noise={read_noise:g} counts at least 0."
+        message = f"gain={gain:g} counts per electron must be above 0, and read_noise={read_noise:g} counts must be at least 0."
         raise SettingsError(message)
     electrons = rng.poisson(np.maximum(expected, 0)).astype(float)
     if gain_map is not None:

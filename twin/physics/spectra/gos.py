@@ -1,6 +1,7 @@
 r"""Generalised oscillator strengths of hydrogenic K and L shells, in closed form.
 
-For one electron of the shell, with the energy loss E in units of R Z_s^2, k^2 = E - 1/n^2 and Q = (q a0 / Z_s)^2,
+For one electron of a shell with the principal quantum number n, the energy loss E in units of the Rydberg energy times
+Z_s^2, k^2 = E - 1/n^2 and Q = (q a0 / Z_s)^2,
 
 .. math::
 

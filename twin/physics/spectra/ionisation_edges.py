@@ -95,13 +95,13 @@ class WhiteLines:
     Parameters
     ----------
     valence : float
-        Valence to which the onsets and the branching ratio belong.
+        Valence for which the tabulated onsets and the branching ratio are valid.
     holes : float
         Number of empty states of the final shell at this valence; it rises by one for each unit of valence.
     strength : float
         Oscillator strength per hole.
     branching : float
-        Fraction of the lower line (L3, M5), I(L3) / (I(L2) + I(L3)).
+        Intensity of the line with the lower energy (L3, M5) as a fraction of both lines, I(L3) / (I(L2) + I(L3)).
     shift : float
         Shift of the onsets per unit of valence, eV.
     widths : tuple of float

@@ -36,7 +36,7 @@ TAIL_START = 4.0
 
 
 def mean_free_path(mass_density: float, beam_energy: float, collection: float | None = None, convergence: float = 0.0) -> float:
-    """Return the inelastic mean free path by K. Iakoubovskii et al., Microsc. Res. Tech. 71 (2008) 626.
+    """Return the inelastic mean free path by the formula of K. Iakoubovskii et al., Microsc. Res. Tech. 71 (2008) 626.
 
     Parameters
     ----------
@@ -110,7 +110,7 @@ def single_scattering(material: Material, loss: np.ndarray, beam_energy: float, 
         Collection semi-angle, rad.
     exponent : float, optional
         Exponent r > 1 of the background of core edges: beyond four times the mean plasmon energy the distribution
-        continues without a step as A E^-r. By default the oscillators' own tail, for which r is about 3.
+        continues without a step as A E^-r. By default, the oscillators' own tail is used, for which r is about 3.
 
     Returns
     -------
@@ -252,19 +252,19 @@ class LossAxis:
         self.loss = dispersion * np.arange(self.kept)
 
     def transform(self, density: np.ndarray) -> np.ndarray:
-        """Return the Fourier coefficients (..., size // 2 + 1) of a density, 1/eV, on ``loss``, shape (..., kept)."""
+        """Return the Fourier coefficients, shape (..., size // 2 + 1), of a density, 1/eV, shape (..., kept), at ``self.loss``."""
         return scipy.fft.rfft(np.asarray(density, float) * self.dispersion, self.size, axis=-1)
 
     def zero_loss(self, fractions: np.ndarray, first: int) -> np.ndarray:
-        """Return the Fourier coefficients of fractions in bins; the index ``first`` of the first may be negative."""
+        """Return the Fourier coefficients of fractions in energy bins; ``first``, the index of the first bin, may be negative."""
         ring = np.zeros(self.size)
         np.add.at(ring, (first + np.arange(len(fractions))) % self.size, fractions)
         return scipy.fft.rfft(ring)
 
     def back(self, coefficients: np.ndarray) -> np.ndarray:
-        """Return fractions per bin, shape (..., size).
+        """Return the fractions in energy bins, shape (..., size), from Fourier coefficients.
 
-        The index i stands for the loss i times ``dispersion``; indices counted from the end stand for energy gains.
+        Index i corresponds to the loss i times ``dispersion``. Indices at the end of the array correspond to energy gains.
         """
         return scipy.fft.irfft(coefficients, self.size, axis=-1)
 
@@ -286,8 +286,8 @@ def plural(zero_loss: np.ndarray, losses: np.ndarray, amounts: np.ndarray, total
     Returns
     -------
     ndarray
-        Fourier coefficients Z exp(sum_c a_c (S_c - T_c)), shape (..., K). The sum of a spectrum lacks losses beyond the
-        axis.
+        Fourier coefficients Z exp(sum_c a_c (S_c - T_c)), shape (..., K). Losses beyond the end of the axis are missing
+        from the sum of a spectrum.
     """
     amounts = np.asarray(amounts, float)
     exponent = np.zeros((*amounts.shape[:-1], losses.shape[1]), complex)

@@ -117,8 +117,8 @@ class FlakeModes:
     edge, corner : tuple of (float, float)
         Energy and full width at half maximum of the edge mode and of the corner mode, eV.
     amplitudes : tuple of float
-        Probability of a loss on the boundary itself, to the edge mode and, at a right-angled corner, to the corner
-        mode.
+        Loss probabilities for a beam on the boundary itself: by the edge mode, and by the corner mode at a right-angled
+        corner.
     reach : float
         Decay length, A.
     """
@@ -147,8 +147,8 @@ def rim_weights(points: np.ndarray, atoms: np.ndarray, *, spacing: float = 3.0, 
     Returns
     -------
     tuple of ndarray
-        Distance to the nearest boundary atom, A, inf if there is none, and sharpness, 0 for a straight edge or a notch,
-        1 for a right angle or sharper; both of shape (n,).
+        Distance to the nearest boundary atom, A (inf if there is none), and sharpness (0 for a straight edge or a notch,
+        1 for a right angle or a sharper corner), both of shape (n,).
     """
     rim, sharp = _rim(np.ascontiguousarray(atoms, float).tobytes(), len(atoms), spacing, probe)
     if not len(rim):

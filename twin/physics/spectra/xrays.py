@@ -61,7 +61,8 @@ class Shell:
     lines : tuple of XRayLine
         Lines of the subshell.
     feeding : tuple of (str, float)
-        Subshells whose vacancies move to this one (Coster-Kronig), and the fraction of their vacancies that does so.
+        Subshells whose vacancies move to this subshell (Coster-Kronig transitions), and the fraction of the vacancies
+        of each that move.
     """
 
     name: str
@@ -117,7 +118,7 @@ def ionisation_casnati(energy: float, count: int, beam_energy: float) -> float:
 
 
 def emissions(shells: Sequence[Shell], beam_energy: float) -> list[tuple[str, XRayLine, float]]:
-    """Return all lines of an element as (subshell, line, cross-section for the emission of one photon, A^2).
+    """Return all lines of an element as tuples of subshell, line, and cross-section for the emission of a photon, A^2.
 
     Coster-Kronig transitions are included.
     """
@@ -162,12 +163,13 @@ def resolution(energy: np.ndarray | float, at_manganese: float = 130.0) -> np.nd
     energy : ndarray
         Photon energy, eV.
     at_manganese : float
-        Width at Mn K alpha, eV.
+        Full width at half maximum at Mn K alpha, eV.
 
     Returns
     -------
     ndarray
-        sqrt(k E + noise^2) with k of silicon and the noise that yields ``at_manganese`` at Mn K alpha.
+        Width sqrt(k E + noise^2), eV, with the constant k of silicon and the noise that yields ``at_manganese`` at Mn
+        K alpha.
 
     Raises
     ------
@@ -273,7 +275,7 @@ def k_factors(sensitivities: Mapping[str, float], masses: Mapping[str, float], r
     Parameters
     ----------
     sensitivities : mapping
-        Photons counted per atom in the line used for each element: Q omega a epsilon, in any common unit.
+        Photons counted per atom in the line that is used for each element: Q omega a epsilon, in any common unit.
     masses : mapping
         Atomic masses.
     reference : str

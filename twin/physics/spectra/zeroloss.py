@@ -13,8 +13,8 @@ def zero_loss(edges: np.ndarray, width: float, *, asymmetry: float = 0.0, lorent
 
     The peak is a mixture of a Gaussian and a squared Lorentzian, whose tails fall as E^-4. Both have the half width
     (1 - asymmetry) width / 2 on the side of energy gain and (1 + asymmetry) width / 2 on the side of energy loss, so
-    the full width at half maximum is ``width`` for every asymmetry and mixture. The steep side of a cold field emitter,
-    the Fermi edge, is the gain side.
+    the full width at half maximum is ``width`` for every asymmetry and mixture. The gain side is the steep side (Fermi
+    edge) of a cold field emitter.
 
     Parameters
     ----------
@@ -40,8 +40,8 @@ def zero_loss(edges: np.ndarray, width: float, *, asymmetry: float = 0.0, lorent
         A parameter is out of range.
     """
     if not (0 < width < math.inf and -1 < asymmetry < 1 and 0 <= lorentz <= 1):
-        message = f"width={width} eV must be positive and finite, asymmetry={asymmetry} between -1 and 1, "
-        message += f"lorentz={lorentz} between 0 and 1."
+        message = f"width={width} eV must be positive and finite, asymmetry={asymmetry} must be between -1 and 1, "
+        message += f"and lorentz={lorentz} must be between 0 and 1."
         raise SettingsError(message)
     x = np.asarray(edges, float) - shift
     half = np.where(x < 0, (1 - asymmetry) * width / 2, (1 + asymmetry) * width / 2)

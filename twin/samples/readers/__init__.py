@@ -9,7 +9,7 @@ File                      Content
 ``cif_sites.py``          listed sites of a CIF: elements, coordinates, occupancies, stated multiplicities
 ``cif_symmetry.py``       stated symmetry of a CIF: operations (also magnetic), Hall symbol, name, number
 ``cif_tags.py``           tags, loops and numbers of a CIF data block
-``content_faults.py``     contradictions between a reading of a file's symmetry and the file's statements
+``content_faults.py``     contradictions between an interpretation of a file's symmetry and the file's statements
 ``element_symbols.py``    elements of type symbols and labels: charges, isotopes, water, mixed sites, masses
 ``file_content.py``       ``FileContent``: bytes unpacked (gz, bz2, xz, zip) and decoded; ``unit_cell``: lattice vectors from six numbers
 ``formats.py``            ``read_crystal``: the registry of formats, each recognised by its content
@@ -23,7 +23,7 @@ File                      Content
 ``simulator_formats.py``  image simulators: Prismatic and computem, QSTEM and AtomEye, Dr. Probe, muSTEM, JEMS
 ``sites.py``              ``ListedSites`` and their expansion by operations
 ``space_groups.py``       settings of a space group from its name, in all usual spellings, or its number
-``symmetry_choice.py``    choice of a setting by metric, formula, multiplicities and distances
+``symmetry_choice.py``    choice of a space-group setting by metric, formula, multiplicities and distances
 ``vesta.py``              .vesta of VESTA
 ``xtl.py``                .xtl of GSAS, CrystalMaker and Materials Studio
 ``xyz.py``                xyz and extended xyz

@@ -1,4 +1,4 @@
-"""Reader by ASE for all formats without their own reader; it keeps occupancies and displacements."""
+"""Reader for all formats that have no module of their own. It uses ASE and preserves occupancies and displacements."""
 
 import warnings
 from typing import TYPE_CHECKING
@@ -21,7 +21,7 @@ FORMATS = "Give a CIF, POSCAR, xyz or another format of ASE."
 
 
 def read_by_ase(content: FileContent) -> Crystal:
-    """Return the structure of a file as ASE reads it.
+    """Return the structure that ASE reads from a file.
 
     Raises
     ------
@@ -68,7 +68,7 @@ def _read(content: FileContent) -> "tuple[Atoms, tuple[str, ...]]":
 
 
 def crystal_of_atoms(name: str, atoms: "Atoms", notes: tuple[str, ...] = ()) -> Crystal:
-    """Return a crystal of ASE's atoms with their occupancies, mixed sites, Debye-Waller factors and thermal sigmas."""
+    """Return a crystal from ASE's atoms, with occupancies, mixed sites, Debye-Waller factors and thermal sigmas."""
     positions, cell, pbc = np.array(atoms.positions), np.array(atoms.cell.array), np.array(atoms.pbc)
     isolated = not pbc.any()
     if isolated:
@@ -98,17 +98,19 @@ def _mixed(atoms: "Atoms") -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
 
 
 def mixed_rows(symbols: list[str], kinds: np.ndarray | None, shares: dict) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return the atom, element and occupancy of each row of species, from ASE's record of mixed sites.
+    """Return one row for each species on each site, from ASE's record of mixed sites.
+
+    A row consists of the index of the atom, the atomic number of the species and its occupancy.
 
     Parameters
     ----------
     symbols : list of str
         Symbol of each atom, the element with the largest occupancy of its site.
     kinds : (n,) int, optional
-        Kind of each atom's site. ASE's own formats lose it; the symbol then identifies the kind if it occurs in only
-        one.
-    shares : dict from kind to dict from symbol to share
-        Occupancies of the sites.
+        Kind of each atom's site. ASE's own formats do not store it. Without it, the symbol identifies the kind, if it is
+        the main symbol of only one kind.
+    shares : dict from kind to dict from symbol to float
+        Occupancy of each species on each kind of site.
     """
     known = {str(kind): {symbol: float(share) for symbol, share in own.items()} for kind, own in shares.items()}
     rows, numbers, occupancy = [], [], []

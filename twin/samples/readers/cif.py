@@ -35,12 +35,12 @@ CONTENT = re.compile(r"^\s*(loop_\s+)?_(cell|atom_site|symmetry|space_group|chem
 
 
 def is_cif(content: FileContent) -> bool:
-    """Return whether a file is a CIF by its content, a data block with crystallographic tags."""
+    """Return True if the content of a file is a CIF: a data block with crystallographic tags."""
     return bool(DATA.search(content.text) and CONTENT.search(content.text))
 
 
 def read_cif(content: FileContent) -> Crystal:
-    """Return the crystal of the requested data block, or of the first one that holds atomic sites.
+    """Return the crystal of the requested data block. Without a request, the first block with atomic sites is used.
 
     Parameters
     ----------
@@ -103,7 +103,7 @@ def _thermal_doubt(name: str, sigma: np.ndarray | None) -> tuple[str, ...]:
     if sigma is None or np.median(sigma) < MOST_SIGMA:
         return ()
     worst = float(np.median(sigma))
-    return (f"{name} has a median rms displacement of {worst:.2f} A, larger than in crystals: are its U in truth B (8 pi^2 times larger)?",)
+    return (f"{name} has a median rms displacement of {worst:.2f} A, larger than in crystals. Its U may be B, which is 8 pi^2 times larger.",)
 
 
 def _cell_parameters(tags: Tags) -> list[float]:
@@ -128,4 +128,4 @@ def _volume_doubt(tags: Tags, cell: np.ndarray) -> tuple[str, ...]:
     stated, volume = tags.number(VOLUME), float(abs(np.linalg.det(cell)))
     if stated is None or abs(volume / stated - 1) < VOLUME_TOLERANCE:
         return ()
-    return (f"{tags.name}: its cell has a volume of {volume:.5g} A^3, the file says {stated:.5g} A^3.",)
+    return (f"{tags.name}: its cell has a volume of {volume:.5g} A^3, but the file says {stated:.5g} A^3.",)

@@ -25,7 +25,7 @@ def site_table(tags: Tags) -> Table:
 
 
 def read_sites(tags: Tags, cell: np.ndarray, known: frozenset[int]) -> tuple[ListedSites, tuple[str, ...], bool]:
-    """Return the sites of a data block, notes on omitted sites, and whether sites without a position were omitted.
+    """Return the sites of a data block, notes on omitted sites, and True if sites without a position were omitted.
 
     Parameters
     ----------

@@ -28,7 +28,7 @@ MAGNETIC_NAMES = ("_space_group_magn_number_bns", "_space_group_magn_name_bns", 
 
 
 class StatedSymmetry:
-    """Readings of a data block's symmetry, the likeliest first, with notes and doubts.
+    """Possible interpretations of the symmetry that a data block states, the likeliest first, with notes and doubts.
 
     Parameters
     ----------

@@ -20,7 +20,7 @@ def plain_tag(tag: str) -> str:
 
 
 class Tags:
-    """The columns and items of a data block by their plain tags.
+    """Columns and single items of a data block by their tags, which are spelled as by :func:`plain_tag`.
 
     Parameters
     ----------
@@ -44,7 +44,10 @@ class Tags:
                 self.loops.append({plain_tag(tag): values[at::width] for at, tag in enumerate(loop.tags)})
 
     def text(self, tags: Iterable[str]) -> str:
-        """Return the value of the first of given tags that has one, in a loop that of its first row, or ""."""
+        """Return the value of the first of the given tags that has a value, or "" if none has one.
+
+        For a tag in a loop, the value in the first row is returned.
+        """
         import gemmi
 
         for tag in tags:
@@ -57,13 +60,13 @@ class Tags:
         return ""
 
     def number(self, tags: Iterable[str]) -> float | None:
-        """Return the first value of given tags as a number, or None."""
+        """Return the result of :meth:`text` as a number, or None if there is no value or it is not a number."""
         text = self.text(tags)
         value = parse_number(text) if text else float("nan")
         return None if np.isnan(value) else value
 
     def column(self, tags: Iterable[str]) -> list[str]:
-        """Return the texts of the first of given tags that exists, in a loop or as a single item, or []."""
+        """Return all values of the first of the given tags that exists in a loop or as a single item, or []."""
         import gemmi
 
         for tag in tags:
@@ -75,7 +78,11 @@ class Tags:
         return []
 
     def table(self, tags: Iterable[str], prefix: str) -> "Table":
-        """Return the loop with one of given tags, or the single items with a prefix, as a table, perhaps empty."""
+        """Return the table with the first of the given tags that exists.
+
+        A tag in a loop gives the loop. A single item gives one row of all items with the prefix. If no tag exists, the
+        table is empty.
+        """
         for tag in tags:
             for loop in self.loops:
                 if tag in loop:
@@ -86,7 +93,7 @@ class Tags:
 
 
 class Table:
-    """A loop with its columns by plain tag."""
+    """Table with columns by tag, from a loop or from single items."""
 
     def __init__(self, name: str, columns: dict[str, list[str]]) -> None:
         self.name = name
@@ -94,11 +101,11 @@ class Table:
         self.rows = len(next(iter(columns.values()), []))
 
     def __contains__(self, tag: str) -> bool:
-        """Return whether the loop has a tag."""
+        """Return True if the loop has a tag."""
         return tag in self.columns
 
     def first(self, tags: Iterable[str]) -> str | None:
-        """Return the first of given tags that the table has, or None."""
+        """Return the first of the given tags that the table has, or None."""
         return next((tag for tag in tags if tag in self.columns), None)
 
     def text(self, tag: str) -> list[str]:
@@ -108,12 +115,12 @@ class Table:
         return ["" if value in UNKNOWN else gemmi.cif.as_string(value).strip() for value in self.columns[tag]]
 
     def number(self, tag: str, *, strict: bool = True) -> np.ndarray:
-        """Return a column of numbers without their uncertainties, nan for '?' and '.'.
+        """Return a column of numbers without their uncertainties. Unknown values, '?' and '.', become nan.
 
         Raises
         ------
         StructureFileError
-            Another value is not a number and ``strict`` is True.
+            ``strict`` is True and a known value is not a number.
         """
         import gemmi
 
@@ -130,7 +137,7 @@ class Table:
 
 
 def parse_number(text: str) -> float:
-    """Return the number of a text like ``0.2341(3)``, ``1/3``, ``90.(0)``, ``0,25`` or ``1.5d-2``, else nan."""
+    """Return the number in a text such as ``0.2341(3)``, ``1/3``, ``90.(0)``, ``0,25`` or ``1.5d-2``, or nan."""
     plain = re.sub(r"\(\s*\d*\.?\d*\s*\)", "", text.strip())
     if re.fullmatch(r"[+-]?\d*,\d+", plain):
         plain = plain.replace(",", ".")
@@ -142,6 +149,6 @@ def parse_number(text: str) -> float:
 
 
 def decimals(texts: Iterable[str]) -> int:
-    """Return the largest number of decimals in texts of numbers; a fraction such as 1/3 is exact."""
+    """Return the largest number of decimals in texts of numbers. A fraction such as 1/3 is exact and counts as 99."""
     found = [99 if "/" in text else len((re.search(r"[.,](\d+)", text) or ["", ""])[1]) for text in texts]
     return max(found, default=6)

@@ -1,4 +1,7 @@
-"""Contradictions between a symmetry reading and the formula, the density, the multiplicities and the atomic distances."""
+"""Contradictions between an interpretation of a file's symmetry and the other content of the file.
+
+This content is the formula, the density, the multiplicities and the atomic distances.
+"""
 
 from dataclasses import dataclass, field
 
@@ -38,8 +41,8 @@ class Claims:
 
 
 def metric_fault(deviation: float) -> list[str]:
-    """Return a fault where operations preserve a metric only within the errors of a refined cell."""
-    return [f"the metric is kept within {deviation:.2g} only"] if deviation > METRIC_EXACT else []
+    """Return a fault if symmetry operations preserve the metric of the cell only within the errors of a refinement."""
+    return [f"the metric is preserved only within {deviation:.2g}"] if deviation > METRIC_EXACT else []
 
 
 def content_faults(expansion: Expansion, claims: Claims, cell: np.ndarray) -> list[str]:
@@ -66,12 +69,15 @@ def _formula_faults(expansion: Expansion, claims: Claims) -> list[str]:
     if 1 in counts and formula.get(1) and counts[1] / middle > formula[1] * 1.1 + 0.1:
         return [shown]
     if claims.units and abs(middle / claims.units - 1) > FORMULA_TOLERANCE:
-        return [f"the cell holds {middle:.3g} formula units, the file says {claims.units:g}"]
+        return [f"the cell holds {middle:.3g} formula units, but the file says {claims.units:g}"]
     return []
 
 
 def multiplicity_faults(expansion: Expansion, sites: ListedSites, order: int) -> list[str]:
-    """Return the faults of the multiplicities; files may also state orders of site symmetries under that name."""
+    """Return a fault if the multiplicities differ from those that the file states.
+
+    Some files state the orders of the site symmetries as multiplicities. These orders are also accepted.
+    """
     told = ~np.isnan(sites.stated)
     own, stated = expansion.multiplicity[told], sites.stated[told]
     if np.array_equal(own, stated) or np.array_equal(own * stated, np.full(len(own), order)):
@@ -89,11 +95,11 @@ def _density_fault(expansion: Expansion, claims: Claims, cell: np.ndarray) -> li
         return []
     density = float(np.sum(atomic_masses[expansion.numbers] * expansion.occupancy) * G_PER_CM3 / abs(np.linalg.det(cell)))
     off = abs(density / claims.density - 1) > DENSITY_TOLERANCE
-    return [f"the density is {density:.4g} g/cm^3, the file says {claims.density:.4g}"] if off else []
+    return [f"the density is {density:.4g} g/cm^3, but the file says {claims.density:.4g}"] if off else []
 
 
 def near_faults(expansion: Expansion) -> list[str]:
-    """Return a fault where images of a site lie too near each other."""
+    """Return a fault if symmetry images of a site are too near each other."""
     if not expansion.near:
         return []
     label, distance = min(expansion.near, key=lambda pair: pair[1])
@@ -101,7 +107,10 @@ def near_faults(expansion: Expansion) -> list[str]:
 
 
 def crowding_fault(expansion: Expansion, cell: np.ndarray) -> list[str]:
-    """Return a fault where atoms are nearer than any bond; inaccurate hydrogen and mixed sites are exempt."""
+    """Return a fault if two atoms are nearer to each other than any bond is long.
+
+    Hydrogen is exempt because its positions are inaccurate, and species that share a site are exempt.
+    """
     from ase.data import covalent_radii
     from scipy.spatial import cKDTree
 

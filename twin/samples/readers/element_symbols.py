@@ -93,13 +93,13 @@ def species_of_label(text: str, name: str, known: Set[int] = frozenset()) -> Spe
     text, name : str
         Label, and name of the file for messages.
     known : set of int
-        Elements of the file's formula, which decide between two readings of the letters (``Ho1`` is hydrogen in a
-        formula of O and H).
+        Elements of the file's formula. They decide if the letters can mean two elements: ``Ho1`` is hydrogen if the
+        formula has H but no Ho.
 
     Raises
     ------
     StructureFileError
-        The label names an unknown element or several.
+        The label names an unknown element, or several elements without occupancies.
     """
     mixed = _mixture(text.strip())
     if mixed:
@@ -152,7 +152,7 @@ def _unknown(text: str, name: str) -> StructureFileError:
 
 
 def element_of_mass(mass: float) -> int | None:
-    """Return the atomic number of the only element near a mass (u), or None where none or several are near."""
+    """Return the atomic number of the element whose mass is nearest to a mass, u, or None if none is within 0.3 u."""
     from ase.data import atomic_masses
 
     away = np.abs(atomic_masses[1 : HEAVIEST + 1] - mass)

@@ -23,7 +23,7 @@ MAX_UNPACKED_BYTES = 2**31
 
 @dataclass(frozen=True, kw_only=True)
 class FileContent:
-    """Input of a reader.
+    """Decompressed content of a structure file, which is the input of the readers.
 
     Parameters
     ----------
@@ -34,7 +34,7 @@ class FileContent:
     packed : bool
         Whether the file is compressed.
     block : str, optional
-        Requested structure of several in the file: a name, or a number from 1.
+        Requested structure if the file contains several: a name, or a number from 1.
     """
 
     path: Path
@@ -49,7 +49,7 @@ class FileContent:
 
     @property
     def suffix(self) -> str:
-        """Suffix in lower case, without that of the compression."""
+        """Suffix of the format in lower case, without a suffix of the compression."""
         suffixes = [suffix.lower() for suffix in self.path.suffixes]
         return ([""] + [suffix for suffix in suffixes if suffix not in PACKED_SUFFIXES])[-1]
 
@@ -64,7 +64,7 @@ class FileContent:
         return self.text.split("\n")
 
     def pick(self, names: Sequence[str], default: int, what: str) -> tuple[int, tuple[str, ...]]:
-        """Return the index of the requested structure, and a note where there are several.
+        """Return the index of the requested structure, and a note if the file contains several.
 
         Parameters
         ----------
@@ -182,7 +182,7 @@ def unit_cell(name: str, parameters: Sequence[float]) -> np.ndarray:
 
 
 def floats(words: Sequence[str]) -> list[float] | None:
-    """Return words as numbers, or None where a word is not a number."""
+    """Return words as numbers, or None if a word is not a number."""
     try:
         return [float(word.replace("D", "e").replace("d", "e")) for word in words]
     except ValueError:

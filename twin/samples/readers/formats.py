@@ -13,7 +13,7 @@ from stemtwin.twin.samples.readers.file_content import FileContent, open_content
 
 @dataclass(frozen=True, slots=True)
 class StructureFormat:
-    """A format: its name, the functions that recognise and read it, and whether a file can hold several structures."""
+    """Format with its name, the functions that recognise and read it, and ``several`` for files of several structures."""
 
     name: str
     recognises: Callable[[FileContent], bool]
@@ -41,7 +41,11 @@ FORMATS = (
 
 
 def format_of(content: FileContent) -> StructureFormat:
-    """Return the format of a file by its content, or CIF by its suffix, or else the reader by ASE."""
+    """Return the format of a file.
+
+    The content decides. A file with unrecognised content is a CIF if it has the suffix .cif or .mcif, and is otherwise
+    read by ASE.
+    """
     if content.text:
         for each in FORMATS:
             if each.recognises(content):
@@ -59,8 +63,8 @@ def read_crystal(path: Path, block: str | int | None = None) -> Crystal:
     path : Path
         Path of an existing file, also compressed (gz, bz2, xz, zip).
     block : str or int, optional
-        Structure of several: the name of a data block, or a number from 1. None: the first data block of a CIF, the
-        first model of a PDB file or the last frame of a trajectory.
+        Requested structure if the file contains several: the name of a data block, or a number from 1. None: the first
+        data block of a CIF, the first model of a PDB file or the last frame of a trajectory.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""Readers of LAMMPS dumps and data files, whose atoms have types that the file must assign to elements."""
+"""Readers of LAMMPS dumps and data files. Their atoms have numbered types, which the file must assign to elements."""
 
 import re
 
@@ -31,12 +31,12 @@ def _broken(content: FileContent, why: str) -> StructureFileError:
 
 
 def is_dump(content: FileContent) -> bool:
-    """Return whether a file begins with an ITEM of a dump."""
+    """Return True if a file begins with an ITEM line of a dump."""
     return re.match(r"\s*ITEM: (TIMESTEP|UNITS|TIME|NUMBER OF ATOMS)", content.text[:200]) is not None
 
 
 def read_dump(content: FileContent) -> Crystal:
-    """Return the requested frame of a dump, by default the last one.
+    """Return the structure of the requested frame of a dump, by default the last frame.
 
     Raises
     ------
@@ -106,13 +106,15 @@ def _untold(content: FileContent, kinds: list[str], repair: str) -> StructureFil
 
 
 def is_data(content: FileContent) -> bool:
-    """Return whether a file has the header of a data file, a count of atoms and bounds."""
+    """Return True if a file has the header of a data file: a number of atoms and the bounds of the box."""
     head = content.text[:4000]
     return re.search(r"^\s*\d+\s+atoms\b", head, re.MULTILINE) is not None and "xlo xhi" in re.sub(r"\s+", " ", head)
 
 
 def read_data(content: FileContent) -> Crystal:
-    """Return the structure of a data file, with the elements of types from the comments or values of its masses.
+    """Return the structure of a data file.
+
+    The element of each atom type follows from its mass, from a comment on the mass, or from a type label.
 
     Raises
     ------

@@ -6,7 +6,9 @@ BOUNDED_MARGIN = 10.0  # A of vacuum along a direction that a file marks as not 
 
 
 def add_vacuum(cell: np.ndarray, pbc: np.ndarray, positions: np.ndarray) -> tuple[np.ndarray, tuple[str, ...]]:
-    """Return a cell (3, 3) with vacuum along its non-periodic directions, perpendicular to the others, and a note.
+    """Return a cell (3, 3) with vacuum along its non-periodic directions, and a note.
+
+    A non-periodic lattice vector is replaced by a vector that is perpendicular to the other two lattice vectors.
 
     Parameters
     ----------

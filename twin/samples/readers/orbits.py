@@ -1,4 +1,4 @@
-"""Symmetry operations of a cell and the orbit of a site, also on special positions with rounded coordinates."""
+"""Symmetry operations of a cell, and the orbit of a site, which may be a special position with rounded coordinates."""
 
 import re
 from collections.abc import Iterable
@@ -36,7 +36,10 @@ class Operations:
         return len(self.rotations)
 
     def metric_deviation(self, cell: np.ndarray) -> float:
-        """Return the largest element of R^T G R - G relative to the edges, 0 for isometries of the cell (3, 3)."""
+        """Return the largest element of R^T G R - G, divided by the lengths of its two edges.
+
+        G is the metric tensor of the cell (3, 3). The result is 0 if all operations preserve lengths and angles.
+        """
         metric = cell @ cell.T
         lengths = np.sqrt(np.diag(metric))
         turned = np.einsum("kji,jl,klm->kim", self.rotations, metric, self.rotations)
@@ -62,7 +65,9 @@ def operations_of_group(operations: "Iterable[gemmi.Op]") -> Operations:
 
 
 def parse_operation(text: str) -> tuple[np.ndarray, np.ndarray]:
-    """Return R (3, 3) and t (3,) of a text such as ``-x+1/2,y,z``, without time reversal and a leading number.
+    """Return the rotation R (3, 3) and the translation t (3,) of a text such as ``-x+1/2,y,z``.
+
+    A leading number and a time reversal in the text are ignored.
 
     Raises
     ------
@@ -130,7 +135,10 @@ def product(first: Operations, second: Operations) -> Operations:
 
 
 def closed(operations: Operations) -> Operations:
-    """Return the group that operations generate, up to 192 operations; a group is returned as the same object."""
+    """Return the group that operations generate.
+
+    Operations that are already a group are returned as the same object. The search stops beyond 192 operations.
+    """
     group = operations
     with_identity = np.concatenate([IDENTITY.rotations, group.rotations]), np.concatenate([IDENTITY.translations, group.translations])
     if not IDENTITY.keys() <= group.keys():
@@ -152,7 +160,7 @@ class Orbit:
     images : (m, 3) float
         Fractional coordinates, the site itself first, moved to its special position if it lies on one.
     nearest : float
-        Distance between the two nearest distinct images, A; infinity for a single one.
+        Distance between the two nearest distinct images, A; infinity for a single image.
     moved : float
         Distance by which the site was moved to its special position, A.
     """
@@ -163,18 +171,20 @@ class Orbit:
 
 
 def orbit_of(place: np.ndarray, operations: Operations, cell: np.ndarray, reach: float) -> Orbit:
-    """Return the orbit of a site; images within ``reach`` (A) of it are merged at their mean, its special position.
+    """Return the orbit of a site.
+
+    If images of the site lie within ``reach`` of it, the site is moved to their mean, its special position.
 
     Parameters
     ----------
     place : (3,) float
         Fractional coordinates.
     operations : Operations
-        Isometries of the cell, for which the distances from all images are the same.
+        Operations that preserve the lengths and angles of the cell.
     cell : (3, 3) float
         Lattice vectors as rows, A.
     reach : float
-        Distance of images that count as one, A.
+        Distance below which two images count as one, A.
     """
     start, distances, same = place, np.empty(0), np.empty(0, dtype=bool)
     for _ in range(4):

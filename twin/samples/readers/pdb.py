@@ -1,4 +1,4 @@
-"""Reader of PDB files, with occupancies and B factors: a crystal by CRYST1 and its space group, or a molecule."""
+"""Reader of PDB files, with occupancies and B factors: a crystal if the record CRYST1 gives a cell, or else a molecule."""
 
 import re
 
@@ -18,12 +18,12 @@ MOST_EXPANDED = 200_000  # largest number of atoms of an expanded cell
 
 
 def is_pdb(content: FileContent) -> bool:
-    """Return whether a file has atom records in the PDB columns."""
+    """Return True if a file has atom records in the columns of the PDB format."""
     return re.search(r"^(ATOM  |HETATM).{24} *-?\d+\.\d{3} *-?\d+\.\d{3}", content.text, re.MULTILINE) is not None
 
 
 def read_pdb(content: FileContent) -> Crystal:
-    """Return the structure of the requested model, by default of the first one.
+    """Return the structure of the requested model, by default the first model.
 
     Raises
     ------

@@ -12,7 +12,10 @@ from stemtwin.twin.samples.readers.sites import crystal_of_rows, listed_sites
 
 
 def is_poscar(content: FileContent) -> bool:
-    """Return whether the lines are a comment, one or three scales, three vectors, and counts, perhaps with symbols."""
+    """Return True if a file begins like a POSCAR.
+
+    The first lines are a comment, one or three scale factors, three lattice vectors, optional symbols, and counts.
+    """
     lines = [line.split("!")[0].split("#")[0].split() for line in content.lines[:7]]
     if len(lines) < 7 or len(lines[1]) not in (1, 3) or floats(lines[1]) is None:
         return False

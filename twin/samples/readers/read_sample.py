@@ -41,24 +41,24 @@ def read_sample(
     path : str or path
         CIF, POSCAR, xyz, PDB, SHELX, LAMMPS or image-simulator file, or any other format of ASE, also compressed (gz, bz2, xz, zip).
     zone_axis : (int, int, int), (int, int, int, int) or str
-        Lattice direction along +z, in which the beam travels, also as "110", "[1 -1 0]" or "11-20". The x axis lies along a, b or c where one of
-        them is perpendicular to the zone axis. For a file without a cell, it is a direction in space.
+        Lattice direction along +z, in which the beam travels, also as "110", "[1 -1 0]" or "11-20". The x axis lies along a, b or c if one of them
+        is perpendicular to the zone axis. For a file without a cell, the zone axis is a direction in space.
     size_angstrom : (float, float), optional
         Requested height (y) and width (x); the sample has the nearest whole number of repeats, at least one. None: 16 A, or one cell where the cell
-        is larger. A cell of more than 1.5 times the given size and more than 24 A is cut, and the sample is then a window that does not repeat.
+        is larger. A cell larger than 1.5 times the given size and larger than 24 A is cut, and the sample is then a window that does not repeat.
     thickness_angstrom : float, optional
-        Requested thickness; the sample has the nearest whole number of repeats. None: 40 A. A cell with more than 6 A of vacuum along the beam is a
-        sheet and never repeated along it: None gives 2 A of vacuum on either side, a number centres the sheet in, or cuts it to, that thickness.
+        Requested thickness, reached to the nearest whole repeat; None: 40 A. A cell with more than 6 A of vacuum along the beam is a sheet, which is
+        not repeated along the beam. A sheet is centred in this thickness or cut to it; None: 2 A of vacuum on either side of the sheet.
     seed : int
         Seed of the draw of mixed and partly filled sites.
     thermal_sigma_angstrom : float or mapping from symbol to float, optional
-        1-D rms displacement in A, in place of the file's values; 0: static. Without any, the Debye model of ``default_displacements`` gives it.
+        1-D rms displacement in A; 0: static. None: the file's values, or values of the Debye model in ``default_displacements`` if it has none.
     max_strain : float
-        Largest strain that may make the cell orthogonal; where more is needed, the sample is an unstrained window.
+        Largest strain that may make the cell orthogonal. If a larger strain is needed, the sample is an unstrained window.
     periodic : bool
         Whether the sample should repeat. False: an unstrained window of exactly ``size_angstrom``.
     block : str or int, optional
-        Structure of a file that holds several: the name of a CIF's data block, or a number from 1.
+        Requested structure if the file contains several: the name of a CIF's data block, or a number from 1.
 
     Returns
     -------
@@ -74,7 +74,7 @@ def read_sample(
     Warns
     -----
     UserWarning
-        The file lacks displacements or leaves its setting open, its formula does not match its sites, or atoms are too near each other.
+        The file lacks displacements or leaves its space-group setting open, its formula does not match its sites, or atoms are too near each other.
     """
     box = {"size_angstrom": size_angstrom, "thickness_angstrom": thickness_angstrom}
     cut = Cut(zone_axis=parse_zone_axis(zone_axis), **box, seed=seed, max_strain=max_strain, periodic=periodic)
@@ -131,7 +131,7 @@ def sample_from_recipe(recipe: str) -> Sample:
         settings: dict[str, Any] = json.loads(recipe)
         kind = settings.pop("kind")
     except (ValueError, KeyError, AttributeError, TypeError):
-        message = f"recipe={recipe[:60]!r} is not a sample's recipe; a sample made from arrays has none. Keep such a sample itself."
+        message = f"recipe={recipe[:60]!r} is not a sample's recipe; a sample made from arrays has none. Store the sample itself instead."
         raise SettingsError(message) from None
     if kind == "library":
         return load_sample(settings.pop("name"), **settings)

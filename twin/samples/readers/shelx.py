@@ -1,4 +1,7 @@
-"""SHELX .res and .ins: cell, symmetry, free variables, riding displacements, occupancies divided by the site order."""
+"""Reader of SHELX files, .res and .ins, with cell, symmetry, free variables, riding displacements and occupancies.
+
+In these files, occupancies are divided by the order of the site symmetry.
+"""
 
 import re
 
@@ -30,13 +33,13 @@ INSTRUCTIONS = set(
 
 
 def is_shelx(content: FileContent) -> bool:
-    """Return whether a file has the instructions CELL (with a wavelength), SFAC and UNIT or LATT."""
+    """Return True if a file has the instructions CELL, with a wavelength, and SFAC."""
     text = content.text.upper()
     return re.search(r"^CELL\s+[\d.]+(\s+[\d.]+){6}", text, re.MULTILINE) is not None and re.search(r"^SFAC\s", text, re.MULTILINE) is not None
 
 
 def read_shelx(content: FileContent) -> Crystal:
-    """Return the structure of a .res or .ins file without the maxima of difference maps.
+    """Return the structure of a .res or .ins file. Maxima of difference maps (Q peaks) are left out.
 
     Raises
     ------

@@ -1,7 +1,8 @@
 """Readers of image-simulator formats, which list all atoms with occupancies and displacements.
 
-Prismatic and computem: cell, ``Z x y z occupancy rms`` (A). QSTEM (and AtomEye): ``.cfg`` with B (A^2) and occupancies. Dr. Probe: ``.cel`` in nm and
-nm^2. muSTEM: ``.xtl`` with mean square displacements (A^2). JEMS: ``.txt`` in nm and nm^2.
+Files of Prismatic and computem list ``Z x y z occupancy rms`` after the cell, with lengths in A. Files ``.cfg`` of QSTEM
+and AtomEye have B in A^2 and occupancies. Files ``.cel`` of Dr. Probe and ``.txt`` of JEMS have lengths in nm and B in
+nm^2. Files ``.xtl`` of muSTEM have mean square displacements in A^2.
 """
 
 import re
@@ -41,7 +42,7 @@ def _broken(content: FileContent, line: str) -> StructureFileError:
 
 
 def is_prismatic(content: FileContent) -> bool:
-    """Return whether the second line is three lengths and the third line an atom of five or six numbers."""
+    """Return True if the second line of a file has three lengths, and the third line an element and 4 or 5 numbers."""
     lines = [line.split() for line in content.lines[1:3]]
     if len(lines) < 2 or len(lines[0]) != 3 or floats(lines[0]) is None:
         return False
@@ -49,7 +50,7 @@ def is_prismatic(content: FileContent) -> bool:
 
 
 def read_prismatic(content: FileContent) -> Crystal:
-    """Return the structure of an xyz file of Prismatic or computem, which ends with a line -1."""
+    """Return the structure of an xyz file of Prismatic or computem. The list of atoms ends with a line -1."""
     lengths = np.array(floats(content.lines[1].split()))
     if np.any(lengths <= 0):
         unit_cell(content.name, [*lengths, 90, 90, 90])
@@ -69,15 +70,15 @@ def read_prismatic(content: FileContent) -> Crystal:
 
 
 def is_cfg(content: FileContent) -> bool:
-    """Return whether a file begins like those of AtomEye and QSTEM."""
+    """Return True if a file begins like a .cfg file of AtomEye or QSTEM."""
     return re.search(r"^\s*Number of particles\s*=", content.text[:2000], re.MULTILINE) is not None and "H0(" in content.text.replace(" ", "")
 
 
 def read_cfg(content: FileContent) -> Crystal:
-    """Return the structure of a .cfg file.
+    """Return the structure of a .cfg file of QSTEM or AtomEye.
 
-    QSTEM's columns are x, y, z, B, occupancy and charge. AtomEye's auxiliary columns count if they have one of these
-    names.
+    The columns of QSTEM are x, y, z, B, occupancy and charge. In a file of AtomEye, B and occupancy are read from
+    auxiliary columns with known names, such as ``b``, ``biso`` or ``occ``.
     """
     matrix, scale, extended, names, start = np.zeros((3, 3)), 1.0, False, [], 0
     for at, line in enumerate(content.lines):
@@ -121,7 +122,7 @@ def _auxiliary(values: list[float], names: list[str]) -> tuple[float, float]:
 
 
 def is_cel(content: FileContent) -> bool:
-    """Return whether the second line is 0 and a cell of six numbers, and the third a species with numbers."""
+    """Return True if the second line of a file has 0 and a cell of six numbers, and the third line a species."""
     lines = [line.split() for line in content.lines[1:3]]
     if len(lines) < 2 or len(lines[0]) < 7 or lines[0][0] != "0" or floats(lines[0][1:7]) is None:
         return False
@@ -129,7 +130,10 @@ def is_cel(content: FileContent) -> bool:
 
 
 def read_cel(content: FileContent) -> Crystal:
-    """Return the structure of a Dr. Probe .cel: cell in nm, then species, fractions, occupancy and B in nm^2."""
+    """Return the structure of a .cel file of Dr. Probe.
+
+    The file has the cell in nm, and for each atom the species, fractional coordinates, occupancy and B in nm^2.
+    """
     values = floats(content.lines[1].split()[1:7]) or []
     cell = unit_cell(content.name, [*(NM * length for length in values[:3]), *values[3:]])
     rows, u = [], []
@@ -148,7 +152,7 @@ def read_cel(content: FileContent) -> Crystal:
 
 
 def is_mustem(content: FileContent) -> bool:
-    """Return whether a file has the lines of muSTEM: title, cell, energy, count, name, and a species."""
+    """Return True if a file has the lines of a muSTEM .xtl: title, cell, energy, count, name, and a species."""
     lines = [line.split() for line in content.lines[:6]]
     if len(lines) < 6 or len(lines[1]) != 6 or len(lines[3]) != 1 or not lines[3][0].isdigit() or len(lines[2]) != 1:
         return False
@@ -156,10 +160,10 @@ def is_mustem(content: FileContent) -> bool:
 
 
 def read_mustem(content: FileContent) -> Crystal:
-    """Return the structure of a muSTEM .xtl.
+    """Return the structure of an .xtl file of muSTEM.
 
-    Each species has a name, a line with count, Z, occupancy and mean square displacement (A^2), and its fractional
-    positions.
+    Each species has a line with its name, a line with number of atoms, Z, occupancy and mean square displacement (A^2),
+    and one line of fractional coordinates for each atom.
     """
     cell = unit_cell(content.name, floats(content.lines[1].split()) or [])
     rows, u, at = [], [], 4
@@ -179,12 +183,15 @@ def read_mustem(content: FileContent) -> Crystal:
 
 
 def is_jems(content: FileContent) -> bool:
-    """Return whether the file has lines such as ``lattice|0|0.39`` and ``atom|0|Sr,a,0,0,0,0.005,1.0,0.03``."""
+    """Return True if a file has lines such as ``lattice|0|0.39`` and ``atom|0|Sr,a,0,0,0,0.005,1.0,0.03``."""
     return all(re.search(rf"^{word}\|\d+\|", content.text, re.MULTILINE) for word in ("lattice", "atom"))
 
 
 def read_jems(content: FileContent) -> Crystal:
-    """Return the structure of a JEMS file: cell in nm, atoms with B (nm^2), and its operations (``rps``), if any."""
+    """Return the structure of a JEMS file.
+
+    The file has the cell in nm, atoms with B in nm^2, and symmetry operations (``rps``) if it lists any.
+    """
     lengths = {int(at): value for at, value in re.findall(r"^lattice\|(\d)\|([^|\s]+)", content.text, re.MULTILINE)}
     values = floats([lengths.get(at, "nan") for at in range(6)]) or []
     cell = unit_cell(content.name, [*(NM * length for length in values[:3]), *values[3:]])

@@ -1,4 +1,7 @@
-"""Listed sites of a file and all sites of its cell: symmetry images, sites listed twice, species that share a site."""
+"""Listed sites of a file, and their expansion to all sites of its cell.
+
+The expansion handles symmetry images, sites that are listed twice and species that share a site.
+"""
 
 from dataclasses import dataclass, replace
 
@@ -48,7 +51,7 @@ class ListedSites:
         return len(self.numbers)
 
     def rows(self, pick: np.ndarray) -> "ListedSites":
-        """Return the selected rows."""
+        """Return the rows with the given indices."""
         arrays = {name: getattr(self, name)[pick] for name in ("numbers", "fractional", "occupancy", "u", "stated")}
         return replace(self, labels=tuple(self.labels[int(row)] for row in pick), **arrays)
 
@@ -76,7 +79,7 @@ def listed_sites(
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class Expansion:
-    """All sites of a cell.
+    """All sites of a cell, expanded from the listed sites by symmetry.
 
     Parameters
     ----------
@@ -85,13 +88,13 @@ class Expansion:
     multiplicity : (n,) int
         Multiplicities of the listed rows, repeated rows included.
     near : tuple of (str, float)
-        Sites with suspiciously near images, and the distance of the images, A.
+        Label of each site whose images are suspiciously near each other, with the distance of the images, A.
     rounded : tuple of str
-        Sites that lie beside a special position because their coordinates have few digits.
+        Labels of sites that lie beside a special position because their coordinates have few digits.
     repeated : tuple of str
-        Rows that are images of other rows and were used once.
+        Labels of rows that were left out because they are images of other rows.
     merged : tuple of str
-        Rows of one element on one site whose occupancies were added.
+        Labels of rows whose occupancies were added to those of another row with the same element and site.
     """
 
     numbers: np.ndarray
@@ -110,7 +113,7 @@ class Expansion:
 
 
 def expand(sites: ListedSites, operations: Operations, cell: np.ndarray) -> Expansion:
-    """Return all sites of the cell by its symmetry operations.
+    """Expand listed sites to all sites of the cell by symmetry operations.
 
     A site whose images lie within 0.05 A of each other is moved to its special position. Images of a full site up to
     0.3 A apart cannot be several atoms, so they become one, and the expansion records this.
@@ -144,7 +147,7 @@ def expand(sites: ListedSites, operations: Operations, cell: np.ndarray) -> Expa
 
 
 def _crowded(filled: float, place: np.ndarray, operations: Operations, cell: np.ndarray) -> bool:
-    """Return whether the images of a site within 0.3 A of each other hold more than one atom."""
+    """Return True if the images of a site within 0.3 A of each other hold more than one atom."""
     apart = len(orbit_of(place, operations, cell, SAME_PLACE).images)
     together = len(orbit_of(place, operations, cell, MIN_DISTANCE).images)
     return filled * apart > MOST_SUM * together
@@ -193,7 +196,7 @@ def _neighbours(orbits: list[np.ndarray], cell: np.ndarray) -> list[list[int]]:
 
 
 def _same_orbit(sites: ListedSites, orbits: list[np.ndarray], first: int, row: int, cell: np.ndarray) -> bool:
-    """Return whether two rows are the same element on the same orbit."""
+    """Return True if two rows are the same element on the same orbit."""
     if sites.numbers[first] != sites.numbers[row] or len(orbits[first]) != len(orbits[row]):
         return False
     away = orbits[first] - orbits[row][0]
@@ -201,9 +204,10 @@ def _same_orbit(sites: ListedSites, orbits: list[np.ndarray], first: int, row: i
 
 
 def sigmas_of(u: np.ndarray, numbers: np.ndarray) -> tuple[np.ndarray | None, list[str]]:
-    """Return the thermal sigmas (m,) of sites from their U (m,), A^2, or None without any U above 0, and notes.
+    """Return the thermal sigmas (m,), A, of sites from their mean square displacements U (m,), A^2, and notes.
 
-    Sites without a displacement (nan) take the mean of their element, or of all sites.
+    If no U is above 0, None is returned in place of the sigmas. A site without a U (nan) gets the mean U of its element,
+    or of all sites if the element has none.
     """
     notes: list[str] = []
     if np.any(u < 0):
@@ -223,7 +227,7 @@ def sigmas_of(u: np.ndarray, numbers: np.ndarray) -> tuple[np.ndarray | None, li
 
 
 def crystal_of(name: str, cell: np.ndarray, expansion: Expansion, *, notes: tuple[str, ...] = (), doubts: tuple[str, ...] = ()) -> Crystal:
-    """Return the crystal of all sites of a cell."""
+    """Return the crystal with the sites of an expansion."""
     sigma, thermal = sigmas_of(expansion.u, expansion.numbers)
     return Crystal(
         name=name,
@@ -240,7 +244,7 @@ def crystal_of(name: str, cell: np.ndarray, expansion: Expansion, *, notes: tupl
 def crystal_of_rows(
     name: str, cell: np.ndarray, sites: ListedSites, *, isolated: bool = False, notes: tuple[str, ...] = (), doubts: tuple[str, ...] = ()
 ) -> Crystal:
-    """Return the crystal of a file that lists all its atoms; an isolated group has its coordinates in A."""
+    """Return the crystal of a file that lists all atoms. The coordinates of an isolated group are in A."""
     sigma, thermal = sigmas_of(sites.u, sites.numbers)
     return Crystal(
         name=name,

@@ -37,7 +37,7 @@ _BARE = re.compile(r"\s*(HR|RH|RS|H|R|S|Z|O[12])\s*$")
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class NamedSettings:
-    """Space-group settings of a name or a number.
+    """Space-group settings that a name or a number can mean.
 
     Parameters
     ----------
@@ -128,7 +128,7 @@ def _short(group: "gemmi.SpaceGroup") -> str:
 
 
 def _carries_suffix(squeezed: str, group: "gemmi.SpaceGroup") -> bool:
-    """Return whether a name is a symbol plus the suffix of its axes or origin, such as ``r-3mh``."""
+    """Return True if a name is a symbol plus the suffix of its axes or origin, such as ``r-3mh``."""
     return bool(group.ext) and squeezed == group.hm.replace(" ", "").lower() + group.ext.lower()
 
 

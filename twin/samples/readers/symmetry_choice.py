@@ -1,4 +1,7 @@
-"""Choice of a space-group setting by comparison with the metric, the formula, the multiplicities and the distances."""
+"""Choice among the possible settings of a file's space group.
+
+Each setting is compared with the metric of the cell, the formula, the multiplicities and the atomic distances.
+"""
 
 from dataclasses import dataclass
 
@@ -14,17 +17,17 @@ METRIC_TOLERANCE = 5e-3  # 0.25 % of a length or 0.3 degrees, as in refined cell
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class SymmetryCandidate:
-    """One reading of a file's symmetry.
+    """One possible interpretation of the symmetry that a file states.
 
     Parameters
     ----------
     operations : Operations
         Symmetry operations of the cell.
     source : str
-        Name of the reading in messages, such as "the operations that the file lists".
+        Name of the interpretation in messages, such as "the operations that the file lists".
     rank : int
-        0: possible readings of the file; 1: other settings of the same group, used if those of rank 0 do not
-        fit; 2: the listed sites alone.
+        0: a direct interpretation of the file; 1: another setting of the same group, which is used only if no candidate of
+        rank 0 fits; 2: the listed sites without symmetry, as the whole cell.
     """
 
     operations: Operations
@@ -34,7 +37,7 @@ class SymmetryCandidate:
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class Choice:
-    """Sites by the chosen symmetry, with notes on the choice and doubts that deserve a warning."""
+    """All sites of the cell by the chosen symmetry, with notes on the choice and with doubts, which become warnings."""
 
     expansion: Expansion
     notes: tuple[str, ...]
@@ -44,7 +47,7 @@ class Choice:
 def choose_setting(
     name: str, cell: np.ndarray, sites: ListedSites, candidates: list[SymmetryCandidate], claims: Claims, *, unique: bool = True
 ) -> Choice:
-    """Return the sites of a cell by the reading of its symmetry that fits the metric and the content best.
+    """Return the sites of a cell, expanded by the interpretation of its symmetry that fits the file best.
 
     Parameters
     ----------
@@ -55,11 +58,11 @@ def choose_setting(
     sites : ListedSites
         Listed sites of the file.
     candidates : list of SymmetryCandidate
-        Readings of the symmetry, the file's own statement first.
+        Interpretations of the symmetry, the file's own statement first.
     claims : Claims
         Statements of the file about its content.
     unique : bool
-        Whether further candidates of rank 0 are only alternatives, used if the first one does not fit.
+        Whether the first candidate is used if it fits. Otherwise all candidates of rank 0 are compared.
 
     Raises
     ------
@@ -121,7 +124,7 @@ def _by_metric(name: str, candidates: list[SymmetryCandidate], isometric: list[t
 
 
 def _whole_listing(sites: ListedSites, first: _Trial, cell: np.ndarray) -> bool:
-    """Return whether the sites are a whole cell, so each image lies within 0.5 A of a listed site of its element."""
+    """Return True if the sites are a whole cell, so each image lies within 0.5 A of a listed site of its element."""
     expansion = expand(sites, first.candidate.operations, cell)
     for number in np.unique(sites.numbers):
         listed = sites.fractional[sites.numbers == number]
@@ -139,7 +142,7 @@ def _told(name: str, first: _Trial, best: _Trial, *, unique: bool) -> tuple[tupl
         return (), (f"{name}: with {first.candidate.source} {' and '.join(first.faults)}; no other setting of the group fits better.",)
     why = f"{name}: {best.candidate.source} were taken: with {first.candidate.source} {' and '.join(first.faults)}"
     if best.faults:
-        return (), (f"{why}; with the ones taken {' and '.join(best.faults)}.",)
+        return (), (f"{why}; with the operations that were taken {' and '.join(best.faults)}.",)
     if unique or best.candidate.rank:
         return (), (f"{why}.",)
     return (f"{why}.",), ()
@@ -155,14 +158,14 @@ def _doubt_of_equals(name: str, best: _Trial, trials: list[_Trial], cell: np.nda
             and not _same_content(best.expansion, trial.expansion, cell)
         ):
             return (
-                f"{name} does not say which setting it has, and nothing in it decides: {best.candidate.source} were taken, {trial.candidate.source} "
-                f"fit as well. List its operations.",
+                f"{name} does not say which setting it has, and its content fits two settings: {best.candidate.source} were taken, but "
+                f"{trial.candidate.source} fit as well. List the operations in the file.",
             )
     return ()
 
 
 def _same_content(one: Expansion, other: Expansion, cell: np.ndarray) -> bool:
-    """Return whether two expansions hold the same atoms up to lattice translations."""
+    """Return True if two expansions hold the same atoms up to lattice translations."""
     if len(one.numbers) != len(other.numbers):
         return False
     for number in np.unique(one.numbers):
@@ -197,5 +200,5 @@ def _hydrogen(expansion: Expansion, claims: Claims) -> list[str]:
 
 
 def sites_alone() -> SymmetryCandidate:
-    """Return the reading in which the listed sites are the whole cell."""
+    """Return the interpretation in which the listed sites are the whole cell."""
     return SymmetryCandidate(operations=IDENTITY, source="the listed sites as the whole cell", rank=2)

@@ -15,14 +15,14 @@ from stemtwin.twin.samples.readers.symmetry_choice import SymmetryCandidate, cho
 
 
 def is_vesta(content: FileContent) -> bool:
-    """Return whether a file begins like a VESTA file or has its sections."""
+    """Return True if a file begins like a VESTA file or has the sections CELLP and STRUC."""
     return content.text.startswith("#VESTA_FORMAT_VERSION") or all(
         re.search(rf"^{word}\b", content.text, re.MULTILINE) for word in ("CELLP", "STRUC")
     )
 
 
 def read_vesta(content: FileContent) -> Crystal:
-    """Return the structure of the first phase.
+    """Return the structure of the first phase in a VESTA file.
 
     Raises
     ------

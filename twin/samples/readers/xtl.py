@@ -1,4 +1,4 @@
-"""Reader of .xtl files of GSAS, CrystalMaker and Materials Studio: CELL, SYMMETRY, ATOMS with a line of names, EOF."""
+"""Reader of .xtl files of GSAS, CrystalMaker and Materials Studio, with sections CELL, SYMMETRY and ATOMS, and EOF."""
 
 import re
 
@@ -16,7 +16,7 @@ from stemtwin.twin.samples.readers.symmetry_choice import SymmetryCandidate, cho
 
 
 def is_xtl(content: FileContent) -> bool:
-    """Return whether lines begin with CELL and ATOMS and the atoms have a line of names."""
+    """Return True if a file has the sections CELL and ATOMS, and ATOMS begins with a line of column names."""
     text = content.text.upper()
     return all(re.search(pattern, text, re.MULTILINE) for pattern in (r"^\s*CELL\b", r"^\s*ATOMS\b\s*\n\s*NAME\s+X\s+Y\s+Z"))
 

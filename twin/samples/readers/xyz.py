@@ -29,7 +29,11 @@ _PAIR = re.compile(r"""([\w-]+)\s*=\s*(?:"((?:[^"\\]|\\.)*)"|'([^']*)'|\[([^\]]*
 
 
 def is_xyz(content: FileContent) -> bool:
-    """Return whether a file begins with a count, a comment, and a species with three numbers or extended columns."""
+    """Return True if a file begins like an xyz file.
+
+    The first line is the number of atoms, and the second line is a comment. The third line is a species with three
+    numbers, or the comment names the columns.
+    """
     lines = content.lines
     if len(lines) < 3 or not re.fullmatch(r"\s*\d+\s*", lines[0]):
         return False
@@ -39,7 +43,7 @@ def is_xyz(content: FileContent) -> bool:
 
 
 def read_xyz(content: FileContent) -> Crystal:
-    """Return the structure of the requested frame, by default of the last one.
+    """Return the structure of the requested frame, by default the last frame.
 
     Raises
     ------

@@ -75,7 +75,7 @@ def test_partial_coherence_is_averaged_for_the_other_solver_too(make_perovskite:
 
 def test_what_abtem_cannot_do_alike_is_refused(make_perovskite: Callable[..., Sample]) -> None:
     """A probe wider than the cell and Debye-Waller damping have no counterpart, and the plan says so."""
-    with pytest.raises(SamplingError, match=r"The probe needs \d+\.\d A, but engine='abtem' needs the whole probe inside the cell"):
+    with pytest.raises(SamplingError, match=r"The probe needs a window of \d+\.\d A, but engine='abtem' needs the whole probe inside the cell"):
         signals(request_for(make_perovskite(1), engine="abtem"))
     with pytest.raises(SettingsError, match="does not support phonons='damped'"):
         signals(request_for(make_perovskite(4), engine="abtem", phonons="damped"))

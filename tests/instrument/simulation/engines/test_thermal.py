@@ -110,7 +110,7 @@ def test_auto_takes_the_model_only_where_its_kept_error_allows(own_cache, monkey
         thermal_check.keep(request, (RING,), thermal_check.ThermalError(rms=rms, largest=0.2, own=0.01, configurations=32, points=32))
         found = simulate.explain(request)
         assert (found.engine == "thermal") is taken
-    assert "the kept error of thermal cross-sections" in found.reason
+    assert "the stored error of thermal cross-sections" in found.reason
     bright = replace(request, detectors=("abf",))
     assert simulate.explain(bright).engine != "thermal"
 

@@ -1,4 +1,4 @@
-"""Recorders of an acquisition, one module for each signal, which is the first tag of its detectors.
+"""Recorders of an acquisition, one module for each signal. The name of a signal is the first tag of its detectors.
 
 =============== ==============================================
 File            Content

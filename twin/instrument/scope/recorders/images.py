@@ -38,7 +38,7 @@ class ImageSignal:
     bare, values : ndarray
         Signals in visiting order without and with the film on the specimen, shape (channels, n).
     error : ndarray
-        Relative standard errors over the configurations, shape (channels,).
+        Relative standard errors of the mean over the frozen-phonon configurations, shape (channels,).
     """
 
     request: Request
@@ -49,13 +49,13 @@ class ImageSignal:
     error: np.ndarray
 
     def variables(self) -> Variables:
-        """Return the images as variables, without coordinates."""
+        """Return the images as variables of a Dataset, without coordinates."""
         return results.variables(self.request, self.plan, self.request.scan.frame(self.values), self.error, FRACTION), {}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class ImageRecorder:
-    """Recorder of scanned detectors.
+    """Recorder of the images of scanned detectors.
 
     Parameters
     ----------
@@ -81,7 +81,7 @@ class ImageRecorder:
 
     @classmethod
     def prepare(cls, setup: Setup, state: ScopeState, scan: Scan, detectors: tuple[str | AnyDetector, ...], frames: int) -> Self:
-        """Return the recorder of scanned detectors, as in ``Recorder``."""
+        """Return the recorder of scanned detectors; see ``Recorder.prepare``."""
         del frames
         request = imaging_requests.request(setup, state, scan, detectors)
         part = common_operator.part(setup, state, request, detectors)
@@ -109,7 +109,7 @@ class ImageRecorder:
         return Recording(counts={"readings": shot.scan.frame(readings)}, signal=signal, state=after)
 
     def _is_the_same(self, signal: ImageSignal, shot: ScanPass) -> bool:
-        """Return whether a signal without a film belongs to the specimen, positions and beam of a pass, bit by bit."""
+        """Return True if a signal without a film belongs to the specimen, positions and beam of a pass, bit by bit."""
         return signal.plan is self.plan and signal.straight and shot.straight and signal.request.beam == shot.beam
 
     def _signal(self, setup: Setup, state: ScopeState, shot: ScanPass, progress: Progress | None) -> tuple[ImageSignal, incremental_imaging.Lineage]:
@@ -128,18 +128,18 @@ class ImageRecorder:
         return ImageSignal(request=asked, plan=self.plan, straight=shot.straight, bare=visits, values=visits, error=error), lineage
 
     def variables(self, setup: Setup, knobs: Knobs, counts: dict[str, np.ndarray], signal: ImageSignal) -> Variables:
-        """Return the readings as variables with their conversion to electrons, without coordinates."""
+        """Return the readings as variables of a Dataset, with their conversion to electrons and without coordinates."""
         out = results.variables(self.request, self.plan, counts["readings"], signal.error, {})
         for name, attrs in readout.describe(setup.profile, knobs, self.plan.detectors).items():
             out[name][2].update(attrs)
         return out, {}
 
     def settings(self) -> dict[str, Any]:
-        """Return the settings that the operator may know."""
+        """Return the settings that the user may know."""
         return results.visible_settings(self.request, self.plan)
 
     def notes(self) -> tuple[str, ...]:
-        """Return warnings about dark fields of a damped lattice."""
+        """Return warnings about dark-field images with ``phonons="damped"``."""
         return doubtful_physics.notes(self.request)
 
 

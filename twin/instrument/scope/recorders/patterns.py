@@ -1,4 +1,4 @@
-"""Recorder of a camera's counted diffraction patterns at each point."""
+"""Recorder of the diffraction patterns that a camera counts at each point."""
 
 from dataclasses import dataclass, replace
 from typing import Any, Self
@@ -26,7 +26,8 @@ from stemtwin.twin.progress import Progress
 class PatternSignal:
     """Expected patterns of one pass.
 
-    Patterns are larger than the rest of the state, so each request computes them again, to the same bits.
+    The patterns are larger than the rest of the state, so they are not stored. Every call of :meth:`patterns` computes
+    them again with bit-identical results.
 
     Parameters
     ----------
@@ -48,19 +49,19 @@ class PatternSignal:
         return contamination_film.patterns_behind_film(self.height, self.found.camera, self.found.request.beam, expected)
 
     def variables(self) -> Variables:
-        """Return the patterns as a variable, with the angles of the pixels."""
+        """Return the patterns as a variable of a Dataset, with the angles of the pixels as coordinates."""
         scan = self.found.request.scan
         return _variables(self.found, framed(scan, self.patterns(), np.nan), FRACTION)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class PatternRecorder:
-    """Recorder of a camera.
+    """Recorder of a camera's diffraction patterns.
 
     Parameters
     ----------
     found : Patterns
-        Plan of the patterns with the beam at the start.
+        Plan of the patterns for the beam at the start of the acquisition.
     """
 
     found: Patterns
@@ -72,7 +73,7 @@ class PatternRecorder:
 
     @classmethod
     def prepare(cls, setup: Setup, state: ScopeState, scan: Scan, detectors: tuple[str | PixelatedDetector, ...], frames: int) -> Self:
-        """Return the recorder of a camera, as in ``Recorder``."""
+        """Return the recorder of a camera; see ``Recorder.prepare``."""
         del frames
         request = imaging_requests.request(setup, state, scan, detectors)
         return cls(found=plan_patterns(replace(request, engine="auto")))
@@ -96,16 +97,16 @@ class PatternRecorder:
         return Recording(counts={camera.name: framed(shot.scan, counts)}, signal=signal, state=state)
 
     def variables(self, setup: Setup, knobs: Knobs, counts: dict[str, np.ndarray], signal: PatternSignal) -> Variables:
-        """Return the counts as a variable, with the angles of the pixels."""
+        """Return the counts as a variable of a Dataset, with the angles of the pixels as coordinates."""
         del setup, knobs, signal
         return _variables(self.found, counts[self.found.camera.name], {"units": "counts", "long_name": "counts of each pixel"})
 
     def settings(self) -> dict[str, Any]:
-        """Return the settings that the operator may know."""
+        """Return the settings that the user may know."""
         return results.visible_settings(self.found.request, self.found.plan)
 
     def notes(self) -> tuple[str, ...]:
-        """Return (), as patterns include bright and dark field."""
+        """Return an empty tuple: patterns include bright and dark field, so no warning is needed."""
         return ()
 
 

@@ -1,8 +1,9 @@
 """Protocol and registry of recorders.
 
-A new signal needs one file beside this one and an import line in the package's ``__init__``. The file holds its
-detector, registered in ``DETECTOR_KINDS`` and ``DETECTORS`` with the signal as the first tag, and its recorder,
-registered in `RECORDERS` under that signal. Its noise comes from ``setup.rng(name, frame)`` with a unique name.
+A new signal needs one file beside this one and an import line in the package's ``__init__``. The file defines a detector
+and a recorder. The detector is registered in ``DETECTOR_KINDS`` and ``DETECTORS`` with the signal as its first tag, and
+the recorder is registered in `RECORDERS` under the signal. The recorder draws noise from ``setup.rng(name, frame)`` with
+a unique name.
 """
 
 import math
@@ -34,11 +35,11 @@ class Recording(Generic[Signal]):
     Parameters
     ----------
     counts : dict of ndarray
-        Readings by any names, each with the same shape in every pass.
+        Readings by name. The recorder chooses the names. A reading has the same shape in every pass.
     signal : ExpectedSignal
         Expected signal.
     state : ScopeState
-        State of the microscope with the recorder's data for the next image.
+        State of the microscope, which includes the data that the recorder needs for the next pass.
     """
 
     counts: dict[str, np.ndarray]
@@ -74,11 +75,14 @@ class Recorder(Protocol[Signal]):
         ...
 
     def variables(self, setup: Setup, knobs: Knobs, counts: dict[str, np.ndarray], signal: Signal) -> Variables:
-        """Return the readings of all passes for a Dataset, with a first dimension frame for several passes."""
+        """Return the readings of all passes as variables and coordinates of a Dataset.
+
+        The first dimension is ``frame`` if there are several passes.
+        """
         ...
 
     def settings(self) -> dict[str, Any]:
-        """Return the settings that the operator may know, as plain values for the attributes of a frame."""
+        """Return the settings that the user may know, as plain values for the attributes of a frame."""
         ...
 
     def notes(self) -> tuple[str, ...]:
@@ -91,7 +95,7 @@ RECORDERS: Registry[type[Recorder[Any]]] = Registry("recorder")
 
 
 def framed(scan: Scan, values: np.ndarray, fill: float = 0) -> np.ndarray:
-    """Return values in visiting order, (n, ...), shaped like the scan, with ``fill`` at unvisited points."""
+    """Return an array shaped like the scan from values in visiting order, shape (n, ...), with ``fill`` at unvisited points."""
     out = np.full((math.prod(scan.shape), *values.shape[1:]), fill, values.dtype)
     out[scan.order()] = values
     return out.reshape(*scan.shape, *values.shape[1:])

@@ -53,7 +53,8 @@ MOST_COUNTS = 2**32 - 1
 class SpectrumSignal:
     """Expected spectra of one pass.
 
-    Spectra can be larger than the rest of the state, so each request computes them again, to the same bits.
+    Spectra can be larger than the rest of the state, so they are not stored. Every call of :meth:`spectrum` computes
+    them again with bit-identical results.
 
     Parameters
     ----------
@@ -82,7 +83,10 @@ class SpectrumSignal:
     how: dict[str, dict[str, str]]
 
     def spectrum(self, detector: Spectral, progress: Progress | None = None) -> xr.Dataset:
-        """Return the expected spectrum at each point of the path, by the engine of the pass once it is chosen."""
+        """Return the expected spectrum at each point of the path.
+
+        After the pass was recorded, the same engine is used as in the pass.
+        """
         taken, known = self.recorder, self.how.get(detector.name)
         same: dict[str, Any] = {
             "film_angstrom": self.height,
@@ -103,7 +107,7 @@ class SpectrumSignal:
         return found[detector.name].to_numpy().reshape(-1, detector.channels)[self.path.order()]
 
     def variables(self) -> Variables:
-        """Return the spectra as variables, with their energies."""
+        """Return the spectra as variables of a Dataset, with their energies as coordinates."""
         found, axes = {}, {}
         for detector in self.recorder.detectors:
             values = framed(self.scan, self.visits(detector, self.spectrum(detector)), np.nan)
@@ -153,12 +157,12 @@ class SpectrumRecorder:
 
     @staticmethod
     def longest_dwell_us(profile: Profile) -> float:
-        """Return the longest dwell time of a spectrum, us, which the scan generator does not limit."""
+        """Return the longest dwell time of a spectrum, us, which may exceed the limit of the scan generator."""
         return max(profile.max_dwell_time_us, LONGEST_DWELL_US)
 
     @classmethod
     def prepare(cls, setup: Setup, state: ScopeState, scan: Scan, detectors: tuple[str | Spectral, ...], frames: int) -> Self:
-        """Return the recorder of spectra, as in ``Recorder``."""
+        """Return the recorder of spectra; see ``Recorder.prepare``."""
         taken, model = _one_of_each(setup, state, detectors), setup.losses or LossModel()
         tilt = imaging_requests.tilt_mrad(state)
         if not isinstance(state.specimen, Sample):
@@ -209,7 +213,7 @@ class SpectrumRecorder:
         return Recording(counts=counts, signal=replace(signal, how=how), state=state)
 
     def variables(self, setup: Setup, knobs: Knobs, counts: dict[str, np.ndarray], signal: SpectrumSignal) -> Variables:
-        """Return the counts as variables, with their energies."""
+        """Return the counts as variables of a Dataset, with their energies as coordinates."""
         del setup, knobs
         found, axes = {}, {}
         for detector in self.detectors:
@@ -220,12 +224,12 @@ class SpectrumRecorder:
         return found, axes
 
     def settings(self) -> dict[str, Any]:
-        """Return the settings that the operator may know."""
+        """Return the settings that the user may know."""
         spectra = {detector.name: asdict(detector) for detector in self.detectors}
         return {"scan": results.visible_scan(self.scan), "phonons": self.phonons, "spectra": spectra}
 
     def notes(self) -> tuple[str, ...]:
-        """Return (), as the collection aperture includes the bright field."""
+        """Return an empty tuple: the collection aperture includes the bright field, so no warning is needed."""
         return ()
 
 
@@ -233,7 +237,7 @@ RECORDERS.add("spectrum", SpectrumRecorder)
 
 
 def check_edges(detectors: Any, names: Sequence[str]) -> None:
-    """Raise SettingsError for a range of energy losses without the requested edges.
+    """Raise SettingsError if the detector's range of energy losses does not contain all requested edges.
 
     Raises
     ------
@@ -263,7 +267,9 @@ def check_edges(detectors: Any, names: Sequence[str]) -> None:
 
 
 def scan_of(at: Any) -> tuple[Scan, bool]:
-    """Return a scan, or the path of one point (x, y), A, and whether it is a point.
+    """Return the scan that a scan or a point (x, y), A, describes, and True if it is a point.
+
+    A point becomes a path with one position.
 
     Raises
     ------

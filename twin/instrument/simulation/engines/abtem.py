@@ -1,10 +1,11 @@
 """The engine ``abtem``: signals by abTEM, an independent solver, on the same grid and with the same planes.
 
-abTEM applies the transmission function at the entrance of a slice, and its arrays are [x, y]. Its slices therefore extend
-from each of our planes to the next, with every atom at the middle of its slice, and C10 increases by the depth of our first
-plane. abTEM's tilt is that of the beam relative to the specimen, and its patterns stay centred on the beam like ours; the
-tilt shifts probes sideways between the entrance face and our first plane. The potential of a sample is abTEM's own (its
-bilinear placement is inexact between grid points); a potential given as slices is used unchanged.
+abTEM applies the transmission function at the entrance of a slice, and its arrays have the axes [x, y]. The slices that it
+receives therefore extend from each of our planes to the next, every atom lies in the middle of its slice, and C10 is increased
+by the depth of our first plane. In abTEM, the tilt is that of the beam relative to the specimen, and patterns stay centred on
+the beam, as ours do. Probe positions are corrected for the sideways shift that the tilt causes between the entrance face and
+our first plane. For a sample, abTEM computes its own potential, in which the bilinear placement of atoms is inexact between
+grid points. A potential that is given as slices is used unchanged.
 """
 
 import contextlib
@@ -52,7 +53,7 @@ def check(found: Discretisation) -> None:
 
 
 def cost(found: Discretisation) -> Cost:
-    """Return the cost of abTEM, estimated with our time per step, for one wave per probe and focal state."""
+    """Return the cost of abTEM, estimated with the time of our own multislice steps, for one wave per probe and focal state."""
     request, grid = found.request, found.grid
     focal, source = partial_coherence.counts(request.beam)
     shifted = request.scan.count * source
@@ -108,7 +109,9 @@ def _coherent(
 
 
 def patterns(request: Request, plan: Plan, configuration: int, points: np.ndarray, aberrations: Aberrations) -> Iterator[np.ndarray]:
-    """Yield batches of diffraction patterns of coherent probes in one configuration, fractions of the beam, float64, shape (P, ny, nx).
+    """Yield batches of diffraction patterns of coherent probes in one frozen-phonon configuration.
+
+    Patterns are fractions of the beam, float64; the shape of a batch is (n, ny, nx).
 
     Parameters
     ----------

@@ -31,13 +31,13 @@ CHECK_STREAM = 9
 
 
 def is_dark(request: Request, detectors: Sequence[Detector]) -> bool:
-    """Return whether the inner angles of all detectors suit a local operator, also with the beam's tilt."""
+    """Return True if the inner angles of all detectors are large enough for a local operator, with the beam tilt included."""
     bright = exit_waves.BRIGHT * request.beam.semiangle_mrad + math.hypot(*request.beam.beam_tilt_mrad)
     return all(d.inner_mrad >= bright for d in detectors)
 
 
 def check_own_windows(found: Discretisation) -> None:
-    """Refuse ``tolerance=0``, given ``blocks`` and a probe wider than the cell, for engines with windows inside the cell."""
+    """Refuse ``tolerance=0``, a request with ``blocks``, or a probe wider than the cell, for engines with windows in the cell."""
     if not found.request.tolerance:
         message = (
             f"engine={found.request.engine!r} computes to a tolerance, but tolerance=0 requests exact signals. "
@@ -80,14 +80,14 @@ def _check_detectors(
 ) -> None:
     """Refuse detectors that overlap with the bright field.
 
-    The check is cached, because a microscope plans every frame and weights take 10 ms.
+    The result is cached, because a microscope plans every frame and the computation of the weights takes 10 ms.
     """
     weights = operator_cache.weights_behind(detectors, wavelength, tilt, antialias=antialias)
     exit_waves.check_detectors(Basis(grid=grid, radius=radius, periodic=periodic, local=near), weights, wavelength)
 
 
 def cost(found: Discretisation) -> Cost:
-    """Return the cost of a local operator for the area of the scan, including its check and its overlaps."""
+    """Return the cost of a local operator for the area of the scan, including the check of its accuracy and its overlaps."""
     return cost_beside(found, costs.program_bytes(found))
 
 
@@ -137,7 +137,7 @@ def _basis(found: Discretisation) -> tuple[Basis, tuple[float, float]]:
 
 
 def checked_signals(request: Request, plan: Plan, progress: Progress | None) -> Signals:
-    """Return the signals of the local operator of a request, with the error measured when it was built."""
+    """Return the signals of the local operator of a request, with the error that was measured when the operator was built."""
     return image_signals(operator_for(request, plan, progress), request)
 
 
@@ -177,7 +177,7 @@ def image_signals(operator: LocalOperator, request: Request) -> Signals:
 
 
 def operator_for(request: Request, plan: Plan, progress: Progress | None = None) -> LocalOperator:
-    """Return the local operator of a request, built for the area of its scan; parts in the caches are not built again."""
+    """Return the local operator of a request, built for the area of its scan. Parts in the caches are not built again."""
     asked = () if request.film_slices_angstrom is None else ("films", request.film_slices_angstrom)
     asked += ("growing",) * request.growing_windows
     key = operator_cache.physics_key(request, plan, engine=(NAME, request.tolerance, *asked))

@@ -1,7 +1,7 @@
 """The engine ``multislice``: multislice of each probe, the reference.
 
-Short work, and all work with ``tolerance=0``, is exact: each probe is propagated through the whole field. In long work,
-probes are propagated through windows around them, to a tolerance that is checked.
+Short computations, and all computations with ``tolerance=0``, are exact: each probe is propagated through the whole field.
+In long computations, each probe is propagated through a window around it, to a tolerance that is checked.
 """
 
 import math

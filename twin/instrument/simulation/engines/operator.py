@@ -26,9 +26,9 @@ STATES_AT_ONCE = 16
 
 
 def cost(found: Discretisation) -> Cost:
-    """Return the cost of an imaging operator: propagation of each plane wave of the aperture, and products of all pairs.
+    """Return the cost of an imaging operator: propagation of each plane wave of the aperture, and products of all pairs of waves.
 
-    For a depth series the waves are propagated once, and are held and multiplied at every depth.
+    For a depth series the waves are propagated once. At every depth they are kept in memory and multiplied.
     """
     request, grid, detectors, beams = found.request, found.grid, found.detectors, found.beams
     count, faces, area = crystal_average.configurations(request), request.faces, math.prod(grid.shape)
@@ -46,13 +46,13 @@ def cost(found: Discretisation) -> Cost:
 
 
 def signals(request: Request, plan: Plan, progress: Progress | None) -> Signals:
-    """Return the signals of the specimen's imaging operator, which is built unless the process or the disk holds it."""
+    """Return the signals of the specimen's imaging operator. It is built unless it is cached in the process or on disk."""
     operator = operator_cache.operator_for(request, plan, progress=progress)
     return image_signals(operator, request), operator.standard_error, account(operator)
 
 
 def account(operator: ImagingOperator) -> str:
-    """Return the exactness of an operator's signals as a sentence, including an average over lattice translations."""
+    """Return a sentence on the accuracy of an operator's signals, including an average over lattice translations."""
     if operator.average is None:
         return EXACTNESS
     return f"{EXACTNESS}; {crystal_average.measured(operator.configurations, operator.average, float(operator.standard_error.max()))}"

@@ -1,12 +1,13 @@
 """The engine ``prism``: every f-th plane wave of the aperture, with the measured difference from multislice.
 
 The interpolation factor f determines the window of a probe: with every f-th plane wave a probe repeats after 1/f of the cell.
-There is no window by tolerance as for multislice of single probes: it would either be equivalent to another f or shorten only
-the sums over plane waves, because plane waves fill the field for every size of the probe. It would also save little. The
-estimated times for SrTiO3 of 48 x 48 x 100 A with 128 x 128 points and 8 configurations are 1870 s for f = 4 (a window of
-12 A), 26,600 s for f = 2, and 245 s for multislice in windows of 10 A to a checked tolerance of 1 %. The propagation of plane
-waves, which a window does not shorten, takes 130 s of the time for f = 4 and 480 s for f = 2, and the error for a given f
-depends on the specimen. At 96 x 96 A the three times are 33,100 s (f = 4, a window of 24 A), 482,000 s and 520 s.
+PRISM has no windows that follow from a tolerance, unlike multislice of single probes. Such a window would either be equivalent
+to another f or shorten only the sums over plane waves, because plane waves fill the field for every size of the probe. It
+would also save little. The estimated times for SrTiO3 of 48 x 48 x 100 A with 128 x 128 points and 8 configurations are
+1870 s for f = 4 (a window of 12 A), 26,600 s for f = 2, and 245 s for multislice in windows of 10 A to a checked tolerance of
+1 %. The propagation of plane waves, which a window does not shorten, takes 130 s of the time for f = 4 and 480 s of the time
+for f = 2. The error for a given f depends on the specimen. At 96 x 96 A the three times are 33,100 s (f = 4, a window of
+24 A), 482,000 s and 520 s.
 """
 
 import math
@@ -54,8 +55,8 @@ def cost(found: Discretisation) -> Cost:
 def signals(request: Request, plan: Plan, progress: Progress | None) -> Signals:
     """Return signals by PRISM, averaged over focal spread, source and configurations.
 
-    The error is measured in the first configuration at 8 points of the scan. It compares the probes inside their windows,
-    as their tails are equal.
+    The error is measured in the first configuration at 8 points of the scan. Only the parts of probes inside their windows
+    are compared with multislice, because the tails are equal.
     """
     weights = operator_cache.detector_weights(request, plan)
     f = (request.interpolation, request.interpolation)

@@ -1,6 +1,6 @@
 """The registry of engines, and the class of an engine.
 
-Tags describe the results of an engine, by which callers find all engines of a kind:
+Tags describe the results of an engine. Callers use tags to find all engines of a kind:
 
 ================= =================================================================================
 Tag               Engines with this tag
@@ -34,7 +34,7 @@ REFERENCE, DENSE, REIMAGING, DEPTHS, AVERAGING, JOINING = "reference", "dense", 
 """Tags of engines; see the module's table."""
 
 Signals = tuple[np.ndarray, np.ndarray, str]
-"""Signals of an engine, their relative standard errors, and their exactness as a sentence.
+"""Signals of an engine, their relative standard errors, and their accuracy as a sentence.
 
 Signals have the shape (channels, ...) with the scan's dimensions, and errors the shape (channels,); errors are NaN for one
 configuration. In a depth series, the channels are ordered by depth first.
@@ -42,11 +42,11 @@ configuration. In a depth series, the channels are ordered by depth first.
 
 
 def accept(discretisation: "Discretisation") -> None:
-    """Accept every request: the check of an engine without restrictions."""
+    """Accept every request. This is the check of an engine without restrictions."""
 
 
 def measured(request: "Request") -> str:  # noqa: ARG001 - one signature for all engines
-    """Return the exactness of an engine that measures its error with every result."""
+    """Return the sentence on the accuracy of an engine that measures its error with every result."""
     return "the error is measured with the signals, relative to multislice"
 
 
@@ -57,18 +57,18 @@ class Engine:
     Parameters
     ----------
     cost : callable
-        ``cost(discretisation)`` returns waves, memory and time, estimated before any work. The number of waves is the sum
-        that ``signals`` reports as progress.
+        ``cost(discretisation)`` returns the number of waves, memory and time, estimated before any work. ``signals``
+        reports this number of waves as progress.
     signals : callable
         ``signals(request, plan, progress)`` returns the signals of a request with the grid, slices and detectors of a
         plan. Optics and scan of the request may differ from those of the planned request.
     exactness : callable
-        ``exactness(request)`` returns the expected exactness of the signals as a sentence, before any work.
+        ``exactness(request)`` returns the expected accuracy of the signals as a sentence, before any work.
     check : callable
         ``check(discretisation)`` raises a StemtwinError, before any work, for a request that the engine cannot compute.
     suits : callable, optional
-        ``suits(discretisation)`` returns the reason why ``"auto"`` compares this engine with the exact ones, or an empty
-        text. ``"auto"`` does not compare an engine without this function.
+        ``suits(discretisation)`` returns the reason why ``"auto"`` compares this engine with the exact engines, or an
+        empty text. ``"auto"`` does not compare an engine without this function.
     series : callable, optional
         ``series(request, plan, beams, progress)`` returns the signals of several beams that differ only in their
         aberrations, bit-identical to single calls but faster. The waves of the plan are reported once.
@@ -76,7 +76,7 @@ class Engine:
         ``used(request, plan)`` returns the plan with the number of phonon configurations that were computed, if that
         number depends on the measured error.
     in_parts : bool
-        Whether the engine computes the specimen in parts and never holds all of it.
+        Whether the engine computes the specimen in parts and never has the whole specimen in memory.
     vacuum_around : bool
         Whether the engine surrounds a specimen that is not periodic with vacuum; other engines repeat its cell.
     """

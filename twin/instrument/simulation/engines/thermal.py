@@ -1,8 +1,8 @@
 """The engine ``thermal``: dark field by thermal diffuse cross-sections of one specimen on a coarse grid, with a measured error.
 
-Its error, some percent, is always stated: it is measured relative to multislice with frozen phonons and kept
-(:mod:`~stemtwin.twin.instrument.simulation.thermal_check`), or it is the error on other samples, and marked as such.
-``"auto"`` chooses this engine only if the kept error is within the tolerance.
+The result always states the error, which is some percent. The error is measured relative to multislice with frozen phonons
+and stored (:mod:`~stemtwin.twin.instrument.simulation.thermal_check`), or it is the error of other samples and marked as such.
+``"auto"`` chooses this engine only if the stored error is within the tolerance.
 """
 
 import math
@@ -57,7 +57,7 @@ SECTION_SECONDS = 1.2
 
 
 def check(found: Discretisation) -> None:
-    """Refuse requests outside the model, and requests whose kept error exceeds the tolerance."""
+    """Refuse requests that the model does not cover, and requests whose stored error exceeds the tolerance."""
     request = found.request
     if isinstance(request.sample, PotentialSlices) or request.thermal_motion != "frozen":
         message = (
@@ -87,20 +87,20 @@ def check(found: Discretisation) -> None:
 
 
 def suits(found: Discretisation) -> str:
-    """Return the reason for the model if its kept error for the request is within the tolerance, else an empty text."""
+    """Return the reason for the model if its stored error for the request is within the tolerance, else an empty text."""
     dark = is_dark(found.detectors, found.request.beam.semiangle_mrad)
     known = dark and thermal_check.is_known_to_suffice(found.request, found.detectors)
-    return "the kept error of thermal cross-sections is within the tolerance" if known else ""
+    return "the stored error of thermal cross-sections is within the tolerance" if known else ""
 
 
 def is_dark(detectors: Sequence[Detector], semiangle_mrad: float) -> bool:
-    """Return whether all detectors are uniform rings with inner angles that suit the model."""
+    """Return True if all detectors are uniform rings with inner angles of at least ``DARK`` times the convergence semi-angle."""
     least = DARK * semiangle_mrad - 1e-9
     return all(isinstance(each, AnnularDetector) and each.sensitivity is None and each.inner_mrad >= least for each in detectors)
 
 
 def cost(found: Discretisation) -> Cost:
-    """Return the cost of one coarse specimen, of each probe in its window, and of the error's measurement unless an error is kept."""
+    """Return the cost of a coarse specimen, of each probe in its window, and of the error measurement unless an error is stored."""
     request, planes = found.request, len(found.slices.planes)
     grid = coarse_grid(request, found.grid.extent, min(d.inner_mrad for d in found.detectors))
     window = _window(request, grid, float(found.slices.planes[-1]))
@@ -134,7 +134,7 @@ def _sharp(request: Request) -> Request:
 
 
 def coarse_grid(request: Request, extent: tuple[float, float], inner: float) -> Grid:
-    """Return the grid of the waves, which holds angles up to `band` for a ring with the given inner angle, mrad."""
+    """Return the grid of the waves, which contains angles up to `band` for a ring with the given inner angle, mrad."""
     step = request.beam.wavelength_angstrom / (3e-3 * band(inner))
     ny, nx = (fast_length(max(16, math.ceil(side / step - 1e-9))) for side in extent)
     return Grid(shape=(ny, nx), extent=extent)
@@ -146,9 +146,10 @@ def band(inner: float) -> float:
 
 
 def window_shape(request: Request, grid: Grid, thickness: float) -> tuple[int, int]:
-    """Return the points (ny, nx) of the window that holds the probes of a box.
+    """Return the number of points (ny, nx) of a window.
 
-    A window larger than the cell of a periodic specimen consists of whole cells.
+    The probes in a box, a small area of the scan, share one window. A window larger than the cell of a periodic specimen
+    consists of whole cells.
     """
     shape = []
     for count, step, around in zip(grid.shape, grid.sampling, _around(request, thickness), strict=True):
@@ -181,7 +182,7 @@ def _extent(shape: tuple[int, int], grid: Grid) -> tuple[float, float]:
 
 
 def specimen_for(request: Request, plan: Plan) -> ThermalSpecimen:
-    """Return the specimen of a request, which is built unless the process holds it."""
+    """Return the specimen of a request with its thermal cross-sections; it is built unless it is in the cache of the process."""
     wavelength, sample = request.beam.wavelength_angstrom, request.sample
     assert not isinstance(sample, PotentialSlices)  # refused before, like static samples
     sigma = sample.thermal_sigma_angstrom
@@ -233,7 +234,7 @@ def _beams(request: Request, grid: Grid) -> tuple[np.ndarray, np.ndarray, np.nda
 
 
 def model_signals(request: Request, plan: Plan, points: np.ndarray, progress: Progress | None = None) -> np.ndarray:
-    """Return the model's signals of probes at points (x, y), A, shape (P, 2): float64, shape (channels, P)."""
+    """Return the model's signals, float64, shape (channels, P), for probes at points (x, y), A, shape (P, 2)."""
     specimen = specimen_for(request, plan)
     window = _window(request, specimen.grid, float(specimen.planes[-1]))
     beams, ky, kx = _beams(request, window)
@@ -319,12 +320,12 @@ def _rim_signals(request: Request, specimen: ThermalSpecimen, cut: float) -> np.
 
 
 def model_of(request: Request, plan: Plan) -> Callable[[np.ndarray], np.ndarray]:
-    """Return the function that gives the model's signals at points."""
+    """Return the function that computes the model's signals at given points."""
     return lambda points: model_signals(request, plan, points)
 
 
 def checked_signals(request: Request, plan: Plan, progress: Progress | None) -> Signals:
-    """Return the model's signals and its error, which is measured and kept, or that on other samples.
+    """Return the model's signals and error. The error is measured and stored, or is the error of other samples.
 
     Raises
     ------

@@ -44,7 +44,7 @@ def suits(found: Discretisation) -> str:
 
 
 def cost(found: Discretisation) -> Cost:
-    """Return the cost of the windows that the scan visits, for bright-field detectors, and of the local operator, for dark-field ones."""
+    """Return the cost of windows in the scan area, for bright-field detectors, and of a local operator, for dark-field detectors."""
     program, (bright, dark) = costs.program_bytes(found), bright_and_dark(found.request, found.detectors)
     windowed = replace(found, detectors=bright)
     parts = [_cost_of_windows(windowed, program)] if bright else []
@@ -138,12 +138,12 @@ def _layout(request: Request, grid: Grid, held: float, growth: float = 1.0) -> T
 
 
 def checked_signals(request: Request, plan: Plan, progress: Progress | None) -> Signals:
-    """Return the signals of windows for bright-field detectors and of the local operator for dark-field ones, with measured errors.
+    """Return signals and measured errors: bright-field detectors use windows, and dark-field detectors use the local operator.
 
     Raises
     ------
     SamplingError
-        The error exceeds the tolerance also with larger windows, or a window would be as large as the field.
+        The error exceeds the tolerance even with larger windows, or a window would be as large as the field.
     """
     bright, dark = bright_and_dark(request, plan.detectors)
     values: dict[str, np.ndarray] = {}
@@ -181,7 +181,7 @@ def _signals_of_windows(request: Request, plan: Plan, progress: Progress | None)
 
 
 class TiledField:
-    """The specimen of a request in parts, and the operators of its windows, which are built unless a cache holds them.
+    """A field that is divided into windows: the specimen and the imaging operator of each window. Operators are cached.
 
     Parameters
     ----------
@@ -198,7 +198,7 @@ class TiledField:
         self._parts = slice_stacks.Parts(request, plan)
 
     def divided(self) -> Divided:
-        """Return the division of the field for the requested tolerance; a new one is checked at random points of the scanned area."""
+        """Return the division of the field for the requested tolerance; a new division is checked at random points of the scan area."""
         request = self.request
         held = _held(request, self.plan.slices.planes)
         key = operator_cache.physics_key(request, self.plan, engine=(NAME, request.tolerance, held))
@@ -243,11 +243,11 @@ class TiledField:
         raise SamplingError(message)
 
     def stacks(self, cut: Rectangle) -> Iterator[SliceStack]:
-        """Iterate over the specimen in a rectangle, one stack per frozen-phonon configuration, with the atoms of the whole field."""
+        """Iterate over the specimen's slices in a rectangle, one stack per frozen-phonon configuration of the whole field."""
         return (self._parts.stack(cut, number) for number in range(self.plan.configurations))
 
     def operator(self, layout: TileLayout, tile: Tile) -> ImagingOperator:
-        """Return the operator of a tile's window; windows with the same atoms share one."""
+        """Return the operator of a tile's window. Windows with the same atoms have the same operator."""
         window, request = layout.window(tile), self.request
         described = {
             **operator_cache.surroundings(request, self.plan),
@@ -277,7 +277,7 @@ class TiledField:
         return operator_cache.CACHE.get(key, build)
 
     def read(self, layout: TileLayout) -> np.ndarray:
-        """Return the signals of the scan, float32, shape (channels, ...) with its dimensions; negative rounding errors become 0."""
+        """Return the signals of the scan, float32, shape (channels, ...) with the scan's dimensions; negative rounding errors become 0."""
         scan, axes = self.request.scan, self.request.scan.axes()
         if axes is None:
             points = scan.points()

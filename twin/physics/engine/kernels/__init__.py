@@ -12,7 +12,7 @@ File                  Content
 ``simd_complex64.py`` 16 complex64 numbers as one value
 ``simd_float32.py``   16 float32 numbers as one value
 ``simd_float64.py``   8 float64 numbers as one value
-``spare.py``          scratch memory kept between calls
+``spare.py``          reuse of scratch memory between calls
 ``threads.py``        work on a pool of threads, also after a fork
 ===================== ====================================================
 """

@@ -1,21 +1,22 @@
-"""Disk cache of computed arrays: each set of arrays is kept under the hash of everything that it depends on.
+"""Disk cache of computed arrays: each set of arrays is stored under the hash of everything that it depends on.
 
-``<cache>/operators`` holds one file per entry (``<cache>`` is :func:`jit.cache_folder`). A file consists of a line with
+``<cache>/operators`` contains one file per entry (``<cache>`` is :func:`jit.cache_folder`). A file consists of a line with
 the format, the hash of the header, the header (JSON with the key, and the name, type, shape and sha256 of each array),
 and the arrays' bytes. Pickle is not used, so reading a file runs no code. A file is written under a temporary name and
-then renamed: a path holds a complete entry or nothing, even with concurrent writers or after the process is killed.
-Every byte is checked at reading. An entry that is truncated, damaged, foreign or of another format is removed and
-computed again. If the folder cannot be used, results are not kept, and :attr:`ArrayCache.problem` gives the reason. The
-folder takes at most ``$STEMTWIN_CACHE_BYTES`` (default 4 GiB; 0 keeps nothing); the least recently used entries are
-removed first.
+then renamed. A path therefore contains a complete entry or nothing, even if several processes write at the same time or
+a process is killed. Every byte is checked at reading. An entry that is truncated, damaged, made for another key or in
+another format is removed and computed again. If the folder cannot be used, results are not stored, and
+:attr:`ArrayCache.problem` gives the reason. The folder uses at most ``$STEMTWIN_CACHE_BYTES`` (default 4 GiB; with 0,
+nothing is stored); the least recently used entries are removed first.
 
-A long computation keeps its pieces (:meth:`ArrayCache.resumable`) under the key of the whole result and removes them when
-the whole result is kept (:meth:`ArrayCache.finish`). A computation that was killed continues from the last complete
-piece. The result has the same bits, because a piece read from disk equals the computed one, and the caller combines
-pieces in a fixed order. Only the whole result is flushed to the disk.
+A long computation stores its partial results, called pieces (:meth:`ArrayCache.resumable`), under keys that begin with
+the key of the whole result. The pieces are removed when the whole result is stored (:meth:`ArrayCache.finish`). A
+computation that was killed continues from the last complete piece. Its result has the same bits as that of an
+uninterrupted computation, because a piece read from disk equals the computed piece and the caller combines pieces in a
+fixed order. Only the whole result is flushed to the disk.
 
-:func:`content_key` makes the key of a description. The description should contain :func:`code_digest`, so results of an
-earlier version of the code are never used.
+:func:`content_key` computes the key from a description. The description should contain :func:`code_digest`, so results
+of an earlier version of the code are never used.
 """
 
 import contextlib
@@ -61,8 +62,8 @@ def content_key(description: Mapping[str, Any]) -> str:
     ----------
     description : mapping
         Values by name: numbers, strings, booleans, None, arrays, and sequences or mappings of these. The key does not
-        depend on the order of a mapping, on tuple or list, on 1 or 1.0, on 0.0 or -0.0, or on the memory layout of an
-        array. It depends on the type of an array.
+        depend on the order of a mapping or on the memory layout of an array, and does not distinguish tuple and list,
+        1 and 1.0, or 0.0 and -0.0. It depends on the data type of an array.
 
     Returns
     -------
@@ -72,7 +73,7 @@ def content_key(description: Mapping[str, Any]) -> str:
     Raises
     ------
     SettingsError
-        A value of another type, or a name that is not a string.
+        A value has another type, or a name is not a string.
     """
     return hashlib.sha256(json.dumps(_canonical(description), sort_keys=True).encode()).hexdigest()
 
@@ -101,16 +102,16 @@ def code_digest(root: Path, *patterns: str) -> str:
     """Return the hash of the code that results depend on.
 
     It covers every file below the root that matches a pattern, the engine's sources, the compiler and the CPU
-    (:func:`jit.sources_digest`), and the versions of numpy, scipy and abTEM (whose coefficients of Lr are read). If a
-    file was changed after this process began to import the code, the running version is unknown, and the hash is made
-    unique to this process.
+    (:func:`jit.sources_digest`), and the versions of numpy, scipy and abTEM (which provides the scattering coefficients
+    of Lr). If a file was changed after this process began to import the code, the running version is unknown, and the
+    hash is made unique to this process.
 
     Parameters
     ----------
     root : Path
         Folder of a package.
     *patterns : str
-        Glob patterns relative to it, such as ``"physics/engine/**/*.py"``.
+        Glob patterns relative to ``root``, such as ``"physics/engine/**/*.py"``.
 
     Returns
     -------
@@ -129,7 +130,9 @@ def code_digest(root: Path, *patterns: str) -> str:
 
 
 def default_cache() -> "ArrayCache":
-    """Return the user's cache for the current ``STEMTWIN_CACHE_DIR`` and ``STEMTWIN_CACHE_BYTES``; equal settings give the same object.
+    """Return the user's cache for the current ``STEMTWIN_CACHE_DIR`` and ``STEMTWIN_CACHE_BYTES``.
+
+    Calls with equal settings return the same object.
 
     Raises
     ------
@@ -149,7 +152,7 @@ class ArrayCache:
     Parameters
     ----------
     folder : Path
-        Folder of the entries; created when the first one is kept.
+        Folder of the entries; it is created when the first entry is stored.
     capacity_bytes : int
         Largest total size of the folder's files, bytes; 0 disables the cache.
 
@@ -169,7 +172,7 @@ class ArrayCache:
 
     @property
     def problem(self) -> str | None:
-        """Reason why the last entry could not be kept; None if it was kept, or if there was none."""
+        """Reason why the last entry could not be stored; None if it was stored, or if no entry was passed yet."""
         return self._problem
 
     @property
@@ -178,7 +181,7 @@ class ArrayCache:
         return sum(size for _, _, size in self._files())
 
     def get(self, key: str) -> dict[str, np.ndarray] | None:
-        """Return the arrays of a key, as copies that the caller may change, or None; a damaged entry is removed.
+        """Return the arrays stored under a key, as copies that the caller may change, or None; a damaged entry is removed.
 
         Raises
         ------
@@ -201,15 +204,15 @@ class ArrayCache:
         return arrays
 
     def put(self, key: str, arrays: Mapping[str, np.ndarray], *, through: bool = True) -> bool:
-        """Keep arrays under a key, replacing an earlier entry; return whether they were kept.
+        """Store arrays under a key in place of an earlier entry; return True if they were stored.
 
-        With ``through``, the file is flushed to the disk. Without, writing is faster, but a crash of the machine (not of
-        the process) may lose the entry.
+        With ``through``, the file is flushed to the disk. Without ``through``, writing is faster, but a crash of the machine
+        (not of the process) may lose the entry.
 
         Raises
         ------
         SettingsError
-            The key was not made by :func:`content_key` or :func:`piece_key`, or an array does not hold numbers.
+            The key was not made by :func:`content_key` or :func:`piece_key`, or an array does not contain numbers.
         """
         path, arrays = self._path(key), _plain(arrays)
         if not self.capacity_bytes:
@@ -239,7 +242,7 @@ class ArrayCache:
     def resumable(
         self, key: str, compute: Callable[[], Mapping[str, np.ndarray]], *, skipped: Callable[[], None] | None = None
     ) -> dict[str, np.ndarray]:
-        """Return the arrays of a key from disk, or compute and keep them; both give the same bits in the same layout.
+        """Return the arrays of a key from disk, or compute and store them; both give the same bits in the same layout.
 
         ``skipped`` is called if the arrays come from disk.
         """
@@ -252,14 +255,14 @@ class ArrayCache:
         return found
 
     def finish(self, key: str, arrays: Mapping[str, np.ndarray]) -> bool:
-        """Keep the whole result and, on success, remove its pieces; return whether it was kept."""
+        """Store the whole result and, on success, remove its pieces; return True if the result was stored."""
         kept = self.put(key, arrays)
         if kept:
             self.remove_pieces(key)
         return kept
 
     def remove_pieces(self, key: str) -> None:
-        """Remove all pieces of a key."""
+        """Remove all pieces of the result with a key."""
         pieces = f"{self._path(key).stem}-"
         for _, name, _ in self._files():
             if name.startswith(pieces) and name.endswith(ENTRY):

@@ -1,4 +1,4 @@
-"""BLAS limited to one thread, so sums of products have the same bits for any thread count and parallel tasks do not oversubscribe the CPUs."""
+"""Limitation of BLAS to one thread, for results that do not depend on the thread count and tasks that do not oversubscribe the CPUs."""
 
 import contextlib
 import functools
@@ -15,7 +15,7 @@ def _controller() -> ThreadpoolController:
 def one_thread() -> contextlib.AbstractContextManager:
     """Return a context in which numpy's BLAS runs on one thread.
 
-    The limit applies to the whole process. Code that spreads such blocks over threads holds one context around all of
-    them.
+    The limit applies to the whole process. Code that runs such blocks on several threads must enter one context around
+    all of them.
     """
     return _controller().limit(limits=1, user_api="blas")

@@ -1,9 +1,9 @@
 """Stages of a Fourier transform, generated inside the kernel that calls them: loops of butterflies for radices 1 to 5 and 8.
 
-Each loop is a few instructions, in one version per radix. As compiled functions there would be sixty of them, and the
-compiler spends its time on functions (their types, blocks and modules), not on instructions. The functions below run
-once for each radix while a kernel is compiled and emit its instructions. ``fft.py`` describes the computation of the
-stages.
+Each loop consists of a few instructions and exists in one version per radix. If every version were a compiled function,
+there would be sixty functions, and compilation would be slow, because the compiler spends its time on functions (their
+types, blocks and modules), not on instructions. Instead, the functions below run once for each radix while a kernel is
+compiled, and emit the instructions of the loop. ``fft.py`` describes the computation of the stages.
 
 The radix, block length, number of blocks and first twiddle of a stage are a row of the plan (``fft.make_plan``). The
 functions do not check bounds.
@@ -231,9 +231,9 @@ up = _inner(lambda builder, radix, points, factors, first: _DFT[radix](_twiddled
 
 @intrinsic
 def middle(typingctx, line, place, stages, order, table, offset):
-    """Compute the last descending stage, exchange real and imaginary parts, multiply by factors, compute the first ascending stage.
+    """Compute the last descending stage, exchange real and imaginary parts, multiply, and compute the first ascending stage.
 
-    The stages act on consecutive blocks from ``place``.
+    The factors are in ``table``. The stages act on consecutive blocks that begin at ``place``.
     """
 
     def codegen(context, builder, sig, args):

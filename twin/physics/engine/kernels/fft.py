@@ -1,9 +1,11 @@
-"""Fourier transforms of lines of points, each 16 complex numbers; any length with factors 2, 3 and 5, compiled once for all lengths.
+"""Fourier transforms of lines of 16 waves at once, for lengths with the prime factors 2, 3 and 5, compiled once for all lengths.
 
-`descend_line` transforms a line by decimation in frequency: its input has the natural order, its output the
-digit-reversed order. `ascend_line` uses decimation in time and takes the digit-reversed order back to the natural one.
-A convolution (`convolve_line`: transform, multiply, transform back) never needs the natural order between its two
-transforms, which saves time:
+A *line* of the wave is a sequence of *points*. A point is 16 complex numbers, one from each of 16 waves.
+
+`descend_line` transforms a line by decimation in frequency: its input has the natural order, and its output has the
+digit-reversed order. `ascend_line` uses decimation in time and converts the digit-reversed order back to the natural
+order. A convolution (`convolve_line`: transform, multiply, transform back) never needs the natural order between its two
+transforms. Time is saved in several ways:
 
 - Data are never permuted; the factor of each coefficient is looked up in digit-reversed order instead.
 - The last descending stage, the product and the first ascending stage act on a few points in registers (`butterflies.middle`).
@@ -20,7 +22,8 @@ because only the roles of two registers change, and thereby computes
     convolve(z) = FFT( factor * swap( FFT(z) ) )
 
 With z = swap(psi) and factor t this is n FFT(t ifft(psi)); with z = psi and factor conj(p) it is n swap(ifft(p FFT(psi))).
-Rows use the first form and columns the second. Each leaves in memory the form that the other expects.
+Rows use the first form and columns the second. After each of them, memory contains the wave in the form that the other
+expects.
 
 Plans are arrays, not functions, with one row (radix, points, blocks, first twiddle) per stage; see `make_plan`.
 """
@@ -112,11 +115,13 @@ def make_plan(n: int) -> TransformPlan:
 
 @part
 def convolve_line(wave, base, reads, writes, line, plan, table, offset, ahead):
-    """Transform a line of the wave, exchange real and imaginary parts, multiply by ``table[offset : offset + n]``, transform.
+    """Transform a line of the wave, exchange real and imaginary parts, multiply, and transform again.
+
+    The factors are ``table[offset : offset + n]``.
 
     ``reads[i]`` and ``writes[i]`` are the positions of point i in the wave, counted in float32 from ``base``; ``line`` is
-    scratch memory of n points. If ``ahead`` is not 0, the line that begins ``ahead`` float32 further is prefetched
-    meanwhile, because hardware prefetchers do not follow columns, whose points lie far apart.
+    scratch memory of n points. If ``ahead`` is not 0, the line that begins ``ahead`` float32 further is prefetched at
+    the same time, because hardware prefetchers do not follow columns, whose points lie far apart.
     """
     stages, order, twiddles = plan
     last = stages.shape[0] - 1

@@ -8,9 +8,9 @@ entry also carries the hash of the kernel's module and of all modules of the sam
 indirectly: after an edit of any of them, inside the engine or not, the kernel is compiled again.
 
 Other users of numba in the process keep their own settings. Nothing is compiled, read or written before the first call
-of a kernel. A folder that cannot be written, or a truncated file in it, costs one compilation and nothing else. Only one
-process at a time compiles a kernel. Other processes that need it wait for its machine code instead of spending the same
-time on their own compilation.
+of a kernel. If the folder cannot be written or a file in it is truncated, the only effect is one more compilation. Only
+one process at a time compiles a kernel. Other processes that need the kernel wait for its machine code instead of
+compiling it themselves.
 """
 
 import ast
@@ -210,7 +210,7 @@ class _KernelCache(caching._Cache):
 
 
 def kernel(function: Callable, *, pipeline: type = KernelCompiler) -> Callable:
-    """Compile a function that Python calls; its machine code is kept on disk and runs without the global interpreter lock."""
+    """Compile a function that Python calls; its machine code is stored on disk and runs without the global interpreter lock."""
     dispatcher = numba.njit(**OPTIONS, pipeline_class=pipeline)(function)
     dispatcher._cache = cache = _KernelCache(function)
     compiled = dispatcher._compiler.compile
@@ -228,7 +228,7 @@ def kernel(function: Callable, *, pipeline: type = KernelCompiler) -> Callable:
 
 
 def stepwise_kernel(function: Callable) -> Callable:
-    """Compile a kernel that is also optimised function by function, because the last bits of released images depend on it."""
+    """Compile a kernel and also optimise each of its functions separately, because the last bits of released images depend on it."""
     return kernel(function, pipeline=StepwiseCompiler)
 
 

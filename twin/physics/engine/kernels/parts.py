@@ -1,11 +1,11 @@
 """Compilation of kernels as a whole, and partial compilation of functions that only kernels call.
 
-numba optimises every compiled function by itself and translates it to machine code with entry points for Python and C,
-before it links the function into its callers, where all of this happens again: five times for a chain of five functions.
-Functions that only kernels call stop at the code that is linked. Each kernel is optimised once, together with everything
-that it calls, and not function by function before, which halves the time of a cold start. Python's cyclic garbage
-collector is off while a kernel and its parts are compiled: it would traverse a million live objects three hundred times,
-a sixth of the compilation time.
+By default, numba optimises every compiled function separately and translates it to machine code with entry points for
+Python and C. It then links the function into its callers and repeats all of this for them, so the innermost function of
+a chain of five is processed five times. Here, the compilation of a function that only kernels call ends with the code
+that is linked. Each kernel is optimised once, together with everything that it calls, which halves the time of a cold
+start. Python's cyclic garbage collector is off while a kernel and its parts are compiled. Otherwise it would traverse a
+million live objects three hundred times, which takes a sixth of the compilation time.
 """
 
 import contextlib
@@ -91,19 +91,19 @@ def _pipeline(state: Any, lowering: type) -> list:
 
 
 class StepwiseCompiler(compiler.Compiler):
-    """numba's own pipeline, which also optimises function by function, with the garbage collector off while it runs."""
+    """Compiler with numba's own pipeline, which optimises each function separately; the garbage collector is off meanwhile."""
 
     def compile_extra(self, func: Any) -> Any:
-        """Compile a function."""
+        """Compile a function while the garbage collector is off."""
         with _uncollected():
             return super().compile_extra(func)
 
 
 class KernelCompiler(StepwiseCompiler):
-    """numba's pipeline with :class:`_KernelLowering`, which most kernels use."""
+    """Compiler that optimises a kernel only as a whole; most kernels use it."""
 
     def define_pipelines(self) -> list:
-        """Return the one pipeline."""
+        """Return a list that contains the only pipeline."""
         return _pipeline(self.state, _KernelLowering)
 
 

@@ -99,7 +99,7 @@ class Written(NamedTuple):
     imag: Any
 
     def combined(self, other: "Written", instruction: str) -> "Written":
-        """Return the result of an instruction on the real parts and on the imaginary parts."""
+        """Return the result of one instruction that is applied to the real parts and to the imaginary parts."""
         do = getattr(self.builder, instruction)
         return Written(self.builder, do(self.real, other.real, flags=_FLAGS), do(self.imag, other.imag, flags=_FLAGS))
 
@@ -162,12 +162,12 @@ def _returned(value):
 
 
 def element(builder, data, index):
-    """Return one element of an array."""
+    """Return the LLVM value of the array element at an index."""
     return builder.load(builder.gep(data, [index]))
 
 
 def integers(context, builder, sig, args, names):
-    """Return the arguments with the given positions, cast to indices."""
+    """Return the arguments at the positions ``names``, cast to indices."""
     return [context.cast(builder, args[i], sig.args[i], types.intp) for i in names]
 
 
@@ -302,7 +302,7 @@ def store(typingctx, array, index, value):
 
 @intrinsic
 def add_complex(typingctx, array, index, value):
-    """Add the value to sixteen complex64, with real and imaginary parts interleaved, at ``index`` of a flat float32 array."""
+    """Add the value to sixteen interleaved complex64 numbers that begin at ``index`` of a flat float32 array."""
     mixed = ir.VectorType(ir.FloatType(), POINT)
 
     def codegen(context, builder, sig, args):
@@ -318,7 +318,7 @@ def add_complex(typingctx, array, index, value):
 
 @intrinsic
 def fetch_ahead(typingctx, array, index):
-    """Prefetch the point at ``index`` of a flat float32 array into the cache. The point need not exist; no value changes."""
+    """Prefetch the point at ``index`` of a flat float32 array into the cache; no value changes, even if the point does not exist."""
 
     def codegen(context, builder, sig, args):
         (at,) = integers(context, builder, sig, args, (1,))

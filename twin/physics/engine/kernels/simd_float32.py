@@ -1,8 +1,8 @@
 # ruff: noqa: ARG001, ARG002 (numba prescribes the signatures of intrinsics)
 # pyright: reportOptionalCall=false
-"""Sixteen float32 numbers as one value, for sums of small terms in half the time of :mod:`simd_float64`.
+"""Sixteen float32 numbers as one value, for sums of small terms; they take half the time of :mod:`simd_float64`.
 
-The docstring of that module gives the reason for such a type. The functions below work inside numba kernels only and do
+The docstring of `simd_float64` gives the reason for such types. The functions below work inside numba kernels only and do
 not check bounds.
 """
 

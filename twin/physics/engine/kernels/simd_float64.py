@@ -2,10 +2,10 @@
 # pyright: reportOptionalCall=false
 """Eight float64 numbers as one value, for sums in which large terms cancel.
 
-LLVM's vectoriser leaves sums of floats alone, because it may not change their order, and guards every loop over several
-arrays against overlap. A value that is itself an LLVM vector needs neither proof. On a machine without AVX-512, LLVM
-splits each vector. Memory may hold float32: values are widened at reading and rounded at writing. The functions below
-work inside numba kernels only and do not check bounds.
+LLVM's vectoriser does not vectorise sums of floats, because it must not change their order. It also adds checks for
+overlap to every loop over several arrays. A value that is itself an LLVM vector avoids both. On a machine without
+AVX-512, LLVM splits each vector. The array in memory may be float32: values are then widened at reading and rounded at
+writing. The functions below work inside numba kernels only and do not check bounds.
 """
 
 import operator

@@ -1,4 +1,4 @@
-"""Scratch memory kept between calls: for thin specimens, fresh memory costs as much time as the work done in it."""
+"""Reuse of scratch memory between calls: for thin specimens, allocating fresh memory takes as long as the computation."""
 
 import os
 import threading
@@ -31,14 +31,14 @@ class Spare(Generic[T]):
         self._kept: list[T] = []
 
     def take(self, size: Hashable, make: Callable[[], T]) -> T:
-        """Return kept scratch memory of a size, with the contents left by its last user, or the result of ``make``."""
+        """Return kept scratch memory of a size, with the contents from its last use, or the result of ``make`` if there is none."""
         with self._lock:
             if self._kept and self._size == size:
                 return self._kept.pop()
         return make()
 
     def put(self, size: Hashable, scratch: T, nbytes: int) -> None:
-        """Keep scratch memory of ``nbytes`` bytes, unless it exceeds ``SPARE_BYTES`` or there is one for each thread already."""
+        """Keep scratch memory of ``nbytes`` bytes, unless it exceeds ``SPARE_BYTES`` or one is already kept for each thread."""
         if nbytes > SPARE_BYTES:
             return
         with self._lock:

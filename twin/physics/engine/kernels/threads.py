@@ -1,7 +1,7 @@
-"""A shared pool of threads: recreated after a fork, safe for concurrent callers, without influence on results.
+"""A shared pool of threads, which is recreated after a fork, is safe for concurrent callers and does not influence results.
 
-The calling thread always takes part, so a caller never waits for the work of another caller, and an item of work may
-itself spread work over threads.
+The calling thread always takes part in the work, so a caller never waits for the work of another caller. An item of work
+may itself spread work over threads.
 """
 
 import os

@@ -12,7 +12,7 @@ File                   Content
 ``local_image.py``     images by lattice transforms
 ``local_kernels.py``   compiled kernels of the local operator
 ``local_operator.py``  the local operator
-``piece_cache.py``     disk cache of the finished pieces of a build
+``piece_cache.py``     disk cache of the pieces of an unfinished build
 ``probe_windows.py``   single probes in windows that follow their beam
 ``resources.py``       work and memory of a local operator
 ``tiles.py``           dense operators on overlapping tiles of a large field

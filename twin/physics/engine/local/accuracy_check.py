@@ -20,7 +20,7 @@ from stemtwin.twin.physics.grids import Grid, fast_length
 POINTS = 64
 """Number of random points of a check, half of them in focus."""
 BOX = 64.0
-"""Side of the random boxes, A, that hold sixteen points each in larger fields, so multislice runs on windows of limited size."""
+"""Side of the random boxes, A, that contain sixteen points each in larger fields, so multislice runs on windows of limited size."""
 
 ROUNDING = 1e-12
 """Smallest mean signal by which errors are divided; the dark-field signal of vacuum is a rounding error of single precision."""
@@ -39,8 +39,8 @@ class Accuracy:
     mean : tuple of float
         Mean signal of each channel.
     standard_error : float
-        Standard error over phonon configurations of the worst channel, rms over the points divided by the mean signal; NaN
-        for one configuration.
+        Standard error of the mean over phonon configurations: the rms over the points divided by the mean signal, for the
+        worst channel; NaN for one configuration.
     """
 
     points: int
@@ -70,13 +70,13 @@ class CheckedOperator(Protocol):
 class Comparison:
     """Comparison of an operator's image with multislice of single probes at random points.
 
-    Half of the probes are in focus, half have C10 = 2 / (lambda k_max^2). Probes are propagated through the whole field,
-    or in fields larger than 112 A through a window with a margin of at least 24 A. Less than 1 % of a probe lies beyond
-    this margin. In windows, as in images, this part is carried by aperture-edge waves, and the effect of the window's
-    seams on it is much smaller still.
+    Half of the probes are in focus, half have C10 = 2 / (lambda k_max^2). Probes are propagated through the whole field.
+    In fields larger than 112 A, they are propagated through a window with a margin of at least 24 A. Less than 1 % of a
+    probe lies beyond this margin. In windows, as in images, this part is represented by aperture-edge waves, so the error
+    due to the window's edges is much smaller than 1 %.
 
-    The points are drawn at construction. Configurations of the specimen are passed one after another to `take`, so each
-    one is held in memory only once, while the operator is built.
+    The points are drawn at construction. Configurations of the specimen are passed one after another to `take` while the
+    operator is built, so each configuration has to be in memory only once.
 
     Parameters
     ----------
@@ -118,7 +118,7 @@ class Comparison:
             yield probes.through(stack, detector)
 
     def accuracy(self) -> Accuracy:
-        """Return the accuracy, after the operator was built and all configurations were passed to :meth:`take`."""
+        """Return the accuracy; the operator must be built, and all configurations must have been passed to :meth:`take`."""
         ours, theirs, variances = [], [], []
         for probes, signals in zip(self._probes, self._signals, strict=True):
             image = self.operator.image(probes.state, region=self.region)
@@ -139,9 +139,10 @@ def check(operator: CheckedOperator, rng: np.random.Generator, region: Region | 
 
 
 def accuracy(found: np.ndarray, true: np.ndarray, variance: np.ndarray) -> Accuracy:
-    """Return the error of signals ``found`` against ``true`` ones.
+    """Return the error of an operator's signals ``found`` relative to the multislice signals ``true``.
 
-    ``variance`` is that of the mean over phonon configurations. All arrays have the shape (channels, points).
+    ``variance`` is the variance of the mean of ``true`` over phonon configurations. All arrays have the shape (channels,
+    points).
     """
     mean, error = true.mean(axis=1), found - true
     scale = np.maximum(mean, ROUNDING)
@@ -155,12 +156,12 @@ def accuracy(found: np.ndarray, true: np.ndarray, variance: np.ndarray) -> Accur
 
 
 def spread(signals: np.ndarray) -> np.ndarray:
-    """Return the variance of the mean of signals (configurations, channels, points) over configurations; NaN for a single one."""
+    """Return the variance of the mean over configurations of signals (configurations, channels, points); NaN for one configuration."""
     return signals.var(axis=0, ddof=1) / len(signals) if len(signals) > 1 else np.full(signals.shape[1:], np.nan)
 
 
 def blur_of_check(radius: float) -> float:
-    """Return the geometric radius, A, of the defocused probes of a check, from alpha / lambda, 1/A."""
+    """Return the geometric radius, A, of the defocused probes of a check, from the aperture's radius alpha / lambda, 1/A."""
     return 2 / radius
 
 
@@ -200,7 +201,7 @@ class _Probes:
 
 
 def window_shape(grid: Grid, region: Region, *, periodic: bool) -> tuple[tuple[int, int], bool]:
-    """Return the points (ny, nx) of the window of a check in a region of a field, and whether it is the whole field."""
+    """Return the number of points (ny, nx) of a check's window in a region of a field, and True if it is the whole field."""
     shape = []
     for (low, high), step, count in zip(region, grid.sampling, grid.shape, strict=True):
         needed = fast_length(math.ceil((_side(high - low) + 4 * MARGIN) / step))
@@ -214,7 +215,7 @@ def _side(length: float) -> float:
 
 
 def cut_window(stack: SliceStack, grid: Grid, starts: list[int], *, periodic: bool) -> SliceStack:
-    """Return a window of a specimen, with vacuum beyond its edges unless it is periodic."""
+    """Return a window of a specimen, with vacuum beyond the specimen's edges unless the specimen is periodic."""
     if grid == stack.grid:
         return stack
     pixels = [start + np.arange(n) for start, n in zip(starts, grid.shape, strict=True)]

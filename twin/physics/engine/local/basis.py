@@ -1,16 +1,18 @@
 r"""The basis of the local operator: one smooth, localised, band-limited function on every point of a lattice.
 
-A probe f with spatial frequencies |k| <= k_top is a sum of copies of one function phi. Its Fourier transform may have any
-shape that is nonzero up to k_top and vanishes where the lattice's alias begins, at 1/h - k_top:
+A probe psi with spatial frequencies |k| <= k_top is a sum of copies of one function phi at the points r_j of a lattice
+with the spacing h. The Fourier transform of phi may have any shape that is nonzero up to k_top and vanishes where the
+lattice's alias begins, at 1/h - k_top:
 
 .. math::
 
     \psi(r) = h^2 \sum_j f(r_j) \phi(r - r_j), \qquad \hat f(k) = a_k / \hat\phi(k)
 
-The shape is the Kaiser-Bessel window, I_0(beta sqrt(1 - (k / k_c)^2)) / I_0(beta) (used for the same purpose by Jackson et
-al., IEEE Trans. Med. Imaging 10 (1991) 473). phi then has a core of about 1.2 A and weak tails, whereas a flat shape with
-a soft edge needs 5 A, so windows stay small. Patches of 4 x 4 neighbouring functions share a window, one function per SIMD
-lane.
+where a_k are the Fourier amplitudes of the probe. The shape is the Kaiser-Bessel window,
+I_0(beta sqrt(1 - (k / k_c)^2)) / I_0(beta) (used for the same purpose by Jackson et al., IEEE Trans. Med. Imaging 10
+(1991) 473). phi then has a core of about 1.2 A and weak tails, so windows stay small; a flat shape with a soft edge would
+need 5 A. A patch of 4 x 4 neighbouring functions has one window, and each function is one SIMD lane. A piece is a group of
+8 x 8 patches.
 """
 
 import itertools
@@ -68,16 +70,16 @@ class Localisation:
     Parameters
     ----------
     shape : float
-        beta of the functions' shape; a larger value gives more compact functions and less uniform sensitivity.
+        Parameter beta of the functions' shape; a larger value gives more compact functions and less uniform sensitivity.
     reach : float
-        Distance from a patch's lattice points up to which its waves pass the specimen, A.
+        Distance from a patch's lattice points up to which its window contains the specimen, A.
     band : float
         Largest distance between two functions whose overlap is included, A.
     correlation : float
         Largest distance between two points of the exit wave up to which the detector's coherence is included, A.
     near : float, optional
-        Reach at the first plane of windows that grow with depth, A, up to ``reach`` at the last plane; by default, one
-        window is used for all planes.
+        Reach at the first plane, A, if windows grow with depth; it increases to ``reach`` at the last plane. By default,
+        one window is used for all planes.
     """
 
     shape: float
@@ -98,7 +100,7 @@ class Localisation:
         return cls(shape=shape, reach=reach, band=band, correlation=correlation, near=near[0] if near else None)
 
     def grown(self, factor: float = 1.3) -> "Localisation":
-        """Return the truncation distances multiplied by a factor; ``shape`` stays."""
+        """Return the truncation distances multiplied by a factor; ``shape`` is unchanged."""
         near = None if self.near is None else self.near * factor
         return replace(self, reach=self.reach * factor, band=self.band * factor, correlation=self.correlation * factor, near=near)
 
@@ -114,7 +116,10 @@ def localisation(
     tilt: tuple[float, float] = (0.0, 0.0),
     growing: bool = False,
 ) -> Localisation:
-    """Return initial truncation distances: those found necessary for thin specimens, plus the lateral spread of waves in thicker ones.
+    """Return initial truncation distances for a tolerance.
+
+    They are the distances that proved necessary for thin specimens, plus the lateral spread of the waves over the
+    thickness.
 
     Parameters
     ----------
@@ -157,7 +162,7 @@ class Basis:
     radius : float
         Radius of the largest aperture, alpha / lambda, 1/A.
     periodic : bool
-        Whether the field is periodic. If not, the lattice extends beyond it as far as functions overlap its atoms.
+        Whether the field is periodic. If not, the lattice extends beyond the field as far as functions overlap its atoms.
     local : Localisation
         Truncation distances.
 
@@ -246,11 +251,11 @@ class Partner:
     patch : tuple of int
         Indices of the partner.
     cell : tuple of int
-        Period of the field in which the partner lies (y, x).
+        Index (y, x) of the period of the field in which the partner lies.
     entries : ndarray
-        Lane of the first patch, lane of the partner, and index of the step of each overlap, int64, shape (n, 3).
+        Lane in the first patch, lane in the partner, and index of the step for each overlap, int64, shape (n, 3).
     rows : ndarray
-        Lanes of the partner in ``entries``, int64, padded with the last one to a multiple of 8.
+        Lanes of the partner that occur in ``entries``, int64, padded with the last lane to a multiple of 8.
     """
 
     patch: tuple[int, int]
@@ -260,7 +265,7 @@ class Partner:
 
 
 def partners(basis: Basis, patch: tuple[int, int]) -> list[Partner]:
-    """Return the patches, including the given one, with functions that lie one of the half plane's steps from functions of the given patch."""
+    """Return the patches whose functions lie at one of ``basis.steps`` from functions of the given patch, including that patch itself."""
     steps, counts = basis.steps, basis.counts
     lane = np.arange(LANES)
     y, x = patch[0] * SIDE + lane // SIDE, patch[1] * SIDE + lane % SIDE
@@ -285,7 +290,7 @@ def partners(basis: Basis, patch: tuple[int, int]) -> list[Partner]:
 
 
 def pieces_of(basis: Basis, region: Region | None, margin: float) -> list[Piece]:
-    """Return the pieces needed for images of a region with a margin around it, A; all pieces without a region."""
+    """Return the pieces needed for images of a region, A, with a margin, A, around it; all pieces if ``region`` is None."""
     chosen = []
     for axis, count in enumerate(basis.pieces):
         if region is None:
@@ -303,7 +308,8 @@ def pieces_of(basis: Basis, region: Region | None, margin: float) -> list[Piece]
 def canvas_span(basis: Basis, axis: int, side: Sides | None, margin: float) -> Counts:
     """Return the first lattice point and the number of points of a canvas along one axis.
 
-    ``side`` is the side (low, high) of a region, A, or None for the whole field.
+    A canvas is a rectangle of the lattice on which images are computed. ``side`` is the side (low, high) of a region, A,
+    or None for the whole field.
     """
     h, origin, lattice = basis.spacing[axis], basis.origin[axis], basis.counts[axis]
     if side is None:

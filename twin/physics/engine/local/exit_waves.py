@@ -38,11 +38,11 @@ class CorrelationChannel(NamedTuple):
     Attributes
     ----------
     chosen : ndarray
-        Indices of the channel's points among the listed exit coefficients.
+        Indices of the channel's points among the exit coefficients that are recorded.
     weights : ndarray
         Weights of these points, float32.
     qy, qx : ndarray
-        Rows and columns of their spatial frequencies on the window's grid.
+        Rows and columns of the points' spatial frequencies on the window's grid.
     """
 
     chosen: np.ndarray
@@ -64,21 +64,21 @@ class Windows:
 
     A detector correlates two points of an exit wave by the Fourier transform d(r - r') of its weights. d is computed from
     the weights on a finer reciprocal grid (antialiased there), cut off softly at ``correlation``, and transformed back to
-    the window's reciprocal pixels. The result is a ring with edges as soft as the window requires, exact for distances
-    below the soft cutoff. An annulus antialiased on the window's own pixels would instead multiply d by
-    sinc(y / window) sinc(x / window), an error of a quarter at 4 A in a window of 10 A. A soft edge would admit a little of
-    the bright field, so the unscattered wave is subtracted before.
+    the window's reciprocal pixels. The result is a ring with edges as soft as the window requires. It is exact for
+    distances below the soft cutoff. An annulus antialiased on the window's own pixels would instead multiply d by
+    sinc(y / window) sinc(x / window), which is an error of a quarter at 4 A in a window of 10 A. Because of the soft edges,
+    the detector would collect a small part of the bright field, so the unscattered wave is subtracted first.
 
     Parameters
     ----------
     basis : Basis
         Lattice and truncation distances.
     stack : SliceStack
-        A specimen, of which the planes are used but not the transmission.
+        A specimen; its planes are used, its transmission is not.
     weights : callable
         Detector weights of reciprocal pixels.
     planes : ndarray, optional
-        Depths of the planes, A, in place of those of the stack.
+        Depths of the planes, A, to be used instead of the planes of ``stack``.
 
     Raises
     ------
@@ -137,7 +137,7 @@ class Windows:
     def corner(self, patch: Patch, grid: Grid | None = None) -> tuple[int, int]:
         """Return the first row and column of a patch's window on the field's grid; they may lie outside the field.
 
-        The window is the last one, or that of a given grid.
+        ``grid`` is the grid of the window; by default, it is the grid of the window at the last plane.
         """
         grid = self.grid if grid is None else grid
         centre = [o + (SIDE * p + (SIDE - 1) / 2) * h for o, p, h in zip(self.basis.origin, patch, self.basis.spacing, strict=True)]
@@ -147,7 +147,7 @@ class Windows:
     def sight(self, patch: Patch, stage: Stage | None = None) -> list[tuple[np.ndarray, np.ndarray]]:
         """Return the rows and the columns of the field's grid in a patch's window, each with the weight of the specimen there.
 
-        The index is -1 outside a specimen that is not periodic. The window is that of a stage, the last one by default.
+        The index is -1 outside a specimen that is not periodic. The window is that of ``stage``; the last stage by default.
         """
         out = []
         stage, basis = self.stages[-1] if stage is None else stage, self.basis
@@ -165,7 +165,7 @@ class Windows:
         return out
 
     def partners(self, patch: Patch) -> list[Partner]:
-        """Return the patches whose functions overlap with a patch's; see :func:`basis.partners`."""
+        """Return the patches whose functions overlap with those of a patch; see :func:`basis.partners`."""
         like: list[int] = []
         for p, n, edge in zip(patch, self.basis.patches, self.far, strict=True):
             like.append(edge if edge <= p < n - edge - 1 else p)
@@ -181,7 +181,7 @@ class Windows:
     # ---- work ----
 
     def propagate(self, stack: SliceStack, patches: list[Patch], progress: Callable[[int], None] | None = None) -> dict[Patch, np.ndarray]:
-        """Return the listed exit-wave coefficients of each patch, float32, flat, interleaved by lane."""
+        """Return the exit-wave coefficients of each patch on the detectors, float32, flat, interleaved by lane."""
         transmission = multislice._unwritable(stack.transmission)
         done: dict[Patch, np.ndarray] = {}
 
@@ -258,7 +258,7 @@ class Windows:
 
 
 def seen_frequencies(stack: SliceStack, weights: Weights) -> tuple[float, float]:
-    """Return the smallest and the largest spatial frequency on the detectors, 1/A."""
+    """Return the smallest and the largest spatial frequency with a detector weight, 1/A."""
     k, phi = np.linspace(0, stack.grid.band_limit, 512), np.linspace(0, 2 * np.pi, DIRECTIONS, endpoint=False)[:, None]
     found = np.abs(weights(k * np.sin(phi), k * np.cos(phi), (1e-3, 1e-3))) > 0
     seen = k[found.any(axis=(0, 1))]
@@ -316,7 +316,7 @@ def _checked_weights(basis: Basis, grid: Grid, weights: Weights, wavelength: flo
             raise SamplingError(message)
         if seen.max() > grid.band_limit + pixel:
             message = (
-                f"A detector up to {seen.max() * wavelength * 1e3:.1f} mrad exceeds the largest angle this grid holds "
+                f"A detector up to {seen.max() * wavelength * 1e3:.1f} mrad exceeds the largest angle on this grid "
                 f"({grid.max_angle(wavelength) * 1e3:.1f} mrad). Use a finer sampling or lower the outer angle."
             )
             raise SamplingError(message)

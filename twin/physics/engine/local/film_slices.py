@@ -1,7 +1,7 @@
 """Joining of the slices of amorphous films into thicker slices for the functions of a local operator.
 
 Atoms of an amorphous film do not form columns, so their depths matter little for a dark-field signal. The single probes of
-the accuracy check still pass all slices: the error of joining is measured with the rest of the local operator's error.
+the accuracy check still pass all slices, so the measured error of the local operator includes the error of joining.
 """
 
 from collections.abc import Iterator
@@ -15,7 +15,7 @@ from stemtwin.twin.physics.engine.local.accuracy_check import ROUNDING, Comparis
 from stemtwin.twin.physics.engine.multislice.multislice import SliceStack
 
 SHARE = 0.5
-"""Largest error of joining as a fraction of the tolerance; added in quadrature, it uses an eighth of the tolerance."""
+"""Largest error of joining as a fraction of the tolerance; added in quadrature, it takes up an eighth of the tolerance."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,11 +34,11 @@ class JoinedSlices:
     count: int
 
     def planes(self, planes: np.ndarray) -> np.ndarray:
-        """Return the depth of each group, A, as the mean of its planes."""
+        """Return the depth of each group, A: the mean depth of its planes."""
         return np.add.reduceat(planes, self.starts) / np.diff((*self.starts, self.count))
 
     def stack(self, stack: SliceStack) -> SliceStack:
-        """Return a specimen whose joined planes transmit the band-limited product of their transmission functions."""
+        """Return the specimen with one plane per group, which has the band-limited product of the group's transmission functions."""
         out = np.empty((len(self.starts), *stack.grid.shape), np.complex64)
         inside = stack.grid.band
 
@@ -75,7 +75,7 @@ class FilmSlices:
     thickness: float
 
     def joined(self, planes: np.ndarray) -> JoinedSlices | None:
-        """Return groups of equal thickness of neighbouring film planes at depths ``planes``, A; None if there are no planes to join."""
+        """Return the groups of the planes at depths ``planes``, A, with film planes joined to groups of equal thickness; None without joins."""
         starts: list[int] = []
         edges = np.flatnonzero(np.diff(self.inside)) + 1
         for run in np.split(np.arange(len(planes)), edges):

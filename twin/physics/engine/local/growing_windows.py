@@ -1,8 +1,8 @@
 """Windows of a local operator that grow with depth: waves spread with depth, so the first slices need only small windows.
 
 Behind the last plane of a window, its waves are transferred to the next, larger window. Only the scattered part is
-transferred and padded with zeros. The unscattered functions, whose tails wrap around the small window, are subtracted
-before and added again in the large window, where they are known.
+transferred and padded with zeros. The unscattered functions have tails that wrap around the small window. They are
+therefore subtracted before the transfer and added again in the large window, where they are known.
 """
 
 import math
@@ -72,7 +72,7 @@ def _smaller(basis: Basis, reach: float, largest: Grid) -> Grid:
 
 
 def steps(found: list[Stage]) -> list[tuple[int, float]]:
-    """Return the number of points of each window and its number of steps through slices, including the cost of the transfer to it."""
+    """Return the number of points and of slice steps of each window; the transfer to a window counts as additional steps."""
     return [(math.prod(stage.grid.shape), stage.end - stage.begin + (CHANGE if stage.begin else 0.0)) for stage in found]
 
 
@@ -129,7 +129,7 @@ class Change:
     def carry(
         self, waves: "tuple[multislice._Buffers, multislice._Buffers]", phases: list[list[np.ndarray]], corner: tuple[int, int], scratch: tuple
     ) -> None:
-        """Transfer a batch.
+        """Transfer a batch of waves from the smaller to the larger window.
 
         ``phases`` are the phase factors of the functions in both windows; ``corner`` is the position of the first window in
         the second.

@@ -1,4 +1,7 @@
-"""Disk cache of local operators: truncation distances and measured accuracy; the pieces are kept while they are built."""
+"""Disk cache of local operators: their truncation distances and measured accuracy.
+
+The pieces of an operator are stored separately, each while it is built; see ``piece_cache.py``.
+"""
 
 from collections.abc import Sequence
 
@@ -15,7 +18,7 @@ from stemtwin.twin.physics.engine.multislice.multislice import SliceStack
 
 
 def keep(cache: ArrayCache, key: str, operator: LocalOperator) -> None:
-    """Keep the truncation distances and the accuracy of a checked operator; its store keeps the pieces.
+    """Store the truncation distances and the accuracy of a checked operator; ``operator.store`` contains its pieces.
 
     Parameters
     ----------
@@ -24,7 +27,7 @@ def keep(cache: ArrayCache, key: str, operator: LocalOperator) -> None:
     key : str
         :func:`array_cache.content_key` of everything on which the operator depends, including the code.
     operator : LocalOperator
-        The operator; it is not kept unless its accuracy was checked.
+        The operator; nothing is stored if its accuracy was not checked.
     """
     accuracy, local = operator.accuracy, operator.basis.local
     if accuracy is None:

@@ -6,9 +6,9 @@ r"""Images by the local operator: the quadratic form in a basis of lattice funct
          = \sum_q e^{-2\pi i q R} \sum_\delta \tilde P_\delta(q) \sum_j K_\delta[j] e^{2\pi i q r_j},
     \qquad P_\delta(x) = \overline{f(x)} f(x + \delta)
 
-f is sampled twice as finely as the lattice, so a difference of lattice points is a whole number of its points. Sixteen
-differences fill the SIMD lanes. A focal spread is a Gauss-Hermite mean of P over C10; a finite source multiplies the
-Fourier coefficients of the image.
+f is sampled twice as finely as the lattice, so a difference of lattice points is a whole number of sampling steps of f.
+Sixteen differences fill the SIMD lanes. A focal spread is included as a Gauss-Hermite mean of P over C10. A finite source
+multiplies the Fourier coefficients of the image.
 """
 
 import functools
@@ -148,7 +148,8 @@ class Canvas:
     basis : Basis
         The lattice.
     rows, columns : ndarray
-        Lattice indices of the canvas, -1 outside the lattice; their numbers have only the factors 2, 3 and 5.
+        Lattice indices of the canvas, -1 outside the lattice. The numbers of rows and of columns have only the prime factors
+        2, 3 and 5.
     origin : tuple of float
         Position (y, x) of the first point, A.
     overlaps : ndarray

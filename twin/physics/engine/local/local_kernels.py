@@ -81,7 +81,7 @@ def _dot(typingctx, array, index, value):  # noqa: ARG001 - numba's signature
 
 @kernel
 def cut_window(transmission, rows, columns, share_y, share_x, out):
-    """Copy a window out of the planes, with each transmission t replaced by 1 + share (t - 1); negative rows and columns give 1."""
+    """Copy a window out of the planes, with each transmission t replaced by 1 + share_y share_x (t - 1); negative indices give 1."""
     ny, nx = rows.size, columns.size
     for s in range(transmission.shape[0]):
         for y in range(ny):
@@ -109,7 +109,7 @@ def copy_window(transmission, rows, columns, out):
 
 @kernel
 def fill_incident(values, beam_y, beam_x, phase_y, phase_x, points):
-    """Write ``values[b] phase_y[beam_y[b], lane // 4] phase_x[beam_x[b], lane % 4]`` into points, real and imaginary parts exchanged."""
+    """Write ``values[b] phase_y[beam_y[b], lane // 4] phase_x[beam_x[b], lane % 4]`` to points, with exchanged real and imaginary parts."""
     side = phase_x.shape[1]
     for b in range(values.size):
         for j in range(LANES):
@@ -154,9 +154,10 @@ def widen(small, small_pitch, reads, large, large_pitch, kept, slots, corner_y, 
 
     Row and column 0 of the small window are row ``corner_y`` and column ``corner_x`` of the large one.
 
-    ``reads`` are the positions of a row's coefficients in the small batch. ``slots`` are the indices of the coefficients
-    that the large batch keeps, or -1; its point that is always zero follows these ``kept`` coefficients. ``scale``
-    normalises the transform of a small row. ``source`` and ``line`` are scratch memory of a large row.
+    ``reads`` are the positions of a row's coefficients in the small batch. ``slots`` are the positions of the coefficients
+    in a row of the large batch, or -1 for coefficients that it omits. ``kept`` is the number of coefficients in this row;
+    the point behind them is always zero. ``scale`` normalises the transform of a small row. ``source`` and ``line`` are
+    scratch memory of a large row.
     """
     small_y, small_x = small_plans
     large_y, large_x = large_plans
@@ -260,11 +261,11 @@ def transform_columns(points, begin, end, ny, nx, line, places, plan):
 
 @kernel
 def pair_rows(real, imag, weights, pitch, origin, jumps, factors, begin, end, slots, wave, wave_pitch, source, line, places, plan):
-    """Multiply each conjugated field with itself shifted by each lane's difference, sum over states, transform rows, keep some columns.
+    """Multiply the conjugated field by the field shifted by each lane's difference, sum over states, and transform rows.
 
     ``real, imag`` are (states, points) of a field with margins, ``pitch`` points from row to row, with point (0, 0) at
-    ``origin``. ``jumps`` (16,) are the differences in points. The coefficient of column i goes to point
-    ``slots[i] wave_pitch + y`` of the wave, unless the slot is negative.
+    ``origin``. ``jumps`` (16,) are the differences in points. The coefficient of column i is written to point
+    ``slots[i] * wave_pitch + y`` of the wave; it is omitted if the slot is negative.
     """
     nx = plan.order.size
     for y in range(begin, end):
@@ -289,8 +290,8 @@ def pair_rows(real, imag, weights, pitch, origin, jumps, factors, begin, end, sl
 def form_columns(wave, begin, end, wave_pitch, overlaps, first, lattice_y, lattice_x, column_of, kept, out, line, places, plan):
     """Transform columns of the products, multiply by the conjugated transformed overlaps, and sum over the lanes.
 
-    ``first[c]`` is the start of channel c in the overlaps. Frequency i goes to row ``kept[i]`` of ``out`` (channels, rows,
-    columns), unless ``kept[i]`` is negative.
+    ``first[c]`` is the start of channel c in the overlaps. Frequency i is written to row ``kept[i]`` of ``out`` (channels,
+    rows, columns); it is omitted if ``kept[i]`` is negative.
     """
     for slot in range(begin, end):
         descend_line(wave, slot * wave_pitch * POINT, places, line, plan)

@@ -1,6 +1,7 @@
 r"""The local operator: dark-field images of large thin fields and of specimens whose atoms move.
 
-The probe is a sum of localised functions on a lattice (`basis`), each propagated in its own small window (`exit_waves`). Then
+The probe at R is a sum of localised functions phi_j on a lattice (`basis`) with the coefficients c_j(R). Each function is propagated in
+its own small window (`exit_waves`). With the passage U through the specimen and the detector D, the signal is
 
 .. math::
 
@@ -9,10 +10,10 @@ The probe is a sum of localised functions on a lattice (`basis`), each propagate
 K decreases with the distance delta, because the coherence of a dark-field detector has a short range. A band of K is therefore sufficient,
 and work and memory are proportional to the area. Images for any state of the optics are computed by FFTs (`local_image`). The error of the
 truncations (band, window, detector coherence) is measured against multislice of single probes through the whole field (`accuracy_check`),
-and every operator that `build` returns carries the result.
+and every operator that the function `build` returns contains the result.
 
-K is built in pieces of 32 x 32 lattice points, with bits that do not depend on their order. When atoms move, only the affected overlaps
-are built again.
+K is built in pieces of 32 x 32 lattice points. The bits do not depend on the order in which pieces are built. When atoms move, only the
+affected overlaps are built again.
 """
 
 import copy
@@ -49,13 +50,13 @@ class LocalOperator:
     ----------
     stacks : sequence of SliceStack
         One stack per frozen-phonon configuration, all on one grid with the same planes; K is the mean over them. Builds and checks access
-        them one after another, so a sequence may create them on demand and hold only one.
+        the stacks one after another, so a sequence may create each stack on demand and keep only one in memory.
     semiangle : float
         Largest convergence semi-angle of images, rad.
     weights : callable
         Detector weights of reciprocal pixels, for all channels, as for the dense operator.
     local : Localisation
-        Truncation distances; `build` finds them from a tolerance.
+        Truncation distances; the function `build` determines them from a tolerance.
     periodic : bool
         Whether the field is periodic; if not, vacuum surrounds it.
     antialias : bool
@@ -101,7 +102,7 @@ class LocalOperator:
         self.store: PieceStore | None = None
 
     def join(self, joined: JoinedSlices | None) -> None:
-        """Propagate functions through joined slices, if given; call this before any build.
+        """Select joined slices, if given, for the propagation of the basis functions; call this before any build.
 
         The single probes of the check are still propagated through every slice.
         """
@@ -122,7 +123,7 @@ class LocalOperator:
         return self._overlaps.nbytes + sum(canvas.nbytes for canvas in self._canvases.values())
 
     def describe(self) -> dict[str, object]:
-        """Return the JSON-able description of everything on which a piece's bits depend, except specimen and detectors."""
+        """Return a description, for JSON, of everything on which the bits of a piece depend, except specimen and detectors."""
         basis, local = self.basis, self.basis.local
         return {
             "grid": [*self.grid.shape, *self.grid.extent],
@@ -147,7 +148,7 @@ class LocalOperator:
     # ---- building ----
 
     def pieces(self, region: Region | None = None, margin: float = MARGIN) -> list[Piece]:
-        """Return the pieces needed for images of a region with a margin around it, A; all pieces without a region."""
+        """Return the pieces needed for images of a region, A, with a margin, A, around it; all pieces if ``region`` is None."""
         return pieces_of(self.basis, region, margin)
 
     def build(
@@ -165,7 +166,7 @@ class LocalOperator:
         region : tuple, optional
             Region ((y0, y1), (x0, x1)), A; the whole field by default.
         margin : float
-            Width of the margin around it for the tails of probes, A.
+            Width of the margin around the region for the tails of probes, A.
         progress : callable, optional
             Called with 16 after each sixteen propagated functions.
         beside : callable, optional
@@ -212,8 +213,8 @@ class LocalOperator:
         stacks : sequence of SliceStack
             The new specimen, with the same grid, planes and number of configurations.
         regions : sequence of tuple, optional
-            Regions ((y0, y1), (x0, x1)), A, outside which transmissions are unchanged; on a periodic field they may reach beyond the edges.
-            By default, they are found by comparing all transmissions.
+            Regions ((y0, y1), (x0, x1)), A; transmissions outside all regions are unchanged. On a periodic field, regions may extend beyond the
+            edges. By default, the regions are found by comparing all transmissions.
         progress : callable, optional
             As in `build`.
 
@@ -248,7 +249,7 @@ class LocalOperator:
         given = arrays.get("overlaps")
         if given is None or given.shape != target.shape or given.dtype != np.float32:
             found = "nothing" if given is None else f"{given.dtype} {given.shape}"
-            message = f"Piece {piece} needs overlaps of float32 {target.shape}, not {found}. Build it again."
+            message = f"Piece {piece} needs overlaps of float32 {target.shape}, not {found}. Build the piece again."
             raise SettingsError(message)
         target[...] = given
 
@@ -402,7 +403,7 @@ class LocalOperator:
         return canvas
 
     def check(self, rng: np.random.Generator, region: Region | None = None, points: int = accuracy_check.POINTS) -> Accuracy:
-        """Compare images with multislice of single probes at random points; keep the result as ``accuracy``. See :func:`accuracy_check.check`."""
+        """Compare images with multislice of single probes at random points and store the ``accuracy``; see :func:`accuracy_check.check`."""
         self.accuracy = accuracy_check.check(self, rng, region, points)
         return self.accuracy
 
@@ -458,11 +459,11 @@ def build(
     tolerance : float
         Largest rms error against multislice at random points, divided by the mean signal.
     region, progress
-        As for :meth:`LocalOperator.build`; points of the check lie in the region. The rest can be built later.
+        As for :meth:`LocalOperator.build`; the points of the check lie in the region. The rest of the field can be built later.
     cache, key : ArrayCache, str
         Cache that keeps the pieces under the operator's key, so a build that was killed continues with the same bits.
     film, growing : FilmSlices, bool
-        Film planes that may be joined if the error of single probes is at most half of the tolerance; whether windows grow with depth.
+        Film planes, which are joined if this changes single probes by at most half of the tolerance; and True if windows grow with depth.
 
     Returns
     -------

@@ -1,4 +1,4 @@
-"""Disk cache of the pieces of a local operator: a build that was killed continues with the same bits."""
+"""Disk cache of the pieces of a local operator, from which a build that was killed continues with the same bits."""
 
 import numpy as np
 
@@ -10,8 +10,8 @@ from stemtwin.twin.physics.engine.local.film_slices import JoinedSlices
 class PieceStore:
     """Disk cache of the pieces of one operator.
 
-    A piece is a sum over the first frozen-phonon configurations. It is kept after each configuration and replaces the sum
-    before.
+    A piece contains the overlaps of 32 x 32 lattice points, summed over the frozen-phonon configurations computed so far.
+    The sum is stored after each configuration and replaces the previous sum.
 
     Parameters
     ----------
@@ -33,7 +33,7 @@ class PieceStore:
         self.key = content_key({"operator": key, "local": local.numbers, **slices})
 
     def load(self, piece: Piece) -> tuple[int, dict[str, np.ndarray]]:
-        """Return the number of summed configurations and the arrays of a piece, for the longest sum on disk; 0 and {} if there is none."""
+        """Return the number of summed configurations and the arrays of a piece, for the longest sum on disk; 0 and {} without a sum."""
         for done in range(self.configurations, 0, -1):
             found = self.cache.get(piece_key(self.key, *piece, done))
             if found is not None:
@@ -41,7 +41,7 @@ class PieceStore:
         return 0, {}
 
     def save(self, piece: Piece, done: int, arrays: dict[str, np.ndarray]) -> None:
-        """Keep the sum of a piece over the first ``done`` configurations."""
+        """Store the sum of a piece over the first ``done`` configurations."""
         if self.cache.put(piece_key(self.key, *piece, done), arrays) and done > 1:
             self.cache.remove(piece_key(self.key, *piece, done - 1))
 

@@ -1,15 +1,15 @@
 """Single probes in windows of a large field: a group of neighbouring probes shares a part of the specimen that follows their beam.
 
-A window contains a group of probes without their tails. It moves with a beam that is displaced laterally in a tilted
-specimen, and is treated as a periodic cell. The part of a probe outside its window is carried by aperture-edge waves
-(`probe.rim`), as in every engine; their signal is computed from a few of them through the whole field. This removes most of
-the error: in SrTiO3 60 A thick (200 kV, 20 mrad, 60-120 mrad), probes 4 A from the edge of their window are accurate to
-0.7 % with aperture-edge waves, and to 5 % without.
+A window contains a group of probes without their tails. If the specimen is tilted, the window follows the beam's lateral
+displacement. Each window is treated as a periodic cell. The part of a probe outside its window is represented by
+aperture-edge waves (`probe.rim`), as in every engine. Its signal is computed by propagating a few of these waves through
+the whole field. This removes most of the error: in SrTiO3 60 A thick (200 kV, 20 mrad, 60-120 mrad), probes 4 A from the
+edge of their window are accurate to 0.7 % with aperture-edge waves, and to 5 % without them.
 
 The covered fractions of the aperture's edge taper a probe toward the edge of its window, so half of the missing part lies
-near the probe. In an inhomogeneous field, the signal there differs from the mean of the field. `rims_inside` therefore
-propagates aperture-edge waves through each window. For a gold particle on carbon (8 A from edge to edge around each 4 A of
-the scan), this reduces the error from 3.3 to 1.1 %.
+near the probe. In an inhomogeneous field, the signal near the probe differs from the mean of the field. `rims_inside`
+therefore propagates aperture-edge waves through each window. For a gold particle on carbon (windows with sides of 8 A
+around each 4 A of the scan), this reduces the error from 3.3 to 1.1 %.
 """
 
 import copy
@@ -51,7 +51,7 @@ class ProbeWindows:
     order : ndarray
         Indices of the points, group by group, int, shape (P,).
     starts : ndarray
-        Start of each group in ``order``, and the total number, int, shape (G + 1,).
+        Start of each group in ``order``, followed by the total number of points, int, shape (G + 1,).
     corners : ndarray
         First row and column of each group's window at the entrance face, which may lie outside the field, int, shape (G, 2).
     """
@@ -72,11 +72,11 @@ class ProbeWindows:
         return np.unique(np.searchsorted(self.starts, np.flatnonzero(np.isin(self.order, points)), side="right") - 1)
 
     def spread(self, values: np.ndarray) -> np.ndarray:
-        """Return values of groups, (..., G), at the points in ``order``, (..., P); a common value, (..., 1), is returned unchanged."""
+        """Return the values of groups, (..., G), repeated for the points in ``order``, (..., P); a single value, (..., 1), is unchanged."""
         return values if values.shape[-1] == 1 else np.repeat(values, np.diff(self.starts), axis=-1)
 
     def only(self, points: np.ndarray) -> "ProbeWindows":
-        """Return the windows of the points with the given indices, without the other points."""
+        """Return a copy that contains only the points with the given indices, and their windows."""
         place = np.flatnonzero(np.isin(self.order, points))
         groups, starts = np.unique(np.searchsorted(self.starts, place, side="right") - 1, return_index=True)
         return ProbeWindows(
@@ -85,7 +85,7 @@ class ProbeWindows:
 
 
 def grouped(points: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return an order of points (x, y) in groups of ``size`` neighbours, and the starts of the groups in this order.
+    """Return the indices of points (x, y) sorted into groups of ``size`` neighbours, and the start of each group in this order.
 
     Points are divided into strips along y with equal numbers of points, and each strip is divided along x
     (sort-tile-recursive; Leutenegger, Lopez and Edgington, ICDE 1997).
@@ -133,7 +133,10 @@ def _around_rim(grid: Grid, wavelength: float, semiangle: float, count: int) -> 
 
 
 def share_inside(windows: ProbeWindows, wavelength: float, semiangle: float, aberrations: Aberrations) -> float:
-    """Return the fraction, 0 to 1, of the part of a probe missing in its window that lies within half a window of the probe."""
+    """Return the fraction of a probe's missing part that lies within half a window of the probe, 0 to 1.
+
+    The missing part is the part of the beam that the probe in its window omits.
+    """
     field, window = windows.field, windows.grid
     fine = [min(n, fast_length(math.ceil(FINE * side * semiangle / wavelength))) for n, side in zip(field.shape, field.extent, strict=True)]
     whole, intensity = _probe(Grid(shape=(fine[0], fine[1]), extent=field.extent), wavelength, semiangle, aberrations)
@@ -188,7 +191,7 @@ def window_signals(
     depths: Sequence[float] | None = None,
     progress: Callable[[int], None] | None = None,
 ) -> tuple[np.ndarray, float]:
-    """Return the signals of the part of each probe inside its window, and the fraction of the beam in that part.
+    """Return the signal of each probe's part inside its window, and the fraction of the beam in this part.
 
     Parameters
     ----------
@@ -206,7 +209,8 @@ def window_signals(
     Returns
     -------
     tuple
-        Signals, float64, shape ([depths,] channels, S, N), with N points in the order of ``windows``; and the fraction.
+        Signals, float64, shape ([depths,] channels, S, N), with N points in the order of ``windows``; and the fraction of
+        the beam.
     """
     sender = _Sender(stack, windows, aberrations, semiangle, weights, depths)
     signals = np.zeros((len(sender.stops), sender.channels, len(positions), windows.order.size))

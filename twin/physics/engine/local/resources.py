@@ -29,7 +29,7 @@ class LocalResources:
     functions : int
         Number of basis functions in the pieces that a region needs.
     waves : int
-        Number of functions to propagate, including partners of these and unused lanes at the lattice's edges.
+        Number of functions to propagate: ``functions``, their partners, and unused lanes at the lattice's edges.
     window : Grid
         Window of the propagation of each function.
     points : float
@@ -39,7 +39,7 @@ class LocalResources:
     held : int
         Memory of overlaps and canvases, bytes.
     working : int
-        Peak of the additional memory of building and of the check without the specimen, bytes.
+        Peak of the additional memory during the build and the check, without the specimen, bytes.
     """
 
     functions: int
@@ -96,10 +96,10 @@ def size(basis: Basis, planes: int, seen: tuple[float, float], channels: int, re
 
 
 def sent(basis: Basis, pieces: list[Piece]) -> int:
-    """Return the number of patches that are propagated to build pieces (a product of rows and columns), with their partners, row by row.
+    """Return the number of patches, including partners, that are propagated when pieces are built row by row.
 
-    The waves of a patch are dropped when a row does not need them, and computed again for a later row that does: on a
-    periodic field, the first rows for the last ones.
+    The pieces are a product of rows and columns. The waves of a patch are dropped when the next row does not need them,
+    and computed again if a later row needs them. On a periodic field, the last rows need the waves of the first rows.
     """
     rows, columns = ([i for p in sorted({piece[axis] for piece in pieces}) for i in _within(p, PIECE, basis.patches[axis])] for axis in (0, 1))
     across = _across(basis, [x for column in columns for x in _within(column, SIDE, basis.counts[1])])

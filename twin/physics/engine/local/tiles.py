@@ -4,7 +4,7 @@ The field is divided into tiles. Each tile has a window around it: a periodic ce
 window, and the dense imaging operator of this cell. The signal of a probe is taken from the window of its tile, at least
 ``seam`` away from the window's edges, where the periodic continuation brings unrelated atoms together.
 
-The part of a probe outside the window is carried by aperture-edge waves (`probe.rim`), as in every engine. On MoS2 (80 kV,
+The part of a probe outside the window is represented by aperture-edge waves (`probe.rim`), as in every engine. On MoS2 (80 kV,
 25 mrad), a window of 24 A is therefore accurate to 0.1 % in bright field.
 """
 
@@ -100,7 +100,7 @@ class TileLayout:
     def around(self, tile: Tile, shape: tuple[int, int]) -> Rectangle:
         """Return a rectangle of ``shape`` pixels centred on a tile.
 
-        Along an axis where it is the whole periodic field, it begins with the field.
+        Along an axis on which the rectangle is as long as the periodic field, it begins at the field's first pixel.
         """
         corner = []
         for number, count, n, whole, step in zip(tile, self.tiles, shape, self.field.shape, self.field.sampling, strict=True):
@@ -144,7 +144,7 @@ class Divided:
 
 
 def held_radius(blur: float) -> float:
-    """Return the geometric radius, A, for which windows are made, given that of a probe.
+    """Return the geometric radius for which windows are designed, A, from the geometric radius of a probe, A.
 
     It increases in steps of a factor of 2, so a small change of defocus does not need new windows.
     """
@@ -163,11 +163,11 @@ def layout(field: Grid, radius: float, *, tolerance: float, held: float, periodi
     tolerance : float
         Requested rms error divided by the mean signal.
     held : float
-        Geometric radius of the probes from `held_radius`, A.
+        Geometric radius of the probes, from `held_radius`, A.
     periodic : bool
         Whether the field is periodic.
     growth : float
-        Factor by which windows are larger than initially.
+        Factor by which windows exceed their initial size.
 
     Raises
     ------
@@ -207,7 +207,7 @@ def check(
     weights: Weights,
     rng: np.random.Generator,
 ) -> Accuracy:
-    """Compare images by windows with multislice of single probes at random points.
+    """Compare images computed from windows with multislice of single probes at random points.
 
     Half of the probes are in focus, half have the largest geometric radius of the windows.
 
@@ -216,7 +216,7 @@ def check(
     divided : TileLayout
         Division of the field into tiles.
     tiles : list
-        Tiles from which four are drawn, or all if they are fewer.
+        Candidate tiles; four of them are drawn at random, or all if there are fewer.
     region : tuple
         Region ((y0, y1), (x0, x1)), A; points lie in its intersection with the tiles.
     operator_of : callable
@@ -246,7 +246,7 @@ def check(
 
 
 def reference_shape(divided: TileLayout) -> tuple[int, int]:
-    """Return the pixels (ny, nx) of the rectangle for the multislice of a check, at most those of a periodic field."""
+    """Return the number of pixels (ny, nx) of the rectangle for a check's multislice, at most that of a periodic field."""
     shape = []
     for count, step, whole, extent in zip(divided.tiles, divided.field.sampling, divided.field.shape, divided.field.extent, strict=True):
         n = fast_length(math.ceil((extent / count + 2 * (AROUND + divided.held)) / step))

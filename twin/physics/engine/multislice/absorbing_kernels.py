@@ -1,4 +1,7 @@
-"""The compiled pass of waves through absorbing planes: that of `multislice_kernels` with a sum over abs(psi)^2 between the transforms of a row."""
+"""Compiled pass of waves through absorbing planes, with a sum over abs(psi)^2 between the transforms of a row.
+
+Without this sum, it is the pass of `multislice_kernels`.
+"""
 
 from stemtwin.twin.physics.engine.kernels.fft import ascend_line, convolve_line, descend_line
 from stemtwin.twin.physics.engine.kernels.jit import kernel, part
@@ -50,7 +53,7 @@ def _transmit_weighing(wave, transmission, sections, sums, first, pitch, ny, lin
 def advance_weighing(
     wave, transmission, sections, sums, steps, y_factors, x_factors, band, pitch, line, factors, plan_y, plan_x, places_y, first_reads, reads, writes
 ):
-    """Take the batch through all planes and add abs(psi)^2 times the sections to ``sums``.
+    """Propagate the batch through all planes and add abs(psi)^2 times the sections to ``sums``.
 
     ``sections`` is (D, points of all planes), ``sums`` (D, 16) float64.
     """

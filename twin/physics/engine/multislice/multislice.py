@@ -115,8 +115,8 @@ def exit_coefficients(
     Returns
     -------
     ndarray
-        Exit coefficients, complex64, shape (P, Q), or (len(depths), P, Q) with ``depths``: normalised as the incident ones (in vacuum, the
-        incident ones times the propagator), and zero beyond the band limit.
+        Exit coefficients, complex64, shape (P, Q), or (len(depths), P, Q) with ``depths``. They are normalised like the incident coefficients
+        (in vacuum they are the incident coefficients times the propagator) and zero beyond the band limit.
 
     Raises
     ------
@@ -301,7 +301,7 @@ def _at_depths(
 
 
 def working_memory(grid: Grid, waves: float = math.inf) -> int:
-    """Return the working memory of multislice of a number of waves, bytes, without the stack and the results."""
+    """Return the working memory of multislice for a number of waves, bytes, without the stack and the results."""
     return int(min(threads.thread_count(), -(-waves // LANES)) * wave_memory(grid))
 
 

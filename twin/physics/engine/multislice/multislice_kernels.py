@@ -6,8 +6,8 @@ coefficients beyond the band from the first of these two points and write them t
 odd, so the points of a column do not share one set of the cache. Every pass reads a line, works in scratch memory that
 stays in the cache, and writes the line back.
 
-After the columns of a step, the batch holds the waves with real and imaginary parts exchanged; after its rows, it holds
-the waves themselves (see `fft`).
+After the columns of a step are processed, the batch contains the waves with real and imaginary parts exchanged. After the
+rows are processed, it contains the waves themselves (see `fft`).
 
 Columns and rows call the same `convolve_line`. Its arguments have the same types for both (`read_only`, no literals), so
 it is compiled once.
@@ -58,7 +58,7 @@ def _transmit(wave, transmission, first, pitch, ny, line, plan, reads, writes):
 def advance(
     wave, begin, end, transmission, steps, y_factors, x_factors, band, pitch, line, factors, plan_y, plan_x, places_y, first_reads, reads, writes
 ):
-    """Take the batch from directly behind plane ``begin - 1`` (from plane 0 if ``begin`` is 0) to directly behind plane ``end - 1``."""
+    """Propagate the batch from behind plane ``begin - 1`` (from in front of plane 0 if ``begin`` is 0) to behind plane ``end - 1``."""
     ny, nx = plan_y.order.size, plan_x.order.size
     for s in range(begin, end):
         if s > 0:

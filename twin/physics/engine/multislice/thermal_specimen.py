@@ -1,14 +1,15 @@
-r"""A specimen as planes that transmit a mean wave and scatter diffusely into rings; one set of mean atoms replaces many displaced ones.
+r"""A specimen as planes that transmit a mean wave and scatter diffusely into rings, in place of many frozen-phonon configurations.
 
 A plane scatters the fraction :math:`\int |\psi|^2 \mu` into a ring. mu is a sum over the atoms of the plane. It contains
-the thermal diffuse cross-sections of `thermal_scattering` and the part of the coherent cross-sections that remains after
-interference: for each element, the ratio of sum(Re conj(F_e) F) to sum(n_e abs(f_e)^2) over the ring, with the kinematic
-amplitudes F of the whole specimen on the Ewald sphere. The ratio is 1 in an amorphous film or a monolayer, and small on a
-zone axis, where few beams are excited.
+the thermal diffuse cross-sections of `thermal_scattering` and the fraction of the coherent cross-sections that remains
+after interference. For an element e with n_e atoms of scattering amplitude f_e, this fraction is the ratio of
+sum(Re conj(F_e) F) to sum(n_e abs(f_e)^2), where the sums run over the ring, F is the kinematic amplitude of the whole
+specimen on the Ewald sphere, and F_e is the contribution of the element. The fraction is 1 in an amorphous film or a
+monolayer, and small on a zone axis, where few beams are excited.
 
-Diffusely scattered electrons pass the planes below. They spread incoherently by their mean square angle: some are
-scattered into the ring from smaller angles, some out of it, and some back into it from larger angles. This second
-scattering, summed over all pairs of planes, is another term of mu.
+Diffusely scattered electrons pass the planes below and spread there incoherently, as described by their mean square angle.
+In these planes they can scatter again: into the ring from smaller angles, out of the ring, and back into the ring from
+larger angles. This second scattering, summed over all pairs of planes, is another term of mu.
 """
 
 import functools
@@ -40,7 +41,7 @@ FADED = 3.0
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class ThermalAtoms:
-    """Atoms of a specimen in thermal motion, cut into slices.
+    """Atoms of a specimen in thermal motion, divided into slices.
 
     Parameters
     ----------
@@ -51,7 +52,7 @@ class ThermalAtoms:
     sigma : ndarray
         Thermal displacements, 1-D rms, A, shape (n,).
     slices : Slices
-        Cut of the atoms into slices.
+        Division of the atoms into slices.
     tilt : tuple of float
         Specimen tilt (ty, tx), rad.
     """
@@ -63,7 +64,7 @@ class ThermalAtoms:
     tilt: tuple[float, float] = (0.0, 0.0)
 
     def kinds(self) -> list[tuple[int, float, np.ndarray]]:
-        """Return the atomic number, thermal displacement (1-D rms, A) and mask of each kind of atoms."""
+        """Return the atomic number, the thermal displacement (1-D rms, A) and the mask of the atoms for each kind of atom."""
         rounded = np.round(self.sigma, DIGITS)
         pairs = sorted({(int(z), float(s)) for z, s in zip(self.numbers, rounded, strict=True)})
         return [(z, s, (self.numbers == z) & (rounded == s)) for z, s in pairs]
@@ -71,14 +72,14 @@ class ThermalAtoms:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ThermalOptics:
-    """Optical conditions on which cross-sections depend.
+    """Optical parameters on which the cross-sections depend.
 
     Parameters
     ----------
     wavelength : float
         Wavelength, A.
     interaction : float
-        Interaction parameter sigma, rad/(V A).
+        Interaction constant sigma, rad/(V A).
     radius : float
         Radius of the aperture, alpha / lambda, 1/A.
     parametrization : str
@@ -125,7 +126,7 @@ class ThermalSpecimen:
 
 
 def build(atoms: ThermalAtoms, grid: Grid, rings: Sequence[Ring], optics: ThermalOptics) -> ThermalSpecimen:
-    """Return the specimen on a periodic grid.
+    """Return the mean planes and the ring cross-sections of a specimen on a periodic grid.
 
     Parameters
     ----------
@@ -136,7 +137,7 @@ def build(atoms: ThermalAtoms, grid: Grid, rings: Sequence[Ring], optics: Therma
     rings : sequence of Ring
         One ring for each channel.
     optics : ThermalOptics
-        Optical conditions.
+        Optical parameters.
     """
     kinds = atoms.kinds()
     found = [thermal_scattering.atom(z, s, optics.interaction, optics.parametrization) for z, s, _ in kinds]
@@ -288,8 +289,8 @@ def coherent_shares(atoms: ThermalAtoms, found: list[Atom], grid: Grid, ring: Ri
     """Return the fraction of each kind's coherent scattering into a ring that remains after interference with all atoms.
 
     The calculation is kinematic. Amplitudes add up with the phases of the atoms' positions and depths, with k on the
-    Ewald sphere of a wave along the beam. Each k is weighted by the fraction of the aperture's directions from which it
-    leads into the ring.
+    Ewald sphere of a wave along the beam. Each k is weighted by the fraction of the aperture's directions from which
+    scattering by k leads into the ring.
     """
     kinds = atoms.kinds()
     most_y, most_x = (int((ring.outer + optics.radius) * side) + 1 for side in grid.extent)

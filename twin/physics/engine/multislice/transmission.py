@@ -11,8 +11,8 @@ columns inside the band, and reuses this memory from slice to slice.
    along x, exp(i sigma V) and its transform along x, and keep the columns inside the band.
 3. Transform these columns, apply the band limit and transform back on the wave's grid; then transform the rows back.
 
-Slices are spread over threads, or parts of one slice if there are fewer slices than threads. The partition does not
-depend on the number of threads, and neither do the results.
+Slices are spread over threads, or parts of one slice if there are fewer slices than threads. The division of a slice into
+parts does not depend on the number of threads, and neither do the results.
 """
 
 import functools
@@ -48,7 +48,7 @@ class SliceAtoms(NamedTuple):
     numbers : ndarray
         Atomic numbers, shape (n,).
     sigma : ndarray, optional
-        Debye-Waller damping of each atom, 1-D rms, A.
+        Thermal displacement of each atom for its Debye-Waller factor, 1-D rms, A.
     """
 
     positions: np.ndarray
@@ -66,7 +66,7 @@ class Recipe(NamedTuple):
     Attributes
     ----------
     interaction : float
-        Interaction parameter sigma, rad/(V A).
+        Interaction constant sigma, rad/(V A).
     parametrization : str
         Name of the parametrization of the scattering factors.
     oversampling : int
@@ -79,7 +79,7 @@ class Recipe(NamedTuple):
 
 
 class Space:
-    """Working memory that one caller reuses from slice to slice, because fresh pages cost as much time as the arithmetic."""
+    """Working memory that one caller reuses from slice to slice, because allocating fresh memory takes as long as the arithmetic."""
 
     def __init__(self) -> None:
         self._kept: dict[str, np.ndarray] = {}
@@ -148,8 +148,8 @@ def coefficients(atoms: SliceAtoms, grid: Grid, parametrization: str, space: Spa
     Returns
     -------
     ndarray
-        Coefficients, V A, complex64, shape (ny, nx // 2 + 1). Their Fourier series is V, or its real part where a
-        Nyquist frequency has one sign only.
+        Coefficients, V A, complex64, shape (ny, nx // 2 + 1). V is their Fourier series, or the real part of this series
+        where a Nyquist frequency has one sign only.
     """
     columns = grid.shape[1] // 2 + 1
     total = space.array("half plane", (grid.shape[0], -(-columns // LANES) * LANES))
@@ -212,13 +212,13 @@ def values(half: np.ndarray, shape: tuple[int, int], threads: int = 1) -> np.nda
 
 
 class Band(NamedTuple):
-    """Coefficients inside the band limit of the wave's grid, which excludes Nyquist frequencies.
+    """Coefficients inside the band limit of the wave's grid; the band excludes Nyquist frequencies.
 
     Attributes
     ----------
     rows, columns : tuple of int
-        Numbers of frequencies >= 0 and < 0 along y and x; these are the first and the last coefficients in FFT order, on
-        the wave's grid and on finer ones.
+        Numbers of frequencies >= 0 and < 0 along y and x. On the wave's grid and on finer grids, they are the first and
+        the last coefficients in FFT order.
     weights : ndarray
         1 / (number of fine points) inside the band, 0 outside, float32, shape (sum(rows), sum(columns)).
     """

@@ -1,13 +1,14 @@
-"""Update of a transmission function after a few atoms moved, without computing the rest again.
+"""Update of a transmission function after a few atoms moved, without computing the unchanged part again.
 
-exp(i sigma V) changes only within a few A of the atoms that moved. It is computed again in a window around them, from the
-atoms in the window. The band limit is then applied exactly to the change on the whole cell. This is necessary because a
-sharp cutoff in Fourier space makes the change ring through the whole cell (at 12 A, 3e-4 of the largest abs(t - 1)
-remains, and it falls as r^-3/2). Pasting a window of the new t into the old one could therefore never be accurate to 1e-5.
+exp(i sigma V) changes only within a few A of the atoms that moved. It is computed again in a window around these atoms,
+from all atoms in the window. The band limit is then applied exactly to the change on the whole cell. This is necessary
+because a sharp cutoff in Fourier space makes the change ring through the whole cell: at a distance of 12 A it is still
+3e-4 of the largest abs(t - 1), where t is the transmission function, and it falls as r^-3/2. Replacing a window of the
+old t by the new t could therefore never be accurate to 1e-5.
 
-One effect is neglected. The sampled V is a Fourier series cut at the finer grid's Nyquist frequency and rings at that
-frequency along the row and the column of each atom. Near other atoms on that row or column, the ringing mixes with their
-exp(i sigma V); beyond the window, this contribution is not updated.
+One effect is neglected. The sampled V is a Fourier series cut at the finer grid's Nyquist frequency. It therefore rings at
+that frequency along the grid row and the grid column of each atom. Near other atoms on this row or column, the ringing
+changes exp(i sigma V); beyond the window, this change is not updated.
 """
 
 from typing import NamedTuple
@@ -49,7 +50,7 @@ class Window(NamedTuple):
 def window_about(centre: tuple[float, float], reach: tuple[float, float], grid: Grid) -> Window:
     """Return the window of all points within ``reach`` (y, x), A, of ``centre`` (y, x), A.
 
-    Along an axis where this does not fit, the window is the whole cell.
+    Along an axis on which these points do not fit into the cell, the window is the whole cell.
     """
     shape, first = [], []
     for at, most, step, count in zip(centre, reach, grid.sampling, grid.shape, strict=True):
@@ -67,7 +68,7 @@ def steps(before: np.ndarray, after: np.ndarray, moved: np.ndarray, grid: Grid, 
     Parameters
     ----------
     before, after : ndarray
-        x, y of the atoms of a slice before and after, A, shape (n, 2); nan for an atom that is absent.
+        Positions x, y of the atoms of a slice before and after the move, A, shape (n, 2); nan for an absent atom.
     moved : ndarray
         Indices of the atoms that moved, appeared or vanished.
     grid : Grid
@@ -98,7 +99,7 @@ def add_change(
     Parameters
     ----------
     before, after : SliceAtoms
-        All atoms of the slice before and after.
+        All atoms of the slice before and after the move.
     window : Window
         Window around the atoms that changed. The change is damped smoothly from half-way to the window's edges.
     grid, recipe, space, threads

@@ -1,8 +1,8 @@
 """Blocks of plane waves inside an aperture: one block for a periodic cell, several for a probe wider than the cell.
 
-A probe wider than the periodic cell does not need a larger cell. Instead, the aperture is sampled n times finer,
-k = G / L + j / (n L). Plane waves of different offsets j never interfere on the detector, so there are n^2 independent
-blocks, each computed by multislice on the same small grid.
+A probe wider than the periodic cell of side L does not need a larger cell. Instead, the aperture is sampled n times more
+finely, at k = G / L + j / (n L) with integers G and offsets j. Plane waves of different offsets never interfere on the
+detector, so there are n^2 independent blocks. Each block is computed by multislice on the same small grid.
 """
 
 import functools
@@ -78,7 +78,7 @@ def block_pixel(extent: tuple[float, float], blocks: tuple[int, int]) -> tuple[f
 
 
 def beyond_band(grid: Grid, wavelength: float, semiangle: float, pixel: tuple[float, float]) -> str:
-    """Return the message for an aperture beyond the band limit of a grid."""
+    """Return the error message for an aperture beyond the band limit of a grid."""
     step = 0.995 / (3 * (semiangle / wavelength + math.hypot(*pixel)))
     return (
         f"A convergence of {semiangle * 1e3:g} mrad reaches beyond the grid's band limit ({grid.max_angle(wavelength) * 1e3:.1f} mrad). "

@@ -5,11 +5,11 @@ r"""Diffraction patterns of convergent probes, from the scattering matrix in Fou
     I_q(r) = \sum_m \Big|\sum_k a^m_k e^{-2\pi i k r} S_{kq}\Big|^2 + (1 - n) \sum_k w_k |S_{kq}|^2 \Big/ \sum_k w_k, \qquad n = \sum_k |a_k|^2
 
 S_kq is the exit amplitude at q of an incident plane wave k; the modes m represent a partially coherent beam. The last
-term is the signal of the probe's tails beyond the window, carried by aperture-edge waves (weights w: `probe.rim`) as in
-every other engine, so a mask on the patterns gives the signal of a detector of that shape. Thermal scattering is included
-as the mean over frozen-phonon configurations. A probe wider than the cell, or a pattern finer than the reciprocal pixels
-of the cell, needs offset blocks (see `beam_blocks`): the plane waves of each block scatter to separate reciprocal pixels,
-so blocks never interfere.
+term is the signal of the probe's tails beyond the window, which are represented by aperture-edge waves with the weights w
+(`probe.rim`). Every other engine treats the tails in the same way, so the sum of the patterns over a mask equals the
+signal of a detector with the shape of the mask. Thermal scattering is included as the mean over frozen-phonon
+configurations. A probe wider than the cell, or a pattern finer than the reciprocal pixels of the cell, needs offset
+blocks (see `beam_blocks`). The plane waves of each block scatter to separate reciprocal pixels, so blocks never interfere.
 """
 
 import itertools
@@ -224,13 +224,13 @@ class DiffractionMatrix:
     matrices : tuple
         S_kq of each frozen-phonon configuration and block, complex64, shape (B, Q).
     cosets : tuple
-        Slices of plane waves that interfere with each other, for each block: all waves, or with an average over lattice
-        translations the sets of :meth:`lattice_average.Translations.cosets`.
+        For each block, the sets of plane waves that interfere with each other, as slices. There is one set of all waves,
+        or, with an average over lattice translations, the sets of :meth:`lattice_average.Translations.cosets`.
     average : MeasuredAverage, optional
-        The average over lattice translations; its error is that of patterns in focus.
+        The average over lattice translations; its error is measured on patterns in focus.
     standard_error : float
-        Relative standard error over the configurations in focus: rms over pixels and positions divided by the mean; NaN
-        without an average.
+        Relative standard error over the configurations, in focus: the rms over pixels and positions divided by the mean;
+        NaN without an average.
     """
 
     layout: PatternLayout
@@ -332,7 +332,7 @@ def build(
     progress : callable, optional
         Called with the number of plane waves finished since the last call.
     average : LatticeAverage, optional
-        Average of the patterns over a crystal's translations; only as many configurations are computed as it needs.
+        Average of the patterns over a crystal's translations. Only the configurations that the average needs are computed.
     """
     whole: tuple[tuple[slice, ...], ...] = tuple((slice(None),) for _ in plan.blocks)
     plan, cosets = (plan, whole) if average is None else _sorted(plan, average.translations)
@@ -404,7 +404,8 @@ def probe_patterns(
 ) -> np.ndarray:
     """Return patterns by multislice of every probe, the reference for the scattering matrix.
 
-    The parameters are those of :func:`build` and :meth:`DiffractionMatrix.patterns`, and so is the form of the result.
+    The parameters are those of :func:`build` and :meth:`DiffractionMatrix.patterns`. The result has the same form as the
+    result of :meth:`DiffractionMatrix.patterns`.
     """
     modes, norm = plan.amplitudes(optics)
     rims = plan.rims(optics.semiangle)

@@ -1,4 +1,4 @@
-"""Hermitian forms of waves, M = sum over points of weight conj(S_k) S_k', by BLAS on one thread per task for reproducible bits."""
+"""Hermitian forms of exit waves, M_kk' = sum over points of weight conj(S_k) S_k'; BLAS uses one thread, for reproducible bits."""
 
 import functools
 from collections.abc import Callable, Iterator, Sequence
@@ -17,7 +17,7 @@ from stemtwin.twin.physics.engine.operator import quadratic_form_kernels
 PANEL = 128
 """Number of rows of M that one task multiplies; fixed, so the bits do not depend on the number of threads."""
 PIXELS = 8192
-"""Number of exit coefficients that are multiplied at a time; fixed for the same reason."""
+"""Number of exit coefficients that are multiplied at a time; fixed, so the bits do not depend on the size of a portion."""
 BESIDE = 128
 """Largest number of plane waves of blocks that are computed in parallel; one such block alone is too small to keep all threads busy."""
 WAVES_BYTES = 1 << 30
@@ -63,14 +63,14 @@ def detected(
     held : int, optional
         Memory for exit amplitudes, bytes; ``WAVES_BYTES`` by default. The bits do not depend on it.
     depths : sequence of float, optional
-        Depths z, A, for matrices of the part of the specimen above each depth, all from one pass; by default, the matrix
-        of the whole specimen.
+        Depths z, A. Each depth gives the matrices of the part of the specimen above it, all from one pass. By default,
+        the matrices of the whole specimen are returned.
 
     Returns
     -------
     tuple of ndarray
-        Elements, float32, (channels, steps 16), doubled off the diagonal; diagonal, float64, (channels, B). With
-        ``depths``, the channels of each depth follow those of the depth before.
+        Elements, float32, (channels, 16 * steps), doubled off the diagonal; diagonal, float64, (channels, B). With
+        ``depths``, the channels of each depth follow those of the previous depth.
     """
     flat, count = detector.reshape(len(detector), -1), beams.size
     seen = np.flatnonzero(flat.any(axis=0))
@@ -126,7 +126,7 @@ def picked(matrices: np.ndarray, pairs: quadratic_form_kernels.BeamPairs) -> tup
 
 
 def add_upper(waves: np.ndarray, weight: np.ndarray, matrix: np.ndarray) -> None:
-    """Add conj(S) D S^T of rows S_k to a matrix, at least in its upper triangle.
+    """Add conj(S) D S^T to at least the upper triangle of a matrix; the rows of ``waves`` are S_k, ``weight`` is D.
 
     Each panel of rows is multiplied by BLAS on one thread, so the bits do not depend on the number of threads.
     """

@@ -95,7 +95,7 @@ def raster(coefficients: np.ndarray, angle_y: np.ndarray, angle_x: np.ndarray) -
 
 
 def own_rasters(coefficients: np.ndarray, angle_y: np.ndarray, angle_x: np.ndarray) -> np.ndarray:
-    """Return images on individual rasters, with the same bits as :func:`raster`, computed by the calling thread in one call.
+    """Return each image on its own raster, with the same bits as :func:`raster`, computed by the calling thread in one call.
 
     Parameters
     ----------
@@ -234,7 +234,7 @@ def _spline(coefficients: np.ndarray) -> tuple[np.ndarray, int, int]:
 
 
 def at_own_points(coefficients: np.ndarray, points: np.ndarray, extent: tuple[float, float]) -> np.ndarray:
-    """Return images at individual points, with the same bits as :func:`at_points`; several images are computed by the calling thread.
+    """Return each image at its own points, with the same bits as :func:`at_points`, computed by the calling thread in one call.
 
     Parameters
     ----------

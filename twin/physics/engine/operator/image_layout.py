@@ -1,4 +1,4 @@
-"""Memory layout of the plane waves and images of an imaging operator, kept between images."""
+"""Memory layout of the plane waves and images of an imaging operator, which is reused from image to image."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,14 +11,14 @@ from stemtwin.twin.physics.engine.operator.beam_blocks import BeamBlock
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class ApertureAmplitudes:
-    """Amplitudes of the beams for one convergence.
+    """Amplitudes of the beams for one convergence semi-angle.
 
     Attributes
     ----------
     amplitudes : tuple of ndarray
-        Amplitudes before aberrations of each block, (B,).
+        Amplitudes of each block without aberrations, (B,).
     beyond : ndarray
-        Fraction of the probe's tails beyond the window that each detector collects, (channels,).
+        Fraction that each detector collects of the probe's tails beyond the window, (channels,).
     missing : float
         Fraction of the probe in these tails.
     """

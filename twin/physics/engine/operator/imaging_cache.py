@@ -28,7 +28,7 @@ def build(
     depths: Sequence[float] | None = None,
     average: LatticeAverage | None = None,
 ) -> ImagingOperator:
-    """Return the operator of a key from disk, or build and keep it; see :func:`imaging_operator.build`.
+    """Return the operator of a key from disk, or build and store it; see :func:`imaging_operator.build`.
 
     Parameters
     ----------
@@ -37,8 +37,8 @@ def build(
     key : str
         :func:`array_cache.content_key` of everything on which the operator depends, including the code.
     stacks, semiangle, weights, blocks, antialias, progress, held, depths, average
-        As in :func:`imaging_operator.build`. If the operator is on disk, nothing is drawn from ``stacks`` and ``progress``
-        is not called.
+        As in :func:`imaging_operator.build`. If the operator is on disk, no stack is taken from ``stacks`` and
+        ``progress`` is not called.
     """
 
     def make() -> ImagingOperator:
@@ -60,7 +60,7 @@ def build(
 
 
 def kept(cache: ArrayCache, key: str, make: Callable[[], ImagingOperator]) -> ImagingOperator:
-    """Return the operator of a key from disk, or make and keep it; ``make`` may keep its pieces under the same key."""
+    """Return the operator of a key from disk, or make and store it; ``make`` may store partial results under the same key."""
     found = cache.get(key)
     if found is not None:
         cache.remove_pieces(key)  # left by a process that was killed after keeping the whole operator
@@ -71,7 +71,7 @@ def kept(cache: ArrayCache, key: str, make: Callable[[], ImagingOperator]) -> Im
 
 
 def to_arrays(operator: ImagingOperator) -> dict[str, np.ndarray]:
-    """Return an operator as named arrays; pairs of beams are left out, because they follow from the beams."""
+    """Return an operator as named arrays; the pairs of beams are omitted, because they follow from the beams."""
     arrays = {
         "shape": np.array(operator.grid.shape),
         "extent": np.array(operator.grid.extent),

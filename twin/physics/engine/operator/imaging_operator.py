@@ -7,7 +7,8 @@ r"""The imaging operator: one Hermitian matrix per detector, built once per spec
 
 S_kq is the exit amplitude at q for an incident plane wave k. For thermal scattering, M is averaged over frozen-phonon configurations. The
 pairs (k, k') are stored by their difference h = k' - k, eight neighbouring differences side by side, so the image's Fourier coefficients
-are sums over contiguous memory. A focal spread multiplies M, a finite source the Fourier coefficients of the image; both are exact.
+are sums over contiguous memory. A focal spread multiplies the elements of M by factors, and a finite source multiplies the Fourier
+coefficients of the image by factors; both are exact.
 
 Probes wider than the periodic cell have several blocks of plane waves, each with its own matrix; see :mod:`beam_blocks`.
 """
@@ -80,7 +81,7 @@ class ImageCoefficients:
         return rotated_rasters.rotated_rasters(self.coefficients, middle, per_line, per_column, shape)
 
     def sums(self, shape: tuple[int, int]) -> bool:
-        """Return whether rotated rasters (ny, nx) are faster to sum as Fourier series than to evaluate from a spline."""
+        """Return True if rotated rasters (ny, nx) are faster to sum as Fourier series than to evaluate from a spline."""
         return rotated_rasters.worth(self.coefficients, shape)
 
     def at_own(self, points: np.ndarray) -> np.ndarray:
@@ -115,12 +116,13 @@ class ImagingOperator:
     parts : tuple of BeamBlock
         One block of plane waves per offset.
     matrices : tuple of ndarray
-        M in the order of each block's pairs (:func:`quadratic_form_kernels.pick`), float32, shape (channels, steps 16), with elements off
+        M in the order of each block's pairs (:func:`quadratic_form_kernels.pick`), float32, shape (channels, 16 * steps), with elements off
         the diagonal doubled.
     diagonals : tuple of ndarray
         M_kk, float64, shape (channels, B).
     standard_error : ndarray
-        Standard error over phonon configurations in focus, rms over the cell divided by the mean signal, (channels,); NaN for one configuration.
+        Standard error of the mean over phonon configurations, in focus: the rms over the cell divided by the mean signal, (channels,); NaN
+        for one configuration.
     configurations : int
         Number of frozen-phonon configurations in the mean M.
     average : MeasuredAverage, optional
@@ -311,7 +313,7 @@ def build(
     held : int, optional
         Memory for exit amplitudes, bytes, as in :func:`gram_matrix.detected`.
     depths : sequence of float, optional
-        Depths z, A; each gives the forms of the part of the specimen above it, whose channels follow those of the depth before.
+        Depths z, A. Each depth gives the forms of the part of the specimen above it; their channels follow those of the previous depth.
     **settings
         The arguments antialias, progress, cache, key and average of :func:`assemble`.
 
@@ -357,13 +359,13 @@ def assemble(
     progress : callable, optional
         Called from any thread with the number of plane waves finished since the last call.
     cache : ArrayCache, optional
-        Cache that keeps each contribution, so a build that was killed continues from there, with the same bits.
+        Cache that stores each contribution, so a build that was killed continues from the last contribution, with the same bits.
     key : str
-        Key of the operator in the cache; :func:`imaging_cache.build` keeps the whole and removes the pieces.
+        Key of the operator in the cache; :func:`imaging_cache.build` stores the whole operator and removes the contributions.
     average : LatticeAverage, optional
-        Average of the images over a crystal's translations; only as many configurations are drawn from ``stacks`` as it needs.
+        Average of the images over a crystal's translations. Only the configurations that the average needs are taken from ``stacks``.
     at_once : callable
-        Takes the number of plane waves of each block and returns the number of blocks to compute in parallel; the bits do not depend on it.
+        Takes the number of plane waves of each block and returns the number of blocks to compute in parallel, which does not affect the bits.
 
     Returns
     -------

@@ -1,15 +1,15 @@
 r"""Inelastic signals of localised energy losses, with channelling: one Hermitian form per edge.
 
 An electron at depth z loses energy to an atom at r_j with a probability proportional to mu(r - r_j), a profile of integral
-1. The collection of electrons behind the atom is assumed not to depend on the loss, so the signal is the probe's density
-at the atoms,
+1. The loss is assumed not to change the fraction of the electrons that is collected behind the atom. The signal is then
+the probe's density at the atoms,
 
 .. math::
 
     n_e(r_0) = \sum_z \int |\psi(r, z; r_0)|^2 \, \mu_e(r; z) \, d^2r = \sum_{kk'} \bar a_k(r_0) a_{k'}(r_0) M^e_{kk'}, \qquad
     M^e = \sum_z S_z^\dagger \mu_e S_z
 
-in atoms per A^2: the areal density of an element, weighted by the probe's intensity. S_z holds the waves behind plane z
+in atoms per A^2: the areal density of an element, weighted by the probe's intensity. S_z contains the waves behind plane z
 for each incident plane wave. The form is an :class:`imaging_operator.ImagingOperator` like that of any detector, so images
 for any aberrations, source size, focal spread and scan path take milliseconds.
 
@@ -53,7 +53,7 @@ class Absorbers:
     weights : ndarray
         Weight of each atom in each channel, shape (channels, n); for an edge, 1 for atoms of its element and 0 for others.
     d50 : ndarray
-        Diameter that contains half of an atom's profile, A, shape (channels,); 0 denotes a point.
+        Diameter that contains half of the integral of an atom's profile, A, shape (channels,); 0 denotes a point.
 
     Raises
     ------
@@ -119,7 +119,7 @@ def build(
     stacks, semiangle, blocks, antialias, progress, cache, key, average
         As in :func:`imaging_operator.assemble`.
     absorbers : callable
-        Takes the index of a configuration and returns its absorbing atoms.
+        Takes the index of a configuration and returns the absorbing atoms of this configuration.
 
     Returns
     -------

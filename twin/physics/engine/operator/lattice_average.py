@@ -1,14 +1,15 @@
 r"""Averages over the translations of a perfect crystal inside its periodic cell.
 
-The mean image of a crystal over all thermal displacements has the periodicity of the crystal. The mean of a few
-frozen-phonon configurations of a cell that contains several crystal cells does not. Its average over the n translations t,
+The mean image of a crystal over all thermal displacements has the periodicity of the crystal. The mean image I over a few
+frozen-phonon configurations of a cell that contains several crystal cells does not have this periodicity. The average of I
+over the n translations t,
 
 .. math:: \bar I(r) = \frac{1}{n} \sum_t I(r + t)
 
-is an unbiased estimate of the same mean image from n times as many columns. It keeps the Fourier coefficients h of the
-image whose waves repeat with every t and drops the others, for any optics, scan path and tilts. In a diffraction pattern,
-the plane waves k and k' of a probe interfere in the average only if k' - k is such an h. The averaged pattern is therefore
-a sum over *cosets*, sets of plane waves that interfere with each other.
+is an unbiased estimate of the same mean image from n times as many columns. The average keeps the Fourier coefficients of
+the image whose waves h are unchanged by every translation t, and drops all others. This holds for any optics, scan path
+and tilt. In a diffraction pattern, the plane waves k and k' of a probe interfere in the average only if k' - k is one of
+these h. The averaged pattern is therefore a sum over *cosets*, sets of plane waves that interfere with each other.
 """
 
 import functools
@@ -40,7 +41,7 @@ class Translations:
     Parameters
     ----------
     steps : tuple of (int, int)
-        All n translations (iy, ix), sorted, without repetition, in n-th parts of the cell's sides (Ly, Lx), including (0, 0).
+        All n translations (iy, ix), including (0, 0), in units of 1/n of the cell's sides (Ly, Lx), sorted and each listed once.
 
     Raises
     ------
@@ -56,7 +57,7 @@ class Translations:
         closed = (0, 0) in given and all(((y + iy) % n, (x + ix) % n) in given for iy, ix in _generators(self.steps) for y, x in given)
         if len(given) < n or not closed:
             message = (
-                f"The {n} translations {self.steps[:4]} ... do not form a group. "
+                f"The {n} translations, which begin with {self.steps[:4]}, do not form a group. "
                 f"Give (0, 0) and all sums of pairs of translations modulo {n}, each once."
             )
             raise SettingsError(message)
@@ -71,14 +72,20 @@ class Translations:
         return np.array(self.steps)[:, ::-1] * np.array(extent[::-1]) / self.count
 
     def kept(self, hy: np.ndarray, hx: np.ndarray) -> np.ndarray:
-        """Return whether each wave exp(-2 pi i h.r / L) repeats with every translation, for integers hy and hx; bool, of their broadcast shape."""
+        """Return True for each wave exp(-2 pi i h.r / L) that is unchanged by every translation, for integers hy and hx.
+
+        The result is bool, of the broadcast shape of hy and hx.
+        """
         found = np.ones(np.broadcast_shapes(np.shape(hy), np.shape(hx)), bool)
         for iy, ix in _generators(self.steps):
             found &= (iy * np.asarray(hy) + ix * np.asarray(hx)) % self.count == 0
         return found
 
     def cosets(self, hy: np.ndarray, hx: np.ndarray) -> list[np.ndarray]:
-        """Return the partition of plane waves (hy, hx), shapes (B,), into at most n sets of indices whose differences are kept."""
+        """Return the plane waves (hy, hx), shapes (B,), divided into at most n sets of indices.
+
+        Waves are in the same set if the average keeps their difference; see :meth:`kept`.
+        """
         labels = np.zeros(len(hy), int)
         for iy, ix in _generators(self.steps):
             labels = labels * self.count + (iy * hy + ix * hx) % self.count
@@ -95,8 +102,8 @@ class LatticeAverage:
     translations : Translations
         The crystal's translations.
     least, most : int
-        Smallest and largest number of configurations. Between them, configurations are added until the error is that of
-        ``most`` configurations without the average.
+        Smallest and largest number of configurations. Between these limits, configurations are added until the error of
+        the average equals the error of ``most`` configurations without the average.
     turns : tuple of PlaneSymmetry
         Rotations and mirrors of the average, including the identity; empty for an average over translations only.
     """
@@ -107,7 +114,7 @@ class LatticeAverage:
     turns: tuple[PlaneSymmetry, ...] = ()
 
     def suffices(self, plain: np.ndarray, averaged: np.ndarray) -> bool:
-        """Return whether the configurations computed so far reach the error of ``most`` configurations without the average.
+        """Return True if the configurations computed so far reach the error of ``most`` configurations without the average.
 
         Parameters
         ----------
@@ -117,8 +124,8 @@ class LatticeAverage:
         Notes
         -----
         The variance of p averaged images is itself known only to a relative error of about 1 / (2 (p - 1)) (SrTiO3, 2
-        configurations: 0.4). It may exceed its limit by this margin: the variance of columns that move independently
-        equals the limit on average, and would otherwise pass only half of the time.
+        configurations: 0.4). The estimated variance may therefore exceed its limit by this margin. If columns move
+        independently, their variance equals the limit on average and would pass only half of the time without the margin.
         """
         count = len(plain)
         if count >= self.most:
@@ -140,10 +147,10 @@ class MeasuredAverage:
     translations : Translations
         The crystal's translations.
     compared : int
-        Number of configurations without the average to which its error is compared.
+        Number of configurations without the average that serve as the reference for the error of the average.
     plain_error : ndarray
         Relative standard error of ``compared`` configurations without the average, (channels,), estimated from the
-        computed ones.
+        configurations that were computed.
     turns : tuple of PlaneSymmetry
         Rotations and mirrors of the average; empty for translations only.
     """
@@ -169,8 +176,9 @@ def mask(translations: Translations, my: int, mx: int) -> np.ndarray:
 def averaged(coefficients: np.ndarray, average: LatticeAverage | MeasuredAverage) -> np.ndarray:
     """Return the average of an image's Fourier coefficients over translations and, if there are any, rotations and mirrors.
 
-    ``coefficients`` has the shape (..., channels, my + 1, 2 mx + 1), or with turns (..., turns, channels, my + 1,
-    2 mx + 1), for the aberrations as each turn maps them. The result has the shape (..., channels, my + 1, 2 mx + 1).
+    ``coefficients`` has the shape (..., channels, my + 1, 2 mx + 1). With rotations and mirrors (``average.turns``) it has
+    the shape (..., turns, channels, my + 1, 2 mx + 1), where the coefficients of each turn are those for the aberrations
+    transformed by this turn. The result has the shape (..., channels, my + 1, 2 mx + 1).
     """
     found = point_group.averaged(coefficients, average.turns) if average.turns else coefficients
     return found * mask(average.translations, coefficients.shape[-2] - 1, coefficients.shape[-1] // 2)

@@ -1,12 +1,13 @@
 r"""Averages over the in-plane rotations and mirrors of a perfect crystal, with the aberrations transformed accordingly.
 
-If a symmetry r -> R r + t maps a crystal onto itself, its mean image over all thermal displacements for a probe of phase
-chi(k) at R r + t equals the mean image for the phase chi(R k) at r. The average over all n symmetries of the point group,
+A symmetry r -> R r + t maps a crystal onto itself. The mean image over all thermal displacements then has the same value
+at R r + t for a probe of phase chi(k) as at r for a probe of phase chi(R k). The average over all n symmetries of the
+point group,
 
 .. math:: \bar I[\chi](r) = \frac{1}{n} \sum_{R, t} I[\chi \circ R](R^{-1} (r - t))
 
-is an unbiased estimate like the image of the configurations without the average. Its statistical error is lower, because
-it averages over up to eight times as many columns. Detectors must be round, and neither the specimen nor the beam may be
+is an unbiased estimate of the mean image, like the image without the average. Its statistical error is lower, because it
+averages over up to eight times as many columns. Detectors must be round, and neither the specimen nor the beam may be
 tilted.
 """
 
@@ -50,7 +51,7 @@ class PlaneSymmetry:
 
     @property
     def swaps(self) -> bool:
-        """Return whether x and y are exchanged."""
+        """True if the symmetry exchanges x and y."""
         return not self.matrix[0][0]
 
     def aberrations(self, state: Aberrations) -> Aberrations:
@@ -64,13 +65,13 @@ class PlaneSymmetry:
         return replace(state, **turned) if turned else state
 
     def sources(self, hy: np.ndarray, hx: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return the waves (hy, hx) that the symmetry maps onto the given ones."""
+        """Return the waves (hy, hx) that the symmetry maps onto the given waves."""
         (a, b), (c, d) = self.matrix
         return a * hy + c * hx, b * hy + d * hx
 
 
 def turned(states: Sequence[Aberrations], turns: Sequence[PlaneSymmetry]) -> tuple[list[Aberrations], np.ndarray]:
-    """Return the distinct aberrations that turns give from states, and the index of each in that list, int, shape (states, turns)."""
+    """Return the distinct aberrations after each turn of each state, and the indices of all results among them, int, (states, turns)."""
     numbers: dict[Aberrations, int] = {}
     found = [[numbers.setdefault(turn.aberrations(state), len(numbers)) for turn in turns] for state in states]
     return list(numbers), np.array(found)
@@ -82,8 +83,8 @@ def averaged(coefficients: np.ndarray, turns: Sequence[PlaneSymmetry]) -> np.nda
     Parameters
     ----------
     coefficients : ndarray
-        Coefficients as in ``ImageCoefficients`` for the aberrations as each turn maps them, complex, shape (..., turns,
-        channels, my + 1, 2 mx + 1).
+        Coefficients as in ``ImageCoefficients``, complex, shape (..., turns, channels, my + 1, 2 mx + 1). The coefficients
+        of each turn are those for the aberrations transformed by this turn.
     turns : sequence of PlaneSymmetry
         The rotations and mirrors, one per entry of the ``turns`` axis.
 

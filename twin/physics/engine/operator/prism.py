@@ -2,9 +2,9 @@
 
 PRISM uses every f-th plane wave and a window of 1/f of the cell around each probe (Ophus, Advanced Structural and Chemical
 Imaging 3 (2017) 13). With f = 1 the window is the cell, and S is as exact as multislice of each probe. With f > 1 the
-probe repeats with the period L / f and is cut to the window: scattering beyond the window is lost, and so is the finer
-structure of the aperture function. The error depends on probe, specimen and detector; ``window_error`` measures it against
-multislice.
+probe repeats with the period L / f (L: side of the cell) and is cut to the window. Scattering beyond the window and the
+fine structure of the aperture function are then lost. The error depends on probe, specimen and detector; ``window_error``
+measures it against multislice.
 """
 
 import itertools
@@ -39,7 +39,7 @@ class ScatteringMatrix:
     Parameters
     ----------
     grid : Grid
-        Grid with the extent of the cell that just holds the band.
+        Coarsest grid that has the extent of the cell and contains the band.
     wavelength, semiangle : float
         Wavelength, A; largest convergence semi-angle, rad.
     interpolation : tuple of int
@@ -63,7 +63,7 @@ class ScatteringMatrix:
 
     @property
     def window(self) -> Grid:
-        """Grid of the window, whose sides are the cell's divided by the interpolation factor f."""
+        """Grid of the window, whose sides are the sides of the cell divided by the interpolation factor f."""
         (fy, fx), (ny, nx), (height, width) = self.interpolation, self.grid.shape, self.grid.extent
         return Grid(shape=(ny // fy, nx // fx), extent=(height / fy, width / fx))
 
@@ -113,7 +113,7 @@ class ScatteringMatrix:
     def window_signals(
         self, positions: np.ndarray, aberrations: Aberrations, weights: Weights, *, semiangle: float | None = None
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Return the signal of each probe inside the window, (channels, P), and of the tails beyond it per unit of their power, (channels,)."""
+        """Return the signal of each probe inside the window, (channels, P), and the signal of its tails per unit of their power, (channels,)."""
         window = self.window
         flat = weights(window.ky[:, None], window.kx, window.reciprocal_sampling)
         flat = flat.reshape(len(flat), -1).astype(np.float32)
@@ -248,7 +248,7 @@ def build(
 
 
 def plane_waves(grid: Grid, wavelength: float, semiangle: float, interpolation: tuple[int, int], *, antialias: bool) -> np.ndarray:
-    """Return the flat indices of the plane waves of PRISM: every f-th one that the aperture touches.
+    """Return the flat indices of the plane waves of PRISM: every f-th plane wave that the aperture touches.
 
     Raises
     ------
@@ -272,7 +272,7 @@ def plane_waves(grid: Grid, wavelength: float, semiangle: float, interpolation: 
 
 
 def reduced_grid(grid: Grid, interpolation: tuple[int, int]) -> Grid:
-    """Return the smallest grid that holds the band and divides into whole windows."""
+    """Return the smallest grid that contains the band and consists of whole windows."""
     sides = []
     for n, k, side, f in zip(grid.shape, (grid.ky, grid.kx), grid.extent, interpolation, strict=True):
         least = 2 * int(np.rint(np.abs(k[np.abs(k) < grid.band_limit]).max() * side)) + 1

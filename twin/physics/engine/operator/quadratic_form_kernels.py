@@ -1,4 +1,4 @@
-"""Kernels of the imaging operator: the quadratic form, sorted by difference, with sums in float64.
+"""Kernels of the imaging operator: the quadratic form, sorted by the difference of two beams, with sums in float64.
 
 The pairs (i, j) of beams have the following memory layout. Beams are sorted by (hy, hx), so each row of the aperture is a
 contiguous *segment*. Eight neighbouring differences (hy, hx .. hx + 7) form a *group*. The eight partners of a beam i in a
@@ -35,7 +35,8 @@ class BeamPairs:
         int64, shape (runs, 5): padded index of the first beam i and of its first partner j (see :func:`padded`), number of
         beams i, and first and last partner in the run's segment.
     groups : ndarray
-        int64, shape (groups + 1, 2): first run and first step of each group; the last row holds the total numbers.
+        int64, shape (groups + 1, 2): first run and first step of each group, where a step is one beam i of a group. The
+        last row contains the total numbers.
     differences : ndarray
         First difference (hy, hx) of each group, int64, shape (groups, 2), sorted by hy.
     """
@@ -120,7 +121,7 @@ def pick(matrix: np.ndarray, listed: BeamPairs) -> np.ndarray:
     Returns
     -------
     ndarray
-        Elements, float32, shape (steps 16,).
+        Elements, float32, shape (16 * steps,).
     """
     out = np.empty(listed.steps * STEP, np.float32)
     _pick(matrix, listed.runs, out)
@@ -213,8 +214,8 @@ class FormLayout:
     places : list of ndarray
         Position of each group's first difference, for each block.
     whole, shared : list
-        Borders of the parts of each block, as indices of groups: for one part, and for several parts that do not share
-        rows hy.
+        Borders of the parts of each block, as indices of groups. ``whole`` divides a block into one part, and ``shared``
+        divides it into several parts that have no rows hy in common.
     """
 
     listed: list[BeamPairs]
@@ -242,7 +243,7 @@ def quadratic_form(real: list[np.ndarray], imag: list[np.ndarray], matrices: lis
     real, imag : list of ndarray
         Real and imaginary parts of the amplitudes of each block, padded, float64, shape (states, B + 16).
     matrices : list of ndarray
-        M of each block, float32, shape (channels, steps 16); see :func:`pick`.
+        M of each block, float32, shape (channels, 16 * steps); see :func:`pick`.
     layout : FormLayout
         Layout from :func:`form_layout`.
 
@@ -285,7 +286,7 @@ def _phases(coefficients, basis, out):
 
 
 def phases(coefficients: np.ndarray, basis: np.ndarray) -> np.ndarray:
-    """Return ``coefficients @ basis``, (states, n) by (n, B), float64, summed in an order that does not depend on states or threads."""
+    """Return ``coefficients @ basis``, (states, n) by (n, B), float64; the order of sums is the same for any number of states or threads."""
     out = np.empty((len(coefficients), basis.shape[1]))
     _phases(coefficients, basis, out)
     return out

@@ -1,7 +1,8 @@
 """Ronchigrams: fast diffraction patterns of one probe that is wide on the specimen.
 
-A single wave is computed on a window of many cells of the specimen, whose transmission is stored once. For a film in one
-plane (a phase grating), this takes two Fourier transforms, restricted to the lines inside the aperture and on the camera.
+A single wave is computed on a window that covers many cells of the specimen; the transmission is stored for one cell only.
+For a film in one plane (a phase grating), this takes two Fourier transforms. They are restricted to the lines inside the
+aperture and on the camera.
 """
 
 from collections.abc import Iterator, Sequence
@@ -94,7 +95,7 @@ class Lens:
         planes : sequence of float
             Depths of the planes below the entrance face, increasing, A.
         foci : sequence of tuple
-            Pairs of an addition to C10, A, and its fraction of the electrons, which represent a focal spread.
+            Pairs that represent a focal spread: a change of C10, A, and the fraction of the electrons with this change.
 
         Returns
         -------
@@ -218,7 +219,7 @@ def make_lens(
 
 
 def crop(transmission: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
-    """Return a periodic function on fewer points, cut below the new Nyquist frequency, complex64, shape (..., ny, nx)."""
+    """Return a periodic function on fewer points, low-pass filtered below the new Nyquist frequency, complex64, shape (..., ny, nx)."""
     spectrum = scipy.fft.fft2(transmission, norm="forward")
     for axis, n in zip((-2, -1), shape, strict=True):
         low = n // 2 if n % 2 == 0 else n // 2 + 1  # without the Nyquist frequency itself

@@ -1,8 +1,8 @@
-"""A kernel that sums the Fourier series of periodic images on rotated rasters, for images with few coefficients, to float32 rounding.
+"""A kernel that sums the Fourier series of periodic images with few coefficients on rotated rasters, exact to float32 rounding.
 
-A phase h.r is the sum a + b of a phase of the line and one of the column, so an image is a product of two matrices of
-waves. About the centre of the raster, cosines are even and sines odd. The products for a quarter of the points
-(cos a cos b, sin a sin b, sin a cos b, cos a sin b) therefore give all points.
+The phase h.r of a point is the sum a + b of a phase a of its line and a phase b of its column, so an image is a product of
+two matrices of waves. About the centre of the raster, cosines are even and sines are odd. The products for a quarter of
+the points (cos a cos b, sin a sin b, sin a cos b, cos a sin b) therefore give the values at all points.
 """
 
 import numpy as np
@@ -20,7 +20,7 @@ TALL, WIDE = 8, 2 * SIXTEEN
 
 
 def worth(coefficients: np.ndarray, shape: tuple[int, int]) -> bool:
-    """Return whether images of coefficients (..., rows, 2 mx + 1) are faster to sum on a raster (ny, nx) than to evaluate from a spline."""
+    """Return True if images of coefficients (..., rows, 2 mx + 1) are faster to sum on a raster (ny, nx) than to evaluate from a spline."""
     return coefficients.shape[-2] * coefficients.shape[-1] <= MOST_COEFFICIENTS and shape[0] * shape[1] <= MOST_POINTS
 
 

@@ -48,7 +48,7 @@ def probe_signals(
         Whether pixels at the aperture's edge are weighted by their covered fraction instead of 0 or 1. If so, the probe's
         tails beyond the window have the signal of aperture-edge waves, which are propagated once (:func:`rim_waves`).
     depths : sequence of float, optional
-        Depths z, A, for signals of the part of the specimen above each depth, all from one pass.
+        Depths z, A. Each depth gives the signals of the part of the specimen above it, all from one pass.
     progress : callable, optional
         Called with the number of waves finished since the last call.
 
