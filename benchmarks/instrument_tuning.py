@@ -58,7 +58,7 @@ def main(arguments: list[str] | None = None) -> None:
     from stemtwin.datasets.catalog import load_dataset
 
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--size", default="std", help="size of the dataset whose splits train and adapt are read")
+    parser.add_argument("--size", default="std", help="size of the dataset; its splits 'train' and 'adapt' are read")
     given = parser.parse_args(arguments)
     train, adapt = (load_dataset("instruments", version="1.0.0", size=given.size, split=split) for split in ("train", "adapt"))
     sys.stderr.write(f"{train.sizes['sample']} images of train, {adapt.sizes['sample']} of adapt\n")

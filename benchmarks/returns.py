@@ -268,12 +268,13 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument(
         "--episodes",
         type=int,
-        help=f"number of episodes (default: {EPISODES}; {FEW} where an episode of the expert takes more than {SLOW_S:g} s of CPU; more for some)",
+        help=f"number of episodes (default: {EPISODES}; {FEW} if an episode of the expert takes more than {SLOW_S:g} s of CPU; "
+        f"{max(MORE.values())} for {', '.join(MORE)})",
     )
     parser.add_argument("--difficulties", nargs="+", help="presets (default: all)")
     parser.add_argument("--table", action="store_true", help="print the tables of docs/environments.md and measure nothing")
     parser.add_argument("--rescore", action="store_true", help="recompute the scales from the stored runs and measure nothing")
-    parser.add_argument("--policies", nargs="+", help="play only these; the kept runs of the others stay")
+    parser.add_argument("--policies", nargs="+", help="play only these policies; the stored runs of all other policies are kept")
     parser.add_argument("--observation", choices=OBSERVATIONS, help="measure this form of observation instead of the usual one")
     given = parser.parse_args(arguments)
     if given.table:

@@ -43,7 +43,8 @@ def check_folder(path: Path, *, whole: bool = True) -> Path:
     elif header.is_file() and table.is_file():
         return path
     elif not header.is_file() and len(parts) > 1 and not table.exists():
-        message = f"{path}: a folder of {len(parts)} parquet files without {HEADER}; the first is {parts[0]!r}. Join them to {TABLE}. {FORM}"
+        message = f"{path} is a folder of {len(parts)} parquet files and has no {HEADER}; the first file is {parts[0]!r}. "
+        message += f"Join the files into one file {TABLE}. {FORM}"
     elif not header.is_file():
         told = _found(names, (".yaml", ".yml"), "The folder contains ")
         alone = f", only {TABLE}: a table without its header" if table.is_file() else ""

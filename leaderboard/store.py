@@ -164,7 +164,7 @@ def _make_room(path: Path) -> None:
             check_writable(path)
         path.parent.mkdir(parents=True, exist_ok=True)
     except DatasetError as error:
-        message = f"{error} {VARIABLE} names the file of the board."
+        message = f"{error} Set {VARIABLE} to the path of the board's file."
         raise DatasetError(message) from None
 
 

@@ -42,9 +42,9 @@ class RefinedPeaks:
     """Peaks of the scale-normalised Laplacian of Gaussian, each refined by a two-dimensional Gaussian fit.
 
     The scale is the finest one at which the strong peaks are at least ``ENOUGH_SNR`` times the noise. If there is none, the scale with the largest
-    signal-to-noise ratio is used. The noise is estimated from the differences of neighbouring pixels. The height of a peak is divided by
-    ``LEAST_SNR`` times the noise, and by ``LEAST_PART`` times the height of the strong peaks. With the smaller quotient c, the confidence is
-    c / (1 + c), which is 0.5 for c = 1.
+    signal-to-noise ratio is used. The noise is estimated from the differences of neighbouring pixels. The confidence of
+    a peak of height h is c / (1 + c), which is 0.5 for c = 1. c is the smaller of two ratios: h to ``LEAST_SNR`` times the noise, and h to
+    ``LEAST_PART`` times the height of the strong peaks.
     """
 
     def __init__(self, least_snr: float = LEAST_SNR, least_part: float = LEAST_PART, widths: Sequence[float] = WIDTHS_ANGSTROM) -> None:

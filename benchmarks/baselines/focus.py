@@ -139,7 +139,7 @@ class FocalSeries:
             yield self.best() + probe
 
     def best(self) -> np.ndarray:
-        """Return the knobs (3,), A, of best focus from the fit, or those of the sharpest frame if the fit fails or is an extrapolation."""
+        """Return the knob values of the best focus, (3,) A from the fit, or those of the sharpest frame if the fit fails or is an extrapolation."""
         knobs, powers, noise = np.array(self.knobs), np.array([p for p, _ in self.powers]), np.array([n for _, n in self.powers])
         sharpest = knobs[np.argmax(powers.sum(axis=1))]
         fitted = fit_focus(knobs, powers, noise)

@@ -113,7 +113,7 @@ def rendered(parts: np.ndarray, width: float) -> tuple[np.ndarray, np.ndarray]:
 def sharpened(parts: np.ndarray, width: float) -> tuple[np.ndarray, np.ndarray]:
     """Return the image of :func:`rendered`, corrected to first order for its blur, and the mask of covered points.
 
-    A blurred reference would shift lines that pass beside a column towards the column. The blur comes from the filter and from two linear
+    A line that passes beside a column would be shifted towards this column by a blurred reference. The blur comes from the filter and from two linear
     interpolations.
     """
     image, there = rendered(parts, width)
@@ -233,7 +233,7 @@ def _kernel(lines: int, ramp_spread: float) -> tuple[np.ndarray, np.ndarray]:
 
 
 def refined(frames: ScannedFrames, field: np.ndarray) -> np.ndarray:
-    """Return a field (n, ny, 2), A, refined by Gauss-Newton steps of all line shifts against the mean of the other frames.
+    """Return a field (n, ny, 2), A, refined by Gauss-Newton steps that fit the shifts of all lines to the mean of the other frames.
 
     Each step solves a least-squares problem, weighted by the Poisson variance, with a Gaussian prior about the coarse field. The variance of the
     prior is estimated from the shifts and their uncertainty (expectation maximisation). The part of the shifts that is common to all frames of a

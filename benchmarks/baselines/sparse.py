@@ -216,7 +216,7 @@ def candidates(worth: np.ndarray) -> list[tuple[float, str, tuple[float, float, 
 
 @functools.lru_cache(maxsize=4)
 def patterns(points: int) -> tuple[tuple[str, tuple[float, float], np.ndarray], ...]:
-    """Return the candidate blocks: the kind, the vector (x, y) between the corners in points, and the conjugate spectrum of the covered area."""
+    """Return the candidate blocks: kind, vector (x, y) between opposite corners, points, and conjugate spectrum of the covered area."""
     found = [("spiral", (float(size), float(size))) for size in SPIRALS]
     for length in LINES:
         turns = math.pi * np.arange(ANGLES) / ANGLES

@@ -301,7 +301,7 @@ class MiddleDeclared:
         del brief
 
     def act(self, observation: Mapping[str, np.ndarray], cost: Mapping[str, float]) -> np.ndarray:
-        """Return the declaration of the middle."""
+        """Return the action that declares the middle of the field."""
         del observation, cost
         return declaration(np.zeros(2))
 

@@ -1,7 +1,8 @@
 """Task ``denoise``: estimate the noiseless image from few electrons, without adding or removing atoms.
 
-The input is one frame, or a stack of eight frames with the same total dose, of a dark-field and a bright-field detector. The answer is the expected
-number of electrons of the whole dose in each pixel of the undistorted raster, at the mean position of the specimen during the first frame. Errors are
+The input is one frame, or a stack of eight frames with the same total dose, of a dark-field and a bright-field detector. The answer is the number
+of electrons that the whole dose is expected to give in each pixel of an undistorted raster, with the specimen at its mean position during the first
+frame. Errors are
 measured in units of L, the range of the images of a material. The card fixes L, so errors at different doses are comparable. Vacancies are evaluated
 in the dark field, at the true sites.
 

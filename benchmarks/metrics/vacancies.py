@@ -116,12 +116,12 @@ def _drops(true: np.ndarray, sites: LatticeSites, darkest: float) -> tuple[np.nd
 
 
 def share_filled(sums: Sums) -> np.ndarray:
-    """Return the fraction of vacancies that are filled."""
+    """Return the fraction of true vacancies at which the answer has a column."""
     return ratio(sums["filled"], sums["vacancies"])
 
 
 def share_emptied(sums: Sums) -> np.ndarray:
-    """Return the fraction of intact columns that are emptied."""
+    """Return the fraction of intact columns that are missing in the answer."""
     return ratio(sums["emptied"], sums["intact"])
 
 

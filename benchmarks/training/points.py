@@ -57,7 +57,7 @@ class ShownImages(Protocol):
 
 
 class ValScore(Protocol):
-    """Interface of the scores of networks on the val split."""
+    """Interface of the objects that score a network on the val split."""
 
     def precision(self, run: Run) -> float:
         """Return the average precision of a network."""

@@ -25,7 +25,7 @@ app.command()(inputs)
 
 Name = Annotated[str, typer.Argument(help="Name of the dataset, for example atoms-2d or atoms-2d@1.")]
 Version = Annotated[str | None, typer.Option(help="Version of the dataset; by default the newest version in this installation.")]
-SizeName = Annotated[str, typer.Option(help="Size of the dataset: tiny, std or full. A mirror may not offer the size full.")]
+SizeName = Annotated[str, typer.Option(help="Size of the dataset: tiny, std or full. Some mirrors do not have the size 'full'.")]
 Folder = Annotated[Path | None, typer.Option(help="Folder of the dataset; by default NAME/VERSION/SIZE in the data folder (STEMTWIN_DATA_DIR).")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 

@@ -36,7 +36,7 @@ def new(
     closes: Annotated[str | None, typer.Option(help="End of the event, for example 2026-12-17T09:00Z; by default two days after the start.")] = None,
     site: Annotated[list[str] | None, typer.Option(help="Site and its time zone, for example Knoxville=America/New_York; may be repeated.")] = None,
     title: Annotated[str | None, typer.Option(help="Title of the pages and the guide; by default the name of the event.")] = None,
-    counts: Annotated[str, typer.Option(help="Rule for the one submission of each team that counts for a task: best or last.")] = "best",
+    counts: Annotated[str, typer.Option(help="Rule that selects a team's submission for the ranking of a task: best or last.")] = "best",
     submissions: Annotated[int, typer.Option(help="Maximum number of scored submissions per team and task.")] = 20,
     team: Annotated[list[str] | None, typer.Option(help="Team that may take part; may be repeated; by default every team may take part.")] = None,
     isolation: Annotated[str, typer.Option(help="Isolation of agents: bubblewrap or process.")] = "bubblewrap",

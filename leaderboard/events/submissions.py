@@ -199,6 +199,6 @@ def part_of(event: EventSettings, handed: Handed) -> EventTask | EventEnvironmen
         raise SubmissionError(message) from None
     if handed.agent != isinstance(part, EventEnvironment):
         needed = f"an agent with {AGENT}" if isinstance(part, EventEnvironment) else f"a table of answers with {HEADER}"
-        message = f"{handed.folder}: {name!r} needs {needed}. Hand in such a submission."
+        message = f"{handed.folder}: {name!r} needs {needed}. Hand in a submission of this kind."
         raise SubmissionError(message)
     return part

@@ -156,7 +156,7 @@ class WatchEvents:
 
 
 def draw_events(preset: DriftPreset, rng: np.random.Generator, watch_s: float = WATCH_S) -> WatchEvents:
-    """Draw the events of the specimen in a watch of ``watch_s``, s; the number of jumps is proportional to the duration."""
+    """Draw the events of the specimen during ``watch_s`` seconds; the number of jumps is proportional to this time."""
     jumps = round(preset.jumps * watch_s / WATCH_S)
     times = np.sort(rng.uniform(JUMP_REST_S, watch_s, jumps))
     ways, angles = rng.uniform(*preset.jump_angstrom, jumps), rng.uniform(0, 2 * np.pi, jumps)

@@ -36,7 +36,7 @@ class SparsePreset:
     share : float
         Dose budget as a fraction of the dose of one visit to every point of the field at the usual dwell time.
     faults : bool
-        Whether the detector has its read-out chain; otherwise electrons are counted.
+        Whether readings contain the faults of the detector's read-out chain; otherwise they are electron counts.
     """
 
     randomisation: Randomisation

@@ -49,7 +49,7 @@ class FieldSample:
 def usual_side(source: str) -> float:
     """Return the default side of the field of view, A.
 
-    It is the side that the sample needs for a particle of the library, and 16 A for every other source.
+    For a particle of the library, it is the side that the particle needs. For every other source it is 16 A.
     """
     if Path(source).exists() or source not in SAMPLES.names("particle"):
         return SIDE_ANGSTROM

@@ -59,10 +59,10 @@ def lattice_translations(sample: Sample) -> Translations:
 
 @functools.lru_cache(maxsize=32)
 def point_group(sample: Sample) -> tuple[PlaneSymmetry, ...]:
-    """Return the rotations and mirrors across the beam that map a sample onto itself, the identity first.
+    """Return the rotations about the beam and the mirror planes along the beam that map a sample onto itself, the identity first.
 
-    Candidates are the operations that map the cell onto itself: the mirrors at x and y and the twofold rotation, and in
-    a square cell also the fourfold rotations and the diagonal mirrors, each followed by any translation. Every
+    Candidates are the operations that map the cell onto itself: the reversal of x or of y and the twofold rotation,
+    and in a square cell also the fourfold rotations and the diagonal mirrors, each followed by any translation. Every
     candidate is tested on every atom, including the thermal displacements. Threefold and sixfold axes do not map a
     rectangular cell onto itself, so they are not candidates.
 

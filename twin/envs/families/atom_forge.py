@@ -126,13 +126,14 @@ class AtomForge(GoalFamily[ForgeState]):
         3         declaration                                  above 0.5: the episode ends, no beam
         ========= ======================================= ==== =======================================
     Observation space
-        ``state`` (the default): float32 in [-1, 1]. A walk has 24 numbers. The first six are the brightness of Si in units of five times that of C
-        (0.56), its position in the field in units of 8 A, the vector to the target in units of 16 A, and the number of bonds to the target in a
-        perfect sheet in units of 20. Each of the three neighbours, the nearest to the target first, has five numbers: its position relative to Si
-        in units of 3 A, and the brightness relative to C minus 1 (N: 0.2, empty: -0.6) of the neighbour and of the two sites behind it. The last
-        three numbers are the remaining fractions of looks and beam time, and the beam energy in units of 100 keV. If Si is not detected, the first
-        number is the largest brightness, and the next 20 numbers are 0. ``drill`` has 135 numbers. Each of the 33 S sites on the exit face has its
-        position in units of 8 A, half its brightness relative to S2 (0.25 for one missing S), and 1 if it is a target. The last three are as above.
+        ``state`` (the default): float32 in [-1, 1]. A walk has 24 numbers. The first six are the brightness of Si divided by five times that of C
+        (Si: 0.56), its position in the field in units of 8 A, the vector to the target in units of 16 A, and the number of bonds to the target in a
+        perfect sheet in units of 20. Each of the three neighbours, the nearest to the target first, has five numbers: its position relative to Si in
+        units of 3 A, and three contrasts (brightness / brightness of C - 1; N: 0.2, empty: -0.6), its own and those of the two sites behind it. The
+        last three numbers are the remaining fractions of looks and beam time, and the beam energy in units of 100 keV. If Si is not detected, the
+        first number is the largest brightness, and the next 20 numbers are 0. ``drill`` has 135 numbers. Each of the 33 S sites on the exit face has
+        its position in units of 8 A, half its brightness relative to S2 (0.25 for one missing S), and 1 if it is a target. The last three are as
+        above.
 
         ``counts``: a ``Dict``.
 
@@ -197,8 +198,8 @@ class AtomForge(GoalFamily[ForgeState]):
     Parameters
     ----------
     difficulty, split, observation, reward, randomisation, privileged_info
-        See ``stemtwin.twin.envs.arguments.EnvArguments``; ``failing`` (the beam is not parked) and ``closed_valve`` (of parked beams
-        and of frames) can be given.
+        See ``stemtwin.twin.envs.arguments.EnvArguments``; ``failing`` and ``closed_valve`` can be given. A failing command does not
+        park the beam; a closed valve affects parked beams and frames.
     phonons : int
         Number of frozen-phonon configurations of the microscope's frames.
 

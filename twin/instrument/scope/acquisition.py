@@ -261,7 +261,7 @@ def _outgrown(before: ScopeState, after: ScopeState) -> bool:
 
 
 def _attributes(setup: Setup, before: ScopeState, after: ScopeState, asked: CheckedAcquisition) -> dict[str, Any]:
-    """Return the attributes that the user may know, without hidden truth."""
+    """Return the attributes that the user is allowed to know, without hidden truth."""
     scan, knobs, settings = asked.scan, before.knobs, {}
     for recorder in asked.recorders:
         settings |= recorder.settings()

@@ -42,7 +42,8 @@ class Branching:
     chances : (r, b) float64
         Probability of each process per partner for a transfer in the bin.
     parts : (r, b) float64
-        Cross-section of each process in the bin, A^2, without competition; 0 if no other process takes precedence.
+        Cross-section that each process would have in the bin if no other process competed, A^2. It is 0 for a process over which no other one
+        takes precedence, because it is not needed there.
     """
 
     above: np.ndarray

@@ -1,4 +1,4 @@
-"""Stated symmetry of a CIF: listed operations, also magnetic ones, a Hall symbol, a name, a number."""
+"""Symmetry stated in a CIF: a list of operations (magnetic ones, too), a Hall symbol, or the name or number of a space group."""
 
 import re
 from typing import TYPE_CHECKING

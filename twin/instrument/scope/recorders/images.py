@@ -135,7 +135,7 @@ class ImageRecorder:
         return out, {}
 
     def settings(self) -> dict[str, Any]:
-        """Return the settings that the user may know."""
+        """Return the settings that the user is allowed to know."""
         return results.visible_settings(self.request, self.plan)
 
     def notes(self) -> tuple[str, ...]:

@@ -102,7 +102,7 @@ class PatternRecorder:
         return _variables(self.found, counts[self.found.camera.name], {"units": "counts", "long_name": "counts of each pixel"})
 
     def settings(self) -> dict[str, Any]:
-        """Return the settings that the user may know."""
+        """Return the settings that the user is allowed to know."""
         return results.visible_settings(self.found.request, self.found.plan)
 
     def notes(self) -> tuple[str, ...]:

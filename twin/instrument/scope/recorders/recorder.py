@@ -82,7 +82,7 @@ class Recorder(Protocol[Signal]):
         ...
 
     def settings(self) -> dict[str, Any]:
-        """Return the settings that the user may know, as plain values for the attributes of a frame."""
+        """Return the settings that the user is allowed to know, as plain values for the attributes of a frame."""
         ...
 
     def notes(self) -> tuple[str, ...]:

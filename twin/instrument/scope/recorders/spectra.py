@@ -224,7 +224,7 @@ class SpectrumRecorder:
         return found, axes
 
     def settings(self) -> dict[str, Any]:
-        """Return the settings that the user may know."""
+        """Return the settings that the user is allowed to know."""
         spectra = {detector.name: asdict(detector) for detector in self.detectors}
         return {"scan": results.visible_scan(self.scan), "phonons": self.phonons, "spectra": spectra}
 

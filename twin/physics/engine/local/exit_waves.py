@@ -1,4 +1,4 @@
-"""Exit waves of the local operator's functions, sixteen per window, and their correlations on the detectors."""
+"""Exit waves of the local operator's lattice functions, and overlaps of these waves on the detectors; a window contains sixteen functions."""
 
 import copy
 from collections.abc import Callable, Iterator
@@ -181,7 +181,7 @@ class Windows:
     # ---- work ----
 
     def propagate(self, stack: SliceStack, patches: list[Patch], progress: Callable[[int], None] | None = None) -> dict[Patch, np.ndarray]:
-        """Return the exit-wave coefficients of each patch on the detectors, float32, flat, interleaved by lane."""
+        """Return the exit-wave coefficients that fall on the detectors, for each patch: float32, flat, interleaved by lane."""
         transmission = multislice._unwritable(stack.transmission)
         done: dict[Patch, np.ndarray] = {}
 

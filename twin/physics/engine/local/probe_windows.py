@@ -117,7 +117,7 @@ def layout(field: Grid, points: np.ndarray, size: int, margin: float) -> ProbeWi
 
 
 def rim_signals(stack: SliceStack, semiangle: float, weights: Weights, depths: Sequence[float] | None = None) -> np.ndarray:
-    """Return the signals of aperture-edge waves through the whole field, as fractions, float64, shape ([depths,] channels)."""
+    """Return the signals of aperture-edge waves that pass the whole field, fractions of the beam, float64, shape ([depths,] channels)."""
     grid = stack.grid
     beams, power = _around_rim(grid, stack.wavelength, semiangle, RIM_WAVES)
     alone = np.diag(np.sqrt(power)).astype(np.complex64)
