@@ -1,8 +1,8 @@
 """Zip archives of untrusted submissions: all entries are checked before any is unpacked, and unpacking goes into a new folder only.
 
-An archive is refused if the directory at its end declares too many entries, too large an unpacked size, too large a compression ratio, links,
-passwords, or names that lead out of the folder or that operating systems read differently. Unpacking checks the declared sizes again: it reads at
-most one byte more than an entry declares, and refuses an entry whose size differs.
+The directory at the end of an archive lists its entries. An archive is refused if this directory declares too many entries, too large an unpacked
+size, too large a compression ratio, links, encrypted entries, or names that lead out of the folder or mean different things on different operating
+systems. Unpacking checks the declared sizes again: it reads at most one byte more than an entry declares, and refuses an entry whose size differs.
 """
 
 import contextlib
@@ -247,7 +247,7 @@ def plain_files(folder: Path) -> list[Path]:
     Raises
     ------
     SubmissionError
-        The folder contains a link, a device, a pipe, a name that archives may not contain, too many files, or too many bytes.
+        The folder contains a link, a device, a pipe, a name that is not allowed in archives, too many files, or too many bytes.
     """
     found, size = [], 0
     for path in sorted(folder.rglob("*")):

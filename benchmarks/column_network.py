@@ -24,7 +24,7 @@ LIMITS = 5.0
 
 
 def constants(given: Mapping[str, Any]) -> tuple[float, float]:
-    """Return the standard deviation of the noise of a pixel of 0.15 A, e-, and the diffraction limit 0.61 wavelength / semi-angle, A."""
+    """Return two numbers: the noise's standard deviation in a pixel of 0.15 A, e-, and the diffraction limit, 0.61 wavelength / semi-angle, A."""
     noise = point_network.resampled_noise(electrons_of(given), float(given["sampling_angstrom"]))
     return noise, 0.61 * wavelength(float(given["energy_ev"])) / (1e-3 * float(given["semiangle_mrad"]))
 
@@ -46,7 +46,7 @@ def features(image: np.ndarray, noise: float, limit: float) -> np.ndarray:
     ndarray
         (5, ny, nx) float32. Map 0: the deviation from the image's mean, in standard deviations of the image. Maps 1 and 2: the image smoothed by
         Gaussians with standard deviations of 0.25 A and 0.6 A, both in units of the 99.5 % quantile of the first smoothed image. Maps 3 and 4 are
-        constant: the decimal logarithm of the noise in the same unit, and the diffraction limit, shifted and scaled.
+        constant. Map 3 is the decimal logarithm of the noise in the unit of maps 1 and 2. Map 4 is the diffraction limit after a shift and a scaling.
     """
     fine, coarse = (point_network.smoothed(image, sigma) for sigma in SMOOTHED_ANGSTROM)
     unit = max(float(np.quantile(fine, 0.995)), 1e-6)

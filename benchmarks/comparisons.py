@@ -6,7 +6,8 @@ difference is computed for each draw.
 
 The interval of a difference is the expanded percentile interval [2]_, because plain percentiles give intervals that are too narrow for few clusters.
 With n clusters, the percentiles are taken at the level 2 Phi(t sqrt(n / (n - 1))) - 1 instead of the nominal level, where t is Student's quantile
-with n - 1 degrees of freedom. The ends are order statistics of the draws, so the ends for B minus A are exactly minus the ends for A minus B.
+with n - 1 degrees of freedom. The ends are order statistics of the draws, so the interval for B minus A is exactly that for A minus B
+with the signs reversed.
 
 The minimum detectable difference is the true difference that is detected in 80 % of repeated comparisons at a level of 95 % [3]_::
 
@@ -47,7 +48,7 @@ class ClusterSums:
     labels : tuple of str
         The clusters, sorted.
     sums : dict
-        Name of a statistic to a list with one number, or one list of numbers, for each cluster.
+        Sums by the name of the statistic; each is a list that holds, for every cluster, one number or one list of numbers.
     """
 
     labels: tuple[str, ...]
@@ -106,9 +107,11 @@ class Order:
     places : tuple of (int, int)
         Best and worst rank of each entry, from 1.
     paired : tuple of bool
-        True for entries that were compared with one another by paired differences. All other pairs differ if their intervals do not overlap.
+        True for each entry that was compared with the other entries marked True by paired differences. In every other pair, one entry counts as
+        better only if the two intervals do not overlap.
     detectable : float or None
-        Median of the minimum detectable differences of all pairs with paired differences; None if there is no such pair with different scores.
+        Median of the minimum detectable differences over all pairs that were compared by paired differences. Pairs whose scores do not differ are
+        left out. None if there are fewer than five clusters or no other pair.
     """
 
     places: tuple[tuple[int, int], ...]
@@ -258,7 +261,7 @@ def detectable_difference(standard_error: float, n: int) -> float:
 def detectable_beside(formula: Formula, entry: ClusterSums) -> float | None:
     """Return the minimum detectable difference between an entry and an independent second entry with the same scatter.
 
-    The result is None for fewer than five clusters, if the metric is undefined for some draws, and if the scores do not scatter.
+    The result is None if there are fewer than five clusters, if the metric is undefined for some draws, or if the scores do not scatter.
     """
     n = len(entry.labels)
     if n < MIN_CLUSTERS:

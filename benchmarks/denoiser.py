@@ -41,10 +41,10 @@ def features(counts: np.ndarray, step: float) -> tuple[np.ndarray, np.ndarray]:
     Returns
     -------
     ndarray
-        (9, ny, nx) float32. The deviations of both channels from their means in standard deviations of the counting noise, first without smoothing,
-        then smoothed by Gaussians of 2 px and of 5 px. Three constant maps follow: the logarithms of the two means, and the pixel size.
+        (9, ny, nx) float32. The deviation of each channel from its mean, measured in standard deviations of the counting noise: first without
+        smoothing, then smoothed by Gaussians of 2 px and of 5 px. Three constant maps follow: the logarithms of the two means, and the pixel size.
     ndarray
-        (2, 1, 1) float32 mean counts of a pixel, at least as large as for one electron in the whole image.
+        (2, 1, 1) float32 mean counts of a pixel; never below the mean for a single electron in the whole image.
     """
     mean = np.maximum(counts.mean(axis=(1, 2), keepdims=True), 1 / counts[0].size).astype(np.float32)
     noisy = ((counts - mean) / np.sqrt(mean)).astype(np.float32)

@@ -49,7 +49,7 @@ class Episode:
     cost : dict
         Costs of the episode: ``dose_e_per_angstrom2``, ``beam_s``, ``moves``, and further costs that the environment counts.
     terminated : bool
-        Whether the environment ended the episode by its goal or by a declaration of the agent, and not because a budget was spent.
+        Whether the episode ended because the goal was reached or the agent made its declaration, and not because a budget was spent.
     wall_s : float
         Time that the agent took to decide, s.
     observations_sha256 : str
@@ -57,7 +57,7 @@ class Episode:
     attempt : int
         Number of the attempt at the episode.
     failure, failure_text : str
-        The agent's fault that ended the episode, one of ``agents.FAILURES``, and a sentence about this fault; both "" without a fault.
+        The agent's fault that ended the episode, one of ``agents.FAILURES``, and a sentence about this fault; both are "" if there was no fault.
     """
 
     number: int
@@ -154,7 +154,7 @@ def derive_seed(task: Task, split: str, k: int, stream: str = "", *, keys: SeedK
     k : int
         Number of the episode.
     stream : str
-        Owner of the seed: "" for the environment, ``"agent"`` or ``"agent/1"`` for attempts of an agent.
+        Owner of the seed: "" for the environment, ``"agent"`` for the first attempt of an agent, ``"agent/1"`` for the second, and so on.
     keys : SeedKeys, optional
         Secret keys that replace the published one.
     """
@@ -226,12 +226,12 @@ class TaskEnvironments:
 
 
 def check_difficulty(task: Task, env: Any, number: int) -> None:
-    """Refuse an environment whose preset is not the one of the episode with a given number.
+    """Refuse an environment whose preset differs from that of the episode with a given number.
 
     Raises
     ------
     SettingsError
-        The preset differs.
+        The presets differ.
     """
     preset, given = task.difficulty(number), getattr(getattr(env.unwrapped, "task", None), "difficulty", None)
     if preset is not None and given != preset:
@@ -373,7 +373,7 @@ class Recorded:
         self.left = iter([space_action(brief.action_space, one) for one in self.episode.actions])
 
     def act(self, observation: Any, cost: Any) -> Any:
-        """Return the next action; after the last one raise the failure that ended the episode, or return None."""
+        """Return the next action. After the last one, raise the failure that ended the episode, or return None if there was none."""
         del observation, cost
         action = next(self.left, None)
         if action is None and self.episode.failure:

@@ -29,12 +29,14 @@ def wrong_decision(squares: np.ndarray) -> np.ndarray:
 
 
 def uniform_mean_square(distances: np.ndarray, squares: np.ndarray, length: float) -> np.ndarray:
-    """Return the least mean square error of a parameter with a uniform prior, an array of shape (...) as in ``squares``.
+    """Return the least mean square error of a parameter with a uniform prior.
+
+    The result has the shape (...), which is the shape of ``squares`` without its last axis.
 
     Parameters
     ----------
     distances : ndarray
-        (k,) distances of two values of the parameter, increasing.
+        (k,) increasing distances between two values of the parameter.
     squares : ndarray
         (..., k) sum of squared differences between the square roots of the mean counts, at these distances. Between two distances the sum is
         interpolated as a power of the distance. Below the first distance it is proportional to the square of the distance, and above the last

@@ -73,7 +73,7 @@ def film(
     width: int = WIDTH_PX,
     tell: Callable[[str], None] | None = None,
 ) -> FilmedEpisode:
-    """Play an episode of the validation split and write a film; a comment in its file is the command that makes the film again.
+    """Play an episode of the validation split and write a film of it; a comment in the file holds the command that makes the film again.
 
     Parameters
     ----------
@@ -228,7 +228,7 @@ def _normalized(environment: str, difficulty: str, total: float) -> float | None
 
 
 def command_of(path: Path) -> str | None:
-    """Return the command that makes a film again, which is the comment in its file; None for a file without such a comment."""
+    """Return the command that makes a film again, read from the comment in the film's file; None if the file has no such comment."""
     with Image.open(path) as film_:
         told = film_.info.get("comment", b"").decode("ascii", errors="replace")
     return told if told.startswith("stemtwin film ") else None

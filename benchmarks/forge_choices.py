@@ -1,6 +1,6 @@
 """Choices of a trained policy of ``stemtwin/AtomForge-v1``, and the features for its networks: one row for each candidate position of the beam.
 
-A choice is one of three things: to park the beam for one of a few times on a candidate position, to take only a look (a frame), or to stop. The
+A choice is one of three things: to park the beam on a candidate position for one of a few durations, to take only a look (a frame), or to stop. The
 candidates are the three neighbours of the Si atom in a walk, or the 33 sites of S in a pattern. In a walk, the beam may also be parked at one of
 a few distances behind the candidate atom. A policy gives a score to every choice. The functions take arrays of numpy or tensors of torch, so training
 and the exported file compute the same values.
@@ -39,7 +39,7 @@ class ForgeChoices:
     candidates : int
         Number of candidate positions of the beam.
     ways : tuple of (float, float)
-        Distance behind the atom, A, and time, s, of each way to park the beam on a candidate.
+        Ways to park the beam on a candidate, each with the distance of the beam behind the atom, A, and the time, s.
     width, common : int
         Number of features of a candidate, and number of features of the observation as a whole.
     """

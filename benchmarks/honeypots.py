@@ -5,7 +5,7 @@ Three kinds are mixed with the rows of a split, in random order and under random
 ``pure noise``
     counts without structure, with the mean of a real image;
 ``impossible dose``
-    less than one electron on average, drawn from the mean of the images of all candidates;
+    an image of less than one electron on average, drawn from the mean of the images of all candidates;
 ``swapped labels``
     a real image, mirrored and with half of its electrons, whose truth is that of another row.
 
@@ -118,7 +118,7 @@ class HoneypotForm(Protocol):
         ...
 
     def put(self, data: "xr.Dataset", row: int, candidate: Any) -> None:
-        """Write a truth into a row; the other truth variables of this row have already been copied from the truth's own row."""
+        """Write a truth into a row; the other truth variables have already been copied from the row to which this truth belongs."""
         ...
 
     def similarity(self, answer: Any, candidate: Any) -> float:
@@ -208,7 +208,7 @@ def plant(task: Task, data: "xr.Dataset", rng: np.random.Generator, *, each: int
     each : int
         Number of honeypots of each of the three kinds.
     spare : sequence of int, optional
-        Indices of rows from which honeypots are made and which are left out of the split, at least three times ``each``. By default,
+        Indices of rows from which honeypots are made, at least three times ``each`` of them; these rows are left out of the split. By default,
         honeypots are made from any rows, and none is left out.
 
     Raises

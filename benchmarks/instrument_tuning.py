@@ -1,4 +1,4 @@
-"""Settings of the baseline ``adapted`` of the task ``instruments``, tuned on the labelled images that this baseline may use.
+"""Settings of the baseline ``adapted`` of the task ``instruments``, tuned on the labelled images that this baseline is allowed to use.
 
 ``python -m stemtwin.benchmarks.instrument_tuning`` reads the splits train and adapt and writes ``benchmarks/learned/instruments.json``. For 0
 labelled images of an instrument, the settings are those with the largest average precision on the train split. For 5 and 20 labelled images, they are

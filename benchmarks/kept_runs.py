@@ -1,4 +1,6 @@
-"""Stored runs of the policies in a scale of returns, one Parquet file each: seeds, actions, costs, returns and hashes of observations.
+"""Stored runs of policies, from which the scales of returns are computed.
+
+Each run is a Parquet file with the seeds, actions, costs, returns and hashes of observations of the episodes.
 
 ``benchmarks/runs/<environment>/<difficulty>/<policy>.parquet`` has one row for each episode. Runs with another form of observation than the usual
 one are in a subfolder ``<form>`` beside that file. The scales of ``twin/envs/scales`` and the tables of the documents are computed from these files.
@@ -45,7 +47,7 @@ class KeptEpisode:
     observations_sha256 : str
         Hash of all observations in their order, the first included.
     scene : int, optional
-        Number of the scene, in splits with few scenes whose episodes are alike; None in other splits.
+        Number of the scene in a split with few scenes, where episodes with the same scene are alike; None in other splits.
     error : float, optional
         Distance from the goal at the end, if the family defines one (``GoalFamily.FINAL_ERROR``).
     """
@@ -76,7 +78,7 @@ class KeptRun:
     arguments : dict
         Arguments of ``gymnasium.make`` besides the difficulty.
     version : str
-        Version of stemtwin that played.
+        Version of stemtwin with which the episodes were played.
     cpu_s : float
         Mean processor time of an episode, s.
     episodes : tuple of KeptEpisode

@@ -1,4 +1,4 @@
-"""Stored scores of a task's baselines: measurement by a command, storage as JSON, tables, and a picture; tests measure a part of them again.
+"""Stored scores of a task's baselines: measurement by a command, storage as JSON, tables, and a picture; tests measure some of the scores again.
 
 ``python -m stemtwin.benchmarks.kept_scores denoise`` runs every baseline over the task's first split of the size ``std`` and writes
 ``benchmarks/scores/denoise.json``, from which the pages of tasks are made. ``stemtwin data build`` makes the data. A baseline whose package is not
@@ -258,7 +258,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--baselines", nargs="+", help="measure only these baselines; the others keep their rows")
     parser.add_argument("--size", default=SIZE)
     parser.add_argument("--table", action="store_true", help="print the kept scores as tables and measure nothing")
-    parser.add_argument("--picture", type=Path, help="draw samples of three doses into this PNG and measure nothing")
+    parser.add_argument("--picture", type=Path, help="draw samples at three doses, write the picture to this PNG file, and measure nothing")
     given = parser.parse_args(arguments)
     task = find_task(given.task)
     if given.table:

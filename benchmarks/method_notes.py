@@ -1,4 +1,4 @@
-"""Notes of a team on its method for a jury, under the key ``method`` of ``submission.yaml``; a check ensures that pages can show them."""
+"""Notes in which a team describes its method to a jury (key ``method`` of ``submission.yaml``), and a check that pages can show them."""
 
 import re
 from collections.abc import Mapping
@@ -20,7 +20,7 @@ def check_notes(method: Mapping[str, Any]) -> dict[str, Any]:
     Raises
     ------
     SettingsError
-        A note is not a text, is too long or empty, or a link is not a web link.
+        A note is not a text, is empty or is too long; or a link is not a web link.
     """
     for name, longest in TEXTS.items():
         value = method.get(name, "")

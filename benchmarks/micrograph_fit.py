@@ -65,7 +65,8 @@ class CellFit:
     Parameters
     ----------
     matrix, shift : ndarray
-        (2, 2) and (2,): u = matrix @ v + shift, both in A, x before y; v is the position relative to the window's centre by the nominal pixel size.
+        (2, 2) and (2,): u = matrix @ v + shift, both in A, x before y; v is the position relative to the window's centre,
+        computed with the nominal pixel size.
     blur_angstrom : float
         Standard deviation of the blur, A.
     offset, slope : float
@@ -104,7 +105,7 @@ def pixel_places(shape: tuple[int, int], step: float) -> np.ndarray:
 
 
 def search(window: np.ndarray, step: float, cell: CellSignal, turns: "tuple[tuple[float, float], ...] | None" = None) -> tuple[float, CellFit]:
-    """Return the best correlation over rotations, scales and shifts, and a coarse fit with these values as a start for :func:`refine`.
+    """Return the best correlation over rotations, scales and shifts, and the coarse fit that reaches it, a start for :func:`refine`.
 
     Parameters
     ----------
@@ -181,8 +182,8 @@ class LineOffsets:
     offsets_angstrom, errors_angstrom : ndarray
         (lines, 2) offsets x, y of each line, and their standard errors, A.
     jitter_angstrom, wander_angstrom : tuple of float
-        Standard deviations along x and y, A, of the part that is independent from line to line, and of the rest. The variance of the
-        errors has been subtracted.
+        Standard deviations of the offsets along x and y, A: jitter is the part that is independent from line to line, wander is the rest. The
+        variance of the errors has been subtracted.
     """
 
     offsets_angstrom: np.ndarray
@@ -225,16 +226,16 @@ def _spread(offsets: np.ndarray, errors: np.ndarray) -> tuple[float, float]:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class NoiseFit:
-    """Noise of a window about its model.
+    """Noise of a window: statistics of its residual from the model.
 
     Parameters
     ----------
     levels, variances : ndarray
-        Mean grey values of the bins of the signal, and the variances of the noise in them.
+        Mean grey value and variance of the noise in each bin; the pixels are binned by the grey value of the model.
     slope, floor : float
         Increase of the variance per grey value above the offset, and variance without signal.
     lag_correlation : tuple of float
-        Correlation of neighbouring pixels along x and along y.
+        Correlation between the noise of neighbouring pixels along x, and along y.
     frequencies, power : ndarray
         Radial power spectrum, 1/A and grey values squared * A^2.
     """

@@ -168,7 +168,7 @@ def measure(window: np.ndarray, step: float, cell: CellSignal, sample: Sample, s
 
 
 def columns_in(fit: CellFit, sample: Sample, shape: tuple[int, int], step: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return the positions (n, 2) x, y [px] of a sample's columns in a fitted window, their species (n,), and True for scored columns (n,)."""
+    """Return a sample's columns in a fitted window: positions x, y [px] (n, 2), species (n,), and a mask (n,), True for scored columns."""
     columns = projected_columns(sample)
     corners = np.array([[0, 0], [shape[1] - 1, 0], [0, shape[0] - 1], [shape[1] - 1, shape[0] - 1]], dtype=float)
     middle = np.array([shape[1] - 1, shape[0] - 1]) / 2
@@ -236,7 +236,7 @@ def image_again(
     shape : tuple of int
         Size of the frame, px.
     aside : ndarray
-        Offset of the frame's centre from the window's centre, x and y, A by the nominal pixel size of the image.
+        Offset of the frame's centre from the window's centre, x and y, A, computed with the nominal pixel size of the image.
     """
     pitch, angle, dwell = knobs["pixel_size_angstrom"], knobs["rotation_rad"], conditions.dwell_time_us
     turned = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
@@ -363,7 +363,7 @@ def beside_twin(
 
 
 def square_about(region: tuple[int, int, int, int], shape: tuple[int, ...]) -> tuple[tuple[int, int], tuple[int, int]]:
-    """Return the first row and column, and the height and width, of the square around a window that baselines receive.
+    """Return the square that baselines receive, which surrounds a window: its first row and column, and its height and width.
 
     The square has its usual size if the image is large enough.
     """

@@ -56,7 +56,7 @@ def check_name(name: str, what: str, *, empty: bool = False) -> str:
 
 
 def printable(text: str, encoding: str = "utf-8") -> str:
-    """Return a text for a console, in one line; characters that names may not contain, or that the console's encoding lacks, are escaped."""
+    """Return a text for a console, in one line; characters that are not allowed in names, or that the console's encoding lacks, are escaped."""
     escaped = "".join(_escape(character) if _refused(character) else character for character in text)
     return escaped.encode(encoding, "backslashreplace").decode(encoding)
 

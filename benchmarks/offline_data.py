@@ -52,7 +52,7 @@ class OfflineEpisode:
     seed : int
         Seed of ``reset``.
     observations : dict of ndarray
-        Arrays of n + 1 observations by the name of a part of the space; the name is ``""`` if the space has no parts.
+        One array of n + 1 observations for each part of the space, by the part's name; the name is ``""`` if the space has no parts.
     actions : dict of ndarray
         Arrays of n actions in the same form.
     rewards, terminated, truncated : ndarray
@@ -118,7 +118,7 @@ def numbers(info: Mapping[str, Any]) -> dict[str, float | bool]:
 def parts(space: gym.Space, name: str = "") -> dict[str, gym.Space]:
     """Return the elementary spaces within a space by name.
 
-    Dots join the keys of nested ``Dict`` and ``Tuple`` spaces. Any other space is its only part, with the name ``""``.
+    Dots join the keys of nested ``Dict`` and ``Tuple`` spaces. A space of any other kind has one part, namely itself, with the name ``""``.
     """
     if isinstance(space, gym.spaces.Dict | gym.spaces.Tuple):
         named = space.spaces.items() if isinstance(space, gym.spaces.Dict) else enumerate(space.spaces)
@@ -203,7 +203,7 @@ def read_about(path: Path) -> dict[str, Any]:
     Raises
     ------
     DatasetError
-        The file is not part of such a dataset.
+        The file is not part of a dataset of episodes.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -283,7 +283,7 @@ def build(
     environment : str
         Id of an environment with a goal.
     folder : Path
-        Folder of the dataset, which is made, or contains the beginning of the same dataset.
+        Folder of the dataset. It is created if it does not exist; otherwise it contains the beginning of the same dataset, which is continued.
     difficulty : str
         Preset of the family.
     policies : sequence of str

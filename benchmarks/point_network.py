@@ -54,12 +54,18 @@ def resampled(image: np.ndarray, step: float) -> np.ndarray:
 
 
 def to_angstrom(places: np.ndarray, step: float) -> np.ndarray:
-    """Convert positions (n, 2) from pixels of 0.15 A to A, relative to the centre of the first pixel of an image with pixels of ``step`` A."""
+    """Convert positions (n, 2) on the grid of a network [px of 0.15 A] to positions in an image [A].
+
+    The image has pixels of ``step`` A, and the centre of its first pixel is the origin of the result.
+    """
     return (places + 0.5) * STEP_ANGSTROM - step / 2
 
 
 def to_pixels(positions: np.ndarray, step: float) -> np.ndarray:
-    """Convert positions (n, 2), A, relative to the centre of the first pixel of an image with pixels of ``step`` A, to pixels of 0.15 A."""
+    """Convert positions (n, 2) in an image [A] to positions on the grid of a network [px of 0.15 A].
+
+    The image has pixels of ``step`` A, and the centre of its first pixel is the origin of the given positions.
+    """
     return (positions + step / 2) / STEP_ANGSTROM - 0.5
 
 
@@ -132,7 +138,7 @@ class PointNetwork:
     def located(
         self, maps: np.ndarray, shape: tuple[int, ...], step: float, allowed: np.ndarray | None = None
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Return positions (n, 2), A, classes (n,) from 0, and probabilities (n,) of the points within a frame.
+        """Return the points within a frame: positions [A] (n, 2), classes (n,) from 0, and probabilities (n,).
 
         Parameters
         ----------

@@ -3,8 +3,8 @@
 The position of a column is uniform over the cell of its specimen, because the origin of the frame is uniform there. The bounds are those of Ziv and
 Zakai (:mod:`stemtwin.benchmarks.error_bounds`) for each axis. They assume an observer who knows everything except one shift, and knows this shift up
 to an interval. For the bound of a column, the shift is that of one column, seen in the pixels that are nearer to it than half the distance to the
-next column. For the bound of the frame, it is the shift of the whole frame, so all columns contribute. A fit of the lattice may have smaller errors
-than the bound of a column, as its ``efficiency`` may exceed 1. On average over all frames, no method has smaller errors than the bound of the frame.
+next column. For the bound of the frame, it is the shift of the whole frame, so all columns contribute. A fit of the lattice can have smaller errors
+than the bound of a column, and its ``efficiency`` can exceed 1. On average over all frames, no method has smaller errors than the bound of the frame.
 No metric of the task is limited by these bounds, because ``rmsd`` and ``efficiency`` are means over matched columns only, and a method may leave out
 the columns and frames in which its errors are largest. ``python -m stemtwin.benchmarks.position_bound`` prints the bounds.
 """
@@ -84,7 +84,7 @@ def least_distance(squares: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
 
 
 def around(places: np.ndarray, step: float, shape: tuple[int, int]) -> Iterator[np.ndarray]:
-    """Yield for each position (x, y), A, the mask of the pixels nearer to it than half the distance to the next position, at most 1.2 A."""
+    """Yield, for each position (x, y) [A], the mask of the pixels around it, up to half the distance to the next position and at most 1.2 A away."""
     y, x = (np.arange(n) * step for n in shape)
     for (px, py), reach in zip(places, np.minimum(REACH * nearest_distance(places, places), MOST_REACH_ANGSTROM), strict=True):
         yield np.hypot(y[:, None] - py, x - px) <= reach

@@ -158,7 +158,7 @@ def _compare(episode: Episode, again: Episode, same: bool) -> None:
         return
     where = f"episode {episode.number}" + (f", attempt {episode.attempt}" if episode.attempt else "")
     if same:
-        message = f"{where}: its replay differs in {wrong!r}, although versions and processor are the same. The run was changed."
+        message = f"{where}: its replay differs in {wrong!r}, although versions and processor are the same. Give the run unchanged."
         raise SubmissionError(message)
     if not _alike(episode.start, again.start) or episode.actions != again.actions:
         message = f"{where}: its replay starts from a different truth. Replay it with the versions that it was run with."

@@ -98,7 +98,7 @@ class Provenance:
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class Source:
-    """Scored data: dataset or environment, its version and size, and the sha256 of its content (of an environment: of its seeds and presets).
+    """Scored data: dataset or environment, its version and size, and the sha256 of its content (for an environment, of its seeds and presets).
 
     ``truth`` is ``"public"`` if anybody can look the truth up, or compute it from a published key. Scores on public truth are not ranked.
     """
@@ -144,7 +144,7 @@ class Report:
     clusters : ClusterSums or None
         Sums of every cluster from which the primary metric is computed. A board compares entries by them. None in reports of version 1.
     isolation : str
-        Isolation of the agent from the truth: ``"bubblewrap"``, ``"process"``, or "" in the scorer's process and for predictions.
+        Isolation of the agent from the truth: ``"bubblewrap"``, ``"process"``, or "" if it ran in the scorer's process; "" for predictions.
     failures : dict
         Number of episodes that the agent's own faults ended, by kind of fault. Such an episode counts with the task's floor.
     attempts : Attempts or None
@@ -251,7 +251,7 @@ def read_report(path: Path | str) -> Report:
         message = f"{path}: {key}{said}. Give a report.json that 'stemtwin eval' wrote."
         raise SubmissionError(message) from None
     if not report.metrics:
-        message = f"{path}: key 'metrics' is empty. A report holds at least its primary metric."
+        message = f"{path}: key 'metrics' is empty, but the primary metric is needed. Give a report.json that 'stemtwin eval' wrote."
         raise SubmissionError(message)
     if key != report.comparability_key:
         message = f"{path}: key 'comparability_key' does not follow from the content. Write the report again with 'stemtwin eval'."

@@ -1,4 +1,4 @@
-"""Tables of returns in Markdown: families by baselines, as docs/environments.md shows them."""
+"""Tables of the returns of baselines on all families in Markdown, as docs/environments.md shows them."""
 
 import json
 

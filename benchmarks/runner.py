@@ -74,7 +74,7 @@ def load_samples(task: Task, *, split: str, size: str) -> "xr.Dataset":
 
 
 def predict(task: Task, entry: Baseline, data: "xr.Dataset", *, seed: int = 0, progress: EpisodeProgress | None = None) -> dict[str, Any]:
-    """Return the answers of an entry to every sample; the entry receives only the inputs of the task, and also the truth if it is an oracle.
+    """Return the answers of an entry to every sample; an entry receives the inputs of the task, and only an oracle also receives the truth.
 
     Raises
     ------
@@ -214,7 +214,7 @@ def run_agent(
     team : str
         Team of the entry.
     progress, make : callable
-        Called with the number of finished episodes and the total number; function that makes the environment of a task.
+        ``progress`` is called with the number of finished episodes and the total number. ``make`` returns the environment of a task.
     keys : SeedKeys, optional
         Secret keys of hidden episodes. Only a report on hidden episodes may be ranked.
     kept : sequence of Episode
@@ -364,7 +364,7 @@ def _evaluate_measured(
 
 
 def check_run(folder: Path | str) -> None:
-    """Raise DatasetError where :func:`save_run` cannot write into a folder, before any work is done."""
+    """Raise DatasetError if :func:`save_run` cannot write into a folder; the check is made before any other work."""
     folder = Path(folder)
     check_writable(folder, folder=True)
     for name in ("report.json", "samples.parquet", "episodes.json"):

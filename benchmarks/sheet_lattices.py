@@ -40,7 +40,9 @@ def contrasts(material: str) -> dict[str, tuple[str, float]]:
 
 
 def cell_places(image: np.ndarray, step: float, lattice: float) -> np.ndarray:
-    """Return the position of each pixel in the hexagonal cell, (2, ny, nx) in units of its edges, modulo whole cells and one common shift.
+    """Return the position of each pixel in the hexagonal cell, (2, ny, nx), in units of the edges of the cell.
+
+    Whole cells and one shift, which is the same for all pixels, remain undetermined.
 
     Parameters
     ----------

@@ -78,11 +78,12 @@ class SampleStatistics:
     clusters : ndarray
         (n,) str: the cluster of each sample, for example its specimen; the bootstrap draws whole clusters.
     statistics : dict of ndarray
-        Name to (n,) or (n, k): the statistics, which add up over samples.
+        Statistics by name, each (n,) or (n, k); they add up over samples.
     columns : dict of ndarray
-        Name to (n,): the columns by which samples are cut into slices.
+        Columns by name, each (n,); samples are cut into slices by their values.
     not_given : tuple of str
-        Names of metrics without a value, because all answers leave out the optional part that these metrics need. They need no statistics.
+        Names of metrics without a value, because all answers leave out the optional part that these metrics need. Statistics that
+        only these metrics use need not be given.
     """
 
     ids: np.ndarray

@@ -1,8 +1,8 @@
 """Bootstrap intervals that draw whole clusters.
 
 Samples of one specimen are alike, so intervals that resample single samples are too narrow. The intervals of this module resample clusters
-(specimens). A metric is a formula of sums, so a resample costs one matrix product: the number of times that each cluster was drawn, times the sums of
-the clusters.
+(specimens). A metric is a formula of sums, so a resample costs one matrix product: the sums of the clusters, weighted by how often each
+cluster was drawn.
 """
 
 import dataclasses
@@ -64,7 +64,7 @@ def interval(
     samples : SampleStatistics
         Additive statistics of the samples and their clusters.
     proportion : bool
-        Whether the metric is the fraction of samples that succeed. If every cluster is also a single sample, Wilson's interval is used,
+        Whether the metric is the fraction of samples that succeed. If it is, and every cluster is a single sample, Wilson's interval is used,
         because a bootstrap fails when all trials end alike.
     level : float
         Nominal coverage.

@@ -1,9 +1,9 @@
 """Pages of prediction tasks as Markdown, from the registry, the cards of the datasets, stored scores and certificates.
 
-``python -m stemtwin.benchmarks.task_pages`` (``make pages``) writes ``docs/tasks/<name>.md`` and their index with the table of tasks by baselines. It
-draws missing pictures from the size tiny, which is built if necessary; ``--pictures`` draws all pictures again. A new task gets its page without
-further code. The example on a page is the section "Example" of the docstring of the task's module. Without this section, the example submits the
-answers of a baseline.
+``python -m stemtwin.benchmarks.task_pages`` (``make pages``) writes ``docs/tasks/<name>.md`` and their index, which has a table of all baselines. It
+draws missing pictures from datasets of the size ``tiny``, which are built if necessary; ``--pictures`` draws all pictures again. A new task gets its
+page without further code. The example on a page is the section "Example" of the docstring of the task's module. Without this section, the example
+submits the answers of a baseline.
 """
 
 import argparse
@@ -310,7 +310,7 @@ def _certificate(card: Card) -> list[str]:
 
 
 def index() -> str:
-    """Return the page that lists all tasks, with the table of tasks by baselines."""
+    """Return the page that lists all tasks, with the table of their baselines."""
     out = ["# Tasks", "Tasks on datasets; those in [environments](../environments/README.md) are on the pages of their environments."]
     lines = ["| task | goal | data | primary metric |", "|---|---|---|---|"]
     for task in tasks():
@@ -325,7 +325,7 @@ def index() -> str:
 
 
 def table() -> str:
-    """Return the table of tasks by baselines, with a row for each baseline of a task, ordered by the primary metric, best first."""
+    """Return a table of all tasks with a row for each baseline; the baselines of a task are ordered by the primary metric, best first."""
     lines = ["| task | metric | baseline | value | samples |", "|---|---|---|---|---|"]
     for task in tasks():
         found = kept(task)
@@ -363,7 +363,7 @@ def citation() -> str:
 
 
 def draw_pictures(*, again: bool) -> None:
-    """Draw the pictures that are missing, or all of them, from the size tiny of the first split."""
+    """Draw the missing pictures, or all pictures if ``again``, from the first split of each task's dataset in the size ``tiny``."""
     from stemtwin.benchmarks.task_pictures import draw
     from stemtwin.datasets.catalog import load_dataset
 

@@ -1,8 +1,8 @@
 """Pictures of datasets for the pages of their tasks: inputs of samples and their truth, drawn from the columns that the dataset card describes.
 
 The first row of a picture shows the first input that is an image, summed over frames. The second row shows the first truth that is an image or, if
-there is none, the same input again. Over it are drawn the points of ragged truth columns (columns of varying length) whose names end with
-``x_angstrom`` and ``y_angstrom``. The first ragged column of strings gives the colours of the points. Invisible points are drawn as crosses, and
+there is none, the same input again. The points drawn over it come from ragged truth columns (columns of varying length) whose names end
+with ``x_angstrom`` and ``y_angstrom``. The first ragged column of strings gives the colours of the points. Invisible points are drawn as crosses, and
 points with missing atoms have a ring.
 """
 
@@ -59,12 +59,12 @@ def plane(column: Column, value: np.ndarray) -> np.ndarray:
 
 
 def images(card: Card, role: str) -> list[Column]:
-    """Return the columns of a role whose last two dimensions are y and x, or the two angles of a diffraction pattern."""
+    """Return the columns with a given role whose last two dimensions are y and x, or the two angles of a diffraction pattern."""
     return [column for column in card.columns if column.role == role and column.shape and column.dim_names[-2:] in PLANES]
 
 
 def points(card: Card) -> tuple[Column, Column] | None:
-    """Return the two ragged truth columns with x and y of points in A; None if there are none."""
+    """Return the two ragged truth columns that hold the x and y of points, A; None if the card has no such columns."""
     ragged = {column.name: column for column in card.columns if column.ragged and column.role == "truth"}
     for name, column in ragged.items():
         other = f"{name.removesuffix('x_angstrom')}y_angstrom"

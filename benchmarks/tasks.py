@@ -181,7 +181,7 @@ def presets_in_turn(difficulties: Sequence[str], numbers: Iterable[int]) -> list
 
 
 def by_preset(values: Iterable[object]) -> str:
-    """Return the distinct values of presets in words, such as ``3, 7 or 12``."""
+    """Return the distinct values of presets joined into a phrase, such as ``3, 7 or 12``."""
     told = list(dict.fromkeys(f"{value}" for value in values))
     return told[0] if len(told) == 1 else f"{', '.join(told[:-1])} or {told[-1]}"
 
@@ -200,5 +200,5 @@ def tasks_of(environment: str) -> list[Task]:
 
 
 def find_task(name: str) -> Task:
-    """Return the task with a given name; raise UnknownNameError, which suggests the most similar name, if there is none."""
+    """Return the task with a given name. If there is none, raise UnknownNameError, which suggests the most similar name."""
     return load_tasks()[name]

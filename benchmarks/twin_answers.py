@@ -31,7 +31,7 @@ class TwinConditions:
     energy_ev, semiangle_mrad, inner_mrad, outer_mrad : float
         Beam energy, convergence semi-angle, and inner and outer angle of the dark-field detector.
     C10_angstrom : float
-        C10, minus the defocus.
+        Aberration coefficient C10, which is the negative of the defocus, A.
     dwell_time_us : float
         Dwell time at each pixel, us. It converts the drift per line to a drift per second, and the correlation along lines to a lag time.
     seed : int
@@ -65,7 +65,7 @@ class KnownColumns:
     places, asked : ndarray
         (n, 2) positions x, y in the window, px; (n,) True for columns that ``atoms-2d`` would score.
     corner, shape : tuple of int
-        First row and column of the window in the square, its height and width, px.
+        First row and column of the window in the square, px; height and width of the window, px.
     """
 
     places: np.ndarray
@@ -84,14 +84,16 @@ def answer_both(
 ) -> dict[str, dict[str, Any]]:
     """Return the answers of all baselines of both tasks, except oracles, to the image and to the twin's frame.
 
-    Baselines receive the nominal conditions, and either counts, computed with the gain and offset of the fit, or readings with both numbers. Points
-    with a confidence of at least 0.5 are matched to the columns of the fit inside the window, because columns are known only there.
+    Baselines receive the nominal conditions, and either counts, computed from the grey values with the fitted gain and offset, or the grey values
+    themselves as readings, together with that gain and offset. Points with a confidence of at least 0.5 are matched to the columns of the fit inside
+    the window, because columns are known only there.
 
     Returns
     -------
     dict
-        Result of each baseline, by its full name: the numbers of scored and faint columns; then for the image (``measured``) and the frame (``twin``)
-        the numbers of matched and other points, their rms distance [A], and all positions (n, 2) [A]. A skipped baseline has only the reason.
+        Result of each baseline, by its full name: the numbers of scored and faint columns; then, for the image (``measured``) and for the frame
+        (``twin``), the number of points matched to scored columns and their rms distance [A], the numbers of points at faint columns and elsewhere,
+        and all positions [A] (n, 2). The entry of a skipped baseline holds only the reason.
     """
     registry = load_baselines()
     asked, origin = known.asked, np.array(known.corner[::-1])

@@ -3,7 +3,7 @@
 The first bound is van Trees' inequality [1]_ for the mean square error of any estimate: the mean outer product of the errors is at least the inverse
 of the total information, which is the mean information of the counts plus the information of the prior. The bound assumes that the film is known. In
 the task it is unknown, so the bound holds for all methods, but no method comes close to it. The prior is a normal distribution of unknown spread. Its
-information is at most its mean over the spreads, because information is convex.
+information is at most the mean information of normal distributions with the possible spreads, because information is convex.
 
 The metric ``residual_phase`` is a mean of root mean squares and not the root of a mean square, so it may lie below the first bound. The limit of the
 metric is the second bound, which is that of Ziv and Zakai (:mod:`stemtwin.benchmarks.error_bounds`) on the mean absolute error of one combination of
@@ -51,14 +51,14 @@ def poisson_information(mean: Callable[[np.ndarray], np.ndarray], at: np.ndarray
 
 
 def prior_information(card: Card) -> np.ndarray:
-    """Return the mean over the spreads of the prior's information on the coefficients, (12, 12), 1/A^2."""
+    """Return the prior's information on the coefficients, averaged over the unknown spread of the prior, (12, 12), 1/A^2."""
     low, high = card.generator.spread
     inverse_square = (low**-2 - high**-2) / (2 * np.log(high / low)) if high > low else low**-2
     return np.diag(inverse_square / card.generator.sigmas() ** 2)
 
 
 def phase_weights(semiangle_mrad: float, energy_ev: float) -> np.ndarray:
-    """Return the matrix (12, 12) of the mean square phase in an aperture as a quadratic form of the coefficients, rad^2/A^2."""
+    """Return the matrix of the quadratic form that gives the mean square phase in an aperture from the coefficients, (12, 12), rad^2/A^2."""
     names = list(Aberrations().cartesian())
     rows = [names.index(name) for name in COEFFICIENTS]
     return phase_covariance(wavelength(energy_ev), semiangle_mrad * 1e-3)[np.ix_(rows, rows)]
@@ -102,9 +102,9 @@ def least_mean_phase(information: np.ndarray, prior: np.ndarray, weights: np.nda
 
 
 def bounds(card: Card, rows: int) -> dict[float, tuple[float, float, float]]:
-    """Return bounds on the residual phase, rad, by beam energy [eV], each from a number of rows of the test split.
+    """Return three bounds on the residual phase, rad, for each beam energy, eV, computed from ``rows`` rows of the test split.
 
-    The three bounds are the least root mean square over samples, the least mean over samples, and the smallest of the least means of single rows.
+    The bounds are the least root mean square over samples, the least mean over samples, and the smallest of the least means of single rows.
     """
     made, settings = find_generator(card.kind), card.generator
     found, means = {energy: [] for energy in settings.energy_ev}, {energy: [] for energy in settings.energy_ev}

@@ -45,7 +45,7 @@ class Slice(CardModel):
 class Card(CardModel, Generic[SettingsOfKind, SizeOfKind]):
     """A validated dataset card.
 
-    In ``Card[settings, size]``, ``settings`` and ``size`` are the models of the generator of the card's kind. In cards of
+    The type parameters of ``Card[settings, size]`` are the two models of the generator that belongs to the card's kind. In cards of
     schema 1, rows are numbered in the order of the seeds, so the number of a row reveals its specimen. In cards of
     schema 2, rows are named by digests.
     """

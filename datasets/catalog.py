@@ -48,9 +48,9 @@ def load_dataset(
     Parameters
     ----------
     name : str
-        Name and version, ``"atoms-2d@1.0.0"``, or ``"atoms-2d@1"`` for the newest version 1.x.y (see
-        :func:`list_datasets`). The argument may also be the path of a card, such as ``"mine.toml"``, of a dataset's folder,
-        or of a folder of measured data from ``stemtwin data pack``.
+        Name and version, such as ``"atoms-2d@1.0.0"``, or ``"atoms-2d@1"`` for the newest version 1.x.y (see
+        :func:`list_datasets`). The path of a card (``"mine.toml"``), the folder of a dataset, or the folder of measured data
+        from ``stemtwin data pack`` may be given instead.
     version : str, optional
         Version, which is required if ``name`` does not contain it.
     size : str
@@ -66,8 +66,8 @@ def load_dataset(
     streaming : bool
         Whether to return a Hugging Face ``datasets.IterableDataset``, which reads the verified files a few rows at a time.
     build : bool, optional
-        Whether to build data that are not on this machine if no mirror is set. By default they are built if the estimated
-        time is at most two minutes.
+        Whether to build the data if they are not on this machine and no mirror is set. By default they are built if the
+        estimated time is at most two minutes.
 
     Returns
     -------
@@ -104,7 +104,7 @@ def card_of(name: str | Path, version: str | None = None) -> Card:
     Raises
     ------
     UnknownNameError, DatasetError
-        There is no such card, or a version is given together with a folder.
+        The card does not exist, or a version is given together with a folder.
     """
     folder = Path(name)
     measured = is_measured(folder)
@@ -209,7 +209,7 @@ def inputs(data: Any, name: str | Path, *, version: str | None = None) -> Any:
     """Return the input columns of a dataset: the row names, the images, and the settings recorded with the images.
 
     The truth and the other settings of the simulation (aberrations, specimen, seeds) are omitted, because a participant
-    in a task may not use them.
+    in a task is not allowed to use them.
 
     Parameters
     ----------

@@ -1,8 +1,8 @@
 """Certificates of datasets: comparisons of stemtwin's multislice with abTEM's on rows of a card, and convergence tests.
 
 For each certified row, the expected signal is computed at 16 points of the scan in several ways: with stemtwin's
-multislice, with abTEM on the same slices, and with abTEM's own potential. For the convergence, stemtwin computes it again
-on a finer grid, with other slices, and for each frozen-phonon configuration
+multislice, with abTEM on the same slices, and with abTEM's own potential. To test the convergence, stemtwin computes the
+signal again on a finer grid, with other slices, and for each frozen-phonon configuration
 (:mod:`stemtwin.twin.instrument.simulation.certify`). The probes are coherent. The specimen's cell is repeated until it
 holds a whole probe, as abTEM requires. A row with one Ronchigram is compared in all pixels of its bright-field disc
 (:mod:`stemtwin.twin.instrument.simulation.certify_ronchigram`). A certificate is stored beside its card.

@@ -44,8 +44,8 @@ class Column(CardModel):
         For a ragged column, the name of the column that holds the length of each row's list, by default ``n_columns``.
     compare : str, optional
         Rule by which the values of two builds are compared. ``"exact"``: the values must be equal. ``"close"``: single
-        numbers may differ in the last bits, and arrays by 1e-5 of their largest value. ``"counts"``: a fraction of 1e-4
-        of the values may differ by one. The default is ``"close"`` for floating-point numbers, ``"counts"`` for arrays of
+        numbers may differ in the last bits, and arrays by 1e-5 of their largest value. ``"counts"``: at most 1e-4 of
+        the values may differ, each by one. The default is ``"close"`` for floating-point numbers, ``"counts"`` for arrays of
         unsigned integers, and ``"exact"`` otherwise.
     cube : bool
         Whether the arrays are too large for tables. Such arrays are stored as zarr files beside the tables, one row at a
@@ -92,14 +92,14 @@ class Column(CardModel):
 
     @property
     def dim_names(self) -> tuple[str, ...]:
-        """Names of the dimensions of a row's value, which follow the dimension of the rows."""
+        """Names of the dimensions of one row's value, without the dimension of the rows."""
         if self.dims is not None:
             return self.dims
         return (RAGGED_DIM,) if self.ragged else IMAGE_DIMS if len(self.shape) == len(IMAGE_DIMS) else ()
 
     @property
     def count_name(self) -> str:
-        """Name of the column with the number of entries of a ragged column, ``""`` for any other column."""
+        """Name of the column that holds the lengths of the lists if this column is ragged, otherwise ``""``."""
         return (self.count or RAGGED_COUNT) if self.ragged else ""
 
     @property
@@ -141,7 +141,7 @@ def check_columns(columns: Sequence[Column]) -> None:
     for column in columns:
         count = named.get(column.count_name)
         if column.ragged and (count is None or count.dtype != "int64" or count.ragged or count.shape):
-            message = f"column {column.name!r} is counted by {column.count_name!r}, which is not a column of single int64 values"
+            message = f"column {column.name!r} has its list lengths in {column.count_name!r}, which is not a column of single int64 values"
             raise ValueError(message)
     _check_dims(columns, "has the sizes", lambda column: dict(zip(column.dim_names, column.shape, strict=True)), ragged=False)
     _check_dims(columns, "is counted by", lambda column: {column.dim_names[0]: column.count_name}, ragged=True)

@@ -9,7 +9,7 @@ ELECTRON_PER_US_PA = 1e-18 / ELEMENTARY_CHARGE
 def dwell_times(
     dose_e_per_angstrom2: float, pixel_angstrom: float, *, dwell_time_us: tuple[float, float], current_pa: tuple[float, float]
 ) -> tuple[float, float]:
-    """Return the shortest and longest dwell time for a dose, with the dwell time and the probe current in given ranges.
+    """Return the shortest and longest dwell time for a dose, within given ranges of the dwell time and the probe current.
 
     Parameters
     ----------

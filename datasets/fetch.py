@@ -8,7 +8,7 @@ package, or is a local file that the user names in ``STEMTWIN_DATA_REGISTRY``; i
 Environment
 -----------
 STEMTWIN_DATA_DIR
-    Folder of all datasets, which lie in it as ``<name>/<version>/<size>``; by default the user's cache folder. The folder
+    Folder that holds each dataset in a subfolder ``<name>/<version>/<size>``; by default the user's cache folder. The folder
     of a mirror on a local disk can also be given here.
 STEMTWIN_DATA_URL
     Web address of a mirror.
@@ -75,7 +75,7 @@ def build_command(card: Card, size: str) -> str:
 
 
 def absent(card: Card, size: str, more: str = "") -> str:
-    """Return the error message about a dataset that is not on this machine if no mirror is set.
+    """Return the error message for a dataset that is not on this machine, in the case that no mirror is set.
 
     ``more`` is a further sentence for the message.
     """
@@ -123,7 +123,7 @@ def mirror(card: Card, size: str) -> Any:
 
 
 def fetch_file(source: Any, name: str, progress: Any = None) -> Path:
-    """Return the local path of a mirror's file after downloading the file, unless it exists with the right hash.
+    """Return the local path of a mirror's file, which is downloaded unless a local file with the right hash exists.
 
     Parameters
     ----------
@@ -158,7 +158,7 @@ def fetch_file(source: Any, name: str, progress: Any = None) -> Path:
         )
         raise DatasetError(message) from error
     except OSError as error:
-        message = f"{refusal(Path(source.abspath) / name, error)} STEMTWIN_DATA_DIR sets the folder of all datasets."
+        message = f"{refusal(Path(source.abspath) / name, error)} If you choose another folder, set STEMTWIN_DATA_DIR to it."
         raise DatasetError(message) from error
 
 

@@ -38,7 +38,7 @@ def hidden_card(card: Card, *, size: str, split: str, root: int, further: int = 
     Raises
     ------
     DatasetError
-        The card has no such size or split.
+        The card does not have this size or this split.
     """
     asked = card.sizes[known("size", size, card.sizes, card.id)]
     known("split", split, card.splits, card.id)

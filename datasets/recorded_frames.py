@@ -172,7 +172,7 @@ class FrameCondition:
     dose_e_per_angstrom2, dwell_time_us, current_pa : float
         Dose [e-/A^2], dwell time per pixel [us] and probe current [pA]; any two of them determine the third.
     labels : int
-        Number of labelled images of the same instrument that a participant may use for the answer to this frame.
+        Number of labelled images of the same instrument that a participant is allowed to use for the answer to this frame.
     """
 
     seed: int
@@ -293,7 +293,7 @@ def engine_of(specimen: Imaged) -> str:
 
 
 def window_angstrom(sample: "Sample", instrument: FrameInstrument, conditions: Sequence[FrameCondition]) -> float:
-    """Return the width, A, of a window that holds the probes of all conditions at all depths of the sample.
+    """Return a window width, A, that suffices for the probes of all conditions at all depths.
 
     With one common window, all conditions use the same imaging operator.
     """
@@ -376,8 +376,9 @@ def apparent_columns(sample: "Sample", scan: "RasterScan", frame: RecordedFrame,
 
 
 def image_shift(electrons: np.ndarray, places: np.ndarray, step: float) -> np.ndarray:
-    """Return the shift (x, y), A, that moves positions (n, 2), A, to the maxima of a noiseless image (ny, nx).
+    """Return the shift (x, y), A, that moves given positions to the maxima of a noiseless image.
 
+    ``electrons`` is the image, shape (ny, nx), and ``places`` are the positions, A, shape (n, 2).
     The image is smoothed with a Gaussian of 0.3 A. The shift maximises the sum of the smoothed image over all positions that
     are at least 0.6 A from the edges, and is at most 0.6 A along each axis. The search starts from a shift of zero and is
     accurate to 1e-4 A. ``step`` is the pixel pitch, A.

@@ -35,8 +35,8 @@ def obtain(card: Card, size: str, split: str, carriers: tuple[str, ...], *, buil
     carriers : tuple of str
         Formats of the needed files: ``"parquet"``, ``"netcdf"``, ``"zarr"``.
     build : bool, optional
-        Whether to build a dataset that is not on this machine if no mirror is set. With True it is built regardless of the
-        estimated time, with False it is never built, and with None it is built if the estimated time is at most two
+        Whether to build the dataset if it is not on this machine and no mirror is set. With True it is built regardless of
+        the estimated time, with False it is never built, and with None it is built if the estimated time is at most two
         minutes.
 
     Raises

@@ -188,7 +188,7 @@ def _canonical(value: Any, column: Column) -> bytes:
 
 
 def content_sha256(digests: Iterable[bytes]) -> str:
-    """Return the digest of a set of rows from the digests of the rows, whose order does not matter."""
+    """Return the digest of a set of rows, given the digests of the single rows in any order."""
     return hashlib.sha256(b"".join(sorted(digests))).hexdigest()
 
 

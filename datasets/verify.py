@@ -30,7 +30,7 @@ class VerificationReport:
     files, rows, witnesses, rows_made_again : int
         Numbers of checked files, of checked rows, of rows that were compared with a witness row, and of regenerated rows.
     worst_pixel_fraction : float
-        Largest fraction of the counts of one array that differ between a stored row and its regeneration.
+        Fraction of counts that differ between a stored and a regenerated array, for the array with the most differences.
     """
 
     folder: str

@@ -229,7 +229,7 @@ def _tolerances(column: Column, made: np.ndarray) -> tuple[float, float]:
 
 
 def rows_of(card: Card, size: str, arrays: Mapping[str, Any]) -> Iterable[dict[str, Any]]:
-    """Yield the rows of a split's arrays that have a witness row."""
+    """Yield those rows of a split that have a witness row; ``arrays`` contains all rows of the split."""
     names = {row["sample_id"] for row in read(card)[0] if row["size"] == size}
     for number in np.flatnonzero(np.isin(arrays["sample_id"], sorted(names))) if names else ():
         yield {column.name: column.trimmed(arrays, int(number)) for column in card.columns}

@@ -150,7 +150,7 @@ def on_cluster(work: Work, jobs: Sequence[tuple[Any, ...]], scheduler: str, modu
     ------
     DatasetError
         The package distributed is not installed, the scheduler does not answer, the cluster has had no worker for a
-        minute, or workers are lost repeatedly with the same job. Errors of jobs are raised unchanged.
+        minute, or the same job repeatedly loses its worker. Errors of jobs are raised unchanged.
     """
     client = connect(scheduler)
     from distributed import CancelledError, KilledWorker

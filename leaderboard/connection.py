@@ -1,8 +1,8 @@
 """Connections to the board's file for reading and writing: locks, and migration of earlier versions.
 
-The journal is SQLite's rollback journal, not a write-ahead log. It needs only file locks, so a board may be on a cluster's
-file system, and reading a board needs no permission to write beside it. A board of version 1, which has a write-ahead log,
-is converted when it is next opened for writing.
+The journal is SQLite's rollback journal, not a write-ahead log. A rollback journal needs only file locks, so a board can be
+on a cluster's file system, and reading a board needs no permission to write beside it. A board of version 1, which has a
+write-ahead log, is converted when it is next opened for writing.
 """
 
 import contextlib

@@ -4,18 +4,22 @@ Two good answers A and B to the same samples are similar because both are near t
 because both follow from the same noisy data. Independent answers, however, do not share all of their errors. With
 e = A - truth and f = B - truth, the common fraction of the errors in a quarter of an image is::
 
-    c = 1 - |A - B|^2 / (|e|^2 + |f|^2)        2 cov(e, f) / (var e + var f) on average: 1 for copies, 0 for independent errors
+    c = 1 - |A - B|^2 / (|e|^2 + |f|^2)
+
+On average, c is 2 cov(e, f) / (var e + var f), which is 1 for copies and 0 for independent errors.
 
 The null hypothesis for a pair is that c exceeds ``SHARED`` = 0.98 in a quarter with a probability of at most 1/2. The test
 counts the quarters in which c exceeds 0.98. This number is binomially distributed, because the noise of different quarters
 is independent. For Gaussian errors with a common fraction of 0.98 the probability is exactly 1/2 for any number of errors,
 because |A - B|^2 and |A + B - 2 truth|^2 are then independent and, after scaling, identically distributed. Therefore, if
 the common fraction of every pair is at most 0.98, at most one table in a hundred contains a reported pair (``LEVEL``, by
-Bonferroni's bound over the pairs of a table). A copy with added noise of a tenth of its error has a common fraction of 0.995.
+Bonferroni's bound over the pairs of a table). If noise of a tenth of the error is added to a copy, the common fraction is
+0.995.
 
-Actions have no truth. Two traces of an episode are close if the root mean square of their differences is below
-``NEAR`` = 1 % of the range of the two agents' actions. The null hypothesis is that independent agents are close in at most
-half of the episodes; this is an assumption. Deterministic agents with equal actions count as the same agent and are reported.
+Actions have no truth. The traces of two agents (their actions in an episode) are close if the root mean square of their
+differences is below ``NEAR`` = 1 % of the range of the two agents' actions. The null hypothesis is that independent agents
+are close in at most half of the episodes; this is an assumption. Deterministic agents with equal actions count as the same
+agent and are reported.
 
 The only consequence of a reported pair is a request for review; ranks do not change.
 """
@@ -38,7 +42,7 @@ from stemtwin.leaderboard.reviews import Review
 SHARED = 0.98
 """Largest common fraction of the errors of independent answers."""
 NEAR = 0.01
-"""Difference of actions, as a fraction of their range, below which traces of an episode are close."""
+"""Difference of actions, as a fraction of their range, below which the traces of two agents in an episode are close."""
 LEVEL = 0.01
 """Probability that a table of independent answers contains a pair that is reported."""
 GATE = 0.5
@@ -75,7 +79,7 @@ class Resemblance:
     Parameters
     ----------
     units, close : int
-        Number of compared units, which are quarters of samples or episodes, and number of close units.
+        Number of compared units (episodes, or quarters of samples), and number of close units.
     p_value : float
         Probability that at least ``close`` units are close if each unit is close with probability 1/2.
     typical : float
@@ -91,7 +95,7 @@ class Resemblance:
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class Pair:
-    """Two entries of different teams that are too close to be independent; ``p_value`` is corrected for all pairs of the table."""
+    """Two entries of different teams that are too close to be independent; ``p_value`` is corrected for the number of pairs."""
 
     first: TeamAnswers
     second: TeamAnswers
@@ -138,12 +142,12 @@ def find_pairs(rows: Sequence[TeamAnswers], truth: Mapping[str, Any] | None = No
 
 
 def sign_test(close: np.ndarray, typical: float) -> Resemblance:
-    """Return the sign test of two entries.
+    """Return the result of a sign test on two entries.
 
     Parameters
     ----------
     close : ndarray
-        Flag for each unit, which is a quarter of a sample or an episode: True if the two entries are close, shape (n,).
+        Flag for each unit (an episode, or a quarter of a sample), True if the two entries are close, shape (n,).
     typical : float
         Value of :attr:`Resemblance.typical`.
     """
@@ -174,7 +178,7 @@ def squares(one: Any, other: Any, true: Any) -> list[dict[str, Squares]]:
     """Return three sums of squares for each quarter of a sample and each part (array) of the answers.
 
     The sums are those of the difference between the answers, of the error of ``one``, and of the error of ``other``. Only
-    points in both answers and in the truth count, because a missing point is due to the image more than to the method.
+    points in both answers and in the truth count, because a missing point is due more to the image than to the method.
     Answers that are not images are not divided into quarters.
     """
     if isinstance(true, Points):

@@ -33,7 +33,7 @@ class SliceCell:
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class SliceRow:
-    """One slice and the values of all entries on it, in the order of the board; ``support`` is "low" below 30 samples or five clusters."""
+    """One slice and the values of all entries on it, in the order of the board; ``support`` is "low" for fewer than 30 samples or five clusters."""
 
     column: str
     title: str

@@ -18,7 +18,7 @@ class Preview:
 
 
 def preview(report: Report, path: Path | None = None) -> Preview:
-    """Return the board that would result from entering a report; nothing is written, and the board's file may be missing.
+    """Return the board that would result from entering a report; nothing is written, and the board's file need not exist.
 
     Parameters
     ----------

@@ -25,7 +25,7 @@ KINDS = {
 
 
 class Review(pydantic.BaseModel):
-    """Request that a person reviews one row of the board.
+    """Request for a person to review one row of the board.
 
     Parameters
     ----------
@@ -59,7 +59,7 @@ class Review(pydantic.BaseModel):
 
 
 def honeypot_review(team: str, name: str, artefact_sha256: str, leak: Leak) -> Review | None:
-    """Return a request for review of an entry whose answers to honeypots are better than chance allows, otherwise None."""
+    """Return a request for review if an entry's answers to honeypots are better than chance allows, otherwise None."""
     if not leak.suspicious:
         return None
     return Review(team=team, name=name, artefact_sha256=artefact_sha256, kind="honeypot", text=leak.text)

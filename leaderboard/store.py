@@ -28,7 +28,7 @@ from stemtwin.twin.files import check_writable
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class Receipt:
-    """Receipt of a submission: the number of its row, True if the row is new, its time of entry (UTC), its name and its trust."""
+    """Receipt of a submission: number of its row, time of entry (UTC), name and trust; ``new`` is True if the row did not exist before."""
 
     entry_id: int
     new: bool
@@ -169,9 +169,9 @@ def _make_room(path: Path) -> None:
 
 
 def _check_readable(path: Path) -> None:
-    """Raise DatasetError if a board is not a file or may not be read."""
+    """Raise DatasetError if a board is not a file or cannot be read."""
     if not path.is_file():
-        message = f"There is no board {path}. Set {VARIABLE} to the file of a board."
+        message = f"There is no board {path}. Set {VARIABLE} to the path of a board's file."
         raise DatasetError(message)
     if not os.access(path, os.R_OK, effective_ids=os.access in os.supports_effective_ids):
         message = f"{path} cannot be read: permission denied. Ask its owner for permission, or set {VARIABLE} to another board."

@@ -33,13 +33,13 @@ class DisplacementAnswers(ArrayAnswers):
     Parameters
     ----------
     dims : tuple of str or int
-        Dimensions of the field without the last axis (x and y): names of dimensions of the data, or lengths.
+        Dimensions of the field, as names of dimensions of the data or as lengths; the last axis, x and y, is not listed.
     unit, text : str
         Unit and description of the displacements.
     largest : float, optional
         Largest allowed absolute value of a component.
     sigma : bool
-        Whether answers may give a standard deviation, which is then scored.
+        True if answers are allowed to give a standard deviation; a given standard deviation is scored.
     """
 
     dims: tuple[str | int, ...] = ("y", "x")

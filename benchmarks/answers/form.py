@@ -27,7 +27,7 @@ class Field:
     low, high : float, optional
         Inclusive bounds of a number.
     optional : bool
-        True if the field may be left out of all answers together. Metrics that need the field are then "not given".
+        True if a submission is allowed to leave the field out of all its answers. Metrics that need the field are then "not given".
     scored : bool
         True if a metric reads the field. An unscored field is stored, but does not enter the hash of the answers.
     dims : tuple of str or int
@@ -149,7 +149,7 @@ def left_out(names: Iterable[str], answers: Mapping[str, Any], source: str, give
 
 
 def none_empty(empty: tuple[str, ...], kind: str, path: Path) -> None:
-    """Raise SubmissionError if the header of a submission lists empty answers, for a kind of answer that cannot be empty."""
+    """Raise SubmissionError if the header of a submission lists empty answers, although this kind of answer cannot be empty."""
     if empty:
         message = f"{path}: key 'empty' names {empty[0]!r}, but {kind} cannot be empty. Give an answer for every sample and remove the key."
         raise SubmissionError(message)

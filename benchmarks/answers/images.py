@@ -39,7 +39,7 @@ class ImageAnswers(ArrayAnswers):
     low, high : float, optional
         Bounds of the values.
     sigma : bool
-        Whether answers may give a standard deviation, which is then scored.
+        True if answers are allowed to give a standard deviation; a given standard deviation is scored.
     """
 
     dims: tuple[str | int, ...] = ("y", "x")

@@ -41,7 +41,7 @@ class LabelMapAnswers(ArrayAnswers):
     dims : tuple of str or int
         Dimensions of the map: names of dimensions of the data, or lengths.
     probabilities : bool
-        Whether answers may give probabilities, which are then scored.
+        True if answers are allowed to give probabilities; given probabilities are scored.
     """
 
     classes: tuple[str, ...]

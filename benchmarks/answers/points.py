@@ -64,9 +64,9 @@ class PointAnswers:
     bounds : callable
         Function of the samples that returns the bounds of each frame, (n, 2, d). The axes are the sample, lower and upper bound, and the coordinate.
     classes, confidence : Field, optional
-        Columns of class and confidence; None where the task does not request it.
+        Columns of class and confidence; None for a column that the task does not request.
     most : int
-        Largest number of points in one sample.
+        Largest allowed number of points in one sample.
     """
 
     positions: tuple[Field, ...]

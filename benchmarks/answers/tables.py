@@ -1,4 +1,7 @@
-"""Strict reader of answers in Parquet, which checks sizes before content, accepts every convertible type, and unpickles nothing."""
+"""Strict reader of answers in Parquet.
+
+The reader checks sizes before content, accepts every type that converts to the requested one, and unpickles nothing.
+"""
 
 import dataclasses
 import re
@@ -40,7 +43,7 @@ class AnswerTable:
     columns : dict of ndarray
         Columns by name, each (rows,), float64, int64 or str, without optional columns that the file lacks. Null is NaN in floats, 0 in integers.
     null : dict of ndarray
-        Masks of the null values by the name of the column, each (rows,) bool.
+        Mask of the null values of each column, (rows,) bool, by the name of the column.
     """
 
     path: Path
@@ -66,7 +69,8 @@ class AnswerTable:
 def refuse(bad: np.ndarray, name: str, reason: str, *, values: np.ndarray, where: Any, named: Any) -> None:
     """Raise SubmissionError if a row is bad; the message names the first bad row, its value and its sample.
 
-    ``where`` and ``named`` are functions of the index of a row: they return the position for the message, and the id of the sample.
+    ``where`` is a function of the index of a row that returns the position for the message. ``named`` is a function of the index that returns the id
+    of the sample.
     """
     if bad.any():
         row = int(np.argmax(bad))

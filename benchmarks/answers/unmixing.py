@@ -1,4 +1,4 @@
-"""Answers that are spectra with abundances: the components of a spectrum image, in a number that the entry chooses."""
+"""Answers that are spectra with abundances: the components of a spectrum image, whose number the entry chooses."""
 
 import dataclasses
 from typing import ClassVar

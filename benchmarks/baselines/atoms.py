@@ -26,9 +26,9 @@ def unknown(n: int) -> np.ndarray:
 class LaplacianOfGaussian:
     """Peaks of the scale-normalised Laplacian of Gaussian, each refined by a two-dimensional Gaussian fit.
 
-    The filter is tried for full widths of 0.6 to 1.2 A, the width of a column in a corrected instrument. The scale is the one at which the ratio of
-    the strong peaks to the counting noise is largest. Poisson statistics for the mean count give this noise. The threshold for a peak is three
-    standard deviations of the noise or a fifth of the height of the strong peaks, whichever is higher.
+    The filter is tried for full widths of 0.6 to 1.2 A, which are widths of columns in a corrected instrument. The scale is the one at which the
+    ratio of the strong peaks to the counting noise is largest. Poisson statistics for the mean count give this noise. The threshold for a peak is
+    three standard deviations of the noise or a fifth of the height of the strong peaks, whichever is higher.
     """
 
     def predict(self, given: Mapping[str, Any], rng: np.random.Generator) -> Points:

@@ -27,7 +27,7 @@ STUDENT_DISTANCE_PX = 5
 
 
 class LocalMaxima:
-    """Maxima of the raw readings, at least 5 px apart and one standard deviation above the mean, with confidence by height."""
+    """Maxima of the raw readings, at least 5 px apart and one standard deviation above the mean; the confidence grows with the height."""
 
     def predict(self, given: Mapping[str, Any], rng: np.random.Generator) -> Points:
         """Return the maxima."""
@@ -68,7 +68,7 @@ class RefinedPeaks:
 
 
 def best_response(image: np.ndarray, step: float, widths: Sequence[float] = WIDTHS_ANGSTROM) -> tuple[np.ndarray, float, float]:
-    """Return the filtered image, its noise, and the scale in pixels, which is chosen from full widths in A.
+    """Return the filtered image, its noise and the scale, px; ``widths`` holds the full widths to choose from, A.
 
     The scale is the finest one at which the strong peaks are at least ``ENOUGH_SNR`` times the noise. If there is none, the scale with the largest
     signal-to-noise ratio is used.

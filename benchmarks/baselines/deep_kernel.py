@@ -52,7 +52,7 @@ class DeepKernel:
     hidden, outputs : int
         Number of units of the hidden layer, and number of features.
     reach : float
-        Prior standard deviation of a feature, in length scales of the covariance.
+        Prior standard deviation of a feature, relative to the length scale of the covariance.
     rng : numpy.random.Generator
         Generator of the initial weights.
     """

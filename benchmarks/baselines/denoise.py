@@ -51,8 +51,8 @@ class GaussianSmoothing:
 def least_risk(counts: np.ndarray) -> np.ndarray:
     """Return counts (ny, nx) smoothed by a Gaussian of 0.5 to 9 px, or replaced by their mean, whichever has the least estimated mean square error.
 
-    The estimate needs only the counts k and the kernel h. The mean square of h * k - k plus 2 h(0) mean(k) is, up to a constant, an unbiased estimate
-    of the mean square of h * k - truth, because the variance of a Poisson count equals its mean.
+    The estimate needs only the counts k and the kernel h. With the convolution h * k, the mean of (h * k - k)^2 + 2 h(0) k is, up
+    to a constant, an unbiased estimate of the mean of (h * k - truth)^2, because the variance of a Poisson count equals its mean.
     """
     mean = np.full(counts.shape, counts.mean())
     best = (float(counts.var() + 2 * counts.mean() / counts.size), mean)

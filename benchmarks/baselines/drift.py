@@ -66,7 +66,7 @@ def action(way: np.ndarray, *, exposure: float = 1.0, wide: bool = False, fast: 
 
 
 class WatchPlan:
-    """Frames, dose and time of a watch, planned from the costs of the first frame.
+    """Frames, dose and time of an episode, planned from the costs of the first frame.
 
     Parameters
     ----------
@@ -81,12 +81,12 @@ class WatchPlan:
         self.watch_s = float(seen["clock"][0]) / watch
 
     def over(self, seen: DriftObservation) -> bool:
-        """Return True if the watch is over or if a further frame would be the last one."""
+        """Return True if the time is over or if a further frame would be the last one."""
         frames, dose, watch = (float(part) for part in seen["budget"])
         return watch < OVER or frames < 1.5 * self.frame or dose < 1.1 * self.dose / MOST_DOSE
 
     def exposure(self, seen: DriftObservation) -> float:
-        """Return the electrons of each further frame, relative to the first frame, with which the dose lasts until the end of the watch."""
+        """Return the electrons per further frame, relative to the first frame, for which the dose lasts until the end of the episode."""
         _, dose, watch = (float(part) for part in seen["budget"])
         frames = max(watch * self.watch_s / PERIOD_S, 1.0)
         return float(np.clip((dose / self.dose - RESERVE) / frames, 1 / MOST_DOSE, MOST_DOSE))
@@ -97,7 +97,7 @@ class WatchPlan:
 
 
 def cluster_middle(image: np.ndarray, radius: float) -> np.ndarray:
-    """Return the centre (x, y) of the cluster in a narrow frame or template, A.
+    """Return the centre (x, y), A, of the cluster in a narrow frame or in a template.
 
     The peaks are sorted by height, and the largest ratio of successive heights separates the atoms from weaker peaks. Atoms closer than
     ``LINK_ANGSTROM`` form a group, and the brightest group within ``radius``, A, of the middle of the frame is the cluster. Its centre is the mean
@@ -249,7 +249,7 @@ class StillField:
 
 
 class RandomShifts:
-    """Policy of uniform random actions, which may also declare the end."""
+    """Policy of uniform random actions, some of which declare the end."""
 
     def reset(self, brief: Brief) -> None:
         """Seed the random generator."""
@@ -262,7 +262,10 @@ class RandomShifts:
 
 
 class BlindWatch:
-    """Policy that ignores the frames: it leaves the field in place, takes one fast frame late in the watch, and declares the end in time."""
+    """Policy that ignores the frames.
+
+    It leaves the field in place, takes one fast frame late in the episode, and declares the end before the budget is spent.
+    """
 
     def reset(self, brief: Brief) -> None:
         """Start a new episode."""
@@ -281,7 +284,7 @@ class BlindWatch:
 
 
 class DriftOracle:
-    """Oracle that reads from the truth the position of the feature and whether the atom has hopped.
+    """Oracle that takes two facts from the truth: the position of the feature, and whether the atom has hopped.
 
     It predicts the next position with the Kalman filter of the expert.
     """

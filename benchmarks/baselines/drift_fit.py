@@ -60,7 +60,7 @@ class Template:
     def rate(self) -> np.ndarray:
         """Return the smoothed expected counts of one usual frame in each pixel.
 
-        Half a frame with the mean count in each pixel is added to the sums, which limits the noise of a template of few frames.
+        To limit the noise of a template of few frames, half a frame with the mean count in each pixel is added to the sums.
         """
         level = self.level()
         smooth = [ndimage.gaussian_filter(part, SMOOTHING_ANGSTROM / PITCH) for part in (self.counts, self.frames)]
@@ -72,7 +72,7 @@ class Template:
 
 
 def aligned(counts: np.ndarray, place: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return a narrow frame, shifted to have a position (x, y), A, in the middle, and the coverage of each pixel, both (SIDE, SIDE)."""
+    """Return a narrow frame shifted to bring the position ``place`` (x, y), A, to the middle, and the coverage of its pixels, (SIDE, SIDE) each."""
     way = (-place[1] / PITCH, -place[0] / PITCH)
     return tuple(np.maximum(ndimage.shift(part, way, order=1), 0) for part in (counts, np.ones_like(counts)))  # type: ignore[return-value]
 
@@ -89,7 +89,7 @@ def log_likelihood(counts: np.ndarray, pitch: float, points: float, rate: np.nda
     pitch : float
         Pixel size of the frame, A.
     points : float
-        Ratio of the electrons for one pixel of the frame to the electrons for one pixel of the template in a usual frame.
+        Ratio of two numbers: the electrons per pixel of this frame, and the electrons of a usual frame per pixel of the template.
     rate : ndarray
         Expected counts of a usual frame on the pixels of the template, shape (SIDE, SIDE).
     level : float

@@ -58,7 +58,7 @@ def _sectors(shape: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
 
 
 def fit_focus(knobs: np.ndarray, powers: np.ndarray, noise: np.ndarray) -> np.ndarray | None:
-    """Return the knobs (3,) of best focus from a series of frames, by parabolas through the logarithm of the power in every azimuth.
+    """Return the knob values of the best focus, A, (3,), by a fit of parabolas to the logarithms of the powers of a series of frames.
 
     To lowest order, the aberrations c = C10, a = C12a, b = C12b multiply the power at a spatial frequency g of azimuth phi by the factor
     exp(-kappa |M g|^2), where M = [[c + a, b], [b, c - a]] is the curvature of the wavefront. For a fixed length of g this factor is
@@ -129,7 +129,7 @@ class FocalSeries:
         return np.clip((target - self.knobs[-1]) / STEP, -1, 1).astype(np.float32)
 
     def course(self) -> Generator[np.ndarray, None, None]:
-        """Yield a target of the knobs, (3,), A, for each frame; one action may not be enough to reach it."""
+        """Yield the target values of the knobs for each frame, A, (3,); one action is not always enough to reach them."""
         for defocus in SWEEP:
             yield np.array([defocus, 0.0, 0.0])
         for probe in itertools.cycle(PROBES):
@@ -139,7 +139,7 @@ class FocalSeries:
             yield self.best() + probe
 
     def best(self) -> np.ndarray:
-        """Return the knob values of the best focus, (3,) A from the fit, or those of the sharpest frame if the fit fails or is an extrapolation."""
+        """Return the knob values of the fitted best focus, A, (3,), or those of the sharpest frame if the fit fails or is an extrapolation."""
         knobs, powers, noise = np.array(self.knobs), np.array([p for p, _ in self.powers]), np.array([n for _, n in self.powers])
         sharpest = knobs[np.argmax(powers.sum(axis=1))]
         fitted = fit_focus(knobs, powers, noise)

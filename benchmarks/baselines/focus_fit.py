@@ -106,11 +106,13 @@ class Candidate:
     known : Known
         Prior before the first frame.
     basis, waves : ndarray
-        Waves of the Fourier coefficients in the frame, ``waves``, shape (pixels, 2 BEAMS + 1), and their pseudo-inverse, ``basis``.
+        ``waves`` holds the waves of the Fourier coefficients in each pixel of the frame, shape (pixels, 2 BEAMS + 1), and ``basis`` is its
+        pseudo-inverse.
     kept : int
         Number of hypotheses that are kept after each frame.
     knobs, measured, weight : list
-        Knobs, A, measured Fourier coefficients as fractions of the beam, and their inverse variance, for each frame.
+        Three values for each frame: the knobs, A; the measured Fourier coefficients, as fractions of the beam; and the inverse variance of these
+        coefficients.
     numbers, places : ndarray
         Hypotheses, shape (n, 9), and positions of the field, A, shape (n, 2).
     score, covariance : ndarray

@@ -105,7 +105,7 @@ def specimen_model(preset: AutofocusPreset, phonons: int, sample: str, profile: 
 
 
 def known_before(preset: AutofocusPreset) -> Known:
-    """Return the prior before the first frame, from the ranges of the start, the residual, the gains, the brightness and the blur."""
+    """Return the prior before the first frame, from the ranges of initial and residual aberrations, gains of the knobs, brightness and blur."""
     drawn = preset.randomisation
     c10, c12 = preset.start_c10[1], preset.start_c12[1]
     hour = bool(preset.wait_s)  # aberrations drift as far as the knobs reach
@@ -137,12 +137,12 @@ def waves_in_frame(frequencies: np.ndarray, rotation: float) -> np.ndarray:
 class MatchedFilter:
     """Policy that fits a model of the images of every possible specimen to the Fourier coefficients of all frames.
 
-    The fit determines the start, the gains of the knobs, the residual aberrations and the position of the field.
+    The fit determines the initial aberrations, the gains of the knobs, the residual aberrations and the position of the field.
 
     Parameters
     ----------
     phonons : int
-        Frozen-phonon configurations of the model.
+        Number of frozen-phonon configurations of the model.
     kept : int
         Number of hypotheses that are kept after each frame; the computing time is proportional to this number.
     """
@@ -226,7 +226,7 @@ class NoOperation:
 
 
 class RandomActions:
-    """Policy of uniform random actions, which may also declare the end."""
+    """Policy of uniform random actions, some of which declare the end."""
 
     def reset(self, brief: Brief) -> None:
         """Seed the random generator."""
@@ -255,7 +255,7 @@ class BlindSweep:
 
 
 class FocusByTruth:
-    """Oracle that moves straight to given aberrations, and may declare the end there.
+    """Oracle that moves straight to given aberrations, and then declares the end if ``declares`` is True.
 
     Parameters
     ----------

@@ -140,7 +140,7 @@ class Planner(ForgePolicy):
         return (np.full(2, FIELD_ANGSTROM / 2), SHORTEST_S) if doubtful.any() else None
 
     def walk(self, seen: Seen, observation: Any, cost: Mapping[str, float]) -> np.ndarray:
-        """Return the action that parks the beam with the greatest expected return, or the stop."""
+        """Return the action with the greatest expected return, which is to park the beam or to declare the end."""
         self._budgets(observation, cost)
         side, site = self.located(seen)
         chosen = self._plan(side, site, forge_eyes.energy_ev(observation)).at(site, round(seen.looks * self.looks))

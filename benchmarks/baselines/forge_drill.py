@@ -143,7 +143,7 @@ class DrillPlan:
     def value(self, empty: np.ndarray) -> float:
         """Return the value of a pattern, which is the negative cost of the remaining work; ``empty`` is the mask of vacancies.
 
-        Stray vacancies are assigned to wanted sites that hold S in the way that costs least. The other wanted sites are emptied one after the other.
+        Stray vacancies are assigned, at the least cost, to wanted sites that hold S. The other wanted sites are emptied one after the other.
         The next one is always the site with the fewest vacancies beside it, because each of these vacancies allows a jump in place of a loss.
         """
         key = empty.tobytes()

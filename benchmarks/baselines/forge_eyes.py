@@ -150,7 +150,7 @@ def drill_places(observation: Any) -> tuple[np.ndarray, np.ndarray]:
 
 
 def drill_brightness(observation: Any, places: np.ndarray) -> np.ndarray:
-    """Return the brightness of sites, (k,), which is relative to a site with two S atoms for features, and in electrons for frames."""
+    """Return the brightness of sites, (k,), relative to a site with two S atoms if the observation holds features, in electrons if it is a frame."""
     if not isinstance(observation, Mapping):
         return 2 * _drill_rows(observation)[:, 2]
     smooth = _smoothed(observation)

@@ -94,7 +94,7 @@ class SitePatch:
         return int(apart.argmin()), float(apart.min())
 
     def bonds(self, shut: np.ndarray) -> np.ndarray:
-        """Return the number of bonds on the shortest path from each site to the target that avoids closed sites, (n,); 10^6 without a path."""
+        """Return the number of bonds from each site to the target, (n,), on the shortest path that avoids closed sites; 10^6 if there is no path."""
         out = np.full(len(self.places), 10**6)
         out[0], front, steps = 0, [0], 0
         while front:

@@ -39,7 +39,7 @@ def preset_from(known: Mapping[str, Any]) -> HypothesisPreset:
 
 
 def declaration(probability: float) -> np.ndarray:
-    """Return the action that declares a probability of law 1, limited to the range that can be declared."""
+    """Return the action that declares a probability of law 1; the probability is limited to the range that can be declared."""
     answer = 2 * (min(max(probability, EDGE), 1 - EDGE) - EDGE) / (1 - 2 * EDGE) - 1
     return np.array([0, 0, 0, 1, min(max(answer, -1.0), 1.0)], np.float32)
 
@@ -152,7 +152,7 @@ class ExpectedInformation(Bayes):
         self.price = price
 
     def act(self, observation: Mapping[str, np.ndarray], cost: Mapping[str, float]) -> np.ndarray:
-        """Return the next experiment or the declaration."""
+        """Return the action that runs the next experiment, or the action that declares the posterior probability."""
         pair = self.pair(observation)
         found = hypotheses(pair, self.preset.prior)
         logs = self.log_weights(observation, found, pair)
@@ -193,7 +193,7 @@ class BlindSeries(Bayes):
     certainty = 0.75
 
     def act(self, observation: Mapping[str, np.ndarray], cost: Mapping[str, float]) -> np.ndarray:
-        """Return the next experiment of the series, or the same declaration."""
+        """Return the action that runs the next experiment of the series, or the action that declares the fixed probability."""
         if self.exhausted(observation, cost):
             return declaration(self.certainty)
         return experiment(SWEEP[self.exposed(observation) % len(SWEEP)])
@@ -207,7 +207,7 @@ class Undecided:
         del brief
 
     def act(self, observation: Mapping[str, np.ndarray], cost: Mapping[str, float]) -> np.ndarray:
-        """Return the declaration of a probability of 1/2."""
+        """Return the action that declares a probability of 1/2."""
         del observation, cost
         return declaration(0.5)
 
@@ -235,7 +235,7 @@ class KnownLaw:
         self.law = brief.truth()["law"]
 
     def act(self, observation: Mapping[str, np.ndarray], cost: Mapping[str, float]) -> np.ndarray:
-        """Return the declaration of the true law."""
+        """Return the action that declares the true law."""
         del observation, cost
         return declaration(self.law)
 

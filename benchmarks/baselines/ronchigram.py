@@ -68,7 +68,8 @@ class PriorMeans:
 class SegmentFit:
     """Fit of the rings and ellipses in the spectra of segments of the Ronchigram, with the prior of the data set.
 
-    The answer for the aperture is the median of the apertures of coefficients that are drawn from the result of the fit with its covariance.
+    For the aperture, sets of coefficients are drawn from a normal distribution with the mean and the covariance of the fit. The answer is the median
+    of the apertures of these sets.
     """
 
     def predict(self, given: Mapping[str, Any], rng: np.random.Generator) -> Values:

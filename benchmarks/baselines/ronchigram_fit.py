@@ -127,8 +127,9 @@ def model(segments: Segments, coefficients: np.ndarray, film: np.ndarray, excess
     coefficients : ndarray
         Aberration coefficients, (12,), A.
     film : ndarray
-        (5,) parameters of the film. The first three are the constant, linear and quadratic terms in f of the logarithm of its power over ``excess``.
-        The fourth is the logarithm of the phase at which the rings fade, over ``LAST_RING_RAD``. The fifth is a phase shift of the rings, rad.
+        (5,) parameters of the film. The first three belong to the logarithm of the ratio of its power to ``excess``: the constant, linear and
+        quadratic terms in f. The fourth is the logarithm of the ratio of two phases: the phase at which the rings fade, and ``LAST_RING_RAD``. The
+        fifth is a phase shift of the rings, rad.
     excess : float
         Mean power of the segments minus the power of the noise, in units of the power of the noise.
     """

@@ -1,6 +1,6 @@
 """Registration of scanned frames: coarse shifts by correlation, then a shift of every line by Gauss-Newton steps.
 
-All positions are in A, x and y, in the axes of the first frame, relative to the middle of the field. The specimen is rendered on a grid: the counts
+All positions are (x, y), A, along the axes of the first frame and relative to the middle of the field. The specimen is rendered on a grid: the counts
 of each pixel are distributed around the estimated position of the probe. Each frame is compared with the mean of the other frames, never with itself.
 """
 

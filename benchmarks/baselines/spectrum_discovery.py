@@ -150,7 +150,7 @@ class Searcher:
         self.side = 0
 
     def act(self, observation: Mapping[str, np.ndarray], cost: Mapping[str, float]) -> np.ndarray:
-        """Return the next measurement, or the declaration; a position whose spectrum gave no score counts as not measured."""
+        """Return the action that takes the next spectrum or declares a position; a position whose spectrum gave no score counts as not measured."""
         count = round(cost["spectra"])
         if not self.side:
             self.begin(observation["image"])
@@ -194,7 +194,7 @@ class Searcher:
 
 
 class LowDiscrepancy(Searcher):
-    """Search at the points of a low-discrepancy sequence with a random shift, which declares the position with the best score.
+    """Search that takes spectra at the randomly shifted points of a low-discrepancy sequence, and declares the position with the best score.
 
     Parameters
     ----------
@@ -217,7 +217,7 @@ class LowDiscrepancy(Searcher):
         return super().told(observation, count) if self.looks else np.ones(count, bool)
 
     def technique(self, observation: Mapping[str, np.ndarray], count: int) -> str:
-        """Return the technique of the next spectrum, which is the technique that most scalarisers need if scores are not used."""
+        """Return the technique of the next spectrum; if scores are not used, it is the technique that most scalarisers need."""
         return super().technique(observation, count) if self.looks else max(TECHNIQUES, key=TECHNIQUE.count)
 
     def begin(self, image: np.ndarray) -> None:
@@ -231,7 +231,7 @@ class LowDiscrepancy(Searcher):
 
 
 class Brightest(Searcher):
-    """Search in the order of decreasing brightness, which declares the position with the best score."""
+    """Search that takes spectra in the order of decreasing brightness, and declares the position with the best score."""
 
     def begin(self, image: np.ndarray) -> None:
         """Sort the candidates by their brightness."""

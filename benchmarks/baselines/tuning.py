@@ -58,7 +58,7 @@ class NewtonSteps(KnobPolicy):
     Parameters
     ----------
     least_gain : float
-        Expected gain of the return by a further measurement below which the end is declared.
+        Threshold of the gain: the end is declared if no further measurement is expected to increase the return by more than this value.
     """
 
     def __init__(self, least_gain: float = 0.0) -> None:
@@ -164,7 +164,7 @@ class NoCorrection(KnobPolicy):
 
 
 class RandomTuning:
-    """Policy of uniform random actions, which may also declare the end."""
+    """Policy of uniform random actions, some of which declare the end."""
 
     def reset(self, brief: Brief) -> None:
         """Seed the random generator."""

@@ -65,7 +65,8 @@ class ResponseFilter:
     def correction(self, weights: np.ndarray, caution: float = 1.0) -> np.ndarray:
         """Return the change of the knobs, A, that minimises the expected square of the phase error.
 
-        The expected square is the sum of three terms: the mean, the uncertainty of aberrations and response at the new knobs, and the hysteresis.
+        The expected square is the sum of three terms, which come from the mean aberrations at the new knobs, from the uncertainty of aberrations and
+        response there, and from the hysteresis.
         Each term is quadratic in the change. Aberrations that are poorly known are changed little.
 
         Parameters

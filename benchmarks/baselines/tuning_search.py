@@ -100,7 +100,9 @@ def normalised_variance(image: np.ndarray) -> float:
 
 
 def texture(ronchigram: np.ndarray) -> float:
-    """Return the fineness of the texture of a Ronchigram: the geometric mean of its mean square gradient and Laplacian, in units of its mean.
+    """Return the fineness of the texture of a Ronchigram, the geometric mean of two measures: its mean square gradient and mean square Laplacian.
+
+    The Ronchigram is first divided by its mean.
 
     A patch of the Ronchigram shows the film with a magnification that is inversely proportional to the local defocus. The second derivatives of the
     phase give this defocus. A finer texture therefore means a larger defocus. The mean over the disc is nearly a quadratic form of all aberrations,

@@ -59,7 +59,7 @@ class TrueColumns:
     Parameters
     ----------
     positions : ndarray
-        (m, 2) float64: x, y, A.
+        (m, 2) float64: x and y, A.
     heaviest : ndarray
         (m,) int64: atomic number of the heaviest element of each column.
     visible : ndarray
@@ -90,7 +90,7 @@ def read_columns(data: xr.Dataset) -> list[TrueColumns]:
 
 
 def frame_bounds(data: xr.Dataset) -> np.ndarray:
-    """Return the bounds of every frame, (n, 2, 2) A: lower and upper bound along the second axis, x and y along the third.
+    """Return the bounds of every frame, A, (n, 2, 2): the second axis is the lower and the upper bound, and the third is x and y.
 
     The bounds are the outer edges of the outer pixels.
     """

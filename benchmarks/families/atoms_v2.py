@@ -8,8 +8,8 @@ see and columns at the frame's edge are not scored.
 The error of positions has a Bayesian lower bound under the prior of the data (:mod:`stemtwin.benchmarks.position_bound`). Over the 20 test frames of
 the size tiny the root mean square distance is at least 3.2 pm for a method that uses one column at a time, and at least 0.25 pm for any method. The
 Cramer-Rao bound, which ``efficiency`` uses, is 6.9 pm for these frames. It is larger than the Bayesian bound of one column, by a factor of 1.3 for
-bright columns and by more for faint columns. A fit of the whole lattice may be more precise than this bound. No metric has a bound as its
-limit, because ``rmsd`` and ``efficiency`` are means over the matched columns, and a method may leave out columns with large errors.
+bright columns and by more for faint columns. A fit of the whole lattice can be more precise than this bound. No metric has a bound as its
+limit, because ``rmsd`` and ``efficiency`` are means over the matched columns, and a method can leave out columns with large errors.
 """
 
 import dataclasses

@@ -92,9 +92,10 @@ def count_defects(found: Points, truth: TrueDefects, bounds: np.ndarray) -> dict
     Returns
     -------
     dict
-        Right and wrong detections by class and confidence, ``class_tp`` and ``class_fp`` (11 x 50,), and scored defects by class, ``class_asked``
-        (11,). Without regard to the class: ``ranked_tp`` and ``ranked_fp`` (200,) by confidence, ``asked``, and ``sure_tp`` and ``sure_fp`` with a
-        confidence of at least 0.5.
+        ``class_tp`` and ``class_fp``, (11 x 50,), are the right and wrong detections by class and confidence, and ``class_asked``, (11,), is the
+        number of scored defects by class. The other counts ignore the class: ``ranked_tp`` and ``ranked_fp``, (200,), are the right and wrong
+        detections by confidence, ``sure_tp`` and ``sure_fp`` are those with a confidence of at least 0.5, and ``asked`` is the number of scored
+        defects.
     """
     counts_in = inner(truth.positions, bounds)
     sure = np.zeros(len(found)) if found.confidence is None else found.confidence

@@ -1,8 +1,9 @@
-"""Task ``drift-tracking``: keep a feature in view through drift, jumps and tilts, report an event, and declare the end of the watch.
+"""Task ``drift-tracking``: keep a feature in view through drift, jumps and tilts, report an event, and declare the end.
 
-An episode is a watch of two minutes. Successive episodes use the presets ``easy``, ``standard``, ``hard`` and ``event`` in turn. The agent receives
+An episode takes two minutes. Successive episodes use the presets ``easy``, ``standard``, ``hard`` and ``event`` in turn. The agent receives
 one frame at a time and its own commanded shift, moves the beam and chooses the number of electrons. The score depends on the true position of the
-feature in every frame and, for ``event``, on the delay of the fast frame that shows the change. A watch without a declared end scores 0.
+feature in every frame and, for ``event``, on the delay between the event and the fast frame that shows it. An episode without a declared end
+scores 0.
 """
 
 from collections.abc import Sequence

@@ -44,7 +44,7 @@ def statistics(name: str, episodes: Sequence[Episode], counted: np.ndarray, succ
     counted : ndarray
         1 for an episode whose final Strehl ratio counts, 0 for an episode in which it is replaced by 0, int64, shape (n,).
     success, images : ndarray
-        1 for a success, else 0, and the number of frames, int64, shape (n,) each.
+        ``success`` is 1 for a success and 0 otherwise, and ``images`` is the number of frames, int64, shape (n,) each.
     """
     ids = np.array([f"{name}/{episode.number:06d}" for episode in episodes])
     return SampleStatistics(

@@ -1,8 +1,9 @@
-"""Task ``instruments``: find atomic columns in images of instruments without training images, with 0, 5 or 20 labelled images of each instrument.
+"""Task ``instruments``: find atomic columns in images of five instruments, three of them not in the train split, given 0, 5 or 20 labelled images.
 
 Images, answers and matching are those of ``atoms-2d@2``. The train and val splits come from two instruments. The test images come from these two
-(home) and from three other instruments. Each test specimen has three images, one for each number of labelled images that a method
-may use: none, five or twenty. These labelled images are of the same instrument, in the split ``adapt``. The input ``labels`` states the number.
+(home) and from three other instruments. Each test specimen has three images, one for each number of labelled images that a
+method is allowed to use: none, five or twenty. These labelled images are of the same instrument, in the split ``adapt``. The input
+``labels`` states the number.
 """
 
 import hashlib
@@ -67,7 +68,7 @@ def gap(sums: Sums) -> np.ndarray:
 
 
 def gain(sums: Sums) -> np.ndarray:
-    """Return the increase of the mean average precision on instruments without training images from no to twenty labelled images."""
+    """Return the mean average precision with twenty labelled images minus that without any, on the instruments without training images."""
     return away(sums, (20,)) - away(sums, (0,))
 
 

@@ -1,6 +1,6 @@
 """Task ``drift``: find the position of the probe on a drifting specimen in every quarter of every line, from the frames only.
 
-The input is a series of 5, 10 or 20 frames, or a pair scanned at 0 and 90 degrees, of a dark-field detector. The answer is the displacement of the
+The input holds dark-field frames: a series of 5, 10 or 20 frames, or a pair scanned at 0 and 90 degrees. The answer is the displacement of the
 probe from the commanded raster. A displacement that all frames share does not count. Frames of a perfect crystal look correct even if they are
 aligned with an offset of one unit cell, but the score is measured against the true displacement. The method of one shift per frame, by correlation
 with the previous frame, is on average worse than no correction, because one jump by a cell, or one false peak at a low dose, outweighs the

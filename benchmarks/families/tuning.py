@@ -1,7 +1,7 @@
 """Task ``aberration-correction``: reduce the phase error of a probe over its aperture, with a corrector whose response is only partly known.
 
 The score depends on the root mean square phase of all aberrations over the aperture at the declared end. It does not depend on an image, in which
-aberrations may compensate each other. An episode without a declared end scores 0. Successive episodes use the presets ``easy``, ``standard`` and
+aberrations can compensate each other. An episode without a declared end scores 0. Successive episodes use the presets ``easy``, ``standard`` and
 ``hard`` in turn, which require corrections up to first, second and third order, with 3, 7 and 12 knobs.
 """
 

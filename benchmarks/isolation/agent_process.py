@@ -1,6 +1,6 @@
 """An agent in a separate process: start, messages, time limits, and stop.
 
-One process serves the agent for a whole run, so the agent may learn from episode to episode. After a failure, the process is started again for the
+One process serves the agent for a whole run, so the agent can learn from episode to episode. After a failure, the process is started again for the
 next episode. Nothing that the agent sends is executed. Its error output is only shortened and displayed.
 """
 
@@ -42,7 +42,7 @@ class AgentProcess:
     program : str or sequence of str
         Program and arguments; a text is split as a shell would, and no shell runs it.
     folder : path
-        Folder of the agent, in which its program starts and which the program may read.
+        Folder of the agent, in which its program starts and which the program is allowed to read.
     limits : Limits
         Limits of time and size.
     level : str, optional
@@ -103,7 +103,7 @@ class AgentProcess:
         Raises
         ------
         AgentError
-            The agent does not answer in time, violates the protocol, or its process has ended.
+            The agent does not answer in time or violates the protocol, or its process has ended.
         """
         self._pad()
         budget = min(self.limits.act_s, self.left_s)

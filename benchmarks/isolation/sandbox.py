@@ -71,7 +71,7 @@ class Limits:
     memory_bytes : int
         Largest address space of a process, bytes.
     message_bytes : int
-        Longest message that the agent may send, bytes.
+        Longest message that the agent is allowed to send, bytes.
     scratch_bytes : int
         Largest file, and with bubblewrap also the largest content of the scratch folder, bytes.
     processes : int

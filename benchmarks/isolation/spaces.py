@@ -56,7 +56,7 @@ def _ends(ends: np.ndarray) -> np.ndarray | float | int:
 
 
 def build_space(described: dict[str, Any]) -> gym.Space:
-    """Return the Gymnasium space with a description from :func:`describe_space`."""
+    """Return the Gymnasium space of a description that :func:`describe_space` returned."""
     return BUILT[described["kind"]](described)
 
 

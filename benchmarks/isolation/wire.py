@@ -1,7 +1,8 @@
 """Messages between the runner and an agent.
 
-A message is its length, in four bytes, big-endian, and one msgpack map. Arrays are npy bytes in extension type 1. Nothing is ever unpickled. A
-message is refused before any of it is used if it is too long, if it is not a msgpack map with a text ``type``, or if one of its arrays holds objects.
+A message consists of its length (four bytes, big-endian) and of one msgpack map. Arrays are npy bytes in extension type 1. Nothing is ever unpickled.
+A message is refused before any of it is used if it is too long, if it is not a msgpack map with a text ``type``, or if one of its arrays holds
+objects.
 """
 
 import io

@@ -36,7 +36,7 @@ class Metric:
     formula : callable
         Function that maps sums to values.
     text : str
-        The formula in words or symbols, in the names of the sums.
+        The formula in words or symbols, written with the names of the sums.
     references : tuple
         Example sums and the values of the metric for these sums, computed by hand. Tests compare the formula with these values.
     proportion : bool

@@ -42,9 +42,9 @@ def _hann(shape: tuple[int, int]) -> np.ndarray:
 def ring_correlation(estimate: np.ndarray, truth: np.ndarray, step: float) -> tuple[np.ndarray, np.ndarray]:
     """Return the Fourier ring correlation of two images.
 
-    The correlation is Re sum F G* / sqrt(sum |F|^2 sum |G|^2), with sums over rings of a width of 0.25 1/A from 0.25 1/A to the Nyquist frequency. F
-    and G are the Fourier transforms of the images after the mean is subtracted and a Hann window is applied. The correlation is 0 in a ring in which
-    one image has no power.
+    The correlation is Re sum F G* / sqrt(sum |F|^2 sum |G|^2), with sums over rings that are 0.25 1/A wide and lie between 0.25 1/A and the
+    Nyquist frequency. F and G are the Fourier transforms of the images after the mean is subtracted and a Hann window is applied. The correlation is
+    0 in a ring in which one image has no power.
 
     Parameters
     ----------
@@ -79,8 +79,8 @@ def ring_correlation(estimate: np.ndarray, truth: np.ndarray, step: float) -> tu
 def resolution(estimate: np.ndarray, truth: np.ndarray, step: float) -> float:
     """Return the resolution, A: the inverse of the frequency at which the Fourier ring correlation first falls below 1/7.
 
-    The frequency is interpolated between the middles of rings. If the first ring is below 1/7, the resolution is 4 A, from the inner radius of this
-    ring. If no ring is below 1/7, the resolution is two pixels. ``step`` is the pixel size, A/px.
+    The frequency is interpolated between the middles of rings. If the first ring is below 1/7, the resolution is 4 A, the inverse of the inner
+    radius of this ring. If no ring is below 1/7, the resolution is two pixels. ``step`` is the pixel size, A/px.
     """
     frequency, correlation = ring_correlation(estimate, truth, step)
     below = np.flatnonzero(correlation < THRESHOLD)
@@ -96,9 +96,9 @@ def resolution(estimate: np.ndarray, truth: np.ndarray, step: float) -> float:
 def deviance(estimate: np.ndarray, truth: np.ndarray) -> float:
     """Return the Poisson deviance per pixel, 2 mean(t ln(t / m) - t + m), of an estimate m from the truth t.
 
-    Estimates below a thousandth of the mean of the truth are raised to this value. For independent counts, this deviance is the expected deviance
-    from the estimate minus the expected deviance from the truth. If counts of the same dose are taken as the estimate, the deviance is about 1 for
-    many electrons per pixel, and larger for few electrons per pixel.
+    Estimates below a thousandth of the mean of the truth are raised to this value. For counts that are independent of the estimate, this
+    deviance is the expected deviance of the counts from the estimate, minus that of the counts from the truth. If counts of the same dose are taken
+    as the estimate, the deviance is about 1 for many electrons per pixel, and larger for few electrons per pixel.
     """
     t = np.asarray(truth, dtype=float)
     m = np.maximum(np.asarray(estimate, dtype=float), FLOOR * t.mean())

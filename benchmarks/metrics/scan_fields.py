@@ -44,7 +44,7 @@ def strain(error: np.ndarray, positions: np.ndarray) -> float:
 
 
 def jumps(error: np.ndarray, repeat: float) -> int:
-    """Return the number of frames that are displaced by at least half a lattice translation from a reference frame.
+    """Return the number of frames that are displaced from a reference frame by at least half a lattice translation.
 
     ``repeat`` is the length of the translation, A. The reference frame is the one that gives the smallest number.
     """

@@ -2,8 +2,8 @@
 
 No detection step is involved. The level of an image at a site is its mean under a Gaussian window. Before the levels are compared with those of the
 truth, the image is corrected with the gain and the offset that fit the truth best. A vacancy counts as filled if its level exceeds that of the truth
-by at least half of the difference between an intact column and the vacancy. An intact column counts as emptied if at least half of the contribution
-of one atom is missing.
+by at least half of the difference between the levels of an intact column and of the vacancy. An intact column counts as emptied if at
+least half of the contribution of one atom is missing.
 """
 
 import dataclasses
@@ -35,7 +35,7 @@ class LatticeSites:
     Parameters
     ----------
     positions : ndarray
-        (n, 2) float64: x, y, A; pixel [0, 0] is centred on (0, 0).
+        (n, 2) float64: x and y, A; pixel [0, 0] is centred on (0, 0).
     kinds : ndarray
         (n,) str: name of the kind; intact columns of one kind look alike.
     missing : ndarray

@@ -36,7 +36,7 @@ class ShownColumns:
     Parameters
     ----------
     data : Dataset
-        Samples of ``atoms-2d`` 2.
+        Samples of the dataset ``atoms-2d``, version 2.
     """
 
     def __init__(self, data: "xr.Dataset") -> None:
@@ -68,7 +68,7 @@ class ColumnValScore:
     Parameters
     ----------
     data : Dataset
-        Samples of ``atoms-2d`` 2.
+        Samples of the dataset ``atoms-2d``, version 2.
     """
 
     def __init__(self, data: "xr.Dataset") -> None:

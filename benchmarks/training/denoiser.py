@@ -106,9 +106,9 @@ class Shown:
 
 
 def error(model: Any, rows: list[tuple[np.ndarray, ...]]) -> Any:
-    """Return the logarithm of the mean squared error in units of L^2, averaged over images and channels, a tensor.
+    """Return, as a tensor, the logarithm of the mean squared error in units of L^2, averaged over images and channels.
 
-    L is the signal range of a channel that defines the PSNR, so the result is minus the PSNR up to a factor.
+    L is the signal range that defines the PSNR of a channel, so the result is proportional to the negative PSNR.
     """
     import torch  # pyright: ignore[reportMissingImports]
 

@@ -53,7 +53,7 @@ class ForgePractice(gymnasium.Wrapper):
     Parameters
     ----------
     env : gymnasium.Env
-        The environment, of the form ``state``.
+        The environment, which gives observations of the form ``state``.
     choices : ForgeChoices
         Choices of its goal.
     """
@@ -108,7 +108,7 @@ def demonstrations(goal: str, episodes: int) -> tuple[np.ndarray, np.ndarray]:
 def network(choices: ForgeChoices) -> Any:
     """Return a module that maps observations to the logits of all choices and to a value.
 
-    All candidates have the same weights, and each candidate also receives the mean of the features over all candidates.
+    The network applies the same weights to all candidates, and each candidate also receives the mean of the features over all candidates.
     """
     import torch  # pyright: ignore[reportMissingImports] - only where policies are trained
     from torch import nn  # pyright: ignore[reportMissingImports]
@@ -308,7 +308,7 @@ def main(words: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--goals", nargs="+", default=list(PRESETS), choices=list(PRESETS))
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
-    parser.add_argument("--steps", type=int, help="steps of the environment in PPO for each seed")
+    parser.add_argument("--steps", type=int, help="number of PPO steps in the environment for each seed")
     given = parser.parse_args(words)
     for goal in given.goals:
         steps, taught = given.steps or STEPS[goal], demonstrations(goal, DEMONSTRATIONS[goal])

@@ -186,9 +186,9 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--steps", type=int, default=STEPS)
     parser.add_argument("--workers", type=int, default=2, help="number of seeds trained at the same time")
-    parser.add_argument("--score", action="store_true", help="play the stored policy, add it to the scale of returns, and train nothing")
+    parser.add_argument("--score", action="store_true", help="play the stored policy, add its returns to the environment's scale, and train nothing")
     parser.add_argument("--table", action="store_true", help="print the curves as a table and train nothing")
-    parser.add_argument("--picture", type=Path, help="draw the curves into this PNG and train nothing")
+    parser.add_argument("--picture", type=Path, help="draw the curves, write the picture to this PNG file, and train nothing")
     given = parser.parse_args(arguments)
     if given.picture is not None:
         save_picture(given.environment, given.picture)
@@ -247,7 +247,7 @@ def save_picture(environment: str, path: Path) -> None:
 def put_on_scale(environment: str, given: Mapping[str, Any] = ARGUMENTS) -> None:
     """Play the trained policy over the episodes of the scale, store the run, and add its returns to the scale as ``learner``.
 
-    The first returns are also stored in the file of the learning curves.
+    The returns of the first episodes are also stored in the file of the learning curves.
     """
     path, policy, scale = learned_path(environment, ".json"), OnnxPolicy(learned_path(environment)), reference(environment, given["difficulty"])
     began = time.process_time()

@@ -99,7 +99,10 @@ def turned(image: np.ndarray, places: np.ndarray, turns: int, mirrored: bool) ->
 
 
 def cropped(example: Example, size: int, rng: np.random.Generator, sought: float = 0.0) -> Example:
-    """Return a square of at most ``size`` px of an image; with probability ``sought`` it contains a random point, if there is any."""
+    """Return a random crop of an image with edges of at most ``size`` px.
+
+    If the image has scored points, one of them is chosen at random with probability ``sought``, and the crop contains it.
+    """
     ny, nx = example.maps.shape[1:]
     x, y = (int(rng.integers(max(n - size, 0) + 1)) for n in (nx, ny))
     scored = np.flatnonzero(example.classes >= 0)
@@ -113,8 +116,8 @@ def cropped(example: Example, size: int, rng: np.random.Generator, sought: float
 def targets(example: Example, classes: int, size: int) -> np.ndarray:
     """Return the targets of a square of ``size`` px, (classes + 4, size, size) float32.
 
-    The maps are, in this order: a Gaussian about each point for each class, the offsets x and y to the nearest point, the weight of the
-    offsets in the loss, and the weight of the classes in the loss.
+    The maps are, in this order: one map for each class with a Gaussian about each of its points, two maps of the offsets x and y to the nearest
+    point, the weight of the offsets in the loss, and the weight of the classes in the loss.
     """
     ny, nx = example.maps.shape[1:]
     out = np.zeros((classes + 4, size, size), dtype=np.float32)
@@ -169,7 +172,7 @@ def network(inputs: int, classes: int, prior: float) -> Any:
 
 
 def loss(out: Any, wanted: Any) -> Any:
-    """Return the loss per point of the batch, a tensor: the cross entropy of the classes plus the weighted error of the offsets."""
+    """Return, as a tensor, the loss per point of the batch: the cross entropy of the classes plus the weighted error of the offsets."""
     import torch  # pyright: ignore[reportMissingImports]
 
     heat, weight = wanted[:, :-4], wanted[:, -1:]
@@ -345,7 +348,7 @@ def learn(
     Parameters
     ----------
     arguments : list of str or None
-        Arguments of the command line; None: those of this process.
+        Arguments of the command line; None for those of this process.
     text : str
         Description of the command.
     dataset : str

@@ -31,7 +31,7 @@ class Format:
     whole : bool
         Whether the format stores a Dataset completely, including uneven axes and axes without units.
     write : callable
-        Function that writes a Dataset to a path that does not exist.
+        Function that writes a Dataset to a new path.
     about : str
         Names of programs that read the format.
     """

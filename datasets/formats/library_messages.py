@@ -51,7 +51,7 @@ def collect_messages(module: str = "") -> Iterator[list[str]]:
     ------
     list of str
         Warnings and errors of the libraries, for example about parts of a file that a reader omitted or could not
-        interpret. The list is complete after the block. Notices about the libraries themselves, such as deprecations,
+        interpret. The list is complete at the end of the ``with`` block. Notices about the libraries themselves, such as deprecations,
         are dropped.
     """
     if module and importlib.util.find_spec(module) is not None:

@@ -43,8 +43,8 @@ def read_file(path: str | Path, *, calibrations: Calibrations | str | None = Non
         NSID (.hf5); EMD 1.0 and NCEM's EMD (.emd, .h5); MRC, TIFF and EMSA spectra; .npy and .npz. RosettaSciIO reads
         dm3, dm4, other emd, blo, mib, hspy, zspy and ser.
     calibrations : mapping or str, optional
-        Step and unit by the number of the axis in the result, such as ``{0: (0.5, "nm")}``; they replace the calibration
-        in the file. With ``"pixels"``, axes without a calibration in the file have coordinates in pixels.
+        Step and unit of axes, by the number of the axis in the result, such as ``{0: (0.5, "nm")}``. They replace the
+        calibration in the file. With ``"pixels"``, axes without a calibration in the file have coordinates in pixels.
     lazy : bool
         Whether to leave large arrays on disk as dask arrays.
 

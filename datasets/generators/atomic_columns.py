@@ -120,7 +120,7 @@ class ColumnsSpecimen(DrawnSpecimen):
     thickness_angstrom : float or None
         Requested thickness, A, or None for the library's default.
     microscope_seed : int
-        Seed of the microscope, from which it derives independent streams for thermal motion, instabilities, jitter and
+        Seed from which the microscope derives independent random streams for thermal motion, instabilities, jitter and
         noise.
     """
 
@@ -130,7 +130,7 @@ class ColumnsSpecimen(DrawnSpecimen):
     microscope_seed: int
 
     def sample(self) -> "Sample":
-        """Return the specimen's sample from the library."""
+        """Return the atoms of the specimen, as a sample of the library."""
         from stemtwin.twin.samples.library import load_sample
 
         wanted, knobs = self.material.size_angstrom, self.material.knobs
@@ -195,10 +195,10 @@ class AtomicColumnsGenerator(Generator):
 
 
 def column_bounds(frame: RecordedFrame, places: np.ndarray, step: float, profile: "Profile") -> np.ndarray:
-    """Return the Cramer-Rao bound (n,), A, of the position of each column.
+    """Return the Cramer-Rao bound of the position of each column, A, shape (n,).
 
-    The bound is the square root of the sum of the smallest variances of x and y. Only the position of the column is
-    unknown. The images of the column and of its neighbours, the background and the gain are taken as known. Only pixels
+    The bound is the square root of the sum of the smallest variances of x and y. The position of the column is taken as
+    unknown; the images of the column and of its neighbours, the background and the gain are taken as known. Only pixels
     whose distance from the column is at most 1.2 A, and at most half the distance to the nearest neighbour, contribute.
     The variance of a pixel is the sum of the variances of its electrons, of their pulse heights and of the read noise. A
     fit of the whole lattice uses the electrons of all columns and may have smaller errors.

@@ -89,7 +89,7 @@ class AtomsSettings(CardModel):
 
 
 class AtomsSize(Size):
-    """Size of a dataset with an upper limit of the thickness of its specimens, A."""
+    """Size of a dataset, and the largest thickness of its specimens, A."""
 
     thickness_at_most_angstrom: Annotated[float, Field(gt=0)] | None = None
 
@@ -111,7 +111,7 @@ class AtomsSpecimen(DrawnSpecimen):
     engine : str
         Name of the simulation engine: ``"operator"`` or ``"local"``.
     microscope_seed : int
-        Seed of the microscope, from which it derives independent streams for thermal motion and counting noise.
+        Seed from which the microscope derives independent random streams for thermal motion and counting noise.
     """
 
     material: str
@@ -122,7 +122,7 @@ class AtomsSpecimen(DrawnSpecimen):
     microscope_seed: int
 
     def sample(self) -> "Sample":
-        """Return the specimen's sample from the library."""
+        """Return the atoms of the specimen, as a sample of the library."""
         from stemtwin.twin.samples.library import load_sample
 
         wanted = None if self.size_angstrom is None else (self.size_angstrom, self.size_angstrom)

@@ -1,8 +1,8 @@
 """``denoise``: dark-field and bright-field frames of thin specimens with vacancies, and their noiseless images.
 
 A row holds one frame, or a stack of eight frames among which the dose is divided, recorded with an imperfect scan. The
-truth has two parts. The noiseless image is the expected number of electrons on the commanded raster, after a shift of the
-raster by the mean displacement of the probe during the first frame. The list of lattice sites gives the number of missing
+truth has two parts. The noiseless image is the expected number of electrons on the commanded raster, which is
+shifted as a whole by the mean displacement of the probe during the first frame. The list of lattice sites gives the number of missing
 atoms of each site.
 """
 
@@ -139,7 +139,7 @@ class DenoiseSpecimen(DrawnSpecimen):
     thickness_angstrom : float or None
         Requested thickness, A, or None for the library's default.
     microscope_seed : int
-        Seed of the microscope, from which it derives independent streams for thermal motion, drift, jitter and counting
+        Seed from which the microscope derives independent random streams for thermal motion, drift, jitter and counting
         noise.
     """
 
@@ -151,7 +151,7 @@ class DenoiseSpecimen(DrawnSpecimen):
     microscope_seed: int
 
     def sample(self, *, intact: bool = False) -> "Sample":
-        """Return the specimen's sample from the library, without vacancies if ``intact`` is True."""
+        """Return the atoms of the specimen, as a sample of the library; without vacancies if ``intact`` is True."""
         from stemtwin.twin.samples.library import load_sample
 
         size, knobs = (self.size_angstrom, self.size_angstrom), {} if intact else self.material.vacancies
@@ -227,7 +227,7 @@ def draw_condition(card: Card, specimen: DenoiseSpecimen, image: int) -> Denoise
 
 @generator("denoise")
 class DenoiseGenerator(Generator):
-    """Generator of noisy frames of specimens with vacancies, with the images without noise and distortion."""
+    """Generator of noisy frames of specimens with vacancies, and of the same images without noise and distortion."""
 
     settings: ClassVar[type[CardModel]] = DenoiseSettings
 
@@ -319,7 +319,7 @@ def _planned(card: Card, specimen: DenoiseSpecimen, sample: "Sample") -> float:
 
 
 def window_angstrom(sample: "Sample", setup: DenoiseSetup, conditions: Sequence[DenoiseCondition]) -> float:
-    """Return the width, A, of a window that holds the probes of all conditions at all depths of the sample.
+    """Return a window width, A, that suffices for the probes of all conditions at all depths.
 
     With one common window, all conditions use the same imaging operator.
     """
@@ -390,7 +390,7 @@ def recorded(scope: "Microscope", condition: DenoiseCondition, specimen: Denoise
     Returns
     -------
     image : ndarray
-        Counts (frames, channels, ny, nx), e-. Single frames are filled up with zeros to the length of a stack.
+        Counts (frames, channels, ny, nx), e-. In a row with a single frame, the other frames are 0.
     offset : ndarray
         Mean displacement (x, y) of the first frame's probe positions from the commanded raster, A.
     """

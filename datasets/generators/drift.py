@@ -142,7 +142,7 @@ class DriftSpecimen(DrawnSpecimen):
     phonon_seed: int
 
     def sample(self) -> "Sample":
-        """Return the specimen's sample from the library."""
+        """Return the atoms of the specimen, as a sample of the library."""
         from stemtwin.twin.samples.library import load_sample
 
         size = (self.size_angstrom, self.size_angstrom)
@@ -270,7 +270,9 @@ def rasters(condition: DriftCondition) -> "list[RasterScan]":
 
 
 def true_points(card: Card, condition: DriftCondition, seed: int) -> np.ndarray:
-    """Return the true positions of the probe on the specimen, (frames, ny nx, 2), x and y, A, in the order of the scan.
+    """Return the true positions (x, y) of the probe on the specimen, A, in the order of the scan.
+
+    The shape of the array is (frames, ny nx, 2).
 
     Parameters
     ----------
@@ -304,7 +306,7 @@ def displacement(card: Card, condition: DriftCondition, points: np.ndarray) -> t
         Mean displacements (frames, lines, nodes, 2), x and y in the axes of the first frame, A, float32. The length of
         the first axis is the card's largest number of frames; frames that were not recorded are 0.
     within : float
-        Root mean square distance of the displacements of single pixels from the mean of their node, A.
+        Root mean square difference between the displacement of a pixel and the mean displacement of its node, A.
     """
     settings, angle = card.generator, -condition.scan.rotation_rad
     ny, nx = settings.image_shape
@@ -319,7 +321,7 @@ def displacement(card: Card, condition: DriftCondition, points: np.ndarray) -> t
 
 
 def window_angstrom(sample: "Sample", setup: DriftSetup, conditions: Sequence[DriftCondition]) -> float:
-    """Return the width, A, of a window that holds the probes of all conditions at all depths of the sample.
+    """Return a window width, A, that suffices for the probes of all conditions at all depths.
 
     With one common window, all conditions use the same imaging operator.
     """
@@ -333,7 +335,7 @@ def window_angstrom(sample: "Sample", setup: DriftSetup, conditions: Sequence[Dr
 
 
 def request(card: Card, specimen: DriftSpecimen, sample: "Sample", condition: DriftCondition, points: np.ndarray) -> "Request":
-    """Return the simulation request for the expected signal at positions (n, 2), A.
+    """Return the simulation request for the expected signal at ``points``, A, shape (n, 2).
 
     Signals of periodic crystals are averaged over the lattice.
     """
@@ -363,7 +365,7 @@ def request(card: Card, specimen: DriftSpecimen, sample: "Sample", condition: Dr
 
 @generator("drift")
 class DriftGenerator(Generator):
-    """Generator of frames of drifting specimens, recorded with imperfect scans, and the displacements of the probe."""
+    """Generator of frames of drifting specimens, recorded with imperfect scans, and of the probe's displacements."""
 
     settings: ClassVar[type[CardModel]] = DriftSettings
 

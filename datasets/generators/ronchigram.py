@@ -75,11 +75,11 @@ class RonchigramSettings(CardModel):
         return self
 
     def sigmas(self) -> np.ndarray:
-        """Return the standard deviations (12,), A, of the Cartesian coefficients for a spread of 1."""
+        """Return the standard deviations of the Cartesian coefficients for a spread of 1, A, shape (12,)."""
         return np.array([self.sigma_angstrom[name.rstrip("ab")] for name in COEFFICIENTS])
 
     def means(self) -> np.ndarray:
-        """Return the means (12,), A, of the Cartesian coefficients: the commanded C10, and 0 for all others."""
+        """Return the means of the Cartesian coefficients, A, shape (12,): the commanded C10, and 0 for all others."""
         return np.array([self.C10_angstrom if name == "C10" else 0.0 for name in COEFFICIENTS])
 
     def camera(self) -> "PixelatedDetector":
@@ -98,7 +98,7 @@ def aberrations_of(coefficients: np.ndarray) -> "Aberrations":
 
 
 def flat_aperture_mrad(coefficients: np.ndarray, semiangle_mrad: float, energy_ev: float) -> float:
-    """Return the largest aperture within which the phase of the aberrations beyond first order stays within pi/4, mrad.
+    """Return the largest aperture, mrad, within which the phase of the aberrations beyond first order stays within pi/4.
 
     Parameters
     ----------
@@ -133,7 +133,7 @@ class RonchigramSpecimen(DrawnSpecimen):
     thickness_angstrom: float
 
     def sample(self) -> "Sample":
-        """Return the specimen's sample from the library."""
+        """Return the atoms of the specimen, as a sample of the library."""
         from stemtwin.twin.samples.library import load_sample
 
         size = (self.material.size_angstrom, self.material.size_angstrom)

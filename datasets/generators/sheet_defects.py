@@ -124,7 +124,7 @@ class SheetSpecimen(DrawnSpecimen):
     defects_seed : int
         Seed of the sites and classes of the defects.
     microscope_seed : int
-        Seed of the microscope, from which it derives independent streams.
+        Seed from which the microscope derives independent random streams.
     """
 
     material: SheetMaterial

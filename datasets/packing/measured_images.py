@@ -73,9 +73,9 @@ def read_images(paths: Sequence[Path], *, pixel_size_angstrom: float | None = No
     Raises
     ------
     DatasetError
-        Two files have the same name or the same bytes. A file cannot be read, has no variable or several variables with
-        images, is not calibrated, or was simulated by stemtwin. Its pixels are not square, are not real, finite numbers,
-        or differ in size from the pixels of the other files.
+        Two files have the same name or the same bytes. A file cannot be read, is not calibrated, or was simulated by
+        stemtwin; none of its variables holds images, or several do and ``variable`` is not given. The pixels of a file are
+        not square, their values are not real and finite, or their size differs from that in another file.
     """
     by_name: dict[str, Path] = {}
     for path in paths:

@@ -73,7 +73,7 @@ def read_labels(path: Path, images: Sequence[MeasuredImages]) -> dict[tuple[str,
     Raises
     ------
     DatasetError
-        The table is not valid. The message names the file, row and column of the first error, and how to repair it.
+        The table is not valid. The message states the file, row and column of the first error and its repair.
     """
     header, lines = _table(path)
     place = _check_header(header, path)

@@ -143,7 +143,7 @@ class _Publication:
 
 
 def show(found: "Board", console: "Console") -> None:
-    """Print one table of the board; a narrow terminal does not show the columns cost, date and version."""
+    """Print one table of the board; on a narrow terminal, the columns cost, date and version are left out."""
     from rich.table import Table
     from rich.text import Text
 

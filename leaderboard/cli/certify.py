@@ -27,7 +27,7 @@ def certify(
     ] = None,
     as_json: JsonFlag = False,
 ) -> None:
-    """Compare stemtwin with abTEM on a request or on rows of a dataset, and test convergence in grid, slices and phonon configurations."""
+    """Compare stemtwin with abTEM on a request or on rows of a dataset, and test convergence with grid, slices and phonon configurations."""
     if not _is_request(what):
         _dataset(what, size, rows, output, as_json=as_json)
         return

@@ -79,7 +79,7 @@ def compare(
 def _regions(texts: list[str], count: int) -> list[tuple[int, int, int, int] | None]:
     """Return the region (first row, first column, height, width) of each sample in pixels, or None for each if no region is given."""
     if texts and len(texts) != count:
-        message = f"--region was given {len(texts)} time(s), but --sample {count}: give a region for each sample, in the same order, or none"
+        message = f"{len(texts)} --region and {count} --sample were given: give a region for each sample, in the same order, or none"
         raise typer.BadParameter(message)
     found: list[tuple[int, int, int, int] | None] = []
     for text in texts:

@@ -22,7 +22,7 @@ def evaluate(
         str | None, typer.Option(help="Agent class as pkg.mod:Name. It runs in this process, so its score is not ranked (docs/scores.md).")
     ] = None,
     program: Annotated[
-        str | None, typer.Option(help="Command of a program, as 'python agent.py'. The program runs isolated from the truth (docs/agents.md).")
+        str | None, typer.Option(help="Command of a program, such as 'python agent.py'. The program runs isolated from the truth (docs/agents.md).")
     ] = None,
     folder: Annotated[Path, typer.Option(help="Folder of the program, which the program can read.")] = Path(),
     isolation: Annotated[

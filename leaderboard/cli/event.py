@@ -38,10 +38,10 @@ def new(
     title: Annotated[str | None, typer.Option(help="Title of the pages and the guide; by default the name of the event.")] = None,
     counts: Annotated[str, typer.Option(help="Rule that selects a team's submission for the ranking of a task: best or last.")] = "best",
     submissions: Annotated[int, typer.Option(help="Maximum number of scored submissions per team and task.")] = 20,
-    team: Annotated[list[str] | None, typer.Option(help="Team that may take part; may be repeated; by default every team may take part.")] = None,
+    team: Annotated[list[str] | None, typer.Option(help="Team that is allowed to take part; may be repeated; by default all are allowed.")] = None,
     isolation: Annotated[str, typer.Option(help="Isolation of agents: bubblewrap or process.")] = "bubblewrap",
     pad: Annotated[
-        float, typer.Option(help="Minimum duration of each reply to an agent, s; it hides shorter computing times of the microscope.")
+        float, typer.Option(help="Minimum duration of each reply to an agent, s; an agent cannot tell shorter computing times apart.")
     ] = 0.0,
     honeypots: Annotated[
         int, typer.Option(help="Number of honeypots (unanswerable rows) of each of three kinds, added to the hidden rows of tasks that support them.")
@@ -81,7 +81,7 @@ def seal(
     ] = None,
     secret: SecretOption = None,
 ) -> None:
-    """Build the hidden rows, and encrypt tasks, inputs and wheels in sealed.bundle. Teams may receive this file before the start."""
+    """Build the hidden rows, and encrypt tasks, inputs and wheels in sealed.bundle. This file can be given to teams before the start."""
     from stemtwin.leaderboard.events.creation import seal_event
 
     organiser = _organiser(folder, secret)

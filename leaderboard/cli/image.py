@@ -22,7 +22,7 @@ StructureArgument = Annotated[
     str, typer.Argument(help="Structure file (for example CIF, POSCAR or xyz) or name of a library sample.", metavar="FILE")
 ]
 _SIGNALS = "image, ronchigram, cbed (centre of the field), pacbed (mean over the field), 4d, eels or edx"
-SignalOption = Annotated[str, typer.Option(help=f"Signal: {_SIGNALS}. Spectra (eels, edx) are those of one point, or of a map with --points.")]
+SignalOption = Annotated[str, typer.Option(help=f"Signal: {_SIGNALS}. Spectra (eels, edx) are computed at one point, or as a map with --points.")]
 SideOption = Annotated[
     float | None, typer.Option(help="Side of the square field, A; by default 16, or the side that a particle of the library needs.")
 ]
@@ -31,12 +31,12 @@ ZoneAxisOption = Annotated[str | None, typer.Option(help="Zone axis of a structu
 _STATIC = "0 for static atoms"
 ThermalOption = Annotated[
     str | None,
-    typer.Option(help=f"1-D rms thermal displacement, A, as 0.08 or Ti=0.07,O=0.09, {_STATIC}; by default from the file or else the Debye model."),
+    typer.Option(help=f"1-D rms thermal displacement, A, such as 0.08 or Ti=0.07,O=0.09; {_STATIC}; by default from the file or the Debye model."),
 ]
 BlockOption = Annotated[str | None, typer.Option(help="Name or number of the structure in a file with several structures.")]
 PhononsOption = Annotated[
     int | None,
-    typer.Option(help=f"Number of frozen-phonon configurations, {_STATIC}; by default 4, or fewer for a crystal if fewer are sufficient."),
+    typer.Option(help=f"Number of frozen-phonon configurations; {_STATIC}; by default 4, or fewer for a crystal if fewer are sufficient."),
 ]
 DetectorsOption = Annotated[
     str | None,

@@ -32,7 +32,7 @@ def check_output(output: Path, series: dict[str, tuple[Any, ...]], *, drawn: boo
     Raises
     ------
     SettingsError
-        The ending is not that of a format, the format does not support the series, or the file is a folder.
+        The ending of the file's name is not that of a known format, the format does not support the series, or the file is a folder.
     DatasetError
         A package is missing, or a file cannot be written.
     """

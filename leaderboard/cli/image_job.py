@@ -108,7 +108,7 @@ def _bytes(count: int) -> str:
 def cheapest(fields: "Sequence[FieldSample]", plan: "Callable[[FieldSample], ImageJob]") -> ImageJob:
     """Plan a job on each of several samples that contain the field, and return the job with the shortest estimated time.
 
-    A note of the returned job names the times of the other jobs.
+    A note of the returned job contains the times of the other jobs.
 
     Raises
     ------

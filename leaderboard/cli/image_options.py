@@ -101,7 +101,7 @@ class ImageOptions:
         return count or "static"
 
     def beam(self, sample: Any, usual_defocus: float = 0.0) -> Any:
-        """Return the beam of the instrument without instabilities."""
+        """Return the beam of the instrument, whose instabilities are switched off."""
         from stemtwin.twin.instrument.hardware.profiles import PROFILES
         from stemtwin.twin.instrument.scope.microscope import Microscope
 
@@ -117,7 +117,7 @@ class ImageOptions:
 
 
 def check_options(given: dict[str, Any]) -> ImageOptions:
-    """Check the values of the command line, given by option name, and return them as options.
+    """Check the values given on the command line, by option name, and return the options.
 
     Raises
     ------

@@ -191,7 +191,7 @@ def _averaged_or_not(
 
 
 def counted(data: "xr.Dataset", scan: Any, options: ImageOptions, names: tuple[str, ...] = ()) -> "xr.Dataset":
-    """Return a result whose named variables (by default all) are electron counts at the dose, or the same result without a dose."""
+    """Return a result whose named variables (by default all) are electron counts at the dose; if no dose is given, return it unchanged."""
     from stemtwin.twin.instrument import shot_noise
 
     if not options.dose:

@@ -17,7 +17,7 @@ def inputs(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Write the inputs of a split without truth, conditions and seeds. The order of the rows reveals none of the three."""
+    """Write the inputs of a split without truth, conditions or seeds. The order of the rows reveals none of the three."""
     from stemtwin.datasets.cards import named_card
     from stemtwin.datasets.fetch import folder_of
     from stemtwin.datasets.inputs import write_inputs

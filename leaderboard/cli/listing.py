@@ -40,7 +40,7 @@ REGISTRIES = {  # kind: (module, registry in it, or function that returns one or
 
 
 def names(kind: Kind) -> dict[str, tuple[str, ...]]:
-    """Return the objects of one kind: a mapping from each name to the tags or the description of the object, which may be empty."""
+    """Return the objects of one kind: a mapping from each name to the tags or the description of the object, empty if it has none."""
     if kind is Kind.ENVIRONMENTS:
         import gymnasium
 

@@ -144,7 +144,7 @@ def _explained_by_system(error: OSError) -> int | None:
 
 
 def _in_options(text: str, wanted: str | None, words: Sequence[str]) -> str:
-    """Return a message of the library in which argument names are replaced by the options of a command."""
+    """Return a message of the library with argument names replaced by the options of a command."""
     from stemtwin.leaderboard.cli.structure_options import OPTIONS, in_options, in_toml
 
     if wanted == "certify":
@@ -154,7 +154,7 @@ def _in_options(text: str, wanted: str | None, words: Sequence[str]) -> str:
 
 
 def options_of(wanted: str | None) -> dict[str, str]:
-    """Return the options of a command and of its subcommands, such as ``--size``, by the names of their parameters."""
+    """Return a mapping from parameter names to options such as ``--size``, for a command and its subcommands."""
     found: list[Any] = [getattr(typer.main.get_command(build(wanted)), "commands", {}).get(wanted)]
     options: dict[str, str] = {}
     while found:

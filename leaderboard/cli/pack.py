@@ -15,7 +15,7 @@ def pack(
     name: Annotated[str, typer.Option(help="Name of the dataset: lowercase letters, digits and hyphens.")],
     labels_by: Annotated[str, typer.Option(help="Origin of the labels: person, algorithm (scores are then not ranked) or none.")],
     labels: Annotated[
-        Path | None, typer.Option(help="CSV file of labels with the columns file, x_angstrom, y_angstrom (or x_px, y_px), heaviest, frame.")
+        Path | None, typer.Option(help="CSV file of labels; its columns are file, x_angstrom, y_angstrom (or x_px, y_px), heaviest and frame.")
     ] = None,
     folder: Annotated[Path | None, typer.Option(help="New folder of the dataset; by default <data folder>/measured/<name>/<version>.")] = None,
     version: Annotated[str, typer.Option(help="Version of the dataset.")] = "1.0.0",

@@ -29,7 +29,7 @@ START = r"(?<![-\w./'\"])"
 
 
 def in_options(text: str, options: Mapping[str, str] = OPTIONS, typed: Iterable[str] = ()) -> str:
-    """Return a message of the library in which argument names are replaced by the command's options or by plain words.
+    """Return a message of the library with argument names replaced by the command's options or by plain words.
 
     Parameters
     ----------
@@ -64,7 +64,7 @@ def _named(name: str, options: Mapping[str, str]) -> str:
 
 
 def in_toml(text: str) -> str:
-    """Return a message of the library in which arguments are written as keys of a request file, for ``stemtwin certify``."""
+    """Return a message of the library with arguments written as keys of a request file, for ``stemtwin certify``."""
     return re.sub(rf"{START}([a-z]\w*)=(?=[\w(\[{{'\"+-])", r"\1 = ", re.sub(rf"{START}([a-z]\w*)=(?=[.,;)]|$)", r"\1", text))
 
 

@@ -25,7 +25,7 @@ from stemtwin.twin.samples.library import load_sample
 from stemtwin.twin.samples.sample import Sample
 
 SEED = 987_654_321
-"""Seed of thermal displacements that only these jobs use: with a cached operator, the jobs would not call all kernels."""
+"""Seed of thermal displacements that only these jobs use; no operator is cached for it, so the jobs call all kernels."""
 SCAN = RasterScan(shape=(16, 16), field_of_view_angstrom=(4.0, 4.0))
 LIMIT = "STEMTWIN_CACHE_BYTES"
 
@@ -133,7 +133,7 @@ JOBS: dict[str, Callable[[], None]] = {
 
 
 def run(tell: Callable[[str], None]) -> None:
-    """Run all jobs and report the name of each completed job by ``tell``."""
+    """Run all jobs, and call ``tell`` with the name of each completed job."""
     for text, job in JOBS.items():
         job()
         tell(text)

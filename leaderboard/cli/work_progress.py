@@ -94,7 +94,7 @@ def counted_steps(unit: str, *, quiet: bool) -> Iterator[Callable[[int, int, str
     unit : str
         Name of the steps, in the plural.
     quiet : bool
-        Whether nothing is shown.
+        Whether to report nothing.
     """
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
@@ -115,7 +115,7 @@ def _silent(done: int, total: int, text: str) -> None:
 
 @contextlib.contextmanager
 def shown(total: int, seconds: float | None) -> Iterator[Callable[[int], None]]:
-    """Yield a function that takes a number of newly completed waves, and report the progress on stderr until the block ends.
+    """Yield a function that takes the number of newly completed waves; until the ``with`` block ends, report the progress on stderr.
 
     Parameters
     ----------

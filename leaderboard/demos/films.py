@@ -91,7 +91,7 @@ def hole_film(folder: Path, tick: Tick) -> tuple[Path, str]:
 
 
 def silicon_film(folder: Path, tick: Tick) -> tuple[Path, str]:
-    """Film an agent, which sees only images, moving a silicon atom in graphene at 60 kV; return the file and a summary."""
+    """Film an agent that sees only images and moves a silicon atom in graphene at 60 kV; return the file and a summary."""
     scope, scan = silicon_manipulation.microscope(SHOWN), silicon_manipulation.field()
     stills: list[Still] = []
     for step in silicon_manipulation.lead(scope, scan):
@@ -165,7 +165,7 @@ def draw(still: Still, levels: tuple[float, float], most: float) -> np.ndarray:
     still : Still
         Frame.
     levels : tuple of float
-        Image values that are drawn black and white.
+        Image value that is drawn black, and image value that is drawn white.
     most : float
         Largest dose of the film, e-/A^2.
     """

@@ -11,7 +11,7 @@ from scipy import ndimage
 REACH = 1.52
 """Projected distance of Si from its C neighbours, A, for a bond of 1.76 A that is inclined to the sheet."""
 BEYOND = 0.3
-"""Distance of the parked beam behind a neighbour of Si, A; this lowers the current on C by a fifth and on Si by a third."""
+"""Distance of the parked beam beyond a neighbour of Si, seen from Si, A; this lowers the current on C by a fifth and on Si by a third."""
 RING = 0.3
 """Width of the ring in which neighbours are located, one standard deviation, A."""
 BLUR = 0.4
@@ -48,7 +48,7 @@ def find_silicon(haadf: xr.DataArray) -> tuple[float, float] | None:
 
 
 def find_neighbours(maadf: xr.DataArray, silicon: tuple[float, float]) -> np.ndarray:
-    """Return the positions of the three neighbours of a Si atom, (3, 2), x and y in A.
+    """Return the positions (x, y), A, of the three neighbours of a Si atom, shape (3, 2).
 
     The neighbours are 120 degrees apart, at the azimuths where a ring around Si is brightest.
 
@@ -99,7 +99,7 @@ class Decision:
 
 
 def decide(frame: xr.Dataset, goals: tuple[tuple[float, float], ...]) -> Decision:
-    """Choose the neighbour of Si that is nearest to the next goal, and a beam position slightly behind it.
+    """Choose the neighbour of Si that is nearest to the next goal, and a beam position slightly beyond this neighbour, seen from Si.
 
     A neighbour that receives enough energy from the beam changes places with Si.
 

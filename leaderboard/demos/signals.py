@@ -225,8 +225,8 @@ def dark_field(patterns: "xr.DataArray") -> "xr.DataArray":
 def lattice(image: "xr.DataArray", *, orders: int = 4) -> tuple[tuple[float, float], tuple[float, float]]:
     """Return the two lattice vectors (x, y), A, of a periodic image.
 
-    The Fourier series with these periods, up to ``orders``, fits the image best. The search starts at maxima of the
-    autocorrelation. The field may contain fractions of periods.
+    These vectors are the periods of the Fourier series, up to ``orders``, that fits the image best. The search starts at
+    maxima of the autocorrelation. The sides of the field need not be whole numbers of periods.
     """
     from scipy.optimize import minimize
 

@@ -1,7 +1,7 @@
 """Manipulation of a silicon atom in graphene by the parked beam: microscope, loop of images and decisions, outcomes.
 
 The agent receives only images. Two processes compete with each hop: a C adatom replaces the silicon atom, or the silicon atom
-loses a neighbour. Each has a cross-section, so a fraction of the attempts fails with any agent.
+loses a neighbour. Both occur at random, each with its cross-section, so any agent fails in a fraction of its attempts.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -31,7 +31,7 @@ CURRENT_PA = 100.0
 PARK_S, LOOK_S = 4.0, 0.04
 """Longest time for which the beam is parked between two images, and the time between two readings of its signal, s."""
 MOST_PARKS = 70
-"""Largest number of parked beams in one attempt."""
+"""Largest number of times that the beam is parked in one attempt."""
 DOPANT_VACANCY = 1e-11
 """Cross-section for the loss of a neighbour of Si, A^2 [A]: 0.001 barn, a tenth of the value measured for P.
 
@@ -42,7 +42,7 @@ DETECTORS = ("haadf", "maadf")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Step:
-    """One image of an attempt, the true sample at its start, the agent's decision, the path, and its completed fraction."""
+    """One image of an attempt, the true sample before this image, the agent's decision, the planned path, and its completed fraction."""
 
     frame: "xr.Dataset"
     sample: "Sample"
@@ -64,7 +64,7 @@ class Attempt:
     hops : int
         Number of exchanges of Si with C.
     parks : int
-        Number of parked beams.
+        Number of times that the beam was parked.
     time_s : float
         Time on the microscope's clock, s.
     ended_by : str

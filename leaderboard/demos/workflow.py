@@ -120,7 +120,7 @@ def _detectors() -> tuple[Any, ...]:
 
 
 def instrument_step(field: "FieldSample", folder: Path, tick: Tick) -> list[Path]:
-    """Draw images of one sample by five instruments, an ideal scan, a scan with drift and hum, and the dose map of that scan."""
+    """Draw one sample as imaged by five instruments, by an ideal scan, and by a scan with drift and hum, whose dose map is also drawn."""
     from stemtwin.twin.instrument import micrographs
     from stemtwin.twin.instrument.hardware.profiles import PROFILES
     from stemtwin.twin.instrument.scan import RasterScan

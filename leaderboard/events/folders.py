@@ -1,4 +1,4 @@
-"""Folders of an event: the public folder, which may be a Git repository, and the secret folder, which stays outside it.
+"""Folders of an event: the public folder, which can be a Git repository, and the secret folder, which stays outside it.
 
 ::
 
@@ -165,7 +165,7 @@ def open_organiser(path: Path, secret: Path | None = None) -> Organiser:
 
 
 def announced_key(folder: EventFolder) -> str | None:
-    """Return the key of the bundle from an event's folder, or None if the key is not published yet."""
+    """Return the published key of an event's bundle, or None if the key is not published yet."""
     path = folder.path / BUNDLE_KEY
     return path.read_text(encoding="utf-8").strip() if path.is_file() else None
 

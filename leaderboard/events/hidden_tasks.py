@@ -42,8 +42,8 @@ class HiddenTask:
     Parameters
     ----------
     task : Task
-        The task. Its source version is the event's own, which distinguishes answers to hidden rows from answers to public
-        rows.
+        The task. Its source version is specific to the event; it distinguishes answers to hidden rows from answers to
+        public rows.
     size, split : str
         Size and split of the dataset.
     card : Card
@@ -99,7 +99,7 @@ class HiddenTask:
         return plant(self.task, data, np.random.Generator(np.random.Philox(seed)), each=self.each, spare=spare.tolist())
 
     def honeypot_text(self, rows: Planted) -> str:
-        """Return the archive's list of honeypots as JSON: the kind of each honeypot, and the original name of every other row."""
+        """Return the archive's list of honeypots as JSON: the kind of each honeypot, and the original names of all rows that are not honeypots."""
         kinds = {one.sample_id: {"kind": one.kind, "candidates": len(one.candidates), "kept": one.chosen} for one in rows.honeypots}
         content = {"task": self.task.registered, "honeypots": kinds, "rows": rows.names}
         return json.dumps(content, indent=1, sort_keys=True) + "\n"
@@ -107,8 +107,8 @@ class HiddenTask:
     def difference(self, given: "xr.Dataset", rows: Planted) -> str:
         """Return a description of the first difference between the rows in a bundle and the rows that the keys give, or "".
 
-        The names of all rows are compared. The inputs of the rows that count are compared within the tolerances for another
-        processor.
+        The names of all rows are compared. The inputs of the rows that count are compared within the tolerances for rows
+        that were computed on another processor.
         """
         names, own = given["sample_id"].values.astype(str).tolist(), rows.data["sample_id"].values.astype(str).tolist()
         if odd := sorted(set(names) ^ set(own)):
@@ -128,7 +128,7 @@ class HiddenTask:
             write_atomically(folder / f"{self.slug}{HONEYPOTS}", self.honeypot_text(self.rows(keys, folder)).encode())
 
     def verify(self, keys: SeedKeys, folder: Path, tell: Callable[[str], None] | None = None, *, specimens: int | None = None) -> int:
-        """Rebuild rows of the build in ``folder/<slug>``, compare them within a dataset's tolerances, and return their number.
+        """Rebuild rows, compare them with the build in ``folder/<slug>`` within a dataset's tolerances, and return their number.
 
         By default, all rows are rebuilt. If ``specimens`` is given, only the rows of that number of specimens are rebuilt.
         Each call draws these specimens at random, so nobody can predict them.

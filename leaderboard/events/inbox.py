@@ -52,7 +52,7 @@ def hand_in(folder: Path, event: Path, team: str) -> HandedIn:
     SubmissionError
         The submission is wrong or is for another event.
     SettingsError
-        There is no event, its bundle is not opened, the team does not take part, or the team's name cannot name a folder.
+        There is no event, its bundle is not opened, the team does not take part, or the team's name cannot be the name of a folder.
     DatasetError
         The folder cannot be written.
     """

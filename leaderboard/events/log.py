@@ -1,7 +1,7 @@
 """Log of an event: a file of signed lines, each with the hash of the previous line. Lines are added, never changed.
 
-Each line records an action of the organiser or the result of a submission, with the reason: scored, refused, withdrawn or
-disqualified, for example. The board can be computed from the log and the reports alone.
+Each line records an action of the organiser or the result of a submission (for example scored, refused, withdrawn or
+disqualified) with its reason. The board can be computed from the log and the reports alone.
 """
 
 import dataclasses

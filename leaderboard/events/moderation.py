@@ -72,7 +72,7 @@ def _decide(organiser: Organiser, kind: str, reason: str, **content: str) -> Non
     """Write a decision to the log and the pages."""
     reason = " ".join(reason.split())
     if not 3 <= len(reason) <= LONGEST_REASON or not reason.isprintable():
-        message = f"The reason has {len(reason)} characters, but it is published and must be a sentence of 3 to {LONGEST_REASON}. Change the reason."
+        message = f"The reason is published and must be a sentence of 3 to {LONGEST_REASON} characters, but it has {len(reason)}. Change the reason."
         raise SettingsError(message)
     with one_at_a_time(organiser):
         _check_open(organiser)

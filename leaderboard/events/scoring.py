@@ -1,8 +1,8 @@
 """Scoring of an event's submissions. Each submission is scored once and in order, even if the scoring is interrupted.
 
 Submissions are identified by their content. For each submission the report is written first, then a line of the log, then
-a row of the board. The next run continues an interrupted run where it stopped; for this, the secret folder contains the
-finished episodes of an agent.
+a row of the board. The next run continues an interrupted run where it stopped, because the episodes that an agent has
+finished are stored in the secret folder.
 """
 
 import contextlib
@@ -92,7 +92,7 @@ class Truths:
 
 
 def build_lines(hidden: HiddenTask, tell: Tell | None) -> Callable[[int, int, str], None] | None:
-    """Return a progress callback for a build that reports each completed tenth by ``tell``, or None if ``tell`` is None."""
+    """Return a progress callback that calls ``tell`` after each completed tenth of a build, or None if ``tell`` is None."""
     if tell is None:
         return None
     told = -1

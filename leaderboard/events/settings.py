@@ -79,12 +79,13 @@ class EventEnvironment(pydantic.BaseModel):
 class EventSettings(pydantic.BaseModel):
     """Checked settings of an event.
 
-    ``counts`` is ``"best"`` or ``"last"``: the submission of a team that counts for a task. ``submissions`` is the largest
-    number of submissions of a team to a task that are scored. ``teams`` lists the teams that may take part; if it is empty,
-    every team may. ``isolation`` is the level of isolation of agents. ``pad_s`` is the minimum duration, s, of every reply
-    to an agent and of the start of every episode except the first. A reply therefore reveals nothing about the duration of
-    a shorter computation. ``honeypots`` is the number of unanswerable rows of each kind that are added to the hidden rows
-    of a task that supports them. These rows do not count (see :mod:`stemtwin.benchmarks.honeypots`).
+    ``counts`` selects the submission of a team that counts for a task, ``"best"`` or ``"last"``. ``submissions`` is the largest
+    number of submissions of a team to a task that are scored. ``teams`` lists the teams that are allowed to take part; if
+    it is empty, all teams are allowed. ``isolation`` is the level of isolation of agents. ``pad_s`` is the minimum
+    duration, s, of every reply to an agent and of the start of every episode except the first. A reply therefore reveals
+    nothing about the duration of a shorter computation. ``honeypots`` is the number of unanswerable rows of each kind that
+    are added to the hidden rows of a task that supports them. These rows do not count (see
+    :mod:`stemtwin.benchmarks.honeypots`).
     """
 
     model_config = STRICT
@@ -155,7 +156,7 @@ class EventSettings(pydantic.BaseModel):
         return parts[name]
 
     def times(self) -> list[tuple[str, str, str]]:
-        """Return (name, start, end) of the event as texts, in UTC and in the local time of each site."""
+        """Return (place, start, end) as texts: first "UTC" with the times of the event in UTC, then each site with its local times."""
         zones = [("UTC", "UTC"), *((site.name, site.zone) for site in self.sites)]
         return [(name, local_time(self.opens, zone), local_time(self.closes, zone)) for name, zone in zones]
 

@@ -55,7 +55,7 @@ def scores(lines: Sequence[LogLine], event: EventSettings) -> list[Scored]:
     """Return the valid scores of a log and mark those that count; a score is valid unless a correction made it void.
 
     Withdrawn entries and all entries of a disqualified team are valid but do not count. Among the other entries of a team
-    in a task, the settings of the event select the best (the earliest of equal scores) or the last.
+    in a task, the best (the earliest of equal scores) or the last counts, as the settings of the event state.
     """
     void = {line.content["task"]: line.number for line in lines if line.kind == "corrected"}
     withdrawn = {(line.content["team"], line.content["name"]): line.number for line in lines if line.kind == "withdrawn"}
@@ -121,7 +121,7 @@ def fill_board(folder: EventFolder, valid: Sequence[Scored]) -> None:
 
 
 def state_of(folder: EventFolder, lines: Sequence[LogLine]) -> dict[str, Any]:
-    """Return the state of an event's board as plain values: rows with ranks, and number of lines and last hash of the log."""
+    """Return the state of an event's board as plain values: rows with ranks, and the log's number of lines and last hash."""
     valid = scores(lines, folder.event)
     named = {one.row: one for one in valid if one.counts}
     with counted_store(folder, valid) as store:
@@ -150,7 +150,7 @@ def state_of(folder: EventFolder, lines: Sequence[LogLine]) -> dict[str, Any]:
 
 
 def write_state(path: Path, state: dict[str, Any], key: "Ed25519PrivateKey") -> None:
-    """Write the state of a board, with the organiser's signature of the state as canonical JSON."""
+    """Write the state of a board and the organiser's signature, which is made over the canonical JSON of the state."""
     signed = {"state": state, "signature": key.sign(canonical(state)).hex()}
     write_atomically(path, (json.dumps(signed, indent=1, sort_keys=True, ensure_ascii=False) + "\n").encode())
 

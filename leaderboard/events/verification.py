@@ -61,7 +61,7 @@ def verify_archive(
     SettingsError
         The folder is not an archive, or belongs to another organiser.
     SubmissionError
-        A step fails; the message names the change of the archive.
+        A step fails; the message states how the archive was altered.
     """
     if path.is_file():
         yield from _verify_packed(path, public_key=public_key, tell=tell, remake=remake, specimens=specimens)
@@ -202,7 +202,7 @@ def _score_again(folder: EventFolder, one: Scored, keys: SeedKeys, truths: Truth
     evaluation, reviews = evaluate_table(hidden_task(folder.event, part), handed, truths)
     report, asked = evaluation.report, folder.records / one.run / REVIEWS
     if [review.kind for review in reviews] != [review.kind for review in (read_reviews(asked) if asked.is_file() else ())]:
-        message = f"{asked}: the answers require {len(reviews)} reviews, which are not those of the archive. Take the archive from another copy."
+        message = f"{asked}: the requests for review do not follow from the answers, which give {len(reviews)}. Take the archive from another copy."
         raise SubmissionError(message)
     value, kept = report.primary.value, one.value
     same = (report.artefact_sha256, report.comparability_key) == (one.artefact_sha256, one.comparability_key) and (value is None) == (kept is None)

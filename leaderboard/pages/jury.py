@@ -102,12 +102,12 @@ class SheetEntry:
 
     @property
     def residuals(self) -> list[SheetNumber]:
-        """Metrics of residual errors; tasks with a gauge freedom remove the gauge first."""
+        """Metrics of residual errors; in tasks with a gauge freedom, the gauge is removed first."""
         return self._readings(RESIDUALS, RESIDUAL_UNITS)
 
     @property
     def declared(self) -> list[SheetNumber]:
-        """Metrics of the entry's declarations."""
+        """Metrics of the correctness and of the frequency of the entry's declarations."""
         return self._readings(DECLARED, ())
 
     @property

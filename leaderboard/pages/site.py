@@ -122,7 +122,7 @@ def write_pages(store: Store, folder: Path | str, *, title: str = "stemtwin boar
 
 
 def write_files(folder: Path, files: Mapping[str, str]) -> list[Path]:
-    """Write texts to files of a folder, created if missing, and return their paths; each file is replaced atomically."""
+    """Write texts to files of a folder, and return their paths; a missing folder is created, and each file is replaced atomically."""
     folder.mkdir(parents=True, exist_ok=True)
     for name, text in files.items():
         write_atomically(folder / name, text.encode())
@@ -150,7 +150,7 @@ def _rows(page: BoardPage, reviews: Sequence[Review]) -> Iterable[dict[str, Any]
 
 
 def drop(report: dict[str, Any]) -> float | None:
-    """Return the difference between the score on all samples and on the worst instrument, positive if the latter is worse.
+    """Return the difference between the score on all samples and that on the worst instrument, positive if the latter is worse.
 
     The unit is that of the metric. The result is None if the report contains no slices by instrument.
     """

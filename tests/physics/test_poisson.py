@@ -194,7 +194,7 @@ def test_uniforms_and_outputs_that_are_refused():
     for u in (1.0, -0.1, np.nan):
         with pytest.raises(SettingsError, match=r"uniforms\[1\]=.* outside 0 <= u < 1"):
             poisson_counts(1.0, np.array([0.5, u, 0.5]))
-    with pytest.raises(SettingsError, match="float32, without the 53 bits"):
+    with pytest.raises(SettingsError, match="float32, but the counts need the 53 bits"):
         poisson_counts(1.0, half.astype(np.float32))
     with pytest.raises(SettingsError, match="does not match uniforms"):
         poisson_counts(np.ones(4), half)

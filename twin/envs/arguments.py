@@ -215,7 +215,7 @@ class EnvArguments:
         return self.PRESETS[self.difficulty]
 
     def conditions(self) -> Randomisation:
-        """Return the preset's randomisation after the changes by the argument ``randomisation``."""
+        """Return the preset's randomisation, in which the argument ``randomisation`` replaces the conditions that it names."""
         usual: Randomisation = self.preset.randomisation
         if self.randomisation is None or isinstance(self.randomisation, Randomisation):
             return self.randomisation or usual

@@ -55,7 +55,7 @@ def _magma() -> np.ndarray:
 
 
 def coloured(image: np.ndarray) -> np.ndarray:
-    """Colour an image by the map magma, which spans its smallest to its largest value; return uint8, shape (ny, nx, 3)."""
+    """Colour an image by the colour map magma from its smallest to its largest value; return uint8, shape (ny, nx, 3)."""
     low, high = float(image.min()), float(image.max())
     return _magma()[np.clip((image - low) * (255.0 / max(high - low, 1e-12)), 0, 255).astype(np.uint8)]
 

@@ -105,8 +105,8 @@ class ControlPanel:
     tilting : bool
         Whether the beam and the stage can be tilted.
     complete : bool
-        Whether the panel also includes an aperture or a camera length that is the only choice, and the gain and offset of
-        detectors without a read-out chain.
+        Whether the panel also has controls without effect: a choice with a single aperture or camera length, and the
+        gain and offset of detectors without a read-out chain.
     """
 
     profile: Profile
@@ -327,7 +327,8 @@ def stepped(action: Nested, setpoints: Nested) -> Nested:
 def reach_angstrom(coefficients: tuple[str, ...], semiangle_mrad: float, energy_ev: float) -> np.ndarray:
     """Return the largest absolute value of each aberration on the panel, A, as a read-only array.
 
-    For order n it is ``QUARTER_WAVES[n]`` times the coefficient C with C alpha^(n + 1) / (n + 1) = lambda / 4.
+    For order n it is ``QUARTER_WAVES[n]`` times the coefficient C that satisfies C alpha^(n + 1) / (n + 1) = lambda / 4
+    (alpha: convergence semi-angle, rad; lambda: wavelength, A).
     """
     alpha, wavelength = semiangle_mrad * 1e-3, electrons.wavelength(energy_ev)
     orders = [int(name[1]) for name in coefficients]

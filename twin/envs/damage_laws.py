@@ -4,10 +4,10 @@ There are three pairs of laws. Every law gives the probability that an exposure 
 counted as lost. A law has two parameters: its strength h, defined by a loss of 1 - exp(-h) at the usual settings (80 keV,
 1e8 electrons / A^2, 10 s), and its shape:
 
-- ``mechanism``: sulphur is lost by knock-on, or by radiolysis. The cross-section of knock-on has a threshold, which is the
-  shape, eV. The cross-section of radiolysis is proportional to 1 / v^2 (v: speed of the electrons), without a shape.
-- ``dose``: a site is lost after one hit, or after several hits, which are due to radiolysis. With one hit, the shape is an
-  exponent of the dose, which describes sites of different sensitivity. With several hits, the shape is their number.
+- ``mechanism``: sulphur is lost by knock-on, or by radiolysis. The shape of the law of knock-on is its displacement
+  threshold, eV. The law of radiolysis has no shape; its cross-section is proportional to 1 / v^2 (v: speed of the electrons).
+- ``dose``: radiolysis removes a site by one hit, or by several hits. With one hit, the shape is an exponent of the dose,
+  which describes sites of different sensitivity. With several hits, the shape is their number.
 - ``diffusion``: vacancies on a heating holder jump mostly because of heat, or mostly because of knock-on below the
   threshold of loss. The shape is the fraction of the jumps that is due to the other cause at the usual settings.
 
@@ -206,7 +206,7 @@ def relative_knock_on(thresholds: tuple[float, ...], temperature: float) -> Cubi
 
 
 def barrier_ev(strength: float) -> float:
-    """Return the energy barrier, eV, over which a vacancy jumps ``strength`` times on average in the usual time at ``HOT``."""
+    """Return the energy barrier, eV, that a vacancy crosses ``strength`` times on average in the usual time at ``HOT``."""
     return BOLTZMANN * HOT * math.log(ATTEMPT * USUAL_TIME_S / strength)
 
 
@@ -218,7 +218,7 @@ def updated(log_weights: np.ndarray, read: np.ndarray, lost: int, sites: int, *,
     Parameters
     ----------
     log_weights : ndarray
-        Logarithms of the weights before, float64 (h,).
+        Logarithms of the weights before the update, float64 (h,).
     read : ndarray
         Probability that a site is read as lost, for every hypothesis, float64 (h,).
     lost, sites : int

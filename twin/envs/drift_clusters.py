@@ -49,15 +49,16 @@ class Cluster:
 
 
 def flat(places: Iterable[tuple[float, float]]) -> np.ndarray:
-    """Convert positions in steps along the hexagonal axes to Cartesian positions (x, y), bond lengths, shape (n, 2)."""
+    """Convert positions in steps along the hexagonal axes to Cartesian positions (x, y) in units of the bond length, shape (n, 2)."""
     steps = np.array([*places], float).reshape(-1, 2)
     return np.column_stack([steps[:, 0] + steps[:, 1] / 2, steps[:, 1] * 3**0.5 / 2])
 
 
 def split_of(sites: Iterable[HexagonalSite]) -> int:
-    """Return the number of the split to which a shape belongs, so equal shapes always belong to the same split.
+    """Return the number of the split to which a shape belongs.
 
-    The number is a checksum of the lexicographically smallest of the twelve rotated and mirrored forms of the shape.
+    Equal shapes always belong to the same split, because the number is a checksum of the lexicographically smallest of the
+    twelve rotated and mirrored forms of the shape.
     """
     forms = []
     for mirrored in (False, True):

@@ -53,7 +53,7 @@ class DriftPreset:
     speed_angstrom_per_s, walk_angstrom : float
         Usual drift speed of the specimen, A/s, and standard deviation of its random walk along each axis after 1 s, A.
     jumps : int
-        Number of jumps of the specimen in a watch of two minutes.
+        Number of jumps of the specimen during the two minutes of an episode.
     jump_angstrom : tuple of float
         Smallest and largest distance of a jump, A.
     tilts_mrad : tuple of float
@@ -201,18 +201,18 @@ def _beam(sample: str) -> Beam:
 
 
 def prepare_part(sample: str, tilt_mrad: float, kind: str) -> None:
-    """Compute and cache an image component of the scenes of a sheet at a tilt, mrad; see ``drift_scenes.part``."""
+    """Compute and cache an image from which scenes are built, of a tilted perfect sheet or of one heavy atom in it."""
     drift_scenes.part(sample, _beam(sample), tilt_mrad, kind)
 
 
 @functools.lru_cache(maxsize=32)
 def scene(sample: str, cluster: Cluster, tilt_mrad: float, *, hopped: bool) -> DriftScene:
-    """Return the scene of a specimen at a tilt, mrad, before or after the single atom hops."""
+    """Return the scene of a specimen at a given tilt (mrad), before or after the single atom hops."""
     return drift_scenes.scene(sample, cluster, _beam(sample), tilt_mrad, hopped=hopped)
 
 
 def usual_frames(watch_s: float) -> int:
-    """Return the number of frames in a watch of ``watch_s``, s, at the usual frame rate."""
+    """Return the number of frames during ``watch_s`` seconds at the usual frame rate."""
     return math.ceil(watch_s / PERIOD_S)
 
 

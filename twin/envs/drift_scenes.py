@@ -51,8 +51,8 @@ class DriftScene:
     ----------
     boxes : ndarray
         Image of a periodic box of the perfect sheet, and image of the box with the cluster, float32, shape (2, ny + 1,
-        nx + 1). The values are fractions of the beam on the detector, sampled at 0.06 A. The last row and the last column
-        repeat the first row and the first column.
+        nx + 1). Each value is the fraction of the beam that reaches the detector, sampled at 0.06 A. The last row and
+        the last column repeat the first row and the first column.
     extent : tuple of float
         Height and width of a box, A; the box with the cluster begins at (0, 0).
     feature, single : tuple of float
@@ -73,7 +73,10 @@ class DriftScene:
         return SceneImages(scene=self, count=len(states))
 
     def at(self, points: np.ndarray) -> np.ndarray:
-        """Return the image at points (x, y), A, shape (..., 2), by linear interpolation, as float32, shape (...)."""
+        """Interpolate the image linearly at points (x, y), A.
+
+        ``points`` has the shape (..., 2). The result is float32 and has the shape (...).
+        """
         rows, columns = (size - 1 for size in self.boxes.shape[1:])
         y, x = points[..., 1] * (rows / self.extent[0]), points[..., 0] * (columns / self.extent[1])
         row, column = np.floor(y).astype(np.int64), np.floor(x).astype(np.int64)
@@ -212,7 +215,7 @@ def part(sample: str, beam: Beam, tilt_mrad: float, kind: str = "") -> np.ndarra
 
 
 def scene(sample: str, cluster: Cluster, beam: Beam, tilt_mrad: float, *, hopped: bool) -> DriftScene:
-    """Return the scene of a sheet at a tilt, mrad: one box with the cluster, surrounded by perfect boxes."""
+    """Return the scene of a tilted sheet: one box with the cluster, surrounded by perfect boxes."""
     box, atoms = sheet(sample), cluster_atoms(sample, cluster, hopped=hopped)
     change = np.zeros((POINTS, POINTS))
     for kind in ATOMS[sample]:
@@ -257,5 +260,5 @@ def refined(image: np.ndarray, factor: int) -> np.ndarray:
 
 
 def keys(samples: Sequence[str], tilts_mrad: Sequence[float]) -> list[tuple[str, float, str]]:
-    """Return the sample, the tilt in mrad and the kind of atom of all components of scenes; see :func:`part`."""
+    """Return (sample, tilt in mrad, kind of atom) for every image that :func:`part` computes for the given samples and tilts."""
     return [(sample, tilt, kind) for sample, tilt in itertools.product(samples, tilts_mrad) for kind in ("", *ATOMS[sample])]

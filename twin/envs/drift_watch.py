@@ -50,7 +50,7 @@ class Watch:
     shift : ndarray
         Commanded beam shift (x, y) along the axes of the frame, A.
     true : ndarray
-        True position (x, y) of the cluster half-way through the last frame, A, along the axes of the frame from its centre.
+        True position (x, y) of the cluster relative to the centre of the last frame, half-way through this frame, A.
     shown : bool
         Whether the last frame was narrow and showed the single atom.
     kept : float
@@ -63,7 +63,8 @@ class Watch:
     images : tuple of ndarray
         Readings of the last two frames, latest first, uint16.
     settings : tuple of ndarray
-        Settings of these two frames, shape (4,) each: field of view, A, beam shift (x, y), A, and electrons at one point.
+        Settings of these two frames, shape (4,) each: field of view (A), beam shift along x and y (A), and incident
+        electrons at one point.
     path : tuple of ndarray
         Beam shifts of all frames, A.
     frames, moves, fast, alarms : int
@@ -113,7 +114,7 @@ class Watch:
 
 
 def nearness(offset: np.ndarray) -> float:
-    """Return exp(-r^2 / NEAR^2) for a position relative to the centre of the frame, A."""
+    """Return exp(-r^2 / NEAR^2), where r is the length of ``offset``, the position relative to the centre of the frame, A."""
     return math.exp(-float(offset @ offset) / NEAR**2)
 
 

@@ -119,7 +119,7 @@ INSTRUMENTS = tuple(dict.fromkeys(name for preset in PRESETS.values() for name i
 
 
 def operator_numbers(preset: AutofocusPreset, drawn: Randomisation) -> dict[str, Any]:
-    """Return the numbers that an operator knows of a preset, its frames and its specimens, as plain values by name."""
+    """Return the numbers that an operator knows about a preset and about its frames and specimens, as plain values by name."""
     return {
         "start_c10_angstrom": plain_values(preset.start_c10),
         "start_c12_angstrom": plain_values(preset.start_c12),
@@ -147,7 +147,7 @@ def instrument(name: str, residual: float, drift: float, *, faults: bool) -> Pro
 
 
 def begin(setup: Setup, sample: str, **given: Any) -> Session:
-    """Return a session with a specimen at the usual convergence semi-angle and beam current.
+    """Return a session with a given specimen; convergence semi-angle and beam current have their usual values.
 
     ``given`` is passed to ``session.start``.
     """
@@ -155,7 +155,7 @@ def begin(setup: Setup, sample: str, **given: Any) -> Session:
 
 
 def window_angstrom(preset: AutofocusPreset, drawn: Randomisation, sample: str, profile: str) -> float:
-    """Return the side of the window for the widest probe that the ranges of the knobs and the drift of the optics allow, A."""
+    """Return the side of the window (A) for the widest probe that the ranges of the knobs and the drift of the optics allow."""
     semiangle = SEMIANGLE_MRAD * 1e-3
     c10, a, b = preset.reach
     turned = drawn.knob_gain[1] * (c10 + math.hypot(a, b))
@@ -170,7 +170,9 @@ def window_angstrom(preset: AutofocusPreset, drawn: Randomisation, sample: str, 
 
 @functools.lru_cache(maxsize=64)
 def focus_plan(preset: AutofocusPreset, drawn: Randomisation, phonons: int | str, sample: str, profile: str) -> ImagingPlan:
-    """Return the plan of the frames of a specimen in an instrument, which is valid for all other conditions of ``drawn``.
+    """Return the plan of the frames of a specimen in an instrument.
+
+    The plan is valid for all values that ``drawn`` allows for the other conditions.
 
     Raises
     ------

@@ -68,7 +68,7 @@ class ForgedSites:
     causes, sites, partners : ndarray
         Indices of the process, the site and the partner site (-1: none) of each of the c events, int (c,).
     where : ndarray
-        Point at which the current density of each event is evaluated, A, float64 (c, 2).
+        Point (x, y) at which the current density is evaluated for each event, A, float64 (c, 2).
     sigma, rates : ndarray
         Cross-section, A^2, and rate without beam, 1/s, of each event, float64 (c,).
     """
@@ -184,8 +184,8 @@ def first_wait(
     places : ndarray
         Positions (x, y) of the beam, A, (k, 2).
     wanted : tuple
-        Site of the atom that is hit, and the sites with which this atom may exchange positions. -1 among these sites means
-        that the ejection of the atom is wanted.
+        Site of the atom that is hit, and the sites with which this atom may exchange positions. An entry -1 among these
+        sites means that the ejection of the atom is wanted.
     between : tuple of float
         Shortest and longest time until the event, s.
     """

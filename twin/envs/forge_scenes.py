@@ -59,7 +59,7 @@ class ForgePreset:
     energy_ev : float
         Beam energy, eV.
     size : tuple of int
-        Smallest and largest length of the path, bonds, or number of vacancies.
+        Smallest and largest number of bonds of the path, or of vacancies of the pattern.
     foreign, empty : tuple of int
         Smallest and largest numbers of N atoms and of vacancies in the field.
     jitter_angstrom, flicker : float
@@ -69,7 +69,7 @@ class ForgePreset:
     beam_s : float
         Largest total time of parked beams in one episode, s.
     look_us : float
-        Dwell time of a frame, us.
+        Dwell time at each point of a frame, us.
     randomisation : Randomisation
         Probabilities of failing commands and of a closed valve.
     """
@@ -381,7 +381,7 @@ def shape_split(places: np.ndarray) -> str:
 
 
 def specimen(scene: ForgeScene, goal: str) -> tuple[Sample, np.ndarray]:
-    """Return the sample of a scene, and the index of the lattice site for each site of its kinetics, int (n,)."""
+    """Return the sample of a scene, and the index of the lattice site for each of its atoms and then each vacancy, int (n,)."""
     sheet, numbers = lattice(goal), np.array(scene.numbers)
     usual = sheet.network.numbers
     sample = sheet.sample

@@ -70,7 +70,7 @@ class FunctionalEnv(Protocol[State]):
 
 
 class StemEnv(gym.Env, Generic[State]):
-    """A Gymnasium environment of a family; the Python function ``help`` shows the family's description for an instance.
+    """A Gymnasium environment of a family; ``help(env.unwrapped)`` shows the description of the family.
 
     Parameters
     ----------
@@ -145,7 +145,7 @@ class StemEnv(gym.Env, Generic[State]):
         return self._state, self._rng
 
     def foresee(self, state: State, rng: np.random.Generator | None = None) -> None:
-        """Store a state that was computed in advance, together with the states of other environments.
+        """Store a state that was computed before the call that will use it.
 
         The next call of :meth:`step` uses this state. If a generator is given, the next call of :meth:`reset` uses the state
         and the generator instead.

@@ -26,7 +26,7 @@ class TreePrior:
     """Prior of an image: the mean of each square differs from the mean of its parent square by a Gaussian random number.
 
     The variance of the difference is a fraction of the local structure. The local structure is the mean square deviation
-    from the background around the square.
+    from the background, averaged over the surroundings of the square.
 
     Parameters
     ----------

@@ -45,9 +45,10 @@ class Scalariser:
         return EXPOSURES[self.spectrum][1]
 
     def value(self, counts: np.ndarray, electrons: float) -> np.ndarray:
-        """Return the figure of merit of spectra, counts of shape (..., channels); the result has the shape (...).
+        """Return the figure of merit of each spectrum.
 
-        ``electrons`` is the number of incident electrons of each spectrum.
+        ``counts`` has the shape (..., channels), and the result has the shape (...). ``electrons`` is the number of
+        incident electrons of each spectrum.
         """
         peak, base = (counts[..., part].sum(axis=-1) for part in _windows(self))
         floor = self.floor * electrons

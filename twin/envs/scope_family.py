@@ -278,7 +278,7 @@ def sample_of(name: str, *, damage: bool) -> Sample:
 
 
 def window_angstrom(panel: ControlPanel, thickness: float) -> float:
-    """Return the side of the window for the widest likely probe, A, with random aberrations within their ranges."""
+    """Return the side of the window (A) for the widest likely probe, if the aberrations are random within their ranges."""
     angle = max(panel.semiangles_mrad) * 1e-3
     orders = np.array([int(name[1]) for name in panel.coefficients])
     blur = panel.reach * angle**orders

@@ -116,7 +116,7 @@ def start(
     failing : float
         Probability that a command does nothing.
     faults : Faults, optional
-        Probabilities of the instrument's faults, in an episode ``conditions.faults``. All are 0 by default.
+        Probabilities of the instrument's faults; a family passes ``conditions.faults``. All are 0 by default.
     settings
         Values of the knobs that differ from the profile's usual values.
 
@@ -238,7 +238,7 @@ def correct(session: Session, name: str, value: complex | Sequence[float], targe
 
 
 def wait(session: Session, seconds: float) -> Session:
-    """Return the session after a wait of ``seconds``, s, with the beam blanked.
+    """Return the session after ``seconds`` seconds of waiting with the beam blanked.
 
     Raises
     ------
@@ -277,7 +277,7 @@ def acquire(
     dwell_time_us: float | None = None,
     frames: int = 1,
 ) -> tuple[xr.Dataset, Session]:
-    """Acquire frames as by ``Microscope.acquire``; return the frames and the updated session.
+    """Acquire frames; return them and the updated session. See ``Microscope.acquire``.
 
     Raises
     ------
@@ -377,7 +377,7 @@ def park(
     detectors: Sequence[str | NamedDetector] | str | NamedDetector = ("haadf",),
     looks: int = 1,
 ) -> tuple[xr.Dataset, Session]:
-    """Return the readings of a beam parked at a point (x, y), A, for a time, and the updated session.
+    """Park the beam at a point for a time; return the readings of the detectors and the updated session.
 
     Parameters
     ----------
@@ -386,11 +386,11 @@ def park(
     at : sequence of float
         The point (x, y), A.
     seconds : float
-        The time, s.
+        Time for which the beam is parked, s.
     detectors : sequence
         As in ``Microscope.acquire``.
     looks : int
-        Number of equal parts of the time that are read out separately.
+        Number of equal parts of this time that are read out separately.
 
     Raises
     ------

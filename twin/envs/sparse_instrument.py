@@ -75,7 +75,7 @@ class Sampling:
 
 @functools.lru_cache(maxsize=16)
 def budget(preset: SparsePreset, points: int) -> tuple[float, float]:
-    """Return the dose budget, in usual dwell times, and the time budget of the scan path, us, of an episode.
+    """Return the budgets of an episode: beam time, in units of the usual dwell time, and time of the scan path, us.
 
     They suffice for the overview, followed by lines of a raster at the usual dwell time.
     """
@@ -109,7 +109,7 @@ def recorded(
     way : Block
         The block.
     expected : ndarray
-        Expected fraction of the beam on the detector at each point of the field, (n, n).
+        Expected fraction of the beam that reaches the detector, at each point of the field, (n, n).
     electrons : float
         Incident electrons at each point of the block.
     dwell_us : float

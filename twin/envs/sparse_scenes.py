@@ -86,9 +86,9 @@ class Specimen:
         return at[:, None], at[None]
 
     def of(self, number: int, sigma: float) -> np.ndarray:
-        """Return the writable map of the number of atoms of an element in each cell, float64 (cells, cells).
+        """Return the map of an element: the number of its atoms in each cell, float64 (cells, cells).
 
-        ``sigma`` is the thermal displacement of these atoms, A.
+        The map is writable. ``sigma`` is the thermal displacement of these atoms, A.
         """
         return self.maps.setdefault((number, sigma), np.zeros((self.cells, self.cells)))
 
@@ -99,7 +99,7 @@ class Specimen:
         self.of(number, sigma)[...] += np.bincount(at[:, 1] * self.cells + at[:, 0], minlength=self.cells**2).reshape(self.cells, self.cells)
 
     def image(self) -> np.ndarray:
-        """Return the expected fraction of the beam on the detector at each point of the field, float64 (points, points)."""
+        """Return the expected fraction of the beam that reaches the detector, at each point of the field, float64 (points, points)."""
         total = sum(scipy.fft.rfft2(atoms) * transfer(*kind, self.cells, self.side) for kind, atoms in self.maps.items())
         whole = scipy.fft.irfft2(total, (self.cells, self.cells)) / self.cell**2
         first = round(MARGIN_ANGSTROM / self.cell) + FINE // 2
@@ -154,7 +154,7 @@ def film() -> Sample:
 
 @functools.lru_cache(maxsize=4)
 def layer() -> tuple[tuple[int, float, float], ...]:
-    """Return atomic number, thermal displacement, A, and areal density, 1/A^2, of the elements of a layer of MoS2."""
+    """Return atomic number, thermal displacement (A) and areal density (1/A^2) of each element in a layer of MoS2."""
     sample = load_sample("mos2-1h", seed=0)
     sigma, area = sample.thermal_sigma_angstrom, math.prod(sample.size_angstrom)
     assert sigma is not None
@@ -172,7 +172,7 @@ def rms(metal: Metal) -> float:
 
 
 def count(rng: np.random.Generator, span: tuple[int, int], points: int) -> int:
-    """Draw a number from a range for a field of 256 A, scaled with the side of the field, at least 1."""
+    """Draw a number of structures from a range for a field of 256 A, and scale it to the side of the field; it is at least 1."""
     return max(1, round(int(rng.integers(span[0], span[1] + 1)) * points * PITCH_ANGSTROM / 256))
 
 

@@ -1,7 +1,7 @@
-"""Images of the film for aberration correction, gold clusters on carbon, by wave optics at the probe's convergence semi-angle.
+"""Images of gold clusters on carbon, the film for aberration correction, by wave optics at the probe's convergence semi-angle.
 
 The film is that of ``hardware.tableau`` at a higher magnification: single atoms and small clusters, drawn once per episode
-and periodic with the field, so images for any probe need no operator of the specimen.
+and periodic with the field, so images for any probe are computed without an imaging operator.
 """
 
 import functools
@@ -32,7 +32,7 @@ FOCI = ((-math.sqrt(3), 1 / 6), (0.0, 2 / 3), (math.sqrt(3), 1 / 6))
 
 
 def film_optics(wavelength: float, semiangle: float) -> FilmOptics:
-    """Return the optics of the images for a wavelength, A, and a convergence semi-angle, rad."""
+    """Return the optics of the images for a wavelength (A) and a convergence semi-angle (rad)."""
     return FilmOptics(wavelength=wavelength, semiangle=semiangle, size=SIZE, sampling=SAMPLING_ANGSTROM)
 
 
@@ -74,7 +74,7 @@ def expected_fractions(
 def photograph(
     session: Session, geometry: FilmOptics, film: np.ndarray, electrons_per_point: float, dwell_time_us: float
 ) -> tuple[np.ndarray, float, float]:
-    """Acquire an image; return its readings, uint16, shape (128, 128), its duration, s, and its beam time on the film, s."""
+    """Acquire an image; return its readings (uint16, shape (128, 128)), its duration (s) and its beam time on the film (s)."""
     setup, scope = session.setup, session.scope
     timing = scan_timing(_scan(), dwell_time_us=dwell_time_us, flyback_us=setup.profile.flyback_us, start_s=0.0)
     middle = scope.time_s + timing.duration_s / 2

@@ -39,7 +39,7 @@ class TuningPreset:
     rotation_rad : float
         Largest angle by which the corrector rotates a commanded change, rad.
     coupling : float
-        Largest absolute ratio of the parasitic aberrations to those of a typical corrector; its sign is random.
+        Largest absolute ratio of the parasitic aberrations to those of a typical corrector; the sign of the ratio is random.
     scatter : float
         Hysteresis of the corrector, relative to the commanded change.
     density : tuple of float
@@ -183,5 +183,5 @@ def kind(name: str) -> Tableau:
 
 
 def measuring_dose(name: str, setting: ProbeImages) -> float:
-    """Return the dose of a measurement on the film, e-/A^2."""
+    """Return the dose that a measurement gives to the film, e-/A^2."""
     return len(kind(name).tilts_mrad()) * setting.dose_e_per_angstrom2

@@ -38,7 +38,7 @@ FOCI = ((-math.sqrt(3), 1 / 6), (0.0, 2 / 3), (math.sqrt(3), 1 / 6))
 
 @functools.lru_cache(maxsize=4)
 def lens(wavelength: float, semiangle: float) -> ronchigram_kernel.Lens:
-    """Return the lens, with its window, aperture and camera, for a wavelength, A, and a convergence semi-angle, rad."""
+    """Return the lens with its window, aperture and camera, for a wavelength (A) and a convergence semi-angle (rad)."""
     window = Grid(shape=(POINTS, POINTS), extent=(SIDE_ANGSTROM, SIDE_ANGSTROM))
     pitch = 2 * EDGE * semiangle / wavelength / PIXELS
     camera = Camera(shape=(PIXELS, PIXELS), pitch=(pitch, pitch))
@@ -153,7 +153,7 @@ def inside(share: float = 1.0) -> np.ndarray:
 
 
 def middle(counts: np.ndarray) -> np.ndarray:
-    """Return the part of a pattern in a square within the aperture, electrons, float64, shape (80, 80)."""
+    """Return the central square of a pattern, which lies within the aperture, in electrons, float64, shape (80, 80)."""
     return counts[MIDDLE, MIDDLE].astype(float)
 
 

@@ -82,9 +82,9 @@ class CountsToPixels(_ImageWrapper):
     env : gymnasium.Env
         The environment.
     scale : str
-        ``"percentile"`` is linear between the 1st and the 99.7th percentile of each image. It hides the dose and does not
-        use ``high``. ``"sqrt"`` is the square root of electrons, from 0 to the root of ``high``; its counting noise is
-        uniform. ``"fixed"`` is linear in electrons, from 0 to ``high``.
+        ``"percentile"`` is linear between the 1st and the 99.7th percentile of each image. It hides the dose and does
+        not use ``high``. ``"sqrt"`` is the square root of electrons, from 0 to the root of ``high``; the counting noise
+        then has the same strength at all signals. ``"fixed"`` is linear in electrons, from 0 to ``high``.
     dtype : str
         ``"uint8"``, 0 to 255, or ``"float32"``, 0 to 1.
     high : float
@@ -147,7 +147,7 @@ class LogPowerSpectrum(_ImageWrapper):
     side : int
         Side of the central square of the spectrum, pixels, at most the shorter side of the images.
     most : float
-        Value at which the logarithm of 1 + power over noise is clipped.
+        Value at which log(1 + power / noise) is clipped.
 
     Raises
     ------

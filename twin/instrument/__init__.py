@@ -8,7 +8,7 @@ File               Content
 ================== =====================================================================
 ``micrographs.py`` figures of frames, patterns and spectra with units
 ``settings.py``    Beam, PlaneWave, PotentialSlices
-``shot_noise.py``  counted electrons of an expected result at a dose
+``shot_noise.py``  random electron counts at a given dose
 ``timing.py``      times at which the beam visits the points of a scan
 ``detectors/``     detectors by shape and by name
 ``hardware/``      parts of real instruments: optics, stage, detector electronics, drift

@@ -92,7 +92,7 @@ class Beam:
         return y * 1e-3, x * 1e-3
 
     def probe_radius(self, thickness: float) -> float:
-        """Return the geometric radius of the probe at the entrance or exit face of a specimen, whichever is larger, A.
+        """Return the larger of the geometric probe radii at the entrance face and the exit face of a specimen, A.
 
         ``thickness`` is the thickness of the specimen, A.
         """

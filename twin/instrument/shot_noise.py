@@ -1,4 +1,4 @@
-"""Counted electrons of an expected result at a dose."""
+"""Random electron counts at a given dose, drawn from expected signals."""
 
 from typing import TYPE_CHECKING
 

@@ -33,7 +33,7 @@ class ScanTiming:
         Pause before each line, s, shape (lines,): flyback, settling and the wait for the mains. During the pause the beam
         is at the first point of the line.
     tail_s : float
-        Time of the last flyback after the last point, s.
+        Time of the flyback after the last point, s.
     """
 
     start_s: float

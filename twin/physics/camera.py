@@ -81,7 +81,7 @@ def mean_counts(patterns: np.ndarray, electrons: float | np.ndarray, response: R
     patterns : ndarray
         Fraction of the incident beam that arrives in each pixel, shape (..., ny, nx).
     electrons : float or ndarray
-        Incident electrons at each point, broadcastable to ``patterns``.
+        Number of incident electrons per pattern, broadcastable to ``patterns``.
     response : Response
         Response of the camera.
     defects : Defects

@@ -111,8 +111,8 @@ def source_size(current: float, brightness: float, semiangle: float) -> float:
     Returns
     -------
     float
-        d_s / 2.3548 with d_s = (2 / pi) sqrt(I / B) / alpha, A, by conservation of brightness (Reimer and Kohl, section
-        4.2.2).
+        Standard deviation d_s / 2.3548, A. The diameter d_s = (2 / pi) sqrt(I / B) / alpha follows from the
+        conservation of brightness (Reimer and Kohl, section 4.2.2).
     """
     return 2 / math.pi * math.sqrt(current * 1e-12 / brightness) * 1e10 / semiangle / FWHM
 
@@ -132,8 +132,8 @@ def modes(
     The density matrix
     :math:`a_k \bar a_{k'} \exp(-2 \pi^2 s^2 |k - k'|^2) \exp(-(\pi \lambda f)^2 (k^2 - k'^2)^2 / 2)`, with the source size s
     and the focal spread f, is factorised by pivoted Cholesky decomposition until the trace of the remainder is below
-    ``tolerance`` of the whole trace (Harbrecht, Peters and Schneider, Applied Numerical Mathematics 62 (2012) 428). The
-    factors are then made orthogonal.
+    ``tolerance`` times the whole trace (Harbrecht, Peters and Schneider, Applied Numerical Mathematics 62 (2012) 428).
+    The factors are then made orthogonal.
 
     Parameters
     ----------

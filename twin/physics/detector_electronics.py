@@ -32,7 +32,8 @@ def pulse_charge(electrons: np.ndarray, dqe: float, rng: np.random.Generator) ->
 
     Notes
     -----
-    Pulse heights are Gamma-distributed with shape k = DQE / (1 - DQE): the sum of N of them is Gamma-distributed with shape N k, drawn at once.
+    Pulse heights are Gamma-distributed with shape k = DQE / (1 - DQE). The sum of N pulses is then Gamma-distributed with shape N k, so it is
+    drawn as one number.
     """
     electrons = np.asarray(electrons, float)
     if dqe == 1:
@@ -58,8 +59,8 @@ def lagged(signal: np.ndarray, dwell: float, waits: np.ndarray, tau: float, *, d
         Time constant of scintillator and amplifier, s: the response to a pulse is exp(-t / tau) / tau. 0 means no lag.
     dark : bool
         If True, the beam is blanked during the waits. If False, the beam waits at the next position, so part of the
-        charge of the wait appears in the reading of the next visit. Before the first visit the beam has then waited for
-        a long time.
+        charge of the wait appears in the reading of the next visit; the beam is assumed to have waited at the first
+        position for a long time.
 
     Returns
     -------
@@ -120,7 +121,7 @@ def convert(charge: np.ndarray, *, gain: float, offset: float, read_noise: float
 
 
 def response(ky: np.ndarray, kx: np.ndarray, radius: float, slope: tuple[float, float], bowl: float, twofold: tuple[float, float]) -> np.ndarray:
-    """Return the detection efficiency at positions on the detector, relative to the best position.
+    """Return the detection efficiency at positions on the detector, relative to that at the best position.
 
     Parameters
     ----------

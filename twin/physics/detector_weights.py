@@ -24,7 +24,7 @@ def annulus(ky: np.ndarray, kx: np.ndarray, pixel: tuple[float, float], inner: f
     inner, outer : float
         Radii theta / lambda, 1/A.
     antialias : bool
-        Whether the weight is the covered fraction of each pixel; otherwise it is a mask, inner <= k < outer.
+        If True, a weight is the covered fraction of its pixel. If False, it is 1 where inner <= k < outer, else 0.
 
     Returns
     -------
@@ -51,7 +51,7 @@ def sector_shares(ky: np.ndarray, kx: np.ndarray, pixel: tuple[float, float], co
     rotation : float
         Azimuth atan2(ky, kx) of the first sector's centre, rad.
     antialias : bool
-        Whether each pixel is divided into 8 x 8 parts; otherwise the pixel's centre decides.
+        If True, each pixel is divided into 8 x 8 parts. If False, it lies wholly in the sector that contains its centre.
 
     Returns
     -------

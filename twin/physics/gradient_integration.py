@@ -17,7 +17,7 @@ def integrate_gradient(gy: np.ndarray, gx: np.ndarray, sampling: tuple[float, fl
     sampling : tuple of float
         Distance between points (dy, dx), A.
     periodic : bool
-        Whether the field is periodic; otherwise it is continued by reflection, which leaves no jump at the edges.
+        If True, the field is periodic. If False, it is continued by reflection, which leaves no jump at the edges.
 
     Returns
     -------

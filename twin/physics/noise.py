@@ -36,7 +36,7 @@ def count_electrons(signal: np.ndarray, incident: float | np.ndarray, rng: np.ra
 
 
 def count_electrons_by_inversion(signal: np.ndarray, incident: float | np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Draw the numbers of electrons that a detector counts, by inversion of one uniform number for each value.
+    """Draw the numbers of electrons that a detector counts, by inversion of the distribution at one uniform number per value.
 
     The distribution is that of :func:`count_electrons`, but the counts for a given seed differ. The Generator advances
     by one uniform number per value, in the order of the array, for any means.

@@ -1,9 +1,9 @@
 """Thin amorphous film on the specimen, such as contamination, in the approximation of single elastic scattering.
 
 A film of height h with n atoms per volume and the elastic cross-section sigma scatters the fraction
-p = 1 - exp(-n h sigma) of the electrons elastically. A detector D with the signal I_D without the film then has the
-signal (1 - p) I_D + p S_D. S_D is the fraction of the scattered electrons that D collects. It is the convolution of the
-beam's cone with the atoms' differential cross-section in the Born approximation. The film is assumed to be thin:
+p = 1 - exp(-n h sigma) of the electrons elastically. If the signal of a detector D is I_D without the film, it is
+(1 - p) I_D + p S_D with the film. S_D is the fraction of the scattered electrons that D collects. It is the convolution
+of the beam's cone with the atoms' differential cross-section in the Born approximation. The film is assumed to be thin:
 electrons that scatter twice, a fraction p^2 / 2, are treated as scattered once, and S_D omits scattering in the specimen
 between film and detector. Energy losses in the film are part of the spectrometer's model, because the spectrometer is
 the only detector that separates them from elastic scattering.

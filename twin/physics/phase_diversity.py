@@ -210,7 +210,7 @@ class FirstOrder:
     values, covariance : ndarray
         C10, C12a, C12b, A, shape (3,), and their covariance, A^2, shape (3, 3).
     shifts : ndarray
-        Shift of each image relative to the last, (y, x), A, shape (n, 2).
+        Shift of each image relative to the last image, (y, x), A, shape (n, 2).
     misfit : float
         Chi-square per degree of freedom: 1 if defocus, astigmatism and counting noise explain the images.
     """
@@ -400,7 +400,7 @@ def deconvolved(counts: np.ndarray, optics: FilmOptics, shifts: np.ndarray, *, w
     optics : FilmOptics
         Optics of the images.
     shifts : ndarray
-        Shift of each image relative to the last, (y, x), A, shape (n, 2).
+        Shift of each image relative to the last image, (y, x), A, shape (n, 2).
     width : int
         Number of points along each side of a probe's image.
 

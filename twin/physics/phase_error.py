@@ -66,7 +66,7 @@ def phase_covariance(wavelength: float, semiangle: float) -> np.ndarray:
 
 
 def flat_angle(wavelength: float, semiangle: float, aberrations: Aberrations, limit: float = math.pi / 4) -> float:
-    """Return the largest angle within which the phase stays below a limit, rad, at most the semi-angle.
+    """Return the largest angle within which the phase stays below a limit, at most the semi-angle, rad.
 
     Parameters
     ----------

@@ -60,7 +60,7 @@ def latin_displacements(sigma: np.ndarray, count: int, rng: np.random.Generator)
 
 
 def debye_sigma(mass: float, debye_temperature: float, temperature: float) -> float:
-    """Return the 1-D root mean square displacement of Debye's model.
+    """Return the 1-D root mean square displacement in Debye's model.
 
     Parameters
     ----------
@@ -83,7 +83,7 @@ def debye_sigma(mass: float, debye_temperature: float, temperature: float) -> fl
 
 
 def debye_velocity2(mass: float, debye_temperature: float, temperature: float) -> float:
-    """Return the mean square velocity along one axis of Debye's model.
+    """Return the mean square velocity along one axis in Debye's model.
 
     Parameters
     ----------

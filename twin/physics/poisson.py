@@ -13,8 +13,8 @@ from stemtwin.twin.physics.poisson_kernels import LANES, MOST_MEAN, invert, scra
 def poisson_counts(mean: np.ndarray | float, uniforms: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
     """Return the smallest counts k with F(k; mean) > u, where F is the Poisson distribution function.
 
-    The counts are exact up to the rounding of F to float64: for u >= 2^-53 a count can differ only where u is nearer to
-    F(k) than 2^-50 F(k) + 2^-44 min(F(k), 1 - F(k)). The work per value is bounded for every mean. The kernel releases
+    The counts are exact up to the rounding of F to float64: for u >= 2^-53 a count can be wrong only where abs(u - F(k)) is
+    below 2^-50 F(k) + 2^-44 min(F(k), 1 - F(k)). The work per value is bounded for every mean. The kernel releases
     the interpreter's lock.
 
     Parameters
@@ -40,7 +40,7 @@ def poisson_counts(mean: np.ndarray | float, uniforms: np.ndarray, out: np.ndarr
     mean = np.asarray(mean, np.float64)
     uniforms = np.asarray(uniforms)
     if uniforms.dtype != np.float64:
-        message = f"uniforms has the type {uniforms.dtype}, without the 53 bits of float64. Use the numbers of Generator.random()."
+        message = f"uniforms has the type {uniforms.dtype}, but the counts need the 53 bits of float64. Use the numbers of Generator.random()."
         raise SettingsError(message)
     if mean.shape != uniforms.shape:
         mean = _broadcast(mean, uniforms.shape)

@@ -203,7 +203,7 @@ def _decay(mean):
 
 @part
 def count_small(mean, u):
-    """Return the count for a mean below LARGE by sequential search, above UPPER by search in the upper tail."""
+    """Return the count for a mean below LARGE by sequential search, which uses the upper tail if u is above UPPER."""
     k, term = 0, _decay(mean)
     total = term
     inside = u < UPPER

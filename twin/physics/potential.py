@@ -280,7 +280,7 @@ def update_transmissions(
     numbers, slices, grid, interaction, parametrization, oversampling, sigma
         The same values as in the call of :func:`transmissions`.
     reach : float, optional
-        Distance, A, at least 4, from the moved atoms within which exp(i sigma V) is recomputed; the change is damped
+        Distance from the moved atoms within which exp(i sigma V) is recomputed, A, at least 4; the change is damped
         beyond half of this distance. The band-limited change is added to the whole slice, because the sharp band limit makes it
         ring across the cell: beyond 12 A it is 3e-4 of max(abs(t - 1)), where t is the transmission. With None, and where the
         windows cover at least a quarter of the cell, whole slices are recomputed, with the same bits as :func:`transmissions`.
@@ -336,8 +336,8 @@ def _check_update(transmission: np.ndarray, old: fast.SliceAtoms, new: fast.Slic
     shape = (len(slices.planes), *grid.shape)
     if transmission.shape != shape or transmission.dtype != np.complex64 or not (transmission.flags.c_contiguous and transmission.flags.writeable):
         message = (
-            f"transmission is {transmission.dtype} of shape {transmission.shape}; a contiguous, writable complex64 array of shape {shape} "
-            "is updated in place. Give the result of transmissions() for these slices and this grid."
+            f"transmission is {transmission.dtype} of shape {transmission.shape}, but it is updated in place and must be a contiguous, "
+            f"writable complex64 array of shape {shape}. Give the result of transmissions() for these slices and this grid."
         )
         raise SettingsError(message)
     if old.positions.shape != new.positions.shape or len(old.positions) != len(slices.index) or len(old.numbers) != len(slices.index):

@@ -70,7 +70,7 @@ def aperture(ky: np.ndarray, kx: np.ndarray, pixel: tuple[float, float], radius:
     radius : float
         alpha / lambda, 1/A.
     antialias : bool
-        Whether the amplitude is the covered fraction of each pixel; otherwise it is a mask, k <= radius.
+        If True, an amplitude is the covered fraction of its pixel. If False, it is 1 where k <= radius, else 0.
 
     Returns
     -------

@@ -13,7 +13,8 @@ and Kohl, Acta Cryst. A 47 (1991) 590, with exp(i sigma v) - 1 in place of the f
 
 If the detector's coherence has a short range (Pennycook and Jesson, Ultramicroscopy 37 (1991) 14), A depends only on the difference q of the two
 directions, and the probability is the integral of abs(psi)^2 mu. Here mu(q) is the mean of A over all pairs of directions in a probe that have this
-difference. The total is therefore exact for every state of the optics, and so is the image of a single atom in focus.
+difference. The sum of an image over all probe positions is therefore exact for every state of the optics, and so is the image of a single atom
+in focus.
 """
 
 import functools
@@ -124,7 +125,7 @@ class Ring:
     outer: float
 
     def points(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Return points (ky > 0, kx), 1/A, and weights, 1/A^2, to integrate functions over the ring that are even in ky."""
+        """Return points (ky > 0, kx), 1/A, and weights, 1/A^2, for integrals over the ring of functions that are even in ky."""
         x, w = np.polynomial.legendre.leggauss(SHELLS)
         low, high = np.log(max(self.inner, 1e-2)), np.log(self.outer)
         radius = np.exp(low + (high - low) * (x + 1) / 2)
@@ -187,7 +188,7 @@ def emitted(scatterer: Atom, ring: Ring) -> tuple[np.ndarray, np.ndarray]:
 
 
 def again_into_ring(scatterer: Atom, source: Atom, of: Ring, ring: Ring, q: np.ndarray) -> np.ndarray:
-    """Return the spectrum of a ring's gain by an atom that scatters thermal diffuse electrons a second time.
+    """Return the spectrum of the gain of a ring from the second scattering of thermal diffuse electrons by an atom.
 
     Parameters
     ----------

@@ -11,7 +11,7 @@ File                         Content
 ``columns.py``               ``projected_columns``: the atomic columns that the beam sees
 ``crystal.py``               ``Crystal``: one cell of a crystal with occupancies and thermal motion; its primitive cell; the draw of mixed sites
 ``defects.py``               functions that remove, substitute, add and move atoms of a sample and record each change
-``decorated_flakes.py``      flakes of MoS2 with metal and oxide particles at random: positions, kinds and atoms
+``decorated_flakes.py``      flakes of MoS2 with randomly placed particles of metals and oxides
 ``default_displacements.py`` thermal motion for files without displacements
 ``dichalcogenides.py``       1H layers of MoS2, WS2, MoSe2, WSe2, MoTe2 with vacancies, alloys, Janus layers
 ``ferroelectrics.py``        BaTiO3, PbTiO3 with domains and walls

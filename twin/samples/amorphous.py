@@ -79,9 +79,10 @@ def random_network(network: Network, kinds: np.ndarray, box: np.ndarray, rng: np
     """Return the positions of a random network.
 
     Atoms start at random positions. In each step, the atoms of a bonded pair move towards their bond length, and the
-    atoms of an unbonded pair that are too near move apart, up to their smallest distance. A pair is bonded if each atom
-    is among the nearest neighbours of the other atom. The network is a model of the structure and not of its energy:
-    bond lengths, coordination numbers and density are prescribed, but bond angles and rings are not.
+    atoms of an unbonded pair that are nearer than their smallest permitted distance move apart, towards this distance.
+    A pair is bonded if each atom is among the nearest neighbours of the other atom. The network is a model of the
+    structure and not of its energy: bond lengths, coordination numbers and density are prescribed, but bond angles and
+    rings are not.
 
     Parameters
     ----------

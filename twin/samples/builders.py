@@ -42,7 +42,7 @@ class Cut:
     seed : int
         Seed of the draw of mixed sites.
     max_strain : float
-        Largest strain that the periodic cell may need.
+        Largest permitted strain of the periodic cell.
     periodic : bool
         Whether the sample should repeat. False: an unstrained window of exactly the requested size.
 
@@ -115,7 +115,7 @@ def machine_memory() -> int:
 
 
 def check_memory(name: str, atoms: float, size: tuple[float, float], thickness: float) -> None:
-    """Raise SettingsError if the construction of a number of atoms would need more than half of this machine's memory."""
+    """Raise SettingsError if building a sample of this many atoms would need more than half of this machine's memory."""
     needed, limit = atoms * BYTES_PER_ATOM, machine_memory() / 2
     if needed > limit:
         message = (

@@ -203,7 +203,8 @@ def draw_sites(
 ) -> tuple[np.ndarray, int]:
     """Draw the sites that are filled with an atom.
 
-    At most one is filled of the species that share a site, and of split sites that are too near each other.
+    If several species share a site, at most one of them is placed there. If split sites are too near each other, at most
+    one of them is filled.
 
     Parameters
     ----------

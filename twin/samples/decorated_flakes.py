@@ -1,4 +1,4 @@
-"""Flakes of MoS2 with particles of gold, silver and two iron oxides: random descriptions of flakes, and their atoms."""
+"""Flakes of MoS2 with particles of gold, silver and two iron oxides: flakes drawn at random, and their atoms."""
 
 import functools
 import itertools
@@ -169,7 +169,7 @@ def _placed(recipe: FlakeRecipe, outline: np.ndarray, rng: np.random.Generator) 
 def inside(points: np.ndarray, outline: np.ndarray, margin: float = 0.0) -> np.ndarray:
     """Return the mask (n,) of the points (n, 2) that lie inside a convex counterclockwise outline (m, 2).
 
-    The points must be at least ``margin`` away from the edges of the outline.
+    The mask is False for points that are nearer than ``margin`` to an edge of the outline.
     """
     along = np.roll(outline, -1, axis=0) - outline
     inward = np.stack([-along[:, 1], along[:, 0]], axis=1) / np.hypot(*along.T)[:, None]

@@ -4,10 +4,10 @@ A pure element has the Debye temperature of the table (C. Kittel, Introduction t
 1). Carbon has the value of graphene (Susi et al., Nat. Commun. 7 (2016) 13040), because the value of diamond does not
 describe any other form of carbon. In a compound, atoms of an element that is soft (K, Sr, Pb) or not a solid (O, Cl) in
 its pure form are bound as tightly as their neighbours. The 1-D rms displacement in a compound is therefore at most
-0.085 A, or B = 0.57 A^2, between the 0.3 to 0.5 A^2 of hard oxides and the 0.6 to 1.0 A^2 of most compounds at room
-temperature (L.-M. Peng et al., Acta Cryst. A52 (1996) 456). Elements without a Debye temperature also have 0.085 A. The
-model gives 0.085, 0.073 and 0.085 A for SrTiO3; the measured values are 0.089, 0.075 and 0.096 A (B = 0.62, 0.44 and
-0.73 A^2, ibid.).
+0.085 A. This limit corresponds to B = 0.57 A^2; hard oxides have 0.3 to 0.5 A^2, and most compounds have 0.6 to 1.0 A^2
+at room temperature (L.-M. Peng et al., Acta Cryst. A52 (1996) 456). Elements without a Debye temperature also have
+0.085 A. For Sr, Ti and O in SrTiO3, the model gives 0.085, 0.073 and 0.085 A; the measured values are 0.089, 0.075 and
+0.096 A (B = 0.62, 0.44 and 0.73 A^2, ibid.).
 """
 
 import numpy as np
@@ -28,7 +28,7 @@ DEBYE = {
 
 
 def default_sigmas(numbers: np.ndarray) -> np.ndarray:
-    """Return the 1-D rms displacements (n,), A, of the atoms of a pure element or a compound from atomic numbers (n,)."""
+    """Return the 1-D rms displacements (n,), A, of the atoms of a pure element or a compound, given their atomic numbers (n,)."""
     from ase.data import atomic_masses, chemical_symbols
 
     present = np.unique(numbers)
@@ -41,7 +41,7 @@ def default_sigmas(numbers: np.ndarray) -> np.ndarray:
 
 
 def default_note(name: str, numbers: np.ndarray) -> str:
-    """Return the note on a structure file that gives no thermal displacements, with the displacements used instead."""
+    """Return the note on a structure file without thermal displacements, which states the displacements used instead."""
     from ase.data import chemical_symbols
 
     sigma = default_sigmas(numbers)

@@ -38,7 +38,7 @@ def sites(sample: Sample, *symbols: str, side: str = "both") -> np.ndarray:
     sample : Sample
         The sample.
     *symbols : str
-        Elements of the sublattice; all elements if there are none.
+        Elements of the sublattice; all elements if none is given.
     side : str
         "entrance" or "exit": only atoms between that face and the middle of the atoms; "both": all atoms.
 

@@ -74,9 +74,10 @@ def load_fields(
 ) -> tuple[FieldSample, ...]:
     """Load the alternative samples that cover a square field of view.
 
-    A crystal with a period of about the side of the field gives one sample. A crystal with a much longer period gives
-    several alternatives: the smallest numbers of whole cells that cover the field and are long along y, along x or along
-    both, and a window of the unstrained crystal, which is the field with a margin around it.
+    A crystal whose period is about the side of the field gives one sample. A crystal with a much longer period gives
+    several alternatives. The first ones cover the field with the smallest number of whole cells and are long along y or
+    along x, or along both if neither is possible. The last one is a window of the unstrained crystal: the field with a
+    margin around it.
 
     Parameters
     ----------

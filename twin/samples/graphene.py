@@ -61,7 +61,7 @@ def _spread(sample: Sample, centres: np.ndarray, count: int, rng: np.random.Gene
             chosen.append(int(one))
             taken.append(centres[one])
     if len(chosen) < count:
-        message = f"{sample.name}: only {len(chosen)} of {count} {what} at least {APART:g} A apart fit. Ask for fewer, or for a larger size."
+        message = f"{sample.name}: only {len(chosen)} of {count} {what} fit at least {APART:g} A apart. Ask for fewer, or for a larger size."
         raise SettingsError(message)
     return np.array(chosen, dtype=np.int64)
 
@@ -110,7 +110,9 @@ def _scattered(sample: Sample, candidates: np.ndarray, fraction: float, rng: np.
     ]
     free = np.setdiff1d(candidates, np.concatenate(near)) if near else candidates
     if fraction * len(candidates) > len(free):
-        message = f"{sample.name}: a fraction of {fraction:g} exceeds the {len(free)} atoms outside of its other defects. Ask for a smaller fraction."
+        message = (
+            f"{sample.name}: a fraction of {fraction:g} needs more atoms than the {len(free)} outside of other defects. Ask for a smaller fraction."
+        )
         raise SettingsError(message)
     return share(free, fraction * len(candidates) / max(len(free), 1), rng)
 

@@ -82,7 +82,7 @@ def sample_of(specimen: SiteNetwork, sample: Sample) -> Sample:
     sample : Sample
         Source of the box, the name and the thermal motion. The atoms of an element get the mean thermal sigma of this
         element in the sample, and a new element gets the mean of all atoms. The random thermal displacements of a site
-        do not change when other sites do.
+        stay the same when other sites change.
 
     Raises
     ------

@@ -95,7 +95,7 @@ _crystal(IRON, "001")
 
 
 def sigma5(metal: Metal, order: BuildRequest, excess: float) -> Sample:
-    """Return two symmetric Sigma5 (310) [001] tilt boundaries across x in a periodic cell.
+    """Return a periodic cell with two symmetric Sigma5 (310) [001] tilt boundaries, both perpendicular to x.
 
     One grain has [310] along x and [-130] along y, and the other is its mirror image. Both have the period a sqrt(10)
     along y, so the cell is not strained. The mirror planes are atomic planes of both grains. Beside a mirror plane, some

@@ -102,9 +102,9 @@ def _laid(basis: Sites, a: float, edge: tuple[int, int], height: float) -> list[
 
 
 def bilayer(order: BuildRequest, basis: Sites, second: Sites, a: float, gap: float, twist_deg: float) -> Sample:
-    """Return a bilayer with a sheet ``basis`` below.
+    """Return a bilayer whose first sheet along z is ``basis``.
 
-    Without a twist, the upper sheet is ``second``, so the stacking is that of the crystal. With a twist, it is a rotated
+    Without a twist, the second sheet is ``second``, so the stacking is that of the crystal. With a twist, it is a rotated
     sheet ``basis``.
     """
     low, high = (VACUUM_CELL - gap) / 2, (VACUUM_CELL + gap) / 2

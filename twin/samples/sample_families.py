@@ -87,7 +87,7 @@ class BuildRequest:
     name : str
         Name of the sample.
     cut : Cut
-        Box and seed; the zone axis belongs to the library sample.
+        Box and seed. Its zone axis is not used, because each library sample has its own.
     sigma : mapping from symbol to float
         1-D rms displacements in A.
     """
@@ -120,7 +120,7 @@ class BuildRequest:
         zone_axis : (int, int, int)
             Direction [uvw] along the beam.
         max_strain : float
-            Largest strain that may make the cell orthogonal.
+            Largest permitted strain in making the cell orthogonal.
         """
         from ase.cell import Cell
         from ase.data import atomic_numbers

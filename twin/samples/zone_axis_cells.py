@@ -175,10 +175,10 @@ def _search(
 
 
 def orient(lattice: np.ndarray, cell: np.ndarray, zone_axis: tuple[int, int, int], size: float, max_strain: float) -> OrientedCell:
-    """Return the nearly orthogonal cell along a zone axis whose repeats fit a size best.
+    """Return the best choice of a nearly orthogonal cell along a zone axis, for a sample of a given size.
 
     The criteria are, the most important first: a strain within ``max_strain``, edges no longer than the size, a small
-    strain, x along the crystal's a, b or c (in that order), a small area, a short x. Edges of up to 40 A are tried if
+    strain, x along the crystal's a, b or c (in that order), a small area, and a short x. Edges of up to 40 A are tried if
     shorter edges need too much strain.
 
     Parameters

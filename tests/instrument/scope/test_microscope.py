@@ -206,7 +206,7 @@ def test_counters_do_not_overflow(scope: Microscope) -> None:
     """More electrons at a point than the counters hold are refused before any work, and nothing has happened."""
     long = Microscope(scope.truth()["sample"], replace(PROFILES["ideal"], max_dwell_time_us=1e9), phonons=1)
     long.set(current_pa=1000)
-    with pytest.raises(InstrumentError, match=r"6\.24e\+11 electrons at each point overflow the counters \(1e\+09\)"):
+    with pytest.raises(InstrumentError, match=r"6\.24e\+11 electrons at each point overflow the counters \(limit 1e\+09\)"):
         long.acquire(SCAN, dwell_time_us=1e8)
     assert long.time_s == 0
 

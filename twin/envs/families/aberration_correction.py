@@ -66,10 +66,11 @@ class AberrationCorrection(GoalFamily[Tuning]):
         A Ronchigram is the far-field shadow of 30 A of carbon under the parked probe, counted by a camera out to 1.1
         times the convergence semi-angle. The carbon consists of atoms at random positions, repeats after 102 A, and
         acts as a phase grating (correlation with multislice at least 0.95). The larger the local defocus, the finer the
-        texture; where the phase is flat, the Ronchigram has no texture. Neither the texture of Ronchigrams nor the
-        contrast of images suffices. A trust-region search that uses only Ronchigrams succeeds in 26 % of the easy
-        episodes, and a search that uses only images in 50 %. Both searches fail in all episodes of the other presets.
-        In ``standard`` they reduce the phase error from 12 rad to about 4 rad (median of twelve training episodes).
+        texture; where the phase is flat, the Ronchigram has no texture. Measurements are needed, because neither the
+        texture of Ronchigrams nor the contrast of images suffices for the correction. A trust-region search that uses
+        only Ronchigrams succeeds in 26 % of the easy episodes, and a search that uses only images succeeds in 50 %.
+        Both searches fail in all episodes of the other presets. In ``standard`` they reduce the phase error from 12 rad
+        to about 4 rad (median of twelve training episodes).
 
         The results of C1A1 and tableaus are drawn from the covariance of their counting statistics
         (``tableau="emulated"``, 1 ms of computing), or their images are computed and fitted (``tableau="real"``, 0.05
@@ -120,10 +121,10 @@ class AberrationCorrection(GoalFamily[Tuning]):
         ============== ================= ========= ==================================================================
 
         ``"pixels"``: ``image`` uint8 (2, 64, 64) and ``scalars`` float32 (4 K + 11,). The first channel has the square
-        roots of the image in bins of 2 x 2 points; the second has the Ronchigram in bins of 2 x 2 pixels, with 128 at
-        the mean of its disc and 5 levels per percent. The scalars are knobs, estimates and errors in units of the
-        reach, ages in units of the time budget, report, misfit, budget, and logarithm of the electrons. ``"state"``: 26
-        features of the image and 26 of the middle of the Ronchigram, then these scalars.
+        roots of the image in bins of 2 x 2 points; the second has the Ronchigram in bins of 2 x 2 pixels. Its mean has
+        the level 128, and a deviation of 1 % from the mean is 5 levels. The scalars are knobs, estimates and errors in
+        units of the reach, ages in units of the time budget, report, misfit, budget, and logarithm of the electrons.
+        ``"state"``: 26 features of the image and 26 of the middle of the Ronchigram, then these scalars.
     Reward
         ``"dense"``: 0.3 times the change of 1 / (1 + s), plus 0.6 times the achievement exp(-s^2) at the declared end,
         minus 0.1 times the change of the spent budget (the largest of the spent fractions of actions, time and dose).
@@ -437,7 +438,7 @@ class AberrationCorrection(GoalFamily[Tuning]):
         }
 
     def truth(self, state: Tuning) -> dict[str, float]:
-        """Return the coefficients up to third order, A, phase error, rad, angle of flat phase, mrad, and drawn conditions."""
+        """Return the coefficients up to third order (A), phase error (rad), angle of flat phase (mrad), and drawn conditions."""
         found, knobs = true_aberrations(state.session), state.session.scope.knobs
         values, optics = found.cartesian(), (electrons.wavelength(knobs.energy_ev), knobs.semiangle_mrad * 1e-3)
         told = {f"{name}_angstrom": value for name, value in values.items() if int(name[1]) <= 3}

@@ -52,7 +52,7 @@ class ForgeState:
     tracked : tuple of float
         Last observed position of Si (x, y) from the centre of the field, A.
     found, session : ForgedSites or Session, optional
-        Sites with their events in the form ``state``, microscope in the other forms.
+        Sites with their events (``found``, form ``state``), or microscope (``session``, other forms).
     order : ndarray, optional
         Lattice site of each site of the microscope's specimen.
     bright, sight : ndarray, optional
@@ -101,13 +101,13 @@ class AtomForge(GoalFamily[ForgeState]):
         microscope the action is a click beside the atom and a dwell time. A frame follows each action, and its dose moves atoms, too. Si cannot
         pass N atoms and the sites beside vacancies. ``docs/damage.md`` has the cross-sections and their uncertainties.
 
-        In the preset ``drill`` the beam ejects S atoms from the exit face of MoS2. An S atom beside a vacancy jumps into the vacancy about
-        twice as often as it is ejected. Frames and probe tails eject and move atoms, too, so order and time matter, and a misplaced vacancy
-        can be moved back. In ``drill`` a fixed rule is almost as good as the planner. The ``learner`` has no memory. It imitates the planner
-        in episodes of the split ``train``; subsequent PPO (``make learn``) gave no gain that 100 episodes resolve. The learner is better
-        than the rule ``towards`` in walks but not in ``drill`` (tables below). The form ``counts`` was measured on ``easy`` only. There the
-        planner, ``learner`` and ``towards`` detect atoms in frames and are far better than policies without observations, but the episodes
-        do not separate these three policies. The oracle does not play in ``counts``, because no event is known in advance.
+        In the preset ``drill`` the beam ejects S atoms from the exit face of MoS2. An S atom beside a vacancy jumps into the vacancy about twice as
+        often as it is ejected. Frames and probe tails eject and move atoms, too, so order and time matter, and a misplaced vacancy can be moved back.
+        In ``drill`` the fixed rule ``towards`` is almost as good as the planner ``expert``. The ``learner`` has no memory. It imitates the planner in
+        episodes of the split ``train``; subsequent PPO (``make learn``) gave no gain that 100 episodes resolve. The learner is better than the rule
+        ``towards`` in walks but not in ``drill`` (tables below). The form ``counts`` was measured on ``easy`` only. There the planner, ``learner``
+        and ``towards`` detect atoms in frames and are far better than policies without observations, but the episodes do not separate these three
+        policies. The oracle does not play in ``counts``, because no event is known in advance.
 
         All forms of observation have the same processes. In ``state`` the processes are computed on the sites of the lattice, and a look
         (frame) is a graph with detection noise. In the other forms the microscope acquires frames and parks the beam. Atoms stay on the sites
@@ -127,13 +127,13 @@ class AtomForge(GoalFamily[ForgeState]):
         ========= ======================================= ==== =======================================
     Observation space
         ``state`` (the default): float32 in [-1, 1]. A walk has 24 numbers. The first six are the brightness of Si divided by five times that of C
-        (Si: 0.56), its position in the field in units of 8 A, the vector to the target in units of 16 A, and the number of bonds to the target in a
-        perfect sheet in units of 20. Each of the three neighbours, the nearest to the target first, has five numbers: its position relative to Si in
-        units of 3 A, and three contrasts (brightness / brightness of C - 1; N: 0.2, empty: -0.6), its own and those of the two sites behind it. The
-        last three numbers are the remaining fractions of looks and beam time, and the beam energy in units of 100 keV. If Si is not detected, the
-        first number is the largest brightness, and the next 20 numbers are 0. ``drill`` has 135 numbers. Each of the 33 S sites on the exit face has
-        its position in units of 8 A, half its brightness relative to S2 (0.25 for one missing S), and 1 if it is a target. The last three are as
-        above.
+        (expected value 0.56), its position in the field in units of 8 A, the vector to the target in units of 16 A, and the number of bonds to the
+        target in a perfect sheet in units of 20. Each of the three neighbours, the nearest to the target first, has five numbers: its position
+        relative to Si in units of 3 A, and three contrasts, its own and those of the two sites behind it. A contrast is the brightness relative to
+        that of C, minus 1: 0.2 for N, -0.6 for an empty site. The last three numbers are the remaining fractions of looks and beam time, and the beam
+        energy in units of 100 keV. If Si is not detected, the first number is the largest brightness, and the next 20 numbers are 0. ``drill`` has
+        135 numbers. Each of the 33 S sites on the exit face has its position in units of 8 A, half its brightness relative to S2 (0.25 for one
+        missing S), and 1 if it is a target. The last three are as above.
 
         ``counts``: a ``Dict``.
 
@@ -151,14 +151,14 @@ class AtomForge(GoalFamily[ForgeState]):
         =========== ======================= ============================================== ==== ==============
 
         ``pixels``: ``image`` uint8 (32, 32), square roots of bins of 2 x 2 points, and ``scalars`` float32: position, targets,
-        budget, energy, logarithms of the trace over its first reading.
+        budget, energy, logarithms of the trace divided by its first reading.
     Reward
-        0.3 [P(s') - P(s)] + 0.6 A - 0.1 [B(s') - B(s)]. P = 1 - d / (2 L), where d is the length in bonds of the shortest passable path to the
-        target and L its value at the start. P is 1/2 at the start, 1 at the target, and 0 without Si. A is 0 until the declared end; then it is 1 -
-        n / 4 for n lost atoms if Si is at the target, and otherwise 0. B is the larger of the spent fractions of looks and beam time. Random walks
-        fail, because the targets are at least six bonds away. In ``drill``, n is the number of lost atoms that do not belong to the pattern. P is
-        the number of finished vacancies minus n / 2, divided by the size of the pattern. At the declared end, A is 1 - n / 4 for the whole pattern;
-        for an unfinished pattern it is this value times half the finished fraction.
+        0.3 [P(s') - P(s)] + 0.6 V - 0.1 [B(s') - B(s)]. P = 1 - d / (2 L), where d is the length in bonds of the shortest passable path to the target
+        and L its value at the start. P is 1/2 at the start, 1 at the target, and 0 without Si. The achievement V is 0 until the declared end; then it
+        is 1 - n / 4 for n lost atoms if Si is at the target, and otherwise 0. B is the larger of the spent fractions of looks and beam time. Random
+        walks fail, because the targets are at least six bonds away. In ``drill``, n is the number of lost atoms that do not belong to the pattern. P
+        is the number of finished vacancies minus n / 2, divided by the size of the pattern. At the declared end, V is 1 - n / 4 for the whole
+        pattern; for an unfinished pattern it is this value times half the finished fraction.
     Starting state
         The number of bonds between Si and the target is in the preset's range of sizes. N atoms and vacancies are drawn over the field, not
         beside start or target, and the shortest path around them is in the same range. In ``drill`` the target is a connected pattern of S
@@ -178,7 +178,7 @@ class AtomForge(GoalFamily[ForgeState]):
 
         Size: length of the path in bonds, or number of vacancies. At lower energy, hops are rarer relative to
         replacements. Jitter and flicker: detection noise of the form ``state``, the standard deviations of positions and of
-        brightness over that of C or S2.
+        brightness relative to that of C or S2.
     Example
         ::
 
@@ -384,7 +384,7 @@ class AtomForge(GoalFamily[ForgeState]):
         return int((state.numbers[list(state.scene.target)] == 0).sum())
 
     def potential(self, state: ForgeState) -> float:
-        """Return the hidden potential, in [0, 1]: for a walk 1/2 at the start, for a pattern its net finished fraction."""
+        """Return the hidden potential, in [0, 1], which is 1/2 at the start of a walk and 0 at the start of a pattern."""
         scene = state.scene
         if self.preset.goal == "drill":
             return min(max((self._made(state) - 0.5 * self._lost(state)) / scene.length, 0.0), 1.0)
@@ -424,7 +424,7 @@ class AtomForge(GoalFamily[ForgeState]):
     def truth(self, state: ForgeState) -> dict[str, float]:
         """Return the total and the remaining length of the path or pattern, the lost atoms, the defects, and the wanted events.
 
-        ``event_k`` is 1 if there is a wanted event k, else 0. ``x_k``, ``y_k`` is a beam position on or near its atom, in units of the action.
+        ``event_k`` is 1 if there is a wanted event k, else 0. (``x_k``, ``y_k``) is a beam position on or near its atom, in units of the action.
         ``seconds_k`` is the time until the event if the beam is parked there, or -1 if it is unknown or another event comes first.
         """
         site, scene, walk = self._site(state), state.scene, self.preset.goal == "walk"

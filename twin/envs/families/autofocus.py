@@ -154,12 +154,12 @@ class Autofocus(GoalFamily[Focusing]):
         ``electrons``  float32 (1,)        1         incident electrons at one point
         ============== =================== ========= ===============================================
 
-        ``"pixels"``: a ``Dict``. ``image`` uint8 (2, 64, 64) has the last two frames, latest first, in bins of 2 x 2 points,
-        as square roots of the readings above the smallest reading, scaled to 100 at the mean. ``scalars`` float32 (11,)
+        ``"pixels"``: a ``Dict``. ``image`` uint8 (2, 64, 64) has the last two frames, latest first, in bins of 2 x 2
+        points, as square roots of (reading - smallest reading), scaled to 100 at the mean. ``scalars`` float32 (11,)
         has the knobs of both frames in units of their reach, budget, scan, and logarithm of the mean reading.
-        ``"state"``: float32 (113,). Each of the last four frames has the knobs and 24 logarithms of power over noise, in 12
-        azimuths (relative to the specimen) and 2 bands of spatial frequency; then follow budget, scan, and logarithm of
-        the mean reading. The first frame replaces frames that are not yet taken.
+        ``"state"``: float32 (113,). Each of the last four frames has the knobs and 24 logarithms of power over noise,
+        in 12 azimuths (relative to the specimen) and 2 bands of spatial frequency; then follow budget, scan, and
+        logarithm of the mean reading. The first frame replaces frames that are not yet taken.
     Reward
         ``"dense"``: 0.3 times the change of the Strehl ratio of (C10, C12), plus 0.6 times the achievement at the
         declared end, minus 0.1 times the change of the spent budget (the larger of the spent fractions of frames and
@@ -182,11 +182,11 @@ class Autofocus(GoalFamily[Focusing]):
         focus for an hour, then declare the end. Within a minute C10 drifts systematically by about 6 A and at random by
         9 A, C12 at random by 5 A.
     Baselines
-        The returns of ``expert`` do not decrease from ``easy`` to ``hard``, because every policy, even the oracle, can gain
-        more Strehl ratio from a worse start. The final distance from focus does increase, with separate confidence
-        intervals; its table follows the table of returns. ``expert`` fits a model of the instrument to all frames. The model
-        is bounded by the specimens, instruments, and ranges of start, residual aberrations and gains on this page. Like every
-        agent, ``expert`` receives these bounds in its brief (``known``).
+        The returns of ``expert`` do not decrease from ``easy`` to ``hard``, because every policy, even the oracle, can
+        gain more Strehl ratio from a worse start. The final distance from focus does increase, and the confidence
+        intervals of the presets do not overlap; its table follows the table of returns. ``expert`` fits a model of the
+        instrument to all frames. The model is bounded by the specimens, instruments, and ranges of start, residual
+        aberrations and gains on this page. Like every agent, ``expert`` receives these bounds in its brief (``known``).
     Example
         ::
 
@@ -446,7 +446,7 @@ class Autofocus(GoalFamily[Focusing]):
         return {"dose_e_per_angstrom2": float(state.dose), "beam_s": float(state.session.scope.beam_s), "moves": float(state.moves)}
 
     def truth(self, state: Focusing) -> dict[str, float]:
-        """Return C10, C12a, C12b, abs(C12) and root of C10^2 + C12^2, A, Strehl ratio, and drawn conditions.
+        """Return C10, C12a, C12b, abs(C12) and the root of C10^2 + C12^2 (all in A), the Strehl ratio, and the drawn conditions.
 
         Aberrations and Strehl ratio are those of the last frame, or of the declared end. ``hour_strehl`` is the achievement
         of the preset ``drift`` so far, 0 in the other presets.

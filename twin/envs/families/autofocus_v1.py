@@ -77,12 +77,13 @@ class AutofocusV1:
     """Bring a sample into focus: version 1, kept for the scores of ``autofocus@1``.
 
     Description
-        A HAADF frame is taken after each action. The detector is generic, from 3 convergence semi-angles outwards; it
-        is not the instrument's own detector, whose angles depend on the profile. Defocus and twofold astigmatism start
-        at unknown values. Do not train on this version, because it has four defects. Each frame pays up to 1 and
-        success ends the episode, so an agent that does nothing (return 2.95) earns more than the oracle (2.20), and an
-        agent that stays just outside the goal earns 17. The truth ends episodes. All episodes have the same crystal in
-        the same orientation. The dose limit never applies.
+        A HAADF frame is taken after each action. The detector is generic and collects electrons from three times the
+        convergence semi-angle outwards; it is not the instrument's own detector, whose angles depend on the profile. Defocus and
+        twofold astigmatism start at unknown values. Do not train on this version, because it has four defects. Each
+        frame pays up to 1 and success ends the episode, so an agent that does nothing (return 2.95) earns more than the
+        oracle (2.20), and an agent that stays just outside the goal earns 17. An episode ends when the hidden true
+        aberrations reach the goal, without a declaration by the agent. All episodes have the same crystal in the same
+        orientation. The dose limit never applies.
     Action space
         ``Box(-1, 1, (3,))``: changes of C10, C12a, C12b by at most 100, 50, 50 A. Knobs stop 200, 120, 120 A from their
         start.

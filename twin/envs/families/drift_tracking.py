@@ -120,11 +120,11 @@ class DriftTracking(GoalFamily[Watch]):
         ============= =================== ========= ==============================================================
 
         ``"pixels"``: a ``Dict``. ``image`` uint8 (2, 64, 64) has the last two frames, latest first, in bins of 2 x 2
-        points, as square roots of the readings above the smallest reading, scaled to 100 at the mean. ``scalars``
-        float32 (13,) has field and shift of both frames in units of their largest values and log(electrons) / log(1e5)
-        of both frames, then budget, clock in units of 1000 s, and tilt in units of 100 mrad. ``"state"``: float32
-        (525,). The images of the last two frames are averaged to 16 x 16 points each, in units of 255; then follow the
-        same scalars.
+        points, as square roots of (reading - smallest reading), scaled to 100 at the mean. ``scalars`` float32 (13,)
+        has field and shift of both frames in units of their largest values and log(electrons) / log(1e5) of both
+        frames, then budget, clock in units of 1000 s, and tilt in units of 100 mrad. ``"state"``: float32 (525,). The
+        images of the last two frames are averaged to 16 x 16 points each, in units of 255; then follow the same
+        scalars.
     Reward
         ``"dense"``: 0.3 times the change of the watched fraction, plus 0.6 times the achievement at the declared end,
         minus 0.1 times the change of the spent budget (the larger of the spent fractions of frames and dose). The
@@ -184,8 +184,8 @@ class DriftTracking(GoalFamily[Watch]):
         See ``EnvArguments``. The samples are ``graphene`` and ``mos2-1h``. The first two values of ``knob_gain`` are the
         gains of the beam shift along x and y.
     watch_s : float
-        Duration of the watch, 24 to 120 s. The dose budget, the number of jumps, and the number of frames without the six
-        spare frames are proportional to it.
+        Time for which the cluster is to be kept in view, 24 to 120 s. The dose budget, the number of jumps, and the
+        number of frames without the six spare frames are proportional to it.
 
     Raises
     ------
@@ -229,7 +229,7 @@ class DriftTracking(GoalFamily[Watch]):
 
     @property
     def action_space(self) -> gym.spaces.Box:
-        """Space of actions: changes of the shift as fractions of the largest changes, wide frame, end, fast frame, electrons."""
+        """Space of actions: changes of the shift as fractions of the largest changes, wide frame, end, fast frame, and electrons."""
         return gym.spaces.Box(-1.0, 1.0, (6,), np.float32)
 
     @property
@@ -254,7 +254,7 @@ class DriftTracking(GoalFamily[Watch]):
         return gym.spaces.Dict(parts)
 
     def known(self) -> dict[str, Any]:
-        """Return the numbers of the preset, the ranges of the drawn conditions, and the duration of the watch."""
+        """Return the numbers of the preset, the ranges of the drawn conditions, and the time for which to keep the cluster in view."""
         return {**plain_values(self.preset), "randomisation": self.drawn_ranges(), "watch_s": self.watch_s}
 
     def prepare(self, line: PreparationLine) -> None:
@@ -302,7 +302,7 @@ class DriftTracking(GoalFamily[Watch]):
         return self._photographed(state, wide=False, exposure=1.0)
 
     def transition(self, state: Watch, action: np.ndarray, rng: np.random.Generator) -> Watch:
-        """Declare the end; otherwise change the shift, wait while events happen, and take a frame."""
+        """Declare the end, or change the shift, wait, and take a frame; events of the specimen happen during the wait."""
         del rng  # all randomness follows from the episode's own seed
         moves = state.moves + 1
         if action[3] > DECLARE:
@@ -420,7 +420,7 @@ class DriftTracking(GoalFamily[Watch]):
         }
 
     def truth(self, state: Watch) -> dict[str, float]:
-        """Return the cluster's position in the frame, A, watched fraction, specimen, drift speed, and data of the event."""
+        """Return the cluster's position in the frame (A), watched fraction, specimen, drift speed, and data of the event."""
         x, y = (float(value) for value in state.true)
         happens = math.isfinite(state.events.event_s)
         return {

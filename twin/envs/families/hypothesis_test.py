@@ -82,7 +82,7 @@ def declared_probability(action: np.ndarray) -> float | None:
 
 
 def answered_probability(action: Sequence[float] | np.ndarray) -> float:
-    """Return the probability of law 1 in an action; it counts only if the action declares the end."""
+    """Return the probability of law 1 that an action contains; it is the answer only if the action declares the end."""
     return EDGE + (1 - 2 * EDGE) * (float(action[4]) + 1) / 2
 
 
@@ -119,7 +119,7 @@ class HypothesisTest(GoalFamily[DamageTrial]):
         A declaration exposes nothing. Once a budget is spent, an action without a declaration ends the episode.
 
     Observation space
-        ``counts``: a ``Dict``; ``queries`` is the preset's number of areas minus one, the first area.
+        ``counts``: a ``Dict``; ``queries`` is the preset's number of areas without the first area.
 
         ============ ======================= ===================================================== ==== ========
         Component    Type                    Meaning                                               Unit Range
@@ -139,13 +139,13 @@ class HypothesisTest(GoalFamily[DamageTrial]):
         priors.
 
     Reward
-        0.3 [P(s') - P(s)] + 0.6 A - 0.1 [B(s') - B(s)]. P is the posterior probability of the true law given counts and
+        0.3 [P(s') - P(s)] + 0.6 V - 0.1 [B(s') - B(s)]. P is the posterior probability of the true law given counts and
         priors; it is 1/2 at the start and set to 1/2 at every end, so it guides the agent, but its changes add up to 0.
-        The answer p, the declared probability of the true law, earns A = 1 - 2 log(0.98 / p) / log(49): 1 for the
-        largest p, 0.654 for 1/2, -1 for the smallest p. This logarithmic score is strictly proper over all
+        The answer p, the declared probability of the true law, earns the achievement V = 1 - 2 log(0.98 / p) / log(49):
+        1 for the largest p, 0.654 for 1/2, -1 for the smallest p. This logarithmic score is strictly proper over all
         probabilities that can be declared. The score 1 + log2(p), clipped to [-1, 1], would not be proper, because its
         best answers would be 0 and 1, whatever the agent knows. B is the largest of the spent fractions of areas, dose
-        and time. An episode with an answer returns 0.6 A minus the price of the spent budget. Only an agent that knows
+        and time. An episode with an answer returns 0.6 V minus the price of the spent budget. Only an agent that knows
         the true law and declares it at once reaches the upper bound of 0.6. An episode without an answer earns nothing
         and pays for the spent budget.
 
@@ -407,7 +407,7 @@ class HypothesisTest(GoalFamily[DamageTrial]):
         return state.answer is not None and (state.answer if self._true_law(state) else 1 - state.answer) >= SURE
 
     def truncated(self, state: DamageTrial) -> bool:
-        """Return True if an action without a declaration followed a spent budget, or if it was the last permitted action."""
+        """Return True if an action without a declaration followed a spent budget, or if the permitted actions are used up."""
         return not self.declared(state) and (state.moves - state.blocked > len(state.settings) or state.moves >= STEPS)
 
     def cost(self, state: DamageTrial) -> dict[str, float]:

@@ -97,9 +97,9 @@ class MicroscopeTask(EnvArguments, ScopeFamily):
         ``wait``                    1       no wait below 0, then 0 to 60                  s                             (set)
         =========================== ======= ============================================== ============================= ========
 
-        R is 10, 4, 4, 1 and 1, for orders 1 to 5, times the aberration that gives a quarter-wave phase at the edge of
-        the usual aperture. The last column is the change for a value of 1 with ``incremental=True``; knobs stop at the
-        ends of their ranges.
+        R is a multiple of the aberration that gives a quarter-wave phase at the edge of the usual aperture: 10, 4, 4, 1
+        and 1 times this aberration for the orders 1 to 5. The last column is the change for a value of 1 with
+        ``incremental=True``; knobs stop at the ends of their ranges.
     Observation space
         ``observation="counts"``: a ``Dict``.
 
@@ -270,7 +270,7 @@ class MicroscopeTask(EnvArguments, ScopeFamily):
 
     @property
     def common(self) -> CommonOperator | None:
-        """Settings that the imaging operator of ``make`` covers, or None if tilts or damage need new operators in steps."""
+        """Settings that the imaging operator of ``make`` covers, or None if steps build new operators for tilts or damage."""
         if self.tilting or self.damage:
             return None
         return CommonOperator(detectors=self.detectors, camera_lengths_mm=self.camera_lengths_mm, semiangles_mrad=self.semiangles_mrad)

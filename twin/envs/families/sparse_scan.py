@@ -93,10 +93,11 @@ class SparseScanning(GoalFamily[SparseSampling]):
 
     Description
         A field of 128 x 128 points, 2 A apart, has particles of gold or platinum on amorphous carbon, pores and
-        platinum particles in a layer of MoS2, or grain boundaries of an aluminium foil wetted by gallium. Positions and
-        angles are drawn for each episode. On a real microscope this task needs a scan generator that accepts any list
-        of points. The convergence semi-angle is 4 mrad at 200 kV. The probe is therefore as wide as the spacing of the
-        points, so lattices average out. The detector is the dark-field detector of ``corrected-200kv``.
+        platinum particles in a layer of MoS2, or an aluminium foil whose grain boundaries are wetted by gallium.
+        Positions and angles are drawn for each episode. On a real microscope this task needs a scan generator that
+        accepts any list of points. The convergence semi-angle is 4 mrad at 200 kV. The probe is therefore as wide as
+        the spacing of the points, so lattices average out. The detector is the dark-field detector of
+        ``corrected-200kv``.
 
         An action scans a block of 64 points. Electrons are drawn from one expected image, in which atoms scatter once
         and independently (``twin.envs.sparse_scenes``). For randomly oriented particles of 20 and 40 A, the signal
@@ -158,8 +159,8 @@ class SparseScanning(GoalFamily[SparseSampling]):
         overview.
     Episode end
         An episode is terminated only by the declared stop. It is truncated by an action without a declaration after the
-        dose or the path time is spent. Both budgets are those of the overview and of the raster: 38 blocks of 64 points
-        (hard: 31), and 3.3 ms plus 37 (hard: 30) lines of 0.74 ms.
+        dose or the path time is spent. Both budgets are the costs of the overview and of the raster: 38 blocks of 64
+        points (hard: 31), and 3.3 ms plus 37 (hard: 30) lines of 0.74 ms.
     Presets
         ============ ================== ================== ================= ========================================
         preset       scenes             electrons / point  dose budget       structure of a field
@@ -260,7 +261,7 @@ class SparseScanning(GoalFamily[SparseSampling]):
 
     @property
     def budget(self) -> tuple[float, float]:
-        """Dose budget, in usual dwell times, and path time budget, us: those of the overview and of the raster's lines."""
+        """Budgets of beam time (in usual dwell times) and of path time (us): the costs of the overview and of the raster."""
         return sparse_instrument.budget(self.preset, self.points)
 
     def initial(self, rng: np.random.Generator) -> SparseSampling:
@@ -374,7 +375,7 @@ class SparseScanning(GoalFamily[SparseSampling]):
     # ---- the goal
 
     def skill(self, state: SparseSampling) -> float:
-        """Return 1 minus the image's root-mean-square error over that of the raster: 0 equals the raster, 1 is perfect."""
+        """Return 1 - (error / error of the raster), with root-mean-square errors: 0 equals the raster, 1 is perfect."""
         return 1 - state.found[0] / state.raster[0]
 
     def potential(self, state: SparseSampling) -> float:

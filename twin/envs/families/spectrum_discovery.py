@@ -1,4 +1,4 @@
-"""``stemtwin/SpectrumDiscovery-v1``: a search for the best positions of a scene with few spectra, given its image."""
+"""``stemtwin/SpectrumDiscovery-v1``: a search with few spectra for the best positions in a scene whose image is given."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -42,11 +42,11 @@ class SpectrumDiscovery(GoalFamily[Discovery]):
 
     Description
         A field of 128 A has a flake of MoS2 with particles of gold, silver, FeO and maghemite on it. Its dark-field
-        image (200 kV, 10 mrad, 40 to 120 mrad) is given. The agent sends the beam to positions on a grid of 32 x 32 and
-        takes a spectrum at each: energy losses (EELS) in two exposures, low losses and the L edges of iron, or X-rays
-        (EDX). On a real microscope this is the point mode of spectroscopy; the controls are beam position and detector.
-        A scalariser reduces a spectrum to one number, the ratio of the counts in two windows, and the goal is to find
-        the best 1 % of the positions:
+        image (200 kV, convergence semi-angle 10 mrad, detector from 40 to 120 mrad) is given. The agent sends the beam
+        to positions on a grid of 32 x 32 and takes a spectrum at each: either X-rays (EDX), or energy losses (EELS) in
+        two exposures, one of the low losses and one of the L edges of iron. On a real microscope this is the point mode
+        of spectroscopy; the controls are beam position and detector. A scalariser reduces a spectrum to one number, the
+        ratio of the counts in two windows, and the goal is to find the best 1 % of the positions:
 
         ================ ========= =========================================== ==================================================
         Scalariser       Technique Windows, eV                                 Positions of high values
@@ -98,24 +98,25 @@ class SpectrumDiscovery(GoalFamily[Discovery]):
 
         ``low``, ``core`` and ``edx`` are zeros if the last spectrum does not contain them.
 
-        ``pixels``: ``image`` uint8 (3, 2 n, 2 n): image, scores over the largest score, positions of spectra;
-        ``scalars`` float32 (4,): target and budget. ``state``: float32 in [-1, 1]: square roots of the image averaged over
-        16 x 16 tiles, divided by the largest root, positions, ``edx_taken``, scores over the largest score, mask of the
-        spectra taken so far, target, budget.
+        ``pixels``: ``image`` uint8 (3, 2 n, 2 n): image, scores divided by the largest score, positions of spectra;
+        ``scalars`` float32 (4,): target and budget. ``state``: float32 in [-1, 1]: square roots of the image averaged
+        over 16 x 16 tiles, divided by the largest root, positions, ``edx_taken``, scores divided by the largest score,
+        mask of the spectra taken so far, target, budget.
 
     Reward
-        0.3 [P(s') - P(s)] + 0.6 A - 0.1 [B(s') - B(s)]. P is the recall R. The best candidates are the 1 % with the largest
-        expected scalariser, and R is the fraction of them at which the scalariser was measured. The declaration earns
-        A = R / 2, plus 1/2 if the declared position is a best candidate. B is the spent fraction of the spectra. The agent's
-        best score relative to the largest score is not rewarded, because random positions reach most of it.
+        0.3 [P(s') - P(s)] + 0.6 V - 0.1 [B(s') - B(s)]. P is the recall R. The best candidates are the 1 % with the
+        largest expected scalariser, and R is the fraction of them at which the scalariser was measured. The declaration
+        earns the achievement V = R / 2, plus 1/2 if the declared position is a best candidate. B is the spent fraction
+        of the spectra. The agent's best score relative to the largest score is not rewarded, because random positions
+        reach most of it.
 
     Starting state
         The episode draws one of the scenes of the split, one of its eight orientations, and one of the three
         scalarisers, all with equal probabilities. A scene is computed when an episode first needs it (about 15 s) and
-        cached; ``stemtwin warm`` computes all scenes beforehand. ``train`` and ``val`` have eight scenes each and no scene
-        in common. Their seeds are public, so anybody can compute their answers. The eight scenes of the task's episodes
-        and the seeds of the episodes follow from the key of the task. The key of the split ``public`` is published, so its
-        scores are for practice.
+        cached; ``stemtwin warm`` computes all scenes beforehand. ``train`` and ``val`` have eight scenes each and no
+        scene in common. Their seeds are public, so anybody can compute their answers. The eight scenes of the task's
+        episodes and the seeds of the episodes follow from the key of the task. The key of the split ``public`` is
+        published, so scores in this split are for practice.
 
         If the scalariser is hidden, only its name is hidden: ``target`` is zeros, but every spectrum returns its score.
         One spectrum of each technique reveals the technique of the scalariser, and a comparison of the scores with the
@@ -185,7 +186,7 @@ class SpectrumDiscovery(GoalFamily[Discovery]):
     spectra : int, optional
         Number of spectra of an episode, instead of the preset's number.
     scene_root : int, optional
-        Number from which the seeds of other scenes are derived, which replace the scenes of the split.
+        Number from which the seeds of the scenes are derived; these scenes replace those of the split.
     difficulty, split, observation, reward, randomisation, privileged_info
         See ``stemtwin.twin.envs.arguments.EnvArguments``; ``closed_valve`` can be given.
 
@@ -234,7 +235,7 @@ class SpectrumDiscovery(GoalFamily[Discovery]):
             The split is ``test``, and no root is given.
         """
         if self.split == "test" and self.scene_root is None:
-            message = "split='test' of SpectrumDiscovery has no scenes: they follow from the key of a task. Run the task, or give scene_root."
+            message = "split='test' of SpectrumDiscovery has no scenes: a task derives them from its key. Run the task, or give scene_root."
             raise SettingsError(message)
         return scenes.scene_seeds(self.split, self.scenes, self.scene_root)
 
@@ -410,14 +411,15 @@ class SpectrumDiscovery(GoalFamily[Discovery]):
     # ---- the goal
 
     def recall(self, state: Discovery) -> float:
-        """Return the fraction of the best 1 % of the candidates at which the scalariser was measured."""
+        """Return the recall, the fraction of the best candidates (1 % of all candidates) whose scalariser was measured."""
         return len(set(state.best) & set(state.measured)) / len(state.best)
 
     def area(self, state: Discovery) -> float:
         """Return the area under the curve of a search, in [0, 1].
 
-        It is the mean, over all spectra of the budget, of the value of the best position measured so far. The value of a
-        position is 1 in the best 1 %, 0 beyond the best 10 %, and linear in log(rank) between.
+        The best position measured so far has a value after each spectrum; the area is the mean of these values over all
+        spectra of the budget. The value of a position is 1 in the best 1 %, 0 beyond the best 10 %, and linear in
+        log(rank) between.
         """
         most = len(state.best)
         worths = [

@@ -101,7 +101,10 @@ The first tag is the signal.
 
 
 def load_detectors() -> Registry[Factory]:
-    """Import the recorders of the microscope, which is slow, and return `DETECTORS` with the detectors of all signals."""
+    """Return `DETECTORS` with the detectors of all signals.
+
+    The function imports the recorders of the microscope. This import is slow.
+    """
     importlib.import_module(RECORDER_PACKAGE)
     return DETECTORS
 
@@ -138,7 +141,10 @@ def tags_of(detector: str | NamedDetector) -> tuple[str, ...]:
 
 
 def made(detectors: Sequence[str | NamedDetector], semiangle_mrad: float, largest_mrad: float) -> tuple[NamedDetector, ...]:
-    """Return detectors, each name replaced by its detector for a convergence semi-angle and the grid's largest angle, mrad."""
+    """Return detectors, with each name replaced by the detector of that name.
+
+    The angles of such a detector follow from the convergence semi-angle and from the largest angle of the grid, both in mrad.
+    """
     return tuple(DETECTORS[d](semiangle_mrad, largest_mrad) if isinstance(d, str) else d for d in detectors)
 
 

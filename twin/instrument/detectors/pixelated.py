@@ -29,15 +29,15 @@ class PixelatedDetector:
     binning : int
         Number of pixels along each side of a binned pixel. Both sides of ``shape`` are multiples of this number.
     point_spread_px : float
-        Standard deviation s, along each axis and in binned pixels, of the distance from the pixel where an electron
-        arrives to the pixel where it is counted. The distance has a normal distribution over whole pixels. The
-        modulation transfer function is about exp(-2 pi^2 s^2 f^2), with the frequency f in cycles per pixel.
+        Standard deviation s, in binned pixels, of the distance along each axis between the pixel where an electron arrives
+        and the pixel where it is counted. The distance has a normal distribution over whole pixels. The modulation
+        transfer function is about exp(-2 pi^2 s^2 f^2), with the frequency f in cycles per pixel.
     quantum_efficiency : float
         Probability that an electron is counted.
     dead_fraction, hot_fraction : float
         Fraction of the camera's pixels that never count, and fraction of pixels that also count without electrons.
     hot_counts_per_s, dark_counts_per_s : float
-        Count rates without a beam, 1/s: the rate of a hot pixel, and the rate of every pixel.
+        Count rates without a beam, 1/s: the rate of each hot pixel, and the rate that all pixels have.
     readout_noise_counts : float
         Standard deviation of the read-out error of a binned pixel, counts. The error is normally distributed. A camera
         that counts single electrons has the value 0.
@@ -118,7 +118,7 @@ class PixelatedDetector:
 
     @property
     def corner_mrad(self) -> float:
-        """Angle from the axis to a corner, mrad, which is the largest angle on the camera."""
+        """Angle from the axis to a corner, which is the largest angle on the camera, mrad."""
         return 0.5 * self.pixel_mrad * math.hypot(*self.shape_read)
 
     def scaled(self, factor: float) -> Self:

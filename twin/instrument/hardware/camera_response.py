@@ -61,7 +61,8 @@ def count_patterns(
     """
     if patterns.shape[-2:] != camera.shape_read:
         message = (
-            f"Patterns of {patterns.shape[-2:]} pixels do not match this camera, which reads {camera.shape_read}. Pass the camera of the patterns."
+            f"Patterns of {patterns.shape[-2:]} pixels do not match this camera, which reads {camera.shape_read}. "
+            "Pass the camera for which the patterns were computed."
         )
         raise SettingsError(message)
     current = checks.number("current_pa", current_pa, "pA", low=0)
@@ -69,7 +70,8 @@ def count_patterns(
     electrons = noise.electrons_per_point(current, dwell * 1e-6)
     if electrons > MOST_ELECTRONS:
         message = (
-            f"{electrons:.3g} electrons at each point overflow the counters ({MOST_ELECTRONS:g}). Use a shorter dwell_time_us or less current_pa."
+            f"{electrons:.3g} electrons at each point overflow the counters (limit {MOST_ELECTRONS:g}). "
+            "Use a shorter dwell_time_us or less current_pa."
         )
         raise SettingsError(message)
     numbers, pixels = response(camera, dwell), defects(camera)

@@ -30,8 +30,8 @@ class CorrectorProfile:
     rotation_rad : tuple of float
         Rotation of the azimuth of the true change, for the same orders, rad.
     parasitic : tuple
-        Triples (from, to, ratio) of Cartesian coefficients: a change of the first by 1 A also changes the second by
-        ratio A.
+        Triples (from, to, ratio), where the first two are Cartesian coefficients. A change of ``from`` by 1 A also changes
+        ``to``, by ``ratio`` times 1 A.
     scatter : float
         Standard deviation of random changes due to the hysteresis of the magnets, relative to the commanded change.
     reach_angstrom : tuple of float
@@ -126,7 +126,8 @@ def request(name: str, value: complex | Sequence[float], target: complex | Seque
     name : str
         Haider's name (C1, A1, B2, ...) or Krivanek's (C10, C12, C21, ...).
     value, target : complex or two floats
-        Stated and target value, A: the complex coefficient in Haider's notation, C_nm exp(i m phi_nm) in Krivanek's.
+        Stated and target value, A: in Haider's notation the complex coefficient, in Krivanek's notation
+        C_nm exp(i m phi_nm).
     conjugate_mixed : bool
         Convention of ``Aberrations.to_haider``.
 

@@ -2,7 +2,7 @@
 
 ``Instabilities`` sets the sizes of the processes, ``Course`` gives their values for one seed at any time, and ``Creep``
 describes the motion of the stage after moves. All values are pure functions of seed, time and commands. They are
-bit-identical for every number and order of calls (``random_paths.py``). Contamination is set elsewhere, by
+bit-identical regardless of the number and order of calls (``random_paths.py``). Contamination is set elsewhere, by
 ``Damage(contamination=...)``, because it depends on the specimen and its dose.
 """
 
@@ -180,9 +180,9 @@ class Creep:
     offset: tuple[float, float] = (0.0, 0.0)
 
     def at(self, times_s: np.ndarray | float, tau_s: float) -> np.ndarray:
-        """Return the total creep (x, y), A, shape (..., 2), at times, s, of any shape.
+        """Return the total creep (x, y), A, at times in seconds.
 
-        No time may precede the last stage move.
+        For times of the shape (...), the creep has the shape (..., 2). The times must not precede the last stage move.
         """
         since = checked_times(times_s) - self.time_s
         if (since < 0).any():
@@ -193,7 +193,10 @@ class Creep:
         return np.array(self.offset) + np.array(self.velocity) * tau_s * -np.expm1(-since / tau_s)[..., None]
 
     def moved(self, time_s: float, displacement: tuple[float, float], setting: Instabilities) -> Self:
-        """Return the creep after a further stage move by (x, y), A, at a time, s, which may not precede the last move."""
+        """Return the creep after a further stage move by a displacement (x, y), A.
+
+        The time of this move, s, must not precede the last move.
+        """
         offset = self.at(time_s, setting.creep_tau_s)
         distance = math.hypot(*displacement)
         velocity = np.array(self.velocity) * math.exp(-(time_s - self.time_s) / setting.creep_tau_s)
@@ -254,7 +257,7 @@ class Course:
         return bool(self._drift.any() or self._setting.drift_walk_angstrom)
 
     def aberrations(self, time_s: float) -> Aberrations:
-        """Return the change of the aberrations since tuning, at a time, s, in A and rad.
+        """Return the change of the aberrations, A and rad, between the tuning and a time, s.
 
         Random changes are drawn every 1 s and are linear between these times.
         """
@@ -267,7 +270,7 @@ class Course:
         Parameters
         ----------
         times_s : array_like
-            Times, s, any shape. No time may precede the last stage move of ``creep``.
+            Times, s, any shape. They must not precede the last stage move of ``creep``.
         creep : Creep, optional
             Creep after stage moves.
 
@@ -286,9 +289,9 @@ class Course:
         return out
 
     def current_factor(self, times_s: np.ndarray | float, flashed_s: float = 0.0) -> np.ndarray:
-        """Return the beam current at times, s, of any shape, relative to the current after the last flash of the tip.
+        """Return the beam current relative to the current after the last flash of the tip, shaped like the times.
 
-        No time may precede the flash at ``flashed_s``, s.
+        All times are in s. They must not precede the flash, which took place at ``flashed_s``.
         """
         times, setting = checked_times(times_s), self._setting
         if (times < flashed_s).any():
@@ -298,5 +301,5 @@ class Course:
         return faded * np.exp(self._current.at(times)[..., 0] - setting.flicker**2 / 2)
 
     def energy_shift_ev(self, times_s: np.ndarray | float) -> np.ndarray:
-        """Return the change of the beam's energy since time 0, eV, at times, s, of any shape."""
+        """Return the change of the beam's energy since time 0, eV, shaped like the times, s."""
         return self._energy.at(times_s)[..., 0]

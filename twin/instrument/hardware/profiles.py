@@ -122,7 +122,7 @@ class Profile:
         return known.get(name, known.get(""))
 
     def still(self) -> Self:
-        """Return a profile with the same optics but a perfect scan and stage, no drift and electron counting."""
+        """Return a profile with the same optics, but with a perfect scan and stage, with electron counting and without drift."""
         return replace(self, imperfections=ScanImperfections(), instabilities=Instabilities(), stage=StageProfile(), chains=())
 
     def focal_spread_angstrom(self, energy_ev: float) -> float:
@@ -130,8 +130,9 @@ class Profile:
         return coherence.focal_spread(energy_ev, self.chromatic_angstrom, self.energy_width_ev)
 
     def source_size_angstrom(self, current_pa: float, semiangle_mrad: float, energy_ev: float) -> float:
-        """Return the standard deviation of the source's image, A, at a current, pA, semi-angle, mrad, and energy, eV.
+        """Return the standard deviation of the source's image, A.
 
+        The current is in pA, the convergence semi-angle in mrad, and the energy in eV.
         The brightness is proportional to 1 / wavelength^2 (Reimer and Kohl, section 4.2.2).
         """
         if math.isinf(self.brightness):

@@ -1,8 +1,8 @@
 """Random paths as pure functions of the time.
 
 Each path has random values at knots on a fixed time grid. The random generator of a knot depends only on the seed and the
-position of the knot, so the value of a path at a time is bit-identical for every number and order of calls. Cached
-values can be drawn again, so a snapshot of an instrument needs only the seed and the clock and no random state.
+position of the knot, so the value of a path at a time is bit-identical regardless of the number and order of calls.
+Cached values can be drawn again, so a snapshot of an instrument needs only the seed and the clock and no random state.
 """
 
 import functools

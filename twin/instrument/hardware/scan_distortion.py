@@ -7,7 +7,8 @@ from its commanded position by these effects, in this order:
    the step, the error is -f s exp(-t / tau).
 2. Hysteresis: after a change of the field, a fraction of the change remains as an error and decays within seconds.
 3. Calibration: the coils' axes have errors of scale, of the angle between them and of rotation about the optical axis.
-4. Hum and jitter: the mains add A sin(2 pi f t + phase), with harmonics, on each axis; each line has a random offset.
+4. Hum and jitter: on each axis, the mains of frequency nu add a sine, a sin(2 pi nu t + phase), and its harmonics, and
+   each line has a random offset.
 5. Drift: the specimen moves, so an atom at the specimen position x lies at the scan position x + drift(t).
 
 The physics of scan generators follows Jones and Nellist, Microsc. Microanal. 19 (2013) 1050. Magnitudes are assumptions

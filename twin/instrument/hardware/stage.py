@@ -86,7 +86,7 @@ class StageProfile:
         Reach of the piezo, A (0: no piezo), its error, A, and its speed, A/s (0: infinite). The piezo makes lateral
         moves that end within its reach of the drives' position, without backlash.
     settle_s : float
-        Time of every move besides the travel time, s.
+        Time that every move takes in addition to the travel time, s.
     source : str
         Source of the numbers.
 
@@ -275,5 +275,5 @@ def move(state: StageState, target: StagePosition, profile: StageProfile, rng: n
 
 
 def lateral_step(before: StageState, after: StageState) -> tuple[float, float]:
-    """Return the displacement (x, y) of the specimen in a stage move, A, on which the creep after the move depends."""
+    """Return the displacement (x, y), A, of the specimen in a stage move. The creep after the move depends on it."""
     return after.true.x_angstrom - before.true.x_angstrom, after.true.y_angstrom - before.true.y_angstrom

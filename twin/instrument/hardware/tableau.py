@@ -128,7 +128,7 @@ class ProbeImages:
         return 3 * noise.electrons_per_point(self.current_pa, self.dwell_time_us * 1e-6) / self.sampling_angstrom**2
 
     def optics(self, wavelength: float) -> phase_diversity.FilmOptics:
-        """Return the settings for the physics modules at a wavelength, A, with lengths in A and angles in rad."""
+        """Return these settings in the form that the physics modules use at a wavelength, A: lengths in A and angles in rad."""
         return phase_diversity.FilmOptics(
             wavelength=wavelength, semiangle=self.semiangle_mrad * 1e-3, size=self.size, sampling=self.sampling_angstrom
         )
@@ -307,7 +307,7 @@ class Measurement:
 
 
 def duration_s(kind: Tableau, setting: ProbeImages) -> float:
-    """Return the duration of a measurement, s. A failed measurement takes the same time."""
+    """Return the duration of a measurement, s. A failed measurement takes as long as a successful one."""
     return len(kind.tilts_mrad()) * setting.duration_s
 
 

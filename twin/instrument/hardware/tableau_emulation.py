@@ -2,9 +2,9 @@
 
 For each tilt, the defocus and the two components of astigmatism are drawn around their true values. Their covariance is
 that of a fit to images of an unknown film with unknown shifts, and follows from the Fisher information. The measurement
-fails under the same conditions as a real corrector. The aberrations follow from the drawn numbers by the same least
-squares as in :func:`tableau.measure`, which takes a thousand times as long. Tests compare errors, intervals and failures
-of both functions.
+fails under the same conditions as the measurement of a real corrector. The aberrations follow from the drawn numbers by
+the same least squares as in :func:`tableau.measure`; that function takes a thousand times as long. Tests compare
+errors, intervals and failures of both functions.
 """
 
 import functools

@@ -42,7 +42,7 @@ class PointScan:
         return values
 
     def line_starts(self) -> np.ndarray:
-        """Return the index of the first visit, 0, shape (1,), because the whole scan is one line."""
+        """Return the array [0], because the whole scan is one line, which begins with visit 0."""
         return np.zeros(1, int)
 
 

@@ -55,7 +55,7 @@ class RasterScan:
 
     @property
     def centre_angstrom(self) -> tuple[float, float]:
-        """Specimen coordinates (x, y) of the centre of rotation, A, which lies midway between the first and the last pixel."""
+        """Specimen coordinates (x, y), A, of the centre of rotation, which lies midway between the first and the last pixel."""
         (dy, dx), (ny, nx) = self.pitch_angstrom, self.shape
         return self.origin_angstrom[0] + dx * (nx - 1) / 2, self.origin_angstrom[1] + dy * (ny - 1) / 2
 
@@ -70,7 +70,8 @@ class RasterScan:
     def frame_coordinates(self, points: np.ndarray) -> np.ndarray:
         """Return frame coordinates of specimen points; both are (x, y), A, shape (n, 2).
 
-        Frame coordinates are measured from the centre of pixel [0, 0] along the columns (x) and lines (y) of the frame.
+        Frame coordinates are measured from the centre of pixel [0, 0]: x along the lines of the frame, and y from line to
+        line.
         """
         (cx, cy), (ox, oy) = self.centre_angstrom, self.origin_angstrom
         x, y = np.asarray(points)[:, 0] - cx, np.asarray(points)[:, 1] - cy
@@ -83,7 +84,7 @@ class RasterScan:
         return self.shape[0] * self.shape[1]
 
     def axes(self) -> tuple[np.ndarray, np.ndarray] | None:
-        """Return the coordinates y (ny,) and x (nx,), A, of a raster without rotation; return None for a rotated raster."""
+        """Return the coordinates y, shape (ny,), and x, shape (nx,), of an unrotated raster, A; return None for a rotated raster."""
         if self.rotation_rad:
             return None
         (dy, dx), (ox, oy) = self.pitch_angstrom, self.origin_angstrom

@@ -5,7 +5,7 @@ File                       Content
 ========================== =========================================================
 ``aberration_tuning.py``   measurements and corrections of aberrations
 ``acquisition.py``         checked acquisitions, and frames
-``bare_frames.py``         frames of only readings and clock time, for environments
+``bare_frames.py``         frames that hold only readings and clock time, for environments
 ``beam_damage.py``         changes of the specimen after a scan pass or a wait
 ``commands.py``            stage moves, waits, and the cost of any command
 ``common_operator.py``     one imaging operator for several camera lengths and semi-angles

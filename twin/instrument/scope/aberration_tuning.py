@@ -17,7 +17,7 @@ from stemtwin.twin.progress import Progress
 
 
 def kind(name: str, *, angle_mrad: float | None = None, max_fit: str | None = None) -> Tableau:
-    """Return the tableau for the name of a measurement: ``"C1A1"`` or a name that :func:`tableau.tableau` accepts.
+    """Return the tableau of a measurement by name, either ``"C1A1"`` or a name that :func:`tableau.tableau` accepts.
 
     Raises
     ------
@@ -55,7 +55,8 @@ def measure(setup: Setup, state: ScopeState, what: Tableau, *, progress: Progres
     Returns
     -------
     tuple
-        The result or the error of a failed fit, and the state afterwards. A failed measurement takes the same time.
+        Two values: the result, or the error of a failed fit; and the state afterwards. A failed measurement takes as
+        long as a successful one.
 
     Raises
     ------

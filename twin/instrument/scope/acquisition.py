@@ -55,7 +55,7 @@ class CheckedAcquisition:
     frames : int
         Number of passes.
     electrons_per_point : float
-        Nominal number of electrons at one point in one pass; 0 with the beam blanked.
+        Nominal number of electrons at one point in one pass; 0 if the beam is blanked.
     pass_s : float
         Approximate duration of one pass, s, without the waits that synchronise lines with the mains.
     blanks_pauses : bool
@@ -77,7 +77,7 @@ class CheckedAcquisition:
 
     @property
     def cost(self) -> dict[str, float]:
-        """Time (s), electrons including those in pauses, and nominal dose (e-/A^2) of only the electrons at the points."""
+        """Time (s), electrons (pauses included) and nominal dose (e-/A^2, pauses excluded)."""
         count, (height, width) = self.scan.count, self.scan.field_of_view_angstrom
         at_points = self.frames * self.electrons_per_point * count
         all_the_time = at_points if self.blanks_pauses else at_points * self.pass_s / (count * self.dwell_time_us * 1e-6)
@@ -112,7 +112,8 @@ def order(
     incident = electrons_per_point(state.knobs.current_pa, dwell * 1e-6)
     if incident > MOST_ELECTRONS:
         message = (
-            f"{incident:.3g} electrons at each point overflow the counters ({MOST_ELECTRONS:g}). Use a shorter dwell_time_us or less current_pa."
+            f"{incident:.3g} electrons at each point overflow the counters (limit {MOST_ELECTRONS:g}). "
+            "Use a shorter dwell_time_us or less current_pa."
         )
         raise InstrumentError(message)
     return CheckedAcquisition(

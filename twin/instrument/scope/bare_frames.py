@@ -1,6 +1,6 @@
 """Bare frames, which contain only readings and clock time, for environments that acquire thousands of frames.
 
-They have no dose map, dose log and Dataset. Their readings are bit-identical to those of ``Microscope.acquire`` for the
+They have no dose map, dose log or Dataset. Their readings are bit-identical to those of ``Microscope.acquire`` for the
 same setup, state and window.
 """
 
@@ -94,8 +94,8 @@ class BareFrame:
     beam : Beam
         True beam in the middle of the frame.
     state : ScopeState
-        State after the frame. Clock, time with the beam on and number of frames include the frame, but dose map and
-        dose log do not.
+        State after the frame. The frame is included in the clock, in the time with the beam on and in the number of
+        frames, but not in the dose map and the dose log.
     """
 
     readings: np.ndarray
@@ -124,7 +124,10 @@ def imaging_plan(setup: Setup, state: ScopeState, scan: Scan, detectors: Sequenc
 
 
 def take(shots: Sequence[AskedFrame]) -> list[BareFrame]:
-    """Acquire one frame with each of several microscopes on several threads; the result is bit-identical to frames taken in turn."""
+    """Acquire one frame with each of several microscopes, in parallel threads.
+
+    The frames are bit-identical to frames that are taken one after the other.
+    """
     states = [replace(shot.state, scanned=_scanned(shot)) for shot in shots]
     passes = [_expose(shot, state) for shot, state in zip(shots, states, strict=True)]
     found: list[BareFrame] = [None] * len(shots)  # type: ignore[list-item] - filled below

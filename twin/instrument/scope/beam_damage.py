@@ -58,9 +58,9 @@ def after_pass(setup: Setup, state: ScopeState, shot: Pass) -> ScopeState:
 
 
 def after_time(setup: Setup, state: ScopeState, seconds: float) -> ScopeState:
-    """Return the state after a time, s, without beam.
+    """Return the state after ``seconds`` without beam.
 
-    In this time, spontaneous processes happen, and contaminant molecules return to depleted areas.
+    During this time, spontaneous processes happen, and contaminant molecules return to depleted areas.
     """
     if setup.damage is None or state.matter is None or not seconds or not (state.matter.restless or state.matter.film is not None):
         return state
@@ -69,9 +69,10 @@ def after_time(setup: Setup, state: ScopeState, seconds: float) -> ScopeState:
 
 
 def after_flood(setup: Setup, state: ScopeState, middle: tuple[float, float], seconds: float, dose: float) -> ScopeState:
-    """Return the state after a uniform dose, e-/A^2, around a position (x, y), A, given within a time, s.
+    """Return the state after a flood with a uniform dose, e-/A^2.
 
-    A contamination film does not grow in this time.
+    The flood is centred on the position ``middle`` (x, y), A, and lasts for ``seconds``. A contamination film does not
+    grow during the flood.
     """
     if setup.damage is None or state.matter is None:
         return state

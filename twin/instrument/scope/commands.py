@@ -38,7 +38,7 @@ def move(setup: Setup, state: ScopeState, way: Mapping[str, float], *, relative:
 
 
 def wait(setup: Setup, state: ScopeState, seconds: float) -> ScopeState:
-    """Return the state after a time, s, with the beam blanked.
+    """Return the state after a wait of ``seconds`` with the beam blanked.
 
     Raises
     ------

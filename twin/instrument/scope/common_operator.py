@@ -1,9 +1,9 @@
 """Common imaging operator for several camera lengths and convergence semi-angles of a microscope.
 
-It has one set of channels for each of these settings: the detectors at this setting. The operator is built for the
-largest semi-angle and is exact for smaller semi-angles. The width of its window is always ``Setup.window_angstrom``, so
-a wider probe overlaps with itself. The operator applies only to periodic specimens that are not tilted and do not
-change. All other acquisitions have their own operators.
+For each pair of a camera length and a semi-angle, it has one set of channels, which belong to the detectors at these
+settings. The operator is built for the largest semi-angle and is exact for smaller semi-angles. The width of its window
+is always ``Setup.window_angstrom``, so a wider probe overlaps with itself. The operator applies only to periodic
+specimens that are not tilted and do not change. All other acquisitions have their own operators.
 """
 
 import functools
@@ -57,16 +57,16 @@ class WholeOperator:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class OperatorPart:
-    """Channels of a common operator for one camera length.
+    """Channels of a common operator for one camera length and one semi-angle.
 
     Parameters
     ----------
     whole : WholeOperator
         The operator.
     plan : Plan
-        Plan of the operator with only the detectors of this camera length.
+        Plan of the operator with only the detectors at these two settings.
     first : int
-        First channel.
+        First of these channels in the operator.
     room : Room
         Window of the operator.
     """

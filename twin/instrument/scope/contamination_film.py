@@ -27,7 +27,9 @@ MOST_DOSE = 1e6
 
 
 def behind_film(height: np.ndarray | None, detectors: tuple[Detector, ...], beam: Beam, signals: np.ndarray) -> np.ndarray:
-    """Return expected signals, shape (channels, n), behind a film of the given height, A, shape (n,).
+    """Return expected signals behind a film.
+
+    The signals have the shape (channels, n). The height of the film, A, has the shape (n,).
 
     Without a film, ``height`` is None and the signals are returned unchanged. See ``overlayer``.
     """
@@ -38,16 +40,17 @@ def behind_film(height: np.ndarray | None, detectors: tuple[Detector, ...], beam
 
 
 def heights(state: ScopeState, shot: ScanPass) -> np.ndarray | None:
-    """Return the height of the film at the true positions of a pass, A, shape (n,), or None without a film."""
+    """Return the height of the film, A, shape (n,), at the true positions of a pass, or None without a film."""
     film = None if state.matter is None else state.matter.film
     found = None if film is None else film.at(shot.points)
     return found if found is not None and found.any() else None
 
 
 def patterns_behind_film(height: np.ndarray | None, camera: PixelatedDetector, beam: Beam, patterns: np.ndarray) -> np.ndarray:
-    """Return a camera's expected patterns, shape (n, ny, nx), behind a film of the given height, A, shape (n,).
+    """Return a camera's expected patterns behind a film.
 
-    The film attenuates the patterns and adds the diffuse scattering of carbon. The patterns are changed in place.
+    The patterns have the shape (n, ny, nx). The height of the film, A, has the shape (n,). The film attenuates the
+    patterns and adds the diffuse scattering of carbon. The patterns are changed in place.
     Without a film, ``height`` is None and the patterns stay unchanged.
     """
     if height is None:
@@ -65,7 +68,7 @@ def patterns_behind_film(height: np.ndarray | None, camera: PixelatedDetector, b
 
 @functools.lru_cache(maxsize=64)
 def collected(detectors: tuple[Detector, ...], energy: float, semiangle: float, tilt: tuple[float, float]) -> np.ndarray:
-    """Return the fraction of the electrons scattered by carbon that each channel collects, shape (channels,).
+    """Return the fraction of carbon-scattered electrons that each channel collects, shape (channels,).
 
     The beam energy is in eV; convergence semi-angle and beam tilt are in rad.
     """

@@ -1,4 +1,4 @@
-"""Dose budget: the largest nominal dose on a specimen and the dose that remains. The user may know both values."""
+"""Dose budget: the largest nominal dose on a specimen and the dose that remains. The user is allowed to know both."""
 
 import math
 
@@ -33,7 +33,7 @@ def largest_dose(dose: DoseMap, box: Box | None = None) -> float:
 
 
 def remaining(state: ScopeState, budget: float | None) -> float:
-    """Return the part of the dose budget that remains, e-/A^2, at the position of the largest dose.
+    """Return the dose, e-/A^2, that remains of the budget at the position of the largest dose.
 
     The result is infinite without a budget.
     """

@@ -1,7 +1,7 @@
 """Dose map in the coordinates of the specimen, over all frames, pauses and parked beams.
 
 The map stores the number of electrons in square cells. Each exposure is stored in cells about as wide as the distance
-of its points (0.25 A times a power of two), so an overview of a micrometre and a frame of one unit cell both need little
+between its points (0.25 A times a power of two), so an overview of a micrometre and a frame of one unit cell both need little
 memory. The cells are grouped in square tiles, which exist only where the beam was. A map is a frozen value: an addition
 returns a new map, which shares all unchanged tiles with the old map.
 """
@@ -34,10 +34,11 @@ DoseTile = tuple[int, int, int]
 
 
 def deposits(points: np.ndarray, timing: ScanTiming, incident: np.ndarray | float, *, blanked: bool = False) -> tuple[np.ndarray, np.ndarray]:
-    """Return the positions and the numbers of electrons of one pass over a scan, including pauses that are not blanked.
+    """Return the positions at which one pass deposits electrons, and the numbers of these electrons.
 
-    Before a line, the beam waits at the line's first point, with the current of the visit of this point. After the last
-    line, it returns to the first point of the scan and waits there, with the current of the last visit.
+    Pauses that are not blanked are included. Before each line, the beam waits at the line's first point, with the
+    current that it has when it visits this point. After the last line, it returns to the first point of the scan and
+    waits there, with the current of the last visit.
 
     Parameters
     ----------
@@ -120,7 +121,7 @@ class DoseMap:
         electrons : ndarray or float
             Number of electrons at each point, or one number for all points.
         spacing_angstrom : float
-            Distance of the points, A, which is the least width of the cells.
+            Distance between the points, A. The cells are at least as wide as this distance.
 
         Raises
         ------
@@ -197,8 +198,9 @@ class DoseMap:
         return self.sample(scan.origin_angstrom, scan.shape, scan.pitch_angstrom, blur_angstrom=blur_angstrom)
 
     def at(self, points: np.ndarray) -> np.ndarray:
-        """Return the dose, e-/A^2, shape (...), at points (x, y), A, shape (..., 2).
+        """Return the dose at points.
 
+        The points (x, y), A, have the shape (..., 2), and the doses, e-/A^2, have the shape (...).
         The dose at a point is the sum over the cells of all sizes that contain the point.
         """
         where = np.asarray(points, float)

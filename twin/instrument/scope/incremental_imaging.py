@@ -1,6 +1,6 @@
-"""Images of a specimen that changes under the beam, by local operators that are updated after each change.
+"""Images of a changing specimen, computed by local operators that are updated after each change.
 
-After a snapshot was restored, the operator is rebuilt with bit-identical results.
+After a snapshot is restored, the operator is rebuilt with bit-identical results.
 """
 
 import threading
@@ -30,7 +30,7 @@ class Follower:
         """Return the signals of the next image, their relative standard errors, and the history with this image.
 
         ``lineage`` is the history of earlier images. If the operator has a different history, for example after a
-        snapshot was restored, the operator is rebuilt image by image.
+        snapshot is restored, the operator is rebuilt image by image.
         """
         with self._lock:
             if not _same(self._lineage, lineage):

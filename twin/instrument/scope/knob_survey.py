@@ -157,7 +157,7 @@ def survey(sample: Sample | None = None, *, only: Sequence[str] | None = None, s
 
 
 def turn_knob(knob: str, scope: Microscope, scan: RasterScan) -> tuple[RasterScan, float]:
-    """Change a knob, and return the scan and the factor on the dwell times for the following measurement."""
+    """Change a knob; return the scan of the next measurement, and the factor by which its dwell times are multiplied."""
     kind, _, rest = knob.rpartition(" ")
     if kind == "stage":
         way: dict[str, Any] = {rest: STAGE[rest]}

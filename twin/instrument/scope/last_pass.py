@@ -1,4 +1,4 @@
-"""Last pass of a microscope over a scan, with its expected signals without noise and electronics."""
+"""Last pass of a microscope over a scan, and the signals that are expected without noise and electronics."""
 
 import json
 from dataclasses import dataclass

@@ -302,7 +302,7 @@ class Microscope:
         frames : int
             Number of frames.
         detectors : sequence
-            Registry names and detectors, which are read simultaneously, including a camera (``"pixelated"``, ``"ronchigram"``,
+            Detectors, as registry names or values, which are read simultaneously. They can include a camera (``"pixelated"``, ``"ronchigram"``,
             ``PixelatedDetector``) and spectra (``"eels"``, ``"edx"``, ``EELSDetector``, ``EDXDetector``).
         average : bool
             Whether to return the mean of all frames, float32, instead of each frame.
@@ -360,7 +360,7 @@ class Microscope:
         detectors : sequence, optional
             Detectors as in :meth:`acquire`; None: all spectra, ``("eels", "edx")``.
         dwell_time_us, frames, average, progress
-            Arguments as in :meth:`acquire`; acquisitions of only spectra may take 100 s at each point.
+            Arguments as in :meth:`acquire`; acquisitions of only spectra allow up to 100 s at each point.
         edges : sequence of str
             Edges that must lie in the range of energy losses, such as ``("Ti_L3", "O_K")``.
 
@@ -409,8 +409,8 @@ class Microscope:
         UnknownNameError, SettingsError
             The measurement is unknown; the state is unchanged.
         InstrumentError
-            The beam is blanked; the state is unchanged. Or the fit failed, because the probe is out of range or no probe fits the images; the time
-            of the measurement has passed.
+            The beam is blanked; the state is unchanged. Or the fit failed, because the probe is out of range or no probe fits the images; the clock
+            has then advanced by the duration of the measurement.
         """
         checks.function("progress", progress)
         found, self._state = aberration_tuning.measure(
@@ -428,8 +428,8 @@ class Microscope:
         name : str
             Haider's name (C1, A1, B2, ...) or Krivanek's (C10, C12, C21, ...).
         value, target : complex or two floats
-            Stated and target value, A: the complex coefficient in Haider's notation, C_nm exp(i m phi_nm) in
-            Krivanek's.
+            Stated and target value, A: in Haider's notation the complex coefficient, in Krivanek's notation
+            C_nm exp(i m phi_nm).
         conjugate_mixed : bool
             Convention of ``Aberrations.to_haider``.
 
@@ -461,11 +461,11 @@ class Microscope:
         return commands.price(self._setup, self._state, command, arguments, options, dose_budget=self._budget)
 
     def snapshot(self) -> ScopeState:
-        """Return the whole frozen state, for any microscope of the same sample, instrument, seed and other settings."""
+        """Return the whole frozen state, which any microscope with the same sample, instrument, seed and other settings can restore."""
         return self._state
 
     def restore(self, state: ScopeState) -> None:
-        """Restore a state from :meth:`snapshot`, after which all results are the same to the last bit.
+        """Restore a state from :meth:`snapshot`; the same commands then give the same results as after the snapshot, to the last bit.
 
         Raises
         ------
@@ -490,7 +490,7 @@ class Microscope:
         -------
         Mapping
             Values by name: ``beam`` (with knobs, residual, misalignment, corrections and drift), its ``aberrations``, the first-order ones in A as
-            ``C10_angstrom``, ``C12_angstrom``, ``C12a_angstrom``, ``C12b_angstrom``, the Strehl ratio ``strehl`` of this first order alone (1 where
+            ``C10_angstrom``, ``C12_angstrom``, ``C12a_angstrom``, ``C12b_angstrom``, the Strehl ratio ``strehl`` of only these first-order ones (1 if
             C10 and C12 are 0), ``sample`` (the present atoms), ``stage`` (true position), ``drift_angstrom`` (x, y), ``events`` (past changes of
             atoms), ``film`` (contamination or None), ``dose`` (a ``DoseMap`` of the true positions of electrons), ``current_factor`` (present over
             initial current), ``seed``, and ``expected``. Before the first acquisition, ``expected`` is None. After it, ``expected`` is a Dataset of

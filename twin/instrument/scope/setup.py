@@ -1,4 +1,4 @@
-"""Constant parts of a microscope, and the true beam and specimen position for a state at any time."""
+"""Constant parts of a microscope. With a state, they give the true beam and specimen position at any time."""
 
 import hashlib
 from dataclasses import dataclass, field, fields, replace
@@ -123,7 +123,7 @@ class Setup:
         return np.random.Generator(np.random.Philox(np.random.SeedSequence(self.seed, spawn_key=(stream_key(name), number))))
 
     def aberrations(self, state: ScopeState, time_s: float) -> Aberrations:
-        """Return the true aberrations at a time, s, in A and rad.
+        """Return the true aberrations, A and rad, at a time, s.
 
         They are the sum of knobs, corrections, residual, misalignment, drift, and the effect of the specimen's height.
         If the specimen moves towards the detectors by a distance d, a slab of vacuum of thickness d precedes it, so C10

@@ -26,7 +26,7 @@ class ScanField:
     Parameters
     ----------
     centre_angstrom, field_of_view_angstrom : tuple of float
-        Middle (x, y), A, and height and width, A.
+        Middle (x, y), A, and size (height, width), A.
     before : FieldChange, optional
         Last change of the field.
     """

@@ -2,8 +2,8 @@
 
 Our multislice is compared with abTEM's on the same grid, with the same planes and pixel masks: once with our slices (only
 the solvers differ), and once with abTEM's own potential (the placement of atoms differs too). Our result is then compared
-with our results on a finer grid and with thinner slices, or with thicker slices if the slices are atomic planes. The standard
-error over the phonon configurations is also stated.
+with two further results of ours: one on a finer grid, and one with thinner slices (with thicker slices if the slices are atomic
+planes). The standard error over the phonon configurations is also stated.
 """
 
 import itertools
@@ -86,7 +86,7 @@ class Certificate:
 
 
 def certify(request: Request, *, progress: Callable[[str], None] | None = None) -> Certificate:
-    """Compare the solvers on a request, and check the numerical convergence of the result.
+    """Compare our multislice with abTEM's on a request, and check the numerical convergence of our result.
 
     Parameters
     ----------
@@ -136,7 +136,10 @@ def certify(request: Request, *, progress: Callable[[str], None] | None = None) 
 
 
 def repeated(sample: Sample, times: tuple[int, int]) -> Sample:
-    """Return a sample with its cell repeated (y, x) times; a sample that is not periodic is returned unchanged."""
+    """Return a sample whose cell is repeated along y and x.
+
+    ``times`` are the numbers of repeats (y, x). A sample that is not periodic is returned unchanged.
+    """
     if times == (1, 1) or not sample.periodic:
         return sample
     (ny, nx), (height, width) = times, sample.size_angstrom

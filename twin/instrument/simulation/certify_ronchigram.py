@@ -1,10 +1,10 @@
 """Comparison of two solvers on one Ronchigram, and the distance of the result from numerical convergence.
 
-Intensities of a coherent beam are compared in the camera's pixels in the bright-field disc. The reference is our multislice of
-the whole window of the probe. It is compared with abTEM on the same grid, as in
-:mod:`stemtwin.twin.instrument.simulation.certify`, with the phase grating of
-:func:`stemtwin.twin.instrument.simulation.ronchigram.ronchigram`, with our multislice on a finer grid, and with our multislice
-of other slices. The effect of thermal motion is computed with the phase grating, from frozen-phonon configurations.
+Intensities of a coherent beam are compared in those pixels of the camera that lie in the bright-field disc. The reference is our
+multislice of the whole window of the probe. The following results are compared with it: those of abTEM on the same grid (see
+:mod:`stemtwin.twin.instrument.simulation.certify`), that of the phase grating of
+:func:`stemtwin.twin.instrument.simulation.ronchigram.ronchigram`, and those of our multislice on a finer grid and with
+other slices. The effect of thermal motion is computed with the phase grating, from frozen-phonon configurations.
 """
 
 import math
@@ -67,7 +67,7 @@ class _Shot:
 
 
 def certify_ronchigram(request: Request, *, progress: Callable[[str], None] | None = None) -> Certificate:
-    """Compare the solvers on a Ronchigram of atoms at rest, and check the numerical convergence of the result.
+    """Compare our multislice with abTEM's on a Ronchigram of atoms at rest, and check the numerical convergence of our result.
 
     Parameters
     ----------

@@ -76,11 +76,11 @@ def first_seconds(found: Discretisation, configurations: int | None = None) -> f
 
 
 def step_seconds(points: int) -> float:
-    """Return the usual time of one multislice step of one wave on a grid with the given number of points, s."""
+    """Return the usual time, s, of one multislice step of one wave on a grid with the given number of points."""
     return points * SECONDS_PER_POINT * (points / 384**2) ** BEYOND_CACHES
 
 
 def specimen_seconds(request: Request, grid: Grid, slices: int, share: float = 1.0) -> float:
-    """Return the usual time to compute all transmission functions on a grid that contains a fraction ``share`` of the atoms, s."""
+    """Return the usual time, s, to compute all transmission functions on a grid that contains a fraction ``share`` of the atoms."""
     values = request.configurations * request.oversampling**2 * math.prod(grid.shape)
     return values * (slices * SECONDS_PER_VALUE + share * len(getattr(request.sample, "numbers", ())) * SECONDS_PER_PHASE)

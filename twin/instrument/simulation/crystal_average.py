@@ -28,8 +28,8 @@ def average_of(request: Request) -> LatticeAverage | None:
     """Return the average over lattice translations that applies to a request, or None.
 
     ``lattice_average="auto"`` applies only to ``phonons="auto"``. If ``phonons`` is a number, the configurations are averaged
-    without translations. ``phonons="auto"`` then begins with the number of configurations that contains as many equivalent
-    columns as 8 configurations without the average.
+    without translations. If an average applies to ``phonons="auto"``, fewer than 8 configurations are computed first.
+    Together they contain at least as many equivalent columns as 8 configurations without the average.
 
     Raises
     ------

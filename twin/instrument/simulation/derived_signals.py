@@ -305,8 +305,8 @@ def idpc(data: xr.Dataset, request: Request) -> dict[str, xr.DataArray]:
     """Return the integrated differential phase contrast, rad, with mean zero.
 
     If a uniform disc shifts by a small angle d over n segments, sum_s S_s cos(azimuth_s) changes by
-    d n sin(pi / n) / (pi alpha), where S_s are the signals in fractions of the beam. The shift d is computed from this sum
-    and integrated like the centre of mass.
+    d n sin(pi / n) / (pi alpha), where alpha is the convergence semi-angle and S_s are the signals, fractions of the beam.
+    The shift d is computed from this sum and integrated like the centre of mass.
     """
     detector = _segments(request)
     count = detector.segments

@@ -81,13 +81,13 @@ class PatternEngine:
     Parameters
     ----------
     cost : callable
-        ``cost(patterns, base)`` returns the cost, given the memory of the program, the specimen and the result, bytes.
+        ``cost(patterns, base)`` returns the cost. ``base`` is the memory, bytes, of the program, the specimen and the result.
     compute : callable
         ``compute(patterns, positions, out, progress)`` returns the patterns of probes like :func:`expected_patterns`.
     exactness : str
         Accuracy of the patterns, as a sentence.
     means : str
-        Name of the method, for the reason that the plan states; empty for multislice of each probe.
+        Name of the method, which a plan quotes when it explains its choice; empty for multislice of each probe.
     """
 
     cost: Callable[[Patterns, int], Cost]
@@ -274,7 +274,10 @@ def settled(found: Patterns, *, progress: Progress | None = None) -> Patterns:
 
 
 def expected_patterns(found: Patterns, positions: np.ndarray, *, out: np.ndarray | None = None, progress: Progress | None = None) -> np.ndarray:
-    """Return the fraction of the incident beam in each pixel, float32, shape (P, ny, nx), for probes at (x, y), A, shape (P, 2)."""
+    """Return the fraction of the incident beam in each pixel of the camera, for probes at given positions.
+
+    ``positions`` are the points (x, y), A, shape (P, 2). The result is float32, shape (P, ny, nx).
+    """
     return PATTERN_ENGINES[found.plan.engine].compute(found, positions, out, progress)
 
 

@@ -25,7 +25,7 @@ LEAST_GRID_ANGLE = 120.0
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Discretisation:
-    """Discretisation of a request, from which engines are checked, their costs estimated and one engine chosen.
+    """Discretisation of a request, on which the checks, the estimated costs and the choice of engines are based.
 
     Parameters
     ----------
@@ -76,7 +76,7 @@ def discretise(request: Request, *, window_angstrom: float = 0.0) -> Discretisat
     request : Request
         The request.
     window_angstrom : float
-        Smallest width of the probe window, A, for probes that will be wider than the current one.
+        Smallest width of the probe window, A. A value above 0 leaves room for wider probes than that of the request.
 
     Raises
     ------

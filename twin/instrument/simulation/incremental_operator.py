@@ -177,7 +177,7 @@ def needed_bytes(plan: Plan) -> int:
 
 
 def difference(before: Sample, after: Sample) -> Difference:
-    """Return the difference between two samples, with common atoms in the order of the second sample.
+    """Return the difference between two samples; common atoms are listed in the order of the second sample.
 
     A common atom has the same element, position and thermal sigma in both samples.
     """

@@ -102,8 +102,8 @@ def of_matrices(beams: Sequence[int], channels: int) -> float:
 def of_probes(grid: Grid, beams: Sequence[int], edge_waves: int, channels: int, points: int, faces: int) -> int:
     """Return the peak memory of multislice with single probes, bytes, without the specimen.
 
-    ``edge_waves`` is the number of aperture-edge waves, ``points`` the number of probes including those shifted over the
-    source, and ``faces`` the number of depths.
+    ``edge_waves`` is the number of aperture-edge waves, ``points`` the number of probes (scan points times
+    source points), and ``faces`` the number of depths.
     """
     batch, alone = min(points, single_probes.BATCH), edge_waves / np.count_nonzero(beams)
     return int(max(max(beams) * 64 * batch, 40 * alone**2)) + math.prod(grid.shape) * (8 * channels + 60) + points * (faces * channels * 24 + 32)
@@ -156,12 +156,12 @@ def _process(number: int) -> psutil.Process:
 
 
 def fits(needed: int) -> bool:
-    """Return True if a peak memory in bytes, which includes the program, is available on the machine."""
+    """Return True if the machine has enough memory for a peak of ``needed`` bytes, which include the running program."""
     return needed <= SHARE * (psutil.virtual_memory().available + program())
 
 
 def check(needed: int) -> None:
-    """Raise SettingsError if a peak memory in bytes, which includes the program, is not available on the machine."""
+    """Raise SettingsError if the machine has too little memory for a peak of ``needed`` bytes, which include the running program."""
     if not fits(needed):
         free = psutil.virtual_memory().available + program()
         message = (

@@ -51,7 +51,7 @@ def save_patterns(request: Request, path: str | Path, *, exposed: CameraExposure
     path : str or Path
         New folder. ``xarray.open_zarr`` can read it.
     exposed : CameraExposure, optional
-        Exposure of the camera, whose counts are then written. By default the expected fractions of the beam are written,
+        Exposure of the camera. With it, the counts of the camera are written. By default the expected fractions of the beam are written,
         float32.
     progress : callable, optional
         Called with the number of points written since the last call.

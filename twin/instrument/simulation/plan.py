@@ -133,7 +133,7 @@ def make_plan(request: Request, *, window_angstrom: float = 0.0) -> Plan:
     request : Request
         The request.
     window_angstrom : float
-        Smallest width of the probe window, A, for probes that will be wider than the current one.
+        Smallest width of the probe window, A. A value above 0 leaves room for wider probes than that of the request.
 
     Raises
     ------

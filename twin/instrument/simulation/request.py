@@ -59,7 +59,7 @@ class Request:
         ``tolerance``), ``"abtem"`` (an independent solver) or ``"auto"`` (the planner chooses).
     phonons : int or str
         Number of frozen-phonon configurations, or a word. ``"auto"`` uses 8 configurations if the sample has thermal
-        displacements (``thermal_sigma_angstrom``). It uses fewer if ``lattice_average`` gives them the error of 8. A
+        displacements (``thermal_sigma_angstrom``). It uses fewer if ``lattice_average`` makes their error as small as that of 8. A
         sample without thermal displacements is static. ``"damped"`` applies the Debye-Waller factor, which suits
         bright-field signals only, because it leaves out thermal diffuse scattering, most of a dark-field signal.
         ``"static"`` leaves the atoms at rest.
@@ -109,9 +109,9 @@ class Request:
         0.001 A), and the engine computes images of whole cells (``"operator"``, patterns by the scattering matrix,
         spectra by their operator). True averages any number of configurations, and refuses other engines and samples
         that are not perfect crystals. ``"point group"`` averages like True, and also over the crystal's rotations
-        and mirrors about the beam direction, which transform the aberrations too. It applies to images on round
-        detectors without tilts; each image takes up to eight times as long, and building the operator takes the same
-        time. False never averages.
+        and mirrors about the beam direction, which transform the aberrations too. It requires images, round detectors
+        and no tilts; each image takes up to eight times as long, and building the operator takes the same time. False
+        never averages.
     film_slices_angstrom : float, optional
         Thickness, A, up to which the local operator joins slices that contain only light atoms (up to silicon), such
         as amorphous films. The error that joining causes may be at most half of ``tolerance``, measured by single probes

@@ -98,7 +98,7 @@ def describe(request: Request, plan: Plan, exactness: str) -> dict[str, Any]:
 
 
 def visible(sample: Sample | PotentialSlices, energy_ev: float, semiangle_mrad: float, engine: str | None) -> dict[str, Any]:
-    """Return the attributes that a user of the instrument may see.
+    """Return the attributes that a user of the instrument is allowed to see.
 
     The attributes reveal neither the specimen's structure nor the true state of the optics. ``engine=None`` omits the engine, for
     signals that no engine computes.
@@ -115,12 +115,12 @@ def visible(sample: Sample | PotentialSlices, energy_ev: float, semiangle_mrad: 
 
 
 def visible_scan(scan: Scan) -> dict[str, Any]:
-    """Return the settings of a scan that a user of the instrument may see; for a path, only the number of points."""
+    """Return the settings of a scan that a user of the instrument is allowed to see; for a path, only the number of points."""
     return {"kind": "path", "points": scan.shape[0]} if isinstance(scan, PathScan) else serialisation.scan_to_dict(scan)
 
 
 def visible_settings(request: Request, plan: Plan) -> dict[str, Any]:
-    """Return the settings of a request that a user of the instrument may see."""
+    """Return the settings of a request that a user of the instrument is allowed to see."""
     return {
         "scan": visible_scan(request.scan),
         "detectors": [serialisation.detector_to_dict(d) for d in plan.detectors],

@@ -66,7 +66,7 @@ class PhaseGrating:
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     def pattern(self, beam: Beam, position: tuple[float, float], tolerance: float) -> tuple[np.ndarray, int]:
-        """Return the average pattern over phonons, focal spread and source, float32, and the number of averaged coherent patterns."""
+        """Return the pattern averaged over phonons, focal spread and source, float32, and the number of averaged coherent patterns."""
         (focus, focus_weights), (source, source_weights) = partial_coherence.nodes(beam, tolerance)
         total, count = np.zeros(self.camera.shape_read, np.float32), 0
         states = itertools.product(zip(focus, focus_weights, strict=True), *[list(zip(source, source_weights, strict=True))] * 2)
@@ -92,7 +92,7 @@ class SlicedFilm:
     slices : Slices
         Slices of the film.
     points : tuple of int, optional
-        Number of points (ny, nx) of a cell to which the transmission functions are reduced after their computation.
+        Number of points (ny, nx) per cell to which computed transmission functions are reduced; None: they are not reduced.
     limit : float
         Band limit of the wave between planes, 1/A.
     """

@@ -120,7 +120,7 @@ def _signals(request: Request, window_angstrom: float, progress: Progress | None
 
 
 def requested(sample: Any, beam: Beam | None, scan: Scan | None, settings: dict[str, Any], instrument: str | Profile | None = None) -> DerivedRequest:
-    """Return the request of a call and its derived signals. The instrument's detectors replace their names.
+    """Return the request of a call and its derived signals, with names of detectors replaced by the instrument's detectors.
 
     Raises
     ------
@@ -170,7 +170,7 @@ def expected(request: Request, plan: Plan, *, progress: Progress | None = None) 
 
 
 def used(request: Request, plan: Plan) -> Plan:
-    """Return a plan after its signals were computed, with the number of phonon configurations that were computed."""
+    """Return the plan of computed signals, updated with the number of phonon configurations that were computed."""
     found = ENGINES[plan.engine].used
     return plan if found is None else found(request, plan)
 

@@ -25,9 +25,9 @@ HEAVIEST_OF_FILMS = 14
 
 
 def film_of(request: Request, slices: Slices, thickness: float | None) -> FilmSlices | None:
-    """Return the slices that may be joined into thicker slices of up to a thickness, A; return None without a thickness.
+    """Return the slices that can be joined into slices of at most ``thickness``, A, or None if slices are not joined.
 
-    Slices may be joined if they contain only light atoms, up to silicon.
+    Slices can be joined if they contain only light atoms, up to silicon.
     """
     if thickness is None or isinstance(request.sample, PotentialSlices):
         return None
@@ -110,7 +110,7 @@ def _stack(request: Request, plan: Plan, configuration: int) -> SliceStack:
 
 
 class Parts:
-    """A specimen that is divided into rectangles. Each rectangle is a periodic cell with its atoms of the whole field.
+    """A specimen that is divided into rectangles. Each rectangle is used as a periodic cell with the atoms that lie in it.
 
     Parameters
     ----------

@@ -1,8 +1,8 @@
 """Measured errors of the engine ``thermal`` relative to multislice with frozen phonons, stored by sample, detectors and optics.
 
-The model and multislice are compared at 32 random points, which lie in four boxes if the field is large. Configurations are
-added until the statistical error of their mean, own, is a third of the tolerance. This error is then subtracted in quadrature:
-error^2 = rms^2 - own^2.
+The model and multislice are compared at 32 random points, which lie in four boxes if the field is large. Their
+rms difference, ``rms``, includes the statistical error of multislice, ``own``. Configurations are added until ``own`` is a
+third of the tolerance. Then ``own`` is subtracted in quadrature: error^2 = rms^2 - own^2.
 """
 
 import functools
@@ -100,7 +100,7 @@ def kept(request: Request, detectors: Sequence[Detector]) -> ThermalError | None
 
 
 def settled(error: ThermalError, tolerance: float) -> bool:
-    """Return True if an error is precise enough for a tolerance, far above it, or measured with ``MOST`` configurations."""
+    """Return True if an error is precise enough for a tolerance, far above the tolerance, or measured with ``MOST`` configurations."""
     return error.own <= SHARE * tolerance or error.clean > tolerance + 2 * error.own or error.configurations >= MOST
 
 

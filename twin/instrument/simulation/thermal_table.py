@@ -1,7 +1,7 @@
 """The table of errors of the engine ``thermal`` on whole images: ``python -m stemtwin.twin.instrument.simulation.thermal_table [SAMPLE ...]``.
 
-Each row compares an image of a whole cell by the model with the image by the exact engine with frozen phonons. The exact image
-is averaged over the translations that map the cell's atoms onto themselves. Rows are written to ``thermal_errors.json`` as
+Each row compares two images of a whole cell: the image by the model, and the image by the exact engine with frozen phonons. The
+exact image is averaged over the translations that map the cell's atoms onto themselves. Rows are written to ``thermal_errors.json`` as
 soon as they are computed; an existing row is computed again only if its sample is named. ``docs/thermal.md`` shows the table.
 No constant of the model was fitted to a sample. The form of the model and the band limit of its waves were chosen with SrTiO3,
 Au, Si, MoS2 and graphene; WS2, Pt, tilted BaTiO3 and ZnO were held out.

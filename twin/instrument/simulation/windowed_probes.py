@@ -67,7 +67,7 @@ SECONDS_PER_WINDOW, SECONDS_PER_BATCH, SECONDS_PER_COPY = 3e-4, 3e-4, 5e-10
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Windowed:
-    """Windows for the probes of a scan, and the way in which they are computed.
+    """Windows for the probes of a scan, and the way in which the probes are computed.
 
     Parameters
     ----------

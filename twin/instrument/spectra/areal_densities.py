@@ -98,7 +98,8 @@ class Densities:
 def absorbers(sample: Sample, positions: np.ndarray, plane: np.ndarray, channels: Sequence[LossChannel]) -> Absorbers:
     """Return the absorbing atoms of each channel.
 
-    ``positions`` (n, 3), A, and ``plane`` (n,) give the position and the index of the plane of each atom of the sample.
+    ``positions`` are the positions of the sample's atoms, A, shape (n, 3), and ``plane`` is the index of each atom's plane,
+    shape (n,).
     """
     weights = np.zeros((len(channels), len(sample)))
     for weight, channel in zip(weights, channels, strict=True):
@@ -132,8 +133,8 @@ def densities(
     collection_mrad : float, optional
         Collection semi-angle of the spectrometer, mrad.
     engine : str
-        Engine from the table of this module. ``"auto"`` chooses operator or multislice, the first of them that takes
-        less than a minute, and otherwise thin.
+        Engine from the table of this module. ``"auto"`` chooses operator if it takes less than a minute, else
+        multislice if it takes less than a minute, else thin.
     phonons, lattice_average, seed, tilt_mrad : int or str, bool or str, int, tuple of float
         Thermal displacements, average over a crystal's translations, seed of the displacements, and tilt of the
         specimen, as in ``Request``.

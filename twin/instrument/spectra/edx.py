@@ -146,7 +146,8 @@ def expected_edx(
     Returns
     -------
     xarray.Dataset
-        Variable ``edx``, without noise, float32, dims (*scan's, energy_ev); and ``density_<element>_<shell>``, atoms per A^2 under the probe.
+        Variable ``edx``, without noise, float32, with the dims of the scan and energy_ev; and the variables
+        ``density_<element>_<shell>``, atoms per A^2 under the probe.
 
     Raises
     ------

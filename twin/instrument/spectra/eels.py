@@ -130,7 +130,7 @@ def expected_eels(
     Returns
     -------
     xarray.Dataset
-        Variable ``eels``, float32, dims (*scan's, energy_ev), and variables with one value per point: ``t_over_lambda``
+        Variable ``eels``, float32, with the dims of the scan and energy_ev; and variables with one value per point: ``t_over_lambda``
         (of the bulk, without the losses of surfaces and particles), ``collected`` (fraction of the beam inside the
         collection aperture after elastic scattering) and ``density_<edge>`` (atoms per A^2 under the probe).
 

@@ -81,7 +81,7 @@ class EELSDetector(_Binned):
     zero_loss_asymmetry, zero_loss_lorentz : float
         Shape parameters of :func:`stemtwin.twin.physics.spectra.zeroloss.zero_loss` [M].
     energy_shift_ev : float
-        Energy at which the zero-loss peak lies, eV, which is the drift of the spectrum.
+        Energy of the zero-loss peak, eV. It describes the drift of the spectrum.
     point_spread_channels : float
         Full width at half maximum of the camera's point spread, channels.
     point_spread_tail : float
@@ -280,7 +280,7 @@ class LossModel:
     valences : tuple of (str, float)
         Valence of each element whose white lines depend on the valence, such as ``(("Fe", 2.0),)``.
     background_exponent : float, optional
-        Exponent r of the background A E^-r; None: the tail of the dielectric model.
+        Exponent r of a background proportional to E^-r; None: the background is the tail of the dielectric model.
     surfaces : bool
         Whether the two surfaces of a material add surface losses and reduce bulk losses, as for a slab. Materials of
         particles do not have slab surfaces.

@@ -74,5 +74,5 @@ def absorption_cross_section(number: int, energy: np.ndarray) -> np.ndarray:
 
 
 def silicon_depth(energy: np.ndarray, thickness: float) -> np.ndarray:
-    """Return the optical depth, at photon energies in eV, of a silicon layer with a thickness in A."""
+    """Return the optical depth of a silicon layer of given thickness, A, at given photon energies, eV."""
     return absorption_cross_section(NUMBERS["Si"], energy) * 0.04996 * thickness

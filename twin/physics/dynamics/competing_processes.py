@@ -38,7 +38,7 @@ class Branching:
     Parameters
     ----------
     above : (r, r) bool
-        Whether the column's process takes precedence over the row's process if both are possible for an atom.
+        True where the process of the column takes precedence over that of the row if both are possible for an atom.
     chances : (r, b) float64
         Probability of each process per partner for a transfer in the bin.
     parts : (r, b) float64

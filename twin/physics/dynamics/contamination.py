@@ -3,8 +3,8 @@
 The beam fixes molecules on the surface. At low current density J the growth is proportional to J; at high J the supply
 of molecules limits the growth: dh/dt = supply k J / (1 + J / J_s). A fraction of the film grows in a halo beside the
 beam, because diffusing molecules are also fixed there. The halo is the growth under the beam convolved with the Green
-function of diffusion with loss, (1 - l^2 laplace)^-1. Every default value is an assumption [A], which should be fitted
-to the instrument and the specimen.
+function of diffusion with loss, (1 - l^2 laplace)^-1. Every default value is an assumption [A] and should be replaced by
+a value that is fitted to the instrument and the specimen.
 """
 
 import math
@@ -27,7 +27,7 @@ class Contamination:
     Parameters
     ----------
     growth : float
-        Growth k at low current density and full supply, A of film per dose of 1 electron / A^2.
+        Growth k at low current density and full supply: height in A per dose of 1 electron / A^2.
     saturation : float
         Current density J_s above which the supply of molecules limits the growth, electrons / (A^2 s). The fastest
         growth is k J_s, 10 A / min by default.

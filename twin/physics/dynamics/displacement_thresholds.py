@@ -39,7 +39,7 @@ class Site:
     source : str
         Source of the threshold.
     velocity2 : float, optional
-        Mean square velocity along the beam at 300 K of an atom of the natural mean mass, (A/s)^2.
+        Mean square velocity along the beam at 300 K, (A/s)^2, of an atom whose mass is the natural mean.
     debye : float, optional
         Debye temperature for motion along the beam, K. It determines how ``velocity2`` changes with temperature. Without
         ``velocity2``, it also determines the mean square velocity itself.
@@ -87,7 +87,7 @@ class Site:
             raise SettingsError(message)
 
     def velocity2_at(self, temperature: float = ROOM) -> float:
-        """Return the mean square velocity along the beam of an atom of the natural mean mass, (A/s)^2; 0 if unknown.
+        """Return the mean square velocity along the beam, (A/s)^2, of an atom whose mass is the natural mean; 0 if unknown.
 
         Parameters
         ----------

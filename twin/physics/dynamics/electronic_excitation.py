@@ -24,7 +24,7 @@ class Radiolysis:
     loss : float
         Smallest energy loss that can break the bond, eV.
     electrons : float
-        Number of valence electrons of the atom that can be excited.
+        Number of the atom's valence electrons that can be excited.
     efficiency : float
         Fraction of the losses above ``loss`` that displace the atom; 0 if the excitation delocalises before the atom can
         move (metals, graphene).

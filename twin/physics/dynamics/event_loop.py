@@ -274,7 +274,7 @@ def _doses(matter, rules, clocks, path, repeats, at):
 
 @kernel
 def run(path, matter, rules, repeats, blocks, second, limit, rng, whole):
-    """Simulate the events along a path, apply them to ``matter``, and return two tables of events and the dose at each site.
+    """Simulate the events along a path, apply them to ``matter``, and return the events, as two tables, and the dose at each site.
 
     The columns of the tables are (rule, site, partner, both atomic numbers before the event) and (time, x, y, z, dose).
     ``whole`` is the dose of one pass at each site, nan if unknown. The returned dose is that of all passes. It is an

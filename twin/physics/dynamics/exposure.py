@@ -101,7 +101,7 @@ class Exposure:
 
     @cached_property
     def by_place(self) -> tuple[np.ndarray, np.ndarray]:
-        """Path and tree with the points in spatial order. For total doses, fewer nodes of this tree are visited than of :attr:`tree`."""
+        """Path and tree with the points in spatial order. Total doses are computed from fewer nodes of this tree than of :attr:`tree`."""
         path = np.ascontiguousarray(self.path[_along_z_curve(self.points)])
         return path, kinetics_kernels.build_tree(path)
 

@@ -249,7 +249,7 @@ def compete(i, rules, matter, own):
 
 @part
 def place(i, k, fraction, positions, links, size, out):
-    """Write the point whose dose determines the rate to ``out``: the atom, or a point on the line to its partner."""
+    """Write to ``out`` the point whose dose determines the rate: the atom, or a point on the line to its partner."""
     out[0], out[1] = positions[i, 0], positions[i, 1]
     if k >= 0:
         j = links[i, k]

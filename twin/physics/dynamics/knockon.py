@@ -150,7 +150,7 @@ def cross_section(
     velocity2 : float
         Mean square thermal velocity along the beam, (A/s)^2 (1 m^2/s^2 = 1e20 (A/s)^2). With ``mass``, it is the value
         of this isotope. Without ``mass``, it is the value of an atom of the natural mean mass, and each isotope of mass m
-        gets this value times mean / m. 0 means a static lattice.
+        gets this value times (mean mass) / m. 0 means a static lattice.
     model : {"auto", "mckinley-feshbach", "rutherford", "mott"}
         Scattering formula; "auto" is McKinley and Feshbach's below Z = 28 and Mott's series otherwise.
 

@@ -116,8 +116,8 @@ def dichalcogenide(
     temperature : float
         Temperature of the specimen for the thermal jump, K.
     entrance : float
-        Cross-section for ejection from the chalcogen layer on the entrance side, relative to the layer on the exit side
-        [A]. The beam drives atoms of the entrance side into the sheet, not out of it.
+        Cross-section for ejection from the chalcogen layer on the entrance side, divided by that from the layer on the
+        exit side [A]. The beam drives atoms of the entrance side into the sheet, not out of it.
 
     Raises
     ------
@@ -164,10 +164,10 @@ def solid(element: str, full: int, *, bulk: Site | None = None, surface: Site | 
 def putting_dune(current: float, *, rate: float = DUNE_RATE, dopant: str = "Si") -> tuple[Process, Density]:
     """Return the hop of the published simulator putting-dune, as a process and the current density of the beam.
 
-    In putting-dune, a C neighbour at the position d relative to Si and a beam at the position b relative to Si have the
-    rate k = rate exp(-abs(b - 0.85 d)^2 / (2 0.1 (1.42 A)^2)). The returned process reproduces this rate. It uses the
-    current density of a Gaussian probe at 0.85 of the bond, and a cross-section that yields ``rate`` at the peak of this
-    density.
+    In putting-dune, Si and a C neighbour change places at the rate k = rate exp(-abs(b - 0.85 d)^2 / (2 0.1 (1.42 A)^2)),
+    where d and b are the positions of the neighbour and of the beam relative to Si. The returned process reproduces this
+    rate. It uses the current density of a Gaussian probe at 0.85 of the way from Si to C, and a cross-section that yields
+    ``rate`` at the peak of this density.
 
     Parameters
     ----------

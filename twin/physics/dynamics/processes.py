@@ -139,7 +139,7 @@ class Process:
             raise SettingsError(message)
 
     def cross_section_at(self, energy: float, temperature: float = ROOM) -> float:
-        """Return the scaled cross-section without competition, A^2, at a beam energy (eV) and a temperature (K)."""
+        """Return the scaled cross-section, A^2, at a beam energy (eV) and a temperature (K), as if no other process competed."""
         if self.site is not None:
             return self.scale * cross_sections(self.site, energy, temperature=temperature).total
         return self.scale * (self.cross_section or 0.0)

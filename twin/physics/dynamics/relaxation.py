@@ -54,9 +54,10 @@ class ForceField:
 
     Parameters
     ----------
-    lengths : mapping from pairs of symbols (in alphabetical order) to A
-        Unstrained bond lengths, A. For each pair of elements, the specimen's median bond length is used instead if it
-        is within 3 % of the listed length or no length is listed, so a uniformly strained lattice keeps its bond lengths.
+    lengths : mapping from pairs of symbols to float
+        Unstrained bond lengths, A, by pairs of symbols in alphabetical order. For each pair of elements, the specimen's
+        median bond length is used instead if it is within 3 % of the listed length or no length is listed, so a uniformly
+        strained lattice keeps its bond lengths.
     edge_length, dimer_length : float
         C-C bond lengths, A [M]: ``edge_length`` if one of the two atoms has lost a neighbour (zigzag edge),
         ``dimer_length`` if both have (armchair edge) (Koskinen, Malola, Hakkinen, Phys. Rev. Lett. 101 (2008) 115502).

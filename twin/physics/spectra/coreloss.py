@@ -49,7 +49,7 @@ TAIL = 3.2
 
 
 def half_velocity_energy(beam_energy: float) -> float:
-    """Return T = m v^2 / 2, eV, of an electron of kinetic energy ``beam_energy``, eV."""
+    """Return T = m v^2 / 2 (eV) of an electron of kinetic energy ``beam_energy`` (eV)."""
     return 0.5 * electrons.REST_ENERGY * electrons.velocity_ratio(beam_energy) ** 2
 
 
@@ -88,7 +88,7 @@ def accepted(theta: np.ndarray, convergence: float, collection: float) -> np.nda
 
 
 def momentum(energy: np.ndarray | float) -> np.ndarray | float:
-    """Return the wave number (with 2 pi), 1/A, of an electron of kinetic energy ``energy``, eV."""
+    """Return the wave number 2 pi / lambda (1/A) of an electron of kinetic energy ``energy`` (eV)."""
     return np.sqrt(energy * (energy + 2 * electrons.REST_ENERGY)) / HBAR_C
 
 
@@ -276,7 +276,7 @@ def differential(
 
 
 def cross_section(edge: Edge, window: float, beam_energy: float, collection: float, **settings: object) -> float:
-    """Return the cross-section, A^2, integrated over an energy window of width ``window``, eV, from the onset.
+    """Return the cross-section, A^2, for losses from the onset to ``window`` eV above it.
 
     The other parameters are those of :func:`differential`.
     """
@@ -285,7 +285,7 @@ def cross_section(edge: Edge, window: float, beam_energy: float, collection: flo
 
 
 def check_angles(beam_energy: float, collection: float, convergence: float = 0.0) -> None:
-    """Raise SettingsError if a beam energy, eV, or one of two semi-angles, rad, is out of range."""
+    """Raise SettingsError if a beam energy (eV) or one of two semi-angles (rad) is out of range."""
     if not (1e3 <= beam_energy <= 3e6 and 0 < collection <= 0.5 and 0 <= convergence <= 0.2):
         message = (
             f"beam_energy={beam_energy:g} eV, collection={collection:g} rad and convergence={convergence:g} rad are out of range: "

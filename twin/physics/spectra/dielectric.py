@@ -46,7 +46,7 @@ class Material:
     gap : float
         Energy below which the loss function is 0, eV.
     optical : tuple of (float, float, float)
-        Rows (E_j, Gamma_j, f_j E_p^2 in eV^2) of eps at low energies, if known.
+        Rows of E_j (eV), Gamma_j (eV) and f_j E_p^2 (eV^2) of the oscillators of eps at low energies, if known.
     sheet : bool
         True if ``losses`` describes a single sheet including its surfaces.
     source : str
@@ -147,8 +147,8 @@ def free_electron_material(counts: dict[str, float], density: float) -> Material
     -------
     Material
         The plasmon of the valence electrons, with a width of a third of its energy. A broad maximum at twice that
-        energy has a quarter of the loss function; it represents the outer core shells, whose tails are most of the
-        background of the core edges [A].
+        energy contributes a quarter of the loss function; it represents the outer core shells, whose tails make up most
+        of the background of the core edges [A].
 
     Raises
     ------

@@ -49,7 +49,7 @@ def point_spread(width: float, tail: float = 0.0, tail_width: float = 10.0) -> n
 
 
 def spread(signal: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """Return spectra (..., n) broadened by a point spread; it is reflected at the camera's ends, so no electron is lost."""
+    """Return spectra (..., n) broadened by a point spread; signal beyond the camera's ends is reflected, so no electron is lost."""
     if len(weights) == 1:
         return np.asarray(signal, float)
     return scipy.ndimage.convolve1d(np.asarray(signal, float), weights, axis=-1, mode="reflect")

@@ -5,8 +5,9 @@ The onsets are those of energy-loss spectra of common compounds, not X-ray edges
 in the Electron Microscope (Springer, 2011), appendix D. Bonding shifts the onsets by a few eV.
 
 The oscillator strength of white lines, 2p to 3d and 3d to 4f, is proportional to the number of holes. The strength per
-hole follows from X-ray absorption (iron, L3: 1 / (170 A) at its maximum, 2 to 3 eV wide) and is known to +-30 % [A].
-Branching ratios and shifts with the valence are typical values of oxides [M].
+hole follows from X-ray absorption (iron, L3: a line 2 to 3 eV wide with an absorption
+coefficient of 1 / (170 A) at its maximum) and is known to +-30 % [A]. Branching ratios and shifts with the valence are
+typical values of oxides [M].
 """
 
 from dataclasses import dataclass
@@ -101,7 +102,7 @@ class WhiteLines:
     strength : float
         Oscillator strength per hole.
     branching : float
-        Intensity of the line with the lower energy (L3, M5) as a fraction of both lines, I(L3) / (I(L2) + I(L3)).
+        Intensity of the line with the lower energy (L3, M5) as a fraction of the sum of both, I(L3) / (I(L2) + I(L3)).
     shift : float
         Shift of the onsets per unit of valence, eV.
     widths : tuple of float

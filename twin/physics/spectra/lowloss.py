@@ -110,7 +110,7 @@ def single_scattering(material: Material, loss: np.ndarray, beam_energy: float, 
         Collection semi-angle, rad.
     exponent : float, optional
         Exponent r > 1 of the background of core edges: beyond four times the mean plasmon energy the distribution
-        continues without a step as A E^-r. By default, the oscillators' own tail is used, for which r is about 3.
+        continues without a step in proportion to E^-r. By default, the oscillators' own tail is used, for which r is about 3.
 
     Returns
     -------
@@ -193,8 +193,8 @@ def slab_surfaces(material: Material, loss: np.ndarray, beam_energy: float, coll
     Returns
     -------
     ndarray
-        Probability, 1/eV, of either sign; twice :func:`surface_loss` for a thick slab. The sum with t times
-        :func:`bulk_rate` is never negative: the losses of a thin slab are proportional to Im eps, as for light.
+        Probability, 1/eV, of either sign; twice :func:`surface_loss` for a thick slab. Its sum with the bulk losses, t
+        times :func:`bulk_rate`, is never negative: the losses of a thin slab are proportional to Im eps, as for light.
 
     Notes
     -----
@@ -252,7 +252,7 @@ class LossAxis:
         self.loss = dispersion * np.arange(self.kept)
 
     def transform(self, density: np.ndarray) -> np.ndarray:
-        """Return the Fourier coefficients, shape (..., size // 2 + 1), of a density, 1/eV, shape (..., kept), at ``self.loss``."""
+        """Return the Fourier coefficients, shape (..., size // 2 + 1), of a density that is given at ``self.loss``, 1/eV, shape (..., kept)."""
         return scipy.fft.rfft(np.asarray(density, float) * self.dispersion, self.size, axis=-1)
 
     def zero_loss(self, fractions: np.ndarray, first: int) -> np.ndarray:
@@ -324,7 +324,7 @@ def elastic_survival(densities: Mapping[int, np.ndarray], beam_energy: float, co
 
 @functools.lru_cache(maxsize=512)
 def elastic_cross_section(number: int, beam_energy: float, beyond: float, parametrization: str = "kirkland") -> float:
-    """Return the elastic cross-section of one atom beyond a scattering angle (rad), A^2, in the Born approximation."""
+    """Return the cross-section, A^2, of one atom for elastic scattering beyond an angle (rad), in the Born approximation."""
     from stemtwin.twin.physics.scattering_factors import scattering_factor
 
     wavelength, gamma = electrons.wavelength(beam_energy), electrons.lorentz_factor(beam_energy)

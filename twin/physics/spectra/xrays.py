@@ -61,8 +61,8 @@ class Shell:
     lines : tuple of XRayLine
         Lines of the subshell.
     feeding : tuple of (str, float)
-        Subshells whose vacancies move to this subshell (Coster-Kronig transitions), and the fraction of the vacancies
-        of each that move.
+        Subshells whose vacancies move to this subshell (Coster-Kronig transitions), each with the fraction of its
+        vacancies that move.
     """
 
     name: str
@@ -90,7 +90,8 @@ def ionisation_bethe(energy: float, count: int, beam_energy: float, *, b: float 
     Returns
     -------
     float
-        4 pi a0^2 R^2 n b / (T I) (ln(c T / I) - ln(1 - beta^2) - beta^2), T = m v^2 / 2, A^2; 0 below the threshold.
+        Cross-section, A^2: 4 pi a0^2 R^2 n b / (T I) (ln(c T / I) - ln(1 - beta^2) - beta^2) with T = m v^2 / 2; 0 below
+        the threshold.
     """
     t, beta2 = half_velocity_energy(beam_energy), electrons.velocity_ratio(beam_energy) ** 2
     if c * t <= energy:
@@ -102,7 +103,7 @@ def ionisation_bethe(energy: float, count: int, beam_energy: float, *, b: float 
 def ionisation_casnati(energy: float, count: int, beam_energy: float) -> float:
     """Return the ionisation cross-section of a subshell, A^2, by the formula of Casnati et al.
 
-    The formula is fitted to measured K shells, to +-10 %. For L shells it is within 10 % of the integrals of
+    The formula fits measured cross-sections of K shells to +-10 %. For L shells it is within 10 % of the integrals of
     ``coreloss.py``, for M shells within 25 %. Source: E. Casnati et al., J. Phys. B 15 (1982) 155. The parameters are
     those of :func:`ionisation_bethe`.
     """
@@ -145,9 +146,9 @@ def bremsstrahlung(number: float, energy: np.ndarray, beam_energy: float) -> np.
     Returns
     -------
     ndarray
-        (16 pi / 3 sqrt 3) alpha^3 a0^2 Z^2 (R / T) / E, T = m v^2 / 2, in A^2/eV over all directions; 0 outside
-        0 < E < beam energy (H. A. Kramers, Phil. Mag. 46 (1923) 836). At relativistic velocities the formula is a lower
-        bound, and the true emission is not isotropic [A].
+        Cross-section per photon energy, summed over all directions, A^2/eV: (16 pi / 3 sqrt 3) alpha^3 a0^2 Z^2 (R / T) / E
+        with T = m v^2 / 2; 0 outside 0 < E < beam energy (H. A. Kramers, Phil. Mag. 46 (1923) 836). At relativistic
+        velocities the formula is a lower bound, and the true emission is not isotropic [A].
     """
     energy = np.asarray(energy, float)
     scale = 16 * math.pi / (3 * math.sqrt(3)) * FINE_STRUCTURE**3 * BOHR**2 * number**2 * RYDBERG / half_velocity_energy(beam_energy)

@@ -7,7 +7,7 @@ File                      Content
 ``cif.py``                ``read_cif``: one data block of a CIF, mCIF or mmCIF
 ``cif_displacements.py``  U, B and beta of CIF sites, isotropic and anisotropic
 ``cif_sites.py``          listed sites of a CIF: elements, coordinates, occupancies, stated multiplicities
-``cif_symmetry.py``       stated symmetry of a CIF: operations (also magnetic), Hall symbol, name, number
+``cif_symmetry.py``       stated symmetry of a CIF: operations (magnetic ones, too), a Hall symbol, or the name or number of a space group
 ``cif_tags.py``           tags, loops and numbers of a CIF data block
 ``content_faults.py``     contradictions between an interpretation of a file's symmetry and the file's statements
 ``element_symbols.py``    elements of type symbols and labels: charges, isotopes, water, mixed sites, masses

@@ -1,4 +1,4 @@
-"""Reader of one crystal from a CIF, also magnetic (mCIF) or macromolecular (mmCIF).
+"""Reader of one crystal from a CIF, which can be magnetic (mCIF) or macromolecular (mmCIF).
 
 gemmi parses the syntax and provides the space groups. The stated symmetry of a file is compared with its metric,
 formula and multiplicities (:mod:`~stemtwin.twin.samples.readers.symmetry_choice`).

@@ -137,7 +137,7 @@ class Table:
 
 
 def parse_number(text: str) -> float:
-    """Return the number in a text such as ``0.2341(3)``, ``1/3``, ``90.(0)``, ``0,25`` or ``1.5d-2``, or nan."""
+    """Return the number in a text such as ``0.2341(3)``, ``1/3``, ``90.(0)``, ``0,25`` or ``1.5d-2``; nan if there is none."""
     plain = re.sub(r"\(\s*\d*\.?\d*\s*\)", "", text.strip())
     if re.fullmatch(r"[+-]?\d*,\d+", plain):
         plain = plain.replace(",", ".")

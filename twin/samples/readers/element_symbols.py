@@ -93,8 +93,8 @@ def species_of_label(text: str, name: str, known: Set[int] = frozenset()) -> Spe
     text, name : str
         Label, and name of the file for messages.
     known : set of int
-        Elements of the file's formula. They decide if the letters can mean two elements: ``Ho1`` is hydrogen if the
-        formula has H but no Ho.
+        Elements of the file's formula. If the letters can mean two elements, the formula decides between them: ``Ho1``
+        is hydrogen if the formula has H but no Ho.
 
     Raises
     ------
@@ -152,7 +152,7 @@ def _unknown(text: str, name: str) -> StructureFileError:
 
 
 def element_of_mass(mass: float) -> int | None:
-    """Return the atomic number of the element whose mass is nearest to a mass, u, or None if none is within 0.3 u."""
+    """Return the atomic number of the element nearest in mass to a given mass, or None if none is within 0.3 u."""
     from ase.data import atomic_masses
 
     away = np.abs(atomic_masses[1 : HEAVIEST + 1] - mass)

@@ -134,7 +134,7 @@ def _only_member(path: Path, data: bytes) -> bytes:
 
 
 def decode(data: bytes) -> str:
-    """Return the text of bytes in UTF-8, UTF-16 (by a byte-order mark or zeros) or Latin-1; "" for binary data."""
+    """Return the text of bytes in UTF-8, UTF-16 (recognised by a byte-order mark or zeros) or Latin-1; "" for binary data."""
     if data.startswith((b"\xff\xfe", b"\xfe\xff")):
         text = data.decode("utf-16", errors="replace")
     elif b"\x00" in data[:4096]:

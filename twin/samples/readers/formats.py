@@ -13,7 +13,7 @@ from stemtwin.twin.samples.readers.file_content import FileContent, open_content
 
 @dataclass(frozen=True, slots=True)
 class StructureFormat:
-    """Format with its name, the functions that recognise and read it, and ``several`` for files of several structures."""
+    """Format: its name, functions that recognise and read it, and a flag, ``several``, for files that can hold several structures."""
 
     name: str
     recognises: Callable[[FileContent], bool]
@@ -61,7 +61,7 @@ def read_crystal(path: Path, block: str | int | None = None) -> Crystal:
     Parameters
     ----------
     path : Path
-        Path of an existing file, also compressed (gz, bz2, xz, zip).
+        Path of an existing file, which can be compressed (gz, bz2, xz, zip).
     block : str or int, optional
         Requested structure if the file contains several: the name of a data block, or a number from 1. None: the first
         data block of a CIF, the first model of a PDB file or the last frame of a trajectory.

@@ -36,9 +36,10 @@ class Operations:
         return len(self.rotations)
 
     def metric_deviation(self, cell: np.ndarray) -> float:
-        """Return the largest element of R^T G R - G, divided by the lengths of its two edges.
+        """Return the largest deviation of R^T G R from G, the metric tensor of the cell (3, 3).
 
-        G is the metric tensor of the cell (3, 3). The result is 0 if all operations preserve lengths and angles.
+        Each element of R^T G R - G is divided by the lengths of the two cell edges to which it belongs.
+        The result is 0 if all operations preserve lengths and angles.
         """
         metric = cell @ cell.T
         lengths = np.sqrt(np.diag(metric))

@@ -204,8 +204,9 @@ def _same_orbit(sites: ListedSites, orbits: list[np.ndarray], first: int, row: i
 
 
 def sigmas_of(u: np.ndarray, numbers: np.ndarray) -> tuple[np.ndarray | None, list[str]]:
-    """Return the thermal sigmas (m,), A, of sites from their mean square displacements U (m,), A^2, and notes.
+    """Return the thermal sigmas (m,), A, of sites, and notes.
 
+    The sigmas follow from the mean square displacements U (m,), A^2.
     If no U is above 0, None is returned in place of the sigmas. A site without a U (nan) gets the mean U of its element,
     or of all sites if the element has none.
     """

@@ -37,7 +37,7 @@ class SymmetryCandidate:
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class Choice:
-    """All sites of the cell by the chosen symmetry, with notes on the choice and with doubts, which become warnings."""
+    """All sites of the cell that follow from the chosen symmetry, notes on the choice, and doubts, which become warnings."""
 
     expansion: Expansion
     notes: tuple[str, ...]

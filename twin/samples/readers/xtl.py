@@ -1,4 +1,4 @@
-"""Reader of .xtl files of GSAS, CrystalMaker and Materials Studio, with sections CELL, SYMMETRY and ATOMS, and EOF."""
+"""Reader of .xtl files of GSAS, CrystalMaker and Materials Studio, with sections CELL, SYMMETRY and ATOMS, up to EOF."""
 
 import re
 

@@ -32,7 +32,7 @@ class ImageSignal:
     request : Request
         Request with the specimen, the true beam, the nominal scan and the detectors.
     plan : Plan
-        Plan with the engine and the detectors with their angles.
+        Plan of the images: their engine, and their detectors with angles.
     straight : bool
         Whether the true positions equal the commanded ones.
     bare, values : ndarray
@@ -66,7 +66,7 @@ class ImageRecorder:
     room : Room
         Window of the computation.
     part : OperatorPart, optional
-        Part of a common operator that gives the signals.
+        Channels of a common operator, if they give the signals.
     """
 
     request: Request

@@ -95,7 +95,7 @@ RECORDERS: Registry[type[Recorder[Any]]] = Registry("recorder")
 
 
 def framed(scan: Scan, values: np.ndarray, fill: float = 0) -> np.ndarray:
-    """Return an array shaped like the scan from values in visiting order, shape (n, ...), with ``fill`` at unvisited points."""
+    """Return values in visiting order, shape (n, ...), as an array shaped like the scan, with ``fill`` at unvisited points."""
     out = np.full((math.prod(scan.shape), *values.shape[1:]), fill, values.dtype)
     out[scan.order()] = values
     return out.reshape(*scan.shape, *values.shape[1:])

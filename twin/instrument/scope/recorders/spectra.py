@@ -85,7 +85,7 @@ class SpectrumSignal:
     def spectrum(self, detector: Spectral, progress: Progress | None = None) -> xr.Dataset:
         """Return the expected spectrum at each point of the path.
 
-        After the pass was recorded, the same engine is used as in the pass.
+        Once the pass has been recorded, this method uses the same engine as the recording.
         """
         taken, known = self.recorder, self.how.get(detector.name)
         same: dict[str, Any] = {
@@ -123,7 +123,8 @@ class SpectrumRecorder:
     Parameters
     ----------
     detectors : tuple
-        The spectrometer with the width of the source's zero-loss peak, the X-ray detector, or both in this order.
+        The spectrometer, the X-ray detector, or both in this order. The spectrometer states the width of its zero-loss
+        peak, by default the energy width of the source.
     sample : Sample
         The specimen.
     scan : Scan
@@ -157,7 +158,7 @@ class SpectrumRecorder:
 
     @staticmethod
     def longest_dwell_us(profile: Profile) -> float:
-        """Return the longest dwell time of a spectrum, us, which may exceed the limit of the scan generator."""
+        """Return the longest dwell time of a spectrum, us, which can exceed the limit of the scan generator."""
         return max(profile.max_dwell_time_us, LONGEST_DWELL_US)
 
     @classmethod
@@ -267,9 +268,9 @@ def check_edges(detectors: Any, names: Sequence[str]) -> None:
 
 
 def scan_of(at: Any) -> tuple[Scan, bool]:
-    """Return the scan that a scan or a point (x, y), A, describes, and True if it is a point.
+    """Return a scan, and True if it was made from a point (x, y), A.
 
-    A point becomes a path with one position.
+    A given scan is returned unchanged. A given point becomes a path with one position.
 
     Raises
     ------
@@ -290,7 +291,7 @@ def _one_of_each(setup: Setup, state: ScopeState, detectors: tuple[str | Spectra
     xrays = [d for d in made if isinstance(d, EDXDetector)]
     for name, found in (("EELS", losses), ("EDX", xrays)):
         if len(found) > 1:
-            message = f"{len(found)} {name} detectors were requested, but the instrument has one. Acquire with one after the other."
+            message = f"{len(found)} {name} detectors were requested, but the instrument has one. Acquire with one detector at a time."
             raise SettingsError(message)
     return (*(_with_width(d, setup) for d in losses), *xrays)
 

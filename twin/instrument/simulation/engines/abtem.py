@@ -35,7 +35,7 @@ LEAST_STEP = 0.05
 
 
 def check(found: Discretisation) -> None:
-    """Refuse a request that abTEM cannot compute in the same way."""
+    """Refuse a request that abTEM cannot compute in the same way as our multislice."""
     request = found.request
     if request.antialias or request.oversampling != 1:
         message = "engine='abtem' uses pixel masks and does not oversample transmission functions. Pass antialias=False and oversampling=1."

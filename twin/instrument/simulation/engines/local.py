@@ -37,7 +37,7 @@ def is_dark(request: Request, detectors: Sequence[Detector]) -> bool:
 
 
 def check_own_windows(found: Discretisation) -> None:
-    """Refuse ``tolerance=0``, a request with ``blocks``, or a probe wider than the cell, for engines with windows in the cell."""
+    """Refuse ``tolerance=0``, a request with ``blocks``, or a probe wider than the cell, for engines that choose windows in the cell."""
     if not found.request.tolerance:
         message = (
             f"engine={found.request.engine!r} computes to a tolerance, but tolerance=0 requests exact signals. "
@@ -87,7 +87,7 @@ def _check_detectors(
 
 
 def cost(found: Discretisation) -> Cost:
-    """Return the cost of a local operator for the area of the scan, including the check of its accuracy and its overlaps."""
+    """Return the cost of a local operator for the area of the scan, including its overlaps and the check of its accuracy."""
     return cost_beside(found, costs.program_bytes(found))
 
 

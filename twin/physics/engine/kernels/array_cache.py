@@ -1,13 +1,13 @@
 """Disk cache of computed arrays: each set of arrays is stored under the hash of everything that it depends on.
 
-``<cache>/operators`` contains one file per entry (``<cache>`` is :func:`jit.cache_folder`). A file consists of a line with
-the format, the hash of the header, the header (JSON with the key, and the name, type, shape and sha256 of each array),
-and the arrays' bytes. Pickle is not used, so reading a file runs no code. A file is written under a temporary name and
-then renamed. A path therefore contains a complete entry or nothing, even if several processes write at the same time or
-a process is killed. Every byte is checked at reading. An entry that is truncated, damaged, made for another key or in
-another format is removed and computed again. If the folder cannot be used, results are not stored, and
-:attr:`ArrayCache.problem` gives the reason. The folder uses at most ``$STEMTWIN_CACHE_BYTES`` (default 4 GiB; with 0,
-nothing is stored); the least recently used entries are removed first.
+``<cache>/operators`` contains one file per entry (``<cache>`` is :func:`jit.cache_folder`). A file contains, in this
+order, a line with the format, the hash and the length of the header, the header (JSON with the key, and with the name,
+type, shape and sha256 of each array), and the arrays' bytes. Pickle is not used, so reading a file runs no code. A file
+is written under a temporary name and then renamed. A path therefore contains a complete entry or nothing, even if
+several processes write at the same time or a process is killed. Every byte is checked at reading. An entry that is
+truncated, damaged, made for another key or in another format is removed and computed again. If the folder cannot be
+used, results are not stored, and :attr:`ArrayCache.problem` gives the reason. The folder uses at most
+``$STEMTWIN_CACHE_BYTES`` (default 4 GiB; with 0, nothing is stored); the least recently used entries are removed first.
 
 A long computation stores its partial results, called pieces (:meth:`ArrayCache.resumable`), under keys that begin with
 the key of the whole result. The pieces are removed when the whole result is stored (:meth:`ArrayCache.finish`). A
@@ -181,7 +181,7 @@ class ArrayCache:
         return sum(size for _, _, size in self._files())
 
     def get(self, key: str) -> dict[str, np.ndarray] | None:
-        """Return the arrays stored under a key, as copies that the caller may change, or None; a damaged entry is removed.
+        """Return copies of the arrays that are stored under a key, or None if there are none; a damaged entry is removed.
 
         Raises
         ------

@@ -1,4 +1,4 @@
-"""Limitation of BLAS to one thread, for results that do not depend on the thread count and tasks that do not oversubscribe the CPUs."""
+"""Limitation of BLAS to one thread: results then do not depend on the thread count, and tasks do not oversubscribe the CPUs."""
 
 import contextlib
 import functools
@@ -15,7 +15,7 @@ def _controller() -> ThreadpoolController:
 def one_thread() -> contextlib.AbstractContextManager:
     """Return a context in which numpy's BLAS runs on one thread.
 
-    The limit applies to the whole process. Code that runs such blocks on several threads must enter one context around
-    all of them.
+    The limit applies to the whole process. If several threads need the limit at the same time, one context must be
+    entered around all of them.
     """
     return _controller().limit(limits=1, user_api="blas")

@@ -12,8 +12,8 @@ transforms. Time is saved in several ways:
 - All stages between the first and the last act on one sub-block after another, which stays in the first-level cache.
 - The first radix is small and radix 8 comes second: the widely spaced points of a first stage of radix 8 would compete
   for the same sets of the cache.
-- The first stage reads the wave and the last stage writes it through tables of positions, which cover columns, rows and
-  gaps.
+- The first stage reads the wave and the last stage writes it through tables of positions, so a line can be a column or a
+  row, and can have gaps.
 
 Only the forward direction is implemented. The inverse transform of a line is the forward transform with real and
 imaginary parts exchanged before and after it. `convolve_line` exchanges the parts between its two transforms, at no cost
@@ -22,8 +22,8 @@ because only the roles of two registers change, and thereby computes
     convolve(z) = FFT( factor * swap( FFT(z) ) )
 
 With z = swap(psi) and factor t this is n FFT(t ifft(psi)); with z = psi and factor conj(p) it is n swap(ifft(p FFT(psi))).
-Rows use the first form and columns the second. After each of them, memory contains the wave in the form that the other
-expects.
+Rows use the first form and columns the second. After a pass over rows or columns, memory contains the wave in the form
+that the next pass expects.
 
 Plans are arrays, not functions, with one row (radix, points, blocks, first twiddle) per stage; see `make_plan`.
 """
@@ -119,9 +119,9 @@ def convolve_line(wave, base, reads, writes, line, plan, table, offset, ahead):
 
     The factors are ``table[offset : offset + n]``.
 
-    ``reads[i]`` and ``writes[i]`` are the positions of point i in the wave, counted in float32 from ``base``; ``line`` is
-    scratch memory of n points. If ``ahead`` is not 0, the line that begins ``ahead`` float32 further is prefetched at
-    the same time, because hardware prefetchers do not follow columns, whose points lie far apart.
+    ``reads[i]`` and ``writes[i]`` are the positions of point i in the wave, counted in float32 numbers from ``base``;
+    ``line`` is scratch memory of n points. If ``ahead`` is not 0, the line that begins ``ahead`` float32 numbers after this
+    line is prefetched at the same time, because hardware prefetchers do not follow columns, whose points lie far apart.
     """
     stages, order, twiddles = plan
     last = stages.shape[0] - 1

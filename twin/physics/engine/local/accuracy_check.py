@@ -107,7 +107,7 @@ class Comparison:
             signals.append(found)
 
     def through(self, stack: SliceStack) -> np.ndarray:
-        """Return the signals of the probes inside their windows for one specimen without recording them, (channels, points)."""
+        """Return the signals of the probes inside their windows for one specimen, (channels, points); they are not recorded."""
         return np.concatenate(list(self._through(stack)), axis=1)
 
     def _through(self, stack: SliceStack) -> Iterator[np.ndarray]:
@@ -156,12 +156,12 @@ def accuracy(found: np.ndarray, true: np.ndarray, variance: np.ndarray) -> Accur
 
 
 def spread(signals: np.ndarray) -> np.ndarray:
-    """Return the variance of the mean over configurations of signals (configurations, channels, points); NaN for one configuration."""
+    """Return the variance of the mean of signals (configurations, channels, points) over configurations; NaN for one configuration."""
     return signals.var(axis=0, ddof=1) / len(signals) if len(signals) > 1 else np.full(signals.shape[1:], np.nan)
 
 
 def blur_of_check(radius: float) -> float:
-    """Return the geometric radius, A, of the defocused probes of a check, from the aperture's radius alpha / lambda, 1/A."""
+    """Return the geometric radius of a check's defocused probes, A, for an aperture of the radius alpha / lambda, 1/A."""
     return 2 / radius
 
 

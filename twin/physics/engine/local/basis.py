@@ -11,8 +11,8 @@ lattice's alias begins, at 1/h - k_top:
 where a_k are the Fourier amplitudes of the probe. The shape is the Kaiser-Bessel window,
 I_0(beta sqrt(1 - (k / k_c)^2)) / I_0(beta) (used for the same purpose by Jackson et al., IEEE Trans. Med. Imaging 10
 (1991) 473). phi then has a core of about 1.2 A and weak tails, so windows stay small; a flat shape with a soft edge would
-need 5 A. A patch of 4 x 4 neighbouring functions has one window, and each function is one SIMD lane. A piece is a group of
-8 x 8 patches.
+need 5 A instead. A patch of 4 x 4 neighbouring functions has one window, and each function is one SIMD lane. A piece is
+a group of 8 x 8 patches.
 """
 
 import itertools
@@ -162,7 +162,8 @@ class Basis:
     radius : float
         Radius of the largest aperture, alpha / lambda, 1/A.
     periodic : bool
-        Whether the field is periodic. If not, the lattice extends beyond the field as far as functions overlap its atoms.
+        Whether the field is periodic. If not, the lattice extends beyond the field to the last functions that overlap its
+        atoms.
     local : Localisation
         Truncation distances.
 
@@ -181,8 +182,8 @@ class Basis:
     cutoff : float
         Spatial frequency where the functions' shape ends and the lattice's alias may begin, 1/A.
     steps : ndarray
-        Differences (p, q) between lattice points whose overlap is included, on the half plane (p > 0, or p = 0 and
-        q >= 0), int64, shape (n, 2).
+        Differences (p, q) between the lattice points of two functions whose overlap is included, on the half plane
+        (p > 0, or p = 0 and q >= 0), int64, shape (n, 2).
     """
 
     grid: Grid
@@ -265,7 +266,7 @@ class Partner:
 
 
 def partners(basis: Basis, patch: tuple[int, int]) -> list[Partner]:
-    """Return the patches whose functions lie at one of ``basis.steps`` from functions of the given patch, including that patch itself."""
+    """Return the patches whose lattice points differ from those of a given patch by one of ``basis.steps``, including this patch."""
     steps, counts = basis.steps, basis.counts
     lane = np.arange(LANES)
     y, x = patch[0] * SIDE + lane // SIDE, patch[1] * SIDE + lane % SIDE
@@ -290,7 +291,7 @@ def partners(basis: Basis, patch: tuple[int, int]) -> list[Partner]:
 
 
 def pieces_of(basis: Basis, region: Region | None, margin: float) -> list[Piece]:
-    """Return the pieces needed for images of a region, A, with a margin, A, around it; all pieces if ``region`` is None."""
+    """Return the pieces needed for images of a region with a margin around it, both in A; all pieces if ``region`` is None."""
     chosen = []
     for axis, count in enumerate(basis.pieces):
         if region is None:

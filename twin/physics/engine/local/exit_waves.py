@@ -145,7 +145,7 @@ class Windows:
         return tuple(int(np.floor(c / step + 0.5)) - n // 2 for c, step, n in cells)  # type: ignore[return-value]
 
     def sight(self, patch: Patch, stage: Stage | None = None) -> list[tuple[np.ndarray, np.ndarray]]:
-        """Return the rows and the columns of the field's grid in a patch's window, each with the weight of the specimen there.
+        """Return the rows and the columns of the field's grid that a patch's window covers, each with the specimen's weight there.
 
         The index is -1 outside a specimen that is not periodic. The window is that of ``stage``; the last stage by default.
         """

@@ -38,7 +38,7 @@ class JoinedSlices:
         return np.add.reduceat(planes, self.starts) / np.diff((*self.starts, self.count))
 
     def stack(self, stack: SliceStack) -> SliceStack:
-        """Return the specimen with one plane per group, which has the band-limited product of the group's transmission functions."""
+        """Return the specimen with one plane per group, whose transmission is the band-limited product over the planes of the group."""
         out = np.empty((len(self.starts), *stack.grid.shape), np.complex64)
         inside = stack.grid.band
 
@@ -75,7 +75,10 @@ class FilmSlices:
     thickness: float
 
     def joined(self, planes: np.ndarray) -> JoinedSlices | None:
-        """Return the groups of the planes at depths ``planes``, A, with film planes joined to groups of equal thickness; None without joins."""
+        """Return the groups of the planes at depths ``planes``, A, or None if no planes are joined.
+
+        Planes of a film are joined into groups of equal thickness.
+        """
         starts: list[int] = []
         edges = np.flatnonzero(np.diff(self.inside)) + 1
         for run in np.split(np.arange(len(planes)), edges):

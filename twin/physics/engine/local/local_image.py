@@ -90,7 +90,10 @@ class LocalImage:
         return out
 
     def at(self, points: np.ndarray) -> np.ndarray:
-        """Return the images at points (x, y), A, shape (..., 2), as float32, shape (channels, ...), to 1e-5 of the largest value."""
+        """Return the images at points (x, y), A, shape (..., 2).
+
+        The result is float32, shape (channels, ...), with an error of up to 1e-5 of the largest value.
+        """
         points = np.asarray(points, float)
         channels, rows, columns = self.coefficients.shape
         shape = smooth_length(4 * rows), smooth_length(2 * columns)

@@ -148,7 +148,7 @@ class LocalOperator:
     # ---- building ----
 
     def pieces(self, region: Region | None = None, margin: float = MARGIN) -> list[Piece]:
-        """Return the pieces needed for images of a region, A, with a margin, A, around it; all pieces if ``region`` is None."""
+        """Return the pieces needed for images of a region with a margin around it, both in A; all pieces if ``region`` is None."""
         return pieces_of(self.basis, region, margin)
 
     def build(
@@ -463,7 +463,7 @@ def build(
     cache, key : ArrayCache, str
         Cache that keeps the pieces under the operator's key, so a build that was killed continues with the same bits.
     film, growing : FilmSlices, bool
-        Film planes, which are joined if this changes single probes by at most half of the tolerance; and True if windows grow with depth.
+        ``film``: planes to join if this changes single probes by at most half of the tolerance; ``growing``: True if windows grow with depth.
 
     Returns
     -------

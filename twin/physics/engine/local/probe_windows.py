@@ -101,7 +101,7 @@ def grouped(points: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def layout(field: Grid, points: np.ndarray, size: int, margin: float) -> ProbeWindows | None:
-    """Return windows around groups of ``size`` points (x, y), A, with a margin, A; None if a window is as large as the field."""
+    """Return windows with a margin around groups of ``size`` points (x, y), all in A; None if a window is as large as the field."""
     order, starts = grouped(points, size)
     sorted_points = points[order][:, ::-1]
     low, high = (reduce.reduceat(sorted_points, starts[:-1], axis=0) for reduce in (np.minimum, np.maximum))
@@ -133,9 +133,9 @@ def _around_rim(grid: Grid, wavelength: float, semiangle: float, count: int) -> 
 
 
 def share_inside(windows: ProbeWindows, wavelength: float, semiangle: float, aberrations: Aberrations) -> float:
-    """Return the fraction of a probe's missing part that lies within half a window of the probe, 0 to 1.
+    """Return the fraction of a probe's missing part that lies within half a window side of the probe, 0 to 1.
 
-    The missing part is the part of the beam that the probe in its window omits.
+    The missing part is the part of the beam that is not in the probe as computed in its window.
     """
     field, window = windows.field, windows.grid
     fine = [min(n, fast_length(math.ceil(FINE * side * semiangle / wavelength))) for n, side in zip(field.shape, field.extent, strict=True)]
@@ -158,7 +158,7 @@ def _probe(grid: Grid, wavelength: float, semiangle: float, aberrations: Aberrat
 
 
 def rims_inside(stack: SliceStack, windows: ProbeWindows, semiangle: float, weights: Weights, depths: Sequence[float] | None = None) -> np.ndarray:
-    """Return the signals of sixteen aperture-edge waves through each window, as fractions, float64, shape ([depths,] channels, G)."""
+    """Return the signals of sixteen aperture-edge waves that pass each window, fractions of the beam, float64, shape ([depths,] channels, G)."""
     sender = _Sender(stack, windows, Aberrations(), semiangle, weights, depths)
     beams, power = _around_rim(sender.grid, stack.wavelength, semiangle, LANES)
     order = np.argsort(sender.beams)

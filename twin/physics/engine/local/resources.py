@@ -31,7 +31,7 @@ class LocalResources:
     waves : int
         Number of functions to propagate: ``functions``, their partners, and unused lanes at the lattice's edges.
     window : Grid
-        Window of the propagation of each function.
+        Grid of the window in which each function is propagated.
     points : float
         Number of exit coefficients on the detectors.
     checked : int
@@ -98,8 +98,9 @@ def size(basis: Basis, planes: int, seen: tuple[float, float], channels: int, re
 def sent(basis: Basis, pieces: list[Piece]) -> int:
     """Return the number of patches, including partners, that are propagated when pieces are built row by row.
 
-    The pieces are a product of rows and columns. The waves of a patch are dropped when the next row does not need them,
-    and computed again if a later row needs them. On a periodic field, the last rows need the waves of the first rows.
+    The pieces are all combinations of some rows and some columns. The waves of a patch are dropped when the next row
+    does not need them, and computed again if a later row needs them. On a periodic field, the last rows need the waves
+    of the first rows.
     """
     rows, columns = ([i for p in sorted({piece[axis] for piece in pieces}) for i in _within(p, PIECE, basis.patches[axis])] for axis in (0, 1))
     across = _across(basis, [x for column in columns for x in _within(column, SIDE, basis.counts[1])])

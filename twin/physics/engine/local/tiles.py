@@ -144,7 +144,7 @@ class Divided:
 
 
 def held_radius(blur: float) -> float:
-    """Return the geometric radius for which windows are designed, A, from the geometric radius of a probe, A.
+    """Return the geometric radius for which windows are designed, from the geometric radius of a probe, both in A.
 
     It increases in steps of a factor of 2, so a small change of defocus does not need new windows.
     """

@@ -108,7 +108,7 @@ def exit_coefficients(
     offset : tuple of float
         Offset (jy, jx) of every k in units of the reciprocal pixel, |j| < 1 (a Bloch factor: propagators and band limit use k + offset).
     depths : iterable of float, optional
-        Depths z, A, 0 <= z <= thickness, at which the waves are returned, behind all planes at or above z; the exit face by default.
+        Depths z, A, 0 <= z <= thickness, at which the waves are returned, with a plane at z itself already passed; the exit face by default.
     progress : callable, optional
         Called from any thread with the number of waves finished so far.
 
@@ -237,7 +237,7 @@ def collect(
     weights : ndarray
         Detector weights of the Fourier coefficients, float32, shape (D, ny, nx).
     depths : iterable of float, optional
-        Depths z, A, 0 <= z <= thickness; each gives the signals of the part of the specimen above z, behind all planes at or above z.
+        Depths z, A, 0 <= z <= thickness. Each depth gives the signals of the part of the specimen above it, including a plane at z itself.
 
     Returns
     -------

@@ -11,8 +11,8 @@ columns inside the band, and reuses this memory from slice to slice.
    along x, exp(i sigma V) and its transform along x, and keep the columns inside the band.
 3. Transform these columns, apply the band limit and transform back on the wave's grid; then transform the rows back.
 
-Slices are spread over threads, or parts of one slice if there are fewer slices than threads. The division of a slice into
-parts does not depend on the number of threads, and neither do the results.
+The threads share the slices or, if there are fewer slices than threads, the parts of one slice. The division of a slice
+into parts does not depend on the number of threads, and neither do the results.
 """
 
 import functools

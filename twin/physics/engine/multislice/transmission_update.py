@@ -48,7 +48,7 @@ class Window(NamedTuple):
 
 
 def window_about(centre: tuple[float, float], reach: tuple[float, float], grid: Grid) -> Window:
-    """Return the window of all points within ``reach`` (y, x), A, of ``centre`` (y, x), A.
+    """Return the window of all points within the distances ``reach`` (y, x) of the point ``centre`` (y, x), all in A.
 
     Along an axis on which these points do not fit into the cell, the window is the whole cell.
     """
@@ -101,7 +101,8 @@ def add_change(
     before, after : SliceAtoms
         All atoms of the slice before and after the move.
     window : Window
-        Window around the atoms that changed. The change is damped smoothly from half-way to the window's edges.
+        Window around the atoms that changed. The change is kept in the middle half of the window and damped smoothly
+        towards its edges.
     grid, recipe, space, threads
         As in `transmission.slice_transmission`.
     out : ndarray

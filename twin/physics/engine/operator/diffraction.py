@@ -173,7 +173,7 @@ class PatternLayout:
 def layout(
     grid: Grid, wavelength: float, semiangle: float, camera: Camera, *, blocks: tuple[int, int] = (1, 1), antialias: bool = True
 ) -> PatternLayout:
-    """Return the plane waves and reciprocal pixels of a cell, an aperture and a camera.
+    """Return the plane waves and reciprocal pixels for a cell, an aperture and a camera.
 
     Parameters
     ----------
@@ -402,7 +402,7 @@ def probe_patterns(
     *,
     progress: Progress | None = None,
 ) -> np.ndarray:
-    """Return patterns by multislice of every probe, the reference for the scattering matrix.
+    """Return diffraction patterns that are computed by multislice of every probe, as a reference for the scattering matrix.
 
     The parameters are those of :func:`build` and :meth:`DiffractionMatrix.patterns`. The result has the same form as the
     result of :meth:`DiffractionMatrix.patterns`.

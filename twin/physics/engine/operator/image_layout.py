@@ -18,7 +18,7 @@ class ApertureAmplitudes:
     amplitudes : tuple of ndarray
         Amplitudes of each block without aberrations, (B,).
     beyond : ndarray
-        Fraction that each detector collects of the probe's tails beyond the window, (channels,).
+        Fraction of the probe's tails beyond the window that each detector collects, (channels,).
     missing : float
         Fraction of the probe in these tails.
     """

@@ -85,11 +85,11 @@ class ImageCoefficients:
         return rotated_rasters.worth(self.coefficients, shape)
 
     def at_own(self, points: np.ndarray) -> np.ndarray:
-        """Return each state's images at its own points (x, y), A, (states, P, 2), as (states, channels, P); same bits as :meth:`at`."""
+        """Return each state's images, (states, channels, P), at its own points (x, y), A, (states, P, 2); same bits as :meth:`at`."""
         return image_kernels.at_own_points(self.coefficients, points, self.extent)
 
     def at(self, points: np.ndarray) -> np.ndarray:
-        """Return the images at points (x, y), A, shape (..., 2), as float32, shape (channels, ...), or (states, channels, ...)."""
+        """Return the images, float32, shape ([states,] channels, ...), at points (x, y), A, shape (..., 2)."""
         points = np.asarray(points, float)
         out = image_kernels.at_points(self._images, points.reshape(-1, 2), self.extent)
         return out.reshape(*self.coefficients.shape[:-2], *points.shape[:-1])

@@ -124,8 +124,9 @@ class LatticeAverage:
         Notes
         -----
         The variance of p averaged images is itself known only to a relative error of about 1 / (2 (p - 1)) (SrTiO3, 2
-        configurations: 0.4). The estimated variance may therefore exceed its limit by this margin. If columns move
-        independently, their variance equals the limit on average and would pass only half of the time without the margin.
+        configurations: 0.4). An estimate that exceeds the limit by at most this error is therefore accepted. Without
+        this margin, an estimate would be accepted only half of the time if columns move independently, because it then
+        equals the limit on average.
         """
         count = len(plain)
         if count >= self.most:

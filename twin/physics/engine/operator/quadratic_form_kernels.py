@@ -214,7 +214,7 @@ class FormLayout:
     places : list of ndarray
         Position of each group's first difference, for each block.
     whole, shared : list
-        Borders of the parts of each block, as indices of groups. ``whole`` divides a block into one part, and ``shared``
+        Borders of the parts of each block, as indices of groups. ``whole`` keeps a block in one part, and ``shared``
         divides it into several parts that have no rows hy in common.
     """
 
@@ -236,7 +236,7 @@ def form_layout(listed: list[BeamPairs], my: int, mx: int) -> FormLayout:
 
 
 def quadratic_form(real: list[np.ndarray], imag: list[np.ndarray], matrices: list[np.ndarray], layout: FormLayout) -> np.ndarray:
-    """Return the sums of conj(a_i) a_j M_ij over the pairs of each difference and over all blocks.
+    """Return, for each difference, the sum of conj(a_i) a_j M_ij over its pairs in all blocks.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Ronchigrams: fast diffraction patterns of one probe that is wide on the specimen.
+"""Ronchigrams: fast computation of the diffraction pattern of one probe that is wide on the specimen.
 
 A single wave is computed on a window that covers many cells of the specimen; the transmission is stored for one cell only.
 For a film in one plane (a phase grating), this takes two Fourier transforms. They are restricted to the lines inside the
@@ -32,7 +32,7 @@ class Lens:
     grid : Grid
         Points of the window.
     cells : tuple of int
-        Number of cells of the specimen along y and x; they divide the grid's sides.
+        Number of cells of the specimen in the window along y and x; the grid has a whole number of points per cell.
     wavelength, semiangle : float
         Wavelength, A; convergence semi-angle, rad.
     tilt : tuple of float

@@ -1,4 +1,4 @@
-"""A kernel that sums the Fourier series of periodic images with few coefficients on rotated rasters, exact to float32 rounding.
+"""A kernel for periodic images with few Fourier coefficients: their series are summed on rotated rasters, exact to float32 rounding.
 
 The phase h.r of a point is the sum a + b of a phase a of its line and a phase b of its column, so an image is a product of
 two matrices of waves. About the centre of the raster, cosines are even and sines are odd. The products for a quarter of

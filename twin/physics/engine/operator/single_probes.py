@@ -126,8 +126,8 @@ def window_signals(
 ) -> tuple[np.ndarray, float]:
     """Return the signal of the part of each probe inside the cell, and the fraction of the beam in that part.
 
-    The signal is float64, shape ([depths,] channels, P). The parameters are those of :func:`probe_signals` without blocks.
-    The tails beyond the cell are left out.
+    The signal is float64, shape ([depths,] channels, P). The parameters are those of :func:`probe_signals`, but there
+    is only one block, the cell. The tails beyond the cell are left out.
     """
     grid = stack.grid
     beams = beam_blocks.aperture_beams(grid, stack.wavelength, semiangle, (0.0, 0.0), (1, 1), antialias=antialias)
