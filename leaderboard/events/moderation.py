@@ -71,7 +71,10 @@ def correct(organiser: Organiser, task: str, reason: str) -> None:
 def _decide(organiser: Organiser, kind: str, reason: str, **content: str) -> None:
     """Write a decision to the log and the pages."""
     reason = " ".join(reason.split())
-    if not 3 <= len(reason) <= LONGEST_REASON or not reason.isprintable():
+    if not reason.isprintable():
+        message = f"The reason {reason!a} contains characters that cannot be printed. Leave them out."
+        raise SettingsError(message)
+    if not 3 <= len(reason) <= LONGEST_REASON:
         message = f"The reason is published and must be a sentence of 3 to {LONGEST_REASON} characters, but it has {len(reason)}. Change the reason."
         raise SettingsError(message)
     with one_at_a_time(organiser):

@@ -241,6 +241,8 @@ def test_decisions_are_signed_lines_on_the_pages(organiser: Organiser, scored: l
             decide(organiser, label, "A good reason.")
     with pytest.raises(SettingsError, match="must be a sentence"):
         disqualify(organiser, "ours", " ")
+    with pytest.raises(SettingsError, match=r"'It cheated\\x1b\[2J\.' contains characters that cannot be printed"):
+        disqualify(organiser, "ours", "It cheated\x1b[2J.")
 
 
 @pytest.mark.slow
