@@ -26,7 +26,7 @@ class Brief:
     seed : int
         Seed of the agent's own random numbers, independent of the environment's seed.
     truth : callable, optional
-        Access to the true state for an oracle; None for every other entry.
+        Access to the true state if the entry is an oracle; otherwise None.
     difficulty : str, optional
         Name of the difficulty preset of the environment, which is not secret; None for an environment without presets.
     known : mapping
@@ -123,7 +123,7 @@ class Predictor(Protocol):
     def predict(self, given: Mapping[str, Any], rng: np.random.Generator) -> Any:
         """Return the answer to one sample as an instance of the task's answer class.
 
-        ``given`` holds the inputs by name. For an oracle it also holds ``truth``.
+        ``given`` holds the inputs by name. For an oracle, ``given`` also holds ``truth``.
         """
         ...
 
@@ -160,13 +160,13 @@ def add_baseline(baseline: Baseline) -> Baseline:
 
 
 def load_baselines() -> "Registry[Baseline]":
-    """Import every module of baselines and return the registry."""
+    """Import every module of baselines and return the registry of baselines."""
     import_modules("stemtwin.benchmarks.baselines")
     return BASELINES
 
 
 def find_baseline(task: str, name: str) -> Baseline:
-    """Return a baseline of a task by its short name.
+    """Return the baseline of a task that has a given name.
 
     Raises
     ------

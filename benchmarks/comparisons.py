@@ -107,11 +107,11 @@ class Order:
     places : tuple of (int, int)
         Best and worst rank of each entry, from 1.
     paired : tuple of bool
-        True for each entry that was compared with the other entries marked True by paired differences. In every other pair, one entry counts as
-        better only if the two intervals do not overlap.
+        One value for each entry. Two entries with True were compared by their paired difference. If either has False, one of the two counts as
+        better only if their intervals do not overlap.
     detectable : float or None
         Median of the minimum detectable differences over all pairs that were compared by paired differences. Pairs whose scores do not differ are
-        left out. None if there are fewer than five clusters or no other pair.
+        left out. None if there are fewer than five clusters, or if every pair is left out.
     """
 
     places: tuple[tuple[int, int], ...]
@@ -279,7 +279,7 @@ def order(formula: Formula | None, entries: Sequence[Standing], *, direction: st
     Parameters
     ----------
     formula : callable or None
-        The metric; None if it is no longer known, so all pairs are decided by intervals.
+        The metric; None if the metric is no longer known, in which case all pairs are decided by intervals.
     entries : sequence of Standing
         Entries on the same samples.
     direction : str

@@ -38,7 +38,7 @@ def features(image: np.ndarray, material: str, noise: float) -> np.ndarray:
     image : ndarray
         (ny, nx) electrons on pixels of 0.15 A.
     material : str
-        Name of the layer.
+        Name of the monolayer material.
     noise : float
         Standard deviation of the noise of these pixels, e-.
 
@@ -47,8 +47,8 @@ def features(image: np.ndarray, material: str, noise: float) -> np.ndarray:
     ndarray
         (6, ny, nx) float32. Map 0: the deviation from the image's mean, in standard deviations of the image. Maps 1 and 2: the mean unit cell at each
         pixel, and three times the image's residual from it, both in units of the difference between the cell's maximum and minimum. Maps 3 and 4: the
-        residual divided by the contrast of one kind of defect of the material (map 3) and of a second kind (map 4). The value 1 therefore has the
-        same meaning in every material. Map 5 is constant: the decimal logarithm of the noise in the unit of map 1.
+        residual divided by the contrast of one kind of defect of the material (map 3) and of a second kind (map 4). A value of 1 in these two maps
+        therefore has the same meaning in every material. Map 5 is constant: the decimal logarithm of the noise in the unit of map 1.
     """
     smooth = point_network.smoothed(image, SMOOTH_ANGSTROM)
     places = cell_places(smooth, point_network.STEP_ANGSTROM, LATTICE[material])

@@ -213,7 +213,7 @@ def index() -> str:
 
 
 def pages() -> dict[Path, str]:
-    """Return the text of every file that the command writes, by its path."""
+    """Return the text of every file that :func:`main` writes, by the path of the file."""
     found = {DOCS / "environments" / f"{name.partition('/')[2]}.md": page(name) for name in ENVIRONMENTS}
     found[DOCS / "environments" / "README.md"] = index()
     common = DOCS / "environments.md"

@@ -43,7 +43,7 @@ class Episode:
     actions : tuple
         Actions as plain values, see :func:`plain_action`.
     rewards : tuple of float
-        (n,) as the environment gave them; the agent never sees them.
+        (n,) rewards that the environment gave; the agent never sees these numbers.
     start, end : dict
         Truth after the reset and after the last action.
     cost : dict
@@ -129,7 +129,7 @@ def copied(observation: Any) -> Any:
 
 
 def add_to_digest(digest: Any, observation: Any) -> None:
-    """Add an observation to a hash: the parts of a dict in the order of their names."""
+    """Add an observation to a hash; the entries of a dict are added in the order of their keys."""
     if isinstance(observation, dict):
         for name in sorted(observation):
             add_to_digest(digest, observation[name])
@@ -178,7 +178,7 @@ def sealed_arguments(task: Task, keys: SeedKeys | None = None) -> dict[str, Any]
 def sealed(task: Task) -> bool:
     """Return True if the environment of a task must be made without rewards and truth.
 
-    This holds for every task whose environment has arguments to switch them off.
+    The result is True for every task whose environment has arguments that switch rewards and truth off.
     """
     return (task.name, task.major) not in UNSEALED
 
@@ -186,7 +186,7 @@ def sealed(task: Task) -> bool:
 def make_environment(task: Task, keys: SeedKeys | None = None) -> gym.Env:
     """Return the environment of an agent task.
 
-    If the task is sealed, the environment gives neither rewards nor truth. If keys are given, its episodes are hidden ones.
+    If the task is sealed, the environment gives neither rewards nor truth. If ``keys`` are given, the environment is for hidden episodes.
     """
     if sealed(task):
         return StemEnv(make_family(task.source, **sealed_arguments(task, keys)))  # gymnasium.make refuses the split "test"
@@ -196,7 +196,7 @@ def make_environment(task: Task, keys: SeedKeys | None = None) -> gym.Env:
 
 
 class TaskEnvironments:
-    """Environments of a task, one for each preset of its episodes; each is made when an episode needs it.
+    """Environments of a task, one for each preset of its episodes; an environment is made when an episode first needs it.
 
     Parameters
     ----------
@@ -255,7 +255,7 @@ def check_sealed(task: Task, env: Any, keys: SeedKeys | None = None) -> None:
     for name, value in sealed_arguments(dataclasses.replace(task, difficulties=()), keys).items():
         given = getattr(family, name, None)
         if given != value:
-            message = f"{task.name}@{task.major} runs in an environment with {name}={value!r}, not {given!r}. Make it with make_environment."
+            message = f"{task.name}@{task.major} runs with {name}={value!r}, not {given!r}. Make the environment with make_environment."
             raise SettingsError(message)
 
 
@@ -263,7 +263,7 @@ def _agent_cost(task: Task, info: dict[str, Any]) -> dict[str, float]:
     """Return the cost in ``info``, which must not hold the truth if the task is sealed."""
     told = next((name for name in PRIVILEGED if sealed(task) and name in info), None)
     if told is not None:
-        message = f"{task.name}@{task.major}: info of the environment holds {told!r}. Make it with privileged_info=False."
+        message = f"{task.name}@{task.major}: info of the environment holds {told!r}. Make the environment with privileged_info=False."
         raise SettingsError(message)
     return dict(info["cost"])
 
@@ -298,9 +298,9 @@ def run_episode(
     Raises
     ------
     SettingsError
-        The environment gives truth or rewards although the task is sealed, or its preset is not the episode's.
+        The environment gives truth or rewards although the task is sealed, or the environment does not have the preset of the episode.
     SubmissionError
-        An action lies outside the action space; it is refused, not clipped.
+        An action lies outside the action space, and ``count_failures`` is False. Actions are never clipped.
     """
     check_sealed(task, env, keys)
     check_difficulty(task, env, number)
@@ -373,7 +373,7 @@ class Recorded:
         self.left = iter([space_action(brief.action_space, one) for one in self.episode.actions])
 
     def act(self, observation: Any, cost: Any) -> Any:
-        """Return the next action. After the last one, raise the failure that ended the episode, or return None if there was none."""
+        """Return the next action. After the last action, raise the failure that ended the episode, or return None if there was no failure."""
         del observation, cost
         action = next(self.left, None)
         if action is None and self.episode.failure:
@@ -396,9 +396,9 @@ def replay(
     task : Task
         Task of the episodes.
     episodes : sequence of Episode
-        From a run, or from :func:`read_episodes`.
+        Episodes of a run, or from :func:`read_episodes`.
     split : str, optional
-        Split of their seeds; the task's first by default.
+        Split of the episodes; by default the first split of the task.
     make : callable, optional
         Function that makes the environment of a task.
     keys : SeedKeys, optional

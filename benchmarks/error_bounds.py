@@ -23,7 +23,7 @@ LEAST_STEP = 1e-6
 def wrong_decision(squares: np.ndarray) -> np.ndarray:
     """Return the least probability of a wrong decision between two equally probable sets of Poisson means.
 
-    ``squares`` is the sum of the squared differences between the square roots of the two sets.
+    ``squares`` is the sum of (sqrt(a) - sqrt(b))^2 over the means a of one set and the corresponding means b of the other set.
     """
     return 0.5 * (1 - np.sqrt(-np.expm1(-np.asarray(squares, dtype=float))))
 
@@ -38,9 +38,9 @@ def uniform_mean_square(distances: np.ndarray, squares: np.ndarray, length: floa
     distances : ndarray
         (k,) increasing distances between two values of the parameter.
     squares : ndarray
-        (..., k) sum of squared differences between the square roots of the mean counts, at these distances. Between two distances the sum is
-        interpolated as a power of the distance. Below the first distance it is proportional to the square of the distance, and above the last
-        distance it is constant.
+        (..., k) sum of (sqrt(a) - sqrt(b))^2 over the mean counts a and b at two values of the parameter, for each distance of these values.
+        Between two distances the sum is interpolated as a power of the distance. Below the first distance the sum is proportional to the square
+        of the distance, and above the last distance it is constant.
     length : float
         Length of the interval in which the parameter is uniform.
     """

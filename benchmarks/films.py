@@ -47,7 +47,7 @@ class FilmedEpisode:
     steps : int
         Number of actions.
     total : float
-        Return.
+        Return of the episode.
     normalized : float, optional
         Normalised return, 0 for the better of no-op and random, 1 for the oracle; None if the environment has no scale of returns.
     success : bool
@@ -88,7 +88,7 @@ def film(
     observation : str, optional
         Form of the observations that the agent receives, by default the environment's usual form.
     output : Path or str, optional
-        Path of the GIF, by default ``<Id>-<agent>.gif`` in the current folder; it is written completely or not at all.
+        Path of the GIF, by default ``<Id>-<agent>.gif`` in the current folder; the file is written completely or not at all.
     width : int
         Width of the film, pixels, 240 to 1920.
     tell : callable, optional

@@ -39,7 +39,7 @@ class ForgeChoices:
     candidates : int
         Number of candidate positions of the beam.
     ways : tuple of (float, float)
-        Ways to park the beam on a candidate, each with the distance of the beam behind the atom, A, and the time, s.
+        Ways to park the beam on a candidate, each as (distance of the beam behind the candidate, seen from the Si atom, A; time, s).
     width, common : int
         Number of features of a candidate, and number of features of the observation as a whole.
     """
@@ -67,7 +67,7 @@ def features(choices: ForgeChoices, observation: Any, xp: Any) -> tuple[Any, Any
     Parameters
     ----------
     choices : ForgeChoices
-        Choices of the goal.
+        Choices for the goal of the environment.
     observation : array or tensor
         (n, m) observations of the form ``state``.
     xp : module
@@ -120,9 +120,9 @@ def shells() -> tuple[np.ndarray, np.ndarray]:
 
 @functools.cache
 def table(choices: ForgeChoices) -> np.ndarray:
-    """Return one row for each choice, float32 (count, c + 4), from which :func:`action_of` computes the action.
+    """Return one row for each choice, float32 (count, c + 4) for c candidates, from which :func:`action_of` computes the action.
 
-    A row holds the weights of the c candidates' positions, a fixed position (x, y) that is added, and the action's components for time and stop.
+    A row holds the weights of the candidates' positions, a fixed position (x, y) that is added, and the action's components for time and stop.
     """
     rows = []
     for number, (beyond, seconds) in itertools.product(range(choices.candidates), choices.ways):
@@ -146,7 +146,7 @@ def action_of(choices: ForgeChoices, observation: Any, row: Any, xp: Any) -> Any
 
 
 def nearest_choice(choices: ForgeChoices, observation: np.ndarray, action: np.ndarray) -> int:
-    """Return the choice whose action is nearest to an action (4,), at an observation (m,)."""
+    """Return the index of the choice whose action, after an observation (m,), is nearest to a given action (4,)."""
     rows = table(choices)
     actions = action_of(choices, np.repeat(observation[None], len(rows), 0), rows, np)
     if action[3] > 0.5:

@@ -5,7 +5,7 @@ Three kinds are mixed with the rows of a split, in random order and under random
 ``pure noise``
     counts without structure, with the mean of a real image;
 ``impossible dose``
-    an image of less than one electron on average, drawn from the mean of the images of all candidates;
+    an image of less than one electron on average, drawn from the mean image of the rows to which the candidate truths (below) belong;
 ``swapped labels``
     a real image, mirrored and with half of its electrons, whose truth is that of another row.
 
@@ -83,7 +83,7 @@ class Leak:
     n : int
         Number of honeypots.
     p_value : float
-        Probability that answers made without a leak are at least as similar to the stored truths as these answers.
+        Probability that answers made without a leak are at least as similar to the stored truths as the answers of the entry.
     excess : float
         Mean similarity to the stored truth minus that to all candidates; 0 on average without a leak, 1 at most.
     by_kind : dict
@@ -118,7 +118,7 @@ class HoneypotForm(Protocol):
         ...
 
     def put(self, data: "xr.Dataset", row: int, candidate: Any) -> None:
-        """Write a truth into a row; the other truth variables have already been copied from the row to which this truth belongs."""
+        """Write a truth from :meth:`candidate` into a row; all truth variables of its original row have already been copied into the row."""
         ...
 
     def similarity(self, answer: Any, candidate: Any) -> float:
@@ -154,7 +154,7 @@ def _correlation(one: np.ndarray, other: np.ndarray) -> float:
 
 
 class PointHoneypots:
-    """Honeypots of ``atoms-2d``: the similarity is the F1 of points, matched within a third of the distance between neighbouring columns."""
+    """Honeypots of ``atoms-2d``: the similarity is the F1 score of points, matched within a third of the distance between neighbouring columns."""
 
     truth: tuple[str, ...] = ("n_columns", "column_x_angstrom", "column_y_angstrom", "column_heaviest", "column_visible")
     gate = 1 / 3
@@ -171,7 +171,7 @@ class PointHoneypots:
         return np.where(data["column_visible"].values[row, :n, None], places, np.nan)
 
     def put(self, data: "xr.Dataset", row: int, candidate: np.ndarray) -> None:
-        """Write the columns of a candidate into a row; invisible columns are put at the mean position, inside the frame."""
+        """Write the column positions from :meth:`candidate` into a row; invisible columns are put at the mean position, inside the frame."""
         n = len(candidate)
         visible = np.isfinite(candidate[:, 0])
         for axis, values in zip("xy", candidate.T, strict=True):
@@ -179,7 +179,7 @@ class PointHoneypots:
             column[row, :n] = np.where(visible, values, np.nan_to_num(np.nanmean(values)) if visible.any() else 0.0)
 
     def similarity(self, answer: Any, candidate: np.ndarray) -> float:
-        """Return the F1 of an answer; 0 for an answer without points."""
+        """Return the F1 score of an answer with respect to a truth; 0 for an answer without points."""
         true = candidate[np.isfinite(candidate[:, 0])]
         if len(answer) == 0 or len(true) < 2:
             return 0.0
@@ -195,7 +195,7 @@ def plant(task: Task, data: "xr.Dataset", rng: np.random.Generator, *, each: int
     """Return the rows of a split with honeypots among them, in a new order and under new names.
 
     A honeypot has the pixel size, energy and current of the row from which it is made. If the split also contains that row, the pair can be
-    recognised. Honeypots made from spare rows avoid this, because spare rows are left out of the split.
+    recognised. Honeypots made from spare rows cannot be recognised in this way, because spare rows are left out of the split.
 
     Parameters
     ----------
@@ -258,7 +258,7 @@ def _make(form: HoneypotForm, data: "xr.Dataset", kind: str, base: int, rng: np.
     specimens = data["specimen"].values.astype(str)
     others = [int(np.flatnonzero(specimens == one)[0]) for one in np.unique(specimens[specimens != specimens[base]])]
     if len(others) < FEWEST:
-        message = f"{len(others)} other specimens are too few to draw a truth from; at least {FEWEST} are needed. Use a larger split."
+        message = f"{len(others)} specimens besides that of the row are too few to draw a truth; at least {FEWEST} are needed. Use a larger split."
         raise SettingsError(message)
     donors = rng.permutation(others)[:CANDIDATES].tolist()
     chosen = int(rng.integers(len(donors)))  # before the image, which may take other numbers on another processor

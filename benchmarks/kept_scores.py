@@ -49,7 +49,7 @@ def read(task: str) -> dict[str, Any]:
 
 
 def fixed_part(data: "xr.Dataset") -> "xr.Dataset":
-    """Return the samples of the specimens with the smallest seeds, whose scores are stored sample by sample."""
+    """Return the samples whose scores are stored one by one, namely those of the specimens with the smallest seeds."""
     seeds = data["structure_seed"].values
     return data.isel(sample=np.flatnonzero(np.isin(seeds, np.unique(seeds)[:SAMPLED_CLUSTERS])))
 
@@ -94,7 +94,7 @@ def measure(task: Task, data: "xr.Dataset", names: Sequence[str], kept: dict[str
     task : Task
         A prediction task.
     data : Dataset
-        Samples of its first split.
+        Samples of the first split of the task.
     names : sequence of str
         Baselines.
     kept : dict
@@ -255,7 +255,7 @@ def main(arguments: list[str] | None = None) -> None:
 
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("task")
-    parser.add_argument("--baselines", nargs="+", help="measure only these baselines; the others keep their rows")
+    parser.add_argument("--baselines", nargs="+", help="measure only these baselines; the stored scores of all other baselines are kept")
     parser.add_argument("--size", default=SIZE)
     parser.add_argument("--table", action="store_true", help="print the kept scores as tables and measure nothing")
     parser.add_argument("--picture", type=Path, help="draw samples at three doses, write the picture to this PNG file, and measure nothing")

@@ -15,7 +15,7 @@ from scipy.spatial import cKDTree
 
 
 def nearest_distance(points: np.ndarray, others: np.ndarray) -> np.ndarray:
-    """Return the distance from each point to its nearest neighbour among others.
+    """Return the distance from each point to its nearest neighbour in a second set of points.
 
     Parameters
     ----------

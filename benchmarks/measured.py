@@ -39,7 +39,7 @@ def load_task(task: Task, folder: Path | str, split: str | None = None) -> "tupl
     SettingsError
         The dataset is for another task, or has no labels.
     DatasetError
-        The folder is not a measured dataset, its files are damaged, or it has no such split.
+        The folder is not a measured dataset, its files are damaged, or the dataset does not have the split.
     """
     card = read_measured_card(Path(folder))
     if card.generator.task != task.registered:

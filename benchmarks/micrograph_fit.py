@@ -233,7 +233,7 @@ class NoiseFit:
     levels, variances : ndarray
         Mean grey value and variance of the noise in each bin; the pixels are binned by the grey value of the model.
     slope, floor : float
-        Increase of the variance per grey value above the offset, and variance without signal.
+        Increase of the noise variance per grey value above the grey value without signal, and noise variance without signal.
     lag_correlation : tuple of float
         Correlation between the noise of neighbouring pixels along x, and along y.
     frequencies, power : ndarray
@@ -260,7 +260,7 @@ def noise_of(window: np.ndarray, fit: CellFit, lines: LineOffsets, step: float) 
 
     Errors of the model change slowly from line to line and would otherwise count as noise. Variances and the correlation along lines are therefore
     computed from second differences between neighbouring lines. The correlation across lines and the power spectrum are computed from the whole
-    residual, so they include these errors.
+    residual, so both include the errors of the model.
     """
     fy, fx = np.gradient(fit.model, step)
     model = fit.model - fx * lines.offsets_angstrom[:, :1] - fy * lines.offsets_angstrom[:, 1:]

@@ -135,7 +135,7 @@ def _power(axis: "Axes", one: SampleComparison) -> None:
 def draw_answers(found: Sequence[SampleComparison], step: float, path: Path) -> None:
     """Draw the answers of baselines over the image and over the twin's frame as a PNG.
 
-    A rectangle marks the window, because columns are known only there.
+    A rectangle marks the window to which the sample's cell was fitted, because columns are known only there.
     """
     from matplotlib.figure import Figure
     from matplotlib.patches import Rectangle

@@ -365,7 +365,7 @@ def beside_twin(
 def square_about(region: tuple[int, int, int, int], shape: tuple[int, ...]) -> tuple[tuple[int, int], tuple[int, int]]:
     """Return the square that baselines receive, which surrounds a window: its first row and column, and its height and width.
 
-    The square has its usual size if the image is large enough.
+    Each side has ``ANSWERED`` px, fewer if the image is smaller, or more if the window is larger.
     """
     size = (max(min(ANSWERED, shape[0]), region[2]), max(min(ANSWERED, shape[1]), region[3]))
     first = [min(max(at + (part - n) // 2, 0), whole - n) for at, part, n, whole in zip(region[:2], region[2:], size, shape, strict=True)]
@@ -376,7 +376,7 @@ def _check_region(region: tuple[int, int, int, int], shape: tuple[int, ...]) -> 
     """Raise DatasetError where a region is not inside an image."""
     top, left, height, width = region
     if min(region) < 0 or min(height, width) < 1 or top + height > shape[0] or left + width > shape[1]:
-        message = f"The region {region} (first row and column, height, width) leaves the image of {shape[0]} x {shape[1]} px. Give one inside it."
+        message = f"The region {region} (first row and column, height, width) exceeds the image of {shape[0]} x {shape[1]} px. Give one inside it."
         raise DatasetError(message)
 
 

@@ -1,7 +1,7 @@
 """Episodes of policies as data for offline learning: Parquet files of steps that ``datasets.load_dataset`` reads.
 
-A folder contains ``<policy>/<number>.parquet``, a ``README.md`` with the code that loads these files, and ``SHA256SUMS``. A row is a step:
-the observation and, except in the last row of an episode, the action that followed, its reward, and whether the episode ended.
+The folder of a dataset contains ``<policy>/<number>.parquet``, a ``README.md`` with the code that loads these files, and ``SHA256SUMS``. A row is a
+step: the observation and, except in the last row of an episode, the action that followed, its reward, and whether the episode ended.
 """
 
 import dataclasses
@@ -52,9 +52,9 @@ class OfflineEpisode:
     seed : int
         Seed of ``reset``.
     observations : dict of ndarray
-        One array of n + 1 observations for each part of the space, by the part's name; the name is ``""`` if the space has no parts.
+        One array of n + 1 rows for each part of the observation space, by the part's name; the name is ``""`` if the space has no parts.
     actions : dict of ndarray
-        Arrays of n actions in the same form.
+        One array of n rows for each part of the action space, named in the same way.
     rewards, terminated, truncated : ndarray
         (n,) as ``step`` gave them.
     infos : dict of ndarray
@@ -144,7 +144,7 @@ def columns(environment: gym.Env) -> dict[str, tuple[str, tuple[int, ...]]]:
     for prefix, space in (("observation", environment.observation_space), ("action", environment.action_space)):
         for name, part in parts(space).items():
             if part.shape is None or part.dtype is None:
-                message = f"{prefix} {name!r} is a {part}, whose values have no fixed size. Offline data need Box, Discrete or Multi spaces."
+                message = f"{prefix} {name!r} is a {part}, whose values have no fixed size. Use Box, Discrete, MultiDiscrete or MultiBinary."
                 raise DatasetError(message)
             found[f"{prefix}.{name}" if name else prefix] = str(np.dtype(part.dtype)), part.shape
     told = numbers(environment.reset(seed=0)[1])
@@ -166,7 +166,7 @@ def features(kinds: Mapping[str, tuple[str, tuple[int, ...]]]) -> "hf.Features":
 
 
 def rows_of(episode: OfflineEpisode) -> dict[str, np.ndarray]:
-    """Return an episode as columns of n + 1 rows; action, reward, ``terminated`` and ``truncated`` of the last row are zeros."""
+    """Return an episode of n actions as columns of n + 1 rows; action, reward, ``terminated`` and ``truncated`` of the last row are zeros."""
     n = len(episode.rewards)
 
     def padded(values: np.ndarray) -> np.ndarray:
@@ -283,7 +283,7 @@ def build(
     environment : str
         Id of an environment with a goal.
     folder : Path
-        Folder of the dataset. It is created if it does not exist; otherwise it contains the beginning of the same dataset, which is continued.
+        Folder of the dataset. A missing folder is created. An existing one contains the beginning of the same dataset, which is continued.
     difficulty : str
         Preset of the family.
     policies : sequence of str

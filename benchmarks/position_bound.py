@@ -2,11 +2,11 @@
 
 The position of a column is uniform over the cell of its specimen, because the origin of the frame is uniform there. The bounds are those of Ziv and
 Zakai (:mod:`stemtwin.benchmarks.error_bounds`) for each axis. They assume an observer who knows everything except one shift, and knows this shift up
-to an interval. For the bound of a column, the shift is that of one column, seen in the pixels that are nearer to it than half the distance to the
-next column. For the bound of the frame, it is the shift of the whole frame, so all columns contribute. A fit of the lattice can have smaller errors
-than the bound of a column, and its ``efficiency`` can exceed 1. On average over all frames, no method has smaller errors than the bound of the frame.
-No metric of the task is limited by these bounds, because ``rmsd`` and ``efficiency`` are means over matched columns only, and a method may leave out
-the columns and frames in which its errors are largest. ``python -m stemtwin.benchmarks.position_bound`` prints the bounds.
+to an interval. For the bound of a column, the shift is that of one column, seen in the pixels that are nearer to this column than half its distance
+to the next column. For the bound of the frame, the shift is that of the whole frame, so all columns contribute. A fit of the lattice can have smaller
+errors than the bound of a column, and its ``efficiency`` can exceed 1. On average over all frames, no method has smaller errors than the bound of the
+frame. No metric of the task is limited by these bounds, because ``rmsd`` and ``efficiency`` are means over matched columns only, and a method may
+leave out the columns and frames in which its errors are largest. ``python -m stemtwin.benchmarks.position_bound`` prints the bounds.
 """
 
 import argparse
@@ -32,7 +32,7 @@ DISTANCES = LENGTH_ANGSTROM * np.geomspace(2e-3, 1, 12)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FrameBounds:
-    """Lower bounds on the root mean square errors of the positions in one frame, A.
+    """Lower bounds on the root mean square errors of the column positions in one frame, A.
 
     Parameters
     ----------
@@ -91,7 +91,10 @@ def around(places: np.ndarray, step: float, shape: tuple[int, int]) -> Iterator[
 
 
 def frame_bounds(card: Card, specimen: ColumnsSpecimen, images: int) -> Iterator[FrameBounds]:
-    """Yield the bounds of the frames of a specimen, over their visible columns."""
+    """Yield the bounds of each of the first ``images`` frames of a specimen.
+
+    The bounds of single columns are root mean squares over the visible columns of a frame.
+    """
     sample, profile = specimen.sample(), profile_of(specimen.instrument)
     conditions = [draw_condition(card, specimen, image) for image in range(images)]
     chain = profile.chain(DETECTOR)
@@ -117,7 +120,7 @@ def main(arguments: list[str] | None = None) -> None:
     """Print the bounds of the frames of a split."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--size", default="tiny", help="size of the dataset (default: tiny)")
-    parser.add_argument("--split", default="test", help="split (default: test)")
+    parser.add_argument("--split", default="test", help="split of the dataset (default: test)")
     given, card, found = parser.parse_args(arguments), find_card("atoms-2d", "2.0.0"), []
     for specimen in specimens(card, given.size):
         if specimen.split == given.split:

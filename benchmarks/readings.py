@@ -12,9 +12,10 @@ def electrons_of(given: Mapping[str, Any]) -> np.ndarray:
 
 
 def white_noise(image: np.ndarray) -> float:
-    """Return the standard deviation of the noise: the root mean square of the diagonal differences in blocks of 2 x 2 pixels.
+    """Return the standard deviation of the noise, estimated from blocks of 2 x 2 pixels.
 
-    The blocks are finer than any column, so columns contribute little.
+    It is the root mean square, over all blocks, of half the difference between the sums of the two diagonals. The blocks are finer than any column,
+    so columns contribute little.
     """
     ny, nx = (n // 2 * 2 for n in image.shape)
     blocks = image[:ny, :nx].reshape(ny // 2, 2, nx // 2, 2)

@@ -1,6 +1,7 @@
 """Replays of stored runs: the recorded actions are played again, and the results are compared.
 
-With the same versions and processor, all observations must be equal. Otherwise the score and the initial truth must agree within a tolerance.
+With the versions and the processor of the run, all observations must be equal. With others, the score and the initial truth must agree within a
+tolerance.
 """
 
 import dataclasses
@@ -30,7 +31,7 @@ class Replay:
     Parameters
     ----------
     episodes, exact : int
-        Number of replayed episodes, and number of replayed episodes that are equal to the last bit, including the hash of observations.
+        Number of replayed episodes, and number of those that equal the recorded episode to the last bit, including the hash of observations.
     same_machine : bool
         Whether versions and processor are those of the run. If so, everything must be equal.
     score, again : float
@@ -66,7 +67,7 @@ def find_reported_task(report: Report) -> Task:
     tasks = load_tasks()
     found = next((tasks[name] for name in tasks if (tasks[name].name, tasks[name].major) == (report.task, report.major)), None)
     if found is None or found.kind != "agent":
-        message = f"{report.task}@{report.major} is not a task that agents play here. Replay it with stemtwin {report.provenance.version}."
+        message = f"{report.task}@{report.major} is not an agent task of this version. Replay it with stemtwin {report.provenance.version}."
         raise SubmissionError(message)
     return found
 
@@ -74,7 +75,7 @@ def find_reported_task(report: Report) -> Task:
 def replay_run(
     folder: Path | str, *, keys: SeedKeys | None = None, progress: Callable[[int, int], None] | None = None, make: Callable[[Task], Any] | None = None
 ) -> Replay:
-    """Play the episodes of a run again and compare everything.
+    """Play the episodes of a run again and compare the results with the recorded ones.
 
     Parameters
     ----------

@@ -142,11 +142,11 @@ class Report:
     provenance : Provenance
         Software that made the report.
     clusters : ClusterSums or None
-        Sums of every cluster from which the primary metric is computed. A board compares entries by them. None in reports of version 1.
+        For every cluster, the sums from which the primary metric is computed. A board compares entries by these sums. None in reports of version 1.
     isolation : str
-        Isolation of the agent from the truth: ``"bubblewrap"``, ``"process"``, or "" if it ran in the scorer's process; "" for predictions.
+        Isolation of the agent from the truth: ``"bubblewrap"``, ``"process"``, or "" if the agent ran in the scorer's process; "" for predictions.
     failures : dict
-        Number of episodes that the agent's own faults ended, by kind of fault. Such an episode counts with the task's floor.
+        Number of episodes that the agent's own faults ended, by kind of fault. The primary metric of such an episode is the task's ``floor``.
     attempts : Attempts or None
         Repeated attempts at the same episodes.
     method : dict
@@ -189,7 +189,7 @@ class Report:
 
     @property
     def ranked(self) -> bool:
-        """True if the report can be ranked: the entry was scored here, and the truth is hidden."""
+        """True if the report can be ranked: the truth is hidden, and the scorer itself scored the answers or ran the entry."""
         return self.trust in ORDERED and self.source.truth == "hidden"
 
     @property
@@ -286,7 +286,7 @@ def build_report(
 ) -> Report:
     """Return the report of an evaluation, with every metric on all samples, the primary metric on every slice, and their intervals.
 
-    The arguments are fields of the report.
+    See :class:`Report` and :class:`Provenance` for the arguments.
     """
     metrics = tuple(_metric_value(metric, samples) for metric in task.metrics)
     given = metrics[0].reason != NOT_GIVEN
@@ -359,7 +359,7 @@ def _number(value: np.ndarray | float) -> float | None:
 
 
 def provenance(*, seeds: dict[str, str | int], wall_s: float) -> Provenance:
-    """Return the origin of a report made here and now."""
+    """Return the provenance of a report that the present process makes now."""
     commit, dirty = git_state()
     return Provenance(
         version=version(),
@@ -384,7 +384,7 @@ def version() -> str:
 
 @functools.cache
 def git_state() -> tuple[str | None, bool | None]:
-    """Return the commit of the checkout that contains this code, and True if its files have changed since; (None, None) outside a checkout."""
+    """Return the commit of the checkout that contains this code, and True if files differ from this commit; (None, None) outside a checkout."""
     root = Path(__file__).resolve().parent.parent
     if not (root / ".git").exists():
         return None, None

@@ -131,7 +131,7 @@ def difference(better: KeptRun, other: KeptRun) -> PairedReturn:
 def scale_of(runs: Mapping[str, KeptRun]) -> ReturnScale:
     """Return the scale of returns from the stored runs of one preset.
 
-    Without an oracle, the expert is compared with the fixed rule, if the family has such a rule.
+    If there is no oracle to compare with the expert, the expert is compared with the fixed rule, if there is one.
 
     Parameters
     ----------

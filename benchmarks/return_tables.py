@@ -13,7 +13,7 @@ ERRORS = "Mean distances from the goal at the end, which separate presets with s
 
 
 def scales() -> list[ReturnScale]:
-    """Return all scales of the package, family by family."""
+    """Return all scales of returns in the package, family by family."""
     found = []
     for path in sorted(FOLDER.glob("*.json")):
         name = f"stemtwin/{path.stem}"
@@ -22,14 +22,14 @@ def scales() -> list[ReturnScale]:
 
 
 def form_scales(environment: str) -> list[ReturnScale]:
-    """Return the scales of an environment in other forms of observation than the usual one."""
+    """Return the scales of an environment that were played with another form of observation than the usual one."""
     path = FOLDER / f"{environment.partition('/')[2]}.json"
     told = json.loads(path.read_text(encoding="utf-8")).get("forms", {}) if path.exists() else {}
     return [reference(environment, difficulty, form) for form, scales in told.items() for difficulty in scales]
 
 
 def form_rows(listed: list[ReturnScale]) -> str:
-    """Return a table of the returns in other forms of observation, with a row for each policy."""
+    """Return a table of returns with a row for each policy of each scale; the scales are those of :func:`form_scales`."""
     lines = ["| form | difficulty | episodes | policy | mean return | interquartile mean | success |", "|---" * 7 + "|"]
     for scale in listed:
         head = [f"`{scale.arguments['observation']}`", scale.difficulty, str(len(scale.seeds))]
@@ -39,7 +39,7 @@ def form_rows(listed: list[ReturnScale]) -> str:
 
 
 def form_pairs(listed: list[ReturnScale]) -> str:
-    """Return a table of paired mean differences in other forms of observation, with a row for each pair of policies."""
+    """Return a table of paired mean differences with a row for each pair of policies of each scale; the scales are those of :func:`form_scales`."""
     lines = ["| form | difficulty | difference | mean |", "|---" * 4 + "|"]
     for scale in listed:
         head = [f"`{scale.arguments['observation']}`", scale.difficulty]
@@ -85,12 +85,12 @@ def error_rows(listed: list[ReturnScale], columns: tuple[str, ...], *, named: bo
 
 
 def others(scale: ReturnScale) -> tuple[str, ...]:
-    """Return the names of the policies that have no column of their own."""
+    """Return the names of a scale's policies that have no column in the tables."""
     return tuple(name for name in scale.policies if name not in COLUMNS)
 
 
 def tables() -> str:
-    """Return all scales as Markdown: mean returns, interquartile means with paired differences, and further policies."""
+    """Return the tables of all scales: mean returns, interquartile means with paired differences, final errors, and policies without a column."""
     found = scales()
     further = ["| environment | difficulty | policy | mean return | interquartile mean |", "|---" * 5 + "|"]
     for scale in found:

@@ -76,7 +76,7 @@ class Watcher(Protocol):
 def play(environment: gymnasium.Env, agent: Any, *, seed: int, task: str, oracle: bool = False, watcher: Watcher | None = None) -> PlayedEpisode:
     """Play one episode of an agent and return the result.
 
-    The environment must have been made with ``privileged_info=True``. The agent does not see this information.
+    The environment must have been made with ``privileged_info=True``. The agent does not see the privileged information.
 
     Parameters
     ----------
@@ -140,7 +140,7 @@ def measure(
         Number of episodes, whose seeds count up from 0; by default the number in ``MORE``. An environment without a number in ``MORE``
         gets 100 episodes, or 30 if an episode of the expert takes more than 20 s of CPU time.
     arguments : mapping, optional
-        Further arguments of ``gymnasium.make``, by default those of the scale.
+        Further arguments of ``gymnasium.make``, by default those of :func:`arguments_of` for the usual form of observation.
     tell : callable
         Called with a line of progress before the measurement starts, while it runs, and after each policy.
     folder : Path
@@ -179,7 +179,7 @@ class Pilot:
     policy : Baseline
         The policy.
     count : int
-        Number of first episodes; the last of them is timed, since the first may include preparations.
+        Number of first episodes; only the last of these is timed, because an earlier one may include preparations.
     """
 
     def __init__(self, environment: gymnasium.Env, policy: Baseline, count: int) -> None:
@@ -264,18 +264,18 @@ def environments() -> dict[str, dict[str, Baseline]]:
 def main(arguments: list[str] | None = None) -> None:
     """Measure and write the scales."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("environments", nargs="*", help="ids of environments (default: all with a goal)")
+    parser.add_argument("environments", nargs="*", help="ids of environments (default: all environments with a goal)")
     parser.add_argument(
         "--episodes",
         type=int,
         help=f"number of episodes (default: {EPISODES}; {FEW} if an episode of the expert takes more than {SLOW_S:g} s of CPU; "
         f"{max(MORE.values())} for {', '.join(MORE)})",
     )
-    parser.add_argument("--difficulties", nargs="+", help="presets (default: all)")
+    parser.add_argument("--difficulties", nargs="+", help="difficulty presets (default: all presets)")
     parser.add_argument("--table", action="store_true", help="print the tables of docs/environments.md and measure nothing")
     parser.add_argument("--rescore", action="store_true", help="recompute the scales from the stored runs and measure nothing")
     parser.add_argument("--policies", nargs="+", help="play only these policies; the stored runs of all other policies are kept")
-    parser.add_argument("--observation", choices=OBSERVATIONS, help="measure this form of observation instead of the usual one")
+    parser.add_argument("--observation", choices=OBSERVATIONS, help="measure with this form of observation instead of the environment's usual form")
     given = parser.parse_args(arguments)
     if given.table:
         sys.stdout.write(f"{return_tables.tables()}\n")
@@ -308,26 +308,26 @@ def forms(environment: str, difficulty: str, folder: Path = RUNS) -> list[str | 
 
 
 def presets(environment: str) -> tuple[str, ...]:
-    """Return all presets of a family: first those from the easiest to the hardest, then those of other goals."""
+    """Return all presets of a family: first those that differ only in difficulty, the easiest first, then those that have another goal."""
     return tuple(family_class(environment).PRESETS)  # type: ignore[attr-defined] - a family with a goal
 
 
 def ordered(environment: str) -> tuple[str, ...]:
-    """Return the presets of a family from the easiest to the hardest."""
+    """Return the presets of a family that differ only in difficulty, from the easiest to the hardest."""
     return presets(environment)[:ORDERED]
 
 
 def missed(environment: str) -> list[str]:
     """Return a sentence for each requirement that the scales of a family miss.
 
-    The presets ordered by difficulty must differ significantly from their neighbours. Presets of other goals are checked one by one.
+    Presets that differ only in difficulty must differ significantly from their neighbours. Presets that have another goal are checked one by one.
     """
     groups = [ordered(environment), *((other,) for other in presets(environment)[ORDERED:])]
     return [line for group in groups for line in failings([reference(environment, difficulty) for difficulty in group])]
 
 
 def rescored(environment: str, difficulty: str, folder: Path = RUNS, observation: str | None = None) -> ReturnScale:
-    """Return the scale from the stored runs of a preset.
+    """Return the scale of returns that follows from the stored runs of a preset.
 
     Raises
     ------

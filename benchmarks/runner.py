@@ -208,7 +208,7 @@ def run_agent(
     trust : str
         See ``report.TRUST``.
     split : str, optional
-        Split of seeds; the task's first by default.
+        Split of the episodes; by default the first split of the task.
     episodes, attempts : int
         Number of episodes, by default the task's, and number of attempts at each episode.
     team : str
@@ -218,7 +218,7 @@ def run_agent(
     keys : SeedKeys, optional
         Secret keys of hidden episodes. Only a report on hidden episodes may be ranked.
     kept : sequence of Episode
-        Episodes of an earlier run that stopped; they are not played again.
+        Episodes of an earlier run that was interrupted; they are not played again.
     keep : callable, optional
         Called with every finished episode.
     """
@@ -260,7 +260,7 @@ def score_episodes(
     keys: SeedKeys | None = None,
     isolation: Isolation = "",
 ) -> Evaluation:
-    """Score finished episodes; episodes ended by the agent's own faults count as their task's floor."""
+    """Score finished episodes; if the agent's own fault ended an episode, its primary metric is ``task.floor``."""
     count = max(episode.attempt for episode in episodes) + 1
     tries = [counted(task, [episode for episode in episodes if episode.attempt == attempt]) for attempt in range(count)]
     samples, first = combine_attempts(tries), [episode for episode in episodes if episode.attempt == 0]
@@ -332,8 +332,8 @@ def evaluate(
 ) -> Evaluation:
     """Run a baseline or a user's own code on a task, and score it.
 
-    ``baseline`` is a name, ``agent`` an address of the form ``pkg.mod:Name``. If ``measured`` is given, the entry runs on
-    the measured dataset in this folder instead of the task's own data.
+    ``baseline`` is a name, ``agent`` an address of the form ``pkg.mod:Name``. If ``measured``, the folder of
+    a measured dataset, is given, the entry runs on this dataset instead of the task's own data.
     """
     entry, trust = resolve(task, baseline=baseline, agent=agent)
     if measured is not None:

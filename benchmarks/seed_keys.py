@@ -1,7 +1,7 @@
 """Secret keys from which the seeds of hidden episodes are derived.
 
 Nobody can foresee these episodes, and anybody can check them once the keys are published. The hash of the keys is published before an
-event, and the keys themselves after it. Then everybody can derive every seed and replay every episode.
+event (a competition), and the keys themselves after it. Then everybody can derive every seed and replay every episode.
 """
 
 import dataclasses
@@ -22,9 +22,9 @@ HEXADECIMAL = re.compile(rf"[0-9a-f]{{{2 * BYTES}}}")
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class SeedKeys:
-    """Secret keys of an event.
+    """Secret keys for the hidden episodes of an event (a competition).
 
-    The keys of the two streams (environment and agent) differ, so the seed given to an agent reveals nothing about the environment's seed.
+    The keys for environments and for agents differ, so the seed given to an agent reveals nothing about the environment's seed.
 
     Parameters
     ----------
@@ -70,12 +70,12 @@ def draw_keys() -> SeedKeys:
 
 
 def seed_from(key: bytes, text: str) -> int:
-    """Return a 128-bit seed: the first 16 bytes of HMAC-SHA256 of a text, big-endian. Seeds of that width cannot be found by a search."""
+    """Return a 128-bit seed: the first 16 bytes of HMAC-SHA256(key, text), big-endian. A search cannot find seeds of 128 bits."""
     return int.from_bytes(hmac.digest(key, text.encode(), "sha256")[:16])
 
 
 def write_keys(path: Path | str, keys: SeedKeys) -> Path:
-    """Write keys as JSON that only this user may read, and return the path."""
+    """Write keys to a JSON file that only the present user is allowed to read, and return the path."""
     path = Path(path)
     content = {"schema": SCHEMA, **dataclasses.asdict(keys)}
     files.write_atomically(path, (json.dumps(content, indent=1) + "\n").encode())

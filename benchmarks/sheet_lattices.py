@@ -51,7 +51,7 @@ def cell_places(image: np.ndarray, step: float, lattice: float) -> np.ndarray:
     step : float
         Pixel size, A.
     lattice : float
-        Lattice constant, A. Reflections are sought within 6 % of the spatial frequency that follows from it.
+        Lattice constant, A. Reflections are sought within 6 % of the spatial frequency that follows from this constant.
     """
     ny, nx = image.shape
     window = np.outer(np.hanning(ny), np.hanning(nx))

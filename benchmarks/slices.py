@@ -80,7 +80,7 @@ class SampleStatistics:
     statistics : dict of ndarray
         Statistics by name, each (n,) or (n, k); they add up over samples.
     columns : dict of ndarray
-        Columns by name, each (n,); samples are cut into slices by their values.
+        Columns by name, each (n,); the values of a column cut the samples into slices.
     not_given : tuple of str
         Names of metrics without a value, because all answers leave out the optional part that these metrics need. Statistics that
         only these metrics use need not be given.
@@ -115,7 +115,7 @@ class SampleStatistics:
         )
 
     def sums(self) -> dict[str, np.ndarray]:
-        """Return the sum of every statistic over the samples: scalars () or (k,)."""
+        """Return the sum of every statistic over the samples by name, each () or (k,)."""
         return {name: array.sum(axis=0) for name, array in self.statistics.items()}
 
     def cluster_sums(self) -> dict[str, np.ndarray]:
@@ -143,7 +143,10 @@ def glue(pieces: list[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
 
 
 def gluing_residual(samples: SampleStatistics, column: SliceColumn) -> float:
-    """Return the largest relative difference between the sums of all samples and the sums added up over the slices of a column; 0 for counts."""
+    """Return the largest relative difference between the sums of all samples and the sums added up over the slices of a column.
+
+    The result is 0 if all statistics are integers.
+    """
     whole = samples.sums()
     glued = glue([part.sums() for part in parts(samples, column).values()])
     worst = 0.0

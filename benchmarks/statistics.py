@@ -64,7 +64,7 @@ def interval(
     samples : SampleStatistics
         Additive statistics of the samples and their clusters.
     proportion : bool
-        Whether the metric is the fraction of samples that succeed. If it is, and every cluster is a single sample, Wilson's interval is used,
+        Whether the metric is the fraction of samples that succeed. If True and every cluster is a single sample, Wilson's interval is used,
         because a bootstrap fails when all trials end alike.
     level : float
         Nominal coverage.

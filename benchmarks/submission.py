@@ -153,9 +153,9 @@ def read_submission(folder: Path | str, task: Task, data: "xr.Dataset") -> Submi
     folder : path
         Folder of the submission.
     task : Task
-        The task that it answers.
+        The task of the submission.
     data : Dataset
-        The samples of the split; only their inputs are used.
+        The samples of the split, of which only the inputs are used.
 
     Raises
     ------

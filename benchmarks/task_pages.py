@@ -212,7 +212,7 @@ def overlaps(task: Task, found: dict[str, Any]) -> str:
 
 
 def differences(task: Task, found: dict[str, Any]) -> str:
-    """Return a sentence on the paired differences between baselines that are neighbours by the primary metric; ``""`` if none are stored."""
+    """Return a sentence on the paired differences between successive baselines in the order of the primary metric; ``""`` if none are stored."""
     name, sign = task.primary.name, 1 if task.primary.direction == "min" else -1
     order = sorted(found["rows"], key=lambda entry: sign * (found["rows"][entry]["values"][kept_scores.WHOLE][kept_scores.WHOLE][name] or 0.0))
     by_pair = {frozenset((one["first"], one["second"])): one for one in found.get("differences", [])}
@@ -237,7 +237,10 @@ def _trained(task: Task) -> str:
 
 
 def behind(task: Task, found: dict[str, Any], name: str = "unet") -> str:
-    """Return a sentence on the slices in which a baseline, oracles excepted, beats a trained network; ``""`` if the network has no score."""
+    """Return a sentence on the slices (subsets of the test data) in which any baseline except oracles beats a trained network.
+
+    The sentence is ``""`` if the network has no score.
+    """
     oracles, sign = {one.name for one in baselines(task) if one.oracle}, -1 if task.primary.direction == "min" else 1
     if name not in found["rows"]:
         return ""
@@ -349,7 +352,7 @@ def table() -> str:
 
 
 def pages() -> dict[Path, str]:
-    """Return the text of every file that the command writes, by its path."""
+    """Return the text of every file that :func:`main` writes, by the path of the file."""
     found = {FOLDER / f"{stem(task)}.md": page(task) for task in tasks()}
     return found | {FOLDER / "README.md": index(), CITATION: citation()}
 

@@ -1,7 +1,7 @@
 """Pictures of datasets for the pages of their tasks: inputs of samples and their truth, drawn from the columns that the dataset card describes.
 
 The first row of a picture shows the first input that is an image, summed over frames. The second row shows the first truth that is an image or, if
-there is none, the same input again. The points drawn over it come from ragged truth columns (columns of varying length) whose names end
+there is none, the same input again. The points drawn over the second row come from ragged truth columns (columns of varying length) whose names end
 with ``x_angstrom`` and ``y_angstrom``. The first ragged column of strings gives the colours of the points. Invisible points are drawn as crosses, and
 points with missing atoms have a ring.
 """

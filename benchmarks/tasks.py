@@ -60,8 +60,8 @@ class Task:
     key : str
         Published key from which the seeds of the episodes are derived; "" for a dataset.
     failed : mapping
-        Statistics by name that replace those of an episode ended by a fault of the agent. They are the worst values of the scorer, so an agent
-        cannot gain by a fault.
+        Statistics by name that replace those of an episode ended by a fault of the agent. They are the worst values that the scorer can give, so an
+        agent cannot gain by a fault.
     difficulties : tuple of str
         Presets of the environment that the episodes take in turn; () for the default one.
     """
@@ -181,7 +181,7 @@ def presets_in_turn(difficulties: Sequence[str], numbers: Iterable[int]) -> list
 
 
 def by_preset(values: Iterable[object]) -> str:
-    """Return the distinct values of presets joined into a phrase, such as ``3, 7 or 12``."""
+    """Join the distinct values that a setting has in several presets into a phrase, such as ``3, 7 or 12``, and return it."""
     told = list(dict.fromkeys(f"{value}" for value in values))
     return told[0] if len(told) == 1 else f"{', '.join(told[:-1])} or {told[-1]}"
 

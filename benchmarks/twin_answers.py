@@ -1,4 +1,4 @@
-"""Answers of the baselines of ``atoms-2d`` and ``atoms-2d@2`` to a measured micrograph and to the twin's frame, and the conditions of both."""
+"""Answers of the baselines of ``atoms-2d`` and ``atoms-2d@2`` to a measured micrograph and to the twin's frame, and conditions of the twin."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -58,7 +58,7 @@ class TwinConditions:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class KnownColumns:
-    """Columns of a fitted window, in the square that baselines receive.
+    """Known columns of a fitted window, and the place of the window in the square that baselines receive.
 
     Parameters
     ----------
@@ -82,11 +82,11 @@ def answer_both(
     conditions: TwinConditions,
     step: float,
 ) -> dict[str, dict[str, Any]]:
-    """Return the answers of all baselines of both tasks, except oracles, to the image and to the twin's frame.
+    """Return the answers of all baselines of ``atoms-2d`` and ``atoms-2d@2``, except oracles, to the image and to the twin's frame.
 
-    Baselines receive the nominal conditions, and either counts, computed from the grey values with the fitted gain and offset, or the grey values
-    themselves as readings, together with that gain and offset. Points with a confidence of at least 0.5 are matched to the columns of the fit inside
-    the window, because columns are known only there.
+    ``square`` and ``again`` are the squares of the image and of the frame, grey values. Baselines receive the nominal conditions, and either counts,
+    computed from the grey values with the fitted gain and offset, or the grey values themselves as readings, together with that gain and offset.
+    Points with a confidence of at least 0.5 are matched to the columns of the fit inside the window, because columns are known only there.
 
     Returns
     -------

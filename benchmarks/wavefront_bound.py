@@ -2,8 +2,8 @@
 
 The first bound is van Trees' inequality [1]_ for the mean square error of any estimate: the mean outer product of the errors is at least the inverse
 of the total information, which is the mean information of the counts plus the information of the prior. The bound assumes that the film is known. In
-the task it is unknown, so the bound holds for all methods, but no method comes close to it. The prior is a normal distribution of unknown spread. Its
-information is at most the mean information of normal distributions with the possible spreads, because information is convex.
+the task the film is unknown, so the bound holds for all methods, but no method comes close to it. The prior is a normal distribution of unknown
+spread. Its information is at most the mean information of normal distributions with the possible spreads, because information is convex.
 
 The metric ``residual_phase`` is a mean of root mean squares and not the root of a mean square, so it may lie below the first bound. The limit of the
 metric is the second bound, which is that of Ziv and Zakai (:mod:`stemtwin.benchmarks.error_bounds`) on the mean absolute error of one combination of
@@ -37,7 +37,7 @@ LEAST_COUNT = 1e-6
 
 
 def poisson_information(mean: Callable[[np.ndarray], np.ndarray], at: np.ndarray, steps: np.ndarray) -> np.ndarray:
-    """Return the Fisher information of Poisson counts on parameters, (n, n), by central differences.
+    """Return the Fisher information of Poisson counts about n parameters, (n, n), from central differences of the expected counts.
 
     Parameters
     ----------
@@ -83,9 +83,9 @@ def least_phase(information: Sequence[np.ndarray], prior: np.ndarray, semiangle_
 def least_mean_phase(information: np.ndarray, prior: np.ndarray, weights: np.ndarray) -> float:
     """Return the least mean of the root mean square phase in an aperture, rad, for given information of the counts.
 
-    The phase is at least the absolute value of any combination a of the coefficients for which a a^T <= weights. The bound uses the combination with
-    the largest variance. It considers a decision between two values of this combination, and assumes that the coefficients change along the direction
-    in which counts and prior distinguish the two values least.
+    The root mean square phase is at least the absolute value of any combination a of the coefficients for which a a^T <= weights. The bound uses the
+    combination with the largest variance. The bound considers a decision between two values of this combination, and assumes that the coefficients
+    change along the direction in which counts and prior distinguish the two values least.
 
     Parameters
     ----------
@@ -104,7 +104,8 @@ def least_mean_phase(information: np.ndarray, prior: np.ndarray, weights: np.nda
 def bounds(card: Card, rows: int) -> dict[float, tuple[float, float, float]]:
     """Return three bounds on the residual phase, rad, for each beam energy, eV, computed from ``rows`` rows of the test split.
 
-    The bounds are the least root mean square over samples, the least mean over samples, and the smallest of the least means of single rows.
+    The first bound is the least root mean square over samples. The second and the third are the mean and the
+    minimum, over the rows, of the bound that :func:`least_mean_phase` gives.
     """
     made, settings = find_generator(card.kind), card.generator
     found, means = {energy: [] for energy in settings.energy_ev}, {energy: [] for energy in settings.energy_ev}

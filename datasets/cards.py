@@ -45,9 +45,9 @@ class Slice(CardModel):
 class Card(CardModel, Generic[SettingsOfKind, SizeOfKind]):
     """A validated dataset card.
 
-    The type parameters of ``Card[settings, size]`` are the two models of the generator that belongs to the card's kind. In cards of
-    schema 1, rows are numbered in the order of the seeds, so the number of a row reveals its specimen. In cards of
-    schema 2, rows are named by digests.
+    The type parameters of ``Card[settings, size]`` are the classes that check the card's generator settings and its sizes;
+    they depend on the kind of the dataset. In cards of schema 1, rows are numbered in the order of the seeds, so the number
+    of a row reveals its specimen. In cards of schema 2, rows are named by digests.
     """
 
     schema_: Literal["stemtwin/dataset-card@1", "stemtwin/dataset-card@2"] = Field(alias="schema")

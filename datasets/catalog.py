@@ -40,34 +40,28 @@ def load_dataset(
 ) -> Any:
     """Load one split of a dataset, after checking its files against their hashes.
 
-    If the dataset is in the data folder (``STEMTWIN_DATA_DIR``, or the user's cache), it is read from there. Otherwise it
-    is fetched from the mirror ``STEMTWIN_DATA_URL``, or built if no mirror is set. A line on stderr reports the source. A
-    build is compared with witness rows that ship with the package, because the hashes of a build are reproducible only
-    on one machine with one set of versions.
+    If the dataset is in the data folder (``STEMTWIN_DATA_DIR``, or the user's cache), it is read from there. Otherwise it is fetched
+    from the mirror ``STEMTWIN_DATA_URL``, or built if no mirror is set. A line on stderr reports the source. A build is compared with
+    witness rows of the package, because the hashes of a build are reproducible only on one machine with one set of versions.
 
     Parameters
     ----------
     name : str
-        Name and version, such as ``"atoms-2d@1.0.0"``, or ``"atoms-2d@1"`` for the newest version 1.x.y (see
-        :func:`list_datasets`). The path of a card (``"mine.toml"``), the folder of a dataset, or the folder of measured data
-        from ``stemtwin data pack`` may be given instead.
+        Name and version, such as ``"atoms-2d@1.0.0"``, or ``"atoms-2d@1"`` for the newest version 1.x.y (see :func:`list_datasets`);
+        or the path of a card (``"mine.toml"``), of a dataset's folder, or of a folder from ``stemtwin data pack`` (measured data).
     version : str, optional
         Version, which is required if ``name`` does not contain it.
-    size : str
-        ``"tiny"``, ``"std"`` or ``"full"``. Mirrors do not offer ``"full"``.
-    split : str
-        ``"train"``, ``"val"`` or ``"test"``.
+    size, split : str
+        Size, ``"tiny"``, ``"std"`` or ``"full"`` (not offered by mirrors), and split, ``"train"``, ``"val"`` or ``"test"``.
     format : str
-        ``"xarray"``: an ``xarray.Dataset`` with units, the dimension ``sample`` and the card's dimensions, such as ``y``
-        and ``x``. ``"hf"``: a Hugging Face ``datasets.Dataset`` in memory. ``"numpy"``: a dictionary of arrays (rows,
-        ...). All formats have the same values. In xarray and numpy, ragged columns are padded with NaN, -1, ``""`` or
-        False, and the count column that the card names (such as ``n_columns``) holds the number of entries. Cubes stay on
-        disk as dask or zarr arrays; ``"hf"`` omits them.
+        ``"xarray"``: an ``xarray.Dataset`` with units, the dimension ``sample`` and the card's dimensions, such as ``y`` and ``x``.
+        ``"hf"``: a Hugging Face ``datasets.Dataset`` in memory. ``"numpy"``: a dictionary of arrays (rows, ...). All formats have the
+        same values. In xarray and numpy, ragged columns are padded with NaN, -1, ``""`` or False, and the count column that the card
+        names (such as ``n_columns``) holds the number of entries. Cubes stay on disk as dask or zarr arrays; ``"hf"`` omits them.
     streaming : bool
         Whether to return a Hugging Face ``datasets.IterableDataset``, which reads the verified files a few rows at a time.
     build : bool, optional
-        Whether to build the data if they are not on this machine and no mirror is set. By default they are built if the
-        estimated time is at most two minutes.
+        Whether to build data that are not on this machine if no mirror is set; by default, if the estimated time is at most 2 min.
 
     Returns
     -------
@@ -188,7 +182,7 @@ def load_arrays(
         Values to be predicted, by column name. The values of a column are an array (rows, ...). The values of a ragged
         column are a list with one array for each row; the arrays may have different lengths.
     facts : dict of str to ndarray or list of ndarray
-        All other columns: names, settings of the instrument, and the conditions of the simulation.
+        Columns that are neither input arrays nor truth: names, settings of the instrument, and conditions of the simulation.
 
     Raises
     ------
@@ -208,7 +202,7 @@ def load_arrays(
 def inputs(data: Any, name: str | Path, *, version: str | None = None) -> Any:
     """Return the input columns of a dataset: the row names, the images, and the settings recorded with the images.
 
-    The truth and the other settings of the simulation (aberrations, specimen, seeds) are omitted, because a participant
+    The truth and the settings that are not recorded with images (aberrations, specimen, seeds) are omitted, because a participant
     in a task is not allowed to use them.
 
     Parameters

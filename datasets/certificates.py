@@ -64,7 +64,7 @@ def read(card: Card) -> dict[str, Any] | None:
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
-        message = f"{path} is not JSON: {error}. Make it again with 'stemtwin certify {card.name}@{card.version}'."
+        message = f"{path} is not JSON: {error}. Make the certificate again with 'stemtwin certify {card.name}@{card.version}'."
         raise DatasetError(message) from None
     return found if found.get("card_sha256") == card.digest else None
 
@@ -192,8 +192,8 @@ def certify_dataset(
     Returns
     -------
     dict
-        Certificate in JSON types. Each of its ``rows`` holds the differences of the row (rms over the points, divided by
-        the mean signal). ``worst`` holds the largest difference of each comparison.
+        Certificate in JSON types. Each of its ``rows`` holds the rms differences of the row's signals, divided by
+        the mean signal. ``worst`` holds the largest difference of each comparison.
 
     Raises
     ------
@@ -288,7 +288,7 @@ def extent(certificate: dict[str, Any]) -> str:
 def table(certificate: dict[str, Any]) -> str:
     """Return a certificate as a Markdown table with a line for each row and detector.
 
-    A difference is the rms over the points, divided by the mean signal.
+    Each difference is the rms difference over the compared points or pixels, divided by the mean signal.
     """
     parts = [part for part in (*PARTS, PHONONS) if part in certificate["worst"]]
     lines = [f"| specimen | thickness (A) | signal | {' | '.join(parts)} |", "|---" * (len(parts) + 3) + "|"]

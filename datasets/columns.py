@@ -31,8 +31,8 @@ class Column(CardModel):
     name, dtype, unit, meaning : str
         Name, type of a value, unit (``"1"`` if the values have none) and meaning.
     role : str
-        ``"identity"`` for a name of the row, ``"input"`` for data recorded by a measurement, ``"condition"`` for other
-        settings of the simulation, ``"truth"`` for values to be predicted.
+        ``"identity"`` for a name of the row, ``"input"`` for data recorded by a measurement, ``"condition"`` for
+        settings of the simulation that a measurement does not record, ``"truth"`` for values to be predicted.
     shape : tuple of int
         Shape of an array, up to four dimensions; () for a single value.
     dims : tuple of str, optional

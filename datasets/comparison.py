@@ -19,8 +19,8 @@ OFF_BY_ONE = 1e-4
 class ColumnDifference:
     """Difference between two values of a column.
 
-    ``text`` describes a difference above the tolerance, and is ``""`` otherwise. ``fraction`` is the fraction of the counts
-    that differ.
+    ``text`` describes a difference above the tolerance, and is ``""`` otherwise. For an array of
+    counts, ``fraction`` is the fraction of the counts that differ; otherwise it is 0.
     """
 
     text: str = ""
@@ -43,7 +43,7 @@ def difference(column: Column, stored: Any, made: Any) -> ColumnDifference:
 
 
 def close(column: Column, stored: np.ndarray, made: np.ndarray) -> bool:
-    """Return True if numbers agree within the tolerance for the arithmetic of different machines."""
+    """Return True if the numbers of two builds agree within the tolerance, which allows for rounding on different machines."""
     stored, made = stored.astype(float), made.astype(float)
     if column.shape:
         scale = float(np.nanmax(np.abs(stored), initial=0.0))

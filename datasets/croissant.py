@@ -2,7 +2,8 @@
 
 Each Parquet file is described by a file object with its SHA-256 and by a record set. The record set is named after the
 split; the number of the shard is appended if the split has several shards. Arrays and ragged columns are described as
-Croissant arrays. Cubes are stored as zarr and are omitted, because Hugging Face's reader omits them, too.
+Croissant arrays. Cubes, which are arrays too large for tables, are stored as zarr and are omitted, because Hugging Face's
+reader omits them, too.
 
 References
 ----------
@@ -85,7 +86,7 @@ def croissant(card: Card, manifest: Manifest, *, url: str = "", published: str =
     url : str
         Web address of the dataset's folder. With ``""``, the addresses of the files are relative to the metadata file.
     published : str
-        Date of publication, ISO 8601; ``""`` omits it.
+        Date of publication, ISO 8601; with ``""``, the metadata contain no date.
     """
     files = [(entry, record_set(manifest, entry)) for entry in manifest.files if entry.carrier == "parquet"]
     return {

@@ -19,7 +19,7 @@ CHUNK_BYTES = 1 << 20
 
 
 def cubes_of(card: Card) -> tuple[Column, ...]:
-    """Return the cube columns of a card."""
+    """Return the columns of a card that hold cubes, which are arrays too large for tables."""
     return tuple(column for column in card.columns if column.cube)
 
 
@@ -121,7 +121,7 @@ def labelled_cubes(folder: Path, split: str, card: Card) -> Any:
 def write_part(values: dict[str, np.ndarray], part: Path) -> None:
     """Write the cubes of one specimen during a build, in one file for each cube column.
 
-    The files lie beside ``part``, the file with the specimen's other columns.
+    The files lie beside ``part``, the file with those columns of the specimen that are not cubes.
     """
     for name, array in values.items():
         with replacing(_beside(part, name)) as temporary, temporary.open("wb") as stream:

@@ -2,7 +2,7 @@
 
 Each stream of random numbers has the seed ``SeedSequence(entropy, spawn_key=(structure seed, stream[, image]))``. The
 streams are independent, so the noise of an image reveals nothing about its truth, and any specimen can be generated
-without the others.
+without the other specimens.
 """
 
 import hashlib
@@ -25,8 +25,8 @@ class Stream(IntEnum):
 def stream_seed(card: Card, structure_seed: int, stream: int, *more: int) -> int:
     """Return the seed of a stream, an integer from 0 to 2^63 - 1.
 
-    ``more`` are further numbers of the stream, such as the number of an image. If a generator needs other streams than
-    those of :class:`Stream`, the numbers of these streams begin with 3.
+    ``more`` are further numbers of the stream, such as the number of an image. A generator may need more streams
+    than those of :class:`Stream`, which have the numbers 0 to 2; the additional streams have the numbers 3, 4 and so on.
     """
     sequence = np.random.SeedSequence(card.seeds.entropy, spawn_key=(structure_seed, stream, *more))
     return int(sequence.generate_state(1, np.uint64)[0] >> np.uint64(1))

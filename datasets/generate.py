@@ -243,12 +243,12 @@ def origin(card: Card, size: str) -> dict[str, str]:
 
 
 def partial_of(folder: Path) -> Path:
-    """Return the path of the folder with the parts of an unfinished build."""
+    """Return the path of the folder for the files of an unfinished build, given the dataset's folder."""
     return folder.with_name(folder.name + ".partial")
 
 
 def part_of(partial: Path, specimen: DrawnSpecimen) -> Path:
-    """Return the path of the part file for a specimen's rows; an existing part file is complete."""
+    """Return the path of the file for a specimen's rows in the folder of an unfinished build; an existing file is complete."""
     return partial / "parts" / f"{specimen.split}-{specimen.structure_seed:09d}.parquet"
 
 
@@ -291,7 +291,7 @@ def _spread(
 
 
 def make_one(card: Card, size: str, specimen: DrawnSpecimen, partial: Path) -> None:
-    """Generate the rows of a specimen in a worker process, unless its part file exists.
+    """Generate the rows of a specimen in a worker process and write them to a file in ``partial``, unless this file exists.
 
     Raises
     ------
@@ -306,14 +306,16 @@ def make_one(card: Card, size: str, specimen: DrawnSpecimen, partial: Path) -> N
         message = f"{socket.gethostname()} does not see {partial}. Build into a folder on a disk that all workers share."
         raise DatasetError(message)
     if stamp.read_text(encoding="utf-8") != _stamp(card, size):
-        message = f"{socket.gethostname()} has other versions of stemtwin or numpy than the build in {partial}. Install the same ones everywhere."
+        message = (
+            f"{socket.gethostname()} has other versions of stemtwin or numpy than the build in {partial}. Install the same versions on all machines."
+        )
         raise DatasetError(message)
     if not part.exists():
         make_part(card, size, specimen, part)
 
 
 def make_part(card: Card, size: str, specimen: DrawnSpecimen, part: Path) -> None:
-    """Generate a specimen's rows, compare them with the witness rows, and write the part file.
+    """Generate a specimen's rows, compare them with the card's witness rows, and write them to the file ``part``.
 
     Raises
     ------

@@ -81,7 +81,8 @@ def write_shown(data: "xr.Dataset", card: Card, split: str, target: Path | str) 
     Parameters
     ----------
     data : Dataset
-        Rows of a card without cubes, with their truth. The order of the row names must carry no information.
+        Rows with all columns of the card, which must have no cubes. The truth in the rows is not written. The order of
+        the row names must carry no information.
     card : Card
         Card of the rows.
     split : str

@@ -50,7 +50,7 @@ class MeasuredSettings(CardModel):
     task : str
         Task of the dataset.
     columns_of : str
-        Synthetic dataset with the same columns.
+        Synthetic dataset whose columns the measured dataset has.
     labels_by : str
         Origin of the labels, see :data:`LABELS_BY`.
     labels_sha256 : str

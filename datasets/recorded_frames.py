@@ -47,7 +47,7 @@ STRAY_ANGSTROM = 40.0
 
 
 class SlowScan(CardModel):
-    """Ranges of dwell time, us, and current, pA, for an instrument whose source is too large at the usual currents."""
+    """Ranges of dwell time, us, and current, pA, for an instrument whose source is too large at the card's usual currents."""
 
     dwell_time_us: Range
     current_pa: Range
@@ -172,7 +172,7 @@ class FrameCondition:
     dose_e_per_angstrom2, dwell_time_us, current_pa : float
         Dose [e-/A^2], dwell time per pixel [us] and probe current [pA]; any two of them determine the third.
     labels : int
-        Number of labelled images of the same instrument that a participant is allowed to use for the answer to this frame.
+        Number of labelled images of the frame's instrument that a participant is allowed to use for the answer to this frame.
     """
 
     seed: int
@@ -327,12 +327,12 @@ def placed(
     frame : RecordedFrame
         Recorded frame with the true positions of the probe.
     visible_fraction : float
-        Smallest weight of a visible column, relative to the largest weight in the widened frame.
+        Smallest weight of a visible column, relative to the largest weight in the frame and in a margin of 24 pixels.
 
     Returns
     -------
     found : dict
-        Result of :func:`stemtwin.datasets.truth.frame_columns` for the frame widened by 24 pixels on each side.
+        Result of :func:`stemtwin.datasets.truth.frame_columns` for the frame with a margin of 24 pixels on each side.
     at : ndarray
         Apparent positions (n, 2), x and y in the frame, A.
     """

@@ -91,7 +91,9 @@ def check_folder(folder: Path, size: str | None, split: str, carriers: tuple[str
     """
     manifest = read_manifest(folder)
     if size not in (None, manifest.size):
-        message = f"{folder} holds the size {manifest.size!r}, not {size!r}. Leave out the size, or give the name of the dataset."
+        message = (
+            f"{folder} holds the size {manifest.size!r}, not {size!r}. Leave out the size, or give the name of the dataset instead of the folder."
+        )
         raise DatasetError(message)
     for entry in manifest.files:
         if entry.split == split and entry.carrier in carriers:

@@ -39,7 +39,7 @@ def features(card: Card) -> "hf.Features":
 
 
 def tabular(card: Card) -> tuple[Column, ...]:
-    """Return the columns of a card that are stored in tables: all columns except cubes."""
+    """Return the columns of a card that are stored in tables: all columns except cubes, which are too large for tables."""
     return tuple(column for column in card.columns if not column.cube)
 
 
@@ -160,7 +160,7 @@ def read_netcdf(path: Path, card: Card) -> "xr.Dataset":
 def content_digests(arrays: Mapping[str, Any], card: Card) -> list[bytes]:
     """Return the SHA-256 digest of the content of each row: names, types, shapes and values without padding.
 
-    Cubes may be arrays on disk; they are read row by row.
+    The arrays of cubes, which may lie on disk, are read row by row.
     """
     digests = []
     for row in range(len(arrays["sample_id"])):

@@ -36,14 +36,14 @@ class TrainingSamples:
         the map ``"labels"``, an int64 array with the last two dimensions of the image. A pixel of the map holds the
         value of the nearest point within the radius, or 0 if no point is within the radius.
     where : str, optional
-        Name of a ragged column of booleans. Only points for which it is True are drawn.
+        Name of a ragged column of booleans. Only points for which this column is True are drawn.
     radius_angstrom : float
         Radius of a point in the label map, A.
 
     Raises
     ------
     DatasetError
-        A column does not exist or has another type, or the card lacks the points or the pixel pitch for a label map.
+        A column does not exist or has the wrong type, or the card lacks the points or the pixel pitch for a label map.
     """
 
     def __init__(
@@ -191,7 +191,7 @@ def torch_dataset(
         then contains the map ``"labels"``, an int64 tensor with the last two dimensions of the image. A pixel of the map
         holds the value of the nearest point of the truth within the radius, or 0 if no point is within the radius.
     where : str, optional
-        Name of a ragged column of booleans, for example ``"column_visible"``. Only points for which it is True are drawn.
+        Name of a ragged column of booleans, for example ``"column_visible"``. Only points for which this column is True are drawn.
     radius_angstrom : float
         Radius of a point in label maps, A.
 
@@ -205,7 +205,7 @@ def torch_dataset(
     Raises
     ------
     StemtwinError
-        The dataset cannot be loaded (see ``load_dataset``), a column for the label map does not exist or has another
+        The dataset cannot be loaded (see ``load_dataset``), a column for the label map does not exist or has the wrong
         type, or PyTorch is not installed.
     """
     try:

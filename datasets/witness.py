@@ -1,4 +1,4 @@
-"""Witness rows: a few rows of each size of a dataset that ship beside its card, for comparison with builds elsewhere.
+"""Witness rows: a few rows of each size of a dataset that ship beside its card, for comparison with builds on other machines.
 
 ``<name>-<version>.witness.parquet`` contains all scalar values. Arrays and long lists are stored completely if the size
 limit of the file permits. Otherwise an excerpt is stored, with the sum and the sum of squares of all values. Rows are
@@ -163,12 +163,14 @@ def read(card: Card) -> tuple[list[dict[str, Any]], int | None]:
 
 
 def check(card: Card, size: str, rows: Iterable[Mapping[str, Any]]) -> int:
-    """Compare rows of one size of a dataset with their witness rows, and return the number of compared rows.
+    """Compare rows with the witness rows of a dataset, and return the number of compared rows.
+
+    ``size`` is the size of the dataset to which ``rows`` belong. Rows without a witness row are not compared.
 
     Raises
     ------
     DatasetError
-        A row differs by more than the tolerance for the arithmetic of different machines.
+        A row differs from its witness row by more than the tolerance, which allows for rounding on different machines.
     """
     found, edge = read(card)
     witnesses = {row["sample_id"]: row for row in found if row["size"] == size}

@@ -1,7 +1,7 @@
 """Connections to the board's file for reading and writing: locks, and migration of earlier versions.
 
 The journal is SQLite's rollback journal, not a write-ahead log. A rollback journal needs only file locks, so a board can be
-on a cluster's file system, and reading a board needs no permission to write beside it. A board of version 1, which has a
+on a cluster's file system, and reading a board needs no permission to write to its folder. A board of version 1, which has a
 write-ahead log, is converted when it is next opened for writing.
 """
 
@@ -34,7 +34,7 @@ NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
 
 
 def make_engine(path: Path, *, read_only: bool) -> sa.Engine:
-    """Return the database engine of a board, with foreign keys, explicit transactions, and waits for locks.
+    """Return the database engine of a board, which uses foreign keys and explicit transactions and waits for locks.
 
     Parameters
     ----------
@@ -109,7 +109,7 @@ def _connect_reader(path: Path) -> sqlite3.Connection:
 
 
 def patiently(connection: sqlite3.Connection, statement: str, path: Path) -> sqlite3.Cursor:
-    """Run a statement. While another process locks the file, wait at most ``BUSY_S``, and print a note after ``NOTICE_S``.
+    """Run a statement. While another process locks the file, wait at most ``BUSY_S`` seconds, and print a note after ``NOTICE_S`` seconds.
 
     Raises
     ------
@@ -140,7 +140,7 @@ def patiently(connection: sqlite3.Connection, statement: str, path: Path) -> sql
 
 
 def check_locks(path: Path) -> None:
-    """Raise DatasetError if the file system of a board has no file locks; SQLite reports this as a lock of another process."""
+    """Raise DatasetError if the file system of a board has no file locks; SQLite itself would report a lock by another process."""
     try:
         import fcntl
     except ImportError:  # Windows

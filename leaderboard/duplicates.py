@@ -61,9 +61,9 @@ class TeamAnswers:
     Parameters
     ----------
     team, name, artefact_sha256 : str
-        Team, name and hash of the answers of the row.
+        Team of the entry, name of the entry, and hash of its answers.
     answers : mapping
-        Answers by sample id; for an agent, its episodes by (number, attempt).
+        Answers by sample id; for an agent, its episodes by (number of the episode, number of the attempt).
     """
 
     team: str
@@ -79,9 +79,9 @@ class Resemblance:
     Parameters
     ----------
     units, close : int
-        Number of compared units (episodes, or quarters of samples), and number of close units.
+        Number of compared units (episodes, or quarters of samples), and number of units in which the answers are close.
     p_value : float
-        Probability that at least ``close`` units are close if each unit is close with probability 1/2.
+        Probability that ``close`` or more units are close, if each unit is close with probability 1/2.
     typical : float
         Median over the quarters of the common fraction of the errors, or median over the episodes of the difference of the
         actions as a fraction of their range.
@@ -95,7 +95,7 @@ class Resemblance:
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class Pair:
-    """Two entries of different teams that are too close to be independent; ``p_value`` is corrected for the number of pairs."""
+    """Two entries of different teams that are too close to be independent; ``p_value`` is corrected for the number of compared pairs."""
 
     first: TeamAnswers
     second: TeamAnswers
@@ -129,7 +129,7 @@ def find_pairs(rows: Sequence[TeamAnswers], truth: Mapping[str, Any] | None = No
     truth : mapping, optional
         True answers by sample id, as the task's oracle gives them; None for agents, whose actions are compared.
     level : float
-        Probability that a pair is reported although all answers are independent.
+        Upper limit of the probability that any pair is reported although all answers are independent.
     """
     pairs = [(one, other) for one, other in itertools.combinations(rows, 2) if one.team != other.team]
     found = []
@@ -149,14 +149,14 @@ def sign_test(close: np.ndarray, typical: float) -> Resemblance:
     close : ndarray
         Flag for each unit (an episode, or a quarter of a sample), True if the two entries are close, shape (n,).
     typical : float
-        Value of :attr:`Resemblance.typical`.
+        Median that becomes :attr:`Resemblance.typical` of the result.
     """
     units, count = len(close), int(np.count_nonzero(close))
     return Resemblance(units=units, close=count, p_value=float(stats.binom.sf(count - 1, units, 0.5)), typical=typical)
 
 
 def compare_answers(one: Mapping[str, Any], other: Mapping[str, Any], truth: Mapping[str, Any]) -> Resemblance:
-    """Compare predictions of two teams; quarters in which both teams are exactly right carry no information and are left out.
+    """Compare the predictions of two teams in each quarter of each sample; quarters in which both teams are exactly right are left out.
 
     Parameters
     ----------
@@ -243,7 +243,7 @@ def compare_traces(one: Mapping[Any, Episode], other: Mapping[Any, Episode]) -> 
     Parameters
     ----------
     one, other : mapping
-        Episodes by (number, attempt).
+        Episodes of each agent, by (number of the episode, number of the attempt).
     """
     keys = [key for key in one if key in other]
     pairs = [(trace(one[key]), trace(other[key])) for key in keys]

@@ -1,9 +1,10 @@
 """Pairs of entries whose order on a slice is the reverse of their order on all samples; such a pair has no overall winner.
 
-The sums over the slices of a column add up to the sums over all samples, so the scores on the slices determine the score on
-all samples exactly. The order of two entries on a slice can nevertheless differ from their order on all samples. A pair is
-an obstruction [1]_ if one entry is better on all samples and the other entry is better on a slice, both at the 95 % level.
-On all samples, the test uses paired differences. On a slice, it requires intervals that do not overlap, which is stricter.
+A slice is a subset of the samples, for example all samples with one dose. If several slices together contain each sample once, the
+sums over these slices add up to the sums over all samples, so the scores on the slices determine the score on all samples exactly. The
+order of two entries on a slice can nevertheless differ from their order on all samples. A pair is an obstruction [1]_ if
+one entry is better on all samples and the other entry is better on a slice, both at the 95 % level. On all samples, the test
+uses paired differences. On a slice, it requires intervals that do not overlap, which is stricter.
 
 References
 ----------
@@ -33,7 +34,7 @@ class SliceCell:
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class SliceRow:
-    """One slice and the values of all entries on it, in the order of the board; ``support`` is "low" for fewer than 30 samples or five clusters."""
+    """One slice, with the values of all entries in the order of the board; ``support`` is "low" below 30 samples or below five clusters."""
 
     column: str
     title: str
@@ -53,7 +54,7 @@ class Obstruction:
     slice_title : str
         Title of the slice.
     whole, there : (float, float)
-        Scores of both entries on all samples, and on the slice.
+        Scores of ``ahead`` and ``behind`` on all samples, and their scores on the slice.
     """
 
     ahead: str
@@ -74,7 +75,8 @@ class SliceTable:
     rows : tuple of SliceRow
         Slices, in the order of the reports.
     obstructions : tuple of Obstruction
-        Pairs whose order is reversed on a slice with at least 30 samples and five clusters.
+        Pairs of entries whose order on a slice is opposite to their order on all samples; the slice has at least 30 samples
+        and at least five clusters.
     residual : float
         Largest relative difference between a sum over all samples and the total of the sums over the slices.
     """
@@ -86,7 +88,7 @@ class SliceTable:
 
 
 def slice_table(entries: Sequence[Entry], reports: Sequence[dict[str, Any]], places: Sequence[tuple[int, int] | None]) -> SliceTable:
-    """Return the values of entries on every slice, and the pairs whose order is reversed.
+    """Return the values of entries on every slice, and the pairs of entries whose order on a slice is opposite to that on all samples.
 
     Parameters
     ----------
@@ -95,7 +97,7 @@ def slice_table(entries: Sequence[Entry], reports: Sequence[dict[str, Any]], pla
     reports : sequence of dict
         Reports of the entries.
     places : sequence of (int, int) or None
-        Best and worst place of each entry on all samples; entries without places are shown but not compared.
+        Best and worst possible place of each entry by its score on all samples; entries without places are shown but not compared.
     """
     sign = 1.0 if reports[0]["metrics"][0]["direction"] == "max" else -1.0
     names = tuple(entry.name + (f" ({entry.team})" if entry.team else "") for entry in entries)

@@ -44,7 +44,7 @@ def check_between_teams(folder: Path, load: Load | None = None) -> Checked:
         Folder of the teams' folders, such as ``submissions`` of an event.
     load : callable, optional
         Function (task, header) that returns the rows with their truth and honeypots; answers to honeypots are tested for a
-        leak of the truth. By default, the public split that a header names is loaded.
+        leak of the truth. By default, the public split that the header of a submission names is loaded.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""Requests for review: findings of automatic checks that a person must examine. They are shown beside a row and do not change its rank."""
+"""Requests for review: findings of automatic checks that a person must examine. A request is shown beside a row; ranks do not change."""
 
 import json
 from collections.abc import Iterable, Sequence
@@ -30,7 +30,7 @@ class Review(pydantic.BaseModel):
     Parameters
     ----------
     team, name, artefact_sha256 : str
-        Team, name and hash of the answers of the row.
+        Team of the row, name of the row, and hash of its answers.
     kind : str
         One of ``KINDS``.
     text : str

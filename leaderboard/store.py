@@ -1,7 +1,7 @@
 """Append-only store of the board in one SQLite file.
 
 Every write is one immediate transaction, so processes that submit at the same time wait for each other. If a team submits
-the same answers to the same task several times, they are still one row.
+the same answers to the same task several times, the board still has only one row for these answers.
 """
 
 import contextlib

@@ -66,7 +66,7 @@ class Board:
 
     ``n_clusters`` is the number of specimens or episodes. ``compared`` is the method of comparison, ``"paired differences"``
     (unless the notes of a row state otherwise) or ``"intervals"``. It is empty if fewer than two different answers have a
-    place. ``detectable`` is the minimum detectable difference of two rows: the median over the pairs, or None if it is
+    place. ``detectable`` is the minimum detectable difference of two rows: the median over the pairs of rows, or None if it is
     undefined. ``public`` is True if the truth is public; no row is then ranked.
     """
 

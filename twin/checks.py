@@ -26,7 +26,7 @@ def number(
     above : float, optional
         Bound that the value must exceed.
     repair : str
-        Last sentence of the message, which tells the user how to repair the value.
+        Last sentence of the error message, which tells the user what to give instead of the invalid value.
 
     Raises
     ------

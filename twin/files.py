@@ -44,8 +44,8 @@ def check_writable(path: str | Path, *, folder: bool = False, overwrite: bool = 
     Raises
     ------
     DatasetError
-        The path is a folder instead of a file or the reverse, one of its parents is a file, its name is too long, the disk
-        is read-only or full, or the path exists and may not be replaced.
+        The path is a folder instead of a file, the path is a file instead of a folder, a parent of the path is a file, the
+        name of the path is too long, the disk is read-only or full, or the path exists and may not be replaced.
     """
     path = Path(path)
     try:
@@ -158,7 +158,7 @@ def is_full(error: BaseException | None) -> bool:
 
 @contextlib.contextmanager
 def replacing(path: Path, *, overwrite: bool = True, ending: str = "", through: bool = True) -> Iterator[Path]:
-    """Yield a temporary path whose file or folder replaces ``path`` if the block succeeds, and is removed otherwise.
+    """Yield a temporary path; its file or folder replaces ``path`` if the ``with`` block succeeds, and is removed otherwise.
 
     Parameters
     ----------
@@ -269,7 +269,7 @@ def _size(count: int) -> str:
 def locked(
     path: Path, *, limit_s: float, holder: str, sign_of_life: Callable[[], object] | None = None, poll_s: float = POLL_S, tell: bool = True
 ) -> Iterator[None]:
-    """Hold a lock between processes during a block.
+    """Hold a lock that excludes all other processes during a ``with`` block.
 
     A wait for the lock is reported on stderr after three seconds. After ``limit_s`` the wait ends with an error. If a
     process ends for any reason, the system releases its lock.

@@ -204,7 +204,7 @@ def check_shape(
     free : mapping
         Largest allowed length of each dimension whose length an answer may choose, by the name of the dimension.
     chosen : dict
-        Lengths of these dimensions in the arrays checked so far, updated in place.
+        Lengths of the dimensions of ``free`` in the arrays checked so far; the dict is updated in place.
     source : str
         Text with which error messages begin.
 

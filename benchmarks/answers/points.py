@@ -241,8 +241,7 @@ class PointAnswers:
     def digest(self, answers: Mapping[str, Points]) -> str:
         """Return the sha256 of ids and points in a canonical order.
 
-        The hash contains 0 in place of an unscored class and 1 in place of an unscored confidence. It begins with the names of scored parts that the
-        answers leave out.
+        The names of the scored parts that the answers leave out are hashed first. An unscored class is hashed as 0, and an unscored confidence as 1.
         """
         missing = self.missing(answers)
         out = hashlib.sha256()

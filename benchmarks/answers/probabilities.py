@@ -70,7 +70,7 @@ class ProbabilityAnswers:
         return self._answers(columns, ids)
 
     def missing(self, answers: Mapping[str, Probabilities]) -> frozenset[str]:
-        """Return an empty set, since no part is optional."""
+        """Return an empty set, since an answer of this kind has no optional part."""
         del answers
         return frozenset()
 

@@ -35,7 +35,8 @@ def check_rows(columns: RowColumns, fields: tuple[Field, ...], ids: list[str], s
     source : str
         Text with which error messages begin.
     law : callable
-        Function of (columns, tell) that checks the rules between columns. It calls ``tell(bad, name, reason)``, which raises if a row is bad.
+        Function of (columns, tell) that checks the rules between columns. It calls ``tell(bad, name, reason)`` with a mask of the bad rows; this call
+        raises if a row is bad.
     """
 
     def tell(bad: np.ndarray, name: str, reason: str) -> None:

@@ -69,8 +69,8 @@ class AnswerTable:
 def refuse(bad: np.ndarray, name: str, reason: str, *, values: np.ndarray, where: Any, named: Any) -> None:
     """Raise SubmissionError if a row is bad; the message names the first bad row, its value and its sample.
 
-    ``where`` is a function of the index of a row that returns the position for the message. ``named`` is a function of the index that returns the id
-    of the sample.
+    ``where`` and ``named`` are functions of the index of a row. The first returns the position of the row for the message, the second the id of the
+    sample.
     """
     if bad.any():
         row = int(np.argmax(bad))

@@ -31,7 +31,7 @@ class Unmixing:
 @ANSWERS.register("unmixing", "spectra of components with their abundances")
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class UnmixingAnswers(ArrayAnswers):
-    """Form of answers that are spectra with abundances; negative values are not allowed in either.
+    """Form of answers that are spectra with abundances; negative intensities and negative abundances are not allowed.
 
     Parameters
     ----------

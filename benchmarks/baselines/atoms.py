@@ -26,9 +26,9 @@ def unknown(n: int) -> np.ndarray:
 class LaplacianOfGaussian:
     """Peaks of the scale-normalised Laplacian of Gaussian, each refined by a two-dimensional Gaussian fit.
 
-    The filter is tried for full widths of 0.6 to 1.2 A, which are widths of columns in a corrected instrument. The scale is the one at which the
-    ratio of the strong peaks to the counting noise is largest. Poisson statistics for the mean count give this noise. The threshold for a peak is
-    three standard deviations of the noise or a fifth of the height of the strong peaks, whichever is higher.
+    The scales of the filter that are tried correspond to columns with full widths of 0.6 to 1.2 A, as in a corrected instrument. The scale with the
+    largest ratio of the strong peaks to the counting noise is used; the noise follows from Poisson statistics for the mean count. The threshold for
+    the height of a peak is three standard deviations of the noise or a fifth of the height of the strong peaks, whichever is higher.
     """
 
     def predict(self, given: Mapping[str, Any], rng: np.random.Generator) -> Points:
@@ -70,8 +70,8 @@ def best_scale(image: np.ndarray, step: float) -> tuple[np.ndarray, float, float
 def kernel_norm(sigma: float) -> float:
     """Return the factor by which the scale-normalised Laplacian of Gaussian changes the standard deviation of white noise.
 
-    The factor is the root of the sum of the squared values of the kernel, whose scale ``sigma`` is in pixels. The integral of sigma^4 (nabla^2 g)^2
-    over the plane is 1 / (2 pi sigma^2).
+    The factor is the root of the sum of the squared values of the kernel, whose scale ``sigma`` is in pixels. For the normalised Gaussian g of this
+    scale, the integral of sigma^4 (nabla^2 g)^2 over the plane is 1 / (2 pi sigma^2).
     """
     return 1.0 / (np.sqrt(2.0 * np.pi) * sigma)
 

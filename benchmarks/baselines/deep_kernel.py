@@ -1,9 +1,9 @@
 """Deep kernel learning: a Gaussian process on features of a small network, both trained together by the marginal likelihood.
 
-The form is that of A. G. Wilson, Z. Hu, R. Salakhutdinov, E. P. Xing, AISTATS (2016) 370. The weights have a normal prior, because
-a network without a prior overfits if there are few data (S. W. Ober, C. E. Rasmussen, M. van der Wilk, UAI (2021) 1206). The initial weights
-are drawn from a normal distribution, and the prior is centred on them (T. Pearce, F. Leibfried, A. Brintrup, AISTATS (2020) 234). With a
-prior centred on 0, the most probable network for few data would give all cases the same features.
+The model is that of A. G. Wilson, Z. Hu, R. Salakhutdinov, E. P. Xing, AISTATS (2016) 370. The weights have a normal prior, because a network without
+a prior overfits if there are few data (S. W. Ober, C. E. Rasmussen, M. van der Wilk, UAI (2021) 1206). The initial weights are drawn from a normal
+distribution, and the prior is centred on them (T. Pearce, F. Leibfried, A. Brintrup, AISTATS (2020) 234). With a prior centred on 0, the most
+probable network for few data would give all inputs the same features.
 """
 
 from typing import NamedTuple
@@ -20,10 +20,11 @@ JITTER = 1e-6
 
 
 class KernelNetwork(NamedTuple):
-    """Parameters of a network with one hidden layer of tanh units, and of the covariance.
+    """Parameters of a network with one hidden layer of tanh units, and of a Gaussian process on the features that it returns.
 
-    ``inner``, (d + 1, h), and ``outer``, (h, k), are the weights in units of their prior standard deviations. The last row of ``inner`` holds the
-    biases. ``logs``, (2,), holds the logarithms of the standard deviation of the noise and of the length scale of positions.
+    The network has d inputs, h hidden units and k outputs, which are the features. ``inner``, (d + 1, h), and ``outer``, (h, k), are its weights in
+    units of their prior standard deviations. The last row of ``inner`` holds the biases. ``logs``, (2,), holds two logarithms for the Gaussian
+    process: that of the standard deviation of the noise, and that of the length scale of positions.
     """
 
     inner: np.ndarray
@@ -41,7 +42,9 @@ class KernelNetwork(NamedTuple):
 
 
 class DeepKernel:
-    """A Gaussian process of variance 1 whose covariance is a weighted sum of squared exponentials of learned features, of positions, and of both.
+    """A Gaussian process of variance 1 on the positions of candidates and on learned features.
+
+    The covariance is a weighted sum of three squared exponentials: of the features, of the positions, and of features and positions together.
 
     Parameters
     ----------

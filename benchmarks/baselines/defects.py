@@ -84,8 +84,8 @@ class UnitCellResidual:
 def collected(found: list[tuple[np.ndarray, str, float]], step: float, shape: tuple[int, ...]) -> Points:
     """Return the defects in the frame from candidates (position in A, class, ratio of the residual to its threshold).
 
-    Two strong candidates for adjacent carbon vacancies add a candidate for a divacancy between them. Of candidates closer than ``APART_ANGSTROM``,
-    only the strongest is returned.
+    Two strong candidates for adjacent carbon vacancies add a candidate for a divacancy between them. Of candidates closer to each other than
+    ``APART_ANGSTROM``, only the strongest is returned.
     """
     pairs = []
     for i, (place, name, claim) in enumerate(found):

@@ -30,17 +30,17 @@ class SummedCounts:
 
 
 class ConstantImage:
-    """Image with the mean count of its channel in every pixel, which gives the reference score of an image without structure."""
+    """Constant image of each channel, equal to the mean count of the channel, which gives the reference score of an image without structure."""
 
     def predict(self, given: Mapping[str, Any], rng: np.random.Generator) -> ImageEstimate:
-        """Return the means."""
+        """Return the constant images."""
         del rng
         counts = counts_of(given)
         return ImageEstimate(image=np.broadcast_to(counts.mean(axis=(1, 2), keepdims=True), counts.shape))
 
 
 class GaussianSmoothing:
-    """The summed counts, smoothed by the Gaussian with the least estimated mean square error, see :func:`least_risk`."""
+    """Sum of the frames, smoothed by the Gaussian with the least estimated mean square error, see :func:`least_risk`."""
 
     def predict(self, given: Mapping[str, Any], rng: np.random.Generator) -> ImageEstimate:
         """Return the smoothed sum of the frames."""
@@ -67,7 +67,7 @@ def least_risk(counts: np.ndarray) -> np.ndarray:
 
 
 class FourierThreshold:
-    """The summed counts, reduced to the Fourier coefficients far above the noise: the reflections, which describe the perfect lattice.
+    """Sum of the frames, reduced to the Fourier coefficients far above the noise: the reflections, which describe the perfect lattice.
 
     The power of the counting noise is the same at every frequency and equals the total number of electrons. Coefficients with more than 12 times this
     power are kept, with Wiener weights that correct for the noise.
@@ -80,7 +80,7 @@ class FourierThreshold:
 
 
 def reflections(counts: np.ndarray) -> np.ndarray:
-    """Return an image (ny, nx) made from the mean of counts and their strong Fourier coefficients, with Wiener weights."""
+    """Return an image (ny, nx) that keeps the mean of the counts and, with Wiener weights, their strong Fourier coefficients."""
     waves = np.fft.rfft2(counts - counts.mean())
     power, noise = np.abs(waves) ** 2, counts.sum()
     weights = np.where(power > FOURIER_THRESHOLD * noise, 1 - noise / np.maximum(power, 1.0), 0.0)
@@ -149,7 +149,7 @@ def non_local_means(image: np.ndarray, step: float) -> np.ndarray:
 
 
 class NonLocalMeans:
-    """Non-local means of the Anscombe transform of the summed counts (Buades et al., 2005)."""
+    """Non-local means of the Anscombe transform of the sum of the frames (Buades et al., 2005)."""
 
     def predict(self, given: Mapping[str, Any], rng: np.random.Generator) -> ImageEstimate:
         """Return the estimate."""
@@ -159,7 +159,7 @@ class NonLocalMeans:
 
 
 class BlockMatching:
-    """BM3D filter of the Anscombe transform of the summed counts.
+    """BM3D filter of the Anscombe transform of the sum of the frames.
 
     The filter is in the package ``bm3d``, which is free for non-commercial use only and is not a dependency of this package.
 

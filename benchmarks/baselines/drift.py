@@ -57,7 +57,8 @@ WIDE_DOSE = 2.0
 def action(way: np.ndarray, *, exposure: float = 1.0, wide: bool = False, fast: bool = False, stop: bool = False) -> np.ndarray:
     """Return the action for a shift ``way`` (x, y), A, and the settings of the next frame.
 
-    ``exposure`` is the number of electrons relative to the usual number. ``wide`` and ``fast`` choose the kind of frame. ``stop`` declares the end.
+    ``exposure`` is the number of electrons relative to a usual frame. ``wide`` requests a frame of the large field, and ``fast`` a frame after a
+    short time. ``stop`` declares the end.
     """
     chosen = [1.0 if one else -1.0 for one in (wide, stop, fast)]
     numbers = np.clip([*(np.asarray(way) / STEP), math.log(exposure) / math.log(MOST_DOSE)], -1, 1)
@@ -86,7 +87,7 @@ class WatchPlan:
         return watch < OVER or frames < 1.5 * self.frame or dose < 1.1 * self.dose / MOST_DOSE
 
     def exposure(self, seen: DriftObservation) -> float:
-        """Return the electrons per further frame, relative to the first frame, for which the dose lasts until the end of the episode."""
+        """Return the electrons per further frame, relative to the first frame, for which the dose budget lasts until the end of the episode."""
         _, dose, watch = (float(part) for part in seen["budget"])
         frames = max(watch * self.watch_s / PERIOD_S, 1.0)
         return float(np.clip((dose / self.dose - RESERVE) / frames, 1 / MOST_DOSE, MOST_DOSE))
@@ -97,11 +98,11 @@ class WatchPlan:
 
 
 def cluster_middle(image: np.ndarray, radius: float) -> np.ndarray:
-    """Return the centre (x, y), A, of the cluster in a narrow frame or in a template.
+    """Return the centre (x, y), A, of the cluster of atoms in an image, relative to the middle of the image.
 
-    The peaks are sorted by height, and the largest ratio of successive heights separates the atoms from weaker peaks. Atoms closer than
-    ``LINK_ANGSTROM`` form a group, and the brightest group within ``radius``, A, of the middle of the frame is the cluster. Its centre is the mean
-    position, weighted with the signal around its atoms.
+    The image is a narrow frame or the mean of several. Its peaks are sorted by height, and the largest ratio of successive heights separates the
+    atoms from weaker peaks. Atoms closer than ``LINK_ANGSTROM`` form a group, and the brightest group within ``radius``, A, of the middle is the
+    cluster. The centre of the cluster is the mean position, weighted with the signal around these atoms.
     """
     smooth, axis = ndimage.gaussian_filter(image, ATOM_ANGSTROM / PITCH), places(SIDE, PITCH)
     peaks = np.argwhere(smooth == ndimage.maximum_filter(smooth, round(PEAK_ANGSTROM / PITCH)))
@@ -122,9 +123,10 @@ def cluster_middle(image: np.ndarray, radius: float) -> np.ndarray:
 
 
 class DriftTracker:
-    """Policy that tracks the feature with a Kalman filter, searches for it after jumps, and detects the event with cumulative sums (CUSUM).
+    """Policy that tracks the feature with a Kalman filter, searches for it after jumps, and detects a hop of an atom with cumulative sums.
 
-    The likelihood of each position of the feature comes from a correlation of the frame with a template, to which every accepted frame is added.
+    The likelihood of each position of the feature comes from a correlation of the frame with a template, which is the mean of all accepted frames.
+    The cumulative sums (CUSUM) add up the differences between frames and template.
     """
 
     def reset(self, brief: Brief) -> None:
@@ -284,13 +286,13 @@ class BlindWatch:
 
 
 class DriftOracle:
-    """Oracle that takes two facts from the truth: the position of the feature, and whether the atom has hopped.
+    """Oracle that takes two facts from the truth: the position of the feature, and whether the single atom beside it has hopped.
 
-    It predicts the next position with the Kalman filter of the expert.
+    The oracle predicts the next position with the Kalman filter that :class:`DriftTracker` uses.
     """
 
     def reset(self, brief: Brief) -> None:
-        """Store the access to the truth."""
+        """Store the function that returns the truth."""
         assert brief.truth is not None
         self.truth, self.motion, self.plan, self.clock = brief.truth, None, None, 0.0
 

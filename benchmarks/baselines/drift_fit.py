@@ -27,7 +27,7 @@ def electrons(image: np.ndarray) -> np.ndarray:
 
 
 def binned(counts: np.ndarray) -> np.ndarray:
-    """Return a narrow frame on the pixels of the template, counts, shape (SIDE, SIDE)."""
+    """Return the counts of a narrow frame, summed into the larger pixels of a template, shape (SIDE, SIDE)."""
     return counts.reshape(SIDE, BIN, SIDE, BIN).sum(axis=(1, 3))
 
 
@@ -47,7 +47,7 @@ class Template:
     def add(self, counts: np.ndarray, place: np.ndarray, exposure: float = 1.0) -> None:
         """Add a narrow frame with the feature at a position (x, y) relative to the middle, A.
 
-        ``exposure`` is the ratio of the electrons of the frame to the usual number.
+        ``exposure`` is the ratio of the electrons of the frame to those of a usual frame.
         """
         moved, there = aligned(counts, place)
         self.counts, self.frames = FORGET * self.counts + moved, FORGET * self.frames + exposure * there
@@ -60,7 +60,7 @@ class Template:
     def rate(self) -> np.ndarray:
         """Return the smoothed expected counts of one usual frame in each pixel.
 
-        To limit the noise of a template of few frames, half a frame with the mean count in each pixel is added to the sums.
+        To limit the noise of a template of few frames, half a usual frame with the mean count in each pixel is first added to the template's sums.
         """
         level = self.level()
         smooth = [ndimage.gaussian_filter(part, SMOOTHING_ANGSTROM / PITCH) for part in (self.counts, self.frames)]
@@ -80,7 +80,7 @@ def aligned(counts: np.ndarray, place: np.ndarray) -> tuple[np.ndarray, np.ndarr
 def log_likelihood(counts: np.ndarray, pitch: float, points: float, rate: np.ndarray, level: float) -> np.ndarray:
     """Return the logarithm of a likelihood ratio for each position of the feature, shape (ny, nx).
 
-    The ratio is the Poisson likelihood of the frame with the feature at a pixel, divided by the likelihood of a uniform frame.
+    The ratio is the Poisson likelihood of the counts if the feature is at a pixel, divided by their likelihood if the expected counts are uniform.
 
     Parameters
     ----------
@@ -93,7 +93,7 @@ def log_likelihood(counts: np.ndarray, pitch: float, points: float, rate: np.nda
     rate : ndarray
         Expected counts of a usual frame on the pixels of the template, shape (SIDE, SIDE).
     level : float
-        Mean of the expected counts.
+        Mean of ``rate`` over the pixels.
     """
     half = int(RADIUS_ANGSTROM / pitch)
     axis = np.arange(-half, half + 1) * (pitch / PITCH) + (SIDE - 1) / 2
@@ -112,7 +112,7 @@ def places(count: int, pitch: float) -> np.ndarray:
 
 
 def peak(score: np.ndarray, pitch: float) -> np.ndarray:
-    """Return the position (x, y) of the largest score relative to the middle of the map, A, refined by parabolas."""
+    """Return the position (x, y), A, of the largest score of a map, refined by parabolas and relative to the middle of the map."""
     iy, ix = np.unravel_index(int(score.argmax()), score.shape)
     found = []
     for index, line in ((ix, score[iy]), (iy, score[:, ix])):
@@ -173,7 +173,7 @@ class Motion:
 
 @dataclass
 class ChangeMaps:
-    """Cumulative sums (CUSUM) of the differences between frames and template, for every position around the feature.
+    """Cumulative sums (CUSUM) of the differences between each frame and a template, for every position around the feature.
 
     A lasting change of the sample makes a sum grow beyond the values that counting noise can cause.
 

@@ -18,7 +18,7 @@ TRUST = 160.0  # A: a fitted focus further than this from the sharpest frame is 
 
 
 def sector_powers(image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the normalised variance of a frame for each sector of azimuths of the spatial frequency, and its noise.
+    """Return the normalised variance of a frame in each sector of azimuths of the spatial frequency, and the noise of these values.
 
     The sum over the sectors is the variance of the windowed frame, divided by the square of its mean, without the contribution of counting noise.
 
@@ -30,7 +30,7 @@ def sector_powers(image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     Returns
     -------
     tuple of ndarray
-        Powers (SECTORS,) and their standard deviations from counting noise (SECTORS,).
+        Normalised variances (SECTORS,) and their standard deviations from counting noise (SECTORS,).
     """
     counts = np.asarray(image, dtype=float)
     mean = max(counts.mean(), 1e-9)
@@ -165,7 +165,7 @@ class FocusOracle:
     """Oracle that cancels the true aberrations by the shortest way."""
 
     def reset(self, brief: Brief) -> None:
-        """Store the access to the truth."""
+        """Store the function that returns the truth."""
         if brief.truth is None:
             message = "The oracle needs access to the truth, which the runner gives only to an entry marked as oracle."
             raise SettingsError(message)

@@ -1,8 +1,8 @@
 """Fit of the expert of ``autofocus@2``: hypotheses about the aberrations, fitted to the frames of one specimen by damped least squares.
 
 A frame is represented by its strongest Fourier coefficients. They depend on the true C10, C12a, C12b (initial values plus gains of the knobs times
-commanded changes), on the size of the instrument's residual aberrations, and on the position of the field. A number whose prior standard deviation
-is 0 is held fixed.
+commanded changes), on the size of the instrument's residual aberrations, and on the position of the field. Of these numbers, those with a prior
+standard deviation of 0 are held fixed.
 """
 
 from collections.abc import Callable
@@ -49,14 +49,14 @@ class SpecimenModel:
     sample, profile : str
         Names of specimen and instrument.
     images : callable
-        Function of the true C10, C12a, C12b, A, and of the residual aberrations relative to the usual ones, shape (n, 4). It returns the Fourier
-        coefficients in use as fractions of the beam, shape (n, BEAMS).
+        Function of the true C10, C12a, C12b, A, and of the residual aberrations as multiples of their usual size, shape (n, 4). It returns the
+        Fourier coefficients that represent an image, as fractions of the beam, shape (n, BEAMS).
     frequencies : ndarray
         Spatial frequencies (x, y) of these coefficients, 1/A, shape (BEAMS, 2).
     places : ndarray
         Possible positions (x, y) of the field, A, shape (PLACES^2, 2).
     hypotheses, bank : ndarray
-        First hypotheses (C10, C12a, C12b), A, shape (n, 3), and their Fourier coefficients, shape (n, BEAMS).
+        Hypotheses (C10, C12a, C12b) at which a fit begins, A, shape (n, 3), and the Fourier coefficients of their images, shape (n, BEAMS).
     """
 
     sample: str
@@ -97,7 +97,7 @@ class Known:
 
 @dataclass(slots=True, kw_only=True, eq=False)
 class Candidate:
-    """A specimen that may be under the beam, with the evidence from the frames so far.
+    """A specimen that is possibly under the beam, with the evidence from the frames so far.
 
     Parameters
     ----------
@@ -114,9 +114,9 @@ class Candidate:
         Three values for each frame: the knobs, A; the measured Fourier coefficients, as fractions of the beam; and the inverse variance of these
         coefficients.
     numbers, places : ndarray
-        Hypotheses, shape (n, 9), and positions of the field, A, shape (n, 2).
+        Fitted numbers of each hypothesis (see ``NUMBERS``), shape (n, 9), and position of the field for each hypothesis, A, shape (n, 2).
     score, covariance : ndarray
-        Logarithms of the likelihoods of the hypotheses, shape (n,), and covariances of their numbers, shape (n, 9, 9).
+        Logarithms of the likelihoods of the hypotheses, shape (n,), and covariances of the fitted numbers, shape (n, 9, 9).
     before, precision, odds : ndarray
         Prior of each hypothesis: means of the numbers, shape (n, 9), their inverse covariance, shape (n, 9, 9), and the
         logarithm of the prior likelihood, shape (n,).
@@ -199,7 +199,7 @@ class Candidate:
         return constant - agreement[np.arange(len(now)), best], self.model.places[best]
 
     def begin(self) -> float:
-        """Start from the hypotheses of the bank that agree best with the first frame in memory, and return the smallest misfit."""
+        """Start from the hypotheses of the specimen's model that agree best with the first frame in memory, and return the smallest misfit."""
         misfit, places = self._placed(self._bank()[:, None], [0], self.model.bank)
         self._take(misfit, places, np.arange(len(misfit)), STARTS)
         return float(misfit.min())

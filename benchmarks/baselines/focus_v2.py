@@ -62,7 +62,7 @@ def preset_from(known: Mapping[str, Any]) -> AutofocusPreset:
 def image_coefficients(preset: AutofocusPreset, phonons: int, sample: str, profile: str, states: np.ndarray) -> np.ndarray:
     """Return the Fourier coefficients of the images for n states of the optics, (n, rows, columns).
 
-    ``states``, (n, 4), holds the true C10, C12a, C12b, A, and the residual aberrations relative to the usual ones.
+    ``states``, (n, 4), holds the true C10, C12a, C12b, A, and the residual aberrations as multiples of their usual size.
     """
     operator, _ = imaging(preset, preset.randomisation, phonons, sample, profile)
     one = PROFILES[profile]
@@ -81,7 +81,7 @@ def image_coefficients(preset: AutofocusPreset, phonons: int, sample: str, profi
 
 @functools.lru_cache(maxsize=16)
 def specimen_model(preset: AutofocusPreset, phonons: int, sample: str, profile: str) -> SpecimenModel:
-    """Return the model of a specimen in an instrument, with the images of the first hypotheses."""
+    """Return the model of a specimen in an instrument, with the Fourier coefficients of the hypotheses at which a fit begins."""
     rng = np.random.Generator(np.random.Philox(1))
     c10 = rng.uniform(preset.start_c10[0], preset.start_c10[1], FIRST) * rng.choice([-1.0, 1.0], FIRST)
     c12, azimuth = rng.uniform(preset.start_c12[0], preset.start_c12[1], FIRST), rng.uniform(0, 2 * np.pi, FIRST)
@@ -239,7 +239,7 @@ class RandomActions:
 
 
 class BlindSweep:
-    """Policy that sweeps the defocus from one end to the other without looking at the images, returns to the middle, and declares the end."""
+    """Policy that sweeps the defocus through its whole range without looking at the images, returns to the middle, and declares the end."""
 
     def reset(self, brief: Brief) -> None:
         """Start a new episode, at one end of the defocus range."""
@@ -269,7 +269,7 @@ class FocusByTruth:
         self.target, self.declares = np.array(target), declares
 
     def reset(self, brief: Brief) -> None:
-        """Store the access to the truth."""
+        """Store the function that returns the truth."""
         if brief.truth is None:
             message = "This policy needs access to the truth, which the runner gives only to an entry marked as oracle."
             raise SettingsError(message)

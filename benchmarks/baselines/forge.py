@@ -1,4 +1,4 @@
-"""Baselines of ``atom-forge`` and ``atom-drill``: a planner with the rates of the events, simple rules, a fixed cycle, random actions, an oracle."""
+"""Baselines of ``atom-forge`` and ``atom-drill``: a planner based on rates of hops and losses, rules, a fixed cycle, random actions, an oracle."""
 
 import itertools
 from collections.abc import Mapping
@@ -68,23 +68,22 @@ class ForgePolicy:
         return park((1, 1), SHORTEST_S) if self.missed < PATIENCE else stop()
 
     def walk(self, seen: Seen, observation: Any, cost: Mapping[str, float]) -> np.ndarray:
-        """Return the next action of a walk."""
+        """Return the next action of a walk, which moves Si to a target."""
         raise NotImplementedError
 
     def drill(self, eye: DrillEye, observation: Any, cost: Mapping[str, float]) -> tuple[np.ndarray, float] | None:
-        """Return the position (x, y), A, and the time, s, for which the beam is parked next in a pattern, or None to declare the end."""
+        """Return the position (x, y), A, and the time, s, of the next parked beam for a pattern of vacancies, or None to declare the end."""
         raise NotImplementedError
 
 
 class Towards(ForgePolicy):
-    """Rule that always parks the beam for the same time.
+    """Rule that always parks the beam for the same time, on a site that a simple criterion selects.
 
-    In a walk, the beam is parked on the neighbour of Si that is nearest to the target. In a pattern, it is parked on the first wanted site that still
-    holds S.
+    In ``atom-forge``, the site is the neighbour of Si nearest to the target. In ``atom-drill``, it is the first wanted site that still holds S.
     """
 
     def walk(self, seen: Seen, observation: Any, cost: Mapping[str, float]) -> np.ndarray:
-        """Return the action that parks the beam on the neighbour nearest to the target, or the stop if Si is at the target."""
+        """Return the action that parks the beam on the neighbour of Si nearest to the target, or that declares the end if Si is at the target."""
         del observation, cost
         way = seen.target - seen.place
         if np.hypot(*way) < NEAR_ANGSTROM:
@@ -93,7 +92,7 @@ class Towards(ForgePolicy):
         return park(seen.steps[best] / REACH_ANGSTROM["walk"], USUAL_S)
 
     def drill(self, eye: DrillEye, observation: Any, cost: Mapping[str, float]) -> tuple[np.ndarray, float] | None:
-        """Return the position of the first wanted site that holds S in this look, and the time; None if no wanted site holds S."""
+        """Return the position of the first wanted site that still holds S, and the time of the beam, s; None if no wanted site holds S."""
         del cost
         bright = forge_eyes.drill_brightness(observation, eye.places) / (eye.first if isinstance(observation, Mapping) else 1)
         held = np.flatnonzero(eye.wanted & (bright > forge_eyes.SINGLE))
@@ -103,7 +102,7 @@ class Towards(ForgePolicy):
 class Planner(ForgePolicy):
     """Policy that chooses actions by value iteration over the probabilities of hops and losses on the observed sheet.
 
-    The plan is adapted to the sheet after each look.
+    The plan is adapted after each look, which is one observation of the sheet.
     """
 
     def reset(self, brief: Brief) -> None:
@@ -126,7 +125,7 @@ class Planner(ForgePolicy):
             self.beam_s = (cost["beam_s"] - cost["looks"] * self.look_s) / (1 - beam)
 
     def drill(self, eye: DrillEye, observation: Any, cost: Mapping[str, float]) -> tuple[np.ndarray, float] | None:
-        """Return the position (x, y), A, and the time, s, with the highest expected value, or None to declare the end."""
+        """Return the position (x, y), A, and the time, s, of the parked beam with the highest expected value, or None to declare the end."""
         self._budgets(observation, cost)
         if forge_eyes.budget(observation)[0] * self.looks < LAST:
             return None
@@ -152,9 +151,10 @@ class Planner(ForgePolicy):
         return park((best + beyond / BOND * step) / REACH_ANGSTROM["walk"], seconds)
 
     def located(self, seen: Seen) -> tuple[int, int]:
-        """Store a look, and return the likeliest sublattice of the target and the site of Si.
+        """Store an observation, and return the likeliest sublattice of the target, and the index of the site of Si.
 
-        The sublattice, 1 or -1, is the one that agrees best with all looks. The site is an index into the patch of this sublattice.
+        The sublattice, 1 or -1, is the one that agrees best with all observations so far. The index counts the sites of the field in the order of
+        :func:`forge_planner.patch` for a target on this sublattice.
         """
         angles = np.arctan2(seen.steps[:, 1], seen.steps[:, 0])
         own = -1 if np.sin(3 * angles).mean() > 0 else 1
@@ -231,7 +231,7 @@ class RandomParks:
 class BlindCycle:
     """Policy that parks the beam at a fixed cycle of positions, and then declares the end.
 
-    In a walk, the positions are one bond from Si, in six directions in turn. In a pattern, they are distributed over the field.
+    In ``atom-forge``, the positions are one bond from Si, in six directions in turn. In ``atom-drill``, they are distributed over the field.
     """
 
     def reset(self, brief: Brief) -> None:
@@ -240,7 +240,7 @@ class BlindCycle:
         self.turn = 0
 
     def act(self, observation: Any, cost: Mapping[str, float]) -> np.ndarray:
-        """Return the next position of the cycle; only the form of the observation is used."""
+        """Return the action that parks the beam at the next position of the cycle; the observation only shows which task is played."""
         del cost
         self.turn += 1
         walking = not forge_eyes.is_pattern(observation)
@@ -252,19 +252,19 @@ class BlindCycle:
 
 
 class Clairvoyant:
-    """Oracle that parks the beam where the next event is a wanted one, until this event happens.
+    """Oracle that parks the beam where the next event, a hop or a loss of an atom, is a wanted one, until this event happens.
 
     If there is no such position, the beam is parked briefly without effect. Events before the shortest beam time are skipped, because the beam would
     stay on the atom that has just moved.
     """
 
     def reset(self, brief: Brief) -> None:
-        """Store the access to the truth."""
+        """Store the function that returns the truth."""
         assert brief.truth is not None
         self.truth = brief.truth
 
     def act(self, observation: Any, cost: Mapping[str, float]) -> np.ndarray:
-        """Return the action that parks the beam until the wanted event happens, or the stop if no wanted event is left."""
+        """Return the action that parks the beam until the wanted event happens, or that declares the end if no wanted event is left."""
         del cost
         truth, pattern = self.truth(), forge_eyes.is_pattern(observation)
         if not truth["left"] or not (pattern or truth["dopant"]):

@@ -61,7 +61,7 @@ class DrillRates:
         return BONUS * LOSS + PROGRESS / (2 * self.size)
 
     def step(self, held: int, empty: int) -> float:
-        """Return the cost of a step: the price of its look, and the expected cost of unwanted events that its frame causes.
+        """Return the cost of a step: the price of the frame after the parked beam, and the expected cost of unwanted events that this frame causes.
 
         ``held`` is the number of sites that hold S, and ``empty`` is the number of vacancies.
         """
@@ -70,7 +70,7 @@ class DrillRates:
 
 
 def drill_rates(energy_ev: float, look_s: float, looks: float, beam_s: float, size: int) -> DrillRates:
-    """Return the rates of the events for a beam energy, eV, from the library's cross-sections; see :class:`DrillRates`."""
+    """Return the rates of losses and jumps of S atoms for a beam energy, eV, from the cross-sections of stemtwin; see :class:`DrillRates`."""
     beam = forge_beam("drill", energy_ev)
     rules = compiled(beam.processes, beam.energy_ev)
     sigma = dict(zip(rules.names, rules.cross_sections.tolist(), strict=True))
@@ -79,7 +79,7 @@ def drill_rates(energy_ev: float, look_s: float, looks: float, beam_s: float, si
 
 
 class DrillEye:
-    """Probability that each site of S in the field is empty, from noisy looks and from the positions of the beam.
+    """Probability that each site of S in the field is empty, from noisy observations and from the positions of the beam.
 
     Parameters
     ----------
@@ -94,7 +94,7 @@ class DrillEye:
         self.first, self.belief = forge_eyes.drill_brightness(observation, self.places), np.full(len(self.places), 0.001)
 
     def look(self, observation: Any, aimed: np.ndarray | None) -> None:
-        """Update the belief with a look; ``aimed`` is the position (x, y) of the parked beam before the look, A."""
+        """Update the probabilities with an observation; ``aimed`` is the position (x, y), A, at which the beam was parked before it."""
         reading = forge_eyes.drill_brightness(observation, self.places)
         change = np.full(len(self.places), JUMPED)
         if aimed is not None:
@@ -143,8 +143,8 @@ class DrillPlan:
     def value(self, empty: np.ndarray) -> float:
         """Return the value of a pattern, which is the negative cost of the remaining work; ``empty`` is the mask of vacancies.
 
-        Stray vacancies are assigned, at the least cost, to wanted sites that hold S. The other wanted sites are emptied one after the other.
-        The next one is always the site with the fewest vacancies beside it, because each of these vacancies allows a jump in place of a loss.
+        Stray vacancies are assigned, at the least cost, to wanted sites that hold S. The remaining wanted sites are emptied one by one. The next one
+        is always the site with the fewest vacancies beside it, because each of these vacancies allows a jump in place of a loss.
         """
         key = empty.tobytes()
         if key not in self.made:
@@ -165,7 +165,7 @@ class DrillPlan:
         return self.made[key]
 
     def events(self, empty: np.ndarray, at: int) -> tuple[np.ndarray, list[np.ndarray]]:
-        """Return the rates of all possible next events with the beam on a site, 1/s, and the mask of vacancies after each event."""
+        """Return the rates, 1/s, of all possible next events with the beam on the site ``at``, and the mask of vacancies after each event."""
         hazards, after = [], []
         for site in np.flatnonzero(~empty & (self.flux[at] > 0)):
             gone = empty.copy()
@@ -180,7 +180,7 @@ class DrillPlan:
         return np.array(hazards), after
 
     def best(self, empty: np.ndarray) -> tuple[int, float] | None:
-        """Return the site and the time, s, with the highest expected value; None if no wanted site holds S any more."""
+        """Return the site and the time, s, of the parked beam with the highest expected value; None if no wanted site holds S any more."""
         rates, now = self.rates, self.value(empty)
         targets = np.flatnonzero(~empty & (self.eye.wanted | self.eye.near[empty].any(axis=0)))
         if not (self.eye.wanted & ~empty).any():

@@ -22,7 +22,7 @@ SINGLE = 0.75
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Seen:
-    """Content of one look at graphene.
+    """Content of one observation of graphene.
 
     Parameters
     ----------
@@ -31,7 +31,7 @@ class Seen:
     steps : ndarray
         Vectors from Si to its neighbours, A, (3, 2).
     bright : ndarray, optional
-        Brightness, relative to carbon, of each neighbour and of the two sites behind it, in the order of the observation, (3, 3).
+        Brightness, relative to carbon, of each neighbour of Si and of the two sites behind the neighbour, in the order of the observation, (3, 3).
     looks : float
         Remaining fraction of looks.
     smooth : ndarray, optional
@@ -82,7 +82,7 @@ def _from_frame(observation: Mapping[str, np.ndarray]) -> Seen | None:
 
 
 class FieldEye:
-    """Kinds of the sites of the field, from their mean brightness over all looks.
+    """Kinds of the sites of the field, from their mean brightness over all observations.
 
     A frame does not count for sites near Si, because Si brightens them.
 
@@ -96,12 +96,12 @@ class FieldEye:
         self.places, self.total, self.weight = places, np.zeros(len(places)), np.zeros(len(places))
 
     def add(self, sites: np.ndarray, bright: np.ndarray) -> None:
-        """Add the brightness of sites, relative to carbon, to the means."""
+        """Add readings of the brightness of some sites, relative to carbon, to the means of these sites."""
         self.total[sites] = KEPT * self.total[sites] + bright
         self.weight[sites] = KEPT * self.weight[sites] + 1
 
     def add_frame(self, seen: Seen) -> None:
-        """Add a frame to the means of all sites that are not near Si."""
+        """Add the brightness in a frame to the means of all sites that are not near Si."""
         assert seen.smooth is not None
         bright = np.array([_bright(seen.smooth, place) for place in self.places])
         far = np.flatnonzero(np.hypot(*(self.places - seen.place).T) > GLARE_ANGSTROM)
@@ -112,7 +112,7 @@ class FieldEye:
         return np.where(self.weight > 0, self.total / np.maximum(self.weight, 1e-9), 1.0)
 
     def kinds(self) -> tuple[np.ndarray, np.ndarray]:
-        """Return masks of foreign and of empty sites, bool (n,) each."""
+        """Return the masks of the sites with foreign atoms and of the empty sites, bool (n,) each."""
         mean = self.means()
         return mean > BRIGHT, mean < HOLLOW
 
@@ -136,7 +136,7 @@ def is_pattern(observation: Any) -> bool:
 def drill_places(observation: Any) -> tuple[np.ndarray, np.ndarray]:
     """Return the positions (x, y) of the sites of S in the field, A, (k, 2), and the mask of the wanted sites.
 
-    For a frame, the sites follow from the positions of the targets, because rows of S lie along x.
+    If the observation is a frame, the sites follow from the positions of the targets, because rows of S lie along x.
     """
     if not isinstance(observation, Mapping):
         rows = _drill_rows(observation)

@@ -34,9 +34,9 @@ def up(sublattice: int) -> np.ndarray:
 
 @functools.lru_cache(maxsize=8)
 def outcomes(energy_ev: float) -> np.ndarray:
-    """Return the probabilities of the six outcomes for Si, for each position and time of the beam, (positions, times, 6).
+    """Return the probabilities of six outcomes for Si, from no change to the loss of a neighbour, (positions, times, 6).
 
-    The rates follow from the cross-sections of the library.
+    The first two axes are the position and the time of the parked beam. The rates follow from the cross-sections of stemtwin.
     """
     beam = forge_beam("walk", energy_ev)
     rules = compiled(beam.processes, beam.energy_ev)
@@ -89,12 +89,15 @@ class SitePatch:
     links: np.ndarray
 
     def nearest(self, place: np.ndarray, sublattice: int) -> tuple[int, float]:
-        """Return the index of the nearest site of a sublattice, and its distance, A."""
+        """Return the index of the site of a sublattice that is nearest to a position (x, y), and the distance of this site, A."""
         apart = np.hypot(*(self.places - place).T) + np.where(self.sublattice == sublattice, 0.0, np.inf)
         return int(apart.argmin()), float(apart.min())
 
     def bonds(self, shut: np.ndarray) -> np.ndarray:
-        """Return the number of bonds from each site to the target, (n,), on the shortest path that avoids closed sites; 10^6 if there is no path."""
+        """Return the number of bonds from each site to the target, (n,), on the shortest path that avoids the sites of a mask.
+
+        The mask is ``shut``, bool (n,). The number is 10^6 if there is no path.
+        """
         out = np.full(len(self.places), 10**6)
         out[0], front, steps = 0, [0], 0
         while front:
@@ -134,13 +137,16 @@ class WalkPlan:
     Parameters
     ----------
     choice : ndarray
-        One number that encodes the neighbour, the position and the time of the beam, or -1 for the stop, int (looks + 1, n).
+        One number that encodes the neighbour, the position and the time of the beam, or -1 to declare the end, int (looks + 1, n).
     """
 
     choice: np.ndarray
 
     def at(self, site: int, looks: int) -> tuple[int, float, float] | None:
-        """Return the index of the wanted neighbour, the distance of the beam behind this neighbour (A) and the time (s), or None for the stop."""
+        """Return the best action: the index of the wanted neighbour, the distance of the beam behind this neighbour (A), and the time (s).
+
+        The result is None if the best action is to declare the end.
+        """
         number = int(self.choice[min(max(looks, 0), len(self.choice) - 1), site])
         if number < 0:
             return None
@@ -176,7 +182,7 @@ def plan(terms: WalkTerms, sites: SitePatch, foreign: np.ndarray, empty: np.ndar
     Parameters
     ----------
     terms : WalkTerms
-        Beam, budgets and length.
+        Beam energy, budgets, and length of the walk.
     sites : SitePatch
         Sites of the field.
     foreign, empty : ndarray

@@ -51,9 +51,9 @@ def experiment(settings: Any) -> np.ndarray:
 
 @functools.lru_cache(maxsize=16)
 def outcome_probabilities(pair: str, preset: HypothesisPreset) -> np.ndarray:
-    """Return the probability of each number of lost sites from 0 to N, for every design of the grid and every hypothesis, (designs, h, N + 1).
+    """Return the probability of each number of lost sites, for every design of an experiment and every hypothesis, (designs, h, N + 1).
 
-    A design is a setting of energy, dose and time; the h hypotheses are those of one pair of laws.
+    A design is a setting of energy, dose and time (:func:`designs`). The h hypotheses are those of one pair of laws. An area has N sites.
     """
     read = np.array([read_probabilities(pair, preset.prior, *preset_settings(preset, np.array(one))) for one in designs()])[..., None]
     lost, sites = np.arange(preset.sites + 1), preset.sites
@@ -65,7 +65,7 @@ def outcome_probabilities(pair: str, preset: HypothesisPreset) -> np.ndarray:
 
 @functools.cache
 def designs() -> np.ndarray:
-    """Return all designs of the grid, (designs, 3): energy, dose and time in the units of the action."""
+    """Return the settings of all candidate experiments, (designs, 3): energy, dose and time in the units of the action."""
     out = np.array(list(itertools.product(GRID, repeat=3)), dtype=np.float32)
     out.setflags(write=False)
     return out
@@ -81,7 +81,7 @@ def expected_information(weights: np.ndarray, law: np.ndarray, outcomes: np.ndar
     law : ndarray
         Law of each hypothesis, 0 or 1, (h,).
     outcomes : ndarray
-        Probabilities of the numbers of lost sites, (designs, h, N + 1).
+        Probabilities of the numbers of lost sites, from 0 to N, (designs, h, N + 1).
 
     Returns
     -------
@@ -108,11 +108,11 @@ class Bayes:
         return tuple(PAIRS)[int(np.argmax(observation["pair"]))]
 
     def exposed(self, observation: Mapping[str, np.ndarray]) -> int:
-        """Return the number of exposed areas, not counting the first area."""
+        """Return the number of areas that the agent has exposed; the area exposed at the usual settings before the first action does not count."""
         return round((1 - float(observation["budget"][0])) * self.preset.areas) - 1
 
     def log_weights(self, observation: Mapping[str, np.ndarray], found: Hypotheses, pair: str) -> np.ndarray:
-        """Return the logarithms of the unnormalised posterior weights of all hypotheses, (h,), given the lost sites of all areas so far."""
+        """Return the logarithms of the unnormalised posterior weights of all hypotheses, (h,), given the lost sites of all areas exposed so far."""
         count = self.exposed(observation)
         settings = [np.zeros(3, np.float32), *observation["settings"][:count]]
         lost = [int(observation["usual"][0]), *(int(one) for one in observation["lost"][:count])]
@@ -123,7 +123,7 @@ class Bayes:
         return out
 
     def believed(self, observation: Mapping[str, np.ndarray]) -> float:
-        """Return the posterior probability of law 1."""
+        """Return the posterior probability that law 1, the second of the pair, is true."""
         pair = self.pair(observation)
         found = hypotheses(pair, self.preset.prior)
         return posterior(self.log_weights(observation, found, pair), found.law)
@@ -140,7 +140,7 @@ class Bayes:
 class ExpectedInformation(Bayes):
     """Policy that runs the experiment with the greatest expected information minus cost, until no experiment is worth its cost.
 
-    It then declares the posterior probability.
+    The policy then declares the posterior probability of law 1.
 
     Parameters
     ----------
@@ -178,10 +178,10 @@ class ExpectedInformation(Bayes):
 
 
 class FixedSeries(Bayes):
-    """Policy that runs a fixed series of experiments until a budget is spent, and then declares the posterior."""
+    """Policy that runs a fixed series of experiments until a budget is spent, and then declares the posterior probability of law 1."""
 
     def act(self, observation: Mapping[str, np.ndarray], cost: Mapping[str, float]) -> np.ndarray:
-        """Return the next experiment of the series, or the declaration of the posterior probability."""
+        """Return the action that runs the next experiment of the series, or the action that declares the posterior probability of law 1."""
         if self.exhausted(observation, cost):
             return declaration(self.believed(observation))
         return experiment(SWEEP[self.exposed(observation) % len(SWEEP)])
@@ -200,7 +200,7 @@ class BlindSeries(Bayes):
 
 
 class Undecided:
-    """Policy that declares a probability of 1/2 at once."""
+    """Policy that declares a probability of 1/2 for both laws at once."""
 
     def reset(self, brief: Brief) -> None:
         """Start a new episode."""

@@ -128,8 +128,8 @@ def model(segments: Segments, coefficients: np.ndarray, film: np.ndarray, excess
         Aberration coefficients, (12,), A.
     film : ndarray
         (5,) parameters of the film. The first three belong to the logarithm of the ratio of its power to ``excess``: the constant, linear and
-        quadratic terms in f. The fourth is the logarithm of the ratio of two phases: the phase at which the rings fade, and ``LAST_RING_RAD``. The
-        fifth is a phase shift of the rings, rad.
+        quadratic terms in the spatial frequency. The fourth is the logarithm of the ratio of two phases: the phase at which the rings fade, and
+        ``LAST_RING_RAD``. The fifth is a phase shift of the rings, rad.
     excess : float
         Mean power of the segments minus the power of the noise, in units of the power of the noise.
     """
@@ -152,7 +152,7 @@ def misfit(segments: Segments, expected: np.ndarray) -> float:
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class Fit:
-    """Fitted coefficients (12,), A, their covariance (12, 12), A^2, the five parameters of the film, the misfit, and the scatter about the model."""
+    """Fitted coefficients (12,), A, with their covariance (12, 12), A^2, five parameters of the film, the misfit, and the scatter about the model."""
 
     coefficients: np.ndarray
     covariance: np.ndarray

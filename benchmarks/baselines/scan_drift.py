@@ -57,12 +57,12 @@ class RigidShifts:
 class LineShifts:
     """A shift for each line, in two stages.
 
-    The coarse shifts come from correlations between frames; for an orthogonal pair, a constant drift is assumed. The fine shifts come from a
-    comparison of each line with the mean of the other frames.
+    The coarse shifts come from correlations between frames; for a pair of frames scanned at 0 and 90 degrees, a constant drift is assumed. The fine
+    shifts come from a comparison of each line with the mean of the other frames.
     """
 
     def predict(self, given: Mapping[str, Any], rng: np.random.Generator) -> DisplacementField:
-        """Return the refined field."""
+        """Return the refined displacement field."""
         del rng
         frames = registration.frames_of(dict(given))
         turned = float(np.ptp(given["rotation_rad"][: len(frames.counts)])) > 0

@@ -101,7 +101,7 @@ def side_of(frames: ScannedFrames) -> int:
 
 
 def rendered(parts: np.ndarray, width: float) -> tuple[np.ndarray, np.ndarray]:
-    """Return the mean image under a Gaussian filter, and the mask of covered points, (side, side) each.
+    """Return the mean counts of a pixel at each point of a grid, smoothed by a Gaussian filter, and the mask of covered points, (side, side) each.
 
     ``parts`` comes from :func:`spread`, and ``width`` is the standard deviation of the filter, px.
     """
@@ -152,7 +152,7 @@ def _flat(parts: np.ndarray, width: float) -> np.ndarray:
 def common_step(frames: ScannedFrames) -> np.ndarray:
     """Return the shift (x, y), A, from one frame of a series to the next, assumed to be the same for all frames.
 
-    The shift maximises the sum of the correlations of all frames that are one, two and four frames apart.
+    The shift maximises the sum of the correlations of all pairs of frames that are one, two or four frames apart.
     """
     side, width = side_of(frames), max(frames.width_px, 0.3 / frames.step)
     images = [_flat(spread(counts, places, frames.step, side), width) for counts, places in zip(frames.counts, frames.places, strict=True)]
@@ -171,9 +171,9 @@ def common_step(frames: ScannedFrames) -> np.ndarray:
 
 
 def series_field(frames: ScannedFrames) -> np.ndarray:
-    """Return the coarse field of a series, (n, ny, 2), A.
+    """Return the coarse displacement field of a series of frames, (n, ny, 2), A.
 
-    The shift of each frame comes from its correlation with the mean of the earlier frames, near the position that the common shift predicts. Within a
+    The shift of each frame comes from its correlation with the mean of the earlier frames, near the shift that :func:`common_step` predicts. Within a
     frame, the shift changes with the mean velocity of the series.
     """
     n, side, width = len(frames.counts), side_of(frames), max(frames.width_px, 0.3 / frames.step)
@@ -189,7 +189,7 @@ def series_field(frames: ScannedFrames) -> np.ndarray:
 
 
 def through_lines(frames: ScannedFrames, shifts: np.ndarray) -> np.ndarray:
-    """Return the field (n, ny, 2), A, whose mean in each frame is a given shift (n, 2), A.
+    """Return the displacement field (n, ny, 2), A, whose mean in each frame is a given shift (n, 2), A.
 
     Within each frame, the field changes with the mean velocity of the shifts.
     """
@@ -199,7 +199,7 @@ def through_lines(frames: ScannedFrames, shifts: np.ndarray) -> np.ndarray:
 
 
 def pair_field(frames: ScannedFrames) -> np.ndarray:
-    """Return the coarse field of an orthogonal pair, (2, ny, 2), A, from the constant velocity with which the two frames correlate best."""
+    """Return the coarse displacement field of two orthogonal scans, (2, ny, 2), A, for the constant velocity that makes them correlate best."""
     side, width = side_of(frames), max(frames.width_px, 0.3 / frames.step)
     one, between = float(np.ptp(frames.times[0])), float(frames.times[1].mean() - frames.times[0].mean())
     count = max(1, int(np.ceil(FASTEST_ANGSTROM_PER_S * one / SHEAR_STEP_ANGSTROM)))
@@ -233,9 +233,9 @@ def _kernel(lines: int, ramp_spread: float) -> tuple[np.ndarray, np.ndarray]:
 
 
 def refined(frames: ScannedFrames, field: np.ndarray) -> np.ndarray:
-    """Return a field (n, ny, 2), A, refined by Gauss-Newton steps that fit the shifts of all lines to the mean of the other frames.
+    """Return a field (n, ny, 2), A, refined by Gauss-Newton steps that fit the shift of each line to the mean of the other frames.
 
-    Each step solves a least-squares problem, weighted by the Poisson variance, with a Gaussian prior about the coarse field. The variance of the
+    Each step solves a least-squares problem, weighted by the Poisson variance, with a Gaussian prior about the given ``field``. The variance of the
     prior is estimated from the shifts and their uncertainty (expectation maximisation). The part of the shifts that is common to all frames of a
     series cannot be observed and is subtracted.
     """

@@ -107,7 +107,7 @@ class EvenPoints(PathPolicy):
     def choose(self, observation: Mapping[str, np.ndarray]) -> np.ndarray:
         """Return the action that hops over points of a rectangle with half the width and height of the field.
 
-        The rectangle moves from block to block.
+        The rectangle has another position in each action.
         """
         del observation
         x, y = ((0.5 + self.number / sparse_paths.PLASTIC**power) % 1 / 2 for power in (1, 2))
@@ -201,7 +201,7 @@ def taken_away(square: np.ndarray, image: np.ndarray, electrons: float) -> np.nd
 
 
 def candidates(worth: np.ndarray) -> list[tuple[float, str, tuple[float, float, float, float]]]:
-    """Return the best block for each pattern of scan points: the sum of a map over the points of the block, its kind, and its corners."""
+    """Return the best block for each pattern of scan points: the sum of the map ``worth`` over the points of the block, its kind, and its corners."""
     n, found, spectrum = len(worth), [], scipy.fft.rfft2(worth)
     for kind, (dx, dy), pattern in patterns(n):
         covered = scipy.fft.irfft2(spectrum * pattern, (n, n))

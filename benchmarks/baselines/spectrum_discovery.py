@@ -163,14 +163,14 @@ class Searcher:
         return measurement(self.places[self.next(measured, scores)], self.technique(observation, count))
 
     def told(self, observation: Mapping[str, np.ndarray], count: int) -> np.ndarray:
-        """Return a mask of the spectra that gave a value of the scalariser, bool (count,)."""
+        """Return a mask of the first ``count`` spectra, bool (count,), which is True for a spectrum that gave a score."""
         return observation["scores"][:count] > 0
 
     def technique(self, observation: Mapping[str, np.ndarray], count: int) -> str:
         """Return the technique of the next spectrum.
 
-        A named scalariser determines the technique. If the scalariser is hidden, both techniques are used in turn until a spectrum gives a score. The
-        technique of this spectrum is used from then on.
+        The score of a spectrum is the value of a scalariser. If the scalariser is named, it determines the technique. If it is hidden, both
+        techniques are used in turn until a spectrum gives a score. The technique of this spectrum is used from then on.
         """
         if observation["target"].any():
             return TECHNIQUE[int(np.argmax(observation["target"]))]
@@ -213,11 +213,11 @@ class LowDiscrepancy(Searcher):
         return int(row) * self.side + int(column)
 
     def told(self, observation: Mapping[str, np.ndarray], count: int) -> np.ndarray:
-        """Return a mask of the spectra that gave a value of the scalariser, or of all spectra if scores are not used."""
+        """Return a mask of the first ``count`` spectra that gave a score; if scores are not used, it is True for all of them."""
         return super().told(observation, count) if self.looks else np.ones(count, bool)
 
     def technique(self, observation: Mapping[str, np.ndarray], count: int) -> str:
-        """Return the technique of the next spectrum; if scores are not used, it is the technique that most scalarisers need."""
+        """Return the technique of the next spectrum; if scores are not used, it is the technique that most of the possible scores need."""
         return super().technique(observation, count) if self.looks else max(TECHNIQUES, key=TECHNIQUE.count)
 
     def begin(self, image: np.ndarray) -> None:
@@ -280,7 +280,7 @@ class GaussianSearch(Searcher):
         return posterior(PLACES if self.sees == "places" else BOTH, self.groups, measured, logs)
 
     def next(self, measured: np.ndarray, scores: np.ndarray) -> int:
-        """Return the index of the candidate with the greatest bound among the candidates that are not measured."""
+        """Return the index of the candidate with the greatest upper confidence bound among the candidates that are not measured."""
         if len(measured) < FIRST:
             return self.first[len(measured)]
         found = self.model(measured, scores)

@@ -193,10 +193,10 @@ class BlindTuning(KnobPolicy):
 
 
 class TrueSteps(KnobPolicy):
-    """Oracle that corrects the true aberrations with a response that it learns, and declares the end when the phase error is small."""
+    """Oracle that corrects the true aberrations, learns the response of the corrector, and declares the end when the phase error is small."""
 
     def reset(self, brief: Brief) -> None:
-        """Store the access to the truth."""
+        """Store the function that returns the truth."""
         super().reset(brief)
         if brief.truth is None:
             message = "This policy needs access to the truth, which the runner gives only to an entry marked as oracle."

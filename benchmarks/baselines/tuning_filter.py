@@ -65,14 +65,13 @@ class ResponseFilter:
     def correction(self, weights: np.ndarray, caution: float = 1.0) -> np.ndarray:
         """Return the change of the knobs, A, that minimises the expected square of the phase error.
 
-        The expected square is the sum of three terms, which come from the mean aberrations at the new knobs, from the uncertainty of aberrations and
-        response there, and from the hysteresis.
-        Each term is quadratic in the change. Aberrations that are poorly known are changed little.
+        The expected square is the sum of three terms, which come from the mean aberrations after the change, from the uncertainty of the aberrations
+        and of the response, and from the hysteresis. Each term is quadratic in the change, and poorly known aberrations are changed little.
 
         Parameters
         ----------
         weights : ndarray
-            Covariance of the phases of the coefficients over the aperture, rad^2/A^2.
+            Covariance, over the aperture, of the phases that the coefficients cause, rad^2/A^2; see :func:`phase_weights`.
         caution : float
             Weight of the uncertainty: 1 if no measurement follows, small if a measurement and another correction follow.
         """
@@ -94,7 +93,10 @@ def _prior(name: str, other: str) -> float:
 
 @functools.lru_cache(maxsize=8)
 def phase_weights(names: tuple[str, ...], energy_ev: float = 200e3, semiangle: float = 25e-3) -> np.ndarray:
-    """Return the covariance of the phases of coefficients over an aperture, rad^2/A^2; the array is read-only and ``semiangle`` is in rad."""
+    """Return the covariance, over an aperture, of the phases that the coefficients cause, rad^2/A^2.
+
+    The array is read-only. ``semiangle`` is in rad.
+    """
     whole = phase_error.phase_covariance(electrons.wavelength(energy_ev), semiangle)
     at = [zemlin.PLACE[name] for name in names]
     out = whole[np.ix_(at, at)]

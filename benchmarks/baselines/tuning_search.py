@@ -105,8 +105,8 @@ def texture(ronchigram: np.ndarray) -> float:
     The Ronchigram is first divided by its mean.
 
     A patch of the Ronchigram shows the film with a magnification that is inversely proportional to the local defocus. The second derivatives of the
-    phase give this defocus. A finer texture therefore means a larger defocus. The mean over the disc is nearly a quadratic form of all aberrations,
-    with its minimum where the phase is flat over the disc. Counting noise is subtracted.
+    phase give this defocus. A finer texture therefore means a larger defocus. The mean of the fineness over the disc of the aperture is nearly a
+    quadratic form of all aberrations, with its minimum where the phase is flat over the disc. The contribution of counting noise is subtracted.
     """
     lit, inner, noise = _disc(ronchigram.shape)
     mean = float(ronchigram[lit].mean())
@@ -179,10 +179,11 @@ def _mean_products(parts: list[np.ndarray]) -> np.ndarray:
 class TrustRegion:
     """Derivative-free search in a trust region for the minimum of a figure of merit that rises as a power of the distance from the optimum.
 
-    The coordinates z are scaled by the optics, so the curvature is the same along all axes. The model is log f = log a + (p / 2) log(|z - z0|^2 +
-    e^2). Its parameters are z0, with one number for each knob, and a, p and e. They are fitted by least squares to all observations. The next point
-    is the minimum of the model within the region, displaced along the least known direction, in turn to either side. Sources: Powell, Acta Numerica 7
-    (1998) 287; Debarre, Booth, Wilson, Opt. Express 15 (2007) 8176, for quadratic models of known curvature.
+    The coordinates z are scaled by the optics, so the curvature is the same along all axes. For the figure of merit f, the model is log f = log a +
+    (p / 2) log(|z - z0|^2 + e^2). Its parameters are the optimum z0, with one number for each knob, and a, p and e. These numbers are fitted by least
+    squares to all observations. The next point is the minimum of the model within the region, displaced along the least known direction, in turn to
+    either side. Sources: Powell, Acta Numerica 7 (1998) 287; Debarre, Booth, Wilson, Opt. Express 15 (2007) 8176, for quadratic models of known
+    curvature.
 
     Parameters
     ----------
@@ -290,7 +291,7 @@ class RegionSearch(KnobPolicy):
     merit : callable
         Function of an observation that returns the figure of merit.
     weights : callable
-        Function of the names of the coefficients that returns the curvature from the optics, a positive definite matrix.
+        Function of the names of the coefficients that returns the curvature of the figure of merit from the optics, a positive definite matrix.
     floor : float
         Expected distance that accounts for the figure of merit at the optimum, in the unit that the weights define.
     """

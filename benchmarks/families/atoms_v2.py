@@ -7,9 +7,10 @@ see and columns at the frame's edge are not scored.
 
 The error of positions has a Bayesian lower bound under the prior of the data (:mod:`stemtwin.benchmarks.position_bound`). Over the 20 test frames of
 the size tiny the root mean square distance is at least 3.2 pm for a method that uses one column at a time, and at least 0.25 pm for any method. The
-Cramer-Rao bound, which ``efficiency`` uses, is 6.9 pm for these frames. It is larger than the Bayesian bound of one column, by a factor of 1.3 for
-bright columns and by more for faint columns. A fit of the whole lattice can be more precise than this bound. No metric has a bound as its
-limit, because ``rmsd`` and ``efficiency`` are means over the matched columns, and a method can leave out columns with large errors.
+Cramer-Rao bound, which ``efficiency`` uses, is 6.9 pm for these frames. It is larger than the Bayesian bound for one column, by a factor of 1.3 for
+bright columns and by more for faint columns. A fit of the whole lattice can be more precise than the Cramer-Rao bound. None of these bounds is
+declared as the best possible value (``limit``) of a metric, because ``rmsd`` and ``efficiency`` are means over the matched columns, and a method can
+leave out columns with large errors.
 """
 
 import dataclasses
@@ -122,7 +123,7 @@ def ranked_counts(found: Points, truth: BoundedColumns, bounds: np.ndarray) -> d
 
 
 def bounded_distances(found: Points, truth: BoundedColumns, bounds: np.ndarray) -> dict[str, float]:
-    """Return the sum of squared bounds and the sum of squared distances, A^2, over the matched columns whose bound is at most a third of the gate."""
+    """Return two sums over the matched columns whose Cramer-Rao bound is at most a third of the gate: squared bounds and squared distances, A^2."""
     columns, gates = truth.columns, truth.gates
     asked = columns.visible & ~in_margin(columns.positions, bounds)
     _, which, distance = match(found.positions, columns.positions[asked], gates[asked])

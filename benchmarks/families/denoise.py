@@ -82,7 +82,7 @@ def score_sample(estimate: np.ndarray, truth: np.ndarray, sites: LatticeSites, r
     sites : LatticeSites
         Sites of the frame.
     ranges : tuple of float
-        L of each channel, e-.
+        Data range L of each channel, e-.
     step : float
         Pixel size, A/px.
     """

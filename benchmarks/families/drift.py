@@ -1,9 +1,9 @@
-"""Task ``drift-tracking``: keep a feature in view through drift, jumps and tilts, report an event, and declare the end.
+"""Task ``drift-tracking``: keep a feature in view through drift, jumps and tilts, detect the hop of an atom, and declare the end.
 
-An episode takes two minutes. Successive episodes use the presets ``easy``, ``standard``, ``hard`` and ``event`` in turn. The agent receives
-one frame at a time and its own commanded shift, moves the beam and chooses the number of electrons. The score depends on the true position of the
-feature in every frame and, for ``event``, on the delay between the event and the fast frame that shows it. An episode without a declared end
-scores 0.
+An episode takes two minutes. Successive episodes use the presets ``easy``, ``standard``, ``hard`` and ``event`` in turn. The agent receives one frame
+at a time and its own commanded shift, moves the beam and chooses the number of electrons. The score depends on the true position of the feature in
+every frame and, for the preset ``event``, on the delay between the hop of an atom and the fast frame that shows the hop. An episode without a
+declared end scores 0.
 """
 
 from collections.abc import Sequence
@@ -28,7 +28,8 @@ SPEEDS = [preset.speed_angstrom_per_s for preset in PRESETS.values()]
 def score(episodes: Sequence[Episode]) -> SampleStatistics:
     """Return the additive statistics of every episode, whose sums over episodes give the metrics.
 
-    The watched fraction is 0 without a declared end. Each episode is its own cluster for confidence intervals.
+    The watched fraction is the part of the time in which the feature is close to the middle of narrow frames, and counts as 0 without a declared end.
+    Each episode is its own cluster for confidence intervals.
     """
     ids = np.array([f"drift-tracking/{episode.number:06d}" for episode in episodes])
     names = presets_in_turn(DIFFICULTIES, (episode.number for episode in episodes))

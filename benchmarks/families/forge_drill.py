@@ -1,9 +1,9 @@
 """Task ``atom-drill``: drill a pattern of S vacancies into MoS2 with a parked beam, without the loss of other atoms.
 
-The task is the preset ``drill`` of the environment of ``atom-forge``. Its features, actions and probabilities differ from those of a walk, so an
-agent for walks cannot be used for patterns, and a mean over both would be meaningless. The score is the achievement that the environment defines.
-Each loss of another atom costs only a part of it, because frames and probe tails eject atoms even for the oracle. An episode without a declared end
-scores 0.
+The task is the preset ``drill`` of the environment of ``atom-forge``. Its features, actions and probabilities differ from those of a walk of Si, so
+an agent for walks cannot be used for patterns, and a mean score over walks and patterns would be meaningless. The score is the achievement that the
+environment defines. Each loss of an atom outside the pattern costs only a part of the achievement, because frames and probe tails eject atoms even if
+the oracle plays. An episode without a declared end scores 0.
 """
 
 from collections.abc import Sequence

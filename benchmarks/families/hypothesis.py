@@ -27,7 +27,7 @@ BINS = 10
 
 
 def declared(episode: Episode) -> float:
-    """Return the declared probability of law 1, or one half if an episode has no declaration."""
+    """Return the declared probability of law 1, the second of the pair, or one half if an episode has no declaration."""
     return answered_probability(episode.actions[-1]) if episode.terminated else UNDECLARED
 
 
@@ -70,8 +70,8 @@ def score(episodes: list[Episode]) -> SampleStatistics:
 def calibration_error(sums: Sums) -> np.ndarray:
     """Return the expected calibration error.
 
-    In each bin, the error is the absolute difference between the mean declared probability and the fraction of episodes in which law 1 is true. The
-    result is the mean over bins, weighted with the number of episodes.
+    In each bin of the declared probability, the error is the absolute difference between the mean declared probability and the fraction of episodes
+    in which law 1 is true. The result is the mean over bins, weighted with the number of episodes.
     """
     apart = np.abs(np.asarray(sums["bin_probability"]) - sums["bin_law"]).sum(axis=-1)
     return ratio(apart, np.asarray(sums["bin_samples"]).sum(axis=-1))

@@ -1,9 +1,8 @@
 """Task ``instruments``: find atomic columns in images of five instruments, three of them not in the train split, given 0, 5 or 20 labelled images.
 
-Images, answers and matching are those of ``atoms-2d@2``. The train and val splits come from two instruments. The test images come from these two
-(home) and from three other instruments. Each test specimen has three images, one for each number of labelled images that a
-method is allowed to use: none, five or twenty. These labelled images are of the same instrument, in the split ``adapt``. The input
-``labels`` states the number.
+Images, answers and matching are those of ``atoms-2d@2``. The train and val splits come from two instruments. The test images come from the same two
+instruments (home) and from three more. Each test specimen has three images, one for each number of labelled images that a method is allowed to use:
+none, five or twenty. These labelled images are of the same instrument, in the split ``adapt``. The input ``labels`` states the number.
 """
 
 import hashlib

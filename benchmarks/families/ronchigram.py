@@ -2,7 +2,8 @@
 
 The inputs are the far field of a parked probe through a wide aperture, in electron counts, and the nominal defocus. The answer holds the twelve
 Cartesian coefficients to third order, a standard deviation and a 90 % interval of each, and the largest aperture within which the aberrations beyond
-first order keep the phase flat to pi/4. Phases are measured over the reference aperture, after a correction by the estimate.
+first order keep the phase flat to pi/4. The scored phase is the phase error that remains over a reference aperture after the estimated aberrations
+are corrected.
 
 Example
     ::

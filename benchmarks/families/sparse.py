@@ -2,9 +2,9 @@
 
 The agent chooses lines, spirals and hops. One fixed reconstruction of all counts gives the image and its uncertainty. The error and the logarithmic
 score are compared with those of a raster of the same scene with the same dose and path time. As in the reward of the environment, the skill is 0 if
-the image is worse than that of the raster, or if the episode has no declared end. The logarithmic score and the coverage are those of the image in
-all cases. Successive episodes use the presets ``easy``, ``standard`` and ``hard`` in turn. Each episode is compared with its own raster, so the
-skills of different presets have one scale.
+the image is worse than that of the raster, or if the episode has no declared end. The logarithmic score and the coverage are always computed from the
+agent's image, also in episodes with a skill of 0. Successive episodes use the presets ``easy``, ``standard`` and ``hard`` in turn. Each episode is
+compared with its own raster, so the skills of different presets have one scale.
 """
 
 from collections.abc import Sequence

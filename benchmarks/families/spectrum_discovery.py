@@ -3,9 +3,9 @@
 The dark-field image of a scene with particles on a flake is given. The agent takes spectra of energy losses or of X-rays at positions of its choice.
 For each spectrum it receives the value of a scalariser, a quantity computed from the spectrum. The brightest positions are not the best. The score is
 the fraction of the best 1 % of the positions that was measured, and 0 without a declaration. The ratio of the best value found to the largest value
-is not scored, because random positions reach most of the largest value. Episodes of one scene are similar, so confidence intervals are over the eight
-scenes of the task's key. Successive episodes use the presets ``easy``, ``standard`` and ``hard`` in turn. From preset to preset, the scenes stay the
-same and the numbers of spectra and electrons decrease. In ``hard`` the scalariser is not named.
+is not scored, because random positions reach most of the largest value. Episodes of one scene are similar, so confidence intervals treat only the
+eight scenes, which follow from the task's key, as independent. Successive episodes use the presets ``easy``, ``standard`` and ``hard`` in
+turn. From preset to preset, the scenes stay the same and the numbers of spectra and electrons decrease. In ``hard`` the scalariser is not named.
 """
 
 from collections.abc import Sequence
@@ -41,7 +41,8 @@ def _range(detector: EELSDetector | EDXDetector) -> str:
 def score(episodes: Sequence[Episode]) -> SampleStatistics:
     """Return the additive statistics of every episode, whose sums over episodes give the metrics.
 
-    Recall and area are 0 without a declared end. Each scene is a cluster for confidence intervals.
+    Two metrics, the recall and the area under the value of the best position so far, are 0 without a declared end. Each scene is a cluster for
+    confidence intervals.
     """
     ids = np.array([f"spectrum-discovery/{episode.number:06d}" for episode in episodes])
     names, best = tuple(SCALARISERS), [episode.end["answer_rank"] for episode in episodes]

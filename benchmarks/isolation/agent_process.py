@@ -30,7 +30,7 @@ HOST = "stemtwin.benchmarks.isolation.host"
 
 
 def host_program(address: str) -> list[str]:
-    """Return the program and its arguments that run the class ``package.module:Name`` as an agent."""
+    """Return the command, program and arguments, that runs the class at an address ``package.module:Name`` as an agent."""
     return [sys.executable, "-P", "-m", HOST, address]
 
 
@@ -40,7 +40,7 @@ class AgentProcess:
     Parameters
     ----------
     program : str or sequence of str
-        Program and arguments; a text is split as a shell would, and no shell runs it.
+        Program and arguments; a text is split by the rules of a shell, but no shell runs it.
     folder : path
         Folder of the agent, in which its program starts and which the program is allowed to read.
     limits : Limits
@@ -58,10 +58,13 @@ class AgentProcess:
         self.folder, self.limits = Path(folder).resolve(), limits or Limits()
         self.level: Level = check_level(level)
         if os.name != "posix":
-            message = f"Agents run in processes of their own on Linux and macOS only, not on {sys.platform!r}. Use --agent for practice."
+            message = (
+                f"Agents run in processes of their own on Linux and macOS only, not on {sys.platform!r}. "
+                "For practice, run the agent in the scorer's process with --agent."
+            )
             raise SettingsError(message)
         if not self.folder.is_dir():
-            message = f"{self.folder}: the agent's folder does not exist. Name the folder that holds its program."
+            message = f"{self.folder}: the agent's folder does not exist. Name the folder that holds the agent's program."
             raise SettingsError(message)
         self.program = shlex.split(program) if isinstance(program, str) else list(program)
         self.command = confined_command(self.program, self.folder, self.limits, self.level)

@@ -24,9 +24,9 @@ def counted(confidence: np.ndarray, right: np.ndarray) -> tuple[np.ndarray, np.n
 
 
 def precision_recall(tp: np.ndarray, fp: np.ndarray, asked: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the precision and the recall of all points above the lower edge of a bin, for each bin from the highest to the lowest, (..., k) each.
+    """Return the precision and the recall of all points in a bin and in all higher bins, for each bin from the highest to the lowest, (..., k) each.
 
-    Each precision is then replaced by the largest precision of this bin and of all lower bins.
+    The precision of each bin is then replaced by the largest precision of this bin and of all lower bins.
     """
     found, wrong = (np.cumsum(np.asarray(counts, dtype=float)[..., ::-1], axis=-1) for counts in (tp, fp))
     total = found + wrong

@@ -14,7 +14,7 @@ LEVELS = {"68": 0.6827, "90": 0.9}
 
 
 def quarter_waves(semiangle_mrad: float, energy_ev: float) -> np.ndarray:
-    """Return the value of each coefficient that shifts the phase at the edge of an aperture by a quarter wave, (12,) A."""
+    """Return the value at which each coefficient shifts the phase at the edge of an aperture by a quarter wave, (12,) A."""
     order = np.array([int(name[1]) for name in COEFFICIENTS])
     return (order + 1) * wavelength(energy_ev) / 4 / (semiangle_mrad * 1e-3) ** (order + 1)
 

@@ -31,7 +31,7 @@ MOST_NOISE = 2.0
 
 
 class ShownColumns:
-    """Training images of a split with their columns.
+    """Training images of a split, each with its atomic columns.
 
     Parameters
     ----------
@@ -77,7 +77,7 @@ class ColumnValScore:
         self._truths, self._frames = atoms_v2.read_bounded(data), frame_bounds(data)
 
     def found(self, run: point_network.Run) -> list[Points]:
-        """Return the columns that a network finds."""
+        """Return the columns that a network finds in each sample of the val split."""
         entry, rng = column_network.ColumnNetwork(run), np.random.default_rng(0)
         return [entry.predict(given, rng) for given in self._given]
 

@@ -27,7 +27,7 @@ PRIOR, SOUGHT = -7.0, 0.75
 
 
 class ShownDefects:
-    """Training images of a split with their defects.
+    """Training images of a split, each with its defects.
 
     Parameters
     ----------
@@ -68,7 +68,7 @@ class DefectValScore:
         self._ids, self._data = data["sample_id"].values.astype(str).tolist(), data
 
     def found(self, run: point_network.Run) -> list[Points]:
-        """Return the defects that a network finds."""
+        """Return the defects that a network finds in each sample of the val split."""
         entry = defect_network.DefectNetwork(run)
         return [entry.points(maps, given) for maps, given in zip(self._maps, self._given, strict=True)]
 

@@ -106,9 +106,9 @@ class Shown:
 
 
 def error(model: Any, rows: list[tuple[np.ndarray, ...]]) -> Any:
-    """Return, as a tensor, the logarithm of the mean squared error in units of L^2, averaged over images and channels.
+    """Return, as a tensor, the mean over images and channels of log(e / L^2), where e is the mean squared error of a channel of an image.
 
-    L is the signal range that defines the PSNR of a channel, so the result is proportional to the negative PSNR.
+    L is the signal range that defines the PSNR of the channel, so the result is proportional to the negative PSNR.
     """
     import torch  # pyright: ignore[reportMissingImports]
 

@@ -55,7 +55,7 @@ class ForgePractice(gymnasium.Wrapper):
     env : gymnasium.Env
         The environment, which gives observations of the form ``state``.
     choices : ForgeChoices
-        Choices of its goal.
+        Choices for the goal of the environment.
     """
 
     def __init__(self, env: gymnasium.Env, choices: ForgeChoices) -> None:
@@ -106,7 +106,7 @@ def demonstrations(goal: str, episodes: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def network(choices: ForgeChoices) -> Any:
-    """Return a module that maps observations to the logits of all choices and to a value.
+    """Return a torch module that maps observations to the logits of all choices and to the state value of PPO.
 
     The network applies the same weights to all candidates, and each candidate also receives the mean of the features over all candidates.
     """
@@ -278,12 +278,12 @@ def _actor(made: bytes) -> Callable[[np.ndarray], np.ndarray]:
 
 
 def arguments(goal: str) -> dict[str, Any]:
-    """Return the arguments of ``gymnasium.make`` for the learning curve; they include nothing privileged."""
+    """Return the arguments of ``gymnasium.make`` for the learning curve, without privileged information."""
     return {"difficulty": JUDGED[goal], "observation": "state"}
 
 
 def export(policy: Any, choices: ForgeChoices) -> bytes:
-    """Return a policy as an ONNX network that maps an observation to the most probable action of the environment."""
+    """Return a policy as an ONNX network that maps an observation to the action of the most probable choice."""
     import torch  # pyright: ignore[reportMissingImports]
 
     class _Mode(torch.nn.Module):
@@ -304,7 +304,7 @@ def export(policy: Any, choices: ForgeChoices) -> bytes:
 
 
 def main(words: list[str] | None = None) -> None:
-    """Train, and write the best policies and their curves."""
+    """Train policies for both goals, and write the best policy for each goal and the learning curves."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--goals", nargs="+", default=list(PRESETS), choices=list(PRESETS))
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])

@@ -3,7 +3,7 @@
 ``make learn`` runs ``python -m stemtwin.benchmarks.training.learner`` in an environment with torch. For each seed, a policy is trained,
 and its mean return on the validation split is recorded as a learning curve. The best policy is written to
 ``benchmarks/learned/<environment>.onnx``, and the curves to ``<environment>.json``. The returns of the best policy are added to the scale
-as the policy ``learner``. The use of the policy needs only onnxruntime.
+of returns as the policy ``learner``. The use of the policy needs only onnxruntime.
 """
 
 import argparse
@@ -180,15 +180,15 @@ def export(model: Any) -> bytes:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Train, write the best policy and the curves, and add the learner to the scale of returns."""
+    """Train policies, write the best one and the learning curves, and add it to the scale of returns as ``learner``."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("environment", nargs="?", default="stemtwin/Autofocus-v2")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--steps", type=int, default=STEPS)
     parser.add_argument("--workers", type=int, default=2, help="number of seeds trained at the same time")
     parser.add_argument("--score", action="store_true", help="play the stored policy, add its returns to the environment's scale, and train nothing")
-    parser.add_argument("--table", action="store_true", help="print the curves as a table and train nothing")
-    parser.add_argument("--picture", type=Path, help="draw the curves, write the picture to this PNG file, and train nothing")
+    parser.add_argument("--table", action="store_true", help="print the learning curves as a table and train nothing")
+    parser.add_argument("--picture", type=Path, help="draw the learning curves, write the picture to this PNG file, and train nothing")
     given = parser.parse_args(arguments)
     if given.picture is not None:
         save_picture(given.environment, given.picture)
@@ -225,7 +225,7 @@ def table(environment: str) -> str:
 
 
 def save_picture(environment: str, path: Path) -> None:
-    """Draw the learning curves, and the returns of the scale as lines, in a PNG."""
+    """Draw the learning curves as a PNG, with horizontal lines at the mean returns of oracle, expert and random."""
     from matplotlib.figure import Figure
 
     curves = json.loads(learned_path(environment, ".json").read_text(encoding="utf-8"))["curves"]
@@ -245,7 +245,7 @@ def save_picture(environment: str, path: Path) -> None:
 
 
 def put_on_scale(environment: str, given: Mapping[str, Any] = ARGUMENTS) -> None:
-    """Play the trained policy over the episodes of the scale, store the run, and add its returns to the scale as ``learner``.
+    """Play the trained policy over the episodes of the scale of returns, store the run, and add its returns to the scale as ``learner``.
 
     The returns of the first episodes are also stored in the file of the learning curves.
     """

@@ -348,7 +348,7 @@ def learn(
     Parameters
     ----------
     arguments : list of str or None
-        Arguments of the command line; None for those of this process.
+        Arguments of the command line; None for the command line of this process.
     text : str
         Description of the command.
     dataset : str

@@ -30,7 +30,7 @@ def to_array(signal: dict[str, Any], path: Path, number: int, calibrations: Cali
     path : Path
         Path of the file, which is used in names and messages.
     number : int
-        Number of the signal in the file, which is used as a name if there is no other.
+        Number of the signal in the file, which is used as the signal's name if the file does not name the signal.
     calibrations : mapping or str, optional
         See :func:`~stemtwin.datasets.formats.reader.read_file`.
 

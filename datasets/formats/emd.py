@@ -20,7 +20,7 @@ EMD_NAMES = {"Rx": "y", "Ry": "x", "Qx": "ky", "Qy": "kx"}
 
 
 def write_emd(data: "xr.Dataset", path: Path) -> None:
-    """Write diffraction patterns as py4DSTEM's calibrated DataCube, and all other variables as arrays below it.
+    """Write diffraction patterns as py4DSTEM's calibrated DataCube, and all other variables as arrays in the cube's group.
 
     Raises
     ------

@@ -48,7 +48,7 @@ def read(path: Path) -> list[dict[str, Any]]:
         message = f"{path} holds no numbers after #SPECTRUM. Check that it is complete."
         raise DatasetError(message)
     if found < points and not ended:
-        message = f"{path} ends after {found} of the {points} points that #NPOINTS states. Copy it again, or correct #NPOINTS."
+        message = f"{path} ends after {found} of the {points} points that #NPOINTS states. Copy the file again, or correct #NPOINTS."
         raise DatasetError(message)
     axis = {"name": words.get("XLABEL", ""), "size": found, "units": words.get("XUNITS") or words.get("XPERCHAN unit"), "navigate": False}
     energies = values[: found * 2 : 2] if pairs else None

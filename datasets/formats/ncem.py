@@ -38,7 +38,7 @@ def is_ncem(path: Path) -> bool:
 def read(path: Path, *, lazy: bool) -> list[dict[str, Any]]:
     """Return the arrays of a file as dictionaries in RosettaSciIO's form, with axes in the order of the file.
 
-    HyperSpy stores x before y; its arrays are transposed to (y, x).
+    In files that HyperSpy wrote, x precedes y; the arrays of these files are transposed, so y precedes x.
 
     Raises
     ------

@@ -48,7 +48,10 @@ def plain_signal(data: Any, title: str, axes: list[dict[str, Any]] | None = None
 
 
 def text(value: Any) -> str:
-    """Return a value of a file as a string; it may be bytes in UTF-8 or Latin-1, or an array with one such element."""
+    """Return a value of a file as a string.
+
+    The value may be a string, bytes in UTF-8 or Latin-1, or an array whose only element is a string or bytes.
+    """
     if isinstance(value, np.ndarray):
         value = value.ravel()[0] if value.size else ""
     if isinstance(value, bytes):

@@ -1,4 +1,4 @@
-"""TIFF images and stacks of ImageJ, OME, DigitalMicrograph and others.
+"""TIFF images and stacks of ImageJ, OME, DigitalMicrograph and other programs.
 
 Files with settings of microscope vendors are read by RosettaSciIO.
 """

@@ -272,7 +272,7 @@ class AtomsGenerator(Generator):
         """Return the estimated time of a build, s.
 
         The estimate is the sum of the times of all images and specimens. For each material and setup, the time is
-        determined for one specimen of median thickness and is used for all others.
+        determined for one specimen of median thickness and is used for all specimens.
         """
         asked, alike, planned = card.sizes[size], defaultdict(list), 0.0
         for split in card.splits:

@@ -390,7 +390,7 @@ def recorded(scope: "Microscope", condition: DenoiseCondition, specimen: Denoise
     Returns
     -------
     image : ndarray
-        Counts (frames, channels, ny, nx), e-. In a row with a single frame, the other frames are 0.
+        Counts (frames, channels, ny, nx), e-. In a row with a single frame, all further frames of the array are 0.
     offset : ndarray
         Mean displacement (x, y) of the first frame's probe positions from the commanded raster, A.
     """

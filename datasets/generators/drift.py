@@ -300,6 +300,8 @@ def true_points(card: Card, condition: DriftCondition, seed: int) -> np.ndarray:
 def displacement(card: Card, condition: DriftCondition, points: np.ndarray) -> tuple[np.ndarray, float]:
     """Return the displacement of the probe from the commanded rasters, averaged over nodes, and the spread within nodes.
 
+    A node is one of the segments of equal length into which each scan line is divided.
+
     Returns
     -------
     field : ndarray

@@ -75,11 +75,11 @@ class RonchigramSettings(CardModel):
         return self
 
     def sigmas(self) -> np.ndarray:
-        """Return the standard deviations of the Cartesian coefficients for a spread of 1, A, shape (12,)."""
+        """Return the standard deviations of the Cartesian coefficients, A, shape (12,), before multiplication by a row's ``spread``."""
         return np.array([self.sigma_angstrom[name.rstrip("ab")] for name in COEFFICIENTS])
 
     def means(self) -> np.ndarray:
-        """Return the means of the Cartesian coefficients, A, shape (12,): the commanded C10, and 0 for all others."""
+        """Return the means of the Cartesian coefficients, A, shape (12,): the commanded C10, and 0 for all other coefficients."""
         return np.array([self.C10_angstrom if name == "C10" else 0.0 for name in COEFFICIENTS])
 
     def camera(self) -> "PixelatedDetector":
@@ -166,7 +166,7 @@ class RonchigramCondition:
     position_angstrom: tuple[float, float]
 
     def with_coefficients(self, coefficients: np.ndarray) -> Self:
-        """Return the same conditions with other coefficients (12,), A."""
+        """Return these conditions with their Cartesian coefficients replaced by ``coefficients``, A, shape (12,)."""
         return replace(self, coefficients=coefficients)
 
     def beam(self, semiangle_mrad: float) -> "Beam":

@@ -68,7 +68,7 @@ def read_labels(path: Path, images: Sequence[MeasuredImages]) -> dict[tuple[str,
     Returns
     -------
     dict
-        Labelled points by (name of the file, number of the image in it).
+        Labelled points by (name of the file, number of the image in the file).
 
     Raises
     ------
@@ -137,7 +137,10 @@ def _full(header: list[str], reader: Any, path: Path) -> Iterator[tuple[int, lis
     """Yield rows after checking the number of their cells."""
     for line, cells in _records(reader, path):
         if len(cells) != len(header):
-            message = f"{path}, row {line}: there are {len(cells)} cells for {len(header)} columns. Give one cell for each, with decimal points."
+            message = (
+                f"{path}, row {line}: there are {len(cells)} cells for {len(header)} columns. "
+                "Give one cell for each column, and write numbers with decimal points."
+            )
             raise DatasetError(message)
         yield line, cells
 
@@ -181,7 +184,7 @@ def _row(cells: dict[str, str], place: tuple[str, str], by_name: dict[str, Measu
     frame = _whole(cells.get("frame", ""))
     if len(images.pixels) > 1 and frame is None:
         if "frame" not in cells:
-            message = f"{path}, row 1: the column 'frame' is missing, and {name} holds {len(images.pixels)} images. Add it, counted from 0."
+            message = f"{path}, row 1: the column 'frame' is missing, and {name} holds {len(images.pixels)} images. Add it; count images from 0."
             raise DatasetError(message)
         refuse("frame", f"is not the number of an image of {name}. Give 0 to {len(images.pixels) - 1}.")
     if "frame" in cells and cells["frame"].strip() and (frame is None or not 0 <= frame < len(images.pixels)):
@@ -224,7 +227,7 @@ def _check_elements(points: Sequence[_Row], path: Path) -> None:
     if lacking and len(lacking) < len(points):
         message = (
             f"{path}, row {lacking[0].line}, column 'heaviest': the cell is empty, but other rows give an element. "
-            "Give it for all points or for none."
+            "Give the element for all points or for none."
         )
         raise DatasetError(message)
 

@@ -31,8 +31,10 @@ def board(
         Path | None,
         typer.Option(help="Write one printable sheet per team, and all numbers as CSV, to this folder."),
     ] = None,
-    reviews: Annotated[Path | None, typer.Option(help="File of review requests, from 'stemtwin review --output', to show on the pages.")] = None,
-    title: Annotated[str | None, typer.Option(help="Heading of pages and sheets.")] = None,
+    reviews: Annotated[
+        Path | None, typer.Option(help="File of review requests, from 'stemtwin review --output'; the pages show these requests.")
+    ] = None,
+    title: Annotated[str | None, typer.Option(help="Heading of the pages (--pages) and of the printable sheets (--jury).")] = None,
     serve: Annotated[bool, typer.Option("--serve", help="Serve the pages until Ctrl-C and update them when the board changes.")] = False,
     host: Annotated[str | None, typer.Option(help="Address of the server; by default 127.0.0.1, which only this machine can reach.")] = None,
     port: Annotated[int | None, typer.Option(help="Port of the server; by default 8765.", min=1, max=65535)] = None,

@@ -27,7 +27,10 @@ def certify(
     ] = None,
     as_json: JsonFlag = False,
 ) -> None:
-    """Compare stemtwin with abTEM on a request or on rows of a dataset, and test convergence with grid, slices and phonon configurations."""
+    """Compare stemtwin with abTEM on a request or on rows of a dataset.
+
+    The command also tests the convergence with the grid, the slice thickness and the number of phonon configurations.
+    """
     if not _is_request(what):
         _dataset(what, size, rows, output, as_json=as_json)
         return

@@ -25,7 +25,9 @@ def compare(
     sample: Annotated[list[str], typer.Option(help="Library sample or structure file of a material in the image; may be repeated.")],
     region: Annotated[
         list[str] | None,
-        typer.Option(help="First row, first column, height and width of a region, pixels, as in 160,500,64,64; by default the best-fitting window."),
+        typer.Option(
+            help="Region per sample: first row, first column, height, width, pixels, as in 160,500,64,64; by default the best-fitting window."
+        ),
     ] = None,
     zone_axis: Annotated[str, typer.Option(help="Zone axis of structure files.")] = "0,0,1",
     thickness: Annotated[float, typer.Option(help="Thickness along the beam, A; a library sample of a single layer has its own thickness.")] = 60.0,

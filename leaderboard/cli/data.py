@@ -105,7 +105,7 @@ def build(
     version: Version = None,
     size: SizeName = "std",
     folder: Folder = None,
-    own: Annotated[Path | None, typer.Option("--card", help="Card of your own (TOML file), instead of a name.")] = None,
+    own: Annotated[Path | None, typer.Option("--card", help="Card of your own dataset (TOML file), instead of the name of a dataset.")] = None,
     workers: Annotated[
         int,
         typer.Option(min=1, max=1024, help="Number of processes. Each process builds one specimen at a time with one thread."),
@@ -270,7 +270,7 @@ def episodes(
         typer.Option(help="Baseline that plays the episodes; may be repeated; by default expert and random."),
     ] = None,
     count: Annotated[int, typer.Option("--episodes", min=1, help="Number of episodes per policy.")] = 200,
-    folder: Annotated[Path | None, typer.Option(help="Folder of the datasets; by default <data folder>/episodes.")] = None,
+    folder: Annotated[Path | None, typer.Option(help="Folder for the recorded datasets; by default <data folder>/episodes.")] = None,
     minari: Annotated[
         bool,
         typer.Option("--minari", help="Also write each dataset in the Minari format to the folder in MINARI_DATASETS_PATH."),

@@ -24,7 +24,7 @@ def evaluate(
     program: Annotated[
         str | None, typer.Option(help="Command of a program, such as 'python agent.py'. The program runs isolated from the truth (docs/agents.md).")
     ] = None,
-    folder: Annotated[Path, typer.Option(help="Folder of the program, which the program can read.")] = Path(),
+    folder: Annotated[Path, typer.Option(help="Folder of the program; the program can read the files in it.")] = Path(),
     isolation: Annotated[
         str | None, typer.Option(help="Isolation: bubblewrap or process; by default the strongest that works on this machine.")
     ] = None,

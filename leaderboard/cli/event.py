@@ -34,11 +34,15 @@ def new(
     ] = None,
     opens: Annotated[str | None, typer.Option(help="Start of the event, for example 2026-12-15T09:00Z; by default the next full hour.")] = None,
     closes: Annotated[str | None, typer.Option(help="End of the event, for example 2026-12-17T09:00Z; by default two days after the start.")] = None,
-    site: Annotated[list[str] | None, typer.Option(help="Site and its time zone, for example Knoxville=America/New_York; may be repeated.")] = None,
+    site: Annotated[
+        list[str] | None, typer.Option(help="Site of the event and its time zone, for example Knoxville=America/New_York; may be repeated.")
+    ] = None,
     title: Annotated[str | None, typer.Option(help="Title of the pages and the guide; by default the name of the event.")] = None,
     counts: Annotated[str, typer.Option(help="Rule that selects a team's submission for the ranking of a task: best or last.")] = "best",
     submissions: Annotated[int, typer.Option(help="Maximum number of scored submissions per team and task.")] = 20,
-    team: Annotated[list[str] | None, typer.Option(help="Team that is allowed to take part; may be repeated; by default all are allowed.")] = None,
+    team: Annotated[
+        list[str] | None, typer.Option(help="Team that is allowed to take part; may be repeated; by default all teams are allowed.")
+    ] = None,
     isolation: Annotated[str, typer.Option(help="Isolation of agents: bubblewrap or process.")] = "bubblewrap",
     pad: Annotated[
         float, typer.Option(help="Minimum duration of each reply to an agent, s; an agent cannot tell shorter computing times apart.")
@@ -134,7 +138,8 @@ def predict(
 
     check_writable(output, folder=True)
     if (baseline is None) == (agent is None):
-        message = f"{'both of' if baseline else 'none of'} --baseline and --agent were given: give exactly one of them"
+        given = "both --baseline and --agent were" if baseline else "neither --baseline nor --agent was"
+        message = f"{given} given: give exactly one of them"
         raise typer.BadParameter(message)
     with progress(f"{task}: {baseline or agent}") as tick:
         count = answer(opened, task, output, baseline=baseline, agent=agent, progress=tick)
@@ -249,7 +254,7 @@ def close(
     secret: SecretOption = None,
     isolation: IsolationOption = None,
 ) -> None:
-    """Reveal the keys, recompute every score, and write a signed archive as a folder and as a zip file."""
+    """Reveal the secret keys of the event, recompute every score, and write a signed archive as a folder and as a zip file."""
     from stemtwin.leaderboard.events.archive import close_event
 
     target = output or folder.resolve().with_name(f"{folder.resolve().name}-archive")

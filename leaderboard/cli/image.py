@@ -52,7 +52,7 @@ DefocusOption = Annotated[
     typer.Option(help="Underfocus (-C10), A, or a series such as 0,50,100 or -80:80:9 (first, last, count); by default 0, or 1000 for a Ronchigram."),
 ]
 TiltXOption = Annotated[str, typer.Option(help="Tilt of the specimen along x, mrad, or a series in the same notation as --defocus.")]
-TiltYOption = Annotated[str, typer.Option(help="Tilt of the specimen along y, mrad, or a series; the values of both series are paired.")]
+TiltYOption = Annotated[str, typer.Option(help="Tilt of the specimen along y, mrad, or a series; its values are paired with those of --tilt-x.")]
 DepthsOption = Annotated[str | None, typer.Option(help="Depths at which a thickness series of images is computed, A, for example 20,40 or 10:80:8.")]
 DoseOption = Annotated[float, typer.Option(help="Dose, e-/A^2; 0 gives the expected signal without noise.")]
 PointsOption = Annotated[
@@ -62,7 +62,7 @@ PointsOption = Annotated[
 PixelsOption = Annotated[int | None, typer.Option(help="Number of pixels along each side of the camera; by default 128, or 512 for a Ronchigram.")]
 OuterOption = Annotated[
     float | None,
-    typer.Option(help="Angle at the edge of the camera, mrad; by default 2 times the semi-angle, or 1.25 times for a Ronchigram."),
+    typer.Option(help="Angle at the edge of the camera, mrad; by default 2 times the convergence semi-angle, or 1.25 times for a Ronchigram."),
 ]
 EnergiesOption = Annotated[
     str | None,

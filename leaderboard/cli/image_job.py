@@ -21,11 +21,11 @@ class ImageJob:
     Parameters
     ----------
     field : FieldSample
-        Sample that contains the field.
+        Sample that contains the field of view.
     beam : Beam
-        Beam; for a series, the beam of the first value.
+        Beam; for a series of values of a setting, the beam at the first value.
     what : str
-        Description of the signal and of its numbers of points and pixels, for the preamble.
+        Description of the signal and of its numbers of points and pixels, for the preamble (the text printed before the computation).
     engine, exactness : str
         Engine with the reason for its choice, and description of the engine's exactness.
     waves : int
@@ -41,7 +41,7 @@ class ImageJob:
     result_bytes : int
         Approximate size of the result, bytes.
     first : str
-        First line of the preamble of a quick image, which names the approximation and its error; otherwise empty.
+        First line of the preamble of a quick image, which names the approximation and its error; for other signals empty.
     """
 
     field: "FieldSample"
@@ -59,7 +59,7 @@ class ImageJob:
 
     @property
     def extent(self) -> str:
-        """Size of the cell or window that contains the field, as text."""
+        """Size of the simulated cell or window, which contains the field of view, as text."""
         height, width = self.field.sample.size_angstrom
         return f"{'cell' if self.field.sample.periodic else 'window'} of {width:.1f} x {height:.1f} A"
 
@@ -106,7 +106,7 @@ def _bytes(count: int) -> str:
 
 
 def cheapest(fields: "Sequence[FieldSample]", plan: "Callable[[FieldSample], ImageJob]") -> ImageJob:
-    """Plan a job on each of several samples that contain the field, and return the job with the shortest estimated time.
+    """Plan a job on each of several samples of the same field of view, and return the job with the shortest estimated time.
 
     A note of the returned job contains the times of the other jobs.
 

@@ -1,8 +1,8 @@
 """Quick images of ``stemtwin image``, which replace exact images that would take long.
 
 Dark-field signals are computed from thermal cross-sections, and bright-field signals from elastic scattering alone. The
-first line of the preamble names this model and its error. The error was measured on the same sample if possible, and
-otherwise on other samples.
+first line of the preamble (the text printed before the computation) names this approximation and its error. The error
+was measured on the same sample if possible, and otherwise on other samples.
 """
 
 import math

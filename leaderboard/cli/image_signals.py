@@ -191,7 +191,7 @@ def _averaged_or_not(
 
 
 def counted(data: "xr.Dataset", scan: Any, options: ImageOptions, names: tuple[str, ...] = ()) -> "xr.Dataset":
-    """Return a result whose named variables (by default all) are electron counts at the dose; if no dose is given, return it unchanged."""
+    """Convert variables of a result (by default all) to electron counts at the dose of the options; without a dose, leave them unchanged."""
     from stemtwin.twin.instrument import shot_noise
 
     if not options.dose:
@@ -253,7 +253,7 @@ def _pacbed(field: "FieldSample", options: ImageOptions) -> ImageJob:
         return pattern_analysis.pacbed(data[camera.name]).to_dataset().assign_attrs(data.attrs)
 
     if options.dose:
-        message = "--dose counts electrons in each pattern, but pacbed is their mean. "
+        message = "--dose applies to single diffraction patterns, but pacbed is the mean of many. "
         message += "Use --signal 4d, or leave out --dose."
         raise SettingsError(message)
     return _simulated(field, options, (camera,), f"mean pattern, {_seen_by(camera)},", mean)

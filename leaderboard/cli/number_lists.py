@@ -14,7 +14,7 @@ def parse_numbers(option: str, text: str, unit: str) -> tuple[float, ...]:
     Parameters
     ----------
     option, unit : str
-        Name and unit of the option, for messages.
+        Name of the option and unit of its numbers, for messages.
     text : str
         Value of the option.
 

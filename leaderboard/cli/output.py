@@ -33,7 +33,7 @@ def make_console() -> "Console":
 
 
 def speak_plainly() -> None:
-    """Make stdout and stderr write characters that their encoding lacks as escape sequences, instead of raising an error."""
+    """Make stdout and stderr write an escape sequence for each character that cannot be encoded, instead of raising an error."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")

@@ -38,7 +38,7 @@ def in_options(text: str, options: Mapping[str, str] = OPTIONS, typed: Iterable[
     options : mapping
         Options by the names of the corresponding arguments.
     typed : iterable of str
-        Words of the command line, which are not changed.
+        Words of the command line; these words are not replaced in the message.
     """
     kept = [word for word in typed if word and re.search("[=_]", word) and word in text]
     for number, word in enumerate(kept):

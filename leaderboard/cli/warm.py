@@ -16,9 +16,9 @@ def warm(
 ) -> None:
     """Compile all kernels, then build the specimens and operators of environments at their default difficulty.
 
-    Kernels and operators are cached in $STEMTWIN_CACHE_DIR. Cached kernels are valid for the same versions of stemtwin,
-    numba and Python on the same kind of processor. Cached operators are valid for the same physics. If the cache is
-    complete, the command still runs its small jobs, which takes a few seconds.
+    Kernels and operators are cached in $STEMTWIN_CACHE_DIR. Cached kernels are valid until the version of stemtwin,
+    numba or Python or the kind of processor changes; cached operators are valid until the physics of
+    the operators changes. If the cache is complete, the command still runs its small jobs, which takes a few seconds.
     """
     from stemtwin.leaderboard.cli import warm_jobs
     from stemtwin.leaderboard.cli.listing import Kind, names

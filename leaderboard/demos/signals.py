@@ -1,7 +1,7 @@
 """All signals of one sample with one beam, saved in every format, and their evaluation.
 
 The signals are an image, energy losses, X-rays and diffraction patterns. Each step is a function that returns the input
-of the next step; ``stemtwin demo --signals`` calls them in turn. The results (thickness, edges, lattice, composition)
+of the next step; ``stemtwin demo --signals`` calls the steps in turn. The results (thickness, edges, lattice, composition)
 are derived only from the counts.
 """
 
@@ -369,7 +369,7 @@ def edge_map(spectra: "xr.DataArray", onset_ev: float, width_ev: float) -> "xr.D
 
 
 def line_map(spectra: "xr.DataArray", energy_ev: float, width_ev: float = 160.0) -> "xr.DataArray":
-    """Return a map of the number of photons in a window of ``width_ev`` around the energy of a line."""
+    """Return a map of the number of photons in an energy window of width ``width_ev``, centred on a line at ``energy_ev``."""
     return spectra.sel(photon_energy_ev=slice(energy_ev - width_ev / 2, energy_ev + width_ev / 2)).sum("photon_energy_ev", dtype=float)
 
 

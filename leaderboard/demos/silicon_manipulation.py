@@ -1,7 +1,8 @@
 """Manipulation of a silicon atom in graphene by the parked beam: microscope, loop of images and decisions, outcomes.
 
-The agent receives only images. Two processes compete with each hop: a C adatom replaces the silicon atom, or the silicon atom
-loses a neighbour. Both occur at random, each with its cross-section, so any agent fails in a fraction of its attempts.
+The agent receives only images. Two processes compete with the exchange of the silicon atom and a carbon atom: a C adatom
+replaces the silicon atom, or the silicon atom loses a neighbour. These two processes occur at random, each with its own
+cross-section, so any agent fails in a fraction of its attempts.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -42,7 +43,7 @@ DETECTORS = ("haadf", "maadf")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Step:
-    """One image of an attempt, the true sample before this image, the agent's decision, the planned path, and its completed fraction."""
+    """One image of an attempt, the true sample before this image, the agent's decision, the planned path, and the completed fraction of the path."""
 
     frame: "xr.Dataset"
     sample: "Sample"
@@ -133,7 +134,7 @@ def has_arrived(decision: pilot.Decision) -> bool:
 
 
 def park(scope: "Microscope", target: Place) -> None:
-    """Park the beam until the HAADF signal shows a Si atom below the beam, but no longer than ``PARK_S``."""
+    """Park the beam until the HAADF signal shows a Si atom below the beam, but no longer than ``PARK_S`` seconds."""
     from stemtwin.twin.instrument.scan import PathScan
 
     here, first = PathScan(positions_angstrom=np.array([target])), 0.0

@@ -120,7 +120,7 @@ def _detectors() -> tuple[Any, ...]:
 
 
 def instrument_step(field: "FieldSample", folder: Path, tick: Tick) -> list[Path]:
-    """Draw one sample as imaged by five instruments, by an ideal scan, and by a scan with drift and hum, whose dose map is also drawn."""
+    """Draw images of one sample from five instruments, from an ideal scan, and from a scan with drift and hum; draw the last scan's dose map."""
     from stemtwin.twin.instrument import micrographs
     from stemtwin.twin.instrument.hardware.profiles import PROFILES
     from stemtwin.twin.instrument.scan import RasterScan
@@ -166,7 +166,7 @@ def shaking(profile: "Profile") -> "Profile":
 
 
 def focus_step(folder: Path, tick: Tick) -> list[Path]:
-    """Focus the microscope once by the focal-series baseline, and draw the acquired frames."""
+    """Focus the microscope once with the focal-series baseline, and draw the frames that the baseline acquired."""
     from stemtwin.benchmarks.agents import brief_for, find_baseline
     from stemtwin.benchmarks.episodes import make_environment
     from stemtwin.benchmarks.tasks import load_tasks

@@ -72,7 +72,7 @@ def close_event(organiser: Organiser, target: Path, *, isolation: str | None = N
     """
     event, tell = organiser.event, tell or (lambda _: None)
     if organiser.folder.first("frozen") is None:
-        message = f"{event.name} is not frozen. Run 'stemtwin event freeze {organiser.path}' first, because closing publishes its keys."
+        message = f"{event.name} is not frozen. Run 'stemtwin event freeze {organiser.path}' first, because closing the event publishes the keys."
         raise SettingsError(message)
     check_writable(target, folder=True)
     if target.exists() and any(target.iterdir()):

@@ -167,9 +167,9 @@ def unseal(path: Path, target: Path, *, key: str, now: datetime.datetime | None 
     target : Path
         Folder that does not exist or is empty.
     key : str
-        Announced key.
+        Key that the organiser announced.
     now : datetime, optional
-        Current time; by default the system's.
+        Current time; by default the system time.
     progress : callable, optional
         Function of (done, total) that is called with numbers of bytes.
 
@@ -230,7 +230,7 @@ def _decrypt(path: Path, stream: IO[bytes], cipher: Any, about: bytes) -> Iterat
             yield cipher.decrypt(NONCE.pack(0, number), held, about + BOUND.pack(number, last))
         except InvalidTag:
             where = f"ends with part {number}, which is not its last part or was altered" if last else f"was altered in part {number}"
-            message = f"{path} {where}: it is not the file that the organiser sealed. Get it again and compare its sha256 with the event's page."
+            message = f"{path} {where}: it is not the file that the organiser sealed. Get it again and check its sha256 on the event's page."
             raise SubmissionError(message) from None
         if last:
             return

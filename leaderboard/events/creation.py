@@ -91,7 +91,7 @@ def new_event(path: Path, settings: dict[str, Any], *, secret: Path | None = Non
 
 
 def write_secrets(secret: Path, keys: SeedKeys, signing_key: "Ed25519PrivateKey") -> None:
-    """Write the keys of an event to a folder that only this user can read and that Git ignores."""
+    """Write the keys of an event to a folder that only the current user can read and that Git ignores."""
     secret.mkdir(mode=0o700, parents=True, exist_ok=True)
     secret.chmod(0o700)
     write_keys(secret / KEYS, keys)
@@ -160,7 +160,7 @@ def publish_key(organiser: Organiser, *, clock: datetime.datetime | None = None)
     organiser : Organiser
         The event with its secrets.
     clock : datetime, optional
-        Current time; by default the system's.
+        Current time; by default the system time.
 
     Raises
     ------

@@ -60,8 +60,8 @@ def write_event_pages(folder: EventFolder, lines: Sequence[LogLine], pages: Path
 def event_server(folder: EventFolder, target: Path, *, host: str, port: int) -> BoardServer:
     """Return an HTTP server that offers an event's pages on the local network.
 
-    The pages are rewritten in ``target`` when settings, log, board or requests for review change. If the folder lacks the
-    board and the reports, as a clone does, the pages in the folder itself are served and change only with the next pull.
+    The pages are rewritten in ``target`` when settings, log, board or requests for review change. A clone of the
+    event's folder lacks the board and the reports; then the pages in the clone are served, and they change only with a pull.
 
     Parameters
     ----------

@@ -1,7 +1,7 @@
 """Hidden data and seeds of an event's tasks, derived from the event's keys: build, honeypots, inputs for teams, truth for the organiser.
 
 A honeypot is an unanswerable row. Honeypots are made from rows of additional specimens. Teams do not receive these original
-rows, so they can recognise a honeypot only by its image.
+rows, so a team can recognise a honeypot only by its image.
 """
 
 import dataclasses
@@ -42,8 +42,8 @@ class HiddenTask:
     Parameters
     ----------
     task : Task
-        The task. Its source version is specific to the event; it distinguishes answers to hidden rows from answers to
-        public rows.
+        The task. Its source version is specific to the event; this version distinguishes answers to hidden rows from answers
+        to public rows.
     size, split : str
         Size and split of the dataset.
     card : Card
@@ -80,7 +80,7 @@ class HiddenTask:
         build(self.hidden(keys), self.size, folder / self.slug, progress)
 
     def write_inputs(self, keys: SeedKeys, folder: Path, target: Path) -> None:
-        """Write the inputs that teams receive to ``target``, from the build in ``folder/<slug>``."""
+        """Write the inputs that teams receive to ``target``, from the hidden rows built in ``folder/<slug>``."""
         card = self.hidden(keys)
         if self.each:
             write_shown(self.rows(keys, folder).data, card, self.split, target)
@@ -88,7 +88,7 @@ class HiddenTask:
             write_inputs(card, folder / self.slug, self.split, target)
 
     def rows(self, keys: SeedKeys, folder: Path) -> Planted:
-        """Return the rows of the build in ``folder/<slug>`` with their truth, including honeypots if the task has them."""
+        """Return the hidden rows built in ``folder/<slug>``, with their truth and with the honeypots, if the task has any."""
         data = load_hidden(self.hidden(keys), folder / self.slug, self.split)
         names = data["sample_id"].values.astype(str).tolist()
         if not self.each:
@@ -107,8 +107,8 @@ class HiddenTask:
     def difference(self, given: "xr.Dataset", rows: Planted) -> str:
         """Return a description of the first difference between the rows in a bundle and the rows that the keys give, or "".
 
-        The names of all rows are compared. The inputs of the rows that count are compared within the tolerances for rows
-        that were computed on another processor.
+        The names of all rows are compared. The inputs of all rows except honeypots are compared within the tolerances for
+        rows that were computed on another processor.
         """
         names, own = given["sample_id"].values.astype(str).tolist(), rows.data["sample_id"].values.astype(str).tolist()
         if odd := sorted(set(names) ^ set(own)):
@@ -123,12 +123,12 @@ class HiddenTask:
         return ""
 
     def reveal(self, keys: SeedKeys, folder: Path) -> None:
-        """Write the list of honeypots, if the task has any, beside the build as ``folder/<slug>-honeypots.json``."""
+        """Write the list of the task's honeypots, if there are any, to ``folder/<slug>-honeypots.json``, beside the built hidden rows."""
         if self.each:
             write_atomically(folder / f"{self.slug}{HONEYPOTS}", self.honeypot_text(self.rows(keys, folder)).encode())
 
     def verify(self, keys: SeedKeys, folder: Path, tell: Callable[[str], None] | None = None, *, specimens: int | None = None) -> int:
-        """Rebuild rows, compare them with the build in ``folder/<slug>`` within a dataset's tolerances, and return their number.
+        """Rebuild hidden rows, compare them with the rows in ``folder/<slug>`` within the tolerances of datasets, and return their number.
 
         By default, all rows are rebuilt. If ``specimens`` is given, only the rows of that number of specimens are rebuilt.
         Each call draws these specimens at random, so nobody can predict them.
@@ -160,7 +160,8 @@ class HiddenTask:
         submission = read_submission(folder, self.task, data)
         header = submission.header
         if (header.split, header.size) != (self.split, self.size):
-            message = f"{folder} is for {header.split} {header.size}, but the event needs {self.split} {self.size}. Correct its header."
+            message = f"{folder} is for split {header.split}, size {header.size}, but the event needs split {self.split}, size {self.size}. "
+            message += "Correct the header of the submission."
             raise SubmissionError(message)
         return submission
 

@@ -103,10 +103,10 @@ def _team_folder(team: str) -> str:
     Raises
     ------
     SettingsError
-        The name is not valid for a folder on every operating system.
+        Some operating system does not allow the name for a folder.
     """
     if _file_part(team) != team:
-        message = f"team={team!r} cannot be the name of a folder on every system. Ask the organiser for a name without {FORBIDDEN}."
+        message = f"team={team!r} is not a valid name of a folder on some systems. Ask the organiser for a name without {FORBIDDEN}."
         raise SettingsError(message)
     return team
 

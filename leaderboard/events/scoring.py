@@ -1,8 +1,8 @@
 """Scoring of an event's submissions. Each submission is scored once and in order, even if the scoring is interrupted.
 
 Submissions are identified by their content. For each submission the report is written first, then a line of the log, then
-a row of the board. The next run continues an interrupted run where it stopped, because the episodes that an agent has
-finished are stored in the secret folder.
+a row of the board. An interrupted scoring continues where it stopped, because the episodes that an agent has finished are
+stored in the secret folder.
 """
 
 import contextlib
@@ -238,7 +238,7 @@ def _check_rules(organiser: Organiser, lines: Sequence[LogLine], handed: Handed,
         message = f"{handed.label}: {handed.team} was disqualified, so its submissions are not scored."
         raise SubmissionError(message)
     if event.teams and handed.team not in event.teams:
-        message = f"{handed.label}: team {handed.team!r} is not one of the {len(event.teams)} teams of {event.name}. Ask the organiser to add it."
+        message = f"{handed.label}: {handed.team!r} is not one of the {len(event.teams)} teams of {event.name}. Ask the organiser to add the team."
         raise SubmissionError(message)
     if frozen is not None and [handed.team, handed.name, handed.digest] not in frozen.content["submissions"]:
         message = f"{handed.label} was handed in after {event.name} was frozen at {frozen.time}, so it does not count."

@@ -58,7 +58,7 @@ class EventTask(pydantic.BaseModel):
     size: str = "tiny"
 
     def find(self) -> Task:
-        """Return the task with the name ``task``."""
+        """Return the task that :attr:`task` names."""
         return find_task(self.task)
 
 
@@ -72,7 +72,7 @@ class EventEnvironment(pydantic.BaseModel):
     attempts: Annotated[int, pydantic.Field(ge=1, le=1000)] = 1
 
     def find(self) -> Task:
-        """Return the task with the name ``task``."""
+        """Return the task that :attr:`task` names."""
         return find_task(self.task)
 
 
@@ -249,7 +249,7 @@ def parse_parts(tasks: Sequence[str], environments: Sequence[str]) -> dict[str, 
     Raises
     ------
     SettingsError
-        A text does not have that form.
+        A text has another form.
     """
     made: dict[str, list[dict[str, Any]]] = {"tasks": [], "environments": []}
     for text in tasks:

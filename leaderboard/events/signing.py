@@ -43,7 +43,7 @@ def public_text(key: "Ed25519PrivateKey") -> str:
 
 
 def write_signing_key(path: Path, key: "Ed25519PrivateKey") -> None:
-    """Write a key as a JSON file that only this user can read."""
+    """Write a signing key as a JSON file that only the current user can read."""
     content = {"schema": SCHEMA, "private": key.private_bytes_raw().hex()}
     files.write_atomically(path, (json.dumps(content, indent=1) + "\n").encode())
     path.chmod(0o600)

@@ -47,7 +47,7 @@ class Scored:
 
     @property
     def row(self) -> tuple[str, str, str]:
-        """Key of the score's row on the board: comparability key, hash of the answers, and team."""
+        """Key of the score's row on the board: key of the set of comparable entries, hash of the answers, and team."""
         return self.comparability_key, self.artefact_sha256, self.team
 
 
@@ -91,7 +91,7 @@ class CountedStore(Store):
     path : Path
         File of the board.
     rows : set of tuple
-        Comparability key, hash of the answers and team of each row that counts.
+        Key of the set of comparable entries, hash of the answers, and team of each row that counts.
     """
 
     def __init__(self, path: Path, rows: set[tuple[str, str, str]]) -> None:
@@ -167,10 +167,10 @@ def read_state(path: Path, public_key: str) -> dict[str, Any]:
         signed = json.loads(path.read_text(encoding="utf-8"))
         state, signature = signed["state"], signed["signature"]
     except (OSError, ValueError, TypeError, KeyError) as error:
-        message = f"{path} does not contain the state of a board ({error}). Take it from another copy of the event."
+        message = f"{path} does not contain the state of a board ({error}). Take the file from another copy of the event."
         raise SubmissionError(message) from None
     if not signed_by(public_key, str(signature), canonical(state)):
-        message = f"{path}: the board was altered; its signature is not the organiser's. Take it from another copy of the event."
+        message = f"{path}: the board was altered; its signature is not the organiser's. Take the file from another copy of the event."
         raise SubmissionError(message)
     return state
 
@@ -180,12 +180,12 @@ def check_reports(folder: EventFolder, valid: Sequence[Scored]) -> None:
     for one in valid:
         path = folder.records / one.run / "report.json"
         if not path.is_file() or file_sha256(path) != one.report_sha256:
-            message = f"{path}: the report of {one.label} was altered; its sha256 is not that of the log. Take it from another copy of the event."
+            message = f"{path}: the report of {one.label} was altered; its sha256 differs from the log. Take the file from another copy of the event."
             raise SubmissionError(message)
         report = read_report(path)
         said = (report.team, report.comparability_key, report.artefact_sha256, report.primary.value)
         if said != (one.team, one.comparability_key, one.artefact_sha256, one.value):
-            message = f"{path}: the report is not that of line {one.number} of the log, {one.label}. Take it from another copy of the event."
+            message = f"{path}: the report is not that of line {one.number} of the log, {one.label}. Take the file from another copy of the event."
             raise SubmissionError(message)
 
 
@@ -196,5 +196,5 @@ def reviews_of_runs(folder: EventFolder, valid: Sequence[Scored]) -> list[Review
 
 
 def run_of(mark: str, correction: int) -> str:
-    """Return the path of a run in the folder of records; scores after a correction have separate runs."""
+    """Return the path of the run ``mark`` in the folder of records; runs after a correction have paths of their own."""
     return f"{RESULTS}/{mark}" + (f"-{correction}" if correction >= 0 else "")

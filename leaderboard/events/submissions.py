@@ -64,7 +64,7 @@ class Handed:
     Parameters
     ----------
     team, name : str
-        Name of the parent folder, and name of the folder.
+        Name of the team (the parent folder), and name of the submission's folder.
     folder : Path
         Folder of the submission.
     digest : str
@@ -83,7 +83,7 @@ class Handed:
 
     @property
     def mark(self) -> str:
-        """Name of the run: a hash of team and content."""
+        """Name of the run in which the submission is scored: a hash of its team and content."""
         return sha256(canonical([self.team, self.digest]))[:20]
 
     @property
@@ -184,7 +184,7 @@ def part_of(event: EventSettings, handed: Handed) -> EventTask | EventEnvironmen
     Raises
     ------
     SubmissionError
-        The submission is neither a table nor an agent, the event does not include the task, or the task needs the other kind of submission.
+        The submission is neither a table nor an agent, it is a table but the task needs an agent or the reverse, or the event lacks the task.
     """
     if handed.agent:
         name = read_agent(handed.folder).task

@@ -33,7 +33,7 @@ def answer(
     target : Path
         New folder of the submission, ``submissions/TEAM/NAME``.
     baseline, agent : str
-        Name of a baseline, or of a class as ``pkg.mod:Name``; exactly one of the two.
+        Name of a baseline, or of a class as ``pkg.mod:Name``; exactly one of the two must be given.
     progress : callable, optional
         Function of (done, total) that is called with the number of rows.
 
@@ -61,7 +61,7 @@ def answer(
 def check_submission(event_folder: Path, folder: Path) -> str:
     """Check a submission without the truth, and return the result as a sentence.
 
-    The checks are those of scoring. A practice table is also scored on the public rows. No code of the submission is run.
+    The checks are those of scoring. A table of answers to public rows (practice) is also scored. No code of the submission is run.
 
     Parameters
     ----------
@@ -134,7 +134,7 @@ def changed_folders(paths: Iterable[str]) -> list[str]:
     Raises
     ------
     SubmissionError
-        A file is not in such a folder.
+        A changed file is outside these folders.
     """
     found = set()
     for path in paths:

@@ -52,7 +52,7 @@ def verify_archive(
     tell : callable, optional
         Function that is called with progress messages.
     remake : bool
-        Whether the truth is rebuilt; this is unnecessary directly after a build from the revealed keys.
+        Whether the truth is rebuilt from the revealed keys; a rebuild is unnecessary directly after a build from these keys.
     specimens : int, optional
         Number of specimens of each task, drawn at random, whose rows are rebuilt; by default all specimens.
 
@@ -186,7 +186,7 @@ def _check_bundle(folder: EventFolder, truths: Truths) -> Iterator[str]:
         for one in hidden:
             given = one.given(Path(fresh) / OPENED)
             if told := one.difference(given, truths.of(one)):
-                message = f"{path}: the rows of {one.task.name} given to teams are not those of the keys: {told}. Take the archive from another copy."
+                message = f"{path}: the rows of {one.task.name} given to teams do not follow from the keys: {told}. Take another copy of the archive."
                 raise SubmissionError(message)
             yield f"bundle: {one.task.name}, {given.sizes['sample']} rows given to teams, equal to those of the keys"
 
@@ -202,7 +202,8 @@ def _score_again(folder: EventFolder, one: Scored, keys: SeedKeys, truths: Truth
     evaluation, reviews = evaluate_table(hidden_task(folder.event, part), handed, truths)
     report, asked = evaluation.report, folder.records / one.run / REVIEWS
     if [review.kind for review in reviews] != [review.kind for review in (read_reviews(asked) if asked.is_file() else ())]:
-        message = f"{asked}: the requests for review do not follow from the answers, which give {len(reviews)}. Take the archive from another copy."
+        message = f"{asked}: the requests for review do not follow from the answers, which give {len(reviews)} requests. "
+        message += "Take the archive from another copy."
         raise SubmissionError(message)
     value, kept = report.primary.value, one.value
     same = (report.artefact_sha256, report.comparability_key) == (one.artefact_sha256, one.comparability_key) and (value is None) == (kept is None)
@@ -222,5 +223,5 @@ def _check_ranks(folder: EventFolder, lines: Sequence[LogLine], valid: Sequence[
         fill_board(anew, valid)
         rows = state_of(anew, lines)["rows"]
     if canonical(rows) != canonical(json.loads(json.dumps(state["rows"]))):
-        message = f"{folder.path / STATE}: the ranks are not those of the reports. Take the archive from another copy."
+        message = f"{folder.path / STATE}: the ranks do not follow from the reports. Take the archive from another copy."
         raise SubmissionError(message)

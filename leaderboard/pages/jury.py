@@ -117,7 +117,7 @@ class SheetEntry:
 
     @property
     def worst(self) -> SheetNumber | None:
-        """Primary metric on the worst slice, or None."""
+        """Primary metric on the worst slice, or None if the report names no worst slice."""
         one = self.report["worst"]
         if one is None:
             return None

@@ -150,7 +150,7 @@ def _rows(page: BoardPage, reviews: Sequence[Review]) -> Iterable[dict[str, Any]
 
 
 def drop(report: dict[str, Any]) -> float | None:
-    """Return the difference between the score on all samples and that on the worst instrument, positive if the latter is worse.
+    """Return the loss of score on the worst instrument: the difference from the score on all samples, positive for a loss.
 
     The unit is that of the metric. The result is None if the report contains no slices by instrument.
     """

@@ -111,7 +111,7 @@ def test_columns_lie_where_the_model_is_bright(cell: fitting.CellSignal, sample:
 def test_what_cannot_be_compared_is_refused(sample: Sample, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """A region outside the image, a window too small, regions that are none and a sample that does not repeat: one sentence each."""
     image = np.zeros((40, 40))
-    with pytest.raises(DatasetError, match="leaves the image of 40 x 40 px"):
+    with pytest.raises(DatasetError, match="exceeds the image of 40 x 40 px"):
         comparison.compare(image, STEP, sample, CONDITIONS, region=(10, 10, 40, 10))
     with pytest.raises(SettingsError, match="from 24 to 128 px"):
         comparison.check_window(8)

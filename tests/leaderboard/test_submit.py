@@ -209,7 +209,7 @@ WRONG = {
     "another task": (change(task="denoise/test@1"), "us", "'denoise' is not a task of spring. Its tasks: atoms-2d, hypothesis-test."),
     "public rows": (change(dataset="atoms-2d@1.0.0"), "us", "key 'dataset' is 'atoms-2d@1.0.0'; accepted here: atoms-2d@1.0.0+spring"),
     "another team": (change(team="them"), "us", "key 'team' is 'them', but the submission is handed in for 'us'"),
-    "another size": (change(size="std"), "us", " is for test std, but the event needs test tiny. Correct its header."),
+    "another size": (change(size="std"), "us", " is for split test, size std, but the event needs split test, size tiny. Correct the header"),
     "a stranger": (change(), "uss", "'uss' does not take part in spring. Did you mean 'us'?"),
     "a table cut off": (lambda _, hidden: (hidden / "predictions.parquet").write_bytes(b"PAR1"), "us", "not a parquet file"),
     "a closed bundle": (lambda event, _: shutil.rmtree(event / "opened"), "us", "Open the bundle first: 'stemtwin event open"),
@@ -256,7 +256,7 @@ def test_teams_whose_names_make_no_folder_are_refused(team: str, event: Path, hi
     write_settings(event)
     change(team=team)(event, hidden)
     before = files(event)
-    with pytest.raises(SettingsError, match="cannot be the name of a folder on every system"):
+    with pytest.raises(SettingsError, match="is not a valid name of a folder on some systems"):
         hand_in(hidden, event, team)
     assert files(event) == before
 

@@ -76,15 +76,16 @@ class Randomisation(Faults):
     profiles : tuple of str
         Instrument profiles, with equal probabilities.
     rotation_rad : tuple of float
-        Rotation of the scan on the specimen, rad, uniform.
+        Range of the rotation of the scan on the specimen, rad; the rotation is uniform.
     electrons_per_point : tuple of float
-        Mean number of incident electrons at one point, uniform in its logarithm.
+        Range of the mean number of incident electrons at one point; the logarithm of this number is uniform.
     residual : tuple of float
-        Factor of the profile's residual aberrations, uniform.
+        Range of the factor of the profile's residual aberrations; the factor is uniform.
     drift : tuple of float
-        Factor of the profile's specimen drift, uniform.
+        Range of the factor of the profile's specimen drift; the factor is uniform.
     knob_gain : tuple of float
-        Ratio of the true to the commanded change, uniform, drawn for each knob.
+        Range of the ratio of the true to the commanded change of an aberration; the ratio is uniform and drawn for each
+        of the knobs of C10, C12a and C12b.
     failing : float
         Probability that a command does nothing.
     blocked_stage, refused_while_moving, closed_valve, failed_correction : float

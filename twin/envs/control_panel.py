@@ -75,7 +75,7 @@ class Reading:
     group, name : str
         Part of the microscope, and label of the knob.
     value : float
-        Position in the range, in [-1, 1].
+        Position of the knob within its range, in [-1, 1].
     text : str
         The value with its unit.
     """
@@ -280,7 +280,7 @@ class ControlPanel:
         stage : StagePosition
             Commanded position of the stage.
         scan : tuple of float
-            Four numbers of the field and one number of the dwell time, in [-1, 1].
+            Setpoints of the field (four numbers) and of the dwell time (one number), in [-1, 1].
         """
         profile, gain, offset = self.profile, dict(knobs.gain), dict(knobs.offset_adu)
         cartesian = knobs.aberrations.cartesian()
@@ -327,7 +327,7 @@ def stepped(action: Nested, setpoints: Nested) -> Nested:
 def reach_angstrom(coefficients: tuple[str, ...], semiangle_mrad: float, energy_ev: float) -> np.ndarray:
     """Return the largest absolute value of each aberration on the panel, A, as a read-only array.
 
-    For order n it is ``QUARTER_WAVES[n]`` times the coefficient C that satisfies C alpha^(n + 1) / (n + 1) = lambda / 4
+    For order n this value is ``QUARTER_WAVES[n]`` times the coefficient C that satisfies C alpha^(n + 1) / (n + 1) = lambda / 4
     (alpha: convergence semi-angle, rad; lambda: wavelength, A).
     """
     alpha, wavelength = semiangle_mrad * 1e-3, electrons.wavelength(energy_ev)

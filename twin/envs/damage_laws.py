@@ -7,12 +7,12 @@ counted as lost. A law has two parameters: its strength h, defined by a loss of 
 - ``mechanism``: sulphur is lost by knock-on, or by radiolysis. The shape of the law of knock-on is its displacement
   threshold, eV. The law of radiolysis has no shape; its cross-section is proportional to 1 / v^2 (v: speed of the electrons).
 - ``dose``: radiolysis removes a site by one hit, or by several hits. With one hit, the shape is an exponent of the dose,
-  which describes sites of different sensitivity. With several hits, the shape is their number.
+  which describes sites of different sensitivity. With several hits, the shape is the number of hits.
 - ``diffusion``: vacancies on a heating holder jump mostly because of heat, or mostly because of knock-on below the
-  threshold of loss. The shape is the fraction of the jumps that is due to the other cause at the usual settings.
+  threshold of loss. The shape is the fraction of the jumps that is due to the less frequent cause at the usual settings.
 
 At the usual settings, the two laws of a pair give the same loss for the same strength. Both laws also have the same prior
-of strengths, so counts at the usual settings do not discriminate between them. Cross-sections and rates are those of
+of strengths, so counts at the usual settings do not discriminate between the laws. Cross-sections and rates are those of
 ``stemtwin.twin.physics.dynamics``.
 """
 
@@ -66,7 +66,7 @@ class LawPrior:
     exponents : tuple of float
         Exponents of the dose.
     hits : tuple of int
-        Numbers of hits.
+        Numbers of hits that remove a site.
     shares : tuple of float
         Fractions of the jumps that are due to the less frequent cause.
     misread : float
@@ -141,7 +141,7 @@ def read_probabilities(pair: str, prior: LawPrior, energy_ev: float, dose: float
     Returns
     -------
     ndarray
-        float64 (h,), in the order of ``hypotheses``.
+        float64 (h,), in the order of :func:`hypotheses`.
     """
     lost = np.concatenate([_lost(name, prior, energy_ev, dose / USUAL_DOSE, time_s / USUAL_TIME_S) for name in PAIRS[pair]])
     return prior.misread + (1 - 2 * prior.misread) * lost
@@ -174,7 +174,7 @@ def _hits(prior: LawPrior) -> np.ndarray:
 
 
 def relative_radiolysis(energy_ev: float) -> float:
-    """Return the cross-section of radiolysis relative to its value at the usual energy."""
+    """Return the cross-section of radiolysis relative to its value at the usual energy (80 keV)."""
     return EXCITATION.cross_section(energy_ev) / _usual_radiolysis()
 
 
@@ -185,7 +185,7 @@ def _usual_radiolysis() -> float:
 
 @functools.lru_cache(maxsize=64)
 def relative_knock_on(thresholds: tuple[float, ...], temperature: float) -> CubicSpline:
-    """Return the knock-on cross-sections of sulphur, relative to those at the usual energy, as functions of log(energy).
+    """Return the knock-on cross-sections of sulphur, relative to those at the usual energy (80 keV), as functions of log(energy).
 
     Parameters
     ----------
@@ -206,7 +206,7 @@ def relative_knock_on(thresholds: tuple[float, ...], temperature: float) -> Cubi
 
 
 def barrier_ev(strength: float) -> float:
-    """Return the energy barrier, eV, that a vacancy crosses ``strength`` times on average in the usual time at ``HOT``."""
+    """Return the energy barrier, eV, that a vacancy crosses ``strength`` times on average in the usual time at the temperature ``HOT``."""
     return BOLTZMANN * HOT * math.log(ATTEMPT * USUAL_TIME_S / strength)
 
 
@@ -224,7 +224,7 @@ def updated(log_weights: np.ndarray, read: np.ndarray, lost: int, sites: int, *,
     lost, sites : int
         Number of sites that were read as lost, and number of all sites.
     closed, dark : float
-        Probability that the frame is dark, and probability that a site of a dark frame is read as lost.
+        Probability that the frame of the sites is dark, and probability that a site of a dark frame is read as lost.
     """
     if not closed:
         return log_weights + lost * np.log(read) + (sites - lost) * np.log1p(-read)

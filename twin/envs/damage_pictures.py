@@ -11,7 +11,7 @@ COLUMNS = 4
 
 
 def areas_picture(frames: np.ndarray, told: Sequence[tuple[str, str]], left: Mapping[str, float], title: str) -> np.ndarray:
-    """Draw frames with two lines of text below each frame, under a title and bars of the remaining budgets.
+    """Draw a title, bars of the remaining budgets and, below them, the frames, each with two lines of text.
 
     Parameters
     ----------

@@ -35,7 +35,7 @@ class Cluster:
     Parameters
     ----------
     sites : tuple
-        Sites of the atoms next to the sheet; their centre is within a step of (0, 0).
+        Sites of the atoms next to the sheet; the centre of these atoms is within one step of (0, 0).
     upper : tuple of float
         Position of an atom above three neighbouring sites of the cluster, used for clusters on top of a sheet.
     single, hopped : tuple of int

@@ -49,7 +49,7 @@ class DriftPreset:
     Parameters
     ----------
     randomisation : Randomisation
-        Ranges from which episodes are drawn; ``drift`` is a factor of the speed and of the random walk below.
+        Ranges from which episodes are drawn; their ``drift`` multiplies the speed and the random walk below.
     speed_angstrom_per_s, walk_angstrom : float
         Usual drift speed of the specimen, A/s, and standard deviation of its random walk along each axis after 1 s, A.
     jumps : int
@@ -182,7 +182,7 @@ def instrument(preset: DriftPreset, factor: float) -> Profile:
 
 
 def begin(preset: DriftPreset, drawn: Conditions, seed: int, tilt_mrad: float) -> Session:
-    """Return a session at the first tilt, with an unshifted beam."""
+    """Return the session at the start of an episode, with the specimen at a given tilt (mrad) and an unshifted beam."""
     setup = Setup(profile=instrument(preset, drawn.drift), seed=seed, specimen_seed=0, lattice_average=False, rotated="spline")
     given: dict[str, Any] = {"at": {"alpha_mrad": tilt_mrad}} if tilt_mrad else {}
     return _started(setup, drawn.sample, failing=drawn.failing, faults=drawn.faults, **given)
@@ -201,13 +201,13 @@ def _beam(sample: str) -> Beam:
 
 
 def prepare_part(sample: str, tilt_mrad: float, kind: str) -> None:
-    """Compute and cache an image from which scenes are built, of a tilted perfect sheet or of one heavy atom in it."""
+    """Compute and cache one image from which scenes are built: a tilted perfect sheet, or its change due to one heavy atom."""
     drift_scenes.part(sample, _beam(sample), tilt_mrad, kind)
 
 
 @functools.lru_cache(maxsize=32)
 def scene(sample: str, cluster: Cluster, tilt_mrad: float, *, hopped: bool) -> DriftScene:
-    """Return the scene of a specimen at a given tilt (mrad), before or after the single atom hops."""
+    """Return the scene of a specimen at a given tilt (mrad), before or after the single atom beside the cluster hops."""
     return drift_scenes.scene(sample, cluster, _beam(sample), tilt_mrad, hopped=hopped)
 
 

@@ -3,7 +3,7 @@
 A heavy atom changes the image of the sheet only within a few angstrom. A scene is therefore the image of the perfect
 sheet, which has the period of the lattice, plus one change for each heavy atom of the cluster. The change due to an atom
 is computed once for each kind of atom, and shifted to the positions of the atoms. Compared with a simulation of the sheet
-with the whole cluster, the error is below 1 % of the largest value in MoS2, where the atoms lie in the sheet. It is below
+with the whole cluster, the error is below 1 % of the largest value in MoS2, where the atoms lie in the sheet. The error is below
 6 % on graphene, where the gold atoms lie above different sites. A test checks both limits.
 """
 
@@ -92,7 +92,7 @@ class DriftScene:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class SceneImages:
-    """Images of a scene for several states of the optics, for bare frames.
+    """Images of a scene, one for each of several states of the optics, from which bare frames are computed.
 
     Parameters
     ----------
@@ -106,7 +106,7 @@ class SceneImages:
     count: int
 
     def sums(self, shape: tuple[int, int]) -> bool:
-        """Return False, because rotated rasters are evaluated point by point and not as Fourier series."""
+        """Return False: the image on a raster is not computed as a Fourier series, but point by point, because rasters are rotated."""
         del shape
         return False
 
@@ -187,7 +187,7 @@ def cluster_atoms(sample: str, cluster: Cluster, *, hopped: bool) -> list[tuple[
 
 
 def request(sample: Sample, beam: Beam, tilt_mrad: float) -> Request:
-    """Return the simulation request for the dark-field image of a whole box."""
+    """Return the simulation request for the dark-field image of the whole periodic box of a sample."""
     ring = AnnularDetector(inner_mrad=ANGLES[0], outer_mrad=ANGLES[1], name="haadf")
     scan = RasterScan(shape=(POINTS, POINTS), field_of_view_angstrom=sample.size_angstrom)
     return Request(
@@ -196,7 +196,7 @@ def request(sample: Sample, beam: Beam, tilt_mrad: float) -> Request:
 
 
 def box_image(sample: Sample, beam: Beam, tilt_mrad: float) -> np.ndarray:
-    """Simulate the image of a box; return fractions of the beam, float64, shape (POINTS, POINTS)."""
+    """Simulate the dark-field image of the periodic box of a sample; return fractions of the beam, float64, shape (POINTS, POINTS)."""
     return simulate(request(sample, beam, tilt_mrad))["haadf"].to_numpy().astype(float)
 
 

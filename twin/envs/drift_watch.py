@@ -42,35 +42,36 @@ class Watch:
     events : WatchEvents
         Past and future events of the specimen.
     cluster : Cluster
-        Cluster to keep in view, the feature of the frames.
+        Cluster that is to be kept in view.
     scans : tuple of RasterScan
-        The narrow and the wide field.
+        Scans of the narrow and of the wide field.
     dwell_time_us : float
         Usual dwell time at each point, us.
     shift : ndarray
         Commanded beam shift (x, y) along the axes of the frame, A.
     true : ndarray
-        True position (x, y) of the cluster relative to the centre of the last frame, half-way through this frame, A.
+        True position (x, y) of the cluster relative to the centre of the last frame, at the middle of its acquisition time, A.
     shown : bool
-        Whether the last frame was narrow and showed the single atom.
+        Whether the last frame was narrow and showed the single atom beside the cluster.
     kept : float
         Sum of the times of all narrow frames, s, each multiplied by exp(-r^2 / NEAR^2) with the cluster's distance r from
         the centre of the frame.
     hopped : bool
-        Whether the atom had hopped before the last frame.
+        Whether the single atom beside the cluster had hopped before the last frame.
     tilt : int
         Index of the present tilt in the tilt series.
     images : tuple of ndarray
         Readings of the last two frames, latest first, uint16.
     settings : tuple of ndarray
-        Settings of these two frames, shape (4,) each: field of view (A), beam shift along x and y (A), and incident
+        Settings of the last two frames, latest first, shape (4,) each: field of view (A), beam shift along x and y (A), and incident
         electrons at one point.
     path : tuple of ndarray
         Beam shifts of all frames, A.
     frames, moves, fast, alarms : int
-        Numbers of frames, of actions, of fast frames, and of false alarms (fast frames before the event).
+        Numbers of frames, of actions, of fast frames (0.5 s after the previous frame instead of 2 s), and of false alarms (fast
+        frames before the hop).
     detected_s : float
-        Time of the first narrow fast frame that showed the single atom after the event, s; infinite without such a frame.
+        Time of the first narrow fast frame that showed the single atom after its hop, s; infinite without such a frame.
     stopped : bool
         Whether the agent declared the end.
     """
@@ -119,7 +120,10 @@ def nearness(offset: np.ndarray) -> float:
 
 
 def detection(state: Watch) -> float:
-    """Return the value of the detected event, exp(-delay / PATIENCE_S) halved for each false alarm, or 0 if undetected."""
+    """Return the value of the detection of the hop: exp(-delay / PATIENCE_S), halved for each false alarm; 0 without a detection.
+
+    The delay is the time from the hop of the single atom beside the cluster to the detection of this hop, s.
+    """
     delay = state.detected_s - state.events.event_s
     return math.exp(-delay / PATIENCE_S) / 2**state.alarms if math.isfinite(delay) else 0.0
 
@@ -132,7 +136,7 @@ def small_pictures(state: Watch) -> np.ndarray:
 def scalars(state: Watch, left: np.ndarray) -> np.ndarray:
     """Return the scalars of an observation, in [-1, 1], float32, shape (SCALARS,).
 
-    They are the settings of the last two frames, the remaining budgets, the clock and the tilt.
+    The scalars are the settings of the last two frames, the remaining budgets, the clock and the tilt.
 
     Parameters
     ----------

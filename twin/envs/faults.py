@@ -52,7 +52,7 @@ class Faults:
 
     @property
     def faults(self) -> "Faults":
-        """Probabilities of the faults alone, without the other fields of a subclass."""
+        """Probabilities of the faults alone, without the fields that a subclass adds."""
         return Faults(**{name: float(getattr(self, name)) for name in FAULTS})
 
 

@@ -155,7 +155,7 @@ def begin(setup: Setup, sample: str, **given: Any) -> Session:
 
 
 def window_angstrom(preset: AutofocusPreset, drawn: Randomisation, sample: str, profile: str) -> float:
-    """Return the side of the window (A) for the widest probe that the ranges of the knobs and the drift of the optics allow."""
+    """Return the side of the calculation window (A) that holds the widest probe that the ranges of the knobs and the drift of the optics allow."""
     semiangle = SEMIANGLE_MRAD * 1e-3
     c10, a, b = preset.reach
     turned = drawn.knob_gain[1] * (c10 + math.hypot(a, b))
@@ -172,12 +172,12 @@ def window_angstrom(preset: AutofocusPreset, drawn: Randomisation, sample: str, 
 def focus_plan(preset: AutofocusPreset, drawn: Randomisation, phonons: int | str, sample: str, profile: str) -> ImagingPlan:
     """Return the plan of the frames of a specimen in an instrument.
 
-    The plan is valid for all values that ``drawn`` allows for the other conditions.
+    The plan is valid for all scan rotations, doses, residual aberrations, drifts and knob gains that ``drawn`` allows.
 
     Raises
     ------
     SettingsError
-        These frames cannot be computed by one imaging operator; the chained exception gives the reason.
+        The frames cannot be computed by one imaging operator; the chained exception gives the reason.
     """
     setup = Setup(
         profile=instrument(profile, drawn.residual[1], 0.0, faults=preset.faults),

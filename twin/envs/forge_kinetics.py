@@ -127,7 +127,7 @@ def parked(
     Parameters
     ----------
     found : ForgedSites
-        The sites before.
+        The sites before the exposure.
     beam : ForgeBeam
         The beam.
     at : tuple of float
@@ -174,8 +174,8 @@ def first_wait(
 ) -> tuple[int, float]:
     """Return the index of a beam position, and the time until the next event at this position, s.
 
-    It is the first position at which the next event is a wanted event within the time limits. If there is no such position,
-    it is the position with the latest wanted event.
+    The index is that of the first position at which the next event is a wanted event within the limits of time ``between``. If
+    no position meets this condition, the index is that of the position with the latest wanted event.
 
     Parameters
     ----------
@@ -211,7 +211,7 @@ def looked(
 ) -> tuple[ForgedSites, tuple[int, ...]]:
     """Return the sites after a frame, and the indices of the processes that happened during the frame, in order.
 
-    The frame takes ``seconds``. Its dose is uniform inside the field (left, top, right, bottom), A.
+    The frame takes ``seconds`` seconds, and the dose of the frame is uniform inside the field (left, top, right, bottom), A.
     """
     left, top, right, bottom = field
     flux, time, causes = beam.electrons_per_s / ((right - left) * (bottom - top)), seconds, []

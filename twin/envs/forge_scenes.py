@@ -195,7 +195,7 @@ def knobs(energy_ev: float) -> dict[str, float]:
 
 
 def frame_scan(goal: str) -> RasterScan:
-    """Return the scan of all frames for a goal."""
+    """Return the scan of a frame, which is the same for all frames of a goal."""
     x, y = lattice(goal).middle
     half = FIELD_ANGSTROM / 2
     return RasterScan(shape=(FRAME_PX, FRAME_PX), field_of_view_angstrom=(FIELD_ANGSTROM, FIELD_ANGSTROM), origin_angstrom=(x - half, y - half))
@@ -275,7 +275,7 @@ def drilling_events(numbers: np.ndarray, target: tuple[int, ...]) -> list[dict[i
     """Return the wanted events of S atoms as two dictionaries, the best events and the second-best events.
 
     A key is the site of an S atom. Its value contains the sites to which the atom should jump, or ``GONE`` for the loss of
-    the atom. The best events are losses of atoms of the pattern, in decreasing order of adjacent vacancies, and jumps of
+    the atom. The best events are losses of atoms of the target pattern, in decreasing order of adjacent vacancies, and jumps of
     these atoms into vacancies outside the pattern. The second-best events are jumps within the pattern to sites with fewer
     adjacent vacancies, where the loss of the atom is more probable.
     """
@@ -381,7 +381,7 @@ def shape_split(places: np.ndarray) -> str:
 
 
 def specimen(scene: ForgeScene, goal: str) -> tuple[Sample, np.ndarray]:
-    """Return the sample of a scene, and the index of the lattice site for each of its atoms and then each vacancy, int (n,)."""
+    """Return the sample of a scene, and the lattice sites of its atoms followed by those of its vacancies, as indices, int (n,)."""
     sheet, numbers = lattice(goal), np.array(scene.numbers)
     usual = sheet.network.numbers
     sample = sheet.sample

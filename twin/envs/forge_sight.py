@@ -95,7 +95,7 @@ def _surroundings(target: int, bright: np.ndarray, site: int, place: np.ndarray,
 
 @functools.lru_cache(maxsize=4096)
 def around(target: int, site: int) -> tuple[tuple[int, tuple[int, ...]], ...]:
-    """Return the neighbours of a site, each with its own other neighbours; both are sorted by :func:`ordered`."""
+    """Return the neighbours of a site, each with its own neighbours except this site; all are sorted by :func:`ordered`."""
     sheet, bonds = forge_scenes.lattice("walk"), forge_scenes.plain_distances(target)
     behind = {other: tuple(one for one in ordered(sheet.bonds[other], bonds) if one != site) for other in sheet.bonds[site]}
     return tuple((other, behind[other]) for other in ordered(sheet.bonds[site], bonds))

@@ -20,7 +20,7 @@ times the width of the range.
 
 
 class FunctionalEnv(Protocol[State]):
-    """An environment as pure functions of a frozen state, without other memory and with ``rng`` as the only random source."""
+    """An environment as pure functions of a frozen state, without memory outside this state and with ``rng`` as the only random source."""
 
     @property
     def observation_space(self) -> gym.Space:

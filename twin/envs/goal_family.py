@@ -13,7 +13,7 @@ PROGRESS, BONUS, PRICE = 0.3, 0.6, 0.1
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FinalError:
-    """A distance from the goal at the end of an episode, which shows the difficulty of presets with similar returns.
+    """A distance from the goal at the end of an episode; it reveals differences in difficulty between presets of similar returns.
 
     Parameters
     ----------

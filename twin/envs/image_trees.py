@@ -23,15 +23,16 @@ LEAST_SIGNAL = 0.05
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TreePrior:
-    """Prior of an image: the mean of each square differs from the mean of its parent square by a Gaussian random number.
+    """Prior of an image on a tree of nested squares, each of which is divided into four smaller squares down to single pixels.
 
-    The variance of the difference is a fraction of the local structure. The local structure is the mean square deviation
+    The mean of a square differs from the mean of the next larger square around it by a Gaussian random number. The variance
+    of this number is a fraction of the local structure. The local structure is the mean square deviation
     from the background, averaged over the surroundings of the square.
 
     Parameters
     ----------
     shares : tuple of float
-        Fractions for squares with sides of 32, 16, 8, 4, 2 and 1 pixels.
+        Fractions of the local structure for squares with sides of 32, 16, 8, 4, 2 and 1 pixels.
     hidden : float
         Deviation that is expected even where the image shows no structure, relative to the mean signal.
     reach : int
@@ -72,8 +73,10 @@ def reconstruct(
     Notes
     -----
     On a tree the posterior is exact after one sweep to the root and one back (K. C. Chou, A. S. Willsky, R. Nikoukhah, IEEE
-    Trans. Autom. Control 39 (1994) 479). The structure is estimated from the image of the previous pass. The result is the
-    mean over four trees with different squares, and the variance between the trees is added to their mean variance.
+    Trans. Autom. Control 39 (1994) 479). The reconstruction is repeated ``prior.passes`` times, each time with
+    the local structure of the previous result. Four trees, whose squares are shifted relative
+    to each other, give four posterior means and variances per pixel. The result has the mean of the four means; its variance
+    is the mean of the four variances plus the variance of the four means.
     """
     seen = exposure > 0
     incident = np.where(seen, exposure, 1)

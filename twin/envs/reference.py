@@ -32,7 +32,7 @@ class PolicyReturn:
         Version of stemtwin used for the measurement; empty if it is the version of the scale.
     iqm, iqm_low, iqm_high : float, optional
         Interquartile mean (over the middle half of the episodes) and its 95 % confidence interval (percentile bootstrap);
-        None in older scales.
+        None for older measurements.
     cpu_s : float, optional
         Processor time of an episode, s.
     error, error_low, error_high : float, optional
@@ -65,7 +65,7 @@ class PairedReturn:
     better, other : str
         Names of the policies; the difference is the first minus the second.
     mean, low, high : float
-        Mean difference and its 95 % confidence interval, by the same bootstrap as for returns.
+        Mean difference and its 95 % confidence interval, by the bootstrap of :class:`PolicyReturn`.
     """
 
     better: str
@@ -114,17 +114,17 @@ class ReturnScale:
         return max(self.policies[name].mean for name in FLOOR if name in self.policies)
 
     def normalized(self, mean_return: float) -> float:
-        """Return the normalised value of a mean return: 0 at the floor, 1 at the oracle, not clipped.
+        """Return the normalised value of a mean return: 0 at the better of no-op and random, 1 at the oracle, not clipped.
 
         Raises
         ------
         SettingsError
-            The scale has no oracle, for example because events are not known in advance in its form of observation.
+            The scale has no returns of an oracle, for example because events are not known in advance in its form of observation.
         """
         if CEILING not in self.policies:
             message = (
-                f"The scale of {self.environment}, {self.difficulty}, has no policy {CEILING!r}, only {', '.join(self.policies)}, so it cannot "
-                "normalise a return. Compare with the returns of these policies."
+                f"The scale of {self.environment} with difficulty={self.difficulty!r} has returns of {', '.join(self.policies)}, but none of "
+                f"{CEILING!r}, so a return cannot be normalised. Compare mean returns without normalisation."
             )
             raise SettingsError(message)
         return (mean_return - self.floor) / (self.policies[CEILING].mean - self.floor)

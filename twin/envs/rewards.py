@@ -57,7 +57,7 @@ def signal(frame: xr.Dataset | None, cost: Mapping[str, float]) -> float:  # noq
 def correlation(frame: xr.Dataset | None, cost: Mapping[str, float]) -> float:  # noqa: ARG001
     """Return the correlation of neighbouring pixels along x in the first image, at least 0; 0 without a frame.
 
-    For pixels smaller than the image detail, this is the fraction of the variance that is not noise, S / (1 + S) with the
+    For pixels smaller than the image detail, this correlation is the fraction of the variance that is not noise, S / (1 + S) with the
     signal-to-noise ratio S (J. T. L. Thong, K. S. Sim, J. C. H. Phang, Scanning 23 (2001) 328).
     """
     if frame is None:

@@ -160,7 +160,7 @@ class ScopeFamily(ABC):
 
 
 def side(centres: np.ndarray) -> float:
-    """Return the length of a field along an axis from the equally spaced centres of its pixels."""
+    """Return the length of a field along one axis, from the positions of its equally spaced pixel centres along this axis."""
     return float(np.ptp(centres)) * len(centres) / (len(centres) - 1)
 
 
@@ -191,7 +191,7 @@ def logarithms(state: ScopeSession) -> np.ndarray:
 def scalars(state: ScopeSession, panel: ControlPanel, seen: dict[str, Any], budget: list[float]) -> list[Any]:
     """Return the scalars of an observation as a list of vectors.
 
-    They are the knobs, the stage in units of its range, the field and dwell time, the flag of new frames, the logarithms of
+    The scalars are the knobs, the stage in units of its range, the field and dwell time, the flag of new frames, the logarithms of
     the costs, and the budgets.
     """
     return [seen["knobs"], seen["stage"] / panel.stage_space().high, state.scan, seen["fresh"], logarithms(state) / MOST_SPENT, budget]
@@ -278,7 +278,7 @@ def sample_of(name: str, *, damage: bool) -> Sample:
 
 
 def window_angstrom(panel: ControlPanel, thickness: float) -> float:
-    """Return the side of the window (A) for the widest likely probe, if the aberrations are random within their ranges."""
+    """Return the side of the calculation window (A) that holds the widest likely probe for random aberrations on the panel."""
     angle = max(panel.semiangles_mrad) * 1e-3
     orders = np.array([int(name[1]) for name in panel.coefficients])
     blur = panel.reach * angle**orders
@@ -377,7 +377,7 @@ def lengths(profile: Profile, asked: Any, count: int) -> tuple[float, ...]:
     Raises
     ------
     SettingsError
-        A value is not a number, or the instrument does not have that camera length.
+        A value is not a number, or a given camera length does not exist on the instrument.
     """
     asked = checks.numbers("camera_lengths_mm", asked, "mm")
     wrong = next((length for length in asked if length not in profile.camera_lengths_mm), None)

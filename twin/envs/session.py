@@ -55,11 +55,11 @@ class Session:
     commands : int
         Number of commands so far that could fail.
     failed : bool
-        Whether the last of these commands failed, as reported to the operator.
+        Whether the last command that could fail has failed, as reported to the operator.
     moving_until_s : float
         Time until which the stage counts as moving, s.
     dose_e_per_angstrom2 : float
-        Nominal dose of all acquisitions regardless of their position, e-/A^2.
+        Nominal dose of all acquisitions, added regardless of their position on the specimen, e-/A^2.
     last_dose_e_per_angstrom2 : float
         Nominal dose of the last acquisition, e-/A^2.
     """
@@ -136,7 +136,7 @@ def start(
 def set_knobs(session: Session, changes: Mapping[str, Any]) -> Session:
     """Return the session after knobs were set; see ``Microscope.set``.
 
-    If the change of the optics fails, the other knobs are still set.
+    If the change of the optics fails, all other knobs are still set.
 
     Raises
     ------
@@ -296,7 +296,9 @@ def acquire(
 
 
 def imaging_plan(session: Session, scan: Scan, *, detectors: Sequence[str | AnyDetector] = ("haadf",)) -> ImagingPlan:
-    """Return the plan of bare frames in the setup's window; see ``bare_frames.imaging_plan``.
+    """Return the plan of frames that do not record where the electrons hit the specimen (bare frames).
+
+    The frames are computed in the setup's window; see ``bare_frames.imaging_plan``.
 
     Raises
     ------
@@ -309,7 +311,7 @@ def imaging_plan(session: Session, scan: Scan, *, detectors: Sequence[str | AnyD
 def acquire_bare(
     sessions: Sequence[Session], operators: Sequence[tuple[ImagingOperator, ImagingPlan]], scans: Sequence[Scan], dwell_times_us: Sequence[float]
 ) -> list[tuple[np.ndarray, Aberrations, Session]]:
-    """Acquire one frame per session; return its readings, the true aberrations half-way through it, and the updated session.
+    """Acquire one frame per session; return readings, true aberrations at the middle of the frame time, and updated session.
 
     The readings, shape (channels, ny, nx), are bit-identical to those of :func:`acquire`; the distribution of electrons
     over the specimen is not recorded. Sessions with the same operator are computed together, on several threads.
@@ -390,7 +392,7 @@ def park(
     detectors : sequence
         As in ``Microscope.acquire``.
     looks : int
-        Number of equal parts of this time that are read out separately.
+        Number of equal parts of the time, each of which is read out separately.
 
     Raises
     ------

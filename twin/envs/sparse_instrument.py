@@ -45,7 +45,7 @@ class SparsePreset:
     faults: bool = True
 
     def blocks(self, points: int) -> int:
-        """Return the number of blocks at the usual dwell time that the dose allows."""
+        """Return the number of blocks at the usual dwell time that the dose budget allows."""
         return max(4, round(self.share * points**2 / COUNT))
 
 
@@ -77,7 +77,7 @@ class Sampling:
 def budget(preset: SparsePreset, points: int) -> tuple[float, float]:
     """Return the budgets of an episode: beam time, in units of the usual dwell time, and time of the scan path, us.
 
-    They suffice for the overview, followed by lines of a raster at the usual dwell time.
+    The budgets suffice for the overview (the first block) and for a raster of lines, both at the usual dwell time.
     """
     blocks = preset.blocks(points)
     first, line = sparse_paths.overview(points, sparse_scenes.PROFILE), sparse_paths.raster(1, points, sparse_scenes.PROFILE)[0]
@@ -100,7 +100,7 @@ def nothing(points: int) -> Sampling:
 def recorded(
     before: Sampling, way: Block, expected: np.ndarray, *, electrons: float, dwell_us: float, chain: DetectorChain, rng: np.random.Generator
 ) -> Sampling:
-    """Return the sampling after a block was scanned; its image is not yet reconstructed again.
+    """Return the sampling after a block was scanned, with new counts and readings but still with the image of ``before``.
 
     Parameters
     ----------
@@ -127,7 +127,7 @@ def recorded(
 
 
 def added(before: Sampling, rows: np.ndarray, columns: np.ndarray, counted: np.ndarray, electrons: float) -> Sampling:
-    """Return the sampling with electrons counted at further points; its image is not yet reconstructed again."""
+    """Return the sampling with electrons counted at further points, but still with the image of ``before``."""
     maps = before.counts.copy(), before.exposure.copy(), before.visits.copy()
     for one, value in zip(maps, (counted, electrons, 1.0), strict=True):
         np.add.at(one, (rows, columns), value)
@@ -136,7 +136,7 @@ def added(before: Sampling, rows: np.ndarray, columns: np.ndarray, counted: np.n
 
 
 def imaged(known: Sampling, chain: DetectorChain) -> Sampling:
-    """Return the sampling after the fixed reconstruction of its image and uncertainty."""
+    """Reconstruct image and uncertainty from the counts of a sampling; return the sampling with both."""
     electronics = known.visits * (chain.read_noise_adu / (chain.gain_adu * chain.efficiency)) ** 2
     found = reconstruct(known.counts, known.exposure, PRIOR, excess=1 / (chain.dqe * chain.efficiency), electronics=electronics)
     return dataclasses.replace(known, estimate=read_only(found[0]), uncertainty=read_only(found[1]))
@@ -145,7 +145,7 @@ def imaged(known: Sampling, chain: DetectorChain) -> Sampling:
 def raster_image(
     expected: np.ndarray, overview: Sampling, *, lines: int, electrons: float, chain: DetectorChain, rng: np.random.Generator
 ) -> Sampling:
-    """Return the sampling with its image after the overview and a raster of lines at the usual dwell time."""
+    """Scan a raster of ``lines`` lines at the usual dwell time after the overview; return the sampling with its new image."""
     known = overview
     for way in sparse_paths.raster(lines, len(expected), sparse_scenes.PROFILE):
         known = recorded(known, way, expected, electrons=electrons, dwell_us=USUAL_DWELL_US, chain=chain, rng=rng)

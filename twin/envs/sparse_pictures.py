@@ -25,7 +25,7 @@ def sampling_picture(
     side: float,
     note: str = "",
 ) -> np.ndarray:
-    """Draw the image with the points of the last block, its uncertainty, and the electrons so far; uint8 (450, 1200, 3).
+    """Draw the image with the points of the last block, the uncertainty of the image, and the electrons so far; uint8 (450, 1200, 3).
 
     Parameters
     ----------

@@ -110,7 +110,7 @@ class Specimen:
 def transfer(number: int, sigma: float, cells: int, side: float) -> np.ndarray:
     """Return the Fourier coefficients of one atom's dark-field image, A^2, shape (cells, cells / 2 + 1), read-only.
 
-    They are the product of two sets of Fourier coefficients: those of the cross-section for scattering into the detector,
+    The result is the product of two sets of Fourier coefficients: those of the cross-section for scattering into the detector,
     and those of the probe's intensity. This is the model of ``engine="thermal"`` for atoms that scatter once and independently.
     """
     profile: Profile = find_profile(PROFILE)
@@ -162,7 +162,7 @@ def layer() -> tuple[tuple[int, float, float], ...]:
 
 
 def sizes(span: tuple[float, float]) -> np.ndarray:
-    """Return the ``SIZES`` possible diameters of particles in a range, A."""
+    """Return ``SIZES`` equally spaced diameters between the ends of ``span``, A; a particle has one of these diameters."""
     return np.linspace(*span, SIZES)
 
 
@@ -172,7 +172,7 @@ def rms(metal: Metal) -> float:
 
 
 def count(rng: np.random.Generator, span: tuple[int, int], points: int) -> int:
-    """Draw a number of structures from a range for a field of 256 A, and scale it to the side of the field; it is at least 1."""
+    """Draw a number of structures in a field of 256 A, and return this number scaled to the side of the field, at least 1."""
     return max(1, round(int(rng.integers(span[0], span[1] + 1)) * points * PITCH_ANGSTROM / 256))
 
 

@@ -75,7 +75,7 @@ class Discovery:
     techniques : tuple of str
         Technique of each spectrum.
     scores : tuple of float
-        Scalariser of the counts of each spectrum; 0 for spectra of the other technique and for dark spectra.
+        Scalariser of the counts of each spectrum; 0 for dark spectra and for spectra of a technique that the scalariser does not use.
     spectra : tuple of ndarray
         Counts of the last spectrum, in the order of the exposures. An exposure that was not taken has zeros only. The tuple
         is empty before the first spectrum.

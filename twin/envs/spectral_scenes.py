@@ -86,7 +86,7 @@ def candidates(field_angstrom: float) -> int:
 def scene_seeds(split: str, count: int = SCENES, root: int | None = None) -> tuple[int, ...]:
     """Return the seeds of the scenes of a split, which do not occur in other splits.
 
-    If ``root`` is given, the seeds are 64-bit numbers derived from it instead, and the split is ignored.
+    If ``root`` is given, the seeds are 64-bit numbers derived from ``root``, and the split is ignored.
     """
     if root is None:
         return tuple(1000 * SPLITS[split] + number for number in range(count))
@@ -163,7 +163,7 @@ def low_losses(flake: DecoratedFlake) -> LossModel:
 def core_spectra(flake: DecoratedFlake, sample: Sample, ferric: np.ndarray) -> np.ndarray:
     """Return the spectra of the L edges of iron, float32 (n, n, channels).
 
-    Two spectra are computed at each position, one for divalent iron only and one for trivalent iron only. They are mixed
+    Two spectra are computed at each position, one for divalent iron only and one for trivalent iron only. The two spectra are mixed
     according to the fraction of trivalent iron under the probe. The result is exact to first order in the core losses,
     whose probability is below 1e-3.
     """

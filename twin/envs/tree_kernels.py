@@ -1,7 +1,7 @@
 """Compiled sweeps over one Gaussian tree, up to the root and back to the pixels, for ``image_trees.py``.
 
-The squares of all levels are stored in one array, largest squares first and row by row within a level; each level has
-twice as many squares along a side as the previous one.
+The nodes of the tree are squares of pixels. The squares of all levels are stored in one array, largest squares first and row
+by row within a level; each level has twice as many squares along a side as the previous one.
 """
 
 import numpy as np
@@ -23,11 +23,11 @@ def sweep(
     information, weighted : ndarray
         Inverse variance of each measured pixel (0 elsewhere), and its product with the value, float32 (n, n).
     structure : ndarray
-        Local structure at each pixel, float32 (n, n); outside the field its smallest value is used.
+        Local structure at each pixel, float32 (n, n); outside the field the smallest local structure is used.
     corner : tuple of int
         Row and column of the tree at which the field begins.
     shares : ndarray
-        Variance fractions of the levels, from the largest squares to pixels, float32 (levels,).
+        Ratio of the prior variance to the local structure on each level, from the largest squares to pixels, float32 (levels,).
     work : ndarray
         Work space, float32 (4, squares of all levels).
     rows : ndarray

@@ -178,7 +178,7 @@ def draw_misalignment(preset: TuningPreset, rng: np.random.Generator, scale: flo
 
 
 def kind(name: str) -> Tableau:
-    """Return the tableau of a measurement by its name, which may also be ``"C1A1"``."""
+    """Return the tilts and the fitted order of a measurement by its name, ``"C1A1"`` or the name of a tableau."""
     return C1A1 if name == C1A1.name else tableau(name)
 
 

@@ -253,7 +253,7 @@ class FlatScalars(gym.ObservationWrapper, RecordConstructorArgs):
         self.observation_space = gym.spaces.Dict({**spaces, SCALARS: gym.spaces.Box(-1.0, 1.0, (count,), np.float32)})
 
     def observation(self, observation: dict[str, Any]) -> dict[str, Any]:
-        """Return the images and the vector."""
+        """Return the observation as its images and the vector ``scalars``."""
         vector = []
         for name, (low, high) in self._bounds.items():
             values = np.asarray(observation[name], float).ravel()

@@ -103,8 +103,8 @@ def mean_counts(patterns: np.ndarray, electrons: float | np.ndarray, response: R
 def expose(patterns: np.ndarray, electrons: float | np.ndarray, response: Response, defects: Defects, rng: np.random.Generator) -> np.ndarray:
     """Draw the counts of a camera: Poisson numbers with given means, plus Gaussian readout noise, limited to saturation.
 
-    The means are those of :func:`mean_counts`, which has the same parameters; ``rng`` is the only source of randomness.
-    Each electron is counted once, in one pixel, so the counts are Poisson-distributed for every spread.
+    The means are those of :func:`mean_counts`, which has the same parameters except ``rng``; ``rng`` is the only source
+    of randomness. Each electron is counted once, in one pixel, so the counts are Poisson-distributed for every spread.
 
     Returns
     -------

@@ -59,8 +59,8 @@ def lagged(signal: np.ndarray, dwell: float, waits: np.ndarray, tau: float, *, d
         Time constant of scintillator and amplifier, s: the response to a pulse is exp(-t / tau) / tau. 0 means no lag.
     dark : bool
         If True, the beam is blanked during the waits. If False, the beam waits at the next position, so part of the
-        charge of the wait appears in the reading of the next visit; the beam is assumed to have waited at the first
-        position for a long time.
+        charge that the detector collects during a wait appears in the reading of the next visit; the beam is assumed to
+        have waited at the first position for a long time.
 
     Returns
     -------
@@ -121,7 +121,7 @@ def convert(charge: np.ndarray, *, gain: float, offset: float, read_noise: float
 
 
 def response(ky: np.ndarray, kx: np.ndarray, radius: float, slope: tuple[float, float], bowl: float, twofold: tuple[float, float]) -> np.ndarray:
-    """Return the detection efficiency at positions on the detector, relative to that at the best position.
+    """Return the detection efficiency at positions on the detector, divided by the highest efficiency.
 
     Parameters
     ----------
@@ -139,7 +139,7 @@ def response(ky: np.ndarray, kx: np.ndarray, radius: float, slope: tuple[float, 
     Returns
     -------
     ndarray
-        (1 + the three terms) / (1 + the sum of their amplitudes), at most 1.
+        (1 + the terms of ``slope``, ``bowl`` and ``twofold``) / (1 + the sum of their amplitudes), at most 1.
 
     Notes
     -----

@@ -65,7 +65,7 @@ class Grid:
 
     @property
     def band_limit(self) -> float:
-        """Upper bound of a wave's spatial frequencies, 1/A: (1 - 1e-6) 2/3 of the lower Nyquist frequency.
+        """Upper bound of a wave's spatial frequencies, 1/A: (1 - 1e-6) 2/3 of the lower of the Nyquist frequencies along y and x.
 
         Source: Kirkland, Advanced Computing in Electron Microscopy, section 6.8.
         """

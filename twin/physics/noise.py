@@ -84,7 +84,7 @@ def count_frames_by_inversion(signals: np.ndarray, incident: Sequence[float | np
     Raises
     ------
     SettingsError
-        A mean is negative, NaN or above 1e9 electrons.
+        A mean, the signal times ``incident``, is negative, NaN or above 1e9 electrons.
     """
     mean, uniforms = _memory.array((2, *signals.shape))
     mean[...] = signals

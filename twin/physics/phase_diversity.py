@@ -35,7 +35,7 @@ class FilmOptics:
     wavelength, semiangle : float
         Wavelength, A, and convergence semi-angle, rad.
     size : int
-        Number of points along each side.
+        Number of points along each side of an image.
     sampling : float
         Distance between points, A.
     """

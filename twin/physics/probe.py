@@ -75,7 +75,7 @@ def aperture(ky: np.ndarray, kx: np.ndarray, pixel: tuple[float, float], radius:
     Returns
     -------
     ndarray
-        Amplitudes in [0, 1].
+        Amplitudes of the pixels, 0 to 1.
     """
     if antialias:
         return disc_coverage(ky, kx, pixel, radius)

@@ -50,8 +50,8 @@ class Atom:
     scattered : ndarray
         Radial Fourier transform of exp(i sigma v) - 1 at these frequencies, A^2, complex128, shape (n,).
     absorbed : ndarray
-        Radial Fourier transform of log(abs(1 + <T>)) of an atom in thermal motion, which describes the attenuation of
-        the wave, A^2, float64, shape (n,).
+        Radial Fourier transform of log(abs(mean of exp(i sigma v))) of an atom in thermal motion, which describes the
+        attenuation of the wave, A^2, float64, shape (n,).
     sigma : float
         Thermal displacement, 1-D rms, A.
     """
@@ -70,7 +70,7 @@ class Atom:
         return np.interp(k, self.k, self.absorbed, right=0)
 
     def thermal_share(self, k: np.ndarray) -> np.ndarray:
-        """Return the thermal fraction of the intensity that an atom scatters by k, 1/A: 1 - exp(-4 pi^2 u^2 k^2)."""
+        """Return the thermal fraction of the intensity that an atom scatters by k, 1/A: 1 - exp(-4 pi^2 u^2 k^2) with u = ``sigma``."""
         return -np.expm1(-4 * (np.pi * self.sigma * k) ** 2)
 
 
@@ -203,7 +203,8 @@ def again_into_ring(scatterer: Atom, source: Atom, of: Ring, ring: Ring, q: np.n
     Returns
     -------
     ndarray
-        A^2, shape (n,). Diffuse electrons with many directions scatter incoherently, so all of abs(T)^2 is included.
+        A^2, shape (n,). Diffuse electrons with many directions scatter incoherently, so the spectrum contains both
+        thermal and coherent scattering.
     """
     step = 0.1
     p = (np.arange(int(FAR * 0.75 / step)) + 0.5) * step

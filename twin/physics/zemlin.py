@@ -132,7 +132,7 @@ class Solution:
     names : tuple of str
         Names of the fitted Cartesian coefficients.
     values, covariance : ndarray
-        Their values, A, and covariance, A^2.
+        Values of these coefficients, A, and their covariance, A^2.
     misfit : float
         Chi-square per degree of freedom; 1 if the stated errors are right and no other aberration matters.
     """
@@ -159,7 +159,7 @@ def solve(measured: np.ndarray, covariances: np.ndarray, tilts: np.ndarray, *, o
     tilts : ndarray
         Tilts (ty, tx), rad, shape (n, 2).
     order : int
-        Largest n of the fitted C_nm.
+        Largest order n of the fitted coefficients C_nm.
     semiangle : float
         Radius of the aperture over which the measurement averages, rad; see :func:`induced`.
 

@@ -7,9 +7,9 @@ z = 0. Crystals are oriented with their zone axis [uvw] along +z, the direction 
 File                         Content
 ============================ ===================================================================================================================
 ``amorphous.py``             random networks: films of amorphous carbon and silicon nitride
-``builders.py``              samples cut from a crystal: whole repeats, windows, sheets in vacuum; an estimate of the memory
+``builders.py``              samples cut from a crystal: whole repeats, windows, sheets in vacuum; a check of the memory
 ``columns.py``               ``projected_columns``: the atomic columns that the beam sees
-``crystal.py``               ``Crystal``: one cell of a crystal with occupancies and thermal motion; its primitive cell; the draw of mixed sites
+``crystal.py``               ``Crystal``: one cell of a crystal with occupancies and thermal motion; its primitive cell; random filling of sites
 ``defects.py``               functions that remove, substitute, add and move atoms of a sample and record each change
 ``decorated_flakes.py``      flakes of MoS2 with randomly placed particles of metals and oxides
 ``default_displacements.py`` thermal motion for files without displacements

@@ -30,13 +30,13 @@ class Network:
     bonds : tuple of int
         Number of bonds (k,) of an atom of each element.
     bond : (k, k) float
-        Bond length in A; 0: no bond between these elements.
+        Bond length for each pair of elements, A; 0: the two elements do not form bonds.
     apart : (k, k) float
-        Smallest distance of atoms without a bond, A.
+        Smallest distance between two atoms without a bond, for each pair of elements, A.
     steps : int
         Number of steps in which all atoms move.
     stiffness : float
-        Fraction of a misfit that one step removes.
+        Fraction of the deviation from a prescribed distance that one step removes.
     shake : float
         Initial standard deviation of random steps along one axis, A. It decreases to zero over the first 70 % of the
         steps and lets atoms leave poor arrangements.

@@ -40,7 +40,7 @@ class Cut:
     thickness_angstrom : float, optional
         Requested thickness, A; None: 40 A for a crystal, its own thickness for a sheet.
     seed : int
-        Seed of the draw of mixed sites.
+        Seed of the random choice of atoms on mixed and partly filled sites.
     max_strain : float
         Largest permitted strain of the periodic cell.
     periodic : bool
@@ -181,7 +181,8 @@ def build_sample(crystal: Crystal, cut: Cut, *, name: str, recipe: str = "") -> 
         is an unstrained window around the middle of the cell if the cell exceeds 1.5 times the larger of the requested
         size and 16 A, if the cell needs more strain than allowed, or if ``cut.periodic`` is False. The first atom of a
         crystal lies at z = 0. Without a requested thickness, a sheet or an isolated group has 2 A of vacuum on either
-        side. With a requested thickness, it is centred in this thickness, or cut to it if it is thicker.
+        side. With a requested thickness, the sheet or group is centred in a box of this thickness, and cut to
+        the box if it is thicker.
 
     Raises
     ------

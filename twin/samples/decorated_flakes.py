@@ -67,7 +67,7 @@ class DecoratedFlake:
     particles : tuple of FlakeParticle
         Particles that neither touch each other nor extend beyond the outline.
     seed : int
-        Seed of orientations and vacant sites.
+        Seed of the random orientations of flake and particles, and of the random vacant sites.
     """
 
     field_angstrom: float

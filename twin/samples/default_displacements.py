@@ -1,13 +1,13 @@
 """Thermal motion for files without displacements, from the Debye model at room temperature.
 
-A pure element has the Debye temperature of the table (C. Kittel, Introduction to Solid State Physics, chapter 5, table
+A pure element has its tabulated Debye temperature (C. Kittel, Introduction to Solid State Physics, chapter 5, table
 1). Carbon has the value of graphene (Susi et al., Nat. Commun. 7 (2016) 13040), because the value of diamond does not
-describe any other form of carbon. In a compound, atoms of an element that is soft (K, Sr, Pb) or not a solid (O, Cl) in
-its pure form are bound as tightly as their neighbours. The 1-D rms displacement in a compound is therefore at most
-0.085 A. This limit corresponds to B = 0.57 A^2; hard oxides have 0.3 to 0.5 A^2, and most compounds have 0.6 to 1.0 A^2
-at room temperature (L.-M. Peng et al., Acta Cryst. A52 (1996) 456). Elements without a Debye temperature also have
-0.085 A. For Sr, Ti and O in SrTiO3, the model gives 0.085, 0.073 and 0.085 A; the measured values are 0.089, 0.075 and
-0.096 A (B = 0.62, 0.44 and 0.73 A^2, ibid.).
+describe any other form of carbon. In a compound, atoms of an element that is soft (K, Sr, Pb) or not a solid (O, Cl)
+in its pure form are bound as tightly as their neighbours. The 1-D rms displacement in a compound is therefore at most
+0.085 A. This limit corresponds to B = 0.57 A^2; hard oxides have 0.3 to 0.5 A^2, and most compounds have 0.6 to 1.0
+A^2 at room temperature (L.-M. Peng et al., Acta Cryst. A52 (1996) 456). Elements without a Debye temperature also
+have 0.085 A. For Sr, Ti and O in SrTiO3, the model gives 0.085, 0.073 and 0.085 A; the measured values are 0.089,
+0.075 and 0.096 A (B = 0.62, 0.44 and 0.73 A^2, ibid.).
 """
 
 import numpy as np

@@ -113,7 +113,8 @@ def _alloyed(
     room = min(sample.positions_angstrom[:, 2].min(), sample.thickness_angstrom - sample.positions_angstrom[:, 2].max())
     if rise >= room:
         message = (
-            f"thickness_angstrom={sample.thickness_angstrom:g} cannot hold {guest}, which lies {rise:.2f} A further out. Omit thickness_angstrom."
+            f"thickness_angstrom={sample.thickness_angstrom:g} cannot hold {guest}, which lies {rise:.2f} A further from the metal "
+            f"plane than {native}. Omit thickness_angstrom."
         )
         raise SettingsError(message)
     sample = displace(sample, drawn, np.outer(outward * rise, [0.0, 0.0, 1.0]))

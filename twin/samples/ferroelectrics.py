@@ -42,8 +42,8 @@ class Tetragonal:
     a, c : float
         Lattice constants in A.
     b_shift, apical_shift, equatorial_shift : float
-        Shifts along c from the cubic positions, in units of c. They belong to the B site, to the oxygen sites above and
-        below the B site, and to the four oxygen sites around the B site.
+        Shifts along c from the cubic positions, in units of c: of the B site, of the oxygen sites above and below the
+        B site, and of the four oxygen sites around the B site.
     """
 
     a_site: str

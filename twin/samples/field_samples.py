@@ -74,10 +74,9 @@ def load_fields(
 ) -> tuple[FieldSample, ...]:
     """Load the alternative samples that cover a square field of view.
 
-    A crystal whose period is about the side of the field gives one sample. A crystal with a much longer period gives
-    several alternatives. The first ones cover the field with the smallest number of whole cells and are long along y or
-    along x, or along both if neither is possible. The last one is a window of the unstrained crystal: the field with a
-    margin around it.
+    A crystal with periods near the side of the field gives one sample. A crystal with a much longer period gives several
+    alternatives. The first ones are whole cells, longer than the field along y or along x, or along both axes if neither
+    is possible. The last one is a window of the unstrained crystal: the field with a margin.
 
     Parameters
     ----------
@@ -94,9 +93,9 @@ def load_fields(
     thermal_sigma_angstrom : float or mapping, optional
         1-D rms displacement, A, of all atoms or of each element; 0: static.
     block : str, optional
-        Name or number of the structure in a file that holds several.
+        Name or number of the structure in a file that holds several structures.
     seed : int
-        Seed of the draw of partly filled sites and dopants.
+        Seed of the random choice of atoms on partly filled sites, and of dopants.
 
     Raises
     ------

@@ -41,8 +41,8 @@ def specimen_of(sample: Sample) -> SiteNetwork:
     """Return the site network of a sample for the damage kinetics, before any dose.
 
     The sites are the sample's atoms in their order, followed by its single vacancies (``sample.defects``) as empty
-    sites. The links are the bonds of the structure without vacancies; dichalcogenides also have links for jumps within
-    a chalcogen layer.
+    sites. Two sites are linked if they are bonded in the structure without vacancies. In dichalcogenides, neighbouring
+    sites of a chalcogen layer are also linked, for jumps within the layer.
 
     Raises
     ------

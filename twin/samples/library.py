@@ -39,7 +39,8 @@ def load_sample(
     seed : int
         Seed of all draws: sites of defects, random alloys, amorphous films.
     **knobs : float, int or str
-        Settings of this sample, described by ``SAMPLES[name].knobs``. ``Sample.defects`` records the changes.
+        Settings of this sample, described by ``SAMPLES[name].knobs``. ``Sample.defects`` records the defects that they
+        cause.
 
     Raises
     ------

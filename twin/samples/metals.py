@@ -47,7 +47,7 @@ class Metal:
     card: str
 
     def sources(self) -> dict[str, str | dict[str, float]]:
-        """Return the arguments of :func:`specimen`: thermal motion and sources."""
+        """Return the keyword arguments of :func:`specimen` that state the thermal motion and the sources of the numbers."""
         group = {"fcc": "Fm-3m", "bcc": "Im-3m"}[self.structure]
         return {
             "sigma": {self.symbol: rms(self.b)},
@@ -97,11 +97,11 @@ _crystal(IRON, "001")
 def sigma5(metal: Metal, order: BuildRequest, excess: float) -> Sample:
     """Return a periodic cell with two symmetric Sigma5 (310) [001] tilt boundaries, both perpendicular to x.
 
-    One grain has [310] along x and [-130] along y, and the other is its mirror image. Both have the period a sqrt(10)
-    along y, so the cell is not strained. The mirror planes are atomic planes of both grains. Beside a mirror plane, some
-    atoms of the two grains are nearer to each other than 0.7 of the bond length. Each pair of them is replaced by one
-    atom half-way between the two, which gives the kite-shaped structural units of this boundary. The atoms are not
-    relaxed further.
+    One grain has [310] along x and [-130] along y, and the other grain is its mirror image. Both grains have the period
+    sqrt(10) a along y, where a is the lattice constant, so the cell is not strained. The mirror
+    planes are atomic planes of both grains. Beside a mirror plane, some atoms of the two grains are nearer to each other
+    than 0.7 of the bond length. Each such pair is replaced by one atom half-way between the two atoms, which gives the
+    kite-shaped structural units of this boundary. The atoms are not relaxed further.
 
     Parameters
     ----------

@@ -104,8 +104,8 @@ def _laid(basis: Sites, a: float, edge: tuple[int, int], height: float) -> list[
 def bilayer(order: BuildRequest, basis: Sites, second: Sites, a: float, gap: float, twist_deg: float) -> Sample:
     """Return a bilayer whose first sheet along z is ``basis``.
 
-    Without a twist, the second sheet is ``second``, so the stacking is that of the crystal. With a twist, it is a rotated
-    sheet ``basis``.
+    Without a twist, the second sheet is ``second``, so the stacking is that of the crystal. With a twist, the second
+    sheet is a rotated copy of ``basis``.
     """
     low, high = (VACUUM_CELL - gap) / 2, (VACUUM_CELL + gap) / 2
     if twist_deg == 0:

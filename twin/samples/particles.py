@@ -91,8 +91,8 @@ def _magic(shape: str, size: int) -> float:
 def rotation(view: str, rng: np.random.Generator) -> np.ndarray:
     """Return a random rotation (3, 3) of a particle.
 
-    The view "random" gives a uniformly distributed rotation. Any other view rotates a crystal axis onto the beam, with a
-    random angle about the beam.
+    The view "random" gives a uniformly distributed rotation. Any other view is a crystal axis, such as "110". The
+    rotation then puts this axis along the beam, at a random angle about the beam.
     """
     from scipy.spatial.transform import Rotation
 
@@ -146,7 +146,7 @@ def _make(metal: Metal, order: BuildRequest, diameter: float, shape: str, view: 
     if thickness < own - 2 * VACUUM_MARGIN + 0.1:
         message = (
             f"thickness_angstrom={thickness:g} cannot hold particle and film, which need {high - low:.3f} A. "
-            f"Leave it out, or ask for {own:.4g} A or more."
+            f"Leave out thickness_angstrom, or ask for {own:.4g} A or more."
         )
         raise SettingsError(message)
     up = np.array([0, 0, (thickness - low - high) / 2])

@@ -237,8 +237,8 @@ class Sample:
         sites = None if self.sites is None else np.array(self.sites, dtype=np.int64)
         if sites is not None and (sites.shape != (len(numbers),) or (sites < 0).any() or len(np.unique(sites)) < len(sites)):
             message = (
-                f"sites has shape {sites.shape} for {len(numbers)} atoms, or holds a number twice or below 0. "
-                f"Give each atom its own number, 0 or more."
+                f"sites, of shape {sites.shape}, must hold a different whole number, 0 or more, for each of the {len(numbers)} atoms. "
+                "Leave out sites to number the atoms in their order."
             )
             raise SettingsError(message)
         if sites is not None and np.array_equal(sites, np.arange(len(numbers))):

@@ -32,8 +32,8 @@ class Knob:
     about : str
         Description of the setting.
     default : float, int or str
-        Default value; an integer default admits only whole numbers. :func:`specimen` takes it from the function's
-        signature.
+        Default value; an integer default admits only whole numbers. :func:`specimen` takes the default from the
+        signature of the builder function.
     low, high : float
         Limits of a number.
     unit : str

@@ -79,7 +79,10 @@ def parse_zone_axis(given: str | Sequence[int]) -> tuple[int, int, int]:
         return indices[0], indices[1], indices[2]
     u, v, t, w = indices
     if t != -(u + v):
-        message = f"zone_axis={given!r} has the third index {t}, which must be {-(u + v)}, minus the sum of the first two. Correct it, or give three."
+        message = (
+            f"zone_axis={given!r} has the third index {t}, which must be {-(u + v)}, minus the sum of the first two. "
+            "Correct the third index, or give three indices."
+        )
         raise SettingsError(message)
     three = (2 * u + v, u + 2 * v, w)
     divisor = gcd(*three)

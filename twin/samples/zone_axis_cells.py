@@ -2,8 +2,8 @@
 
 A STEM image of a crystal needs a box that repeats in x and y. The edges of the box are three lattice vectors: the zone
 axis along z, and two vectors along x and y that are nearly perpendicular to the zone axis and to each other. Few
-crystals have exactly perpendicular vectors. A shear that preserves the volume removes the small remaining angle, so the
-density stays exact. The frame is right-handed, so a crystal is rotated but never mirrored.
+crystals have exactly perpendicular vectors. A shear that preserves the volume removes the small deviation from right
+angles, so the density stays exact. The frame is right-handed, so a crystal is rotated but never mirrored.
 """
 
 from dataclasses import dataclass

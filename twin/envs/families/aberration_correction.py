@@ -121,8 +121,8 @@ class AberrationCorrection(GoalFamily[Tuning]):
         ============== ================= ========= ==================================================================
 
         ``"pixels"``: ``image`` uint8 (2, 64, 64) and ``scalars`` float32 (4 K + 11,). The first channel has the square
-        roots of the image in bins of 2 x 2 points; the second has the Ronchigram in bins of 2 x 2 pixels. Its mean has
-        the level 128, and a deviation of 1 % from the mean is 5 levels. The scalars are knobs, estimates and errors in
+        roots of the image in bins of 2 x 2 points; the second has the Ronchigram in bins of 2 x 2 pixels. The mean of
+        the Ronchigram has the level 128, and a deviation of 1 % from this mean is 5 levels. The scalars are knobs, estimates and errors in
         units of the reach, ages in units of the time budget, report, misfit, budget, and logarithm of the electrons.
         ``"state"``: 26 features of the image and 26 of the middle of the Ronchigram, then these scalars.
     Reward

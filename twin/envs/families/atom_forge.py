@@ -157,7 +157,7 @@ class AtomForge(GoalFamily[ForgeState]):
         and L its value at the start. P is 1/2 at the start, 1 at the target, and 0 without Si. The achievement V is 0 until the declared end; then it
         is 1 - n / 4 for n lost atoms if Si is at the target, and otherwise 0. B is the larger of the spent fractions of looks and beam time. Random
         walks fail, because the targets are at least six bonds away. In ``drill``, n is the number of lost atoms that do not belong to the pattern. P
-        is the number of finished vacancies minus n / 2, divided by the size of the pattern. At the declared end, V is 1 - n / 4 for the whole
+        is (f - n / 2) divided by the size of the pattern, for f finished vacancies. At the declared end, V is 1 - n / 4 for the whole
         pattern; for an unfinished pattern it is this value times half the finished fraction.
     Starting state
         The number of bonds between Si and the target is in the preset's range of sizes. N atoms and vacancies are drawn over the field, not
@@ -266,7 +266,7 @@ class AtomForge(GoalFamily[ForgeState]):
         forge_scenes.forge_beam(self.preset.goal, self.preset.energy_ev)
 
     def initial(self, rng: np.random.Generator) -> ForgeState:
-        """Draw sheet and goal, and take the first look."""
+        """Draw sheet and goal, and take the first frame."""
         scene = forge_scenes.draw_scene(self.preset, rng, self.split)
         numbers = read_only(np.array(scene.numbers))
         seed, draws = int.from_bytes(rng.bytes(16), "little"), _draws(rng)
@@ -281,7 +281,7 @@ class AtomForge(GoalFamily[ForgeState]):
         return self._looked(replace(state, session=begun, order=order, trace=NO_TRACE), rng)
 
     def transition(self, state: ForgeState, action: np.ndarray, rng: np.random.Generator) -> ForgeState:
-        """Declare the end, or park the beam and look."""
+        """Declare the end, or park the beam and then take a frame."""
         state = replace(state, moves=state.moves + 1)
         if action[3] > STOP:
             return replace(state, stopped=True)
@@ -384,7 +384,7 @@ class AtomForge(GoalFamily[ForgeState]):
         return int((state.numbers[list(state.scene.target)] == 0).sum())
 
     def potential(self, state: ForgeState) -> float:
-        """Return the hidden potential, in [0, 1], which is 1/2 at the start of a walk and 0 at the start of a pattern."""
+        """Return the hidden potential, in [0, 1]; at the start it is 1/2 if Si is to be moved, and 0 if vacancies are to be drilled."""
         scene = state.scene
         if self.preset.goal == "drill":
             return min(max((self._made(state) - 0.5 * self._lost(state)) / scene.length, 0.0), 1.0)
@@ -400,7 +400,7 @@ class AtomForge(GoalFamily[ForgeState]):
         return whole * (self._site(state) == scene.target[0])
 
     def spent(self, state: ForgeState) -> float:
-        """Return the larger of the spent fractions of looks and beam time."""
+        """Return the larger of the spent fractions of frames and beam time."""
         return min(max(state.looks / self.preset.looks, state.beam_s / self.preset.beam_s), 1.0)
 
     def declared(self, state: ForgeState) -> bool:
@@ -408,11 +408,11 @@ class AtomForge(GoalFamily[ForgeState]):
         return state.stopped
 
     def truncated(self, state: ForgeState) -> bool:
-        """Return True if the looks are spent, or if the remaining beam time is below the shortest dwell time."""
+        """Return True if the frames are spent, or if the remaining beam time is below the shortest dwell time."""
         return state.looks >= self.preset.looks or self.preset.beam_s - state.beam_s < SHORTEST_S
 
     def cost(self, state: ForgeState) -> dict[str, float]:
-        """Return the dose averaged over the field (e-/A^2), the beam time on the specimen (s), and the numbers of actions and looks."""
+        """Return the dose averaged over the field (e-/A^2), the beam time on the specimen (s), and the numbers of actions and frames."""
         seconds = state.beam_s + state.looks * self.preset.look_s
         return {
             "dose_e_per_angstrom2": seconds * self._beam.electrons_per_s / FIELD_ANGSTROM**2,
@@ -424,8 +424,8 @@ class AtomForge(GoalFamily[ForgeState]):
     def truth(self, state: ForgeState) -> dict[str, float]:
         """Return the total and the remaining length of the path or pattern, the lost atoms, the defects, and the wanted events.
 
-        ``event_k`` is 1 if there is a wanted event k, else 0. (``x_k``, ``y_k``) is a beam position on or near its atom, in units of the action.
-        ``seconds_k`` is the time until the event if the beam is parked there, or -1 if it is unknown or another event comes first.
+        ``event_k`` is 1 if there is a wanted event k, else 0. (``x_k``, ``y_k``) is a beam position near the atom of event k, in units of the action.
+        ``seconds_k`` is the time until event k for a beam parked there, or -1 if this time is unknown or if another event comes first.
         """
         site, scene, walk = self._site(state), state.scene, self.preset.goal == "walk"
         left = (UNREACHED if site is None else int(state.bonds_left[site])) if walk else scene.length - self._made(state)
@@ -466,7 +466,7 @@ class AtomForge(GoalFamily[ForgeState]):
         return found, any(SHORTEST_S <= seconds <= READY_S for _, seconds in found)
 
     def picture(self, state: ForgeState) -> np.ndarray:
-        """Draw the last look with the path, the beam, the goal and the budgets; return uint8, shape (height, width, 3)."""
+        """Draw the last frame or graph of sites with the path of Si, the beam, the goal and the budgets; return uint8, shape (height, width, 3)."""
         from stemtwin.twin.envs import forge_pictures
 
         left = {"looks": 1 - state.looks / self.preset.looks, "beam time": 1 - state.beam_s / self.preset.beam_s}

@@ -77,9 +77,9 @@ class Focusing:
     true : ndarray
         True C10, C12a, C12b, A.
     strehl : float
-        Strehl ratio of these aberrations.
+        Strehl ratio of the true C10 and C12.
     path : tuple of ndarray
-        Knobs before each action, oldest first.
+        Positions of the knobs before each action, oldest first.
     kept : float
         Sum of the Strehl ratios of all frames except the first.
     images : tuple of ndarray
@@ -155,7 +155,7 @@ class Autofocus(GoalFamily[Focusing]):
         ============== =================== ========= ===============================================
 
         ``"pixels"``: a ``Dict``. ``image`` uint8 (2, 64, 64) has the last two frames, latest first, in bins of 2 x 2
-        points, as square roots of (reading - smallest reading), scaled to 100 at the mean. ``scalars`` float32 (11,)
+        points, as square roots of (bin - smallest bin), scaled to 100 for a bin at the mean. ``scalars`` float32 (11,)
         has the knobs of both frames in units of their reach, budget, scan, and logarithm of the mean reading.
         ``"state"``: float32 (113,). Each of the last four frames has the knobs and 24 logarithms of power over noise,
         in 12 azimuths (relative to the specimen) and 2 bands of spatial frequency; then follow budget, scan, and
@@ -184,7 +184,7 @@ class Autofocus(GoalFamily[Focusing]):
     Baselines
         The returns of ``expert`` do not decrease from ``easy`` to ``hard``, because every policy, even the oracle, can
         gain more Strehl ratio from a worse start. The final distance from focus does increase, and the confidence
-        intervals of the presets do not overlap; its table follows the table of returns. ``expert`` fits a model of the
+        intervals of the presets do not overlap; the table of this distance follows that of returns. ``expert`` fits a model of the
         instrument to all frames. The model is bounded by the specimens, instruments, and ranges of start, residual
         aberrations and gains on this page. Like every agent, ``expert`` receives these bounds in its brief (``known``).
     Example

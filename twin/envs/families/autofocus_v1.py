@@ -1,6 +1,6 @@
 """``stemtwin/Autofocus-v1``, frozen for the task ``autofocus@1``: correction of defocus and twofold astigmatism from images.
 
-Its page lists its defects. Use version 2.
+The page of this environment lists the defects of version 1. Use version 2.
 """
 
 import functools
@@ -45,7 +45,7 @@ class Focus:
     start : ndarray
         True C10, C12a, C12b when the knobs read 0, A.
     knobs : ndarray
-        Sum of the changes since the start, A.
+        Sums of the changes of C10, C12a and C12b since the start, A.
     origin : tuple of float
         Position of the field on the specimen (x, y), A.
     image : ndarray

@@ -93,12 +93,13 @@ class DriftTracking(GoalFamily[Watch]):
         ========= =============================== ==== ===========
         component meaning                         unit range
         ========= =============================== ==== ===========
-        0, 1      change of the shift along x, y  A    -16 to 16
+        0, 1      change of the beam shift, x, y  A    -16 to 16
         2         above 0.5: a wide frame         --   -1 to 1
         3         above 0.8: the end is declared; --   -1 to 1
                   other components are ignored
-        4         above 0.5: a fast frame, after  --   -1 to 1
-                  0.5 s instead of 2 s
+        4         above 0.5: a fast frame, which  --   -1 to 1
+                  ends 0.5 s instead of 2 s
+                  after the previous frame
         5         c: electrons per point are 4^c  --   -1 to 1
                   times the usual number
         ========= =============================== ==== ===========
@@ -120,7 +121,7 @@ class DriftTracking(GoalFamily[Watch]):
         ============= =================== ========= ==============================================================
 
         ``"pixels"``: a ``Dict``. ``image`` uint8 (2, 64, 64) has the last two frames, latest first, in bins of 2 x 2
-        points, as square roots of (reading - smallest reading), scaled to 100 at the mean. ``scalars`` float32 (13,)
+        points, as square roots of (bin - smallest bin), scaled to 100 for a bin at the mean. ``scalars`` float32 (13,)
         has field and shift of both frames in units of their largest values and log(electrons) / log(1e5) of both
         frames, then budget, clock in units of 1000 s, and tilt in units of 100 mrad. ``"state"``: float32 (525,). The
         images of the last two frames are averaged to 16 x 16 points each, in units of 255; then follow the same
@@ -129,15 +130,16 @@ class DriftTracking(GoalFamily[Watch]):
         ``"dense"``: 0.3 times the change of the watched fraction, plus 0.6 times the achievement at the declared end,
         minus 0.1 times the change of the spent budget (the larger of the spent fractions of frames and dose). The
         watched fraction is the sum over narrow frames of exp(-(r / 3 A)^2) times the time since the previous frame,
-        divided by 120 s, at most 1; r is the distance of the cluster from the centre of the frame half-way through the
-        frame. The achievement is the watched fraction; in the preset ``event`` it is multiplied by (1 + e) / 2
-        with e = exp(-delay / 10 s) / 2^(false alarms). The delay is the time from the event to the first narrow fast
-        frame that shows the atom; false alarms are all fast frames before the event. ``"sparse"``: only the
-        achievement.
+        divided by 120 s, at most 1; r is the distance of the cluster from the centre of the frame at the middle of its
+        acquisition. The achievement is the watched fraction. In the preset ``event`` a single atom beside the cluster hops
+        to another site, and the achievement is the watched fraction times (1 + e) / 2, with e = exp(-delay / 10 s) /
+        2^(false alarms). The delay is the time from the hop to the first narrow fast frame that shows this atom; false
+        alarms are all fast frames before the hop. ``"sparse"``: only the achievement.
     Starting state
         The cluster lies uniformly within 2 A of the centre, and the scan has any rotation; the first frame is narrow,
-        with the usual number of electrons. Each episode draws a cluster of 4 to 7 atoms on neighbouring sites (gold:
-        plus one atom above three of them) and a single atom beside it; no shape of a cluster occurs in two splits.
+        with the usual number of electrons. Each episode draws a cluster of 4 to 7 atoms on neighbouring sites and a
+        single atom beside it. A cluster of gold has one more atom, above three of its atoms. No shape of a cluster
+        occurs in two splits.
         Drift direction, jumps and their times are drawn. Option of ``reset``: ``offset_angstrom``, the position (x, y)
         of the cluster, at most 2 A from the centre.
     Episode end
@@ -155,13 +157,13 @@ class DriftTracking(GoalFamily[Watch]):
         ============ ========== =============== ============= ============== =========== ==========
 
         Drift and random walk are multiplied by 0.7 to 1.3. ``easy`` has counted electrons and a perfect scan; the
-        others have a detector read-out chain, scan distortion, and a gain of the shift along each axis of 0.95 to 1.05
+        others have a detector read-out chain, scan distortion, and a gain of the beam shift along each axis of 0.95 to 1.05
         (hard: 0.85 to 1.15, and 5 % failing commands). Tilts are in mrad. The holder is tilted after 40 and 80 s. Each
         tilt moves the specimen by 3 to 9 A, because it is 50 to 150 A away from the tilt axis. In ``event`` the single
         atom beside the cluster hops by one site between 30 and 90 s.
     Baselines
         ``expert`` infers budgets, usual electrons and specimen from its observations. Like every agent, it is told in
-        its brief (``known``) whether there is an event. It takes fast frames only if there is an event.
+        its brief (``known``) whether the single atom hops. It takes fast frames only if the atom hops.
     Example
         ::
 
@@ -211,8 +213,8 @@ class DriftTracking(GoalFamily[Watch]):
         most = 0.8 * FAST_S / math.prod(SHAPE) * noise.electrons_per_point(CURRENT_PA, 1.0) / MOST_DOSE
         if drawn.electrons_per_point[1] > most:
             message = (
-                f"randomisation draws up to {drawn.electrons_per_point[1]:g} electrons_per_point, but a frame with {MOST_DOSE:g} times as many takes "
-                f"longer than the {FAST_S:g} s of a fast frame. Give at most {most:.0f} electrons_per_point."
+                f"randomisation draws up to {drawn.electrons_per_point[1]:g} electrons_per_point, but a frame with {MOST_DOSE:g} times this number "
+                f"takes longer than the {FAST_S:g} s of a fast frame. Give at most {most:.0f} electrons_per_point."
             )
             raise SettingsError(message)
 
@@ -229,7 +231,7 @@ class DriftTracking(GoalFamily[Watch]):
 
     @property
     def action_space(self) -> gym.spaces.Box:
-        """Space of actions: changes of the shift as fractions of the largest changes, wide frame, end, fast frame, and electrons."""
+        """Space of actions: changes of the beam shift as fractions of the largest, wide frame, end, fast frame, and electrons."""
         return gym.spaces.Box(-1.0, 1.0, (6,), np.float32)
 
     @property
@@ -302,7 +304,7 @@ class DriftTracking(GoalFamily[Watch]):
         return self._photographed(state, wide=False, exposure=1.0)
 
     def transition(self, state: Watch, action: np.ndarray, rng: np.random.Generator) -> Watch:
-        """Declare the end, or change the shift, wait, and take a frame; events of the specimen happen during the wait."""
+        """Declare the end, or change the beam shift, wait, and take a frame; events of the specimen happen during the wait."""
         del rng  # all randomness follows from the episode's own seed
         moves = state.moves + 1
         if action[3] > DECLARE:
@@ -391,11 +393,11 @@ class DriftTracking(GoalFamily[Watch]):
     # ---- the goal
 
     def potential(self, state: Watch) -> float:
-        """Return the watched fraction so far."""
+        """Return the watched fraction: times of narrow frames, each multiplied by :func:`nearness`, over ``watch_s``; at most 1."""
         return min(state.kept / self.watch_s, 1.0)
 
     def achievement(self, state: Watch) -> float:
-        """Return the watched fraction; in the preset ``event`` it is multiplied by (1 + value of the detection) / 2."""
+        """Return the watched fraction; in the preset ``event`` it is multiplied by (1 + e) / 2, with the value e of :func:`detection`."""
         return self.potential(state) * ((1 + detection(state)) / 2 if self.preset.event else 1.0)
 
     def spent(self, state: Watch) -> float:
@@ -420,7 +422,7 @@ class DriftTracking(GoalFamily[Watch]):
         }
 
     def truth(self, state: Watch) -> dict[str, float]:
-        """Return the cluster's position in the frame (A), watched fraction, specimen, drift speed, and data of the event."""
+        """Return the cluster's position in the frame (A), watched fraction, specimen, drift speed, and data on the hop of the single atom."""
         x, y = (float(value) for value in state.true)
         happens = math.isfinite(state.events.event_s)
         return {

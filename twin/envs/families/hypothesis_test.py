@@ -239,7 +239,7 @@ class HypothesisTest(GoalFamily[DamageTrial]):
     def known(self) -> dict[str, Any]:
         """Return the numbers of the preset and the constants of the task.
 
-        They are sites, areas, budgets, reach and prior of the preset, the usual settings, the pairs of laws, the number of
+        The result has sites, areas, budgets, reach and prior of the preset, the usual settings, the pairs of laws, the number of
         actions, and the probabilities of faults.
         """
         preset = self.preset

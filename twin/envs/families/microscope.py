@@ -110,7 +110,7 @@ class MicroscopeTask(EnvArguments, ScopeFamily):
         ``fresh``    whether the last action took this frame                                                        0, 1
         ``knobs``    read-backs of all knobs in the units of the action: aberrations, current, aperture,            -1 to 1
                      shift, blanked, camera length, gains, offsets, tilt
-        ``stage``    readings of the encoders, (x, y, z) or (x, y, z, alpha, beta)                        A, mrad   twice reach
+        ``stage``    readings of the encoders, (x, y, z) or (x, y, z, alpha, beta)                        A, mrad   +-2000, +-40
         ``scan``     field and dwell time as set                                                                    -1 to 1
         ``cost``     log10(1 + cost) of the last action: time (s), electrons, dose (e-/A^2)                         0 to 15
         ``budget``   remaining fractions of actions and dose                                                        0 to 1
@@ -270,7 +270,7 @@ class MicroscopeTask(EnvArguments, ScopeFamily):
 
     @property
     def common(self) -> CommonOperator | None:
-        """Settings that the imaging operator of ``make`` covers, or None if steps build new operators for tilts or damage."""
+        """Settings covered by the imaging operator that ``make`` builds, or None if steps build operators for tilts or damage."""
         if self.tilting or self.damage:
             return None
         return CommonOperator(detectors=self.detectors, camera_lengths_mm=self.camera_lengths_mm, semiangles_mrad=self.semiangles_mrad)

@@ -52,7 +52,7 @@ class SparseSampling:
     raster : tuple of float
         Root-mean-square error, logarithmic score and coverage of the image from a raster.
     found : tuple of float
-        The same three quantities of the agent's image.
+        Root-mean-square error, logarithmic score and coverage of the agent's image.
     known : Sampling
         Measured points, and the image reconstructed from them.
     way : Block
@@ -261,11 +261,11 @@ class SparseScanning(GoalFamily[SparseSampling]):
 
     @property
     def budget(self) -> tuple[float, float]:
-        """Budgets of beam time (in usual dwell times) and of path time (us): the costs of the overview and of the raster."""
+        """Budgets of beam time (in usual dwell times) and of path time (us): the costs of the first block and of the reference raster."""
         return sparse_instrument.budget(self.preset, self.points)
 
     def initial(self, rng: np.random.Generator) -> SparseSampling:
-        """Draw conditions and scene, and take the overview; the raster has its own random stream."""
+        """Draw conditions and scene, and scan the first block; the reference raster has its own random stream."""
         conditions = self.conditions().draw(rng)
         scene, noise = int(rng.integers(2**52)), rng.spawn(2)
         true = sparse_scenes.expected_image(conditions.sample, scene, self.preset.scene, self.points)
@@ -375,19 +375,19 @@ class SparseScanning(GoalFamily[SparseSampling]):
     # ---- the goal
 
     def skill(self, state: SparseSampling) -> float:
-        """Return 1 - (error / error of the raster), with root-mean-square errors: 0 equals the raster, 1 is perfect."""
+        """Return 1 - e / e_r with the root-mean-square errors e of the agent's image and e_r of the image from the reference raster."""
         return 1 - state.found[0] / state.raster[0]
 
     def potential(self, state: SparseSampling) -> float:
-        """Return 1 / (1 + (error / error of the raster)^2)."""
+        """Return 1 / (1 + (e / e_r)^2); e is the error of the agent's image, e_r that of the image from the reference raster."""
         return 1 / (1 + (state.found[0] / state.raster[0]) ** 2)
 
     def achievement(self, state: SparseSampling) -> float:
-        """Return the skill, or 0 for an image worse than that of the raster."""
+        """Return the skill (see :meth:`skill`), or 0 if the skill is negative."""
         return max(self.skill(state), 0.0)
 
     def success(self, state: SparseSampling) -> bool:
-        """Return True if the end was declared with an error below two thirds of the raster's error."""
+        """Return True if the end was declared with an image whose error is below two thirds of the reference raster's error."""
         return state.stopped and self.skill(state) > SUCCESS
 
     def declared(self, state: SparseSampling) -> bool:
@@ -414,7 +414,7 @@ class SparseScanning(GoalFamily[SparseSampling]):
         }
 
     def truth(self, state: SparseSampling) -> dict[str, float]:
-        """Return seed, sample and electrons of the scene, and errors, scores and coverages of the agent's and the raster's image."""
+        """Return seed, sample and electrons of the scene, and error, score and coverage of the agent's image and of the raster's."""
         names = ("error", "log_score", "coverage")
         return {
             **dict(zip(names, state.found, strict=True)),

@@ -108,7 +108,7 @@ class SpectrumDiscovery(GoalFamily[Discovery]):
         largest expected scalariser, and R is the fraction of them at which the scalariser was measured. The declaration
         earns the achievement V = R / 2, plus 1/2 if the declared position is a best candidate. B is the spent fraction
         of the spectra. The agent's best score relative to the largest score is not rewarded, because random positions
-        reach most of it.
+        already reach most of the largest score.
 
     Starting state
         The episode draws one of the scenes of the split, one of its eight orientations, and one of the three
@@ -156,7 +156,7 @@ class SpectrumDiscovery(GoalFamily[Discovery]):
         The lead of the deep kernel increases with the number of spectra. In ``hard`` the intervals do not separate the
         searches, and in no preset do they separate ``expert`` from ``gp-position``. Episodes of one scene are correlated,
         so all intervals, including those of the reference scores, are computed by resampling whole scenes. Some parameters
-        of the searches were chosen on scenes of ``val``, so their returns there may be slightly high; ``scene_root`` gives
+        of the searches were chosen on scenes of ``val``, so their returns on ``val`` may be slightly high; ``scene_root`` gives
         other scenes.
 
     Example
@@ -217,7 +217,7 @@ class SpectrumDiscovery(GoalFamily[Discovery]):
 
     @property
     def side(self) -> int:
-        """Number of candidates along each side of the field."""
+        """Number of candidate positions along each side of the field."""
         return scenes.candidates(self.field_angstrom)
 
     @property
@@ -235,7 +235,7 @@ class SpectrumDiscovery(GoalFamily[Discovery]):
             The split is ``test``, and no root is given.
         """
         if self.split == "test" and self.scene_root is None:
-            message = "split='test' of SpectrumDiscovery has no scenes: a task derives them from its key. Run the task, or give scene_root."
+            message = "Only a task has scenes of SpectrumDiscovery for split='test'. Run the task, or give scene_root."
             raise SettingsError(message)
         return scenes.scene_seeds(self.split, self.scenes, self.scene_root)
 
@@ -286,7 +286,7 @@ class SpectrumDiscovery(GoalFamily[Discovery]):
         Raises
         ------
         StemtwinError
-            A name is unknown, or the number is not below ``scenes``.
+            A name is unknown, or the number of the scene is not below ``scenes``.
         """
         if target is not None:
             one_of("target", target, tuple(SCALARISERS))
@@ -417,9 +417,9 @@ class SpectrumDiscovery(GoalFamily[Discovery]):
     def area(self, state: Discovery) -> float:
         """Return the area under the curve of a search, in [0, 1].
 
-        The best position measured so far has a value after each spectrum; the area is the mean of these values over all
-        spectra of the budget. The value of a position is 1 in the best 1 %, 0 beyond the best 10 %, and linear in
-        log(rank) between.
+        The value of a position is 1 in the best 1 % of all positions, 0 beyond the best 10 %, and linear in log(rank)
+        between. After each spectrum the best position measured so far has such a value; the area is the mean of the values
+        after all spectra of the budget.
         """
         most = len(state.best)
         worths = [
@@ -436,7 +436,7 @@ class SpectrumDiscovery(GoalFamily[Discovery]):
         return len(state.places) / self.queries
 
     def potential(self, state: Discovery) -> float:
-        """Return the recall."""
+        """Return the recall; see :meth:`recall`."""
         return self.recall(state)
 
     def declared(self, state: Discovery) -> bool:
@@ -444,11 +444,11 @@ class SpectrumDiscovery(GoalFamily[Discovery]):
         return state.answer is not None
 
     def success(self, state: Discovery) -> bool:
-        """Return True if the declared position is one of the best 1 %."""
+        """Return True if the declared position is one of the best 1 % of all candidate positions."""
         return state.answer is not None and state.answer in state.best
 
     def achievement(self, state: Discovery) -> float:
-        """Return half the recall, plus one half if the declared position is one of the best 1 %."""
+        """Return half the recall (see :meth:`recall`), plus one half if the declared position is one of the best 1 %."""
         return SHARE * self.recall(state) + (1 - SHARE) * self.success(state)
 
     def truncated(self, state: Discovery) -> bool:
@@ -469,7 +469,7 @@ class SpectrumDiscovery(GoalFamily[Discovery]):
         }
 
     def truth(self, state: Discovery) -> dict[str, float]:
-        """Return the numbers of scene and scalariser, recall, area, rank of the answer (0: none), and best candidates."""
+        """Return the numbers of scene and scalariser, recall, area (see :meth:`area`), rank of the answer (0: none), best candidates."""
         return {
             "scene_number": float(state.scene),
             "target": float(tuple(SCALARISERS).index(state.target)),

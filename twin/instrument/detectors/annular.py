@@ -69,7 +69,7 @@ class Sensitivity:
             raise SettingsError(message)
 
     def weights(self, ky: np.ndarray, kx: np.ndarray, radius: float) -> np.ndarray:
-        """Return the efficiency at positions on a detector, float32, in [0, 1]; the dead centre is not included.
+        """Return the efficiency at positions on a detector, float32, in [0, 1], without regard to ``dead_mrad``.
 
         ``ky`` and ``kx`` are the positions and ``radius`` is the outer radius of the detector, all in 1/A.
         """
@@ -93,7 +93,7 @@ class AnnularDetector:
     Raises
     ------
     SettingsError
-        The angles are out of order or out of range, or the dead centre covers the detector.
+        The angles are out of order or out of range, or ``sensitivity.dead_mrad`` reaches the outer angle.
     """
 
     inner_mrad: float
@@ -110,7 +110,7 @@ class AnnularDetector:
         if self.sensitivity is None:
             return
         if not isinstance(self.sensitivity, Sensitivity):
-            message = f"sensitivity={self.sensitivity!r} is not a Sensitivity. Use Sensitivity(slope=0.1), or leave it out."
+            message = f"sensitivity={self.sensitivity!r} is not a Sensitivity. Use Sensitivity(slope=0.1), or leave out sensitivity."
             raise SettingsError(message)
         if self.sensitivity.dead_mrad >= outer:
             message = f"dead_mrad={self.sensitivity.dead_mrad:g} covers the whole detector, which ends at outer_mrad={outer:g}. Lower dead_mrad."
@@ -130,7 +130,7 @@ class AnnularDetector:
         return ring if uneven is None else ring * uneven.weights(ky, kx, outer)
 
     def scaled(self, factor: float) -> Self:
-        """Return the detector under the same name, with its angles and its dead centre multiplied by a factor."""
+        """Return the detector under the same name, with its angles, including ``dead_mrad`` of its sensitivity, multiplied by a factor."""
         uneven = self.sensitivity
         dead = None if uneven is None else replace(uneven, dead_mrad=uneven.dead_mrad * factor)
         return replace(self, inner_mrad=self.inner_mrad * factor, outer_mrad=self.outer_mrad * factor, sensitivity=dead)

@@ -101,9 +101,9 @@ The first tag is the signal.
 
 
 def load_detectors() -> Registry[Factory]:
-    """Return `DETECTORS` with the detectors of all signals.
+    """Return the registry `DETECTORS` after the import of all modules that register detectors.
 
-    The function imports the recorders of the microscope. This import is slow.
+    Detectors of spectra are registered by the recorders of the microscope, whose import is slow.
     """
     importlib.import_module(RECORDER_PACKAGE)
     return DETECTORS
@@ -143,7 +143,7 @@ def tags_of(detector: str | NamedDetector) -> tuple[str, ...]:
 def made(detectors: Sequence[str | NamedDetector], semiangle_mrad: float, largest_mrad: float) -> tuple[NamedDetector, ...]:
     """Return detectors, with each name replaced by the detector of that name.
 
-    The angles of such a detector follow from the convergence semi-angle and from the largest angle of the grid, both in mrad.
+    The angles of a detector given by name follow from the convergence semi-angle and from the largest angle of the grid, both in mrad.
     """
     return tuple(DETECTORS[d](semiangle_mrad, largest_mrad) if isinstance(d, str) else d for d in detectors)
 

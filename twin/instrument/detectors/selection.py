@@ -56,8 +56,8 @@ def by_signal(detectors: object) -> dict[str, tuple[str | NamedDetector, ...]]:
     UnknownNameError
         No detector has a given name.
     SettingsError
-        The selection is empty or contains an object that is not a detector, or detectors of two signals have the same
-        name.
+        The selection is empty or contains an object that is not a detector, or detectors of two different
+        signals have the same name.
     """
     out: dict[str, tuple[str | NamedDetector, ...]] = {}
     for detector in listed(detectors):
@@ -118,7 +118,8 @@ def _check_segments(detectors: tuple[str | NamedDetector, ...]) -> None:
     if len(set(divided.values())) > 1:
         counts = ", ".join(f"{name} has {count}" for name, count in divided.items())
         message = (
-            f"Segmented detectors of one result need the same number of segments, but {counts}. Give them the same number, or request one at a time."
+            f"Segmented detectors of one result need the same number of segments, but {counts}. "
+            "Give them the same number, or request one detector at a time."
         )
         raise SettingsError(message)
 

@@ -27,7 +27,7 @@ def response(camera: PixelatedDetector, dwell_time_us: float) -> physics.Respons
 
 
 def defects(camera: PixelatedDetector) -> physics.Defects:
-    """Return a camera's dead and hot pixels, which depend only on its ``defect_seed``."""
+    """Return a camera's dead and hot pixels. They depend only on the ``defect_seed`` of the camera."""
     rng = np.random.Generator(np.random.Philox(np.random.SeedSequence(camera.defect_seed)))
     return physics.draw_defects(camera.shape_read, camera.binning, camera.dead_fraction, camera.hot_fraction, rng)
 

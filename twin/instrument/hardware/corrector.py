@@ -28,7 +28,7 @@ class CorrectorProfile:
     gain : tuple of float
         True change divided by the commanded change, for aberrations of order n = 1 to 5.
     rotation_rad : tuple of float
-        Rotation of the azimuth of the true change, for the same orders, rad.
+        Rotation of the azimuth of the true change, for aberrations of order n = 1 to 5, rad.
     parasitic : tuple
         Triples (from, to, ratio), where the first two are Cartesian coefficients. A change of ``from`` by 1 A also changes
         ``to``, by ``ratio`` times 1 A.
@@ -129,7 +129,7 @@ def request(name: str, value: complex | Sequence[float], target: complex | Seque
         Stated and target value, A: in Haider's notation the complex coefficient, in Krivanek's notation
         C_nm exp(i m phi_nm).
     conjugate_mixed : bool
-        Convention of ``Aberrations.to_haider``.
+        Whether mixed aberrations are complex conjugated, as in ``Aberrations.to_haider``.
 
     Returns
     -------

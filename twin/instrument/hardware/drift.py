@@ -68,9 +68,9 @@ class Instabilities:
     aberrations : tuple of AberrationWander
         Drifts of aberrations, each aberration at most once.
     drift_speed_angstrom_per_s : float
-        Speed of the settled specimen, A/s, with a direction that is drawn once for each seed.
+        Speed of the specimen apart from creep, A/s, with a direction that is drawn once for each seed.
     drift_angstrom_per_s : tuple of float, optional
-        Velocity (vy, vx) of the settled specimen, A/s, as an alternative to the speed.
+        Velocity (vy, vx) of the specimen apart from creep, A/s, as an alternative to the speed.
     drift_walk_angstrom : float
         Standard deviation of the specimen's random walk along x, and along y, after 1 s, A.
     creep_speed_angstrom_per_s, creep_reach_angstrom, creep_tau_s : float
@@ -195,7 +195,7 @@ class Creep:
     def moved(self, time_s: float, displacement: tuple[float, float], setting: Instabilities) -> Self:
         """Return the creep after a further stage move by a displacement (x, y), A.
 
-        The time of this move, s, must not precede the last move.
+        The further move takes place at ``time_s``, s, which must not be earlier than the time of the previous move.
         """
         offset = self.at(time_s, setting.creep_tau_s)
         distance = math.hypot(*displacement)
@@ -253,7 +253,7 @@ class Course:
 
     @property
     def drifts(self) -> bool:
-        """True if the settled specimen has a drift velocity or a random walk."""
+        """True if the specimen has a drift velocity or a random walk, apart from the creep after stage moves."""
         return bool(self._drift.any() or self._setting.drift_walk_angstrom)
 
     def aberrations(self, time_s: float) -> Aberrations:
@@ -265,14 +265,14 @@ class Course:
         return Aberrations.from_cartesian(**dict(zip(self._names, values.tolist(), strict=True)))
 
     def drift_angstrom(self, times_s: np.ndarray | float, creep: Creep | None = None) -> np.ndarray:
-        """Return the drift of the specimen since time 0: settled drift, random walk and creep.
+        """Return the drift of the specimen since time 0: the sum of linear drift, random walk and creep after stage moves.
 
         Parameters
         ----------
         times_s : array_like
             Times, s, any shape. They must not precede the last stage move of ``creep``.
         creep : Creep, optional
-            Creep after stage moves.
+            Creep after stage moves; None: no creep.
 
         Returns
         -------

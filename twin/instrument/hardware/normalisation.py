@@ -33,7 +33,7 @@ def scan_detector(
     rng : numpy.random.Generator
         The only source of randomness.
     shape : tuple of int
-        Number of positions (ny, nx) in a square of 1.2 diameters.
+        Number of positions (ny, nx) in a square whose side is 1.2 times the outer diameter of the detector.
 
     Returns
     -------

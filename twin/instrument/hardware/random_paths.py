@@ -32,8 +32,8 @@ class Wander:
     An Ornstein-Uhlenbeck path obeys :math:`dx = -x\,dt/\tau + \sigma\sqrt{2/\tau}\,dW`. A Wiener path, with infinite tau,
     obeys :math:`dx = \sigma\,dW`. The distribution is exact at the knots, which are ``step_s`` apart. The values at the ends of
     a block of knots are drawn from the transition probability of the process (Gillespie, Phys. Rev. E 54 (1996) 2084),
-    and the values between them from its bridge distribution, by repeated halving of the block. Paths are linear between
-    knots.
+    and the values between the ends from the bridge distribution of the process, by repeated halving of the block. Paths are
+    linear between knots.
 
     Parameters
     ----------
@@ -57,7 +57,10 @@ class Wander:
 
     def __init__(self, *, seed: int, streams: Sequence[int], sigma: Sequence[float], tau_s: Sequence[float], step_s: float = 2.0**-6) -> None:
         if not len(streams) == len(sigma) == len(tau_s):
-            message = f"{len(streams)} streams do not match {len(sigma)} sigma and {len(tau_s)} tau_s. Give one of each for each path."
+            message = (
+                f"{len(streams)} streams do not match {len(sigma)} sigma and {len(tau_s)} tau_s. "
+                "Give one stream, one sigma and one tau_s for each path."
+            )
             raise SettingsError(message)
         if math.frexp(checks.number("step_s", step_s, "s", above=0))[0] != 0.5:
             message = f"step_s={step_s:g} s is not a power of 2. Use for example 2.0**-6 or 1.0."
@@ -82,7 +85,7 @@ class Wander:
         Returns
         -------
         ndarray
-            Values, float64, the shape of ``times_s`` with a last axis of streams.
+            Values, float64; their shape is that of ``times_s``, followed by an axis with one element for each path.
 
         Raises
         ------

@@ -68,7 +68,7 @@ class DetectorChain:
 
     @property
     def full_scale_electrons(self) -> float:
-        """Largest number of electrons at one point before the converter saturates; infinite without a converter."""
+        """Largest number of electrons at one point before the converter saturates; infinite if ``bits`` is 0."""
         return (2**self.bits - 1 - self.offset_adu) / self.gain_adu if self.bits else float("inf")
 
     def detect(
@@ -104,7 +104,7 @@ class DetectorChain:
         timing : ScanTiming, optional
             Times at which the beam visits the points; required with a lag.
         blanked : bool
-            Whether the beam is off between lines. Otherwise it waits at the first point of the next line.
+            Whether the beam is off between lines. If False, the beam waits at the first point of the next line.
 
         Returns
         -------
@@ -118,8 +118,8 @@ class DetectorChain:
 
         Notes
         -----
-        The lag acts on the drawn pulses. A part of each point's charge, with its noise, appears in the following points,
-        so the noise of neighbouring points is correlated and smaller. Electrons arrive uniformly over the dwell time.
+        The lag acts on the drawn pulses. A part of the pulses of each point, with their noise, is read at the following
+        points, so the noise of neighbouring points is correlated and smaller. Electrons arrive uniformly over the dwell time.
         """
         charge = detector_electronics.pulse_charge(electrons, self.dqe, rng)
         if self.lag_us:

@@ -41,7 +41,8 @@ class ScanImperfections:
     line_jitter_angstrom : float
         Standard deviation of each line's offset along each axis, independent of all other lines, A.
     line_wander_angstrom, line_wander_lines : float
-        Standard deviation of a second, correlated offset along each axis, A, and its correlation length in lines.
+        Standard deviation of a second offset of each line along each axis, A, which is correlated between lines; and its
+        correlation length, lines.
     hum_angstrom : tuple of float
         Amplitude (y, x) of the mains' fundamental, A.
     hum_hz : float
@@ -54,7 +55,7 @@ class ScanImperfections:
         Whether each line waits for the start of a mains period. The hum is then equal in all lines, and the scan takes
         longer.
     settling_fraction, settling_time_us : float
-        Fraction of the deflection that lags behind, and the time constant of the lag, us.
+        Fraction of the deflection that follows a step of the scan with a lag, and the time constant of the lag, us.
     hysteresis_fraction, hysteresis_time_s : float
         Fraction of a change of the field that remains as an error just after the change, and the time constant of its
         decay, s.
@@ -179,7 +180,7 @@ def true_positions(
     imperfections : ScanImperfections
         Imperfections of the scan.
     drift : callable, optional
-        Function that returns offsets (x, y), A, shape (n, 2), at times on the clock, s, shape (n,).
+        Function that returns the drift (x, y) of the specimen, A, shape (n, 2), at times on the clock, s, shape (n,).
     rng : numpy.random.Generator, optional
         Source of the jitter; not used without jitter.
     axis_angstrom : tuple of float, optional

@@ -128,7 +128,7 @@ class ProbeImages:
         return 3 * noise.electrons_per_point(self.current_pa, self.dwell_time_us * 1e-6) / self.sampling_angstrom**2
 
     def optics(self, wavelength: float) -> phase_diversity.FilmOptics:
-        """Return these settings in the form that the physics modules use at a wavelength, A: lengths in A and angles in rad."""
+        """Return the settings for a beam of a given wavelength, A, as the physics modules use them: lengths in A, angles in rad."""
         return phase_diversity.FilmOptics(
             wavelength=wavelength, semiangle=self.semiangle_mrad * 1e-3, size=self.size, sampling=self.sampling_angstrom
         )
@@ -189,7 +189,7 @@ TABLEAUS.add("Enhanced", Tableau(name="Enhanced", angle_mrad=34.0, rings=((0.34,
 
 
 def tableau(name: str, *, angle_mrad: float | None = None, max_fit: str | None = None) -> Tableau:
-    """Return a tableau by name, with an optional outermost tilt and highest aberration.
+    """Return a tableau by name, optionally with another outermost tilt or another highest aberration of the fit.
 
     Parameters
     ----------
@@ -334,7 +334,7 @@ def measure(
     setting : ProbeImages
         Settings of the images.
     rng : numpy.random.Generator
-        Source of film, shifts and counts.
+        Source of the random film, of the shifts of the images and of the electron counts.
     source_size_angstrom : float
         Standard deviation of the source's image, A.
     progress : callable, optional
@@ -348,7 +348,7 @@ def measure(
     Raises
     ------
     InstrumentError
-        The probe diameters are too far from their target, or no probe fits the images.
+        A measured probe diameter is too far from the target diameter, or no probe fits the images.
     """
     geometry, tilts = setting.optics(wavelength), kind.tilts_mrad()
     film = phase_diversity.clusters(geometry, setting.density_per_angstrom2, setting.cluster_sigma_angstrom, rng)

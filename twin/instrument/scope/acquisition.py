@@ -133,8 +133,9 @@ def _check_counted(detectors: object) -> None:
     names = [name for name in given if isinstance(name, str) and name in DERIVED] if isinstance(given, Sequence) else []
     if names:
         message = (
-            f"{', '.join(names)} is not counted but derived from counted signals. Acquire detectors=('dpc4',) or ('pixelated',), and apply dpc or "
-            "centre_of_mass, then icom, of stemtwin.twin.instrument.simulation.pattern_analysis. For a signal without noise, use st.simulate."
+            f"{', '.join(names)} is not counted but derived from counted signals. Acquire detectors=('dpc4',) and apply the function dpc, or acquire "
+            "detectors=('pixelated',) and apply centre_of_mass; then apply icom for an integrated image. All three functions are in "
+            "stemtwin.twin.instrument.simulation.pattern_analysis. For a signal without noise, use st.simulate."
         )
         raise SettingsError(message)
 

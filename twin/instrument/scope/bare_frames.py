@@ -1,7 +1,7 @@
 """Bare frames, which contain only readings and clock time, for environments that acquire thousands of frames.
 
 They have no dose map, dose log or Dataset. Their readings are bit-identical to those of ``Microscope.acquire`` for the
-same setup, state and window.
+same setup, state and probe window.
 """
 
 from collections.abc import Iterator, Sequence
@@ -41,7 +41,7 @@ class ImagingPlan:
     request : Request
         Request with the specimen, the detectors, the convergence and the thermal motion.
     plan : Plan
-        Plan of the signals in a fixed window.
+        Plan of the computation of the signals, in a probe window of fixed width.
     """
 
     request: Request

@@ -1,9 +1,10 @@
 """Common imaging operator for several camera lengths and convergence semi-angles of a microscope.
 
-For each pair of a camera length and a semi-angle, it has one set of channels, which belong to the detectors at these
-settings. The operator is built for the largest semi-angle and is exact for smaller semi-angles. The width of its window
-is always ``Setup.window_angstrom``, so a wider probe overlaps with itself. The operator applies only to periodic
-specimens that are not tilted and do not change. All other acquisitions have their own operators.
+For each pair of a camera length and a semi-angle, the operator has one set of channels: those of the detectors with
+their angles at this camera length and this semi-angle. The operator is built for the largest semi-angle and is exact
+for smaller semi-angles. The width of its window is always ``Setup.window_angstrom``, so a wider probe overlaps with
+itself. The operator applies only to periodic specimens that are not tilted and do not change. All other acquisitions
+have their own operators.
 """
 
 import functools
@@ -46,7 +47,7 @@ class WholeOperator:
     rings : dict
         Detectors by camera length (mm) and convergence (mrad).
     starts : dict
-        First channel of each set of detectors.
+        Index of the first channel of each set of detectors in ``rings``.
     """
 
     request: Request
@@ -62,13 +63,13 @@ class OperatorPart:
     Parameters
     ----------
     whole : WholeOperator
-        The operator.
+        The common operator.
     plan : Plan
-        Plan of the operator with only the detectors at these two settings.
+        Plan of the common operator, in which the detectors are replaced by those of this camera length and semi-angle.
     first : int
-        First of these channels in the operator.
+        Index of the first channel of this part in the common operator.
     room : Room
-        Window of the operator.
+        Window of the common operator.
     """
 
     whole: WholeOperator

@@ -27,11 +27,11 @@ MOST_DOSE = 1e6
 
 
 def behind_film(height: np.ndarray | None, detectors: tuple[Detector, ...], beam: Beam, signals: np.ndarray) -> np.ndarray:
-    """Return expected signals behind a film.
+    """Return the expected signals of a specimen that is covered by a contamination film.
 
     The signals have the shape (channels, n). The height of the film, A, has the shape (n,).
 
-    Without a film, ``height`` is None and the signals are returned unchanged. See ``overlayer``.
+    Without a film, ``height`` is None and the signals are returned unchanged. See the module ``overlayer``.
     """
     if height is None:
         return signals
@@ -40,14 +40,14 @@ def behind_film(height: np.ndarray | None, detectors: tuple[Detector, ...], beam
 
 
 def heights(state: ScopeState, shot: ScanPass) -> np.ndarray | None:
-    """Return the height of the film, A, shape (n,), at the true positions of a pass, or None without a film."""
+    """Return the height of the contamination film, A, shape (n,), at the true positions of a pass, or None without a film."""
     film = None if state.matter is None else state.matter.film
     found = None if film is None else film.at(shot.points)
     return found if found is not None and found.any() else None
 
 
 def patterns_behind_film(height: np.ndarray | None, camera: PixelatedDetector, beam: Beam, patterns: np.ndarray) -> np.ndarray:
-    """Return a camera's expected patterns behind a film.
+    """Return a camera's expected patterns of a specimen that is covered by a contamination film.
 
     The patterns have the shape (n, ny, nx). The height of the film, A, has the shape (n,). The film attenuates the
     patterns and adds the diffuse scattering of carbon. The patterns are changed in place.

@@ -38,7 +38,7 @@ class LoggedPasses:
     electrons: float
 
     def repeats(self, other: Self) -> bool:
-        """Return True if another entry is equal except for its number of electrons."""
+        """Return True if other passes equal these passes in everything except the number of electrons."""
         same = self.timing.duration_s == other.timing.duration_s and self.timing.dwell_s == other.timing.dwell_s
         return same and (self.scan is other.scan or self.scan == other.scan) and (self.shift, self.dark) == (other.shift, other.dark)
 

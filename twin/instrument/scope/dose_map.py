@@ -79,8 +79,8 @@ class DoseMap:
     Parameters
     ----------
     tiles : mapping
-        Electrons per cell, read-only, shape (32, 32), by (level, row, column) of the tile. Cell [i, j] of tile [r, c]
-        of level l begins at y = (32 r + i) 2^l / 4, x = (32 c + j) 2^l / 4, A.
+        Electrons per cell, read-only, shape (32, 32), by (level, row, column) of the tile. Cells of level l have the
+        side 2^l / 4, A. Cell [i, j] of tile [r, c] of level l begins at y = (32 r + i) 2^l / 4, x = (32 c + j) 2^l / 4, A.
     """
 
     tiles: Mapping[DoseTile, np.ndarray] = field(default_factory=lambda: MappingProxyType({}))

@@ -127,9 +127,9 @@ def settle(setup: Setup, state: ScopeState, asked: Request) -> tuple[Plan, Room]
     """Return the plan and the window for the frames of a request; see :func:`plan`.
 
     When drift makes the probe larger than its window, a window that suffices for the next hour is chosen. When a change
-    of knobs makes the probe larger than its window, a window of at least twice the width is chosen. Such windows avoid
-    repeated builds of operators for slightly larger probes. They are chosen only if their operator is built quickly. A
-    window is used until the probe fits into a much smaller one.
+    of knobs makes the probe larger than its window, a window at least twice as wide as the old one is chosen. Such
+    windows avoid repeated builds of imaging operators for slightly larger probes. They are chosen only if their operator
+    is built quickly. A window is used until the probe fits into a much smaller window.
 
     Raises
     ------

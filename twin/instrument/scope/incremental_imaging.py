@@ -20,7 +20,7 @@ Lineage = tuple[tuple[Request, Plan], ...]
 
 
 class Follower:
-    """Local operator with the history of images for which it was updated."""
+    """Local imaging operator of a changing specimen, with the history of the images for which the operator was updated."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()

@@ -133,7 +133,7 @@ def turn(knobs: Knobs, profile: Profile, changes: dict[str, Any]) -> Knobs:
     if {"current_pa", "source_size_angstrom"} <= set(changed) and profile.brightness < math.inf:
         message = (
             f"current_pa={changed['current_pa']:g} and source_size_angstrom={changed['source_size_angstrom']:g} are both given, but the source "
-            "size follows from the current and the brightness. Set one of them."
+            "size follows from the current and the brightness. Set only one of them."
         )
         raise SettingsError(message)
     if turned:
@@ -163,7 +163,9 @@ def _by_detector(name: str, value: Any, profile: Profile, before: Knobs) -> tupl
     without = [key for key in turned if profile.chain(key) is None or (key in DETECTORS and tags_of(key)[0] != "image")]
     if without:
         known = ", ".join(key for key, _ in profile.chains if key) or "none"
-        message = f"{name} of {without[0]!r} cannot be set, as this detector counts electrons on {profile.name}. Detectors with a chain: {known}."
+        message = (
+            f"{name} of {without[0]!r} cannot be set, as this detector counts electrons on {profile.name}. Detectors with a read-out chain: {known}."
+        )
         raise SettingsError(message)
     return tuple(sorted((dict(getattr(before, name)) | turned).items()))
 

@@ -56,7 +56,7 @@ class LastPass:
 
         Variables and coordinates are those of the frame. Three coordinates are added for each point: ``specimen_x`` and
         ``specimen_y``, the true position on the specimen in A, and ``incident_electrons``, the mean number of electrons.
-        They are NaN at points that were not visited. The attribute ``stemtwin_settings`` contains the true beam.
+        At points that were not visited, the signals and these three coordinates are NaN. The attribute ``stemtwin_settings`` contains the true beam.
         """
         coordinates = results.coordinates(self.scan)
         for name, values in (("specimen_x", self.points[:, 0]), ("specimen_y", self.points[:, 1])):

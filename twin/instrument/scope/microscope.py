@@ -105,7 +105,7 @@ class Microscope:
             message = f"misalignment={misalignment!r} is not an Aberrations value. Use for example st.Aberrations(C10=-50.0)."
             raise SettingsError(message)
         if losses is not None and not isinstance(losses, LossModel):
-            message = f"losses={losses!r} is not a LossModel. Use for example LossModel(valences=(('Fe', 2.0),)), or leave it out."
+            message = f"losses={losses!r} is not a LossModel. Use for example LossModel(valences=(('Fe', 2.0),)), or leave out losses."
             raise SettingsError(message)
         if counting not in COUNTINGS:
             message = f"counting={counting!r} is unknown. Use one of {', '.join(COUNTINGS)}."
@@ -263,7 +263,7 @@ class Microscope:
         return self.time_s
 
     def shower(self, dose_e_per_angstrom2: float) -> float:
-        """Flood a square micrometre with the largest current to suppress contamination, and return the clock time, s.
+        """Flood a square micrometre of the specimen with the largest current to suppress contamination, and return the clock time, s.
 
         Parameters
         ----------
@@ -431,7 +431,7 @@ class Microscope:
             Stated and target value, A: in Haider's notation the complex coefficient, in Krivanek's notation
             C_nm exp(i m phi_nm).
         conjugate_mixed : bool
-            Convention of ``Aberrations.to_haider``.
+            Whether mixed aberrations are complex conjugated, as in ``Aberrations.to_haider``.
 
         Raises
         ------

@@ -55,7 +55,7 @@ class Damage:
             object.__setattr__(self, "processes", as_processes(self.processes))
         checks.number("temperature_k", self.temperature_k, "K", above=0, high=3000)
         if self.contamination is not None and not isinstance(self.contamination, Contamination):
-            message = f"contamination={self.contamination!r} is not a Contamination. Use Contamination(), or leave it out."
+            message = f"contamination={self.contamination!r} is not a Contamination. Use Contamination(), or leave out contamination."
             raise SettingsError(message)
 
 
@@ -88,7 +88,7 @@ class Matter:
 
     @classmethod
     def of(cls, sample: Sample, damage: Damage) -> Self:
-        """Return the initial value for a sample, without past events.
+        """Return the atomic sites and the possible processes of a sample before any event.
 
         Raises
         ------

@@ -7,7 +7,7 @@ the signals (``engines``), which are returned as a Dataset.
 File                        Content
 =========================== ==========================================================
 ``certify.py``              comparison of two solvers, and numerical convergence
-``certify_ronchigram.py``   the same for a Ronchigram
+``certify_ronchigram.py``   the same comparison for a Ronchigram
 ``costs.py``                number of waves, memory and time; estimates for all engines
 ``crystal_average.py``      averages over a crystal's lattice translations
 ``derived_signals.py``      centre of mass, iCOM and iDPC from the signals of detectors

@@ -42,7 +42,7 @@ class ComparisonRow:
     what : str
         Computation that is compared with our multislice of the request.
     ours, other : float
-        Mean signals over the points, fractions of the incident beam.
+        Mean signals, over the points, of our multislice and of the computation ``what``, fractions of the incident beam.
     largest : float
         Largest difference over the points, divided by our mean signal.
     rms : float

@@ -42,9 +42,10 @@ class Cost:
         Part of the memory that is used for exit amplitudes while an operator is built, bytes. If it does not suffice for
         all exit amplitudes, every wave is propagated more than once.
     exactness : str
-        Accuracy of the signals of this request, as a sentence; empty if the sentence of the engine applies.
+        Accuracy of the signals of this request, as a sentence; empty if the engine's ``exactness`` describes it.
     longest : float
-        Time for the case that the check of the error enlarges the windows as often as permitted, s; 0 without a check.
+        Time, s, in the worst case: an engine checks its error and enlarges its windows as often as permitted. 0 if the engine
+        does not check its error.
     """
 
     waves: int

@@ -28,8 +28,9 @@ def average_of(request: Request) -> LatticeAverage | None:
     """Return the average over lattice translations that applies to a request, or None.
 
     ``lattice_average="auto"`` applies only to ``phonons="auto"``. If ``phonons`` is a number, the configurations are averaged
-    without translations. If an average applies to ``phonons="auto"``, fewer than 8 configurations are computed first.
-    Together they contain at least as many equivalent columns as 8 configurations without the average.
+    without translations. If an average applies to ``phonons="auto"``, the computation begins with fewer than 8
+    configurations. These configurations together contain at least 8 equivalent columns for each point of the image, as many
+    as 8 configurations contain without the average.
 
     Raises
     ------
@@ -140,7 +141,7 @@ def _and_turns(average: LatticeAverage | MeasuredAverage) -> str:
 
 
 def planned(average: LatticeAverage) -> str:
-    """Return the note that a plan contains about its average."""
+    """Return the note on a lattice average that the plan of a request contains."""
     text = f"a perfect crystal: averaged over its {average.translations.count} lattice translations in the cell{_and_turns(average)}"
     if average.least == average.most:
         return text

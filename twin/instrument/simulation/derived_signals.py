@@ -123,7 +123,7 @@ def derived(
 ) -> Callable[[Derive], Derive]:
     """Return a decorator that adds a function to ``DERIVED``; see :class:`DerivedSignal`.
 
-    By default the signal has one variable of the same name.
+    By default the signal has one variable, called ``name``.
     """
 
     def add(compute: Derive) -> Derive:
@@ -145,7 +145,7 @@ def list_signals() -> Registry[Any]:
 def split(detectors: object) -> tuple[object, tuple[str, ...]]:
     """Separate the detectors of a call from its derived signals; return the detectors and the names of the derived signals.
 
-    If all signals are derived, the detectors are the placeholder ``STAND_IN``.
+    If all signals are derived, the returned detectors are ``STAND_IN``, an arbitrary detector with which a request can be made.
     """
     given = (detectors,) if isinstance(detectors, str) else detectors
     if not isinstance(given, Sequence):
@@ -169,7 +169,7 @@ def with_needs(request: Request, names: tuple[str, ...], *, alone: bool) -> Deri
     names : tuple of str
         Names of the derived signals.
     alone : bool
-        Whether the placeholder is the request's only detector. The placeholder is then removed.
+        Whether only derived signals were requested. The detector ``STAND_IN``, with which the request was made, is then removed.
 
     Raises
     ------

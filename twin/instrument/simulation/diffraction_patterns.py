@@ -87,7 +87,7 @@ class PatternEngine:
     exactness : str
         Accuracy of the patterns, as a sentence.
     means : str
-        Name of the method, which a plan quotes when it explains its choice; empty for multislice of each probe.
+        Name of the method, which a plan quotes in its reason for the choice of this engine; empty for multislice of each probe.
     """
 
     cost: Callable[[Patterns, int], Cost]
@@ -260,9 +260,9 @@ def matrix_for(found: Patterns, *, progress: Progress | None = None) -> diffract
 
 
 def settled(found: Patterns, *, progress: Progress | None = None) -> Patterns:
-    """Return the inputs, updated with the number of phonon configurations and the error of a lattice average.
+    """Return ``found``, updated with the number of phonon configurations and the error of a lattice average.
 
-    Both follow from the scattering matrix, which is built unless it is in the cache of the process.
+    The number and the error follow from the scattering matrix, which is built unless it is in the cache of the process.
     """
     if found.plan.average is None:
         return found

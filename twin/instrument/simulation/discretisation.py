@@ -46,7 +46,8 @@ class Discretisation:
     beams : tuple of int
         Number of plane waves inside the aperture, for each block.
     edge_waves : int
-        Number of aperture-edge waves, over all blocks, that carry the probe's tails beyond the window; 0 with pixel masks.
+        Number of aperture-edge waves, over all blocks, that carry the probe's tails beyond the window; 0 if
+        ``antialias`` is False.
     notes : tuple of str
         Decisions made during the discretisation.
     """
@@ -123,7 +124,7 @@ def check_whole_probe(found: Discretisation) -> None:
     SamplingError
         The probe is wider than the cell.
     SettingsError
-        The request sets more than one block.
+        The setting ``blocks`` of the request is not (1, 1).
     """
     if found.request.blocks is not None and found.blocks != (1, 1):
         message = (
@@ -194,7 +195,7 @@ def cut(request: Request) -> tuple[Slices, float]:
         return Slices(index=empty, planes=sample.z_angstrom, edges=empty), sample.thickness_angstrom
     thick = request.slice_thickness_angstrom
     if thick is not None and thick > sample.thickness_angstrom + 1e-9:
-        message = f"slice_thickness_angstrom={thick:g} exceeds the sample's thickness ({sample.thickness_angstrom:g} A). Use less, or omit it."
+        message = f"slice_thickness_angstrom={thick:g} exceeds the sample's thickness ({sample.thickness_angstrom:g} A). Use a smaller value."
         raise SettingsError(message)
     return assign_slices(sample.positions_angstrom[:, 2], thick), sample.thickness_angstrom
 

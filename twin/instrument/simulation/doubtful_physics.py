@@ -22,7 +22,7 @@ def notes(request: Request) -> tuple[str, ...]:
 
 
 def warn(found: Iterable[str]) -> None:
-    """Issue a PhysicsWarning for each note, attributed to the line that calls the public function."""
+    """Issue a PhysicsWarning for each note, attributed to the line of the user's code that calls stemtwin."""
     for note in found:
         warnings.warn(f"{note}.", PhysicsWarning, stacklevel=3)
 

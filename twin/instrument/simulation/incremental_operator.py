@@ -1,4 +1,4 @@
-"""Local operator of a changing specimen: only the overlaps affected by atoms that moved, appeared or vanished are recomputed.
+"""Local operator of a changing specimen: only the parts affected by atoms that moved, appeared or vanished are recomputed.
 
 The optics, the scan and up to a quarter of the atoms may change from one image to the next; any other change rebuilds the
 operator. An update differs from a new build in three ways. First, transmission functions are changed only near the atoms that
@@ -124,7 +124,7 @@ class ChangingOperator:
         """Return the operator of a request, updated or built."""
         if plan.engine != local.NAME or not isinstance(request.sample, Sample):
             message = (
-                f"Only the local operator of a Sample can be updated, not engine={plan.engine!r} of {request.sample!r}. "
+                f"Only the local operator of a Sample can be updated, but engine={plan.engine!r} and {request.sample!r} are given. "
                 "Use engine='local' and a Sample."
             )
             raise SettingsError(message)

@@ -81,9 +81,9 @@ def of_operator(
 def held_waves(beams: Sequence[int], seen: float, others: int, faces: int = 1) -> int:
     """Return the memory for the exit amplitudes that are kept at a time, bytes: at most half of the usable memory that remains.
 
-    ``seen`` is the number of reciprocal pixels of all detectors, ``others`` the memory of everything else, bytes, and
-    ``faces`` the number of depths at which waves are kept. Each plane wave is propagated more often if fewer bytes are
-    kept.
+    ``seen`` is the number of reciprocal pixels of all detectors, ``others`` the memory, bytes, of everything except the exit
+    amplitudes, and ``faces`` the number of depths at which waves are kept. Each plane wave is propagated more often if
+    fewer bytes are kept.
     """
     most = max(beams) * faces
     need = int(8 * most * (seen * 1.02 + gram_matrix.PIXELS))  # partly covered pixels lie slightly beyond the edges

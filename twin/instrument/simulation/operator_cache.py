@@ -160,7 +160,7 @@ def operator_for(request: Request, plan: Plan, *, progress: Callable[[int], None
 
 
 def capped(progress: Callable[[int], None] | None, most: int) -> Callable[[int], None] | None:
-    """Return a progress callback that reports at most ``most`` waves; an average may need more configurations than planned."""
+    """Return a progress callback that reports at most ``most`` waves, because a lattice average may need more than planned."""
     left = most
 
     def report(waves: int) -> None:

@@ -24,7 +24,7 @@ def nodes(beam: Beam, tolerance: float = TOLERANCE) -> tuple[Nodes, Nodes]:
     """Return the nodes, A, and weights of the averages over C10 and over one axis of the source.
 
     Focal spread and source size average each interference term exp(i w x) over a Gaussian. The number of nodes is the
-    smallest for which the error of the fastest term's average is below ``tolerance``.
+    smallest for which the average of the term with the largest w has an error below ``tolerance``.
     """
     k = beam.semiangle_rad / beam.wavelength_angstrom
     fastest = math.pi * beam.wavelength_angstrom * k**2, 2 * math.pi * 2 * k

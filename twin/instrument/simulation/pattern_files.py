@@ -51,8 +51,8 @@ def save_patterns(request: Request, path: str | Path, *, exposed: CameraExposure
     path : str or Path
         New folder. ``xarray.open_zarr`` can read it.
     exposed : CameraExposure, optional
-        Exposure of the camera. With it, the counts of the camera are written. By default the expected fractions of the beam are written,
-        float32.
+        Exposure of the camera. If it is given, the counts of the camera are written; otherwise the expected fractions of the
+        beam, float32.
     progress : callable, optional
         Called with the number of points written since the last call.
 

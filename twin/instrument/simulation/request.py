@@ -110,8 +110,8 @@ class Request:
         spectra by their operator). True averages any number of configurations, and refuses other engines and samples
         that are not perfect crystals. ``"point group"`` averages like True, and also over the crystal's rotations
         and mirrors about the beam direction, which transform the aberrations too. It requires images, round detectors
-        and no tilts; each image takes up to eight times as long, and building the operator takes the same time. False
-        never averages.
+        and no tilts; each image takes up to eight times as long as with True, but building the operator takes no
+        longer. False never averages.
     film_slices_angstrom : float, optional
         Thickness, A, up to which the local operator joins slices that contain only light atoms (up to silicon), such
         as amorphous films. The error that joining causes may be at most half of ``tolerance``, measured by single probes
@@ -214,7 +214,7 @@ class Request:
 
     @property
     def asks_for_average(self) -> bool:
-        """Return True if an average over the crystal's symmetries is requested explicitly; it then applies to any ``phonons``."""
+        """Return True if an average over the crystal's symmetries is requested explicitly; it then applies to any value of ``phonons``."""
         return self.lattice_average is True or self.lattice_average == POINT_GROUP
 
     @property
@@ -251,7 +251,7 @@ class Request:
         return "frozen" if self.phonons != "static" and is_thermal(self.sample) else "static"
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the request as nested dicts of plain values. A sample is written as its recipe, or as its arrays without a recipe."""
+        """Return the request as nested dicts of plain values. A sample is written as its recipe, or as its arrays if it has no recipe."""
         converted = {
             "sample": serialisation.sample_to_dict(self.sample),
             "beam": serialisation.beam_to_dict(self.beam),
@@ -350,7 +350,7 @@ def _check_film_slices(request: Request) -> None:
     if request.engine not in ENGINES.names(JOINING) or isinstance(request.sample, PotentialSlices):
         what = "a potential has no atoms" if isinstance(request.sample, PotentialSlices) else f"engine={request.engine!r} does not join slices"
         message = (
-            f"film_slices_angstrom={value:g} joins slices of atoms with engine={ENGINES.names(JOINING)[0]!r}, but {what}. "
+            f"film_slices_angstrom={value:g} applies to a sample of atoms with engine={ENGINES.names(JOINING)[0]!r}, but {what}. "
             "Use that engine with a Sample, or omit film_slices_angstrom."
         )
         raise SettingsError(message)

@@ -19,7 +19,7 @@ LENGTH = {"units": "angstrom"}
 def to_dataset(request: Request, plan: Plan, values: np.ndarray, error: np.ndarray, exactness: str) -> xr.Dataset:
     """Return the result of ``simulate.expected`` as a Dataset.
 
-    Each signal has its relative standard error as an attribute; in a depth series this is the largest error over all depths.
+    Each signal has its relative standard error as an attribute; in a depth series this attribute is the largest error over all depths.
     """
     signal = {"units": "1", "long_name": "fraction of the incident beam"}
     values = values.astype(np.float32)

@@ -148,7 +148,7 @@ def ronchigram(
     phonons : int or str
         ``"static"``, ``"damped"``, ``"auto"``, or a number of frozen-phonon configurations.
     coherence_tolerance : float
-        Largest error in the average of the fastest interference term over source and focus.
+        Largest error in the average over source and focus, for the interference term that varies most rapidly with them.
     **settings
         seed, slice_thickness_angstrom, parametrization, oversampling and tilt_mrad as in ``Request``.
 

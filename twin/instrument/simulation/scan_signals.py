@@ -34,7 +34,7 @@ def scanned(image: ImageCoefficients | LocalImage, scan: Scan) -> np.ndarray:
 
 
 def is_summed(image: ImageCoefficients, scan: Scan) -> bool:
-    """Return True if a rotated, undistorted scan is a full raster for which Fourier sums are faster than spline interpolation."""
+    """Return True if a scan is a full raster for which Fourier sums are faster than spline interpolation."""
     return isinstance(scan, RasterScan) and scan.count == scan.shape[0] * scan.shape[1] and image.sums(scan.shape)
 
 

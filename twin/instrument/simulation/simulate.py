@@ -224,7 +224,7 @@ def exit_wave(
     scan = PathScan(positions_angstrom=np.array([at]))
     request = _request(sample, stand_in, scan, {**settings, "detectors": ("bf",), "engine": multislice.NAME, "phonons": phonons, "tolerance": 0.0})
     if request.blocks not in (None, (1, 1)):
-        message = f"An exit wave is computed in one cell, but blocks={request.blocks} requests more. Use blocks=(1, 1), or omit it."
+        message = f"An exit wave is computed in one cell, but blocks={request.blocks} requests more. Use blocks=(1, 1), or omit blocks."
         raise SettingsError(message)
     plan = make_plan(replace(request, beam=replace(stand_in, beam_tilt_mrad=(0.0, 0.0))))  # no detector needs a margin for a tilt
     if plan.blocks != (1, 1):

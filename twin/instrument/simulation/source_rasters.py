@@ -39,20 +39,23 @@ class SourceRaster:
 
     @property
     def count(self) -> int:
-        """Number of coarse points."""
+        """Number of points of the coarse raster."""
         return self.y.size * self.x.size
 
     def points(self) -> np.ndarray:
-        """Return the coarse points (x, y), A, shape (m n, 2)."""
+        """Return the points (x, y) of the coarse raster, A, shape (m n, 2)."""
         return np.stack(np.meshgrid(self.x, self.y), axis=-1).reshape(-1, 2)
 
     def blurred(self, sharp: np.ndarray) -> np.ndarray:
-        """Return the blurred frame, shape (..., ny, nx), of sharp signals at the coarse points, shape (..., m n)."""
+        """Return the blurred frame, shape (..., ny, nx), from sharp signals at the points of the coarse raster, shape (..., m n)."""
         return self.along_y @ sharp.reshape(*sharp.shape[:-1], self.y.size, self.x.size) @ self.along_x.T
 
 
 def source_raster(request: Request) -> SourceRaster | None:
-    """Return the coarse raster of a scan along x and y with a source of finite size, or None for other scans and sources."""
+    """Return the coarse raster for a scan and a source of finite size, or None.
+
+    The result is None if the scan is not a raster with lines along x, or if the size of the source is 0.
+    """
     axes, sigma = request.scan.axes(), request.beam.source_size_angstrom
     if axes is None or not sigma:
         return None

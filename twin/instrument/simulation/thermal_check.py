@@ -46,7 +46,7 @@ Model = Callable[[np.ndarray], np.ndarray]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ThermalError:
-    """Error of the model relative to multislice with frozen phonons, in the worst channel.
+    """Error of the engine ``thermal`` relative to multislice with frozen phonons, in the channel with the largest error.
 
     Parameters
     ----------
@@ -71,7 +71,7 @@ class ThermalError:
 
 
 def key_of(request: Request, detectors: Sequence[Detector]) -> str:
-    """Return the key of a stored error. It depends on material, thickness, rings and optics, but not on scan and tolerance."""
+    """Return the key under which an error is stored: it depends on material, thickness, rings and optics, not on scan and tolerance."""
     beam = replace(request.beam, source_size_angstrom=0.0, focal_spread_angstrom=0.0)  # the comparison uses coherent probes
     return disk.content_key(
         {
@@ -91,7 +91,7 @@ def key_of(request: Request, detectors: Sequence[Detector]) -> str:
 
 
 def kept(request: Request, detectors: Sequence[Detector]) -> ThermalError | None:
-    """Return the stored error of a request, or None if no error is stored."""
+    """Return the stored error of the engine ``thermal`` for a request, or None if no error is stored."""
     found = disk.default_cache().get(key_of(request, detectors))
     if found is None:
         return None
@@ -100,7 +100,11 @@ def kept(request: Request, detectors: Sequence[Detector]) -> ThermalError | None
 
 
 def settled(error: ThermalError, tolerance: float) -> bool:
-    """Return True if an error is precise enough for a tolerance, far above the tolerance, or measured with ``MOST`` configurations."""
+    """Return True if an error does not have to be measured more precisely.
+
+    The error is then precise enough for a decision on the tolerance, or is far above the tolerance, or was measured with
+    ``MOST`` configurations.
+    """
     return error.own <= SHARE * tolerance or error.clean > tolerance + 2 * error.own or error.configurations >= MOST
 
 
@@ -110,7 +114,7 @@ def suffices(error: ThermalError, tolerance: float) -> bool:
 
 
 def measured(request: Request, plan: Plan, model_of: Callable[[Request, Plan], Model]) -> ThermalError:
-    """Return the error of a model; it is measured unless a stored error is :func:`settled` for the request's tolerance."""
+    """Return the error of the engine ``thermal``; it is measured unless a stored error is :func:`settled` for the request's tolerance."""
     found = kept(request, plan.detectors)
     if found is not None and settled(found, request.tolerance):
         return found
@@ -120,12 +124,12 @@ def measured(request: Request, plan: Plan, model_of: Callable[[Request, Plan], M
 
 
 def keep(request: Request, detectors: Sequence[Detector], error: ThermalError) -> None:
-    """Write an error to disk for later requests with the same material, thickness, rings and optics."""
+    """Write an error of the engine ``thermal`` to disk for later requests with the same material, thickness, rings and optics."""
     disk.default_cache().put(key_of(request, detectors), {"error": np.array(list(asdict(error).values()), np.float64)})
 
 
 def compare(request: Request, plan: Plan, model_of: Callable[[Request, Plan], Model]) -> ThermalError:
-    """Return the difference between a model and multislice at random points of the scanned area; see :class:`ThermalError`."""
+    """Return the differences between the engine ``thermal`` and multislice at random points of the scanned area."""
     coherent = replace(request, beam=replace(request.beam, source_size_angstrom=0.0, focal_spread_angstrom=0.0))
     rng = np.random.Generator(np.random.Philox(np.random.SeedSequence(request.seed, spawn_key=(CHECK_STREAM,))))
     windows = _windows(coherent, plan, rng)
@@ -233,7 +237,7 @@ class WindowedProbes:
 
 
 def refuse_if_missed(request: Request, detectors: Sequence[Detector]) -> None:
-    """Raise SamplingError if the stored error of a request exceeds its tolerance, or remains too uncertain to decide."""
+    """Raise SamplingError if the stored error for a request exceeds the request's tolerance, or is too uncertain for a decision."""
     found = kept(request, detectors)
     if found is None or not settled(found, request.tolerance) or suffices(found, request.tolerance):
         return
@@ -248,7 +252,7 @@ def refuse_if_missed(request: Request, detectors: Sequence[Detector]) -> None:
 
 
 def remark(request: Request, detectors: Sequence[Detector]) -> str:
-    """Return the error of a request as a sentence: measured, to be measured, or measured on other samples."""
+    """Return the error of the engine ``thermal`` as a sentence: measured, to be measured, or measured on other samples."""
     head = "thermal cross-sections of the mean specimen"
     found = kept(request, detectors)
     if found is None and not request.measure_error:
@@ -272,19 +276,19 @@ def remark(request: Request, detectors: Sequence[Detector]) -> str:
 
 
 def is_known_to_suffice(request: Request, detectors: Sequence[Detector]) -> bool:
-    """Return True if an error is stored for a request, known precisely enough, and within the request's tolerance."""
+    """Return True if an error of ``thermal`` is stored for a request, known precisely enough, and within the request's tolerance."""
     found = kept(request, detectors)
     return found is not None and suffices(found, request.tolerance)
 
 
 @functools.cache
 def table() -> tuple[dict, ...]:
-    """Return the rows of the table of errors on whole images: sample, conditions, ``error`` and statistical error ``own``."""
+    """Return the table of errors of ``thermal`` on whole images, with sample, conditions, ``error`` and statistical error ``own``."""
     return tuple(json.loads(TABLE.read_text(encoding="utf-8"))["rows"]) if TABLE.exists() else ()
 
 
 def seconds(found: Discretisation) -> float:
-    """Return the usual time of a measurement of the error, s, or 0 if a stored error is :func:`settled` for the tolerance."""
+    """Return the usual time to measure the error of ``thermal``, s, or 0 if a stored error is :func:`settled` for the tolerance."""
     request = found.request
     known = kept(request, found.detectors)
     if known is not None and settled(known, request.tolerance):

@@ -40,7 +40,7 @@ BEGIN, END = "<!-- rows -->\n", "<!-- end of rows -->\n"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Case:
-    """One or several rows of the table: a sample, its conditions, and the number of configurations of the comparison."""
+    """One or several rows of the table of errors: a sample, its conditions, and the number of configurations of the exact image."""
 
     sample: str
     thickness: float | None = None
@@ -119,7 +119,7 @@ def averaged(image: np.ndarray, shifts: list[tuple[float, float]]) -> np.ndarray
 
 
 def requests_of(case: Case, sample: Sample, focus: float) -> tuple[Request, Request]:
-    """Return the requests for an image by the exact engine and by the model."""
+    """Return the requests for an image by the exact engine and by the engine ``thermal``."""
     asked = Request(
         sample=sample,
         beam=Beam(energy_ev=case.energy_kv * 1e3, semiangle_mrad=case.semiangle, aberrations=Aberrations(C10=focus)),
@@ -133,7 +133,7 @@ def requests_of(case: Case, sample: Sample, focus: float) -> tuple[Request, Requ
 
 
 def rows_of(case: Case) -> list[dict[str, Any]]:
-    """Return the rows of a case, one row for each focus."""
+    """Return the rows of the table of errors for a case, one row for each focus."""
     sample = sample_of(case)
     shifts, rows = translations(sample), []
     for focus in case.focus:
@@ -161,7 +161,7 @@ def rows_of(case: Case) -> list[dict[str, Any]]:
 
 
 def described(case: Case, focus: float) -> dict[str, Any]:
-    """Return the conditions of a row as plain values."""
+    """Return the conditions of a row of the table of errors as plain values."""
     return {
         "sample": case.sample,
         "thickness": case.thickness,
@@ -187,7 +187,7 @@ def as_text(rows: list[dict[str, Any]]) -> str:
 
 
 def keep(rows: list[dict[str, Any]]) -> None:
-    """Write the rows to their file, and the table to the page of the documentation if that page exists."""
+    """Write the rows of the table of errors to ``thermal_errors.json``, and the table to its documentation page if the page exists."""
     text = json.dumps({"rows": rows}, indent=1)
     write_atomically(thermal_check.TABLE, (text + "\n").encode())
     if DOCUMENT.exists():
@@ -196,14 +196,14 @@ def keep(rows: list[dict[str, Any]]) -> None:
 
 
 def order_of(row: dict[str, Any]) -> int:
-    """Return the index of a row among the rows of all cases."""
+    """Return the position of a row in the table of errors."""
     places = [described(case, focus) for case in CASES for focus in case.focus]
     known = {name: row[name] for name in places[0]}
     return places.index(known) if known in places else len(places)
 
 
 def main(names: list[str]) -> None:
-    """Compute the rows that are missing, and all rows of the named samples again."""
+    """Compute the missing rows of the table of errors, and compute all rows of the named samples again."""
     rows = [row for row in thermal_check.table() if row["sample"] not in names]
     at = {order_of(row) for row in rows}
     missing = [

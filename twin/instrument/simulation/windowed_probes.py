@@ -111,7 +111,7 @@ def planned(request: Request, grid: Grid, slices: Slices, blocks: tuple[int, int
     blocks : tuple of int
         Number of cells (ny, nx) that a probe spans; windows are used for one cell only.
     growth : float
-        Factor by which the margins are larger than the initial margins.
+        Ratio of the margins around the points in each window to the margins that are tried first.
     """
     if not request.tolerance or not request.antialias or blocks != (1, 1):
         return None
@@ -292,7 +292,10 @@ class WindowCheck:
         self._near = np.zeros(0)
 
     def first(self, stack: SliceStack, rim: np.ndarray) -> bool:
-        """Check windows on the first configuration and enlarge them until they pass; return True if they pass."""
+        """Check windows on the first configuration and enlarge them until they pass; return True if they pass.
+
+        ``stack`` contains the slices of the configuration, and ``rim`` the signals of the probes' tails in the whole field.
+        """
         assert self.windowed is not None  # a check begins with windows
         chosen, at = self._points(self.windowed.windows, POINTS, 0)
         true, sent = self._whole(stack, rim, at), stack
@@ -315,7 +318,8 @@ class WindowCheck:
     def further(self, stack: SliceStack, rim: np.ndarray, number: int) -> bool:
         """Return True if the error at all points so far, including those of a further configuration, is within the tolerance.
 
-        If the error is larger, the windows are enlarged.
+        If the error is larger, the windows are enlarged. ``stack`` contains the slices of the further configuration, ``rim`` the
+        signals of the probes' tails in the whole field, and ``number`` is the number of the configuration.
         """
         assert self.windowed is not None  # the previous configuration passed
         chosen, at = self._points(self.windowed.windows, FURTHER, number)
@@ -353,7 +357,7 @@ class WindowCheck:
         return probe_windows.rims_inside(stack, windows, self._request.beam.semiangle_rad, self._weights, self._request.depths_angstrom)
 
     def remark(self) -> str:
-        """Return the measured error as a sentence."""
+        """Return the measured error of the windows as a sentence."""
         assert self.windowed is not None  # the check passed
         error, count = self._error(), len(self._seen)
         where = f"{error.points} points of the scan" + (f" in {count} configurations" if count > 1 else "")

@@ -1,12 +1,12 @@
 """Areal density of each element under the probe: atoms per A^2, weighted by the probe density at the atoms.
 
-========== ===============================================================================================================================
+========== ======================================================================================================================================
 Engine     Method
-========== ===============================================================================================================================
+========== ======================================================================================================================================
 operator   one inelastic quadratic form per channel, with channelling; exact; a new focus or scan takes milliseconds
 multislice multislice of each probe; exact; for a few positions in a large cell
-thin       the incident probe with its spread in vacuum, without elastic scattering; for cells too large for the others
-========== ===============================================================================================================================
+thin       the incident probe with its spread in vacuum, without elastic scattering; for cells too large for the other engines
+========== ======================================================================================================================================
 """
 
 import functools
@@ -133,8 +133,8 @@ def densities(
     collection_mrad : float, optional
         Collection semi-angle of the spectrometer, mrad.
     engine : str
-        Engine from the table of this module. ``"auto"`` chooses operator if it takes less than a minute, else
-        multislice if it takes less than a minute, else thin.
+        ``"operator"``, ``"multislice"``, ``"thin"`` (see the table of this module) or ``"auto"``, which chooses operator if it
+        takes less than a minute, else multislice if it takes less than a minute, else thin.
     phonons, lattice_average, seed, tilt_mrad : int or str, bool or str, int, tuple of float
         Thermal displacements, average over a crystal's translations, seed of the displacements, and tilt of the
         specimen, as in ``Request``.
@@ -264,7 +264,7 @@ class DensityPlan:
     memory_bytes : int
         Estimated peak memory without the spectra, bytes.
     seconds : float, optional
-        Estimated time on two cores, s; None if it is far below the time of an image.
+        Estimated time on two cores, s; None if the computation takes far less time than an image.
     averaged : bool
         Whether the densities are averaged over a crystal's lattice translations.
     """

@@ -132,10 +132,8 @@ def expected_edx(
     ----------
     sample : Sample
         The specimen.
-    beam : Beam
-        The beam.
-    scan : Scan
-        Path of the beam.
+    beam, scan : Beam, Scan
+        The beam, and the points that it visits.
     detector : EDXDetector
         The detector.
     engine, phonons, lattice_average, seed, tilt_mrad, window_angstrom, progress
@@ -328,9 +326,9 @@ def quantify(counts: np.ndarray, lines: Sequence[str], beam: Beam, detector: EDX
     detector : EDXDetector
         Detector of the spectrum.
     electrons : float, optional
-        Number of incident electrons for the whole spectrum. It is used to convert counts to atoms per A^2, and the
-        absorption that follows from these is corrected (zeta factors: M. Watanabe, D. B. Williams, J. Microsc. 221
-        (2006) 89).
+        Number of incident electrons for the whole spectrum. It is used to convert counts to areal densities, from which
+        the absorption of X-rays in the specimen is computed and corrected (zeta factors: M. Watanabe, D. B. Williams,
+        J. Microsc. 221 (2006) 89).
         Without ``electrons``, or if the detector's ``absorption`` is False, absorption is not corrected.
 
     Returns

@@ -1,6 +1,6 @@
 """Settings of spectrometers, and models of the specimen's energy losses.
 
-[M] marks a literature value quoted from memory: a default rather than a reference value.
+[M] marks a literature value that is quoted from memory: a default rather than a reference value.
 """
 
 import math

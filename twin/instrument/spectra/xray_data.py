@@ -28,7 +28,7 @@ def checked(number: int) -> str:
 
 @functools.cache
 def shells(number: int) -> tuple[Shell, ...]:
-    """Return the X-ray emitting subshells of an element with their lines and Coster-Kronig rates; H and He give ()."""
+    """Return the X-ray emitting subshells of an element with their lines and Coster-Kronig rates; the result is () for H and He."""
     import xraydb  # the import takes a second
 
     symbol = checked(number)

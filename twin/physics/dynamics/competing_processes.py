@@ -42,8 +42,8 @@ class Branching:
     chances : (r, b) float64
         Probability of each process per partner for a transfer in the bin.
     parts : (r, b) float64
-        Cross-section that each process would have in the bin if no other process competed, A^2. It is 0 for a process over which no other one
-        takes precedence, because it is not needed there.
+        Cross-section that each process would have in the bin if no other process competed, A^2. The entry is 0 for a
+        process over which no other process takes precedence, because the kernels do not need it.
     """
 
     above: np.ndarray

@@ -79,9 +79,9 @@ class Film:
     height : (ny, nx) float64
         Height of the film, A, [y, x].
     step : float
-        Distance between points, A.
+        Distance between grid points, A.
     origin : (float, float)
-        Position of the point [0, 0], x and y in A.
+        Position of the grid point [0, 0], x and y in A.
     supply : float
         Supply of molecules relative to the undisturbed surface: 1 without a recent shower, 0 right after a long shower.
     cell : (float, float), optional
@@ -120,9 +120,9 @@ class Film:
         size : (float, float)
             Height and width of the surface, A.
         step : float
-            Distance between points, A.
+            Distance between grid points, A.
         origin : (float, float)
-            Position of the point [0, 0], x and y in A.
+            Position of the grid point [0, 0], x and y in A.
         repeats : bool
             Whether the surface is periodic with the period ``size``.
         """

@@ -32,8 +32,8 @@ class Density:
     radius : float
         Radius within which the table is valid, A.
     tail : float
-        Fraction of the current beyond the radius. The tails of a hard aperture fall as 1 / r^3 (Born and Wolf,
-        Principles of Optics, section 8.5.2).
+        Fraction of the current beyond the radius. Behind a hard aperture, the tails of a probe fall as 1 / r^3 (Born
+        and Wolf, Principles of Optics, section 8.5.2).
     core : float
         Distance beyond which the density is below 1e-4 of its peak, A.
     sigma : float

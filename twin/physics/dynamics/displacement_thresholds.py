@@ -35,7 +35,7 @@ class Site:
     displacement : float
         Displacement threshold, eV.
     mark : {"V", "M", "A"}
-        Confidence mark of the threshold.
+        Confidence mark of the threshold: read in the source ("V"), quoted from memory ("M") or assumed ("A").
     source : str
         Source of the threshold.
     velocity2 : float, optional

@@ -22,7 +22,7 @@ class Radiolysis:
     Parameters
     ----------
     loss : float
-        Smallest energy loss that can break the bond, eV.
+        Smallest energy loss that can break a bond of the atom, eV.
     electrons : float
         Number of the atom's valence electrons that can be excited.
     efficiency : float

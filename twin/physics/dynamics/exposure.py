@@ -80,17 +80,17 @@ class Exposure:
 
     @cached_property
     def duration(self) -> float:
-        """Duration of all passes, s."""
+        """Duration of all passes over the path, s."""
         return self.repeats * float(self.ends[-1])
 
     @cached_property
     def ends(self) -> np.ndarray:
-        """Time at which the beam leaves each point of one pass, s, shape (p,)."""
+        """Time at which the beam leaves each point in the first pass over the path, s, shape (p,)."""
         return np.cumsum(self.dwell)
 
     @cached_property
     def path(self) -> np.ndarray:
-        """Positions x and y (A) and number of electrons for each point of one pass, shape (p, 3)."""
+        """Positions x and y (A), and number of electrons in one pass over the path, for each point, shape (p, 3)."""
         electrons = ELECTRONS_PER_PICOAMPERE_SECOND * self.current * self.dwell * np.asarray(self.beam)
         return np.ascontiguousarray(np.column_stack([self.points, electrons]))
 
@@ -101,7 +101,7 @@ class Exposure:
 
     @cached_property
     def by_place(self) -> tuple[np.ndarray, np.ndarray]:
-        """Path and tree with the points in spatial order. Total doses are computed from fewer nodes of this tree than of :attr:`tree`."""
+        """Path and tree with the points in spatial order; fewer nodes are needed for a total dose than with :attr:`tree`."""
         path = np.ascontiguousarray(self.path[_along_z_curve(self.points)])
         return path, kinetics_kernels.build_tree(path)
 

@@ -170,7 +170,8 @@ class Channels:
     causes, sites, partners : (c,) int64
         Indices of the event's process (in ``processes``), of its site, and of its partner's site (-1: no partner).
     hazards : (c,) float64
-        Hazard of each event, sigma D + rate t. The probability that no event happens is exp(-total).
+        Hazard of each event: cross-section times dose, plus spontaneous rate times duration. The probability that no
+        event happens is exp(-total), with the sum :attr:`total` of the hazards.
     """
 
     processes: tuple[str, ...]

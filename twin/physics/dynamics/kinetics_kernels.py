@@ -115,7 +115,7 @@ def _near_one_image(d, radius, length):
 
 @part
 def node_dose(start, x, y, points, nodes, table, law, size, stack):
-    """Return the dose at (x, y) from all points below a node, electrons / A^2."""
+    """Return the dose at (x, y) from all points below a node of the path's tree, electrons / A^2."""
     leaves = len(nodes) // 2
     total, depth = 0.0, 1
     stack[0] = start
@@ -146,7 +146,7 @@ def node_dose(start, x, y, points, nodes, table, law, size, stack):
 
 @kernel
 def doses(xy, points, nodes, table, law, size):
-    """Return the dose (n,) at points xy (n, 2), electrons / A^2."""
+    """Return the dose of the path ``points`` at each of the positions ``xy`` (n, 2), electrons / A^2, shape (n,)."""
     stack = np.empty(64, np.int64)
     out = np.empty(len(xy))
     for i in range(len(xy)):
@@ -249,7 +249,7 @@ def compete(i, rules, matter, own):
 
 @part
 def place(i, k, fraction, positions, links, size, out):
-    """Write to ``out`` the point whose dose determines the rate: the atom, or a point on the line to its partner."""
+    """Write to ``out`` the point whose dose determines the rate of an event: the atom, or a point between atom and partner."""
     out[0], out[1] = positions[i, 0], positions[i, 1]
     if k >= 0:
         j = links[i, k]
@@ -340,9 +340,9 @@ def grown(log, spots):
 def list_channels(rules, matter, size):
     """Return the c possible events of a specimen as three arrays.
 
-    The first array, shape (c, 3), contains the rule, the site and the link slot of the partner (-1: none). The second
-    array, shape (c, 2), contains the point whose dose determines the rate, A. The third array, shape (c,), contains the
-    cross-section, A^2.
+    The first array, shape (c, 3), contains the rule, the site and the index of the link to the partner (-1: none). The
+    second array, shape (c, 2), contains the point whose dose determines the rate of the event, A. The third array,
+    shape (c,), contains the cross-section, A^2.
     """
     table, fractions = rules[0], rules[3]
     numbers, labels, positions, links, kinds = matter

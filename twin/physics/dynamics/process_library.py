@@ -36,7 +36,7 @@ def graphene(
     dopant_vacancy: float = 0.01 * BARN,
     healing: float = 0.0,
 ) -> tuple[Process, ...]:
-    """Return the processes in graphene with a dopant: ejection, hole growth, bond rotation, hops and their competitors.
+    """Return the processes in graphene with a dopant: ejection, hole growth, bond rotation, hops, and processes that compete with hops.
 
     Parameters
     ----------
@@ -45,15 +45,15 @@ def graphene(
         those of ``displacement_thresholds.py``. The default threshold of the hop is an effective value that reproduces the rate observed
         at 60 kV. The computed threshold, ``find_site("C", "graphene-si-computed")``, gives a rate 20 times lower.
     rotate_back : float
-        Threshold for the back-rotation of a rotated bond, eV [A]; the bond is strained and rotates more easily.
+        Threshold for the back-rotation of a rotated bond, eV (assumed [A]); such a bond is strained and rotates more easily.
     dopant : str
         Symbol of the dopant.
     replacement : float
-        Cross-section for the replacement of the dopant by a C adatom, A^2 [A]. The default is the value measured for P
-        at 60 kV, 0.07 +- 0.02 barn (Su et al., Sci. Adv. 5 (2019) eaav2252, table 1).
+        Cross-section for the replacement of the dopant by a C adatom, A^2 (assumed [A]). The default is the value measured
+        for P at 60 kV, 0.07 +- 0.02 barn (Su et al., Sci. Adv. 5 (2019) eaav2252, table 1).
     dopant_vacancy : float
-        Cross-section for the loss of a C neighbour of the dopant, A^2 [A]. The default is the value measured for P at
-        60 kV, 0.010 +- 0.003 barn (the same source).
+        Cross-section for the loss of a C neighbour of the dopant, A^2 (assumed [A]). The default is the value measured for
+        P at 60 kV, 0.010 +- 0.003 barn (the same source).
     healing : float
         Rate at which adatoms fill an empty site that has three bonded neighbours, 1/s; 0 in a clean vacuum.
     """
@@ -107,17 +107,18 @@ def dichalcogenide(
     layer, core : Site, optional
         Thresholds of chalcogen and metal; by default those of the compound in ``displacement_thresholds.py``.
     loosening : float
-        Reduction of the threshold of a chalcogen atom that has lost a metal neighbour, eV [A].
+        Reduction of the threshold of a chalcogen atom that has lost a metal neighbour, eV (assumed [A]).
     migration : float
         Difference between the threshold for loss and the lower threshold for a jump into a neighbouring empty site of
-        the same layer, eV [A].
+        the same layer, eV (assumed [A]).
     barrier : float
-        Barrier of the thermal jump, eV [M]: Komsa et al., Phys. Rev. B 88 (2013) 035301, for MoS2.
+        Barrier of the thermal jump, eV (from memory [M]): Komsa et al., Phys. Rev. B 88 (2013) 035301, for MoS2.
     temperature : float
         Temperature of the specimen for the thermal jump, K.
     entrance : float
-        Cross-section for ejection from the chalcogen layer on the entrance side, divided by that from the layer on the
-        exit side [A]. The beam drives atoms of the entrance side into the sheet, not out of it.
+        Cross-section for ejection from the chalcogen layer on the entrance side, divided by the cross-section for
+        ejection from the layer on the exit side (assumed [A]). The beam drives atoms of the entrance side into the sheet,
+        not out of it.
 
     Raises
     ------

@@ -52,7 +52,7 @@ class Process:
     cross_section : float, optional
         Cross-section at every energy, A^2, in place of a site.
     scale : float
-        Factor of the cross-section, for example 1/3 for one of three bonds that may rotate.
+        Factor of the cross-section, for example 1/3 for one of three bonds that can rotate.
     rate : float
         Spontaneous rate, 1/s.
     coordination : (int, int)
@@ -62,7 +62,7 @@ class Process:
     face : {"any", "exit", "entrance"}
         Position of the atom relative to its neighbours: behind them along the beam ("exit") or in front ("entrance").
     label : int, optional
-        Required class of the site.
+        Required class of the site; see ``SiteNetwork.labels``.
     partner : str, optional
         Element on the partner's site: a symbol, or "empty". Each matching partner gives a separate event.
     partner_coordination : (int, int)
@@ -79,7 +79,7 @@ class Process:
         Point whose current density determines the rate, as a fraction of the way from the partner to the atom; 1 is the
         atom.
     source : str
-        Source of the numbers, with its mark.
+        Source of the numbers, with its confidence mark (V, M or A).
 
     Raises
     ------

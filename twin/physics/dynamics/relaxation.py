@@ -59,12 +59,13 @@ class ForceField:
         median bond length is used instead if it is within 3 % of the listed length or no length is listed, so a uniformly
         strained lattice keeps its bond lengths.
     edge_length, dimer_length : float
-        C-C bond lengths, A [M]: ``edge_length`` if one of the two atoms has lost a neighbour (zigzag edge),
-        ``dimer_length`` if both have (armchair edge) (Koskinen, Malola, Hakkinen, Phys. Rev. Lett. 101 (2008) 115502).
+        C-C bond lengths, A (from memory [M]): ``edge_length`` if one of the two atoms has lost a neighbour (zigzag
+        edge), ``dimer_length`` if both have (armchair edge) (Koskinen, Malola, Hakkinen, Phys. Rev. Lett. 101 (2008)
+        115502).
     closing_lengths : (float, float)
         Unstrained lengths of the weak bond that closes a pentagon, A: at a single vacancy, and at a vacancy that is part
         of a larger one. In the lattice the bonds stretch to 2.0 and 1.75 A, close to the published 2.02 A (Ma et al.,
-        New J. Phys. 6 (2004) 68) and 1.77 A [M].
+        New J. Phys. 6 (2004) 68) and 1.77 A (from memory [M]).
     bond, angle, height, repulsion : float
         Stiffness of bonds (eV/A^2), angles (eV), heights above the neighbours (eV/A^2, from the bending stiffness of
         graphene, 1.4 eV) and of the repulsion between atoms that are not bonded (eV/A^2).
@@ -110,7 +111,7 @@ def relax(specimen: SiteNetwork, around: Iterable[int], *, radius: float = 8.0, 
     around : iterable of int
         Sites of events, for example ``events.sites`` and ``events.partners``; -1 is ignored.
     radius : float
-        Largest distance between a mobile atom and one of these sites, A.
+        Largest distance of a mobile atom from the nearest of the sites ``around``, A.
     force_field : ForceField, optional
         Force field; by default one with the default parameters.
 

@@ -40,13 +40,15 @@ class Material:
     density : float
         Number of atoms per A^3.
     losses : tuple of (float, float, float)
-        Rows of maxima E_j of the loss function (eV), their full widths (eV), and their fractions of sum A_j / E_j^2.
+        One row of three numbers for each maximum of the loss function: its energy (eV), its full width (eV), and its
+        fraction of the sum over all maxima, 1 - 1/eps(0).
     static : float
         Electronic eps(0); ``inf`` for a metal.
     gap : float
         Energy below which the loss function is 0, eV.
     optical : tuple of (float, float, float)
-        Rows of E_j (eV), Gamma_j (eV) and f_j E_p^2 (eV^2) of the oscillators of eps at low energies, if known.
+        One row for each oscillator of eps at low energies, if known: its energy E_j (eV), its width Gamma_j (eV), and
+        its strength f_j E_p^2 (eV^2).
     sheet : bool
         True if ``losses`` describes a single sheet including its surfaces.
     source : str
@@ -146,9 +148,9 @@ def free_electron_material(counts: dict[str, float], density: float) -> Material
     Returns
     -------
     Material
-        The plasmon of the valence electrons, with a width of a third of its energy. A broad maximum at twice that
-        energy contributes a quarter of the loss function; it represents the outer core shells, whose tails make up most
-        of the background of the core edges [A].
+        The plasmon of the valence electrons, with a width of a third of its energy. A broad maximum at twice the
+        plasmon energy contributes a quarter of the loss function; it represents the outer core shells, whose tails make
+        up most of the background of the core edges (an assumption [A]).
 
     Raises
     ------

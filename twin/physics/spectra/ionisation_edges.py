@@ -91,7 +91,7 @@ ELECTRONS = {"K": 2, "L3": 4, "L2": 2, "L1": 2, "M5": 6, "M4": 4}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WhiteLines:
-    """Sharp maxima at the onsets of the two spin-orbit partners.
+    """Sharp maxima at the onsets of the two spin-orbit partners of an edge, such as L2 and L3.
 
     Parameters
     ----------
@@ -102,7 +102,8 @@ class WhiteLines:
     strength : float
         Oscillator strength per hole.
     branching : float
-        Intensity of the line with the lower energy (L3, M5) as a fraction of the sum of both, I(L3) / (I(L2) + I(L3)).
+        Intensity of the line with the lower energy (L3, M5) as a fraction of the sum of both lines,
+        I(L3) / (I(L2) + I(L3)).
     shift : float
         Shift of the onsets per unit of valence, eV.
     widths : tuple of float

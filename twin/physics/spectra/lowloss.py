@@ -5,8 +5,9 @@ r"""Low loss: mean free paths, single scattering, surface losses and plural scat
     J(E) = \mathrm{ZLP} * \Big[\delta(E) + \sum_{n \ge 1} \frac{\tau^n}{n!} S^{*n}(E)\Big] e^{-\tau}
          = \mathcal F^{-1}\big[\hat Z \, e^{\tau (\hat S - 1)}\big], \qquad \tau = t / \lambda
 
-tau S is a sum over independent kinds of loss: the bulk of each material, its surfaces, particle plasmons. Therefore
-ln(I_total / I_0) = tau exactly, and every plural term is convolved with the zero-loss peak.
+J is the spectrum, and S the distribution of single losses. tau S is a sum over independent kinds of loss: the bulk of
+each material, its surfaces, particle plasmons. Therefore ln(I_total / I_0) = tau exactly, and every plural term is
+convolved with the zero-loss peak.
 """
 
 import functools
@@ -256,7 +257,10 @@ class LossAxis:
         return scipy.fft.rfft(np.asarray(density, float) * self.dispersion, self.size, axis=-1)
 
     def zero_loss(self, fractions: np.ndarray, first: int) -> np.ndarray:
-        """Return the Fourier coefficients of fractions in energy bins; ``first``, the index of the first bin, may be negative."""
+        """Return the Fourier coefficients of a zero-loss peak, given as fractions in energy bins.
+
+        The index ``first`` of the first bin can be negative.
+        """
         ring = np.zeros(self.size)
         np.add.at(ring, (first + np.arange(len(fractions))) % self.size, fractions)
         return scipy.fft.rfft(ring)

@@ -10,7 +10,8 @@ J. Garcia de Abajo, Rev. Mod. Phys. 82 (2010) 209):
     q = \frac{E}{\hbar v}, \quad \alpha = a^3 \frac{\epsilon - 1}{\epsilon + 2}
 
 Inside the sphere the dipole's field is p r / a^3 instead of p r / r^3. For a beam through the sphere, 2 q K_m therefore
-becomes an integral over the path, with a finite correction between the two surface points. Both results agree at b = a.
+becomes an integral over the path, with a finite correction between the two surface points. The results for beams
+outside and through the sphere agree at b = a, the radius.
 """
 
 import functools
@@ -109,7 +110,7 @@ class FlakeModes:
     """Plasmon modes of a flake's boundary: an edge mode, and a corner mode of lower energy.
 
     Amplitudes decay as exp(-d / reach) with the distance d from the boundary, on both sides; the corner mode is
-    weighted by the sharpness from :func:`rim_weights`. All values are model parameters [A], close to those of doped
+    weighted by the sharpness from :func:`rim_weights`. All values are assumed model parameters [A], close to those of doped
     semiconductor and metal flakes.
 
     Parameters

@@ -90,8 +90,8 @@ def ionisation_bethe(energy: float, count: int, beam_energy: float, *, b: float 
     Returns
     -------
     float
-        Cross-section, A^2: 4 pi a0^2 R^2 n b / (T I) (ln(c T / I) - ln(1 - beta^2) - beta^2) with T = m v^2 / 2; 0 below
-        the threshold.
+        Cross-section, A^2: 4 pi a0^2 R^2 n b / (T I) (ln(c T / I) - ln(1 - beta^2) - beta^2) with T = m v^2 / 2,
+        I = ``energy``, n = ``count`` and the Rydberg energy R; 0 below the threshold.
     """
     t, beta2 = half_velocity_energy(beam_energy), electrons.velocity_ratio(beam_energy) ** 2
     if c * t <= energy:
@@ -148,7 +148,7 @@ def bremsstrahlung(number: float, energy: np.ndarray, beam_energy: float) -> np.
     ndarray
         Cross-section per photon energy, summed over all directions, A^2/eV: (16 pi / 3 sqrt 3) alpha^3 a0^2 Z^2 (R / T) / E
         with T = m v^2 / 2; 0 outside 0 < E < beam energy (H. A. Kramers, Phil. Mag. 46 (1923) 836). At relativistic
-        velocities the formula is a lower bound, and the true emission is not isotropic [A].
+        velocities the formula is a lower bound, and the true emission is not isotropic (the model is an assumption [A]).
     """
     energy = np.asarray(energy, float)
     scale = 16 * math.pi / (3 * math.sqrt(3)) * FINE_STRUCTURE**3 * BOHR**2 * number**2 * RYDBERG / half_velocity_energy(beam_energy)

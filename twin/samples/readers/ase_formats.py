@@ -105,10 +105,10 @@ def mixed_rows(symbols: list[str], kinds: np.ndarray | None, shares: dict) -> tu
     Parameters
     ----------
     symbols : list of str
-        Symbol of each atom, the element with the largest occupancy of its site.
+        Symbol of each atom: the element with the largest occupancy of the atom's site.
     kinds : (n,) int, optional
-        Kind of each atom's site. ASE's own formats do not store it. Without it, the symbol identifies the kind, if it is
-        the main symbol of only one kind.
+        Kind of each atom's site. ASE's own formats do not store the kinds. Without them, the kind of a site follows from
+        the atom's symbol, if this element has the largest occupancy on only one kind of site.
     shares : dict from kind to dict from symbol to float
         Occupancy of each species on each kind of site.
     """

@@ -41,7 +41,10 @@ class Claims:
 
 
 def metric_fault(deviation: float) -> list[str]:
-    """Return a fault if symmetry operations preserve the metric of the cell only within the errors of a refinement."""
+    """Return a list with one fault if symmetry operations preserve the metric of a cell only within errors of refinement.
+
+    ``deviation`` is the result of ``Operations.metric_deviation``. Without a fault, the list is empty.
+    """
     return [f"the metric is preserved only within {deviation:.2g}"] if deviation > METRIC_EXACT else []
 
 
@@ -74,9 +77,10 @@ def _formula_faults(expansion: Expansion, claims: Claims) -> list[str]:
 
 
 def multiplicity_faults(expansion: Expansion, sites: ListedSites, order: int) -> list[str]:
-    """Return a fault if the multiplicities differ from those that the file states.
+    """Return a list with one fault if the multiplicities of the expanded sites differ from those that the file states.
 
-    Some files state the orders of the site symmetries as multiplicities. These orders are also accepted.
+    Some files state the order of the site symmetry in place of the multiplicity. This is accepted if the product of
+    both is ``order``, the order of the group. Without a fault, the list is empty.
     """
     told = ~np.isnan(sites.stated)
     own, stated = expansion.multiplicity[told], sites.stated[told]
@@ -99,7 +103,7 @@ def _density_fault(expansion: Expansion, claims: Claims, cell: np.ndarray) -> li
 
 
 def near_faults(expansion: Expansion) -> list[str]:
-    """Return a fault if symmetry images of a site are too near each other."""
+    """Return a list with one fault if symmetry images of a site are too near each other; [] otherwise."""
     if not expansion.near:
         return []
     label, distance = min(expansion.near, key=lambda pair: pair[1])
@@ -107,7 +111,7 @@ def near_faults(expansion: Expansion) -> list[str]:
 
 
 def crowding_fault(expansion: Expansion, cell: np.ndarray) -> list[str]:
-    """Return a fault if two atoms are nearer to each other than any bond is long.
+    """Return a list with one fault if two atoms are nearer to each other than any bond is long; [] otherwise.
 
     Hydrogen is exempt because its positions are inaccurate, and species that share a site are exempt.
     """

@@ -115,7 +115,7 @@ def open_content(path: Path, block: str | int | None = None) -> FileContent:
         if data.startswith(b"PK\x03\x04") and path.suffix.lower() == ".zip":
             unpacked = _only_member(path, data)
     except (OSError, EOFError, ValueError, lzma.LZMAError, zipfile.BadZipFile, zlib.error) as error:
-        message = f"{path} is compressed and cannot be decompressed ({error}). Fetch it again, or decompress it."
+        message = f"{path} is compressed and cannot be decompressed ({error}). Download or copy the file again, or give an uncompressed file."
         raise StructureFileError(message) from error
     if len(unpacked) == 0 or len(unpacked) > MAX_UNPACKED_BYTES:
         message = f"{path} holds {len(unpacked)} bytes after decompression (limits 1 and {MAX_UNPACKED_BYTES}). Give a structure file."

@@ -36,7 +36,7 @@ class Operations:
         return len(self.rotations)
 
     def metric_deviation(self, cell: np.ndarray) -> float:
-        """Return the largest deviation of R^T G R from G, the metric tensor of the cell (3, 3).
+        """Return the largest deviation of R^T G R from G, where R is any of the rotations and G the metric tensor of the cell (3, 3).
 
         Each element of R^T G R - G is divided by the lengths of the two cell edges to which it belongs.
         The result is 0 if all operations preserve lengths and angles.

@@ -39,8 +39,7 @@ def read_sample(
     Parameters
     ----------
     path : str or path
-        Path of a CIF, POSCAR, xyz, PDB, SHELX, LAMMPS or image-simulator file, or of a file in any other format of ASE. The file can be
-        compressed (gz, bz2, xz, zip).
+        Path of a CIF, POSCAR, xyz, PDB, SHELX, LAMMPS or image-simulator file, or of any file that ASE reads; also compressed (gz, bz2, xz, zip).
     zone_axis : (int, int, int), (int, int, int, int) or str
         Lattice direction along +z, in which the beam travels; texts such as "110", "[1 -1 0]" or "11-20" are accepted. The x axis lies along a, b or
         c if one of them is perpendicular to the zone axis. For a file without a cell, the zone axis is a direction in space.
@@ -49,10 +48,9 @@ def read_sample(
         is larger. A cell larger than 1.5 times the given size and larger than 24 A is cut, and the sample is then a window that does not repeat.
     thickness_angstrom : float, optional
         Requested thickness; the sample has the nearest whole number of repeats. None: 40 A. A cell with more than 6 A of vacuum along the beam is a
-        sheet, which is not repeated along the beam. A sheet is centred in this thickness or cut to it; None: 2 A of vacuum on either side of the
-        sheet.
+        sheet, which is not repeated along the beam but centred in the thickness or cut to it; None: 2 A of vacuum on either side of the sheet.
     seed : int
-        Seed of the draw of mixed and partly filled sites.
+        Seed of the random choice of atoms on mixed and partly filled sites.
     thermal_sigma_angstrom : float or mapping from symbol to float, optional
         1-D rms displacement in A; 0: static. None: the file's values, or values of the Debye model in ``default_displacements`` if it has none.
     max_strain : float

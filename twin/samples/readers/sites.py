@@ -18,7 +18,7 @@ DIGITS_REACH = 2.6  # largest distance between images of a site with rounded coo
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class ListedSites:
-    """Listed sites of a file, one row for each species.
+    """Listed sites of a file, one row for each species on each site.
 
     Parameters
     ----------
@@ -115,8 +115,8 @@ class Expansion:
 def expand(sites: ListedSites, operations: Operations, cell: np.ndarray) -> Expansion:
     """Expand listed sites to all sites of the cell by symmetry operations.
 
-    A site whose images lie within 0.05 A of each other is moved to its special position. Images of a full site up to
-    0.3 A apart cannot be several atoms, so they become one, and the expansion records this.
+    A site whose images lie within 0.05 A of each other is moved to its special position. Images of a fully
+    occupied site up to 0.3 A apart cannot be several atoms, so they become one atom, and the expansion records this.
     """
     orbits, near, rounded = [], [], []
     error = 0.5 * 10.0**-sites.digits * float(np.linalg.norm(cell, axis=1).max())

@@ -62,7 +62,8 @@ def choose_setting(
     claims : Claims
         Statements of the file about its content.
     unique : bool
-        Whether the first candidate is used if it fits. Otherwise all candidates of rank 0 are compared.
+        Whether the first candidate is used without comparison if it fits the file. If False, all candidates of rank 0
+        (see :class:`SymmetryCandidate`) are compared.
 
     Raises
     ------

@@ -36,7 +36,7 @@ class ImageSignal:
     straight : bool
         Whether the true positions equal the commanded ones.
     bare, values : ndarray
-        Signals in visiting order without and with the film on the specimen, shape (channels, n).
+        Signals without and with the contamination film on the specimen, in visiting order, shape (channels, n).
     error : ndarray
         Relative standard errors of the mean over the frozen-phonon configurations, shape (channels,).
     """
@@ -66,7 +66,7 @@ class ImageRecorder:
     room : Room
         Window of the computation.
     part : OperatorPart, optional
-        Channels of a common operator, if they give the signals.
+        Channels of a common operator, if the signals are computed with one.
     """
 
     request: Request

@@ -36,7 +36,7 @@ class PatternSignal:
     points : ndarray
         True positions on the specimen (x, y), A, in visiting order, shape (n, 2).
     height : ndarray, optional
-        Height of the film at these positions, A, shape (n,).
+        Height of the contamination film at these positions, A, shape (n,); None without a film.
     """
 
     found: Patterns

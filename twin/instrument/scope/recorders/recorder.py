@@ -48,11 +48,11 @@ class Recording(Generic[Signal]):
 
 
 class Recorder(Protocol[Signal]):
-    """Recorder of one signal of one acquisition, a frozen value whose settings are checked."""
+    """Recorder of one signal of one acquisition: a frozen value whose settings have been checked."""
 
     @staticmethod
     def longest_dwell_us(profile: Profile) -> float:
-        """Return the longest dwell time of the signal, us."""
+        """Return the longest dwell time that the signal permits, us."""
         ...
 
     @classmethod

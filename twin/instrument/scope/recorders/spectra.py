@@ -67,7 +67,7 @@ class SpectrumSignal:
     path : Scan
         True path of the beam.
     height : ndarray, optional
-        Height of the film on the path, A, shaped like the path.
+        Height of the contamination film on the path, A, shaped like the path; None without a film.
     shifts_ev : ndarray, optional
         Drift of the spectrum at each point, eV, shaped like the path.
     how : dict
@@ -103,7 +103,7 @@ class SpectrumSignal:
         return expected_edx(taken.sample, self.beam, self.path, detector, **same)
 
     def visits(self, detector: Spectral, found: xr.Dataset) -> np.ndarray:
-        """Return expected spectra in visiting order, float32, shape (n, channels)."""
+        """Return the spectra in ``found``, a result of :meth:`spectrum`, in visiting order, float32, shape (n, channels)."""
         return found[detector.name].to_numpy().reshape(-1, detector.channels)[self.path.order()]
 
     def variables(self) -> Variables:
@@ -304,7 +304,7 @@ def _with_width(detector: EELSDetector, setup: Setup) -> EELSDetector:
     if detector.zero_loss_fwhm_ev < width:
         message = (
             f"zero_loss_fwhm_ev={detector.zero_loss_fwhm_ev:g} is less than the energy width of {setup.profile.name}, "
-            f"{width:g} eV. Leave it out, or use at least {width:g}."
+            f"{width:g} eV. Leave out zero_loss_fwhm_ev, or use at least {width:g}."
         )
         raise SettingsError(message)
     return detector

@@ -87,7 +87,7 @@ def _check_detectors(
 
 
 def cost(found: Discretisation) -> Cost:
-    """Return the cost of a local operator for the area of the scan, including its overlaps and the check of its accuracy."""
+    """Return the cost of a local operator for the area of the scan, including the check of its accuracy."""
     return cost_beside(found, costs.program_bytes(found))
 
 

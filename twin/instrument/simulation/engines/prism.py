@@ -56,7 +56,7 @@ def signals(request: Request, plan: Plan, progress: Progress | None) -> Signals:
     """Return signals by PRISM, averaged over focal spread, source and configurations.
 
     The error is measured in the first configuration at 8 points of the scan. Only the parts of probes inside their windows
-    are compared with multislice, because the tails are equal.
+    are compared with multislice, because the tails outside the windows are computed in the same way for both.
     """
     weights = operator_cache.detector_weights(request, plan)
     f = (request.interpolation, request.interpolation)

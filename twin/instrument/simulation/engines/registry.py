@@ -5,7 +5,7 @@ Tags describe the results of an engine. Callers use tags to find all engines of 
 ================= =================================================================================
 Tag               Engines with this tag
 ================= =================================================================================
-``reference``     the engine for comparison with all others; exact for every request
+``reference``     the engine with which all engines are compared; exact for every request
 ``dense``         the engine whose imaging operator gives every image of a specimen exactly
 ``re-imaging``    engines that keep their operators: a further image takes milliseconds
 ``depths``        engines that compute signals at several depths in one pass

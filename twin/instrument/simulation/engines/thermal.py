@@ -1,7 +1,7 @@
 """The engine ``thermal``: dark field by thermal diffuse cross-sections of one specimen on a coarse grid, with a measured error.
 
 The result always states the error, which is some percent. The error is measured relative to multislice with frozen phonons
-and stored (:mod:`~stemtwin.twin.instrument.simulation.thermal_check`), or it is the error of other samples and marked as such.
+and stored (:mod:`~stemtwin.twin.instrument.simulation.thermal_check`), or it was measured on other samples, which the result then says.
 ``"auto"`` chooses this engine only if the stored error is within the tolerance.
 """
 
@@ -57,7 +57,7 @@ SECTION_SECONDS = 1.2
 
 
 def check(found: Discretisation) -> None:
-    """Refuse requests that the model does not cover, and requests whose stored error exceeds the tolerance."""
+    """Refuse requests that the engine ``thermal`` cannot compute, and requests for which its stored error exceeds the tolerance."""
     request = found.request
     if isinstance(request.sample, PotentialSlices) or request.thermal_motion != "frozen":
         message = (
@@ -87,7 +87,7 @@ def check(found: Discretisation) -> None:
 
 
 def suits(found: Discretisation) -> str:
-    """Return the reason for the model if its stored error for the request is within the tolerance, else an empty text."""
+    """Return the reason for the engine ``thermal`` if its stored error for a request is within the tolerance, else an empty text."""
     dark = is_dark(found.detectors, found.request.beam.semiangle_mrad)
     known = dark and thermal_check.is_known_to_suffice(found.request, found.detectors)
     return "the stored error of thermal cross-sections is within the tolerance" if known else ""
@@ -100,7 +100,7 @@ def is_dark(detectors: Sequence[Detector], semiangle_mrad: float) -> bool:
 
 
 def cost(found: Discretisation) -> Cost:
-    """Return the cost of a coarse specimen, of each probe in its window, and of the error measurement unless an error is stored."""
+    """Return the cost of the specimen on a coarse grid, of each probe in its window, and of the error check if no error is stored."""
     request, planes = found.request, len(found.slices.planes)
     grid = coarse_grid(request, found.grid.extent, min(d.inner_mrad for d in found.detectors))
     window = _window(request, grid, float(found.slices.planes[-1]))
@@ -134,7 +134,7 @@ def _sharp(request: Request) -> Request:
 
 
 def coarse_grid(request: Request, extent: tuple[float, float], inner: float) -> Grid:
-    """Return the grid of the waves, which contains angles up to `band` for a ring with the given inner angle, mrad."""
+    """Return the grid of the waves, which contains the angles up to :func:`band` of the given inner angle of a ring, mrad."""
     step = request.beam.wavelength_angstrom / (3e-3 * band(inner))
     ny, nx = (fast_length(max(16, math.ceil(side / step - 1e-9))) for side in extent)
     return Grid(shape=(ny, nx), extent=extent)
@@ -234,7 +234,7 @@ def _beams(request: Request, grid: Grid) -> tuple[np.ndarray, np.ndarray, np.nda
 
 
 def model_signals(request: Request, plan: Plan, points: np.ndarray, progress: Progress | None = None) -> np.ndarray:
-    """Return the model's signals, float64, shape (channels, P), for probes at points (x, y), A, shape (P, 2)."""
+    """Return signals by thermal cross-sections, float64, shape (channels, P), for probes at points (x, y), A, shape (P, 2)."""
     specimen = specimen_for(request, plan)
     window = _window(request, specimen.grid, float(specimen.planes[-1]))
     beams, ky, kx = _beams(request, window)
@@ -320,12 +320,12 @@ def _rim_signals(request: Request, specimen: ThermalSpecimen, cut: float) -> np.
 
 
 def model_of(request: Request, plan: Plan) -> Callable[[np.ndarray], np.ndarray]:
-    """Return the function that computes the model's signals at given points."""
+    """Return the function that computes signals by thermal cross-sections at given points."""
     return lambda points: model_signals(request, plan, points)
 
 
 def checked_signals(request: Request, plan: Plan, progress: Progress | None) -> Signals:
-    """Return the model's signals and error. The error is measured and stored, or is the error of other samples.
+    """Return the signals of thermal diffuse scattering and their error, measured on this sample or on other samples.
 
     Raises
     ------
@@ -345,7 +345,7 @@ def checked_signals(request: Request, plan: Plan, progress: Progress | None) -> 
 
 
 def exactness(request: Request) -> str:
-    """Return the model's error as a sentence: measured, to be measured, or measured on other samples."""
+    """Return the error of the engine ``thermal`` as a sentence: measured, to be measured, or measured on other samples."""
     return thermal_check.remark(request, discretise(request).detectors)
 
 

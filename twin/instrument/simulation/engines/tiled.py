@@ -33,18 +33,18 @@ CHECK_STREAM = 11
 
 
 def bright_and_dark(request: Request, detectors: tuple[Detector, ...]) -> tuple[tuple[Detector, ...], tuple[Detector, ...]]:
-    """Return the detectors whose signals come from windows, and the dark-field detectors, for which the local operator is used."""
+    """Return the detectors whose signals come from operators on windows, and the dark-field detectors, which use the local operator."""
     dark = tuple(d for d in detectors if local.is_dark(request, (d,)))
     return tuple(d for d in detectors if d not in dark), dark
 
 
 def suits(found: Discretisation) -> str:
-    """Return the reason for the use of windows if a detector is not in the dark field, else an empty string."""
+    """Return the reason for operators on windows if a detector is not in the dark field, else an empty string."""
     return "the field is divided into windows" if bright_and_dark(found.request, found.detectors)[0] else ""
 
 
 def cost(found: Discretisation) -> Cost:
-    """Return the cost of windows in the scan area, for bright-field detectors, and of a local operator, for dark-field detectors."""
+    """Return the cost of operators on windows, for bright-field detectors, and of a local operator, for dark-field detectors."""
     program, (bright, dark) = costs.program_bytes(found), bright_and_dark(found.request, found.detectors)
     windowed = replace(found, detectors=bright)
     parts = [_cost_of_windows(windowed, program)] if bright else []
@@ -138,7 +138,7 @@ def _layout(request: Request, grid: Grid, held: float, growth: float = 1.0) -> T
 
 
 def checked_signals(request: Request, plan: Plan, progress: Progress | None) -> Signals:
-    """Return signals and measured errors: bright-field detectors use windows, and dark-field detectors use the local operator.
+    """Return signals with measured errors: of operators on windows in the bright field, and of the local operator in the dark field.
 
     Raises
     ------
@@ -198,7 +198,7 @@ class TiledField:
         self._parts = slice_stacks.Parts(request, plan)
 
     def divided(self) -> Divided:
-        """Return the division of the field for the requested tolerance; a new division is checked at random points of the scan area."""
+        """Return the division of the field into windows for the requested tolerance; a new division is checked at random points."""
         request = self.request
         held = _held(request, self.plan.slices.planes)
         key = operator_cache.physics_key(request, self.plan, engine=(NAME, request.tolerance, held))

@@ -172,7 +172,7 @@ class ArrayCache:
 
     @property
     def problem(self) -> str | None:
-        """Reason why the last entry could not be stored; None if it was stored, or if no entry was passed yet."""
+        """Reason why the last entry could not be stored; None if it was stored, or if no entry has been passed yet."""
         return self._problem
 
     @property
@@ -242,7 +242,7 @@ class ArrayCache:
     def resumable(
         self, key: str, compute: Callable[[], Mapping[str, np.ndarray]], *, skipped: Callable[[], None] | None = None
     ) -> dict[str, np.ndarray]:
-        """Return the arrays of a key from disk, or compute and store them; both give the same bits in the same layout.
+        """Return the arrays of a key from disk, or compute and store them; bits and memory layout are the same in either case.
 
         ``skipped`` is called if the arrays come from disk.
         """
@@ -255,14 +255,14 @@ class ArrayCache:
         return found
 
     def finish(self, key: str, arrays: Mapping[str, np.ndarray]) -> bool:
-        """Store the whole result and, on success, remove its pieces; return True if the result was stored."""
+        """Store a whole result and, on success, remove its stored partial results; return True if the result was stored."""
         kept = self.put(key, arrays)
         if kept:
             self.remove_pieces(key)
         return kept
 
     def remove_pieces(self, key: str) -> None:
-        """Remove all pieces of the result with a key."""
+        """Remove all pieces (stored partial results) of the result with a key."""
         pieces = f"{self._path(key).stem}-"
         for _, name, _ in self._files():
             if name.startswith(pieces) and name.endswith(ENTRY):
@@ -315,7 +315,7 @@ _cache_at = functools.cache(ArrayCache)
 
 
 def piece_key(key: str, *indices: int) -> str:
-    """Return the key of one piece of the result with the given key."""
+    """Return the key of one piece (partial result) of the result with the given key."""
     return "-".join([key, *map(str, indices)])
 
 

@@ -156,7 +156,7 @@ OUTER, INNER = (8, 5, 4, 3, 2, 1), (8, 5, 4, 3, 2)
 
 @intrinsic
 def enter(typingctx, wave, base, reads, line, stages, twiddles):
-    """Compute the first stage of the descending transform, from the wave to the line."""
+    """Compute the first stage of a transform by decimation in frequency, from a line of ``wave`` to the scratch memory ``line``."""
 
     def codegen(context, builder, sig, args):
         wave, reads, line, stages, factors = (pointer(context, builder, sig.args[i], args[i]) for i in (0, 2, 3, 4, 5))
@@ -178,7 +178,7 @@ def enter(typingctx, wave, base, reads, line, stages, twiddles):
 
 @intrinsic
 def leave(typingctx, line, stages, twiddles, wave, base, writes):
-    """Compute the last stage of the ascending transform, from the line to the wave."""
+    """Compute the last stage of a transform by decimation in time, from the scratch memory ``line`` to a line of ``wave``."""
 
     def codegen(context, builder, sig, args):
         line, stages, factors, wave, writes = (pointer(context, builder, sig.args[i], args[i]) for i in (0, 1, 2, 3, 5))

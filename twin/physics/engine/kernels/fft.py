@@ -21,9 +21,9 @@ because only the roles of two registers change, and thereby computes
 
     convolve(z) = FFT( factor * swap( FFT(z) ) )
 
-With z = swap(psi) and factor t this is n FFT(t ifft(psi)); with z = psi and factor conj(p) it is n swap(ifft(p FFT(psi))).
-Rows use the first form and columns the second. After a pass over rows or columns, memory contains the wave in the form
-that the next pass expects.
+With z = swap(psi) and factor t this is n FFT(t ifft(psi)) for a line of n points; with z = psi and factor conj(p) it is
+n swap(ifft(p FFT(psi))). Rows use the first form and columns the second. After a pass over rows or columns, memory
+contains the wave in the form that the next pass expects.
 
 Plans are arrays, not functions, with one row (radix, points, blocks, first twiddle) per stage; see `make_plan`.
 """

@@ -91,7 +91,7 @@ def _pipeline(state: Any, lowering: type) -> list:
 
 
 class StepwiseCompiler(compiler.Compiler):
-    """Compiler with numba's own pipeline, which optimises each function separately; the garbage collector is off meanwhile."""
+    """Compiler with numba's own pipeline, which optimises each function separately; the garbage collector is off during compilation."""
 
     def compile_extra(self, func: Any) -> Any:
         """Compile a function while the garbage collector is off."""
@@ -103,7 +103,7 @@ class KernelCompiler(StepwiseCompiler):
     """Compiler that optimises a kernel only as a whole; most kernels use it."""
 
     def define_pipelines(self) -> list:
-        """Return a list that contains the only pipeline."""
+        """Return the pipelines of the compiler: a list with one pipeline."""
         return _pipeline(self.state, _KernelLowering)
 
 

@@ -99,7 +99,7 @@ class Written(NamedTuple):
     imag: Any
 
     def combined(self, other: "Written", instruction: str) -> "Written":
-        """Return the result of one instruction that is applied to the real parts and to the imaginary parts."""
+        """Return the result of one instruction on both values, applied separately to the real parts and to the imaginary parts."""
         do = getattr(self.builder, instruction)
         return Written(self.builder, do(self.real, other.real, flags=_FLAGS), do(self.imag, other.imag, flags=_FLAGS))
 
@@ -134,7 +134,7 @@ class Written(NamedTuple):
 
     @classmethod
     def read(cls, builder: Any, data: Any, index: Any) -> "Written":
-        """Return the point at an index of a flat float32 array."""
+        """Return the point (16 complex numbers) at an index of a flat float32 array."""
         return cls(builder, *(builder.load(_address(builder, data, index, half), align=ALIGNMENT) for half in (0, 1)))
 
     def write(self, data: Any, index: Any) -> None:
@@ -279,7 +279,7 @@ def zeros(typingctx):
 
 @intrinsic
 def load(typingctx, array, index):
-    """Return the point at ``index`` of a flat float32 array."""
+    """Return the point (16 complex numbers) at ``index`` of a flat float32 array."""
 
     def codegen(context, builder, sig, args):
         (at,) = integers(context, builder, sig, args, (1,))
@@ -290,7 +290,7 @@ def load(typingctx, array, index):
 
 @intrinsic
 def store(typingctx, array, index, value):
-    """Write a point at ``index`` of a flat float32 array."""
+    """Write a point (16 complex numbers) at ``index`` of a flat float32 array."""
 
     def codegen(context, builder, sig, args):
         (at,) = integers(context, builder, sig, args, (1,))

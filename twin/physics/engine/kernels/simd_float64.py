@@ -120,7 +120,7 @@ def write(typingctx, array, index, value):
 
 @intrinsic
 def total(typingctx, value):
-    """Return the sum of the eight numbers, added pairwise by halves."""
+    """Return the sum of eight numbers: the upper half is added to the lower half until one number is left."""
 
     def codegen(context, builder, sig, args):
         rest, count = args[0], EIGHT

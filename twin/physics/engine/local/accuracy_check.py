@@ -33,7 +33,8 @@ class Accuracy:
     Parameters
     ----------
     points : int
-        Number of points, half of them in focus, half with C10 = 2 / (lambda k_max^2).
+        Number of points, half of them in focus, half with C10 = 2 / (lambda k_max^2), where k_max is the radius of the
+        aperture, 1/A.
     rms, largest : float
         rms error and largest single error of the worst channel, divided by its mean signal.
     mean : tuple of float
@@ -70,10 +71,10 @@ class CheckedOperator(Protocol):
 class Comparison:
     """Comparison of an operator's image with multislice of single probes at random points.
 
-    Half of the probes are in focus, half have C10 = 2 / (lambda k_max^2). Probes are propagated through the whole field.
-    In fields larger than 112 A, they are propagated through a window with a margin of at least 24 A. Less than 1 % of a
-    probe lies beyond this margin. In windows, as in images, this part is represented by aperture-edge waves, so the error
-    due to the window's edges is much smaller than 1 %.
+    Half of the probes are in focus, half have C10 = 2 / (lambda k_max^2), where k_max is the radius of the aperture. In
+    fields up to 112 A, probes are propagated through the whole field; in larger fields, through a window with a margin
+    of at least 24 A. Less than 1 % of a probe lies beyond this margin. In windows, as in images, this part is
+    represented by aperture-edge waves, so the error due to the window's edges is much smaller than 1 %.
 
     The points are drawn at construction. Configurations of the specimen are passed one after another to `take` while the
     operator is built, so each configuration has to be in memory only once.
@@ -161,7 +162,7 @@ def spread(signals: np.ndarray) -> np.ndarray:
 
 
 def blur_of_check(radius: float) -> float:
-    """Return the geometric radius of a check's defocused probes, A, for an aperture of the radius alpha / lambda, 1/A."""
+    """Return the geometric radius of the defocused probes of an accuracy check, A, for an aperture of the radius alpha / lambda, 1/A."""
     return 2 / radius
 
 
@@ -201,7 +202,7 @@ class _Probes:
 
 
 def window_shape(grid: Grid, region: Region, *, periodic: bool) -> tuple[tuple[int, int], bool]:
-    """Return the number of points (ny, nx) of a check's window in a region of a field, and True if it is the whole field."""
+    """Return the number of points (ny, nx) of the window of an accuracy check, and True if the window is the whole field."""
     shape = []
     for (low, high), step, count in zip(region, grid.sampling, grid.shape, strict=True):
         needed = fast_length(math.ceil((_side(high - low) + 4 * MARGIN) / step))

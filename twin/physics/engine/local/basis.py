@@ -222,7 +222,7 @@ class Basis:
 
     @property
     def batches(self) -> int:
-        """Number of groups of sixteen steps."""
+        """Number of groups of sixteen entries of :attr:`steps`."""
         return -(-len(self.steps) // LANES)
 
     def shape(self, k: np.ndarray) -> np.ndarray:
@@ -254,9 +254,11 @@ class Partner:
     cell : tuple of int
         Index (y, x) of the period of the field in which the partner lies.
     entries : ndarray
-        Lane in the first patch, lane in the partner, and index of the step for each overlap, int64, shape (n, 3).
+        Index of the function in the other patch, index of the function in the partner, and index in ``Basis.steps``,
+        for each overlap, int64, shape (n, 3).
     rows : ndarray
-        Lanes of the partner that occur in ``entries``, int64, padded with the last lane to a multiple of 8.
+        Indices of the partner's functions that occur in ``entries``, int64, padded with the last index to a multiple of
+        8.
     """
 
     patch: tuple[int, int]

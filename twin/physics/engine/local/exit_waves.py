@@ -38,11 +38,11 @@ class CorrelationChannel(NamedTuple):
     Attributes
     ----------
     chosen : ndarray
-        Indices of the channel's points among the exit coefficients that are recorded.
+        Indices of the channel's exit coefficients among all recorded exit coefficients.
     weights : ndarray
-        Weights of these points, float32.
+        Detector weights of these coefficients, float32.
     qy, qx : ndarray
-        Rows and columns of the points' spatial frequencies on the window's grid.
+        Rows and columns of these coefficients on the window's grid.
     """
 
     chosen: np.ndarray
@@ -64,10 +64,11 @@ class Windows:
 
     A detector correlates two points of an exit wave by the Fourier transform d(r - r') of its weights. d is computed from
     the weights on a finer reciprocal grid (antialiased there), cut off softly at ``correlation``, and transformed back to
-    the window's reciprocal pixels. The result is a ring with edges as soft as the window requires. It is exact for
-    distances below the soft cutoff. An annulus antialiased on the window's own pixels would instead multiply d by
-    sinc(y / window) sinc(x / window), which is an error of a quarter at 4 A in a window of 10 A. Because of the soft edges,
-    the detector would collect a small part of the bright field, so the unscattered wave is subtracted first.
+    the window's reciprocal pixels. The result is a ring of weights with edges as soft as the window requires. For
+    distances r - r' below the soft cutoff, it gives d exactly. An annulus antialiased on the window's own pixels would
+    instead multiply d by sinc(y / window) sinc(x / window), which is an error of a quarter at 4 A in a window of 10 A.
+    Because of the soft edges, the detector would collect a small part of the bright field, so the unscattered wave is
+    subtracted first.
 
     Parameters
     ----------

@@ -1,6 +1,6 @@
 """Disk cache of local operators: their truncation distances and measured accuracy.
 
-The pieces of an operator are stored separately, each while it is built; see ``piece_cache.py``.
+The pieces of an operator are stored separately, each piece while it is built; see ``piece_cache.py``.
 """
 
 from collections.abc import Sequence

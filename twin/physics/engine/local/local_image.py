@@ -6,7 +6,8 @@ r"""Images by the local operator: the quadratic form in a basis of lattice funct
          = \sum_q e^{-2\pi i q R} \sum_\delta \tilde P_\delta(q) \sum_j K_\delta[j] e^{2\pi i q r_j},
     \qquad P_\delta(x) = \overline{f(x)} f(x + \delta)
 
-f is sampled twice as finely as the lattice, so a difference of lattice points is a whole number of sampling steps of f.
+f gives the coefficients of the probe at R, and K the overlaps of the exit waves on the detector (`local_operator`). f
+is sampled twice as finely as the lattice, so a difference of lattice points is a whole number of sampling steps of f.
 Sixteen differences fill the SIMD lanes. A focal spread is included as a Gauss-Hermite mean of P over C10. A finite source
 multiplies the Fourier coefficients of the image.
 """
@@ -64,7 +65,7 @@ class LocalImage:
     origin : tuple of float
         Corner (y, x) of the canvas, A.
     beyond : ndarray
-        Signal of the probe's tails beyond the canvas per unit of their power, (channels,); 0 for pixel masks.
+        Signal of the probe's tails beyond the canvas per unit of their power, (channels,); 0 without antialiasing.
     """
 
     coefficients: np.ndarray

@@ -155,9 +155,9 @@ def widen(small, small_pitch, reads, large, large_pitch, kept, slots, corner_y, 
     Row and column 0 of the small window are row ``corner_y`` and column ``corner_x`` of the large one.
 
     ``reads`` are the positions of a row's coefficients in the small batch. ``slots`` are the positions of the coefficients
-    in a row of the large batch, or -1 for coefficients that it omits. ``kept`` is the number of coefficients in this row;
-    the point behind them is always zero. ``scale`` normalises the transform of a small row. ``source`` and ``line`` are
-    scratch memory of a large row.
+    in a row of the large batch, or -1 for coefficients that it omits. ``kept`` is the number of coefficients in a row
+    of the large batch; the point behind them is always zero. ``scale`` normalises the transform of a small row.
+    ``source`` and ``line`` are scratch memory of a large row.
     """
     small_y, small_x = small_plans
     large_y, large_x = large_plans

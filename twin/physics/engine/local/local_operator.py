@@ -49,8 +49,9 @@ class LocalOperator:
     Parameters
     ----------
     stacks : sequence of SliceStack
-        One stack per frozen-phonon configuration, all on one grid with the same planes; K is the mean over them. Builds and checks access
-        the stacks one after another, so a sequence may create each stack on demand and keep only one in memory.
+        One stack per frozen-phonon configuration, all on one grid with the same planes; overlaps are means over them.
+        Builds and checks access the stacks one after another, so a sequence may create each stack on demand and keep
+        only one in memory.
     semiangle : float
         Largest convergence semi-angle of images, rad.
     weights : callable
@@ -148,7 +149,7 @@ class LocalOperator:
     # ---- building ----
 
     def pieces(self, region: Region | None = None, margin: float = MARGIN) -> list[Piece]:
-        """Return the pieces needed for images of a region with a margin around it, both in A; all pieces if ``region`` is None."""
+        """Return the pieces (groups of patches) that images of a region (A) with a margin (A) need; all pieces if ``region`` is None."""
         return pieces_of(self.basis, region, margin)
 
     def build(
@@ -455,7 +456,7 @@ def build(
     stacks, semiangle, weights, periodic, antialias
         As for :class:`LocalOperator`.
     rng : Generator
-        Random generator of the points of the check.
+        Random generator of the points of the accuracy check.
     tolerance : float
         Largest rms error against multislice at random points, divided by the mean signal.
     region, progress
@@ -463,7 +464,7 @@ def build(
     cache, key : ArrayCache, str
         Cache that keeps the pieces under the operator's key, so a build that was killed continues with the same bits.
     film, growing : FilmSlices, bool
-        ``film``: planes to join if this changes single probes by at most half of the tolerance; ``growing``: True if windows grow with depth.
+        ``film``: planes to join if this changes probe signals by at most half of the tolerance; ``growing``: True if windows grow with depth.
 
     Returns
     -------

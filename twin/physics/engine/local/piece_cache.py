@@ -33,7 +33,7 @@ class PieceStore:
         self.key = content_key({"operator": key, "local": local.numbers, **slices})
 
     def load(self, piece: Piece) -> tuple[int, dict[str, np.ndarray]]:
-        """Return the number of summed configurations and the arrays of a piece, for the longest sum on disk; 0 and {} without a sum."""
+        """Return the number of configurations in the longest stored sum of a piece, and the arrays of this sum; 0 and {} if none is stored."""
         for done in range(self.configurations, 0, -1):
             found = self.cache.get(piece_key(self.key, *piece, done))
             if found is not None:

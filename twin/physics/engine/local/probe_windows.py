@@ -101,7 +101,7 @@ def grouped(points: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def layout(field: Grid, points: np.ndarray, size: int, margin: float) -> ProbeWindows | None:
-    """Return windows with a margin around groups of ``size`` points (x, y), all in A; None if a window is as large as the field."""
+    """Return windows with a margin, A, around groups of ``size`` points (x, y), A; None if a window is as large as the field."""
     order, starts = grouped(points, size)
     sorted_points = points[order][:, ::-1]
     low, high = (reduce.reduceat(sorted_points, starts[:-1], axis=0) for reduce in (np.minimum, np.maximum))
@@ -200,7 +200,7 @@ def window_signals(
     windows : ProbeWindows
         Groups of points with their windows.
     positions : ndarray
-        Probe positions (x, y) of all points for each source point, A, shape (S, P, 2).
+        Probe positions (x, y) of all points, for each of S points of the electron source, A, shape (S, P, 2).
     aberrations, semiangle, weights, depths
         As in :func:`single_probes.probe_signals`.
     progress : callable, optional

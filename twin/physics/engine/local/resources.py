@@ -29,7 +29,8 @@ class LocalResources:
     functions : int
         Number of basis functions in the pieces that a region needs.
     waves : int
-        Number of functions to propagate: ``functions``, their partners, and unused lanes at the lattice's edges.
+        Number of functions to propagate: ``functions``, the functions that overlap with them, and unused lanes at the
+        lattice's edges.
     window : Grid
         Grid of the window in which each function is propagated.
     points : float
@@ -96,7 +97,7 @@ def size(basis: Basis, planes: int, seen: tuple[float, float], channels: int, re
 
 
 def sent(basis: Basis, pieces: list[Piece]) -> int:
-    """Return the number of patches, including partners, that are propagated when pieces are built row by row.
+    """Return the number of patches, including those that overlap with the pieces, that are propagated when pieces are built row by row.
 
     The pieces are all combinations of some rows and some columns. The waves of a patch are dropped when the next row
     does not need them, and computed again if a later row needs them. On a periodic field, the last rows need the waves

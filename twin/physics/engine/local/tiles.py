@@ -144,9 +144,9 @@ class Divided:
 
 
 def held_radius(blur: float) -> float:
-    """Return the geometric radius for which windows are designed, from the geometric radius of a probe, both in A.
+    """Return the probe radius for which windows are designed: the geometric radius ``blur`` of a probe, A, rounded up.
 
-    It increases in steps of a factor of 2, so a small change of defocus does not need new windows.
+    The result increases in steps of a factor of 2, so a small change of defocus does not need new windows.
     """
     return HELD * 2.0 ** max(0, math.ceil(math.log2(max(blur, HELD) / HELD) - 1e-9))
 
@@ -209,7 +209,7 @@ def check(
 ) -> Accuracy:
     """Compare images computed from windows with multislice of single probes at random points.
 
-    Half of the probes are in focus, half have the largest geometric radius of the windows.
+    Half of the probes are in focus, half have the largest geometric radius for which the windows are designed.
 
     Parameters
     ----------
@@ -246,7 +246,7 @@ def check(
 
 
 def reference_shape(divided: TileLayout) -> tuple[int, int]:
-    """Return the number of pixels (ny, nx) of the rectangle for a check's multislice, at most that of a periodic field."""
+    """Return the number of pixels (ny, nx) on which :func:`check` computes multislice, at most that of a periodic field."""
     shape = []
     for count, step, whole, extent in zip(divided.tiles, divided.field.sampling, divided.field.shape, divided.field.extent, strict=True):
         n = fast_length(math.ceil((extent / count + 2 * (AROUND + divided.held)) / step))

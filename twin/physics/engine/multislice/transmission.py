@@ -217,8 +217,8 @@ class Band(NamedTuple):
     Attributes
     ----------
     rows, columns : tuple of int
-        Numbers of frequencies >= 0 and < 0 along y and x. On the wave's grid and on finer grids, they are the first and
-        the last coefficients in FFT order.
+        Numbers of frequencies >= 0 and < 0 along y and x. On the wave's grid and on finer grids, the frequencies >= 0
+        come first and those < 0 come last, in FFT order.
     weights : ndarray
         1 / (number of fine points) inside the band, 0 outside, float32, shape (sum(rows), sum(columns)).
     """

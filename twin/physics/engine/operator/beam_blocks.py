@@ -28,7 +28,7 @@ COVERED = 1e-12
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class BeamBlock:
-    """The plane waves of one offset block.
+    """The plane waves of an aperture that have one offset from the reciprocal pixels of the cell (an offset block).
 
     Attributes
     ----------
@@ -62,7 +62,7 @@ class BeamBlock:
 
 
 def window_blocks(extent: tuple[float, float], window: float) -> tuple[int, int]:
-    """Return the number of offset blocks (ny, nx) for a probe window of side ``window``, A, on a periodic cell."""
+    """Return the number of blocks of plane waves (ny, nx), one per offset, for a probe window of side ``window``, A, on a cell."""
     return tuple(max(1, math.ceil(window / side - 1e-9)) for side in extent)  # type: ignore[return-value]
 
 

@@ -49,7 +49,7 @@ class Camera:
     pitch : tuple of float
         Sides of a pixel (y, x), 1/A.
     beam : tuple of float
-        Centre of the undiffracted beam (ky, kx), 1/A; waves are computed relative to it.
+        Centre of the undiffracted beam (ky, kx), 1/A; waves are computed relative to this centre.
     """
 
     shape: tuple[int, int]
@@ -137,7 +137,9 @@ class PatternLayout:
         return sum(block.beams.size * block.seen.size for block in self.blocks)
 
     def amplitudes(self, optics: ProbeOptics) -> tuple[tuple[np.ndarray, ...], float]:
-        """Return the amplitudes of the modes in each block, (M, B), and the fraction of the beam inside the window (1 for pixel masks).
+        """Return the amplitudes of the coherent modes in each block, (M, B), and the fraction of the beam inside the window.
+
+        The fraction is 1 without antialiasing.
 
         Raises
         ------

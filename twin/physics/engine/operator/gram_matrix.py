@@ -44,7 +44,7 @@ def detected(
     held: int | None = None,
     depths: Sequence[float] | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return the matrix M of every channel of a detector, and its diagonal.
+    """Return the Hermitian matrix of exit waves, weighted by the detector, for every channel, and its diagonal.
 
     Parameters
     ----------

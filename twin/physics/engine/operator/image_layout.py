@@ -20,7 +20,7 @@ class ApertureAmplitudes:
     beyond : ndarray
         Fraction of the probe's tails beyond the window that each detector collects, (channels,).
     missing : float
-        Fraction of the probe in these tails.
+        Fraction of the beam in the probe's tails beyond the window.
     """
 
     amplitudes: tuple[np.ndarray, ...]

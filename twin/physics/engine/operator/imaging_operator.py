@@ -347,7 +347,7 @@ def assemble(
     Parameters
     ----------
     stacks : iterator of SliceStack
-        One stack per frozen-phonon configuration, all on one grid; M is the mean over them.
+        One stack per frozen-phonon configuration, all on one grid; the operator is the mean over them.
     semiangle : float
         Largest convergence semi-angle of images, rad.
     piece : callable

@@ -77,7 +77,7 @@ class Absorbers:
             raise SettingsError(message)
 
     def profile(self, grid: Grid, plane: int | None) -> np.ndarray:
-        """Return the band-limited sum_j w_j mu(r - r_j) of the atoms of one plane, or of all planes for None.
+        """Return the band-limited sum of the atoms' profiles times their weights, for one plane, or for all planes with None.
 
         The result is sampled on the grid, 1/A^2, float64, shape (channels, ny, nx).
         """
@@ -210,14 +210,14 @@ def probe_densities(
     blocks: tuple[int, int] = (1, 1),
     antialias: bool = True,
 ) -> np.ndarray:
-    """Return the density of coherent probes at the atoms by multislice of each probe, the reference for the operator.
+    """Return the density of coherent probes at the atoms by multislice of each probe, as a reference for the operator.
 
     Parameters
     ----------
     stack : SliceStack
         The specimen.
     atoms : Absorbers
-        Its absorbing atoms.
+        Absorbing atoms of the specimen.
     positions : ndarray
         Probe positions (x, y), A, shape (P, 2).
     aberrations : Aberrations

@@ -58,7 +58,7 @@ class Translations:
         if len(given) < n or not closed:
             message = (
                 f"The {n} translations, which begin with {self.steps[:4]}, do not form a group. "
-                f"Give (0, 0) and all sums of pairs of translations modulo {n}, each once."
+                f"Give (0, 0) and, for every two translations, their sum modulo {n}, each once."
             )
             raise SettingsError(message)
 
@@ -82,7 +82,7 @@ class Translations:
         return found
 
     def cosets(self, hy: np.ndarray, hx: np.ndarray) -> list[np.ndarray]:
-        """Return the plane waves (hy, hx), shapes (B,), divided into at most n sets of indices.
+        """Return the plane waves (hy, hx), shapes (B,), divided into at most as many sets of indices as there are translations.
 
         Waves are in the same set if the average keeps their difference; see :meth:`kept`.
         """

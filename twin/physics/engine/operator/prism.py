@@ -174,7 +174,7 @@ class ScatteringMatrix:
 
 
 def window_starts(grid: Grid, interpolation: tuple[int, int], positions: np.ndarray) -> np.ndarray:
-    """Return the first grid points (y, x) of the windows of probes at positions (x, y), A; int, shape (P, 2), all 0 for f = 1."""
+    """Return the first grid points (y, x) of the windows of probes at positions (x, y), A; int, shape (P, 2), all 0 for interpolation (1, 1)."""
     if interpolation == (1, 1):
         return np.zeros((len(positions), 2), int)
     sides = np.array(grid.shape) // np.array(interpolation)
@@ -248,7 +248,7 @@ def build(
 
 
 def plane_waves(grid: Grid, wavelength: float, semiangle: float, interpolation: tuple[int, int], *, antialias: bool) -> np.ndarray:
-    """Return the flat indices of the plane waves of PRISM: every f-th plane wave that the aperture touches.
+    """Return the flat indices of the plane waves of PRISM: with ``interpolation`` f, every f-th wave that the aperture touches.
 
     Raises
     ------

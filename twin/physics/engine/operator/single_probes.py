@@ -140,7 +140,7 @@ def window_signals(
 def amplitudes(
     ky: np.ndarray, kx: np.ndarray, pixel: tuple[float, float], wavelength: float, semiangle: float, aberrations: Aberrations, *, antialias: bool
 ) -> np.ndarray:
-    """Return the amplitudes of the probe at the origin; with pixel masks they are not normalised, because blocks share one norm."""
+    """Return the amplitudes of the probe at the origin; without antialiasing they are not normalised, because all blocks share one norm."""
     if antialias:
         return probe.amplitudes(ky, kx, pixel, wavelength, semiangle, aberrations)
     return probe.aperture(ky, kx, pixel, semiangle / wavelength, antialias=False) * np.exp(-1j * probe.chi(aberrations, ky, kx, wavelength))
