@@ -258,7 +258,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--baselines", nargs="+", help="measure only these baselines; the stored scores of all other baselines are kept")
     parser.add_argument("--size", default=SIZE)
     parser.add_argument("--table", action="store_true", help="print the kept scores as tables and measure nothing")
-    parser.add_argument("--picture", type=Path, help="draw samples at three doses, write the picture to this PNG file, and measure nothing")
+    parser.add_argument("--picture", type=Path, help="write a picture of samples at three doses to this PNG file, and measure nothing")
     given = parser.parse_args(arguments)
     task = find_task(given.task)
     if given.table:

@@ -23,7 +23,8 @@ SOURCE = "measured"
 def load_task(task: Task, folder: Path | str, split: str | None = None) -> "tuple[Task, str, xr.Dataset]":
     """Return a task adapted to measured data, the name of the split, and the samples of the split.
 
-    Metrics that need elements are left out if the labels name no elements. A column of slices is left out unless the data have it for every sample.
+    Metrics that need elements are left out if the labels name no elements.
+    Scores are sliced only by the columns of the data that have a value for every sample.
 
     Parameters
     ----------

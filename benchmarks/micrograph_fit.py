@@ -53,7 +53,7 @@ class CellSignal:
         return spline_filter(np.fft.irfft2(np.fft.rfft2(self.values) * factor, s=(ny, nx)), order=3, mode="grid-wrap")
 
     def at(self, coefficients: np.ndarray, u: np.ndarray) -> np.ndarray:
-        """Return the signal at positions ``u`` (2, ...), x before y, A, from spline coefficients of :meth:`blurred`."""
+        """Return the signal at positions ``u`` (2, ...), x before y (A) from spline coefficients of :meth:`blurred`."""
         (ny, nx), (height, width) = self.values.shape, self.size_angstrom
         return map_coordinates(coefficients, [u[1] * ny / height, u[0] * nx / width], order=3, mode="grid-wrap", prefilter=False)
 

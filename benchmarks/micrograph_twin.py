@@ -30,7 +30,7 @@ from stemtwin.twin.samples.columns import projected_columns
 from stemtwin.twin.samples.sample import Sample
 
 ANSWERED = 128
-"""Edge of the square that baselines receive, px, as in their dataset."""
+"""Edge of the square that baselines receive (px) as in their dataset."""
 WINDOW = 64
 CANDIDATES = (2, 4)
 """Numbers of windows along y and x in which a sample is searched."""

@@ -70,7 +70,7 @@ def to_pixels(positions: np.ndarray, step: float) -> np.ndarray:
 
 
 def resampled_noise(electrons: np.ndarray, step: float) -> float:
-    """Return the standard deviation of the noise, e-, that remains in an image (ny, nx) with pixels of ``step`` A after :func:`resampled`."""
+    """Return the standard deviation of the noise (e-) that remains in an image (ny, nx) with pixels of ``step`` A after :func:`resampled`."""
     return white_noise(electrons) * min(1.0, step / STEP_ANGSTROM)
 
 

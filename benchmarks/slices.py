@@ -59,7 +59,7 @@ class SliceColumn:
         return np.array(self.names())[np.searchsorted(self.edges, np.abs(numbers) if self.absolute else numbers, side="right")]
 
     def names(self) -> tuple[str, ...]:
-        """Return the labels of all slices in order; () for a column without edges."""
+        """Return the labels of all slices in order; () for a column without bin edges."""
         if self.edges is None:
             return ()
         inner = [f"{low:g} to {high:g}" for low, high in itertools.pairwise(self.edges)]

@@ -3,10 +3,10 @@
 ::
 
     submission.yaml                             predictions.parquet
-    ---------------                             the columns that the task asks for, one row for each point
-    schema: stemtwin/submission@1               or for each sample; for answers made of arrays an index of
-    task: atoms-2d/test@1                       npz or zarr files in the same folder
-    dataset: atoms-2d@1.0.0
+    ---------------                             -------------------
+    schema: stemtwin/submission@1               The columns that the task asks for, one row for each point or each
+    task: atoms-2d/test@1                       sample. If answers are arrays: an index of npz or zarr files that lie in
+    dataset: atoms-2d@1.0.0                     the same folder.
     size: tiny
     team: ...
     name: ...

@@ -81,7 +81,7 @@ def least_phase(information: Sequence[np.ndarray], prior: np.ndarray, semiangle_
 
 
 def least_mean_phase(information: np.ndarray, prior: np.ndarray, weights: np.ndarray) -> float:
-    """Return the least mean of the root mean square phase in an aperture, rad, for given information of the counts.
+    """Return the least mean of the root mean square phase in an aperture (rad) for given information of the counts.
 
     The root mean square phase is at least the absolute value of any combination a of the coefficients for which a a^T <= weights. The bound uses the
     combination with the largest variance. The bound considers a decision between two values of this combination, and assumes that the coefficients
@@ -102,7 +102,7 @@ def least_mean_phase(information: np.ndarray, prior: np.ndarray, weights: np.nda
 
 
 def bounds(card: Card, rows: int) -> dict[float, tuple[float, float, float]]:
-    """Return three bounds on the residual phase, rad, for each beam energy, eV, computed from ``rows`` rows of the test split.
+    """Return three bounds on the residual phase (rad) for each beam energy, eV, computed from ``rows`` rows of the test split.
 
     The first bound is the least root mean square over samples. The second and the third are the mean and the
     minimum, over the rows, of the bound that :func:`least_mean_phase` gives.

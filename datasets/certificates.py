@@ -132,7 +132,7 @@ def request_of(card: Card, size: str, specimen: DrawnSpecimen, image: int) -> "R
 
 
 def seconds(card: Card, size: str, rows: int = ROWS, kept: Sequence[dict[str, Any]] = ()) -> float:
-    """Return the estimated time, s, in which this machine computes the missing rows of a certificate.
+    """Return the estimated time (s) in which this machine computes the missing rows of a certificate.
 
     The rows in ``kept``, from an earlier run, are not computed again. The estimate assumes that abTEM takes three times as
     long as stemtwin.

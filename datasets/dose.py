@@ -16,7 +16,7 @@ def dwell_times(
     dose_e_per_angstrom2, pixel_angstrom : float
         Dose of the frame, e-/A^2, and size of its pixels, A.
     dwell_time_us, current_pa : tuple of float
-        Ranges of the dwell time, us, and of the probe current, pA.
+        Ranges of the dwell time (us) and of the probe current, pA.
 
     Returns
     -------

@@ -33,7 +33,7 @@ ROWS_PER_SHARD = 2000
 DISK_BYTES = 2.5
 """Bytes on disk (parts, Parquet and netCDF) during a build for each byte of its arrays, measured for ``atoms-2d``."""
 LOCK_S = 3600.0
-"""Longest wait, s, for another build of the same folder that does not write; a specimen takes minutes at most."""
+"""Longest wait (s) for another build of the same folder that does not write; a specimen takes minutes at most."""
 
 
 def specimens(card: Card, size: str) -> Iterator[DrawnSpecimen]:

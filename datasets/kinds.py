@@ -116,7 +116,7 @@ class Generator(ABC):
 
     @abstractmethod
     def seconds(self, card: "Card", size: str) -> float:
-        """Return the estimated time, s, in which this machine builds a size of a dataset."""
+        """Return the estimated time (s) in which this machine builds a size of a dataset."""
 
 
 GENERATORS: Registry[Generator] = Registry("kind of dataset")

@@ -31,13 +31,13 @@ if TYPE_CHECKING:
 
 DETECTOR = "haadf"
 SMOOTH_ANGSTROM = 0.4
-"""Standard deviation, A, of the Gaussian with which probe displacements around a column are averaged.
+"""Standard deviation (A) of the Gaussian with which probe displacements around a column are averaged.
 
 It is close to the standard deviation of the column's image."""
 SHIFT_SMOOTH_ANGSTROM, LARGEST_SHIFT = 0.3, 0.6
 """Standard deviation of the Gaussian filter of an image before its shift is determined, and the largest shift, A."""
 MERGED_ANGSTROM = 0.7
-"""Largest projected distance, A, of neighbouring atoms that count as one column; no instrument of the cards resolves it."""
+"""Largest projected distance (A) of neighbouring atoms that count as one column; no instrument of the cards resolves it."""
 OUTSIDE_PX = 24
 """Margin around the frame from which scan distortion may move columns into it, px."""
 DIGITS = 9
@@ -47,7 +47,7 @@ STRAY_ANGSTROM = 40.0
 
 
 class SlowScan(CardModel):
-    """Ranges of dwell time, us, and current, pA, for an instrument whose source is too large at the card's usual currents."""
+    """Ranges of dwell time (us) and current (pA) for an instrument whose source is too large at the card's usual currents."""
 
     dwell_time_us: Range
     current_pa: Range
@@ -166,7 +166,7 @@ class FrameCondition:
     C10_angstrom, focus_error_angstrom : float
         Commanded C10, and its deviation from the C10 of best focus, A.
     C12_angstrom, phi12_rad : float
-        Magnitude, A, and azimuth, rad, of the two-fold astigmatism.
+        Magnitude (A) and azimuth (rad) of the two-fold astigmatism.
     scan : RasterScan
         Commanded raster.
     dose_e_per_angstrom2, dwell_time_us, current_pa : float
@@ -293,7 +293,7 @@ def engine_of(specimen: Imaged) -> str:
 
 
 def window_angstrom(sample: "Sample", instrument: FrameInstrument, conditions: Sequence[FrameCondition]) -> float:
-    """Return a window width, A, that suffices for the probes of all conditions at all depths.
+    """Return a window width (A) that suffices for the probes of all conditions at all depths.
 
     With one common window, all conditions use the same imaging operator.
     """
@@ -413,7 +413,7 @@ def _wider(scan: "RasterScan") -> "RasterScan":
 
 
 def planned_seconds(card: Card, specimen: Imaged) -> float:
-    """Return the estimated time, s, for the computation of a specimen's imaging operator."""
+    """Return the estimated time (s) for the computation of a specimen's imaging operator."""
     from stemtwin.twin.instrument.simulation.plan import make_plan
 
     request = imaging_request(card, specimen)

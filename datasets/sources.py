@@ -14,7 +14,7 @@ from stemtwin.datasets.measured import CARD
 from stemtwin.twin.errors import DatasetError
 
 PATIENCE_S = 120.0
-"""Longest estimated time, s, of a build that the user has not requested."""
+"""Longest estimated time (s) of a build that the user has not requested."""
 LINE_S = 10.0
 """Time between two reports of a build's progress, s."""
 

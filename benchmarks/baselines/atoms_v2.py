@@ -14,7 +14,7 @@ from stemtwin.benchmarks.column_network import ColumnNetwork
 from stemtwin.benchmarks.readings import electrons_of, white_noise
 
 WIDTHS_ANGSTROM = (0.7, 0.9, 1.2, 1.6)
-"""Full widths of a column in the image, A, from which the scale is chosen."""
+"""Full widths of a column in the image (A) from which the scale is chosen."""
 LEAST_SNR, LEAST_PART = 5.0, 0.12
 """Ratio of the height of a peak to the noise, and ratio to the strong peaks, at which the peak is a column with probability 1/2 (tuned on val)."""
 ENOUGH_SNR = 4.0

@@ -123,7 +123,7 @@ def site_kinds(cell: np.ndarray, material: str) -> dict[str, list[np.ndarray]]:
 
 
 def sites_at(places: np.ndarray, fraction: np.ndarray, step: float) -> np.ndarray:
-    """Return all positions in the frame, (n, 2) x and y, A, that correspond to one fractional position in the unit cell."""
+    """Return all positions in the frame, (n, 2) x and y (A) that correspond to one fractional position in the unit cell."""
     u, v = (2 * np.pi * (axis - middle) for axis, middle in zip(places, fraction, strict=True))
     waves = np.cos(u) + np.cos(v) + np.cos(u - v)
     peaks = peak_local_max(waves, min_distance=max(1, round(0.8 / step)), threshold_abs=1.5, exclude_border=False)

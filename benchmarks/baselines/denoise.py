@@ -111,7 +111,7 @@ def stabilised(counts: np.ndarray, step: float, remove_noise: Callable[[np.ndarr
     step : float
         Pixel size, A/px.
     remove_noise : callable
-        Function of an image with noise of standard deviation 1 and of its pixel size, A/px, that returns the denoised image.
+        Function of an image with noise of standard deviation 1 and of its pixel size (A/px) that returns the denoised image.
     """
     sigma = COLLECTED_ANGSTROM / step
     area = 4 * np.pi * sigma**2  # px: the variance of such a sum is its mean divided by this area

@@ -101,7 +101,7 @@ def cluster_middle(image: np.ndarray, radius: float) -> np.ndarray:
     """Return the centre (x, y), A, of the cluster of atoms in an image, relative to the middle of the image.
 
     The image is a narrow frame or the mean of several. Its peaks are sorted by height, and the largest ratio of successive heights separates the
-    atoms from weaker peaks. Atoms closer than ``LINK_ANGSTROM`` form a group, and the brightest group within ``radius``, A, of the middle is the
+    atoms from weaker peaks. Atoms closer than ``LINK_ANGSTROM`` form a group, and the brightest group within ``radius`` (A) of the middle is the
     cluster. The centre of the cluster is the mean position, weighted with the signal around these atoms.
     """
     smooth, axis = ndimage.gaussian_filter(image, ATOM_ANGSTROM / PITCH), places(SIDE, PITCH)

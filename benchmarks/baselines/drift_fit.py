@@ -11,7 +11,7 @@ from stemtwin.twin.envs.drift_instrument import FIELD, SHAPE, WIDE_FIELD
 BIN = 2
 """Number of points of a narrow frame per pixel of the template along each axis."""
 PITCH, SIDE = FIELD * BIN / SHAPE[0], SHAPE[0] // BIN
-"""Pixel of the template, A, and its side in pixels."""
+"""Pixel of the template (A) and its side in pixels."""
 RADIUS_ANGSTROM, SMOOTHING_ANGSTROM = 4.8, 0.45
 """Radius of the part of the template that is compared, and standard deviation by which it is smoothed, A."""
 FORGET = 0.985

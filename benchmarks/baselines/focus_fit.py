@@ -37,7 +37,7 @@ RIVAL = 30.0
 NUMBERS = 9
 """Number of fitted numbers: start (C10, C12a, C12b), residual, gains of the three knobs, logarithm of the brightness, blur (A^2) of the scan."""
 CHANGES = np.vstack([np.zeros(4), np.diag([2.0, 2.0, 2.0, 0.1])])
-"""Steps of C10, C12a, C12b, A, and of the residual, for numerical derivatives."""
+"""Steps of C10, C12a, C12b (A) and of the residual, for numerical derivatives."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -49,7 +49,7 @@ class SpecimenModel:
     sample, profile : str
         Names of specimen and instrument.
     images : callable
-        Function of the true C10, C12a, C12b, A, and of the residual aberrations as multiples of their usual size, shape (n, 4). It returns the
+        Function of the true C10, C12a, C12b (A) and of the residual aberrations as multiples of their usual size, shape (n, 4). It returns the
         Fourier coefficients that represent an image, as fractions of the beam, shape (n, BEAMS).
     frequencies : ndarray
         Spatial frequencies (x, y) of these coefficients, 1/A, shape (BEAMS, 2).
@@ -180,7 +180,7 @@ class Candidate:
         self.score, self.covariance = self.score[which], self.covariance[which]
 
     def _now(self, numbers: np.ndarray) -> np.ndarray:
-        """Return the true C10, C12a, C12b, A, and the residual in each frame, shape (n, frames, 4)."""
+        """Return the true C10, C12a, C12b (A) and the residual in each frame, shape (n, frames, 4)."""
         turned = numbers[:, None, :3] + numbers[:, None, 4:7] * np.array(self.knobs)
         return np.concatenate([turned, np.broadcast_to(numbers[:, None, 3:4], (*turned.shape[:2], 1))], axis=2)
 

@@ -23,7 +23,7 @@ TASKS = ("autofocus@2", "focus-keeping")
 FIRST = 2500
 """Number of random hypotheses about defocus and astigmatism before the first frame."""
 TRUSTED, LEAST_FRAMES = 6.0, 3
-"""Largest standard deviation of the estimate at which the end is declared, A, and smallest number of frames before the end."""
+"""Largest standard deviation of the estimate at which the end is declared (A) and smallest number of frames before the end."""
 ASIDE = 18.0
 """Target of C10 in ``focus-keeping``, A. This offset costs a few percent of the Strehl ratio, and reveals the direction of aberration drift."""
 BRIGHTNESS, BLUR_ANGSTROM2 = 0.3, 0.1
@@ -62,7 +62,7 @@ def preset_from(known: Mapping[str, Any]) -> AutofocusPreset:
 def image_coefficients(preset: AutofocusPreset, phonons: int, sample: str, profile: str, states: np.ndarray) -> np.ndarray:
     """Return the Fourier coefficients of the images for n states of the optics, (n, rows, columns).
 
-    ``states``, (n, 4), holds the true C10, C12a, C12b, A, and the residual aberrations as multiples of their usual size.
+    ``states``, (n, 4), holds the true C10, C12a, C12b (A) and the residual aberrations as multiples of their usual size.
     """
     operator, _ = imaging(preset, preset.randomisation, phonons, sample, profile)
     one = PROFILES[profile]

@@ -72,7 +72,7 @@ class ForgePolicy:
         raise NotImplementedError
 
     def drill(self, eye: DrillEye, observation: Any, cost: Mapping[str, float]) -> tuple[np.ndarray, float] | None:
-        """Return the position (x, y), A, and the time, s, of the next parked beam for a pattern of vacancies, or None to declare the end."""
+        """Return the position (x, y), A, and the time (s) of the next parked beam for a pattern of vacancies, or None to declare the end."""
         raise NotImplementedError
 
 
@@ -125,7 +125,7 @@ class Planner(ForgePolicy):
             self.beam_s = (cost["beam_s"] - cost["looks"] * self.look_s) / (1 - beam)
 
     def drill(self, eye: DrillEye, observation: Any, cost: Mapping[str, float]) -> tuple[np.ndarray, float] | None:
-        """Return the position (x, y), A, and the time, s, of the parked beam with the highest expected value, or None to declare the end."""
+        """Return the position (x, y), A, and the time (s) of the parked beam with the highest expected value, or None to declare the end."""
         self._budgets(observation, cost)
         if forge_eyes.budget(observation)[0] * self.looks < LAST:
             return None
@@ -252,10 +252,10 @@ class BlindCycle:
 
 
 class Clairvoyant:
-    """Oracle that parks the beam where the next event, a hop or a loss of an atom, is a wanted one, until this event happens.
+    """Oracle that parks the beam at a position at which the next hop or loss of an atom is a wanted one, until this event happens.
 
-    If there is no such position, the beam is parked briefly without effect. Events before the shortest beam time are skipped, because the beam would
-    stay on the atom that has just moved.
+    If there is no such position, the beam is parked briefly without effect. Events that happen before the shortest beam
+    time has passed are skipped, because the beam would then hit the atom that has just moved.
     """
 
     def reset(self, brief: Brief) -> None:

@@ -42,7 +42,7 @@ class DrillRates:
     look_s : float
         Duration of a frame, s.
     looks, beam_s : float
-        Number of frames, and total time of the parked beam, s, in one episode.
+        Number of frames, and total time of the parked beam (s) in one episode.
     size : int
         Number of sites of the pattern.
     """
@@ -70,7 +70,7 @@ class DrillRates:
 
 
 def drill_rates(energy_ev: float, look_s: float, looks: float, beam_s: float, size: int) -> DrillRates:
-    """Return the rates of losses and jumps of S atoms for a beam energy, eV, from the cross-sections of stemtwin; see :class:`DrillRates`."""
+    """Return the rates of losses and jumps of S atoms for a beam energy (eV) from the cross-sections of stemtwin; see :class:`DrillRates`."""
     beam = forge_beam("drill", energy_ev)
     rules = compiled(beam.processes, beam.energy_ev)
     sigma = dict(zip(rules.names, rules.cross_sections.tolist(), strict=True))
@@ -165,7 +165,7 @@ class DrillPlan:
         return self.made[key]
 
     def events(self, empty: np.ndarray, at: int) -> tuple[np.ndarray, list[np.ndarray]]:
-        """Return the rates, 1/s, of all possible next events with the beam on the site ``at``, and the mask of vacancies after each event."""
+        """Return the rates (1/s) of all possible next events with the beam on the site ``at``, and the mask of vacancies after each event."""
         hazards, after = [], []
         for site in np.flatnonzero(~empty & (self.flux[at] > 0)):
             gone = empty.copy()
@@ -180,7 +180,7 @@ class DrillPlan:
         return np.array(hazards), after
 
     def best(self, empty: np.ndarray) -> tuple[int, float] | None:
-        """Return the site and the time, s, of the parked beam with the highest expected value; None if no wanted site holds S any more."""
+        """Return the site and the time (s) of the parked beam with the highest expected value; None if no wanted site holds S any more."""
         rates, now = self.rates, self.value(empty)
         targets = np.flatnonzero(~empty & (self.eye.wanted | self.eye.near[empty].any(axis=0)))
         if not (self.eye.wanted & ~empty).any():

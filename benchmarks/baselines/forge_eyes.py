@@ -15,7 +15,7 @@ from stemtwin.twin.envs.forge_sight import BLUR_ANGSTROM, BRIGHTEST, DARK, DRILL
 HOLLOW, BRIGHT, OUTSTANDING = 0.7, 1.1, 1.7
 """Limits of the brightness of a site relative to carbon: empty below the first limit, foreign above the second, possibly Si above the third."""
 GLARE_ANGSTROM, KEPT = 2.3, 0.9
-"""Distance within which Si brightens other sites, A, and factor by which each new frame reduces the weight of earlier frames."""
+"""Distance within which Si brightens other sites (A) and factor by which each new frame reduces the weight of earlier frames."""
 SINGLE = 0.75
 """Fraction of the first brightness of a site below which one of its two S atoms counts as lost."""
 

@@ -109,7 +109,7 @@ class SitePatch:
 
 
 def patch(target: tuple[float, float], sublattice: int) -> SitePatch:
-    """Return the sites of the field, given the position (x, y) of the target, A, and its sublattice, 1 or -1."""
+    """Return the sites of the field, given the position (x, y) of the target (A) and its sublattice, 1 or -1."""
     places, kinds, known, links = [np.array(target)], [sublattice], {(0, 0): 0}, []
     at = 0
     while at < len(places):

@@ -125,7 +125,7 @@ def sharpened(parts: np.ndarray, width: float) -> tuple[np.ndarray, np.ndarray]:
 def correlation_peak(first: np.ndarray, second: np.ndarray, near: np.ndarray, reach: float) -> tuple[np.ndarray, float]:
     """Return the offset (x, y), px, of the second image relative to the first one, and the normalised correlation at this offset.
 
-    The images have zero mean. An offset d means second(r + d) = first(r). It is searched within ``reach``, px, of the expected offset ``near``.
+    The images have zero mean. An offset d means second(r + d) = first(r). It is searched within ``reach`` (px) of the expected offset ``near``.
     """
     both = np.fft.irfft2(np.fft.rfft2(first).conj() * np.fft.rfft2(second), s=first.shape)
     n = first.shape[0]

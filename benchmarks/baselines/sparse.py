@@ -77,7 +77,7 @@ class PathPolicy:
 
 
 def left_us(spent_s: float, share: float) -> float:
-    """Return the remaining time of a budget, us, from the spent time, s, and the remaining fraction."""
+    """Return the remaining time of a budget (us) from the spent time (s) and the remaining fraction."""
     return spent_s * 1e6 * share / max(1 - share, 1e-9)
 
 

@@ -20,7 +20,7 @@ USUAL_ERRORS = {
     "Fast": {1: 4.0, 2: 250.0},
     "Standard": {1: 4.0, 2: 300.0, 3: 4e3},
 }
-"""Standard deviations by order, A, that are expected before the first measurement of a kind: half of the intervals that correctors report."""
+"""Standard deviations by order (A) that are expected before the first measurement of a kind: half of the intervals that correctors report."""
 USUAL_SECONDS = {"C1A1": 1.3, "Fast": 12.0, "Standard": 25.0}
 """Durations of the measurements, s."""
 NEGLIGIBLE_RAD = 0.01

@@ -41,7 +41,7 @@ class ResponseFilter:
         self.knobs = np.zeros(count)
 
     def moved(self, knobs: np.ndarray, seconds: float) -> None:
-        """Update the filter with the knobs after a command, A, and the time since the previous command, s."""
+        """Update the filter with the knobs after a command (A) and the time since the previous command, s."""
         change = np.abs(knobs - self.knobs)
         beside = np.where(self.same, change, 0.0).max(axis=1)
         self.covariance[:, 0, 0] += (HYSTERESIS * beside) ** 2 + self.straying**2 * seconds
@@ -57,13 +57,13 @@ class ResponseFilter:
             self.covariance[i] -= np.outer(gain, along)
 
     def after(self, change: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return the means, A, and the variances, A^2, of the aberrations after a change of the knobs, A."""
+        """Return the means (A) and the variances (A^2) of the aberrations after a change of the knobs, A."""
         lever = np.append(1.0, self.knobs + change)
         beside = np.where(self.same, np.abs(change), 0.0).max(axis=1)
         return self.mean @ lever, np.einsum("j,ijk,k->i", lever, self.covariance, lever) + (HYSTERESIS * beside) ** 2
 
     def correction(self, weights: np.ndarray, caution: float = 1.0) -> np.ndarray:
-        """Return the change of the knobs, A, that minimises the expected square of the phase error.
+        """Return the change of the knobs (A) that minimises the expected square of the phase error.
 
         The expected square is the sum of three terms, which come from the mean aberrations after the change, from the uncertainty of the aberrations
         and of the response, and from the hysteresis. Each term is quadratic in the change, and poorly known aberrations are changed little.

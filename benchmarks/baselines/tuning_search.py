@@ -157,7 +157,7 @@ def defocus_weights(names: tuple[str, ...], energy_ev: float = 200e3, semiangle:
 
 
 def _phases(names: tuple[str, ...], energy_ev: float, semiangle: float) -> tuple[Callable[[float, float], np.ndarray], float, float]:
-    """Return phases per A on points of the aperture that are displaced by small steps along y and x, the wavelength, A, and the step, 1/A."""
+    """Return phases per A on points of the aperture that are displaced by small steps along y and x, the wavelength (A) and the step, 1/A."""
     wavelength = electrons.wavelength(energy_ev)
     radius, small = semiangle / wavelength, 1e-3 * semiangle / wavelength
     line = np.linspace(-1, 1, 33) * radius

@@ -53,7 +53,7 @@ ASKED = PointAnswers(
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class TrueDefects:
-    """The defects of one image: (m, 2) x and y, A, and (m,) class, 1 to 11."""
+    """The defects of one image: (m, 2) x and y (A) and (m,) class, 1 to 11."""
 
     positions: np.ndarray
     classes: np.ndarray

@@ -35,7 +35,7 @@ from stemtwin.benchmarks.tasks import TASKS, Task
 from stemtwin.datasets.generators.ronchigram import COEFFICIENTS
 
 LEAST_PHASE_RAD = 0.0003
-"""Lower limit of the mean residual phase of any method, rad, for any selection of samples.
+"""Lower limit of the mean residual phase of any method (rad) for any selection of samples.
 
 The limit is below 0.0004 rad, the smallest bound of a single sample that :mod:`stemtwin.benchmarks.wavefront_bound` computes from twelve samples for
 each energy. The mean bounds are 0.0025 rad (100 keV) and 0.0054 rad (200 keV).

@@ -183,7 +183,7 @@ def main(arguments: list[str] | None = None) -> None:
     from stemtwin.datasets.catalog import load_dataset
 
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--minutes", type=float, default=MINUTES, help="processor time of the training, min")
+    parser.add_argument("--minutes", type=float, default=MINUTES, help="processor time of the training in minutes")
     parser.add_argument("--size", default="std", help="size of the dataset")
     given = parser.parse_args(arguments)
     data, val = (load_dataset("denoise", version="1.0.0", size=given.size, split=split, format="xarray") for split in ("train", "val"))

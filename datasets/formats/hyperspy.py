@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import xarray as xr
 
 STAGE_AXES = 5
-"""Length of the attribute ``stage``: x, y and z, A, and two tilts, mrad."""
+"""Length of the attribute ``stage``: x, y and z (A) and two tilts, mrad."""
 
 
 def hyperspy_signal(data: "xr.Dataset") -> dict[str, Any]:

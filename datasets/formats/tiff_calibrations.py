@@ -8,11 +8,11 @@ from stemtwin.datasets.formats.signal_dictionaries import text
 from stemtwin.datasets.formats.units import unit_of
 
 RESOLUTION_UNITS = {2: ("inch", 2.54e8), 3: ("cm", 1e8)}
-"""Name and length, A, of each resolution unit by its number in the file; the number 1 means no unit."""
+"""Name and length (A) of each resolution unit by its number in the file; the number 1 means no unit."""
 LENGTHS = {"inch": 2.54e8, "inches": 2.54e8, "cm": 1e8, "centimeter": 1e8, "centimetre": 1e8}
 """Lengths in A of further units of ImageJ."""
 FINEST_PRINT = 1e4
-"""Largest pixel size, A, for which a resolution in dots per inch or cm is taken as a calibration of the specimen.
+"""Largest pixel size (A) for which a resolution in dots per inch or cm is taken as a calibration of the specimen.
 
 A pixel of 1 um corresponds to 25,400 dots per inch, which is too fine for a print."""
 MICROGRAPH_TAGS = {"X": (65003, 65009, 65006), "Y": (65004, 65010, 65007), "Z": (65005, 65011, 65008)}

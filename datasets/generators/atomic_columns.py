@@ -118,7 +118,7 @@ class ColumnsSpecimen(DrawnSpecimen):
     instrument : FrameInstrument
         Instrument of the frames.
     thickness_angstrom : float or None
-        Requested thickness, A, or None for the library's default.
+        Requested thickness (A) or None for the library's default.
     microscope_seed : int
         Seed from which the microscope derives independent random streams for thermal motion, instabilities, jitter and
         noise.

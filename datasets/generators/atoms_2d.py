@@ -105,9 +105,9 @@ class AtomsSpecimen(DrawnSpecimen):
     setup : CardInstrument
         Instrument profile, beam energy [eV], convergence semi-angle [mrad] and detector angles [mrad].
     size_angstrom : float or None
-        Requested size of the cell, A, or None for the library's default.
+        Requested size of the cell (A) or None for the library's default.
     thickness_angstrom : float or None
-        Requested thickness, A, or None for the library's default.
+        Requested thickness (A) or None for the library's default.
     engine : str
         Name of the simulation engine: ``"operator"`` or ``"local"``.
     microscope_seed : int
@@ -138,7 +138,7 @@ class Condition:
     seed : int
         Seed with which the conditions were drawn.
     C10_angstrom, C12_angstrom, phi12_rad : float
-        C10 (= -defocus), A; magnitude, A, and azimuth, rad, of the two-fold astigmatism.
+        C10 (= -defocus), A; magnitude (A) and azimuth (rad) of the two-fold astigmatism.
     field_of_view_angstrom : float
         Height and width of the square frame, A.
     origin_fraction : tuple of float
@@ -287,7 +287,7 @@ class AtomsGenerator(Generator):
 
 
 def _planned(card: Card, specimen: AtomsSpecimen) -> float:
-    """Return the estimated time, s, for the computation of a specimen's imaging operator."""
+    """Return the estimated time (s) for the computation of a specimen's imaging operator."""
     from stemtwin.twin.instrument.settings import Beam
     from stemtwin.twin.instrument.simulation.plan import make_plan
     from stemtwin.twin.instrument.simulation.request import Request
@@ -362,7 +362,7 @@ def microscope_shots(sample: "Sample", specimen: AtomsSpecimen, conditions: Sequ
 
 
 def _window(sample: "Sample", setup: CardInstrument, conditions: Sequence[Condition]) -> float:
-    """Return the width, A, of a window that holds the probes of all conditions at all depths of the sample.
+    """Return the width (A) of a window that holds the probes of all conditions at all depths of the sample.
 
     With one common window, all conditions use the same imaging operator.
     """

@@ -54,7 +54,7 @@ class DenoiseMaterial(CardModel):
 
 
 class DenoiseSetup(CardModel):
-    """Beam energy, eV, convergence semi-angle, mrad, and the inner and outer angles of the two detectors, mrad."""
+    """Beam energy, eV, convergence semi-angle (mrad) and the inner and outer angles of the two detectors, mrad."""
 
     energy_ev: Annotated[float, Field(ge=1e3)]
     semiangle_mrad: Annotated[float, Field(gt=0)]
@@ -100,7 +100,7 @@ class DenoiseSettings(CardModel):
                     raise ValueError(message)
         for scan in self.scans:
             if scan not in PROFILES:
-                message = f"scan {scan!r} is not an instrument profile; give names from {', '.join(PROFILES)}"
+                message = f"scans contains {scan!r}, which is not an instrument profile; give names from {', '.join(PROFILES)}"
                 raise ValueError(message)
         for dose, field, frames in itertools.product(self.dose_e_per_angstrom2, self.field_of_view_angstrom, (1, self.frames)):
             low, high = self.dwell_times(dose / frames, field)
@@ -137,7 +137,7 @@ class DenoiseSpecimen(DrawnSpecimen):
     size_angstrom : float
         Requested size of the cell, A.
     thickness_angstrom : float or None
-        Requested thickness, A, or None for the library's default.
+        Requested thickness (A) or None for the library's default.
     microscope_seed : int
         Seed from which the microscope derives independent random streams for thermal motion, drift, jitter and counting
         noise.
@@ -169,7 +169,7 @@ class DenoiseCondition:
     frames : int
         Number of frames among which the dose is divided.
     C10_angstrom, C12_angstrom, phi12_rad, source_size_angstrom : float
-        C10 (= -defocus), A; magnitude, A, and azimuth, rad, of the two-fold astigmatism; and source size as a standard
+        C10 (= -defocus), A; magnitude (A) and azimuth (rad) of the two-fold astigmatism; and source size as a standard
         deviation, A.
     scan : RasterScan
         Commanded raster.
@@ -299,7 +299,7 @@ class DenoiseGenerator(Generator):
 
 
 def _planned(card: Card, specimen: DenoiseSpecimen, sample: "Sample") -> float:
-    """Return the estimated time, s, for the computation of a specimen's imaging operator."""
+    """Return the estimated time (s) for the computation of a specimen's imaging operator."""
     from stemtwin.twin.instrument.settings import Beam
     from stemtwin.twin.instrument.simulation.engines.operator import NAME as OPERATOR
     from stemtwin.twin.instrument.simulation.plan import make_plan
@@ -319,7 +319,7 @@ def _planned(card: Card, specimen: DenoiseSpecimen, sample: "Sample") -> float:
 
 
 def window_angstrom(sample: "Sample", setup: DenoiseSetup, conditions: Sequence[DenoiseCondition]) -> float:
-    """Return a window width, A, that suffices for the probes of all conditions at all depths.
+    """Return a window width (A) that suffices for the probes of all conditions at all depths.
 
     With one common window, all conditions use the same imaging operator.
     """

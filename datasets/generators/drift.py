@@ -48,7 +48,7 @@ class DriftMaterial(CardModel):
 
 
 class DriftSetup(CardModel):
-    """Beam energy, eV, convergence semi-angle, mrad, and the inner and outer angle of the dark-field detector, mrad."""
+    """Beam energy, eV, convergence semi-angle (mrad) and the inner and outer angle of the dark-field detector, mrad."""
 
     energy_ev: Annotated[float, Field(ge=1e3)]
     semiangle_mrad: Annotated[float, Field(gt=0)]
@@ -130,7 +130,7 @@ class DriftSpecimen(DrawnSpecimen):
     size_angstrom : float
         Requested size of the cell, A.
     thickness_angstrom : float or None
-        Requested thickness, A, or None for the library's default.
+        Requested thickness (A) or None for the library's default.
     phonon_seed : int
         Seed of the thermal motion.
     """
@@ -166,7 +166,7 @@ class DriftCondition:
     dose_e_per_angstrom2, dwell_time_us, current_pa : float
         Dose of all frames together [e-/A^2], dwell time per pixel and frame [us] and probe current [pA].
     C10_angstrom, C12_angstrom, phi12_rad, source_size_angstrom : float
-        C10 (= -defocus), A; magnitude, A, and azimuth, rad, of the two-fold astigmatism; and source size as a standard
+        C10 (= -defocus), A; magnitude (A) and azimuth (rad) of the two-fold astigmatism; and source size as a standard
         deviation, A.
     velocity_angstrom_per_s : tuple of float
         Drift velocity (vy, vx) along the axes of the specimen, A/s.
@@ -270,7 +270,7 @@ def rasters(condition: DriftCondition) -> "list[RasterScan]":
 
 
 def true_points(card: Card, condition: DriftCondition, seed: int) -> np.ndarray:
-    """Return the true positions (x, y) of the probe on the specimen, A, in the order of the scan.
+    """Return the true positions (x, y) of the probe on the specimen (A) in the order of the scan.
 
     The shape of the array is (frames, ny nx, 2).
 
@@ -323,7 +323,7 @@ def displacement(card: Card, condition: DriftCondition, points: np.ndarray) -> t
 
 
 def window_angstrom(sample: "Sample", setup: DriftSetup, conditions: Sequence[DriftCondition]) -> float:
-    """Return a window width, A, that suffices for the probes of all conditions at all depths.
+    """Return a window width (A) that suffices for the probes of all conditions at all depths.
 
     With one common window, all conditions use the same imaging operator.
     """

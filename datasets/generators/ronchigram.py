@@ -36,7 +36,7 @@ FIRST_SECONDS, ROW_SECONDS = 4.0, 0.4
 
 
 class RonchigramMaterial(CardModel):
-    """Material of a card: a sample of the library, its size, A, and the range of its thickness, A."""
+    """Material of a card: a sample of the library, its size (A) and the range of its thickness, A."""
 
     name: str
     size_angstrom: Annotated[float, Field(gt=0)]
@@ -277,6 +277,6 @@ class RonchigramGenerator(Generator):
         return ronchigram_request(specimen.sample(), beam, condition.position_angstrom, settings.camera(), "static", {})
 
     def seconds(self, card: Card, size: str) -> float:
-        """Return the estimated time of a build, s, as the sum of typical times of specimens and rows."""
+        """Return the estimated time of a build (s) as the sum of typical times of specimens and rows."""
         asked = card.sizes[size]
         return sum(count * (FIRST_SECONDS + ROW_SECONDS * asked.images_per_specimen[split]) for split, count in asked.specimens.items())

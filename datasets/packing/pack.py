@@ -167,7 +167,7 @@ def _checked_facts(facts: Mapping[str, str | float], like: Card) -> dict[str, An
         if name not in named:
             near = difflib.get_close_matches(name, named, 1)
             repair = f"Did you mean {near[0]!r}?" if near else "Name an input or a condition of the task's dataset, such as 'material'."
-            message = f"The fact {name!r} is not a column that a user can fill. {repair}"
+            message = f"{name!r} cannot be given as a fact: it is not a column that a user can fill. {repair}"
             raise DatasetError(message)
         try:
             out[name] = str(value) if named[name].dtype == "string" else float(value)

@@ -87,7 +87,9 @@ def read_labels(path: Path, images: Sequence[MeasuredImages]) -> dict[tuple[str,
         for frame in range(len(one.pixels)):
             if (one.name, frame) not in rows:
                 of = f"image {frame} of {one.name}" if len(one.pixels) > 1 else one.name
-                message = f"{path}, column 'file': {of} has no row. Give its points, or a row with empty {place[0]!r} and {place[1]!r}."
+                message = (
+                    f"{path}: no row names {of} in column 'file'. Give the points of this image, or one row with empty {place[0]!r} and {place[1]!r}."
+                )
                 raise DatasetError(message)
     points = {key: [row for row in some.values() if row.point is not None] for key, some in rows.items()}
     _check_elements([row for some in points.values() for row in some], path)

@@ -26,7 +26,7 @@ def compare(
     region: Annotated[
         list[str] | None,
         typer.Option(
-            help="Region per sample: first row, first column, height, width, pixels, as in 160,500,64,64; by default the best-fitting window."
+            help="Region per sample in pixels: first row, first column, height, width, as in 160,500,64,64; by default the best-fitting window."
         ),
     ] = None,
     zone_axis: Annotated[str, typer.Option(help="Zone axis of structure files.")] = "0,0,1",

@@ -45,7 +45,7 @@ def new(
     ] = None,
     isolation: Annotated[str, typer.Option(help="Isolation of agents: bubblewrap or process.")] = "bubblewrap",
     pad: Annotated[
-        float, typer.Option(help="Minimum duration of each reply to an agent, s; an agent cannot tell shorter computing times apart.")
+        float, typer.Option(help="Minimum duration of each reply to an agent, s. It hides from agents how long the microscope computes.")
     ] = 0.0,
     honeypots: Annotated[
         int, typer.Option(help="Number of honeypots (unanswerable rows) of each of three kinds, added to the hidden rows of tasks that support them.")

@@ -24,7 +24,7 @@ StructureArgument = Annotated[
 _SIGNALS = "image, ronchigram, cbed (centre of the field), pacbed (mean over the field), 4d, eels or edx"
 SignalOption = Annotated[str, typer.Option(help=f"Signal: {_SIGNALS}. Spectra (eels, edx) are computed at one point, or as a map with --points.")]
 SideOption = Annotated[
-    float | None, typer.Option(help="Side of the square field, A; by default 16, or the side that a particle of the library needs.")
+    float | None, typer.Option(help="Side of the square field, A; by default 16, or as much as a nanoparticle of the library needs.")
 ]
 ThicknessOption = Annotated[float | None, typer.Option(help="Thickness along the beam, A; by default about 40, or one layer of a sheet material.")]
 ZoneAxisOption = Annotated[str | None, typer.Option(help="Zone axis of a structure file, for example 1,1,0, 110 or 11-20; by default 0,0,1.")]

@@ -101,7 +101,7 @@ class ImageOptions:
         return count or "static"
 
     def beam(self, sample: Any, usual_defocus: float = 0.0) -> Any:
-        """Return the beam of the instrument without its instabilities; ``usual_defocus`` is the underfocus, A, if the options name none."""
+        """Return the beam of the instrument without its instabilities; ``usual_defocus`` is the underfocus (A) if the options name none."""
         from stemtwin.twin.instrument.hardware.profiles import PROFILES
         from stemtwin.twin.instrument.scope.microscope import Microscope
 

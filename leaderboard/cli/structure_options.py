@@ -69,7 +69,7 @@ def in_toml(text: str) -> str:
 
 
 def parse_thermal(text: str) -> float | Mapping[str, float]:
-    """Return the rms displacement, A, in a text: one number (``0.08``) or a mapping by element (``Ti=0.07,O=0.09``).
+    """Return the rms displacement (A) in a text: one number (``0.08``) or a mapping by element (``Ti=0.07,O=0.09``).
 
     Raises
     ------

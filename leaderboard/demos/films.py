@@ -47,7 +47,7 @@ class Still:
     dose : ndarray
         True dose in the pixels of the image, e-/A^2.
     atoms : ndarray
-        Position x and y, A, and atomic number of each atom, shape (n, 3).
+        Position x and y (A) and atomic number of each atom, shape (n, 3).
     bonds : ndarray
         Position x and y of both ends of each bond, A, shape (m, 2, 2).
     text : str

@@ -9,7 +9,7 @@ import xarray as xr
 from scipy import ndimage
 
 REACH = 1.52
-"""Projected distance of Si from its C neighbours, A, for a bond of 1.76 A that is inclined to the sheet."""
+"""Projected distance of Si from its C neighbours (A) for a bond of 1.76 A that is inclined to the sheet."""
 BEYOND = 0.3
 """Distance of the parked beam beyond a neighbour of Si, seen from Si, A; this lowers the current on C by a fifth and on Si by a third."""
 RING = 0.3

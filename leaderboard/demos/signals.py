@@ -200,7 +200,7 @@ def log_ratio(energies: np.ndarray, counts: np.ndarray) -> float:
 
 
 def onset(energies: np.ndarray, counts: np.ndarray, expected: float) -> float:
-    """Return the energy, eV, at which an edge near ``expected`` reaches half of its first maximum.
+    """Return the energy (eV) at which an edge near ``expected`` reaches half of its first maximum.
 
     A power law fitted before the edge is subtracted as background.
     """

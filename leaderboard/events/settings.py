@@ -82,7 +82,7 @@ class EventSettings(pydantic.BaseModel):
     ``counts`` selects the submission of a team that counts for a task, ``"best"`` or ``"last"``. ``submissions`` is the largest
     number of submissions of a team to a task that are scored. ``teams`` lists the teams that are allowed to take part; if
     it is empty, all teams are allowed. ``isolation`` is the level of isolation of agents. ``pad_s`` is the minimum
-    duration, s, of every reply to an agent and of the start of every episode except the first. A reply therefore reveals
+    duration (s) of every reply to an agent and of the start of every episode except the first. A reply therefore reveals
     nothing about the duration of a shorter computation. ``honeypots`` is the number of unanswerable rows of each kind that
     are added to the hidden rows of a task that supports them. These rows do not count (see
     :mod:`stemtwin.benchmarks.honeypots`).

@@ -140,7 +140,7 @@ def test_a_card_that_cannot_be_recorded_is_refused():
     for old, new, told in (
         ("current_pa = [0.001, 100.0]", "current_pa = [0.001, 0.01]", "needs a dwell time or current outside"),
         ('setups = ["60kv"]', 'setups = ["90kv"]', "names the setup '90kv'"),
-        ('"nion-60"', '"nion-61"', "scan 'nion-61' is not an instrument profile"),
+        ('"nion-60"', '"nion-61"', "scans contains 'nion-61', which is not an instrument profile"),
     ):
         with pytest.raises(DatasetError, match=told):
             cards.parse_card(TEXT.replace(old, new))

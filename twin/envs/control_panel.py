@@ -99,7 +99,7 @@ class ControlPanel:
     shape : tuple of int
         Numbers of scan points (ny, nx) of every frame.
     semiangles_mrad, camera_lengths_mm : tuple of float
-        Available apertures, mrad, and camera lengths, mm.
+        Available apertures (mrad) and camera lengths, mm.
     coefficients : tuple of str
         Names of the Cartesian aberrations that have a knob.
     tilting : bool
@@ -325,7 +325,7 @@ def stepped(action: Nested, setpoints: Nested) -> Nested:
 
 @functools.lru_cache(maxsize=32)
 def reach_angstrom(coefficients: tuple[str, ...], semiangle_mrad: float, energy_ev: float) -> np.ndarray:
-    """Return the largest absolute value of each aberration on the panel, A, as a read-only array.
+    """Return the largest absolute value of each aberration on the panel (A) as a read-only array.
 
     For order n this value is ``QUARTER_WAVES[n]`` times the coefficient C that satisfies C alpha^(n + 1) / (n + 1) = lambda / 4
     (alpha: convergence semi-angle, rad; lambda: wavelength, A).

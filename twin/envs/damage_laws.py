@@ -206,7 +206,7 @@ def relative_knock_on(thresholds: tuple[float, ...], temperature: float) -> Cubi
 
 
 def barrier_ev(strength: float) -> float:
-    """Return the energy barrier, eV, that a vacancy crosses ``strength`` times on average in the usual time at the temperature ``HOT``."""
+    """Return the energy barrier (eV) that a vacancy crosses ``strength`` times on average in the usual time at the temperature ``HOT``."""
     return BOLTZMANN * HOT * math.log(ATTEMPT * USUAL_TIME_S / strength)
 
 

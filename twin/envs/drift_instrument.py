@@ -51,7 +51,7 @@ class DriftPreset:
     randomisation : Randomisation
         Ranges from which episodes are drawn; their ``drift`` multiplies the speed and the random walk below.
     speed_angstrom_per_s, walk_angstrom : float
-        Usual drift speed of the specimen, A/s, and standard deviation of its random walk along each axis after 1 s, A.
+        Usual drift speed of the specimen (A/s) and standard deviation of its random walk along each axis after 1 s, A.
     jumps : int
         Number of jumps of the specimen during the two minutes of an episode.
     jump_angstrom : tuple of float

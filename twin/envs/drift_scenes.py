@@ -36,7 +36,7 @@ POINTS, FINE = 48, 8
 The number of points suffices for the band limit of the image.
 """
 ANGLES = (90.0, 190.0)
-"""Inner and outer collection angle of a uniform detector, mrad, which lie within the angles of the instrument's detector."""
+"""Inner and outer collection angle of a uniform detector (mrad), which lie within the angles of the instrument's detector."""
 GOLD_BOND, GOLD_HEIGHT, GOLD_LAYER = 2.88, 2.6, 2.35
 """Distance between gold atoms, height of the lower atoms above the sheet, height of the upper atom above the lower atoms, A."""
 ATOMS = {"graphene": ("lower", "upper"), "mos2-1h": ("lower",)}

@@ -19,7 +19,7 @@ NEAR = 3.0
 PATIENCE_S = 10.0
 """Delay at which a detected event has the value 1/e, s."""
 LATEST_S, LARGEST_TILT_MRAD, LARGEST_ELECTRONS = 1e3, 100.0, 1e5
-"""Constants of the observation forms "pixels" and "state": unit of the clock, s, unit of the tilt, mrad, and base of the
+"""Constants of the observation forms "pixels" and "state": unit of the clock, s, unit of the tilt (mrad) and base of the
 logarithm of the electrons per point."""
 LARGEST_DOSE = 1e8
 """Largest dose in an observation, e-/A^2."""

@@ -27,7 +27,7 @@ ABOUT = np.array([(0.0, 0.0)] + [(r * np.cos(a), r * np.sin(a)) for r in (0.4, 0
 GONE = -1
 """Entry in a list of sites with which an atom may exchange positions; it stands for the loss of the atom instead."""
 UNKNOWN = -1.0
-"""Value in place of the time of an event, s, if the time is unknown beforehand or if another event comes first."""
+"""Value in place of the time of an event (s) if the time is unknown beforehand or if another event comes first."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,7 +70,7 @@ class ForgedSites:
     where : ndarray
         Point (x, y) at which the current density is evaluated for each event, A, float64 (c, 2).
     sigma, rates : ndarray
-        Cross-section, A^2, and rate without beam, 1/s, of each event, float64 (c,).
+        Cross-section (A^2) and rate without beam (1/s) of each event, float64 (c,).
     """
 
     network: SiteNetwork

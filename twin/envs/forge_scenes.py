@@ -29,9 +29,9 @@ CARBON, NITROGEN, SILICON, SULPHUR = 6, 7, 14, 16
 SHEET_ANGSTROM = 24.0
 """Smallest side of a sheet, A; the probe with its tails is narrower."""
 SI_SIGMA_ANGSTROM = 0.042
-"""Standard deviation of the thermal motion of Si, A, as in the sample ``graphene-si``."""
+"""Standard deviation of the thermal motion of Si (A) as in the sample ``graphene-si``."""
 FIELD_ANGSTROM, FRAME_PX = 16.0, 64
-"""Side of the square field in the middle of the sheet, A, and side of its frames, pixels."""
+"""Side of the square field in the middle of the sheet (A) and side of its frames, pixels."""
 MARGIN_ANGSTROM = 1.5
 """Smallest distance of start and target sites from the edge of the field, A."""
 SULPHUR_ANGSTROM = 3.16
@@ -63,7 +63,7 @@ class ForgePreset:
     foreign, empty : tuple of int
         Smallest and largest numbers of N atoms and of vacancies in the field.
     jitter_angstrom, flicker : float
-        Detection noise of the form ``state``: standard deviations of positions, A, and of brightness relative to carbon.
+        Detection noise of the form ``state``: standard deviations of positions (A) and of brightness relative to carbon.
     looks : int
         Number of frames in one episode, including the first.
     beam_s : float

@@ -13,7 +13,7 @@ PROGRESS, BONUS, PRICE = 0.3, 0.6, 0.1
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FinalError:
-    """A distance from the goal at the end of an episode; it reveals differences in difficulty between presets of similar returns.
+    """A distance from the goal at the end of an episode; it shows which of two presets with similar returns is harder.
 
     Parameters
     ----------

@@ -38,7 +38,7 @@ def focus_picture(
     Parameters
     ----------
     observation : mapping
-        The agent's observation: ``image`` in electrons, ``knobs``, A, and ``budget``. The picture does not show the truth.
+        The agent's observation: ``image`` in electrons, ``knobs`` (A) and ``budget``. The picture does not show the truth.
     reach : ndarray
         Largest absolute values of the knobs, A, shape (3,).
     frame : int

@@ -33,7 +33,7 @@ FILM_ANGSTROM, FILM_TILE_ANGSTROM = 20.0, 24.0
 FOIL_ANGSTROM = 40.0
 """Thickness of the aluminium foil, A."""
 SEGREGANT, SEGREGANT_SIGMA, SEGREGANT_DENSITY = 31, 0.12, 0.051
-"""Gallium at grain boundaries: atomic number, thermal displacement, A, and density of the solid, 1/A^3."""
+"""Gallium at grain boundaries: atomic number, thermal displacement (A) and density of the solid, 1/A^3."""
 LAYER_ANGSTROM = 6.0
 """Width of the gallium layer of a boundary, A."""
 FACET_ANGSTROM = (40.0, 90.0)
@@ -247,7 +247,7 @@ def decorated_boundary(rng: np.random.Generator, span: SceneRange, points: int) 
 
 
 def distance_to_segment(x: np.ndarray, y: np.ndarray, begin: np.ndarray, end: np.ndarray) -> np.ndarray:
-    """Return the distances of points, A, from a segment between two points (x, y)."""
+    """Return the distances of points (A) from a segment between two points (x, y)."""
     way = end - begin
     along = np.clip(((x - begin[0]) * way[0] + (y - begin[1]) * way[1]) / max(float(way @ way), 1e-12), 0, 1)
     return np.hypot(x - begin[0] - along * way[0], y - begin[1] - along * way[1])

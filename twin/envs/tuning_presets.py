@@ -35,7 +35,7 @@ class TuningPreset:
     order : int
         Largest order of the aberrations that are misaligned and can be corrected.
     start : dict
-        Smallest and largest magnitude of each misaligned aberration, A, by its name in Krivanek's notation.
+        Smallest and largest magnitude of each misaligned aberration (A) by its name in Krivanek's notation.
     rotation_rad : float
         Largest angle by which the corrector rotates a commanded change, rad.
     coupling : float
@@ -51,7 +51,7 @@ class TuningPreset:
     actions : int
         Number of actions in one episode.
     time_s, dose_e_per_angstrom2 : float
-        Budget of time, s, and budget of dose on the film, e-/A^2.
+        Budget of time (s) and budget of dose on the film, e-/A^2.
     """
 
     randomisation: Randomisation

@@ -145,7 +145,7 @@ class LogPowerSpectrum(_ImageWrapper):
     env : gymnasium.Env
         The environment.
     side : int
-        Side of the central square of the spectrum, pixels, at most the shorter side of the images.
+        Side of the central square of the spectrum (pixels), at most the shorter side of the images.
     most : float
         Value at which log(1 + power / noise) is clipped.
 

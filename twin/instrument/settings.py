@@ -14,7 +14,7 @@ LOWEST_ENERGY_EV = 1e3
 LEAST_SEMIANGLE_MRAD = 0.1
 """Smallest convergence semi-angle, mrad. A smaller value suggests a parallel beam or an angle in rad."""
 LARGEST_TILT_MRAD = 100.0
-"""Largest tilt of the beam or the specimen, mrad, for which slices and small-angle approximations are used."""
+"""Largest tilt of the beam or the specimen (mrad) for which slices and small-angle approximations are used."""
 
 
 def _energy(value: object) -> float:
@@ -87,7 +87,7 @@ class Beam:
 
     @property
     def tilt_rad(self) -> tuple[float, float]:
-        """Tilt of the beam, rad, in the engine's order (ty, tx)."""
+        """Tilt of the beam (rad) in the engine's order (ty, tx)."""
         x, y = self.beam_tilt_mrad
         return y * 1e-3, x * 1e-3
 

@@ -124,7 +124,7 @@ def scan_timing(
 
 
 def _wait(after: np.ndarray, mains: float) -> np.ndarray:
-    """Return the wait, s, from a time, s, to the next start of a mains period, with a tolerance of a nanosecond."""
+    """Return the wait (s) from a time (s) to the next start of a mains period, with a tolerance of a nanosecond."""
     periods = after * mains
     return np.maximum(np.ceil(periods - 1e-9 * mains) - periods, 0) / mains
 

@@ -77,7 +77,7 @@ class Grid:
         return self.k < self.band_limit
 
     def max_angle(self, wavelength: float) -> float:
-        """Return the largest scattering angle inside the band limit, rad, for a wavelength in A."""
+        """Return the largest scattering angle inside the band limit (rad) for a wavelength in A."""
         return self.band_limit * wavelength
 
 

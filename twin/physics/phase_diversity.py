@@ -33,7 +33,7 @@ class FilmOptics:
     Parameters
     ----------
     wavelength, semiangle : float
-        Wavelength, A, and convergence semi-angle, rad.
+        Wavelength (A) and convergence semi-angle, rad.
     size : int
         Number of points along each side of an image.
     sampling : float

@@ -280,7 +280,7 @@ def update_transmissions(
     numbers, slices, grid, interaction, parametrization, oversampling, sigma
         The same values as in the call of :func:`transmissions`.
     reach : float, optional
-        Distance from the moved atoms within which exp(i sigma V) is recomputed, A, at least 4; the change is damped beyond half
+        Distance from the moved atoms within which exp(i sigma V) is recomputed (A) at least 4; the change is damped beyond half
         of this distance. The band-limited change is added to the whole slice, because the sharp band limit makes the change
         ring across the cell: beyond 12 A it is 3e-4 of max(abs(t - 1)), where t is the transmission. With None, and where the
         windows around the moved atoms cover at least a quarter of the cell, whole slices are recomputed, with the same bits as

@@ -175,7 +175,7 @@ _magnitudes = operator.attrgetter(*(f"C{n}{m}" for n, m in ORDERS))
 
 
 def _edge_phases(wavelength: float, semiangle: float, aberrations: Aberrations) -> list[tuple[int, int, float]]:
-    """Return n, m and the largest phase at the aperture's edge, rad, of each nonzero aberration."""
+    """Return n, m and the largest phase at the aperture's edge (rad) of each nonzero aberration."""
     values = zip(ORDERS, _magnitudes(aberrations), strict=True)
     return [(n, m, 2 * math.pi / wavelength * abs(value) * semiangle ** (n + 1) / (n + 1)) for (n, m), value in values if value]
 

@@ -62,7 +62,7 @@ class Atom:
     sigma: float
 
     def wave(self, k: np.ndarray) -> np.ndarray:
-        """Return the scattered amplitude, A^2, at spatial frequencies k, 1/A, of any shape."""
+        """Return the scattered amplitude (A^2) at spatial frequencies k (1/A) of any shape."""
         return np.interp(k, self.k, np.real(self.scattered), right=0) + 1j * np.interp(k, self.k, np.imag(self.scattered), right=0)
 
     def loss(self, k: np.ndarray) -> np.ndarray:
@@ -139,7 +139,7 @@ class Ring:
 
 
 def pairs(radius: float, q: float) -> tuple[np.ndarray, np.ndarray]:
-    """Return points ky, kx, 1/A, for which k - q/2 and k + q/2 both lie in a disc, with q along x.
+    """Return points ky, kx (1/A) for which k - q/2 and k + q/2 both lie in a disc, with q along x.
 
     ``radius`` is the radius of the disc. If q exceeds the diameter, the only point is (0, 0).
     """
@@ -180,7 +180,7 @@ def into_ring(scatterer: Atom, ring: Ring, radius: float, q: np.ndarray) -> tupl
 
 
 def emitted(scatterer: Atom, ring: Ring) -> tuple[np.ndarray, np.ndarray]:
-    """Return radii in a ring, 1/A, and the fraction of the ring's thermal diffuse electrons at each radius, shape (n,)."""
+    """Return radii in a ring (1/A) and the fraction of the ring's thermal diffuse electrons at each radius, shape (n,)."""
     low = max(ring.inner, 1e-2)
     k = np.linspace(low, ring.outer if ring.outer <= FAR else max(FAR, low + 1), 40)
     density = np.abs(scatterer.wave(k)) ** 2 * scatterer.thermal_share(k) * k

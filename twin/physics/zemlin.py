@@ -132,7 +132,7 @@ class Solution:
     names : tuple of str
         Names of the fitted Cartesian coefficients.
     values, covariance : ndarray
-        Values of these coefficients, A, and their covariance, A^2.
+        Values of these coefficients (A) and their covariance, A^2.
     misfit : float
         Chi-square per degree of freedom; 1 if the stated errors are right and no other aberration matters.
     """

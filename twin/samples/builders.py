@@ -177,9 +177,9 @@ def build_sample(crystal: Crystal, cut: Cut, *, name: str, recipe: str = "") -> 
     Returns
     -------
     Sample
-        Whole repeats of the strained cell, at least one, as near to the requested size as possible. Instead, the sample
-        is an unstrained window around the middle of the cell if the cell exceeds 1.5 times the larger of the requested
-        size and 16 A, if the cell needs more strain than allowed, or if ``cut.periodic`` is False. The first atom of a
+        Whole repeats of the strained cell, at least one, as near to the requested size as possible. In three
+        cases, the sample is an unstrained window around the middle of the cell: if ``cut.periodic`` is False, if the cell
+        needs more strain than allowed, or if the cell exceeds 1.5 times the requested size and 24 A. The first atom of a
         crystal lies at z = 0. Without a requested thickness, a sheet or an isolated group has 2 A of vacuum on either
         side. With a requested thickness, the sheet or group is centred in a box of this thickness, and cut to
         the box if it is thicker.

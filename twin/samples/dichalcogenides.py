@@ -42,7 +42,7 @@ Side = Annotated[str, Knob(about="side of the layer for chalcogen_fraction", cho
 
 
 def half_height(metal: str, chalcogen: str, a: float) -> float:
-    """Return the height of a chalcogen above the metal plane, A, in a layer with the lattice constant ``a``, A.
+    """Return the height of a chalcogen above the metal plane (A) in a layer with the lattice constant ``a``, A.
 
     The metal-chalcogen bonds are as long as in the pure compound of the two elements.
     """

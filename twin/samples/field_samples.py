@@ -91,7 +91,7 @@ def load_fields(
     zone_axis : tuple of int or str, optional
         Lattice direction along the beam, for files only; None: [001].
     thermal_sigma_angstrom : float or mapping, optional
-        1-D rms displacement, A, of all atoms or of each element; 0: static.
+        1-D rms displacement (A) of all atoms or of each element; 0: static.
     block : str, optional
         Name or number of the structure in a file that holds several structures.
     seed : int
@@ -159,7 +159,7 @@ def _cells(read: Callable[..., Sample], side: float, whole: float) -> list[Sampl
 
 
 def _repeating(read: Callable[..., Sample], height: float, width: float) -> Sample | None:
-    """Return the sample of a size, A, or None if it is not periodic."""
+    """Return the sample of a size (A) or None if it is not periodic."""
     try:
         sample = read(height, width)
     except StructureFileError:  # the window holds no atoms; reading the larger window raises errors of the file again

@@ -338,8 +338,11 @@ BAD_SETTINGS = {
     "empty split": ({"shares": (0.1, 0.0, 0.9)}, "The share 0.1 of 3 file(s) leaves no file for train"),
     "pixel size": ({"pixel_size_angstrom": 0.0}, "The pixel size 0 A must be above 0"),
     "tile": ({"tile_px": 1}, "The edge of the tiles, 1 px, must be at least 2 px"),
-    "fact": ({"facts": {"materials": "x"}}, "The fact 'materials' is not a column that a user can fill. Did you mean 'material'"),
-    "truth": ({"facts": {"n_columns": "3"}}, "The fact 'n_columns' is not a column that a user can fill"),
+    "fact": (
+        {"facts": {"materials": "x"}},
+        "'materials' cannot be given as a fact: it is not a column that a user can fill. Did you mean 'material'",
+    ),
+    "truth": ({"facts": {"n_columns": "3"}}, "'n_columns' cannot be given as a fact: it is not a column that a user can fill"),
     "number": ({"facts": {"energy_ev": "200 keV"}}, "The fact 'energy_ev' is '200 keV', not a number. Give a number in eV"),
     "not finite": ({"facts": {"energy_ev": "nan"}}, "The fact 'energy_ev' is nan, not finite"),
 }

@@ -44,7 +44,7 @@ FAULTS = {
     "point twice": (HEAD + "a.tif,1,1\na.tif,2,1\na.tif,1.0,1\n", "row 4, column 'x_angstrom': the point repeats that of row 2. Remove one"),
     "empty and not": (HEAD + "a.tif,,\na.tif,1,1\n", "row 3, column 'x_angstrom': this row and row 2 contradict each other about whether a.tif has"),
     "not and empty": (HEAD + "a.tif,1,1\na.tif,nan,NaN\n", "row 3, column 'x_angstrom': this row and row 2 contradict each other about whether"),
-    "no row": (HEAD, "column 'file': a.tif has no row. Give its points, or a row with empty 'x_angstrom' and 'y_angstrom'"),
+    "no row": (HEAD, "no row names a.tif in column 'file'. Give the points of this image, or one row with empty 'x_angstrom' and 'y_angstrom'"),
     "no element": ("file,x_angstrom,y_angstrom,heaviest\na.tif,1,1,119\n", "row 2, column 'heaviest': '119' is not an atomic number from 1 to 118"),
     "half an element": ("file,x_angstrom,y_angstrom,heaviest\na.tif,1,1,6.5\n", "row 2, column 'heaviest': '6.5' is not an atomic number"),
     "some elements": ("file,x_angstrom,y_angstrom,heaviest\na.tif,1,1,6\na.tif,2,1,\n", "row 3, column 'heaviest': the cell is empty, but other"),
@@ -79,7 +79,7 @@ def test_images_of_a_stack_are_named(tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match=r"row 2, column 'frame': '' is not the number of an image of a.tif. Give 0 to 1"):
         read_labels(path, [stack])
     path.write_text("file,x_angstrom,y_angstrom,frame\na.tif,1,1,0\n")
-    with pytest.raises(DatasetError, match=r"image 1 of a.tif has no row"):
+    with pytest.raises(DatasetError, match=r"no row names image 1 of a.tif in column 'file'"):
         read_labels(path, [stack])
     path.write_text("file,x_angstrom,y_angstrom,frame\na.tif,1,1,0\na.tif,,,1\n")
     found = read_labels(path, [stack])

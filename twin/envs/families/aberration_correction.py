@@ -312,7 +312,7 @@ class AberrationCorrection(GoalFamily[Tuning]):
         return state.session.clock_s + seconds <= preset.time_s and state.dose + dose <= preset.dose_e_per_angstrom2
 
     def _price(self, state: Tuning, name: str) -> tuple[float, float]:
-        """Return time, s, and dose, e-/A^2, of a measurement."""
+        """Return time (s) and dose, e-/A^2, of a measurement."""
         profile = state.session.setup.profile
         if name in (IMAGE, RONCHIGRAM):  # both take the same electrons and the same time
             seconds = tuning_film.duration_s(self._dwell_us(state), profile.flyback_us)

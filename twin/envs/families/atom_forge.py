@@ -260,7 +260,7 @@ class AtomForge(GoalFamily[ForgeState]):
     # ---- the episode
 
     def prepare(self, line: PreparationLine) -> None:
-        """Compute the probe's current density (2 s), and load the sheet."""
+        """Compute the probe's current density, which takes 2 s, and load the sheet."""
         del line
         forge_scenes.lattice(self.preset.goal)
         forge_scenes.forge_beam(self.preset.goal, self.preset.energy_ev)
@@ -293,7 +293,7 @@ class AtomForge(GoalFamily[ForgeState]):
         return replace(self._looked(state, rng), draws=_draws(rng))
 
     def _aim(self, state: ForgeState, action: np.ndarray) -> tuple[tuple[float, float], float]:
-        """Return the position (x, y) of the parked beam from the centre of the field, A, and its time, s."""
+        """Return the position (x, y) of the parked beam from the centre of the field (A) and its time, s."""
         reach, (x, y) = REACH_ANGSTROM[self.preset.goal], state.tracked
         return (x + reach * float(action[0]), y + reach * float(action[1])), min(dwell_s(float(action[2])), self.preset.beam_s - state.beam_s)
 
@@ -454,7 +454,7 @@ class AtomForge(GoalFamily[ForgeState]):
         return second if instead else best
 
     def _foreseen(self, state: ForgeState, events: Mapping[int, Collection[int]]) -> tuple[list[tuple[tuple[float, float], float]], bool]:
-        """Return beam positions near atoms (units of the action) with the times until their events, s, and True if one fits an action."""
+        """Return beam positions near atoms (units of the action) with the times until their events (s) and True if one fits an action."""
         sheet, reach, found = forge_scenes.lattice(self.preset.goal), REACH_ANGSTROM[self.preset.goal], []
         for atom, partners in events.items():
             places, number, seconds = sheet.places[atom] + forge_kinetics.ABOUT, 0, forge_kinetics.UNKNOWN
@@ -492,7 +492,7 @@ def dwell_s(component: float) -> float:
 
 
 def dwell_component(seconds: float) -> float:
-    """Convert a time of the parked beam, s, to the time component of an action, clipped to [-1, 1]."""
+    """Convert a time of the parked beam (s) to the time component of an action, clipped to [-1, 1]."""
     return min(max(2 * math.log(seconds / SHORTEST_S) / math.log(LONGEST_S / SHORTEST_S) - 1, -1.0), 1.0)
 
 

@@ -485,7 +485,7 @@ class Autofocus(GoalFamily[Focusing]):
 
 
 def _alignment(session: Session, found: Aberrations) -> tuple[np.ndarray, float]:
-    """Return the true C10, C12a and C12b, A, and their Strehl ratio."""
+    """Return the true C10, C12a and C12b (A) and their Strehl ratio."""
     angle, knobs = 2 * found.phi12, session.scope.knobs
     true = read_only(np.array([found.C10, found.C12 * math.cos(angle), found.C12 * math.sin(angle)]))
     first_order = Aberrations(C10=found.C10, C12=found.C12, phi12=found.phi12)

@@ -213,8 +213,8 @@ class DriftTracking(GoalFamily[Watch]):
         most = 0.8 * FAST_S / math.prod(SHAPE) * noise.electrons_per_point(CURRENT_PA, 1.0) / MOST_DOSE
         if drawn.electrons_per_point[1] > most:
             message = (
-                f"randomisation draws up to {drawn.electrons_per_point[1]:g} electrons_per_point, but a frame with {MOST_DOSE:g} times this number "
-                f"takes longer than the {FAST_S:g} s of a fast frame. Give at most {most:.0f} electrons_per_point."
+                f"randomisation draws up to {drawn.electrons_per_point[1]:g} electrons_per_point, but a fast frame may take "
+                f"{FAST_S:g} s, in which {MOST_DOSE:g} times as many electrons cannot be recorded. Give at most {most:.0f} electrons_per_point."
             )
             raise SettingsError(message)
 

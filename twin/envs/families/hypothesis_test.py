@@ -172,7 +172,7 @@ class HypothesisTest(GoalFamily[DamageTrial]):
         of the laws also increases from ``easy`` to ``hard``.
 
     Baselines
-        ``expert`` and ``fixed`` use the formulas of the laws, as the form ``state`` does. Like every agent, they receive
+        ``expert`` and ``fixed`` use the formulas of the laws, as observations ``state`` do. Like every agent, they receive
         this table and the priors in the brief (``known``). They do not know the true law or its parameters.
 
     Example
@@ -195,8 +195,9 @@ class HypothesisTest(GoalFamily[DamageTrial]):
         See ``stemtwin.twin.envs.arguments.EnvArguments``; ``blocked_stage`` and ``closed_valve`` can be given. A blocked
         stage does not reach a fresh area: nothing is exposed, and the unchanged budget reveals the fault. An exposure
         with a closed valve spends area, dose and time; its frame is dark, so every site is read as lost, except for
-        misreadings. The posterior allows for dark frames with the given probability. The other faults cannot occur,
-        because every exposure is longer than the 2 s in which a moving stage refuses commands, and nothing is corrected.
+        misreadings. The posterior allows for dark frames with the given probability. No command is
+        refused during a move, because every exposure is longer than the 2 s of a move, and no correction can fail,
+        because the environment has none.
 
     Raises
     ------

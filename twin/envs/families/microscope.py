@@ -175,7 +175,7 @@ class MicroscopeTask(EnvArguments, ScopeFamily):
     shape : tuple of int, optional
         Numbers of points (ny, nx) of every frame.
     semiangles_mrad, camera_lengths_mm : tuple of float
-        Available apertures, mrad, and camera lengths, mm.
+        Available apertures (mrad) and camera lengths, mm.
     order : int, optional
         Largest order of the aberrations that have knobs.
     max_steps : int, optional

@@ -133,7 +133,7 @@ def _scanned_and_cameras(
 
 
 def wanted_angle(detectors: tuple[str | AnyDetector, ...], semiangle_mrad: float) -> float:
-    """Return the angle, mrad, that a grid must reach for the given detectors: the largest outer angle or camera-corner angle."""
+    """Return the angle (mrad) that a grid must reach for the given detectors: the largest outer angle or camera-corner angle."""
     images, patterns = _scanned_and_cameras(detectors, semiangle_mrad, USUAL_OUTER_MRAD)
     return max([d.outer_mrad for d in images] + [camera.corner_mrad for camera in patterns])
 

@@ -36,7 +36,7 @@ class AberrationWander:
     tau_s : float
         Correlation time, s.
     rate_angstrom_per_s : float
-        Linear drift, A/s, with a sign or direction that is drawn once for each seed.
+        Linear drift (A/s) with a sign or direction that is drawn once for each seed.
 
     Raises
     ------
@@ -68,9 +68,9 @@ class Instabilities:
     aberrations : tuple of AberrationWander
         Drifts of aberrations, each aberration at most once.
     drift_speed_angstrom_per_s : float
-        Speed of the specimen apart from creep, A/s, with a direction that is drawn once for each seed.
+        Speed of the specimen apart from creep (A/s) with a direction that is drawn once for each seed.
     drift_angstrom_per_s : tuple of float, optional
-        Velocity (vy, vx) of the specimen apart from creep, A/s, as an alternative to the speed.
+        Velocity (vy, vx) of the specimen apart from creep (A/s) as an alternative to the speed.
     drift_walk_angstrom : float
         Standard deviation of the specimen's random walk along x, and along y, after 1 s, A.
     creep_speed_angstrom_per_s, creep_reach_angstrom, creep_tau_s : float
@@ -81,7 +81,7 @@ class Instabilities:
     flicker, flicker_tau_s : float
         Relative standard deviation of the current, and its correlation time, s.
     energy_sigma_ev, energy_tau_s : float
-        Standard deviation of the beam's energy, eV, and its correlation time, s.
+        Standard deviation of the beam's energy (eV) and its correlation time, s.
     source : str
         Source of the numbers.
 
@@ -195,7 +195,7 @@ class Creep:
     def moved(self, time_s: float, displacement: tuple[float, float], setting: Instabilities) -> Self:
         """Return the creep after a further stage move by a displacement (x, y), A.
 
-        The further move takes place at ``time_s``, s, which must not be earlier than the time of the previous move.
+        The further move takes place at ``time_s`` (s), which must not be earlier than the time of the previous move.
         """
         offset = self.at(time_s, setting.creep_tau_s)
         distance = math.hypot(*displacement)

@@ -45,7 +45,7 @@ class Profile:
     flyback_us : float
         Time from the end of one scan line to the start of the next, us.
     max_current_pa, max_dwell_time_us : float
-        Largest current, pA, and dwell time, us.
+        Largest current (pA) and dwell time, us.
     settle_us : float
         Waiting time of the scan at the start of each line, us.
     blanks_pauses : bool

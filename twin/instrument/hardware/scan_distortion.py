@@ -41,7 +41,7 @@ class ScanImperfections:
     line_jitter_angstrom : float
         Standard deviation of each line's offset along each axis, independent of all other lines, A.
     line_wander_angstrom, line_wander_lines : float
-        Standard deviation of a second offset of each line along each axis, A, which is correlated between lines; and its
+        Standard deviation of a second offset of each line along each axis (A), which is correlated between lines; and its
         correlation length, lines.
     hum_angstrom : tuple of float
         Amplitude (y, x) of the mains' fundamental, A.
@@ -184,7 +184,7 @@ def true_positions(
     rng : numpy.random.Generator, optional
         Source of the jitter; not used without jitter.
     axis_angstrom : tuple of float, optional
-        Point (x, y) on the optical axis, A, which the calibration errors do not move; None: the middle of the field.
+        Point (x, y) on the optical axis (A), which the calibration errors do not move; None: the middle of the field.
     change : FieldChange, optional
         The last change of the field, for the hysteresis.
     nominal : ndarray, optional

@@ -83,7 +83,7 @@ class StageProfile:
     readback : StagePosition
         Standard deviation of the encoders' readings, A or mrad.
     piezo_reach_angstrom, piezo_error_angstrom, piezo_speed_angstrom_per_s : float
-        Reach of the piezo, A (0: no piezo), its error, A, and its speed, A/s (0: infinite). The piezo makes lateral
+        Reach of the piezo, A (0: no piezo), its error (A) and its speed, A/s (0: infinite). The piezo makes lateral
         moves that end within its reach of the drives' position, without backlash.
     settle_s : float
         Time that every move takes in addition to the travel time, s.

@@ -34,7 +34,7 @@ QUANTILE_95 = 1.959964
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProbeImages:
-    """Settings of the images from which aberrations are measured.
+    """Settings of the images from which aberrations are measured: dark-field images of heavy clusters on a carbon film.
 
     Parameters
     ----------
@@ -47,7 +47,7 @@ class ProbeImages:
     defocus_angstrom : float
         Size of overfocus and underfocus, A.
     current_pa, dwell_time_us : float
-        Probe current, pA, and dwell time, us.
+        Probe current (pA) and dwell time, us.
     background, cluster_angstrom2 : float
         Fraction of the beam that the carbon scatters onto the dark-field detector, and cross-section of one cluster,
         A^2.
@@ -128,7 +128,7 @@ class ProbeImages:
         return 3 * noise.electrons_per_point(self.current_pa, self.dwell_time_us * 1e-6) / self.sampling_angstrom**2
 
     def optics(self, wavelength: float) -> phase_diversity.FilmOptics:
-        """Return the settings for a beam of a given wavelength, A, as the physics modules use them: lengths in A, angles in rad."""
+        """Return the settings for a beam of a given wavelength (A) as the physics modules use them: lengths in A, angles in rad."""
         return phase_diversity.FilmOptics(
             wavelength=wavelength, semiangle=self.semiangle_mrad * 1e-3, size=self.size, sampling=self.sampling_angstrom
         )
@@ -250,7 +250,7 @@ class Measurement:
     sampling_angstrom : float
         Distance between points, A.
     duration_s, dose_e_per_angstrom2 : float
-        Duration, s, and dose on the film, e-/A^2.
+        Duration (s) and dose on the film, e-/A^2.
     """
 
     name: str

@@ -100,7 +100,7 @@ def _failure(true: np.ndarray, measured: np.ndarray, covariances: np.ndarray, se
 
 
 def _covariance(local: np.ndarray, wavelength: float, setting: ProbeImages, source_size: float) -> np.ndarray:
-    """Return the covariance of C10, C12a, C12b, A^2, at a tilt with given values, interpolated in the table."""
+    """Return the covariance of C10, C12a, C12b (A^2) at a tilt with given values, interpolated in the table."""
     table, limit = _table(wavelength, setting, source_size), setting.tolerance * setting.defocus_angstrom
     upper = GRID[GRID >= 0]
     c10 = np.clip(local[0] / limit, GRID[0], GRID[-1])

@@ -24,7 +24,7 @@ class RasterScan:
     origin_angstrom : tuple of float
         Specimen coordinates (x, y) of the centre of pixel [0, 0] before rotation, A.
     rotation_rad : float
-        Angle t, rad, by which the field of view is rotated about its centre, from +x to +y:
+        Angle t (rad) by which the field of view is rotated about its centre, from +x to +y:
         (x, y) -> (x cos t - y sin t, x sin t + y cos t).
 
     Raises

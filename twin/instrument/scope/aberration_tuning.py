@@ -85,7 +85,7 @@ def emulate(setup: Setup, state: ScopeState, what: Tableau) -> tuple[Estimate | 
 
 
 def _measuring(setup: Setup, state: ScopeState, what: Tableau) -> tuple[Aberrations, float, float, ScopeState]:
-    """Return aberrations in the middle of a measurement, wavelength, source size, A, and the state afterwards."""
+    """Return aberrations in the middle of a measurement, wavelength, source size (A) and the state afterwards."""
     lit(state)
     setting, energy = setup.profile.probe_images, state.knobs.energy_ev
     taken = tableau.duration_s(what, setting)

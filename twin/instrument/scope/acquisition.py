@@ -1,4 +1,4 @@
-"""Acquisitions: checked commands with their cost, and frames, as pure functions of the microscope's setup and state."""
+"""Pure functions of the microscope's setup and state: acquisition commands, checked and with their cost, and the frames that they record."""
 
 import json
 import math

@@ -108,7 +108,7 @@ def _density(setup: Setup, state: ScopeState, time_s: float) -> Density:
 
 
 def _path(shot: Pass, usual: float, *, blanked: bool) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return points, dwell times, s, and relative currents of a pass with its pauses at the first points of lines."""
+    """Return points, dwell times (s) and relative currents of a pass with its pauses at the first points of lines."""
     timing: ScanTiming = shot.timing
     share = shot.incident / usual
     starts = timing.starts

@@ -90,8 +90,8 @@ def at_camera_length(detectors: tuple[str | AnyDetector, ...], profile: Profile,
     """Return detectors with their angles at the present camera length.
 
     The instrument's own detectors, given by name, have fixed radii, so their angles are inversely proportional to the
-    camera length. Detectors given by angles, and cameras given as values, keep their angles. For detectors of images,
-    the radius that follows from the angles must fit into the column.
+    camera length. Detectors given by their angles, and cameras given as objects, keep their angles. For detectors that
+    record images, the radius that follows from the angles must fit into the column.
 
     Raises
     ------

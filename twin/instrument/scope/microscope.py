@@ -402,7 +402,7 @@ class Microscope:
         Returns
         -------
         xarray.Dataset
-            Estimates with 95 % intervals, A, and their images; see ``tableau.Measurement``.
+            Estimates with 95 % intervals (A) and their images; see ``tableau.Measurement``.
 
         Raises
         ------
@@ -428,7 +428,7 @@ class Microscope:
         name : str
             Haider's name (C1, A1, B2, ...) or Krivanek's (C10, C12, C21, ...).
         value, target : complex or two floats
-            Stated and target value, A: in Haider's notation the complex coefficient, in Krivanek's notation
+            Stated and target value (A). In Haider's notation they are complex coefficients, in Krivanek's notation
             C_nm exp(i m phi_nm).
         conjugate_mixed : bool
             Whether mixed aberrations are complex conjugated, as in ``Aberrations.to_haider``.

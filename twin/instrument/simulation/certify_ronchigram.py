@@ -119,7 +119,7 @@ def certify_ronchigram(request: Request, *, progress: Callable[[str], None] | No
 
 
 def seconds(request: Request) -> float:
-    """Return the planned time of :func:`certify_ronchigram` on this machine, s, if abTEM is three times as slow as stemtwin."""
+    """Return the planned time of :func:`certify_ronchigram` on this machine (s) if abTEM is three times as slow as stemtwin."""
     shot = _shot(request)
     points = math.prod(ronchigram.fine_grid(shot.request, shot.angle).shape) * math.prod(shot.cells)
     steps = len(cut(shot.request)[0].planes) * (2 + FINER**2 + 2 + 2 * ABTEM_TIMES) + CONFIGURATIONS + 1

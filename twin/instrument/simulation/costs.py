@@ -44,7 +44,7 @@ class Cost:
     exactness : str
         Accuracy of the signals of this request, as a sentence; empty if the engine's ``exactness`` describes it.
     longest : float
-        Time, s, in the worst case: an engine checks its error and enlarges its windows as often as permitted. 0 if the engine
+        Time (s) in the worst case: an engine checks its error and enlarges its windows as often as permitted. 0 if the engine
         does not check its error.
     """
 
@@ -77,11 +77,11 @@ def first_seconds(found: Discretisation, configurations: int | None = None) -> f
 
 
 def step_seconds(points: int) -> float:
-    """Return the usual time, s, of one multislice step of one wave on a grid with the given number of points."""
+    """Return the usual time (s) of one multislice step of one wave on a grid with the given number of points."""
     return points * SECONDS_PER_POINT * (points / 384**2) ** BEYOND_CACHES
 
 
 def specimen_seconds(request: Request, grid: Grid, slices: int, share: float = 1.0) -> float:
-    """Return the usual time, s, to compute all transmission functions on a grid that contains a fraction ``share`` of the atoms."""
+    """Return the usual time (s) to compute all transmission functions on a grid that contains a fraction ``share`` of the atoms."""
     values = request.configurations * request.oversampling**2 * math.prod(grid.shape)
     return values * (slices * SECONDS_PER_VALUE + share * len(getattr(request.sample, "numbers", ())) * SECONDS_PER_PHASE)

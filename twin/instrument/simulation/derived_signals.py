@@ -239,7 +239,7 @@ def _on_raster(request: Request) -> None:
 
 @derived("icom", _moments, check=_on_raster)
 def icom(data: xr.Dataset, request: Request) -> dict[str, xr.DataArray]:
-    """Return the integrated centre of mass, rad, with mean zero.
+    """Return the integrated centre of mass (rad) with mean zero.
 
     The sign is that of the potential (Lazic et al., Ultramicroscopy 160 (2016) 265).
     """
@@ -302,7 +302,7 @@ def _holds_the_edge(request: Request) -> None:
 
 @derived("idpc", _quadrants, check=_holds_the_edge)
 def idpc(data: xr.Dataset, request: Request) -> dict[str, xr.DataArray]:
-    """Return the integrated differential phase contrast, rad, with mean zero.
+    """Return the integrated differential phase contrast (rad) with mean zero.
 
     If a uniform disc shifts by a small angle d over n segments, sum_s S_s cos(azimuth_s) changes by
     d n sin(pi / n) / (pi alpha), where alpha is the convergence semi-angle and S_s are the signals, fractions of the beam.

@@ -21,7 +21,7 @@ Nodes = tuple[np.ndarray, np.ndarray]
 
 
 def nodes(beam: Beam, tolerance: float = TOLERANCE) -> tuple[Nodes, Nodes]:
-    """Return the nodes, A, and weights of the averages over C10 and over one axis of the source.
+    """Return the nodes (A) and weights of the averages over C10 and over one axis of the source.
 
     Focal spread and source size average each interference term exp(i w x) over a Gaussian. The number of nodes is the
     smallest for which the average of the term with the largest w has an error below ``tolerance``.

@@ -62,7 +62,7 @@ def virtual(patterns: xr.DataArray, detector: Detector) -> xr.DataArray:
 
 
 def centre_of_mass(patterns: xr.DataArray) -> xr.Dataset:
-    """Return the centre of mass of each pattern, mrad, as ``com_y`` and ``com_x``; empty patterns give NaN.
+    """Return the centre of mass of each pattern (mrad) as ``com_y`` and ``com_x``; empty patterns give NaN.
 
     For a thin specimen the centre of mass of the whole pattern is proportional to the gradient of the specimen's phase,
     averaged with the probe's intensity (Mueller et al., Nature Communications 5 (2014) 5653).
@@ -114,7 +114,7 @@ def icom(com: xr.Dataset, *, energy_ev: float | None = None, periodic: bool = Fa
     Parameters
     ----------
     com : Dataset
-        ``com_y`` and ``com_x``, mrad, on a raster with coordinates y and x, A.
+        ``com_y`` and ``com_x`` (mrad) on a raster with coordinates y and x, A.
     energy_ev : float, optional
         Beam energy, eV; by default the attribute ``energy_ev`` of the data.
     periodic : bool
@@ -123,7 +123,7 @@ def icom(com: xr.Dataset, *, energy_ev: float | None = None, periodic: bool = Fa
     Returns
     -------
     DataArray
-        Phase, rad, with mean zero, dims (y, x).
+        Phase (rad) with mean zero, dims (y, x).
 
     Raises
     ------
@@ -149,7 +149,7 @@ def icom(com: xr.Dataset, *, energy_ev: float | None = None, periodic: bool = Fa
 
 
 def _checked(patterns: Any) -> tuple[np.ndarray, np.ndarray, tuple[float, float]]:
-    """Return the angles ky and kx of an array of patterns, mrad, and the sides of its pixels, mrad."""
+    """Return the angles ky and kx of an array of patterns (mrad) and the sides of its pixels, mrad."""
     if not isinstance(patterns, xr.DataArray) or tuple(patterns.dims[-2:]) != ANGLES or any(name not in patterns.coords for name in ANGLES):
         message = "Patterns must be a DataArray whose last dimensions are ky and kx with coordinates in mrad. Use a variable of a result."
         raise SettingsError(message)

@@ -25,7 +25,7 @@ HEAVIEST_OF_FILMS = 14
 
 
 def film_of(request: Request, slices: Slices, thickness: float | None) -> FilmSlices | None:
-    """Return the slices that can be joined into slices of at most ``thickness``, A, or None if slices are not joined.
+    """Return the slices that can be joined into slices of at most ``thickness`` (A) or None if slices are not joined.
 
     Slices can be joined if they contain only light atoms, up to silicon.
     """

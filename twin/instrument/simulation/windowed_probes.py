@@ -58,7 +58,7 @@ It is below 1 because the measured rms has an uncertainty of one eighth, and win
 GROWTH, GROWTHS = 1.25, 6
 """Factor by which margins grow if the error exceeds the tolerance, and the largest number of growths."""
 FILMS = (8.0, 4.0)
-"""Thicknesses up to which slices of light atoms are joined if the check permits it, A, the largest first."""
+"""Thicknesses up to which slices of light atoms are joined if the check permits it (A), the largest first."""
 CHECK_STREAM = 13
 """First part of the spawn key of the points at which windows are checked."""
 SECONDS_PER_WINDOW, SECONDS_PER_BATCH, SECONDS_PER_COPY = 3e-4, 3e-4, 5e-10

@@ -345,7 +345,7 @@ def quantify(counts: np.ndarray, lines: Sequence[str], beam: Beam, detector: EDX
     found = fit_lines(counts, symbols, beam, detector)
     groups = {group.name: group for symbol in symbols for group in lines_of(NUMBERS[symbol], beam.energy_ev, detector)}
     if missing := [line for line in lines if line not in groups]:
-        message = f"The lines {', '.join(missing)} are not on the detector. Use some of {', '.join(groups)}."
+        message = f"The lines {', '.join(missing)} lie outside the energy range of the detector. Use lines among {', '.join(groups)}."
         raise SettingsError(message)
     if electrons is not None:
         escaping = _escaped(

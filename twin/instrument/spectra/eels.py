@@ -67,7 +67,7 @@ class _Kinds:
 class _Experiment(NamedTuple):
     """The inputs of one set of spectra.
 
-    ``shifts`` (points,) is the energy drift, eV, and ``film`` (points,) the height of a film on the specimen, A.
+    ``shifts`` (points,) is the energy drift (eV) and ``film`` (points,) the height of a film on the specimen, A.
     """
 
     sample: Sample
@@ -302,7 +302,7 @@ def _both_surfaces(material: Material, energy: float, beta: float, convergence: 
 
 
 def _between(thickness: np.ndarray) -> np.ndarray:
-    """Return the weights of ``SLABS``, (..., slabs), that interpolate linearly to thicknesses, A, and are 0 at 0."""
+    """Return the weights of ``SLABS``, (..., slabs), that interpolate linearly to thicknesses (A) and are 0 at 0."""
     knots = np.concatenate([[0.0], SLABS])
     at = np.clip(thickness, 0.0, knots[-1])
     right = np.clip(np.searchsorted(knots, at, side="left"), 1, len(SLABS))

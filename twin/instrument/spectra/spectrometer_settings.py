@@ -21,7 +21,7 @@ MOST_CHANNELS = 1 << 16
 USUAL_WIDTH_EV = 0.35
 """Usual width of a zero-loss peak with a cold field emitter, eV."""
 USUAL_RANGE_EV, USUAL_DISPERSION_EV, USUAL_COLLECTION = (-24.0, 1000.0), 0.5, 1.5
-"""Usual energy losses and channel width of a spectrometer, eV, and usual ratio of collection to convergence angle."""
+"""Usual energy losses and channel width of a spectrometer (eV) and usual ratio of collection to convergence angle."""
 
 
 class _Binned:
@@ -175,7 +175,7 @@ class EDXDetector(_Binned):
     bremsstrahlung : bool
         Whether the spectrum includes the bremsstrahlung background.
     dead_layer_angstrom, active_um : float
-        Thickness of the dead silicon layer in front of the active volume, A, and thickness of the active silicon, um.
+        Thickness of the dead silicon layer in front of the active volume (A) and thickness of the active silicon, um.
 
     Raises
     ------

@@ -65,7 +65,7 @@ def _feeding(symbol: str, name: str, levels: list[str]) -> tuple[tuple[str, floa
 
 
 def absorption_cross_section(number: int, energy: np.ndarray) -> np.ndarray:
-    """Return the photoabsorption cross-section of an atom, A^2, at photon energies, eV. It is constant below 100 eV."""
+    """Return the photoabsorption cross-section of an atom (A^2) at photon energies, eV. It is constant below 100 eV."""
     import xraydb
 
     symbol = checked(number)
@@ -74,5 +74,5 @@ def absorption_cross_section(number: int, energy: np.ndarray) -> np.ndarray:
 
 
 def silicon_depth(energy: np.ndarray, thickness: float) -> np.ndarray:
-    """Return the optical depth of a silicon layer of given thickness, A, at given photon energies, eV."""
+    """Return the optical depth of a silicon layer of given thickness (A) at given photon energies, eV."""
     return absorption_cross_section(NUMBERS["Si"], energy) * 0.04996 * thickness

@@ -86,6 +86,6 @@ def _steps(process: Process, energy: float) -> list[tuple[float, float]]:
 
 
 def _beyond(process: Process, edge: float, energy: float, temperature: float) -> float:
-    """Return the cross-section, A^2, for a transfer above ``edge`` (eV) to the atom of a process."""
+    """Return the cross-section (A^2) for a transfer above ``edge`` (eV) to the atom of a process."""
     assert process.site is not None
     return knockon.cross_section(process.site.element, energy, edge, velocity2=process.site.velocity2_at(temperature))

@@ -103,8 +103,8 @@ class Film:
         """Check and freeze."""
         height = np.array(self.height, dtype=float)
         if height.ndim != 2 or not 0 < height.size <= MOST_POINTS or not np.isfinite(height).all() or height.min() < 0:
-            message = f"height is an array of shape {height.shape}. Give heights that are finite and not negative as an array "
-            message += f"(ny, nx) of at most {MOST_POINTS} points."
+            message = f"height is an array of shape {height.shape}. Give an array of finite heights of at least 0, with the shape "
+            message += f"(ny, nx) and at most {MOST_POINTS} points."
             raise SettingsError(message)
         height.setflags(write=False)
         object.__setattr__(self, "height", height)

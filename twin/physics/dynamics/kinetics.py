@@ -68,7 +68,7 @@ class Events:
     processes : tuple of str
         Names of the processes.
     times, doses : (e,) float64
-        Time, s, and dose of the site up to the event, electrons / A^2.
+        Time (s) and dose of the site up to the event, electrons / A^2.
     causes, sites, partners : (e,) int64
         Indices of the event's process (in ``processes``), of its site, and of its partner's site (-1: no partner).
     numbers, partner_numbers : (e,) int64

@@ -116,7 +116,7 @@ def ratio_coefficients(number: int, energy: float, model: str = "auto") -> tuple
 
 
 def differential(element: str | int, energy: float, fraction: np.ndarray, *, model: str = "auto") -> np.ndarray:
-    """Return d sigma / dy, A^2, at fractions y = T / Tmax of the largest transfer."""
+    """Return d sigma / dy (A^2) at fractions y = T / Tmax of the largest transfer."""
     number, energy = number_of(element), beam_energy(energy)
     y = np.asarray(fraction, dtype=float)
     series = np.polynomial.polynomial.polyval(np.sqrt(y), ratio_coefficients(number, energy, model))

@@ -50,7 +50,7 @@ class Process:
     site : Site, optional
         Site that gives the cross-section at the beam's energy.
     cross_section : float, optional
-        Cross-section at every energy, A^2, in place of a site.
+        Cross-section at every energy (A^2) in place of a site.
     scale : float
         Factor of the cross-section, for example 1/3 for one of three bonds that can rotate.
     rate : float
@@ -139,7 +139,7 @@ class Process:
             raise SettingsError(message)
 
     def cross_section_at(self, energy: float, temperature: float = ROOM) -> float:
-        """Return the scaled cross-section, A^2, at a beam energy (eV) and a temperature (K), as if no other process competed."""
+        """Return the scaled cross-section (A^2) at a beam energy (eV) and a temperature (K), as if no other process competed."""
         if self.site is not None:
             return self.scale * cross_sections(self.site, energy, temperature=temperature).total
         return self.scale * (self.cross_section or 0.0)

@@ -55,7 +55,7 @@ class ForceField:
     Parameters
     ----------
     lengths : mapping from pairs of symbols to float
-        Unstrained bond lengths, A, by pairs of symbols in alphabetical order. For each pair of elements, the specimen's
+        Unstrained bond lengths (A) by pairs of symbols in alphabetical order. For each pair of elements, the specimen's
         median bond length is used instead if it is within 3 % of the listed length or no length is listed, so a uniformly
         strained lattice keeps its bond lengths.
     edge_length, dimer_length : float

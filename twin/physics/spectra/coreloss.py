@@ -102,7 +102,7 @@ def _falloff(edge: Edge, loss: np.ndarray, q2: np.ndarray) -> np.ndarray:
 
 
 def _q_integral(edge: Edge, loss: np.ndarray, beam_energy: float, collection: float, convergence: float) -> np.ndarray:
-    """Return the cross-section per unit of optical oscillator strength, A^2, at energy losses (n,)."""
+    """Return the cross-section per unit of optical oscillator strength (A^2) at energy losses (n,)."""
     k0, k1 = momentum(beam_energy), momentum(beam_energy - loss)
     low = (k0 - k1) ** 2
     angles = [0.0, collection] if convergence < PARALLEL else [0.0, abs(collection - convergence), collection + convergence]
@@ -276,7 +276,7 @@ def differential(
 
 
 def cross_section(edge: Edge, window: float, beam_energy: float, collection: float, **settings: object) -> float:
-    """Return the cross-section, A^2, for losses from the onset to ``window`` eV above it.
+    """Return the cross-section (A^2) for losses from the onset to ``window`` eV above it.
 
     The other parameters are those of :func:`differential`.
     """

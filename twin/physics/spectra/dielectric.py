@@ -112,7 +112,7 @@ def loss_function(material: Material, energy: np.ndarray) -> np.ndarray:
 
 
 def plasmon_energy(electrons_per_volume: float) -> float:
-    """Return the plasmon energy, eV, for a number of free electrons per A^3."""
+    """Return the plasmon energy (eV) for a number of free electrons per A^3."""
     return PLASMA_CONSTANT * math.sqrt(electrons_per_volume)
 
 

@@ -81,7 +81,7 @@ ONSETS: dict[str, dict[str, float]] = {
     "Pb": {"M5": 2484, "M4": 2586},
     "Bi": {"M5": 2580, "M4": 2688},
 }
-"""Onset, eV, by element and subshell. Hydrogen has none by design, as its electron contributes to the low loss."""
+"""Onset (eV) by element and subshell. Hydrogen has none by design, as its electron contributes to the low loss."""
 
 FAMILIES = {"K": ("K",), "L": ("L3", "L2", "L1"), "M": ("M5", "M4")}
 """Subshells of an edge by shell, in ascending order of onsets."""
@@ -109,7 +109,7 @@ class WhiteLines:
     widths : tuple of float
         Full widths at half maximum of the lower and the upper line, eV (lifetime and multiplets).
     splitting : float
-        Crystal-field splitting, eV, which makes each line a pair; 0 for single lines.
+        Crystal-field splitting (eV), which makes each line a pair; 0 for single lines.
     """
 
     valence: float
@@ -156,7 +156,7 @@ class Edge:
     shell : str
         ``"K"``, ``"L"`` or ``"M"``.
     subshells : tuple of (str, float)
-        Subshells and their onsets, eV, in ascending order.
+        Subshells and their onsets (eV) in ascending order.
     """
 
     symbol: str

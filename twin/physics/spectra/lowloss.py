@@ -328,7 +328,7 @@ def elastic_survival(densities: Mapping[int, np.ndarray], beam_energy: float, co
 
 @functools.lru_cache(maxsize=512)
 def elastic_cross_section(number: int, beam_energy: float, beyond: float, parametrization: str = "kirkland") -> float:
-    """Return the cross-section, A^2, of one atom for elastic scattering beyond an angle (rad), in the Born approximation."""
+    """Return the cross-section (A^2) of one atom for elastic scattering beyond an angle (rad), in the Born approximation."""
     from stemtwin.twin.physics.scattering_factors import scattering_factor
 
     wavelength, gamma = electrons.wavelength(beam_energy), electrons.lorentz_factor(beam_energy)

@@ -184,7 +184,7 @@ def flake_spectrum(loss: np.ndarray, distance: np.ndarray, sharpness: np.ndarray
     loss : ndarray
         Energy loss, eV, shape (n,).
     distance, sharpness : ndarray
-        Distance from the boundary, A, and sharpness there; see :func:`rim_weights`.
+        Distance from the boundary (A) and sharpness there; see :func:`rim_weights`.
     modes : FlakeModes
         Plasmon modes.
 

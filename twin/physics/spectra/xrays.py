@@ -18,9 +18,9 @@ from stemtwin.twin.physics.spectra.coreloss import half_velocity_energy
 from stemtwin.twin.physics.spectra.gos import BOHR, RYDBERG
 
 MANGANESE_K = 5898.75
-"""Energy of Mn K alpha, eV, at which resolutions are quoted."""
+"""Energy of Mn K alpha (eV) at which resolutions are quoted."""
 PAIR_ENERGY, FANO = 3.65, 0.12
-"""Energy of an electron-hole pair in silicon, eV, and its Fano factor [M]."""
+"""Energy of an electron-hole pair in silicon (eV) and its Fano factor [M]."""
 FWHM_PER_SIGMA = 2 * math.sqrt(2 * math.log(2))
 FINE_STRUCTURE = 1 / 137.035999
 
@@ -101,7 +101,7 @@ def ionisation_bethe(energy: float, count: int, beam_energy: float, *, b: float 
 
 
 def ionisation_casnati(energy: float, count: int, beam_energy: float) -> float:
-    """Return the ionisation cross-section of a subshell, A^2, by the formula of Casnati et al.
+    """Return the ionisation cross-section of a subshell (A^2) by the formula of Casnati et al.
 
     The formula fits measured cross-sections of K shells to +-10 %. For L shells it is within 10 % of the integrals of
     ``coreloss.py``, for M shells within 25 %. Source: E. Casnati et al., J. Phys. B 15 (1982) 155. The parameters are

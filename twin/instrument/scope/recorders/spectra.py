@@ -158,7 +158,7 @@ class SpectrumRecorder:
 
     @staticmethod
     def longest_dwell_us(profile: Profile) -> float:
-        """Return the longest dwell time of a spectrum, us, which can exceed the limit of the scan generator."""
+        """Return the longest dwell time of a spectrum (us), which can exceed the limit of the scan generator."""
         return max(profile.max_dwell_time_us, LONGEST_DWELL_US)
 
     @classmethod
@@ -336,7 +336,7 @@ def _check_memory(detectors: tuple[Spectral, ...], scan: Scan, frames: int) -> N
 
 
 def _energy_drift(setup: Setup, shot: ScanPass, path: Scan) -> np.ndarray | None:
-    """Return the drift of the spectrum at each point of a path, eV, which is minus the change of the beam's energy."""
+    """Return the drift of the spectrum at each point of a path (eV), which is minus the change of the beam's energy."""
     if not setup.profile.instabilities.energy_sigma_ev:
         return None
     return _like(path, -setup.course.energy_shift_ev(shot.timing.middle_s))

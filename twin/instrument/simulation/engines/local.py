@@ -162,7 +162,7 @@ def image_signals(operator: LocalOperator, request: Request) -> Signals:
     values = scanned(image, request.scan)
     accuracy = operator.accuracy
     if accuracy is None:
-        message = "This local operator was not checked against multislice. Build it with engine='local'."
+        message = "This local operator was built without its check against multislice. Use engine='local', which builds and checks it."
         raise SettingsError(message)
     remark = (
         f"local operator: at {accuracy.points} random points rms {accuracy.rms:.2e}, largest {accuracy.largest:.2e} "

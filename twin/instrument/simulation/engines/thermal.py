@@ -141,7 +141,7 @@ def coarse_grid(request: Request, extent: tuple[float, float], inner: float) -> 
 
 
 def band(inner: float) -> float:
-    """Return the band limit of the waves, mrad, for a ring with the given inner angle, mrad."""
+    """Return the band limit of the waves (mrad) for a ring with the given inner angle, mrad."""
     return min(BAND * inner, LARGEST_BAND)
 
 
@@ -168,7 +168,7 @@ def _window(request: Request, grid: Grid, thickness: float) -> Grid:
 
 
 def _around(request: Request, thickness: float) -> list[float]:
-    """Return the margins of a window around its box along y and x, A, for a probe in a tilted specimen."""
+    """Return the margins of a window around its box along y and x (A) for a probe in a tilted specimen."""
     probes = max(LEAST_WINDOW, WINDOW_MARGIN + 2 * request.beam.probe_radius(thickness))
     return [probes + 2 * thickness * abs(math.tan(tilt)) for tilt in request.relative_tilt_rad]
 
@@ -264,7 +264,7 @@ def model_signals(request: Request, plan: Plan, points: np.ndarray, progress: Pr
 
 
 def _boxes(points: np.ndarray, window: Grid, sides: tuple[float, float]) -> Iterator[tuple[np.ndarray, tuple[int, int]]]:
-    """Yield the points of each box, with sides (y, x) of at most ``sides``, A, and the first row and column of its window.
+    """Yield the points of each box, with sides (y, x) of at most ``sides`` (A) and the first row and column of its window.
 
     The window may extend beyond the field. Boxes follow each other along strips. A box ends with a full batch of waves,
     because sixteen waves take as long as one.

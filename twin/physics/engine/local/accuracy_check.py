@@ -20,7 +20,7 @@ from stemtwin.twin.physics.grids import Grid, fast_length
 POINTS = 64
 """Number of random points of a check, half of them in focus."""
 BOX = 64.0
-"""Side of the random boxes, A, that contain sixteen points each in larger fields, so multislice runs on windows of limited size."""
+"""Side of the random boxes (A) that contain sixteen points each in larger fields, so multislice runs on windows of limited size."""
 
 ROUNDING = 1e-12
 """Smallest mean signal by which errors are divided; the dark-field signal of vacuum is a rounding error of single precision."""
@@ -162,7 +162,7 @@ def spread(signals: np.ndarray) -> np.ndarray:
 
 
 def blur_of_check(radius: float) -> float:
-    """Return the geometric radius of the defocused probes of an accuracy check, A, for an aperture of the radius alpha / lambda, 1/A."""
+    """Return the geometric radius of the defocused probes of an accuracy check (A) for an aperture of the radius alpha / lambda, 1/A."""
     return 2 / radius
 
 

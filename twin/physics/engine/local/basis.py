@@ -78,7 +78,7 @@ class Localisation:
     correlation : float
         Largest distance between two points of the exit wave up to which the detector's coherence is included, A.
     near : float, optional
-        Reach at the first plane, A, if windows grow with depth; it increases to ``reach`` at the last plane. By default,
+        Reach at the first plane (A) if windows grow with depth; it increases to ``reach`` at the last plane. By default,
         one window is used for all planes.
     """
 
@@ -132,7 +132,7 @@ def localisation(
     tolerance : float
         Requested rms error divided by the mean signal.
     tilt : tuple of float
-        Tilt (ty, tx) of the specimen against the beam, rad, which shifts waves laterally with depth.
+        Tilt (ty, tx) of the specimen against the beam (rad), which shifts waves laterally with depth.
     growing : bool
         Whether windows grow with depth.
     """

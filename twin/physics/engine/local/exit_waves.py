@@ -79,7 +79,7 @@ class Windows:
     weights : callable
         Detector weights of reciprocal pixels.
     planes : ndarray, optional
-        Depths of the planes, A, to be used instead of the planes of ``stack``.
+        Depths of the planes (A) to be used instead of the planes of ``stack``.
 
     Raises
     ------

@@ -75,7 +75,7 @@ class FilmSlices:
     thickness: float
 
     def joined(self, planes: np.ndarray) -> JoinedSlices | None:
-        """Return the groups of the planes at depths ``planes``, A, or None if no planes are joined.
+        """Return the groups of the planes at depths ``planes`` (A) or None if no planes are joined.
 
         Planes of a film are joined into groups of equal thickness.
         """

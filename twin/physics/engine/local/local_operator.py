@@ -353,7 +353,7 @@ class LocalOperator:
         aberrations : Aberrations
             Coefficients, A and rad.
         semiangle : float, optional
-            Convergence semi-angle, rad, at most that of the operator (the default).
+            Convergence semi-angle (rad), at most that of the operator (the default).
         source_size, focal_spread : float
             Standard deviations, A.
         region : tuple, optional

@@ -198,7 +198,7 @@ def _coefficients_behind(
 def _coefficient_recorder(setup: "_Setup", select: np.ndarray, beyond: Sequence[float], result: np.ndarray) -> "_Recorder":
     """Return the recorder for `_run` that writes the selected coefficients of each batch into ``result``.
 
-    ``beyond`` are the distances, A, by which waves are propagated on behind each stop; ``result`` has shape (stops, P, Q).
+    ``beyond`` are the distances (A) by which waves are propagated on behind each stop; ``result`` has shape (stops, P, Q).
     """
     inside = np.flatnonzero(setup.inside.flat[select])
     columns, starts, order = setup.columns_of(select[inside])

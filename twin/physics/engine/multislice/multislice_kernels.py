@@ -9,7 +9,7 @@ stays in the cache, and writes the line back.
 After the columns of a step are processed, the batch contains the waves with real and imaginary parts exchanged. After the
 rows are processed, it contains the waves themselves (see `fft`).
 
-Columns and rows call the same `convolve_line`. Its arguments have the same types for both (`read_only`, no literals), so
+Columns and rows call the same `convolve_line`. Its arguments have the same types in both calls (arrays are `read_only`, numbers are not literals), so
 it is compiled once.
 """
 

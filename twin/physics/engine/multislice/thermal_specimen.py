@@ -277,7 +277,7 @@ def _flight(k: np.ndarray, distance: float, angle: float, tilt: float) -> np.nda
 
 @functools.lru_cache(maxsize=64)
 def _landed(ring: Ring, radius: float) -> tuple[np.ndarray, np.ndarray]:
-    """Return spatial frequencies, 1/A, and the fraction of the aperture's directions that each one scatters into a ring."""
+    """Return spatial frequencies (1/A) and the fraction of the aperture's directions that each one scatters into a ring."""
     line = radius * (2 * (np.arange(DISC) + 0.5) / DISC - 1)
     y, x = (a.ravel() for a in np.meshgrid(line, line, indexing="ij"))
     inside = np.hypot(y, x) < radius

@@ -1,4 +1,4 @@
-"""Disk cache of imaging operators: each operator is built once, and a build that was killed continues with the same bits."""
+"""Disk cache of imaging operators: each operator is built once, and a build that was killed is resumed and gives the same bits."""
 
 from collections.abc import Callable, Iterator, Sequence
 

@@ -172,7 +172,7 @@ class ImagingOperator:
         aberrations : Aberrations
             Coefficients, A and rad.
         semiangle : float, optional
-            Convergence semi-angle, rad, at most that of the operator (the default).
+            Convergence semi-angle (rad), at most that of the operator (the default).
         source_size, focal_spread : float
             Standard deviations, A.
 
@@ -204,7 +204,7 @@ class ImagingOperator:
         states : sequence of Aberrations
             Coefficients, A and rad; at least one state.
         semiangle : float, optional
-            Convergence semi-angle, rad, at most that of the operator (the default).
+            Convergence semi-angle (rad), at most that of the operator (the default).
         source_size : float or sequence of float
             Standard deviation, A, common to all states or one per state.
         focal_spread : float

@@ -95,7 +95,7 @@ class ScatteringMatrix:
         weights : callable
             Detector weights of reciprocal pixels, for all channels.
         semiangle : float, optional
-            Convergence semi-angle, rad, at most that of the matrix (the default).
+            Convergence semi-angle (rad), at most that of the matrix (the default).
 
         Returns
         -------
