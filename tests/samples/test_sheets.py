@@ -132,7 +132,7 @@ def test_vacancies_keep_away_from_larger_defects() -> None:
     box = np.array([sample.size_angstrom[1], sample.size_angstrom[0], 1e9])
     step = places["55-77"][:, None] - places["V_C"][None]
     assert np.linalg.norm(step - box * np.round(step / box), axis=-1).min() > 3
-    with pytest.raises(SettingsError, match="apart fit"):
+    with pytest.raises(SettingsError, match="fit at least"):
         load_sample("graphene", bond_rotations=50)
     with pytest.raises(SettingsError, match="exceeds the"):
         load_sample("graphene", divacancies=2, vacancy_fraction=0.95)

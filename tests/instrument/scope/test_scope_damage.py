@@ -226,7 +226,11 @@ def test_a_shower_that_cannot_be_is_refused(make: Callable[..., Microscope]) -> 
     """No dose, too large a one, a blanked beam, a budget that does not suffice: the state is what it was."""
     scope = make(dose_budget_e_per_angstrom2=100.0)
     kept = scope.snapshot()
-    for dose, error, why in ((0.0, SettingsError, "above 0"), (1e9, SettingsError, "1e\\+06"), (200.0, InstrumentError, "dose budget, 100")):
+    for dose, error, why in (
+        (0.0, SettingsError, "above 0"),
+        (1e9, SettingsError, "1e\\+06"),
+        (200.0, InstrumentError, "remains in the budget, 100"),
+    ):
         with pytest.raises(error, match=why):
             scope.shower(dose)
     assert scope.snapshot() is kept

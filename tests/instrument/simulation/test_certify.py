@@ -97,7 +97,9 @@ def test_what_the_other_solver_cannot_hold_is_refused_before_any_work(asked: Req
     """A probe wider than the cell and planes too near each other have no counterpart: one sentence with both numbers, before any wave."""
     monkeypatch.setattr(simulate, "expected", lambda *_: pytest.fail("computed"))
     wide = replace(asked, beam=replace(asked.beam, aberrations=Aberrations(C10=900)))
-    with pytest.raises(SamplingError, match=r"needs 46\.\d A, but engine='abtem' needs the whole probe inside the cell of 15\.6 x 15\.6 A"):
+    with pytest.raises(
+        SamplingError, match=r"needs a window of 46\.\d A, but engine='abtem' needs the whole probe inside the cell of 15\.6 x 15\.6 A"
+    ):
         certify.certify(wide)
     at = asked.sample.positions_angstrom.copy()
     at[0, 2] += 0.04

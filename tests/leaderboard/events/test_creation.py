@@ -46,7 +46,7 @@ def test_times_are_those_of_the_sites(organiser: Organiser) -> None:
         ({"environments": []}, "give at least one"),
         ({"environments": [{"task": "hypothesis-test", "episodes": 0}]}, "environments.0.episodes"),
         ({"environments": [{"task": "denoise", "episodes": 1}]}, "Give it by --task"),
-        ({"tasks": [{"task": "hypothesis-test"}]}, "Give it by --environment|each only once"),
+        ({"tasks": [{"task": "hypothesis-test"}]}, "Give it by --environment|each task only once"),
         ({"sites": [{"name": "Atlantis", "zone": "Ocean/Atlantis"}]}, "not a time zone"),
         ({"teams": ["a\nb"]}, "control character"),
         ({"counts": "worst"}, "counts"),

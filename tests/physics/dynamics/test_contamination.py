@@ -97,7 +97,7 @@ def test_heights_between_points():
 @pytest.mark.parametrize(
     ("make", "words"),
     [
-        (lambda: Film(height=np.full((2, 2), -1.0), step=1.0), "not negative"),
+        (lambda: Film(height=np.full((2, 2), -1.0), step=1.0), "of at least 0"),
         (lambda: Film(height=np.zeros(3), step=1.0), "heights"),
         (lambda: Film(height=np.zeros((2, 2)), step=0.0), "step"),
         (lambda: Contamination(growth=-1.0), "growth"),
