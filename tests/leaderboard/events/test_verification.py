@@ -158,7 +158,7 @@ def test_an_organiser_cannot_sign_other_ranks(archive: Path, closed: Path) -> No
     for row in state["rows"]:
         row["rank"] = [1, 1] if row["team"] == "theirs" else [2, 2]
     write_state(archive / "board.json", state, key)
-    with pytest.raises(SubmissionError, match="the ranks are not those"):
+    with pytest.raises(SubmissionError, match="the ranks do not follow"):
         list(verify_archive(archive))
 
 
