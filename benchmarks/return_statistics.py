@@ -11,6 +11,7 @@ from stemtwin import __version__
 from stemtwin.benchmarks.kept_runs import KeptRun
 from stemtwin.benchmarks.statistics import TAIL, interquartile_mean
 from stemtwin.twin.envs.reference import PairedReturn, PolicyReturn, ReturnScale
+from stemtwin.twin.errors import DatasetError
 
 LEVEL, RESAMPLES, SEED = 0.95, 9999, 20260101
 LAZY = ("no-op", "random", "blind")
@@ -137,8 +138,17 @@ def scale_of(runs: Mapping[str, KeptRun]) -> ReturnScale:
     ----------
     runs : mapping
         Runs by policy, all over the same seeds.
+
+    Raises
+    ------
+    DatasetError
+        The runs have different seeds.
     """
     first = next(iter(runs.values()))
+    if other := next((name for name, run in runs.items() if run.seeds != first.seeds), None):
+        message = f"The runs of {first.environment}, {first.difficulty}, have different seeds: {len(runs[other].seeds)} of {other}, "
+        message += f"but {len(first.seeds)} of {first.policy}. Play all policies with the same number of episodes."
+        raise DatasetError(message)
     differences = []
     if EXPERT in runs:
         lazy = [runs[name] for name in LAZY if name in runs]

@@ -249,6 +249,14 @@ def test_final_errors_are_kept_and_separate_presets(tmp_path: Path) -> None:
     assert not [line for line in failings([scale(run_of("expert", totals), "easy"), scale(far, "hard")]) if "final errors" in line]
 
 
+def test_runs_over_other_episodes_have_no_common_scale() -> None:
+    """A policy that was played over fewer episodes than the others is named, with both numbers."""
+    rng = np.random.default_rng(1)
+    runs = {name: run_of(name, rng.random(count)) for name, count in (("no-op", 50), ("expert", 50), ("towards", 40))}
+    with pytest.raises(DatasetError, match="different seeds: 40 of towards, but 50 of no-op"):
+        scale_of(runs)
+
+
 def test_a_trained_policy_is_compared_with_the_rule() -> None:
     """Its paired lead stands in the scale and on the page where both were played over the same episodes, and is told where it is none."""
     rng = np.random.default_rng(1)
