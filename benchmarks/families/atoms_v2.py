@@ -11,6 +11,9 @@ Cramer-Rao bound, which ``efficiency`` uses, is 6.9 pm for these frames. It is l
 bright columns and by more for faint columns. A fit of the whole lattice can be more precise than the Cramer-Rao bound. None of these bounds is
 declared as the best possible value (``limit``) of a metric, because ``rmsd`` and ``efficiency`` are means over the matched columns, and a method can
 leave out columns with large errors.
+
+For comparison, ``make foreign`` scores atomap 0.4.2 on the 20 test frames of the size tiny: average precision 0.77, F1 0.87 and distance 13 pm (root
+mean square), where the baseline ``log`` reaches 0.96, 0.92 and 11 pm. Its separation of peaks is the best of four on the val split.
 """
 
 import dataclasses
