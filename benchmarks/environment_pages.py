@@ -223,7 +223,7 @@ def pages() -> dict[Path, str]:
 
 
 def write(wanted: dict[Path, str], folder: Path) -> None:
-    """Write the pages whose text has changed, and remove all Markdown files from a folder except these pages."""
+    """Write the wanted pages whose text has changed, and remove all Markdown files from a folder that are not wanted pages."""
     for path, text in wanted.items():
         path.parent.mkdir(parents=True, exist_ok=True)
         if not path.exists() or path.read_text(encoding="utf-8") != text:

@@ -363,7 +363,7 @@ def beside_twin(
 
 
 def square_about(region: tuple[int, int, int, int], shape: tuple[int, ...]) -> tuple[tuple[int, int], tuple[int, int]]:
-    """Return the square that baselines receive, which surrounds a window: its first row and column, and its height and width.
+    """Return the first row and column, and the height and width, of the square around a window that baselines receive.
 
     Each side has ``ANSWERED`` px, fewer if the image is smaller, or more if the window is larger.
     """

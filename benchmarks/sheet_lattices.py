@@ -76,7 +76,7 @@ def cell_places(image: np.ndarray, step: float, lattice: float) -> np.ndarray:
 
 
 def mean_cell(image: np.ndarray, places: np.ndarray) -> np.ndarray:
-    """Return the mean unit cell, (24, 24): the median of an image over the cells of its lattice.
+    """Return the average unit cell, (24, 24), as the median of an image over the cells of its lattice.
 
     The second axis of the result runs along the first edge of the cell.
     """

@@ -81,10 +81,10 @@ class Resemblance:
     units, close : int
         Number of compared units (episodes, or quarters of samples), and number of units in which the answers are close.
     p_value : float
-        Probability that ``close`` or more units are close, if each unit is close with probability 1/2.
+        Probability that at least this number of units is close, if each unit is close with probability 1/2.
     typical : float
-        Median over the quarters of the common fraction of the errors, or median over the episodes of the difference of the
-        actions as a fraction of their range.
+        For samples: the fraction of the errors that both answers share, as a median over the quarters. For episodes: the
+        difference of the actions divided by their range, as a median over the episodes.
     """
 
     units: int

@@ -87,7 +87,7 @@ class WatchPlan:
         return watch < OVER or frames < 1.5 * self.frame or dose < 1.1 * self.dose / MOST_DOSE
 
     def exposure(self, seen: DriftObservation) -> float:
-        """Return the electrons per further frame, relative to the first frame, for which the dose budget lasts until the end of the episode."""
+        """Return the largest exposure of the remaining frames, relative to the first frame, with which the dose budget lasts to the end."""
         _, dose, watch = (float(part) for part in seen["budget"])
         frames = max(watch * self.watch_s / PERIOD_S, 1.0)
         return float(np.clip((dose / self.dose - RESERVE) / frames, 1 / MOST_DOSE, MOST_DOSE))

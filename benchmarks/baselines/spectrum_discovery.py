@@ -217,7 +217,10 @@ class LowDiscrepancy(Searcher):
         return super().told(observation, count) if self.looks else np.ones(count, bool)
 
     def technique(self, observation: Mapping[str, np.ndarray], count: int) -> str:
-        """Return the technique of the next spectrum; if scores are not used, it is the technique that most of the possible scores need."""
+        """Return the technique of the next spectrum.
+
+        A policy that ignores its scores always takes the technique that most scalarisers need.
+        """
         return super().technique(observation, count) if self.looks else max(TECHNIQUES, key=TECHNIQUE.count)
 
     def begin(self, image: np.ndarray) -> None:

@@ -25,7 +25,8 @@ HOUR = PRESETS[DIFFICULTY]
 def score(episodes: Sequence[Episode]) -> SampleStatistics:
     """Return the additive statistics of every episode, whose sums over episodes give the metrics.
 
-    The mean Strehl ratio of the hour is 0 without a declared end. Each episode is its own cluster for confidence intervals.
+    The mean Strehl ratio over the hour of an episode counts as 0 if the agent did not declare the end.
+    Each episode is its own cluster for confidence intervals.
     """
     ids = np.array([f"focus-keeping/{episode.number:06d}" for episode in episodes])
     declared = np.array([episode.terminated for episode in episodes], dtype=np.int64)

@@ -50,7 +50,10 @@ def mean_defined(values: np.ndarray) -> np.ndarray:
 
 
 def away(sums: Sums, labels: tuple[int, ...] = LABELS) -> np.ndarray:
-    """Return the mean average precision over the instruments without training images, for images with given numbers of labels."""
+    """Return the mean average precision over the instruments that have no training images.
+
+    ``labels`` selects the images by the number of labelled images that a participant may use for adaptation.
+    """
     return mean_defined(by_domain(sums, labels)[..., len(HOME) :])
 
 

@@ -245,9 +245,9 @@ def save_picture(environment: str, path: Path) -> None:
 
 
 def put_on_scale(environment: str, given: Mapping[str, Any] = ARGUMENTS) -> None:
-    """Play the trained policy over the episodes of the scale of returns, store the run, and add its returns to the scale as ``learner``.
+    """Play the trained policy in the episodes that the other policies of an environment played, and add its returns to their scale.
 
-    The returns of the first episodes are also stored in the file of the learning curves.
+    The run is stored under the name ``learner``. The returns of the first episodes are also stored in the file of the learning curves.
     """
     path, policy, scale = learned_path(environment, ".json"), OnnxPolicy(learned_path(environment)), reference(environment, given["difficulty"])
     began = time.process_time()

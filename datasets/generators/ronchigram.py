@@ -68,9 +68,8 @@ class RonchigramSettings(CardModel):
             message = f"sigma_angstrom names {sorted(self.sigma_angstrom)}, but must name exactly {wanted}"
             raise ValueError(message)
         if not self.reference_mrad <= self.semiangle_mrad <= self.outer_mrad:
-            message = (
-                f"reference_mrad {self.reference_mrad:g}, semiangle_mrad {self.semiangle_mrad:g} and outer_mrad {self.outer_mrad:g} must not decrease"
-            )
+            angles = f"reference_mrad {self.reference_mrad:g}, semiangle_mrad {self.semiangle_mrad:g} and outer_mrad {self.outer_mrad:g}"
+            message = f"{angles} must be in ascending order"
             raise ValueError(message)
         return self
 

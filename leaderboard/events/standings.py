@@ -185,7 +185,8 @@ def check_reports(folder: EventFolder, valid: Sequence[Scored]) -> None:
         report = read_report(path)
         said = (report.team, report.comparability_key, report.artefact_sha256, report.primary.value)
         if said != (one.team, one.comparability_key, one.artefact_sha256, one.value):
-            message = f"{path}: the report is not that of line {one.number} of the log, {one.label}. Take the file from another copy of the event."
+            message = f"{path}: this is not the report that line {one.number} of the log names for {one.label}. "
+            message += "Take the file from another copy of the event."
             raise SubmissionError(message)
 
 

@@ -1,4 +1,4 @@
-"""Verification of an event's archive, without a network and without secrets: signatures, hashes, truth, every score and rank."""
+"""Verification of the signatures, hashes, truth, scores and ranks in an event's archive; it needs neither a network nor secrets."""
 
 import json
 import tempfile

@@ -72,7 +72,7 @@ def test_splits_share_no_specimen():
 
 def test_a_card_with_a_missing_aberration_is_refused():
     """Every aberration to third order has a spread, and the angles are in order."""
-    for old, new, told in (("C12 = 40.0, ", "", "but must name exactly"), ("outer_mrad = 42.0", "outer_mrad = 35.0", "must not decrease")):
+    for old, new, told in (("C12 = 40.0, ", "", "but must name exactly"), ("outer_mrad = 42.0", "outer_mrad = 35.0", "must be in ascending order")):
         with pytest.raises(DatasetError, match=told):
             cards.parse_card(TEXT.replace(old, new))
 

@@ -45,7 +45,7 @@ ATOMS = {"graphene": ("lower", "upper"), "mos2-1h": ("lower",)}
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class DriftScene:
-    """Expected image of a sheet with a cluster, used in place of an imaging operator with constant optics.
+    """Expected image of a sheet with a cluster; it replaces an imaging operator, since the optics are constant.
 
     Parameters
     ----------

@@ -29,7 +29,7 @@ class PolicyReturn:
     episodes : int
         Number of episodes.
     version : str
-        Version of stemtwin used for the measurement; empty if it is the version of the scale.
+        Version of stemtwin used for the measurement; empty if it is ``ReturnScale.version``.
     iqm, iqm_low, iqm_high : float, optional
         Interquartile mean (over the middle half of the episodes) and its 95 % confidence interval (percentile bootstrap);
         None for older measurements.

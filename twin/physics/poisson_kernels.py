@@ -175,7 +175,7 @@ def expanded(mean, w):
 
 @part
 def count_large(mean, u):
-    """Return the count for a mean of at least LARGE, by bisection between the counts that the expansion allows."""
+    """Return the count for a mean of at least LARGE, by bisection between bounds from an expansion of the quantile function."""
     if u <= 0.0:
         return 0
     x, error = expanded(mean, normal_quantile(u))

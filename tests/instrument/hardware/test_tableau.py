@@ -96,7 +96,7 @@ def test_the_error_is_that_of_a_real_corrector(c10: float, diameter: float) -> N
         take(Aberrations(C10=c10), C1A1)
     measured = float(str(raised.value).split("measured=")[1].split(" ")[0])
     assert measured == pytest.approx(diameter, abs=0.3)
-    with pytest.raises(InstrumentError, match=r"Measured probe axes out of range: target=20.0 px"):
+    with pytest.raises(InstrumentError, match=r"Measured diameters of the elliptical probe out of range: target=20.0 px"):
         take(Aberrations(C12=900.0), C1A1)
     with pytest.raises(InstrumentError, match=r"(out of range|fits the images) at tilt \("):
         take(Aberrations(C30=1.2e6), tableau("standard"))

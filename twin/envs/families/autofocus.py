@@ -448,8 +448,8 @@ class Autofocus(GoalFamily[Focusing]):
     def truth(self, state: Focusing) -> dict[str, float]:
         """Return C10, C12a, C12b, abs(C12) and the root of C10^2 + C12^2 (all in A), the Strehl ratio, and the drawn conditions.
 
-        Aberrations and Strehl ratio are those of the last frame, or of the declared end. ``hour_strehl`` is the achievement
-        of the preset ``drift`` so far, 0 in the other presets.
+        Aberrations and Strehl ratio are those of the last frame or, after a declaration, those at the end. ``hour_strehl`` is
+        the part of the goal of the preset ``drift`` that is reached so far; it is 0 in the other presets.
         """
         c10, c12a, c12b = (float(v) for v in state.true)
         drawn = state.conditions

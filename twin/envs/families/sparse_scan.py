@@ -228,7 +228,7 @@ class SparseScanning(GoalFamily[SparseSampling]):
 
     @property
     def action_space(self) -> gym.spaces.Box:
-        """Space of actions: kind and corners of a block, stop, and dwell time."""
+        """Space of actions: kind of the block, its corners, declaration of the end, and dwell time."""
         return gym.spaces.Box(-1.0, 1.0, (7,), np.float32)
 
     @property

@@ -430,5 +430,5 @@ def _refuse_failure(fitted: phase_diversity.FirstOrder, tilt: np.ndarray, settin
     astigmatism = math.hypot(c12a, c12b) / setting.defocus_angstrom
     if astigmatism * setting.defocus_angstrom > limit:
         axes = f"{target * (1 + astigmatism):.1f} and {target * abs(1 - astigmatism):.1f} px"
-        message = f"Measured probe axes out of range{where}: target={target:.1f} px, measured={axes}. {advice}"
+        message = f"Measured diameters of the elliptical probe out of range{where}: target={target:.1f} px, measured={axes}. {advice}"
         raise InstrumentError(message)

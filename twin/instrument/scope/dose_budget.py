@@ -81,7 +81,7 @@ def check(state: ScopeState, scan: Scan, dose: float, budget: float | None) -> N
     before = largest_dose(state.sent.map(), (x0, y0, x1, y1))
     if before + dose > budget:
         message = (
-            f"This scan adds {dose:.4g} e-/A^2 to the dose in its field, so far up to {before:.4g} e-/A^2. The sum is beyond the budget of "
+            f"This scan adds {dose:.4g} e-/A^2 to its field, which has received up to {before:.4g} e-/A^2. The sum is beyond the budget of "
             f"{budget:.4g} e-/A^2. "
             "Use less current_pa, a shorter dwell_time_us, fewer frames, a wider field, or another position."
         )

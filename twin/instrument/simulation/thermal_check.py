@@ -252,7 +252,7 @@ def refuse_if_missed(request: Request, detectors: Sequence[Detector]) -> None:
 
 
 def remark(request: Request, detectors: Sequence[Detector]) -> str:
-    """Return the error of the engine ``thermal`` as a sentence: measured, to be measured, or measured on other samples."""
+    """Return a sentence on the error of the engine ``thermal``: its value for this sample or other samples, or that it will be measured."""
     head = "thermal cross-sections of the mean specimen"
     found = kept(request, detectors)
     if found is None and not request.measure_error:

@@ -112,7 +112,7 @@ def dichalcogenide(
         Difference between the threshold for loss and the lower threshold for a jump into a neighbouring empty site of
         the same layer, eV (assumed [A]).
     barrier : float
-        Barrier of the thermal jump, eV (from memory [M]): Komsa et al., Phys. Rev. B 88 (2013) 035301, for MoS2.
+        Barrier of the thermal jump, eV (quoted [M]): Komsa et al., Phys. Rev. B 88 (2013) 035301, for MoS2.
     temperature : float
         Temperature of the specimen for the thermal jump, K.
     entrance : float

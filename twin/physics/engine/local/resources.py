@@ -1,4 +1,4 @@
-"""Resources of a local operator, estimated before it is built: functions to propagate, overlaps to sum, peak memory."""
+"""Resources of a local operator, estimated before it is built: its numbers of functions and overlaps, and its peak memory."""
 
 import math
 from collections.abc import Sequence

@@ -190,7 +190,7 @@ def _again(each: Atom, source: Atom, of: Ring, ring: Ring, count: int) -> np.nda
 
 
 class Structure:
-    """Structure factors of each plane and kind of atom on a grid, as half planes kx >= 0, complex64."""
+    """Structure factors on the grid points with kx >= 0, complex64, for each slice of the specimen and each kind of atom."""
 
     def __init__(self, atoms: ThermalAtoms, kinds: list[tuple[int, float, np.ndarray]], grid: Grid) -> None:
         self.grid, self.kinds, self.planes = grid, kinds, atoms.slices.planes
