@@ -292,7 +292,10 @@ def main(arguments: list[str] | None = None) -> None:
             if not given.rescore:
                 measure(name, difficulty, policies, episodes=given.episodes, arguments=arguments_of(given.observation), tell=_tell)
             for form in forms(name, difficulty) if given.rescore else (given.observation,):
-                _tell(f"wrote {save(rescored(name, difficulty, observation=form))}")
+                try:
+                    _tell(f"wrote {save(rescored(name, difficulty, observation=form))}")
+                except DatasetError as error:
+                    parser.exit(1, f"{error}\n")
         for failing in missed(name) if (FOLDER / f"{name.partition('/')[2]}.json").exists() else ():
             _tell(f"REQUIREMENT MISSED: {failing}")
 
@@ -333,6 +336,8 @@ def rescored(environment: str, difficulty: str, folder: Path = RUNS, observation
     ------
     UnknownNameError
         No run is stored.
+    DatasetError
+        The policies were played in different episodes.
     """
     runs = kept_runs.read_all(environment, difficulty, folder, observation)
     if not runs:

@@ -79,6 +79,7 @@ def reports_all_waves(compute: Compute) -> Compute:
 
     @functools.wraps(compute)
     def signals(request: Request, plan: Plan, progress: Progress | None = None) -> Signals:
+        """Return the signals, and report the waves that ``compute`` does not report."""
         done = 0
 
         def report(waves: int) -> None:

@@ -290,6 +290,8 @@ def test_working_memory(monkeypatch):
     assert working_memory(grid) == pytest.approx(2 / 3 * 512 * 512 * 16 * 8, rel=0.02)
     monkeypatch.setenv("STEMTWIN_THREADS", "3")
     assert working_memory(grid) == pytest.approx(3 * 2 / 3 * 512 * 512 * 16 * 8, rel=0.02)
+    one, two, three, most = (working_memory(grid, waves) for waves in (16, 17, 33, 512))  # a thread without a batch has no buffers
+    assert (2 * one, 3 * one, most) == (two, three, working_memory(grid))
 
 
 GOOD = {"wavelength": 0.02, "planes": [0.5], "thickness": 1.0, "tilt": (0.0, 0.0)}

@@ -37,7 +37,8 @@ def cost(found: Discretisation) -> Cost:
     shifted = request.scan.count * source
     waves = request.configurations * focal * (shifted * len([n for n in found.beams if n]) + found.edge_waves)
     needed = memory.of_probes(grid, found.beams, found.edge_waves, found.channels, shifted, request.faces)
-    needed += memory.working_memory(grid, min(shifted, single_probes.BATCH)) + memory.of_stack(grid, len(found.slices.planes))
+    together = max(min(shifted, single_probes.BATCH), found.edge_waves)
+    needed += memory.working_memory(grid, together) + memory.of_stack(grid, len(found.slices.planes))
     return Cost(
         waves=waves,
         memory_bytes=max(costs.field_bytes(found), costs.program_bytes(found) + needed),  # a configuration is freed before the next is used

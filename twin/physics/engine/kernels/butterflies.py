@@ -203,6 +203,8 @@ def _inner(change: Callable[..., RegisterPoints]) -> Any:
 
     @intrinsic
     def stage(typingctx, line, start, stages, s, twiddles):
+        """Compute stage ``s`` of the transforms in ``line``, in place."""
+
         def codegen(context, builder, sig, args):
             line, stages, factors = (pointer(context, builder, sig.args[i], args[i]) for i in (0, 2, 4))
             start, s = integers(context, builder, sig, args, (1, 3))

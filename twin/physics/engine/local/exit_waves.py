@@ -239,6 +239,7 @@ class Windows:
         size = max(channel.chosen.size for channel in self.channels)
 
         def work(queue: Iterator[tuple[Patch, Partner]]) -> None:
+            """Write or add the overlaps of the pairs in a queue."""
             shifted, sums = None, None
             for patch, partner in queue:
                 if shifted is None or sums is None:

@@ -55,6 +55,7 @@ def absorbed(stack: SliceStack, beams: np.ndarray, coefficients: np.ndarray, sec
     out = np.zeros((len(sections), len(values)))
 
     def work(queue: Iterator[slice]) -> None:
+        """Propagate the batches in a queue, and store the absorbed fractions of their waves."""
         buffers = setup.buffers()
         line, sums = aligned((max(stack.grid.shape) + 1) * POINT), np.zeros((len(flat), LANES))
         for waves in queue:

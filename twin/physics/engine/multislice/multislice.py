@@ -444,6 +444,7 @@ def _run(
     to_first_plane = setup.propagator(incident.beams, setup.stack.planes[0]).astype(np.complex64)
 
     def work(queue: Iterator[slice]) -> None:
+        """Propagate the batches in a queue."""
         buffers = _spare.take(setup.size, setup.buffers)
         for batch in queue:
             first_reads = setup.enter(buffers, incident.beams, incident.values[batch] * to_first_plane)

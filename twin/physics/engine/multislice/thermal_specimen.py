@@ -235,6 +235,7 @@ class Structure:
         out = np.empty((len(self.planes), *self.grid.shape), np.float32)
 
         def work(queue: Iterator[int]) -> None:
+            """Compute the slices in a queue: each is the sum over all deeper slices."""
             for i in queue:
                 total = np.zeros(self.k.shape, np.complex64)
                 for j in range(i + 1, len(self.planes)):
@@ -302,6 +303,7 @@ def coherent_shares(atoms: ThermalAtoms, found: list[Atom], grid: Grid, ring: Ri
     tan_y, tan_x = math.tan(atoms.tilt[0]), math.tan(atoms.tilt[1])
 
     def work(queue: Iterator[int]) -> None:
+        """Sum over the blocks of spatial frequencies in a queue."""
         for number in queue:
             y = ky[blocks[number], None]
             k2 = y**2 + kx**2

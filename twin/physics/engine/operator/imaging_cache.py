@@ -42,6 +42,7 @@ def build(
     """
 
     def make() -> ImagingOperator:
+        """Build the operator, which is not on disk."""
         return imaging_operator.build(
             stacks,
             semiangle,

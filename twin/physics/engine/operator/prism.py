@@ -159,6 +159,7 @@ class ScatteringMatrix:
         ky, kx = self.hy / self.grid.extent[0], self.hx / self.grid.extent[1]
 
         def work(queue: Iterator[np.ndarray]) -> None:
+            """Compute the diffraction patterns of the groups of probes in a queue."""
             part = self.waves if whole else np.empty((len(self.waves), *window.shape), np.complex64)
             for which in queue:
                 at = positions[which]

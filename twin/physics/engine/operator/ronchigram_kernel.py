@@ -137,6 +137,7 @@ class Lens:
         incident = np.empty((self.rows.size, self.columns.size), np.complex64)
 
         def work(queue: Iterator[int]) -> None:
+            """Compute the rows of amplitudes that begin at the numbers in a queue."""
             for start in queue:
                 some = slice(start, min(start + LINES, self.rows.size))
                 phase = along_y[some] + along_x
