@@ -8,7 +8,7 @@ READY := .venv/ready
 PYTEST := $(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile --durations 15
 export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1
 
-.PHONY: help demo test format check check-all docs golden lowest foreign baselines learn learn-denoise learn-columns learn-defects datasets measured-data measured certificates notebooks images pages scores newcomer rehearsal rehearsal-page soak speed speed-against
+.PHONY: help demo test format check check-all docs golden lowest foreign baselines learn learn-denoise learn-columns learn-defects datasets measured-data measured certificates notebooks images pages scores texts newcomer rehearsal rehearsal-page soak speed speed-against
 
 help:
 	@echo "make demo       image a sample, run an agent, score the baselines, print the board"
@@ -33,6 +33,7 @@ help:
 	@echo "make notebooks  run the unchanged notebooks of docs/notebooks (ten minutes each)"
 	@echo "make pages      write docs/environments and docs/tasks, a page for each environment and task, from docstrings, cards and kept scores (seconds)"
 	@echo "make scores     run the baselines of the tasks on datasets and keep their scores (an hour, with the data)"
+	@echo "make texts SEED=1  print docstrings and messages drawn at random, for a reader who has not seen the code (seconds)"
 	@echo "make newcomer   follow the guides of participants and organisers in new virtual environments, with the time of each step (minutes; needs the package index)"
 	@echo "make rehearsal  rehearse an event with twelve teams that are processes, up to a verified archive (half an hour; needs bubblewrap and git)"
 	@echo "make rehearsal-page  write docs/rehearsal.md and its pictures from the results of make rehearsal (seconds; needs chromium)"
@@ -170,6 +171,9 @@ scores: $(READY)
 	$(BIN)/python -m stemtwin.benchmarks.kept_scores ronchigram
 
 # The commands of docs/participating.md and docs/organising.md; the small form of this and of the rehearsal are slow tests.
+texts: $(READY)
+	@$(BIN)/python -m tests.drawn_texts $(or $(SEED),1)
+
 newcomer: $(READY)
 	rm -rf build/newcomer && mkdir -p build
 	$(BIN)/python -m tests.rehearsal.participant build/newcomer

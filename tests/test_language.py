@@ -3,12 +3,11 @@
 import ast
 import re
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parent.parent
-PARTS = ("stemtwin", "twin", "datasets", "benchmarks", "leaderboard")
+from tests.drawn_texts import PARTS, ROOT, Text, docstrings, messages
+
 PATTERNS = {
     "'is no' where 'is not a' is meant": re.compile(
         r"\b(?<!here )(?:is|are) no (?!longer\b|more than\b|less than\b|larger than\b|smaller than\b|better than\b|worse than\b)"
@@ -57,3 +56,30 @@ def test_texts_avoid_the_patterns() -> None:
 def test_patterns_find_what_they_name(text: str, count: int) -> None:
     """Each pattern finds its own example and leaves usual English alone."""
     assert len(findings(f"TEXT = {text!r}\n")) == count
+
+
+def test_drawn_texts_are_what_a_reader_meets() -> None:
+    """A draw holds public docstrings below their signatures, and messages with their formatted values in braces."""
+    source = '''"""Waves.\n\nMore."""
+class Wave:
+    """A wave."""
+    energy: float
+    def check(self, limit: float = 1.0) -> None:
+        """Check the energy."""
+        if self.energy > limit:
+            message = f"energy={self.energy} is above {limit}." " Lower it."
+            raise ValueError(message)
+        raise ValueError("The wave has no energy.")
+    def _hidden(self) -> None:
+        """Hidden."""
+'''
+    tree = ast.parse(source)
+    assert list(docstrings("waves.py", tree)) == [
+        Text("waves.py", "module waves.py", "Waves.\n\nMore."),
+        Text("waves.py", "(module: Waves.)\nclass Wave()\n    energy: float", "A wave."),
+        Text("waves.py", "(class Wave: A wave.)\ndef Wave.check(self, limit: float=1.0) -> None", "Check the energy."),
+    ]
+    assert list(messages("waves.py", tree)) == [
+        Text("waves.py", "ValueError", "The wave has no energy."),
+        Text("waves.py", "message", "energy={self.energy} is above {limit}. Lower it."),
+    ]
