@@ -139,8 +139,8 @@ def test_a_result_larger_than_the_free_space_is_refused_before_any_work(tmp_path
 
 
 NOWHERE = {
-    "/proc/self/nowhere": "the folder /proc/self takes no new files",
-    "/proc/nowhere/a/b": "the folder /proc takes no new files",
+    "/proc/self/nowhere": "the folder /proc/self does not accept new files",
+    "/proc/nowhere/a/b": "the folder /proc does not accept new files",
     "/dev/full": "is a device or a pipe",
     "/dev/full/x": "/dev/full is a file, not a folder",
     "file/x/y": "file is a file, not a folder",

@@ -123,7 +123,7 @@ def _try_file(nearest: Path, *, nested: bool) -> bool:
         if not nearest.is_dir():
             return False
         # procfs gives this answer for a folder that exists
-        raise OSError(errno.ENOENT, f"the folder {nearest} takes no new files") from error
+        raise OSError(errno.ENOENT, f"the folder {nearest} does not accept new files") from error
     return True
 
 

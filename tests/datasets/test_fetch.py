@@ -75,7 +75,7 @@ def test_a_disk_without_room_is_found_before_the_files_come(mirror, card, monkey
     assert all("manifest" in name for name in mirror.asked)
     asked = len(mirror.asked)
     monkeypatch.setenv("STEMTWIN_DATA_DIR", "/proc/self/nowhere")
-    with pytest.raises(DatasetError, match="cannot be written: the folder /proc/self takes no new files"):
+    with pytest.raises(DatasetError, match="cannot be written: the folder /proc/self does not accept new files"):
         fetch.fetch(card, "tiny")
     assert len(mirror.asked) == asked
 

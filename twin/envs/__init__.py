@@ -39,9 +39,9 @@ File                     Content
 ``session.py``           a session at a microscope, as pure functions
 ``sparse_instrument.py`` presets and detector of the sparse scans, their reconstruction
 ``sparse_paths.py``      lines, spirals and hops of a scan, and their times
-``sparse_pictures.py``   pictures of images from few points
+``sparse_pictures.py``   pictures of sparse scans
 ``sparse_scenes.py``     particles, pores, boundaries, their expected image
-``spectra_pictures.py``  pictures of searches by spectra
+``spectra_pictures.py``  pictures of the spectrum search
 ``spectral_presets.py``  difficulties of SpectrumDiscovery, the state of its episodes
 ``spectral_scenes.py``   image and spectra of the scenes of SpectrumDiscovery
 ``tree_kernels.py``      compiled loops over Gaussian trees

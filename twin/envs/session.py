@@ -55,7 +55,7 @@ class Session:
     commands : int
         Number of commands so far that could fail.
     failed : bool
-        Whether the last command that could fail has failed, as reported to the operator.
+        Whether the last change of knobs, stage move, measurement or correction failed, as reported to the operator.
     moving_until_s : float
         Time until which the stage counts as moving, s.
     dose_e_per_angstrom2 : float
@@ -311,7 +311,7 @@ def imaging_plan(session: Session, scan: Scan, *, detectors: Sequence[str | AnyD
 def acquire_bare(
     sessions: Sequence[Session], operators: Sequence[tuple[ImagingOperator, ImagingPlan]], scans: Sequence[Scan], dwell_times_us: Sequence[float]
 ) -> list[tuple[np.ndarray, Aberrations, Session]]:
-    """Acquire one frame per session; return readings, true aberrations at the middle of the frame time, and updated session.
+    """Acquire one frame with each session; for each, return readings, true aberrations in the middle of the frame, and the new session.
 
     The readings, shape (channels, ny, nx), are bit-identical to those of :func:`acquire`; the distribution of electrons
     over the specimen is not recorded. Sessions with the same operator are computed together, on several threads.

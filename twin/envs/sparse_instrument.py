@@ -1,4 +1,4 @@
-"""Instrument of ``stemtwin/SparseScan-v1``: presets, detector readings along a block, and the fixed reconstruction."""
+"""Instrument of ``stemtwin/SparseScan-v1``: presets, readings along blocks of a scan path, and the fixed reconstruction."""
 
 import dataclasses
 import functools
@@ -62,7 +62,7 @@ class Sampling:
     estimate, uncertainty : ndarray
         Mean and standard deviation of the image, fractions of the beam, float64 (n, n).
     readings : ndarray
-        Readings of the last block, uint16 (COUNT,).
+        Readings of the 64 points of the last block, uint16.
     """
 
     counts: np.ndarray
@@ -75,9 +75,9 @@ class Sampling:
 
 @functools.lru_cache(maxsize=16)
 def budget(preset: SparsePreset, points: int) -> tuple[float, float]:
-    """Return the budgets of an episode: beam time, in units of the usual dwell time, and time of the scan path, us.
+    """Return the budgets of an episode: beam time in units of the usual dwell time, and total time in us.
 
-    The budgets suffice for the overview (the first block) and for a raster of lines, both at the usual dwell time.
+    Each budget suffices for the overview (the first block) followed by a raster of lines, both at the usual dwell time.
     """
     blocks = preset.blocks(points)
     first, line = sparse_paths.overview(points, sparse_scenes.PROFILE), sparse_paths.raster(1, points, sparse_scenes.PROFILE)[0]

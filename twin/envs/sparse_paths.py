@@ -24,20 +24,20 @@ PLASTIC = 1.324717957244746
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Block:
-    """A block of a scan path: ``COUNT`` points in a rectangle.
+    """A block of a scan path: 64 points in a rectangle.
 
     Parameters
     ----------
     kind : str
-        One of ``KINDS``.
+        ``"line"``: the diagonal; ``"spiral"``: a spiral from the centre outwards; ``"hops"``: scattered points.
     corners : tuple of float
         x and y of the first corner, then x and y of the opposite corner, fractions of the field, 0 to 1.
     pixels : ndarray
-        Row and column of each point in the order of the visits, int64 (COUNT, 2).
+        Row and column of each point in the order of the visits, int64 (64, 2).
     jumps : ndarray
         Indices of the points reached by a hop, including the first point.
     flyback_us : float
-        Time until the first point, us.
+        Time from the end of the previous block to the first point, us.
     """
 
     kind: str
@@ -48,11 +48,11 @@ class Block:
 
     @property
     def overhead_us(self) -> float:
-        """Time of the block with the beam blanked, us."""
+        """Part of the duration during which the beam is blanked, us."""
         return self.flyback_us + HOP_US * (len(self.jumps) - 1)
 
     def time_us(self, dwell_us: float) -> float:
-        """Return the time of the block, us."""
+        """Return the duration of the block, us, including the flyback to its first point."""
         return COUNT * dwell_us + self.overhead_us
 
     def timing(self, dwell_us: float) -> ScanTiming:
@@ -68,7 +68,7 @@ def block(kind: str, corners: tuple[float, float, float, float], points: int, pr
     Parameters
     ----------
     kind : str
-        One of ``KINDS``.
+        ``"line"``: the diagonal; ``"spiral"``: a spiral from the centre outwards; ``"hops"``: scattered points.
     corners : tuple of float
         x and y of both corners, fractions of the field, 0 to 1.
     points : int
@@ -87,7 +87,7 @@ def block(kind: str, corners: tuple[float, float, float, float], points: int, pr
 
 @functools.lru_cache(maxsize=4)
 def _pattern(kind: str) -> np.ndarray:
-    """Return the points (x, y) of a kind of block in the square from 0 to 1, (COUNT, 2), read-only."""
+    """Return the points (x, y) of a kind of block in the square from 0 to 1, shape (64, 2), read-only."""
     number = np.arange(COUNT)
     if kind == "line":
         out = np.repeat(number[:, None] / (COUNT - 1), 2, axis=1)
@@ -107,6 +107,6 @@ def overview(points: int, profile: str) -> Block:
 
 
 def raster(lines: int, points: int, profile: str) -> list[Block]:
-    """Return the blocks of a raster, equally spaced lines across the field."""
+    """Return the blocks of a raster of equally spaced lines across the field, one block for each line."""
     rows = (np.arange(lines) + 0.5) / max(lines, 1)
     return [block("line", (0.0, float(y), 1.0, float(y)), points, profile) for y in rows]

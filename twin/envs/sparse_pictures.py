@@ -1,4 +1,4 @@
-"""Pictures of images from few points: reconstruction, uncertainty, path and remaining budgets, never the truth."""
+"""Pictures of sparse scans: reconstruction, its uncertainty, incident electrons and remaining budgets, without hidden truth."""
 
 from collections.abc import Mapping
 
@@ -25,7 +25,7 @@ def sampling_picture(
     side: float,
     note: str = "",
 ) -> np.ndarray:
-    """Draw the image with the points of the last block, the uncertainty of the image, and the electrons so far; uint8 (450, 1200, 3).
+    """Draw the image with the points of the last block, the image's uncertainty, and the incident electrons; return uint8 (450, 1200, 3).
 
     Parameters
     ----------

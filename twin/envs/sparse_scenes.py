@@ -162,7 +162,7 @@ def layer() -> tuple[tuple[int, float, float], ...]:
 
 
 def sizes(span: tuple[float, float]) -> np.ndarray:
-    """Return ``SIZES`` equally spaced diameters between the ends of ``span``, A; a particle has one of these diameters."""
+    """Return the four possible diameters of particles, A, equally spaced from end to end of ``span``."""
     return np.linspace(*span, SIZES)
 
 
@@ -263,7 +263,7 @@ SCENES: dict[str, Callable[[np.random.Generator, SceneRange, int], Specimen]] = 
 
 
 def prepare(samples: tuple[str, ...], span: SceneRange, points: int) -> None:
-    """Compute and cache what all scenes of the samples need: particles, the film, and images of single atoms."""
+    """Compute and cache the common parts of all scenes of the samples: particles, the film, and images of single atoms."""
     for name in samples:
         for metal in {"au-particle-carbon": (metals.GOLD,), "al-sigma5-310": ()}.get(name, (metals.PLATINUM,)):
             for diameter in sizes(span.diameter):
@@ -277,7 +277,7 @@ def expected_image(sample: str, seed: int, span: SceneRange, points: int) -> np.
     Parameters
     ----------
     sample : str
-        A key of ``SCENES``.
+        Library name of the sample: ``"au-particle-carbon"``, ``"pt-particle-carbon"``, ``"mos2-1h"`` or ``"al-sigma5-310"``.
     seed : int
         Seed of all random numbers of the scene.
     span : SceneRange

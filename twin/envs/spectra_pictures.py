@@ -1,4 +1,4 @@
-"""Pictures of searches by spectra: measured positions, scores, and the last spectrum."""
+"""Pictures of the spectrum search: image with measured positions, scores, and the last spectrum."""
 
 from collections.abc import Mapping, Sequence
 

@@ -139,7 +139,7 @@ def scene_key(flake: DecoratedFlake) -> str:
 
 
 def make_scene(flake: DecoratedFlake) -> dict[str, np.ndarray]:
-    """Compute the arrays of a scene: the image by the engine ``thermal``, and the spectra for a thin specimen."""
+    """Compute the arrays of a scene: the image by the engine ``thermal``, and the spectra by ``thin``, without channelling."""
     sample, ferric = flake_atoms(flake)
     n = candidates(flake.field_angstrom)
     image = simulate(sample, BEAM, raster(flake, FINER * n), detectors=(DARK_FIELD,), engine=thermal.NAME, measure_error=False)

@@ -16,7 +16,7 @@ def sweep(
     information: np.ndarray, weighted: np.ndarray, structure: np.ndarray, corner: tuple[int, int], shares: np.ndarray,
     work: np.ndarray, rows: np.ndarray, mean: np.ndarray, variance: np.ndarray,
 ) -> None:  # fmt: skip
-    """Compute the posterior mean and variance of every pixel by one tree, and write them to ``mean`` and ``variance``.
+    """Compute the posterior mean and variance of every pixel under one tree, and write them to ``mean`` and ``variance``.
 
     Parameters
     ----------
@@ -31,7 +31,7 @@ def sweep(
     work : ndarray
         Work space, float32 (4, squares of all levels).
     rows : ndarray
-        Work space, float32 (3, squares along the finest level).
+        Work space, float32 (3, squares along one side of the finest level).
     mean, variance : ndarray
         Output, float32 (n, n).
     """

@@ -1,7 +1,7 @@
 """Images of gold clusters on carbon, the film for aberration correction, by wave optics at the probe's convergence semi-angle.
 
-The film is that of ``hardware.tableau`` at a higher magnification: single atoms and small clusters, drawn once per episode
-and periodic with the field, so images for any probe are computed without an imaging operator.
+The film is that of ``hardware.tableau`` at a higher magnification: single atoms and small clusters, drawn once per episode.
+The film is periodic with the field, so the image for any probe is computed by Fourier transforms.
 """
 
 import functools

@@ -1,4 +1,4 @@
-"""Pictures of aberration correction: last image or Ronchigram, measured values, commands and budgets, never the truth."""
+"""Pictures of aberration correction: last image or Ronchigram, measured values, commands and budgets, without hidden truth."""
 
 from collections.abc import Mapping
 

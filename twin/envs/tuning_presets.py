@@ -39,7 +39,7 @@ class TuningPreset:
     rotation_rad : float
         Largest angle by which the corrector rotates a commanded change, rad.
     coupling : float
-        Largest absolute ratio of the parasitic aberrations to those of a typical corrector; the sign of the ratio is random.
+        Largest size of the random factors, of either sign, that multiply the parasitic aberrations of a typical corrector.
     scatter : float
         Hysteresis of the corrector, relative to the commanded change.
     density : tuple of float
@@ -47,7 +47,7 @@ class TuningPreset:
     measuring_pa : float
         Probe current of C1A1 and tableaus, pA.
     faults : bool
-        Whether the detectors have their read-out chains, and the aberrations drift.
+        Whether the instrument has read-out chains, scan imperfections and instabilities; otherwise it is ideal in these respects.
     actions : int
         Number of actions in one episode.
     time_s, dose_e_per_angstrom2 : float

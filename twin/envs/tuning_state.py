@@ -38,7 +38,7 @@ class Tuning:
     times_s : ndarray
         Times at which these values were measured, s; minus infinity before the first measurement.
     taken : str
-        The last acquisition, one of ``MEASUREMENTS``.
+        The last acquisition: ``"image"``, ``"Ronchigram"``, ``"C1A1"``, ``"Fast"`` or ``"Standard"``.
     failed : bool
         Whether the last acquisition gave no result.
     misfit : float
@@ -46,7 +46,7 @@ class Tuning:
     moves : int
         Number of actions so far.
     stopped : bool
-        Whether the agent declared the end.
+        Whether the agent has declared the end of the episode.
     """
 
     session: Session

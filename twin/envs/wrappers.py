@@ -1,4 +1,4 @@
-"""Observation wrappers for training libraries: counts as pixels, channels first, scalars as one vector, power spectra.
+"""Observation wrappers for training libraries: images as pixels or power spectra, stacked images, and scalars as one vector.
 
 The wrappers apply to environments whose observation is a ``Dict`` of images and read-backs. Images are non-negative ``Box``
 parts with two or more dimensions, channels first if there are three. All other parts are read-backs. The wrappers can be
@@ -90,8 +90,8 @@ class CountsToPixels(_ImageWrapper):
     high : float
         Number of electrons shown as full white with ``"sqrt"`` and ``"fixed"``; larger numbers are clipped.
     offset, gain : float
-        Reading without electrons, ADU, and increase of the reading per electron, ADU, of the detector's read-out chain. The
-        defaults are for counted electrons.
+        Reading without electrons and mean increase of the reading per electron, ADU, for images from a read-out chain. The
+        defaults, 0 and 1, are for images in electrons.
 
     Raises
     ------

@@ -397,7 +397,7 @@ def test_a_budget_is_kept(make: Callable[..., Microscope]) -> None:
     scope.acquire(scan, frames=2)
     assert scope.dose_remaining_e_per_angstrom2 == pytest.approx(0.5 * dose, abs=0.2 * dose)
     before = scope.snapshot()
-    with pytest.raises(InstrumentError, match=r"beyond the budget of .* e-/A\^2\. Use less current_pa"):
+    with pytest.raises(InstrumentError, match=r"beyond the budget of .* e-/A\^2\. Use a lower current_pa"):
         scope.acquire(scan)
     assert scope.snapshot() is before
     scope.move_stage(x_angstrom=300)

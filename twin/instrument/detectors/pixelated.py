@@ -9,7 +9,7 @@ from stemtwin.twin.errors import SettingsError
 from stemtwin.twin.instrument.detectors.kinds import DETECTOR_KINDS, DETECTORS, TAKEN_NAMES
 
 LARGEST_CAMERA = 4096
-"""Most pixels along a side."""
+"""Largest number of pixels along a side."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -71,7 +71,7 @@ def count_patterns(
     if electrons > MOST_ELECTRONS:
         message = (
             f"{electrons:.3g} electrons at each point overflow the counters (limit {MOST_ELECTRONS:g}). "
-            "Use a shorter dwell_time_us or less current_pa."
+            "Use a shorter dwell_time_us or a lower current_pa."
         )
         raise SettingsError(message)
     numbers, pixels = response(camera, dwell), defects(camera)

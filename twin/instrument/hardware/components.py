@@ -141,7 +141,7 @@ OLD_DETECTORS: tuple[Detector, ...] = (
         sensitivity=Sensitivity(slope=0.12, slope_azimuth_rad=2.6, bowl=-0.1, twofold=0.05, dead_mrad=54),
     ),
 )
-"""An older detector, 30 % uneven [A]."""
+"""An older detector with an efficiency that varies by 30 % [A]."""
 
 
 def chains(dark: DetectorChain, *, bright_gain: float) -> Chains:

@@ -77,7 +77,7 @@ class Instabilities:
         Creep after a stage move by a vector d: the specimen continues to move along d with an initial speed of
         creep_speed (1 - exp(-abs(d) / reach)), A/s, which decays with the time constant tau, s.
     fade, fade_tau_s : float
-        Fraction of the current that is finally lost after the tip was flashed, and the time constant of the loss, s.
+        Fraction of the current that is lost long after a flash of the tip, and the time constant of the loss, s.
     flicker, flicker_tau_s : float
         Relative standard deviation of the current, and its correlation time, s.
     energy_sigma_ev, energy_tau_s : float
@@ -259,7 +259,7 @@ class Course:
     def aberrations(self, time_s: float) -> Aberrations:
         """Return the change of the aberrations, A and rad, between the tuning and a time, s.
 
-        Random changes are drawn every 1 s and are linear between these times.
+        Random changes are drawn for every full second and interpolated linearly.
         """
         values = self._aberrations.at(float(time_s)) + self._rate * float(time_s)
         return Aberrations.from_cartesian(**dict(zip(self._names, values.tolist(), strict=True)))

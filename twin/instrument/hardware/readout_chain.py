@@ -88,7 +88,7 @@ class DetectorChain:
         Returns
         -------
         ndarray
-            Numbers of electrons, uint32, the shape of ``expected``.
+            Numbers of electrons, uint32, shaped like ``expected``.
         """
         return count(expected, self.efficiency, rng)
 

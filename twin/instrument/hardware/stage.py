@@ -173,7 +173,7 @@ class StageState:
 
     @cached_property
     def true(self) -> StagePosition:
-        """True position of the specimen, which is hidden truth."""
+        """True position of the specimen, which the operator cannot read."""
         piezo = np.add(self.piezo_angstrom, self.piezo_error_angstrom)
         return StagePosition.of(self.play.array() + self.error.array() + np.array([*piezo, 0, 0, 0]))
 
@@ -228,9 +228,8 @@ def _duration(drive: np.ndarray, piezo: np.ndarray, state: StageState, profile: 
 def move(state: StageState, target: StagePosition, profile: StageProfile, rng: np.random.Generator) -> tuple[StageState, float, StagePosition]:
     """Move the stage and return its new state.
 
-    Backlash is a play operator: the specimen follows its drive at a distance of at most half the backlash, so it lags
-    behind in the direction from which the drive came (Brokate and Sprekels, Hysteresis and Phase Transitions, section
-    2.1).
+    Backlash is a play operator (Brokate and Sprekels, Hysteresis and Phase Transitions, section 2.1): the specimen stays
+    at rest until the distance to its drive reaches half the backlash, and then follows at this distance.
 
     Parameters
     ----------

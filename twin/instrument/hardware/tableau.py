@@ -128,7 +128,7 @@ class ProbeImages:
         return 3 * noise.electrons_per_point(self.current_pa, self.dwell_time_us * 1e-6) / self.sampling_angstrom**2
 
     def optics(self, wavelength: float) -> phase_diversity.FilmOptics:
-        """Return the settings for a beam of a given wavelength (A) as the physics modules use them: lengths in A, angles in rad."""
+        """Return the optics of the images for a wavelength, A, with the semi-angle in rad."""
         return phase_diversity.FilmOptics(
             wavelength=wavelength, semiangle=self.semiangle_mrad * 1e-3, size=self.size, sampling=self.sampling_angstrom
         )
@@ -234,8 +234,8 @@ class Measurement:
     confidence : dict
         Half width of the 95 % interval of each fitted Cartesian coefficient, A.
     misfit : float
-        Chi-square per degree of freedom of the fit of the aberrations to all tilts, or 1 for C1A1, which has no degree of
-        freedom left. Values above 1 widen the intervals.
+        Chi-square per degree of freedom of the fit of the aberrations to all tilts, or 1 for C1A1, whose fit has no
+        degrees of freedom. Values above 1 widen the intervals.
     tilts_mrad : ndarray
         Tilts (ty, tx), mrad, shape (n, 2).
     first_order, first_order_error : ndarray

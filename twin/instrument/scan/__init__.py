@@ -13,7 +13,7 @@ Name                       Meaning
 ``frame(values)``          values (..., n) in visiting order, rearranged to shape (..., ``*shape``)
 ``axes()``                 coordinates y and x of a raster without rotation; None for other scans
 ``line_starts()``          index of the first visit of each line
-``pause``                  pause between lines: ``"flyback"`` and settling, ``"turn"`` (settling only) or ``"none"``
+``pause``                  pause between lines: ``"flyback"`` (with settling), ``"turn"`` (settling only) or ``"none"``
 ``centre_angstrom``        middle (x, y) of the field of view, A
 ``field_of_view_angstrom`` height and width of the field of view, A
 ========================== ==============================================================================

@@ -1,4 +1,4 @@
-"""Scans along smooth curves, without flyback and sharp turns."""
+"""Scans along smooth curves, without flyback or sharp turns."""
 
 import math
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Scans with results along a list of points."""
+"""Scans whose results are lists of points."""
 
 from dataclasses import dataclass
 from typing import ClassVar

@@ -1,4 +1,4 @@
-"""Pure functions of the microscope's setup and state: acquisition commands, checked and with their cost, and the frames that they record."""
+"""Acquisitions as pure functions of the microscope's setup and state: checks, costs, and the recorded frames."""
 
 import json
 import math
@@ -113,7 +113,7 @@ def order(
     if incident > MOST_ELECTRONS:
         message = (
             f"{incident:.3g} electrons at each point overflow the counters (limit {MOST_ELECTRONS:g}). "
-            "Use a shorter dwell_time_us or less current_pa."
+            "Use a shorter dwell_time_us or a lower current_pa."
         )
         raise InstrumentError(message)
     return CheckedAcquisition(

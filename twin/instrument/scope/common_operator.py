@@ -41,11 +41,11 @@ class WholeOperator:
     Parameters
     ----------
     request : Request
-        Request with the specimen, the largest convergence, and all detectors at all camera lengths.
+        Request with the specimen, the largest semi-angle, and all detectors at all camera lengths.
     plan : Plan
         Plan of the computation.
     rings : dict
-        Detectors by camera length (mm) and convergence (mrad).
+        Detectors by camera length (mm) and semi-angle (mrad).
     starts : dict
         Index of the first channel of each set of detectors in ``rings``.
     """
@@ -167,7 +167,7 @@ def _whole(
 
 
 def _rings(common: CommonOperator, profile: Profile, length: float, semiangle: float) -> Rings:
-    """Return the detectors at a camera length, mm, and a convergence, mrad, each with its angles."""
+    """Return the detectors at a camera length, mm, and a semi-angle, mrad, each with its angles."""
     at = replace(knobs.initial(profile), camera_length_mm=length, semiangle_mrad=semiangle)
     found = imaging_requests.at_camera_length(common.detectors, profile, at)
     named = tuple(profile.detector(ring) or ring if isinstance(ring, str) else ring for ring in found)

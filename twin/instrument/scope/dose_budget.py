@@ -83,6 +83,6 @@ def check(state: ScopeState, scan: Scan, dose: float, budget: float | None) -> N
         message = (
             f"This scan adds {dose:.4g} e-/A^2 to its field, which has received up to {before:.4g} e-/A^2. The sum is beyond the budget of "
             f"{budget:.4g} e-/A^2. "
-            "Use less current_pa, a shorter dwell_time_us, fewer frames, a wider field, or another position."
+            "Use a lower current_pa, a shorter dwell_time_us, fewer frames, a wider field, or another position."
         )
         raise InstrumentError(message)

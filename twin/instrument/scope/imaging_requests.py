@@ -24,13 +24,13 @@ from stemtwin.twin.samples.sample import Sample
 GROWTH = 2.0
 """Least growth of the window after a change of knobs, so one operator serves many further changes."""
 RUNGS = tuple(LEAST_WINDOW * math.sqrt(2) ** i for i in range(20))
-"""Widths of windows, A; a small growth of the probe does not need a new operator."""
+"""Widths of windows, A, so far apart that a small growth of the probe does not need a new operator."""
 FORESEEN_RUNGS = tuple(LEAST_WINDOW * 2 ** (i / 4) for i in range(40))
 """Widths of windows for predicted probes, A."""
 AHEAD_S = tuple(60.0 * i for i in range(61))
-"""Times of the prediction, s: an hour in minutes."""
+"""Times for which the probe is predicted, s: an hour in steps of a minute."""
 SOON = 16
-"""Number of the first prediction times at which the probe must fit into an existing window if this window is reused."""
+"""Number of predictions, from the first, in which the probe must fit into an existing window for the window to be reused."""
 LEAST_SHARE = 0.4
 """Least fraction of the window that the probe must need; otherwise a smaller window makes images faster again."""
 

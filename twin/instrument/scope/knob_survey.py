@@ -80,7 +80,7 @@ class Turn:
     def change(self, signal: str) -> float:
         """Return the root-mean-square change of a signal, relative to its mean before the change.
 
-        The variance of the counting noise is subtracted for counted signals.
+        For spectra, patterns and Ronchigrams, the variance of the counting noise is subtracted.
         """
         square = np.mean((self.after[signal] - self.before[signal]) ** 2)
         if signal in COUNTED:
@@ -90,8 +90,8 @@ class Turn:
     def certainty(self, signal: str) -> float:
         """Return the significance of a signal's change in standard deviations.
 
-        For an image, it is the largest change of a pixel, divided by the standard deviation of the counts. For a counted
-        signal, it is the excess of chi squared over its expectation, divided by the standard deviation of chi squared.
+        For images, it is the largest change of a pixel, divided by the standard deviation of its counts. For spectra, patterns
+        and Ronchigrams, it is the excess of chi squared over its expectation, divided by the standard deviation of chi squared.
         """
         if signal in COUNTED:
             many = self.before[signal] + self.after[signal]

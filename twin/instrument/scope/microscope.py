@@ -409,8 +409,8 @@ class Microscope:
         UnknownNameError, SettingsError
             The measurement is unknown; the state is unchanged.
         InstrumentError
-            The beam is blanked; the state is unchanged. Or the fit failed, because the probe is out of range or no probe fits the images; the clock
-            has then advanced by the duration of the measurement.
+            The beam is blanked, and the state is unchanged; or the probe is out of range or does not fit the images, and the clock has advanced by
+            the duration of the measurement.
         """
         checks.function("progress", progress)
         found, self._state = aberration_tuning.measure(
@@ -489,12 +489,12 @@ class Microscope:
         Returns
         -------
         Mapping
-            Values by name: ``beam`` (with knobs, residual, misalignment, corrections and drift), its ``aberrations``, the first-order ones in A as
-            ``C10_angstrom``, ``C12_angstrom``, ``C12a_angstrom``, ``C12b_angstrom``, the Strehl ratio ``strehl`` of only these first-order ones (1 if
-            C10 and C12 are 0), ``sample`` (the present atoms), ``stage`` (true position), ``drift_angstrom`` (x, y), ``events`` (past changes of
-            atoms), ``film`` (contamination or None), ``dose`` (a ``DoseMap`` of the true positions of electrons), ``current_factor`` (present over
-            initial current), ``seed``, and ``expected``. Before the first acquisition, ``expected`` is None. After it, ``expected`` is a Dataset of
-            the expected signals of the last pass as fractions of the beam, without noise and electronics, for the true positions, beam, specimen and
-            configurations of this pass (see ``LastPass.expected``). Patterns and spectra are computed again when ``expected`` is read.
+            Values by name: ``beam`` (the true beam), ``aberrations`` (all aberrations of this beam), ``C10_angstrom``, ``C12_angstrom``,
+            ``C12a_angstrom`` and ``C12b_angstrom`` (first-order aberrations), ``strehl`` (Strehl ratio with only the first-order aberrations),
+            ``sample`` (present atoms), ``stage`` (true position), ``drift_angstrom`` (drift (x, y) of the specimen), ``events`` (past changes of
+            atoms), ``film`` (contamination film or None), ``dose`` (a ``DoseMap`` of the true positions of electrons), ``current_factor`` (present
+            over initial current), ``seed``, and ``expected``. Before the first acquisition, ``expected`` is None. After it, ``expected`` is a Dataset
+            of the expected signals of the last pass as fractions of the beam, without noise and electronics, for the true positions, beam, specimen
+            and configurations of this pass (see ``LastPass.expected``). Patterns and spectra are computed again when ``expected`` is read.
         """
         return hidden_state.truth(self._setup, self._state)

@@ -32,14 +32,14 @@ def stream_key(name: str) -> int:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CommonOperator:
-    """Camera lengths and convergences for which one common imaging operator is built.
+    """Camera lengths and semi-angles for which one common imaging operator is built.
 
     Parameters
     ----------
     detectors : tuple of str
         Registry names of scanned detectors.
     camera_lengths_mm, semiangles_mrad : tuple of float
-        Camera lengths, mm, and convergences, mrad.
+        Camera lengths, mm, and convergence semi-angles, mrad.
     """
 
     detectors: tuple[str, ...]
@@ -63,7 +63,7 @@ class Setup:
         Average over a crystal's translations, as in ``Request``; ``"auto"`` does not average a specimen that the beam
         can change.
     specimen_seed : int, optional
-        Seed of only the thermal motion, for microscopes that share imaging operators; None: it follows from ``seed``.
+        Seed of the thermal motion, equal for microscopes that share imaging operators; None: it follows from ``seed``.
     misalignment : Aberrations
         Hidden aberrations in addition to those of the profile, A and rad.
     window_angstrom : float
@@ -80,7 +80,7 @@ class Setup:
         Method for images on rotated rasters: ``"series"``, which uses a sum of waves wherever the sum is faster, or
         ``"spline"``.
     common : CommonOperator, optional
-        Detectors, camera lengths and convergences with one common operator in a fixed window, see
+        Detectors, camera lengths and semi-angles with one common operator in a fixed window; see
         :mod:`~stemtwin.twin.instrument.scope.common_operator`. None: each acquisition setting has its own operator.
     """
 

@@ -16,7 +16,7 @@ from stemtwin.twin.samples.kinetics_conversion import SHEET, processes_of, sampl
 from stemtwin.twin.samples.sample import Sample
 
 FILM_STEP_ANGSTROM = 2.0
-"""Distance of the points of a contamination film, A."""
+"""Distance between the points of a contamination film, A."""
 RELAXING = frozenset({"C", "Si", "N", "B"})
 """Elements of sheets in the valence force field."""
 

@@ -1,4 +1,4 @@
-"""Recorder of images of scanned detectors: expected signals by the engines, and readings."""
+"""Recorder of the images of scanned detectors: expected signals and readings."""
 
 from dataclasses import dataclass, replace
 from typing import Any, Self

@@ -123,8 +123,8 @@ class SpectrumRecorder:
     Parameters
     ----------
     detectors : tuple
-        The spectrometer, the X-ray detector, or both in this order. The spectrometer states the width of its zero-loss
-        peak, by default the energy width of the source.
+        The spectrometer, the X-ray detector, or both in this order. The ``zero_loss_fwhm_ev`` of the
+        spectrometer is a number, by default the energy width of the source but at least 0.001 eV.
     sample : Sample
         The specimen.
     scan : Scan
@@ -297,7 +297,7 @@ def _one_of_each(setup: Setup, state: ScopeState, detectors: tuple[str | Spectra
 
 
 def _with_width(detector: EELSDetector, setup: Setup) -> EELSDetector:
-    """Return the spectrometer with the source's energy width, or with its own if that is wider."""
+    """Return the spectrometer with the source's energy width, or unchanged if it has a zero-loss width of its own."""
     width = max(setup.profile.energy_width_ev, LEAST_WIDTH_EV)
     if detector.zero_loss_fwhm_ev is None:
         return replace(detector, zero_loss_fwhm_ev=width)
@@ -348,7 +348,7 @@ def _like(path: Scan, values: np.ndarray) -> np.ndarray:
 
 
 def _counted(expected: np.ndarray, incident: np.ndarray, detector: Spectral, rng: np.random.Generator) -> np.ndarray:
-    """Return the counts of expected fractions (n, channels) of numbers of electrons (n,)."""
+    """Draw the counts from expected fractions, (n, channels), and numbers of incident electrons, (n,)."""
     counting = detector.gain == 1 and not detector.read_noise
     out = np.empty(expected.shape, np.uint32 if counting else np.float32)
     for start in range(0, len(expected), TOGETHER):
