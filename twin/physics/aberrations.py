@@ -290,7 +290,7 @@ def add(first: Aberrations, second: Aberrations) -> Aberrations:
 
 
 def total(first: Aberrations, *others: Aberrations) -> Aberrations:
-    """Return the sum of sets of aberrations, with the same bits as repeated calls of :func:`add`."""
+    """Return the sum of sets of aberrations, bit-identical to repeated calls of :func:`add`."""
     numbers: Sequence[float] = _numbers(first)
     for other in others:
         numbers = _added(numbers, _numbers(other))

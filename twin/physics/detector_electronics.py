@@ -100,7 +100,8 @@ def convert(charge: np.ndarray, *, gain: float, offset: float, read_noise: float
     offset, read_noise : float
         Mean reading without electrons, and standard deviation of the noise of each reading, steps.
     bits : int
-        Readings are rounded to whole numbers and clipped to 0 .. 2^bits - 1; 0 means neither.
+        Number of bits. Readings are rounded to whole numbers and clipped to 0 .. 2^bits - 1. With 0 bits, they are neither
+        rounded nor clipped.
     rng : numpy.random.Generator
         The only source of randomness; not used if ``read_noise`` is 0.
 

@@ -40,13 +40,15 @@ class ComparisonRow:
     detector : str
         The detector's name.
     what : str
-        Computation that is compared with our multislice of the request.
+        Computation that is compared with a reference. The reference is our multislice or, for the thermal motion of a
+        Ronchigram, our phase grating of atoms at rest.
     ours, other : float
-        Mean signals, over the points, of our multislice and of the computation ``what``, fractions of the incident beam.
+        Mean signals of the reference and of the computation ``what``, as fractions of the incident beam. The means are
+        taken over the scan points, or over the pixels of a Ronchigram.
     largest : float
-        Largest difference over the points, divided by our mean signal.
+        Largest difference at a point or pixel, divided by ``ours``.
     rms : float
-        Root mean square difference over the points, divided by our mean signal.
+        Root mean square difference, divided by ``ours``.
     """
 
     detector: str
@@ -64,7 +66,7 @@ class Certificate:
     Parameters
     ----------
     points : int
-        Number of scan points that were computed.
+        Number of scan points that were compared, or of pixels of a Ronchigram.
     grid : tuple of int
         Number of points (ny, nx) of the wave.
     slices : int
@@ -157,7 +159,7 @@ def repeated(sample: Sample, times: tuple[int, int]) -> Sample:
 
 
 def coherent_points(request: Request) -> Request:
-    """Return the request for multislice with a coherent beam, at no more than ``MOST_POINTS`` points and only at the exit face."""
+    """Return the request for multislice with a coherent beam, at no more than 16 points and only at the exit face."""
     coherent = replace(request.beam, source_size_angstrom=0.0, focal_spread_angstrom=0.0)
     return replace(request, beam=coherent, scan=_few(request), engine=multislice.NAME, depths_angstrom=None, tolerance=0.0)
 
@@ -169,7 +171,7 @@ def _few(request: Request) -> PathScan:
 
 
 def _one(request: Request) -> Request:
-    """Return the request for the first phonon configuration only; ``"damped"`` is a single one already."""
+    """Return the request for the first phonon configuration only; static and damped requests are returned unchanged."""
     return replace(request, phonons=1) if request.configurations > 1 or isinstance(request.phonons, int) else request
 
 

@@ -27,7 +27,7 @@ from stemtwin.twin.physics.engine.operator.ronchigram_kernel import Lens
 CONFIGURATIONS = 8
 """Number of frozen-phonon configurations of the phase grating."""
 SECONDS_PER_POINT = 1.6e-8
-"""Usual time of one step of one wave per point of its window on one core, s: two Fourier transforms and two products."""
+"""Typical time of one step of one wave per point of its window on one core, s: two Fourier transforms and two products."""
 ABTEM_TIMES = 3.0
 """Time of abTEM over that of stemtwin for the same wave."""
 FLAT, MOVING = "ours, the film as one phase grating", "phase gratings of atoms in motion, atoms at rest"
@@ -50,7 +50,7 @@ class _Shot:
     inside: np.ndarray
 
     def film(self, *, finer: float = 1.0, **settings: object) -> PhaseGrating:
-        """Return the film in its slices, on a grid that holds the scattered beams up to the far edge of the camera."""
+        """Return the film in its slices, on a grid that contains the scattered beams up to the far edge of the camera."""
         request = replace(self.request, **settings)
         grid = ronchigram.fine_grid(request, finer * self.angle)
         sliced = SlicedFilm(request=request, grid=grid, slices=cut(request)[0], limit=grid.band_limit)
@@ -119,7 +119,10 @@ def certify_ronchigram(request: Request, *, progress: Callable[[str], None] | No
 
 
 def seconds(request: Request) -> float:
-    """Return the planned time of :func:`certify_ronchigram` on this machine (s) if abTEM is three times as slow as stemtwin."""
+    """Return the estimated time of :func:`certify_ronchigram` on one core, s.
+
+    The estimate assumes that abTEM takes three times as long as stemtwin for the same wave.
+    """
     shot = _shot(request)
     points = math.prod(ronchigram.fine_grid(shot.request, shot.angle).shape) * math.prod(shot.cells)
     steps = len(cut(shot.request)[0].planes) * (2 + FINER**2 + 2 + 2 * ABTEM_TIMES) + CONFIGURATIONS + 1
@@ -145,7 +148,7 @@ def _with_pixel_masks(lens: Lens) -> Lens:
 
 
 def _by_abtem(shot: _Shot, film: PhaseGrating, *, same_slices: bool) -> np.ndarray:
-    """Return the pixels by abTEM on the film's window, with the film's slices or with abTEM's own potential."""
+    """Return the pixels computed by abTEM on the film's window, with the film's slices or with abTEM's own potential."""
     ring = ronchigram.disc_of(shot.request, shot.camera)
     one = replace(film.request, detectors=(ring,), antialias=False, oversampling=1, grid=film.plan.grid.shape)
     many = one.sample if isinstance(one.sample, PotentialSlices) else repeated(one.sample, shot.cells)
@@ -175,7 +178,7 @@ def _other_slices(shot: _Shot, planes: np.ndarray) -> tuple[str, float] | None:
 
 
 def _moving(shot: _Shot) -> np.ndarray:
-    """Return the pixels by phase gratings of the frozen-phonon configurations, shape (configurations, pixels)."""
+    """Return the pixels of phase gratings of the frozen-phonon configurations, shape (configurations, pixels)."""
     asked = replace(shot.request, phonons=CONFIGURATIONS)
     film = ronchigram.make(asked, shot.camera, shot.cells, GRATING)
     return np.stack([shot.pixels(replace(film, transmissions=[one])) for one in film.transmissions])

@@ -10,20 +10,20 @@ from stemtwin.twin.physics.engine.operator import gram_matrix
 from stemtwin.twin.physics.grids import Grid
 
 SECONDS_PER_POINT = 1e-9
-"""Usual time of one multislice step per wave and point of a grid of 384 x 384 on two cores, s."""
+"""Typical time of one multislice step per wave and point of a grid of 384 x 384 on two cores, s."""
 BEYOND_CACHES = 0.17
 """Exponent with which ``SECONDS_PER_POINT`` grows with the number of points, as lines and batches of waves exceed the caches.
 
 The factor is 1.1 at 512 x 512 and 1.9 at 2400 x 2400.
 """
 SECONDS_PER_PRODUCT = 2.5e-11
-"""Usual time per pair of plane waves and reciprocal pixel of an operator's matrix products on two cores, s."""
+"""Typical time per pair of plane waves and reciprocal pixel of an operator's matrix products on two cores, s."""
 SECONDS_PER_VALUE = 8e-9
-"""Usual time per point at which a slice's exp(i sigma V) is evaluated, on two cores, s."""
+"""Typical time per point at which a slice's exp(i sigma V) is evaluated, on two cores, s."""
 SECONDS_PER_PHASE = 1.2e-11
-"""Usual time per atom and point at which its potential's coefficients are summed, on two cores, s."""
+"""Typical time per atom and point at which its potential's coefficients are summed, on two cores, s."""
 FIRST_SECONDS = 0.3
-"""Usual time of all other work, s."""
+"""Typical time of all other work, s."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,8 +44,8 @@ class Cost:
     exactness : str
         Accuracy of the signals of this request, as a sentence; empty if the engine's ``exactness`` describes it.
     longest : float
-        Time (s) in the worst case: an engine checks its error and enlarges its windows as often as permitted. 0 if the engine
-        does not check its error.
+        Time (s) if the check of the error enlarges the windows as often as permitted; infinite if they would then be as large
+        as the field. 0 if the engine does not estimate this time.
     """
 
     waves: int
@@ -68,7 +68,7 @@ def field_bytes(found: Discretisation) -> int:
 
 
 def first_seconds(found: Discretisation, configurations: int | None = None) -> float:
-    """Return the usual time, s, until the first wave is propagated, including transmission functions on the whole field.
+    """Return the estimated time before the first wave is propagated, with transmission functions on the whole field, s.
 
     By default the transmission functions of all configurations are included.
     """
@@ -77,11 +77,11 @@ def first_seconds(found: Discretisation, configurations: int | None = None) -> f
 
 
 def step_seconds(points: int) -> float:
-    """Return the usual time (s) of one multislice step of one wave on a grid with the given number of points."""
+    """Return the estimated time (s) of one multislice step of one wave on a grid with the given number of points."""
     return points * SECONDS_PER_POINT * (points / 384**2) ** BEYOND_CACHES
 
 
 def specimen_seconds(request: Request, grid: Grid, slices: int, share: float = 1.0) -> float:
-    """Return the usual time (s) to compute all transmission functions on a grid that contains a fraction ``share`` of the atoms."""
+    """Return the estimated time (s) of all transmission functions on a grid that contains a fraction ``share`` of the atoms."""
     values = request.configurations * request.oversampling**2 * math.prod(grid.shape)
     return values * (slices * SECONDS_PER_VALUE + share * len(getattr(request.sample, "numbers", ())) * SECONDS_PER_PHASE)

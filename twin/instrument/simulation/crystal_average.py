@@ -28,9 +28,9 @@ def average_of(request: Request) -> LatticeAverage | None:
     """Return the average over lattice translations that applies to a request, or None.
 
     ``lattice_average="auto"`` applies only to ``phonons="auto"``. If ``phonons`` is a number, the configurations are averaged
-    without translations. If an average applies to ``phonons="auto"``, the computation begins with fewer than 8
-    configurations. These configurations together contain at least 8 equivalent columns for each point of the image, as many
-    as 8 configurations contain without the average.
+    without translations. If an average applies to ``phonons="auto"``, the computation begins with the smallest number of
+    configurations, at least 2, that together contain 8 symmetry-equivalent copies of each point of the image. Without the
+    average, 8 configurations contain as many.
 
     Raises
     ------

@@ -11,9 +11,10 @@ Name     Variables                     Unit   Meaning
 ``idpc`` ``idpc``                      rad    integrated differential phase contrast of four quadrants (``dpc4``)
 ======== ============================= ====== ==============================================================================
 
-The centre of mass is exact in every engine. It follows from the signals of three discs: the sensitivity of one disc is
-uniform, that of another grows linearly along y, and that of the third grows linearly along x. The probe's tails beyond the
-window are carried by plane waves that the specimen does not deflect, so a window of 20 A lowers the contrast by about 2 %.
+The centre of mass is as accurate as the signals of the engine. It follows from the signals of three discs: the sensitivity
+of one disc is uniform, that of another grows linearly along y, and that of the third grows linearly along x. The probe's
+tails beyond the window are carried by plane waves that the specimen does not deflect, so a window of 20 A lowers the
+contrast by about 2 %.
 """
 
 import json
@@ -54,7 +55,7 @@ Derive = Callable[[xr.Dataset, Request], dict[str, xr.DataArray]]
 
 
 def accept(request: Request) -> None:
-    """Accept every request. This is the check of a derived signal that every request permits."""
+    """Accept every request. This is the default check of a derived signal."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -34,7 +34,7 @@ from stemtwin.twin.progress import Progress
 from stemtwin.twin.registry import Registry
 
 SECONDS_PER_AMPLITUDE = 8e-11
-"""Usual time per probe, plane wave and reciprocal pixel of the products on two cores, s."""
+"""Typical time per probe, plane wave and reciprocal pixel of the products on two cores, s."""
 ANGLE = {"units": "mrad"}
 
 
@@ -83,7 +83,7 @@ class PatternEngine:
     cost : callable
         ``cost(patterns, base)`` returns the cost. ``base`` is the memory, bytes, of the program, the specimen and the result.
     compute : callable
-        ``compute(patterns, positions, out, progress)`` returns the patterns of probes like :func:`expected_patterns`.
+        ``compute(patterns, positions, out, progress)`` returns the patterns of probes, as :func:`expected_patterns` does.
     exactness : str
         Accuracy of the patterns, as a sentence.
     means : str
@@ -203,7 +203,7 @@ def _base_bytes(found: Patterns, *, held: bool) -> int:
 
 
 def _step_seconds(plan: Plan) -> float:
-    """Return the usual time of one wave through the specimen, s."""
+    """Return the estimated time of one wave through the specimen, s."""
     return len(plan.slices.planes) * costs.step_seconds(math.prod(plan.grid.shape))
 
 

@@ -2,8 +2,8 @@
 
 The optics, the scan and up to a quarter of the atoms may change from one image to the next; any other change rebuilds the
 operator. An update differs from a new build in three ways. First, transmission functions are changed only near the atoms that
-changed (the error is at most 1e-4 of the largest change, see `potential.update_transmissions`, and every `RENEWED`-th change
-is exact). Second, the planes of the slices stay at the depths that the first build chose. Third, with frozen phonons, an atom
+changed (the error is at most 1e-4 of the largest change, see `potential.update_transmissions`, and every 256th change is
+exact). Second, the planes of the slices stay at the depths that the first build chose. Third, with frozen phonons, an atom
 that appears or vanishes does not change the displacements of the other atoms, whereas a new build draws new displacements for
 all atoms that follow it in the list.
 """
@@ -81,7 +81,7 @@ class Difference:
 
 
 class ChangingOperator:
-    """Images of a specimen whose atoms move under the beam, by one local operator that is updated.
+    """Local operator that is updated to image a specimen whose atoms move under the beam.
 
     The requests of the images are given to `expected` in temporal order, because its result depends, within the tolerance,
     on the preceding requests. Several threads may share the operator; they wait for each other.

@@ -33,7 +33,10 @@ ABTEM = 150 * 2**20
 
 
 def of_specimen(grid: Grid, slices: int, oversampling: int, configurations: int) -> int:
-    """Return the peak memory, bytes, while transmission functions are computed and those of the last configuration are kept."""
+    """Return the peak memory of the computation of transmission functions, bytes.
+
+    If there are several configurations, the transmission functions of the previous one are also in memory.
+    """
     computing = 8 * math.prod(grid.shape) * oversampling**2 * threads.thread_count()
     return min(configurations, 2) * of_stack(grid, slices) + computing
 

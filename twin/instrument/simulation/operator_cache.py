@@ -1,4 +1,4 @@
-"""Caches of imaging operators in the process and on disk; each operator is built once for the same physics."""
+"""Caches of imaging operators in the process and on disk; requests with the same physics share one operator."""
 
 import hashlib
 import os
@@ -197,8 +197,8 @@ def weights_behind(detectors: Sequence[Detector], wavelength: float, tilt: tuple
 def physics_key(request: Request, plan: Plan, *, engine: tuple[str | float, ...] = ()) -> str:
     """Return the hash of all properties that determine an operator, including the code.
 
-    The hash does not depend on the optics, the scan and the detectors' names. ``engine`` names an engine other than the
-    dense operator, with its further settings, for example ``("local", tolerance)``.
+    The hash does not depend on the aberrations, the source size, the focal spread, the scan or the detectors' names.
+    ``engine`` names an engine other than the dense operator, with its further settings, for example ``("local", tolerance)``.
     """
     sample = request.sample
     if isinstance(sample, PotentialSlices):

@@ -65,7 +65,7 @@ def centre_of_mass(patterns: xr.DataArray) -> xr.Dataset:
     """Return the centre of mass of each pattern (mrad) as ``com_y`` and ``com_x``; empty patterns give NaN.
 
     For a thin specimen the centre of mass of the whole pattern is proportional to the gradient of the specimen's phase,
-    averaged with the probe's intensity (Mueller et al., Nature Communications 5 (2014) 5653).
+    averaged over the probe's intensity (Mueller et al., Nature Communications 5 (2014) 5653).
     """
     ky, kx, _ = _checked(patterns)
     total = patterns.sum(ANGLES, dtype=float)

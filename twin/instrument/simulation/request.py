@@ -59,10 +59,10 @@ class Request:
         ``tolerance``), ``"abtem"`` (an independent solver) or ``"auto"`` (the planner chooses).
     phonons : int or str
         Number of frozen-phonon configurations, or a word. ``"auto"`` uses 8 configurations if the sample has thermal
-        displacements (``thermal_sigma_angstrom``). It uses fewer if ``lattice_average`` makes their error as small as that of 8. A
-        sample without thermal displacements is static. ``"damped"`` applies the Debye-Waller factor, which suits
-        bright-field signals only, because it leaves out thermal diffuse scattering, most of a dark-field signal.
-        ``"static"`` leaves the atoms at rest.
+        displacements (``thermal_sigma_angstrom``). With ``lattice_average`` it uses fewer if their error is then as small
+        as that of 8 without the average. A sample without thermal displacements is static. ``"damped"`` applies the
+        Debye-Waller factor. It suits bright-field signals only, because it leaves out thermal diffuse scattering, which is
+        most of a dark-field signal. ``"static"`` leaves the atoms at rest.
     seed : int
         Seed of the thermal displacements.
     grid : tuple of int, optional
@@ -101,21 +101,20 @@ class Request:
         exit face there is vacuum, where signals equal those of the exit face and waves propagate freely.
     measure_error : bool
         Whether ``"thermal"`` measures its error for this sample, once, and refuses the request if the error exceeds
-        ``tolerance``; False only states the errors measured on other samples.
+        ``tolerance``; with False, the result states the stored error, or else the errors measured on other samples.
     lattice_average : bool or str
-        Average of frozen-phonon signals over the translations of a perfect crystal inside the cell. The average is
-        exact and unbiased, because the mean over all displacements has this symmetry and the mean of a few
-        configurations does not. ``"auto"`` averages if ``phonons="auto"``, the atoms form a perfect crystal (within
-        0.001 A), and the engine computes images of whole cells (``"operator"``, patterns by the scattering matrix,
-        spectra by their operator). True averages any number of configurations, and refuses other engines and samples
-        that are not perfect crystals. ``"point group"`` averages like True, and also over the crystal's rotations
-        and mirrors about the beam direction, which transform the aberrations too. It requires images, round detectors
-        and no tilts; each image takes up to eight times as long as with True, but building the operator takes no
-        longer. False never averages.
+        Average of frozen-phonon signals over the translations of a perfect crystal inside the cell. The average does
+        not bias the signals: their mean over all displacements has this symmetry, which the mean of a few configurations
+        lacks. ``"auto"`` averages if ``phonons="auto"``, the atoms form a perfect crystal (within 0.001 A), and the
+        engine computes images of whole cells (``"operator"``, patterns from the scattering matrix, spectra from their
+        operator). True averages any number of configurations, and refuses other engines and samples that are not perfect
+        crystals. ``"point group"`` averages like True, and also over the crystal's rotations and mirrors about the beam
+        direction, which transform the aberrations too. It requires images, round detectors and no tilts; each image takes
+        up to eight times as long as with True, but building the operator takes no longer. False never averages.
     film_slices_angstrom : float, optional
         Thickness, A, up to which the local operator joins slices that contain only light atoms (up to silicon), such
-        as amorphous films. The error that joining causes may be at most half of ``tolerance``, measured by single probes
-        through all slices. If it is larger, half the thickness is tried, then a quarter, and so on. By default the local
+        as amorphous films. The error of joining, measured with single probes relative to the separate slices, may be at most
+        half of ``tolerance``. If it is larger, half the thickness is tried, then a quarter, and so on. By default the local
         operator joins no slices. Windows of single probes join slices without this setting if their check permits it.
     growing_windows : bool
         Whether the windows of the local operator grow with depth, within the same ``tolerance``, if that takes less

@@ -140,7 +140,7 @@ def ronchigram(
     position_angstrom : tuple of float
         Position (x, y) of the probe, A.
     camera : PixelatedDetector or str
-        The camera; by default 512 x 512 pixels up to 1.25 times the convergence angle.
+        The camera; by default 512 x 512 pixels up to 1.25 times the convergence semi-angle.
     engine : str
         ``"grating"`` projects the whole film into one plane at the mean depth of its atoms; ``"multislice"`` is exact.
     check : bool
@@ -395,7 +395,7 @@ def fine_grid(request: Request, angle: float) -> Grid:
         grid = Grid(shape=request.sample.array.shape[1:], extent=size)  # type: ignore[arg-type]
         if grid.max_angle(wavelength) < angle:
             message = (
-                f"A Ronchigram needs angles to {angle * 1e3:.1f} mrad, but the potential's grid holds {grid.max_angle(wavelength) * 1e3:.1f} mrad. "
+                f"A Ronchigram needs angles to {angle * 1e3:.1f} mrad, but the potential's grid ends at {grid.max_angle(wavelength) * 1e3:.1f} mrad. "
                 f"Give a potential with points at most {wavelength / (3 * angle):.3g} A apart, or lower the camera's angle."
             )
             raise SamplingError(message)

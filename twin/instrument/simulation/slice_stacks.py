@@ -25,9 +25,9 @@ HEAVIEST_OF_FILMS = 14
 
 
 def film_of(request: Request, slices: Slices, thickness: float | None) -> FilmSlices | None:
-    """Return the slices that can be joined into slices of at most ``thickness`` (A) or None if slices are not joined.
+    """Return the slices of films, which can be joined up to ``thickness`` (A), or None if ``thickness`` is None.
 
-    Slices can be joined if they contain only light atoms, up to silicon.
+    A slice belongs to a film if it contains only light atoms, up to silicon. The result is also None for a potential.
     """
     if thickness is None or isinstance(request.sample, PotentialSlices):
         return None

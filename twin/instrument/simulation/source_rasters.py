@@ -1,7 +1,7 @@
 """Rasters blurred by a source of finite size: sharp signals on a coarse raster with a margin, and the weights that blur them.
 
 A signal contains no spatial frequency above twice the aperture's radius, 2 alpha / lambda, with the convergence semi-angle
-alpha and the wavelength lambda. The sum of its values at points with the distance h, weighted by the source's Gaussian, equals
+alpha and the wavelength lambda. The sum of its values at points a distance h apart, weighted by the source's Gaussian, equals
 the blurred signal if 1/h is so large that the Gaussian suppresses all aliased frequencies.
 """
 

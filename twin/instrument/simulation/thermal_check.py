@@ -53,7 +53,8 @@ class ThermalError:
     rms, largest : float
         rms and largest difference over the points, divided by the mean signal.
     own : float
-        Statistical error of the configurations, which is part of ``rms``: rms standard error, divided by the mean signal.
+        Statistical error of the mean over configurations, which contributes to ``rms``: the standard error, rms over the
+        points, divided by the mean signal.
     configurations, points : int
         Number of frozen-phonon configurations and of points.
     """
@@ -71,7 +72,7 @@ class ThermalError:
 
 
 def key_of(request: Request, detectors: Sequence[Detector]) -> str:
-    """Return the key under which an error is stored: it depends on material, thickness, rings and optics, not on scan and tolerance."""
+    """Return the key under which an error is stored. It depends on sample, rings and optics, but not on scan or tolerance."""
     beam = replace(request.beam, source_size_angstrom=0.0, focal_spread_angstrom=0.0)  # the comparison uses coherent probes
     return disk.content_key(
         {
@@ -103,7 +104,7 @@ def settled(error: ThermalError, tolerance: float) -> bool:
     """Return True if an error does not have to be measured more precisely.
 
     The error is then precise enough for a decision on the tolerance, or is far above the tolerance, or was measured with
-    ``MOST`` configurations.
+    512 configurations, the largest number.
     """
     return error.own <= SHARE * tolerance or error.clean > tolerance + 2 * error.own or error.configurations >= MOST
 
@@ -124,7 +125,7 @@ def measured(request: Request, plan: Plan, model_of: Callable[[Request, Plan], M
 
 
 def keep(request: Request, detectors: Sequence[Detector], error: ThermalError) -> None:
-    """Write an error of the engine ``thermal`` to disk for later requests with the same material, thickness, rings and optics."""
+    """Write an error of the engine ``thermal`` to disk for later requests with the same sample, rings and optics."""
     disk.default_cache().put(key_of(request, detectors), {"error": np.array(list(asdict(error).values()), np.float64)})
 
 
@@ -288,7 +289,7 @@ def table() -> tuple[dict, ...]:
 
 
 def seconds(found: Discretisation) -> float:
-    """Return the usual time to measure the error of ``thermal``, s, or 0 if a stored error is :func:`settled` for the tolerance."""
+    """Return the estimated time to measure the error of ``thermal``, s, or 0 if a stored error is :func:`settled` for the tolerance."""
     request = found.request
     known = kept(request, found.detectors)
     if known is not None and settled(known, request.tolerance):

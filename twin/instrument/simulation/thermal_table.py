@@ -1,6 +1,6 @@
 """The table of errors of the engine ``thermal`` on whole images: ``python -m stemtwin.twin.instrument.simulation.thermal_table [SAMPLE ...]``.
 
-Each row compares two images of a whole cell: the image by the model, and the image by the exact engine with frozen phonons. The
+Each row compares two images of a whole cell: that of the engine ``thermal``, and that of the exact engine with frozen phonons. The
 exact image is averaged over the translations that map the cell's atoms onto themselves. Rows are written to ``thermal_errors.json`` as
 soon as they are computed; an existing row is computed again only if its sample is named. ``docs/thermal.md`` shows the table.
 No constant of the model was fitted to a sample. The form of the model and the band limit of its waves were chosen with SrTiO3,
@@ -40,7 +40,7 @@ BEGIN, END = "<!-- rows -->\n", "<!-- end of rows -->\n"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Case:
-    """One or several rows of the table of errors: a sample, its conditions, and the number of configurations of the exact image."""
+    """Sample and conditions of one or more rows of the table of errors, and the number of configurations of the exact image."""
 
     sample: str
     thickness: float | None = None
@@ -119,7 +119,7 @@ def averaged(image: np.ndarray, shifts: list[tuple[float, float]]) -> np.ndarray
 
 
 def requests_of(case: Case, sample: Sample, focus: float) -> tuple[Request, Request]:
-    """Return the requests for an image by the exact engine and by the engine ``thermal``."""
+    """Return the requests for the image of the exact engine and for that of the engine ``thermal``."""
     asked = Request(
         sample=sample,
         beam=Beam(energy_ev=case.energy_kv * 1e3, semiangle_mrad=case.semiangle, aberrations=Aberrations(C10=focus)),

@@ -5,8 +5,8 @@ If the propagation of probes through the whole field takes long, they are propag
 the scan, in their windows and through the whole field; most of these points belong to the first configuration, and each
 further configuration has some points of its own. Windows begin small and grow until the error is clearly below the
 tolerance. If they then save too little time, probes are propagated through the whole field instead. Windows of one size are
-tried in up to four ways before they grow: with slices of films joined or not, and with the probe's tails scattered by the
-mean of the whole field or, in part, by the window itself.
+tried in up to four ways before they grow. Slices of films are joined or not, and the signals of the probes' tails are
+computed with aperture-edge waves through the whole field only, or also through the window.
 """
 
 import itertools
@@ -62,7 +62,7 @@ FILMS = (8.0, 4.0)
 CHECK_STREAM = 13
 """First part of the spawn key of the points at which windows are checked."""
 SECONDS_PER_WINDOW, SECONDS_PER_BATCH, SECONDS_PER_COPY = 3e-4, 3e-4, 5e-10
-"""Usual time per window, per batch of sixteen waves, and per point and slice of a window, on two cores, s."""
+"""Typical time per window, per batch of sixteen waves, and per point and slice of a window, on two cores, s."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -80,8 +80,7 @@ class Windowed:
     joined : JoinedSlices, optional
         Joined slices of films.
     near : float
-        Fraction of the probes' tails that is scattered by the window; the rest is scattered by the mean of the whole
-        field.
+        Weight of the window in the signal of the probes' tails, 0 to 1; the weight of the whole field is 1 - ``near``.
     """
 
     windows: ProbeWindows
@@ -224,15 +223,15 @@ def cost(found: Discretisation, windowed: Windowed) -> Cost:
 
 
 def _films(windowed: Windowed) -> str:
-    """Return a phrase about joined slices, or an empty text."""
+    """Return a phrase about joined slices, or an empty string."""
     return "" if windowed.joined is None else f" with slices of films joined, {len(windowed.joined.starts)} instead of {windowed.joined.count}"
 
 
 def signals(request: Request, plan: Plan, windowed: Windowed, progress: Progress | None) -> Signals | str:
     """Return the signals of each probe in its window, averaged over focal spread, source and configurations.
 
-    If windows that reach the tolerance save too little time, a text with the sizes tried is returned instead; the caller
-    then uses the whole field.
+    If windows that reach the tolerance save too little time, a string that lists the sizes tried is returned
+    instead, and the caller uses the whole field.
 
     Raises
     ------
@@ -335,7 +334,7 @@ class WindowCheck:
         return False
 
     def sent(self, stack: SliceStack) -> SliceStack:
-        """Return a specimen for probes in windows, with slices of films joined if the windows require it."""
+        """Return the specimen for probes in windows, with slices of films joined if ``windowed.joined`` is given."""
         assert self.windowed is not None  # there are windows
         return stack if self.windowed.joined is None else self.windowed.joined.stack(stack)
 

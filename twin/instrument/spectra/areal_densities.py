@@ -238,7 +238,7 @@ def _cheapest(asked: _Asked, points: int) -> tuple[str, str]:
 
 
 def _seconds(asked: _Asked, points: int) -> dict[str, float]:
-    """Return the usual time of the engines with channelling for a number of points, s."""
+    """Return the estimated time of the engines with channelling for a number of points, s."""
     plan = _plan(asked)
     area, slices = math.prod(plan.grid.shape), len(plan.slices.planes)
     blocks = plan.blocks[0] * plan.blocks[1]

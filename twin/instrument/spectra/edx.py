@@ -1,4 +1,4 @@
-"""Expected X-ray spectra of a sample, from the same atoms and probe as its images; and quantification of spectra."""
+"""Expected X-ray spectra of a sample, from the same atoms and probe as its images, and quantification of spectra."""
 
 import functools
 import math
@@ -173,7 +173,9 @@ def expected_edx(
 
 
 def explain_edx(sample: Sample, beam: Beam, scan: Scan, detector: EDXDetector, **settings: Any) -> DensityPlan:
-    """Return the plan of a call of :func:`expected_edx` without computing the spectra; ``settings`` are phonons and seed.
+    """Return the plan of a call of :func:`expected_edx` without computing the spectra.
+
+    ``settings`` are those of :func:`stemtwin.twin.instrument.spectra.areal_densities.plan_densities`.
 
     Raises
     ------

@@ -158,7 +158,9 @@ def explain_eels(
     edges: Sequence[str] | None = None,
     **settings: Any,
 ) -> DensityPlan:
-    """Return the plan of a call of :func:`expected_eels` without computing the spectra; ``settings`` are phonons and seed.
+    """Return the plan of a call of :func:`expected_eels` without computing the spectra.
+
+    ``settings`` are those of :func:`stemtwin.twin.instrument.spectra.areal_densities.plan_densities`.
 
     Raises
     ------

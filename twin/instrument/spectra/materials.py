@@ -46,7 +46,7 @@ def regions(sample: Sample, model: LossModel) -> list[MaterialRegion]:
     for symbols, material in model.materials:
         if missing := [symbol for symbol in symbols if symbol not in present]:
             known = ", ".join(sorted(present)) or "vacuum"
-            message = f"materials names {', '.join(missing)}, but the sample {sample.name!r} contains only {known}. Leave them out."
+            message = f"The model's materials include {', '.join(missing)}, but the sample {sample.name!r} contains only {known}. Leave them out."
             raise SettingsError(message)
         out.append((tuple(NUMBERS[symbol] for symbol in symbols), named(material)))
         present -= set(symbols)

@@ -11,9 +11,10 @@ function. The process with the higher threshold takes precedence, so the cross-s
 
 .. math:: \sigma_r = \int p_r(T) \prod_{q:\, T_q > T_r} \left[1 - \min(1, n_q\, p_q(T))\right] d\sigma_r(T)
 
-where the product includes the processes q that are possible for the atom at that moment. Processes with equal thresholds
-divide the transfers in proportion to their scales. Processes with a fixed cross-section, and radiolysis, have no
-threshold: they neither take transfers from other processes nor lose any to them.
+where the product includes the processes q that are possible for the atom at that moment and whose rates depend on the dose at
+the same point (``Process.offset``). Processes with equal thresholds divide the transfers in proportion to their scales.
+Processes with a fixed cross-section, and radiolysis, have no threshold: they neither take transfers from other processes nor
+lose any to them.
 """
 
 from __future__ import annotations
@@ -42,8 +43,8 @@ class Branching:
     chances : (r, b) float64
         Probability of each process per partner for a transfer in the bin.
     parts : (r, b) float64
-        Cross-section that each process would have in the bin if no other process competed, A^2. The entry is 0 for a
-        process over which no other process takes precedence, because the kernels do not need it.
+        Cross-section that each process would have in the bin if no other process competed, A^2. It is 0, and not used,
+        for a process that loses no transfers to others.
     """
 
     above: np.ndarray

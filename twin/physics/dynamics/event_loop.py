@@ -277,8 +277,8 @@ def run(path, matter, rules, repeats, blocks, second, limit, rng, whole):
     """Simulate the events along a path, apply them to ``matter``, and return the events, as two tables, and the dose at each site.
 
     The columns of the tables are (rule, site, partner, both atomic numbers before the event) and (time, x, y, z, dose).
-    ``whole`` is the dose at each site of one of the ``repeats`` passes over the path, nan if unknown. The returned dose
-    is the sum over all passes, or an empty array if the number of events reached ``limit``.
+    ``whole`` is the dose that each site receives in one of the ``repeats`` passes over the path, nan if unknown. The
+    returned dose is the sum over all passes, or an empty array if the number of events reached ``limit``.
     """
     numbers, labels, positions, links, kinds = matter
     table, fractions = rules[0], rules[3]

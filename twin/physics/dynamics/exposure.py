@@ -23,7 +23,7 @@ class Exposure:
     dwell : (p,) float
         Dwell time at each point, s.
     current : float
-        Probe current, pA; with 0 only time passes.
+        Probe current, pA; 0 for an exposure without electrons.
     energy : float
         Beam energy, eV.
     density : Density

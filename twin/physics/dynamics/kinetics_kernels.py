@@ -1,6 +1,6 @@
 """Compiled kernels of the kinetics: the dose of a path at a point, and the conditions and actions of rules.
 
-The loop over events is in ``event_loop.py``. The path of the beam is a binary tree in time. A leaf contains ``LEAF``
+The loop over events is in ``event_loop.py``. The path of the beam is a binary tree in time. A leaf contains eight
 consecutive points, and each node stores the electrons, the centre and the radius of the points below it. A node far
 from an atom is treated as one point, so the dose from the probe's tails can be computed for the whole specimen.
 """

@@ -1,11 +1,11 @@
-"""The engine ``abtem``: signals by abTEM, an independent solver, on the same grid and with the same planes.
+"""The engine ``abtem``: signals computed by abTEM, an independent solver, on the same grid and with the same planes.
 
 abTEM applies the transmission function at the entrance of a slice, and its arrays have the axes [x, y]. The slices that it
 receives therefore extend from each of our planes to the next, every atom lies in the middle of its slice, and C10 is increased
-by the depth of our first plane. In abTEM, the tilt is that of the beam relative to the specimen, and patterns stay centred on
-the beam, as ours do. Probe positions are corrected for the sideways shift that the tilt causes between the entrance face and
-our first plane. For a sample, abTEM computes its own potential, in which the bilinear placement of atoms is inexact between
-grid points. A potential that is given as slices is used unchanged.
+by the depth of our first plane. In abTEM, the tilt is that of the beam relative to the specimen, and patterns are centred on
+the tilted beam, as the waves of our engines are. Probe positions are corrected for the sideways shift that the tilt causes
+between the entrance face and our first plane. For a sample, abTEM computes its own potential, in which the bilinear placement
+of atoms is inexact between grid points. A potential that is given as slices is used unchanged.
 """
 
 import contextlib
@@ -67,7 +67,7 @@ def cost(found: Discretisation) -> Cost:
 
 
 def signals(request: Request, plan: Plan, progress: Progress | None) -> Signals:
-    """Return the signals by abTEM, averaged over focal spread, source and configurations."""
+    """Return the signals computed by abTEM, averaged over focal spread, source and configurations."""
 
     def of_one(configuration: int) -> np.ndarray:
         return partial_coherence.averaged(request, lambda at, aberrations: _coherent(request, plan, configuration, at, aberrations, progress))

@@ -25,7 +25,7 @@ from stemtwin.twin.progress import Progress
 
 NAME = "local"
 SECONDS_PER_OVERLAP = 1.1e-10
-"""Usual time per function, partner function and point of the overlaps on two cores, s."""
+"""Typical time per function, partner function and point of the overlaps on two cores, s."""
 CHECK_STREAM = 9
 """First part of the spawn key of the points at which a local operator is checked."""
 
@@ -54,7 +54,7 @@ def check_own_windows(found: Discretisation) -> None:
 
 
 def suits(found: Discretisation) -> str:
-    """Return the reason for a local operator if all detectors are in the dark field, else an empty text."""
+    """Return the reason for a local operator if all detectors are in the dark field, else an empty string."""
     return "dark-field signals depend on short distances only" if is_dark(found.request, found.detectors) else ""
 
 

@@ -47,7 +47,7 @@ def cost(found: Discretisation) -> Cost:
 
 
 def suits(found: Discretisation) -> str:
-    """Return the reason for windows around the probes if windows save most of the computing time, else an empty text."""
+    """Return the reason for windows around the probes if windows save most of the computing time, else an empty string."""
     windowed = windowed_probes.planned(found.request, found.grid, found.slices, found.blocks)
     return "" if windowed is None else f"each probe in a window of {windowed.side:.0f} A"
 

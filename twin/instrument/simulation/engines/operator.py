@@ -28,7 +28,8 @@ STATES_AT_ONCE = 16
 def cost(found: Discretisation) -> Cost:
     """Return the cost of an imaging operator: propagation of each plane wave of the aperture, and products of all pairs of waves.
 
-    For a depth series the waves are propagated once. At every depth they are kept in memory and multiplied.
+    For a depth series, the waves are propagated once; at every depth, their amplitudes are kept in memory and the products of
+    all pairs are computed.
     """
     request, grid, detectors, beams = found.request, found.grid, found.detectors, found.beams
     count, faces, area = crystal_average.configurations(request), request.faces, math.prod(grid.shape)

@@ -28,7 +28,7 @@ from stemtwin.twin.progress import Progress
 
 NAME = "prism"
 SECONDS_PER_COPY = 2e-9
-"""Usual time to copy and read a window of the scattering matrix, per plane wave and point on two cores, s."""
+"""Typical time to copy and read a window of the scattering matrix, per plane wave and point on two cores, s."""
 CHECKED_POINTS = 8
 """Points of the scan at which PRISM is compared with multislice."""
 
@@ -53,7 +53,7 @@ def cost(found: Discretisation) -> Cost:
 
 
 def signals(request: Request, plan: Plan, progress: Progress | None) -> Signals:
-    """Return signals by PRISM, averaged over focal spread, source and configurations.
+    """Return the signals computed by PRISM, averaged over focal spread, source and configurations.
 
     The error is measured in the first configuration at 8 points of the scan. Only the parts of probes inside their windows
     are compared with multislice, because the tails outside the windows are computed in the same way for both.

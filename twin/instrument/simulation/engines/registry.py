@@ -68,7 +68,7 @@ class Engine:
         ``check(discretisation)`` raises a StemtwinError, before any work, for a request that the engine cannot compute.
     suits : callable, optional
         ``suits(discretisation)`` returns the reason why ``"auto"`` compares this engine with the exact engines, or an
-        empty text. ``"auto"`` does not compare an engine without this function.
+        empty string. ``"auto"`` does not compare an engine without this function.
     series : callable, optional
         ``series(request, plan, beams, progress)`` returns the signals of several beams that differ only in their
         aberrations, bit-identical to single calls but faster. The waves of the plan are reported once.

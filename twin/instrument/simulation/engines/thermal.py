@@ -1,7 +1,8 @@
 """The engine ``thermal``: dark field by thermal diffuse cross-sections of one specimen on a coarse grid, with a measured error.
 
-The result always states the error, which is some percent. The error is measured relative to multislice with frozen phonons
-and stored (:mod:`~stemtwin.twin.instrument.simulation.thermal_check`), or it was measured on other samples, which the result then says.
+The result always states the error, 1 to 15 % in most cases of ``docs/thermal.md``. The error is measured relative to multislice
+with frozen phonons and stored (:mod:`~stemtwin.twin.instrument.simulation.thermal_check`). If ``measure_error`` is False and no error
+is stored for the sample, the result states the errors that were measured on other samples.
 ``"auto"`` chooses this engine only if the stored error is within the tolerance.
 """
 
@@ -41,7 +42,7 @@ BAND, LARGEST_BAND = 0.85, 60.0
 Waves closer to the ring would contribute signals that are not local.
 """
 DARK = 2.0
-"""Smallest inner angle of a ring in units of the convergence angle."""
+"""Smallest inner angle of a ring in units of the convergence semi-angle."""
 LEAST_BOX = 3.0
 """Smallest side of a box, A; the probes inside a box share a window."""
 RIM_WAVES = 16
@@ -49,9 +50,9 @@ RIM_WAVES = 16
 COHERENCE_TOLERANCE = 2e-2
 """Largest fraction of a partially coherent beam outside its coherent modes; it is assumed to scatter like the probe's tails."""
 SPECIMEN_SECONDS = 2.5e-7
-"""Usual time per point, plane and ring of cross-sections and second scattering on two cores, s."""
+"""Typical time per point, plane and ring of cross-sections and second scattering on two cores, s."""
 SECONDS_PER_FACTOR = 6e-11
-"""Usual time per atom and spatial frequency of structure factors on two cores, s."""
+"""Typical time per atom and spatial frequency of structure factors on two cores, s."""
 SECTION_SECONDS = 1.2
 """Time of a step with the sum over cross-sections in units of a multislice step."""
 
@@ -69,7 +70,7 @@ def check(found: Discretisation) -> None:
     for each in found.detectors:
         if not is_dark((each,), request.beam.semiangle_mrad):
             message = (
-                f"engine={NAME!r} needs uniform rings with an inner angle of at least {least:g} mrad, {DARK:g} times the convergence, not "
+                f"engine={NAME!r} needs uniform rings with an inner angle of at least {least:g} mrad, {DARK:g} times semiangle_mrad, not "
                 f"{each.name} ({each.inner_mrad:g}-{each.outer_mrad:g} mrad). Use engine='operator', or a larger inner angle."
             )
             raise SamplingError(message)
@@ -87,14 +88,14 @@ def check(found: Discretisation) -> None:
 
 
 def suits(found: Discretisation) -> str:
-    """Return the reason for the engine ``thermal`` if its stored error for a request is within the tolerance, else an empty text."""
+    """Return the reason for the engine ``thermal`` if its stored error for a request is within the tolerance, else an empty string."""
     dark = is_dark(found.detectors, found.request.beam.semiangle_mrad)
     known = dark and thermal_check.is_known_to_suffice(found.request, found.detectors)
     return "the stored error of thermal cross-sections is within the tolerance" if known else ""
 
 
 def is_dark(detectors: Sequence[Detector], semiangle_mrad: float) -> bool:
-    """Return True if all detectors are uniform rings with inner angles of at least ``DARK`` times the convergence semi-angle."""
+    """Return True if all detectors are uniform rings with inner angles of at least twice the convergence semi-angle."""
     least = DARK * semiangle_mrad - 1e-9
     return all(isinstance(each, AnnularDetector) and each.sensitivity is None and each.inner_mrad >= least for each in detectors)
 
@@ -134,7 +135,10 @@ def _sharp(request: Request) -> Request:
 
 
 def coarse_grid(request: Request, extent: tuple[float, float], inner: float) -> Grid:
-    """Return the grid of the waves, which contains the angles up to :func:`band` of the given inner angle of a ring, mrad."""
+    """Return the grid of the waves for a ring with the given inner angle, mrad.
+
+    The grid contains all scattering angles up to the band limit :func:`band`.
+    """
     step = request.beam.wavelength_angstrom / (3e-3 * band(inner))
     ny, nx = (fast_length(max(16, math.ceil(side / step - 1e-9))) for side in extent)
     return Grid(shape=(ny, nx), extent=extent)
@@ -234,7 +238,7 @@ def _beams(request: Request, grid: Grid) -> tuple[np.ndarray, np.ndarray, np.nda
 
 
 def model_signals(request: Request, plan: Plan, points: np.ndarray, progress: Progress | None = None) -> np.ndarray:
-    """Return signals by thermal cross-sections, float64, shape (channels, P), for probes at points (x, y), A, shape (P, 2)."""
+    """Return signals computed from thermal cross-sections, float64, shape (channels, P), for probes at points (x, y), A, shape (P, 2)."""
     specimen = specimen_for(request, plan)
     window = _window(request, specimen.grid, float(specimen.planes[-1]))
     beams, ky, kx = _beams(request, window)
@@ -320,7 +324,7 @@ def _rim_signals(request: Request, specimen: ThermalSpecimen, cut: float) -> np.
 
 
 def model_of(request: Request, plan: Plan) -> Callable[[np.ndarray], np.ndarray]:
-    """Return the function that computes signals by thermal cross-sections at given points."""
+    """Return the function that computes signals from thermal cross-sections at given points."""
     return lambda points: model_signals(request, plan, points)
 
 

@@ -138,7 +138,7 @@ def _layout(request: Request, grid: Grid, held: float, growth: float = 1.0) -> T
 
 
 def checked_signals(request: Request, plan: Plan, progress: Progress | None) -> Signals:
-    """Return signals with measured errors: of operators on windows in the bright field, and of the local operator in the dark field.
+    """Return signals of operators on windows (bright field) and of the local operator (dark field), with their measured errors.
 
     Raises
     ------
