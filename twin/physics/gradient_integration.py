@@ -7,8 +7,8 @@ import scipy.fft
 def integrate_gradient(gy: np.ndarray, gx: np.ndarray, sampling: tuple[float, float], *, periodic: bool = False) -> np.ndarray:
     r"""Return the function with mean zero whose gradient is nearest to a given field.
 
-    In Fourier space :math:`\phi_q = (q_y G_y + q_x G_x) / (2 \pi i q^2)`, the least-squares solution (Lazic, Bosch and Lazar,
-    Ultramicroscopy 160 (2016) 265).
+    The least-squares solution in Fourier space is :math:`\phi_q = (q_y G_y + q_x G_x) / (2 \pi i q^2)` (Lazic, Bosch and
+    Lazar, Ultramicroscopy 160 (2016) 265).
 
     Parameters
     ----------

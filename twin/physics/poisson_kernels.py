@@ -1,10 +1,10 @@
 """Compiled inversion of the Poisson distribution: the smallest k with F(k; mean) > u. ``poisson.py`` calls these kernels.
 
-Means below ``LARGE`` are inverted by sequential search, ``LANES`` values at a time in vector instructions. For larger
-means, Cornish and Fisher's expansion gives the quantile to within a known error. If the quantile is nearer to an integer
-than this error, the distribution function F itself decides. F is computed as the sum of its terms or, for means of at
-least ``TEMME``, by Temme's uniform expansion (DLMF 8.12). Below the mean, F is compared with u; above it, 1 - F is
-compared with 1 - u. Both tails are therefore exact, and the count never decreases when u increases.
+Means below 16 are inverted by sequential search, 128 values at a time in vector instructions. For larger means,
+Cornish and Fisher's expansion gives the quantile to within a known error. If the quantile is nearer to an integer than
+this error, the distribution function F itself decides. F is computed as the sum of its terms or, for means of at least
+1000, by Temme's uniform expansion (DLMF 8.12). Below the mean, F is compared with u; above it, 1 - F is compared with
+1 - u. Both tails are therefore exact, and the count never decreases when u increases.
 """
 
 import math
@@ -160,7 +160,7 @@ def exceeds(k, mean, u):
 
 @part
 def expanded(mean, w):
-    """Return the real number x that solves Q(x, mean) = u to order mean^(-3/2), and a bound of its error.
+    """Return the real number x that solves Q(x, mean) = u to order mean^(-3/2), and a bound on its error.
 
     Q is the regularised upper incomplete gamma function, and w is the normal quantile of u. Compared with 30-digit
     arithmetic, the error is at most 0.6 of the bound wherever the bound is below 1 / 4.
@@ -175,7 +175,7 @@ def expanded(mean, w):
 
 @part
 def count_large(mean, u):
-    """Return the count for a mean of at least LARGE, by bisection between bounds from an expansion of the quantile function."""
+    """Return the count for a mean of at least 16, by bisection between bounds from an expansion of the quantile function."""
     if u <= 0.0:
         return 0
     x, error = expanded(mean, normal_quantile(u))
@@ -194,7 +194,7 @@ def count_large(mean, u):
 
 @part
 def _decay(mean):
-    """Return exp(-mean) for 0 <= mean < LARGE, by operations that exist as vector instructions."""
+    """Return exp(-mean) for 0 <= mean < 16, by operations that exist as vector instructions."""
     j = np.uint32(mean * 8.0)
     t = (j + 0.5) * 0.125 - mean
     series = 1 / 24 + t * (1 / 120 + t * (1 / 720 + t * (1 / 5040 + t / 40320)))
@@ -203,7 +203,7 @@ def _decay(mean):
 
 @part
 def count_small(mean, u):
-    """Return the count for a mean below LARGE by sequential search, which uses the upper tail if u is above UPPER."""
+    """Return the count for a mean below 16 by sequential search, which uses the upper tail if 1 - u is at most 2^-10."""
     k, term = 0, _decay(mean)
     total = term
     inside = u < UPPER

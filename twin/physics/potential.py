@@ -167,7 +167,7 @@ def projected_potential(
     ndarray
         Projected potential V, V A, float32, shape (ny, nx): the inverse transform of
         (K / area) sum_j f_j(k) exp(-2 pi i k.r_j), or the real part of this transform on even grids. K is
-        ``electrons.POTENTIAL_CONSTANT``, and f_j is the scattering factor of atom j.
+        h^2 / (2 pi m e) = 47.878 V A^2, and f_j is the scattering factor of atom j.
     """
     atoms = _atoms(positions, numbers, sigma)
     half = fast.coefficients(atoms, grid, parametrization, fast.Space(), threads=thread_count())
@@ -280,13 +280,13 @@ def update_transmissions(
     numbers, slices, grid, interaction, parametrization, oversampling, sigma
         The same values as in the call of :func:`transmissions`.
     reach : float, optional
-        Distance from the moved atoms within which exp(i sigma V) is recomputed (A) at least 4; the change is damped beyond half
-        of this distance. The band-limited change is added to the whole slice, because the sharp band limit makes the change
-        ring across the cell: beyond 12 A it is 3e-4 of max(abs(t - 1)), where t is the transmission. With None, and where the
-        windows around the moved atoms cover at least a quarter of the cell, whole slices are recomputed, with the same bits as
-        :func:`transmissions`. The largest errors measured with reach = 8 at oversampling 2, relative to max(abs(t - 1)), are
-        1e-5 (C, 60 kV), 4e-5 (Mo, 80 kV), 1e-4 (Au, 60 kV), and 5e-6 with thermal displacements of 0.05 A. They are ten times
-        as large at oversampling 1. The errors are due to atoms in the same row or column of the grid as the moved atom.
+        Distance from the moved atoms within which exp(i sigma V) is recomputed, A, at least 4; the change is damped beyond half
+        of this distance. By default, and where the windows around the moved atoms cover at least a quarter of the cell, whole
+        slices are recomputed, with the same bits as :func:`transmissions`. The band-limited change is added to the whole slice,
+        because the sharp band limit makes it ring across the cell. The largest errors measured with reach = 8 at oversampling
+        2, relative to the largest abs(t - 1) of the transmission t, are 1e-5 (C, 60 kV), 4e-5 (Mo, 80 kV), 1e-4 (Au, 60 kV),
+        and 5e-6 with thermal displacements of 0.05 A. They are ten times as large at oversampling 1. The errors are
+        due to atoms in the same row or column of the grid as the moved atom.
 
     Returns
     -------

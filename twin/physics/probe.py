@@ -122,7 +122,8 @@ def amplitudes(
     antialias : bool
         If True, c_k are covered fractions. The norm is then sqrt(pi (alpha/lambda)^2 / (dky dkx)), from the true area,
         and sum abs(a)^2 is slightly below 1. The missing power belongs to the probe's tails beyond the window, which
-        aperture-edge waves represent (:func:`rim`). If False, c_k are pixel masks and sum abs(a)^2 = 1.
+        aperture-edge waves represent (:func:`rim`). If False, c_k is 1 where k <= alpha/lambda, else 0,
+        and sum abs(a)^2 = 1.
 
     Returns
     -------

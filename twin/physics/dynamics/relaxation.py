@@ -59,12 +59,12 @@ class ForceField:
         median bond length is used instead if it is within 3 % of the listed length or no length is listed, so a uniformly
         strained lattice keeps its bond lengths.
     edge_length, dimer_length : float
-        C-C bond lengths, A (quoted [M]): ``edge_length`` if one of the two atoms has lost a neighbour (zigzag
-        edge), ``dimer_length`` if both have (armchair edge) (Koskinen, Malola, Hakkinen, Phys. Rev. Lett. 101 (2008)
-        115502).
+        C-C bond lengths, A (quoted from memory [M]): ``edge_length`` if one of the two atoms has lost a
+        neighbour (zigzag edge), ``dimer_length`` if both have (armchair edge) (Koskinen, Malola, Hakkinen, Phys. Rev.
+        Lett. 101 (2008) 115502).
     closing_lengths : (float, float)
-        Unstrained lengths of the weak bond that closes a pentagon, A: at a single vacancy, and at a vacancy that is part
-        of a larger one. In the lattice the bonds stretch to 2.0 and 1.75 A, close to the published 2.02 A (Ma et al.,
+        Unstrained lengths of the weak bond that closes a pentagon, A: at a single vacancy, and at a vacancy next to
+        another one. In the lattice the bonds stretch to 2.0 and 1.75 A, close to the published 2.02 A (Ma et al.,
         New J. Phys. 6 (2004) 68) and 1.77 A (quoted from memory [M]).
     bond, angle, height, repulsion : float
         Stiffness of bonds (eV/A^2), angles (eV), heights above the neighbours (eV/A^2, from the bending stiffness of
@@ -113,7 +113,7 @@ def relax(specimen: SiteNetwork, around: Iterable[int], *, radius: float = 8.0, 
     radius : float
         Largest distance of a mobile atom from the nearest of the sites ``around``, A.
     force_field : ForceField, optional
-        Force field; by default one with the default parameters.
+        Force field; ``ForceField()`` by default.
 
     Returns
     -------
@@ -168,8 +168,8 @@ def advance_relaxed(
 ) -> Advance:
     """Return the result of an exposure with a relaxation of the structure after every event.
 
-    The parameters are those of :func:`kinetics.advance` and :func:`relax`. The dose that an atom receives before it
-    moves is the dose at its earlier position. The computation takes about a tenth of a second per event.
+    The parameters are those of :func:`kinetics.advance` and :func:`relax`. The dose up to an event is
+    computed at the positions before the relaxation. The computation takes about a tenth of a second per event.
     """
     left, events, elapsed = [exposure], Events.none(), 0.0
     while left and (max_events is None or len(events) < max_events):

@@ -4,7 +4,7 @@
 order, a line with the format, the hash and the length of the header, the header (JSON with the key, and with the name,
 type, shape and sha256 of each array), and the arrays' bytes. Pickle is not used, so reading a file runs no code. A file
 is written under a temporary name and then renamed. A path therefore contains a complete entry or nothing, even if
-several processes write at the same time or a process is killed. Every byte is checked at reading. An entry that is
+several processes write at the same time or a process is killed. Every byte is checked when a file is read. An entry that is
 truncated, damaged, made for another key or in another format is removed and computed again. If the folder cannot be
 used, results are not stored, and :attr:`ArrayCache.problem` gives the reason. The folder uses at most
 ``$STEMTWIN_CACHE_BYTES`` (default 4 GiB; with 0, nothing is stored); the least recently used entries are removed first.

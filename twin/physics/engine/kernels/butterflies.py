@@ -156,7 +156,7 @@ OUTER, INNER = (8, 5, 4, 3, 2, 1), (8, 5, 4, 3, 2)
 
 @intrinsic
 def enter(typingctx, wave, base, reads, line, stages, twiddles):
-    """Compute the first stage of a transform by decimation in frequency, from a line of ``wave`` to the scratch memory ``line``."""
+    """Compute the first stage of a transform by decimation in frequency: read a line of ``wave``, and write the scratch memory ``line``."""
 
     def codegen(context, builder, sig, args):
         wave, reads, line, stages, factors = (pointer(context, builder, sig.args[i], args[i]) for i in (0, 2, 3, 4, 5))
@@ -178,7 +178,7 @@ def enter(typingctx, wave, base, reads, line, stages, twiddles):
 
 @intrinsic
 def leave(typingctx, line, stages, twiddles, wave, base, writes):
-    """Compute the last stage of a transform by decimation in time, from the scratch memory ``line`` to a line of ``wave``."""
+    """Compute the last stage of a transform by decimation in time: read the scratch memory ``line``, and write a line of ``wave``."""
 
     def codegen(context, builder, sig, args):
         line, stages, factors, wave, writes = (pointer(context, builder, sig.args[i], args[i]) for i in (0, 1, 2, 3, 5))
@@ -233,9 +233,10 @@ up = _inner(lambda builder, radix, points, factors, first: _DFT[radix](_twiddled
 
 @intrinsic
 def middle(typingctx, line, place, stages, order, table, offset):
-    """Compute the last descending stage, exchange real and imaginary parts, multiply, and compute the first ascending stage.
+    """Compute the two innermost stages of a convolution and the product between them.
 
-    The factors are in ``table``. The stages act on consecutive blocks that begin at ``place``.
+    These are the last stage by decimation in frequency, the exchange of real and imaginary parts, the multiplication by the
+    factors in ``table``, and the first stage by decimation in time. The stages act on consecutive blocks that begin at ``place``.
     """
 
     def codegen(context, builder, sig, args):

@@ -228,7 +228,7 @@ def kernel(function: Callable, *, pipeline: type = KernelCompiler) -> Callable:
 
 
 def stepwise_kernel(function: Callable) -> Callable:
-    """Compile a kernel and also optimise each of its functions separately, which keeps the last bits of released images."""
+    """Compile a kernel and also optimise each of its functions separately: its results keep the bits on which released images depend."""
     return kernel(function, pipeline=StepwiseCompiler)
 
 

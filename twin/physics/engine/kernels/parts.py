@@ -2,8 +2,8 @@
 
 By default, numba optimises every compiled function separately and translates it to machine code with entry points for
 Python and C. It then links the function into its callers and repeats all of this for them, so the innermost function of
-a chain of five is processed five times. Here, a function that only kernels call is compiled no further than to the
-code that is linked into its callers. Each kernel is optimised once, together with everything that it calls, which
+a chain of five is processed five times. Here, a function that only kernels call is compiled only to unoptimised
+LLVM code, which is linked into its callers. Each kernel is optimised once, together with everything that it calls, which
 halves the time of a cold start. Python's cyclic garbage collector is off while a kernel and its parts are compiled.
 Otherwise it would traverse a million live objects three hundred times, which takes a sixth of the compilation time.
 """

@@ -167,7 +167,7 @@ def element(builder, data, index):
 
 
 def integers(context, builder, sig, args, names):
-    """Return the arguments at the positions ``names``, cast to indices."""
+    """Return the arguments whose positions are listed in ``names``, cast to indices."""
     return [context.cast(builder, args[i], sig.args[i], types.intp) for i in names]
 
 

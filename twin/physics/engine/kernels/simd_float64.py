@@ -4,8 +4,8 @@
 
 LLVM's vectoriser does not vectorise sums of floats, because it must not change their order. It also adds checks for
 overlap to every loop over several arrays. A value that is itself an LLVM vector avoids both. On a machine without
-AVX-512, LLVM splits each vector. The array in memory may be float32: values are then widened at reading and rounded at
-writing. The functions below work inside numba kernels only and do not check bounds.
+AVX-512, LLVM splits each vector. The array in memory may be float32: values are then widened when they are read and
+rounded when they are written. The functions below work inside numba kernels only and do not check bounds.
 """
 
 import operator

@@ -38,7 +38,7 @@ class Spare(Generic[T]):
         return make()
 
     def put(self, size: Hashable, scratch: T, nbytes: int) -> None:
-        """Keep scratch memory of ``nbytes`` bytes, unless it exceeds ``SPARE_BYTES`` or enough is already kept for all threads."""
+        """Keep scratch memory of ``nbytes`` bytes, unless it exceeds 16 MiB or enough is already kept for all threads."""
         if nbytes > SPARE_BYTES:
             return
         with self._lock:

@@ -162,7 +162,7 @@ def spread(signals: np.ndarray) -> np.ndarray:
 
 
 def blur_of_check(radius: float) -> float:
-    """Return the geometric radius of the defocused probes of an accuracy check (A) for an aperture of the radius alpha / lambda, 1/A."""
+    """Return the geometric radius of the defocused probes of an accuracy check (A) for an aperture of radius alpha / lambda, 1/A."""
     return 2 / radius
 
 

@@ -70,7 +70,8 @@ class Localisation:
     Parameters
     ----------
     shape : float
-        Parameter beta of the functions' shape; a larger value gives more compact functions and less uniform sensitivity.
+        Parameter beta of the functions' shape. A larger value gives functions with weaker tails and a Fourier
+        transform that varies more within the aperture.
     reach : float
         Distance from a patch's lattice points up to which its window contains the specimen, A.
     band : float

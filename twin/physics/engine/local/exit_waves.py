@@ -146,9 +146,9 @@ class Windows:
         return tuple(int(np.floor(c / step + 0.5)) - n // 2 for c, step, n in cells)  # type: ignore[return-value]
 
     def sight(self, patch: Patch, stage: Stage | None = None) -> list[tuple[np.ndarray, np.ndarray]]:
-        """Return the rows and the columns of the field's grid that a patch's window covers, each with the specimen's weight there.
+        """Return the rows and the columns of the field's grid under a patch's window, and the specimen's weight (0 to 1) at each.
 
-        The index is -1 outside a specimen that is not periodic. The window is that of ``stage``; the last stage by default.
+        Rows and columns outside a specimen that is not periodic have the index -1. The window is that of ``stage``; the last stage by default.
         """
         out = []
         stage, basis = self.stages[-1] if stage is None else stage, self.basis

@@ -307,7 +307,10 @@ def form_columns(wave, begin, end, wave_pitch, overlaps, first, lattice_y, latti
 
 @kernel
 def interpolate(fine, y, x, width, shape, out):
-    """Interpolate a periodic image (ny, nx) at points, in pixels, with the kernel exp(shape (sqrt(1 - t^2) - 1)) of ``width`` pixels."""
+    """Interpolate a periodic image (ny, nx) at points (y, x), which are in pixels.
+
+    The kernel along each axis is exp(shape (sqrt(1 - t^2) - 1)), ``width`` pixels wide.
+    """
     ny, nx = fine.shape
     half = width / 2
     weights = np.empty((2, width), np.float64)

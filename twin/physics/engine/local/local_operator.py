@@ -1,7 +1,7 @@
 r"""The local operator: dark-field images of large thin fields and of specimens whose atoms move.
 
 The probe at R is a sum of localised functions phi_j on a lattice (`basis`) with the coefficients c_j(R). Each function is propagated in
-its own small window (`exit_waves`). With the passage U through the specimen and the detector D, the signal is
+its own small window (`exit_waves`). With the operators U (propagation through the specimen) and D (weights of the detector), the signal is
 
 .. math::
 

@@ -1,4 +1,4 @@
-"""Single probes in windows of a large field: a group of neighbouring probes shares a part of the specimen that follows their beam.
+"""Single probes in a large field, propagated in windows: each group of neighbouring probes shares one window.
 
 A window contains a group of probes without their tails. If the specimen is tilted, the window follows the beam's lateral
 displacement. Each window is treated as a periodic cell. The part of a probe outside its window is represented by
@@ -6,10 +6,10 @@ aperture-edge waves (`probe.rim`), as in every engine. Its signal is computed by
 the whole field. This removes most of the error: in SrTiO3 60 A thick (200 kV, 20 mrad, 60-120 mrad), probes 4 A from the
 edge of their window are accurate to 0.7 % with aperture-edge waves, and to 5 % without them.
 
-The covered fractions of the aperture's edge taper a probe toward the edge of its window, so half of the missing part lies
-near the probe. In an inhomogeneous field, the signal near the probe differs from the mean of the field. `rims_inside`
-therefore propagates aperture-edge waves through each window. For a gold particle on carbon (windows with sides of 8 A
-around each 4 A of the scan), this reduces the error from 3.3 to 1.1 %.
+Pixels at the aperture's edge are weighted by their covered fraction, which attenuates each probe toward the edge of its
+window. Half of the missing part of a probe therefore lies near the probe. In an inhomogeneous field, the signal near the
+probe differs from the mean of the field. `rims_inside` therefore propagates aperture-edge waves through each window. For a
+gold particle on carbon (windows with sides of 8 A, each around 4 A of the scan), this reduces the error from 3.3 to 1.1 %.
 """
 
 import copy

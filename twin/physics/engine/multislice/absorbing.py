@@ -1,7 +1,7 @@
 """Absorption of single probes: the sum over all planes of abs(psi)^2 times a cross-section, in the same passes as multislice.
 
-Between its two Fourier transforms, a row of a batch is in real space. The weighted sum over abs(psi)^2 is computed at that
-point, which adds a fifth to the computing time.
+A row of a batch is in real space between its two Fourier transforms. The weighted sum over abs(psi)^2 is computed there,
+which adds a fifth to the computing time.
 """
 
 from collections.abc import Iterator

@@ -149,7 +149,7 @@ def coefficients(atoms: SliceAtoms, grid: Grid, parametrization: str, space: Spa
     -------
     ndarray
         Coefficients, V A, complex64, shape (ny, nx // 2 + 1). V is their Fourier series, or the real part of this series
-        where a Nyquist frequency has one sign only.
+        if a side has an even number of points, because the grid then has only one of the two Nyquist frequencies.
     """
     columns = grid.shape[1] // 2 + 1
     total = space.array("half plane", (grid.shape[0], -(-columns // LANES) * LANES))
@@ -197,7 +197,7 @@ def _add_element(total: np.ndarray, atoms: SliceAtoms, grid: Grid, factor: np.nd
 
 
 def values(half: np.ndarray, shape: tuple[int, int], threads: int = 1) -> np.ndarray:
-    """Return the real Fourier series of half-plane coefficients, float32, shape (ny, nx); overwrites the coefficients."""
+    """Return the real Fourier series of half-plane coefficients, float32, shape (ny, nx); the coefficients are overwritten."""
     _columns_to_space(half, threads)
     out = np.empty(shape, np.float32)
 
@@ -360,12 +360,12 @@ def refined(grid: Grid, oversampling: int) -> Grid:
 
 
 def forward(lines: np.ndarray, axis: int) -> np.ndarray:
-    """Return the Fourier transforms of lines along an axis; may overwrite the lines."""
+    """Return the Fourier transforms of lines along an axis; the lines may be overwritten."""
     return np.asarray(scipy.fft.fft(lines, axis=axis, overwrite_x=True))
 
 
 def _backward(lines: np.ndarray, axis: int) -> np.ndarray:
-    """Return the sums of Fourier series along an axis; may overwrite the lines."""
+    """Return the sums of Fourier series along an axis; the lines may be overwritten."""
     return np.asarray(scipy.fft.ifft(lines, axis=axis, norm="forward", overwrite_x=True))
 
 

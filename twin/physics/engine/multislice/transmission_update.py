@@ -63,7 +63,7 @@ def window_about(centre: tuple[float, float], reach: tuple[float, float], grid: 
 
 
 def steps(before: np.ndarray, after: np.ndarray, moved: np.ndarray, grid: Grid, reach: float) -> list[tuple[np.ndarray, Window]]:
-    """Group atoms that moved near each other, and return the indices and the window of each group.
+    """Divide the moved atoms into groups of neighbours, and return the indices and the window of each group.
 
     Parameters
     ----------

@@ -49,7 +49,7 @@ class Camera:
     pitch : tuple of float
         Sides of a pixel (y, x), 1/A.
     beam : tuple of float
-        Centre of the undiffracted beam (ky, kx), 1/A; waves are computed relative to this centre.
+        Centre of the undiffracted beam on the camera (ky, kx), 1/A; it is the origin of the waves' spatial frequencies.
     """
 
     shape: tuple[int, int]

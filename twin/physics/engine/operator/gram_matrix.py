@@ -61,7 +61,7 @@ def detected(
     progress : callable, optional
         Called with the number of plane waves finished since the last call.
     held : int, optional
-        Memory for exit amplitudes, bytes; ``WAVES_BYTES`` by default. The bits do not depend on it.
+        Memory for exit amplitudes, bytes; 1 GiB by default. The bits do not depend on it.
     depths : sequence of float, optional
         Depths z, A. Each depth gives the matrices of the part of the specimen above it, all from one pass. By default,
         the matrices of the whole specimen are returned.

@@ -157,7 +157,7 @@ class ImagingOperator:
 
     @property
     def nbytes(self) -> int:
-        """Memory held, bytes, including cached results of focal spreads and convergences."""
+        """Memory held, bytes, including the arrays cached for each focal spread and convergence."""
         apertures = [a for aperture in list(self._apertures.values()) for a in aperture.amplitudes]
         damped = itertools.chain.from_iterable(list(self._damped.values()))
         return sum(a.nbytes for a in (*self.matrices, *self.diagonals, *self.parts, *damped, *apertures))

@@ -71,7 +71,7 @@ class PlaneSymmetry:
 
 
 def turned(states: Sequence[Aberrations], turns: Sequence[PlaneSymmetry]) -> tuple[list[Aberrations], np.ndarray]:
-    """Return the distinct results of applying each turn to each state, and the index among them for each pair, int, (states, turns)."""
+    """Return the distinct aberrations that the turns make of the states, and their index for each state and turn, int, (states, turns)."""
     numbers: dict[Aberrations, int] = {}
     found = [[numbers.setdefault(turn.aberrations(state), len(numbers)) for turn in turns] for state in states]
     return list(numbers), np.array(found)

@@ -111,7 +111,7 @@ class Lens:
         return (self.shares @ intensity.ravel()).reshape(self.camera.shape)
 
     def _far_field(self, wave: np.ndarray, transmissions: np.ndarray, planes: Sequence[float] | np.ndarray, workers: int) -> np.ndarray:
-        """Return the intensities of the coefficients on the camera behind all planes, float32; overwrites the wave."""
+        """Return the intensities of the coefficients on the camera behind all planes, float32; the wave is overwritten."""
         (ny, nx), (my, mx) = self.grid.shape, transmissions.shape[1:]
         tiles = wave.reshape(ny // my, my, nx // mx, mx)
         for number, transmission in enumerate(transmissions):
