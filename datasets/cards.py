@@ -258,7 +258,7 @@ def named_card(name: str, version: str | None = None) -> Card:
     asked = asked or version or ""
     if versions and not asked:
         major = versions[-1].partition(".")[0]
-        message = f"{name!r} names no version. Give '{bare}@{major}', so your program can be repeated."
+        message = f"{name!r} names no version. Give '{bare}@{major}', so that your results can be reproduced."
         raise DatasetError(message)
     newest = next((one for one in reversed(versions) if one == asked or one.startswith(f"{asked}.")), asked)
     return find_card(bare, newest)

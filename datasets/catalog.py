@@ -42,7 +42,7 @@ def load_dataset(
 
     If the dataset is in the data folder (``STEMTWIN_DATA_DIR``, or the user's cache), it is read from there. Otherwise it is fetched
     from the mirror ``STEMTWIN_DATA_URL``, or built if no mirror is set. A line on stderr reports the source. A build is compared with
-    witness rows of the package, because the hashes of a build are reproducible only on one machine with one set of versions.
+    witness rows, a few rows that ship with the card, because its hashes are reproducible only on one machine with one set of versions.
 
     Parameters
     ----------
@@ -61,7 +61,7 @@ def load_dataset(
     streaming : bool
         Whether to return a Hugging Face ``datasets.IterableDataset``, which reads the verified files a few rows at a time.
     build : bool, optional
-        Whether to build data that are not on this machine if no mirror is set; by default, if the estimated time is at most 2 min.
+        Whether to build a dataset that is not on this machine if no mirror is set; None: only if the estimated time is at most 2 min.
 
     Returns
     -------

@@ -105,7 +105,8 @@ def _checked(column: Column, row: dict[str, Any], specimen: DrawnSpecimen) -> An
         limits, low, high = np.iinfo(column.dtype), array.min(), array.max()
         if low < limits.min or high > limits.max:
             wrong, limit = (high, f"above the limit {limits.max}") if high > limits.max else (low, f"below the limit {limits.min}")
-            message = f"{column.name} of {specimen.name} holds {wrong} {column.unit}, {limit} of {column.dtype}. Lower the dose."
+            message = f"{column.name} of {specimen.name} holds {wrong} (unit {column.unit}), {limit} of {column.dtype}. "
+            message += "Lower the dose, or give the column another type in the card."
             raise DatasetError(message)
     return array.astype(column.dtype)
 
@@ -143,7 +144,7 @@ def build(
     ------
     DatasetError
         The folder holds other files or cannot be written; this is checked before any computation. A row differs from the
-        witness row that ships with the card. Another process builds into the same folder, but has not written for an
+        witness row that ships with the card. Another process that builds into the same folder has not written for an
         hour.
     """
     folder = Path(folder).absolute()

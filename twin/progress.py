@@ -1,4 +1,4 @@
-"""Progress callbacks of long work."""
+"""Types of the progress callbacks of long computations."""
 
 from collections.abc import Callable
 

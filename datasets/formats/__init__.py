@@ -22,7 +22,7 @@ File                       Content
 ``signal_dictionaries.py`` signals as dictionaries in RosettaSciIO's form
 ``tiff.py``                TIFF images and stacks
 ``tiff_calibrations.py``   calibrations of TIFF files: OME, ImageJ, DigitalMicrograph, resolution
-``units.py``               notations of units in files, and the names of axes with each unit
+``units.py``               notations of units in files, and the names of axes by unit
 ========================== ============================================================
 """
 

@@ -71,7 +71,7 @@ def read_file(path: str | Path, *, calibrations: Calibrations | str | None = Non
         message = f"There is no reader for the ending of {path}. Known endings: {', '.join(ENDINGS)}."
         raise SettingsError(message)
     if path.is_dir() and ending not in FOLDERS:
-        message = f"{path} is a folder, but {ending} is not a format of folders. Give the name of a file in it."
+        message = f"{path} is a folder, but {ending} files are not folders. Give the name of a file in it."
         raise DatasetError(message)
     with collect_messages("" if ending in WHOLE else "rsciio") as messages:
         if ending in WHOLE:

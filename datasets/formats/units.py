@@ -1,4 +1,4 @@
-"""Notations of units in files, and the names of axes with each unit."""
+"""Notations of units in files, and the names of axes by unit."""
 
 import contextlib
 import re

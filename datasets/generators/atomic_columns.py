@@ -180,8 +180,9 @@ class AtomicColumnsGenerator(Generator):
     def seconds(self, card: Card, size: str) -> float:
         """Return the estimated time of a build, s.
 
-        The estimate is the sum of the times of all frames and imaging operators. The time of an imaging operator is
-        determined only once for each material and instrument.
+        The estimate is the sum of the times of all frames and of the imaging operators
+        (:class:`~stemtwin.twin.physics.engine.operator.imaging_operator.ImagingOperator`) of all specimens. The time of an
+        imaging operator is determined only once for each material and instrument.
         """
         asked, plans, planned = card.sizes[size], {}, 0.0
         for split in card.splits:

@@ -178,7 +178,7 @@ def test_a_count_beyond_uint16_is_refused(card, monkeypatch):
             yield atoms_2d.Shot(counts=np.full(card.generator.image_shape, 70_000, np.uint32), source_size_angstrom=0.0)
 
     monkeypatch.setattr(atoms_2d, "microscope_shots", bright)
-    with pytest.raises(DatasetError, match=r"image of .* holds 70000 e-, above the limit 65535 of uint16"):
+    with pytest.raises(DatasetError, match=r"image of .* holds 70000 \(unit e-\), above the limit 65535 of uint16"):
         generate.specimen_rows(card, "tiny", next(generate.specimens(card, "tiny")))
 
 

@@ -145,8 +145,8 @@ def test_the_readme_tells_every_column(card, made):
         (lambda row: row.update(more=1), r"wrong columns \['more'\]"),
         (lambda row: row.update(sample_id="x"), r"wrong columns \['sample_id'\]"),
         (lambda row: row.update(stack=np.zeros((2, 8, 5, 6))), r"stack of .* has the shape \(2, 8, 5, 6\), but that of the card is \(2, 8, 6, 5\)"),
-        (lambda row: row.update(stack=np.full((2, 8, 6, 5), -1)), "stack of .* holds -1 1, below the limit 0 of uint16"),
-        (lambda row: row.update(classes=np.full((6, 5), 256)), "classes of .* holds 256 1, above the limit 255 of uint8"),
+        (lambda row: row.update(stack=np.full((2, 8, 6, 5), -1)), r"stack of .* holds -1 \(unit 1\), below the limit 0 of uint16"),
+        (lambda row: row.update(classes=np.full((6, 5), 256)), r"classes of .* holds 256 \(unit 1\), above the limit 255 of uint8"),
         (lambda row: row.update(n_events=3), "event of .* has 2 entries, but n_events is 3"),
     ],
 )

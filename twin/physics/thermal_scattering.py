@@ -188,23 +188,23 @@ def emitted(scatterer: Atom, ring: Ring) -> tuple[np.ndarray, np.ndarray]:
 
 
 def again_into_ring(scatterer: Atom, source: Atom, of: Ring, ring: Ring, q: np.ndarray) -> np.ndarray:
-    """Return the spectrum of the gain of a ring from the second scattering of thermal diffuse electrons by an atom.
+    """Return the spectrum of an atom's cross-section for scattering the thermal diffuse electrons of one ring into another.
 
     Parameters
     ----------
     scatterer, source : Atom
         Atom of the second scattering, and atom of the first scattering.
     of, ring : Ring
-        Ring of the electrons before the second scattering, and ring whose gain is computed. If both are the same
-        ring, every electron that scatters again counts as a loss, and as a gain if it stays in the ring.
+        Ring of the electrons before the second scattering, and ring into which they are scattered. If both are the
+        same ring, every electron that scatters again counts as a loss, and as a gain if it stays in the ring.
     q : ndarray
         Spatial frequencies, 1/A, shape (n,).
 
     Returns
     -------
     ndarray
-        A^2, shape (n,). Diffuse electrons with many directions scatter incoherently, so the spectrum contains both
-        thermal and coherent scattering.
+        Spectrum, A^2, shape (n,). Diffuse electrons have many directions, so their scattering by different atoms does
+        not interfere, and the spectrum is that of the total scattering, thermal and coherent.
     """
     step = 0.1
     p = (np.arange(int(FAR * 0.75 / step)) + 0.5) * step

@@ -125,7 +125,10 @@ def _translations(crystal: Crystal) -> np.ndarray:
 
 
 def primitive(crystal: Crystal) -> Crystal:
-    """Return the same crystal in its primitive cell, in which a search for an orientation finds every period.
+    """Return the same crystal in a primitive cell.
+
+    The search for nearly orthogonal cells (:func:`~stemtwin.twin.samples.zone_axis_cells.orient`) needs a primitive cell
+    to find every period.
 
     Parameters
     ----------

@@ -42,7 +42,7 @@ class FlakeParticle:
     Parameters
     ----------
     kind : str
-        Kind from ``KINDS``.
+        ``"gold"``, ``"silver"``, ``"wustite"`` (FeO) or ``"maghemite"`` (gamma-Fe2O3).
     centre_angstrom : tuple of float
         Centre (x, y), A.
     radius_angstrom : float
@@ -137,7 +137,7 @@ def draw_flake(field_angstrom: float, seed: int, recipe: FlakeRecipe | None = No
             ]
             corners = tuple((float(x) * field_angstrom, float(y) * field_angstrom) for x, y in outline)
             return DecoratedFlake(field_angstrom=field_angstrom, outline_angstrom=corners, particles=tuple(scaled), seed=seed)
-    message = f"The particles of {recipe} do not fit on a flake in {TRIES} attempts. Ask for fewer or smaller ones."
+    message = f"The particles of {recipe} do not fit on a flake in {TRIES} attempts. Ask for fewer or smaller particles."
     raise SettingsError(message)
 
 

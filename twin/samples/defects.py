@@ -40,7 +40,8 @@ def sites(sample: Sample, *symbols: str, side: str = "both") -> np.ndarray:
     *symbols : str
         Elements of the sublattice; all elements if none is given.
     side : str
-        "entrance" or "exit": only atoms between that face and the middle of the atoms; "both": all atoms.
+        "entrance" or "exit": only atoms on that side of the plane half-way between the first and the last atom
+        along z; "both": all atoms.
 
     Raises
     ------

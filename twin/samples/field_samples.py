@@ -75,8 +75,8 @@ def load_fields(
     """Load the alternative samples that cover a square field of view.
 
     A crystal with periods near the side of the field gives one sample. A crystal with a much longer period gives several
-    alternatives. The first ones are whole cells, longer than the field along y or along x, or along both axes if neither
-    is possible. The last one is a window of the unstrained crystal: the field with a margin.
+    alternatives. The first alternatives consist of whole cells and are longer than the field along y or x, or along
+    both axes if neither is possible. The last alternative is a window of the unstrained crystal: the field with a margin.
 
     Parameters
     ----------

@@ -111,7 +111,8 @@ def _scattered(sample: Sample, candidates: np.ndarray, fraction: float, rng: np.
     free = np.setdiff1d(candidates, np.concatenate(near)) if near else candidates
     if fraction * len(candidates) > len(free):
         message = (
-            f"{sample.name}: a fraction of {fraction:g} needs more atoms than the {len(free)} outside of other defects. Ask for a smaller fraction."
+            f"{sample.name}: a fraction of {fraction:g} needs more than the {len(free)} atoms that belong to no other defect. "
+            f"Ask for a smaller fraction."
         )
         raise SettingsError(message)
     return share(free, fraction * len(candidates) / max(len(free), 1), rng)

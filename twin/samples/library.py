@@ -35,7 +35,7 @@ def load_sample(
         size that the sample needs.
     thickness_angstrom : float, optional
         Requested thickness in A; the sample has the nearest whole number of repeats. None: 40 A for a crystal, its own
-        thickness for a sheet. A number centres a sheet in a box of that thickness.
+        thickness for a sheet. A sheet is centred in a box of the requested thickness.
     seed : int
         Seed of all draws: sites of defects, random alloys, amorphous films.
     **knobs : float, int or str

@@ -157,7 +157,7 @@ def edge_atoms(sample: Sample, bonds: Bonds | None = None) -> np.ndarray:
     """Return the mask (n,) of the atoms at an edge.
 
     These atoms have fewer bonds than the most common number of bonds of their element. If two numbers are equally
-    common, the larger number counts. Edges are the edges of sheets and holes, the surroundings of vacancies, and the
+    common, the larger number counts. Edge atoms lie at the rims of sheets and holes, around vacancies, and at the
     entrance and exit faces of a crystal.
     """
     count = (find_bonds(sample) if bonds is None else bonds).coordination

@@ -1,4 +1,4 @@
-"""Samples of the library: the builder function, the knobs, and the numbers with their sources."""
+"""Samples of the library: builder functions, settings (knobs), and sources of lattice parameters and thermal motion."""
 
 import inspect
 import math
@@ -168,7 +168,7 @@ class SampleFamily:
     knobs : mapping from str to Knob
         Settings of this sample.
     thermal_sigma_angstrom : mapping from symbol to float
-        1-D rms displacements near 300 K of every element that the knobs can bring in.
+        1-D rms displacements near 300 K (A) of every element that the sample can contain.
     lattice_source, thermal_source : str
         Sources of the lattice parameters and the thermal motion.
     """

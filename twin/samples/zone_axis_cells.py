@@ -1,4 +1,4 @@
-"""Nearly orthogonal cells of a crystal along a zone axis, and the strain that they need.
+"""Nearly orthogonal cells of a crystal along a zone axis, and the strain that makes them orthogonal.
 
 A STEM image of a crystal needs a box that repeats in x and y. The edges of the box are three lattice vectors: the zone
 axis along z, and two vectors along x and y that are nearly perpendicular to the zone axis and to each other. Few
@@ -184,7 +184,7 @@ def orient(lattice: np.ndarray, cell: np.ndarray, zone_axis: tuple[int, int, int
     Parameters
     ----------
     lattice : (3, 3) float
-        Basis of the lattice, rows, A; a primitive basis finds every repeat.
+        Basis of the lattice, rows, A; a primitive basis is needed to find every period.
     cell : (3, 3) float
         Cell to which the indices of the zone axis refer, rows, A.
     zone_axis : (int, int, int)

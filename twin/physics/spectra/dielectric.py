@@ -40,8 +40,8 @@ class Material:
     density : float
         Number of atoms per A^3.
     losses : tuple of (float, float, float)
-        One row of three numbers for each maximum of the loss function: its energy (eV), its full width (eV), and its
-        fraction of the sum over all maxima, 1 - 1/eps(0).
+        One row of three numbers for each maximum of the loss function: its energy E_j (eV), its full width
+        Gamma_j (eV), and its relative contribution to sum_j A_j / E_j^2 = 1 - 1/eps(0).
     static : float
         Electronic eps(0); ``inf`` for a metal.
     gap : float
@@ -149,7 +149,7 @@ def free_electron_material(counts: dict[str, float], density: float) -> Material
     -------
     Material
         The plasmon of the valence electrons, with a width of a third of its energy. A broad maximum at twice the
-        plasmon energy contributes a quarter of the loss function; it represents the outer core shells, whose tails make
+        plasmon energy contributes a quarter of sum_j A_j / E_j^2; it represents the outer core shells, whose tails make
         up most of the background of the core edges (an assumption [A]).
 
     Raises

@@ -10,7 +10,7 @@ Z_s^2, k^2 = E - 1/n^2 and Q = (q a0 / Z_s)^2,
     a = (Q - k^2 + n^{-2})^2 + (2 k / n)^2
 
 1s: H. Bethe, Ann. Phys. 397 (1930) 325. 2s and 2p: M. C. Walske, Phys. Rev. 101 (1956) 940. The polynomials g were
-recomputed for this file from Nordsieck's integral with 30 digits, summed over final directions;
+recomputed with 30 digits from Nordsieck's integral, summed over the directions of the ejected electron;
 ``tests/physics/spectra/test_gos.py`` contains that integral. Screening moves the threshold below k^2 = 0, where the
 expressions are continued analytically. Screening follows Slater's rules: Z_s = Z - 0.5 (K, two electrons), Z - 4.15
 (L).

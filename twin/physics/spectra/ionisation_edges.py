@@ -166,7 +166,7 @@ class Edge:
 
     @property
     def name(self) -> str:
-        """Name of the edge, for example ``Ti_L3``."""
+        """Name of the edge by its subshell with the lowest onset, for example ``Ti_L3`` for the L shell of titanium."""
         return f"{self.symbol}_{self.subshells[0][0]}"
 
     @property
@@ -198,7 +198,7 @@ def edges_of(number: int) -> tuple[Edge, ...]:
 
 
 def edge(name: str) -> Edge:
-    """Return an edge by name, for example ``"Ti_L3"``, ``"Ti L"`` or ``"O_K"``.
+    """Return the edge of a shell by the name of the shell or of a subshell, for example ``"Ti L"``, ``"Ti_L3"`` or ``"O_K"``.
 
     Raises
     ------

@@ -253,11 +253,14 @@ class LossAxis:
         self.loss = dispersion * np.arange(self.kept)
 
     def transform(self, density: np.ndarray) -> np.ndarray:
-        """Return the Fourier coefficients, shape (..., size // 2 + 1), of a density that is given at ``self.loss``, 1/eV, shape (..., kept)."""
+        """Return the Fourier coefficients, shape (..., size // 2 + 1), of a distribution of losses.
+
+        The distribution ``density``, shape (..., kept), has values in 1/eV at the losses ``self.loss``.
+        """
         return scipy.fft.rfft(np.asarray(density, float) * self.dispersion, self.size, axis=-1)
 
     def zero_loss(self, fractions: np.ndarray, first: int) -> np.ndarray:
-        """Return the Fourier coefficients of a zero-loss peak, given as fractions in energy bins.
+        """Return the Fourier coefficients of a zero-loss peak, given as the fraction of the beam in each energy bin.
 
         The index ``first`` of the first bin can be negative.
         """
@@ -266,7 +269,7 @@ class LossAxis:
         return scipy.fft.rfft(ring)
 
     def back(self, coefficients: np.ndarray) -> np.ndarray:
-        """Return the fractions in energy bins, shape (..., size), from Fourier coefficients.
+        """Return the fraction of the beam in each energy bin, shape (..., size), from the Fourier coefficients of a spectrum.
 
         Index i corresponds to the loss i times ``dispersion``. Indices at the end of the array correspond to energy gains.
         """

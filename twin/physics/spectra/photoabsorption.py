@@ -6,8 +6,8 @@ energies below the edge. Between the onsets of two spin-orbit partners, the tabl
 would have at the same strength per electron. The L1 and M1 to M3 subshells are included above their onsets.
 
 The values are computed from f2 of C. T. Chantler, J. Phys. Chem. Ref. Data 24 (1995) 71 and 29 (2000) 597 (NIST, public
-domain), as in xraydb. The uncertainty is 10 to 20 % within 100 eV of the edge and grows with the background to 40 % at
-1000 eV.
+domain), as in xraydb. The uncertainty is 10 to 20 % up to 100 eV above the onset and grows with the background to 40 % at
+1000 eV above it.
 """
 
 EXCESS = (5.0, 15.0, 30.0, 60.0, 120.0, 240.0, 480.0, 960.0)

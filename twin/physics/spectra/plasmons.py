@@ -9,9 +9,10 @@ J. Garcia de Abajo, Rev. Mod. Phys. 82 (2010) 209):
     \Big[K_1^2\Big(\frac{q b}{\gamma}\Big) + \frac{1}{\gamma^2} K_0^2\Big(\frac{q b}{\gamma}\Big)\Big]\, \mathrm{Im}\,\alpha(E), \qquad
     q = \frac{E}{\hbar v}, \quad \alpha = a^3 \frac{\epsilon - 1}{\epsilon + 2}
 
-Inside the sphere the dipole's field is p r / a^3 instead of p r / r^3. For a beam through the sphere, 2 q K_m therefore
-becomes an integral over the path, with a finite correction between the two surface points. The results for beams
-outside and through the sphere agree at b = a, the radius.
+K_1 and K_0 are, up to a factor, Fourier integrals of the dipole's potential p . r / r^3 along the path, for p across and
+along the beam. Inside the sphere the potential is p . r / a^3. For a beam through the sphere, the difference of the two
+potentials is therefore integrated between the two surface points and subtracted. The results for beams outside and
+through the sphere agree at b = a, the radius.
 """
 
 import functools
@@ -84,7 +85,9 @@ def _dipole_response(material: Material, energy: np.ndarray) -> np.ndarray:
 
 
 def _fields(impact: np.ndarray, q: np.ndarray, radius: float, gamma: float) -> tuple[np.ndarray, np.ndarray]:
-    """Return the coupling of the passing charge to dipoles along x and z, 1/A; outside the sphere 2 q K_1 and 2 q K_0.
+    """Return the coupling of the passing charge to dipoles along x and z, 1/A.
+
+    Outside the sphere, the coupling is 2 (q / gamma) K_1 along x and 2 (q / gamma^2) K_0 along z.
 
     The charge's field is Lorentz-contracted: with u = gamma z, the path integrals are those of a slow charge at
     q / gamma.
@@ -131,7 +134,7 @@ class FlakeModes:
 
 
 def rim_weights(points: np.ndarray, atoms: np.ndarray, *, spacing: float = 3.0, probe: float = 20.0) -> tuple[np.ndarray, np.ndarray]:
-    """Return the distance of points from the boundary of a flake, and the sharpness of the boundary's corner there.
+    """Return the distance of points from the boundary of a flake, and the sharpness of the boundary nearest to them.
 
     Parameters
     ----------
@@ -143,13 +146,13 @@ def rim_weights(points: np.ndarray, atoms: np.ndarray, *, spacing: float = 3.0, 
         Length s, A. An atom belongs to the boundary if at least a quarter of the circle of radius 2 s around it is
         farther than s from every atom.
     probe : float
-        Radius of the disc in which the corner's sharpness is determined, A.
+        Radius of the disc in which the boundary's sharpness is determined, A.
 
     Returns
     -------
     tuple of ndarray
-        Distance to the nearest boundary atom, A (inf if there is none), and sharpness (0 for a straight edge or a notch,
-        1 for a right angle or a sharper corner), both of shape (n,).
+        Distance to the nearest boundary atom, A (inf if there is none), and sharpness of the boundary at this atom (0 for a
+        straight edge or a notch, 1 for a right angle or a sharper corner), both of shape (n,).
     """
     rim, sharp = _rim(np.ascontiguousarray(atoms, float).tobytes(), len(atoms), spacing, probe)
     if not len(rim):
@@ -184,7 +187,7 @@ def flake_spectrum(loss: np.ndarray, distance: np.ndarray, sharpness: np.ndarray
     loss : ndarray
         Energy loss, eV, shape (n,).
     distance, sharpness : ndarray
-        Distance from the boundary (A) and sharpness there; see :func:`rim_weights`.
+        Distance from the boundary (A) and sharpness of the boundary, both from :func:`rim_weights`.
     modes : FlakeModes
         Plasmon modes.
 

@@ -20,7 +20,7 @@ def plain_tag(tag: str) -> str:
 
 
 class Tags:
-    """Columns and single items of a data block by their tags, which are spelled as by :func:`plain_tag`.
+    """Columns and single items of a data block by their tags, which are written in the form that :func:`plain_tag` returns.
 
     Parameters
     ----------

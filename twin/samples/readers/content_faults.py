@@ -41,9 +41,10 @@ class Claims:
 
 
 def metric_fault(deviation: float) -> list[str]:
-    """Return a list with one fault if symmetry operations preserve the metric of a cell only within errors of refinement.
+    """Return a list with one fault if symmetry operations preserve the metric of a cell only approximately.
 
-    ``deviation`` is the result of ``Operations.metric_deviation``. Without a fault, the list is empty.
+    There is a fault if ``deviation``, the result of ``Operations.metric_deviation``, is above 0.001. Otherwise, the list
+    is empty.
     """
     return [f"the metric is preserved only within {deviation:.2g}"] if deviation > METRIC_EXACT else []
 
@@ -111,7 +112,7 @@ def near_faults(expansion: Expansion) -> list[str]:
 
 
 def crowding_fault(expansion: Expansion, cell: np.ndarray) -> list[str]:
-    """Return a list with one fault if two atoms are nearer to each other than any bond is long; [] otherwise.
+    """Return a list with one fault if two atoms are nearer than 0.55 times the sum of their covalent radii; [] otherwise.
 
     Hydrogen is exempt because its positions are inaccurate, and species that share a site are exempt.
     """
@@ -137,4 +138,4 @@ def crowding_fault(expansion: Expansion, cell: np.ndarray) -> list[str]:
         return []
     worst = np.flatnonzero(crowded)[np.argmin(distance[crowded])]
     pair = "-".join(symbols(expansion.numbers[heavy[[first[worst], second[worst]]]]))
-    return [f"atoms lie nearer to each other than any bond ({pair}: {distance[worst]:.2f} A)"]
+    return [f"atoms are nearer to each other than the length of any bond ({pair}: {distance[worst]:.2f} A)"]

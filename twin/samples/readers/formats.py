@@ -13,7 +13,10 @@ from stemtwin.twin.samples.readers.file_content import FileContent, open_content
 
 @dataclass(frozen=True, slots=True)
 class StructureFormat:
-    """Format: its name, functions that recognise and read it, and a flag, ``several``, for files that can hold several structures."""
+    """Format of structure files: its name, and the functions that recognise and read it.
+
+    ``several`` is True if a file of the format can hold several structures.
+    """
 
     name: str
     recognises: Callable[[FileContent], bool]
