@@ -22,7 +22,10 @@ STREAMED_ROWS = 16
 def list_datasets() -> dict[str, tuple[str, ...]]:
     """Return the versions of every dataset by name, oldest version first.
 
-    >>> "1.0.0" in list_datasets()["atoms-2d"]
+    Examples
+    --------
+    >>> import stemtwin as st
+    >>> "1.0.0" in st.list_datasets()["atoms-2d"]
     True
     """
     return list_cards()
@@ -72,6 +75,13 @@ def load_dataset(
     ------
     UnknownNameError, DatasetError
         The dataset, version, size, split or format does not exist, or the data are not available or are corrupted.
+
+    Examples
+    --------
+    >>> import stemtwin as st
+    >>> data = st.load_dataset("atoms-2d@1", size="tiny", split="test")
+    >>> data.image.dims
+    ('sample', 'y', 'x')
     """
     if is_measured(Path(name)):
         return _measured(name, split, format, more=streaming or build is not None or version is not None)
@@ -188,6 +198,13 @@ def load_arrays(
     ------
     StemtwinError
         See :func:`load_dataset`.
+
+    Examples
+    --------
+    >>> import stemtwin as st
+    >>> images, truth, facts = st.load_arrays("atoms-2d@1", size="tiny", split="test")
+    >>> images.shape
+    (30, 128, 128)
     """
     card = card_of(name, version)
     data = load_dataset(name, version=version, size=size, split=split, format="numpy", build=build)

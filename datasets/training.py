@@ -207,6 +207,13 @@ def torch_dataset(
     StemtwinError
         The dataset cannot be loaded (see ``load_dataset``), a column for the label map does not exist or has the wrong
         type, or PyTorch is not installed.
+
+    Examples
+    --------
+    >>> import stemtwin as st
+    >>> data = st.torch_dataset("atoms-2d@1", size="tiny", labels="column_heaviest")  # doctest: +SKIP
+    >>> data[0]["labels"].shape  # doctest: +SKIP
+    torch.Size([128, 128])
     """
     try:
         tensors = importlib.import_module("stemtwin.datasets.torch_samples")

@@ -146,6 +146,13 @@ def reference(environment: str, difficulty: str = "standard", observation: str |
     ------
     UnknownNameError
         There is no scale for this environment, preset or form of observation.
+
+    Examples
+    --------
+    >>> import stemtwin as st
+    >>> scale = st.reference("stemtwin/Autofocus-v2", "easy")
+    >>> scale.policies["oracle"].mean > scale.policies["expert"].mean > scale.floor
+    True
     """
     known = {f"stemtwin/{path.stem}": path for path in sorted(FOLDER.glob("*.json"))}
     if environment not in known:
@@ -190,5 +197,12 @@ def normalized_return(environment: str, mean_return: float, difficulty: str = "s
     ------
     StemtwinError
         There is no scale for this environment, or the return is not a number.
+
+    Examples
+    --------
+    >>> import stemtwin as st
+    >>> oracle = st.reference("stemtwin/Autofocus-v2").policies["oracle"]
+    >>> st.normalized_return("stemtwin/Autofocus-v2", oracle.mean)
+    1.0
     """
     return reference(environment, difficulty).normalized(checks.number("mean_return", mean_return, ""))

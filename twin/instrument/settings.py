@@ -48,6 +48,13 @@ class Beam:
     ------
     SettingsError
         A number is out of range.
+
+    Examples
+    --------
+    >>> import stemtwin as st
+    >>> beam = st.Beam(energy_ev=60e3, semiangle_mrad=30, aberrations=st.Aberrations(C10=-20.0))
+    >>> round(beam.wavelength_angstrom, 4)
+    0.0487
     """
 
     energy_ev: float
@@ -113,6 +120,14 @@ class PlaneWave:
     ------
     SettingsError
         The energy is out of range.
+
+    Examples
+    --------
+    >>> import stemtwin as st
+    >>> sample = st.load_sample("mos2-1h", size_angstrom=(8, 8))
+    >>> wave = st.exit_wave(sample, st.PlaneWave(energy_ev=60e3))
+    >>> wave.wave_real.dims
+    ('configuration', 'y', 'x')
     """
 
     energy_ev: float
@@ -144,6 +159,18 @@ class PotentialSlices:
     ------
     SettingsError
         Shapes do not match, numbers are not finite, or the depths do not increase.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import stemtwin as st
+    >>> y, x = np.mgrid[:64, :64] * 0.125
+    >>> column = 200.0 * np.exp(-((x - 4.0) ** 2 + (y - 4.0) ** 2) / 0.1)
+    >>> slices = st.PotentialSlices(array=[column, column], sampling_angstrom=(0.125, 0.125), z_angstrom=[1.0, 3.0])
+    >>> beam, scan = st.Beam(energy_ev=60e3, semiangle_mrad=30), st.RasterScan(shape=(8, 8), field_of_view_angstrom=(8, 8))
+    >>> signals = st.simulate(slices, beam, scan, detectors=("haadf",))
+    >>> bool(signals.haadf[4, 4] == signals.haadf.max())
+    True
     """
 
     array: np.ndarray

@@ -46,6 +46,15 @@ class Aberrations:
     ------
     SettingsError
         A coefficient or an angle is not a finite number.
+
+    Examples
+    --------
+    >>> import stemtwin as st
+    >>> optics = st.Aberrations(C10=-50.0, C12=20.0, phi12=0.3)
+    >>> optics.defocus
+    50.0
+    >>> st.Aberrations.from_cartesian(C12a=3.0, C12b=4.0).C12
+    5.0
     """
 
     C10: float = 0.0

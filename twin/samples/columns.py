@@ -75,6 +75,14 @@ def projected_columns(sample: Sample, tolerance_angstrom: float = 0.3) -> Column
     ------
     SettingsError
         The tolerance is not above 0 or not below half the box.
+
+    Examples
+    --------
+    >>> import stemtwin as st
+    >>> sample = st.load_sample("srtio3-001", size_angstrom=(8, 8), thickness_angstrom=40)
+    >>> columns = st.projected_columns(sample)
+    >>> sorted(set(columns.species))
+    ['O', 'Sr', 'Ti-O']
     """
     box = np.array([sample.size_angstrom[1], sample.size_angstrom[0]])
     if not 0 < tolerance_angstrom < box.min() / 2:

@@ -51,7 +51,9 @@ def load_sample(
 
     Examples
     --------
-    >>> load_sample("mos2-1h", vacancy_fraction=0.03, seed=1).defects[0].name
+    >>> import stemtwin as st
+    >>> sample = st.load_sample("mos2-1h", size_angstrom=(16, 16), vacancy_fraction=0.03, seed=1)
+    >>> sample.defects[0].name
     'V_S'
     """
     specimen = SAMPLES[name]
@@ -64,5 +66,12 @@ def load_sample(
 
 
 def list_samples() -> tuple[str, ...]:
-    """Return the names of the library's samples."""
+    """Return the names of the library's samples.
+
+    Examples
+    --------
+    >>> import stemtwin as st
+    >>> "srtio3-001" in st.list_samples()
+    True
+    """
     return SAMPLES.names()

@@ -196,6 +196,20 @@ class Sample:
     Notes
     -----
     The arrays are read-only copies. Two samples are equal when their digests are equal.
+
+    Examples
+    --------
+    >>> import stemtwin as st
+    >>> dimer = st.Sample(
+    ...     name="dimer",
+    ...     numbers=[79, 79],
+    ...     positions_angstrom=[(8.6, 10, 5), (11.4, 10, 5)],
+    ...     size_angstrom=(20, 20),
+    ...     thickness_angstrom=10,
+    ...     periodic=False,
+    ... )
+    >>> dimer.formula
+    'Au2'
     """
 
     name: str

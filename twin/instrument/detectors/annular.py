@@ -94,6 +94,15 @@ class AnnularDetector:
     ------
     SettingsError
         The angles are out of order or out of range, or ``sensitivity.dead_mrad`` reaches the outer angle.
+
+    Examples
+    --------
+    >>> import stemtwin as st
+    >>> sample = st.load_sample("mos2-1h", size_angstrom=(8, 8))
+    >>> beam, scan = st.Beam(energy_ev=60e3, semiangle_mrad=30), st.RasterScan(shape=(16, 16), field_of_view_angstrom=(8, 8))
+    >>> ring = st.AnnularDetector(inner_mrad=60, outer_mrad=200)
+    >>> list(st.simulate(sample, beam, scan, detectors=(ring,), phonons=1))
+    ['annular_60_200']
     """
 
     inner_mrad: float

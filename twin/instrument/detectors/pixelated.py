@@ -52,6 +52,16 @@ class PixelatedDetector:
     ------
     SettingsError
         A number is out of range, or outer_mrad and camera_length_mm are both given or both missing.
+
+    Examples
+    --------
+    >>> import stemtwin as st
+    >>> sample = st.load_sample("graphene", size_angstrom=(8, 8))
+    >>> beam, scan = st.Beam(energy_ev=60e3, semiangle_mrad=30), st.RasterScan(shape=(4, 4), field_of_view_angstrom=(4, 4))
+    >>> camera = st.PixelatedDetector(shape=(32, 32), outer_mrad=45)
+    >>> signals = st.simulate(sample, beam, scan, detectors=(camera,), phonons="damped")
+    >>> signals.pixelated.dims
+    ('y', 'x', 'ky', 'kx')
     """
 
     shape: tuple[int, int] = (128, 128)

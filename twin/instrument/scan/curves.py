@@ -45,6 +45,14 @@ class SpiralScan(PointScan):
     Notes
     -----
     Both motions follow Sang et al., Adv. Struct. Chem. Imaging 2 (2016) 6.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import stemtwin as st
+    >>> points = st.SpiralScan(shape=1000, diameter_angstrom=20).points()
+    >>> float(np.hypot(*points.T).max().round(2))
+    10.0
     """
 
     shape: tuple[int]
@@ -134,6 +142,13 @@ class LissajousScan(PointScan):
     -----
     The curve is x = (width / 2) sin(2 pi cycles_x t + phase), y = (height / 2) sin(2 pi cycles_y t), with t
     from 0 to 1.
+
+    Examples
+    --------
+    >>> import stemtwin as st
+    >>> scan = st.LissajousScan(shape=400, field_of_view_angstrom=(10, 20), cycles=(8, 9))
+    >>> scan.points().max(axis=0).round(1).tolist()
+    [10.0, 5.0]
     """
 
     shape: tuple[int]

@@ -59,6 +59,12 @@ class PathScan(PointScan):
     ------
     SettingsError
         The points are not a finite array of shape (n, 2).
+
+    Examples
+    --------
+    >>> import stemtwin as st
+    >>> st.PathScan(positions_angstrom=[(0, 0), (1, 0), (1, 3)]).field_of_view_angstrom
+    (3.0, 1.0)
     """
 
     positions_angstrom: np.ndarray

@@ -31,6 +31,13 @@ class RasterScan:
     ------
     SettingsError
         A number is out of range.
+
+    Examples
+    --------
+    >>> import stemtwin as st
+    >>> scan = st.RasterScan(shape=(2, 4), field_of_view_angstrom=(4, 8))
+    >>> scan.points()[:3].tolist()
+    [[0.0, 0.0], [2.0, 0.0], [4.0, 0.0]]
     """
 
     shape: tuple[int, int]
@@ -151,6 +158,13 @@ class SerpentineScan(RasterScan):
     """A raster without flyback: lines with an odd index run from right to left. :class:`RasterScan` describes the parameters.
 
     Frames have the pixel order of a ``RasterScan``, so pixel [iy, ix] has the same position in both scans.
+
+    Examples
+    --------
+    >>> import stemtwin as st
+    >>> scan = st.SerpentineScan(shape=(2, 3), field_of_view_angstrom=(2, 3))
+    >>> scan.points()[:, 0].tolist()
+    [0.0, 1.0, 2.0, 2.0, 1.0, 0.0]
     """
 
     pause: ClassVar[str] = "turn"

@@ -45,6 +45,13 @@ class SparseScan(RasterScan):
     -----
     Line hopping follows Kovarik et al., Appl. Phys. Lett. 109 (2016) 164102. A random walk over
     neighbouring lines suits the bandwidth of the scan coils.
+
+    Examples
+    --------
+    >>> import stemtwin as st
+    >>> scan = st.SparseScan(shape=(64, 64), field_of_view_angstrom=(16, 16), fraction=0.25, seed=1)
+    >>> scan.count
+    1024
     """
 
     fraction: float | None = None

@@ -81,6 +81,15 @@ class Microscope:
     -----
     All results are pure functions of the seed, the commands and the simulated clock. A snapshot is the frozen state of the microscope, to which
     :meth:`restore` returns. All frames use the same frozen-phonon configurations of the specimen; each frame is the mean over them.
+
+    Examples
+    --------
+    >>> import stemtwin as st
+    >>> scope = st.Microscope(st.load_sample("mos2-1h"), instrument="nion-60", seed=1, phonons=1)
+    >>> knobs = scope.set(C10=-30.0)
+    >>> frame = scope.acquire(st.RasterScan(shape=(64, 64), field_of_view_angstrom=(16, 16)), dwell_time_us=20)
+    >>> frame.haadf.shape
+    (64, 64)
     """
 
     def __init__(

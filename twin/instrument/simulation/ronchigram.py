@@ -163,6 +163,16 @@ def ronchigram(
         A setting is invalid, or the window exceeds the memory.
     SamplingError
         A specimen that is not periodic is smaller than the probe, or a potential is sampled too coarsely.
+
+    Examples
+    --------
+    >>> import stemtwin as st
+    >>> film = st.load_sample("carbon-amorphous", size_angstrom=(60, 60), thickness_angstrom=20)
+    >>> beam = st.Beam(energy_ev=60e3, semiangle_mrad=20, aberrations=st.Aberrations(C10=200.0))
+    >>> camera = st.PixelatedDetector(shape=(64, 64), outer_mrad=25, name="ronchigram")
+    >>> pattern = st.ronchigram(film, beam, position_angstrom=(30, 30), camera=camera, check=False)
+    >>> pattern.ronchigram.dims
+    ('ky', 'kx')
     """
     if engine not in RONCHIGRAM_ENGINES:
         message = f"There is no engine named {engine!r} for Ronchigrams. Use one of {', '.join(RONCHIGRAM_ENGINES)}."

@@ -103,6 +103,15 @@ def simulate_series(
     Further values of an aberration take milliseconds: one imaging operator, built for the widest probe, gives all images.
     The values equal those of single calls with the engine and the ``blocks`` that the attribute ``stemtwin_settings``
     states. Each tilt needs a separate calculation.
+
+    Examples
+    --------
+    >>> import stemtwin as st
+    >>> sample = st.load_sample("mos2-1h", size_angstrom=(8, 8))
+    >>> beam, scan = st.Beam(energy_ev=60e3, semiangle_mrad=30), st.RasterScan(shape=(16, 16), field_of_view_angstrom=(8, 8))
+    >>> series = st.simulate_series(sample, beam, scan, detectors=("haadf",), phonons=1, defocus=(-50, 0, 50))
+    >>> dict(series.haadf.sizes)
+    {'defocus': 3, 'y': 16, 'x': 16}
     """
     asked = _asked(sample, beam, scan, settings, instrument)
     doubtful_physics.warn(doubtful_physics.notes(asked.base.request))

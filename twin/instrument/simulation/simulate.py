@@ -51,6 +51,15 @@ def explain(request: Request | None = None, /, *, instrument: str | Profile | No
     ------
     StemtwinError
         The request cannot be computed.
+
+    Examples
+    --------
+    >>> import stemtwin as st
+    >>> sample = st.load_sample("srtio3-001", size_angstrom=(8, 8), thickness_angstrom=100)
+    >>> beam, scan = st.Beam(energy_ev=200e3, semiangle_mrad=20), st.RasterScan(shape=(64, 64), field_of_view_angstrom=(8, 8))
+    >>> plan = st.explain(st.Request(sample=sample, beam=beam, scan=scan, detectors=("haadf",)))
+    >>> plan.engine
+    'operator'
     """
     asked = requested(request, None, None, settings, instrument).request
     return diffraction_patterns.plan_patterns(asked).plan if diffraction_patterns.has_camera(asked) else make_plan(asked)
@@ -100,6 +109,15 @@ def simulate(
     PhysicsWarning
         A dark-field detector is combined with ``phonons="damped"``, which leaves out thermal diffuse scattering and so most
         of the dark-field signal.
+
+    Examples
+    --------
+    >>> import stemtwin as st
+    >>> sample = st.load_sample("mos2-1h", size_angstrom=(8, 8))
+    >>> beam, scan = st.Beam(energy_ev=60e3, semiangle_mrad=30), st.RasterScan(shape=(32, 32), field_of_view_angstrom=(8, 8))
+    >>> signals = st.simulate(sample, beam, scan, detectors=("haadf", "bf"), phonons=2)
+    >>> bool(signals.haadf.max() > 2 * signals.haadf.mean())
+    True
     """
     asked = requested(sample, beam, scan, settings, instrument)
     doubtful_physics.warn(doubtful_physics.notes(asked.request))
@@ -211,6 +229,15 @@ def exit_wave(
         The beam is partially coherent, or a setting does not apply to a wave.
     SamplingError
         The probe is wider than the cell, or the grid does not reach the angles of the aperture.
+
+    Examples
+    --------
+    >>> import stemtwin as st
+    >>> sample = st.load_sample("mos2-1h", size_angstrom=(24, 24))
+    >>> beam = st.Beam(energy_ev=60e3, semiangle_mrad=30)
+    >>> wave = st.exit_wave(sample, beam, position_angstrom=(12, 12), phonons=2)
+    >>> wave.wave_real.dims
+    ('configuration', 'y', 'x')
     """
     _check_wave_settings(beam, settings)
     position = checks.pair("position_angstrom", position_angstrom, "A")

@@ -75,6 +75,16 @@ def read_sample(
     -----
     UserWarning
         The file lacks displacements or leaves its space-group setting open, its formula does not match its sites, or atoms are too near each other.
+
+    Examples
+    --------
+    >>> import stemtwin as st
+    >>> from ase.build import bulk
+    >>> from ase.io import write
+    >>> write("iron.cif", bulk("Fe", cubic=True))
+    >>> iron = st.read_sample("iron.cif", zone_axis="110", size_angstrom=(8, 8), thickness_angstrom=20)
+    >>> iron.formula
+    'Fe120'
     """
     box = {"size_angstrom": size_angstrom, "thickness_angstrom": thickness_angstrom}
     cut = Cut(zone_axis=parse_zone_axis(zone_axis), **box, seed=seed, max_strain=max_strain, periodic=periodic)
