@@ -31,7 +31,7 @@ File                     Content
 ``image_trees.py``       images and their uncertainties from few points, by Gaussian trees
 ``making.py``            ``make``: an environment from an id and arguments
 ``pictures.py``          pictures of environment states
-``preparation.py``       specimens, progress line of long builds
+``preparation.py``       specimens of environments, and progress lines during long builds
 ``reference.py``         scale of returns from reference policies
 ``rewards.py``           rewards in [0, 1], ``REWARDS`` by name
 ``scalarisers.py``       figures of merit of a spectrum
@@ -62,6 +62,6 @@ ENVIRONMENTS = discovery.registrations()
 
 
 def register() -> None:
-    """Register every environment with Gymnasium by name, so a family is imported only when one of its environments is made."""
+    """Register every environment with Gymnasium; a family is imported only when one of its environments is made."""
     for found in ENVIRONMENTS.values():
         discovery.register(found)

@@ -149,9 +149,9 @@ class EnvArguments:
     split : str
         ``"train"`` or ``"val"``. The same seed gives different episodes in the two splits.
     observation : str
-        ``"counts"``, ``"pixels"`` or ``"state"``.
+        Form of the observations: ``"counts"``, ``"pixels"`` or ``"state"``.
     reward : str
-        ``"dense"``, ``"sparse"`` or ``"none"`` for families with a goal.
+        Name of the reward; families with a goal have the rewards ``"dense"``, ``"sparse"`` and ``"none"``.
     randomisation : Randomisation or dict, optional
         Conditions that replace those of the preset; a dict replaces only the conditions that it names.
     privileged_info : bool

@@ -61,7 +61,7 @@ def coloured(image: np.ndarray) -> np.ndarray:
 
 
 class PictureCanvas:
-    """A picture that is being drawn.
+    """A canvas with methods that draw the parts of a picture.
 
     Parameters
     ----------

@@ -182,7 +182,7 @@ class ControlPanel:
         return dict(zip(self.coefficients, (action["beam"]["optics"] * self.reach).tolist(), strict=True))
 
     def changes(self, action: Nested) -> dict[str, Any]:
-        """Return the values of all knobs that an action sets, without the aberrations, by their names in ``Microscope.set``."""
+        """Return the arguments of ``Microscope.set`` for an action: the values of all knobs by name, without the aberrations."""
         beam, detectors, profile = action["beam"], action.get("detectors", {}), self.profile
         return {
             "current_pa": logarithmic(beam["current"][0], profile.max_current_pa * CURRENTS, profile.max_current_pa),
@@ -311,8 +311,8 @@ def length_text(angstrom: float) -> str:
 def stepped(action: Nested, setpoints: Nested) -> Nested:
     """Return the setpoints after an incremental action.
 
-    Each setpoint changes by ``STEP`` times the number in the action, and stays within [-1, 1]. The parts in ``DIRECT`` are
-    taken from the action itself.
+    Each setpoint changes by a quarter of the number in the action, and stays within [-1, 1]. The choices and the waiting time
+    are taken from the action itself.
     """
     out: Nested = {}
     for name, part in action.items():
@@ -327,8 +327,8 @@ def stepped(action: Nested, setpoints: Nested) -> Nested:
 def reach_angstrom(coefficients: tuple[str, ...], semiangle_mrad: float, energy_ev: float) -> np.ndarray:
     """Return the largest absolute value of each aberration on the panel (A) as a read-only array.
 
-    For order n this value is ``QUARTER_WAVES[n]`` times the coefficient C that satisfies C alpha^(n + 1) / (n + 1) = lambda / 4
-    (alpha: convergence semi-angle, rad; lambda: wavelength, A).
+    For the orders n from 1 to 5 this value is 10, 4, 4, 1 and 1 times the coefficient C that satisfies
+    C alpha^(n + 1) / (n + 1) = lambda / 4 (alpha: convergence semi-angle, rad; lambda: wavelength, A).
     """
     alpha, wavelength = semiangle_mrad * 1e-3, electrons.wavelength(energy_ev)
     orders = [int(name[1]) for name in coefficients]

@@ -2,7 +2,7 @@
 
 There are three pairs of laws. Every law gives the probability that an exposure changes one atomic site, which is then
 counted as lost. A law has two parameters: its strength h, defined by a loss of 1 - exp(-h) at the usual settings (80 keV,
-1e8 electrons / A^2, 10 s), and its shape:
+1e8 electrons / A^2, 10 s), and its shape. The pairs, with the shapes of their laws, are:
 
 - ``mechanism``: sulphur is lost by knock-on, or by radiolysis. The shape of the law of knock-on is its displacement
   threshold, eV. The law of radiolysis has no shape; its cross-section is proportional to 1 / v^2 (v: speed of the electrons).
@@ -128,7 +128,7 @@ def read_probabilities(pair: str, prior: LawPrior, energy_ev: float, dose: float
     Parameters
     ----------
     pair : str
-        A name of ``PAIRS``.
+        Name of the pair: ``"mechanism"``, ``"dose"`` or ``"diffusion"``.
     prior : LawPrior
         Prior of the parameters.
     energy_ev : float
@@ -206,12 +206,12 @@ def relative_knock_on(thresholds: tuple[float, ...], temperature: float) -> Cubi
 
 
 def barrier_ev(strength: float) -> float:
-    """Return the energy barrier (eV) that a vacancy crosses ``strength`` times on average in the usual time at the temperature ``HOT``."""
+    """Return the energy barrier (eV) that a vacancy crosses ``strength`` times on average in the usual time (10 s) at 820 K."""
     return BOLTZMANN * HOT * math.log(ATTEMPT * USUAL_TIME_S / strength)
 
 
 def updated(log_weights: np.ndarray, read: np.ndarray, lost: int, sites: int, *, closed: float = 0.0, dark: float = 1.0) -> np.ndarray:
-    """Update the weights of all hypotheses after ``lost`` of ``sites`` sites were read as lost.
+    """Update the weights of all hypotheses by the number of sites that were read as lost in one area.
 
     The weights are given and returned as logarithms, without normalisation.
 

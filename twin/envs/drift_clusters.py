@@ -14,7 +14,7 @@ from stemtwin.twin.envs.arguments import SPLITS
 
 HexagonalSite = tuple[int, int]
 SIZES = (4, 5, 6, 7)
-"""Possible numbers of cluster atoms in the layer next to the sheet."""
+"""Possible numbers of cluster atoms in the lower layer."""
 COMPACT = 2.0
 """Largest distance of an atom from the centre of its cluster, bond lengths; a narrow frame therefore shows the whole cluster."""
 APART, NEAREST, FARTHEST = 1.7, 1.7, 2.4
@@ -35,7 +35,7 @@ class Cluster:
     Parameters
     ----------
     sites : tuple
-        Sites of the atoms next to the sheet; the centre of these atoms is within one step of (0, 0).
+        Sites of the atoms in the lower layer, which lies in or on the sheet; their centre is within one step of (0, 0).
     upper : tuple of float
         Position of an atom above three neighbouring sites of the cluster, used for clusters on top of a sheet.
     single, hopped : tuple of int
@@ -55,10 +55,10 @@ def flat(places: Iterable[tuple[float, float]]) -> np.ndarray:
 
 
 def split_of(sites: Iterable[HexagonalSite]) -> int:
-    """Return the number of the split to which a shape belongs.
+    """Return the number of the split to which a shape belongs: 0 for train, 1 for val, 2 for test.
 
-    Equal shapes always belong to the same split, because the number is a checksum of the lexicographically smallest of the
-    twelve rotated and mirrored forms of the shape.
+    Rotated and mirrored copies of a shape belong to the same split, because the number follows from a checksum of the
+    lexicographically smallest of the twelve rotated and mirrored forms.
     """
     forms = []
     for mirrored in (False, True):

@@ -39,7 +39,7 @@ LEAST_WATCH_S = 24.0
 JUMP_REST_S = 6.0
 """Earliest time of a jump, s."""
 EVENT_SHARES = (0.25, 0.75)
-"""Earliest and latest time of the event, as fractions of the watch; the event is never before ``JUMP_REST_S``."""
+"""Earliest and latest time of the event, as fractions of the watch; the event is never before 6 s."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,7 +15,7 @@ PLOT = (482.0, 60.0, 742.0, 320.0)
 
 
 def watch_picture(image: np.ndarray, field: float, path: Sequence[np.ndarray], *, left: Mapping[str, float], title: str, dose: float) -> np.ndarray:
-    """Draw the last frame with its centre marked, the path of the beam shift and the budgets; uint8, shape (480, 760, 3).
+    """Draw the last frame with its centre marked, the path of the beam shift and the budgets; return uint8, shape (480, 760, 3).
 
     The picture does not show the true position of the cluster.
 

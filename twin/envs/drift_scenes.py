@@ -40,7 +40,7 @@ ANGLES = (90.0, 190.0)
 GOLD_BOND, GOLD_HEIGHT, GOLD_LAYER = 2.88, 2.6, 2.35
 """Distance between gold atoms, height of the lower atoms above the sheet, height of the upper atom above the lower atoms, A."""
 ATOMS = {"graphene": ("lower", "upper"), "mos2-1h": ("lower",)}
-"""Kinds of heavy atoms of a cluster by sheet: lower atoms lie in or next to the sheet, and the upper atom lies above them."""
+"""Kinds of heavy atoms of a cluster by sheet: lower atoms lie in or on the sheet, and the upper atom lies above them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -92,7 +92,7 @@ class DriftScene:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class SceneImages:
-    """Images of a scene, one for each of several states of the optics, from which bare frames are computed.
+    """Images of a scene, one for each of several states of the optics, from which frames without a dose map are computed.
 
     Parameters
     ----------
@@ -147,7 +147,7 @@ def with_atoms(sample: str, atoms: Sequence[tuple[str, np.ndarray]]) -> Sample:
     sample : str
         Name of the sheet.
     atoms : sequence of tuple
-        Kind of each atom (see ``ATOMS``) and its position (x, y) relative to :func:`centre`, A.
+        Kind of each atom, ``"lower"`` (in or on the sheet) or ``"upper"``, and its position (x, y) relative to :func:`centre`, A.
     """
     perfect = sheet(sample)
     middle, heights = centre(sample), {"lower": GOLD_HEIGHT, "upper": GOLD_HEIGHT + GOLD_LAYER}
@@ -196,7 +196,7 @@ def request(sample: Sample, beam: Beam, tilt_mrad: float) -> Request:
 
 
 def box_image(sample: Sample, beam: Beam, tilt_mrad: float) -> np.ndarray:
-    """Simulate the dark-field image of the periodic box of a sample; return fractions of the beam, float64, shape (POINTS, POINTS)."""
+    """Simulate the dark-field image of the periodic box of a sample; return fractions of the beam, float64, shape (48, 48)."""
     return simulate(request(sample, beam, tilt_mrad))["haadf"].to_numpy().astype(float)
 
 
@@ -204,7 +204,7 @@ def box_image(sample: Sample, beam: Beam, tilt_mrad: float) -> np.ndarray:
 def part(sample: str, beam: Beam, tilt_mrad: float, kind: str = "") -> np.ndarray:
     """Return the image of a perfect box or, if ``kind`` is given, the change of this image due to one heavy atom.
 
-    The result is float64, shape (POINTS, POINTS).
+    The result is float64, shape (48, 48).
     """
     if not kind:
         found = box_image(sheet(sample), beam, tilt_mrad)

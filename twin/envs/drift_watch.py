@@ -19,7 +19,7 @@ NEAR = 3.0
 PATIENCE_S = 10.0
 """Delay at which a detected event has the value 1/e, s."""
 LATEST_S, LARGEST_TILT_MRAD, LARGEST_ELECTRONS = 1e3, 100.0, 1e5
-"""Constants of the observation forms "pixels" and "state": unit of the clock, s, unit of the tilt (mrad) and base of the
+"""Constants of the observation forms "pixels" and "state": unit of the clock (s), unit of the tilt (mrad), and base of the
 logarithm of the electrons per point."""
 LARGEST_DOSE = 1e8
 """Largest dose in an observation, e-/A^2."""
@@ -54,7 +54,7 @@ class Watch:
     shown : bool
         Whether the last frame was narrow and showed the single atom beside the cluster.
     kept : float
-        Sum of the times of all narrow frames, s, each multiplied by exp(-r^2 / NEAR^2) with the cluster's distance r from
+        Sum of the times of all narrow frames, s, each multiplied by exp(-(r / 3 A)^2) with the cluster's distance r from
         the centre of the frame.
     hopped : bool
         Whether the single atom beside the cluster had hopped before the last frame.
@@ -115,12 +115,12 @@ class Watch:
 
 
 def nearness(offset: np.ndarray) -> float:
-    """Return exp(-r^2 / NEAR^2), where r is the length of ``offset``, the position relative to the centre of the frame, A."""
+    """Return exp(-(r / 3 A)^2), where r is the length of ``offset``, the position relative to the centre of the frame, A."""
     return math.exp(-float(offset @ offset) / NEAR**2)
 
 
 def detection(state: Watch) -> float:
-    """Return the value of the detection of the hop: exp(-delay / PATIENCE_S), halved for each false alarm; 0 without a detection.
+    """Return the value of the detection of the hop: exp(-delay / 10 s), halved for each false alarm; 0 without a detection.
 
     The delay is the time from the hop of the single atom beside the cluster to the detection of this hop, s.
     """
@@ -134,7 +134,7 @@ def small_pictures(state: Watch) -> np.ndarray:
 
 
 def scalars(state: Watch, left: np.ndarray) -> np.ndarray:
-    """Return the scalars of an observation, in [-1, 1], float32, shape (SCALARS,).
+    """Return the scalars of an observation, in [-1, 1], float32, shape (13,).
 
     The scalars are the settings of the last two frames, the remaining budgets, the clock and the tilt.
 
@@ -151,6 +151,6 @@ def scalars(state: Watch, left: np.ndarray) -> np.ndarray:
 
 
 def block_means(pictures: np.ndarray) -> np.ndarray:
-    """Average two images over BLOCKS x BLOCKS blocks each; return the means divided by 255, shape (2 * BLOCKS^2,)."""
+    """Average two images to 16 x 16 points each; return these means divided by 255, shape (512,)."""
     side = pictures.shape[-1] // BLOCKS
     return (pictures.reshape(len(pictures), BLOCKS, side, BLOCKS, side).mean(axis=(2, 4)) / 255).ravel()

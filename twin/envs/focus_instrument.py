@@ -155,7 +155,7 @@ def begin(setup: Setup, sample: str, **given: Any) -> Session:
 
 
 def window_angstrom(preset: AutofocusPreset, drawn: Randomisation, sample: str, profile: str) -> float:
-    """Return the side of the calculation window (A) that holds the widest probe that the ranges of the knobs and the drift of the optics allow."""
+    """Return the side of the calculation window (A) for the widest probe within the ranges of the knobs and of the drift of the optics."""
     semiangle = SEMIANGLE_MRAD * 1e-3
     c10, a, b = preset.reach
     turned = drawn.knob_gain[1] * (c10 + math.hypot(a, b))

@@ -63,7 +63,7 @@ class ForgePreset:
     foreign, empty : tuple of int
         Smallest and largest numbers of N atoms and of vacancies in the field.
     jitter_angstrom, flicker : float
-        Detection noise of the form ``state``: standard deviations of positions (A) and of brightness relative to carbon.
+        Detection noise of the form ``state``: standard deviations of positions (A) and of brightness relative to C or S2.
     looks : int
         Number of frames in one episode, including the first.
     beam_s : float
@@ -139,13 +139,13 @@ class Lattice:
 
     @property
     def inner(self) -> np.ndarray:
-        """Sites in the field that are at least ``MARGIN_ANGSTROM`` away from its edge, int (k,)."""
+        """Sites in the field that are more than 1.5 A away from its edge, int (k,)."""
         return np.flatnonzero(np.abs(self.places).max(axis=1) < FIELD_ANGSTROM / 2 - MARGIN_ANGSTROM)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ForgeScene:
-    """The start of an episode.
+    """Start and target of an episode.
 
     Parameters
     ----------
@@ -219,7 +219,7 @@ def forge_beam(goal: str, energy_ev: float) -> ForgeBeam:
 def distances(target: int, shut: frozenset[int], goal: str = "walk") -> np.ndarray:
     """Return the number of bonds from every site to a target along paths that avoid the sites ``shut``, int (n,).
 
-    Sites without such a path have the value ``UNREACHED``.
+    Sites without such a path have the value 99.
     """
     bonds = lattice(goal).bonds
     out = np.full(len(bonds), UNREACHED)
@@ -274,9 +274,9 @@ def nearer_hops(numbers: np.ndarray, bonds_left: np.ndarray, site: int | None, t
 def drilling_events(numbers: np.ndarray, target: tuple[int, ...]) -> list[dict[int, tuple[int, ...]]]:
     """Return the wanted events of S atoms as two dictionaries, the best events and the second-best events.
 
-    A key is the site of an S atom. Its value contains the sites to which the atom should jump, or ``GONE`` for the loss of
-    the atom. The best events are losses of atoms of the target pattern, in decreasing order of adjacent vacancies, and jumps of
-    these atoms into vacancies outside the pattern. The second-best events are jumps within the pattern to sites with fewer
+    A key is the site of an S atom. Its value contains the sites to which the atom should jump, or -1 for the loss of the
+    atom. The best events are losses of atoms of the target pattern, and jumps of these atoms into vacancies outside the pattern.
+    Atoms beside more vacancies come first. The second-best events are jumps within the pattern to sites with fewer
     adjacent vacancies, where the loss of the atom is more probable.
     """
     near, empty = sulphur_neighbours(), {one for one in sulphur_neighbours() if not numbers[one]}

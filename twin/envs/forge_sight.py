@@ -10,7 +10,7 @@ from stemtwin.twin.envs.forge_scenes import CARBON, FIELD_ANGSTROM, FRAME_PX, NI
 from stemtwin.twin.envs.functional_env import read_only
 
 NEAR_ANGSTROM, FAR_ANGSTROM, FAR_BONDS = 3.0, FIELD_ANGSTROM, 20
-"""Units of the positions relative to Si (A) of the vector to the target (A) and of the number of bonds to the target."""
+"""Units of the positions relative to Si (A), of the vector to the target (A) and of the number of bonds to the target."""
 NEIGHBOUR = 5
 """Number of features of each neighbour of Si."""
 DRILLED, PLACE = 33, 4

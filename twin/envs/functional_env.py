@@ -145,7 +145,7 @@ class StemEnv(gym.Env, Generic[State]):
         return self._state, self._rng
 
     def foresee(self, state: State, rng: np.random.Generator | None = None) -> None:
-        """Store a state that was computed before the call that will use it.
+        """Store the next state, which was computed in advance.
 
         The next call of :meth:`step` uses this state. If a generator is given, the next call of :meth:`reset` uses the state
         and the generator instead.
@@ -251,7 +251,7 @@ def start(task: FunctionalEnv[State], stream: np.random.Generator, options: Mapp
 
 
 def _streams(task: FunctionalEnv[Any], stream: np.random.Generator) -> tuple[np.random.Generator, np.random.Generator]:
-    """Return the random generators of an episode's first state and of its steps, from 128 bits of the environment's."""
+    """Return the random generators of an episode's first state and of its steps, from 128 bits of the environment's generator."""
     split = getattr(task, "split", None)
     words = [int(word) for word in stream.integers(2**32, size=4, dtype="u4")]
     root = np.random.SeedSequence(words, spawn_key=() if split is None else (SPLITS[split],))
@@ -331,7 +331,7 @@ def _all_converted(spaces: Iterable[gym.Space], actions: Iterable[Any]) -> list[
 
 
 def _on_bounds(space: gym.spaces.Box, numbers: np.ndarray) -> np.ndarray:
-    """Return numbers after setting those that exceed a bound only in the last bits to the bound."""
+    """Set numbers that exceed a bound only in the last bits to the bound, and return all numbers."""
     if numbers.shape != space.shape or not np.issubdtype(numbers.dtype, np.floating):
         return numbers
     for bound, beyond in ((space.low, numbers < space.low), (space.high, numbers > space.high)):

@@ -64,7 +64,7 @@ class GoalFamily(EnvArguments, Generic[State]):
         return self.declared(state) and self.achievement(state) > 0.5
 
     def terminated(self, state: State) -> bool:
-        """Return True if the agent has declared the end; the truth never ends an episode."""
+        """Return True if the agent has declared the end; reaching the goal does not end an episode."""
         return self.declared(state)
 
     def step_reward(self, before: State, after: State) -> float:

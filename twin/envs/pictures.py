@@ -17,7 +17,7 @@ RESOLUTION = 0.8
 KNOBS = ("C10", "C12a", "C12b")
 FOCUS_SIZE = (760, 480)
 WIDTH, FRAME_SIDE, COLUMNS, ROW = 860, 412, 4, 16
-"""Layout of the picture of the microscope: smallest width, pixels, largest side of a frame, pixels, number of columns of
+"""Layout of the picture of the microscope: smallest width (pixels), largest side of a frame (pixels), number of columns of
 knobs, and height of a row of knobs, pixels."""
 COLOURS = {"beam": (90, 200, 160), "detectors": (230, 110, 150), "stage": (190, 150, 255)}
 """Colours of the groups of knobs other than optics."""

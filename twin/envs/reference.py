@@ -119,7 +119,7 @@ class ReturnScale:
         Raises
         ------
         SettingsError
-            The scale has no returns of an oracle, for example because events are not known in advance in its form of observation.
+            The scale has no returns of an oracle.
         """
         if CEILING not in self.policies:
             message = (

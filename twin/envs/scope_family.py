@@ -38,14 +38,14 @@ MISALIGNED = 0.25
 COSTS = ("time_s", "electrons", "dose_e_per_angstrom2")
 """Names of the costs of an action."""
 SCALARS = 11
-"""Number of scalars of an observation without knobs and stage: field, dwell time, flag of new frames, costs and budgets."""
+"""Number of scalars of an observation without knobs and stage: field, dwell time, flag for new frames, costs and budgets."""
 MOST_SPENT = 15.0
 """Decadic logarithm of the largest cost."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class ScopeSession:
-    """State of an episode at the whole microscope.
+    """State of an episode of the whole microscope.
 
     Parameters
     ----------
@@ -56,7 +56,7 @@ class ScopeSession:
     fresh : bool
         Whether the last action acquired this frame.
     spent : tuple of float
-        Costs of the last action, in the order of ``COSTS``.
+        Costs of the last action: time (s), electrons, dose (e-/A^2).
     steps : int
         Number of actions so far.
     scan : tuple of float
@@ -165,7 +165,7 @@ def side(centres: np.ndarray) -> float:
 
 
 def counts(state: ScopeSession, panel: ControlPanel) -> dict[str, Any]:
-    """Return the observation in the form "counts": frames, flag of new frames, and read-backs of knobs and stage."""
+    """Return the observation in the form "counts": frames, flag for new frames, and read-backs of knobs and stage."""
     assert state.frame is not None  # the first frame is taken at the start
     frames = np.stack([state.frame[name].to_numpy() for name in panel.detectors])
     ends = panel.stage_space()
@@ -191,7 +191,7 @@ def logarithms(state: ScopeSession) -> np.ndarray:
 def scalars(state: ScopeSession, panel: ControlPanel, seen: dict[str, Any], budget: list[float]) -> list[Any]:
     """Return the scalars of an observation as a list of vectors.
 
-    The scalars are the knobs, the stage in units of its range, the field and dwell time, the flag of new frames, the logarithms of
+    The scalars are the knobs, the stage in units of its range, the field and dwell time, the flag for new frames, the logarithms of
     the costs, and the budgets.
     """
     return [seen["knobs"], seen["stage"] / panel.stage_space().high, state.scan, seen["fresh"], logarithms(state) / MOST_SPENT, budget]
@@ -221,8 +221,8 @@ def rings(names: Any) -> tuple[str, ...]:
         if not isinstance(name, str) or "annular" not in DETECTORS.tags(name):
             known = ", ".join(DETECTORS.names("annular"))
             message = (
-                f"detectors={given!r}: a frame needs detectors with one number at each point, which {name!r} does not give. "
-                f"Use {known}, or st.Microscope."
+                f"detectors={given!r}: {name!r} is not the name of a registered detector with one number at each point. "
+                f"Use {known}, or record other detectors with stemtwin.Microscope."
             )
             raise SettingsError(message)
     return found  # type: ignore[return-value] - only names

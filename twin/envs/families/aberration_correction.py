@@ -59,8 +59,8 @@ class AberrationCorrection(GoalFamily[Tuning]):
         of the carbon, measure C1A1 or a Zemlin tableau, and correct C1, A1, B2, A2, C3, S3 and A3. Each commanded
         change has an unknown gain and rotation, hysteresis, and side effects on aberrations of lower order, all drawn
         for each episode. A measurement has counting noise, is biased by the higher orders that it does not fit, and
-        fails if C10 or C12 exceeds 750 A. In ``standard`` and ``hard`` the aberrations drift: within a minute C10 by
-        9 A, C12 by 5 A and C21 by 70 A. Images are computed by wave optics at a convergence semi-angle of 25 mrad
+        fails if C10 or C12 exceeds 750 A. In ``standard`` and ``hard`` the aberrations drift; within a minute C10
+        changes by 9 A, C12 by 5 A and C21 by 70 A. Images are computed by wave optics at a convergence semi-angle of 25 mrad
         (200 kV) or 22 mrad (300 kV), with focal spread and source size.
 
         A Ronchigram is the far-field shadow of 30 A of carbon under the parked probe, counted by a camera out to 1.1
@@ -89,14 +89,14 @@ class AberrationCorrection(GoalFamily[Tuning]):
                   corrections and without an acquisition
         2 to K+1  changes of C10, C12a, C12b, C21a, C21b, C23a, C23b,  A    -1 to 1 times the largest misalignment of the
                   C30, C32a, C32b, C34a, C34b; carried out before the       preset; changes below 0.001 are not commanded;
-                  acquisition, aberration by aberration, 1 s each,          the knobs reach five times the largest
-                  also if they fail                                         misalignment
+                  acquisition, one aberration after the other; each         the knobs reach five times the largest
+                  correction takes 1 s, even if it fails                    misalignment
         ========= ==================================================== ==== ==================================================
 
         C_nm,a and C_nm,b are C_nm times cosine and sine of m phi_nm. C1A1 takes 1.3 s; a Fast tableau takes 12 s and
         measures orders 1 and 2; a Standard tableau takes 24 s and measures orders 1 to 4. A Ronchigram takes as many
-        electrons and as much time as an image. Commands that the budget does not allow are not carried out and are
-        reported as failed.
+        electrons and as much time as an image. Commands that the budget does not allow are not carried out. A Ronchigram or
+        a measurement that the budget does not allow is reported as failed.
     Observation space
         ``"counts"``: a ``Dict``.
 
@@ -438,7 +438,10 @@ class AberrationCorrection(GoalFamily[Tuning]):
         }
 
     def truth(self, state: Tuning) -> dict[str, float]:
-        """Return the coefficients up to third order (A), phase error (rad), angle of flat phase (mrad), and drawn conditions."""
+        """Return the coefficients up to third order (A), phase error (rad), flat-phase angle (mrad), and drawn conditions.
+
+        Within the flat-phase angle, the phase differs from that on the axis by less than pi / 4.
+        """
         found, knobs = true_aberrations(state.session), state.session.scope.knobs
         values, optics = found.cartesian(), (electrons.wavelength(knobs.energy_ev), knobs.semiangle_mrad * 1e-3)
         told = {f"{name}_angstrom": value for name, value in values.items() if int(name[1]) <= 3}

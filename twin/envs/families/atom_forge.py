@@ -99,20 +99,20 @@ class AtomForge(GoalFamily[ForgeState]):
         moves the Si atom, bond by bond. Two processes disturb this motion. A Si atom that is hit may be replaced by C from the surface, most
         probably just after it has moved under the beam. A neighbour may be ejected, and a Si atom beside a vacancy stays there. On a real
         microscope the action is a click beside the atom and a dwell time. A frame follows each action, and its dose moves atoms, too. Si cannot
-        pass N atoms and the sites beside vacancies. ``docs/damage.md`` has the cross-sections and their uncertainties.
+        pass N atoms, vacancies or sites beside vacancies. ``docs/damage.md`` has the cross-sections and their uncertainties.
 
         In the preset ``drill`` the beam ejects S atoms from the exit face of MoS2. An S atom beside a vacancy jumps into the vacancy about twice as
         often as it is ejected. Frames and probe tails eject and move atoms, too, so order and time matter, and a misplaced vacancy can be moved back.
-        In ``drill`` the fixed rule ``towards`` is almost as good as the planner ``expert``. The ``learner`` has no memory. It imitates the planner in
-        episodes of the split ``train``; subsequent PPO (``make learn``) gave no gain that 100 episodes resolve. The learner is better than the rule
-        ``towards`` in walks but not in ``drill`` (tables below). The form ``counts`` was measured on ``easy`` only. There the planner, ``learner``
-        and ``towards`` detect atoms in frames and are far better than policies without observations. The lead of ``learner`` over ``towards``
-        is 0.085 there, and its interval just reaches 0. The oracle does not play in ``counts``, because no event is known in advance.
+        In ``drill`` the fixed rule ``towards`` is almost as good as the planner ``expert``. The ``learner`` has no memory. It was trained to imitate
+        the planner in episodes of the split ``train``; further training by PPO (``make learn``) gave no measurable gain in 100 episodes. The learner
+        is better than ``towards`` in walks but not in ``drill``. The form ``counts`` was measured on ``easy`` only. There the planner, ``learner``
+        and ``towards`` detect atoms in frames and are far better than policies without observations. The lead of ``learner`` over ``towards`` is
+        0.085 there, but its 95 % interval includes 0. There is no oracle for ``counts``, because no event is known in advance.
 
-        All forms of observation have the same processes. In ``state`` the processes are computed on the sites of the lattice, and a look
-        (frame) is a graph with detection noise. In the other forms the microscope acquires frames and parks the beam. Atoms stay on the sites
-        of a perfect lattice; real Si protrudes from the sheet and displaces its neighbours by 0.1 A. The beam has 100 pA and a convergence
-        semi-angle of 26 mrad. ``stemtwin film`` shows the detected graph, or the microscope's frames with ``--observation counts``.
+        The processes are the same in all forms of observation. In ``state`` they are computed on the sites of the lattice, and a frame (a look) gives
+        sites with detection noise instead of an image. In the other forms the microscope acquires frames and parks the beam. Atoms stay on the sites
+        of a perfect lattice; real Si protrudes from the sheet and displaces its neighbours by 0.1 A. The beam has 100 pA and a convergence semi-angle
+        of 26 mrad. ``stemtwin film`` shows the detected graph, or the microscope's frames with ``--observation counts``.
     Action space
         ``Box(-1, 1, (4,))``
 
@@ -165,7 +165,7 @@ class AtomForge(GoalFamily[ForgeState]):
         sites whose shape occurs in no other split: 333 shapes in ``train``, 349 in ``val``, 319 in ``test``, each at a few positions
         in the field. One look has been taken.
     Episode end
-        An episode is terminated only by the declared end. It is truncated with the last look, or when less than 0.03 s of beam time is left.
+        An episode is terminated only by the declared end. It is truncated after the last look, or when less than 0.03 s of beam time is left.
     Presets
         ============ ======== ======== ======= ========= ======== ======= ===== ====== ======
         Preset       Energy   Size     N       Vacancies Jitter   Flicker Looks Beam   Frame
@@ -424,8 +424,8 @@ class AtomForge(GoalFamily[ForgeState]):
     def truth(self, state: ForgeState) -> dict[str, float]:
         """Return the total and the remaining length of the path or pattern, the lost atoms, the defects, and the wanted events.
 
-        ``event_k`` is 1 if there is a wanted event k, else 0. (``x_k``, ``y_k``) is a beam position near the atom of event k, in units of the action.
-        ``seconds_k`` is the time until event k for a beam parked there, or -1 if this time is unknown or if another event comes first.
+        ``event_k`` is 1 if event k exists (hop of Si towards the target, loss or jump of a target S atom), else 0. (``x_k``, ``y_k``) is a position
+        near its atom, in units of the action. A beam parked there causes the event after ``seconds_k`` (-1: unknown, or another event is first).
         """
         site, scene, walk = self._site(state), state.scene, self.preset.goal == "walk"
         left = (UNREACHED if site is None else int(state.bonds_left[site])) if walk else scene.length - self._made(state)

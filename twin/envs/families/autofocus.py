@@ -148,7 +148,8 @@ class Autofocus(GoalFamily[Focusing]):
         ============== =================== ========= ===============================================
         ``image``      uint16 (128, 128)   e- or ADU the last frame: electrons (easy) or ADU
                                                      (offset 1000, 7.6 ADU per electron)
-        ``knobs``      float32 (3,)        A         C10, C12a, C12b since the start, as commanded
+        ``knobs``      float32 (3,)        A         commanded changes of C10, C12a, C12b since the
+                                                     start
         ``budget``     float32 (2,)        1         remaining fractions of frames and dose
         ``scan``       float32 (2,)        1         cosine and sine of the scan's rotation
         ``electrons``  float32 (1,)        1         incident electrons at one point

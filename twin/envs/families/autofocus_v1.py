@@ -83,7 +83,7 @@ class AutofocusV1:
         frame pays up to 1 and success ends the episode, so an agent that does nothing (return 2.95) earns more than the
         oracle (2.20), and an agent that stays just outside the goal earns 17. An episode ends when the hidden true
         aberrations reach the goal, without a declaration by the agent. All episodes have the same crystal in the same
-        orientation. The dose limit never applies.
+        orientation. With the default arguments the dose budget suffices for all frames, so it never ends an episode.
     Action space
         ``Box(-1, 1, (3,))``: changes of C10, C12a, C12b by at most 100, 50, 50 A. Knobs stop 200, 120, 120 A from their
         start.

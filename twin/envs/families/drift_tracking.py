@@ -186,8 +186,8 @@ class DriftTracking(GoalFamily[Watch]):
         See ``EnvArguments``. The samples are ``graphene`` and ``mos2-1h``. The first two values of ``knob_gain`` are the
         gains of the beam shift along x and y.
     watch_s : float
-        Time for which the cluster is to be kept in view, 24 to 120 s. The dose budget, the number of jumps, and the
-        number of frames without the six spare frames are proportional to it.
+        Time for which the cluster is to be kept in view, 24 to 120 s. The dose budget and the number of jumps are
+        proportional to it. An episode has one frame for every 2 s of this time and six further frames.
 
     Raises
     ------
@@ -208,13 +208,13 @@ class DriftTracking(GoalFamily[Watch]):
         drawn = self.conditions()
         other = next((name for name in drawn.samples if name not in drift_scenes.BOXES), None)
         if other is not None:
-            message = f"samples={drawn.samples!r}: there is no scene of {other!r}. Choose among {', '.join(drift_scenes.BOXES)}."
+            message = f"samples={drawn.samples!r}: {other!r} is not a sheet of DriftTracking. Choose among {', '.join(drift_scenes.BOXES)}."
             raise SettingsError(message)
         most = 0.8 * FAST_S / math.prod(SHAPE) * noise.electrons_per_point(CURRENT_PA, 1.0) / MOST_DOSE
         if drawn.electrons_per_point[1] > most:
             message = (
-                f"randomisation draws up to {drawn.electrons_per_point[1]:g} electrons_per_point, but a fast frame may take "
-                f"{FAST_S:g} s, in which {MOST_DOSE:g} times as many electrons cannot be recorded. Give at most {most:.0f} electrons_per_point."
+                f"randomisation draws up to {drawn.electrons_per_point[1]:g} electrons_per_point, but a fast frame of {FAST_S:g} s "
+                f"cannot record the largest permitted exposure, {MOST_DOSE:g} times this number. Give at most {most:.0f} electrons_per_point."
             )
             raise SettingsError(message)
 

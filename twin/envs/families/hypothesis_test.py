@@ -151,8 +151,9 @@ class HypothesisTest(GoalFamily[DamageTrial]):
 
     Starting state
         All pairs have the same probability, as do the two laws of a pair; parameters are uniform over the values of the
-        prior. One area has been exposed at the usual settings. Options of ``reset``: ``pair`` and ``law``, names of
-        ``damage_laws.PAIRS``.
+        prior. One area has been exposed at the usual settings. Options of ``reset``: ``pair``, and ``law``, which is
+        ``knock-on`` or ``radiolysis`` (``mechanism``), ``one hit`` or ``several hits`` (``dose``), ``heat`` or ``beam``
+        (``diffusion``).
 
     Episode end
         An episode is terminated when the agent declares an answer. It is truncated by an action without a declaration
@@ -456,7 +457,7 @@ def _asked(pair: str | None, law: str | None) -> tuple[str | None, int | None]:
 
 @functools.lru_cache(maxsize=8)
 def _profile(side: int) -> np.ndarray:
-    """Return the profiles of sites along one axis of a rendered frame, (FRAME_PX, side)."""
+    """Return the profiles of sites along one axis of a rendered frame, (48, side)."""
     pitch = FRAME_PX / side
     pixels = np.arange(FRAME_PX)[:, None] + 0.5
     return read_only(np.exp(-(((pixels - pitch * (np.arange(side) + 0.5)) / (BLOB * pitch)) ** 2) / 2))

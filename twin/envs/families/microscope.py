@@ -159,9 +159,10 @@ class MicroscopeTask(EnvArguments, ScopeFamily):
                 seen, reward, terminated, truncated, info = env.step(action)
 
     Version history
-        v2: ``make`` builds one imaging operator for all apertures and camera lengths, in a window that fits likely
-        probes (wider probes overlap with themselves); presets, flat actions, incremental actions, three forms of
-        observation. v1: every aperture at every camera length has its own operator, built inside a step.
+        v2: ``make`` builds one imaging operator for all apertures and camera lengths. Its periodic window holds the
+        widest likely probe for random aberrations; wider probes overlap with their periodic copies. Version 2 also has presets, flat
+        actions, incremental actions, and three forms of observation. v1: every aperture at every camera length has its
+        own operator, built inside a step.
 
     Parameters
     ----------
@@ -187,7 +188,7 @@ class MicroscopeTask(EnvArguments, ScopeFamily):
     flat, incremental : bool
         Whether an action is one ``Box``, and whether it changes knobs instead of setting them.
     tilting : bool
-        Whether beam and stage can be tilted. Each new tilt needs a new calculation of some seconds.
+        Whether beam and stage can be tilted. Each new tilt needs a calculation that takes several seconds.
     damage : bool
         Whether the beam changes the specimen, by the known processes of its material. The specimen then has the
         library's full size, and each event costs some computing time. The truth records the events; the agent sees them

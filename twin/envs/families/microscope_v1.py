@@ -68,7 +68,7 @@ class WholeMicroscope(ScopeFamily):
         Convergence semi-angles of the available apertures, mrad. The default is 0.5, 0.75 and 1 times the profile's usual
         semi-angle.
     tilting : bool
-        Whether beam and stage can be tilted. Each new tilt needs a new calculation of some seconds.
+        Whether beam and stage can be tilted. Each new tilt needs a calculation that takes several seconds.
     reward : str
         A name of ``REWARDS``. Register your own function with ``@REWARDS.register("mine")``.
     max_steps : int

@@ -50,9 +50,9 @@ class SparseSampling:
     true : ndarray
         Expected image, fractions of the beam, (n, n).
     raster : tuple of float
-        Root-mean-square error, logarithmic score and coverage of the image from a raster.
+        Root-mean-square error, logarithmic score and coverage of the image from a raster; see ``sparse_instrument.errors``.
     found : tuple of float
-        Root-mean-square error, logarithmic score and coverage of the agent's image.
+        The same numbers for the agent's image.
     known : Sampling
         Measured points, and the image reconstructed from them.
     way : Block
@@ -123,8 +123,8 @@ class SparseScanning(GoalFamily[SparseSampling]):
 
         A line is the diagonal from the first corner to the second; a spiral runs from the centre to the inscribed
         ellipse; hops are scattered evenly over the rectangle. The scanned points are the points of the field that are
-        nearest to the path. Each block begins with a flyback of 100 us. Steps of more than three points of the field are
-        hops, which take 40 us each. The beam is blanked during flybacks and hops. If the remaining time is too short for
+        nearest to the path. Each block begins with a flyback of 100 us. Steps longer than three times the spacing of the points
+        are hops, which take 40 us each. The beam is blanked during flybacks and hops. If the remaining time is too short for
         a block, the time is spent without a scan.
     Observation space
         ``"counts"``: a ``Dict``; n is 128.
@@ -444,6 +444,6 @@ class SparseScanning(GoalFamily[SparseSampling]):
 
 
 def _coarse(image: np.ndarray) -> np.ndarray:
-    """Return the image averaged over squares, (COARSE, COARSE)."""
+    """Return the image averaged over squares, (16, 16)."""
     step = len(image) // COARSE
     return image.reshape(COARSE, step, COARSE, step).mean(axis=(1, 3))

@@ -115,8 +115,8 @@ class SpectrumDiscovery(GoalFamily[Discovery]):
         scalarisers, all with equal probabilities. A scene is computed when an episode first needs it (about 15 s) and
         cached; ``stemtwin warm`` computes all scenes beforehand. ``train`` and ``val`` have eight scenes each and no
         scene in common. Their seeds are public, so anybody can compute their answers. The eight scenes of the task's
-        episodes and the seeds of the episodes follow from the key of the task. The key of the split ``public`` is
-        published, so scores in this split are for practice.
+        episodes and the seeds of the episodes follow from the key of the task. The key of the task's split ``public``
+        is published, so scores in this split are for practice.
 
         If the scalariser is hidden, only its name is hidden: ``target`` is zeros, but every spectrum returns its score.
         One spectrum of each technique reveals the technique of the scalariser, and a comparison of the scores with the
@@ -235,7 +235,7 @@ class SpectrumDiscovery(GoalFamily[Discovery]):
             The split is ``test``, and no root is given.
         """
         if self.split == "test" and self.scene_root is None:
-            message = "Only a task has scenes of SpectrumDiscovery for split='test'. Run the task, or give scene_root."
+            message = "SpectrumDiscovery has scenes for split='test' only in a task. Run the task, or give scene_root."
             raise SettingsError(message)
         return scenes.scene_seeds(self.split, self.scenes, self.scene_root)
 
@@ -392,7 +392,7 @@ class SpectrumDiscovery(GoalFamily[Discovery]):
         return np.concatenate([self._tiles(state), places.ravel(), edx, relative, taken, scalars]).astype(np.float32)
 
     def _tiles(self, state: Discovery) -> np.ndarray:
-        """Return the square roots of the image averaged over tiles, divided by the largest root, float (TILES^2,)."""
+        """Return the square roots of the image averaged over tiles, divided by the largest root, float (256,)."""
         pixels = len(state.image)
         edges = np.arange(TILES) * pixels // TILES
         sums = np.add.reduceat(np.add.reduceat(state.image.astype(float), edges, axis=0), edges, axis=1)
@@ -418,8 +418,8 @@ class SpectrumDiscovery(GoalFamily[Discovery]):
         """Return the area under the curve of a search, in [0, 1].
 
         The value of a position is 1 in the best 1 % of all positions, 0 beyond the best 10 %, and linear in log(rank)
-        between. After each spectrum the best position measured so far has such a value; the area is the mean of the values
-        after all spectra of the budget.
+        between. The curve is the value of the best position measured so far against the number of spectra; the area is
+        its mean over all spectra of the budget.
         """
         most = len(state.best)
         worths = [
