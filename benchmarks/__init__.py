@@ -50,7 +50,7 @@ File                     Content
 ``task_pictures.py``     pictures of samples with their truth
 ``tasks.py``             the registry of tasks
 ``twin_answers.py``      answers of baselines to a micrograph and its simulated frame
-``wavefront_bound.py``   lower bounds on the phase that correction leaves
+``wavefront_bound.py``   lower bounds on the residual phase after correction
 ``answers/``             kinds of answers
 ``baselines/``           published methods that a submission is compared with
 ``families/``            the tasks, one module each

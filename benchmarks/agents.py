@@ -87,7 +87,7 @@ class AgentError(RuntimeError):
     Parameters
     ----------
     kind : str
-        One of ``FAILURES``.
+        ``"crashed"``, ``"timed out"``, ``"invalid action"`` or ``"protocol"``.
     text : str
         Description in one sentence.
     """
@@ -214,7 +214,7 @@ def make_entry(entry: Baseline, kind: str) -> Any:
     Raises
     ------
     SettingsError
-        The factory needs arguments, or the made object lacks a method that ``NEEDS`` requires for the kind of task.
+        The factory needs arguments, or the made object lacks a method of the interface :class:`Agent` or :class:`Predictor`.
     """
     form = ", ".join(f"{name}({told})" for name, told in NEEDS[kind].items())
     repair = f"Name a class that is made without arguments and has {form}."

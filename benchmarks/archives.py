@@ -103,7 +103,7 @@ def check_archive(path: Path) -> list[zipfile.ZipInfo]:
         raise SubmissionError(message)
     directory = _directory_bytes(path, size)
     if directory > LARGEST_DIRECTORY:
-        message = f"{path} has a directory of {directory} bytes; at most {LARGEST_DIRECTORY} are read. Pack fewer than {MOST_ENTRIES} files."
+        message = f"{path}: its list of entries takes {directory} bytes; at most {LARGEST_DIRECTORY} are read. Pack fewer than {MOST_ENTRIES} files."
         raise SubmissionError(message)
     with _telling(path), zipfile.ZipFile(path) as archive:
         entries = archive.infolist()
@@ -142,7 +142,7 @@ def _check_sizes(entries: list[zipfile.ZipInfo], path: Path, size: int) -> None:
         message = f"{path} takes {whole} bytes once unpacked; at most {LARGEST_BYTES} are allowed. Submit only the answers."
         raise SubmissionError(message)
     if packed > size:
-        message = f"{path}: its entries overlap, because they take {packed} bytes in a file of {size} bytes. Pack the folder again with 'zip -r'."
+        message = f"{path} has overlapping entries: they take {packed} bytes in a file of {size} bytes. Pack the folder again with 'zip -r'."
         raise SubmissionError(message)
     if whole > SMALL_BYTES and whole > LARGEST_RATIO * packed:
         times = whole / max(packed, 1)

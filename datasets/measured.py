@@ -26,8 +26,8 @@ UNKNOWN: dict[str, Any] = {"string": "unknown", "int64": -1, "float64": float("n
 LabelsBy = Literal["person", "algorithm", "none"]
 LABELS_BY: dict[str, str] = {
     "person": "a person labelled the images",
-    "algorithm": "an algorithm labelled the images: an entry may share its errors, so that scores hold no rank",
-    "none": "the images are not labelled: answers can be made, not scored",
+    "algorithm": "an algorithm labelled the images; scores are not ranked, because an entry may share the errors of the algorithm",
+    "none": "the images are not labelled; answers can be made but not scored",
 }
 """Meaning of the origin of labels."""
 
@@ -52,7 +52,7 @@ class MeasuredSettings(CardModel):
     columns_of : str
         Synthetic dataset whose columns the measured dataset has.
     labels_by : str
-        Origin of the labels, see :data:`LABELS_BY`.
+        Origin of the labels: ``"person"``, ``"algorithm"`` or ``"none"``.
     labels_sha256 : str
         Hash of the file of labels, or ``""`` if the dataset has no labels.
     tile_px : int, optional

@@ -63,7 +63,7 @@ class Imaged(Protocol):
 
     @property
     def material(self) -> Any:
-        """Material of the specimen, a table of the card."""
+        """Material of the specimen, as an entry of ``materials`` in the card."""
         ...
 
     @property

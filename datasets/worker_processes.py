@@ -64,7 +64,7 @@ def in_processes(work: Work, jobs: Sequence[tuple[Any, ...]], workers: int, modu
             losses += 1
             if losses == MOST_LOSSES:
                 message = (
-                    f"Worker processes were killed {losses} times without a finished specimen, often for lack of memory. "
+                    f"Worker processes were killed {losses} times before a specimen was finished; the usual cause is a lack of memory. "
                     "Run the command again with fewer workers; it continues from the finished specimens."
                 )
                 raise DatasetError(message) from None

@@ -18,7 +18,7 @@ class DisplacementField:
     displacement : ndarray
         (..., 2) x and y components, in the task's unit.
     sigma : ndarray, optional
-        (..., 2) standard deviation of each component; None: not given.
+        (..., 2) standard deviation of each component; None if not given.
     """
 
     displacement: np.ndarray

@@ -54,7 +54,7 @@ class AnswerForm(Protocol):
 
     @property
     def kind(self) -> str:
-        """Name of the kind of answer in the registry ``ANSWERS``."""
+        """Registered name of the kind of answer, such as ``"points"``."""
         ...
 
     @property

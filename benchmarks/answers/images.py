@@ -18,7 +18,7 @@ class ImageEstimate:
     image : ndarray
         Values of the pixels.
     sigma : ndarray, optional
-        Standard deviation of each pixel, same shape; None: not given.
+        Standard deviation of each pixel, same shape; None if not given.
     """
 
     image: np.ndarray

@@ -22,7 +22,7 @@ class LabelMap:
     labels : ndarray
         Index of the class of each pixel.
     probabilities : ndarray, optional
-        (k, ...) probability of each class in each pixel; None: not given.
+        (k, ...) probability of each class in each pixel; None if not given.
     """
 
     labels: np.ndarray

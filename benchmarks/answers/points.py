@@ -29,9 +29,9 @@ class Points:
     positions : ndarray
         (n, d) float64, in the unit and the order of the task's columns.
     classes : ndarray, optional
-        (n,) int64 class of each point; None: not given.
+        (n,) int64 class of each point; None if not given.
     confidence : ndarray, optional
-        (n,) float64; None: not given.
+        (n,) float64; None if not given.
     """
 
     positions: np.ndarray
@@ -113,7 +113,7 @@ class PointAnswers:
         wanted = {name: (n, len(self.positions)) if name == "positions" else (n,) for name in shapes}
         for name, shape in shapes.items():
             if shape != wanted[name]:
-                message = f"{source}: {name} have the shape {shape}; {wanted[name]} is needed."
+                message = f"{source}: the shape of {name} is {shape}; {wanted[name]} is needed."
                 raise SubmissionError(message)
         if n > self.most:
             message = f"{source}: there are {n} points; at most {self.most} are allowed. Give fewer."

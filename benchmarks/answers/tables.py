@@ -228,7 +228,7 @@ def _column(column: "pa.ChunkedArray", field: Field, path: Path) -> tuple[np.nda
     odd = (np.abs(kept) > LARGEST_EXACT) | (kept != np.floor(kept)) if kept.dtype.kind == "f" else kept > np.iinfo(np.int64).max
     if odd.any():
         row = int(np.argmax(odd))
-        message = f"{path}, row {row}, column {field.name!r}: {kept[row]} is not a whole number of 64 bits. Give integers."
+        message = f"{path}, row {row}, column {field.name!r}: {kept[row]} is not a 64-bit integer. Give integers."
         raise SubmissionError(message)
     return kept.astype(np.int64), null
 

@@ -28,9 +28,9 @@ class Values:
     value : dict
         Best estimates.
     sigma : dict, optional
-        Standard deviations; None: not given.
+        Standard deviations; None if not given.
     low, high : dict, optional
-        Ends of the interval that contains the true value with the probability that the task sets as ``level``; None: not given.
+        Ends of the interval that contains the true value with the probability that the task sets as ``level``; None if not given.
     """
 
     value: Mapping[str, float]

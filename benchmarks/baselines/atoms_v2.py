@@ -41,10 +41,8 @@ class LocalMaxima:
 class RefinedPeaks:
     """Peaks of the scale-normalised Laplacian of Gaussian, each refined by a two-dimensional Gaussian fit.
 
-    The scale is the finest one at which the strong peaks are at least ``ENOUGH_SNR`` times the noise. If there is none, the scale with the largest
-    signal-to-noise ratio is used. The noise is estimated from the differences of neighbouring pixels. The confidence of
-    a peak of height h is c / (1 + c), which is 0.5 for c = 1. c is the smaller of two ratios: h to ``LEAST_SNR`` times the noise, and h to
-    ``LEAST_PART`` times the height of the strong peaks.
+    The scale is chosen by :func:`best_response`, and the noise is estimated from the differences of neighbouring pixels. The confidence of a peak is
+    c / (1 + c). For a peak of height h, noise n and a height s of the strong peaks, c is the smaller of h / (5 n) and h / (0.12 s) by default.
     """
 
     def __init__(self, least_snr: float = LEAST_SNR, least_part: float = LEAST_PART, widths: Sequence[float] = WIDTHS_ANGSTROM) -> None:
@@ -70,8 +68,8 @@ class RefinedPeaks:
 def best_response(image: np.ndarray, step: float, widths: Sequence[float] = WIDTHS_ANGSTROM) -> tuple[np.ndarray, float, float]:
     """Return the filtered image, its noise and the scale, px; ``widths`` holds the full widths to choose from, A.
 
-    The scale is the finest one at which the strong peaks are at least ``ENOUGH_SNR`` times the noise. If there is none, the scale with the largest
-    signal-to-noise ratio is used.
+    The scale is the finest one at which the height of the strong peaks, the 99.5 % quantile of the filtered image, is at least four times the noise.
+    If there is none, the scale with the largest signal-to-noise ratio is used.
     """
     white, found = white_noise(image), []
     for width in widths:

@@ -84,8 +84,8 @@ class UnitCellResidual:
 def collected(found: list[tuple[np.ndarray, str, float]], step: float, shape: tuple[int, ...]) -> Points:
     """Return the defects in the frame from candidates (position in A, class, ratio of the residual to its threshold).
 
-    Two strong candidates for adjacent carbon vacancies add a candidate for a divacancy between them. Of candidates closer to each other than
-    ``APART_ANGSTROM``, only the strongest is returned.
+    Between two adjacent candidates for carbon vacancies, a candidate for a divacancy is added if both ratios are above 1. Of candidates closer to
+    each other than 1.6 A, only the one with the largest ratio is returned.
     """
     pairs = []
     for i, (place, name, claim) in enumerate(found):
@@ -123,7 +123,10 @@ def site_kinds(cell: np.ndarray, material: str) -> dict[str, list[np.ndarray]]:
 
 
 def sites_at(places: np.ndarray, fraction: np.ndarray, step: float) -> np.ndarray:
-    """Return all positions in the frame, (n, 2) x and y (A) that correspond to one fractional position in the unit cell."""
+    """Return all positions in the frame, (n, 2), x and y in A, that correspond to one fractional position in the unit cell.
+
+    ``places`` holds the fractional position of every pixel, (2, ny, nx).
+    """
     u, v = (2 * np.pi * (axis - middle) for axis, middle in zip(places, fraction, strict=True))
     waves = np.cos(u) + np.cos(v) + np.cos(u - v)
     peaks = peak_local_max(waves, min_distance=max(1, round(0.8 / step)), threshold_abs=1.5, exclude_border=False)

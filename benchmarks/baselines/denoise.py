@@ -30,7 +30,7 @@ class SummedCounts:
 
 
 class ConstantImage:
-    """Constant image of each channel, equal to the mean count of the channel, which gives the reference score of an image without structure."""
+    """Constant image of each channel, equal to its mean count; the score is a reference for images without structure."""
 
     def predict(self, given: Mapping[str, Any], rng: np.random.Generator) -> ImageEstimate:
         """Return the constant images."""

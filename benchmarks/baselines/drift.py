@@ -57,8 +57,8 @@ WIDE_DOSE = 2.0
 def action(way: np.ndarray, *, exposure: float = 1.0, wide: bool = False, fast: bool = False, stop: bool = False) -> np.ndarray:
     """Return the action for a shift ``way`` (x, y), A, and the settings of the next frame.
 
-    ``exposure`` is the number of electrons relative to a usual frame. ``wide`` requests a frame of the large field, and ``fast`` a frame after a
-    short time. ``stop`` declares the end.
+    ``exposure`` is the ratio of the electrons per point to those of the first frame of the episode. ``wide`` requests a frame of the large field, and
+    ``fast`` a frame after a short time. ``stop`` declares the end.
     """
     chosen = [1.0 if one else -1.0 for one in (wide, stop, fast)]
     numbers = np.clip([*(np.asarray(way) / STEP), math.log(exposure) / math.log(MOST_DOSE)], -1, 1)
@@ -93,16 +93,16 @@ class WatchPlan:
         return float(np.clip((dose / self.dose - RESERVE) / frames, 1 / MOST_DOSE, MOST_DOSE))
 
     def part(self, seen: DriftObservation) -> float:
-        """Return the electrons of the latest frame relative to those of the first frame."""
+        """Return the ratio of the electrons per point of the latest frame to those of the first frame."""
         return float(seen["electrons"][0]) / self.electrons
 
 
 def cluster_middle(image: np.ndarray, radius: float) -> np.ndarray:
     """Return the centre (x, y), A, of the cluster of atoms in an image, relative to the middle of the image.
 
-    The image is a narrow frame or the mean of several. Its peaks are sorted by height, and the largest ratio of successive heights separates the
-    atoms from weaker peaks. Atoms closer than ``LINK_ANGSTROM`` form a group, and the brightest group within ``radius`` (A) of the middle is the
-    cluster. The centre of the cluster is the mean position, weighted with the signal around these atoms.
+    The image is a narrow frame or the mean of several, in the pixels of a template. Its peaks are sorted by height. After the third peak, the largest
+    ratio of successive heights separates the atoms from weaker peaks. Atoms closer than 4.7 A are linked into groups, and the brightest group with an
+    atom within ``radius`` (A) of the middle is the cluster. Its centre is the mean position, weighted with the signal around its atoms.
     """
     smooth, axis = ndimage.gaussian_filter(image, ATOM_ANGSTROM / PITCH), places(SIDE, PITCH)
     peaks = np.argwhere(smooth == ndimage.maximum_filter(smooth, round(PEAK_ANGSTROM / PITCH)))
@@ -125,7 +125,7 @@ def cluster_middle(image: np.ndarray, radius: float) -> np.ndarray:
 class DriftTracker:
     """Policy that tracks the feature with a Kalman filter, searches for it after jumps, and detects a hop of an atom with cumulative sums.
 
-    The likelihood of each position of the feature comes from a correlation of the frame with a template, which is the mean of all accepted frames.
+    The likelihood of each position of the feature comes from a correlation of the frame with a template, the mean of the accepted narrow frames.
     The cumulative sums (CUSUM) add up the differences between frames and template.
     """
 
@@ -170,7 +170,7 @@ class DriftTracker:
     def _see(self, counts: np.ndarray, shift: np.ndarray, part: float, *, wide: bool) -> None:
         """Update position and template from a frame, or note that the feature is absent.
 
-        ``part`` is the ratio of the electrons of the frame to those of the first frame.
+        ``part`` is the ratio of the electrons per point of the frame to those of the first frame.
         """
         assert self.motion is not None
         rate, level = self.template.rate(), self.template.level()

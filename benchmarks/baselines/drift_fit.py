@@ -1,4 +1,7 @@
-"""Parts of the expert of ``drift-tracking``: likelihoods of positions by phase correlation with a template, a Kalman filter, and CUSUM maps."""
+"""Parts of the expert of ``drift-tracking``: likelihoods of positions by correlation with a template, a Kalman filter, and CUSUM maps.
+
+A usual frame is a narrow frame with as many electrons per point as the first frame of the episode.
+"""
 
 import math
 from dataclasses import dataclass, field
@@ -27,7 +30,7 @@ def electrons(image: np.ndarray) -> np.ndarray:
 
 
 def binned(counts: np.ndarray) -> np.ndarray:
-    """Return the counts of a narrow frame, summed into the larger pixels of a template, shape (SIDE, SIDE)."""
+    """Return the counts of a narrow frame, summed into the larger pixels of a template, shape (64, 64)."""
     return counts.reshape(SIDE, BIN, SIDE, BIN).sum(axis=(1, 3))
 
 
@@ -38,7 +41,7 @@ class Template:
     Parameters
     ----------
     counts, frames : ndarray
-        Two sums over aligned frames for each pixel, shape (SIDE, SIDE): the counts, and the exposure in units of a usual frame.
+        Two sums over aligned frames for each pixel, shape (64, 64): the counts, and the exposure in units of a usual frame.
     """
 
     counts: np.ndarray = field(default_factory=lambda: np.zeros((SIDE, SIDE)))
@@ -47,7 +50,7 @@ class Template:
     def add(self, counts: np.ndarray, place: np.ndarray, exposure: float = 1.0) -> None:
         """Add a narrow frame with the feature at a position (x, y) relative to the middle, A.
 
-        ``exposure`` is the ratio of the electrons of the frame to those of a usual frame.
+        ``exposure`` is the ratio of the electrons per point of the frame to those of a usual frame.
         """
         moved, there = aligned(counts, place)
         self.counts, self.frames = FORGET * self.counts + moved, FORGET * self.frames + exposure * there
@@ -60,7 +63,8 @@ class Template:
     def rate(self) -> np.ndarray:
         """Return the smoothed expected counts of one usual frame in each pixel.
 
-        To limit the noise of a template of few frames, half a usual frame with the mean count in each pixel is first added to the template's sums.
+        The sums include half a usual frame of uniform counts, which limits the noise of a template of few frames. The result is at least 5 % of the
+        mean count of a pixel.
         """
         level = self.level()
         smooth = [ndimage.gaussian_filter(part, SMOOTHING_ANGSTROM / PITCH) for part in (self.counts, self.frames)]
@@ -72,7 +76,7 @@ class Template:
 
 
 def aligned(counts: np.ndarray, place: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return a narrow frame shifted to bring the position ``place`` (x, y), A, to the middle, and the coverage of its pixels, (SIDE, SIDE) each."""
+    """Return a narrow frame shifted to bring the position ``place`` (x, y), A, to the middle, and the coverage of its pixels, shape (64, 64) each."""
     way = (-place[1] / PITCH, -place[0] / PITCH)
     return tuple(np.maximum(ndimage.shift(part, way, order=1), 0) for part in (counts, np.ones_like(counts)))  # type: ignore[return-value]
 
@@ -91,7 +95,7 @@ def log_likelihood(counts: np.ndarray, pitch: float, points: float, rate: np.nda
     points : float
         Ratio of two numbers: the electrons per pixel of this frame, and the electrons of a usual frame per pixel of the template.
     rate : ndarray
-        Expected counts of a usual frame on the pixels of the template, shape (SIDE, SIDE).
+        Expected counts of a usual frame on the pixels of the template, shape (64, 64).
     level : float
         Mean of ``rate`` over the pixels.
     """
@@ -180,7 +184,7 @@ class ChangeMaps:
     Parameters
     ----------
     rise, fall : ndarray
-        Accumulated excess and deficit of counts, in standard deviations, shape (SIDE, SIDE).
+        Accumulated excess and deficit of counts, in standard deviations, shape (64, 64).
     """
 
     rise: np.ndarray = field(default_factory=lambda: np.zeros((SIDE, SIDE)))

@@ -18,7 +18,7 @@ TRUST = 160.0  # A: a fitted focus further than this from the sharpest frame is 
 
 
 def sector_powers(image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the normalised variance of a frame in each sector of azimuths of the spatial frequency, and the noise of these values.
+    """Return the normalised variance of a frame in 12 sectors of azimuths of the spatial frequency, and the noise of these values.
 
     The sum over the sectors is the variance of the windowed frame, divided by the square of its mean, without the contribution of counting noise.
 
@@ -30,7 +30,7 @@ def sector_powers(image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     Returns
     -------
     tuple of ndarray
-        Normalised variances (SECTORS,) and their standard deviations from counting noise (SECTORS,).
+        Normalised variances (12,) and their standard deviations from counting noise (12,).
     """
     counts = np.asarray(image, dtype=float)
     mean = max(counts.mean(), 1e-9)
@@ -74,7 +74,7 @@ def fit_focus(knobs: np.ndarray, powers: np.ndarray, noise: np.ndarray) -> np.nd
     knobs : ndarray
         (n, 3) C10, C12a, C12b of the frames, A.
     powers, noise : ndarray
-        (n, SECTORS) from :func:`sector_powers`.
+        (n, 12) from :func:`sector_powers`.
 
     Returns
     -------
@@ -121,7 +121,7 @@ class FocalSeries:
         self.plan = self.course()
 
     def act(self, observation: Mapping[str, np.ndarray], cost: Mapping[str, float]) -> np.ndarray:
-        """Return the next increment of the knobs, in units of ``STEP``."""
+        """Return the next increments of C10, C12a and C12b, in units of 100, 50 and 50 A."""
         del cost
         self.knobs.append(np.asarray(observation["knobs"], dtype=float))
         self.powers.append(sector_powers(observation["image"]))

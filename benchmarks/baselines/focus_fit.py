@@ -1,8 +1,8 @@
 """Fit of the expert of ``autofocus@2``: hypotheses about the aberrations, fitted to the frames of one specimen by damped least squares.
 
-A frame is represented by its strongest Fourier coefficients. They depend on the true C10, C12a, C12b (initial values plus gains of the knobs times
-commanded changes), on the size of the instrument's residual aberrations, and on the position of the field. Of these numbers, those with a prior
-standard deviation of 0 are held fixed.
+A frame is represented by 40 Fourier coefficients. They depend on the position of the field and on nine fitted numbers: the initial C10, C12a and C12b
+(A), the size of the instrument's residual aberrations relative to its usual value, the gains of the three knobs, the logarithm of the brightness, and
+the blur of the scan, A^2. The true C10, C12a and C12b are the initial values plus the gains times the commanded changes.
 """
 
 from collections.abc import Callable
@@ -25,15 +25,15 @@ STEPS = 4
 APART, SAME = 12.0, 3.0
 """Distance above which hypotheses are fitted separately, and distance below which they are merged, A."""
 STRAYED = (12.0, 6.0, 6.0, 0.0, 0.0, 0.0, 0.0, 0.01, 0.003)
-"""Standard deviations of the changes of the nine numbers (see ``NUMBERS``) in a minute of aberration drift."""
+"""Standard deviations of the changes of the nine fitted numbers in a minute of aberration drift."""
 MINUTE_KEPT = 3
 """Number of hypotheses that are kept from one minute to the next."""
 AROUND = 15.0
 """Distance from the best hypothesis at which fits begin after aberration drift, A."""
 LOST = -4.0 * BEAMS
-"""Logarithm of the likelihood below which the search begins anew under aberration drift."""
+"""Logarithm of the posterior density below which the search begins anew under aberration drift."""
 RIVAL = 30.0
-"""Difference of the log-likelihood from the best hypothesis beyond which a hypothesis is dropped."""
+"""Difference of the logarithm of the posterior density from that of the best hypothesis beyond which a hypothesis is dropped."""
 NUMBERS = 9
 """Number of fitted numbers: start (C10, C12a, C12b), residual, gains of the three knobs, logarithm of the brightness, blur (A^2) of the scan."""
 CHANGES = np.vstack([np.zeros(4), np.diag([2.0, 2.0, 2.0, 0.1])])
@@ -50,13 +50,13 @@ class SpecimenModel:
         Names of specimen and instrument.
     images : callable
         Function of the true C10, C12a, C12b (A) and of the residual aberrations as multiples of their usual size, shape (n, 4). It returns the
-        Fourier coefficients that represent an image, as fractions of the beam, shape (n, BEAMS).
+        Fourier coefficients that represent an image, as fractions of the beam, shape (n, 40).
     frequencies : ndarray
-        Spatial frequencies (x, y) of these coefficients, 1/A, shape (BEAMS, 2).
+        Spatial frequencies (x, y) of these coefficients, 1/A, shape (40, 2).
     places : ndarray
-        Possible positions (x, y) of the field, A, shape (PLACES^2, 2).
+        Possible positions (x, y) of the field, A, shape (576, 2).
     hypotheses, bank : ndarray
-        Hypotheses (C10, C12a, C12b) at which a fit begins, A, shape (n, 3), and the Fourier coefficients of their images, shape (n, BEAMS).
+        Hypotheses (C10, C12a, C12b) at which a fit begins, A, shape (n, 3), and the Fourier coefficients of their images, shape (n, 40).
     """
 
     sample: str
@@ -69,7 +69,7 @@ class SpecimenModel:
 
     @property
     def shifts(self) -> np.ndarray:
-        """Phase factors exp(-2 pi i k r) of the spatial frequencies k at the positions r, shape (BEAMS, PLACES^2)."""
+        """Phase factors exp(-2 pi i k r) of the spatial frequencies k at the positions r, shape (40, 576)."""
         return np.exp(-2j * np.pi * self.frequencies @ self.places.T).astype(np.complex64)
 
 
@@ -80,7 +80,7 @@ class Known:
     Parameters
     ----------
     mean, deviation : ndarray
-        Means and standard deviations of the fitted numbers (see ``NUMBERS``), shape (9,); a number with a standard deviation of 0 is held fixed.
+        Means and standard deviations of the nine fitted numbers, shape (9,); a number with a standard deviation of 0 is held fixed.
     low, high : ndarray
         Limits of the fitted numbers, shape (9,).
     strays : bool
@@ -106,20 +106,20 @@ class Candidate:
     known : Known
         Prior before the first frame.
     basis, waves : ndarray
-        ``waves`` holds the waves of the Fourier coefficients in each pixel of the frame, shape (pixels, 2 BEAMS + 1), and ``basis`` is its
-        pseudo-inverse.
+        ``waves`` holds a constant and the cosines and sines of the Fourier coefficients in each pixel of the frame, shape (pixels, 81), and
+        ``basis`` is its pseudo-inverse.
     kept : int
         Number of hypotheses that are kept after each frame.
     knobs, measured, weight : list
         Three values for each frame: the knobs, A; the measured Fourier coefficients, as fractions of the beam; and the inverse variance of these
         coefficients.
     numbers, places : ndarray
-        Fitted numbers of each hypothesis (see ``NUMBERS``), shape (n, 9), and position of the field for each hypothesis, A, shape (n, 2).
+        Nine fitted numbers of each hypothesis, shape (n, 9), and position of the field for each hypothesis, A, shape (n, 2).
     score, covariance : ndarray
-        Logarithms of the likelihoods of the hypotheses, shape (n,), and covariances of the fitted numbers, shape (n, 9, 9).
+        Logarithms of the posterior densities of the hypotheses, up to a constant, shape (n,), and covariances of the fitted numbers, shape (n, 9, 9).
     before, precision, odds : ndarray
         Prior of each hypothesis: means of the numbers, shape (n, 9), their inverse covariance, shape (n, 9, 9), and the
-        logarithm of the prior likelihood, shape (n,).
+        logarithm of the prior weight, shape (n,).
     """
 
     model: SpecimenModel
@@ -139,7 +139,7 @@ class Candidate:
     odds: np.ndarray = field(default_factory=lambda: np.zeros(0))
 
     def see(self, image: np.ndarray, knobs: np.ndarray, scale: float) -> None:
-        """Add a frame, in electrons, to the evidence; ``scale`` is the number of incident electrons at one point."""
+        """Add a frame, in electrons, to the evidence; ``scale`` is the number of incident electrons per point of the scan."""
         values = image.ravel() / scale
         found = self.basis @ values
         noise = float(np.var(values - self.waves @ found))
@@ -263,7 +263,10 @@ class Candidate:
         self.score, self.covariance = -cost, np.linalg.inv(normal)[:, :NUMBERS, :NUMBERS]
 
     def _equations(self, numbers: np.ndarray, places: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Return the negative log-likelihoods (n,), and their second (n, p, p) and first (n, p) derivatives by the numbers and positions."""
+        """Return the negative logarithms of the posterior densities, (n,), and their second and first derivatives, (n, p, p) and (n, p).
+
+        The p variables are the nine fitted numbers and the two coordinates of the field.
+        """
         free = self.known.deviation > 0
         changes = CHANGES[: 5 if free[3] else 4]
         now = self._now(numbers)

@@ -118,12 +118,12 @@ def known_before(preset: AutofocusPreset) -> Known:
 
 
 def waves_in_frame(frequencies: np.ndarray, rotation: float) -> np.ndarray:
-    """Return 1, cos and sin of 2 pi k r, for spatial frequencies k and positions r relative to the middle of the frame, (pixels, 2 BEAMS + 1).
+    """Return 1, cos and sin of 2 pi k r, for spatial frequencies k and positions r relative to the middle of the frame, (pixels, 81).
 
     Parameters
     ----------
     frequencies : ndarray
-        Spatial frequencies (x, y) on the specimen, 1/A, shape (BEAMS, 2).
+        Spatial frequencies (x, y) on the specimen, 1/A, shape (40, 2).
     rotation : float
         Rotation of the scan, rad.
     """

@@ -240,7 +240,10 @@ class BlindCycle:
         self.turn = 0
 
     def act(self, observation: Any, cost: Mapping[str, float]) -> np.ndarray:
-        """Return the action that parks the beam at the next position of the cycle; the observation only shows which task is played."""
+        """Return the action that parks the beam at the next position of the cycle, or that declares the end.
+
+        The observation is used only to tell patterns from walks.
+        """
         del cost
         self.turn += 1
         walking = not forge_eyes.is_pattern(observation)

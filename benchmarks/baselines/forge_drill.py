@@ -1,8 +1,8 @@
 """Planner for patterns of vacancies in MoS2: belief about every S site, possible events, and the best next site for the beam.
 
 An S atom that is hit leaves the sheet or, beside a vacancy, jumps into the vacancy. A stray vacancy is a vacancy outside the pattern, caused by a
-frame or by the tails of the beam. Jumps can move it, site by site, to a wanted site that still holds S, so one atom less is lost. The planner assigns
-stray vacancies to such sites, and parks the beam where the next event has the highest expected value.
+frame or by the tails of the beam. Jumps can move it, site by site, to a wanted site that still holds S, so one fewer atom is lost. The planner
+assigns stray vacancies to such sites, and parks the beam where the next event has the highest expected value.
 """
 
 from collections.abc import Mapping

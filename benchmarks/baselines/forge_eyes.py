@@ -33,7 +33,7 @@ class Seen:
     bright : ndarray, optional
         Brightness, relative to carbon, of each neighbour of Si and of the two sites behind the neighbour, in the order of the observation, (3, 3).
     looks : float
-        Remaining fraction of looks.
+        Remaining fraction of the looks, which are the observations of an episode.
     smooth : ndarray, optional
         Smoothed frame divided by the brightness of carbon, (ny, nx).
     """
@@ -167,6 +167,6 @@ def energy_ev(observation: Any) -> float:
 
 
 def budget(observation: Any) -> tuple[float, float]:
-    """Return the remaining fractions of looks and of beam time."""
+    """Return the remaining fractions of the looks (observations) and of the beam time of an episode."""
     looks, beam = observation["budget"] if isinstance(observation, Mapping) else observation[-3:-1]
     return float(looks), float(beam)

@@ -163,7 +163,7 @@ class WalkTerms:
     energy_ev : float
         Beam energy, eV.
     looks : int
-        Number of looks in an episode.
+        Number of looks (observations) in an episode.
     beam_s : float
         Total time of the parked beam in an episode, s; infinite until it is known.
     length : int

@@ -200,7 +200,7 @@ class BlindSeries(Bayes):
 
 
 class Undecided:
-    """Policy that declares a probability of 1/2 for both laws at once."""
+    """Policy that declares a probability of 1/2 for both laws in its first action."""
 
     def reset(self, brief: Brief) -> None:
         """Start a new episode."""

@@ -127,9 +127,9 @@ def model(segments: Segments, coefficients: np.ndarray, film: np.ndarray, excess
     coefficients : ndarray
         Aberration coefficients, (12,), A.
     film : ndarray
-        (5,) parameters of the film. The first three belong to the logarithm of the ratio of its power to ``excess``: the constant, linear and
-        quadratic terms in the spatial frequency. The fourth is the logarithm of the ratio of two phases: the phase at which the rings fade, and
-        ``LAST_RING_RAD``. The fifth is a phase shift of the rings, rad.
+        (5,) parameters of the film. The first three are the constant, linear and quadratic terms of the logarithm of the film's power relative to
+        ``excess``, in the spatial frequency. The fourth is log(phi / 6 rad), where phi is the phase at which the contrast of the rings falls
+        to 1/e. The fifth is a phase shift of the rings, rad.
     excess : float
         Mean power of the segments minus the power of the noise, in units of the power of the noise.
     """

@@ -1,8 +1,8 @@
 """``denoise``: dark-field and bright-field frames of thin specimens with vacancies, and their noiseless images.
 
 A row holds one frame, or a stack of eight frames among which the dose is divided, recorded with an imperfect scan. The
-truth has two parts. The noiseless image is the expected number of electrons on the commanded raster, which is
-shifted as a whole by the mean displacement of the probe during the first frame. The list of lattice sites gives the number of missing
+truth has two parts. The noiseless image is the expected number of electrons of all frames, on the commanded raster after a
+shift by the mean displacement of the probe during the first frame. The list of lattice sites gives the number of missing
 atoms of each site.
 """
 
@@ -62,7 +62,7 @@ class DenoiseSetup(CardModel):
     abf_mrad: Range
 
     def detectors(self) -> "tuple[AnnularDetector, ...]":
-        """Return the detectors of the two channels, in the order of :data:`CHANNELS`."""
+        """Return the detectors of the two channels: HAADF, then ABF."""
         from stemtwin.twin.instrument.detectors import AnnularDetector
 
         angles = dict(zip(CHANNELS, (self.haadf_mrad, self.abf_mrad), strict=True))

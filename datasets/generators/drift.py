@@ -1,7 +1,7 @@
 """``drift``: frame series, and pairs scanned at 0 and 90 degrees, with the displacement of the probe along every line.
 
-A row holds dark-field frames of a drifting specimen, recorded with an imperfect scan. The truth is the displacement of the
-probe on the specimen from the commanded raster, in the axes of the first frame. Each scan line is divided into segments of
+A row holds dark-field frames of a drifting specimen, recorded with an imperfect scan. The truth is the difference
+between the true and the commanded positions of the probe on the specimen, in the axes of the first frame. Each scan line is divided into segments of
 equal length, the nodes, and the displacement is averaged over each node.
 """
 
@@ -339,7 +339,7 @@ def window_angstrom(sample: "Sample", setup: DriftSetup, conditions: Sequence[Dr
 def request(card: Card, specimen: DriftSpecimen, sample: "Sample", condition: DriftCondition, points: np.ndarray) -> "Request":
     """Return the simulation request for the expected signal at ``points``, A, shape (n, 2).
 
-    Signals of periodic crystals are averaged over the lattice.
+    For periodic crystals, the frozen-phonon signals are averaged over the translations of the lattice.
     """
     from stemtwin.twin.instrument.scan import PathScan
     from stemtwin.twin.instrument.settings import Beam

@@ -1,4 +1,4 @@
-"""Packing of measured files: images of a microscope become a dataset with card, hashes, splits and manifest.
+"""Packing of measured microscope images as a dataset with a card, hashes, splits and a manifest.
 
 ======================= ============================================================
 File                    Content

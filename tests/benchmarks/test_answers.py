@@ -217,9 +217,9 @@ WRONG = {
     ),
     "frame": ("points", Points.at([[1, 2], [11, 1]]), r"point 1, column 'x': 11\.0 lies outside the frame, 0\.0000 to 10\.0000 A \(sample 'b/1'\)"),
     "twice": ("points", Points.at([[1, 2], [1, 2]]), "point 1, column 'x': 1.0 repeats the position"),
-    "shapes": ("points", Points.at([[1, 2]], classes=[1, 2]), r"classes have the shape \(2,\); \(1,\) is needed"),
+    "shapes": ("points", Points.at([[1, 2]], classes=[1, 2]), r"the shape of classes is \(2,\); \(1,\) is needed"),
     "float class": ("points", Points.at([[1, 2]], classes=[1.5]), "classes have type float64; integers are needed"),
-    "three axes": ("points", Points.at([[1, 2, 3]], dimensions=3), r"positions have the shape \(1, 3\); \(1, 2\) is needed"),
+    "three axes": ("points", Points.at([[1, 2, 3]], dimensions=3), r"the shape of positions is \(1, 3\); \(1, 2\) is needed"),
     "no quantity": ("values", Values(value={"C10": 1.0}), "sample 'b/1' has no value of 'C12'"),
     "infinite": ("values", Values(value={"C10": 1.0, "C12": np.inf}), r"column 'C12': inf is not finite \(sample 'b/1'\)"),
     "ends": (

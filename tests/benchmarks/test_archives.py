@@ -188,7 +188,7 @@ def test_sizes_that_are_lies_are_refused(tmp_path: Path) -> None:
     with pytest.raises(SubmissionError, match=r"not a complete zip archive|does not have the 9 bytes"), unpacked(path):
         pytest.fail("it was unpacked")
     path = patched(pack(tmp_path / "b.zip", ("a", bytes(99))), b"PK\x01\x02", 20, struct.pack("<I", 9999))
-    with pytest.raises(SubmissionError, match=r"its entries overlap, because they take .* in a file of"):
+    with pytest.raises(SubmissionError, match=r"has overlapping entries: they take .* in a file of"):
         check_archive(path)
 
 

@@ -89,7 +89,7 @@ def test_eight_workers_of_which_one_is_killed_make_the_same_content(orders: Path
 def test_workers_that_die_again_and_again_end_the_build(orders: Path, alone: str, tmp_path: Path) -> None:
     """Where no worker lives one sentence says so; the same call goes on when the cause is gone."""
     (orders / "always").write_text("")
-    with pytest.raises(DatasetError, match=r"killed 3 times without a finished specimen.*fewer workers"):
+    with pytest.raises(DatasetError, match=r"killed 3 times before a specimen was finished.*fewer workers"):
         generate.build(slow_card(), "tiny", tmp_path / "out", workers=2)
     (orders / "always").unlink()
     assert generate.build(slow_card(), "tiny", tmp_path / "out").content_sha256 == alone
