@@ -57,7 +57,8 @@ class Episode:
     attempt : int
         Number of the attempt at the episode.
     failure, failure_text : str
-        The agent's fault that ended the episode, one of ``agents.FAILURES``, and a sentence about this fault; both are "" if there was no fault.
+        Kind of the agent's fault that ended the episode (``"crashed"``, ``"timed out"``, ``"invalid action"`` or ``"protocol"``), and a sentence
+        about this fault; both are "" if there was no fault.
     """
 
     number: int
@@ -413,7 +414,7 @@ def replay(
     for episode, again in zip(episodes, play_again(task, episodes, split=split, make=make, keys=keys), strict=True):
         wrong = next((one.name for one in dataclasses.fields(Episode) if getattr(again, one.name) != getattr(episode, one.name)), None)
         if wrong is not None:
-            message = f"episode {episode.number}: its replay differs in {wrong!r}. Replay it with the versions that it was run with."
+            message = f"episode {episode.number}: its replay differs in {wrong!r}. Replay it with the versions that recorded it."
             raise SubmissionError(message)
         out.append(again)
     return tuple(out)
@@ -469,7 +470,7 @@ def read_episodes(path: Path | str) -> tuple[Episode, ...]:
         rows = json.loads(path.read_text(encoding="utf-8"))
         kept = [Episode(**{**row, "seed": int(row["seed"], 16)}) for row in rows]
     except (OSError, ValueError, TypeError, KeyError) as error:
-        message = f"{path}: it does not hold episodes ({error}). Give an episodes.json that a run wrote."
+        message = f"{path} does not contain episodes ({error}). Give an episodes.json that a run wrote."
         raise SubmissionError(message) from None
     return tuple(dataclasses.replace(one, actions=_nested_tuples(one.actions), rewards=tuple(one.rewards)) for one in kept)
 

@@ -1,4 +1,4 @@
-"""Lower bounds on Bayesian errors by the method of Ziv and Zakai, which holds for any prior and any amount of information.
+"""Lower bounds on Bayesian errors by the method of Ziv and Zakai, which applies to any prior and any amount of information.
 
 An error of at least h / 2 is at least as probable as a wrong decision between two values of the parameter that are h apart [1]_. Let the counts
 have Poisson means a at one value and b at the other. A wrong decision then has at least the probability (1 - sqrt(1 - exp(-S))) / 2, where S is the

@@ -52,7 +52,7 @@ def read_keys(path: Path) -> dict[str, Any]:
         message = f"{path} is not YAML ({' '.join(str(error).split())}). Correct the line that this error names."
         raise SubmissionError(message) from None
     if not isinstance(content, dict):
-        message = f"{path}: holds {type(content).__name__}, not keys and values such as 'task: atoms-2d/test@1'."
+        message = f"{path} contains {type(content).__name__}, not keys and values. Write lines such as 'task: atoms-2d/test@1'."
         raise SubmissionError(message)
     return content
 

@@ -11,7 +11,7 @@ Three kinds are mixed with the rows of a split, in random order and under random
 
 The truth stored with such a row is one of several candidates, which the organiser draws with equal probabilities. The inputs are independent of this
 draw, so an answer made without the truth favours no candidate. The test is therefore exact: it compares the similarity of the answers to the stored
-truths with their similarity to newly drawn candidates (``DRAWS`` times), over all honeypots together. Among entries that have not seen the truth, at
+truths with their similarity to newly drawn candidates (99 999 draws), over all honeypots together. Among entries that have not seen the truth, at
 most one in a thousand has a p-value of 0.001 or less, whatever their method. The excess is the mean similarity to the stored truths minus the mean
 similarity to all candidates. Without a leak, its average is 0.
 """

@@ -49,7 +49,7 @@ class KeptEpisode:
     scene : int, optional
         Number of the scene in a split with few scenes, where episodes with the same scene are alike; None in other splits.
     error : float, optional
-        Distance from the goal at the end, if the family defines one (``GoalFamily.FINAL_ERROR``).
+        Distance from the goal at the end, if the family defines one; see :class:`stemtwin.twin.envs.goal_family.FinalError`.
     """
 
     seed: int

@@ -237,7 +237,7 @@ class NoiseFit:
     lag_correlation : tuple of float
         Correlation between the noise of neighbouring pixels along x, and along y.
     frequencies, power : ndarray
-        Radial power spectrum, 1/A and grey values squared * A^2.
+        Radial power spectrum of the noise: mean frequency [1/A] and mean power [(grey value)^2 A^2] of each ring.
     """
 
     levels: np.ndarray

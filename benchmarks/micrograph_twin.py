@@ -363,9 +363,9 @@ def beside_twin(
 
 
 def square_about(region: tuple[int, int, int, int], shape: tuple[int, ...]) -> tuple[tuple[int, int], tuple[int, int]]:
-    """Return the first row and column, and the height and width, of the square around a window that baselines receive.
+    """Return the first row and column, and the height and width, of the square around a window. The baselines receive this square.
 
-    Each side has ``ANSWERED`` px, fewer if the image is smaller, or more if the window is larger.
+    Each side has 128 px, fewer if the image is smaller, or more if the window is larger.
     """
     size = (max(min(ANSWERED, shape[0]), region[2]), max(min(ANSWERED, shape[1]), region[3]))
     first = [min(max(at + (part - n) // 2, 0), whole - n) for at, part, n, whole in zip(region[:2], region[2:], size, shape, strict=True)]

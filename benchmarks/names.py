@@ -1,4 +1,4 @@
-"""Names of entries and teams: the names that are accepted everywhere, and how a name is shown on a console that cannot print it."""
+"""Names of entries and teams: a check of their characters, and escapes for consoles that cannot print a name."""
 
 import unicodedata
 
@@ -36,7 +36,7 @@ def check_name(name: str, what: str, *, empty: bool = False) -> str:
     Raises
     ------
     SettingsError
-        The name is blank, has more than 80 characters or blanks at an end, or holds control, direction, format or private characters.
+        The name is blank, has more than 80 characters, begins or ends with a blank, or contains control, direction, format or private characters.
     """
     if empty and not name:
         return name
@@ -56,7 +56,7 @@ def check_name(name: str, what: str, *, empty: bool = False) -> str:
 
 
 def printable(text: str, encoding: str = "utf-8") -> str:
-    """Return a text for a console, in one line; characters that are not allowed in names, or that the console's encoding lacks, are escaped."""
+    """Return a text as one printable line; characters that are not allowed in names, or that the console's encoding lacks, are escaped."""
     escaped = "".join(_escape(character) if _refused(character) else character for character in text)
     return escaped.encode(encoding, "backslashreplace").decode(encoding)
 

@@ -1,12 +1,12 @@
 """Lower bounds on the root mean square error of column positions: Bayesian bounds of ``atoms-2d@2`` under the prior of the dataset card.
 
 The position of a column is uniform over the cell of its specimen, because the origin of the frame is uniform there. The bounds are those of Ziv and
-Zakai (:mod:`stemtwin.benchmarks.error_bounds`) for each axis. They assume an observer who knows everything except one shift, and knows this shift up
-to an interval. For the bound of a column, the shift is that of one column, seen in the pixels that are nearer to this column than half its distance
-to the next column. For the bound of the frame, the shift is that of the whole frame, so all columns contribute. A fit of the lattice can have smaller
-errors than the bound of a column, and its ``efficiency`` can exceed 1. On average over all frames, no method has smaller errors than the bound of the
-frame. No metric of the task is limited by these bounds, because ``rmsd`` and ``efficiency`` are means over matched columns only, and a method may
-leave out the columns and frames in which its errors are largest. ``python -m stemtwin.benchmarks.position_bound`` prints the bounds.
+Zakai (:mod:`stemtwin.benchmarks.error_bounds`) for each axis. They assume that only one shift is unknown, within an interval of 0.5 A. For the bound
+of a column, this is the shift of one column, measured in the pixels around it: up to half the distance to the next column, and at most 1.2 A away.
+For the bound of the frame, it is the shift of the whole frame, so all columns contribute. A fit of the lattice can have smaller errors than the bound
+of a column, and its ``efficiency`` can exceed 1. On average over all frames, no method has smaller errors than the bound of the frame. No metric of
+the task is limited by these bounds, because ``rmsd`` and ``efficiency`` are means over matched columns only, and a method may leave out the columns
+and frames in which its errors are largest. ``python -m stemtwin.benchmarks.position_bound`` prints the bounds.
 """
 
 import argparse
@@ -53,9 +53,9 @@ class FrameBounds:
 
 
 def shift_squares(counts: np.ndarray, step: float, axis: int) -> np.ndarray:
-    """Return the squared differences between the square roots of two copies of an image, (12, ny, nx).
+    """Return the squared differences between the square roots of two shifted copies of an image, (12, ny, nx).
 
-    The copies are shifted against each other along an axis by each of :data:`DISTANCES`.
+    The relative shift of the copies takes twelve values from 0.001 A to 0.5 A, the elements of :data:`DISTANCES`.
 
     Parameters
     ----------

@@ -14,7 +14,7 @@ def electrons_of(given: Mapping[str, Any]) -> np.ndarray:
 def white_noise(image: np.ndarray) -> float:
     """Return the standard deviation of the noise, estimated from blocks of 2 x 2 pixels.
 
-    It is the root mean square, over all blocks, of half the difference between the sums of the two diagonals. The blocks are finer than any column,
+    It is the root mean square, over all blocks, of half the difference between the sums of the two diagonals. The blocks are smaller than a column,
     so columns contribute little.
     """
     ny, nx = (n // 2 * 2 for n in image.shape)

@@ -1,7 +1,7 @@
 """Replays of stored runs: the recorded actions are played again, and the results are compared.
 
-With the versions and the processor of the run, all observations must be equal. With others, the score and the initial truth must agree within a
-tolerance.
+With the versions and the processor of the run, all observations must be equal. With other versions or another processor, the score and the initial
+truth must agree within a tolerance.
 """
 
 import dataclasses
@@ -96,7 +96,7 @@ def replay_run(
     folder = Path(folder)
     report, kept = read_report(folder / "report.json"), read_episodes(folder / "episodes.json")
     if not kept:
-        message = f"{folder / 'episodes.json'}: it holds no episode. Give the folder of a run of an agent."
+        message = f"{folder / 'episodes.json'} contains no episodes. Give the folder of a run of an agent."
         raise SubmissionError(message)
     task = find_reported_task(report)
     same = same_machine(report)
@@ -159,10 +159,10 @@ def _compare(episode: Episode, again: Episode, same: bool) -> None:
         return
     where = f"episode {episode.number}" + (f", attempt {episode.attempt}" if episode.attempt else "")
     if same:
-        message = f"{where}: its replay differs in {wrong!r}, although versions and processor are the same. Give the run unchanged."
+        message = f"{where}: its replay differs in {wrong!r}, although versions and processor are the same. Give the unmodified run."
         raise SubmissionError(message)
     if not _alike(episode.start, again.start) or episode.actions != again.actions:
-        message = f"{where}: its replay starts from a different truth. Replay it with the versions that it was run with."
+        message = f"{where}: its replay starts from a different truth or takes other actions. Replay it with the versions in its report."
         raise SubmissionError(message)
 
 

@@ -126,7 +126,8 @@ class Report:
     entry, team : str
         Names of the entry and of its team.
     trust : str
-        One of ``TRUST``.
+        Level of trust in the score: ``"scored"``, ``"baseline"``, ``"isolated"``, ``"practice"``, ``"oracle"``, ``"reported"`` or ``"algorithm"``.
+        Only reports with one of the first three levels can be ranked.
     artefact_sha256 : str
         Hash of the answers: of predictions, or of the actions of all episodes.
     metrics : tuple of MetricValue

@@ -132,7 +132,8 @@ def difference(better: KeptRun, other: KeptRun) -> PairedReturn:
 def scale_of(runs: Mapping[str, KeptRun]) -> ReturnScale:
     """Return the scale of returns from the stored runs of one preset.
 
-    If there is no oracle to compare with the expert, the expert is compared with the fixed rule, if there is one.
+    The scale includes the paired differences of three pairs, as far as their runs exist: the expert and the best of no-op, random and blind, the
+    oracle and the expert (without an oracle, the expert and the fixed rule), and the trained policy and the fixed rule.
 
     Parameters
     ----------

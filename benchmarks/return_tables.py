@@ -22,7 +22,7 @@ def scales() -> list[ReturnScale]:
 
 
 def form_scales(environment: str) -> list[ReturnScale]:
-    """Return the scales of an environment that were played with another form of observation than the usual one."""
+    """Return the scales of an environment for all forms of observation except the usual one."""
     path = FOLDER / f"{environment.partition('/')[2]}.json"
     told = json.loads(path.read_text(encoding="utf-8")).get("forms", {}) if path.exists() else {}
     return [reference(environment, difficulty, form) for form, scales in told.items() for difficulty in scales]

@@ -137,8 +137,8 @@ def measure(
     policies : mapping
         Baselines by name.
     episodes : int, optional
-        Number of episodes, whose seeds count up from 0; by default the number in ``MORE``. An environment without a number in ``MORE``
-        gets 100 episodes, or 30 if an episode of the expert takes more than 20 s of CPU time.
+        Number of episodes, whose seeds count up from 0. The default is 400 for ``stemtwin/HypothesisTest-v1``. For all other environments, it is
+        100, or 30 if an episode of the expert takes more than 20 s of CPU time.
     arguments : mapping, optional
         Further arguments of ``gymnasium.make``, by default those of :func:`arguments_of` for the usual form of observation.
     tell : callable

@@ -130,7 +130,7 @@ def score_predictions(
     entry, team : str
         Names of the entry and of its team.
     trust : str
-        See ``report.TRUST``.
+        Level of trust in the score, see :class:`stemtwin.benchmarks.report.Report`.
     started : float, optional
         Value of ``time.perf_counter()`` at which the measured wall time began.
 
@@ -206,7 +206,7 @@ def run_agent(
     entry : Baseline
         The agent.
     trust : str
-        See ``report.TRUST``.
+        Level of trust in the score, see :class:`stemtwin.benchmarks.report.Report`.
     split : str, optional
         Split of the episodes; by default the first split of the task.
     episodes, attempts : int
@@ -260,7 +260,7 @@ def score_episodes(
     keys: SeedKeys | None = None,
     isolation: Isolation = "",
 ) -> Evaluation:
-    """Score finished episodes; if the agent's own fault ended an episode, its primary metric is ``task.floor``."""
+    """Score finished episodes; the primary metric of an episode that a fault of the agent ended is ``task.floor``."""
     count = max(episode.attempt for episode in episodes) + 1
     tries = [counted(task, [episode for episode in episodes if episode.attempt == attempt]) for attempt in range(count)]
     samples, first = combine_attempts(tries), [episode for episode in episodes if episode.attempt == 0]

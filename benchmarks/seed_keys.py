@@ -89,7 +89,7 @@ def read_keys(path: Path | str) -> SeedKeys:
     Raises
     ------
     SettingsError
-        The file does not hold keys.
+        The file does not contain keys.
     """
     path = Path(path)
     try:
@@ -103,5 +103,5 @@ def read_keys(path: Path | str) -> SeedKeys:
         message = f"{path}: {error}"
         raise SettingsError(message) from None
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
-        message = f"{path}: it does not hold keys ({error}). Give the keys.json that 'stemtwin event new' wrote."
+        message = f"{path} does not contain keys ({error}). Give the keys.json that 'stemtwin event new' wrote."
         raise SettingsError(message) from None

@@ -1,4 +1,4 @@
-"""Baselines of ``sparse-scan``: blocks where the image is uncertain or wrong, rasters, evenly spread points, random blocks."""
+"""Baselines of ``sparse-scan``: blocks of large uncertainty, rasters, evenly spread points, random blocks, and an oracle."""
 
 import functools
 import math
@@ -19,9 +19,9 @@ SPIRALS = (9, 12, 16, 20)
 LINES, ANGLES = (48,), 8
 """Lengths of candidate lines, points, and number of their directions."""
 SURVEY_DWELL = -0.8
-"""Dwell time of the expert's survey, in the unit of the action."""
+"""Dwell time of the expert's survey, as the argument ``dwell`` of :func:`scan`."""
 DWELL = -0.3
-"""Dwell time of blocks after the survey, in the unit of the action."""
+"""Dwell time of blocks after the survey, as the argument ``dwell`` of :func:`scan`."""
 LEAST = 1e-4
 """Smallest signal in the noise model, fraction of the beam."""
 SURVEY_ANGSTROM = 13.0
@@ -34,7 +34,10 @@ GOLDEN = (math.sqrt(5) - 1) / 2
 
 
 def scan(kind: str, corners: tuple[float, float, float, float], dwell: float = 0.0) -> np.ndarray:
-    """Return the action that scans a block between two corners (x, y, x, y), fractions of the field, with a dwell time in the unit of the action."""
+    """Return the action that scans a block between two corners (x, y, x, y), which are fractions of the field.
+
+    The dwell time is 4^``dwell`` times the usual one, with ``dwell`` from -1 to 1.
+    """
     return np.array([2 * (KINDS.index(kind) + 0.5) / len(KINDS) - 1, *(2 * min(max(one, 0.0), 1.0) - 1 for one in corners), -1, dwell], np.float32)
 
 
@@ -46,7 +49,7 @@ def declaration() -> np.ndarray:
 class PathPolicy:
     """Base class of policies that scan until the budget is spent.
 
-    The budget follows from the cost of the overview, with which an episode begins, and from the fractions that remain after it.
+    The remaining beam time and path time are computed from the times already spent and from the remaining fractions of the two budgets.
     """
 
     def reset(self, brief: Brief) -> None:
@@ -102,12 +105,12 @@ class EvenLines(PathPolicy):
 
 
 class EvenPoints(PathPolicy):
-    """Policy that visits points scattered evenly over the field, each reached by a hop from the previous point."""
+    """Policy that visits points scattered evenly over the field, with a hop from each point to the next."""
 
     def choose(self, observation: Mapping[str, np.ndarray]) -> np.ndarray:
-        """Return the action that hops over points of a rectangle with half the width and height of the field.
+        """Return the action that visits points scattered over a rectangle with half the width and half the height of the field.
 
-        The rectangle has another position in each action.
+        The position of the rectangle changes with each action.
         """
         del observation
         x, y = ((0.5 + self.number / sparse_paths.PLASTIC**power) % 1 / 2 for power in (1, 2))
@@ -129,7 +132,7 @@ class SurveyThenUnsure(PathPolicy):
 
 
 class KnownImage(PathPolicy):
-    """Oracle that compares a few blocks over wrong parts of the image, and scans the block that leaves the smallest error."""
+    """Oracle that compares a few blocks in regions with large errors of the image, and scans the block that leaves the smallest error."""
 
     def reset(self, brief: Brief) -> None:
         """Store the truth."""
@@ -216,7 +219,7 @@ def candidates(worth: np.ndarray) -> list[tuple[float, str, tuple[float, float, 
 
 @functools.lru_cache(maxsize=4)
 def patterns(points: int) -> tuple[tuple[str, tuple[float, float], np.ndarray], ...]:
-    """Return the candidate blocks: kind, vector (x, y) between opposite corners, points, and conjugate spectrum of the covered area."""
+    """Return the candidate blocks: kind, vector (x, y) between opposite corners, and complex conjugate spectrum of the mask of visited points."""
     found = [("spiral", (float(size), float(size))) for size in SPIRALS]
     for length in LINES:
         turns = math.pi * np.arange(ANGLES) / ANGLES
@@ -241,7 +244,7 @@ TEXTS = {
     "points": ("points scattered evenly over the field", EvenPoints),
     "random": ("uniform actions", RandomBlocks),
     "no-op": ("declares the end at once", NoBlock),
-    "oracle": ("blocks where the image is wrong", KnownImage),
+    "oracle": ("blocks where the error of the image is large", KnownImage),
 }
 for _name, (_text, _factory) in TEXTS.items():
     add_baseline(Baseline(task=TASK, name=_name, text=_text, factory=_factory, oracle=_name == "oracle"))

@@ -58,9 +58,9 @@ def declaration(place: np.ndarray) -> np.ndarray:
 
 
 def patches(image: np.ndarray, side: int) -> np.ndarray:
-    """Return principal components of the patches around all candidates, each with a standard deviation of at most 1, (side^2, COMPONENTS).
+    """Return principal components of the patches around all candidates, each with a standard deviation of at most 1, (side^2, 6).
 
-    A patch is described by the mean and the standard deviation of each ring around its middle, so the description does not depend on its orientation.
+    A patch is described by the mean and the standard deviation of each ring around its middle, so a rotation does not change the description.
     """
     smooth = np.sqrt(gaussian_filter(image.astype(float), 0.7, mode="nearest"))
     finer = len(image) // side

@@ -36,7 +36,7 @@ SEARCH = (0.0, -0.8, 0.8, -1.4, 1.4)
 
 
 def action(change: np.ndarray, step: np.ndarray, measurement: str, *, stop: bool = False) -> np.ndarray:
-    """Return the action that changes the knobs by ``change``, A, limited to one step, and takes a measurement or declares the end."""
+    """Return the action that changes each knob by ``change``, at most by ``step`` (A), and then takes a measurement or declares the end."""
     return np.concatenate([[CHOICES[measurement], 1.0 if stop else -1.0], np.clip(change / step, -1, 1)]).astype(np.float32)
 
 

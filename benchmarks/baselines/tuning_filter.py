@@ -17,10 +17,10 @@ STRAYING = {1: 1.0, 2: 7.0, 3: 40.0}
 
 
 class ResponseFilter:
-    """Estimates of aberrations, and of the matrix by which they respond to the knobs.
+    """Recursive least-squares estimate of the aberrations and of the response matrix of a corrector.
 
-    With the commanded knobs u, the coefficients are x = x0 + R u. Each coefficient is linear in its initial value and in its row of R, and
-    measurements at different u determine both.
+    With the commanded knobs u and the response matrix R, the coefficients are x = x0 + R u. Each coefficient is linear in its initial value and in
+    its row of R, and measurements at different u determine both.
 
     Parameters
     ----------

@@ -180,17 +180,17 @@ class TrustRegion:
     """Derivative-free search in a trust region for the minimum of a figure of merit that rises as a power of the distance from the optimum.
 
     The coordinates z are scaled by the optics, so the curvature is the same along all axes. For the figure of merit f, the model is log f = log a +
-    (p / 2) log(|z - z0|^2 + e^2). Its parameters are the optimum z0, with one number for each knob, and a, p and e. These numbers are fitted by least
-    squares to all observations. The next point is the minimum of the model within the region, displaced along the least known direction, in turn to
-    either side. Sources: Powell, Acta Numerica 7 (1998) 287; Debarre, Booth, Wilson, Opt. Express 15 (2007) 8176, for quadratic models of known
-    curvature.
+    (p / 2) log(|z - z0|^2 + e^2). Its parameters are the optimum z0, with one number for each knob, and a, p and e. These numbers are fitted to all
+    observations by least squares with a Gaussian prior. The next point is the minimum of the model within the region, displaced along the least
+    known direction, in turn to either side. Sources: Powell, Acta Numerica 7 (1998) 287; Debarre, Booth, Wilson, Opt. Express 15 (2007) 8176, for
+    quadratic models of known curvature.
 
     Parameters
     ----------
     spreads : ndarray
         Matrix S for which S S^T is the prior covariance of the optimum.
     floor : float
-        Expected value of e, the distance that accounts for the figure of merit at the optimum.
+        Expected value of e, which sets the figure of merit at the optimum, a e^p.
     """
 
     def __init__(self, spreads: np.ndarray, floor: float) -> None:
@@ -291,9 +291,10 @@ class RegionSearch(KnobPolicy):
     merit : callable
         Function of an observation that returns the figure of merit.
     weights : callable
-        Function of the names of the coefficients that returns the curvature of the figure of merit from the optics, a positive definite matrix.
+        Function of the names of the coefficients that returns a positive definite matrix W. The squared distance of two settings of the knobs that
+        differ by x is x^T W x.
     floor : float
-        Expected distance that accounts for the figure of merit at the optimum, in the unit that the weights define.
+        Expected value of e in the model of :class:`TrustRegion`, in the unit that W defines.
     """
 
     def __init__(

@@ -156,12 +156,12 @@ def recall_at(sums: Sums, alarms: float) -> np.ndarray:
 
 
 def precision_rare(sums: Sums) -> np.ndarray:
-    """Return the fraction of confident detections that are right, in images in which 1 % of the sites have a defect."""
+    """Return the precision of detections with a confidence of at least 0.5, over the images in which the prevalence of defects is 1 %."""
     return ratio(sums["rare_tp"], np.asarray(sums["rare_tp"], dtype=float) + sums["rare_fp"])
 
 
 def concentration_bias(sums: Sums) -> np.ndarray:
-    """Return the absolute value of the relative difference between the number of confident detections and the number of defects."""
+    """Return the absolute relative difference between the numbers of detections with a confidence of at least 0.5 and of defects."""
     return np.abs(ratio(np.asarray(sums["sure_tp"], dtype=float) + sums["sure_fp"] - sums["asked"], sums["asked"]))
 
 

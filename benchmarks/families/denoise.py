@@ -1,9 +1,9 @@
 """Task ``denoise``: estimate the noiseless image from few electrons, without adding or removing atoms.
 
 The input comes from a dark-field and a bright-field detector. It is one frame, or a stack of eight frames with the same total dose. The answer is
-the number of electrons that the whole dose is expected to give in each pixel of an undistorted raster. For this raster, the specimen stays at
-the mean of its positions in the first frame. Errors are measured in units of L, the range of the images of a material. The card fixes L, so errors at
-different doses are comparable. Vacancies are evaluated in the dark field, at the true sites.
+the expected number of electrons of the whole dose in each pixel of an undistorted raster, with the specimen at rest at its mean position during the
+first frame. Errors are measured in units of L, the data range that the dataset card gives for each material and detector, so errors at different
+doses are comparable. Vacancies are evaluated in the dark field, at the true sites.
 
 Example
     ::

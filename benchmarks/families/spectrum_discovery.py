@@ -41,8 +41,8 @@ def _range(detector: EELSDetector | EDXDetector) -> str:
 def score(episodes: Sequence[Episode]) -> SampleStatistics:
     """Return the additive statistics of every episode, whose sums over episodes give the metrics.
 
-    Two metrics, the recall and the area under the value of the best position so far, are 0 without a declared end. Each scene is a cluster for
-    confidence intervals.
+    The recall and the area under the curve of the best value so far are 0 without a declared end. Each scene is a cluster for confidence
+    intervals.
     """
     ids = np.array([f"spectrum-discovery/{episode.number:06d}" for episode in episodes])
     names, best = tuple(SCALARISERS), [episode.end["answer_rank"] for episode in episodes]
@@ -84,7 +84,7 @@ DISCOVERY = add_metrics(
     ),
     Metric(
         name="area",
-        title=f"area under the value of the best position so far: 1 in the best 1 %, 0 beyond the best {FAR:g} % and without a declaration",
+        title=f"area under the curve of the best value so far: 1 in the best 1 %, 0 beyond the best {FAR:g} % and without a declaration",
         formula=mean_of("area"),
         text="area / samples",
         references=((SUMS, 0.75),),

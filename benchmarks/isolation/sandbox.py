@@ -107,7 +107,7 @@ class Limits:
 def strongest_level() -> Level:
     """Return the strongest level of isolation that works on this system.
 
-    A test run of bubblewrap decides, because some systems have bubblewrap installed but forbid its calls.
+    A test run of bubblewrap decides, because some systems forbid the namespaces that bubblewrap needs.
     """
     program = shutil.which("bwrap")
     if program is None:

@@ -1,4 +1,4 @@
-"""Metrics of restored images against their noiseless truth: peak signal to noise, structure, ring correlation, Poisson deviance.
+"""Metrics of restored images against their noiseless truth: peak signal-to-noise ratio, structure, ring correlation, Poisson deviance.
 
 The functions measure one image; the metrics are means of their values over samples. Images are (ny, nx), in expected electrons.
 """

@@ -128,7 +128,7 @@ def share_emptied(sums: Sums) -> np.ndarray:
 def hallucination(sums: Sums) -> np.ndarray:
     """Return the mean of the fraction of filled vacancies and the fraction of emptied columns.
 
-    It is 0 for the truth, one half for the perfect lattice and for pure chance, and 1 for an empty image.
+    It is 0 for the truth, one half for the perfect lattice and for pure chance, and 1 for an empty image, whose sites all count as wrong.
     """
     return (share_filled(sums) + share_emptied(sums)) / 2
 

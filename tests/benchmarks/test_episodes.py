@@ -146,7 +146,7 @@ def test_a_file_without_episodes_is_refused(tmp_path: Any) -> None:
         path.unlink(missing_ok=True)
         if text:
             path.write_text(text, encoding="utf-8")
-        with pytest.raises(SubmissionError, match=r"episodes\.json: it does not hold episodes"):
+        with pytest.raises(SubmissionError, match=r"episodes\.json does not contain episodes"):
             episodes.read_episodes(path)
 
 

@@ -101,7 +101,7 @@ def test_keys_are_kept_and_checked(tmp_path: Path, keys: SeedKeys) -> None:
     assert keys.environment not in repr(keys)
     assert draw_keys().commitment != keys.commitment
     path.write_text("{}")
-    with pytest.raises(SettingsError, match="does not hold keys"):
+    with pytest.raises(SettingsError, match="does not contain keys"):
         read_keys(path)
     with pytest.raises(SettingsError, match="hexadecimal"):
         dataclasses.replace(keys, agent="short")

@@ -201,9 +201,9 @@ def test_wrong_headers_are_refused(folder, case):
 
 TEXTS = {
     "a list not closed": ("a: [1", "not YAML"),
-    "a list": ("- 1", "holds list"),
+    "a list": ("- 1", "contains list"),
     "code": ("!!python/object/apply:os.getcwd []", "not YAML"),
-    "nothing": ("", "holds NoneType"),
+    "nothing": ("", "contains NoneType"),
     "a key twice": ("name: a\ntask: b\nname: c", "line 3: key 'name' occurs twice"),
     "a key twice inside": ("method: {a: 1, a: 2}", "line 1: key 'a' occurs twice"),
     "an alias": ("a: &x [1]\nb: *x", "line 1: an anchor or an alias"),
