@@ -17,7 +17,7 @@ LENGTH_TOLERANCE, PHASE_ANGSTROM, CELL = 0.06, 6.0, 24
 
 
 def contrasts(material: str) -> dict[str, tuple[str, float]]:
-    """Return, for each defect class of a material, the site and the change of its peak height, in units of an intact metal (or carbon) peak.
+    """Return the site of each defect class of a material, and the change of the peak height there in units of an intact metal (or carbon) peak.
 
     Sites are ``"metal"``, ``"chalcogen"`` and ``"hollow"``. For graphene, ``"metal"`` is a carbon site, and ``"bond"`` is a pair of carbon sites.
     """
@@ -40,9 +40,9 @@ def contrasts(material: str) -> dict[str, tuple[str, float]]:
 
 
 def cell_places(image: np.ndarray, step: float, lattice: float) -> np.ndarray:
-    """Return the position of each pixel in the hexagonal cell, (2, ny, nx), in units of the edges of the cell.
+    """Return the fractional coordinates of each pixel in the hexagonal cell, (2, ny, nx).
 
-    Whole cells and one shift, which is the same for all pixels, remain undetermined.
+    The coordinates are determined up to integers, and up to the origin of the cell, which is the same for all pixels.
 
     Parameters
     ----------
@@ -76,7 +76,7 @@ def cell_places(image: np.ndarray, step: float, lattice: float) -> np.ndarray:
 
 
 def mean_cell(image: np.ndarray, places: np.ndarray) -> np.ndarray:
-    """Return the average unit cell, (24, 24), as the median of an image over the cells of its lattice.
+    """Return the average unit cell, (24, 24): the median of the pixels of all cells in each of 24 x 24 bins.
 
     The second axis of the result runs along the first edge of the cell.
     """

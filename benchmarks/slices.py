@@ -82,8 +82,8 @@ class SampleStatistics:
     columns : dict of ndarray
         Columns by name, each (n,); the values of a column cut the samples into slices.
     not_given : tuple of str
-        Names of metrics without a value, because all answers leave out the optional part that these metrics need. Statistics that
-        only these metrics use need not be given.
+        Names of the metrics that have no value, because no answer contains the optional part that they need. Statistics that only these
+        metrics use need not be given.
     """
 
     ids: np.ndarray

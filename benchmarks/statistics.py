@@ -32,7 +32,7 @@ class Interval:
     method : str
         ``"cluster-bca"``, ``"cluster-percentile"`` (where BCa is undefined) or ``"wilson"`` (a proportion of independent trials).
     level, low, high : float
-        Nominal coverage and the ends, in the metric's unit.
+        Nominal coverage; lower and upper end of the interval, in the unit of the metric.
     n_clusters, resamples, seed : int
         Number of clusters, number of resamples (0 for a closed form), and seed of the resampling.
     """

@@ -57,7 +57,7 @@ class Header(pydantic.BaseModel):
     @pydantic.field_validator("name", "team")
     @classmethod
     def _shown(cls, value: str, info: pydantic.ValidationInfo) -> str:
-        """Check a name, which a board must be able to show."""
+        """Check that a board can show a name."""
         return check_name(value, str(info.field_name), empty=info.field_name == "team")
 
     @pydantic.field_validator("method")
@@ -94,8 +94,8 @@ def read_header(folder: Path | str, task: Task | None = None) -> Header:
     Raises
     ------
     SubmissionError
-        The path is not a folder with a header and a table, or the header is too large, is not YAML, has wrong keys or types, or names another task,
-        task version or dataset version.
+        The path is not a folder with a header, or the header is too large, is not YAML, has wrong keys or types, or names another task, task version
+        or dataset version.
     """
     path = check_folder(Path(folder), whole=False) / HEADER
     content = read_keys(path)
@@ -128,12 +128,12 @@ def named_task(header: Header) -> Task:
 
 
 def _keys() -> list[str]:
-    """Return the keys that a header may hold."""
+    """Return the keys that a header may contain."""
     return [field.alias or name for name, field in Header.model_fields.items()]
 
 
 def _check_header(header: Header, path: Path, task: Task | None) -> Header:
-    """Return the header; raise SubmissionError where the task cannot take one of its values."""
+    """Return the header, or raise SubmissionError if the task does not accept one of its values."""
     wanted: dict[str, tuple[str, tuple[str, ...]]] = {"schema": (header.schema_name, (SCHEMA,))}
     if task is not None:
         wanted["task"] = (header.task, tuple(task.address(split) for split in task.splits))

@@ -29,7 +29,7 @@ def check_folder(path: Path, *, whole: bool = True) -> Path:
         The path is not a submission folder; the message names its content and the repair.
     """
     if not path.is_dir():
-        message = f"{path}: {told_of(path) or 'there is no such file'}. {FORM}"
+        message = f"{path}: {told_of(path) or 'there is no such folder'}. {FORM}"
         raise SubmissionError(message)
     header, table = path / HEADER, path / TABLE
     if header.is_file() and not whole:
@@ -37,9 +37,10 @@ def check_folder(path: Path, *, whole: bool = True) -> Path:
     names = sorted(one.name for one in path.iterdir())
     parts = [name for name in names if name.endswith(".parquet") and name != TABLE]
     if table.is_dir():
-        message = f"{table}: a folder of parts; one file is needed. Join them: pandas.read_parquet(folder).to_parquet({TABLE!r})."
+        message = f"{table} is a folder of parts, but one file is needed. Join the parts: pandas.read_parquet(folder).to_parquet({TABLE!r})."
     elif table.is_file() and (told := told_of(table)) != "a parquet table without its header":
-        message = f"{table} is not a parquet file, but {told or 'something else'}. Write it with pyarrow or with pandas.DataFrame.to_parquet."
+        message = f"{table} is not a parquet file, but {told or 'a file of another format'}. "
+        message += "Write it with pyarrow or with pandas.DataFrame.to_parquet."
     elif header.is_file() and table.is_file():
         return path
     elif not header.is_file() and len(parts) > 1 and not table.exists():
@@ -72,13 +73,13 @@ def is_archive(path: Path) -> bool:
 
 
 def _found(names: list[str], endings: tuple[str, ...], told: str) -> str:
-    """Return a sentence about the first file with one of some endings, "" where there is none."""
+    """Return a sentence about the first file with one of some endings, or "" if there is none."""
     near = [name for name in names if name.lower().endswith(endings) and name not in (HEADER, TABLE)]
     return f"{told}{near[0]!r}. " if near else ""
 
 
 def told_of(path: Path) -> str:
-    """Return a description of a file that is not a submission folder, such as "a zip archive"; "" for unknown content."""
+    """Return a description of a file that is not a submission folder, such as "a zip archive"; "" for unknown content or a missing file."""
     if not path.exists():
         return ""
     try:

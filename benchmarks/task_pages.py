@@ -41,13 +41,13 @@ task = find_task("{task}")
 data = load_samples(task, split="{split}", size="{size}")
 answers = predict(task, find_baseline("{task}", "{baseline}"), data)  # by the ids of the samples: put your own answers here
 write_submission("mine", task, answers, split="{split}", size="{size}", name="mine")"""
-"""Example of a task whose module has none."""
+"""Example on the page of a task whose module contains no example."""
 COLAB = "https://colab.research.google.com/github/stemtwin/stemtwin/blob/main/docs/notebooks"
 BADGE = "https://colab.research.google.com/assets/colab-badge.svg"
 
 
 def tasks() -> list[Task]:
-    """Return the prediction tasks in the order of their names, because the order in the registry depends on the order of imports."""
+    """Return the prediction tasks, sorted by name."""
     registry = load_tasks()
     return [registry[name] for name in sorted(registry) if registry[name].kind == "predictions"]
 
@@ -136,7 +136,7 @@ def _picture_text(card: Card) -> str:
 
 
 def _notebook(task: Task) -> str:
-    """Return the end of a sentence about a task's notebook, or about where to read on."""
+    """Return the end of a sentence, with a link to the task's notebook or, if there is none, to the page on scores."""
     name = f"{stem(task)}.ipynb"
     if not (DOCS / "notebooks" / name).exists():
         return "[scores](../scores.md) describes other ways to obtain a score."
@@ -178,7 +178,7 @@ def _metrics(task: Task) -> str:
 
 
 def _scores(task: Task) -> list[str]:
-    """Return the sections of baselines and slices; a list of the baselines where no scores are kept."""
+    """Return the sections on baselines and slices, or a list of the baselines if no scores are stored."""
     found = kept(task)
     if found is None:
         lines = ["| baseline | method |", "|---|---|", *(f"| {one.name} | {_cell(one.text)} |" for one in baselines(task))]
@@ -222,7 +222,7 @@ def differences(task: Task, found: dict[str, Any]) -> str:
 
 
 def _trained(task: Task) -> str:
-    """Return a paragraph on the training of a task's network, ``""`` where there is none."""
+    """Return a paragraph on the training of a task's network, or ``""`` if there is none."""
     path = onnx_policy.FOLDER / f"{stem(task)}.json"
     told = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
     if "shift" not in told:
@@ -237,7 +237,7 @@ def _trained(task: Task) -> str:
 
 
 def behind(task: Task, found: dict[str, Any], name: str = "unet") -> str:
-    """Return a sentence on the slices (subsets of the test data) in which any baseline except oracles beats a trained network.
+    """Return a sentence on the slices (subsets of the test data) in which at least one baseline, oracles excluded, beats a trained network.
 
     The sentence is ``""`` if the network has no score.
     """
@@ -257,7 +257,7 @@ def behind(task: Task, found: dict[str, Any], name: str = "unet") -> str:
 
 
 def _score_table(task: Task, found: dict[str, Any]) -> str:
-    """Return the table of baselines by metrics; the primary one with its interval."""
+    """Return the table of baselines by metrics, with the intervals that are stored."""
     told = {one.name: one.text for one in baselines(task)}
     shown = [metric for metric in task.metrics if metric.name in next(iter(found["rows"].values()))["values"][kept_scores.WHOLE][kept_scores.WHOLE]]
     heads = [f"{metric.name}{f' ({metric.unit})' if metric.unit else ''}" for metric in shown]
@@ -269,14 +269,14 @@ def _score_table(task: Task, found: dict[str, Any]) -> str:
 
 
 def value_cell(row: dict[str, Any], metric: str) -> str:
-    """Return the text of a metric on all samples, with its interval if one is stored."""
+    """Return the value of a metric over all samples as text, with its interval if one is stored."""
     value = number(row["values"][kept_scores.WHOLE][kept_scores.WHOLE][metric])
     ends = row.get("intervals", {}).get(metric)
     return value if ends is None or ends[0] == ends[1] else f"{value} ({number(ends[0])} to {number(ends[1])})"
 
 
 def number(value: float | None) -> str:
-    """Return the text of a value to three digits; a dash for an undefined value."""
+    """Return a value as text with three significant digits, or a dash for an undefined value."""
     return "-" if value is None else f"{value:.3g}" if abs(value) < 1e5 else f"{value:.2e}"
 
 
@@ -299,7 +299,7 @@ def _worst(task: Task, found: dict[str, Any]) -> str:
 
 
 def _certificate(card: Card) -> list[str]:
-    """Return the section of the certificate, an empty list where none is kept."""
+    """Return the section of the certificate, or an empty list if no certificate is stored."""
     found = certificates.read(card)
     if found is None:
         return []

@@ -1,9 +1,9 @@
 """Pictures of datasets for the pages of their tasks: inputs of samples and their truth, drawn from the columns that the dataset card describes.
 
 The first row of a picture shows the first input that is an image, summed over frames. The second row shows the first truth that is an image or, if
-there is none, the same input again. The points drawn over the second row come from ragged truth columns (columns of varying length) whose names end
-with ``x_angstrom`` and ``y_angstrom``. The first ragged column of strings gives the colours of the points. Invisible points are drawn as crosses, and
-points with missing atoms have a ring.
+there is none, the same input again. The second row is left out if the truth contains neither images nor points. The points drawn over the second row
+come from ragged truth columns (columns of varying length) whose names end with ``x_angstrom`` and ``y_angstrom``. The first ragged column of strings
+gives the colours of the points. Invisible points are drawn as crosses, and points with missing atoms have a ring.
 """
 
 from collections.abc import Iterator, Sequence
@@ -27,15 +27,15 @@ COLOURS = (
     *("tab:orange", "tab:cyan", "tab:pink", "tab:olive", "tab:green", "tab:red", "tab:purple", "tab:brown"),
     *("tab:blue", "yellow", "lime", "magenta"),
 )
-"""Colours of kinds of points, in turn; the file has all of them."""
+"""Colours of successive kinds of points; the palette of the file contains all of them."""
 CAPTION = ("material", "instrument", "scan", "dose_e_per_angstrom2")
-"""Columns that a caption states, where a card has them."""
+"""Columns whose values a caption states, if the card has these columns."""
 GREYS, TONES = 40, 16
-"""Shades of grey, and of each colour, of the file."""
+"""Number of shades of grey, and number of shades of each colour, in the palette of the file."""
 
 
 def pick(card: Card, data: dict[str, np.ndarray], count: int = SHOWN) -> list[int]:
-    """Return the indices of rows of different specimens: first the row of highest dose of each material, then the rows of lowest dose."""
+    """Return indices of rows of different specimens: the row of highest dose of each material, then the rows of lowest dose of any material."""
     names = [column.name for column in card.columns]
     total = len(data["specimen"])
     dose = np.asarray(data["dose_e_per_angstrom2"], dtype=float) if "dose_e_per_angstrom2" in names else np.zeros(total)
@@ -123,7 +123,7 @@ def caption(card: Card, data: dict[str, np.ndarray], row: int) -> str:
 
 
 def _scalars(card: Card, data: dict[str, np.ndarray], row: int) -> Iterator[str]:
-    """Yield the first truth values of a row that are single numbers, of datasets without points."""
+    """Yield at most three truth values of a row that are single numbers; yield nothing for a dataset with points."""
     single = [column for column in card.columns if column.role == "truth" and not column.shape and not column.ragged]
     for column in single[:3] if points(card) is None else ():
         value = data[column.name][row]
@@ -131,7 +131,7 @@ def _scalars(card: Card, data: dict[str, np.ndarray], row: int) -> Iterator[str]
 
 
 def _show(axis: "Axes", image: np.ndarray, title: str) -> None:
-    """Show an image in grey, from its darkest to nearly its brightest pixel."""
+    """Show an image in grey, from nearly its darkest to nearly its brightest pixel."""
     low, high = np.quantile(image, (0.001, 0.999))
     axis.imshow(image, cmap="gray", vmin=low, vmax=max(high, low + 1e-12), interpolation="nearest")
     axis.set(xticks=[], yticks=[])
@@ -160,7 +160,7 @@ def _mark(axis: "Axes", card: Card, data: dict[str, np.ndarray], row: int, colou
 
 
 def _values(data: dict[str, np.ndarray], row: int, columns: Sequence[Column], otherwise: Any, count: int) -> Any:
-    """Return a row's values of the first of some columns, or one value repeated for every point."""
+    """Return the values of a row in the first of several columns or, without columns, one value repeated for every point."""
     return columns[0].trimmed(data, row) if columns else [otherwise] * count
 
 

@@ -181,7 +181,7 @@ def presets_in_turn(difficulties: Sequence[str], numbers: Iterable[int]) -> list
 
 
 def by_preset(values: Iterable[object]) -> str:
-    """Join the distinct values that a setting has in several presets into a phrase, such as ``3, 7 or 12``, and return it."""
+    """Return a phrase with the distinct values of a setting in several presets, such as ``3, 7 or 12``."""
     told = list(dict.fromkeys(f"{value}" for value in values))
     return told[0] if len(told) == 1 else f"{', '.join(told[:-1])} or {told[-1]}"
 

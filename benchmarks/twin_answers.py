@@ -1,4 +1,4 @@
-"""Answers of the baselines of ``atoms-2d`` and ``atoms-2d@2`` to a measured micrograph and to the twin's frame, and conditions of the twin."""
+"""Columns that the baselines of ``atoms-2d`` and ``atoms-2d@2`` find in a measured micrograph and in its simulation by the twin."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -17,7 +17,7 @@ from stemtwin.twin.physics.aberrations import Aberrations, add
 from stemtwin.twin.physics.electrons import ELEMENTARY_CHARGE
 
 COUNTS, READINGS = "atoms-2d", "atoms-2d@2"
-"""Tasks whose baselines answer: the first gives them electron counts, the second the readings of the detector's converter."""
+"""Tasks of the baselines. Those of the first receive electron counts, those of the second receive the readings of the detector's converter."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,18 +82,20 @@ def answer_both(
     conditions: TwinConditions,
     step: float,
 ) -> dict[str, dict[str, Any]]:
-    """Return the answers of all baselines of ``atoms-2d`` and ``atoms-2d@2``, except oracles, to the image and to the twin's frame.
+    """Return the answers of all baselines of ``atoms-2d`` and ``atoms-2d@2``, except oracles, to a measured image and to its simulation by the twin.
 
-    ``square`` and ``again`` are the squares of the image and of the frame, grey values. Baselines receive the nominal conditions, and either counts,
-    computed from the grey values with the fitted gain and offset, or the grey values themselves as readings, together with that gain and offset.
-    Points with a confidence of at least 0.5 are matched to the columns of the fit inside the window, because columns are known only there.
+    ``square`` and ``again`` are the grey values of the image and of its simulation. All baselines receive the nominal conditions. Baselines of
+    ``atoms-2d`` also receive electron counts, computed from the grey values with the fitted gain and offset. Baselines of ``atoms-2d@2`` receive the
+    grey values themselves, with this gain and offset. Points with a confidence of at least 0.5 are matched to the columns of the fit inside the
+    window, because columns are known only there.
 
     Returns
     -------
     dict
-        Result of each baseline, by its full name: the numbers of scored and faint columns; then, for the image (``measured``) and for the frame
-        (``twin``), the number of points matched to scored columns and their rms distance [A], the numbers of points at faint columns and elsewhere,
-        and all positions [A] (n, 2). The entry of a skipped baseline holds only the reason.
+        Result of each baseline, by its full name. It contains the numbers of columns that ``atoms-2d`` would score and of the other (faint) columns.
+        For the image (``measured``) and for its simulation (``twin``), it contains the number of points matched to scored columns and their rms
+        distance [A], the numbers of points at faint columns and elsewhere, and the positions of all these points [A] (n, 2). The result of a skipped
+        baseline contains only the reason.
     """
     registry = load_baselines()
     asked, origin = known.asked, np.array(known.corner[::-1])

@@ -5,9 +5,9 @@ of the total information, which is the mean information of the counts plus the i
 the task the film is unknown, so the bound holds for all methods, but no method comes close to it. The prior is a normal distribution of unknown
 spread. Its information is at most the mean information of normal distributions with the possible spreads, because information is convex.
 
-The metric ``residual_phase`` is a mean of root mean squares and not the root of a mean square, so it may lie below the first bound. The limit of the
-metric is the second bound, which is that of Ziv and Zakai (:mod:`stemtwin.benchmarks.error_bounds`) on the mean absolute error of one combination of
-the coefficients, the least certain one. The root mean square phase is at least the absolute value of this error. The second bound also assumes that
+The metric ``residual_phase`` is a mean of root mean squares and not the root of a mean square, so it may lie below the first bound. The second
+bound applies to the metric itself. It is the bound of Ziv and Zakai (:mod:`stemtwin.benchmarks.error_bounds`) on the mean absolute error of the least
+certain combination of the coefficients. The root mean square phase is at least the absolute value of this error. The second bound also assumes that
 the spread is known.
 
 ``python -m stemtwin.benchmarks.wavefront_bound`` prints both bounds over rows of the test split.
@@ -65,12 +65,12 @@ def phase_weights(semiangle_mrad: float, energy_ev: float) -> np.ndarray:
 
 
 def least_phase(information: Sequence[np.ndarray], prior: np.ndarray, semiangle_mrad: float, energy_ev: float) -> float:
-    """Return the least root mean square, over samples, of the residual phase in an aperture, rad.
+    """Return the lower bound of van Trees on the root mean square, over samples, of the residual phase in an aperture, rad.
 
     Parameters
     ----------
     information : sequence of ndarray
-        (12, 12) information of the counts of some rows, 1/A^2.
+        Information of the counts of each row, (12, 12), 1/A^2.
     prior : ndarray
         (12, 12) information of the prior.
     semiangle_mrad, energy_ev : float
@@ -81,11 +81,11 @@ def least_phase(information: Sequence[np.ndarray], prior: np.ndarray, semiangle_
 
 
 def least_mean_phase(information: np.ndarray, prior: np.ndarray, weights: np.ndarray) -> float:
-    """Return the least mean of the root mean square phase in an aperture (rad) for given information of the counts.
+    """Return the lower bound of Ziv and Zakai on the mean of the root mean square phase in an aperture, rad.
 
-    The root mean square phase is at least the absolute value of any combination a of the coefficients for which a a^T <= weights. The bound uses the
-    combination with the largest variance. The bound considers a decision between two values of this combination, and assumes that the coefficients
-    change along the direction in which counts and prior distinguish the two values least.
+    The root mean square phase is at least the absolute value of any combination a of the coefficients for which a a^T <= weights. The bound is that
+    of the combination with the largest variance. It follows from the probability of a wrong decision between two values of this combination, if the
+    coefficients change along the direction in which counts and prior distinguish the two values least.
 
     Parameters
     ----------
@@ -104,8 +104,8 @@ def least_mean_phase(information: np.ndarray, prior: np.ndarray, weights: np.nda
 def bounds(card: Card, rows: int) -> dict[float, tuple[float, float, float]]:
     """Return three bounds on the residual phase (rad) for each beam energy, eV, computed from ``rows`` rows of the test split.
 
-    The first bound is the least root mean square over samples. The second and the third are the mean and the
-    minimum, over the rows, of the bound that :func:`least_mean_phase` gives.
+    The first bound is that of :func:`least_phase`. The second and the third are the mean and the minimum, over the rows, of the bound that
+    :func:`least_mean_phase` gives.
     """
     made, settings = find_generator(card.kind), card.generator
     found, means = {energy: [] for energy in settings.energy_ev}, {energy: [] for energy in settings.energy_ev}

@@ -39,7 +39,7 @@ def make_engine(path: Path, *, read_only: bool) -> sa.Engine:
     Parameters
     ----------
     path : Path
-        File of the board, or ``MEMORY``.
+        File of the board, or ``:memory:`` for a board in memory.
     read_only : bool
         Whether the board is only read. If so, nothing is written to the file or beside it.
     """
@@ -88,7 +88,7 @@ def _leave_log(connection: sqlite3.Connection) -> None:
 
 
 def _connect_reader(path: Path) -> sqlite3.Connection:
-    """Return a read-only connection, even where SQLite cannot create the files that it shares between processes."""
+    """Return a read-only connection, even if SQLite cannot create the files that it shares between processes."""
 
     def connect(options: str) -> sqlite3.Connection:
         return sqlite3.connect(f"{path.absolute().as_uri()}?{options}", uri=True, timeout=BUSY_S, check_same_thread=False, isolation_level=None)
@@ -109,7 +109,7 @@ def _connect_reader(path: Path) -> sqlite3.Connection:
 
 
 def patiently(connection: sqlite3.Connection, statement: str, path: Path) -> sqlite3.Cursor:
-    """Run a statement. While another process locks the file, wait at most ``BUSY_S`` seconds, and print a note after ``NOTICE_S`` seconds.
+    """Run a statement. While another process locks the file, wait at most 60 s, and print a note after 3 s.
 
     Raises
     ------
@@ -199,7 +199,7 @@ def _version(connection: sa.Connection) -> int:
 
 
 def _rebuild(connection: sa.Connection) -> None:
-    """Create new tables and copy every row, as SQLite cannot change a constraint."""
+    """Create new tables and copy every row, because SQLite cannot change a constraint."""
     made = connection.exec_driver_sql("SELECT type, name FROM sqlite_master WHERE type IN ('trigger', 'index') AND sql IS NOT NULL").all()
     for kind, name in made:
         connection.exec_driver_sql(f'DROP {kind} "{name}"')

@@ -32,7 +32,8 @@ class Review(pydantic.BaseModel):
     team, name, artefact_sha256 : str
         Team of the row, name of the row, and hash of its answers.
     kind : str
-        One of ``KINDS``.
+        Finding of the check: ``"duplicate"`` (too close to the answers of another team), ``"honeypot"`` (unanswerable rows answered better than
+        chance allows) or ``"bound"`` (a score better than the data allow).
     text : str
         Numerical evidence, in one sentence.
     """

@@ -31,7 +31,7 @@ from stemtwin.twin import files
 
 ENVIRONMENT, TASK = "stemtwin/AtomForge-v1", "atom-forge"
 PRESETS = {"walk": ("easy", "standard", "hard"), "drill": ("drill",)}
-"""Training presets by goal; those of walks take turns."""
+"""Training presets by goal; the environments of a goal use its presets in turn."""
 JUDGED = {"walk": "standard", "drill": "drill"}
 """Preset of the learning curve."""
 DEMONSTRATIONS, PASSES, RATE = {"walk": 120, "drill": 200}, 30, 2e-3
@@ -48,7 +48,7 @@ WARM, STEPS, EVERY = 49_152, {"walk": 196_608, "drill": 98_304}, 49_152
 
 
 class ForgePractice(gymnasium.Wrapper):
-    """Training environment whose actions are the numbers of choices.
+    """Training environment whose action is the index of a choice (:mod:`~stemtwin.benchmarks.forge_choices`).
 
     Parameters
     ----------
@@ -70,7 +70,7 @@ class ForgePractice(gymnasium.Wrapper):
         return observation, info
 
     def step(self, action: Any) -> tuple[np.ndarray, Any, bool, bool, dict[str, Any]]:
-        """Carry out the action of a choice."""
+        """Carry out the action that belongs to a choice."""
         taken = forge_choices.action_of(self.choices, self.last, self.rows[int(action)][None], np)[0].astype(np.float32)
         observation, reward, terminated, truncated, info = self.env.step(taken)
         self.last = observation[None]
@@ -278,7 +278,7 @@ def _actor(made: bytes) -> Callable[[np.ndarray], np.ndarray]:
 
 
 def arguments(goal: str) -> dict[str, Any]:
-    """Return the arguments of ``gymnasium.make`` for the learning curve, without privileged information."""
+    """Return the arguments of ``gymnasium.make`` for the learning curve: the preset and the form of the observations."""
     return {"difficulty": JUDGED[goal], "observation": "state"}
 
 
@@ -318,7 +318,7 @@ def main(words: list[str] | None = None) -> None:
 
 
 def keep(goal: str, trained: Mapping[int, tuple[bytes, list[CurvePoint]]], steps: int, choices: int) -> Path:
-    """Write the policy with the largest mean return in all curves, and the curves beside it; return the path of the policy.
+    """Write the policy with the largest mean return at any point of any curve, and write the curves beside it; return the path of the policy.
 
     Parameters
     ----------

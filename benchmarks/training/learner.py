@@ -2,8 +2,9 @@
 
 ``make learn`` runs ``python -m stemtwin.benchmarks.training.learner`` in an environment with torch. For each seed, a policy is trained,
 and its mean return on the validation split is recorded as a learning curve. The best policy is written to
-``benchmarks/learned/<environment>.onnx``, and the curves to ``<environment>.json``. The returns of the best policy are added to the scale
-of returns as the policy ``learner``. The use of the policy needs only onnxruntime.
+``benchmarks/learned/<environment>.onnx``, and the curves to ``<environment>.json``. The returns of the best policy are added, as the policy
+``learner``, to the scale on which the returns of the environment are compared (:mod:`~stemtwin.benchmarks.returns`). The use of the policy needs
+only onnxruntime.
 """
 
 import argparse
@@ -30,7 +31,7 @@ from stemtwin.twin.envs.reference import reference
 
 DIFFICULTY = "easy"
 ARGUMENTS: dict[str, Any] = {"difficulty": DIFFICULTY, "observation": "state"}
-"""Arguments of ``gymnasium.make`` in training; nothing privileged is among them."""
+"""Arguments of ``gymnasium.make`` in training; privileged information is not requested."""
 SETTINGS: dict[str, Any] = {
     "n_steps": 128,
     "batch_size": 256,
@@ -39,7 +40,7 @@ SETTINGS: dict[str, Any] = {
 }
 """Settings of the proximal policy optimisation (PPO) of Stable-Baselines3."""
 RATES = (1e-3, 5e-5)
-"""Learning rates at the beginning and at the end, between which it falls linearly."""
+"""Learning rates at the beginning and at the end; the rate falls linearly between them."""
 NETWORK, SPREAD = (512, 256), -0.7
 """Widths of the layers, with rectified linear units between (the policy stays below 1 MB); logarithm of the first spread of the actions."""
 STEPS, TOGETHER, EVERY = 360_000, 16, 20_480
@@ -63,7 +64,7 @@ class CurvePoint:
     cpu_s : float
         Processor time so far, without the evaluations, s.
     mean_return, success : float
-        Mean return and fraction of successes over the first episodes of the validation split.
+        Mean return and fraction of successes over 100 episodes of the validation split.
     """
 
     steps: int
@@ -180,7 +181,7 @@ def export(model: Any) -> bytes:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Train policies, write the best one and the learning curves, and add it to the scale of returns as ``learner``."""
+    """Train policies, write the best policy and the learning curves, and add its returns to the environment's scale (:func:`put_on_scale`)."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("environment", nargs="?", default="stemtwin/Autofocus-v2")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])

@@ -38,7 +38,7 @@ SPREAD_ANGSTROM = 0.25
 REACH_ANGSTROM = 0.4
 """Distance within which the offset to a point is learned, and within which an unscored point hides the image from the loss, A."""
 EDGE_PX = 2
-"""Width of the frame's edge that the loss ignores, px."""
+"""Width of the border of a crop that the loss ignores, px."""
 OFFSET_WEIGHT = 0.5
 SHIFTS = np.linspace(-2, 2, 17)
 """Candidates of the constant that is added to the logits, so that detections with a confidence of 0.5 or more have the largest F1 on val."""
@@ -64,13 +64,13 @@ class ValScore(Protocol):
         ...
 
     def best_shift(self, run: Run) -> float:
-        """Return the constant among :data:`SHIFTS` that gives a network the best score."""
+        """Return the constant, from -2 to 2, that is added to the class logits of a network for the best score."""
         ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Example:
-    """Maps of an image and its points.
+    """Input maps of an image, and the points in the image.
 
     Parameters
     ----------
@@ -114,7 +114,7 @@ def cropped(example: Example, size: int, rng: np.random.Generator, sought: float
 
 
 def targets(example: Example, classes: int, size: int) -> np.ndarray:
-    """Return the targets of a square of ``size`` px, (classes + 4, size, size) float32.
+    """Return the targets of the loss for a crop, as maps (classes + 4, size, size) float32.
 
     The maps are, in this order: one map for each class with a Gaussian about each of its points, two maps of the offsets x and y to the nearest
     point, the weight of the offsets in the loss, and the weight of the classes in the loss.
@@ -195,7 +195,7 @@ def as_run(model: Any) -> Run:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainingPlan:
-    """Settings of a training.
+    """Settings of a training run.
 
     Parameters
     ----------
@@ -298,14 +298,14 @@ def shifted(model: Any, classes: int, shift: float) -> Any:
 
 
 class Keeper:
-    """Writer of the best network of a training, and of its settings and curve beside it.
+    """Writer of the best network of a training run; the settings and the learning curve are written beside the network.
 
     Parameters
     ----------
     path : Path
         The ONNX file.
     plan : TrainingPlan
-        Settings of the training.
+        Settings of the training run.
     told : dict
         Further facts that are written beside the network.
     best_shift : callable
@@ -343,7 +343,7 @@ def learn(
     shown: Callable[["xr.Dataset"], ShownImages],
     score: Callable[["xr.Dataset"], ValScore],
 ) -> None:
-    """Train on a dataset from the command line, and write the network and its curve.
+    """Run a command that trains a network on a dataset, and write the network and its learning curve.
 
     Parameters
     ----------
@@ -354,7 +354,7 @@ def learn(
     dataset : str
         Name and version, for example ``"defects@1.0.0"``.
     target : str
-        Target of make that runs this training.
+        Make target that runs this command.
     model : Path
         The ONNX file.
     plan : TrainingPlan

@@ -28,7 +28,7 @@ File                     Content
 ``pack.py``              ``stemtwin data pack``
 ``replay.py``            ``stemtwin replay``
 ``review.py``            ``stemtwin review``
-``structure_options.py`` parser of ``--thermal``; options instead of argument names in messages
+``structure_options.py`` parser of ``--thermal``; replacement of argument names in messages
 ``submit.py``            ``stemtwin submit``
 ``task.py``              ``stemtwin task``
 ``warm.py``              ``stemtwin warm``

@@ -141,8 +141,8 @@ def _run(
     named = [f"--{name}" for name, value in (("baseline", baseline), ("agent", agent), ("predictions", predictions)) if value is not None]
     if len(named) != 1:
         message = (
-            f"{' and '.join(named) or 'nothing'} {'were' if named else 'was'} given to run on {task.name!r}: "
-            "exactly one of --baseline, --agent, --program and --predictions is needed"
+            f"{task.name!r} needs exactly one of --baseline, --agent, --program and --predictions, "
+            f"but {' and '.join(named) or 'none'} {'were' if named else 'was'} given"
         )
         raise typer.BadParameter(message)
     if data is not None and (size is not None or episodes is not None):

@@ -41,7 +41,7 @@ class ImageJob:
     result_bytes : int
         Approximate size of the result, bytes.
     first : str
-        First line of the preamble of a quick image, which names the approximation and its error; for other signals empty.
+        First line of the preamble of a quick image, which names the approximation and its error; empty for other signals.
     """
 
     field: "FieldSample"

@@ -25,7 +25,7 @@ def knobs(
     from stemtwin.twin.instrument.scope import knob_survey
 
     if page is not None and not (page.is_file() and MARK in page.read_text(encoding="utf-8", errors="replace")):
-        message = f"{page} is not a page with marks for the table. "
+        message = f"{page} is not a page with a marked place for the table. "
         message += f"Give a Markdown file with the lines {MARK} and {END}."
         raise SettingsError(message)
     if page is not None:

@@ -43,7 +43,7 @@ DETECTORS = ("haadf", "maadf")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Step:
-    """One image of an attempt, the true sample before this image, the agent's decision, the planned path, and the completed fraction of the path."""
+    """Image of an attempt, with the true sample before the image, the agent's decision, the planned path, and the completed fraction of the path."""
 
     frame: "xr.Dataset"
     sample: "Sample"
@@ -134,7 +134,7 @@ def has_arrived(decision: pilot.Decision) -> bool:
 
 
 def park(scope: "Microscope", target: Place) -> None:
-    """Park the beam until the HAADF signal shows a Si atom below the beam, but no longer than ``PARK_S`` seconds."""
+    """Park the beam until the HAADF signal shows a Si atom below the beam, but at most 4 s."""
     from stemtwin.twin.instrument.scan import PathScan
 
     here, first = PathScan(positions_angstrom=np.array([target])), 0.0

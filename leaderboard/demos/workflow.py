@@ -120,7 +120,7 @@ def _detectors() -> tuple[Any, ...]:
 
 
 def instrument_step(field: "FieldSample", folder: Path, tick: Tick) -> list[Path]:
-    """Draw images of one sample from five instruments, from an ideal scan, and from a scan with drift and hum; draw the last scan's dose map."""
+    """Draw images of one sample by five instruments; then draw an ideal scan, a scan with drift and hum, and the dose map of the second scan."""
     from stemtwin.twin.instrument import micrographs
     from stemtwin.twin.instrument.hardware.profiles import PROFILES
     from stemtwin.twin.instrument.scan import RasterScan

@@ -144,7 +144,10 @@ def _sign(organiser: Organiser, target: Path) -> list[LogLine]:
 
 
 def checksums(folder: Path) -> str:
-    """Return the sha256 of each file of an archive except those in ``ABOUT_LAST``, in the format of ``sha256sum``."""
+    """Return the sha256 of each file of an archive, in the format of ``sha256sum``.
+
+    The log, the signed state of the board, the list of checksums and the pages are left out, because they depend on the checksums.
+    """
     names = (path.relative_to(folder) for path in all_files(folder))
     kept = [name for name in names if name.parts[0] not in ABOUT_LAST]
     return "".join(f"{file_sha256(folder / name)}  {name.as_posix()}\n" for name in kept)

@@ -63,7 +63,7 @@ def new_event(path: Path, settings: dict[str, Any], *, secret: Path | None = Non
         check_writable(one, folder=True)
     path, secret = path.resolve(), (secret or secret_of(path)).resolve()
     if path == secret or path in secret.parents:
-        message = f"The secret folder {secret} is inside the public folder {path}, which others can read. Give another folder by --secret."
+        message = f"The secret folder {secret} is inside the public folder {path}, which others can read. Give another folder with --secret."
         raise SettingsError(message)
     for one in (path, secret):
         check_writable(one, folder=True)

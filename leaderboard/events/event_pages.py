@@ -61,7 +61,8 @@ def event_server(folder: EventFolder, target: Path, *, host: str, port: int) -> 
     """Return an HTTP server that offers an event's pages on the local network.
 
     The pages are rewritten in ``target`` when settings, log, board or requests for review change. A clone of the
-    event's folder lacks the board and the reports; then the pages in the clone are served, and they change only with a pull.
+    event's folder lacks the board and the reports. In a clone, the server offers the pages that the clone contains; they
+    change only with a pull.
 
     Parameters
     ----------

@@ -80,7 +80,7 @@ class HiddenTask:
         build(self.hidden(keys), self.size, folder / self.slug, progress)
 
     def write_inputs(self, keys: SeedKeys, folder: Path, target: Path) -> None:
-        """Write the inputs that teams receive to ``target``, from the hidden rows built in ``folder/<slug>``."""
+        """Write the inputs for teams to the folder ``target``, from the hidden rows built in ``folder/<slug>``."""
         card = self.hidden(keys)
         if self.each:
             write_shown(self.rows(keys, folder).data, card, self.split, target)

@@ -47,11 +47,11 @@ class LogLine:
     time : str
         Time (UTC, ISO 8601).
     kind : str
-        One of ``KINDS``.
+        Recorded action or result, such as ``"scored"``, ``"withdrawn"`` or ``"closed"``.
     content : dict
         Content of the line as plain values.
     before : str
-        Hash of the previous line, or ``START``.
+        Hash of the previous line; 64 zeros in the first line.
     signature : str
         The organiser's signature of :attr:`body`, hexadecimal.
     """

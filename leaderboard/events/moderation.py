@@ -93,5 +93,5 @@ def _check_open(organiser: Organiser) -> None:
 def _check_known(name: str, there: bool, known: list[str], what: str) -> None:
     """Raise SettingsError for an unknown name."""
     if not there:
-        message = f"{name[:LONGEST_NAME]!r} is not an {what} of this event. Known: {', '.join(known[:10]) or 'none'}."
+        message = f"There is no {what} {name[:LONGEST_NAME]!r} in this event. Known: {', '.join(known[:10]) or 'none'}."
         raise SettingsError(message.replace("an team", "a team"))

@@ -1,4 +1,4 @@
-"""Scoring of an event's submissions. Each submission is scored once and in order, even if the scoring is interrupted.
+"""Scoring of an event's submissions. Each submission is scored once, in the order of receipt, even if the scoring is interrupted.
 
 Submissions are identified by their content. For each submission the report is written first, then a line of the log, then
 a row of the board. An interrupted scoring continues where it stopped, because the episodes that an agent has finished are
@@ -160,14 +160,15 @@ def check_records(organiser: Organiser) -> None:
     for one in scores(organiser.folder.lines, organiser.event):
         if not (organiser.secret / one.run / "report.json").is_file():
             message = (
-                f"{organiser.secret / one.run}: the run of {one.label} is missing. Copy 'results' from where it was scored to the secret folder, "
+                f"{organiser.secret / one.run}: the run of {one.label} is missing. "
+                "Copy 'results' from the machine that scored it to the secret folder, "
                 f"or score all submissions to {one.task} again with 'stemtwin event correct'."
             )
             raise SettingsError(message)
 
 
 def publish(organiser: Organiser) -> None:
-    """Write board, signed state and pages of an event from its log and reports; log a change of the settings first."""
+    """Write board, signed state and pages of an event from its log and reports. If the settings have changed, this is logged first."""
     settings, lines = file_sha256(organiser.path / FILE), organiser.folder.lines
     if settings != next((line.content["sha256"] for line in reversed(lines) if line.kind in ("created", "settings")), settings):
         organiser.append("settings", sha256=settings)
@@ -254,7 +255,7 @@ def _check_rules(organiser: Organiser, lines: Sequence[LogLine], handed: Handed,
 def evaluate(
     organiser: Organiser, handed: Handed, part: EventTask | EventEnvironment, isolation: str | None, truths: Truths
 ) -> tuple[Evaluation, tuple[Review, ...]]:
-    """Return the evaluation of a submission, and the requests for review because of honeypots or impossibly good scores.
+    """Return the evaluation of a submission, and requests for review of good answers to honeypots and of impossibly good scores.
 
     Raises
     ------

@@ -166,7 +166,7 @@ def _check_kind(part: EventTask | EventEnvironment) -> None:
     kind = "predictions" if isinstance(part, EventTask) else "agent"
     if part.find().kind != kind:
         other = "an environment" if kind == "predictions" else "a prediction task"
-        message = f"{part.task!r} is {other}. Give it {'by --environment' if kind == 'predictions' else 'by --task'}."
+        message = f"{part.task!r} is {other}. Give it {'with --environment' if kind == 'predictions' else 'with --task'}."
         raise SettingsError(message)
 
 

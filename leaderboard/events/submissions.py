@@ -184,7 +184,7 @@ def part_of(event: EventSettings, handed: Handed) -> EventTask | EventEnvironmen
     Raises
     ------
     SubmissionError
-        The submission is neither a table nor an agent, it is a table but the task needs an agent or the reverse, or the event lacks the task.
+        The submission is neither a table nor an agent, is of the wrong kind for the task, or belongs to a task that the event does not have.
     """
     if handed.agent:
         name = read_agent(handed.folder).task

@@ -21,7 +21,7 @@ SPENT_UNITS, RESIDUAL_UNITS = ("e-/A^2", "s", "ms"), ("A", "pm", "rad", "mrad")
 SPENT = ("looks", "actions", "spectra", "images_to_success", "blocks", "areas", "edx_share")
 RESIDUALS = ("deviance", "calibration_error", "coverage_error", "brier")
 DECLARED = ("precision", "hallucination", "filled", "emptied", "false_alarms", "declared", "accuracy", "right")
-"""Metrics of the correctness and of the frequency of an entry's declarations."""
+"""Metrics of the correctness and the frequency of claims, such as detected atoms and declared ends of episodes."""
 AGAINST_NOISE = ("d90",)
 """Metrics of robustness against noise."""
 INSTRUMENTS, NOISE = ("instrument", "scan"), ("dose_e_per_angstrom2", "electrons", "brightness")
@@ -107,7 +107,7 @@ class SheetEntry:
 
     @property
     def declared(self) -> list[SheetNumber]:
-        """Metrics of the correctness and of the frequency of the entry's declarations."""
+        """Metrics of the correctness and the frequency of claims, such as detected atoms and declared ends of episodes."""
         return self._readings(DECLARED, ())
 
     @property

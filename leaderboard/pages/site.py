@@ -23,7 +23,7 @@ from stemtwin.twin.files import write_atomically
 
 DOSE = "dose_e_per_angstrom2"
 INSTRUMENT = "instrument"
-"""Name of the slice column for instruments, which the drop of the score refers to."""
+"""Name of the slice column of instruments, from which :func:`drop` is computed."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)

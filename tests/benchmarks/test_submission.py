@@ -320,7 +320,7 @@ def loose_parts(folder):
 FOLDERS = {
     "no header": (without("submission.yaml"), r"submission\.yaml: there is no such file, only predictions\.parquet: a table without its header"),
     "no table": (without("predictions.parquet"), r"predictions\.parquet: there is no such file; a header alone is not a submission"),
-    "parts": (parts, r"predictions\.parquet: a folder of parts; one file is needed"),
+    "parts": (parts, r"predictions\.parquet is a folder of parts, but one file is needed"),
     "loose parts": (loose_parts, "is a folder of 2 parquet files and has no submission.yaml; the first file is 'a.parquet'"),
     "a pickle": (in_place(b"\x80\x04K\x01."), r"predictions\.parquet is not a parquet file"),
     "an empty table": (in_place(b""), "not a parquet file, but an empty file"),
