@@ -153,7 +153,7 @@ def test_a_bomb_is_refused_by_its_directory(tmp_path: Path, monkeypatch: pytest.
     with pytest.raises(SubmissionError, match="4 entries; at most 3 are unpacked"):
         check_archive(path)
     monkeypatch.setattr(archives, "LARGEST_DIRECTORY", 100)
-    with pytest.raises(SubmissionError, match="a directory of 188 bytes; at most 100"):
+    with pytest.raises(SubmissionError, match="its list of entries takes 188 bytes; at most 100"):
         check_archive(path)
 
 

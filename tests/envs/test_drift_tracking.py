@@ -262,7 +262,7 @@ def test_jumps_happen_once() -> None:
 def test_what_cannot_be_is_refused() -> None:
     """Specimens without a scene, frames that are too long, starts too far away and too short watches are refused with a sentence."""
     for settings, told in (
-        ({"randomisation": {"samples": "au-001"}}, "no scene of 'au-001'"),
+        ({"randomisation": {"samples": "au-001"}}, "'au-001' is not a sheet of DriftTracking"),
         ({"randomisation": {"electrons_per_point": (1e4, 1e4)}}, "Give at most"),
         ({"watch_s": 1.0}, "watch_s"),
     ):

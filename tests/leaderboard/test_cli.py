@@ -185,7 +185,7 @@ ENDINGS = [
     (["bord"], 2, "No such command 'bord'"),
     (["board", "--jsn"], 2, "No such option"),
     (["eval"], 2, "Missing argument"),
-    (["eval", "atoms-2d"], 2, "exactly one of --baseline, --agent, --program and --predictions is needed"),
+    (["eval", "atoms-2d"], 2, "needs exactly one of --baseline, --agent, --program and --predictions"),
     (["eval", "autofocus", "--baseline", "random", "--episodes", "few"], 2, "--episodes"),
     (["list", "cats"], 2, "Invalid value for 'kind': 'cats' is not one of"),
     (["--nope"], 2, "No such option"),

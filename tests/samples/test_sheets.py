@@ -134,7 +134,7 @@ def test_vacancies_keep_away_from_larger_defects() -> None:
     assert np.linalg.norm(step - box * np.round(step / box), axis=-1).min() > 3
     with pytest.raises(SettingsError, match="fit at least"):
         load_sample("graphene", bond_rotations=50)
-    with pytest.raises(SettingsError, match="needs more atoms than the 92"):
+    with pytest.raises(SettingsError, match="needs more than the 92 atoms"):
         load_sample("graphene", divacancies=2, vacancy_fraction=0.95)
 
 
