@@ -167,7 +167,8 @@ class PotentialSlices:
     >>> y, x = np.mgrid[:64, :64] * 0.125
     >>> column = 200.0 * np.exp(-((x - 4.0) ** 2 + (y - 4.0) ** 2) / 0.1)
     >>> slices = st.PotentialSlices(array=[column, column], sampling_angstrom=(0.125, 0.125), z_angstrom=[1.0, 3.0])
-    >>> beam, scan = st.Beam(energy_ev=60e3, semiangle_mrad=30), st.RasterScan(shape=(8, 8), field_of_view_angstrom=(8, 8))
+    >>> beam = st.Beam(energy_ev=60e3, semiangle_mrad=30)
+    >>> scan = st.RasterScan(shape=(8, 8), field_of_view_angstrom=(8, 8))
     >>> signals = st.simulate(slices, beam, scan, detectors=("haadf",))
     >>> bool(signals.haadf[4, 4] == signals.haadf.max())
     True

@@ -99,7 +99,8 @@ class AnnularDetector:
     --------
     >>> import stemtwin as st
     >>> sample = st.load_sample("mos2-1h", size_angstrom=(8, 8))
-    >>> beam, scan = st.Beam(energy_ev=60e3, semiangle_mrad=30), st.RasterScan(shape=(16, 16), field_of_view_angstrom=(8, 8))
+    >>> beam = st.Beam(energy_ev=60e3, semiangle_mrad=30)
+    >>> scan = st.RasterScan(shape=(16, 16), field_of_view_angstrom=(8, 8))
     >>> ring = st.AnnularDetector(inner_mrad=60, outer_mrad=200)
     >>> list(st.simulate(sample, beam, scan, detectors=(ring,), phonons=1))
     ['annular_60_200']

@@ -57,7 +57,8 @@ class PixelatedDetector:
     --------
     >>> import stemtwin as st
     >>> sample = st.load_sample("graphene", size_angstrom=(8, 8))
-    >>> beam, scan = st.Beam(energy_ev=60e3, semiangle_mrad=30), st.RasterScan(shape=(4, 4), field_of_view_angstrom=(4, 4))
+    >>> beam = st.Beam(energy_ev=60e3, semiangle_mrad=30)
+    >>> scan = st.RasterScan(shape=(4, 4), field_of_view_angstrom=(4, 4))
     >>> camera = st.PixelatedDetector(shape=(32, 32), outer_mrad=45)
     >>> signals = st.simulate(sample, beam, scan, detectors=(camera,), phonons="damped")
     >>> signals.pixelated.dims

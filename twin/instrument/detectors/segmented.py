@@ -35,7 +35,8 @@ class SegmentedDetector:
     --------
     >>> import stemtwin as st
     >>> sample = st.load_sample("graphene", size_angstrom=(8, 8))
-    >>> beam, scan = st.Beam(energy_ev=60e3, semiangle_mrad=30), st.RasterScan(shape=(16, 16), field_of_view_angstrom=(8, 8))
+    >>> beam = st.Beam(energy_ev=60e3, semiangle_mrad=30)
+    >>> scan = st.RasterScan(shape=(16, 16), field_of_view_angstrom=(8, 8))
     >>> quadrants = st.SegmentedDetector(inner_mrad=10, outer_mrad=30, segments=4, name="quadrants")
     >>> signals = st.simulate(sample, beam, scan, detectors=(quadrants,), phonons="damped")
     >>> signals.quadrants.dims

@@ -134,7 +134,8 @@ class Request:
     --------
     >>> import stemtwin as st
     >>> sample = st.load_sample("mos2-1h", size_angstrom=(8, 8))
-    >>> beam, scan = st.Beam(energy_ev=60e3, semiangle_mrad=30), st.RasterScan(shape=(16, 16), field_of_view_angstrom=(8, 8))
+    >>> beam = st.Beam(energy_ev=60e3, semiangle_mrad=30)
+    >>> scan = st.RasterScan(shape=(16, 16), field_of_view_angstrom=(8, 8))
     >>> request = st.Request(sample=sample, beam=beam, scan=scan, detectors=("haadf",), phonons=2, seed=1)
     >>> st.simulate(request).haadf.shape
     (16, 16)

@@ -108,7 +108,8 @@ def simulate_series(
     --------
     >>> import stemtwin as st
     >>> sample = st.load_sample("mos2-1h", size_angstrom=(8, 8))
-    >>> beam, scan = st.Beam(energy_ev=60e3, semiangle_mrad=30), st.RasterScan(shape=(16, 16), field_of_view_angstrom=(8, 8))
+    >>> beam = st.Beam(energy_ev=60e3, semiangle_mrad=30)
+    >>> scan = st.RasterScan(shape=(16, 16), field_of_view_angstrom=(8, 8))
     >>> series = st.simulate_series(sample, beam, scan, detectors=("haadf",), phonons=1, defocus=(-50, 0, 50))
     >>> dict(series.haadf.sizes)
     {'defocus': 3, 'y': 16, 'x': 16}

@@ -56,7 +56,8 @@ def explain(request: Request | None = None, /, *, instrument: str | Profile | No
     --------
     >>> import stemtwin as st
     >>> sample = st.load_sample("srtio3-001", size_angstrom=(8, 8), thickness_angstrom=100)
-    >>> beam, scan = st.Beam(energy_ev=200e3, semiangle_mrad=20), st.RasterScan(shape=(64, 64), field_of_view_angstrom=(8, 8))
+    >>> beam = st.Beam(energy_ev=200e3, semiangle_mrad=20)
+    >>> scan = st.RasterScan(shape=(64, 64), field_of_view_angstrom=(8, 8))
     >>> plan = st.explain(st.Request(sample=sample, beam=beam, scan=scan, detectors=("haadf",)))
     >>> plan.engine
     'operator'
@@ -114,7 +115,8 @@ def simulate(
     --------
     >>> import stemtwin as st
     >>> sample = st.load_sample("mos2-1h", size_angstrom=(8, 8))
-    >>> beam, scan = st.Beam(energy_ev=60e3, semiangle_mrad=30), st.RasterScan(shape=(32, 32), field_of_view_angstrom=(8, 8))
+    >>> beam = st.Beam(energy_ev=60e3, semiangle_mrad=30)
+    >>> scan = st.RasterScan(shape=(32, 32), field_of_view_angstrom=(8, 8))
     >>> signals = st.simulate(sample, beam, scan, detectors=("haadf", "bf"), phonons=2)
     >>> bool(signals.haadf.max() > 2 * signals.haadf.mean())
     True
