@@ -22,7 +22,7 @@ from stemtwin.twin.errors import SettingsError
 from stemtwin.twin.files import write_atomically
 from stemtwin.twin.registry import Registry
 
-WORKFLOWS = ("check.yml", "score.yml")
+WORKFLOWS = ("check.yml", "score.yml", "pages.yml")
 """Templates of GitHub workflows; the expressions for GitHub in them stay unchanged."""
 
 

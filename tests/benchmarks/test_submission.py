@@ -242,7 +242,10 @@ TABLES = {
     "score is NaN": (put(4, score=np.nan), "row 4, column 'score': nan is not finite"),
     "no such element": (put(1, heaviest=119), "row 1, column 'heaviest': 119 is not between 0 and 118"),
     "negative element": (put(1, heaviest=-1), "row 1, column 'heaviest': -1 is not between 0 and 118"),
-    "half an element": (lambda columns: columns | {"heaviest": columns["heaviest"] + 0.5}, r"row 0, column 'heaviest': .*\.5 is not a 64-bit integer"),
+    "half an element": (
+        lambda columns: columns | {"heaviest": columns["heaviest"] + 0.5},
+        r"row 0, column 'heaviest': .*\.5 is not a 64-bit integer",
+    ),
     "huge element": (
         lambda columns: columns | {"heaviest": np.full(ROWS + 1, 2**64 - 1, np.uint64)},
         "column 'heaviest': 18446744073709551615 is not",

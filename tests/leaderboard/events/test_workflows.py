@@ -16,6 +16,7 @@ import yaml
 
 from stemtwin.benchmarks.isolation.sandbox import strongest_level
 from stemtwin.leaderboard.events.creation import publish_key, seal_event
+from stemtwin.leaderboard.events.event_pages import WORKFLOWS
 from stemtwin.leaderboard.events.folders import Organiser, open_folder
 from stemtwin.twin.physics.engine.kernels.jit import cache_folder
 from tests.leaderboard.events.conftest import again, hand_in
@@ -23,7 +24,7 @@ from tests.rehearsal.command import ROOT, WRAPPER
 
 KEYS = {
     "workflow": {"name", "on", "permissions", "defaults", "concurrency", "jobs"},
-    "job": {"if", "runs-on", "timeout-minutes", "env", "steps"},
+    "job": {"if", "runs-on", "timeout-minutes", "environment", "env", "steps"},
     "step": {"name", "if", "env", "run", "uses", "with"},
 }
 """Keys that workflows use, all of which https://docs.github.com/actions/reference/workflow-syntax-for-github-actions has."""
@@ -142,7 +143,7 @@ def read(organiser: Organiser, name: str) -> dict[Any, Any]:
     return yaml.safe_load((organiser.path / ".github" / "workflows" / name).read_text(encoding="utf-8"))
 
 
-@pytest.mark.parametrize("name", ["check.yml", "score.yml"])
+@pytest.mark.parametrize("name", WORKFLOWS)
 def test_workflows_have_githubs_keys_and_a_shell_that_sees_every_failure(organiser: Organiser, name: str) -> None:
     """Each step runs a script or uses an action of a fixed version; a pipe fails with any of its commands."""
     found = read(organiser, name)
@@ -157,6 +158,18 @@ def test_workflows_have_githubs_keys_and_a_shell_that_sees_every_failure(organis
         assert re.fullmatch(r"[\w-]+/[\w-]+@v\d+", step.get("uses", "a/b@v1"))
     words = re.findall(r"\$\{\{ ([^}]*) \}\}", (organiser.path / ".github" / "workflows" / name).read_text())
     assert all(re.fullmatch(r"(github|secrets)\.[\w.]+", word) for word in words)
+
+
+def test_the_pages_are_published_from_the_public_repository_without_secrets(organiser: Organiser) -> None:
+    """A push of new pages to main publishes the folder that scoring writes; the private copy, whose pages nobody may see early, publishes nothing."""
+    found = read(organiser, "pages.yml")
+    assert found[True]["push"] == {"branches": ["main"], "paths": ["pages/**", ".github/workflows/pages.yml"]}
+    assert found["permissions"] == {"contents": "read", "pages": "write", "id-token": "write"}  # as actions/deploy-pages asks
+    (job,) = found["jobs"].values()
+    assert "!github.event.repository.private" in job["if"]
+    assert job["environment"] == {"name": "github-pages"}
+    assert [step["with"] for step in job["steps"] if "with" in step] == [{"path": "event/pages"}]
+    assert "secrets." not in (organiser.path / ".github" / "workflows" / "pages.yml").read_text()
 
 
 @pytest.mark.slow
