@@ -51,7 +51,7 @@ def test_four_indices_are_the_same_direction() -> None:
     ("given", "words"),
     [
         *(("", "three whole numbers"), ("11", "three whole numbers"), ("1,1", "three whole numbers"), ("abc", "three whole numbers")),
-        *(("1120", "must be -2, minus the sum of the first two"), ("1 1 2 0", "-2"), ("000", "no direction"), ("0 0 51", "beyond 50")),
+        *(("1120", "must be -2, the negative sum of the first two indices"), ("1 1 2 0", "-2"), ("000", "no direction"), ("0 0 51", "beyond 50")),
         *((5, "three whole numbers"), ((1, 1, 0.5), "three whole numbers"), ("1,1,0,0,0", "three whole numbers"), ("1/2 0 0", "three whole numbers")),
     ],
 )

@@ -308,7 +308,7 @@ def test_the_atom_count_is_estimated_before_anything_is_built(monkeypatch: pytes
         ({"zone_axis": (0, 0)}, "three whole numbers"),
         ({"zone_axis": (0, 0.5, 1)}, "three whole numbers"),
         ({"zone_axis": "up"}, "three whole numbers"),
-        ({"zone_axis": (1, 1, 2, 0)}, "must be -2, minus the sum of the first two"),
+        ({"zone_axis": (1, 1, 2, 0)}, "must be -2, the negative sum of the first two indices"),
         ({"zone_axis": (0, 1, 99)}, "beyond 50"),
         ({"size_angstrom": (10, 0)}, "two numbers above 0"),
         ({"size_angstrom": 10}, "two numbers above 0"),

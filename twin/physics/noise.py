@@ -38,8 +38,8 @@ def count_electrons(signal: np.ndarray, incident: float | np.ndarray, rng: np.ra
 def count_electrons_by_inversion(signal: np.ndarray, incident: float | np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Draw the numbers of electrons that a detector counts, by inversion of the distribution at one uniform number per value.
 
-    The distribution is that of :func:`count_electrons`, but the counts for a given seed differ. The Generator advances
-    by one uniform number per value, in the order of the array, for any means.
+    The distribution is that of :func:`count_electrons`, but the counts for a given seed differ. Each value takes one uniform
+    number from the Generator, in the order of the array, whether its mean is small or large.
 
     Parameters
     ----------

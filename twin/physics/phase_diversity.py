@@ -210,7 +210,7 @@ class FirstOrder:
     values, covariance : ndarray
         C10, C12a, C12b, A, shape (3,), and their covariance, A^2, shape (3, 3).
     shifts : ndarray
-        Shift of each image relative to the last image, (y, x), A, shape (n, 2).
+        Shift (y, x) of each image relative to the final image of the series, A, shape (n, 2).
     misfit : float
         Chi-square per degree of freedom: 1 if defocus, astigmatism and counting noise explain the images.
     """

@@ -128,7 +128,10 @@ def _temme(a, half, eta, sign):
 
 @part
 def tail(k, mean, lower):
-    """Return F(k) if ``lower``, else 1 - F(k); the smaller of the two is accurate to a few units in the last place."""
+    """Return F(k; mean) if ``lower``, else 1 - F(k; mean); the smaller of the two is accurate to a few units in the last place.
+
+    F is the Poisson distribution function.
+    """
     first, a = k, k + 1.0
     if mean >= TEMME:
         half = _excess(mean, a)
@@ -152,7 +155,7 @@ def tail(k, mean, lower):
 
 @part
 def exceeds(k, mean, u):
-    """Return True if F(k) > u, from the distribution function itself."""
+    """Return True if the Poisson distribution function F(k; mean), as evaluated by :func:`tail`, exceeds u."""
     lower = k < mean
     share = tail(k, mean, lower)
     return share > u if lower else share < 1.0 - u
@@ -283,9 +286,11 @@ def scratch() -> tuple[np.ndarray, np.ndarray]:
 
 @kernel
 def invert(mean, uniforms, out, most, floats, count):
-    """Write the counts of 1-D arrays to ``out``; return the start of the first block with an invalid value or count, or -1.
+    """Write the Poisson count for each mean and its uniform number to ``out``.
 
-    ``floats`` and ``count`` come from :func:`scratch`.
+    ``mean``, ``uniforms`` and ``out`` are 1-D arrays of equal length, computed in blocks of 128 elements. The result is the
+    start of the first block with an invalid mean, an invalid uniform number or a count above ``most``, or -1 without such
+    a block. ``floats`` and ``count`` are working memory from :func:`scratch`.
     """
     rate, value, term, total = floats[0], floats[1], floats[2], floats[3]
     for start in range(0, len(mean), LANES):

@@ -69,8 +69,8 @@ def assign_slices(z: np.ndarray, slice_thickness: float | None = None) -> Slices
     z : ndarray
         Depths of the atoms on their ideal sites, A, shape (n_atoms,).
     slice_thickness : float, optional
-        Slice thickness, A. The edges are its multiples. If atoms lie on these edges, all edges move by half a slice; if
-        atoms lie on the moved edges as well, the edges move into the widest gap.
+        Slice thickness, A. The edges are its multiples. If atoms lie on these edges, all edges move by half a slice. If
+        atoms lie on the moved edges as well, all edges move together to the position that is farthest from any atom.
 
     Raises
     ------
@@ -342,8 +342,8 @@ def _check_update(transmission: np.ndarray, old: fast.SliceAtoms, new: fast.Slic
         raise SettingsError(message)
     if old.positions.shape != new.positions.shape or len(old.positions) != len(slices.index) or len(old.numbers) != len(slices.index):
         message = (
-            f"before ({old.positions.shape}), after ({new.positions.shape}) and numbers ({old.numbers.shape}) do not list "
-            f"the same {len(slices.index)} atoms as slices. Give one row per atom in each, nan for an absent atom."
+            f"The shapes of before {old.positions.shape}, after {new.positions.shape} and numbers {old.numbers.shape} do not fit "
+            f"{len(slices.index)} atoms, the number in slices. Give each array one row per atom, with nan as the position of an absent atom."
         )
         raise SettingsError(message)
     if reach is not None and not LEAST_REACH <= reach < math.inf:

@@ -89,8 +89,8 @@ def rim(cover: np.ndarray) -> np.ndarray:
     correspond to the aperture's edge in reciprocal space. The power that the amplitudes omit, c - c^2, lies at this
     edge. The tails therefore consist of aperture-edge waves, not of waves from the whole aperture. A pixel that the
     aperture barely overlaps may belong to a detector outside the aperture, so the factor c^6 favours the inner edge
-    pixels. In vacuum a bright-field detector then collects exactly its fraction of the aperture; the mean over the
-    aperture would give 2 % more in a window of 24 A.
+    pixels. A bright-field detector in vacuum then collects exactly its fraction of the aperture. With waves from the
+    whole aperture in place of aperture-edge waves, it would collect 2 % more in a window of 24 A.
     """
     return np.where(1 - cover > ROUNDING, cover**6 * (1 - cover), 0)
 

@@ -9,7 +9,7 @@ The coefficients are in ``tables/``, one file for each parametrisation; the head
 coefficients. These sources lack Lobato's coefficients of Lr, which are read from the table of the installed abTEM (abTEM
 is not imported).
 
-Kirkland's coefficients are rounded to ten decimals, as in abTEM's table, so they have the same bits as there. The rounding
+Kirkland's coefficients are rounded to ten decimals and are then bit-identical to those in abTEM's table. The rounding
 changes f by less than 2e-10 A and by less than 1e-9 of its value.
 """
 

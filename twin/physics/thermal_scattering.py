@@ -5,16 +5,17 @@ An atom scatters the wave :math:`\psi` into a ring D with the probability
 .. math:: \sum_{\kappa \kappa'} \bar\psi_\kappa \psi_{\kappa'} A(\kappa, \kappa'), \quad
           A(\kappa, \kappa') = \sum_{k \in D} \overline{T(k - \kappa)} T(k - \kappa') ,
 
-where T is the Fourier transform of exp(i sigma v) - 1 and v the projected potential of the atom. The average over independent Gaussian displacements
-of the atom with the standard deviation u (Einstein model) multiplies the products by exp(-2 pi^2 u^2 abs(kappa - kappa')^2). In the coherent part,
-each T has its own Debye-Waller factor; only this part interferes with the waves of other atoms. The average minus the coherent part is the thermal
-diffuse scattering (Hall and Hirsch, Proc. R. Soc. A 286 (1965) 158; Allen, Findlay, Oxley and Rossouw, Ultramicroscopy 96 (2003) 47; Weickenmeier
-and Kohl, Acta Cryst. A 47 (1991) 590, with exp(i sigma v) - 1 in place of the first Born approximation).
+where T is the Fourier transform of exp(i c v) - 1, v is the projected potential of the atom and c is the interaction constant. The average over
+independent Gaussian displacements of the atom with the standard deviation u (Einstein model) multiplies the products by
+exp(-2 pi^2 u^2 abs(kappa - kappa')^2). In the coherent part, each T has its own Debye-Waller factor; only this part interferes with the waves of
+other atoms. The average minus the coherent part is the thermal diffuse scattering (Hall and Hirsch, Proc. R. Soc. A 286 (1965) 158; Allen, Findlay,
+Oxley and Rossouw, Ultramicroscopy 96 (2003) 47; Weickenmeier and Kohl, Acta Cryst. A 47 (1991) 590, with exp(i c v) - 1 in place of the first Born
+approximation).
 
 If the detector's coherence has a short range (Pennycook and Jesson, Ultramicroscopy 37 (1991) 14), A depends only on the difference q of the two
-directions, and the probability is the integral of abs(psi)^2 mu. Here mu(q) is the mean of A over all pairs of directions in a probe that have this
-difference. The sum of an image over all probe positions is therefore exact for every state of the optics, and so is the image of a single atom
-in focus.
+directions. A is therefore approximated by mu(q), the mean of A over all pairs of directions in a probe that have the difference q. The probability
+is then the integral of abs(psi(r))^2 mu(r), where mu(r) is the Fourier transform of mu(q). Two results contain A only through such means and remain
+exact: the sum of an image over all probe positions, for all aberrations, and the image of a single atom in focus.
 """
 
 import functools
@@ -41,17 +42,19 @@ FAR = 9.0
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Atom:
-    """Scattering of a single atom.
+    """Scattering of a single atom with the transmission function t = exp(i c v).
+
+    v is the projected potential, and c is the interaction constant.
 
     Parameters
     ----------
     k : ndarray
         Spatial frequencies, 1/A, shape (n,).
     scattered : ndarray
-        Radial Fourier transform of exp(i sigma v) - 1 at these frequencies, A^2, complex128, shape (n,).
+        Radial Fourier transform of t - 1 at these frequencies for the atom at rest, A^2, complex128, shape (n,).
     absorbed : ndarray
-        Radial Fourier transform of log(abs(mean of exp(i sigma v))) of an atom in thermal motion, which describes the
-        attenuation of the wave, A^2, float64, shape (n,).
+        Radial Fourier transform of log(abs(mean of t)), where the mean is over the atom's thermal motion, A^2, float64,
+        shape (n,). It describes the attenuation of the wave.
     sigma : float
         Thermal displacement, 1-D rms, A.
     """
@@ -196,7 +199,8 @@ def again_into_ring(scatterer: Atom, source: Atom, of: Ring, ring: Ring, q: np.n
         Atom of the second scattering, and atom of the first scattering.
     of, ring : Ring
         Ring of the electrons before the second scattering, and ring into which they are scattered. If both are the
-        same ring, every electron that scatters again counts as a loss, and as a gain if it stays in the ring.
+        same ring, the result is the change of the electrons in the ring: an electron that leaves the ring counts as -1, and
+        an electron that stays in it counts as 0.
     q : ndarray
         Spatial frequencies, 1/A, shape (n,).
 

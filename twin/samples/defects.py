@@ -1,7 +1,7 @@
 """Defects: functions that remove, substitute, add and move atoms of a sample and record each change.
 
 The functions compose: each takes a sample and returns a new one, with one more record in ``defects`` for each changed
-site. ``share`` draws a fraction of the sites of a sublattice, which ``sites`` selects. The new sample has no recipe,
+site. :func:`sites` returns the sites of a sublattice, and :func:`share` draws a fraction of them. The new sample has no recipe,
 because the recipe describes the sample without the change; the library adds its own recipe afterwards.
 """
 

@@ -74,9 +74,9 @@ def load_fields(
 ) -> tuple[FieldSample, ...]:
     """Load the alternative samples that cover a square field of view.
 
-    A crystal with periods near the side of the field gives one sample. A crystal with a much longer period gives several
-    alternatives. The first alternatives consist of whole cells and are longer than the field along y or x, or along
-    both axes if neither is possible. The last alternative is a window of the unstrained crystal: the field with a margin.
+    If there is a periodic sample about as large as the field, it is the only sample. Otherwise the first alternatives are
+    periodic samples that are longer than the field along y or along x, or one that is longer along both axes. The last
+    alternative is a window of the unstrained crystal: the field with a margin.
 
     Parameters
     ----------
@@ -149,7 +149,7 @@ def _of_file(read: Callable[..., Sample], side: float, margin: float) -> tuple[F
 
 
 def _cells(read: Callable[..., Sample], side: float, whole: float) -> list[Sample]:
-    """Return the samples that cover the field with whole cells, long along y or x, or else along both."""
+    """Return the periodic samples that are longer than the field along y or x; if there are none, one that is longer along both."""
     for long in (factor * whole for factor in LONGER):
         one_long = [cell for cell in (_repeating(read, long, side), _repeating(read, side, long)) if cell is not None]
         found = one_long or [cell for cell in (_repeating(read, long, long),) if cell is not None]

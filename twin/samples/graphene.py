@@ -223,7 +223,8 @@ def graphene_si(order: BuildRequest) -> Sample:
     near, bond = near[1:], float(distance[1:].mean())
     height = float(np.sqrt(SI_C_BOND**2 - (bond + SI_NEIGHBOUR_SHIFT) ** 2))
     if sample.thickness_angstrom <= height:
-        message = f"thickness_angstrom={sample.thickness_angstrom:g} cannot hold {sample.name}, which is {height:.2f} A high. Ask for 1 A or more."
+        message = f"thickness_angstrom={sample.thickness_angstrom:g} cannot hold {sample.name}, which is {height:.2f} A high. "
+        message += "Ask for a larger thickness, such as 1 A."
         raise SettingsError(message)
     step = steps_from(sample, sample.positions_angstrom[site], near)
     move = np.zeros((len(sample), 3))

@@ -252,7 +252,7 @@ class Sample:
         if sites is not None and (sites.shape != (len(numbers),) or (sites < 0).any() or len(np.unique(sites)) < len(sites)):
             message = (
                 f"sites, of shape {sites.shape}, must hold a different whole number, 0 or more, for each of the {len(numbers)} atoms. "
-                "Leave out sites to number the atoms in their order."
+                "Omit the argument to number the atoms in their order."
             )
             raise SettingsError(message)
         if sites is not None and np.array_equal(sites, np.arange(len(numbers))):

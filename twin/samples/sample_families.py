@@ -97,7 +97,7 @@ class BuildRequest:
     sigma: Mapping[str, float] = field(default_factory=dict)
 
     def rng(self, stream: str) -> np.random.Generator:
-        """Return the random generator of one knob, whose draws do not depend on the other knobs."""
+        """Return the random generator of a named stream. Its draws do not depend on those of other streams."""
         return specimen_rng(self.cut.seed, stream)
 
     def crystal(

@@ -80,7 +80,7 @@ def parse_zone_axis(given: str | Sequence[int]) -> tuple[int, int, int]:
     u, v, t, w = indices
     if t != -(u + v):
         message = (
-            f"zone_axis={given!r} has the third index {t}, which must be {-(u + v)}, minus the sum of the first two. "
+            f"zone_axis={given!r} has the third index {t}, but it must be {-(u + v)}, the negative sum of the first two indices. "
             "Correct the third index, or give three indices."
         )
         raise SettingsError(message)

@@ -1,4 +1,4 @@
-"""Energy-loss and X-ray spectra: cross-sections and probabilities per atom, surface and mean free path, in A, eV, rad.
+"""Energy-loss and X-ray spectra: cross-sections of atoms, and loss probabilities in the bulk and at surfaces; units: A, eV, rad.
 
 ======================= =============================================================================================
 File                    Content
@@ -10,7 +10,7 @@ File                    Content
 ``gos.py``              hydrogenic generalised oscillator strengths
 ``ionisation_edges.py`` onsets, white lines
 ``lowloss.py``          mean free paths, single scattering, surfaces, plural scattering
-``photoabsorption.py``  optical strengths of L and M edges
+``photoabsorption.py``  optical oscillator strengths of L and M edges
 ``plasmons.py``         plasmons of spheres and of the edges of flakes
 ``xrays.py``            ionisation, lines, bremsstrahlung, resolution, absorption, Cliff-Lorimer quantification
 ``zeroloss.py``         zero-loss peak in energy bins

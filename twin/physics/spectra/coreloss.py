@@ -12,11 +12,11 @@ collection aperture after scattering by theta.
 Shell  Generalised oscillator strength
 ====== ===================================================================================================================================
 K      hydrogenic (``gos.py``)
-L      measured optical strength (``photoabsorption.py``), times the hydrogenic dependence on q of the 2p electrons
-M      measured optical strength, times (1 + R (q a0)^2 / E)^-3: a model that falls off at the Bethe ridge [A]; +-30 %
+L      measured optical oscillator strength (``photoabsorption.py``), times the hydrogenic dependence on q of the 2p electrons
+M      measured optical oscillator strength, times (1 + R (q a0)^2 / E)^-3, an assumed fall-off at the Bethe ridge (mark [A]); accurate to +-30 %
 ====== ===================================================================================================================================
 
-White lines add optical strength in proportion to the number of holes of the final shell (``ionisation_edges.py``).
+White lines add optical oscillator strength in proportion to the number of holes of the final shell (``ionisation_edges.py``).
 """
 
 import functools
@@ -45,7 +45,7 @@ SOFTENING = 10.0
 PARALLEL = 1e-6
 """Convergence semi-angle below which a beam is treated as parallel, rad."""
 TAIL = 3.2
-"""Exponent of the decrease of optical strengths beyond the table; the true exponent is 3 near the edge and 3.5 far above it."""
+"""Exponent of the decrease of optical oscillator strengths beyond the table; the true exponent is 3 near the edge and 3.5 far above it."""
 
 
 def half_velocity_energy(beam_energy: float) -> float:
@@ -121,7 +121,7 @@ def _q_integral(edge: Edge, loss: np.ndarray, beam_energy: float, collection: fl
 
 @functools.lru_cache(maxsize=512)
 def _kernel(edge: Edge, beam_energy: float, collection: float, convergence: float) -> tuple[np.ndarray, np.ndarray]:
-    """Return logarithms of energies, and of the cross-section per unit of optical strength there, both read-only."""
+    """Return logarithms of energies, and of the cross-section per unit of optical oscillator strength there, both read-only."""
     loss = np.geomspace(0.7 * edge.onset, 0.9 * beam_energy, KNOTS)
     values = np.log(np.maximum(_q_integral(edge, loss, beam_energy, collection, convergence), 1e-300))
     loss = np.log(loss)
@@ -160,7 +160,7 @@ def optical_strength(edge: Edge, loss: np.ndarray, *, shift: float = 0.0) -> np.
         return out
     key = f"{edge.symbol}_{edge.shell}"
     if key not in photoabsorption.STRENGTH:
-        message = f"There is no optical strength for {key}. Use one of {', '.join(photoabsorption.STRENGTH)}."
+        message = f"There is no optical oscillator strength for {key}. Use one of {', '.join(photoabsorption.STRENGTH)}."
         raise SettingsError(message)
     excess = loss[above] - shift - edge.onset
     knots, values = np.log(np.array(photoabsorption.EXCESS) + SOFTENING), np.log(np.array(photoabsorption.STRENGTH[key]) * 1e-3)
@@ -310,7 +310,8 @@ def delocalisation(loss: float, beam_energy: float, collection: float) -> float:
     -------
     float
         d50 = sqrt((0.5 lambda / theta_E^(3/4))^2 + (0.6 lambda / beta)^2), A, with the characteristic angle theta_E and
-        the collection angle beta (R. F. Egerton, J. Phys.: Conference Series 644 (2015) 012008 [M]).
+        the collection angle beta (R. F. Egerton, J. Phys.: Conference Series 644 (2015) 012008; unverified
+        literature value, mark [M]).
     """
     wavelength = electrons.wavelength(beam_energy)
     return math.hypot(0.5 * wavelength / characteristic_angle(loss, beam_energy) ** 0.75, 0.6 * wavelength / collection)

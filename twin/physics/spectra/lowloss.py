@@ -110,8 +110,9 @@ def single_scattering(material: Material, loss: np.ndarray, beam_energy: float, 
     collection : float
         Collection semi-angle, rad.
     exponent : float, optional
-        Exponent r > 1 of the background of core edges: beyond four times the mean plasmon energy the distribution
-        continues without a step in proportion to E^-r. By default, the oscillators' own tail is used, for which r is about 3.
+        Exponent r > 1 of the background of core edges. Beyond four times the mean plasmon energy, the distribution is then
+        proportional to E^-r; it is continuous at this energy. By default, the oscillators' own tail is used, for which r is
+        about 3.
 
     Returns
     -------

@@ -49,7 +49,7 @@ def _read(content: FileContent) -> "tuple[Atoms, tuple[str, ...]]":
         symbol = str(error.args[0]) if error.args else ""
         if symbol.isalpha() and len(symbol) <= 3:
             element_number(symbol, path.name)
-        message = f"{path} is not a structure that can be read (ASE finds no entry {symbol!r}). {FORMATS}"
+        message = f"{path} is not a structure that can be read: {symbol!r} is missing from the file, or ASE does not know it. {FORMATS}"
         raise StructureFileError(message) from error
     except Exception as error:  # ASE's readers raise all kinds of exceptions on a broken file
         reason = " ".join(str(error).split())[:120] or type(error).__name__

@@ -1,7 +1,7 @@
 """Reader of one crystal from a CIF, which can be magnetic (mCIF) or macromolecular (mmCIF).
 
-gemmi parses the syntax and provides the space groups. The stated symmetry of a file is compared with its metric,
-formula and multiplicities (:mod:`~stemtwin.twin.samples.readers.symmetry_choice`).
+gemmi parses the syntax and provides the space groups. The symmetry that a file states is compared with the cell's lengths
+and angles, the formula and the multiplicities in the same file (:mod:`~stemtwin.twin.samples.readers.symmetry_choice`).
 """
 
 import re

@@ -174,8 +174,8 @@ def unit_cell(name: str, parameters: Sequence[float]) -> np.ndarray:
     if not (np.all(lengths > 0) and np.all((angles > 0) & (angles < 180)) and shape >= 1e-6):
         numbers = ", ".join(f"{value:g}" for value in (*lengths, *angles))
         message = (
-            f"{name} has a cell without volume: a, b, c, alpha, beta, gamma = {numbers}. Lengths must be above 0 A, and angles "
-            "between 0 and 180 degrees must enclose a volume. Repair the cell."
+            f"{name} has a cell without volume: a, b, c, alpha, beta, gamma = {numbers}. Use lengths "
+            "above 0 A, and angles between 0 and 180 degrees that enclose a volume."
         )
         raise StructureFileError(message)
     return np.array(gemmi.UnitCell(*lengths, *angles).orth.mat.tolist()).T

@@ -96,7 +96,7 @@ def _dump_elements(content: FileContent, columns: dict[str, int], rows: list[lis
     kinds = sorted({row[columns["type"]] for row in rows}) if "type" in columns else []
     if kinds and not any(kind.isdigit() for kind in kinds):  # type labels
         return np.array([element_number(row[columns["type"]], content.name) for row in rows])
-    raise _untold(content, kinds, "write its atoms with a column 'element' (dump ... custom ... id element x y z; dump_modify ... element Mg O)")
+    raise _untold(content, kinds, "write the dump with an 'element' column (dump ... custom ... id element x y z; dump_modify ... element Mg O)")
 
 
 def _untold(content: FileContent, kinds: list[str], repair: str) -> StructureFileError:
@@ -136,7 +136,7 @@ def read_data(content: FileContent) -> Crystal:
     types = [row[kind] for row in rows]
     unknown = sorted({one for one in types if one not in elements and one.isdigit()})
     if unknown:
-        raise _untold(content, unknown, "give it a section Masses, with the symbols as comments (1 24.305 # Mg)")
+        raise _untold(content, unknown, "add a Masses section to the file, with the symbols as comments (1 24.305 # Mg)")
     numbers = np.array([elements.get(one) or element_number(one, content.name) for one in types])
     values = [floats(row[x : x + 3]) for row in rows]
     if any(value is None or len(value) < 3 for value in values):

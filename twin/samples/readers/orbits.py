@@ -138,7 +138,9 @@ def product(first: Operations, second: Operations) -> Operations:
 def closed(operations: Operations) -> Operations:
     """Return the group that operations generate.
 
-    Operations that are already a group are returned as the same object. The search stops beyond 192 operations.
+    Operations that are already a group are returned as the same object. The search stops
+    when it finds more than 192 operations, the largest number per cell of any space group. The set found so far, which may
+    be incomplete, is then returned without an error.
     """
     group = operations
     with_identity = np.concatenate([IDENTITY.rotations, group.rotations]), np.concatenate([IDENTITY.translations, group.translations])

@@ -1,8 +1,8 @@
 """Readers of image-simulator formats, which list all atoms with occupancies and displacements.
 
-Files of Prismatic and computem list ``Z x y z occupancy rms`` after the cell, with lengths in A. Files ``.cfg`` of QSTEM
-and AtomEye have B in A^2 and occupancies. Files ``.cel`` of Dr. Probe and ``.txt`` of JEMS have lengths in nm and B in
-nm^2. Files ``.xtl`` of muSTEM have mean square displacements in A^2.
+Prismatic and computem files list ``Z x y z occupancy rms`` after the cell, with lengths in A. The ``.cfg`` files of QSTEM
+and AtomEye have occupancies, and B in A^2. The ``.cel`` files of Dr. Probe and the ``.txt`` files of JEMS have lengths in nm
+and B in nm^2. The ``.xtl`` files of muSTEM have mean square displacements in A^2.
 """
 
 import re

@@ -204,11 +204,12 @@ def _same_orbit(sites: ListedSites, orbits: list[np.ndarray], first: int, row: i
 
 
 def sigmas_of(u: np.ndarray, numbers: np.ndarray) -> tuple[np.ndarray | None, list[str]]:
-    """Return the thermal sigmas (m,), A, of sites, and notes.
+    """Return the thermal sigmas of sites and a list of notes.
 
-    The sigmas follow from the mean square displacements U (m,), A^2.
-    If no U is above 0, None is returned in place of the sigmas. A site without a U (nan) gets the mean U of its element,
-    or of all sites if the element has none.
+    The sigmas are the square roots of the mean square displacements ``u``, A^2, shape (m,). They are in A and have the same
+    shape. If no displacement is above 0, None is returned in place of the sigmas. A site without a displacement (nan) gets
+    the mean square displacement of its element, or of all sites if the element has none. The notes describe all
+    substituted values.
     """
     notes: list[str] = []
     if np.any(u < 0):

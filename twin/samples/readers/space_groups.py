@@ -60,7 +60,7 @@ def table() -> "Settings":
 
 
 def settings_of_number(number: int) -> "Settings":
-    """Return all settings of a number of the International Tables, the standard one first."""
+    """Return all settings of the space group with a given number in the International Tables, the standard setting first."""
     own = [group for group in table() if group.number == number]
     return tuple(sorted(own, key=lambda group: not group.is_reference_setting()))
 

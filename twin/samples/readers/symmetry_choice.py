@@ -1,6 +1,6 @@
 """Choice among the possible settings of a file's space group.
 
-Each setting is compared with the metric of the cell, the formula, the multiplicities and the atomic distances.
+Each setting is compared with the cell's lengths and angles, the formula, the multiplicities and the atomic distances.
 """
 
 from dataclasses import dataclass

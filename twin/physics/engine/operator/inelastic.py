@@ -2,16 +2,16 @@ r"""Inelastic signals of localised energy losses, with channelling: one Hermitia
 
 An electron at depth z loses energy to an atom at r_j with a probability proportional to mu(r - r_j), a profile of integral
 1. The loss is assumed not to change the fraction of the electrons that is collected behind the atom. The signal is then
-the probe's density at the atoms,
+the areal density of the atoms of an element, weighted by the probe's intensity,
 
 .. math::
 
     n_e(r_0) = \sum_z \int |\psi(r, z; r_0)|^2 \, \mu_e(r; z) \, d^2r = \sum_{kk'} \bar a_k(r_0) a_{k'}(r_0) M^e_{kk'}, \qquad
     M^e = \sum_z S_z^\dagger \mu_e S_z
 
-in atoms per A^2: the areal density of an element, weighted by the probe's intensity. S_z contains the waves behind plane z
-for each incident plane wave. The form is an :class:`imaging_operator.ImagingOperator` like that of any detector, so images
-for any aberrations, source size, focal spread and scan path take milliseconds.
+in atoms per A^2. S_z contains the waves behind plane z for each incident plane wave. The form is an
+:class:`imaging_operator.ImagingOperator` like that of any detector, so images for any aberrations, source size, focal
+spread and scan path take milliseconds.
 
 The profile is a two-dimensional Lorentzian of power 3/2, w / (2 pi (r^2 + w^2)^(3/2)), whose Fourier transform is
 exp(-2 pi w q). Half of its integral lies inside the diameter d50 = 2 sqrt(3) w.
@@ -210,7 +210,9 @@ def probe_densities(
     blocks: tuple[int, int] = (1, 1),
     antialias: bool = True,
 ) -> np.ndarray:
-    """Return the density of coherent probes at the atoms by multislice of each probe, as a reference for the operator.
+    """Return the areal density of the absorbing atoms, weighted by the intensity of each coherent probe.
+
+    Each probe is computed separately by multislice. The result is a reference for the operator from :func:`build`.
 
     Parameters
     ----------
@@ -227,13 +229,13 @@ def probe_densities(
     blocks : tuple of int
         Number of offset blocks (ny, nx) for probes wider than the cell.
     antialias : bool
-        Whether pixels at the aperture's edge are weighted by their covered fraction instead of 0 or 1. If so, the probe's
-        tails beyond the window have the density of aperture-edge waves.
+        Whether pixels at the aperture's edge are weighted by their covered fraction instead of 0 or 1. If so,
+        aperture-edge waves represent the probe's tails beyond the window, which is the cell times ``blocks``.
 
     Returns
     -------
     ndarray
-        Atoms per A^2, float64, shape (channels, P).
+        Weighted areal density, atoms per A^2, float64, shape (channels, P).
     """
     grid, channels = stack.grid, len(atoms.d50)
     pixel = beam_blocks.block_pixel(grid.extent, blocks)

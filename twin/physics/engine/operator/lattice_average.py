@@ -58,7 +58,7 @@ class Translations:
         if len(given) < n or not closed:
             message = (
                 f"The {n} translations, which begin with {self.steps[:4]}, do not form a group. "
-                f"Give (0, 0) and, for every two translations, their sum modulo {n}, each once."
+                f"Give n different translations in units of 1/n of the cell's sides, including (0, 0) and the sum of every two of them modulo n."
             )
             raise SettingsError(message)
 
@@ -82,9 +82,10 @@ class Translations:
         return found
 
     def cosets(self, hy: np.ndarray, hx: np.ndarray) -> list[np.ndarray]:
-        """Return the plane waves (hy, hx), shapes (B,), divided into at most as many sets of indices as there are translations.
+        """Return the indices of the plane waves in each coset.
 
-        Waves are in the same set if the average keeps their difference; see :meth:`kept`.
+        The waves have the integer components hy and hx, shapes (B,). Two waves are in the same coset if the average keeps
+        the wave that has the difference of their components (:meth:`kept`). There are at most as many cosets as translations.
         """
         labels = np.zeros(len(hy), int)
         for iy, ix in _generators(self.steps):
@@ -102,8 +103,8 @@ class LatticeAverage:
     translations : Translations
         The crystal's translations.
     least, most : int
-        Smallest and largest number of configurations. Between these limits, configurations are added until the error of
-        the average equals the error of ``most`` configurations without the average.
+        Smallest and largest number of configurations. Between these limits, configurations are added until the error with
+        the average is as small as the error that the largest number would have without the average.
     turns : tuple of PlaneSymmetry
         Rotations and mirrors of the average, including the identity; empty for an average over translations only.
     """
@@ -114,7 +115,10 @@ class LatticeAverage:
     turns: tuple[PlaneSymmetry, ...] = ()
 
     def suffices(self, plain: np.ndarray, averaged: np.ndarray) -> bool:
-        """Return True if the configurations computed so far reach the error of ``most`` configurations without the average.
+        """Return True if the configurations computed so far suffice.
+
+        They suffice if their number is ``most``, the largest number. They also suffice if their number is at least 2 and at
+        least ``least``, and the error with the average is at most the error of ``most`` configurations without it.
 
         Parameters
         ----------
@@ -123,10 +127,11 @@ class LatticeAverage:
 
         Notes
         -----
-        The variance of p averaged images is itself known only to a relative error of about 1 / (2 (p - 1)) (SrTiO3, 2
-        configurations: 0.4). An estimate that exceeds the limit by at most this error is therefore accepted. Without
-        this margin, an estimate would be accepted only half of the time if columns move independently, because it then
-        equals the limit on average.
+        The errors are compared by the ratio of their squares, which must be at most 1. The variance of p averaged images
+        is itself known only to a relative error of about 1 / (2 (p - 1)) (SrTiO3, 2 configurations: 0.4). A ratio that
+        exceeds 1 by at most this error is therefore accepted. The expected ratio is 1 if atomic columns move independently
+        and the average combines as many of them as ``most`` configurations contain without it. About half of the estimates
+        would then be rejected without this margin.
         """
         count = len(plain)
         if count >= self.most:
@@ -141,17 +146,17 @@ class LatticeAverage:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class MeasuredAverage:
-    """Average over lattice translations with its measured error.
+    """Average over lattice translations, and the error of a reference without the average.
 
     Parameters
     ----------
     translations : Translations
         The crystal's translations.
     compared : int
-        Number of configurations without the average that serve as the reference for the error of the average.
+        Number of configurations in the reference.
     plain_error : ndarray
-        Relative standard error of ``compared`` configurations without the average, (channels,), estimated from the
-        configurations that were computed.
+        Relative standard error of the reference's mean image, (channels,), estimated from the configurations that were
+        computed.
     turns : tuple of PlaneSymmetry
         Rotations and mirrors of the average; empty for translations only.
     """
@@ -162,7 +167,7 @@ class MeasuredAverage:
     turns: tuple[PlaneSymmetry, ...] = ()
 
     def of_channels(self, part: slice) -> Self:
-        """Return the average with the errors of some channels only."""
+        """Return the same average with the reference errors of some channels only."""
         return replace(self, plain_error=self.plain_error[part])
 
 

@@ -71,7 +71,11 @@ class PlaneSymmetry:
 
 
 def turned(states: Sequence[Aberrations], turns: Sequence[PlaneSymmetry]) -> tuple[list[Aberrations], np.ndarray]:
-    """Return the distinct aberrations that the turns make of the states, and their index for each state and turn, int, (states, turns)."""
+    """Transform each set of aberrations by each rotation or mirror.
+
+    The list contains each distinct result once. The array, int, shape (states, turns), contains the position in this list
+    for each set of aberrations in ``states`` and each rotation or mirror in ``turns``.
+    """
     numbers: dict[Aberrations, int] = {}
     found = [[numbers.setdefault(turn.aberrations(state), len(numbers)) for turn in turns] for state in states]
     return list(numbers), np.array(found)

@@ -113,7 +113,11 @@ class ScatteringMatrix:
     def window_signals(
         self, positions: np.ndarray, aberrations: Aberrations, weights: Weights, *, semiangle: float | None = None
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Return the signal of each probe inside the window, (channels, P), and the signal of its tails per unit of their power, (channels,)."""
+        """Return the signals of the probes inside the window, and the signal of their tails beyond it.
+
+        The first array has the shape (channels, P) for P positions. The tails are represented by the same aperture-edge
+        waves for all probes. The second array, shape (channels,), contains the tails' signal divided by their power.
+        """
         window = self.window
         flat = weights(window.ky[:, None], window.kx, window.reciprocal_sampling)
         flat = flat.reshape(len(flat), -1).astype(np.float32)

@@ -1,9 +1,12 @@
 """Kernels of the imaging operator: the quadratic form, sorted by the difference of two beams, with sums in float64.
 
-The pairs (i, j) of beams have the following memory layout. Beams are sorted by (hy, hx), so each row of the aperture is a
-contiguous *segment*. Eight neighbouring differences (hy, hx .. hx + 7) form a *group*. The eight partners of a beam i in a
-group are contiguous in memory, and so are the eight elements of M. If a partner lies outside the aperture, M is 0. The
-beams i of a group form contiguous *runs*, one run for each pair of segments.
+The quadratic form is the sum of conj(a_i) a_j M_ij over all pairs (i, j) of beams with the same difference of their integer
+indices (hy, hx). The vector a contains the amplitudes of the beams, and M is a Hermitian matrix.
+
+The pairs have the following memory layout. Beams are sorted by (hy, hx), so each row of the aperture is a contiguous
+*segment*. Eight neighbouring differences (hy, hx .. hx + 7) form a *group*. The eight partners j of a beam i in a group are
+contiguous in memory, and so are the eight elements M_ij. If a partner lies outside the aperture, its element is stored as
+0. The beams i of a group form contiguous *runs*, one run for each pair of segments.
 """
 
 from collections.abc import Iterator
@@ -25,18 +28,23 @@ WORTH_A_THREAD = 200_000
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class BeamPairs:
-    """All pairs of beams with h_j - h_i on the half plane (hy > 0, or hy = 0 and hx >= 0).
+    """All pairs (i, j) of beams whose difference h_j - h_i lies in the half plane hy > 0, or hy = 0 and hx >= 0.
+
+    h = (hy, hx) are the integer indices of a beam, and beams are sorted by them. A segment is a row of the aperture. A
+    group consists of eight neighbouring differences (hy, hx .. hx + 7). A run consists of contiguous beams i of one segment
+    whose partners j in one group lie in one segment.
 
     Parameters
     ----------
     beams : int
         Number of beams.
     runs : ndarray
-        int64, shape (runs, 5): padded index of the first beam i and of its first partner j (see :func:`padded`), number of
-        beams i, and first and last partner in the run's segment.
+        One row for each run, int64, shape (runs, 5). The columns are the index of the first beam i, the index of its first
+        partner j, the number of beams i, and the indices of the first and the last beam of the partners' segment. All
+        indices are those of padded arrays (:func:`padded`).
     groups : ndarray
-        int64, shape (groups + 1, 2): first run and first step of each group, where a step is one beam i of a group. The
-        last row contains the total numbers.
+        First run and first step of each group, int64, shape (groups + 1, 2), where a step is one beam i of one run. The
+        last row contains the total numbers of runs and steps.
     differences : ndarray
         First difference (hy, hx) of each group, int64, shape (groups, 2), sorted by hy.
     """
@@ -48,7 +56,7 @@ class BeamPairs:
 
     @property
     def steps(self) -> int:
-        """Number of beams i over all groups."""
+        """Number of steps: the numbers of beams i in all runs, added up."""
         return int(self.groups[-1, 1])
 
     @property
@@ -58,7 +66,10 @@ class BeamPairs:
 
 
 def pairs(hy: np.ndarray, hx: np.ndarray) -> BeamPairs:
-    """Return the pairs of beams with integer indices hy, hx, sorted by (hy, hx)."""
+    """Return all pairs of the beams with the integer indices hy and hx, shapes (B,).
+
+    The beams must be sorted by hy, and beams of equal hy by hx.
+    """
     first = np.flatnonzero(np.concatenate([[True], (np.diff(hy) != 0) | (np.diff(hx) != 1)]))
     last = np.concatenate([first[1:], [hy.size]]) - 1
     s, t = np.triu_indices(first.size)
@@ -86,7 +97,7 @@ def pairs(hy: np.ndarray, hx: np.ndarray) -> BeamPairs:
 
 
 def padded(values: np.ndarray) -> np.ndarray:
-    """Return values (..., B) with eight zeros at both ends of the last axis, contiguous."""
+    """Return a contiguous copy of values (..., B) with eight zeros before and eight zeros after them along the last axis."""
     out = np.zeros((*values.shape[:-1], values.shape[-1] + 2 * EIGHT), values.dtype)
     out[..., EIGHT:-EIGHT] = values
     return out
@@ -139,7 +150,7 @@ def _differences(values, runs, out):
 
 
 def differences(values: np.ndarray, listed: BeamPairs) -> np.ndarray:
-    """Return v_i - v_j for all pairs, float64, shape (steps, 8), from values (B,)."""
+    """Return v_i - v_j for all pairs (i, j), float64, shape (steps, 8), from values v (B,)."""
     out = np.empty(listed.steps * EIGHT)
     _differences(padded(values), listed.runs, out)
     return out.reshape(-1, EIGHT)
@@ -201,21 +212,23 @@ def _equal_rows(listed: list[BeamPairs], my: int) -> list[int]:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class FormLayout:
-    """Positions of the differences of all blocks in an array of Fourier coefficients, and the division of rows among threads.
+    """Position of each difference of two beams in an array of Fourier coefficients, and the division of its rows among threads.
+
+    A row contains the differences (hy, hx) with one hy. A group consists of eight neighbouring differences of one row.
 
     Parameters
     ----------
     listed : list of BeamPairs
         The pairs of each block.
     my, mx : int
-        Largest differences over all blocks.
+        Largest differences hy and hx over all blocks.
     width : int
-        Length of a row.
+        Length of a row in the array.
     places : list of ndarray
         Position of each group's first difference, for each block.
     whole, shared : list
-        Borders of the parts of each block, as indices of groups. ``whole`` keeps a block in one part, and ``shared``
-        divides it into several parts that have no rows hy in common.
+        Two divisions of each block into parts, as indices of the groups at which parts begin or end. In ``whole``, each
+        block is one part. In ``shared``, each block has several parts, and every row belongs to one part only.
     """
 
     listed: list[BeamPairs]

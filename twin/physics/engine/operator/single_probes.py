@@ -45,8 +45,8 @@ def probe_signals(
     blocks : tuple of int
         Number of offset blocks (ny, nx) for probes wider than the cell.
     antialias : bool
-        Whether pixels at the aperture's edge are weighted by their covered fraction instead of 0 or 1. If so, the probe's
-        tails beyond the window have the signal of aperture-edge waves, which are propagated once (:func:`rim_waves`).
+        Whether pixels at the aperture's edge are weighted by their covered fraction instead of 0 or 1. If so,
+        aperture-edge waves represent the probe's tails beyond the cell times ``blocks`` (:func:`rim_waves`).
     depths : sequence of float, optional
         Depths z, A. Each depth gives the signals of the part of the specimen above it, all from one pass.
     progress : callable, optional
@@ -98,7 +98,11 @@ def _rim_signals(
 
 
 def rim_waves(grid: Grid, wavelength: float, semiangle: float, offset: tuple[float, float], blocks: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
-    """Return the aperture-edge waves of one offset block, as flat indices, and their weights in the probe's tails beyond the window."""
+    """Return the flat grid indices of the aperture-edge waves of one offset block, and the weights of the waves.
+
+    The waves represent the probe's tails beyond the window, which is the cell times ``blocks``. A weight is the relative
+    power of a wave in these tails.
+    """
     beams = beam_blocks.aperture_beams(grid, wavelength, semiangle, offset, blocks, antialias=True)
     ky, kx = grid.ky[beams // grid.shape[1]] + offset[0] / grid.extent[0], grid.kx[beams % grid.shape[1]] + offset[1] / grid.extent[1]
     power = probe.rim(probe.aperture(ky, kx, beam_blocks.block_pixel(grid.extent, blocks), semiangle / wavelength))
@@ -124,10 +128,12 @@ def window_signals(
     antialias: bool = True,
     depths: Sequence[float] | None = None,
 ) -> tuple[np.ndarray, float]:
-    """Return the signal of the part of each probe inside the cell, and the fraction of the beam in that part.
+    """Return the signal of the part of each probe inside the cell, and the sum of the probe's squared amplitudes.
 
-    The signal is float64, shape ([depths,] channels, P). The parameters are those of :func:`probe_signals`, but there
-    is only one block, the cell. The tails beyond the cell are left out.
+    The signal is float64, shape ([depths,] channels, P). With antialiasing, the sum is the fraction of the beam inside the
+    cell. Without antialiasing, the amplitudes are not normalised, and the signal must be divided by the sum. The
+    parameters are those of :func:`probe_signals`, but there is only one block, the cell. The tails beyond the cell are
+    left out.
     """
     grid = stack.grid
     beams = beam_blocks.aperture_beams(grid, stack.wavelength, semiangle, (0.0, 0.0), (1, 1), antialias=antialias)
@@ -140,7 +146,12 @@ def window_signals(
 def amplitudes(
     ky: np.ndarray, kx: np.ndarray, pixel: tuple[float, float], wavelength: float, semiangle: float, aberrations: Aberrations, *, antialias: bool
 ) -> np.ndarray:
-    """Return the amplitudes of the probe at the origin; without antialiasing they are not normalised, because all blocks share one norm."""
+    """Return the amplitudes of plane waves (ky, kx), 1/A, in the probe at the origin.
+
+    With antialiasing, they are those of :func:`probe.amplitudes`, normalised by the area of the aperture. Without
+    antialiasing, they have the absolute value 1 inside the aperture, and the caller divides signals by the number of waves
+    in all offset blocks.
+    """
     if antialias:
         return probe.amplitudes(ky, kx, pixel, wavelength, semiangle, aberrations)
     return probe.aperture(ky, kx, pixel, semiangle / wavelength, antialias=False) * np.exp(-1j * probe.chi(aberrations, ky, kx, wavelength))
