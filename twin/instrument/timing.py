@@ -25,8 +25,8 @@ class ScanTiming:
     count : int
         Number n of visits.
     origin_s : ndarray
-        Reference time of each line on the clock, s, shape (lines,). Visit i of the whole scan begins i dwell times after
-        the reference time of its line.
+        Reference time of each line on the clock, s, shape (lines,): the start of the line's first visit minus the dwell
+        times of all visits in earlier lines.
     starts : ndarray
         Index of the first visit of each line, shape (lines,).
     pause_s : ndarray

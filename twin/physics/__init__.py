@@ -49,7 +49,7 @@ File                        Content
 ``potential.py``            slices, projected potential, transmission
 ``probe.py``                aperture, covered fractions, incident amplitudes
 ``scattering_factors.py``   Kirkland's and Lobato's electron scattering factors
-``thermal_scattering.py``   thermal diffuse cross-sections of single atoms for rings
+``thermal_scattering.py``   thermal diffuse scattering of single atoms into a ring of angles
 ``zemlin.py``               aberrations about tilted beams, fit of a Zemlin tableau
 ``dynamics/``               damage: knock-on, electronic excitation, kinetics of events under the beam
 ``engine/``                 multislice, scattering matrix, dense and local imaging operators, their cache

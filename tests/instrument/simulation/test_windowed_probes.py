@@ -228,7 +228,7 @@ def test_what_misses_the_tolerance_is_refused(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(windowed_probes, "GROWTH", 1.0)
     monkeypatch.setattr(windowed_probes, "NEAR", 0.3)
     asked = request(crystal(), tolerance=1e-3)
-    with pytest.raises(SamplingError, match=r"exceed tolerance=0\.001: \d\.\d+% with windows of .*tolerance=0, which propagates"):
+    with pytest.raises(SamplingError, match=r"exceeds tolerance=0\.001: \d\.\d+% with windows of .*tolerance=0, which propagates"):
         signals(asked)
 
 

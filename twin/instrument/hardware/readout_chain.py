@@ -74,7 +74,7 @@ class DetectorChain:
     def detect(
         self, expected: np.ndarray, rng: np.random.Generator, count: noise.ElectronCounting = noise.count_electrons_by_inversion
     ) -> np.ndarray:
-        """Draw the numbers of electrons that make a pulse.
+        """Draw the number of detected electrons at each point. Each detected electron makes one pulse.
 
         Parameters
         ----------
@@ -88,7 +88,7 @@ class DetectorChain:
         Returns
         -------
         ndarray
-            Numbers of electrons, uint32, shaped like ``expected``.
+            Numbers of detected electrons, uint32, shaped like ``expected``.
         """
         return count(expected, self.efficiency, rng)
 

@@ -5,7 +5,8 @@ from its commanded position by these effects, in this order:
 
 1. Settling: a fraction f of the deflection follows a step s of the scan only with a time constant tau. At a time t after
    the step, the error is -f s exp(-t / tau).
-2. Hysteresis: after a change of the field, a fraction of the change remains as an error and decays within seconds.
+2. Hysteresis: a change of the centre or size of the field of view displaces each point. A fraction of this displacement
+   remains as an error and decays within seconds.
 3. Calibration: the coils' axes have errors of scale, of the angle between them and of rotation about the optical axis.
 4. Hum and jitter: on each axis, the mains of frequency nu add a sine, a sin(2 pi nu t + phase), and its harmonics, and
    each line has a random offset.
@@ -57,8 +58,8 @@ class ScanImperfections:
     settling_fraction, settling_time_us : float
         Fraction of the deflection that follows a step of the scan with a lag, and the time constant of the lag, us.
     hysteresis_fraction, hysteresis_time_s : float
-        Fraction of a change of the field that remains as an error just after the change, and the time constant of its
-        decay, s.
+        Error of a point's position just after a change of the centre or size of the field of view, as a fraction of the
+        point's displacement by this change; and the time constant of the decay of this error, s.
     scale_error : tuple of float
         Relative error (y, x) of the field's height and width.
     non_orthogonality_rad : float
@@ -141,16 +142,16 @@ PERFECT_SCAN = ScanImperfections()
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FieldChange:
-    """The last change of the scanned field.
+    """The last change of the centre or size of the field of view.
 
     Parameters
     ----------
     time_s : float
         Time of the change on the clock, s.
     centre_angstrom : tuple of float
-        Middle (x, y) of the field before the change, A.
+        Centre (x, y) of the field of view before the change, A.
     field_of_view_angstrom : tuple of float
-        Height and width of the field before the change, A.
+        Height and width of the field of view before the change, A.
     """
 
     time_s: float
@@ -186,7 +187,7 @@ def true_positions(
     axis_angstrom : tuple of float, optional
         Point (x, y) on the optical axis (A), which the calibration errors do not move; None: the middle of the field.
     change : FieldChange, optional
-        The last change of the field, for the hysteresis.
+        The last change of the field of view, for the hysteresis.
     nominal : ndarray, optional
         Result of ``scan.points()`` if it is already known.
 

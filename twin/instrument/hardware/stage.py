@@ -150,7 +150,8 @@ class StageState:
     drive : StagePosition
         Position of the drives.
     play : StagePosition
-        Position to which the drives have carried the specimen, within half the backlash of ``drive``.
+        Position to which the drives have carried the specimen. On each axis it differs from ``drive`` by at most half
+        the backlash.
     error : StagePosition
         Deviation of the specimen from ``play``.
     piezo_angstrom, piezo_error_angstrom : tuple of float

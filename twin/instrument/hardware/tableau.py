@@ -61,7 +61,7 @@ class ProbeImages:
     overhead_s : float
         Time for each image in addition to its scan, s.
     source : str
-        Sources of the numbers.
+        Sources of the numbers, with the marks [V] for read in the source and [A] for assumed.
 
     Raises
     ------
@@ -83,10 +83,10 @@ class ProbeImages:
     tolerance: float = 0.25
     overhead_s: float = 0.1
     source: str = (
-        "target diameter 20 points, and failure when it is off by more than a quarter: a message of a Spectra 300's corrector "
+        "target diameter of 20 points, and failure if the diameter deviates by more than a quarter: a message of a Spectra 300's corrector "
         "in asyncroscopy's notebooks [V]; "
-        "clusters of some 1 nm, 30 atoms of 0.03 A^2 each [A]; focus, aperture, current and dwell time chosen for the intervals that are usual, "
-        "+-1 to 2 nm for C10 and C12, +-10 to 30 nm for C21 and C23, +-0.3 to 1 um for C30 [A]"
+        "clusters about 1 nm in diameter, of 30 atoms with a cross-section of 0.03 A^2 each [A]; focus, aperture, current and dwell time "
+        "for 95 % intervals of the usual widths, +-1 to 2 nm for C10 and C12, +-10 to 30 nm for C21 and C23, +-0.3 to 1 um for C30 [A]"
     )
 
     def __post_init__(self) -> None:

@@ -7,12 +7,12 @@ Name                       Meaning
 ========================== ==============================================================================
 ``shape``, ``dims``        shape of a result, and the names of its dimensions: (y, x) or (point,)
 ``count``                  number n of points that the beam visits
-``positions()``            coordinates (x, y) of all points of ``shape``, A, shape (``*shape``, 2)
+``positions()``            coordinates (x, y) of all points, visited or not, A, shape (``*shape``, 2)
 ``order()``                flat index of the point of each visit, in visiting order, shape (n,)
 ``points()``               coordinates of the visits in visiting order, A, shape (n, 2)
 ``frame(values)``          values (..., n) in visiting order, rearranged to shape (..., ``*shape``)
 ``axes()``                 coordinates y and x of a raster without rotation; None for other scans
-``line_starts()``          index of the first visit of each line
+``line_starts()``          index of the first visit in each line, in visiting order
 ``pause``                  pause between lines: ``"flyback"`` (with settling), ``"turn"`` (settling only) or ``"none"``
 ``centre_angstrom``        middle (x, y) of the field of view, A
 ``field_of_view_angstrom`` height and width of the field of view, A

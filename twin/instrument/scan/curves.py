@@ -88,7 +88,7 @@ class SpiralScan(PointScan):
         return np.column_stack([cx + radius * np.cos(angle), cy + radius * np.sin(angle)])
 
     def line_starts(self) -> np.ndarray:
-        """Return the index of the first visit of each turn."""
+        """Return the index of the first point on each turn of the spiral."""
         return _firsts(np.floor(self._angles() / (2 * math.pi)))
 
     def _turns(self) -> float:
@@ -184,7 +184,7 @@ class LissajousScan(PointScan):
         return np.column_stack([cx + x * cos - y * sin, cy + x * sin + y * cos])
 
     def line_starts(self) -> np.ndarray:
-        """Return the index of the first visit of each oscillation along x."""
+        """Return the index of the first point in each oscillation along x."""
         return _firsts(np.floor(self._times() * self.cycles[1]))
 
     def _times(self) -> np.ndarray:

@@ -1,4 +1,7 @@
-"""Dose budget: the largest nominal dose on a specimen and the dose that remains. The user is allowed to know both."""
+"""Dose budget: the largest nominal dose that a specimen has received anywhere, and the dose that remains up to a limit.
+
+The user is allowed to know both doses.
+"""
 
 import math
 
@@ -19,7 +22,7 @@ Box = tuple[float, float, float, float]
 
 
 def largest_dose(dose: DoseMap, box: Box | None = None) -> float:
-    """Return the largest dose, e-/A^2, in a rectangle, or on the whole map without a rectangle.
+    """Return the largest dose, e-/A^2, in a rectangle. If no rectangle is given, return the largest dose on the whole map.
 
     The dose is averaged over squares with a side of 1 A or more.
     """

@@ -65,8 +65,8 @@ class Microscope:
     counting : str
         Method for the electron counts of images: ``"inversion"``, or ``"numpy"``, which reproduces earlier released data.
     rotated : str
-        Method for images on rotated rasters: ``"series"``, which uses a sum of waves wherever the sum is faster, or ``"spline"``, which
-        reproduces earlier released data.
+        Method for images on rotated rasters. ``"series"`` sums the image's Fourier series if this is faster than spline interpolation.
+        ``"spline"`` always interpolates, which reproduces earlier released data.
     lattice_average : bool or str
         Average over a perfect crystal's translations, as in ``Request``. With ``damage``, ``"auto"`` does not average.
 
@@ -418,8 +418,8 @@ class Microscope:
         UnknownNameError, SettingsError
             The measurement is unknown; the state is unchanged.
         InstrumentError
-            The beam is blanked, and the state is unchanged; or the probe is out of range or does not fit the images, and the clock has advanced by
-            the duration of the measurement.
+            The beam is blanked; then the state is unchanged. Or the fit to the images fails, or it yields a probe diameter out of range; then the
+            clock has advanced by the duration of the measurement.
         """
         checks.function("progress", progress)
         found, self._state = aberration_tuning.measure(

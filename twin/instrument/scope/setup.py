@@ -77,8 +77,8 @@ class Setup:
     counting : str
         Method for the electron counts of images, a key of ``noise.COUNTINGS``; cameras and spectra use numpy.
     rotated : str
-        Method for images on rotated rasters: ``"series"``, which uses a sum of waves wherever the sum is faster, or
-        ``"spline"``.
+        Method for images on rotated rasters. ``"series"`` sums the image's Fourier series if this is faster than spline
+        interpolation. ``"spline"`` always interpolates.
     common : CommonOperator, optional
         Detectors, camera lengths and semi-angles with one common operator in a fixed window; see
         :mod:`~stemtwin.twin.instrument.scope.common_operator`. None: each acquisition setting has its own operator.

@@ -36,7 +36,10 @@ class ScanField:
     before: FieldChange | None = None
 
     def changed(self, scan: Scan, time_s: float) -> Self:
-        """Return the field after a scan has started at a time, s."""
+        """Return the field of a scan that starts at the time ``time_s``, s.
+
+        If it differs from the present field, the present field and the time are recorded in ``before``.
+        """
         centre, size = scan.centre_angstrom, scan.field_of_view_angstrom
         if (centre, size) == (self.centre_angstrom, self.field_of_view_angstrom):
             return self

@@ -114,7 +114,11 @@ def check_without_turns(request: Request, what: str) -> None:
 
 
 def configurations(request: Request) -> int:
-    """Return the number of phonon configurations that the plan of an averaging engine assumes."""
+    """Return the number of phonon configurations for estimates of time and memory before a computation.
+
+    It is the smallest number of a lattice average that applies to the request, or else the number in the request. The
+    computation itself can use more.
+    """
     found = average_of(request)
     return request.configurations if found is None else found.least
 
@@ -141,7 +145,7 @@ def _and_turns(average: LatticeAverage | MeasuredAverage) -> str:
 
 
 def planned(average: LatticeAverage) -> str:
-    """Return the note on a lattice average that the plan of a request contains."""
+    """Return a note for the plan of a simulation: the translations and phonon configurations of its lattice average."""
     text = f"a perfect crystal: averaged over its {average.translations.count} lattice translations in the cell{_and_turns(average)}"
     if average.least == average.most:
         return text

@@ -12,9 +12,9 @@ Name     Variables                     Unit   Meaning
 ======== ============================= ====== ==============================================================================
 
 The centre of mass is as accurate as the signals of the engine. It follows from the signals of three discs: the sensitivity
-of one disc is uniform, that of another grows linearly along y, and that of the third grows linearly along x. The probe's
-tails beyond the window are carried by plane waves that the specimen does not deflect, so a window of 20 A lowers the
-contrast by about 2 %.
+of one disc is uniform, that of another grows linearly along y, and that of the third grows linearly along x. An engine
+computes a probe in a window of one or more cells, and replaces the probe's tails outside it by plane waves. The specimen
+does not deflect these waves, so a window of 20 A lowers the contrast by about 2 %.
 """
 
 import json

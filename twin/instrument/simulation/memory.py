@@ -70,7 +70,7 @@ def of_operator(
     configurations : int
         Number of frozen-phonon configurations.
     held : int
-        Memory of the exit amplitudes that are kept at a time, bytes.
+        Memory of the exit amplitudes that are held at any one time, bytes.
     faces : int
         Number of depths at which waves are kept.
     """
@@ -82,11 +82,11 @@ def of_operator(
 
 
 def held_waves(beams: Sequence[int], seen: float, others: int, faces: int = 1) -> int:
-    """Return the memory for the exit amplitudes that are kept at a time, bytes: at most half of the usable memory that remains.
+    """Return the memory for the exit amplitudes that are held at any one time, bytes.
 
-    ``seen`` is the number of reciprocal pixels of all detectors, ``others`` the memory, bytes, of everything except the exit
-    amplitudes, and ``faces`` the number of depths at which waves are kept. Each plane wave is propagated more often if
-    fewer bytes are kept.
+    It is at most half of the usable memory that remains, but at least 1 GiB. ``seen`` is the number of reciprocal
+    pixels of all detectors, ``others`` the memory, bytes, of everything except the exit amplitudes, and ``faces`` the number
+    of depths at which waves are kept. The less memory is held, the more often each plane wave is propagated.
     """
     most = max(beams) * faces
     need = int(8 * most * (seen * 1.02 + gram_matrix.PIXELS))  # partly covered pixels lie slightly beyond the edges
@@ -169,6 +169,6 @@ def check(needed: int) -> None:
         free = psutil.virtual_memory().available + program()
         message = (
             f"The simulation needs about {needed / 2**30:.1f} GiB of memory, but {SHARE:.0%} of the free memory is {SHARE * free / 2**30:.1f} GiB. "
-            "Use a smaller cell, a coarser grid, a smaller convergence or fewer points."
+            "Use a smaller cell, a coarser grid, a smaller convergence angle or fewer points."
         )
         raise SettingsError(message)

@@ -181,7 +181,7 @@ def detector_weights(request: Request, plan: Plan | Discretisation) -> Weights:
 
 
 def weights_behind(detectors: Sequence[Detector], wavelength: float, tilt: tuple[float, float], *, antialias: bool) -> Weights:
-    """Return the function that gives the detection efficiency of reciprocal pixels relative to a tilted beam.
+    """Return the function that gives the detection efficiency of a reciprocal pixel from its position relative to a tilted beam.
 
     ``wavelength`` is in A, and ``tilt`` is the beam tilt (y, x), rad.
     """

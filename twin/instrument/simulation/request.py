@@ -90,8 +90,8 @@ class Request:
         x + z tan tx. The corresponding stage tilts are (alpha, beta). The beam tilt, (x, y), is a field of ``Beam``.
     blocks : tuple of int, optional
         Number of cells (ny, nx) that the window of one probe spans; by default as many as the probe needs. ``(1, 1)``
-        uses the cell as the window, for comparison with codes that do not divide the aperture; a probe wider than the
-        cell then overlaps with itself.
+        uses the cell as the window, for comparison with programs that compute each probe in one cell; a probe wider than
+        the cell then overlaps with itself.
     depths_angstrom : tuple of float, optional
         Increasing depths, A, from 0 to the sample's thickness, at which signals are computed in one pass, by
         ``"multislice"`` or ``"operator"``; by default only the exit face. The signal at a depth is that of a sample
@@ -115,7 +115,7 @@ class Request:
         Thickness, A, up to which the local operator joins slices that contain only light atoms (up to silicon), such
         as amorphous films. The error of joining, measured with single probes relative to the separate slices, may be at most
         half of ``tolerance``. If it is larger, half the thickness is tried, then a quarter, and so on. By default the local
-        operator joins no slices. Windows of single probes join slices without this setting if their check permits it.
+        operator joins no slices. The setting requires ``engine="local"``.
     growing_windows : bool
         Whether the windows of the local operator grow with depth, within the same ``tolerance``, if that takes less
         time, as it does for thick specimens.
@@ -284,7 +284,7 @@ class Request:
         unknown, missing = set(data) - known, needed - set(data)
         if unknown or missing:
             what = f"unknown keys: {', '.join(sorted(unknown))}" if unknown else f"no {', '.join(sorted(missing))}"
-            message = f"This request has {what}. Its keys are {', '.join(sorted(known))}; {', '.join(sorted(needed))} are required."
+            message = f"This request has {what}. Possible keys are {', '.join(sorted(known))}; {', '.join(sorted(needed))} are required."
             raise SettingsError(message)
         read = dict(data)
         read["sample"] = serialisation.sample_from_dict(data["sample"])

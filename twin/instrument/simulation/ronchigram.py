@@ -105,7 +105,7 @@ class SlicedFilm:
 
 
 RonchigramEngine = Callable[[Request, float], SlicedFilm]
-"""Function that slices a film for a camera whose far edge is at a given angle, rad."""
+"""Function that slices a film for a camera whose farthest edge is at a given angle from the beam, rad."""
 
 RONCHIGRAM_ENGINES: Registry[RonchigramEngine] = Registry("engine of Ronchigrams")
 """Engines of Ronchigrams by name; the tag ``reference`` marks the engine for comparison."""
@@ -197,7 +197,7 @@ def explain_ronchigram(
     phonons: int | str = "static",
     **settings: Any,
 ) -> plan.Plan:
-    """Return the plan of :func:`ronchigram` for a phase grating that is compared with multislice.
+    """Return the plan of a call of :func:`ronchigram` with ``engine="grating"`` and ``check=True`` without computing the pattern.
 
     Parameters and errors are those of :func:`ronchigram`.
     """
@@ -305,7 +305,7 @@ def _friendly(count: int) -> int:
 def _in_one_plane(request: Request, edge: float) -> SlicedFilm:
     """Return the film in one plane, at the mean depth of its atoms.
 
-    Its transmission function holds all spatial frequencies between one side of the aperture and the far edge of the camera.
+    Its transmission function holds all spatial frequencies between one side of the aperture and the opposite edge of the camera.
     """
     alpha, wavelength, sample = request.beam.semiangle_rad, request.beam.wavelength_angstrom, request.sample
     slices, _ = discretisation.cut(request)
@@ -325,12 +325,15 @@ def _in_slices(request: Request, edge: float) -> SlicedFilm:
 
 
 def camera_edge(request: Request, camera: PixelatedDetector) -> float:
-    """Return the angle between the beam and the far edge of a camera, rad."""
+    """Return the largest angle between the tilted beam and the middle of an edge of a camera, rad.
+
+    The camera is centred on the optical axis. The angle is half its longer side plus the beam tilt.
+    """
     return 0.5e-3 * camera.pixel_mrad * max(camera.shape_read) + math.hypot(*request.beam.tilt_rad)
 
 
 def disc_of(request: Request, camera: PixelatedDetector) -> AnnularDetector:
-    """Return the disc-shaped detector that extends to the far edge of a camera."""
+    """Return the disc-shaped detector whose radius is the angle :func:`camera_edge`."""
     return AnnularDetector(inner_mrad=0, outer_mrad=camera_edge(request, camera) * 1e3, name=camera.name)
 
 
@@ -427,7 +430,7 @@ def _check_memory(request: Request, fine: Grid, shape: tuple[int, int], cell: tu
     if points > MOST_POINTS or not memory.fits(needed):
         message = (
             f"The window of this Ronchigram has {shape[0]} x {shape[1]} points and needs about {needed / 2**30:.1f} GiB, "
-            "more than is available. Use smaller aberrations, larger camera pixels or a smaller angle."
+            "more than is available. Use smaller aberrations, larger camera pixels or a smaller outer_mrad of the camera."
         )
         raise SettingsError(message)
     return needed

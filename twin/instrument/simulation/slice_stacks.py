@@ -39,7 +39,7 @@ def film_of(request: Request, slices: Slices, thickness: float | None) -> FilmSl
 def positions(request: Request, configuration: int) -> np.ndarray:
     """Return the atoms' positions (x, y, z), A, shape (n, 3), in one frozen-phonon configuration.
 
-    Independent displacements do not depend on the number of configurations.
+    With ``displacements="independent"``, configuration i has the same positions for every number of configurations.
     """
     sample = request.sample
     assert not isinstance(sample, PotentialSlices)  # callers pass samples only
@@ -63,7 +63,8 @@ def _displacements(request: Request, configuration: int, sigma: np.ndarray) -> n
 def stacks(request: Request, plan: Plan) -> Iterator[SliceStack]:
     """Iterate over the specimen's slices, one stack per configuration, up to the plan's largest number of configurations.
 
-    A stack extends to the last depth of a series, with vacuum behind the exit face.
+    If ``depths_angstrom`` of the request extends beyond the exit face, each stack extends to the largest depth, with vacuum
+    behind the exit face.
     """
     return (_stack(request, plan, configuration) for configuration in range(plan.most_configurations))
 

@@ -242,10 +242,10 @@ def refuse_if_missed(request: Request, detectors: Sequence[Detector]) -> None:
     found = kept(request, detectors)
     if found is None or not settled(found, request.tolerance) or suffices(found, request.tolerance):
         return
-    enough, verdict = max(found.clean, found.own / SHARE), "exceed" if found.clean > request.tolerance else "are not known to be within"
+    enough, verdict = max(found.clean, found.own / SHARE), "exceeds" if found.clean > request.tolerance else "is not known to be within"
     rings = ", ".join(f"{d.inner_mrad:g}-{d.outer_mrad:g} mrad" for d in detectors)
     message = (
-        f"Thermal cross-sections {verdict} tolerance={request.tolerance:g} for {rings} and {request.sample.thickness_angstrom:.4g} A: "
+        f"The error of thermal cross-sections {verdict} tolerance={request.tolerance:g} for {rings} and {request.sample.thickness_angstrom:.4g} A: "
         f"the rms error is {found.clean:.2%} of the mean (measured {found.rms:.2%}, including a statistical error of {found.own:.2%}). "
         f"Allow tolerance={math.ceil(enough * 100 + 0.5) / 100:g}, or use engine='local' or 'operator'."
     )
@@ -253,7 +253,11 @@ def refuse_if_missed(request: Request, detectors: Sequence[Detector]) -> None:
 
 
 def remark(request: Request, detectors: Sequence[Detector]) -> str:
-    """Return a sentence on the error of the engine ``thermal``: its value for this sample or other samples, or that it will be measured."""
+    """Return a sentence on the error of the engine ``thermal`` for a request.
+
+    It gives the stored error for the request's sample. If no error is stored, it announces the measurement, or with
+    ``measure_error=False`` gives the errors of other samples.
+    """
     head = "thermal cross-sections of the mean specimen"
     found = kept(request, detectors)
     if found is None and not request.measure_error:

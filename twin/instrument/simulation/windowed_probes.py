@@ -4,9 +4,11 @@ If the propagation of probes through the whole field takes long, they are propag
 (:mod:`~stemtwin.twin.physics.engine.local.probe_windows`). The error of the windows is measured by probes at random points of
 the scan, in their windows and through the whole field; most of these points belong to the first configuration, and each
 further configuration has some points of its own. Windows begin small and grow until the error is clearly below the
-tolerance. If they then save too little time, probes are propagated through the whole field instead. Windows of one size are
-tried in up to four ways before they grow. Slices of films are joined or not, and the signals of the probes' tails are
-computed with aperture-edge waves through the whole field only, or also through the window.
+tolerance. If they then save too little time, probes are propagated through the whole field instead.
+
+Windows of one size are tried in up to six ways before they grow. Each way combines two choices. Slices of films are joined
+up to a thickness of 8 A, up to 4 A, or not at all. The signals of the probes' tails come from aperture-edge waves through
+the whole field only, or also from such waves through the window.
 """
 
 import itertools
@@ -108,7 +110,7 @@ def planned(request: Request, grid: Grid, slices: Slices, blocks: tuple[int, int
     slices : Slices
         Slices of the sample.
     blocks : tuple of int
-        Number of cells (ny, nx) that a probe spans; windows are used for one cell only.
+        Number of cells (ny, nx) that a probe spans. If it spans more than one, the result is None.
     growth : float
         Ratio of the margins around the points in each window to the margins that are tried first.
     """
@@ -201,7 +203,7 @@ def _whole_waves(request: Request) -> int:
 
 
 def cost(found: Discretisation, windowed: Windowed) -> Cost:
-    """Return the cost of probes in windows, with the waves for the probes, for their tails and for the check."""
+    """Return the cost of probes in windows. It includes the waves for the probes, for their tails and for the check."""
     request, grid, slices = found.request, found.grid, len(found.slices.planes)
     focal, source = partial_coherence.counts(request.beam)
     shifted = request.scan.count * source
@@ -334,7 +336,11 @@ class WindowCheck:
         return False
 
     def sent(self, stack: SliceStack) -> SliceStack:
-        """Return the specimen for probes in windows, with slices of films joined if ``windowed.joined`` is given."""
+        """Return the slices through which the probes in windows are propagated.
+
+        If ``windowed.joined`` is given, thin slices of films are joined into thicker ones, which saves time. Otherwise the slices are
+        those of ``stack``.
+        """
         assert self.windowed is not None  # there are windows
         return stack if self.windowed.joined is None else self.windowed.joined.stack(stack)
 
@@ -406,7 +412,7 @@ class WindowCheck:
         self._growths += 1
         if self._growths > GROWTHS:
             message = (
-                f"Windows around the probes exceed tolerance={self._request.tolerance:g}: {', '.join(self.tried)}. "
+                f"The error of windows around the probes exceeds tolerance={self._request.tolerance:g}: {', '.join(self.tried)}. "
                 "Allow a larger tolerance, or use tolerance=0, which propagates each probe through the whole field."
             )
             raise SamplingError(message)

@@ -37,7 +37,7 @@ ESCAPES = 12
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Lines:
-    """X-ray lines of one element and shell on a detector.
+    """X-ray lines of one element and shell in the energy range of a detector.
 
     Parameters
     ----------
@@ -139,7 +139,7 @@ def expected_edx(
     engine, phonons, lattice_average, seed, tilt_mrad, window_angstrom, progress
         Settings of :func:`stemtwin.twin.instrument.spectra.areal_densities.densities`.
     film_angstrom : ndarray, optional
-        Height of a carbon film on the specimen at each point, A, shaped like the scan. The film emits and absorbs X-rays like the specimen.
+        Thickness of a carbon film on the specimen at each point, A, shaped like the scan. The film emits and absorbs X-rays like the specimen.
 
     Returns
     -------
@@ -186,7 +186,7 @@ def explain_edx(sample: Sample, beam: Beam, scan: Scan, detector: EDXDetector, *
 
 
 def _lines_and_channels(sample: Sample, beam: Beam, detector: EDXDetector) -> tuple[list[Lines], list[LossChannel]]:
-    """Return the lines of a sample on a detector, and loss channels: those of the lines first, then elements without lines."""
+    """Return a sample's lines in a detector's energy range, and loss channels: first those of the lines, then elements without lines."""
     numbers = [int(number) for number in np.unique(sample.numbers)]
     groups = [group for number in numbers for group in lines_of(number, beam.energy_ev, detector)]
     dark = [number for number in numbers if all(group.number != number for group in groups)]  # bremsstrahlung only
@@ -214,7 +214,7 @@ def _variables(scan: Scan, spectra: np.ndarray, channels: list[LossChannel], see
 def _filmed(
     groups: list[Lines], channels: list[LossChannel], seen: Densities, film: np.ndarray, beam: Beam, detector: EDXDetector
 ) -> tuple[list[Lines], list[LossChannel], Densities]:
-    """Return lines, channels and densities with the atoms of a carbon film of a height, A, shaped like the scan."""
+    """Return lines, channels and densities with the atoms of a carbon film of given thickness, A, shaped like the scan."""
     carbon, values = overlayer.CARBON, seen.values
     if all(channel.numbers != (carbon,) for channel in channels):
         new = list(lines_of(carbon, beam.energy_ev, detector))
@@ -341,7 +341,7 @@ def quantify(counts: np.ndarray, lines: Sequence[str], beam: Beam, detector: EDX
     Raises
     ------
     SettingsError
-        A group of lines is not on the detector, the spectrum has no counts, or ``electrons`` is not positive.
+        A group of lines is outside the detector's energy range, the spectrum has no counts, or ``electrons`` is not positive.
     """
     symbols = [line.partition("_")[0] for line in lines]
     found = fit_lines(counts, symbols, beam, detector)

@@ -67,7 +67,7 @@ class _Kinds:
 class _Experiment(NamedTuple):
     """The inputs of one set of spectra.
 
-    ``shifts`` (points,) is the energy drift (eV) and ``film`` (points,) the height of a film on the specimen, A.
+    ``shifts`` (points,) is the energy drift (eV) and ``film`` (points,) the thickness of a film on the specimen, A.
     """
 
     sample: Sample
@@ -123,9 +123,8 @@ def expected_eels(
     shifts_ev : ndarray, optional
         Drift of the spectrum at each point in addition to the detector's ``energy_shift_ev``, eV, shaped like the scan.
     film_angstrom : ndarray, optional
-        Height of a carbon film on the specimen at each point, A, shaped like the scan. The film adds to t / lambda and
-        to the C K edge, and scatters electrons out of the collection aperture as in images (``overlayer``). It has no
-        surface losses.
+        Thickness of a carbon film on the specimen at each point, A, shaped like the scan. The film adds to t / lambda and
+        to the C K edge, and scatters electrons elastically out of the collection aperture. It has no surface losses.
 
     Returns
     -------

@@ -1,4 +1,4 @@
-"""Materials of a sample for its low-loss spectrum, and islands of a material that have plasmons."""
+"""Materials of a sample for its low-loss spectrum, and compact islands of atoms of one material, as spheres with plasmons."""
 
 import functools
 import math
@@ -34,7 +34,7 @@ def regions(sample: Sample, model: LossModel) -> list[MaterialRegion]:
     """Return the materials of a sample with their elements (atomic numbers).
 
     Elements that the model does not name have the materials of the built-in table; compounds take precedence over pure elements.
-    If the table does not cover all of these elements, all of them together are modelled as free valence electrons.
+    If the table lacks a material for any of these elements, all of these elements are modelled together as free valence electrons.
 
     Raises
     ------

@@ -165,7 +165,7 @@ class EDXDetector(_Binned):
     dispersion_ev : float
         Width of a channel, eV.
     solid_angle_sr : float
-        Solid angle, sr; usual values are 0.1 to 1 [M].
+        Solid angle, sr; usual values are 0.1 to 1 sr, quoted from memory of the literature [M].
     take_off_deg : float
         Angle between the plane of the specimen and the direction of the detector, degrees.
     resolution_ev : float
@@ -275,8 +275,8 @@ class LossModel:
     ----------
     materials : tuple of (tuple of str, str or Material)
         Low-loss material of each set of elements, such as ``((("Au",), "gold"), (("C",), "amorphous-carbon"))``.
-        Other elements have the materials of the built-in table. If the table does not cover all of them, they are
-        modelled as free valence electrons.
+        Elements that are not listed have the materials of the built-in table. If the table lacks a material for any of
+        the unlisted elements, all unlisted elements are modelled together as free valence electrons.
     valences : tuple of (str, float)
         Valence of each element whose white lines depend on the valence, such as ``(("Fe", 2.0),)``.
     background_exponent : float, optional

@@ -17,7 +17,7 @@ File                           Content
 ``kinetics_kernels.py``        compiled doses and rules
 ``knockon.py``                 knock-on cross-sections with thermal motion
 ``mott.py``                    Mott's series for heavy nuclei
-``process_library.py``         processes of graphene and MoS2, hop of the simulator putting-dune
+``process_library.py``         sets of processes for graphene, MoS2 and solids; hop model of the program putting-dune
 ``processes.py``               processes that an atom can undergo, as immutable objects
 ``relaxation.py``              relaxation after an event by a valence force field, ``advance_relaxed``
 ``site_network.py``            sites, their atoms, and links between sites

@@ -41,7 +41,8 @@ class Branching:
     above : (r, r) bool
         True where the process of the column takes precedence over that of the row if both are possible for an atom.
     chances : (r, b) float64
-        Probability of each process per partner for a transfer in the bin.
+        Probability that a transfer in the bin causes each process. For a process with several possible partners (linked
+        sites that take part in it), it is the probability for each of them.
     parts : (r, b) float64
         Cross-section that each process would have in the bin if no other process competed, A^2. It is 0, and not used,
         for a process that loses no transfers to others.

@@ -103,8 +103,8 @@ class Film:
         """Check and freeze."""
         height = np.array(self.height, dtype=float)
         if height.ndim != 2 or not 0 < height.size <= MOST_POINTS or not np.isfinite(height).all() or height.min() < 0:
-            message = f"height is an array of shape {height.shape}. Give an array of finite heights of at least 0, with the shape "
-            message += f"(ny, nx) and at most {MOST_POINTS} points."
+            message = f"height, of shape {height.shape}, must be a two-dimensional array of 1 to {MOST_POINTS} finite heights of at least 0. "
+            message += "Give the height of the film in A at each point."
             raise SettingsError(message)
         height.setflags(write=False)
         object.__setattr__(self, "height", height)

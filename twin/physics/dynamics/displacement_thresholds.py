@@ -124,7 +124,7 @@ class CrossSection:
 
     @property
     def total(self) -> float:
-        """Sum of the cross-sections for knock-on with thermal motion, excited states and radiolysis, A^2."""
+        """Sum of ``knock_on`` (with thermal motion), ``excited`` (additional knock-on in excited states) and ``radiolysis``, A^2."""
         return self.knock_on + self.excited + self.radiolysis
 
 

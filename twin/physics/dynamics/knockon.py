@@ -96,7 +96,9 @@ def prefactor(number: int, energy: float) -> float:
 
 
 def ratio_coefficients(number: int, energy: float, model: str = "auto") -> tuple[float, ...]:
-    """Return the ratio R to Rutherford's formula as coefficients of a polynomial in sqrt(y), lowest power first.
+    """Return the ratio R of d sigma / dy to Rutherford's formula, as coefficients of a polynomial in sqrt(y), lowest power first.
+
+    Here y = T / Tmax is the energy transfer divided by its largest value.
 
     Raises
     ------

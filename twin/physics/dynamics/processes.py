@@ -157,7 +157,8 @@ class Rules:
 
     ``table`` has the shape (r, 16). ``cross_sections`` (A^2) and ``rates`` (1/s) have the shape (r,). ``fractions`` lists
     the g different values of ``Process.offset``, shape (g,). The cross-sections include all energy transfers above the
-    threshold; ``branching`` describes the transfers that other processes take.
+    threshold, also those that cause a competing process instead. The kernels subtract these transfers with the arrays of
+    ``branching``.
     """
 
     table: np.ndarray

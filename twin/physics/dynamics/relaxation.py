@@ -50,7 +50,7 @@ SILICON_COSINE, SILICON_SOFTNESS = -0.25, 0.3
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ForceField:
-    """Parameters of the force field.
+    """Parameters of the force field. [M] marks values that are quoted from memory of the literature.
 
     Parameters
     ----------
@@ -59,13 +59,13 @@ class ForceField:
         median bond length is used instead if it is within 3 % of the listed length or no length is listed, so a uniformly
         strained lattice keeps its bond lengths.
     edge_length, dimer_length : float
-        C-C bond lengths, A (quoted from memory [M]): ``edge_length`` if one of the two atoms has lost a
+        C-C bond lengths, A [M]: ``edge_length`` if one of the two atoms has lost a
         neighbour (zigzag edge), ``dimer_length`` if both have (armchair edge) (Koskinen, Malola, Hakkinen, Phys. Rev.
         Lett. 101 (2008) 115502).
     closing_lengths : (float, float)
         Unstrained lengths of the weak bond that closes a pentagon, A: at a single vacancy, and at a vacancy next to
         another one. In the lattice the bonds stretch to 2.0 and 1.75 A, close to the published 2.02 A (Ma et al.,
-        New J. Phys. 6 (2004) 68) and 1.77 A (quoted from memory [M]).
+        New J. Phys. 6 (2004) 68) and 1.77 A [M].
     bond, angle, height, repulsion : float
         Stiffness of bonds (eV/A^2), angles (eV), heights above the neighbours (eV/A^2, from the bending stiffness of
         graphene, 1.4 eV) and of the repulsion between atoms that are not bonded (eV/A^2).

@@ -42,7 +42,7 @@ class SiteNetwork:
     Raises
     ------
     SettingsError
-        Shapes do not match, or values are invalid.
+        The shape of an array does not match the number of sites, or a value is out of range.
     """
 
     numbers: np.ndarray
@@ -61,13 +61,13 @@ class SiteNetwork:
         n = len(whole["numbers"])
         shapes = (real["positions"].shape, whole["labels"].shape, real["dose"].shape, whole["links"].shape[:1], whole["kinds"].shape)
         if whole["links"].ndim != 2 or shapes != ((n, 3), (n,), (n,), (n,), whole["links"].shape):
-            message = f"The arrays of a specimen of {n} sites do not match. "
+            message = f"The shapes of a specimen's arrays do not match its {n} atomic numbers. "
             message += f"Give positions ({n}, 3), labels and dose ({n},), links and kinds ({n}, K)."
             raise SettingsError(message)
         links = whole["links"]
         if links.size and (links.max() >= n or links.min() < -1):
-            message = f"A link leads to site {links.max() if links.max() >= n else links.min()}, but there are {n} sites. "
-            message += f"Use 0 to {n - 1}, or -1 for no link."
+            message = f"A link leads to site {links.max() if links.max() >= n else links.min()}, but the sites are numbered from 0 to {n - 1}. "
+            message += "Use these numbers, or -1 for no link."
             raise SettingsError(message)
         if n and not (whole["numbers"].min() >= 0 and whole["numbers"].max() <= 118 and np.isfinite(real["positions"]).all()):
             message = "Atomic numbers must lie between 0 (an empty site) and 118, and positions must be finite."

@@ -187,7 +187,7 @@ def test_what_windows_cannot_do_is_refused(asked: Request, monkeypatch: pytest.M
     monkeypatch.setattr(engine, "SIDE", 5.0)
     monkeypatch.setattr(engine, "LEAST_SIDE", 10.0)
     monkeypatch.setattr(engine, "GROWTHS", 0)
-    with pytest.raises(SamplingError, match=r"exceed tolerance=0\.001: .*% with windows of \d+ A\. .*engine='multislice'"):
+    with pytest.raises(SamplingError, match=r"exceeds tolerance=0\.001: .*% with windows of \d+ A\. .*engine='multislice'"):
         simulate.simulate(replace(asked, tolerance=1e-3))
 
 

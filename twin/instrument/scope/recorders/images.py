@@ -91,7 +91,7 @@ class ImageRecorder:
         return cls(request=request, plan=plan, room=room)
 
     def renewed(self, setup: Setup, state: ScopeState) -> Self:
-        """Return the recorder for a specimen that has changed, in the same window."""
+        """Return the recorder for the changed specimen of the state. The window in which images are computed keeps its size."""
         request = replace(self.request, sample=state.specimen, phonons=imaging_requests.thermal_setting(setup, state))
         return replace(self, request=request, plan=imaging_requests.plan(setup, request, self.room.window_angstrom))
 

@@ -256,7 +256,7 @@ def check_edges(detectors: Any, names: Sequence[str]) -> None:
     ranges = [d.energy_range_ev for d in made if isinstance(d, EELSDetector)]
     for edge in (edge_table.edge(name) for name in names):
         if not ranges:
-            message = f"{edge.name} is an edge of energy losses, but detectors does not include EELS. Add an EELSDetector to detectors."
+            message = f"{edge.name} is an energy-loss edge, but detectors does not include EELS. Add an EELSDetector to detectors."
             raise SettingsError(message)
         low, high = ranges[0]
         if not low <= edge.onset < high:

@@ -2,9 +2,9 @@
 
 abTEM applies the transmission function at the entrance of a slice, and its arrays have the axes [x, y]. The slices that it
 receives therefore extend from each of our planes to the next, every atom lies in the middle of its slice, and C10 is increased
-by the depth of our first plane. In abTEM, the tilt is that of the beam relative to the specimen, and patterns are centred on
-the tilted beam, as the waves of our engines are. Probe positions are corrected for the sideways shift that the tilt causes
-between the entrance face and our first plane. For a sample, abTEM computes its own potential, in which the bilinear placement
+by the depth of our first plane. In abTEM, the tilt is that of the beam relative to the specimen. Diffraction patterns of abTEM
+and waves of our engines have the tilted beam at their centre. Probe positions are corrected for the sideways shift that the
+tilt causes between the entrance face and our first plane. For a sample, abTEM computes its own potential, in which the bilinear placement
 of atoms is inexact between grid points. A potential that is given as slices is used unchanged.
 """
 

@@ -1,4 +1,4 @@
-"""The engine ``local``: dark field of large or changing thin specimens by a local operator, to a tolerance."""
+"""The engine ``local``: a local operator computes dark-field signals of large or changing thin specimens within a tolerance."""
 
 import functools
 import math
@@ -54,7 +54,7 @@ def check_own_windows(found: Discretisation) -> None:
 
 
 def suits(found: Discretisation) -> str:
-    """Return the reason for a local operator if all detectors are in the dark field, else an empty string."""
+    """Return a reason why ``engine="auto"`` compares this engine with the exact ones, or an empty string if a detector is not in the dark field."""
     return "dark-field signals depend on short distances only" if is_dark(found.request, found.detectors) else ""
 
 
@@ -92,7 +92,7 @@ def cost(found: Discretisation) -> Cost:
 
 
 def cost_beside(found: Discretisation, program: int) -> Cost:
-    """Return the cost of a local operator, given the memory of the program and the result, bytes."""
+    """Return the cost of a local operator. Its memory includes ``program``, the memory (bytes) of the running program and of the result."""
     request, grid, planes, channels = found.request, found.grid, found.slices.planes, found.channels
     beam, count = request.beam, request.configurations
     basis, seen = _basis(found)

@@ -53,14 +53,14 @@ def signals(request: Request, plan: Plan, progress: Progress | None) -> Signals:
 
 
 def account(operator: ImagingOperator) -> str:
-    """Return a sentence on the accuracy of an operator's signals, including an average over lattice translations."""
+    """Return a sentence on the accuracy of an operator's signals. It also describes an average over lattice translations, if any."""
     if operator.average is None:
         return EXACTNESS
     return f"{EXACTNESS}; {crystal_average.measured(operator.configurations, operator.average, float(operator.standard_error.max()))}"
 
 
 def used(request: Request, plan: Plan) -> Plan:
-    """Return a plan with the number of configurations over which its operator is averaged."""
+    """Return a plan with its number of phonon configurations replaced by the number that the operator has averaged."""
     return plan if plan.average is None else replace(plan, configurations=operator_cache.operator_for(request, plan).configurations)
 
 

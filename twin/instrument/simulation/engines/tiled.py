@@ -1,4 +1,4 @@
-"""The engine ``tiled``: imaging operators on overlapping windows of a field too large for one operator, to a tolerance."""
+"""The engine ``tiled``: imaging operators on overlapping windows compute the signals of a large field within a tolerance."""
 
 import itertools
 import math
@@ -39,7 +39,7 @@ def bright_and_dark(request: Request, detectors: tuple[Detector, ...]) -> tuple[
 
 
 def suits(found: Discretisation) -> str:
-    """Return the reason for operators on windows if a detector is not in the dark field, else an empty string."""
+    """Return a reason why ``engine="auto"`` compares this engine with the exact ones, or an empty string if all detectors are in the dark field."""
     return "the field is divided into windows" if bright_and_dark(found.request, found.detectors)[0] else ""
 
 
@@ -61,7 +61,10 @@ def cost(found: Discretisation) -> Cost:
 
 
 def _cost_of_windows(found: Discretisation, program: int) -> Cost:
-    """Return the cost of windows that pass their first check, given the memory of the program and the result, bytes."""
+    """Return the cost of windows that pass their first check.
+
+    Its memory includes ``program``, the memory (bytes) of the running program and of the result.
+    """
     request, channels, slices, count = found.request, found.channels, len(found.slices.planes), found.request.configurations
     divided = _layout(request, found.grid, _held(request, found.slices.planes))
     tiles, window, beams = divided.tiles_at(request.scan.points()), divided.window((0, 0)).grid, _beams(found, divided)
@@ -239,7 +242,10 @@ class TiledField:
                 return Divided(layout=layout, accuracy=accuracy), growth
             tried.append(f"{accuracy.rms:.2%} with windows of {max(layout.window((0, 0)).grid.extent):.0f} A")
             growth *= windows.GROWTH
-        message = f"Operators on windows exceed tolerance={tolerance:g}: {', '.join(tried)}. Allow a larger tolerance, or use engine='multislice'."
+        message = (
+            f"The error of operators on windows exceeds tolerance={tolerance:g}: {', '.join(tried)}. "
+            "Allow a larger tolerance, or use engine='multislice'."
+        )
         raise SamplingError(message)
 
     def stacks(self, cut: Rectangle) -> Iterator[SliceStack]:

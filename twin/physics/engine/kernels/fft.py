@@ -46,8 +46,9 @@ class TransformPlan(NamedTuple):
     Attributes
     ----------
     stages : ndarray
-        (n_stages, 4) int64: radix, number of points in each block that the stage splits, number of such blocks in a
-        sub-block of the first stage, and index of the stage's first twiddle factor.
+        (n_stages, 4) int64, one row per stage. The first stage splits the line into parts; each further stage splits blocks
+        inside the parts. Columns: radix of the stage, number of points in each block before the split, number of these
+        blocks in one part (1 for the first stage), and index of the stage's first twiddle factor.
     order : ndarray
         (n,) int64: ``order[i]`` is the frequency index at position i of a transformed line.
     twiddles : ndarray
