@@ -288,7 +288,7 @@ def test_many_states_are_the_same_bits():
     assert (many.at(points) == np.stack([one.at(points) for one in single])).all()
     same = operator.images(states, source_size=0.2).coefficients
     assert (same[1] == operator.image(states[1], source_size=0.2).coefficients).all()
-    with pytest.raises(SamplingError, match="no state"):
+    with pytest.raises(SamplingError, match="states is empty"):
         operator.images([])
 
 

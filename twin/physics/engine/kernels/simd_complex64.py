@@ -167,7 +167,7 @@ def element(builder, data, index):
 
 
 def integers(context, builder, sig, args, names):
-    """Return the arguments whose positions are listed in ``names``, cast to indices."""
+    """Return some arguments of an intrinsic, cast to integers of the size of an index; the tuple ``names`` holds their positions in ``args``."""
     return [context.cast(builder, args[i], sig.args[i], types.intp) for i in names]
 
 
@@ -318,7 +318,7 @@ def add_complex(typingctx, array, index, value):
 
 @intrinsic
 def fetch_ahead(typingctx, array, index):
-    """Prefetch the point at ``index`` of a flat float32 array into the cache; no value changes, even if the point does not exist."""
+    """Prefetch the point (16 complex numbers) at ``index`` of a flat float32 array into the cache; an index outside the array is harmless."""
 
     def codegen(context, builder, sig, args):
         (at,) = integers(context, builder, sig, args, (1,))

@@ -40,8 +40,8 @@ class Accuracy:
     mean : tuple of float
         Mean signal of each channel.
     standard_error : float
-        Standard error of the mean over phonon configurations: the rms over the points divided by the mean signal, for the
-        worst channel; NaN for one configuration.
+        Relative standard error of the mean over phonon configurations: the rms of the standard errors at the points, divided
+        by the mean signal, for the worst channel; NaN for one configuration.
     """
 
     points: int
@@ -73,8 +73,9 @@ class Comparison:
 
     Half of the probes are in focus, half have C10 = 2 / (lambda k_max^2), where k_max is the radius of the aperture. In
     fields up to 112 A, probes are propagated through the whole field; in larger fields, through a window with a margin
-    of at least 24 A. Less than 1 % of a probe lies beyond this margin. In windows, as in images, this part is
-    represented by aperture-edge waves, so the error due to the window's edges is much smaller than 1 %.
+    of at least 24 A. Less than 1 % of a probe lies beyond this margin. The signal of this part is taken from plane waves at
+    the edge of the aperture (:func:`probe.rim`), as in the operator's images, so the error due to the window's edges is
+    much smaller than 1 %.
 
     The points are drawn at construction. Configurations of the specimen are passed one after another to `take` while the
     operator is built, so each configuration has to be in memory only once.
@@ -103,12 +104,15 @@ class Comparison:
         self._signals: list[list[np.ndarray]] = [[] for _ in self._probes]
 
     def take(self, stack: SliceStack) -> None:
-        """Compute and record the signals of the probes for one configuration of the specimen."""
+        """Compute the signals of the probes for one configuration of the specimen, and store them for :meth:`accuracy`."""
         for found, signals in zip(self._through(stack), self._signals, strict=True):
             signals.append(found)
 
     def through(self, stack: SliceStack) -> np.ndarray:
-        """Return the signals of the probes inside their windows for one specimen, (channels, points); they are not recorded."""
+        """Return the signals of the probes for one configuration of the specimen, shape (channels, points).
+
+        The signals omit the parts of the probes outside their windows. Unlike :meth:`take`, this method does not store them.
+        """
         return np.concatenate(list(self._through(stack)), axis=1)
 
     def _through(self, stack: SliceStack) -> Iterator[np.ndarray]:

@@ -181,7 +181,8 @@ class Basis:
     patches, pieces : tuple of int
         Numbers of patches and of pieces along y and x.
     cutoff : float
-        Spatial frequency where the functions' shape ends and the lattice's alias may begin, 1/A.
+        Spatial frequency above which the Fourier transform of a basis function is zero, 1/A. It is 1/h - ``top``, the lowest
+        frequency of a probe's alias on the lattice, with the larger spacing h.
     steps : ndarray
         Differences (p, q) between the lattice points of two functions whose overlap is included, on the half plane
         (p > 0, or p = 0 and q >= 0), int64, shape (n, 2).
@@ -312,8 +313,8 @@ def pieces_of(basis: Basis, region: Region | None, margin: float) -> list[Piece]
 def canvas_span(basis: Basis, axis: int, side: Sides | None, margin: float) -> Counts:
     """Return the first lattice point and the number of points of a canvas along one axis.
 
-    A canvas is a rectangle of the lattice on which images are computed. ``side`` is the side (low, high) of a region, A,
-    or None for the whole field.
+    A canvas is a rectangle of the lattice on which images are computed. ``side`` contains the bounds (low, high) of the
+    imaged region along this axis, A; None stands for the whole field. ``margin`` is the margin around the region, A.
     """
     h, origin, lattice = basis.spacing[axis], basis.origin[axis], basis.counts[axis]
     if side is None:

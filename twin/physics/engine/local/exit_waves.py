@@ -84,7 +84,8 @@ class Windows:
     Raises
     ------
     SamplingError
-        A detector overlaps the bright field, exceeds the band limit, or has no weight at all.
+        A detector collects angles below 1.2 times the convergence semi-angle or beyond the band limit, or all of its weights
+        are zero.
     """
 
     def __init__(self, basis: Basis, stack: SliceStack, weights: Weights, planes: np.ndarray | None = None) -> None:
@@ -277,12 +278,13 @@ def window_grid(basis: Basis) -> Grid:
 
 
 def check_detectors(basis: Basis, weights: Weights, wavelength: float) -> None:
-    """Check that no detector overlaps the bright field, exceeds the band limit, or has no weight at all.
+    """Check the angles of all detector channels.
 
     Raises
     ------
     SamplingError
-        A channel of the detectors fails the check.
+        A channel collects angles below 1.2 times the convergence semi-angle or beyond the band limit, or all of its weights
+        are zero.
     """
     _checked_weights(basis, window_grid(basis), weights, wavelength)
 
@@ -300,7 +302,7 @@ def _smooth_weights(basis: Basis, grid: Grid, weights: Weights, wavelength: floa
 
 
 def _checked_weights(basis: Basis, grid: Grid, weights: Weights, wavelength: float) -> np.ndarray:
-    """Return the detector weights on reciprocal pixels finer than the window's, float64, (channels, ...), after a check of their angles."""
+    """Check the detectors' angles, and return their weights on reciprocal pixels finer than the window's, float64, (channels, ...)."""
     fine = Grid(shape=(FINER * grid.shape[0], FINER * grid.shape[1]), extent=(FINER * grid.extent[0], FINER * grid.extent[1]))
     given = np.asarray(weights(fine.ky[:, None], fine.kx, fine.reciprocal_sampling), np.float64)
     k, semiangle = fine.k, basis.radius * wavelength * 1e3
@@ -312,13 +314,13 @@ def _checked_weights(basis: Basis, grid: Grid, weights: Weights, wavelength: flo
             raise SamplingError(message)
         if seen.min() < BRIGHT * basis.radius - pixel:
             message = (
-                f"The local operator is for dark field: a detector from {seen.min() * wavelength * 1e3:.1f} mrad collects beams within "
-                f"{BRIGHT:g} x the convergence of {semiangle:g} mrad, which are coherent over the whole probe. Use the dense imaging operator."
+                f"The local operator is for dark field: the detector's inner angle of {seen.min() * wavelength * 1e3:.1f} mrad is below "
+                f"{BRIGHT:g} x the convergence of {semiangle:g} mrad. Use the dense imaging operator or a larger inner angle."
             )
             raise SamplingError(message)
         if seen.max() > grid.band_limit + pixel:
             message = (
-                f"A detector up to {seen.max() * wavelength * 1e3:.1f} mrad exceeds the largest angle on this grid "
+                f"The detector's outer angle of {seen.max() * wavelength * 1e3:.1f} mrad exceeds the largest angle on this grid "
                 f"({grid.max_angle(wavelength) * 1e3:.1f} mrad). Use a finer sampling or lower the outer angle."
             )
             raise SamplingError(message)

@@ -1,7 +1,8 @@
 """Joining of the slices of amorphous films into thicker slices for the functions of a local operator.
 
-Atoms of an amorphous film do not form columns, so their depths matter little for a dark-field signal. The single probes of
-the accuracy check still pass all slices, so the measured error of the local operator includes the error of joining.
+Atoms of an amorphous film do not form columns, so their depths matter little for a dark-field signal. The accuracy check
+propagates its single probes through the original slices, so the measured error of the local operator includes the error
+of joining.
 """
 
 from collections.abc import Iterator

@@ -88,7 +88,10 @@ def _work(found: list[Stage]) -> float:
 
 
 class Functions:
-    """Fourier coefficients of the basis functions at a depth in a window without a specimen, sorted by column."""
+    """Fourier coefficients of the basis functions on the grid of a window, after propagation through vacuum to a given depth.
+
+    The coefficients are sorted by the columns of the grid.
+    """
 
     def __init__(self, basis: Basis, setup: "multislice._Setup", depth: float) -> None:
         grid = setup.stack.grid
@@ -121,7 +124,11 @@ class Change:
         self._side = side
 
     def scratch(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Return the buffers of one thread for functions in the larger window, for a row, and for points."""
+        """Return three buffers for one thread, the argument ``scratch`` of :meth:`carry`.
+
+        The first is for the waves of the unscattered functions in the larger window, the second for one row of this window,
+        and the third for the Fourier coefficients of the functions.
+        """
         after = self.after.setup
         points = max(self.before.values.size, self.after.values.size) * POINT
         return aligned(after.stack.grid.shape[0] * after.pitch * POINT), aligned((self._side + 1) * POINT), aligned(points)
@@ -131,8 +138,8 @@ class Change:
     ) -> None:
         """Transfer a batch of waves from the smaller to the larger window.
 
-        ``phases`` are the phase factors of the functions in both windows; ``corner`` is the position of the first window in
-        the second.
+        ``phases`` are the phase factors of the functions in both windows. ``corner`` is the row and the column of the larger
+        window at which the smaller window begins.
         """
         (small, large), (extra, source, points) = waves, scratch
         before, after = self.before.setup, self.after.setup
@@ -148,7 +155,10 @@ class Change:
 
 
 def window_setup(grid: Grid, stack: SliceStack, planes: np.ndarray) -> "multislice._Setup":
-    """Return the multislice tables of a window for a specimen with the given planes; its transmission is not used."""
+    """Return the multislice tables of a window, such as propagators, for planes at the depths ``planes``, A.
+
+    ``stack`` supplies only the wavelength, the thickness and the tilt; its planes and its transmission are not used.
+    """
     empty = SliceStack(
         grid=grid,
         wavelength=stack.wavelength,

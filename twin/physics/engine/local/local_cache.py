@@ -1,6 +1,7 @@
-"""Disk cache of local operators: their truncation distances and measured accuracy.
+"""Disk cache of the truncation distances, the joined slices and the measured accuracy of local operators.
 
-The pieces of an operator are stored separately, each piece while it is built; see ``piece_cache.py``.
+The overlaps of an operator are stored separately during its build, in pieces of 32 x 32 lattice points; see
+``piece_cache.py``.
 """
 
 from collections.abc import Sequence
@@ -18,7 +19,10 @@ from stemtwin.twin.physics.engine.multislice.multislice import SliceStack
 
 
 def keep(cache: ArrayCache, key: str, operator: LocalOperator) -> None:
-    """Store the truncation distances and the accuracy of a checked operator; ``operator.store`` contains its pieces.
+    """Store the truncation distances, the joined slices and the accuracy of an operator.
+
+    The overlaps are not stored here. The build has already stored them in ``operator.store``, a
+    :class:`~stemtwin.twin.physics.engine.local.piece_cache.PieceStore`.
 
     Parameters
     ----------
@@ -44,9 +48,9 @@ def keep(cache: ArrayCache, key: str, operator: LocalOperator) -> None:
 def load(
     cache: ArrayCache, key: str, stacks: Sequence[SliceStack], semiangle: float, weights: Weights, *, periodic: bool, antialias: bool
 ) -> LocalOperator | None:
-    """Return the operator of a key, or None; its pieces are read from disk when they are needed.
+    """Return the operator that is stored under a key, or None; a later build reads its overlaps from disk.
 
-    The parameters are those of :class:`LocalOperator`.
+    The other parameters are those of :class:`LocalOperator`.
     """
     found = cache.get(key)
     if found is None:

@@ -109,7 +109,11 @@ def copy_window(transmission, rows, columns, out):
 
 @kernel
 def fill_incident(values, beam_y, beam_x, phase_y, phase_x, points):
-    """Write ``values[b] phase_y[beam_y[b], lane // 4] phase_x[beam_x[b], lane % 4]`` to points, with exchanged real and imaginary parts."""
+    """Write the Fourier coefficients of sixteen functions to ``points``, with real and imaginary parts exchanged.
+
+    Coefficient b of function j is ``values[b] phase_y[beam_y[b], j // 4] phase_x[beam_x[b], j % 4]``. It is element j of
+    point b; a point is 16 complex numbers.
+    """
     side = phase_x.shape[1]
     for b in range(values.size):
         for j in range(LANES):
@@ -120,7 +124,11 @@ def fill_incident(values, beam_y, beam_x, phase_y, phase_x, points):
 
 @kernel
 def pick_points(wave, columns, starts, picked_places, picked, line, plan, places):
-    """Transform columns and copy points: point q of ``picked`` comes from position ``picked_places[q]`` of its column."""
+    """Fourier transform columns and copy points from them to ``picked``; a point is 16 complex numbers.
+
+    Points ``starts[c]`` to ``starts[c + 1] - 1`` of ``picked`` are copied from column ``columns[c]``. Point q is copied from
+    position ``picked_places[q]`` of the transformed column.
+    """
     for c in range(columns.size):
         descend_line(wave, columns[c] * POINT, places, line, plan)
         for q in range(starts[c], starts[c + 1]):
@@ -129,7 +137,11 @@ def pick_points(wave, columns, starts, picked_places, picked, line, plan, places
 
 @kernel
 def subtract_incident(chosen, values, qy, qx, phase_y, phase_x, points):
-    """Subtract ``values[i] phase_y[qy[i], lane // 4] phase_x[qx[i], lane % 4]`` from point ``chosen[i]``."""
+    """Subtract the unscattered waves of sixteen functions from exit coefficients.
+
+    A point of ``points`` holds one exit coefficient of each function. The product
+    ``values[i] phase_y[qy[i], j // 4] phase_x[qx[i], j % 4]`` is subtracted from the coefficient of function j in point ``chosen[i]``.
+    """
     side = phase_x.shape[1]
     for i in range(chosen.size):
         at = chosen[i] * POINT
@@ -150,13 +162,14 @@ def add_swapped(wave, given, columns, rows, pitch, factor):
 
 @kernel
 def widen(small, small_pitch, reads, large, large_pitch, kept, slots, corner_y, corner_x, scale, source, line, small_plans, large_plans, places):
-    """Copy a batch, after its pass over rows, into the batch of a larger window, padded with zeros.
+    """Copy sixteen waves from a small window into a larger window, padded with zeros.
 
-    Row and column 0 of the small window are row ``corner_y`` and column ``corner_x`` of the large one.
+    Both batches are in real space along y and in Fourier space along x, like a batch after `multislice_kernels.advance`. Row
+    and column 0 of the small window are row ``corner_y`` and column ``corner_x`` of the large one.
 
     ``reads`` are the positions of a row's coefficients in the small batch. ``slots`` are the positions of the coefficients
-    in a row of the large batch, or -1 for coefficients that it omits. ``kept`` is the number of coefficients in a row
-    of the large batch; the point behind them is always zero. ``scale`` normalises the transform of a small row.
+    in a row of the large batch, or -1 for coefficients that are left out. ``kept`` is the number of coefficients in a row
+    of the large batch; a zero is written after the last of them. ``scale`` normalises the transform of a small row.
     ``source`` and ``line`` are scratch memory of a large row.
     """
     small_y, small_x = small_plans
@@ -189,10 +202,12 @@ def _sums(left, shifted, at, total):
 
 @stepwise_kernel
 def overlap(left, right, rows, chosen, weights, qy, qx, ramp_y, ramp_x, shifted, out):
-    """Sum ``weights[i] conj(right_b ramp) left_a`` over the chosen points, for the lanes b in ``rows`` and all lanes a.
+    """Compute the overlaps, sum_i ``weights[i]`` conj(right_ib ramp_i) left_ia, of functions a and b of two patches.
 
-    The number of ``rows`` is a multiple of 8. ``chosen`` lists indices of points, ``qy, qx`` the rows and columns of the
-    ramps for each of them. The sum for lanes (a, b) is written to lane a of point b of ``out``.
+    ``left`` and ``right`` are the exit coefficients of all sixteen functions of each patch. Index i runs over the
+    coefficients listed in ``chosen``, a over all functions and b over ``rows``, whose number is a multiple of 8. ramp_i is
+    ``ramp_y[qy[i]] ramp_x[qx[i]]``. The overlap of a and b is written to element a of point b of ``out``; a point is 16
+    complex numbers.
     """
     count = chosen.size
     for i in range(count):
@@ -225,7 +240,13 @@ def overlap(left, right, rows, chosen, weights, qy, qx, ramp_y, ramp_x, shifted,
 
 @kernel
 def deposit(sums, entries, y0, x0, side, share, add, overlaps):
-    """Write or add sums of lane pairs to ``overlaps`` (batches, ny, nx, 2, 16): entry (a, b, slot) goes to the lattice point of lane a."""
+    """Write or add the result ``sums`` of :func:`overlap`, times ``share``, to ``overlaps``, shape (batches, ny, nx, 2, 16).
+
+    Each row (a, b, slot) of ``entries`` gives function a of a patch, function b of the partner patch, and the index of the
+    difference of their lattice points in ``Basis.steps``. The overlap of a and b goes to the lattice point of a, batch
+    slot // 16 and element slot % 16. Lattice point (y0, x0) is the first of the patch, which has ``side`` points along each
+    axis.
+    """
     for e in range(entries.shape[0]):
         a, b, slot = entries[e, 0], entries[e, 1], entries[e, 2]
         y, x = y0 + a // side, x0 + a % side
@@ -242,7 +263,7 @@ def deposit(sums, entries, y0, x0, side, share, add, overlaps):
 
 @kernel
 def transform_rows(points, begin, end, nx, line, places, plan):
-    """Transform rows of a lattice of points in place, to natural order."""
+    """Replace rows ``begin`` to ``end - 1`` of a lattice of points by their Fourier transforms, with the frequencies in FFT order."""
     for y in range(begin, end):
         base = y * nx * POINT
         descend_line(points, base, places, line, plan)
@@ -252,7 +273,7 @@ def transform_rows(points, begin, end, nx, line, places, plan):
 
 @kernel
 def transform_columns(points, begin, end, ny, nx, line, places, plan):
-    """Transform columns of a lattice of points in place, to natural order."""
+    """Replace columns ``begin`` to ``end - 1`` of a lattice of points by their Fourier transforms, with the frequencies in FFT order."""
     for x in range(begin, end):
         descend_line(points, x * POINT, places, line, plan)
         for i in range(ny):
@@ -261,7 +282,7 @@ def transform_columns(points, begin, end, ny, nx, line, places, plan):
 
 @kernel
 def pair_rows(real, imag, weights, pitch, origin, jumps, factors, begin, end, slots, wave, wave_pitch, source, line, places, plan):
-    """Multiply the conjugated field by the field shifted by each lane's difference, sum over states, and transform rows.
+    """Multiply the conjugated field by the field shifted by each of 16 differences, sum over states, and Fourier transform the rows.
 
     ``real, imag`` are (states, points) of a field with margins, ``pitch`` points from row to row, with point (0, 0) at
     ``origin``. ``jumps`` (16,) are the differences in points. The coefficient of column i is written to point
@@ -288,7 +309,7 @@ def pair_rows(real, imag, weights, pitch, origin, jumps, factors, begin, end, sl
 
 @kernel
 def form_columns(wave, begin, end, wave_pitch, overlaps, first, lattice_y, lattice_x, column_of, kept, out, line, places, plan):
-    """Transform columns of the products, multiply by the conjugated transformed overlaps, and sum over the lanes.
+    """Fourier transform columns of the products, multiply by the conjugated transformed overlaps, and sum over the 16 differences of a batch.
 
     ``first[c]`` is the start of channel c in the overlaps. Frequency i is written to row ``kept[i]`` of ``out`` (channels,
     rows, columns); it is omitted if ``kept[i]`` is negative.

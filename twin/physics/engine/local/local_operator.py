@@ -12,7 +12,7 @@ and work and memory are proportional to the area. Images for any state of the op
 truncations (band, window, detector coherence) is measured against multislice of single probes through the whole field (`accuracy_check`),
 and every operator that the function `build` returns contains the result.
 
-K is built in pieces of 32 x 32 lattice points. The bits do not depend on the order in which pieces are built. When atoms move, only the
+K is built in pieces of 32 x 32 lattice points. The result is bit-identical for any order of the pieces. When atoms move, only the
 affected overlaps are built again.
 """
 
@@ -105,7 +105,7 @@ class LocalOperator:
     def join(self, joined: JoinedSlices | None) -> None:
         """Select joined slices, if given, for the propagation of the basis functions; call this before any build.
 
-        The single probes of the check are still propagated through every slice.
+        The accuracy check (:meth:`check`) still propagates its single probes through the original slices.
         """
         if joined is not None:
             first = self.stacks[0]
@@ -124,7 +124,7 @@ class LocalOperator:
         return self._overlaps.nbytes + sum(canvas.nbytes for canvas in self._canvases.values())
 
     def describe(self) -> dict[str, object]:
-        """Return a description, for JSON, of everything on which the bits of a piece depend, except specimen and detectors."""
+        """Return all parameters on which the overlaps depend, except specimen and detectors, as a dictionary for JSON."""
         basis, local = self.basis, self.basis.local
         return {
             "grid": [*self.grid.shape, *self.grid.extent],
@@ -460,11 +460,11 @@ def build(
     tolerance : float
         Largest rms error against multislice at random points, divided by the mean signal.
     region, progress
-        As for :meth:`LocalOperator.build`; the points of the check lie in the region. The rest of the field can be built later.
+        As for :meth:`LocalOperator.build`; the accuracy is measured in the region. The rest of the field can be built later.
     cache, key : ArrayCache, str
-        Cache that keeps the pieces under the operator's key, so a build that was killed continues with the same bits.
+        Cache of the overlaps, and the operator's key. A build that was killed resumes from the cache, with a bit-identical result.
     film, growing : FilmSlices, bool
-        ``film``: planes to join if this changes probe signals by at most half of the tolerance; ``growing``: True if windows grow with depth.
+        Planes of ``film`` are joined if this changes signals by at most ``tolerance / 2``. With ``growing``, windows grow with depth.
 
     Returns
     -------

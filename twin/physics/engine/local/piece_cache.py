@@ -1,4 +1,7 @@
-"""Disk cache of the pieces of a local operator, from which a build that was killed continues with the same bits."""
+"""Disk cache of the pieces of a local operator.
+
+A build that was killed resumes from the stored pieces. Its result is bit-identical to that of an uninterrupted build.
+"""
 
 import numpy as np
 

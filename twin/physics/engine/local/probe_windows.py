@@ -7,9 +7,10 @@ the whole field. This removes most of the error: in SrTiO3 60 A thick (200 kV, 2
 edge of their window are accurate to 0.7 % with aperture-edge waves, and to 5 % without them.
 
 Pixels at the aperture's edge are weighted by their covered fraction, which attenuates each probe toward the edge of its
-window. Half of the missing part of a probe therefore lies near the probe. In an inhomogeneous field, the signal near the
-probe differs from the mean of the field. `rims_inside` therefore propagates aperture-edge waves through each window. For a
-gold particle on carbon (windows with sides of 8 A, each around 4 A of the scan), this reduces the error from 3.3 to 1.1 %.
+window. Half of the intensity that a probe lacks therefore belongs inside its window. In an inhomogeneous field, the signal
+of this half differs from the mean of the field. `rims_inside` therefore propagates aperture-edge waves through each window.
+For a gold particle on carbon (each window has sides of 8 A and contains 4 A of the scan), this reduces the error from 3.3 to
+1.1 %.
 """
 
 import copy
@@ -117,7 +118,10 @@ def layout(field: Grid, points: np.ndarray, size: int, margin: float) -> ProbeWi
 
 
 def rim_signals(stack: SliceStack, semiangle: float, weights: Weights, depths: Sequence[float] | None = None) -> np.ndarray:
-    """Return the signals of aperture-edge waves that pass the whole field, fractions of the beam, float64, shape ([depths,] channels)."""
+    """Return the signals of aperture-edge waves after propagation through the whole field, as fractions of their total power.
+
+    The signals are summed over at most 32 waves spaced evenly around the aperture's edge; float64, shape ([depths,] channels).
+    """
     grid = stack.grid
     beams, power = _around_rim(grid, stack.wavelength, semiangle, RIM_WAVES)
     alone = np.diag(np.sqrt(power)).astype(np.complex64)
@@ -133,9 +137,10 @@ def _around_rim(grid: Grid, wavelength: float, semiangle: float, count: int) -> 
 
 
 def share_inside(windows: ProbeWindows, wavelength: float, semiangle: float, aberrations: Aberrations) -> float:
-    """Return the fraction of a probe's missing part that lies within half a window side of the probe, 0 to 1.
+    """Return the fraction of a probe's missing intensity that belongs inside a window centred on the probe, 0 to 1.
 
-    The missing part is the part of the beam that is not in the probe as computed in its window.
+    The missing intensity is the difference between the beam and the probe computed in its window. Part of it belongs inside
+    the window, because a probe computed in a window is attenuated toward the window's edges.
     """
     field, window = windows.field, windows.grid
     fine = [min(n, fast_length(math.ceil(FINE * side * semiangle / wavelength))) for n, side in zip(field.shape, field.extent, strict=True)]
@@ -158,7 +163,11 @@ def _probe(grid: Grid, wavelength: float, semiangle: float, aberrations: Aberrat
 
 
 def rims_inside(stack: SliceStack, windows: ProbeWindows, semiangle: float, weights: Weights, depths: Sequence[float] | None = None) -> np.ndarray:
-    """Return the signals of sixteen aperture-edge waves that pass each window, fractions of the beam, float64, shape ([depths,] channels, G)."""
+    """Return the signals of aperture-edge waves after propagation through each window, as fractions of their total power.
+
+    The signals are summed over at most sixteen waves spaced evenly around the aperture's edge; float64, shape ([depths,]
+    channels, G) for G windows.
+    """
     sender = _Sender(stack, windows, Aberrations(), semiangle, weights, depths)
     beams, power = _around_rim(sender.grid, stack.wavelength, semiangle, LANES)
     order = np.argsort(sender.beams)

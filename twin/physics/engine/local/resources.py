@@ -27,20 +27,20 @@ class LocalResources:
     Parameters
     ----------
     functions : int
-        Number of basis functions in the pieces that a region needs.
+        Number of basis functions in the pieces (groups of 32 x 32 functions) that images of a region need.
     waves : int
-        Number of functions to propagate: ``functions``, the functions that overlap with them, and unused lanes at the
-        lattice's edges.
+        Number of functions to propagate: ``functions``, the functions that overlap with them, and empty places of patches
+        (groups of 4 x 4 functions, propagated together) at the lattice's edges.
     window : Grid
         Grid of the window in which each function is propagated.
     points : float
         Number of exit coefficients on the detectors.
     checked : int
-        Number of grid points of the window in which the single probes of the check are propagated.
+        Number of grid points of the window in which the accuracy check propagates single probes.
     held : int
-        Memory of overlaps and canvases, bytes.
+        Memory of the overlaps and of the canvases, bytes; a canvas is a rectangle of the lattice on which images are computed.
     working : int
-        Peak of the additional memory during the build and the check, without the specimen, bytes.
+        Peak of the additional memory during the build and the accuracy check, without the specimen, bytes.
     """
 
     functions: int
@@ -68,7 +68,7 @@ def size(basis: Basis, planes: int, seen: tuple[float, float], channels: int, re
     region : tuple
         Region of the images, ((y0, y1), (x0, x1)), A.
     blurs : sequence of float
-        Geometric radii of the probes of the check and of the images, A.
+        Geometric radii of the probes in the accuracy check and in the images, A.
     """
     window = window_grid(basis)
     pieces = pieces_of(basis, region, MARGIN + max(blurs))
@@ -142,7 +142,7 @@ def _canvas(basis: Basis, shape: tuple[int, int], channels: int) -> int:
 
 
 def _check(basis: Basis, planes: int, channels: int, region: Region) -> int:
-    """Return the memory of multislice of a few probes in the window of the check, bytes."""
+    """Return the memory of multislice of a few probes in the window of the accuracy check, bytes."""
     shape, whole = window_shape(basis.grid, region, periodic=basis.periodic)
     grid = Grid(shape=shape, extent=(shape[0] * basis.grid.sampling[0], shape[1] * basis.grid.sampling[1]))
     area = math.prod(shape)

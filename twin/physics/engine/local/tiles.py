@@ -207,7 +207,7 @@ def check(
     weights: Weights,
     rng: np.random.Generator,
 ) -> Accuracy:
-    """Compare images computed from windows with multislice of single probes at random points.
+    """Measure the error of the operators' images, in comparison with multislice of single probes at random points.
 
     Half of the probes are in focus, half have the largest geometric radius for which the windows are designed.
 
@@ -246,7 +246,10 @@ def check(
 
 
 def reference_shape(divided: TileLayout) -> tuple[int, int]:
-    """Return the number of pixels (ny, nx) on which :func:`check` computes multislice, at most that of a periodic field."""
+    """Return the number of pixels (ny, nx) of the rectangle around a tile in which :func:`check` propagates single probes.
+
+    If the field is periodic, the rectangle is not larger than the field along any axis.
+    """
     shape = []
     for count, step, whole, extent in zip(divided.tiles, divided.field.sampling, divided.field.shape, divided.field.extent, strict=True):
         n = fast_length(math.ceil((extent / count + 2 * (AROUND + divided.held)) / step))

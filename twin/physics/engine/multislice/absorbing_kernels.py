@@ -1,6 +1,7 @@
-"""Compiled pass of waves through absorbing planes, with a sum over abs(psi)^2 between the transforms of a row.
+"""The compiled pass of multislice through absorbing planes, which also sums the absorbed intensity of each wave.
 
-Without this sum, it is the pass of `multislice_kernels`.
+The sums over a row are computed between its two Fourier transforms, when the row is in real space. Apart from these sums,
+the pass is that of `multislice_kernels`.
 """
 
 from stemtwin.twin.physics.engine.kernels.fft import ascend_line, convolve_line, descend_line
@@ -10,7 +11,7 @@ from stemtwin.twin.physics.engine.kernels.simd_complex64 import LANES, POINT, lo
 
 @part
 def _propagate_planes(wave, y_factors, x_factors, band, line, factors, plan, places):
-    """Transform all columns, multiply by the propagator, transform back."""
+    """Transform all columns, multiply them by the propagator, and transform them back."""
     ny = plan.order.size
     for c in range(x_factors.size):
         x_factor = x_factors[c]
@@ -21,7 +22,7 @@ def _propagate_planes(wave, y_factors, x_factors, band, line, factors, plan, pla
 
 @part
 def _add_total(line, at, total, sums, d):
-    """Add the real and imaginary parts of a value to the sums of a section, through one point of scratch memory."""
+    """Add the real and imaginary parts of a value to the sums of channel ``d``, through one point of scratch memory."""
     store(line, at, total)
     for j in range(LANES):
         sums[d, j] += line[at + j] + line[at + LANES + j]
@@ -29,7 +30,7 @@ def _add_total(line, at, total, sums, d):
 
 @part
 def _transmit_weighing(wave, transmission, sections, sums, first, pitch, ny, line, plan, reads, writes):
-    """Transform all rows back, add weighted squared moduli, multiply by the transmission, transform."""
+    """Transform all rows back, add their absorbed intensity to ``sums``, multiply them by the transmission, and transform them again."""
     nx = plan.order.size
     order = plan.order
     for y in range(ny):
@@ -53,9 +54,10 @@ def _transmit_weighing(wave, transmission, sections, sums, first, pitch, ny, lin
 def advance_weighing(
     wave, transmission, sections, sums, steps, y_factors, x_factors, band, pitch, line, factors, plan_y, plan_x, places_y, first_reads, reads, writes
 ):
-    """Propagate the batch through all planes and add abs(psi)^2 times the sections to ``sums``.
+    """Propagate sixteen waves psi through all planes, and add the absorbed intensity, summed over all points, to ``sums``.
 
-    ``sections`` is (D, points of all planes), ``sums`` (D, 16) float64.
+    ``sections`` is the absorbed fraction of abs(psi)^2 at each point of the planes, for D channels, float32, shape (D, points
+    of all planes). ``sums`` has one element per channel and wave, float64, shape (D, 16).
     """
     ny, nx = plan_y.order.size, plan_x.order.size
     for s in range(steps.size):

@@ -108,7 +108,7 @@ def exit_coefficients(
     offset : tuple of float
         Offset (jy, jx) of every k in units of the reciprocal pixel, |j| < 1 (a Bloch factor: propagators and band limit use k + offset).
     depths : iterable of float, optional
-        Depths z, A, 0 <= z <= thickness, at which the waves are returned, with a plane at z itself already passed; the exit face by default.
+        Depths of the returned waves, A, 0 to thickness; a wave at the depth of a plane has passed the plane. The default is the exit face.
     progress : callable, optional
         Called from any thread with the number of waves finished so far.
 
@@ -350,7 +350,7 @@ class _Setup:
 
     def __init__(self, stack: SliceStack, offset: tuple[float, float]) -> None:
         if len(offset) != 2 or not all(abs(j) < 1 for j in offset):
-            message = f"offset={offset} reciprocal pixels is not below 1 in magnitude. Move whole pixels into the beams' indices."
+            message = f"offset={offset} must be two numbers between -1 and 1 (reciprocal pixels). Shift the beams' indices by whole pixels instead."
             raise SettingsError(message)
         grid = stack.grid
         ny, nx = grid.shape

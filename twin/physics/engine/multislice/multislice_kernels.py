@@ -1,16 +1,16 @@
 """The compiled passes of multislice over a batch of sixteen waves.
 
-A batch is stored as (ny, pitch) points, with y in real space. Along x, a row holds the Fourier coefficients inside the
-band limit in ascending FFT order, then a point that is always zero and a point that is never read. Lines read the
-coefficients beyond the band from the first of these two points and write them to the second. Padding makes the pitch
-odd, so the points of a column do not share one set of the cache. Every pass reads a line, works in scratch memory that
-stays in the cache, and writes the line back.
+A batch is stored as (ny, pitch) points of 16 complex numbers, with y in real space. Along x, a row holds the Fourier
+coefficients inside the band limit in FFT order, followed by two further points. The first is always zero; transforms use
+it as the value of every coefficient beyond the band limit. The second takes all computed coefficients beyond the band
+limit and is never read. Padding makes the pitch odd, so the points of a column do not share one set of the cache. Every
+pass transforms a row or a column in scratch memory that stays in the cache, and writes it back.
 
 After the columns of a step are processed, the batch contains the waves with real and imaginary parts exchanged. After the
 rows are processed, it contains the waves themselves (see `fft`).
 
-Columns and rows call the same `convolve_line`. Its arguments have the same types in both calls (arrays are `read_only`, numbers are not literals), so
-it is compiled once.
+Columns and rows are transformed by the same `convolve_line`. Its arguments have the same types in both calls (arrays are
+`read_only`, numbers are not literals), so it is compiled once.
 """
 
 import numpy as np
@@ -22,10 +22,11 @@ from stemtwin.twin.physics.engine.kernels.simd_complex64 import LANES, POINT, lo
 
 @kernel
 def enter_waves(wave, values, beam_places, starts, columns, line, plan, places):
-    """Fill columns of the batch with Fourier coefficients along y, and transform them to real space.
+    """Transform Fourier coefficients along y to real space, and write them to columns of the batch.
 
-    Column c receives the points ``values[starts[c] : starts[c + 1]]`` (real and imaginary parts exchanged) at the
-    positions ``beam_places`` of its transformed line.
+    Column ``columns[c]`` is computed from the coefficients ``values[starts[c] : starts[c + 1]]``, whose real and imaginary
+    parts are exchanged; all others are zero. Coefficient b is at position ``beam_places[b]`` of the column before its
+    transform, in the digit-reversed order of :func:`fft.ascend_line`.
     """
     for c in range(columns.size):
         for i in range(plan.order.size):
@@ -37,7 +38,7 @@ def enter_waves(wave, values, beam_places, starts, columns, line, plan, places):
 
 @part
 def _propagate(wave, y_factors, x_factors, band, line, factors, plan, places):
-    """Transform all columns, multiply by the propagator, transform back."""
+    """Transform all columns, multiply them by the propagator, and transform them back."""
     ny = plan.order.size
     for c in range(x_factors.size):
         x_factor = x_factors[c]
@@ -48,7 +49,7 @@ def _propagate(wave, y_factors, x_factors, band, line, factors, plan, places):
 
 @part
 def _transmit(wave, transmission, first, pitch, ny, line, plan, reads, writes):
-    """Transform all rows back, multiply by the transmission, transform."""
+    """Transform all rows back, multiply them by the transmission, and transform them again."""
     nx = plan.order.size
     for y in range(ny):
         convolve_line(wave, y * pitch * POINT, reads, writes, line, plan, transmission, first + y * nx, np.int64(0))
@@ -69,7 +70,7 @@ def advance(
 
 @kernel
 def pick_coefficients(wave, columns, starts, picked_places, factors, numbers, result, first, waves, picked, line, plan, places):
-    """Transform columns and copy coefficients into rows ``first`` to ``first + waves - 1`` of ``result``.
+    """Fourier transform columns and copy coefficients into rows ``first`` to ``first + waves - 1`` of ``result``.
 
     Coefficients ``starts[c] : starts[c + 1]`` belong to column c. Coefficient q is at position ``picked_places[q]`` of
     the transformed line, is multiplied by ``factors[q]`` and goes to ``result[:, numbers[q]]``. ``picked`` is scratch
@@ -88,7 +89,7 @@ def pick_coefficients(wave, columns, starts, picked_places, factors, numbers, re
 
 @kernel
 def weigh_intensities(wave, columns, weights, sums, line, plan, places):
-    """Transform columns and add weighted squared moduli to ``sums``, one column after another.
+    """Fourier transform columns and add weighted squared moduli to ``sums``, one column after another.
 
     ``weights`` is (detectors, columns, ny), in the order of a transformed line; ``sums`` is (detectors, 16) float64.
     """

@@ -20,10 +20,11 @@ def _add_rows(total, row, ny, columns, column, even, odd, factor):
 def add_structure(total, ny, begin, end, cos_y, sin_y, along_x, factor):
     """Add factor(ky, kx) sum_j exp(-2 pi i k.r_j) to the rows +ky and -ky of a half plane.
 
-    ``total`` is (ny, columns) complex64, passed as flat float32; the number of columns is a multiple of 16, and 16
-    adjacent columns are one point. ``factor`` is (rows, columns) float32, flat. ``cos_y`` and ``sin_y`` are (rows, atoms),
-    padded to an even number of rows; rows ``begin`` (even) to ``end - 1`` are treated. ``along_x`` holds the points
-    (columns / 16, atoms) of exp(-2 pi i kx x_j).
+    ``total`` is (ny, columns) complex64, passed as flat float32; the number of columns is a multiple of 16. ``factor`` is
+    (rows, columns) float32, flat. ``cos_y`` and ``sin_y`` are the cosine and the sine of 2 pi ky y_j, (rows, atoms), padded
+    to an even number of rows; rows ``begin`` (even) to ``end - 1`` are treated. ``along_x`` holds exp(-2 pi i kx x_j),
+    (columns / 16, atoms, 2, 16), as flat float32: for each group of 16 adjacent columns and each atom, 16 real parts and
+    then 16 imaginary parts.
     """
     atoms = cos_y.shape[1]
     columns = total.size // (2 * ny)

@@ -2,10 +2,10 @@ r"""A specimen as planes that transmit a mean wave and scatter diffusely into ri
 
 A plane scatters the fraction :math:`\int |\psi|^2 \mu` into a ring. mu is a sum over the atoms of the plane. It contains
 the thermal diffuse cross-sections of `thermal_scattering` and the fraction of the coherent cross-sections that remains
-after interference. For an element e with n_e atoms of scattering amplitude f_e, this fraction is the ratio of
-sum(Re conj(F_e) F) to sum(n_e abs(f_e)^2), where the sums run over the ring, F is the kinematic amplitude of the whole
-specimen on the Ewald sphere, and F_e is the contribution of the element. The fraction is 1 in an amorphous film or a
-monolayer, and small on a zone axis, where few beams are excited.
+after interference. For a kind e of atoms (one element with one thermal displacement) with n_e atoms of scattering
+amplitude f_e, this fraction is the ratio of sum(Re conj(F_e) F) to sum(n_e abs(f_e)^2), where the sums run over the ring,
+F is the kinematic amplitude of the whole specimen on the Ewald sphere, and F_e is the contribution of the kind. The
+fraction is 1 in an amorphous film or a monolayer, and small on a zone axis, where few beams are excited.
 
 Diffusely scattered electrons pass the planes below and spread there incoherently, as described by their mean square angle.
 In these planes they can scatter again: into the ring from smaller angles, out of the ring, and back into the ring from
@@ -206,7 +206,10 @@ class Structure:
         threads.spread(work, range(len(self.planes)))
 
     def spectrum(self, plane: int, radial: list[np.ndarray]) -> np.ndarray:
-        """Return the Fourier coefficients of a plane of atoms with the given radial spectra, A^2, complex64, shape (ny, nx // 2 + 1)."""
+        """Return the Fourier coefficients of a sum of radial functions about the atoms of a plane, complex64, shape (ny, nx // 2 + 1).
+
+        ``radial`` holds the Fourier coefficients of the function of each kind of atom about the origin, shape (ny, nx // 2 + 1).
+        """
         total = np.zeros(self.k.shape, np.complex64)
         for factors, table in zip(self._sums[plane], radial, strict=True):
             if factors is not None:
@@ -214,7 +217,10 @@ class Structure:
         return total
 
     def fields(self, radial: list[np.ndarray], q: np.ndarray) -> np.ndarray:
-        """Return the real-space values of all planes of atoms with the given radial spectra at ``q``, A^2, float32, shape (n, ny, nx)."""
+        """Return the sum of radial functions about the atoms of each plane, on the grid in real space, float32, shape (n, ny, nx).
+
+        ``radial`` holds the Fourier transform of the function of each kind of atom, A^2, at the spatial frequencies ``q``, 1/A.
+        """
         tables, out = self._tables(radial, q), np.empty((len(self.planes), *self.grid.shape), np.float32)
 
         def work(queue: Iterator[int]) -> None:
@@ -227,8 +233,8 @@ class Structure:
     def below(self, radial: list[np.ndarray], q: np.ndarray, angle: float, tilt: tuple[float, float]) -> np.ndarray:
         """Return the probability of a second scattering in the planes below each plane, float32, shape (n, ny, nx).
 
-        ``radial`` are the atoms' cross-sections at ``q``. An electron spreads as a Gaussian with the root mean square
-        angle ``angle``, rad.
+        ``radial`` holds the Fourier transform of the cross-section of each kind of atom, A^2, at the spatial frequencies
+        ``q``, 1/A. An electron spreads as a Gaussian with the root mean square angle ``angle``, rad.
         """
         tables = self._tables(radial, q)
         spectra = [self.spectrum(i, tables) for i in range(len(self.planes))]
@@ -287,11 +293,11 @@ def _landed(ring: Ring, radius: float) -> tuple[np.ndarray, np.ndarray]:
 
 
 def coherent_shares(atoms: ThermalAtoms, found: list[Atom], grid: Grid, ring: Ring, optics: ThermalOptics) -> list[float]:
-    """Return the fraction of each kind's coherent scattering into a ring that remains after interference with all atoms.
+    """Return the coherent scattering into a ring from each kind of atom, as a fraction of its value without interference.
 
-    The calculation is kinematic. Amplitudes add up with the phases of the atoms' positions and depths, with k on the
-    Ewald sphere of a wave along the beam. Each k is weighted by the fraction of the aperture's directions from which
-    scattering by k leads into the ring.
+    A kind is one element with one thermal displacement. The calculation is kinematic. Amplitudes add up with the phases of
+    the atoms' positions and depths, with k on the Ewald sphere of a wave along the beam. Each k is weighted by the fraction
+    of the aperture's directions from which scattering by k leads into the ring.
     """
     kinds = atoms.kinds()
     most_y, most_x = (int((ring.outer + optics.radius) * side) + 1 for side in grid.extent)

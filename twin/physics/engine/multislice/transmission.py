@@ -1,14 +1,17 @@
 """Transmission functions of atoms: structure factors in SIMD lanes, real-input Fourier transforms, band-limited intermediate results.
 
-The transmission function of a slice is computed in three steps. Each thread holds a half plane of the finer grid and its
-columns inside the band, and reuses this memory from slice to slice.
+The transmission function exp(i sigma V) of a slice with the projected potential V is computed in three steps. The
+first two use a grid finer than the wave's. Each thread holds the finer grid's coefficients with kx >= 0 and the columns
+inside the band limit, and reuses this memory from slice to slice.
 
 1. Compute the Fourier coefficients of V on the half plane kx >= 0. A phase ramp is the product of a ramp in x and a ramp
    in y, and the rows ky and -ky share their products: with X = exp(-2 pi i kx x), P = sum cos(2 pi ky y) X and
    Q = sum sin(2 pi ky y) X, the rows are P - iQ and P + iQ. Sixteen kx form one value (see `simd_complex64`), and the
-   sums over atoms stay in registers. BLAS is not used, because its bits depend on its number of threads.
-2. Transform the columns of the half plane to real space. Then compute, for a few rows at a time that fit the cache, V
-   along x, exp(i sigma V) and its transform along x, and keep the columns inside the band.
+   sums over atoms stay in registers. BLAS is not used, because its results are not bit-identical for all numbers of
+   threads.
+2. Transform the columns of the half plane to real space. Then treat a few rows at a time, so that they fit into the
+   cache: compute V by transforming the rows to real space, compute exp(i sigma V), transform it along x, and keep the
+   columns inside the band.
 3. Transform these columns, apply the band limit and transform back on the wave's grid; then transform the rows back.
 
 The threads share the slices or, if there are fewer slices than threads, the parts of one slice. The division of a slice
@@ -230,7 +233,7 @@ class Band(NamedTuple):
 
 @functools.lru_cache(maxsize=4)
 def band_of(grid: Grid, fine: tuple[int, int]) -> Band:
-    """Return the band of a wave's grid for functions sampled on ``fine`` points (my, mx)."""
+    """Return the :class:`Band` of a wave's grid, with the weights for functions that are sampled on ``fine`` points (my, mx)."""
     ky, kx = (k[np.abs(k) < grid.band_limit] for k in (grid.ky, grid.kx))
     inside = np.sqrt(ky[:, None] ** 2 + kx**2) < grid.band_limit
     rows, columns = ((int((k >= 0).sum()), int((k < 0).sum())) for k in (ky, kx))

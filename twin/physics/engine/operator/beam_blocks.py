@@ -62,7 +62,10 @@ class BeamBlock:
 
 
 def window_blocks(extent: tuple[float, float], window: float) -> tuple[int, int]:
-    """Return the number of blocks of plane waves (ny, nx), one per offset, for a probe window of side ``window`` (A) on a cell."""
+    """Return the number of blocks of plane waves (ny, nx) for a periodic cell and a probe window with sides of at least ``window``, A.
+
+    The aperture is sampled ny times more finely along y, and nx times along x, than by the cell's reciprocal pixels.
+    """
     return tuple(max(1, math.ceil(window / side - 1e-9)) for side in extent)  # type: ignore[return-value]
 
 

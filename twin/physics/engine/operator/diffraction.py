@@ -31,7 +31,7 @@ from stemtwin.twin.physics.grids import Grid
 from stemtwin.twin.progress import Progress
 
 PROBES = 64
-"""Number of probes in one matrix product; fixed, so the bits depend neither on the number of threads nor on the set of probes."""
+"""Number of probes in one matrix product; fixed, so results are bit-identical for any number of threads and any set of probes."""
 SHOWN = 5
 """Number of positions along each side of the cell at which the error of an average over lattice translations is estimated."""
 WAVES_AT_ONCE = 512
@@ -105,7 +105,7 @@ class PatternBlock:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class PatternLayout:
-    """Geometry of diffraction patterns without the specimen.
+    """Plane waves, reciprocal pixels and camera for the computation of diffraction patterns of any specimen.
 
     Attributes
     ----------
@@ -118,7 +118,7 @@ class PatternLayout:
     antialias : bool
         Whether pixels at the aperture's edge have fractional weights.
     blocks : tuple of PatternBlock
-        Offset blocks.
+        Plane waves and reciprocal pixels, one block per offset from the reciprocal pixels of the cell.
     camera : Camera
         The camera.
     """
@@ -165,7 +165,10 @@ class PatternLayout:
         return modes, inside / area
 
     def rims(self, semiangle: float) -> list[np.ndarray]:
-        """Return the weights of each block's aperture-edge waves in the probe's tails beyond the window, (B,); the sum over all blocks is 1."""
+        """Return the weights of the aperture-edge waves, which represent the probe's tails beyond the window.
+
+        There is one array of weights, shape (B,), for the plane waves of each block. The sum over all blocks is 1.
+        """
         radius = semiangle / self.wavelength
         found = [probe.rim(probe.aperture(block.ky, block.kx, self.pixel, radius)) for block in self.blocks]
         total = sum(float(w.sum()) for w in found)
@@ -231,8 +234,8 @@ class DiffractionMatrix:
     average : MeasuredAverage, optional
         The average over lattice translations; its error is measured on patterns in focus.
     standard_error : float
-        Relative standard error over the configurations, in focus: the rms over pixels and positions divided by the mean;
-        NaN without an average.
+        Relative standard error of the mean over configurations for patterns in focus: the rms of the standard errors of the
+        pixels at all positions, divided by the mean signal; NaN without an average.
     """
 
     layout: PatternLayout

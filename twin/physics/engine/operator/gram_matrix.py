@@ -1,4 +1,8 @@
-"""Hermitian forms of exit waves, M_kk' = sum over points of weight conj(S_k) S_k'; BLAS uses one thread, for reproducible bits."""
+"""Hermitian forms of exit waves: M_kk' = sum_q w_q conj(S_kq) S_k'q.
+
+S_kq is the exit coefficient q of the incident plane wave k, and w_q is its detector weight. BLAS uses one thread, so the
+results are bit-identical for any number of threads.
+"""
 
 import functools
 from collections.abc import Callable, Iterator, Sequence
@@ -15,9 +19,9 @@ from stemtwin.twin.physics.engine.multislice.multislice import (
 from stemtwin.twin.physics.engine.operator import quadratic_form_kernels
 
 PANEL = 128
-"""Number of rows of M that one task multiplies; fixed, so the bits do not depend on the number of threads."""
+"""Number of rows of M that one task multiplies; fixed, so M is bit-identical for any number of threads."""
 PIXELS = 8192
-"""Number of exit coefficients that are multiplied at a time; fixed, so the bits do not depend on the size of a portion."""
+"""Number of exit coefficients that are multiplied at a time; fixed, so M is bit-identical for any size of a portion."""
 BESIDE = 128
 """Largest number of plane waves of blocks that are computed in parallel; one such block alone is too small to keep all threads busy."""
 WAVES_BYTES = 1 << 30
@@ -30,7 +34,10 @@ def at_once(beams: Sequence[int]) -> int:
 
 
 def portion(count: int, held: int) -> int:
-    """Return the number of exit coefficients per multislice run, for ``count`` plane waves and ``held`` bytes of exit amplitudes."""
+    """Return the number of exit coefficients to compute in one multislice run of ``count`` plane waves.
+
+    The memory of the exit amplitudes is at most ``held`` bytes, unless the smallest number, 8192, needs more.
+    """
     return max(PIXELS, held // (8 * count) // PIXELS * PIXELS)
 
 
@@ -61,7 +68,7 @@ def detected(
     progress : callable, optional
         Called with the number of plane waves finished since the last call.
     held : int, optional
-        Memory for exit amplitudes, bytes; 1 GiB by default. The bits do not depend on it.
+        Memory limit for exit amplitudes, bytes; 1 GiB by default. The result is bit-identical for any limit.
     depths : sequence of float, optional
         Depths z, A. Each depth gives the matrices of the part of the specimen above it, all from one pass. By default,
         the matrices of the whole specimen are returned.
@@ -128,7 +135,7 @@ def picked(matrices: np.ndarray, pairs: quadratic_form_kernels.BeamPairs) -> tup
 def add_upper(waves: np.ndarray, weight: np.ndarray, matrix: np.ndarray) -> None:
     """Add conj(S) D S^T to at least the upper triangle of a matrix; the rows of ``waves`` are S_k, ``weight`` is D.
 
-    Each panel of rows is multiplied by BLAS on one thread, so the bits do not depend on the number of threads.
+    Each panel of rows is multiplied by BLAS on one thread, so the result is bit-identical for any number of threads.
     """
 
     def work(starts: Iterator[int]) -> None:

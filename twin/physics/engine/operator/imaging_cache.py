@@ -1,4 +1,4 @@
-"""Disk cache of imaging operators: each operator is built once, and a build that was killed is resumed and gives the same bits."""
+"""Disk cache of imaging operators; a build that was killed is resumed, with a bit-identical result."""
 
 from collections.abc import Callable, Iterator, Sequence
 
@@ -100,7 +100,7 @@ def to_arrays(operator: ImagingOperator) -> dict[str, np.ndarray]:
 
 
 def from_arrays(arrays: dict[str, np.ndarray]) -> ImagingOperator:
-    """Return the operator of arrays made by :func:`to_arrays`, with the same bits."""
+    """Return the operator that :func:`to_arrays` converted to the given arrays, bit-identical to the original."""
     grid = Grid(shape=tuple(arrays["shape"].tolist()), extent=tuple(arrays["extent"].tolist()))
     wavelength, semiangle = arrays["optics"].tolist()
     numbers = range(sum(name.startswith("beams ") for name in arrays))

@@ -8,9 +8,8 @@ r"""The imaging operator: one Hermitian matrix per detector, built once per spec
 S_kq is the exit amplitude at q for an incident plane wave k. For thermal scattering, M is averaged over frozen-phonon configurations. The
 pairs (k, k') are stored by their difference h = k' - k, eight neighbouring differences side by side, so the image's Fourier coefficients
 are sums over contiguous memory. A focal spread multiplies the elements of M by factors, and a finite source multiplies the Fourier
-coefficients of the image by factors; both are exact.
-
-Probes wider than the periodic cell have several blocks of plane waves, each with its own matrix; see :mod:`beam_blocks`.
+coefficients of the image by factors; both are exact. Probes wider than the periodic cell have several blocks of plane waves, each with its
+own matrix; see :mod:`beam_blocks`.
 """
 
 import functools
@@ -46,8 +45,7 @@ class ImageCoefficients:
     Parameters
     ----------
     coefficients : ndarray
-        C, complex128, shape (..., channels, my + 1, 2 mx + 1): hy = 0..my, hx = -mx..mx, with the factor 2 of the half plane included. A
-        leading axis, if any, numbers the states of the optics.
+        C, complex128, shape ([states,] channels, my + 1, 2 mx + 1), for hy = 0..my, hx = -mx..mx, with the factor 2 of the half plane.
     extent : tuple of float
         Period (Ly, Lx), A.
     """
@@ -62,7 +60,7 @@ class ImageCoefficients:
         return out.reshape(*self.coefficients.shape[:-2], *out.shape[1:])
 
     def own_rasters(self, y: np.ndarray, x: np.ndarray) -> np.ndarray:
-        """Return each state's images on its own raster, y (states, ny) and x (states, nx), A; same bits as :meth:`raster`, on one thread."""
+        """Return the result of :meth:`raster` for each state on its own raster, y (states, ny) and x (states, nx), A, using one thread."""
         angles = [2 * np.pi / side * np.asarray(at, float) for side, at in zip(self.extent, (y, x), strict=True)]
         return image_kernels.own_rasters(self.coefficients, *angles)
 
@@ -85,7 +83,10 @@ class ImageCoefficients:
         return rotated_rasters.worth(self.coefficients, shape)
 
     def at_own(self, points: np.ndarray) -> np.ndarray:
-        """Return each state's images, (states, channels, P), at its own points (x, y), A, (states, P, 2); same bits as :meth:`at`."""
+        """Return the images of each state at its own points, float32, shape (states, channels, P), bit-identical to :meth:`at`.
+
+        ``points`` contains P points (x, y) per state, A, shape (states, P, 2).
+        """
         return image_kernels.at_own_points(self.coefficients, points, self.extent)
 
     def at(self, points: np.ndarray) -> np.ndarray:
@@ -121,8 +122,8 @@ class ImagingOperator:
     diagonals : tuple of ndarray
         M_kk, float64, shape (channels, B).
     standard_error : ndarray
-        Standard error of the mean over phonon configurations, in focus: the rms over the cell divided by the mean signal, (channels,); NaN
-        for one configuration.
+        Relative standard error of the mean over phonon configurations for images in focus, shape (channels,): the rms of the standard error
+        over the cell, divided by the mean signal; NaN for one configuration.
     configurations : int
         Number of frozen-phonon configurations in the mean M.
     average : MeasuredAverage, optional
@@ -197,7 +198,7 @@ class ImagingOperator:
         source_size: float | Sequence[float] = 0.0,
         focal_spread: float = 0.0,
     ) -> ImageCoefficients:
-        """Return the images for many states of the aberrations, with the same bits as :meth:`image` in less time.
+        """Return the images for many states of the aberrations, faster than one call of :meth:`image` per state, with bit-identical results.
 
         Parameters
         ----------
@@ -218,14 +219,14 @@ class ImagingOperator:
         Raises
         ------
         SamplingError
-            The convergence is larger than that of the operator, or there is no state.
+            The convergence is larger than that of the operator, or ``states`` is empty.
         """
         semiangle = self.semiangle if semiangle is None else semiangle
         if semiangle > self.semiangle * (1 + 1e-12):
             message = f"This operator was built for {self.semiangle * 1e3:g} mrad, not for {semiangle * 1e3:g} mrad. Build one for the larger angle."
             raise SamplingError(message)
         if not states:
-            message = "The sequence of aberrations has no state to image. Give one or more."
+            message = "The sequence of states is empty. Give at least one state of the aberrations."
             raise SamplingError(message)
         layout = self._layout
         my, mx = layout.form.my, layout.form.mx
@@ -359,13 +360,13 @@ def assemble(
     progress : callable, optional
         Called from any thread with the number of plane waves finished since the last call.
     cache : ArrayCache, optional
-        Cache that stores each contribution, so a build that was killed continues from the last contribution, with the same bits.
+        Cache of the contributions; a build that was killed resumes from them, with a bit-identical result.
     key : str
         Key of the operator in the cache; :func:`imaging_cache.build` stores the whole operator and removes the contributions.
     average : LatticeAverage, optional
         Average of the images over a crystal's translations. Only the configurations that the average needs are taken from ``stacks``.
     at_once : callable
-        Takes the number of plane waves of each block and returns the number of blocks to compute in parallel, which does not affect the bits.
+        Takes the number of plane waves of each block and returns the number of blocks to compute in parallel. The result does not depend on it.
 
     Returns
     -------
