@@ -107,7 +107,7 @@ FAILURES = {
 
 
 class Agent(Protocol):
-    """Interface of a policy, an object that is made once without arguments and is reset before every episode."""
+    """Interface of a policy, an object that is created once without arguments and is reset before every episode."""
 
     def reset(self, brief: Brief) -> None:
         """Prepare for an episode."""
@@ -118,7 +118,7 @@ class Agent(Protocol):
 
 
 class Predictor(Protocol):
-    """Interface of a predictor, an object that is made once without arguments and is called for every sample."""
+    """Interface of a predictor, an object that is created once without arguments and is called for every sample."""
 
     def predict(self, given: Mapping[str, Any], rng: np.random.Generator) -> Any:
         """Return the answer to one sample as an instance of the task's answer class.
@@ -214,7 +214,7 @@ def make_entry(entry: Baseline, kind: str) -> Any:
     Raises
     ------
     SettingsError
-        The factory needs arguments, or the made object lacks a method of the interface :class:`Agent` or :class:`Predictor`.
+        The factory needs arguments, or the returned object lacks a method of the interface :class:`Agent` or :class:`Predictor`.
     """
     form = ", ".join(f"{name}({told})" for name, told in NEEDS[kind].items())
     repair = f"Name a class that is made without arguments and has {form}."

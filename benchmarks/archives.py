@@ -200,7 +200,7 @@ def _check_kind(entry: zipfile.ZipInfo, path: Path) -> None:
     elif entry.flag_bits & ENCRYPTED:
         message = f"{shown} is encrypted, which is not supported. Pack it without a password."
     elif entry.filename.lower().endswith(PACKED):
-        message = f"{shown} is an archive inside the archive, which is not unpacked. Pack its files themselves."
+        message = f"{shown} is itself an archive; archives inside an archive are not unpacked. Pack the files that it contains."
     elif entry.compress_type not in METHODS:
         message = f"{shown} is compressed by method {entry.compress_type}; only {METHODS[0]} (stored) and {METHODS[1]} (deflate) work. Use 'zip -r'."
     if message:

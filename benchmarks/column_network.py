@@ -24,7 +24,10 @@ LIMITS = 5.0
 
 
 def constants(given: Mapping[str, Any]) -> tuple[float, float]:
-    """Return two numbers: the noise's standard deviation in a pixel of 0.15 A, e-, and the diffraction limit, 0.61 wavelength / semi-angle, A."""
+    """Return the noise of an image and the diffraction limit.
+
+    The noise is the standard deviation in a pixel of 0.15 A after resampling, in e-. The diffraction limit is 0.61 wavelength / semi-angle, in A.
+    """
     noise = point_network.resampled_noise(electrons_of(given), float(given["sampling_angstrom"]))
     return noise, 0.61 * wavelength(float(given["energy_ev"])) / (1e-3 * float(given["semiangle_mrad"]))
 

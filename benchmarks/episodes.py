@@ -440,7 +440,10 @@ def play_again(
     try:
         for episode in episodes:
             if episode.seed != derive_seed(task, split, episode.number, keys=keys):
-                message = f"episode {episode.number}: its seed is not the one of {task.address(split)}. Keep the seeds of the run."
+                message = (
+                    f"episode {episode.number}: its seed is not the seed of episode {episode.number} of {task.address(split)}. "
+                    "Submit the episodes as the run recorded them."
+                )
                 raise SubmissionError(message)
             env, options = environments.of_episode(episode.number), {"keys": keys, "attempt": episode.attempt}
             again = run_episode(task, entry, Recorded(episode), env, split=split, number=episode.number, **options)

@@ -38,9 +38,9 @@ def uniform_mean_square(distances: np.ndarray, squares: np.ndarray, length: floa
     distances : ndarray
         (k,) increasing distances between two values of the parameter.
     squares : ndarray
-        (..., k) sum of (sqrt(a) - sqrt(b))^2 over the mean counts a and b at two values of the parameter, for each distance of these values.
-        Between two distances the sum is interpolated as a power of the distance. Below the first distance the sum is proportional to the square
-        of the distance, and above the last distance it is constant.
+        (..., k) sums of (sqrt(a) - sqrt(b))^2 over all counts, one sum for each of the k distances. Here a and b are the means of a count at two
+        values of the parameter that are this distance apart. Between two distances the sum is interpolated as a power of the distance. Below the
+        first distance the sum is proportional to the square of the distance, and above the last distance it is constant.
     length : float
         Length of the interval in which the parameter is uniform.
     """

@@ -2,8 +2,8 @@
 
 A choice is one of three things: to park the beam on a candidate position for one of a few durations, to take only a look (a frame), or to stop. The
 candidates are the three neighbours of the Si atom in a walk, or the 33 sites of S in a pattern. In a walk, the beam may also be parked at one of
-a few distances behind the candidate atom. A policy gives a score to every choice. The functions take arrays of numpy or tensors of torch, so training
-and the exported file compute the same values.
+a few distances beyond the candidate atom, as seen from the Si atom. A policy gives a score to every choice. The functions take NumPy arrays or
+PyTorch tensors, so training and the exported file compute the same values.
 """
 
 import functools
@@ -39,7 +39,7 @@ class ForgeChoices:
     candidates : int
         Number of candidate positions of the beam.
     ways : tuple of (float, float)
-        Ways to park the beam on a candidate, each as (distance of the beam behind the candidate, seen from the Si atom, A; time, s).
+        Ways to park the beam on a candidate, each as (distance of the beam beyond the candidate, as seen from the Si atom, A; dwell time, s).
     width, common : int
         Number of features of a candidate, and number of features of the observation as a whole.
     """
@@ -146,7 +146,7 @@ def action_of(choices: ForgeChoices, observation: Any, row: Any, xp: Any) -> Any
 
 
 def nearest_choice(choices: ForgeChoices, observation: np.ndarray, action: np.ndarray) -> int:
-    """Return the index of the choice whose action, after an observation (m,), is nearest to a given action (4,)."""
+    """Return the index of the choice with the action nearest to a given action (4,); the actions are those for a given observation (m,)."""
     rows = table(choices)
     actions = action_of(choices, np.repeat(observation[None], len(rows), 0), rows, np)
     if action[3] > 0.5:

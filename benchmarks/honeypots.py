@@ -76,7 +76,9 @@ class Planted:
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class Leak:
-    """Result of the test of an entry's answers to honeypots.
+    """Result of the test of an entry's answers to honeypots, which are unscored rows that cannot be answered without their truth.
+
+    The stored truth of each honeypot was drawn from several candidate truths.
 
     Parameters
     ----------
@@ -85,9 +87,10 @@ class Leak:
     p_value : float
         Probability that answers made without a leak are at least as similar to the stored truths as the answers of the entry.
     excess : float
-        Mean similarity to the stored truth minus that to all candidates; 0 on average without a leak, 1 at most.
+        Mean similarity of the answers to the stored truths minus their mean similarity to all candidate truths. It is at most 1, and 0 on average
+        without a leak.
     by_kind : dict
-        Excess of each kind.
+        Excess by the kind of honeypot: ``"pure noise"``, ``"impossible dose"`` or ``"swapped labels"``.
     """
 
     n: int
@@ -114,11 +117,14 @@ class HoneypotForm(Protocol):
     """Variables of the truth, which a honeypot takes from another row."""
 
     def candidate(self, data: "xr.Dataset", row: int, base: int, part: float) -> Any:
-        """Return the truth of a row, converted to the pixel size of the row ``base`` and to a fraction ``part`` of the dose of ``base``."""
+        """Return the truth of a row, rescaled to the pixel size of the row ``base`` and to ``part`` times the dose of ``base``."""
         ...
 
     def put(self, data: "xr.Dataset", row: int, candidate: Any) -> None:
-        """Write a truth from :meth:`candidate` into a row; all truth variables of its original row have already been copied into the row."""
+        """Write a truth from :meth:`candidate` into a row.
+
+        The truth variables of the row from which the candidate was made have already been copied into this row.
+        """
         ...
 
     def similarity(self, answer: Any, candidate: Any) -> float:
@@ -132,12 +138,12 @@ class ImageHoneypots:
     truth: tuple[str, ...] = ("expected", "n_sites", "site_x_angstrom", "site_y_angstrom", "site_species", "site_atoms", "site_missing")
 
     def candidate(self, data: "xr.Dataset", row: int, base: int, part: float) -> np.ndarray:
-        """Return the expected electrons of a row, (channel, y, x), converted to a fraction ``part`` of the dose of the row ``base``."""
+        """Return the expected electrons of a row, (channel, y, x), rescaled to the pixel size and ``part`` times the dose of the row ``base``."""
         dose, step = data["dose_e_per_angstrom2"].values, data["sampling_angstrom"].values
         return data["expected"].values[row] * float(part * dose[base] * step[base] ** 2 / (dose[row] * step[row] ** 2))
 
     def put(self, data: "xr.Dataset", row: int, candidate: np.ndarray) -> None:
-        """Write expected electrons into a row."""
+        """Write the expected electrons from :meth:`candidate` into a row, as the true image of this row."""
         data["expected"].values[row] = candidate
 
     def similarity(self, answer: Any, candidate: np.ndarray) -> float:
@@ -204,12 +210,12 @@ def plant(task: Task, data: "xr.Dataset", rng: np.random.Generator, *, each: int
     data : Dataset
         The rows of the split with their truth.
     rng : numpy.random.Generator
-        Generator from the organiser's secret seed, for the stored truths, the order and the names.
+        Generator from the organiser's secret seed. It draws the honeypots, their truths, the order of the rows and the new names.
     each : int
         Number of honeypots of each of the three kinds.
     spare : sequence of int, optional
-        Indices of rows from which honeypots are made, at least three times ``each`` of them; these rows are left out of the split. By default,
-        honeypots are made from any rows, and none is left out.
+        Indices of rows from which honeypots are made; at least ``3 * each`` indices are needed. These rows are left out of the split. By default,
+        honeypots are made from any rows, and no row is left out.
 
     Raises
     ------
@@ -258,7 +264,10 @@ def _make(form: HoneypotForm, data: "xr.Dataset", kind: str, base: int, rng: np.
     specimens = data["specimen"].values.astype(str)
     others = [int(np.flatnonzero(specimens == one)[0]) for one in np.unique(specimens[specimens != specimens[base]])]
     if len(others) < FEWEST:
-        message = f"{len(others)} specimens besides that of the row are too few to draw a truth; at least {FEWEST} are needed. Use a larger split."
+        message = (
+            f"The truth of a honeypot is drawn from the other specimens of the split; there are {len(others)}, and at least {FEWEST} are needed. "
+            "Use a larger split."
+        )
         raise SettingsError(message)
     donors = rng.permutation(others)[:CANDIDATES].tolist()
     chosen = int(rng.integers(len(donors)))  # before the image, which may take other numbers on another processor
@@ -320,7 +329,7 @@ def find_leak(task: Task, found: Mapping[str, Any], honeypots: Sequence[Honeypot
     honeypots : sequence of Honeypot
         At least one.
     draws, seed : int
-        Number of draws of candidates, and the seed of their generator.
+        Number of random draws for the p-value, and seed of the draws. Each draw takes one of the candidate truths of every honeypot.
 
     Raises
     ------

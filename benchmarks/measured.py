@@ -1,4 +1,8 @@
-"""Tasks on measured data that a user packed: the same entries and scorers, separate tables, and no rank where an algorithm made the labels."""
+"""Evaluation of tasks on measured data that a user packed, with the entries and the metrics of the tasks on synthetic data.
+
+Reports name the measured dataset as their source, which keeps these scores apart from scores on synthetic data. Scores are not ranked if an algorithm
+made the labels.
+"""
 
 import dataclasses
 from pathlib import Path

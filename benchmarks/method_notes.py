@@ -11,7 +11,7 @@ TEXTS = {"domain": 600, "summary": 400, "license": 80}
 """Texts and the most characters of each: three sentences on the physics of the problem, the method, the license of the code."""
 LINKS = ("code", "film")
 LINK = re.compile(r"https?://[^\s<>\"'`\\@{}|^]{1,300}")
-"""A web address that a page turns into a link; it must not contain a user's name, which could disguise the host."""
+"""Pattern of a web address that a page turns into a link. It excludes '@', because a login such as ``name@`` could disguise the host."""
 
 
 def check_notes(method: Mapping[str, Any]) -> dict[str, Any]:
@@ -33,7 +33,7 @@ def check_notes(method: Mapping[str, Any]) -> dict[str, Any]:
     for name in LINKS:
         value = method.get(name, "")
         if value and not (isinstance(value, str) and LINK.fullmatch(value)):
-            message = f"method.{name} is {ascii(value)[:80]}, which is not a web link. Give one as https://host/path, without a user's name."
+            message = f"method.{name} is {ascii(value)[:80]}, which is not a web link. Give one as https://host/path, without '@', quotes or spaces."
             raise SettingsError(message)
     return dict(method)
 

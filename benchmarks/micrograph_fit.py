@@ -233,7 +233,7 @@ class NoiseFit:
     levels, variances : ndarray
         Mean grey value and variance of the noise in each bin; the pixels are binned by the grey value of the model.
     slope, floor : float
-        Increase of the noise variance per grey value above the grey value without signal, and noise variance without signal.
+        Straight line of the noise variance as a function of the signal: increase of the variance per grey value, and variance without signal.
     lag_correlation : tuple of float
         Correlation between the noise of neighbouring pixels along x, and along y.
     frequencies, power : ndarray

@@ -33,7 +33,7 @@ ANSWERED = 128
 """Edge of the square that baselines receive (px) as in their dataset."""
 WINDOW = 64
 CANDIDATES = (2, 4)
-"""Numbers of windows along y and x in which a sample is searched."""
+"""Numbers of windows along y and x in which a sample is searched for."""
 CELL_STEP = 0.12
 """Step of the simulated cell, A."""
 SPECIES_SIGMA = 0.25
@@ -300,9 +300,9 @@ def compare(
     conditions : TwinConditions
         Conditions that are not fitted.
     region : tuple of int, optional
-        First row and column, height and width of the window, px; by default the square of ``window`` px that the cell fits best.
+        First row and column, height and width of the window, px; by default the square with an edge of ``window`` px that the cell fits best.
     window : int
-        Edge of the searched square, px.
+        Edge of the square window that is fitted if ``region`` is not given, px.
     progress : callable, optional
         Called with a description of each step.
 
@@ -311,7 +311,7 @@ def compare(
     DatasetError
         The region lies outside the image, or the cell fits nowhere.
     SettingsError
-        The sample is not periodic, or the window too small.
+        The sample is not periodic, or the window is too small.
     """
     say: Say = progress or (lambda _: None)
     if region is not None:

@@ -2,11 +2,11 @@
 
 The position of a column is uniform over the cell of its specimen, because the origin of the frame is uniform there. The bounds are those of Ziv and
 Zakai (:mod:`stemtwin.benchmarks.error_bounds`) for each axis. They assume that only one shift is unknown, within an interval of 0.5 A. For the bound
-of a column, this is the shift of one column, measured in the pixels around it: up to half the distance to the next column, and at most 1.2 A away.
-For the bound of the frame, it is the shift of the whole frame, so all columns contribute. A fit of the lattice can have smaller errors than the bound
-of a column, and its ``efficiency`` can exceed 1. On average over all frames, no method has smaller errors than the bound of the frame. No metric of
-the task is limited by these bounds, because ``rmsd`` and ``efficiency`` are means over matched columns only, and a method may leave out the columns
-and frames in which its errors are largest. ``python -m stemtwin.benchmarks.position_bound`` prints the bounds.
+of a column, this is the shift of one column, and only pixels near the column contribute: their distance from it is at most 1.2 A, and at most half of
+the distance to the next column. For the bound of the frame, it is the shift of the whole frame, so all columns contribute. A fit of the lattice can
+have smaller errors than the bound of a column, and its ``efficiency`` can exceed 1. On average over all frames, no method has smaller errors than the
+bound of the frame. No metric of the task is limited by these bounds, because ``rmsd`` and ``efficiency`` are means over matched columns only, and a
+method may leave out the columns and frames in which its errors are largest. ``python -m stemtwin.benchmarks.position_bound`` prints the bounds.
 """
 
 import argparse

@@ -360,7 +360,7 @@ def _number(value: np.ndarray | float) -> float | None:
 
 
 def provenance(*, seeds: dict[str, str | int], wall_s: float) -> Provenance:
-    """Return the provenance of a report that the present process makes now."""
+    """Return the provenance of a new report: the current time, machine, versions and commit, with the given seeds and wall time."""
     commit, dirty = git_state()
     return Provenance(
         version=version(),

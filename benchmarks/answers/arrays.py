@@ -158,14 +158,17 @@ class ArrayAnswers:
                 if field.name not in store.names():
                     if field.optional:
                         continue
-                    message = f"{path}: array {field.name!r} is missing. Arrays: {', '.join(known)}."
+                    message = f"{path}: array {field.name!r} is missing. Add it. Requested arrays: {', '.join(known)}."
                     raise SubmissionError(message)
                 shape, dtype = store.header(field.name)
                 count = shape[0] if shape else 0
                 late = {name: row for name, row in rows.items() if row >= count}
                 if late or count > len(rows):
-                    told = f"row {next(iter(late.values()))}" if late else f"{len(rows)} rows"
-                    message = f"{path}: array {field.name!r} has {count} rows, but the index names {told}. Give a row for each sample of the file."
+                    told = f"row {next(iter(late.values()))} (the first is row 0)" if late else f"{len(rows)} rows"
+                    message = (
+                        f"{path}: array {field.name!r} has {count} rows, but {TABLE} refers to {told} of this file. "
+                        f"Write one row for each sample that {TABLE} assigns to this file."
+                    )
                     raise SubmissionError(message)
                 check_shape(shape[1:], dtype, field, sizes, self.free(), chosen, f"{path}: array {field.name!r}")
                 arrays[field.name] = store.read(field.name)

@@ -241,7 +241,8 @@ class PointAnswers:
     def digest(self, answers: Mapping[str, Points]) -> str:
         """Return the sha256 of ids and points in a canonical order.
 
-        The names of the scored parts that the answers leave out are hashed first. An unscored class is hashed as 0, and an unscored confidence as 1.
+        If the answers leave out the class or the confidence although it is scored, its name is hashed first. A class that is not scored or not given
+        is hashed as 0, and such a confidence is hashed as 1.
         """
         missing = self.missing(answers)
         out = hashlib.sha256()

@@ -166,14 +166,14 @@ def _chosen(there: Sequence[str], fields: Sequence[Field], path: Path) -> list[s
     """Return the names of the columns that are read; raise SubmissionError where one is missing, unknown or given twice."""
     asked, told = [field.name for field in fields], ", ".join(field.name + " (optional)" * field.optional for field in fields)
     if missing := [field.name for field in fields if not field.optional and field.name not in there]:
-        message = f"{path}: column {missing[0]!r} is missing. Columns: {told}."
+        message = f"{path}: column {missing[0]!r} is missing. Add it. Requested columns: {told}."
         raise SubmissionError(message)
     if extra := [name for name in there if name not in asked and not INDEX.fullmatch(name)]:
         message = f"{path}: column {extra[0]!r} is not one of {told}. Remove it."
         raise SubmissionError(message)
     chosen = [name for name in there if name in asked]
     if len(set(chosen)) < len(chosen):
-        message = f"{path}: a column name occurs twice. Columns: {told}."
+        message = f"{path}: a column name occurs twice. Give each column once. Requested columns: {told}."
         raise SubmissionError(message)
     return chosen
 

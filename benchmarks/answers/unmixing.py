@@ -1,4 +1,4 @@
-"""Answers that are spectra with abundances: the components of a spectrum image, whose number the entry chooses."""
+"""Answers that are the components of a spectrum image: their spectra and their abundances. A method may choose the number of components."""
 
 import dataclasses
 from typing import ClassVar
@@ -9,7 +9,7 @@ from stemtwin.benchmarks.answers.arrays import ArrayAnswers
 from stemtwin.benchmarks.answers.form import ANSWERS, Field
 
 COMPONENT = "component"
-"""Dimension whose length an entry chooses."""
+"""Dimension of the components, whose number a method may choose."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True, eq=False)

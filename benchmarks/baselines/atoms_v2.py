@@ -42,7 +42,8 @@ class RefinedPeaks:
     """Peaks of the scale-normalised Laplacian of Gaussian, each refined by a two-dimensional Gaussian fit.
 
     The scale is chosen by :func:`best_response`, and the noise is estimated from the differences of neighbouring pixels. The confidence of a peak is
-    c / (1 + c). For a peak of height h, noise n and a height s of the strong peaks, c is the smaller of h / (5 n) and h / (0.12 s) by default.
+    c / (1 + c). By default, c is the smaller of h / (5 n) and h / (0.12 s). Here h is the height of the peak, n is the noise of the filtered image,
+    and s is the 99.5 % quantile of the filtered image, which is the height of a strong peak.
     """
 
     def __init__(self, least_snr: float = LEAST_SNR, least_part: float = LEAST_PART, widths: Sequence[float] = WIDTHS_ANGSTROM) -> None:

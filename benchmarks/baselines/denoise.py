@@ -30,7 +30,10 @@ class SummedCounts:
 
 
 class ConstantImage:
-    """Constant image of each channel, equal to its mean count; the score is a reference for images without structure."""
+    """Constant image of each channel, equal to the mean count of the channel.
+
+    The score serves as a reference: a method that recovers structure should score better.
+    """
 
     def predict(self, given: Mapping[str, Any], rng: np.random.Generator) -> ImageEstimate:
         """Return the constant images."""
@@ -88,7 +91,7 @@ def reflections(counts: np.ndarray) -> np.ndarray:
 
 
 def anscombe(counts: np.ndarray) -> np.ndarray:
-    """Return the Anscombe transform 2 sqrt(k + 3/8) of counts k, whose noise has a standard deviation of nearly 1."""
+    """Return the Anscombe transform 2 sqrt(k + 3/8) of counts k. The noise of the result has a standard deviation of nearly 1."""
     return 2 * np.sqrt(counts + 0.375)
 
 
@@ -101,8 +104,8 @@ def unbiased_inverse(values: np.ndarray) -> np.ndarray:
 def stabilised(counts: np.ndarray, step: float, remove_noise: Callable[[np.ndarray, float], np.ndarray]) -> np.ndarray:
     """Return an image denoised after the Anscombe transform.
 
-    Counts are first summed with the weights of a Gaussian of 0.3 A, so few sums are zero. The sums at every second pixel are denoised, and the result
-    is interpolated to all pixels.
+    Each pixel first receives a sum of the counts around it, weighted by a Gaussian with a standard deviation of 0.3 A, so that only
+    a few sums are zero. The sums at every second pixel along both axes are denoised, and the result is interpolated to all pixels.
 
     Parameters
     ----------
@@ -111,7 +114,7 @@ def stabilised(counts: np.ndarray, step: float, remove_noise: Callable[[np.ndarr
     step : float
         Pixel size, A/px.
     remove_noise : callable
-        Function of an image with noise of standard deviation 1 and of its pixel size (A/px) that returns the denoised image.
+        Function that returns the denoised image. Its first argument is an image with noise of standard deviation 1, its second the pixel size, A/px.
     """
     sigma = COLLECTED_ANGSTROM / step
     area = 4 * np.pi * sigma**2  # px: the variance of such a sum is its mean divided by this area

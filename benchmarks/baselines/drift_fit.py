@@ -1,6 +1,6 @@
 """Parts of the expert of ``drift-tracking``: likelihoods of positions by correlation with a template, a Kalman filter, and CUSUM maps.
 
-A usual frame is a narrow frame with as many electrons per point as the first frame of the episode.
+A reference frame is a narrow frame (16 A wide) with as many electrons per point as the first frame of the episode. It is the unit of exposures.
 """
 
 import math
@@ -41,7 +41,8 @@ class Template:
     Parameters
     ----------
     counts, frames : ndarray
-        Two sums over aligned frames for each pixel, shape (64, 64): the counts, and the exposure in units of a usual frame.
+        Weighted sums over the aligned frames for each pixel, shape (64, 64). ``counts`` is the sum of the counts. ``frames`` is the sum of the
+        exposures. The exposure is 1 for a reference frame, which has as many electrons per point as the first frame of the episode.
     """
 
     counts: np.ndarray = field(default_factory=lambda: np.zeros((SIDE, SIDE)))
@@ -50,7 +51,7 @@ class Template:
     def add(self, counts: np.ndarray, place: np.ndarray, exposure: float = 1.0) -> None:
         """Add a narrow frame with the feature at a position (x, y) relative to the middle, A.
 
-        ``exposure`` is the ratio of the electrons per point of the frame to those of a usual frame.
+        ``exposure`` is the ratio of the electrons per point of the frame to those of a reference frame.
         """
         moved, there = aligned(counts, place)
         self.counts, self.frames = FORGET * self.counts + moved, FORGET * self.frames + exposure * there
@@ -61,17 +62,17 @@ class Template:
         self.frames = np.maximum(self.frames, 1e-9)
 
     def rate(self) -> np.ndarray:
-        """Return the smoothed expected counts of one usual frame in each pixel.
+        """Return the smoothed expected counts of a reference frame in each pixel.
 
-        The sums include half a usual frame of uniform counts, which limits the noise of a template of few frames. The result is at least 5 % of the
-        mean count of a pixel.
+        The result is the ratio of the smoothed sums ``counts`` and ``frames``. Half a reference frame with uniform counts is added to both sums.
+        This limits the noise of a template of few frames. The result is at least 5 % of the mean count of a pixel.
         """
         level = self.level()
         smooth = [ndimage.gaussian_filter(part, SMOOTHING_ANGSTROM / PITCH) for part in (self.counts, self.frames)]
         return np.maximum((smooth[0] + 0.5 * level) / (smooth[1] + 0.5), 0.05 * level)
 
     def level(self) -> float:
-        """Return the mean counts in one pixel of one usual frame."""
+        """Return the mean count per pixel of the template in a reference frame."""
         return max(float(self.counts.sum() / self.frames.sum()), 1e-4)
 
 
@@ -93,9 +94,9 @@ def log_likelihood(counts: np.ndarray, pitch: float, points: float, rate: np.nda
     pitch : float
         Pixel size of the frame, A.
     points : float
-        Ratio of two numbers: the electrons per pixel of this frame, and the electrons of a usual frame per pixel of the template.
+        Electrons per pixel of this frame, divided by the electrons of a reference frame per pixel of the template.
     rate : ndarray
-        Expected counts of a usual frame on the pixels of the template, shape (64, 64).
+        Expected counts of a reference frame on the pixels of the template, shape (64, 64).
     level : float
         Mean of ``rate`` over the pixels.
     """

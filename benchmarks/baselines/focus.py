@@ -162,7 +162,7 @@ class RandomMoves:
 
 
 class FocusOracle:
-    """Oracle that cancels the true aberrations by the shortest way."""
+    """Oracle that cancels the true C10, C12a and C12b; each action cancels as much of them as its range allows."""
 
     def reset(self, brief: Brief) -> None:
         """Store the function that returns the truth."""

@@ -81,7 +81,11 @@ def image_coefficients(preset: AutofocusPreset, phonons: int, sample: str, profi
 
 @functools.lru_cache(maxsize=16)
 def specimen_model(preset: AutofocusPreset, phonons: int, sample: str, profile: str) -> SpecimenModel:
-    """Return the model of a specimen in an instrument, with the Fourier coefficients of the hypotheses at which a fit begins."""
+    """Return the model of a specimen in an instrument, with the starting points of a fit.
+
+    The starting points are 2500 random combinations of defocus and astigmatism. The model stores the strongest Fourier coefficients of the image at
+    each starting point.
+    """
     rng = np.random.Generator(np.random.Philox(1))
     c10 = rng.uniform(preset.start_c10[0], preset.start_c10[1], FIRST) * rng.choice([-1.0, 1.0], FIRST)
     c12, azimuth = rng.uniform(preset.start_c12[0], preset.start_c12[1], FIRST), rng.uniform(0, 2 * np.pi, FIRST)
@@ -255,14 +259,14 @@ class BlindSweep:
 
 
 class FocusByTruth:
-    """Oracle that moves straight to given aberrations, and then declares the end if ``declares`` is True.
+    """Oracle that moves to given target aberrations, and declares the end if ``declares`` is True.
 
     Parameters
     ----------
     target : tuple of float
-        Wanted true C10, C12a, C12b, A.
+        Target values of the true C10, C12a and C12b, A.
     declares : bool
-        True if the end is declared at the target, False if it is never declared.
+        True if the end is declared: at the target, or in ``focus-keeping`` shortly before a budget is spent. False if the end is never declared.
     """
 
     def __init__(self, target: tuple[float, float, float] = (0.0, 0.0, 0.0), *, declares: bool = True) -> None:

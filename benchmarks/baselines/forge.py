@@ -37,7 +37,11 @@ def stop() -> np.ndarray:
 
 
 def park(place: Any, seconds: float) -> np.ndarray:
-    """Return the action that parks the beam at a position (x, y), in units of the action, for a time, s."""
+    """Return the action that parks the beam at a position (x, y) for a time, s.
+
+    The coordinates are fractions, from -1 to 1, of the largest distance that an action allows. They are relative to the observed Si atom in a walk,
+    and to the centre of the field in a pattern of vacancies.
+    """
     x, y = (float(np.clip(one, -1, 1)) for one in place)
     return np.array([x, y, dwell_component(seconds), -1], np.float32)
 
@@ -72,7 +76,7 @@ class ForgePolicy:
         raise NotImplementedError
 
     def drill(self, eye: DrillEye, observation: Any, cost: Mapping[str, float]) -> tuple[np.ndarray, float] | None:
-        """Return the position (x, y), A, and the time (s) of the next parked beam for a pattern of vacancies, or None to declare the end."""
+        """Return the next position (x, y) of the beam in a pattern of vacancies, A, and the dwell time there, s; None declares the end."""
         raise NotImplementedError
 
 
@@ -92,7 +96,7 @@ class Towards(ForgePolicy):
         return park(seen.steps[best] / REACH_ANGSTROM["walk"], USUAL_S)
 
     def drill(self, eye: DrillEye, observation: Any, cost: Mapping[str, float]) -> tuple[np.ndarray, float] | None:
-        """Return the position of the first wanted site that still holds S, and the time of the beam, s; None if no wanted site holds S."""
+        """Return the position (x, y), A, of the first wanted site that still holds S, and the dwell time of the beam, s; None without such a site."""
         del cost
         bright = forge_eyes.drill_brightness(observation, eye.places) / (eye.first if isinstance(observation, Mapping) else 1)
         held = np.flatnonzero(eye.wanted & (bright > forge_eyes.SINGLE))
@@ -125,7 +129,7 @@ class Planner(ForgePolicy):
             self.beam_s = (cost["beam_s"] - cost["looks"] * self.look_s) / (1 - beam)
 
     def drill(self, eye: DrillEye, observation: Any, cost: Mapping[str, float]) -> tuple[np.ndarray, float] | None:
-        """Return the position (x, y), A, and the time (s) of the parked beam with the highest expected value, or None to declare the end."""
+        """Return the position (x, y) of the beam, A, and the dwell time, s, that have the highest expected value; None declares the end."""
         self._budgets(observation, cost)
         if forge_eyes.budget(observation)[0] * self.looks < LAST:
             return None
@@ -242,7 +246,7 @@ class BlindCycle:
     def act(self, observation: Any, cost: Mapping[str, float]) -> np.ndarray:
         """Return the action that parks the beam at the next position of the cycle, or that declares the end.
 
-        The observation is used only to tell patterns from walks.
+        The observation is used only to recognise the kind of the episode: the walk of a Si atom, or a pattern of vacancies.
         """
         del cost
         self.turn += 1
@@ -257,8 +261,8 @@ class BlindCycle:
 class Clairvoyant:
     """Oracle that parks the beam at a position at which the next hop or loss of an atom is a wanted one, until this event happens.
 
-    If there is no such position, the beam is parked briefly without effect. Events that happen before the shortest beam
-    time has passed are skipped, because the beam would then hit the atom that has just moved.
+    If there is no such position, the beam is parked briefly without effect. The oracle does not use events that would happen within 0.03 s, the
+    shortest time for which an action parks the beam. After such an event, the beam would stay on and hit the atom that has just moved.
     """
 
     def reset(self, brief: Brief) -> None:

@@ -20,7 +20,7 @@ from stemtwin.twin.envs.goal_family import BONUS, PRICE, PROGRESS
 from stemtwin.twin.physics.dynamics.processes import compiled
 
 DWELLS = tuple(SHORTEST_S * 2 ** (k / 2) for k in range(11))
-"""Times of the parked beam among which the planner chooses, s."""
+"""Dwell times of the parked beam among which the planner chooses, s."""
 TAILS_ANGSTROM = 7.0
 """Distance from the beam beyond which no event is expected, A."""
 EMPTIED, JUMPED = 0.3, 0.003
@@ -42,7 +42,7 @@ class DrillRates:
     look_s : float
         Duration of a frame, s.
     looks, beam_s : float
-        Number of frames, and total time of the parked beam (s) in one episode.
+        Number of frames, and total dwell time of the parked beam (s) in one episode.
     size : int
         Number of sites of the pattern.
     """
@@ -61,9 +61,10 @@ class DrillRates:
         return BONUS * LOSS + PROGRESS / (2 * self.size)
 
     def step(self, held: int, empty: int) -> float:
-        """Return the cost of a step: the price of the frame after the parked beam, and the expected cost of unwanted events that this frame causes.
+        """Return the cost of the frame that ends a step.
 
-        ``held`` is the number of sites that hold S, and ``empty`` is the number of vacancies.
+        In a step, the beam is parked and then a frame is taken. The cost is the price of this frame plus the expected cost of the unwanted losses and
+        jumps that the frame causes. ``held`` is the number of sites that hold S, and ``empty`` is the number of vacancies.
         """
         events = self.look_s / FIELD_ANGSTROM**2 * (held * self.eject + 6 * empty * self.jump)
         return PRICE / self.looks + events * self.loss
@@ -112,7 +113,7 @@ class DrillEye:
 
 
 class DrillPlan:
-    """Value of the current pattern, and the best next site and time of the beam.
+    """Value of the current pattern, and the best next site and dwell time of the beam.
 
     Parameters
     ----------
@@ -180,7 +181,7 @@ class DrillPlan:
         return np.array(hazards), after
 
     def best(self, empty: np.ndarray) -> tuple[int, float] | None:
-        """Return the site and the time (s) of the parked beam with the highest expected value; None if no wanted site holds S any more."""
+        """Return the site and the dwell time (s) of the beam that have the highest expected value; None if no wanted site still holds S."""
         rates, now = self.rates, self.value(empty)
         targets = np.flatnonzero(~empty & (self.eye.wanted | self.eye.near[empty].any(axis=0)))
         if not (self.eye.wanted & ~empty).any():

@@ -31,7 +31,7 @@ class Seen:
     steps : ndarray
         Vectors from Si to its neighbours, A, (3, 2).
     bright : ndarray, optional
-        Brightness, relative to carbon, of each neighbour of Si and of the two sites behind the neighbour, in the order of the observation, (3, 3).
+        Brightness, relative to carbon, of each neighbour of Si and of the two sites beyond it, in the order of the observation, (3, 3).
     looks : float
         Remaining fraction of the looks, which are the observations of an episode.
     smooth : ndarray, optional

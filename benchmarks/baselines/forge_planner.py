@@ -1,4 +1,8 @@
-"""Planner for walks of Si: the value of every site for each number of remaining looks, from the probabilities of hops and losses."""
+"""Planner for walks, in which the beam moves a Si atom through graphene to a target site.
+
+The plan gives the value of every site for each number of looks (observations) that remain in the episode. The values follow from the probabilities of
+hops and losses.
+"""
 
 import functools
 import math
@@ -15,11 +19,11 @@ from stemtwin.twin.physics.dynamics.processes import compiled
 BOND = 1.42
 """Bond length of graphene, A."""
 DWELLS = tuple(SHORTEST_S * 2**k for k in range(6))
-"""Times of the parked beam among which the planner chooses, s."""
+"""Dwell times of the parked beam among which the planner chooses, s."""
 BEYOND = (0.0, 0.2, 0.4)
-"""Distances behind the wanted neighbour of Si at which the planner may park the beam, A."""
+"""Distances of the beam beyond the wanted neighbour, as seen from Si, among which the planner chooses, A."""
 START, HOPPED, ASIDE, FURTHER, REPLACED, STUCK = range(6)
-"""Outcomes for Si: no change, a move to the wanted neighbour, to another one or behind the wanted one, replacement by C, loss of a neighbour."""
+"""Outcomes for Si: no change, a move to the wanted neighbour, to another one or beyond the wanted one, replacement by C, loss of a neighbour."""
 NOWHERE = -1
 
 
@@ -36,7 +40,7 @@ def up(sublattice: int) -> np.ndarray:
 def outcomes(energy_ev: float) -> np.ndarray:
     """Return the probabilities of six outcomes for Si, from no change to the loss of a neighbour, (positions, times, 6).
 
-    The first two axes are the position and the time of the parked beam. The rates follow from the cross-sections of stemtwin.
+    The first two axes are the position and the dwell time of the parked beam. The rates follow from the cross-sections of stemtwin.
     """
     beam = forge_beam("walk", energy_ev)
     rules = compiled(beam.processes, beam.energy_ev)
@@ -132,20 +136,21 @@ def patch(target: tuple[float, float], sublattice: int) -> SitePatch:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class WalkPlan:
-    """Best action with Si at each site, for each number of remaining looks.
+    """Best action with Si at each site, for each number of remaining looks (observations).
 
     Parameters
     ----------
     choice : ndarray
-        One number that encodes the neighbour, the position and the time of the beam, or -1 to declare the end, int (looks + 1, n).
+        One number that encodes the neighbour, the position and the dwell time of the beam, or -1 to declare the end, int (looks + 1, n).
     """
 
     choice: np.ndarray
 
     def at(self, site: int, looks: int) -> tuple[int, float, float] | None:
-        """Return the best action: the index of the wanted neighbour, the distance of the beam behind this neighbour (A), and the time (s).
+        """Return the best action, or None if it is to declare the end.
 
-        The result is None if the best action is to declare the end.
+        The action is a tuple of three numbers: the index of the neighbour to which Si should hop, the distance of the beam beyond this neighbour as
+        seen from Si (A), and the dwell time (s).
         """
         number = int(self.choice[min(max(looks, 0), len(self.choice) - 1), site])
         if number < 0:
@@ -165,7 +170,7 @@ class WalkTerms:
     looks : int
         Number of looks (observations) in an episode.
     beam_s : float
-        Total time of the parked beam in an episode, s; infinite until it is known.
+        Total dwell time of the parked beam in an episode, s; infinite until it is known.
     length : int
         Number of bonds from Si to the target at the start of the episode.
     """
@@ -177,7 +182,7 @@ class WalkTerms:
 
 
 def plan(terms: WalkTerms, sites: SitePatch, foreign: np.ndarray, empty: np.ndarray) -> WalkPlan:
-    """Return the plan with the greatest expected return, by recursion over the number of remaining looks.
+    """Return the plan with the greatest expected return, by recursion over the number of remaining looks (observations).
 
     Parameters
     ----------

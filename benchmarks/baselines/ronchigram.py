@@ -68,12 +68,12 @@ class PriorMeans:
 class SegmentFit:
     """Fit of the rings and ellipses in the spectra of segments of the Ronchigram, with the prior of the data set.
 
-    For the aperture, sets of coefficients are drawn from a normal distribution with the mean and the covariance of the fit. The answer is the median
-    of the apertures of these sets.
+    The task also asks for an aperture: the largest one within which the phase of the aberrations beyond first order stays within pi/4. This aperture
+    is computed for 60 sets of coefficients, drawn from a normal distribution with the mean and the covariance of the fit. The estimate is the median.
     """
 
     def predict(self, given: Mapping[str, Any], rng: np.random.Generator) -> Values:
-        """Return the coefficients of the largest posterior density and their standard deviations."""
+        """Return the coefficients with the largest posterior density and the estimated aperture, with standard deviations and 90 % intervals."""
         settings = find_card("ronchigram", "1.0.0").generator
         mean = np.array([float(given["set_C10_angstrom"]) if name == "C10" else 0.0 for name in COEFFICIENTS])
         size = prior_draws().std(axis=0) / settings.sigmas()

@@ -127,9 +127,9 @@ def model(segments: Segments, coefficients: np.ndarray, film: np.ndarray, excess
     coefficients : ndarray
         Aberration coefficients, (12,), A.
     film : ndarray
-        (5,) parameters of the film. The first three are the constant, linear and quadratic terms of the logarithm of the film's power relative to
-        ``excess``, in the spatial frequency. The fourth is log(phi / 6 rad), where phi is the phase at which the contrast of the rings falls
-        to 1/e. The fifth is a phase shift of the rings, rad.
+        (5,) parameters of the film. The first three are the constant, linear and quadratic coefficients of a polynomial in u = f / (350 1/rad) - 1,
+        where f is the spatial frequency. The polynomial is the logarithm of the ratio of the film's power to ``excess``. The fourth is
+        log(phi / 6 rad), where phi is the phase at which the contrast of the rings falls to 1/e. The fifth is a phase shift of the rings, rad.
     excess : float
         Mean power of the segments minus the power of the noise, in units of the power of the noise.
     """
@@ -162,7 +162,9 @@ class Fit:
 
 
 def fit(segments: Segments, mean: np.ndarray, sigma: np.ndarray) -> Fit:
-    """Return the coefficients of the largest posterior density, by Fisher scoring from the three best points of a grid of focus and astigmatism.
+    """Return the fit with the largest posterior density.
+
+    Fisher scoring starts from each of the three best points of a grid of focus and astigmatism, and the best result is kept.
 
     Parameters
     ----------

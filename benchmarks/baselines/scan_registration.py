@@ -14,7 +14,7 @@ MARGIN_ANGSTROM = 6.0
 WIDTH_ANGSTROM = (0.2, 0.6)
 """Smallest and largest standard deviation of the filter for rendering, A."""
 ELECTRONS = 40.0
-"""Target number of electrons under the filter."""
+"""Target number of electrons of all frames in the area of the filter, 2 pi times its variance."""
 REACH_ANGSTROM = 0.6
 """Distance from the expected shift within which a correlation peak is searched, A: less than half a cell of most lattices."""
 GRID_PX = 0.5
@@ -57,7 +57,11 @@ class ScannedFrames:
 
     @property
     def width_px(self) -> float:
-        """Standard deviation of the Gaussian filter of rendered images, px: chosen to collect 40 electrons, and limited to 0.2 A to 0.6 A."""
+        """Standard deviation w of the Gaussian filter that smooths images of the specimen, px.
+
+        All frames together have 40 electrons, on average, in an area of 2 pi w^2. If this w is outside the range from 0.2 A to 0.6 A, the nearer end
+        of the range is used.
+        """
         wanted = np.sqrt(ELECTRONS / (2 * np.pi * max(self.counts.mean() * len(self.counts), 1e-9)))
         return float(np.clip(wanted, WIDTH_ANGSTROM[0] / self.step, WIDTH_ANGSTROM[1] / self.step))
 
@@ -174,7 +178,7 @@ def series_field(frames: ScannedFrames) -> np.ndarray:
     """Return the coarse displacement field of a series of frames, (n, ny, 2), A.
 
     The shift of each frame comes from its correlation with the mean of the earlier frames, near the shift that :func:`common_step` predicts. Within a
-    frame, the shift changes with the mean velocity of the series.
+    frame, the shift changes linearly in time, see :func:`through_lines`.
     """
     n, side, width = len(frames.counts), side_of(frames), max(frames.width_px, 0.3 / frames.step)
     shifts, step = np.zeros((n, 2)), common_step(frames)
@@ -191,7 +195,7 @@ def series_field(frames: ScannedFrames) -> np.ndarray:
 def through_lines(frames: ScannedFrames, shifts: np.ndarray) -> np.ndarray:
     """Return the displacement field (n, ny, 2), A, whose mean in each frame is a given shift (n, 2), A.
 
-    Within each frame, the field changes with the mean velocity of the shifts.
+    Within each frame, the field changes linearly in time. Its velocity is the slope of a straight line that is fitted to the shifts of all frames.
     """
     middle = frames.times.mean(axis=1)
     velocity = np.polyfit(middle, shifts, 1)[0]

@@ -213,7 +213,7 @@ class LowDiscrepancy(Searcher):
         return int(row) * self.side + int(column)
 
     def told(self, observation: Mapping[str, np.ndarray], count: int) -> np.ndarray:
-        """Return a mask of the first ``count`` spectra that gave a score; if scores are not used, it is True for all of them."""
+        """Return a mask of the first ``count`` spectra, bool (count,): True for each spectrum with a score, or for all if scores are not used."""
         return super().told(observation, count) if self.looks else np.ones(count, bool)
 
     def technique(self, observation: Mapping[str, np.ndarray], count: int) -> str:
@@ -335,7 +335,10 @@ class KnownPlaces(Searcher):
         self.best = [int(truth[f"best_{number}"]) for number in range(sum(name.startswith("best_") for name in truth))]
 
     def act(self, observation: Mapping[str, np.ndarray], cost: Mapping[str, float]) -> np.ndarray:
-        """Return the measurement of the next best candidate, or the declaration of the best candidate."""
+        """Return the action that takes the next spectrum, or the action that declares the best candidate.
+
+        Spectra are taken in the order of decreasing true score of the candidates.
+        """
         count = round(cost["spectra"])
         if not self.side:
             self.begin(observation["image"])

@@ -1,7 +1,7 @@
 """Baselines of ``aberration-correction`` that do not measure aberrations, but change the knobs to optimise an image or a Ronchigram.
 
-They are coordinate descent and a trust region on the contrast of images, and a trust region on the texture of Ronchigrams. All three are
-derivative-free.
+Two of them maximise the contrast of images: coordinate descent, and a search in a trust region. The third is a search in a trust region that
+minimises the fineness of the texture of Ronchigrams. All three are derivative-free.
 """
 
 import functools
@@ -27,7 +27,7 @@ WIDTH = 1.5
 SHARE = 0.8
 """Fraction of the radius of a Ronchigram's disc within which the texture is measured."""
 LEAST_ENERGY, LEAST_CONTRAST = 1e-7, 1e-6
-"""Lower bounds of the terms of figures of merit, for cases where the subtracted noise exceeds the signal."""
+"""Lower bounds of the terms of objective functions, for cases where the subtracted noise exceeds the signal."""
 SPREAD = 0.5
 """Expected standard deviation of the best values of the knobs, in units of the largest misalignment."""
 FIRST_RADIUS, GROWN, SHRUNK, GOOD, BAD = 0.9, 1.5, 0.95, 0.5, 0.1
@@ -36,9 +36,9 @@ FIRST_RADIUS, GROWN, SHRUNK, GOOD, BAD = 0.9, 1.5, 0.95, 0.5, 0.1
 The region grows above the first ratio and shrinks below the second one.
 """
 ASIDE = 1.0
-"""Distance from the optimum at which the least known direction is probed, in units of its standard deviation."""
+"""Displacement of the next point along the direction of largest uncertainty of the optimum, in units of the standard deviation along it."""
 NOISE, FAR = 0.3, 0.1
-"""Relative error of the model at its optimum, and its growth with the log of the figure of merit; the error includes the randomness of the film."""
+"""Relative error of the model at its optimum, and its growth with the log of the objective; the error includes the randomness of the film."""
 POWER, LEVEL_SPREAD, POWER_SPREAD, FLOOR_SPREAD = 2.2, 0.8, 0.3, 0.3
 """Expected power of the distance, and standard deviations of the logarithm of the level, of the power, and of the logarithm of the floor."""
 STEPS = 30
@@ -146,8 +146,8 @@ def ray_weights(names: tuple[str, ...], energy_ev: float = 200e3, semiangle: flo
 def defocus_weights(names: tuple[str, ...], energy_ev: float = 200e3, semiangle: float = 25e-3) -> np.ndarray:
     """Return the matrix of the quadratic form that gives the mean square local defocus over the aperture from the coefficients.
 
-    The array is read-only. The local defocus is the matrix of second derivatives of the phase, divided by 2 pi and the wavelength. It is normalised
-    to 1 for C10 = 1 A.
+    The array is read-only. The square of the local defocus is half the sum of the squared elements of H / (2 pi lambda). Here H is the matrix of
+    second derivatives of the phase, and lambda is the wavelength. The mean square local defocus is thus 1 A^2 for C10 = 1 A.
     """
     phases, wavelength, small = _phases(names, energy_ev, semiangle)
     middle, unit = phases(0, 0), math.sqrt(2) * 2 * np.pi * wavelength * small**2
@@ -177,20 +177,20 @@ def _mean_products(parts: list[np.ndarray]) -> np.ndarray:
 
 
 class TrustRegion:
-    """Derivative-free search in a trust region for the minimum of a figure of merit that rises as a power of the distance from the optimum.
+    """Derivative-free search in a trust region for the minimum of an objective function that rises as a power of the distance from the optimum.
 
-    The coordinates z are scaled by the optics, so the curvature is the same along all axes. For the figure of merit f, the model is log f = log a +
-    (p / 2) log(|z - z0|^2 + e^2). Its parameters are the optimum z0, with one number for each knob, and a, p and e. These numbers are fitted to all
-    observations by least squares with a Gaussian prior. The next point is the minimum of the model within the region, displaced along the least
-    known direction, in turn to either side. Sources: Powell, Acta Numerica 7 (1998) 287; Debarre, Booth, Wilson, Opt. Express 15 (2007) 8176, for
-    quadratic models of known curvature.
+    The coordinates z are scaled by the optics, so the curvature is the same along all axes. For the objective function f, the model is
+    log f = log a + (p / 2) log(|z - z0|^2 + e^2). Its parameters are the optimum z0, with one number for each knob, and a, p and e. These numbers are
+    fitted to all observations by least squares with a Gaussian prior. The next point is the minimum of the model within the region, displaced along
+    the direction in which z0 has the largest uncertainty. The sign of the displacement alternates from point to point. Sources: Powell, Acta
+    Numerica 7 (1998) 287; Debarre, Booth, Wilson, Opt. Express 15 (2007) 8176, for quadratic models of known curvature.
 
     Parameters
     ----------
     spreads : ndarray
         Matrix S for which S S^T is the prior covariance of the optimum.
     floor : float
-        Expected value of e, which sets the figure of merit at the optimum, a e^p.
+        Expected value of e, which sets the objective function at the optimum, a e^p.
     """
 
     def __init__(self, spreads: np.ndarray, floor: float) -> None:
@@ -213,7 +213,7 @@ class TrustRegion:
         return int(np.argmin(self.values))
 
     def add(self, place: np.ndarray, value: float) -> None:
-        """Add the figure of merit at a point, and enlarge or shrink the region after a comparison with the prediction of the model."""
+        """Add the objective function at a point, and enlarge or shrink the region after a comparison with the prediction of the model."""
         before = min(self.values, default=math.inf)
         self.places.append(place / self.size)
         self.values.append(math.log(max(value, 1e-30)))
@@ -225,7 +225,7 @@ class TrustRegion:
             self.middle[self.count] = self.found[self.count] = self.values[0]
 
     def next(self) -> np.ndarray:
-        """Return the next point: the model's minimum within the region, displaced along the least known direction."""
+        """Return the next point: the model's minimum within the region, displaced along the direction in which the optimum is least certain."""
         self._fit()
         centre, count, radius = self.places[self.best], self.count, self.radius / self.size
         variances, directions = np.linalg.eigh(self.covariance[:count, :count])
@@ -280,7 +280,7 @@ class TrustRegion:
 
 
 class RegionSearch(KnobPolicy):
-    """Policy that changes all knobs together to minimise a figure of merit of images or Ronchigrams, without measuring aberrations.
+    """Policy that changes all knobs together to minimise an objective function of images or Ronchigrams, without measuring aberrations.
 
     The search is that of :class:`TrustRegion`.
 
@@ -289,7 +289,7 @@ class RegionSearch(KnobPolicy):
     taken : str
         Measurement that each action takes.
     merit : callable
-        Function of an observation that returns the figure of merit.
+        Function of an observation that returns the value of the objective function.
     weights : callable
         Function of the names of the coefficients that returns a positive definite matrix W. The squared distance of two settings of the knobs that
         differ by x is x^T W x.
@@ -327,28 +327,37 @@ class RegionSearch(KnobPolicy):
 
 
 def texture_seen(observation: Mapping[str, np.ndarray]) -> float:
-    """Return the figure of merit of the latest Ronchigram, the fineness of its texture; see :func:`texture`."""
+    """Return the objective that the search minimises: the fineness of the texture of the latest Ronchigram, see :func:`texture`."""
     return texture(observation["ronchigram"])
 
 
 def blur_seen(observation: Mapping[str, np.ndarray]) -> float:
-    """Return the figure of merit of the latest image: the inverse of its normalised variance, which scales as the area of the blur."""
+    """Return the objective that the search minimises: the inverse of the normalised variance of the latest image.
+
+    The objective scales as the area of the blur.
+    """
     return 1 / max(normalised_variance(observation["image"]), LEAST_CONTRAST)
 
 
 def images_in_region() -> RegionSearch:
-    """Return the policy with a trust region on the contrast of images, for an expected residual blur of 0.5 A."""
+    """Return the policy that maximises the contrast of images by a search in a trust region.
+
+    The expected root mean square ray displacement at the optimum is 0.5 A.
+    """
     return RegionSearch(IMAGE, blur_seen, ray_weights, 0.5)
 
 
 def ronchigrams_in_region() -> RegionSearch:
-    """Return the policy with a trust region on the texture of Ronchigrams, for an expected residual local defocus of 25 A."""
+    """Return the policy that minimises the fineness of the texture of Ronchigrams by a search in a trust region.
+
+    The expected root mean square local defocus at the optimum is 25 A.
+    """
     return RegionSearch(RONCHIGRAM, texture_seen, defocus_weights, 25.0)
 
 
 _ENTRIES: dict[str, tuple[str, Any]] = {
-    "ronchigrams": ("trust region on the texture of Ronchigrams", ronchigrams_in_region),
-    "images": ("trust region on the contrast of images", images_in_region),
+    "ronchigrams": ("search in a trust region for the coarsest texture of Ronchigrams", ronchigrams_in_region),
+    "images": ("search in a trust region for the highest contrast of images", images_in_region),
     "contrast": ("coordinate descent on the contrast of images", ContrastDescent),
 }
 for _name, (_text, _factory) in _ENTRIES.items():

@@ -202,7 +202,7 @@ def score(data: xr.Dataset, found: dict[str, Points]) -> SampleStatistics:
 def content_hash(data: xr.Dataset) -> str:
     """Return the sha256 of the scored content: ids, images and true columns.
 
-    The hash depends neither on the files nor on the order of the samples.
+    The hash does not change if the samples are stored in another order or distributed over other files.
     """
     digest = hashlib.sha256()
     order = np.argsort(data["sample_id"].values.astype(str))

@@ -181,7 +181,7 @@ def score(data: xr.Dataset, found: dict[str, Points]) -> SampleStatistics:
 def content_hash(data: xr.Dataset) -> str:
     """Return the sha256 of the inputs and of the scored truth.
 
-    The hash depends neither on the files nor on the order of the samples.
+    The hash does not change if the samples are stored in another order or distributed over other files.
     """
     digest, truths = hashlib.sha256(), read_bounded(data)
     numbers = np.stack([data[field.name].values.astype(float) for field in GIVEN if field.dtype == "float64"], axis=1)

@@ -161,7 +161,7 @@ def precision_rare(sums: Sums) -> np.ndarray:
 
 
 def concentration_bias(sums: Sums) -> np.ndarray:
-    """Return the absolute relative difference between the numbers of detections with a confidence of at least 0.5 and of defects."""
+    """Return the relative error |n - m| / m of the number of defects, for n detections with a confidence of at least 0.5 and m true defects."""
     return np.abs(ratio(np.asarray(sums["sure_tp"], dtype=float) + sums["sure_fp"] - sums["asked"], sums["asked"]))
 
 
@@ -264,7 +264,7 @@ def score(data: xr.Dataset, found: dict[str, Points]) -> SampleStatistics:
 def content_hash(data: xr.Dataset) -> str:
     """Return the sha256 of the inputs and of the scored truth.
 
-    The hash depends neither on the files nor on the order of the samples.
+    The hash does not change if the samples are stored in another order or distributed over other files.
     """
     digest, truths = hashlib.sha256(), read_defects(data)
     numbers = np.stack([data[field.name].values.astype(float) for field in GIVEN if field.dtype == "float64"], axis=1)

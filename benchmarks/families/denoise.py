@@ -1,9 +1,9 @@
 """Task ``denoise``: estimate the noiseless image from few electrons, without adding or removing atoms.
 
 The input comes from a dark-field and a bright-field detector. It is one frame, or a stack of eight frames with the same total dose. The answer is
-the expected number of electrons of the whole dose in each pixel of an undistorted raster, with the specimen at rest at its mean position during the
-first frame. Errors are measured in units of L, the data range that the dataset card gives for each material and detector, so errors at different
-doses are comparable. Vacancies are evaluated in the dark field, at the true sites.
+the expected number of electrons of the whole dose in each pixel of an undistorted raster. The specimen is at rest in this raster, at its position
+averaged over the first frame. Errors are measured in units of L, the data range that the dataset card gives for each material and detector, so errors
+at different doses are comparable. Vacancies are evaluated in the dark field, at the true sites.
 
 Example
     ::
@@ -127,7 +127,7 @@ def score(data: xr.Dataset, found: dict[str, ImageEstimate]) -> SampleStatistics
 def content_hash(data: xr.Dataset) -> str:
     """Return the sha256 of the inputs and of the scored truth.
 
-    The hash depends neither on the files nor on the order of the samples.
+    The hash does not change if the samples are stored in another order or distributed over other files.
     """
     digest = hashlib.sha256()
     places = sites_of(data)

@@ -2,8 +2,8 @@
 
 An episode takes two minutes. Successive episodes use the presets ``easy``, ``standard``, ``hard`` and ``event`` in turn. The agent receives one frame
 at a time and its own commanded shift, moves the beam and chooses the number of electrons. The score depends on the true position of the feature in
-every frame and, for the preset ``event``, on the delay between the hop of an atom and the fast frame that shows the hop. An episode without a
-declared end scores 0.
+every frame and, for the preset ``event``, on the delay between the hop of an atom and the first fast frame that shows the hop. The agent can
+request a fast frame, which ends 0.5 s after the previous frame instead of 2 s. An episode without a declared end scores 0.
 """
 
 from collections.abc import Sequence

@@ -158,7 +158,7 @@ def score(data: xr.Dataset, found: dict[str, Points]) -> SampleStatistics:
 def content_hash(data: xr.Dataset) -> str:
     """Return the sha256 of the inputs and of the scored truth.
 
-    The hash depends neither on the files nor on the order of the samples.
+    The hash does not change if the samples are stored in another order or distributed over other files.
     """
     order = np.argsort(data["sample_id"].values.astype(str))
     labels = np.ascontiguousarray(data["labels"].values[order]).astype("<i8").tobytes()

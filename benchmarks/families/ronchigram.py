@@ -131,7 +131,7 @@ def score(data: xr.Dataset, found: dict[str, Values]) -> SampleStatistics:
 def content_hash(data: xr.Dataset) -> str:
     """Return the sha256 of the inputs and of the scored truth.
 
-    The hash depends neither on the files nor on the order of the samples.
+    The hash does not change if the samples are stored in another order or distributed over other files.
     """
     digest = hashlib.sha256()
     names = [*(name for name in INPUTS if name != "image"), *NAMES, APERTURE]

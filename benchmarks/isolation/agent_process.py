@@ -30,7 +30,7 @@ HOST = "stemtwin.benchmarks.isolation.host"
 
 
 def host_program(address: str) -> list[str]:
-    """Return the command, program and arguments, that runs the class at an address ``package.module:Name`` as an agent."""
+    """Return the command (a program and its arguments) that runs the class at an address ``package.module:Name`` as an agent."""
     return [sys.executable, "-P", "-m", HOST, address]
 
 

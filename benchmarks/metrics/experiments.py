@@ -19,7 +19,10 @@ def mean(
     direction: Literal["max", "min"] = "max",
     proportion: bool = False,
 ) -> Metric:
-    """Return the metric that is the mean of one statistic over the samples; ``value`` is the value of the metric for the example ``sums``."""
+    """Return the metric that is the mean of the statistic ``name`` over the samples.
+
+    ``sums`` holds example sums, and ``value`` is the mean computed from them by hand. Tests compare the formula of the metric with this value.
+    """
     return Metric(
         name=name, title=title, formula=mean_of(name), text=f"{name} / samples", references=((sums, value),), unit=unit, direction=direction,
         proportion=proportion,

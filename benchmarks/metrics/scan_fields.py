@@ -16,7 +16,7 @@ HALF = 0.5
 
 
 def residual(estimate: np.ndarray, truth: np.ndarray) -> np.ndarray:
-    """Return the error of a field, (frames, lines, nodes, 2) float64, from which the mean is subtracted."""
+    """Return the error of a field minus the mean of this error over all frames, lines and nodes, (frames, lines, nodes, 2) float64."""
     error = np.asarray(estimate, dtype=float) - np.asarray(truth, dtype=float)
     return error - error.mean(axis=(0, 1, 2))
 

@@ -1,4 +1,4 @@
-"""Metrics of estimated aberrations: error in quarter waves, phase and Strehl ratio after a correction, error of the aperture, and calibration."""
+"""Metrics of estimated aberrations: error in quarter waves, phase and Strehl ratio after correction, error of the aperture angle, and calibration."""
 
 import numpy as np
 

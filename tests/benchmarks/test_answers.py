@@ -279,8 +279,8 @@ def test_arrays_are_refused_by_their_headers(folder, monkeypatch):
     for content, message in (
         ({"image": np.ones((3, 40, 50))}, r"array 'image': 'image' has the shape \(40, 50\)"),
         ({"image": np.ones((3, 4, 5), complex)}, "has type complex128; float is needed"),
-        ({"image": np.ones((2, 4, 5))}, "array 'image' has 2 rows, but the index names row 2"),
-        ({"image": np.ones((4, 4, 5))}, "array 'image' has 4 rows, but the index names 3 rows"),
+        ({"image": np.ones((2, 4, 5))}, "array 'image' has 2 rows, but predictions.parquet refers to row 2"),
+        ({"image": np.ones((4, 4, 5))}, "array 'image' has 4 rows, but predictions.parquet refers to 3 rows"),
         ({"image": np.ones(3)}, r"has the shape \(\)"),
         ({"sigma": np.ones((3, 4, 5))}, "array 'image' is missing"),
         ({"image": np.ones((3, 4, 5)), "more": np.ones(3)}, "array 'more' is not one of image, sigma"),

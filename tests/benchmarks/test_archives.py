@@ -119,7 +119,7 @@ def test_folders_that_are_listed_are_one(tmp_path: Path) -> None:
 KINDS = {
     "link": (special("link", stat.S_IFLNK), "is a link; only files and folders"),
     "device": (special("null", stat.S_IFCHR), "is a device or a pipe"),
-    "archive": ("inner.ZIP", "is an archive inside the archive, which is not unpacked"),
+    "archive": ("inner.ZIP", "is itself an archive; archives inside an archive are not unpacked"),
 }
 
 

@@ -112,7 +112,7 @@ def test_the_rate_is_that_which_is_stated() -> None:
 def test_what_cannot_have_honeypots() -> None:
     """Tasks without a form, too few specimens and no honeypots are refused with the repair."""
     data, _ = noisy_frames.make(n=3, clusters=3)
-    with pytest.raises(SettingsError, match="2 specimens besides that of the row are too few to draw a truth; at least 3"):
+    with pytest.raises(SettingsError, match="the other specimens of the split; there are 2, and at least 3"):
         plant(find_task("denoise"), data, np.random.default_rng(0))
     with pytest.raises(SettingsError, match=r"'autofocus' has no honeypots\. Tasks with honeypots: denoise, atoms-2d"):
         plant(find_task("autofocus"), data, np.random.default_rng(0))
