@@ -1,4 +1,8 @@
-"""Statistics of returns: means, interquartile means and paired differences with intervals, and the requirements on a family's scale."""
+"""Statistics of the returns of baselines: means, interquartile means and paired differences, with intervals, and a check of these numbers.
+
+The statistics of all baselines on one preset of an environment form the preset's scale of returns. The function :func:`failings` checks the scales of
+a family of presets, for example whether the expert's returns separate the presets.
+"""
 
 import itertools
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -64,9 +68,10 @@ def interval(values: np.ndarray, statistic: Callable[..., Any] = np.mean, method
 def clustered_interval(values: np.ndarray, clusters: np.ndarray, trimmed: float = 0.0) -> tuple[float, float]:
     """Return the 95 % interval of the trimmed mean of values (n,) that are alike within clusters.
 
-    ``clusters`` (n,) are the labels of the clusters, and ``trimmed`` is the fraction of values that is left out at either end. Whole
-    clusters are drawn. Plain percentiles are too narrow for few clusters, so for k clusters the ends are expanded percentiles: their
-    level follows from Student's t with k - 1 degrees of freedom and the factor sqrt(k / (k - 1)) (T. C. Hesterberg, Am. Stat. 69 (2015) 371).
+    ``clusters`` (n,) are the labels of the clusters, and ``trimmed`` is the fraction of values that is left out at either end. The interval is
+    a bootstrap interval, and each bootstrap sample consists of whole clusters. With few clusters, the interval between the usual 2.5 % and 97.5 %
+    percentiles of the bootstrap means is too narrow. For k clusters the percentiles are therefore taken at levels that follow from Student's t
+    with k - 1 degrees of freedom and the factor sqrt(k / (k - 1)) (T. C. Hesterberg, Am. Stat. 69 (2015) 371).
     """
     order = np.argsort(values, kind="stable")
     labels, inverse = np.unique(clusters[order], return_inverse=True)
@@ -132,8 +137,12 @@ def difference(better: KeptRun, other: KeptRun) -> PairedReturn:
 def scale_of(runs: Mapping[str, KeptRun]) -> ReturnScale:
     """Return the scale of returns from the stored runs of one preset.
 
-    The scale includes the paired differences of three pairs, as far as their runs exist: the expert and the best of no-op, random and blind, the
-    oracle and the expert (without an oracle, the expert and the fixed rule), and the trained policy and the fixed rule.
+    The scale includes mean differences of returns over the same episodes. A difference is left out if a run that it needs is missing. The
+    differences are:
+
+    - the expert minus the best of the policies no-op, random and blind
+    - the oracle minus the expert; without an oracle, the expert minus the fixed rule, which moves towards the goal
+    - the trained policy minus the fixed rule
 
     Parameters
     ----------
@@ -170,7 +179,7 @@ def scale_of(runs: Mapping[str, KeptRun]) -> ReturnScale:
 
 
 def failings(scales: Sequence[ReturnScale]) -> list[str]:
-    """Return a sentence for each requirement that a family's scales miss; the scales are ordered from the easiest preset to the hardest.
+    """Return a sentence for each requirement that a family's scales of returns miss; the scales are ordered from the easiest preset to the hardest.
 
     Paired intervals must separate the oracle from the expert, the expert from the best of no-op, random and blind, and a trained policy from the
     fixed rule. None of no-op, random and blind may reach half of the expert's normalised return. On neighbouring presets, the intervals of the

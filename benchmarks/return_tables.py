@@ -48,7 +48,7 @@ def form_pairs(listed: list[ReturnScale]) -> str:
 
 
 def rows(listed: list[ReturnScale], columns: tuple[str, ...], *, named: bool = True) -> str:
-    """Return a table of mean returns with intervals, and of the expert's normalised return, with a row for each preset."""
+    """Return a table with a row for each preset: mean returns with intervals, and the expert's normalised return."""
     head = [*(("environment",) if named else ()), "difficulty", "episodes", *columns, "expert, normalised"]
     lines = [f"| {' | '.join(head)} |", "|---" * len(head) + "|"]
     for scale in listed:
@@ -59,7 +59,7 @@ def rows(listed: list[ReturnScale], columns: tuple[str, ...], *, named: bool = T
 
 
 def middle_rows(listed: list[ReturnScale], columns: tuple[str, ...], *, named: bool = True) -> str:
-    """Return a table of interquartile means with intervals, and of paired differences, with a row for each preset."""
+    """Return a table with a row for each preset: interquartile means of the returns with intervals, and paired differences."""
     head = [*(("environment",) if named else ()), "difficulty", *columns, "expert minus best of no-op, random and blind", "oracle minus expert"]
     lines = [f"| {' | '.join(head)} |", "|---" * len(head) + "|"]
     for scale in listed:
@@ -71,7 +71,10 @@ def middle_rows(listed: list[ReturnScale], columns: tuple[str, ...], *, named: b
 
 
 def error_rows(listed: list[ReturnScale], columns: tuple[str, ...], *, named: bool = True) -> str:
-    """Return a table of mean final distances from the goal with intervals, with a row for each preset that has them; empty if no preset has them."""
+    """Return a table of the mean distances from the goal at the end of the episodes, with intervals.
+
+    Each preset with recorded distances has a row. If no preset has recorded distances, the result is empty.
+    """
     head = [*(("environment",) if named else ()), "difficulty", "distance", *columns]
     lines = [f"| {' | '.join(head)} |", "|---" * len(head) + "|"]
     for scale in listed:
@@ -85,12 +88,16 @@ def error_rows(listed: list[ReturnScale], columns: tuple[str, ...], *, named: bo
 
 
 def others(scale: ReturnScale) -> tuple[str, ...]:
-    """Return the names of a scale's policies that have no column in the tables."""
+    """Return the names of a scale's policies other than no-op, random, blind, expert, learner and oracle, which have columns in the tables."""
     return tuple(name for name in scale.policies if name not in COLUMNS)
 
 
 def tables() -> str:
-    """Return the tables of all scales: mean returns, interquartile means with paired differences, final errors, and policies without a column."""
+    """Return four tables of all scales of returns in the package.
+
+    The first three show mean returns, interquartile means with paired differences, and final distances from the goal. Their
+    columns are the policies no-op, random, blind, expert, learner and oracle. The fourth table lists the returns of all other policies.
+    """
     found = scales()
     further = ["| environment | difficulty | policy | mean return | interquartile mean |", "|---" * 5 + "|"]
     for scale in found:
@@ -126,7 +133,10 @@ def _error(policy: PolicyReturn | None) -> str:
 
 
 def lead_cell(scale: ReturnScale, name: str) -> str:
-    """Return the text of the paired difference of the trained policy minus another policy; empty if the two were not compared."""
+    """Return the text of the trained policy's mean lead in return over another policy, with its interval; empty if the two were not compared.
+
+    The lead in an episode is the trained policy's return minus the other policy's return.
+    """
     return _pair(next((pair for pair in scale.paired if (pair.better, pair.other) == (LEARNER, name)), None))
 
 

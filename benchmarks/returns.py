@@ -76,7 +76,8 @@ class Watcher(Protocol):
 def play(environment: gymnasium.Env, agent: Any, *, seed: int, task: str, oracle: bool = False, watcher: Watcher | None = None) -> PlayedEpisode:
     """Play one episode of an agent and return the result.
 
-    The environment must have been made with ``privileged_info=True``. The agent does not see the privileged information.
+    The environment must have been made with ``privileged_info=True``. The agent receives the observations and the costs, but not the privileged
+    information. If ``oracle`` is True, the agent can read the truth with the function ``truth`` of its brief.
 
     Parameters
     ----------
@@ -89,7 +90,7 @@ def play(environment: gymnasium.Env, agent: Any, *, seed: int, task: str, oracle
     task : str
         Name of the task, for the agent's brief.
     oracle : bool
-        Whether the agent may read the truth.
+        Whether the brief of the agent contains the function ``truth``, which returns true values.
     watcher : Watcher, optional
         Observer of the episode.
     """
@@ -311,7 +312,7 @@ def forms(environment: str, difficulty: str, folder: Path = RUNS) -> list[str | 
 
 
 def presets(environment: str) -> tuple[str, ...]:
-    """Return all presets of a family: first those that differ only in difficulty, the easiest first, then those that have another goal."""
+    """Return all presets of a family: first those that differ only in difficulty, the easiest first, then those with a goal of their own."""
     return tuple(family_class(environment).PRESETS)  # type: ignore[attr-defined] - a family with a goal
 
 
@@ -321,9 +322,10 @@ def ordered(environment: str) -> tuple[str, ...]:
 
 
 def missed(environment: str) -> list[str]:
-    """Return a sentence for each requirement that the scales of a family miss.
+    """Return a sentence for each requirement of :func:`~stemtwin.benchmarks.return_statistics.failings` that the scales of a family miss.
 
-    Presets that differ only in difficulty must differ significantly from their neighbours. Presets that have another goal are checked one by one.
+    Presets that differ only in difficulty are checked together, because neighbours must differ significantly. Each preset with a goal of its own is
+    checked alone and not compared with other presets.
     """
     groups = [ordered(environment), *((other,) for other in presets(environment)[ORDERED:])]
     return [line for group in groups for line in failings([reference(environment, difficulty) for difficulty in group])]

@@ -1,4 +1,4 @@
-"""Runs and scores of entries: predictions against a dataset, agents in an environment over an explicit list of seeds."""
+"""Evaluation of entries: predictions are scored against the truth of a dataset, and agents are run and scored over a fixed list of episodes."""
 
 import contextlib
 import dataclasses
@@ -260,7 +260,7 @@ def score_episodes(
     keys: SeedKeys | None = None,
     isolation: Isolation = "",
 ) -> Evaluation:
-    """Score finished episodes; the primary metric of an episode that a fault of the agent ended is ``task.floor``."""
+    """Score finished episodes; if a fault of the agent ended an episode, the primary metric of this episode is ``task.floor``."""
     count = max(episode.attempt for episode in episodes) + 1
     tries = [counted(task, [episode for episode in episodes if episode.attempt == attempt]) for attempt in range(count)]
     samples, first = combine_attempts(tries), [episode for episode in episodes if episode.attempt == 0]

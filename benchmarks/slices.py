@@ -115,11 +115,14 @@ class SampleStatistics:
         )
 
     def sums(self) -> dict[str, np.ndarray]:
-        """Return the sum of every statistic over the samples by name, each () or (k,)."""
+        """Return a dictionary with the name of each statistic and its sum over all samples, an array of shape () or (k,)."""
         return {name: array.sum(axis=0) for name, array in self.statistics.items()}
 
     def cluster_sums(self) -> dict[str, np.ndarray]:
-        """Return the sums of every statistic over the samples of each cluster: (n_clusters,) or (n_clusters, k)."""
+        """Return a dictionary with the name of each statistic and its sums over the samples of each cluster.
+
+        The arrays of sums have the shape (n_clusters,) or (n_clusters, k).
+        """
         _, index = np.unique(self.clusters, return_inverse=True)
         out = {}
         for name, array in self.statistics.items():

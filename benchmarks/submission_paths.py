@@ -1,4 +1,4 @@
-"""Messages about files and folders that are submitted instead of a submission folder; a message names the object and the repair."""
+"""Messages about files and folders that are submitted instead of a submission folder; a message describes the file and states the correction."""
 
 import zipfile
 from collections.abc import Callable
@@ -26,7 +26,7 @@ def check_folder(path: Path, *, whole: bool = True) -> Path:
     Raises
     ------
     SubmissionError
-        The path is not a submission folder; the message names its content and the repair.
+        The path is not a submission folder. The message describes the file or folder and states the correction.
     """
     if not path.is_dir():
         message = f"{path}: {told_of(path) or 'there is no such folder'}. {FORM}"

@@ -53,7 +53,7 @@ def tasks() -> list[Task]:
 
 
 def stem(task: Task) -> str:
-    """Return the name of a task's page and picture, without ending."""
+    """Return the file name, without extension, of a task's page and of its picture."""
     return task.name if task.major == 1 else f"{task.name}-v{task.major}"
 
 

@@ -155,7 +155,7 @@ class Task:
         return split
 
     def address(self, split: str) -> str:
-        """Return ``<task>/<split>@<major>``, which submissions name."""
+        """Return the address ``<task>/<split>@<major>`` of a split, which stands in the header of a submission."""
         return f"{self.name}/{split}@{self.major}"
 
     def content_hash(self, data: "xr.Dataset") -> str:

@@ -83,9 +83,10 @@ def least_phase(information: Sequence[np.ndarray], prior: np.ndarray, semiangle_
 def least_mean_phase(information: np.ndarray, prior: np.ndarray, weights: np.ndarray) -> float:
     """Return the lower bound of Ziv and Zakai on the mean of the root mean square phase in an aperture, rad.
 
-    The root mean square phase is at least the absolute value of any combination a of the coefficients for which a a^T <= weights. The bound is that
-    of the combination with the largest variance. It follows from the probability of a wrong decision between two values of this combination, if the
-    coefficients change along the direction in which counts and prior distinguish the two values least.
+    The root mean square phase is at least the absolute error of a linear combination a . c of the coefficients c, if weights - a a^T is positive
+    semidefinite. The function takes the combination with the largest variance, and returns a lower bound on its mean absolute error. The bound
+    follows from the probability of a wrong decision between two values of a . c. Among all pairs of coefficients c with these two values, the
+    decision is made between the pair that counts and prior distinguish least.
 
     Parameters
     ----------

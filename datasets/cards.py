@@ -121,7 +121,7 @@ class Card(CardModel, Generic[SettingsOfKind, SizeOfKind]):
         return tuple(column.name for column in self.columns if not roles or column.role in roles)
 
     def structure_seeds(self, size: str, split: str) -> range:
-        """Return the structure seeds of a split in a size, one seed for each specimen."""
+        """Return the structure seeds of a split of the dataset with the given size, one seed for each specimen."""
         first = self.splits[known("split", split, self.splits, self.id)]
         return range(first, first + self.sizes[known("size", size, self.sizes, self.id)].specimens[split])
 

@@ -75,11 +75,11 @@ class Column(CardModel):
         elif self.count is not None and not self.ragged:
             message = "only a ragged column has a count"
         elif self.cube and not (self.shape and self.dtype not in ("string", "bool")):
-            message = "a cube is an array of numbers and needs a shape"
+            message = "a cube must be an array of numbers; give a shape and a numeric dtype, or leave out cube"
         elif self.dtype == "string" and self.shape:
-            message = "an array holds numbers, not strings"
+            message = "an array column cannot hold strings; give another dtype, or leave out shape"
         elif self.comparison == "counts" and self.dtype in ("string", "bool", "float32", "float64"):
-            message = "counts are integers"
+            message = "compare = 'counts' needs an integer dtype; give another dtype, or leave out compare"
         if message:
             message = f"column {self.name!r}: {message}"
             raise ValueError(message)
@@ -147,7 +147,8 @@ def check_columns(columns: Sequence[Column]) -> None:
     _check_dims(columns, "is counted by", lambda column: {column.dim_names[0]: column.count_name}, ragged=True)
     both = {dim for c in columns if c.ragged for dim in c.dim_names} & {dim for c in columns if c.shape for dim in c.dim_names}
     if both | ({"sample"} & {dim for column in columns for dim in column.dim_names}):
-        message = f"the dimension {min(both or {'sample'})!r} has two meanings; give another name"
+        message = f"the dimension {min(both or {'sample'})!r} has two meanings: arrays, ragged columns and the rows ('sample') "
+        message += "must have dimensions of different names; give another name in dims of a column"
         raise ValueError(message)
 
 

@@ -1,7 +1,8 @@
-"""Files for a participant: only the inputs of a split, in an order that carries no information.
+"""Files for a participant: only the inputs of a split, sorted by the names of the rows.
 
-The files contain neither the truth nor the conditions and seeds of the simulation. Rows are sorted by their names, which
-are digests in cards of schema 2. The metadata of every format are derived only from the input columns.
+The files contain neither the truth nor the conditions and seeds of the simulation. If the card of the dataset has schema 2,
+the names are digests, so the order of the rows carries no information. The metadata of every format are derived only from the
+input columns.
 """
 
 from pathlib import Path
@@ -28,7 +29,8 @@ def shown_card(card: Card) -> Card:
 def write_inputs(card: Card, folder: Path | str, split: str, target: Path | str) -> list[Path]:
     """Write the inputs of a split for a participant.
 
-    The files are ``<split>.parquet`` and ``<split>.nc``. If some inputs are cubes, ``<split>.zarr`` is written as well.
+    The files are ``<split>.parquet`` and ``<split>.nc``. If some inputs are cubes (arrays too large for tables),
+    ``<split>.zarr`` is written as well.
 
     Parameters
     ----------
@@ -81,10 +83,10 @@ def write_shown(data: "xr.Dataset", card: Card, split: str, target: Path | str) 
     Parameters
     ----------
     data : Dataset
-        Rows with all columns of the card, which must have no cubes. The truth in the rows is not written. The order of
-        the row names must carry no information.
+        Rows with all columns of the card. The truth in the rows is not written. The order of the row names must carry no
+        information.
     card : Card
-        Card of the rows.
+        Card of the rows, without columns of cubes (arrays too large for tables).
     split : str
         Split of the rows.
     target : Path or str

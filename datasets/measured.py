@@ -88,7 +88,8 @@ class MeasuredCard(Card[MeasuredSettings, MeasuredSize]):
     def _check_size(self, key: str, size: Size) -> None:
         """Check that the only size has every split."""
         if key != SIZE or not isinstance(size, MeasuredSize) or set(size.specimens) != set(self.splits) or set(size.images) != set(self.splits):
-            message = f"the size {key!r} must be {SIZE!r}, with specimens and images for exactly the splits {sorted(self.splits)}"
+            message = f"a measured dataset has one size, named {SIZE!r}, with specimens and images for exactly the splits {sorted(self.splits)}; "
+            message += f"correct the size {key!r}"
             raise ValueError(message)
 
     def __reduce__(self) -> tuple[Any, ...]:

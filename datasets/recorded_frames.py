@@ -1,4 +1,4 @@
-"""Frames of imperfect instruments for generators: conditions, detector readings, and apparent positions of columns.
+"""Recording of frames with imperfect instruments: conditions, detector readings, and apparent positions of columns.
 
 A generator that uses this module needs the settings ``image_shape``, ``focus_error_angstrom``, ``C12_angstrom``,
 ``current_pa``, ``dwell_time_us``, ``labels``, ``phonon_configurations``, ``instruments`` and ``materials`` in the card. Each

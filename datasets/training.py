@@ -145,7 +145,7 @@ def _points(card: Card, labels: Column) -> tuple[str, str, tuple[int, int]]:
     if x is None or y is None or image is None or PITCH not in card.column_names():
         message = (
             f"Label maps of {labels.name} cannot be drawn for {card.id}: the card must have images and the columns *_x_angstrom, "
-            f"*_y_angstrom and {PITCH}. Leave out the argument labels."
+            f"*_y_angstrom and {PITCH}. Leave out the argument 'labels'."
         )
         raise DatasetError(message)
     return x, y, (image.shape[-2], image.shape[-1])

@@ -165,12 +165,13 @@ def read(card: Card) -> tuple[list[dict[str, Any]], int | None]:
 def check(card: Card, size: str, rows: Iterable[Mapping[str, Any]]) -> int:
     """Compare rows with the witness rows of a dataset, and return the number of compared rows.
 
-    ``size`` is the size of the dataset to which ``rows`` belong. Rows without a witness row are not compared.
+    ``size`` is the size of the dataset to which ``rows`` belong. Rows without a witness row of the same name are not
+    compared.
 
     Raises
     ------
     DatasetError
-        A row differs from its witness row by more than the tolerance, which allows for rounding on different machines.
+        A row differs from the witness row of the same name by more than the tolerance, which allows for rounding on different machines.
     """
     found, edge = read(card)
     witnesses = {row["sample_id"]: row for row in found if row["size"] == size}
@@ -183,7 +184,7 @@ def check(card: Card, size: str, rows: Iterable[Mapping[str, Any]]) -> int:
         wrong = next((text for column in card.columns if (text := _compared(column, witness, row[column.name], edge))), "")
         if wrong:
             message = (
-                f"{row['sample_id']} of {card.id} {size}: {wrong}. This machine generates other rows than the published ones. "
+                f"{row['sample_id']} of {card.id} {size}: {wrong}. This machine generates rows that differ from the published rows. "
                 "Check the versions of stemtwin and numpy, or fetch the dataset from a mirror."
             )
             raise DatasetError(message)
@@ -231,7 +232,7 @@ def _tolerances(column: Column, made: np.ndarray) -> tuple[float, float]:
 
 
 def rows_of(card: Card, size: str, arrays: Mapping[str, Any]) -> Iterable[dict[str, Any]]:
-    """Yield those rows of a split that have a witness row; ``arrays`` contains all rows of the split."""
+    """Yield the rows of a split that are also stored in the card's file of witness rows; ``arrays`` contains all rows of the split."""
     names = {row["sample_id"] for row in read(card)[0] if row["size"] == size}
     for number in np.flatnonzero(np.isin(arrays["sample_id"], sorted(names))) if names else ():
         yield {column.name: column.trimmed(arrays, int(number)) for column in card.columns}

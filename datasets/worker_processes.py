@@ -180,7 +180,7 @@ def connect(scheduler: str) -> Any:
     try:
         from distributed import Client
     except ImportError:
-        message = "A build on a cluster needs the package distributed, which is not installed. Use pip install 'stemtwin[cluster]'."
+        message = "A build on a cluster needs the package 'distributed', which is not installed. Use pip install 'stemtwin[cluster]'."
         raise DatasetError(message) from None
     try:
         return Client(scheduler, timeout=ANSWER_S, set_as_default=False)

@@ -140,7 +140,10 @@ def patiently(connection: sqlite3.Connection, statement: str, path: Path) -> sql
 
 
 def check_locks(path: Path) -> None:
-    """Raise DatasetError if the file system of a board has no file locks; SQLite itself would report a lock by another process."""
+    """Raise DatasetError if the file system of a board has no file locks.
+
+    On such a file system, SQLite reports that the database is locked, as if another process used it.
+    """
     try:
         import fcntl
     except ImportError:  # Windows

@@ -149,7 +149,8 @@ def sign_test(close: np.ndarray, typical: float) -> Resemblance:
     close : ndarray
         Flag for each unit (an episode, or a quarter of a sample), True if the two entries are close, shape (n,).
     typical : float
-        Median that becomes :attr:`Resemblance.typical` of the result.
+        Median over the units of the shared fraction of the errors, or of the difference of the actions. The test does not use it; it is
+        copied to :attr:`Resemblance.typical` of the result.
     """
     units, count = len(close), int(np.count_nonzero(close))
     return Resemblance(units=units, close=count, p_value=float(stats.binom.sf(count - 1, units, 0.5)), typical=typical)

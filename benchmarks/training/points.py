@@ -206,9 +206,9 @@ class TrainingPlan:
     steps, points : int
         Number of steps of the optimiser, and number of times that the score on the val split is measured.
     prior : float
-        Logit with which the training begins.
+        Logit of every class at every pixel before the first step; -4, for example, is a probability of 0.018.
     sought : float
-        Least fraction of crops that contain a point, among crops of images with points.
+        Probability with which the crop of an image is placed around one of the image's scored points, if there are any.
     """
 
     inputs: int

@@ -75,7 +75,7 @@ def to_array(signal: dict[str, Any], path: Path, number: int, calibrations: Cali
 def _numbers(data: Any, path: Path) -> Any:
     """Return values in the byte order of this machine; raise DatasetError if they are colours or records."""
     if data.dtype.kind not in "biufc":
-        message = f"{path} holds values of type {data.dtype}, but numbers are needed. Save a colour image again as grey values."
+        message = f"{path} holds values of type {data.dtype}, but numbers are needed. If it is a colour image, save it as grey values."
         raise DatasetError(message)
     return data if data.dtype.isnative else data.astype(data.dtype.newbyteorder("="))
 

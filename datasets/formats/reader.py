@@ -1,4 +1,4 @@
-"""Import of files of microscopes and other programs as an ``xarray.Dataset`` with coordinates in A, mrad and eV."""
+"""Import of files, written by microscopes or by software, as an ``xarray.Dataset`` with coordinates in A, mrad and eV."""
 
 import json
 from collections.abc import Callable
@@ -34,7 +34,7 @@ ENDINGS = (*WHOLE, ".h5", *rosetta.READERS, *LARGE, *SMALL)
 
 
 def read_file(path: str | Path, *, calibrations: Calibrations | str | None = None, lazy: bool = False) -> "xr.Dataset":
-    """Read a file of a microscope or of another program.
+    """Read a file that was written by a microscope or by software.
 
     Parameters
     ----------

@@ -1,6 +1,6 @@
 """TIFF images and stacks of ImageJ, OME, DigitalMicrograph and other programs.
 
-Files with settings of microscope vendors are read by RosettaSciIO.
+Files with metadata of FEI, Zeiss, TVIPS, Olympus, JEOL or Hamamatsu are read by RosettaSciIO.
 """
 
 from pathlib import Path

@@ -49,11 +49,11 @@ LEAST_VARIANCE = 1e-6
 LARGEST_BOUND = 9.0
 """Bound of a column whose pixels contain no information, A."""
 TURN = 7
-"""Step through the instruments from one specimen to the next; it is coprime to all numbers of instruments up to six."""
+"""Step through the list of instruments from one structure seed to the next; it is coprime to all numbers of instruments up to six."""
 
 
 class ColumnsMaterial(CardModel):
-    """Material of a card: a sample of the library, and ranges from which its specimens and frames are drawn.
+    """Material of a card: the name of a sample for :func:`stemtwin.load_sample`, and ranges from which its specimens and frames are drawn.
 
     Crystals with ``perfect`` True have no defects.
     """
@@ -130,7 +130,7 @@ class ColumnsSpecimen(DrawnSpecimen):
     microscope_seed: int
 
     def sample(self) -> "Sample":
-        """Return the atoms of the specimen, as a sample of the library."""
+        """Return the specimen's atoms as a :class:`~stemtwin.twin.samples.sample.Sample`, made by :func:`stemtwin.load_sample`."""
         from stemtwin.twin.samples.library import load_sample
 
         wanted, knobs = self.material.size_angstrom, self.material.knobs
@@ -144,7 +144,11 @@ class AtomicColumnsGenerator(Generator):
     settings: ClassVar[type[CardModel]] = ColumnsSettings
 
     def specimen(self, card: Card, size: str, split: str, structure_seed: int) -> ColumnsSpecimen:  # noqa: ARG002 - all sizes draw alike
-        """Return the specimen of a structure seed; successive specimens of a material cycle through the instruments."""
+        """Return the specimen of a structure seed.
+
+        The seed and the split select the instrument from those that the material and the split allow. With M materials, successive specimens of one
+        material are 7 M + 1 instruments apart in this list, so they have the same instrument if the length of the list divides 7 M + 1.
+        """
         settings = card.generator
         rng = random_generator(stream_seed(card, structure_seed, Stream.STRUCTURE))
         material = settings.material_of(structure_seed)

@@ -1,9 +1,9 @@
 """``denoise``: dark-field and bright-field frames of thin specimens with vacancies, and their noiseless images.
 
 A row holds one frame, or a stack of eight frames among which the dose is divided, recorded with an imperfect scan. The
-truth has two parts. The noiseless image is the expected number of electrons of all frames, on the commanded raster after a
-shift by the mean displacement of the probe during the first frame. The list of lattice sites gives the number of missing
-atoms of each site.
+truth has two parts. The noiseless image is the expected number of electrons in all frames together. Its pixels lie on the
+commanded raster, moved as a whole by the mean displacement of the probe in the first frame. The list of lattice sites gives
+the number of missing atoms of each site.
 """
 
 import itertools
@@ -39,7 +39,7 @@ SITE_DIGITS = 9
 
 
 class DenoiseMaterial(CardModel):
-    """Material of a card: a sample of the library with vacancies.
+    """Material of a card: the name of a sample for :func:`stemtwin.load_sample`, and the vacancies in it.
 
     ``haadf_range`` and ``abf_range`` are the ranges of the image values, as fractions of the incident beam, that enter the
     peak signal-to-noise ratio (PSNR) and the structural similarity (SSIM).
@@ -54,7 +54,7 @@ class DenoiseMaterial(CardModel):
 
 
 class DenoiseSetup(CardModel):
-    """Beam energy, eV, convergence semi-angle (mrad) and the inner and outer angles of the two detectors, mrad."""
+    """Beam energy (eV), convergence semi-angle (mrad), and inner and outer angles of the two detectors (mrad)."""
 
     energy_ev: Annotated[float, Field(ge=1e3)]
     semiangle_mrad: Annotated[float, Field(gt=0)]
@@ -151,7 +151,10 @@ class DenoiseSpecimen(DrawnSpecimen):
     microscope_seed: int
 
     def sample(self, *, intact: bool = False) -> "Sample":
-        """Return the atoms of the specimen, as a sample of the library; without vacancies if ``intact`` is True."""
+        """Return the specimen's atoms as a :class:`~stemtwin.twin.samples.sample.Sample`, made by :func:`stemtwin.load_sample`.
+
+        If ``intact`` is True, the sample has no vacancies.
+        """
         from stemtwin.twin.samples.library import load_sample
 
         size, knobs = (self.size_angstrom, self.size_angstrom), {} if intact else self.material.vacancies

@@ -34,7 +34,7 @@ ROW_SECONDS = 0.2
 
 
 class DriftMaterial(CardModel):
-    """Material of a card: a sample of the library, with the size of its cell and the period of its projection.
+    """Material of a card: the name of a sample for :func:`stemtwin.load_sample`, the size of its cell and the period of its projection.
 
     ``repeat_angstrom`` is the shortest period of the projection, A, or 0 if the projection is not periodic. ``knobs`` are
     settings of the sample, which are passed to :func:`stemtwin.load_sample`.
@@ -48,7 +48,7 @@ class DriftMaterial(CardModel):
 
 
 class DriftSetup(CardModel):
-    """Beam energy, eV, convergence semi-angle (mrad) and the inner and outer angle of the dark-field detector, mrad."""
+    """Beam energy (eV), convergence semi-angle (mrad), and inner and outer angle of the dark-field detector (mrad)."""
 
     energy_ev: Annotated[float, Field(ge=1e3)]
     semiangle_mrad: Annotated[float, Field(gt=0)]
@@ -142,7 +142,7 @@ class DriftSpecimen(DrawnSpecimen):
     phonon_seed: int
 
     def sample(self) -> "Sample":
-        """Return the atoms of the specimen, as a sample of the library."""
+        """Return the specimen's atoms as a :class:`~stemtwin.twin.samples.sample.Sample`, made by :func:`stemtwin.load_sample`."""
         from stemtwin.twin.samples.library import load_sample
 
         size = (self.size_angstrom, self.size_angstrom)

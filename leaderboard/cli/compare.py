@@ -42,7 +42,9 @@ def compare(
     dwell: Annotated[float, typer.Option(help="Dwell time per pixel, us.")] = 10.0,
     pixel_size: Annotated[float | None, typer.Option(help="Pixel size for a file without a calibration, A.")] = None,
     variable: Annotated[str | None, typer.Option(help="Name of the image in a file with several arrays.")] = None,
-    window: Annotated[int, typer.Option(help="Side of the square window that is searched for if --region is not given, pixels.")] = 64,
+    window: Annotated[
+        int, typer.Option(help="Side of the square window for the fit, pixels; without --region, it is placed where the sample fits best.")
+    ] = 64,
     seed: Annotated[int, typer.Option(min=0, help="Random seed.")] = 0,
     output: Annotated[Path, typer.Option(help="Folder for comparison.md, comparison.json and pictures.")] = Path("comparison"),
     json: JsonFlag = False,

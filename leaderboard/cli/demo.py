@@ -154,7 +154,7 @@ def _led(count: int, structure: str | None, *, as_json: bool) -> None:
     from stemtwin.twin.errors import SettingsError
 
     if structure is not None:
-        message = f"The attempts are made in graphene, not in --structure {structure}. "
+        message = f"--led makes attempts in graphene only, so --structure {structure} cannot be used with it. "
         message += "Leave out --led or --structure."
         raise SettingsError(message)
     if not 1 <= count <= MOST_LED:

@@ -22,7 +22,7 @@ app = typer.Typer(
 FolderArgument = Annotated[Path, typer.Argument(help="Folder of the event.")]
 SecretOption = Annotated[Path | None, typer.Option(help="Folder of the secrets; by default FOLDER-secret beside the folder of the event.")]
 IsolationOption = Annotated[str | None, typer.Option(help="Isolation of agents: bubblewrap or process; by default as in the settings of the event.")]
-ReasonOption = Annotated[str, typer.Option(help="Reason of the decision, one sentence that is published in the log.")]
+ReasonOption = Annotated[str, typer.Option(help="Reason for the decision, one sentence; it is published in the log.")]
 
 
 @app.command()

@@ -8,8 +8,8 @@ Name           Signal
 ``cbed``       diffraction pattern of the probe in the centre of the field
 ``pacbed``     mean of the diffraction patterns at all points of the field
 ``4d``         diffraction pattern at each point of the field
-``eels``       energy-loss spectrum in the centre of the field, with --points at each point
-``edx``        X-ray spectrum in the centre of the field, with --points at each point
+``eels``       energy-loss spectrum in the centre of the field, or at each point with --points
+``edx``        X-ray spectrum in the centre of the field, or at each point with --points
 ============== ==============================================================================
 """
 
@@ -89,8 +89,8 @@ def find_signal(options: ImageOptions) -> SignalKind:
         raise SettingsError(message)
     for name, values in options.series.items():
         if name not in kind.series:
-            message = f"{OPTION_OF[name]} has {len(values)} values, but --signal {options.signal} does not support "
-            message += "this series. Give one value."
+            message = f"--signal {options.signal} does not support a series of {OPTION_OF[name]} (number of values: {len(values)}). "
+            message += "Leave out the series, or give one defocus or one tilt."
             raise SettingsError(message)
     if options.dose and points == 1:
         message = f"--dose {options.dose:g} e-/A^2 applies to a field, but --signal {options.signal} has one point. "
@@ -219,8 +219,8 @@ def check_dose(options: ImageOptions) -> None:
 
     derived = [name for name in options.detectors if name in DERIVED]
     if options.dose and derived:
-        message = f"--dose needs signals that count electrons, but {', '.join(derived)} is derived from several "
-        message += "detectors. Leave out --dose or these signals, or use dpc4."
+        message = f"--dose needs signals that count electrons, but these are derived from several detectors: {', '.join(derived)}. "
+        message += "Leave out --dose or these signals, or use dpc4."
         raise SettingsError(message)
 
 

@@ -15,7 +15,7 @@ def review(
     folder: Annotated[Path, typer.Argument(help="Folder that contains submissions or runs of agents as TEAM/NAME.")],
     output: Annotated[Path | None, typer.Option(help="Output file for the review requests, which 'stemtwin board --reviews' reads.")] = None,
     event: Annotated[
-        Path | None, typer.Option(help="Folder of the event of the submissions; the hidden rows and honeypots of this event are used.")
+        Path | None, typer.Option(help="Folder of the event to which the submissions belong; its hidden rows and honeypots are used.")
     ] = None,
     secret: Annotated[
         Path | None, typer.Option(help="Folder of the event's secrets; by default EVENT-secret beside the folder of the event.")

@@ -16,9 +16,9 @@ def warm(
 ) -> None:
     """Compile all kernels, then build the specimens and operators of environments at their default difficulty.
 
-    Kernels and operators are cached in $STEMTWIN_CACHE_DIR. Cached kernels are valid until the version of stemtwin,
-    numba or Python or the kind of processor changes; cached operators are valid until the physics of
-    the operators changes. If the cache is complete, the command still runs its small jobs, which takes a few seconds.
+    Small jobs call all kernels and so compile them. Kernels and operators are cached in $STEMTWIN_CACHE_DIR. Cached kernels
+    are valid until the version of stemtwin, numba or Python or the kind of processor changes; cached operators are valid until
+    the physics of the operators changes. With a complete cache, the small jobs are run again, which takes a few seconds.
     """
     from stemtwin.leaderboard.cli import warm_jobs
     from stemtwin.leaderboard.cli.listing import Kind, names

@@ -87,7 +87,7 @@ def span(seconds: float) -> str:
 
 @contextlib.contextmanager
 def counted_steps(unit: str, *, quiet: bool) -> Iterator[Callable[[int, int, str], None]]:
-    """Yield a function (done, total, text) that reports steps on stderr: a bar on a terminal, otherwise a line after each tenth.
+    """Yield a function (done, total, text) that reports steps on stderr: a bar on a terminal, otherwise a line after each tenth of the work.
 
     Parameters
     ----------

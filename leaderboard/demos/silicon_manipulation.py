@@ -134,7 +134,7 @@ def has_arrived(decision: pilot.Decision) -> bool:
 
 
 def park(scope: "Microscope", target: Place) -> None:
-    """Park the beam until the HAADF signal shows a Si atom below the beam, but at most 4 s."""
+    """Park the beam until the HAADF signal shows a Si atom below the beam, but for at most 4 s."""
     from stemtwin.twin.instrument.scan import PathScan
 
     here, first = PathScan(positions_angstrom=np.array([target])), 0.0

@@ -13,7 +13,7 @@
 
     NAME-secret/                for the organiser only
       keys.json signing.json bundle-key.txt
-      board.db results/         reports and runs, which disclose seeds and truth; later part of the archive
+      board.db results/         reports and runs, which disclose seeds and truth; copied to the archive at the end
       jury/                     pages for the jury, requests for review
       data/ runs/ payload/      truth, unfinished runs, contents of the bundle
 """

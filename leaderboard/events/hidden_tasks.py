@@ -155,7 +155,7 @@ class HiddenTask:
         Raises
         ------
         SubmissionError
-            The answers are wrong, or belong to another split or size.
+            The submission cannot be read, the answers do not have the required form, or they belong to another split or size.
         """
         submission = read_submission(folder, self.task, data)
         header = submission.header

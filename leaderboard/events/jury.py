@@ -1,4 +1,7 @@
-"""Material for the jury of an event: requests for review from the comparison of teams, and one printable page per team."""
+"""Material for the jury of an event: requests for review of entries, and one printable page per team.
+
+Some requests come from the scoring of single entries. The others name entries of different teams that are too similar to be independent.
+"""
 
 import dataclasses
 import shutil

@@ -50,7 +50,7 @@ class EventSite(pydantic.BaseModel):
 
 
 class EventTask(pydantic.BaseModel):
-    """Prediction task of the event, with the size of its hidden rows."""
+    """Prediction task of the event; ``size`` is the name of the dataset size in which the hidden rows are built."""
 
     model_config = STRICT
 

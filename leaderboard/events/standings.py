@@ -54,8 +54,8 @@ class Scored:
 def scores(lines: Sequence[LogLine], event: EventSettings) -> list[Scored]:
     """Return the valid scores of a log and mark those that count; a score is valid unless a correction made it void.
 
-    Withdrawn entries and all entries of a disqualified team are valid but do not count. Among the other entries of a team
-    in a task, the best (the earliest of equal scores) or the last counts, as the settings of the event state.
+    Withdrawn entries and all entries of a disqualified team are valid but do not count. Of the other entries of a team in a
+    task, one counts. The setting ``counts`` of the event selects the best entry (the earliest of equal scores) or the last entry.
     """
     void = {line.content["task"]: line.number for line in lines if line.kind == "corrected"}
     withdrawn = {(line.content["team"], line.content["name"]): line.number for line in lines if line.kind == "withdrawn"}
@@ -185,7 +185,7 @@ def check_reports(folder: EventFolder, valid: Sequence[Scored]) -> None:
         report = read_report(path)
         said = (report.team, report.comparability_key, report.artefact_sha256, report.primary.value)
         if said != (one.team, one.comparability_key, one.artefact_sha256, one.value):
-            message = f"{path}: this is not the report that line {one.number} of the log names for {one.label}. "
+            message = f"{path}: the report differs from line {one.number} of the log, which records the score of {one.label}. "
             message += "Take the file from another copy of the event."
             raise SubmissionError(message)
 

@@ -2,8 +2,8 @@
 
 ::
 
-    submission.yaml predictions.parquet     answers; see stemtwin.benchmarks.submission
-    agent.toml and the program              agent: ``task``, ``program``, notes for a jury in ``[method]``
+    submission.yaml predictions.parquet     a table of answers; see stemtwin.benchmarks.submission
+    agent.toml and the program              an agent; agent.toml gives the task, the program, and notes for a jury in [method]
 """
 
 import dataclasses

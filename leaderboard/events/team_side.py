@@ -59,9 +59,10 @@ def answer(
 
 
 def check_submission(event_folder: Path, folder: Path) -> str:
-    """Check a submission without the truth, and return the result as a sentence.
+    """Check a submission, and return the result as a sentence.
 
-    The checks are those of scoring. A table of answers to public rows (practice) is also scored. No code of the submission is run.
+    The checks are those of scoring, but do not need the truth of the hidden rows. A table of answers to public rows (practice) is also scored.
+    No code of the submission is run.
 
     Parameters
     ----------
@@ -73,7 +74,7 @@ def check_submission(event_folder: Path, folder: Path) -> str:
     Raises
     ------
     SubmissionError
-        The submission is wrong; the message describes the first error.
+        The submission is not valid; the message describes the first error.
     SettingsError
         The bundle is not opened.
     """
@@ -88,7 +89,9 @@ def check_submission(event_folder: Path, folder: Path) -> str:
 
 
 def check_handed(event_folder: Path, handed: Handed) -> str:
-    """Check a submission to hidden rows or episodes without the truth, and return the result as a sentence.
+    """Check a table of answers to hidden rows, or an agent for hidden episodes, and return the result as a sentence.
+
+    The check does not need the truth. No code of the submission is run.
 
     Parameters
     ----------
@@ -100,7 +103,7 @@ def check_handed(event_folder: Path, handed: Handed) -> str:
     Raises
     ------
     SubmissionError
-        The submission is wrong; the message describes the first error.
+        The submission is not valid; the message describes the first error.
     SettingsError
         The bundle is not opened.
     """

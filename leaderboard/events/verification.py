@@ -104,7 +104,7 @@ def _verify_packed(path: Path, **options: Any) -> Iterator[str]:
     try:
         check_archive(path)
     except SubmissionError as error:
-        message = f"{error} Unpack an archive beyond these limits by hand, and verify its folder."
+        message = f"{error} To verify this archive nevertheless, unpack it by hand and give its folder."
         raise SubmissionError(message) from None
     with unpacked(path) as folder:
         try:
@@ -117,7 +117,8 @@ def _check_log_of(state: dict, lines: Sequence[LogLine], path: Path) -> None:
     """Raise SubmissionError if a state does not belong to a log, for example because the log was shortened."""
     if state["log"] != {"lines": len(lines), "head": lines[-1].hash}:
         signed = state["log"]["lines"]
-        message = f"{path / LOG}: the board was signed for another log, of {signed} lines, not {len(lines)}. Take log and board from another copy."
+        message = f"{path / LOG}: the log has {len(lines)} lines, but the board was signed for a different log with {signed} lines. "
+        message += "Take the log and the board from another copy of the archive."
         raise SubmissionError(message)
 
 
@@ -130,7 +131,8 @@ def _check_keys(folder: EventFolder, lines: Sequence[LogLine]) -> SeedKeys:
         message = f"The keys were altered: {error}"
         raise SubmissionError(message) from None
     if keys.commitment != folder.event.commitment or keys.commitment != published:
-        message = f"{path}: the keys were altered; their commitment is {keys.commitment}, not the published {published}. Take them from another copy."
+        message = f"{path}: the keys were altered; their commitment is {keys.commitment}, not the published {published}. "
+        message += "Take the keys from another copy of the archive."
         raise SubmissionError(message)
     return keys
 
@@ -139,17 +141,18 @@ def _check_sums(path: Path, lines: Sequence[LogLine]) -> int:
     """Return the number of files; raise SubmissionError for the first file that was changed, added or removed."""
     sums = path / SUMS
     if not sums.is_file() or file_sha256(sums) != lines[-1].content["sums_sha256"]:
-        message = f"{sums}: the checksums were altered; their sha256 is not that in the last line of the log. Take the file from another copy."
+        message = f"{sums}: the checksums were altered; their sha256 is not that in the last line of the log. "
+        message += "Take the file from another copy of the archive."
         raise SubmissionError(message)
     named = {name: digest for digest, _, name in (line.partition("  ") for line in sums.read_text(encoding="utf-8").splitlines())}
     there = {one.relative_to(path).as_posix() for one in files_below(path) if one.relative_to(path).parts[0] not in LEFT_OUT}
     if odd := sorted(set(named) ^ there):
         told = "is missing" if odd[0] in named else "was added"
-        message = f"{path / odd[0]} {told}: the files are not those in SHA256SUMS. Take the archive from another copy."
+        message = f"{path / odd[0]} {told}: the files are not those in SHA256SUMS. Use another copy of the archive."
         raise SubmissionError(message)
     for name, digest in named.items():
         if (path / name).is_symlink() or file_sha256(path / name) != digest:
-            message = f"{path / name} was altered; its sha256 is not that in SHA256SUMS. Take it from another copy of the archive."
+            message = f"{path / name} was altered; its sha256 is not that in SHA256SUMS. Take the file from another copy of the archive."
             raise SubmissionError(message)
     return len(named)
 
@@ -171,7 +174,7 @@ def _check_honeypots(folder: EventFolder, truths: Truths) -> Iterator[str]:
     for hidden in (one for one in hidden_tasks(folder.event) if one.each):
         rows, path = truths.of(hidden), folder.path / "data" / f"{hidden.slug}{HONEYPOTS}"
         if not path.is_file() or path.read_text(encoding="utf-8") != hidden.honeypot_text(rows):
-            message = f"{path}: the honeypots of {hidden.task.name} do not follow from the keys. Take the archive from another copy."
+            message = f"{path}: the honeypots of {hidden.task.name} do not follow from the keys. Use another copy of the archive."
             raise SubmissionError(message)
         yield f"honeypots: {hidden.task.name}, {len(rows.honeypots)} of {rows.data.sizes['sample']} rows given to teams, equal to those of the keys"
 
@@ -186,7 +189,7 @@ def _check_bundle(folder: EventFolder, truths: Truths) -> Iterator[str]:
         for one in hidden:
             given = one.given(Path(fresh) / OPENED)
             if told := one.difference(given, truths.of(one)):
-                message = f"{path}: the rows of {one.task.name} given to teams do not follow from the keys: {told}. Take another copy of the archive."
+                message = f"{path}: the rows of {one.task.name} given to teams do not follow from the keys: {told}. Use another copy of the archive."
                 raise SubmissionError(message)
             yield f"bundle: {one.task.name}, {given.sizes['sample']} rows given to teams, equal to those of the keys"
 
@@ -203,7 +206,7 @@ def _score_again(folder: EventFolder, one: Scored, keys: SeedKeys, truths: Truth
     report, asked = evaluation.report, folder.records / one.run / REVIEWS
     if [review.kind for review in reviews] != [review.kind for review in (read_reviews(asked) if asked.is_file() else ())]:
         message = f"{asked}: the requests for review do not follow from the answers, which give {len(reviews)} requests. "
-        message += "Take the archive from another copy."
+        message += "Use another copy of the archive."
         raise SubmissionError(message)
     value, kept = report.primary.value, one.value
     same = (report.artefact_sha256, report.comparability_key) == (one.artefact_sha256, one.comparability_key) and (value is None) == (kept is None)
@@ -223,5 +226,5 @@ def _check_ranks(folder: EventFolder, lines: Sequence[LogLine], valid: Sequence[
         fill_board(anew, valid)
         rows = state_of(anew, lines)["rows"]
     if canonical(rows) != canonical(json.loads(json.dumps(state["rows"]))):
-        message = f"{folder.path / STATE}: the ranks do not follow from the reports. Take the archive from another copy."
+        message = f"{folder.path / STATE}: the ranks do not follow from the reports. Use another copy of the archive."
         raise SubmissionError(message)

@@ -209,10 +209,10 @@ def test_witnesses_of_all_shapes(card, monkeypatch):
                 value[-1] = "x"
             else:
                 value.ravel()[0 if column.dtype != "uint8" else -1] += 3
-            with pytest.raises(DatasetError, match=f"{column.name}.*This machine generates other rows"):
+            with pytest.raises(DatasetError, match=f"{column.name}.*This machine generates rows that differ"):
                 witness.check(card, "tiny", [row])
     monkeypatch.setattr(stacks.Stacks, "rows", _brighter(stacks.Stacks.rows))
-    with pytest.raises(DatasetError, match="other rows"):
+    with pytest.raises(DatasetError, match="rows that differ"):
         generate.build(card, "tiny", fetch.folder_of(card, "tiny"))
 
 

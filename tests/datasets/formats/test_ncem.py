@@ -96,5 +96,5 @@ def test_records_are_not_numbers(tmp_path: Path) -> None:
     """Colours as records: one sentence."""
     colours = np.zeros((3, 2), [("R", "u1"), ("G", "u1"), ("B", "u1")])
     ncem(tmp_path / "a.emd", colours, ("y", "nm", np.arange(3.0)), ("x", "nm", np.arange(2.0)))
-    with pytest.raises(DatasetError, match=r"a\.emd holds values of type .*Save a colour image again as grey"):
+    with pytest.raises(DatasetError, match=r"a\.emd holds values of type .*If it is a colour image, save it as grey"):
         read(tmp_path / "a.emd")

@@ -58,7 +58,7 @@ def test_the_packed_archive_is_verified_as_it_is(closed: Path, tmp_path: Path, m
     with pytest.raises(SubmissionError, match=r"other\.zip/submissions/ours/half/agent\.py was altered"):
         list(verify_archive(tmp_path / "other.zip"))
     monkeypatch.setattr("stemtwin.benchmarks.archives.MOST_ENTRIES", 3)
-    with pytest.raises(SubmissionError, match=r"at most 3 are unpacked.*Unpack an archive beyond these limits by hand"):
+    with pytest.raises(SubmissionError, match=r"at most 3 are unpacked.*unpack it by hand and give its folder"):
         list(verify_archive(packed))
 
 
