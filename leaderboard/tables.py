@@ -64,10 +64,10 @@ class BoardRow:
 class Board:
     """One table: entries that were scored on the same data with the same metric.
 
-    ``n_clusters`` is the number of specimens or episodes. ``compared`` is the method of comparison, ``"paired differences"``
-    (unless the notes of a row state otherwise) or ``"intervals"``. It is empty if fewer than two different answers have a
-    place. ``detectable`` is the minimum detectable difference of two rows: the median over the pairs of rows, or None if it is
-    undefined. ``public`` is True if the truth is public; no row is then ranked.
+    ``n_clusters`` is the number of specimens or episodes. ``compared`` is the method by which rows are compared:
+    ``"paired differences"`` (unless the notes of a row state otherwise), ``"intervals"``, or ``""`` if the table has fewer than
+    two different answers to compare. ``detectable`` is the minimum detectable difference of two rows: the median over the pairs
+    of rows, or None if it is undefined. ``public`` is True if the truth is public; no row is then ranked.
     """
 
     task: str
@@ -113,7 +113,7 @@ def make_board(entries: Sequence[Entry]) -> Board:
     """Return the board of entries on the same data, sorted by score with the best first.
 
     Entries that are not compared, such as reported scores, are included. Entries that were made while the truth was hidden
-    are ranked, and later entries are not. Equal answers share one place.
+    are ranked, and later entries are not. Entries with equal answers have the same position.
     """
     lines = [
         _Line(entry=entry, score=next(score for score in entry.scores if not score.column), report=json.loads(entry.report)) for entry in entries

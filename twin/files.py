@@ -167,8 +167,8 @@ def replacing(path: Path, *, overwrite: bool = True, ending: str = "", through: 
     overwrite : bool
         Whether an existing file or folder may be replaced.
     ending : str
-        Suffix added to the temporary name. The temporary path lies in the same folder and ends with the name of ``path``,
-        because many writers infer the format from the ending.
+        Text at the end of the temporary name, which is a random prefix, the name of ``path``, and this text. The temporary
+        path lies in the folder of ``path``. Many writers infer the format from the end of the name.
     through : bool
         Whether a file is flushed to the disk before it replaces ``path``. Without the flush, a failure of the machine may
         leave a truncated file at ``path``, and the program that reads the file must detect this itself.

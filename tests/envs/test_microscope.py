@@ -102,7 +102,7 @@ def test_a_specimen_that_suffers() -> None:
 @pytest.mark.parametrize("wrong", [("dpc4", "haadf"), ("pixelated",), ("haadf", AnnularDetector(inner_mrad=60, outer_mrad=90))])
 def test_what_is_no_frame_is_refused_before_it_is_computed(wrong: tuple) -> None:
     """Cameras, segments and detectors that have no name in the registry fit no frame of the observation: refused when the environment is made."""
-    with pytest.raises(SettingsError, match=r"a registered detector with one number at each point\. Use haadf, maadf, laadf, abf, bf"):
+    with pytest.raises(SettingsError, match=r"a registered detector that records one number at each point\. Use haadf, maadf, laadf, abf, bf"):
         replace(TASK, detectors=wrong)
     with pytest.raises(UnknownNameError, match="Did you mean 'haadf'"):
         replace(TASK, detectors=("hadf",))

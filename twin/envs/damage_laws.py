@@ -55,20 +55,21 @@ ENERGIES_EV = USUAL_ENERGY_EV * 2.0 ** np.linspace(-1, 1, 33)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LawPrior:
-    """Prior of the laws' parameters: the values that each parameter can have, all with equal probabilities.
+    """Prior of the parameters of all laws: the possible values of each parameter, which have equal probabilities.
 
     Parameters
     ----------
     strengths : tuple of float
-        Strengths h.
+        Strengths of every law. At the usual settings (80 keV, 1e8 e-/A^2, 10 s) a law of strength h gives the probability
+        1 - exp(-h) that a site is lost.
     thresholds : tuple of float
-        Thresholds of knock-on, eV.
+        Displacement thresholds in the law of knock-on, eV.
     exponents : tuple of float
-        Exponents of the dose.
+        Exponents of the dose in the law of one hit.
     hits : tuple of int
-        Numbers of hits that remove a site.
+        Numbers of hits that remove a site in the law of several hits.
     shares : tuple of float
-        Fractions of the jumps that are due to the less frequent cause.
+        Fractions of the jumps of vacancies, at the usual settings, that are due to the less frequent cause (heat or the beam).
     misread : float
         Probability that a site is read wrongly.
     """
@@ -224,7 +225,8 @@ def updated(log_weights: np.ndarray, read: np.ndarray, lost: int, sites: int, *,
     lost, sites : int
         Number of sites that were read as lost, and number of all sites.
     closed, dark : float
-        Probability that the frame of the sites is dark, and probability that a site of a dark frame is read as lost.
+        Probability that the frame is dark because the column valve was closed, and probability that a site is read as
+        lost in such a frame.
     """
     if not closed:
         return log_weights + lost * np.log(read) + (sites - lost) * np.log1p(-read)

@@ -1,4 +1,4 @@
-"""Presets of HypothesisTest: budgets, reach of the settings, and prior."""
+"""Presets of HypothesisTest: numbers of sites and areas, budgets, ranges of the settings, and prior of the damage laws."""
 
 from dataclasses import dataclass
 
@@ -51,7 +51,7 @@ class HypothesisPreset:
 
     @property
     def dark(self) -> float:
-        """Probability that a site of a dark frame is read as lost."""
+        """Probability that a site is read as lost if its frame is dark because the column valve was closed."""
         return 1 - self.prior.misread
 
 

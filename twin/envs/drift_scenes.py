@@ -3,8 +3,9 @@
 A heavy atom changes the image of the sheet only within a few angstrom. A scene is therefore the image of the perfect
 sheet, which has the period of the lattice, plus one change for each heavy atom of the cluster. The change due to an atom
 is computed once for each kind of atom, and shifted to the positions of the atoms. Compared with a simulation of the sheet
-with the whole cluster, the error is below 1 % of the largest value in MoS2, where the atoms lie in the sheet. The error is below
-6 % on graphene, where the gold atoms lie above different sites. A test checks both limits.
+with the whole cluster, the error of the image is below 1 % of its largest value in MoS2, where all tungsten atoms lie on
+equivalent sites. On graphene the change is computed for a gold atom above a carbon atom, but the gold atoms of a cluster lie
+above various points of the unit cell; the error is below 6 %. A test checks both limits.
 """
 
 import functools
@@ -92,7 +93,7 @@ class DriftScene:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class SceneImages:
-    """Images of a scene, one for each of several states of the optics, from which frames without a dose map are computed.
+    """Images of a scene, one for each of several states of the optics; ``session.acquire_bare`` computes frames from them.
 
     Parameters
     ----------
@@ -176,9 +177,10 @@ def bond(sample: str) -> float:
 
 
 def cluster_atoms(sample: str, cluster: Cluster, *, hopped: bool) -> list[tuple[str, np.ndarray]]:
-    """Return the kind and the position of every heavy atom; the single atom is the last.
+    """Return kind and position of every heavy atom: first the atoms of the cluster, then the single atom beside the cluster.
 
-    Positions (x, y) are relative to :func:`centre`, A.
+    The kind is ``"lower"`` (in or on the sheet) or ``"upper"`` (above the lower atoms). Positions (x, y) are relative to
+    :func:`centre`, A. With ``hopped``, the single atom is on the site to which it hops.
     """
     upper = [("upper", cluster.upper)] if "upper" in ATOMS[sample] else []
     lower = [("lower", site) for site in cluster.sites]

@@ -1,4 +1,4 @@
-"""Features of a frame that depend on focus: a small image, and the power of the lattice over noise."""
+"""Features of a frame that depend on focus: a small image, and signal-to-noise ratios of its power spectrum."""
 
 import functools
 import math
@@ -25,9 +25,10 @@ def square_roots(image: np.ndarray) -> np.ndarray:
 
 
 def features(image: np.ndarray, rotation_rad: float = 0.0) -> np.ndarray:
-    """Return the logarithms of power over noise in bands of spatial frequency and azimuth, in [0, 1], shape (24,).
+    """Return log10(1 + r) / 4 for the signal-to-noise ratio r of the power in each band and azimuth sector, in [0, 1], shape (24,).
 
-    Azimuths are relative to specimen and lenses: the rotation of the scan, rad, is compensated.
+    There are 2 bands of spatial frequency and 12 sectors. Azimuths are relative to specimen and lenses: the rotation of the scan,
+    rad, is compensated.
     """
     window, azimuth, band, quiet = _spectrum_places(image.shape)
     sector = np.floor(((azimuth + rotation_rad) % np.pi) / np.pi * SECTORS + 0.5).astype(int) % SECTORS

@@ -119,7 +119,7 @@ INSTRUMENTS = tuple(dict.fromkeys(name for preset in PRESETS.values() for name i
 
 
 def operator_numbers(preset: AutofocusPreset, drawn: Randomisation) -> dict[str, Any]:
-    """Return the numbers that an operator knows about a preset and about its frames and specimens, as plain values by name."""
+    """Return the numbers that every agent receives in its brief: start, knobs, budgets, frames and specimens of a preset, by name."""
     return {
         "start_c10_angstrom": plain_values(preset.start_c10),
         "start_c12_angstrom": plain_values(preset.start_c12),
@@ -192,8 +192,8 @@ def focus_plan(preset: AutofocusPreset, drawn: Randomisation, phonons: int | str
         return sessions.imaging_plan(begin(setup, sample), scan)
     except StemtwinError as error:
         message = (
-            f"samples={sample!r} in profiles={profile!r} with residual up to {drawn.residual[1]:g} and phonons={phonons!r} cannot be imaged by one "
-            "operator on this machine. Draw another sample or profile, a smaller residual, or fewer phonons."
+            f"samples={sample!r} in profiles={profile!r} with residual up to {drawn.residual[1]:g} and phonons={phonons!r} needs an imaging "
+            "operator that is too large or too slow to build on this machine. Draw another sample or profile, a smaller residual, or fewer phonons."
         )
         raise SettingsError(message) from error
 

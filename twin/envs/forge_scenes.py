@@ -63,7 +63,8 @@ class ForgePreset:
     foreign, empty : tuple of int
         Smallest and largest numbers of N atoms and of vacancies in the field.
     jitter_angstrom, flicker : float
-        Detection noise of the form ``state``: standard deviations of positions (A) and of brightness relative to C or S2.
+        Standard deviations of the detection noise in ``state`` observations: of positions, A, and of the brightness
+        relative to that of C or S2.
     looks : int
         Number of frames in one episode, including the first.
     beam_s : float
@@ -184,7 +185,7 @@ def processes(goal: str) -> tuple[Process, ...]:
 
 
 def setup(goal: str, seed: int, phonons: int | str) -> Setup:
-    """Return a microscope without drift, in which the beam changes the specimen and atoms stay on their sites."""
+    """Return a microscope without drift, whose beam moves atoms between the fixed sites of a lattice, replaces them, or removes them."""
     damage = Damage(processes=processes(goal), relax=False)
     return Setup(profile=PROFILES[INSTRUMENT].still(), seed=seed, phonons=phonons, engine=local.NAME, specimen_seed=0, damage=damage)
 
@@ -239,7 +240,7 @@ def distances(target: int, shut: frozenset[int], goal: str = "walk") -> np.ndarr
 
 @functools.lru_cache(maxsize=512)
 def plain_distances(target: int) -> np.ndarray:
-    """Return the number of bonds from every site to a target within the field of a perfect sheet, int (n,)."""
+    """Return the number of bonds from every site of a perfect sheet to a target, along paths inside the field, int (n,)."""
     return distances(target, _outside())
 
 
@@ -250,9 +251,9 @@ def _outside() -> frozenset[int]:
 
 
 def shut_sites(numbers: np.ndarray, target: int) -> frozenset[int]:
-    """Return the sites that Si cannot pass: sites outside the field, foreign atoms, vacancies, and sites beside a vacancy.
+    """Return the sites that a path of Si must avoid: sites outside the field, foreign atoms, vacancies, and sites beside a vacancy.
 
-    Si can pass the target even if the target is beside a vacancy.
+    A target beside a vacancy is permitted, because the path ends there.
     """
     bonds, empty = lattice("walk").bonds, np.flatnonzero(numbers == 0)
     foreign = np.flatnonzero((numbers != CARBON) & (numbers != SILICON))
@@ -341,7 +342,7 @@ def _walk(preset: ForgePreset, rng: np.random.Generator) -> ForgeScene | None:
 
 
 def exit_face(sheet: Lattice) -> np.ndarray:
-    """Return the S sites on the exit face, which the beam ejects, int (k,)."""
+    """Return the S sites on the exit face, from which the beam ejects atoms, int (k,)."""
     z = sheet.sample.positions_angstrom[:, 2]
     return np.flatnonzero((sheet.network.numbers == SULPHUR) & (z > z[sheet.network.numbers != SULPHUR].mean()))
 

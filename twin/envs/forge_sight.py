@@ -38,7 +38,7 @@ DARK = 0.05
 def look(
     preset: ForgePreset, scene: ForgeScene, numbers: np.ndarray, tracked: tuple[float, float], rng: np.random.Generator, *, dark: bool = False
 ) -> tuple[np.ndarray, np.ndarray, tuple[float, float]]:
-    """Return the brightness of all sites, the features of the form ``state`` without the budget, and the tracked position of Si.
+    """Return the brightness of all sites, the ``state`` observation without budget and beam energy, and the tracked position of Si.
 
     Parameters
     ----------
@@ -47,13 +47,13 @@ def look(
     scene : ForgeScene
         Start of the episode, which contains the target sites.
     numbers : ndarray
-        Present atomic number on each site.
+        Current atomic number on each site.
     tracked : tuple of float
         Last tracked position (x, y) of Si (A), which is returned if Si is not visible.
     rng : numpy.random.Generator
         Random generator of the noise; every call draws the same number of random numbers.
     dark : bool
-        Whether the frame is dark.
+        Whether no beam reaches the specimen, so the brightness of all sites is 0.
     """
     flicker = preset.flicker * rng.standard_normal(len(numbers))
     noise = preset.jitter_angstrom * rng.standard_normal((4, 2))
@@ -102,7 +102,7 @@ def around(target: int, site: int) -> tuple[tuple[int, tuple[int, ...]], ...]:
 
 
 def ordered(sites: tuple[int, ...], bonds: np.ndarray) -> list[int]:
-    """Return sites sorted by their number of bonds to the target, then by y, then by x."""
+    """Return sites sorted by the length in bonds of their shortest path to the target, then by y, then by x."""
     places = forge_scenes.lattice("walk").places
     return sorted(sites, key=lambda one: (bonds[one], round(places[one, 1], 3), places[one, 0]))
 

@@ -60,7 +60,7 @@ class GoalFamily(EnvArguments, Generic[State]):
         """Return True if the agent has declared the end."""
 
     def success(self, state: State) -> bool:
-        """Return True if the end was declared with an achievement above 1/2."""
+        """Return True if the agent has declared the end, and the achievement of its answer is above 1/2."""
         return self.declared(state) and self.achievement(state) > 0.5
 
     def terminated(self, state: State) -> bool:

@@ -1,4 +1,4 @@
-"""Features of images that an operator can compute: uint8 images, electrons, sector powers of the power spectrum."""
+"""Features that are computed from an image alone: grey levels, electrons per pixel, and powers in sectors of the power spectrum."""
 
 import functools
 import math

@@ -74,9 +74,9 @@ def reconstruct(
     -----
     On a tree the posterior is exact after one sweep to the root and one back (K. C. Chou, A. S. Willsky, R. Nikoukhah, IEEE
     Trans. Autom. Control 39 (1994) 479). The reconstruction is repeated ``prior.passes`` times, each time with
-    the local structure of the previous result. Four trees, whose squares are shifted relative
-    to each other, give four posterior means and variances per pixel. The result has the mean of the four means; its variance
-    is the mean of the four variances plus the variance of the four means.
+    the local structure of the previous result. Four trees give four posterior means and variances per pixel; the nested
+    squares of the four trees (see :class:`TreePrior`) are shifted relative to each other. The result has the mean of the four
+    means; its variance is the mean of the four variances plus the variance of the four means.
     """
     seen = exposure > 0
     incident = np.where(seen, exposure, 1)

@@ -1,4 +1,4 @@
-"""Rewards by name, in [0, 1]: functions of a frame and its cost, which an operator can compute."""
+"""Rewards by name, in [0, 1]: functions of a frame and its cost alone; the hidden truth is not used."""
 
 import math
 from collections.abc import Callable, Mapping

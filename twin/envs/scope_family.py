@@ -75,7 +75,7 @@ class ScopeSession:
 
     @property
     def cost(self) -> dict[str, float]:
-        """Cost of the last action by name."""
+        """Cost of the last action: ``time_s``, ``electrons`` and ``dose_e_per_angstrom2``."""
         return dict(zip(COSTS, self.spent, strict=True))
 
 
@@ -100,7 +100,7 @@ class ScopeFamily(ABC):
 
     @property
     def reach(self) -> np.ndarray:
-        """Largest absolute value of each Cartesian aberration on the panel, A."""
+        """Largest absolute value to which each Cartesian aberration can be set, A."""
         return self.panel.reach
 
     def step_reward(self, before: ScopeSession, after: ScopeSession) -> float:
@@ -203,7 +203,7 @@ def bounded(*parts: Any) -> np.ndarray:
 
 
 def spent(before: Session, after: Session, dose: float = 0.0) -> tuple[float, float, float]:
-    """Return the time (s) and electrons spent between two sessions, and the given dose (e-/A^2)."""
+    """Return the time (s) and the electrons spent between two states of one session, and the given dose (e-/A^2)."""
     return after.scope.time_s - before.scope.time_s, after.scope.electrons - before.scope.electrons, dose
 
 
@@ -221,7 +221,7 @@ def rings(names: Any) -> tuple[str, ...]:
         if not isinstance(name, str) or "annular" not in DETECTORS.tags(name):
             known = ", ".join(DETECTORS.names("annular"))
             message = (
-                f"detectors={given!r}: {name!r} is not the name of a registered detector with one number at each point. "
+                f"detectors={given!r}: {name!r} does not name a registered detector that records one number at each point. "
                 f"Use {known}, or record other detectors with stemtwin.Microscope."
             )
             raise SettingsError(message)
@@ -278,7 +278,7 @@ def sample_of(name: str, *, damage: bool) -> Sample:
 
 
 def window_angstrom(panel: ControlPanel, thickness: float) -> float:
-    """Return the side of the calculation window (A) that holds the widest likely probe for random aberrations on the panel."""
+    """Return the side (A) of the calculation window for the widest likely probe, with random aberrations within the panel's ranges."""
     angle = max(panel.semiangles_mrad) * 1e-3
     orders = np.array([int(name[1]) for name in panel.coefficients])
     blur = panel.reach * angle**orders
@@ -294,7 +294,8 @@ class ScopePreset:
     apertures : tuple of float
         Convergence semi-angles of the available apertures, in units of the profile's usual semi-angle.
     camera_lengths : int
-        Largest number of available camera lengths. The usual length is selected first, then longer and then shorter lengths.
+        Largest number of available camera lengths. The usual length of the profile is included first, then longer lengths,
+        then shorter lengths, until this number is reached.
     order : int
         Largest order of the aberrations that have knobs.
     misaligned : int
@@ -372,7 +373,7 @@ def quiet(profile: Profile) -> Profile:
 def lengths(profile: Profile, asked: Any, count: int) -> tuple[float, ...]:
     """Return the available camera lengths, mm: the given lengths, or ``count`` lengths of the profile if none are given.
 
-    The profile's usual length is selected first, then longer and then shorter lengths.
+    The profile's usual length is included first, then longer lengths, then shorter lengths, until ``count`` is reached.
 
     Raises
     ------

@@ -51,7 +51,7 @@ class SceneRange:
     Parameters
     ----------
     particles, pores, boundaries : tuple of int
-        Smallest and largest number in a field of 256 A; for smaller fields, the number is scaled with the side.
+        Smallest and largest numbers in a field with a side of 256 A; for a smaller side, see :func:`count`.
     diameter : tuple of float
         Smallest and largest diameter of particles, A.
     pore : tuple of float
@@ -66,7 +66,7 @@ class SceneRange:
 
 
 class Specimen:
-    """Atoms of each element on a fine grid around the field.
+    """Maps of the number of atoms of each element, on a fine grid that covers the field and a margin of 16 A around it.
 
     Parameters
     ----------
@@ -172,7 +172,11 @@ def rms(metal: Metal) -> float:
 
 
 def count(rng: np.random.Generator, span: tuple[int, int], points: int) -> int:
-    """Draw a number of structures in a field of 256 A, and return this number scaled to the side of the field, at least 1."""
+    """Draw the number of structures, at least 1, in a field with ``points`` points along each side.
+
+    The limits ``span`` apply to a field with a side of 256 A. A number drawn within them is multiplied by the ratio of the side
+    of this field (``points`` times 2 A) to 256 A, and rounded.
+    """
     return max(1, round(int(rng.integers(span[0], span[1] + 1)) * points * PITCH_ANGSTROM / 256))
 
 

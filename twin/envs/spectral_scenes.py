@@ -47,7 +47,9 @@ CODE = (*operator_cache.SPECTRUM_CODE, "samples/*.py", "envs/spectral_scenes.py"
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class SpectralScene:
-    """Expected signals of a scene, as fractions of the incident beam, for n candidates along each side of the field.
+    """Expected signals of a scene, as fractions of the incident beam.
+
+    The field has n x n candidate positions, at which spectra can be taken.
 
     Parameters
     ----------

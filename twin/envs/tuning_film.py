@@ -1,4 +1,4 @@
-"""Images of gold clusters on carbon, the film for aberration correction, by wave optics at the probe's convergence semi-angle.
+"""Images of a carbon film with gold clusters for aberration correction, computed by wave optics at the convergence semi-angle.
 
 The film is that of ``hardware.tableau`` at a higher magnification: single atoms and small clusters, drawn once per episode.
 The film is periodic with the field, so the image for any probe is computed by Fourier transforms.

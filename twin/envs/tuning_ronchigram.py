@@ -1,8 +1,8 @@
-"""Ronchigrams for aberration correction: the shadow of the carbon between the gold clusters, by wave optics.
+"""Ronchigrams of a carbon film for aberration correction, computed by wave optics.
 
-The probe is parked on a thin amorphous film, which acts as a phase grating. A camera behind the film records the far field.
-Each region of the aperture shows the film at a magnification that depends on the local defocus. Regions of flat phase have
-no texture.
+The probe is parked on a thin amorphous film, between its gold clusters. The film acts as a phase grating. A camera
+behind the film records the far field. Each region of the aperture shows the film at a magnification that depends on the
+local defocus. Regions of flat phase have no texture.
 """
 
 import functools

@@ -44,19 +44,19 @@ class ForgeState:
     scene : ForgeScene
         Start and target of the episode.
     numbers : ndarray
-        Present atomic number on each site of the lattice, 0 for an empty site, int (n,).
+        Current atomic number on each site of the lattice, 0 for an empty site, int (n,).
     bonds_left : ndarray
-        Number of bonds between each site and the target of a walk, int (n,).
+        Number of bonds on the shortest passable path from each site of graphene to the target, int (n,); empty for MoS2.
     draws : tuple of float
-        Random numbers of the next event, for the form ``state``.
+        Random numbers of the next event, for observations ``state``.
     tracked : tuple of float
         Last observed position of Si (x, y) from the centre of the field, A.
     found, session : ForgedSites or Session, optional
-        Sites with their events (``found``, form ``state``), or microscope (``session``, other forms).
+        Sites with their events (``found``, for observations ``state``), or microscope (``session``, for other observations).
     order : ndarray, optional
         Lattice site of each site of the microscope's specimen.
     bright, sight : ndarray, optional
-        Brightness of all sites in the last frame, and the observation from that frame, for the form ``state``.
+        Brightness of all sites in the last frame, and the observation from that frame, for observations ``state``.
     image, trace : ndarray, optional
         Last frame, and readings of the last parked beam.
     trail, aimed : tuple
@@ -95,11 +95,11 @@ class AtomForge(GoalFamily[ForgeState]):
     """Make a structure atom by atom: move Si through graphene to a target site, or drill a pattern of vacancies into MoS2.
 
     Description
-        A Si atom in graphene exchanges positions with a neighbouring C atom if an electron hits the C atom. A beam parked on a neighbour therefore
-        moves the Si atom, bond by bond. Two processes disturb this motion. A Si atom that is hit may be replaced by C from the surface, most
-        probably just after it has moved under the beam. A neighbour may be ejected, and a Si atom beside a vacancy stays there. On a real
-        microscope the action is a click beside the atom and a dwell time. A frame follows each action, and its dose moves atoms, too. Si cannot
-        pass N atoms, vacancies or sites beside vacancies. ``docs/damage.md`` has the cross-sections and their uncertainties.
+        Every preset except ``drill`` is a walk: a Si atom moves through graphene. It exchanges positions with a neighbouring C atom if an electron
+        hits the C atom. A beam parked on a neighbour therefore moves Si, bond by bond. Two processes disturb this motion. A Si atom that is hit may
+        be replaced by C from the surface, most probably just after it has moved under the beam. A neighbour may be ejected, and Si beside a vacancy
+        stays there. On a real microscope the action is a click beside the atom and a dwell time. A frame follows each action, and its dose moves
+        atoms, too. Si cannot pass N atoms, vacancies or sites beside vacancies. ``docs/damage.md`` has the cross-sections and their uncertainties.
 
         In the preset ``drill`` the beam ejects S atoms from the exit face of MoS2. An S atom beside a vacancy jumps into the vacancy about twice as
         often as it is ejected. Frames and probe tails eject and move atoms, too, so order and time matter, and a misplaced vacancy can be moved back.
@@ -126,14 +126,14 @@ class AtomForge(GoalFamily[ForgeState]):
         3         declaration                                  above 0.5: the episode ends, no beam
         ========= ======================================= ==== =======================================
     Observation space
-        ``state`` (the default): float32 in [-1, 1]. A walk has 24 numbers. The first six are the brightness of Si divided by five times that of C
-        (expected value 0.56), its position in the field in units of 8 A, the vector to the target in units of 16 A, and the number of bonds to the
-        target in a perfect sheet in units of 20. Each of the three neighbours, the nearest to the target first, has five numbers: its position
+        ``state`` (the default): float32 in [-1, 1], shape (24,) for walks. The first six numbers are the brightness of Si divided by five times that
+        of C (expected value 0.56), its position in the field in units of 8 A, the vector to the target in units of 16 A, and the number of bonds to
+        the target in a perfect sheet in units of 20. Each of the three neighbours, the nearest to the target first, has five numbers: its position
         relative to Si in units of 3 A, and three contrasts, its own and those of the two sites behind it. A contrast is the brightness relative to
         that of C, minus 1: 0.2 for N, -0.6 for an empty site. The last three numbers are the remaining fractions of looks and beam time, and the beam
-        energy in units of 100 keV. If Si is not detected, the first number is the largest brightness, and the next 20 numbers are 0. ``drill`` has
-        135 numbers. Each of the 33 S sites on the exit face has its position in units of 8 A, half its brightness relative to S2 (0.25 for one
-        missing S), and 1 if it is a target. The last three are as above.
+        energy in units of 100 keV. If Si is not detected, the first number is the largest brightness, and the next 20 numbers are 0. The shape is
+        (135,) for ``drill``. Each of the 33 S sites on the exit face has its position in units of 8 A, half its brightness relative to S2 (0.25 for
+        one missing S), and 1 if it is a target. The last three numbers are as for walks.
 
         ``counts``: a ``Dict``.
 
@@ -156,14 +156,14 @@ class AtomForge(GoalFamily[ForgeState]):
         0.3 [P(s') - P(s)] + 0.6 V - 0.1 [B(s') - B(s)]. P = 1 - d / (2 L), where d is the length in bonds of the shortest passable path to the target
         and L its value at the start. P is 1/2 at the start, 1 at the target, and 0 without Si. The achievement V is 0 until the declared end; then it
         is 1 - n / 4 for n lost atoms if Si is at the target, and otherwise 0. B is the larger of the spent fractions of looks and beam time. Random
-        walks fail, because the targets are at least six bonds away. In ``drill``, n is the number of lost atoms that do not belong to the pattern. P
-        is (f - n / 2) divided by the size of the pattern, for f finished vacancies. At the declared end, V is 1 - n / 4 for the whole
-        pattern; for an unfinished pattern it is this value times half the finished fraction.
+        actions fail, because the targets are at least six bonds away. In ``drill``, n is the number of lost atoms that do not belong to the pattern.
+        P is (f - n / 2) divided by the size of the pattern, for f finished vacancies. At the declared end, V is 1 - n / 4 for the whole pattern; for
+        an unfinished pattern it is this value times half the finished fraction.
     Starting state
-        The number of bonds between Si and the target is in the preset's range of sizes. N atoms and vacancies are drawn over the field, not
-        beside start or target, and the shortest path around them is in the same range. In ``drill`` the target is a connected pattern of S
-        sites whose shape occurs in no other split: 333 shapes in ``train``, 349 in ``val``, 319 in ``test``, each at a few positions
-        in the field. One look has been taken.
+        The number of bonds between Si and the target is in the preset's range of sizes. N atoms and vacancies are drawn over the field, not beside
+        start or target, and the shortest path around them is in the same range. In ``drill`` the target is a connected pattern of S sites whose shape
+        occurs in no other split: 333 shapes in ``train``, 349 in ``val``, 319 in ``test``, each at a few positions in the field. One look has been
+        taken.
     Episode end
         An episode is terminated only by the declared end. It is truncated after the last look, or when less than 0.03 s of beam time is left.
     Presets
@@ -176,9 +176,8 @@ class AtomForge(GoalFamily[ForgeState]):
         ``drill``    66 keV   4 to 6   0       0         0.1 A    0.12    36    15 s   0.04 s
         ============ ======== ======== ======= ========= ======== ======= ===== ====== ======
 
-        Size: length of the path in bonds, or number of vacancies. At lower energy, hops are rarer relative to
-        replacements. Jitter and flicker: detection noise of the form ``state``, the standard deviations of positions and of
-        brightness relative to that of C or S2.
+        Size: length of the path in bonds, or number of vacancies. At lower energy, hops are rarer relative to replacements. Jitter and flicker:
+        standard deviations of the detection noise in ``state`` observations, of positions and of the brightness relative to that of C or S2.
     Example
         ::
 
@@ -424,8 +423,9 @@ class AtomForge(GoalFamily[ForgeState]):
     def truth(self, state: ForgeState) -> dict[str, float]:
         """Return the total and the remaining length of the path or pattern, the lost atoms, the defects, and the wanted events.
 
-        ``event_k`` is 1 if event k exists (hop of Si towards the target, loss or jump of a target S atom), else 0. (``x_k``, ``y_k``) is a position
-        near its atom, in units of the action. A beam parked there causes the event after ``seconds_k`` (-1: unknown, or another event is first).
+        A wanted event is a hop of Si towards the target, or a loss or jump of an S atom of the target pattern. ``event_k`` is 1 if there is a wanted
+        event k, else 0. (``x_k``, ``y_k``) is a beam position near the atom of this event, in units of the action. A beam parked there causes the
+        event after ``seconds_k``; -1 means that the time is unknown, or that another event comes first.
         """
         site, scene, walk = self._site(state), state.scene, self.preset.goal == "walk"
         left = (UNREACHED if site is None else int(state.bonds_left[site])) if walk else scene.length - self._made(state)

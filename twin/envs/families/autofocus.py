@@ -75,7 +75,7 @@ class Focusing:
     knobs : ndarray
         Commanded changes of C10, C12a and C12b since the start, A.
     true : ndarray
-        True C10, C12a, C12b, A.
+        True values (A) of C10, C12a and C12b.
     strehl : float
         Strehl ratio of the true C10 and C12.
     path : tuple of ndarray
@@ -157,10 +157,10 @@ class Autofocus(GoalFamily[Focusing]):
 
         ``"pixels"``: a ``Dict``. ``image`` uint8 (2, 64, 64) has the last two frames, latest first, in bins of 2 x 2
         points, as square roots of (bin - smallest bin), scaled to 100 for a bin at the mean. ``scalars`` float32 (11,)
-        has the knobs of both frames in units of their reach, budget, scan, and logarithm of the mean reading.
-        ``"state"``: float32 (113,). Each of the last four frames has the knobs and 24 logarithms of power over noise,
-        in 12 azimuths (relative to the specimen) and 2 bands of spatial frequency; then follow budget, scan, and
-        logarithm of the mean reading. The first frame replaces frames that are not yet taken.
+        has ``knobs`` at both frames, each divided by the end of its range, then ``budget``, ``scan``, and
+        log10(mean reading) / 5. ``"state"``: float32 (113,). Each of the last four frames has the knobs in the same unit
+        and 24 logarithms of power over noise, in 12 azimuths (relative to the specimen) and 2 bands of spatial frequency;
+        the last five numbers are as in ``scalars``. The first frame replaces frames that are not yet taken.
     Reward
         ``"dense"``: 0.3 times the change of the Strehl ratio of (C10, C12), plus 0.6 times the achievement at the
         declared end, minus 0.1 times the change of the spent budget (the larger of the spent fractions of frames and
@@ -183,11 +183,10 @@ class Autofocus(GoalFamily[Focusing]):
         focus for an hour, then declare the end. Within a minute C10 drifts systematically by about 6 A and at random by
         9 A, C12 at random by 5 A.
     Baselines
-        The returns of ``expert`` do not decrease from ``easy`` to ``hard``, because every policy, even the oracle, can
-        gain more Strehl ratio from a worse start. The final distance from focus does increase, and the confidence
-        intervals of the presets do not overlap; the table of this distance follows that of returns. ``expert`` fits a model of the
-        instrument to all frames. The model is bounded by the specimens, instruments, and ranges of start, residual
-        aberrations and gains on this page. Like every agent, ``expert`` receives these bounds in its brief (``known``).
+        The returns of ``expert`` do not decrease from ``easy`` to ``hard``, because every policy, even the oracle, can gain more Strehl ratio from a
+        worse start. The final distance from focus does increase, and the confidence intervals of the presets do not overlap; the table of this
+        distance follows that of returns. ``expert`` fits a model of the instrument to all frames. The model is bounded by the specimens, instruments,
+        and ranges of start, residual aberrations and gains on this page. Like every agent, ``expert`` receives these bounds in its brief (``known``).
     Example
         ::
 
@@ -268,7 +267,7 @@ class Autofocus(GoalFamily[Focusing]):
         return {**numbers, "randomisation": self.drawn_ranges(), "step_angstrom": STEP.tolist(), "goal_angstrom": GOAL}
 
     def prepare(self, line: PreparationLine) -> None:
-        """Build the imaging operators of all specimens and instruments (seconds each) that are not cached."""
+        """Build the imaging operators of all specimens and instruments that are not cached; each build takes seconds."""
         drawn = self.conditions()
         pairs = [(sample, profile) for profile in drawn.profiles for sample in drawn.samples]
         for number, (sample, profile) in enumerate(pairs, 1):
@@ -424,7 +423,10 @@ class Autofocus(GoalFamily[Focusing]):
         return state.strehl
 
     def achievement(self, state: Focusing) -> float:
-        """Return 1 in focus and 0 otherwise, or in the preset ``drift`` the mean Strehl ratio over the minutes of the hour."""
+        """Return 1 in focus and 0 otherwise; in the preset ``drift``, return the mean Strehl ratio over one hour.
+
+        This mean is the sum of the Strehl ratios of all frames except the first, one per minute, divided by 60, at most 1.
+        """
         if self.preset.wait_s:
             return min(state.kept * self.preset.wait_s / HOUR_S, 1.0)
         return float(abs(state.true[0]) < GOAL and math.hypot(*state.true[1:]) < GOAL)
@@ -450,7 +452,7 @@ class Autofocus(GoalFamily[Focusing]):
         """Return C10, C12a, C12b, abs(C12) and the root of C10^2 + C12^2 (all in A), the Strehl ratio, and the drawn conditions.
 
         Aberrations and Strehl ratio are those of the last frame or, after a declaration, those at the end. ``hour_strehl`` is
-        the part of the goal of the preset ``drift`` that is reached so far; it is 0 in the other presets.
+        the achievement that an immediate declaration would give in the preset ``drift``; it is 0 in the other presets.
         """
         c10, c12a, c12b = (float(v) for v in state.true)
         drawn = state.conditions

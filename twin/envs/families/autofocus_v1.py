@@ -43,7 +43,7 @@ class Focus:
     Parameters
     ----------
     start : ndarray
-        True C10, C12a, C12b when the knobs read 0, A.
+        True values (A) of C10, C12a and C12b when the knobs read 0.
     knobs : ndarray
         Sums of the changes of C10, C12a and C12b since the start, A.
     origin : tuple of float
@@ -67,7 +67,7 @@ class Focus:
 
     @property
     def true(self) -> np.ndarray:
-        """True C10, C12a, C12b, A."""
+        """True values (A) of C10, C12a and C12b."""
         return self.start + self.knobs
 
 
@@ -183,7 +183,7 @@ class AutofocusV1:
         return self.incident * math.prod(SHAPE) / self.field_of_view_angstrom**2
 
     def prepare(self, line: PreparationLine) -> None:
-        """Build the imaging operator (seconds) unless it is in memory; forked processes share it."""
+        """Build the imaging operator, which takes seconds, unless it is cached; forked processes share it."""
         request, plan = _prepared(self)
         operator_cache.operator_for(request, plan, progress=line.operator(1, 1, plan.waves))
 

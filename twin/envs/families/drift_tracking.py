@@ -136,34 +136,35 @@ class DriftTracking(GoalFamily[Watch]):
         2^(false alarms). The delay is the time from the hop to the first narrow fast frame that shows this atom; false
         alarms are all fast frames before the hop. ``"sparse"``: only the achievement.
     Starting state
-        The cluster lies uniformly within 2 A of the centre, and the scan has any rotation; the first frame is narrow,
-        with the usual number of electrons. Each episode draws a cluster of 4 to 7 atoms on neighbouring sites and a
-        single atom beside it. A cluster of gold has one more atom, above three of its atoms. No shape of a cluster
-        occurs in two splits.
-        Drift direction, jumps and their times are drawn. Option of ``reset``: ``offset_angstrom``, the position (x, y)
-        of the cluster, at most 2 A from the centre.
+        The cluster lies uniformly within 2 A of the centre, and the rotation of the scan is uniformly random. The first
+        frame is narrow, with the usual number of electrons. Each episode draws a cluster of 4 to 7 atoms on
+        neighbouring sites and a single atom beside it. A cluster of gold has one more atom, above three of its atoms.
+        No shape of a cluster occurs in two splits. Drift direction, jumps and their times are drawn. Option of
+        ``reset``: ``offset_angstrom``, the position (x, y) of the cluster, at most 2 A from the centre.
     Episode end
         An episode is terminated only by the declared end. It is truncated with the 66th frame, or when the dose is
-        spent, so the end must be declared before. Two minutes take 61 frames including the first, but the dose allows
-        only 60 narrow frames with the usual number of electrons.
+        spent; if the end was not declared by then, the achievement is 0. Two minutes take 61 frames including the first,
+        but the dose allows only 60 narrow frames with the usual number of electrons.
     Presets
-        ============ ========== =============== ============= ============== =========== ==========
-        preset       drift, A/s walk, A/sqrt(s) jumps         specimens      electrons   tilts
-        ============ ========== =============== ============= ============== =========== ==========
-        ``easy``     0.25       0.15            none          graphene       600 to 1000 none
-        ``standard`` 0.5        0.3             3, 4 to 9 A   graphene, MoS2 200 to 400  none
-        ``hard``     0.7        0.5             4, 6 to 14 A  graphene, MoS2 80 to 160   -60, 0, 60
-        ``event``    0.25       0.2             1, 4 to 7 A   graphene, MoS2 50 to 120   none
-        ============ ========== =============== ============= ============== =========== ==========
+        ============ ========== =============== ===== ======= ============== =========== ==========
+        preset       drift, A/s walk, A/sqrt(s) jumps jump, A specimens      electrons   tilts
+        ============ ========== =============== ===== ======= ============== =========== ==========
+        ``easy``     0.25       0.15            0     --      graphene       600 to 1000 none
+        ``standard`` 0.5        0.3             3     4 to 9  graphene, MoS2 200 to 400  none
+        ``hard``     0.7        0.5             4     6 to 14 graphene, MoS2 80 to 160   -60, 0, 60
+        ``event``    0.25       0.2             1     4 to 7  graphene, MoS2 50 to 120   none
+        ============ ========== =============== ===== ======= ============== =========== ==========
 
-        Drift and random walk are multiplied by 0.7 to 1.3. ``easy`` has counted electrons and a perfect scan; the
-        others have a detector read-out chain, scan distortion, and a gain of the beam shift along each axis of 0.95 to 1.05
-        (hard: 0.85 to 1.15, and 5 % failing commands). Tilts are in mrad. The holder is tilted after 40 and 80 s. Each
-        tilt moves the specimen by 3 to 9 A, because it is 50 to 150 A away from the tilt axis. In ``event`` the single
-        atom beside the cluster hops by one site between 30 and 90 s.
+        Jump: distance of one jump. Electrons: usual number per point. Drift and random walk are multiplied by 0.7 to
+        1.3. ``easy`` has counted electrons and a perfect scan; the others have a detector read-out chain, scan
+        distortion, and a gain of the beam shift along each axis of 0.95 to 1.05 (hard: 0.85 to 1.15, and 5 % failing
+        commands). Tilts are in mrad. The holder is tilted after 40 and 80 s. Each tilt moves the specimen by 3 to 9 A,
+        because it is 50 to 150 A away from the tilt axis. In ``event`` the single atom beside the cluster hops by one
+        site between 30 and 90 s.
     Baselines
-        ``expert`` infers budgets, usual electrons and specimen from its observations. Like every agent, it is told in
-        its brief (``known``) whether the single atom hops. It takes fast frames only if the atom hops.
+        ``expert`` infers the budgets, the usual number of electrons per point and the specimen from its observations.
+        Like every agent, it is told in its brief (``known``) whether the single atom hops. It takes fast frames only if
+        the atom hops.
     Example
         ::
 
@@ -231,7 +232,7 @@ class DriftTracking(GoalFamily[Watch]):
 
     @property
     def action_space(self) -> gym.spaces.Box:
-        """Space of actions: changes of the beam shift as fractions of the largest, wide frame, end, fast frame, and electrons."""
+        """Space of actions: two changes of the beam shift, choice of a wide frame, end, choice of a fast frame, and electrons per point."""
         return gym.spaces.Box(-1.0, 1.0, (6,), np.float32)
 
     @property
@@ -393,7 +394,10 @@ class DriftTracking(GoalFamily[Watch]):
     # ---- the goal
 
     def potential(self, state: Watch) -> float:
-        """Return the watched fraction: times of narrow frames, each multiplied by :func:`nearness`, over ``watch_s``; at most 1."""
+        """Return the watched fraction: the sum of the times of narrow frames, each weighted by nearness, divided by ``watch_s``.
+
+        The time of a frame is the time since the previous frame. The weight is :func:`nearness`, and the fraction is at most 1.
+        """
         return min(state.kept / self.watch_s, 1.0)
 
     def achievement(self, state: Watch) -> float:
@@ -422,7 +426,11 @@ class DriftTracking(GoalFamily[Watch]):
         }
 
     def truth(self, state: Watch) -> dict[str, float]:
-        """Return the cluster's position in the frame (A), watched fraction, specimen, drift speed, and data on the hop of the single atom."""
+        """Return the position of the cluster, the watched fraction, conditions of the episode, and data on the hop of the single atom.
+
+        The position is relative to the centre of the last frame, A. The conditions are the index of the specimen, the
+        logarithm of the usual number of electrons per point, and the drift speed (A/s).
+        """
         x, y = (float(value) for value in state.true)
         happens = math.isfinite(state.events.event_s)
         return {

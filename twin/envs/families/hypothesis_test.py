@@ -156,8 +156,8 @@ class HypothesisTest(GoalFamily[DamageTrial]):
         (``diffusion``).
 
     Episode end
-        An episode is terminated when the agent declares an answer. It is truncated by an action without a declaration
-        after areas, dose or time are spent, or by the last of 16 actions.
+        An episode is terminated when the agent declares an answer. It is truncated if areas, dose or time are spent and the
+        next action does not declare an answer, or by the last of 16 actions.
 
     Presets
         ============ ==== ===== =========== ============= =======
@@ -169,12 +169,13 @@ class HypothesisTest(GoalFamily[DamageTrial]):
         ============ ==== ===== =========== ============= =======
 
         N: sites in an area. Dose and time: budgets in units of the usual ones; like areas, they include the first
-        exposure. Reach: factors of energy, dose and time. Misread: probability that a site is read wrongly. The overlap
-        of the laws also increases from ``easy`` to ``hard``.
+        exposure. Reach: largest factors by which the usual energy, dose and time may be multiplied or divided. Misread:
+        probability that a site is read wrongly. The overlap of the laws also increases from ``easy`` to ``hard``.
 
     Baselines
-        ``expert`` and ``fixed`` use the formulas of the laws, as observations ``state`` do. Like every agent, they receive
-        this table and the priors in the brief (``known``). They do not know the true law or its parameters.
+        ``expert`` and ``fixed`` compute the posterior probability from the formulas of the laws, as the environment does for
+        observations ``state``. Like every agent, they receive the numbers of the preset and the prior in the brief
+        (``known``). They do not know the true law or its parameters.
 
     Example
         ::
@@ -196,9 +197,9 @@ class HypothesisTest(GoalFamily[DamageTrial]):
         See ``stemtwin.twin.envs.arguments.EnvArguments``; ``blocked_stage`` and ``closed_valve`` can be given. A blocked
         stage does not reach a fresh area: nothing is exposed, and the unchanged budget reveals the fault. An exposure
         with a closed valve spends area, dose and time; its frame is dark, so every site is read as lost, except for
-        misreadings. The posterior allows for dark frames with the given probability. No command is
-        refused during a move, because every exposure is longer than the 2 s of a move, and no correction can fail,
-        because the environment has none.
+        misreadings. The posterior allows for dark frames with the given probability. The other faults cannot be given:
+        every exposure is longer than the 2 s of a stage move, so no command comes during a move, and the environment has
+        no corrections of aberrations that could fail.
 
     Raises
     ------
@@ -241,8 +242,8 @@ class HypothesisTest(GoalFamily[DamageTrial]):
     def known(self) -> dict[str, Any]:
         """Return the numbers of the preset and the constants of the task.
 
-        The result has sites, areas, budgets, reach and prior of the preset, the usual settings, the pairs of laws, the number of
-        actions, and the probabilities of faults.
+        The result has the numbers of sites and areas, the budgets, the largest factors of the settings, the prior, the usual
+        settings, the pairs of laws, the largest number of actions, and the probabilities of faults.
         """
         preset = self.preset
         return {
@@ -409,7 +410,7 @@ class HypothesisTest(GoalFamily[DamageTrial]):
         return state.answer is not None and (state.answer if self._true_law(state) else 1 - state.answer) >= SURE
 
     def truncated(self, state: DamageTrial) -> bool:
-        """Return True if an action without a declaration followed a spent budget, or if the permitted actions are used up."""
+        """Return True if a budget was spent and the next action did not declare the end, or if all 16 actions are used."""
         return not self.declared(state) and (state.moves - state.blocked > len(state.settings) or state.moves >= STEPS)
 
     def cost(self, state: DamageTrial) -> dict[str, float]:
@@ -422,7 +423,7 @@ class HypothesisTest(GoalFamily[DamageTrial]):
         }
 
     def truth(self, state: DamageTrial) -> dict[str, float]:
-        """Return the number of the pair, and number (0 or 1), strength and shape (0 without a shape) of the true law."""
+        """Return the index of the pair of laws, and the index (0 or 1), the strength and the shape (0 without a shape) of the true law."""
         found = self.hypotheses(state.pair)
         return {
             "pair": float(tuple(PAIRS).index(state.pair)),

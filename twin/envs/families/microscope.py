@@ -271,7 +271,7 @@ class MicroscopeTask(EnvArguments, ScopeFamily):
 
     @property
     def common(self) -> CommonOperator | None:
-        """Settings covered by the imaging operator that ``make`` builds, or None if steps build operators for tilts or damage."""
+        """Settings covered by the imaging operator that ``make`` builds; None with ``tilting`` or ``damage``, as steps then build operators."""
         if self.tilting or self.damage:
             return None
         return CommonOperator(detectors=self.detectors, camera_lengths_mm=self.camera_lengths_mm, semiangles_mrad=self.semiangles_mrad)

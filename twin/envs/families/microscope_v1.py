@@ -1,4 +1,4 @@
-"""``stemtwin/Microscope-v1``, kept for agents trained on it; operators are built inside steps. Use version 2."""
+"""``stemtwin/Microscope-v1``, kept for agents trained on it. Some steps take up to a minute to build an imaging operator; use version 2."""
 
 import math
 from dataclasses import dataclass, fields, replace
@@ -33,7 +33,7 @@ from stemtwin.twin.samples.library import SAMPLES
 @environment("Microscope", version=1)
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WholeMicroscope(ScopeFamily):
-    """Operate all controls of a microscope without a given goal: version 1, which builds operators inside steps.
+    """Operate all controls of a microscope without a given goal: version 1, with imaging operators built during steps.
 
     Description
         See version 2 for the meaning of each part. Every aperture at every camera length needs its own imaging
@@ -52,7 +52,7 @@ class WholeMicroscope(ScopeFamily):
     Episode end
         An episode is never terminated. It is truncated after ``max_steps`` actions or when the dose is spent.
     Version history
-        v1: first version; operators are built inside steps. Use version 2.
+        v1: first version; an imaging operator is built during the step that first needs it. Use version 2.
 
     Parameters
     ----------

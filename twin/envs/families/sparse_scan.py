@@ -66,7 +66,7 @@ class SparseSampling:
     moves : int
         Number of actions so far.
     stopped, exhausted : bool
-        Whether the agent declared the end, and whether it acted without a declaration after a budget was spent.
+        Whether the agent declared the end; whether a budget was spent and the next action did not declare the end.
     """
 
     conditions: Conditions
@@ -92,12 +92,12 @@ class SparseScanning(GoalFamily[SparseSampling]):
     """Scan a sparse scene by lines, spirals or hops to get the best image for a small dose and a short path.
 
     Description
-        A field of 128 x 128 points, 2 A apart, has particles of gold or platinum on amorphous carbon, pores and
-        platinum particles in a layer of MoS2, or an aluminium foil whose grain boundaries are wetted by gallium.
-        Positions and angles are drawn for each episode. On a real microscope this task needs a scan generator that
-        accepts any list of points. The convergence semi-angle is 4 mrad at 200 kV. The probe is therefore as wide as
-        the spacing of the points, so lattices average out. The detector is the dark-field detector of
-        ``corrected-200kv``.
+        A field of 128 x 128 points, 2 A apart, shows one of three kinds of scenes: amorphous carbon with particles of
+        gold or platinum; a layer of MoS2 with pores and platinum particles; or an aluminium foil whose grain boundaries
+        are wetted by gallium. Positions and angles are drawn for each episode. On a real microscope this task needs a
+        scan generator that accepts any list of points. The convergence semi-angle is 4 mrad at 200 kV. The probe is
+        therefore as wide as the spacing of the points, so lattices average out. The detector is the dark-field detector
+        of ``corrected-200kv``.
 
         An action scans a block of 64 points. Electrons are drawn from one expected image, in which atoms scatter once
         and independently (``twin.envs.sparse_scenes``). For randomly oriented particles of 20 and 40 A, the signal
@@ -146,8 +146,8 @@ class SparseScanning(GoalFamily[SparseSampling]):
 
         ``"pixels"``: a ``Dict`` of ``image`` uint8 (2, n, n), square roots of image and uncertainty, 255 at 2 % of the
         beam, and ``scalars`` float32 (10,): corners, kind and dwell time of the last block, logarithm of the electrons
-        at the usual dwell time, 1 if the block was carried out and else 0, budget. ``"state"``: float32 (522,) in
-        [-1, 1]: image and uncertainty averaged to 16 x 16 points and scaled in the same way, then these scalars.
+        at the usual dwell time, a flag (1 if the block was carried out, 0 if it was not), and budget. ``"state"``: float32
+        (522,) in [-1, 1]: image and uncertainty averaged to 16 x 16 points and scaled in the same way, then these scalars.
     Reward
         ``"dense"``: 0.3 times the change of P, plus 0.6 times the achievement at the declared end, minus 0.1 times the
         change of the spent budget (the larger of the spent fractions of dose and time). P = 1 / (1 + r^2), where r is
@@ -158,9 +158,9 @@ class SparseScanning(GoalFamily[SparseSampling]):
         64 hops over the whole field have been measured at the usual dwell time; the raster begins with the same
         overview.
     Episode end
-        An episode is terminated only by the declared stop. It is truncated by an action without a declaration after the
-        dose or the path time is spent. Both budgets are the costs of the overview and of the raster: 38 blocks of 64
-        points (hard: 31), and 3.3 ms plus 37 (hard: 30) lines of 0.74 ms.
+        An episode is terminated only by the declared stop. It is truncated if the dose or the path time is spent and the
+        next action does not declare the end. Each budget is the cost of the overview plus that of the raster: a dose of 38
+        blocks of 64 points (hard: 31), and a path time of 3.3 ms plus 37 (hard: 30) lines of 0.74 ms.
     Presets
         ============ ================== ================== ================= ========================================
         preset       scenes             electrons / point  dose budget       structure of a field
@@ -220,7 +220,7 @@ class SparseScanning(GoalFamily[SparseSampling]):
             one_of("samples", name, sparse_scenes.SCENES)
 
     def prepare(self, line: PreparationLine) -> None:
-        """Build particles, films and images of single atoms (seconds in a new process)."""
+        """Build particles, films and images of single atoms; in a new process this takes seconds."""
         del line
         sparse_scenes.prepare(self.conditions().samples, self.preset.scene, self.points)
 
@@ -261,7 +261,10 @@ class SparseScanning(GoalFamily[SparseSampling]):
 
     @property
     def budget(self) -> tuple[float, float]:
-        """Budgets of beam time (in usual dwell times) and of path time (us): the costs of the first block and of the reference raster."""
+        """Budgets of an episode: beam time in units of the usual dwell time, and path time in us.
+
+        Each budget is the sum of the cost of the first block and the cost of the reference raster.
+        """
         return sparse_instrument.budget(self.preset, self.points)
 
     def initial(self, rng: np.random.Generator) -> SparseSampling:
@@ -395,7 +398,7 @@ class SparseScanning(GoalFamily[SparseSampling]):
         return state.stopped
 
     def truncated(self, state: SparseSampling) -> bool:
-        """Return True if the agent acted without a declaration after a budget was spent."""
+        """Return True if a budget was spent and the next action did not declare the end."""
         return state.exhausted
 
     def spent(self, state: SparseSampling) -> float:
@@ -414,7 +417,12 @@ class SparseScanning(GoalFamily[SparseSampling]):
         }
 
     def truth(self, state: SparseSampling) -> dict[str, float]:
-        """Return seed, sample and electrons of the scene, and error, score and coverage of the agent's image and of the raster's."""
+        """Return data of the scene, and the error, the logarithmic score and the coverage of two images.
+
+        The images are that of the agent and, with the prefix ``raster_``, that of the reference raster; see
+        ``sparse_instrument.errors``. The data of the scene are its seed, the index of its sample, and the logarithm of the
+        electrons per point.
+        """
         names = ("error", "log_score", "coverage")
         return {
             **dict(zip(names, state.found, strict=True)),

@@ -99,9 +99,9 @@ class SpectrumDiscovery(GoalFamily[Discovery]):
         ``low``, ``core`` and ``edx`` are zeros if the last spectrum does not contain them.
 
         ``pixels``: ``image`` uint8 (3, 2 n, 2 n): image, scores divided by the largest score, positions of spectra;
-        ``scalars`` float32 (4,): target and budget. ``state``: float32 in [-1, 1]: square roots of the image averaged
-        over 16 x 16 tiles, divided by the largest root, positions, ``edx_taken``, scores divided by the largest score,
-        mask of the spectra taken so far, target, budget.
+        ``scalars`` float32 (4,): target and budget. ``state``: float32 in [-1, 1]: the square root of the mean of the image
+        in each of 256 tiles (16 along each side), divided by the largest root; then positions, ``edx_taken``, scores
+        divided by the largest score, mask of the spectra taken so far, target, and budget.
 
     Reward
         0.3 [P(s') - P(s)] + 0.6 V - 0.1 [B(s') - B(s)]. P is the recall R. The best candidates are the 1 % with the
@@ -125,8 +125,8 @@ class SpectrumDiscovery(GoalFamily[Discovery]):
         Options of ``reset``: ``target``, the name of a scalariser, and ``scene``, a number below ``scenes``.
 
     Episode end
-        An episode is terminated when the agent declares a position. It is truncated by an action without a declaration after
-        the last spectrum.
+        An episode is terminated when the agent declares a position. It is truncated if the action after the last spectrum
+        does not declare a position.
 
     Presets
         ============ ======= ================ ============== =============== ========== ==========
@@ -392,7 +392,7 @@ class SpectrumDiscovery(GoalFamily[Discovery]):
         return np.concatenate([self._tiles(state), places.ravel(), edx, relative, taken, scalars]).astype(np.float32)
 
     def _tiles(self, state: Discovery) -> np.ndarray:
-        """Return the square roots of the image averaged over tiles, divided by the largest root, float (256,)."""
+        """Return the square roots of the means of the image in 16 x 16 tiles, divided by the largest root, float (256,)."""
         pixels = len(state.image)
         edges = np.arange(TILES) * pixels // TILES
         sums = np.add.reduceat(np.add.reduceat(state.image.astype(float), edges, axis=0), edges, axis=1)
@@ -452,7 +452,7 @@ class SpectrumDiscovery(GoalFamily[Discovery]):
         return SHARE * self.recall(state) + (1 - SHARE) * self.success(state)
 
     def truncated(self, state: Discovery) -> bool:
-        """Return True if the agent acted without a declaration after the last spectrum."""
+        """Return True if all spectra were taken and the next action did not declare a position."""
         return not self.declared(state) and state.moves > len(state.places)
 
     def cost(self, state: Discovery) -> dict[str, float]:
@@ -469,7 +469,10 @@ class SpectrumDiscovery(GoalFamily[Discovery]):
         }
 
     def truth(self, state: Discovery) -> dict[str, float]:
-        """Return the numbers of scene and scalariser, recall, area (see :meth:`area`), rank of the answer (0: none), best candidates."""
+        """Return the indices of scene, scalariser and best candidates, and four further numbers.
+
+        The numbers are ``brightness_correlation``, ``recall``, ``area`` (see :meth:`area`), and ``answer_rank`` (0 without an answer).
+        """
         return {
             "scene_number": float(state.scene),
             "target": float(tuple(SCALARISERS).index(state.target)),

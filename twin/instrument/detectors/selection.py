@@ -34,7 +34,7 @@ def listed(detectors: object) -> tuple[str | NamedDetector, ...]:
     Raises
     ------
     UnknownNameError
-        No detector has a given name.
+        A name is not that of a registered detector.
     SettingsError
         The selection is empty or contains an object that is not a detector.
     """
@@ -54,7 +54,7 @@ def by_signal(detectors: object) -> dict[str, tuple[str | NamedDetector, ...]]:
     Raises
     ------
     UnknownNameError
-        No detector has a given name.
+        A name is not that of a registered detector.
     SettingsError
         The selection is empty or contains an object that is not a detector, or detectors of two different
         signals have the same name.
@@ -79,7 +79,7 @@ def checked(detectors: object) -> tuple[str | AnyDetector, ...]:
     Raises
     ------
     UnknownNameError
-        No detector has a given name.
+        A name is not that of a registered detector.
     SettingsError
         The selection is empty or contains an object that is not a detector of images or patterns, two detectors have the
         same name, there are two cameras, or segmented detectors have different numbers of segments.

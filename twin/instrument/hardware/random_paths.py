@@ -175,6 +175,6 @@ def checked_times(times_s: np.ndarray | float) -> np.ndarray:
         raise SettingsError(message) from None
     wrong = ~((times >= 0) & (times <= LARGEST_TIME_S))
     if wrong.any():
-        message = f"times_s={times[wrong].flat[0]:g} s is outside of 0 to {LARGEST_TIME_S:g} s. Start a new run for later times."
+        message = f"times_s={times[wrong].flat[0]:g} s is not between 0 and {LARGEST_TIME_S:g} s. Start a new run for later times."
         raise SettingsError(message)
     return times
