@@ -80,13 +80,13 @@ def text(folder: Path, pictures: dict[str, str]) -> str:
     form, minutes = "small" if steps["small"] else "full", steps["seconds"] / 60
     out = [
         "# A rehearsed event",
-        f"`make rehearsal-page` wrote this page from the results of `make rehearsal`, in its {form} form, with stemtwin {version()}. Twelve\n"
-        "teams take part. Each is a process that uses only documented commands; three of them cheat, and two hand in broken submissions. No\n"
-        "team consists of people, and the entries are baselines.",
+        f"`make rehearsal-page` wrote this page from the results of `make rehearsal` in its {form} form, with stemtwin {version()}. A rehearsal\n"
+        "runs an event with twelve teams, from an empty folder to a verified archive. Each team is a process that uses only documented commands;\n"
+        "three of them cheat, and two hand in broken submissions. No team consists of people, and the entries are baselines.",
         f"The tasks were {', '.join(parts)}. The rehearsal took {minutes:.0f} minutes on two cores, which other work "
         "shared. "
-        f"The log has {sum(kinds.values())} lines: {', '.join(f'{count} {kind}' for kind, count in kinds.items())}. "
-        f"Isolation of agents: {steps['isolation']}. The archive was verified "
+        f"The signed log has {sum(kinds.values())} lines: {', '.join(f'{count} {kind}' for kind, count in kinds.items())}. "
+        f"The isolation of agents was of the kind `{steps['isolation']}`. The archive was verified "
         + (
             "with another home folder."
             if steps["small"]
@@ -94,7 +94,7 @@ def text(folder: Path, pictures: dict[str, str]) -> str:
         ),
         "Entries whose scores do not differ significantly share a range of ranks and are in the order of their names:",
         "| task | rank | value | team and entry |\n|---|---|---|---|\n" + "\n".join(_row(row) for row in rows),
-        "Times of the slowest commands, with two teams at a time:",
+        "The following commands took longest. The seconds are sums over all runs; two teams ran at a time.",
         "| seconds | runs | command |\n|---|---|---|\n" + "\n".join(_longest(steps["times"])),
     ]
     for name, words in pictures.items():
