@@ -3,6 +3,9 @@
 Images, answers and matching are those of ``atoms-2d@2``. The train and val splits come from two instruments. The test images come from the same two
 instruments (home) and from three more. Each test specimen has three images, one for each number of labelled images that a method is allowed to use:
 none, five or twenty. These labelled images are of the same instrument, in the split ``adapt``. The input ``labels`` states the number.
+
+In version 1.0.0 each of the splits train, val and adapt has every material on one instrument only, so effects of material and instrument cannot
+be separated within these splits. In the test split the specimens of each material come from all five instruments.
 """
 
 import hashlib
