@@ -46,14 +46,14 @@ def graphene(
         of a bond; by default those of ``displacement_thresholds.py``. The default threshold of the hop is an effective value that
         reproduces the rate at 60 kV; the computed ``find_site("C", "graphene-si-computed")`` gives a rate 20 times lower.
     rotate_back : float
-        Threshold for the back-rotation of a rotated bond, eV. Such a bond is strained and rotates more easily. The default is assumed (mark [A]).
+        Threshold for the back-rotation of a rotated bond, eV. Such a bond is strained and rotates more easily. The default is assumed [A].
     dopant : str
         Symbol of the dopant.
     replacement : float
-        Cross-section for the replacement of the dopant by a C adatom, A^2. The default, which is assumed (mark [A]) for
+        Cross-section for the replacement of the dopant by a C adatom, A^2. The default, which is assumed [A] for
         other dopants, is the value measured for P at 60 kV, 0.07 +- 0.02 barn (Su et al., Sci. Adv. 5 (2019) eaav2252, table 1).
     dopant_vacancy : float
-        Cross-section for the loss of a C neighbour of the dopant, A^2. The default, which is assumed (mark [A]) for other
+        Cross-section for the loss of a C neighbour of the dopant, A^2. The default, which is assumed [A] for other
         dopants, is the value measured for P at 60 kV, 0.010 +- 0.003 barn (the same source).
     healing : float
         Rate at which adatoms fill an empty site that has three bonded neighbours, 1/s; 0 in a clean vacuum.
@@ -108,18 +108,18 @@ def dichalcogenide(
     layer, core : Site, optional
         Thresholds of chalcogen and metal; by default those of the compound in ``displacement_thresholds.py``.
     loosening : float
-        Reduction of the threshold of a chalcogen atom that has lost a metal neighbour, eV. The default is assumed (mark [A]).
+        Reduction of the threshold of a chalcogen atom that has lost a metal neighbour, eV. The default is assumed [A].
     migration : float
         Difference between the threshold for loss and the lower threshold for a jump into a neighbouring empty site of
-        the same layer, eV. The default is assumed (mark [A]).
+        the same layer, eV. The default is assumed [A].
     barrier : float
-        Barrier of the thermal jump, eV. The default is quoted from memory (mark [M]): Komsa et al., Phys. Rev. B 88
+        Barrier of the thermal jump, eV. The default is quoted from memory [M]: Komsa et al., Phys. Rev. B 88
         (2013) 035301, for MoS2.
     temperature : float
         Temperature of the specimen for the thermal jump, K.
     entrance : float
         Cross-section for ejection from the chalcogen layer on the entrance side, divided by the cross-section for
-        ejection from the layer on the exit side. The default is assumed (mark [A]). The beam drives atoms of the entrance side into the sheet,
+        ejection from the layer on the exit side. The default is assumed [A]. The beam drives atoms of the entrance side into the sheet,
         not out of it.
 
     Raises

@@ -13,7 +13,7 @@ Shell  Generalised oscillator strength
 ====== ===================================================================================================================================
 K      hydrogenic (``gos.py``)
 L      measured optical oscillator strength (``photoabsorption.py``), times the hydrogenic dependence on q of the 2p electrons
-M      measured optical oscillator strength, times (1 + R (q a0)^2 / E)^-3, an assumed fall-off at the Bethe ridge (mark [A]); accurate to +-30 %
+M      measured optical oscillator strength, times (1 + R (q a0)^2 / E)^-3, an assumed fall-off at the Bethe ridge [A]; accurate to +-30 %
 ====== ===================================================================================================================================
 
 White lines add optical oscillator strength in proportion to the number of holes of the final shell (``ionisation_edges.py``).
