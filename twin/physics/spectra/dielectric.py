@@ -150,7 +150,7 @@ def free_electron_material(counts: dict[str, float], density: float) -> Material
     Material
         The plasmon of the valence electrons, with a width of a third of its energy. A broad maximum at twice the
         plasmon energy contributes a quarter of sum_j A_j / E_j^2; it represents the outer core shells, whose tails make
-        up most of the background of the core edges (an engineering assumption, mark [A]).
+        up most of the background of the core edges (an engineering assumption [A]).
 
     Raises
     ------

@@ -7,7 +7,7 @@ in the Electron Microscope (Springer, 2011), appendix D. Bonding shifts the onse
 The oscillator strength of white lines, 2p to 3d and 3d to 4f, is proportional to the number of holes. The strength per
 hole follows from X-ray absorption (iron, L3: a line 2 to 3 eV wide with an absorption
 coefficient of 1 / (170 A) at its maximum). It is assumed to be accurate to +-30 % [A]. Branching ratios and
-shifts with the valence are typical of oxides (unverified literature values, mark [M]).
+shifts with the valence are typical of oxides (unverified literature values [M]).
 """
 
 from dataclasses import dataclass

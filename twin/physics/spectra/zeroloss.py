@@ -23,7 +23,7 @@ def zero_loss(edges: np.ndarray, width: float, *, asymmetry: float = 0.0, lorent
     width : float
         Full width at half maximum, eV.
     asymmetry : float
-        Asymmetry between -1 and 1; about 0.3 for a cold field emitter (unverified literature value, mark [M]).
+        Asymmetry between -1 and 1; about 0.3 for a cold field emitter (unverified literature value [M]).
     lorentz : float
         Height of the squared Lorentzian as a fraction of the peak's height, 0 to 1.
     shift : float
