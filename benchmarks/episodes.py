@@ -101,7 +101,7 @@ def plain_action(space: gym.Space, action: Any) -> Any:
         return str(action)
     if isinstance(space, gym.spaces.Box | gym.spaces.MultiDiscrete | gym.spaces.MultiBinary):
         return _tuples(np.asarray(action).tolist())
-    message = f"Actions of {space} cannot be kept. Use Box, Discrete, MultiDiscrete, MultiBinary, Text, or Dict and Tuple of these."
+    message = f"Actions of {space} cannot be stored. Use Box, Discrete, MultiDiscrete, MultiBinary, Text, or Dict and Tuple of these."
     raise SettingsError(message)
 
 
@@ -204,7 +204,8 @@ class TaskEnvironments:
     task : Task
         An agent task.
     make : callable, optional
-        Function that makes the environment of a task with the first preset of the task's ``difficulties``.
+        Function that makes an environment of a task. For each preset, it is called with a copy of the task that has only this preset. By
+        default, it is :func:`make_environment`.
     keys : SeedKeys, optional
         Secret keys of hidden episodes.
     """

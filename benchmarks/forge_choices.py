@@ -1,9 +1,9 @@
 """Choices of a trained policy of ``stemtwin/AtomForge-v1``, and the features for its networks: one row for each candidate position of the beam.
 
-A choice is one of three things: to park the beam on a candidate position for one of a few durations, to take only a look (a frame), or to stop. The
-candidates are the three neighbours of the Si atom in a walk, or the 33 sites of S in a pattern. In a walk, the beam may also be parked at one of
-a few distances beyond the candidate atom, as seen from the Si atom. A policy gives a score to every choice. The functions take NumPy arrays or
-PyTorch tensors, so training and the exported file compute the same values.
+A choice is one of three actions: to park the beam on a candidate position for one of a few durations, to observe without such an exposure (a look),
+or to stop. The candidates are the three neighbours of the Si atom in a walk, or the 33 sulphur sites in a pattern. In a walk, the beam may also be
+parked at one of a few distances beyond the candidate atom, as seen from the Si atom. A policy gives a score to every choice. The functions take NumPy
+arrays or PyTorch tensors, so training and the exported file compute the same values.
 """
 
 import functools
@@ -112,7 +112,7 @@ def _drill_features(observation: Any, xp: Any) -> tuple[Any, Any]:
 
 @functools.cache
 def shells() -> tuple[np.ndarray, np.ndarray]:
-    """Return two matrices (33, 33), float64, for the first and for the second neighbours of the sites of S: 1/6 for a neighbour, else 0."""
+    """Return two float64 matrices (33, 33) of the first and of the second neighbours among the sulphur sites: 1/6 for a neighbour, else 0."""
     places = forge_scenes.lattice("drill").places[forge_scenes.drilled()]
     apart = np.hypot(*(places[:, None] - places).transpose(2, 0, 1)) / SULPHUR_ANGSTROM
     return ((apart > 0.1) & (apart < 1.2)) / 6, ((apart > 1.2) & (apart < 2.2)) / 6
@@ -146,7 +146,10 @@ def action_of(choices: ForgeChoices, observation: Any, row: Any, xp: Any) -> Any
 
 
 def nearest_choice(choices: ForgeChoices, observation: np.ndarray, action: np.ndarray) -> int:
-    """Return the index of the choice with the action nearest to a given action (4,); the actions are those for a given observation (m,)."""
+    """Return the index of the choice whose action is nearest to a given action (4,).
+
+    The actions of the choices are computed for a given observation (m,).
+    """
     rows = table(choices)
     actions = action_of(choices, np.repeat(observation[None], len(rows), 0), rows, np)
     if action[3] > 0.5:

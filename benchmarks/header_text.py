@@ -38,7 +38,7 @@ def read_keys(path: Path) -> dict[str, Any]:
     if len(raw) > LARGEST_BYTES:
         message = (
             f"{path} has {path.stat().st_size} bytes; at most {LARGEST_BYTES} are read. "
-            "Shorten it: move answers to the table, where a row of NaN can replace an id under the key 'empty'."
+            "Shorten it, for example by replacing ids in the list 'empty' with table rows of NaN."
         )
         raise SubmissionError(message)
     encoding = next((name for mark, name in MARKS.items() if raw.startswith(mark)), "utf-8")

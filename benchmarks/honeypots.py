@@ -133,12 +133,15 @@ class HoneypotForm(Protocol):
 
 
 class ImageHoneypots:
-    """Honeypots of ``denoise``: the similarity is the correlation of two images, averaged over the channels."""
+    """Honeypots of ``denoise``: an answer is compared with a truth by the correlation of the two images, averaged over the channels."""
 
     truth: tuple[str, ...] = ("expected", "n_sites", "site_x_angstrom", "site_y_angstrom", "site_species", "site_atoms", "site_missing")
 
     def candidate(self, data: "xr.Dataset", row: int, base: int, part: float) -> np.ndarray:
-        """Return the expected electrons of a row, (channel, y, x), rescaled to the pixel size and ``part`` times the dose of the row ``base``."""
+        """Return the expected electrons of a row, (channel, y, x), after rescaling.
+
+        The pixel size becomes that of the row ``base``, and the dose becomes ``part`` times that of the row ``base``.
+        """
         dose, step = data["dose_e_per_angstrom2"].values, data["sampling_angstrom"].values
         return data["expected"].values[row] * float(part * dose[base] * step[base] ** 2 / (dose[row] * step[row] ** 2))
 
@@ -160,15 +163,18 @@ def _correlation(one: np.ndarray, other: np.ndarray) -> float:
 
 
 class PointHoneypots:
-    """Honeypots of ``atoms-2d``: the similarity is the F1 score of points, matched within a third of the distance between neighbouring columns."""
+    """Honeypots of ``atoms-2d``: an answer is compared with a truth by its F1 score.
+
+    A point can match a column within a third of the distance between this column and its nearest neighbour.
+    """
 
     truth: tuple[str, ...] = ("n_columns", "column_x_angstrom", "column_y_angstrom", "column_heaviest", "column_visible")
     gate = 1 / 3
 
     def candidate(self, data: "xr.Dataset", row: int, base: int, part: float) -> np.ndarray:
-        """Return the columns of a row, (n, 2) A, scaled to the pixel size of the row ``base``; NaN for invisible columns.
+        """Return the positions of the atomic columns of a row, (n, 2) A, scaled to the pixel size of the row ``base``; NaN for invisible columns.
 
-        The dose has no effect on the columns.
+        The factor ``part`` of the dose is not used.
         """
         del part
         step, n = data["sampling_angstrom"].values, int(data["n_columns"].values[row])
@@ -229,7 +235,7 @@ def plant(task: Task, data: "xr.Dataset", rng: np.random.Generator, *, each: int
         message = f"each={each} must be at least 1."
         raise SettingsError(message)
     if spare is not None and len(spare) < each * len(KINDS):
-        message = f"{len(spare)} spare rows are too few for {each * len(KINDS)} honeypots. Give more of them, or a smaller each=."
+        message = f"{len(spare)} spare rows are too few for {each * len(KINDS)} honeypots. Give more spare rows or a smaller each=."
         raise SettingsError(message)
     names, order = rng.spawn(2)  # of their own: they do not depend on how many numbers the images take
     bases = rng.choice(data.sizes["sample"], each * len(KINDS)) if spare is None else rng.permutation(np.array(spare))[: each * len(KINDS)]

@@ -127,7 +127,7 @@ class EpisodeRecorder:
     space : gymnasium.Space
         Space of the actions.
     error : str
-        Name of the truth value that is stored as the distance from the goal at the end; "" for none.
+        Key of the distance from the goal in ``info["truth"]``; the value at the end of the episode is stored. If the key is "", none is stored.
     """
 
     def __init__(self, space: gym.Space, error: str = "") -> None:

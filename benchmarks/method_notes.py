@@ -20,12 +20,12 @@ def check_notes(method: Mapping[str, Any]) -> dict[str, Any]:
     Raises
     ------
     SettingsError
-        A note is not a text, is empty or is too long; or a link is not a web link.
+        A note is not a string or is too long, or a link is not a web link.
     """
     for name, longest in TEXTS.items():
         value = method.get(name, "")
         if not isinstance(value, str):
-            message = f"method.{name} holds {type(value).__name__}; a text is needed. Write it in quotes."
+            message = f"method.{name} has the type {type(value).__name__}; a string is needed. Write the text in quotes."
             raise SettingsError(message)
         if len(value) > longest:
             message = f"method.{name} has {len(value)} characters; at most {longest} are shown. Shorten it."

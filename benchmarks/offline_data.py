@@ -139,7 +139,7 @@ def _stacked(space: gym.Space, values: Sequence[Any]) -> dict[str, np.ndarray]:
 
 
 def columns(environment: gym.Env) -> dict[str, tuple[str, tuple[int, ...]]]:
-    """Return type and shape of each column of an environment's episodes, in order."""
+    """Return the data type and the shape of each column of an environment's episodes, in order."""
     found: dict[str, tuple[str, tuple[int, ...]]] = {name: (kind, ()) for name, kind in STEPS.items()}
     for prefix, space in (("observation", environment.observation_space), ("action", environment.action_space)):
         for name, part in parts(space).items():

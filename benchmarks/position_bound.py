@@ -39,9 +39,9 @@ class FrameBounds:
     name : str
         The specimen.
     cramer_rao : float
-        Cramer-Rao bound of single columns, which the metric ``efficiency`` uses.
+        Root mean square of the Cramer-Rao bounds of all visible columns. The metric ``efficiency`` uses the bound of each column.
     column : float
-        Bayesian bound of single columns.
+        Root mean square of the Bayesian bounds of all visible columns.
     frame : float
         Bayesian bound of a shift of the whole frame.
     """
@@ -93,7 +93,7 @@ def around(places: np.ndarray, step: float, shape: tuple[int, int]) -> Iterator[
 def frame_bounds(card: Card, specimen: ColumnsSpecimen, images: int) -> Iterator[FrameBounds]:
     """Yield the bounds of each of the first ``images`` frames of a specimen.
 
-    The bounds of single columns are root mean squares over the visible columns of a frame.
+    The attributes ``cramer_rao`` and ``column`` are root mean squares over all visible columns in a frame.
     """
     sample, profile = specimen.sample(), profile_of(specimen.instrument)
     conditions = [draw_condition(card, specimen, image) for image in range(images)]

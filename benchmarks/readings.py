@@ -14,8 +14,8 @@ def electrons_of(given: Mapping[str, Any]) -> np.ndarray:
 def white_noise(image: np.ndarray) -> float:
     """Return the standard deviation of the noise, estimated from blocks of 2 x 2 pixels.
 
-    It is the root mean square, over all blocks, of half the difference between the sums of the two diagonals. The blocks are smaller than a column,
-    so columns contribute little.
+    It is the root mean square, over all blocks, of half the difference between the sums of the two diagonals. The blocks are smaller than the image
+    of an atomic column, so atomic columns contribute little.
     """
     ny, nx = (n // 2 * 2 for n in image.shape)
     blocks = image[:ny, :nx].reshape(ny // 2, 2, nx // 2, 2)

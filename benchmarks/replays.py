@@ -136,8 +136,11 @@ def check_keys(report: Report, keys: SeedKeys | None) -> None:
         message = f"{report.entry!r} was played with public seeds. Replay it without keys."
         raise SubmissionError(message)
     if commitment is not None and (keys is None or keys.commitment != commitment):
-        given = "none were given" if keys is None else f"those given have {keys.commitment[:12]}..."
-        message = f"{report.entry!r} was played with hidden seeds, commitment {str(commitment)[:12]}...; {given}. Give the keys of its event."
+        given = "no keys were given" if keys is None else f"the given keys have the commitment {keys.commitment[:12]}..."
+        message = (
+            f"{report.entry!r} was played with hidden seeds and needs the keys with the commitment {str(commitment)[:12]}..., but {given}. "
+            "Give the keys of its event."
+        )
         raise SubmissionError(message)
 
 

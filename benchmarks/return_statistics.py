@@ -156,8 +156,10 @@ def scale_of(runs: Mapping[str, KeptRun]) -> ReturnScale:
     """
     first = next(iter(runs.values()))
     if other := next((name for name, run in runs.items() if run.seeds != first.seeds), None):
-        message = f"The runs of {first.environment}, {first.difficulty}, have different seeds: {len(runs[other].seeds)} of {other}, "
-        message += f"but {len(first.seeds)} of {first.policy}. Play all policies with the same number of episodes."
+        message = (
+            f"{first.environment}, {first.difficulty}: the runs have different seeds; {other} has {len(runs[other].seeds)} episodes, and "
+            f"{first.policy} has {len(first.seeds)}. Play all policies with the same number of episodes."
+        )
         raise DatasetError(message)
     differences = []
     if EXPERT in runs:

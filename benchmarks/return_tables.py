@@ -29,7 +29,7 @@ def form_scales(environment: str) -> list[ReturnScale]:
 
 
 def form_rows(listed: list[ReturnScale]) -> str:
-    """Return a table of returns with a row for each policy of each scale; the scales are those of :func:`form_scales`."""
+    """Return a table of returns with a row for each form of observation, preset and policy; ``listed`` is the result of :func:`form_scales`."""
     lines = ["| form | difficulty | episodes | policy | mean return | interquartile mean | success |", "|---" * 7 + "|"]
     for scale in listed:
         head = [f"`{scale.arguments['observation']}`", scale.difficulty, str(len(scale.seeds))]
@@ -39,7 +39,10 @@ def form_rows(listed: list[ReturnScale]) -> str:
 
 
 def form_pairs(listed: list[ReturnScale]) -> str:
-    """Return a table of paired mean differences with a row for each pair of policies of each scale; the scales are those of :func:`form_scales`."""
+    """Return a table of mean differences between the returns of two policies over the same episodes.
+
+    The table has a row for each form of observation, preset and compared pair of policies; ``listed`` is the result of :func:`form_scales`.
+    """
     lines = ["| form | difficulty | difference | mean |", "|---" * 4 + "|"]
     for scale in listed:
         head = [f"`{scale.arguments['observation']}`", scale.difficulty]
@@ -88,7 +91,7 @@ def error_rows(listed: list[ReturnScale], columns: tuple[str, ...], *, named: bo
 
 
 def others(scale: ReturnScale) -> tuple[str, ...]:
-    """Return the names of a scale's policies other than no-op, random, blind, expert, learner and oracle, which have columns in the tables."""
+    """Return the names of the policies without a column in the tables: all except no-op, random, blind, expert, learner and oracle."""
     return tuple(name for name in scale.policies if name not in COLUMNS)
 
 

@@ -1,8 +1,10 @@
-"""Measurement of the returns of policies on environments with a goal, for the scales that ``stemtwin.reference`` gives.
+"""Measurement of the returns of baselines in environments with a goal.
 
+The returns of all baselines on one preset of an environment form a scale, which ``stemtwin.reference`` returns.
 ``python -m stemtwin.benchmarks.returns`` takes every environment with a goal, plays all baselines of its tasks over the same episodes,
 stores the episodes (:mod:`~stemtwin.benchmarks.kept_runs`), and writes ``twin/envs/scales/<environment>.json``. ``make baselines`` runs
-this command. It states the expected time at the start, resumes after an interruption, and reports scales that miss a requirement.
+this command. It states the expected time at the start, resumes after an interruption, and reports scales that miss a requirement
+(:func:`~stemtwin.benchmarks.return_statistics.failings`).
 """
 
 import argparse
@@ -302,7 +304,10 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def arguments_of(observation: str | None) -> dict[str, Any]:
-    """Return the arguments with which environments are made for a scale; ``observation`` is None for the usual form."""
+    """Return the arguments of ``gymnasium.make``, besides the difficulty, with which returns are measured.
+
+    ``observation`` is the form of observation; None is the usual form of the environment.
+    """
     return ARGUMENTS if observation is None else {**ARGUMENTS, "observation": observation}
 
 

@@ -44,9 +44,9 @@ class Evaluation:
     samples : SampleStatistics
         Additive statistics of every sample or episode.
     found : dict, optional
-        Answers by sample id, of a prediction task.
+        Answers by sample id; None for an agent task.
     episodes : tuple of Episode
-        Every episode, of an agent task.
+        All episodes of the run; empty for a prediction task.
     """
 
     report: Report

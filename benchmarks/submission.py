@@ -11,7 +11,7 @@
     team: ...
     name: ...
     empty: [sample ids without a point]
-    method: {domain: three sentences, summary: ..., code: https://..., film: https://..., license: ...}
+    method: {domain: the physics of the problem, summary: the method, code: https://..., film: https://..., license: ...}
 
 A sample without points has one row whose coordinates are NaN or null, or is listed under ``empty``, so no sample can be left out by mistake.
 Messages count rows from 0. Nothing is unpickled: YAML is read by ``safe_load``, Parquet by pyarrow, arrays by numpy or zarr.
@@ -160,7 +160,7 @@ def read_submission(folder: Path | str, task: Task, data: "xr.Dataset") -> Submi
     Raises
     ------
     SubmissionError
-        Something is wrong; the message names the file, the row and the column of the first error, and the reason.
+        The submission is invalid; the message names the file, the row and the column of the first error, and the reason.
     """
     check_folder(Path(folder))
     header = read_header(folder, task)

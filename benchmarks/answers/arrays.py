@@ -126,7 +126,7 @@ class ArrayAnswers:
         Raises
         ------
         SubmissionError
-            The submission is wrong; the message names the file, the row and the array of the first error, and the reason.
+            The submission is invalid; the message names the file, the row and the array of the first error, and the reason.
         """
         ids, path = sample_ids(data), folder / TABLE
         none_empty(empty, self.kind, folder)

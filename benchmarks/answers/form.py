@@ -65,7 +65,7 @@ class AnswerForm(Protocol):
     def checked(self, answers: Mapping[str, Any], data: "xr.Dataset", source: str) -> dict[str, Any]:
         """Return the answers in the types in which they are scored.
 
-        If an answer is wrong, raise SubmissionError with a message that begins with ``source``.
+        If the type, the shape or a value of an answer is not allowed, raise SubmissionError with a message that begins with ``source``.
         """
         ...
 

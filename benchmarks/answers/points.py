@@ -88,7 +88,7 @@ class PointAnswers:
         return {name: field for name, field in (("classes", self.classes), ("confidence", self.confidence)) if field is not None}
 
     def checked(self, answers: Mapping[str, Points], data: "xr.Dataset", source: str) -> dict[str, Points]:
-        """Return the points as float64 and int64; raise SubmissionError where a point is wrong, see :meth:`read`."""
+        """Return the points as float64 and int64; raise SubmissionError if a point is invalid."""
         check_types(answers, Points, source)
         ids = sample_ids(data)
         out = {name: self._typed(answers[name], f"{source}: sample {name!r}") for name in ids if name in answers}
@@ -193,7 +193,7 @@ class PointAnswers:
         Raises
         ------
         SubmissionError
-            The submission is wrong; the message names the file, the row and the column of the first error, and the reason.
+            The submission is invalid; the message names the file, the row and the column of the first error, and the reason.
         """
         ids = sample_ids(data)
         table = tables.read_table(folder / TABLE, self.fields, ids, most=self.most)
@@ -241,8 +241,8 @@ class PointAnswers:
     def digest(self, answers: Mapping[str, Points]) -> str:
         """Return the sha256 of ids and points in a canonical order.
 
-        If the answers leave out the class or the confidence although it is scored, its name is hashed first. A class that is not scored or not given
-        is hashed as 0, and such a confidence is hashed as 1.
+        If the class is not scored or not given, 0 is hashed in its place. If the confidence is not scored or not given, 1 is hashed in its place. If
+        the answers leave out a scored class or confidence, its name is also hashed.
         """
         missing = self.missing(answers)
         out = hashlib.sha256()

@@ -1,4 +1,4 @@
-"""Baselines of ``denoise``: the counts, a constant, linear, Fourier and non-local filters, BM3D where it is installed, a small U-Net, an oracle."""
+"""Baselines of ``denoise``: raw counts, a constant image, a Gaussian filter, a Fourier filter, non-local means, BM3D, a U-Net and an oracle."""
 
 from collections.abc import Callable, Mapping
 from typing import Any

@@ -100,9 +100,10 @@ class WatchPlan:
 def cluster_middle(image: np.ndarray, radius: float) -> np.ndarray:
     """Return the centre (x, y), A, of the cluster of atoms in an image, relative to the middle of the image.
 
-    The image is a narrow frame or the mean of several, in the pixels of a template. Its peaks are sorted by height. After the third peak, the largest
-    ratio of successive heights separates the atoms from weaker peaks. Atoms closer than 4.7 A are linked into groups, and the brightest group with an
-    atom within ``radius`` (A) of the middle is the cluster. Its centre is the mean position, weighted with the signal around its atoms.
+    The image is a narrow frame or the mean of several, in the pixels of a template. Its peaks are sorted by decreasing height. The three highest
+    peaks count as atoms. Further peaks count as atoms down to the largest drop (the largest ratio of successive heights).
+    Atoms closer than 4.7 A are linked into groups. The cluster is the brightest group with an atom within ``radius`` (A) of the middle. Its centre is
+    the mean position, weighted with the signal around its atoms.
     """
     smooth, axis = ndimage.gaussian_filter(image, ATOM_ANGSTROM / PITCH), places(SIDE, PITCH)
     peaks = np.argwhere(smooth == ndimage.maximum_filter(smooth, round(PEAK_ANGSTROM / PITCH)))

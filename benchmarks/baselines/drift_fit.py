@@ -1,6 +1,7 @@
 """Parts of the expert of ``drift-tracking``: likelihoods of positions by correlation with a template, a Kalman filter, and CUSUM maps.
 
-A reference frame is a narrow frame (16 A wide) with as many electrons per point as the first frame of the episode. It is the unit of exposures.
+A reference frame is a narrow frame (16 A wide) with as many electrons per point as the first frame of the episode. The exposure of a frame
+is the ratio of its electrons per point to those of a reference frame.
 """
 
 import math
@@ -94,7 +95,7 @@ def log_likelihood(counts: np.ndarray, pitch: float, points: float, rate: np.nda
     pitch : float
         Pixel size of the frame, A.
     points : float
-        Electrons per pixel of this frame, divided by the electrons of a reference frame per pixel of the template.
+        Number of electrons incident on a pixel of ``counts``, in units of the number incident on a pixel of ``rate`` in a reference frame.
     rate : ndarray
         Expected counts of a reference frame on the pixels of the template, shape (64, 64).
     level : float

@@ -151,7 +151,10 @@ class Candidate:
         self.weight.append(1 / (4 * noise / values.size + 2 * (MISFIT * float(np.abs(measured).max())) ** 2))
 
     def search(self) -> None:
-        """Fit the hypotheses to all frames, and drop those that do not fit."""
+        """Fit the hypotheses about the aberrations to the frames, and drop improbable hypotheses and duplicates.
+
+        At most ``kept`` hypotheses remain.
+        """
         if len(self.before) and self.known.strays:
             self._stray()
         elif len(self.before) and len(self.knobs) == 2:

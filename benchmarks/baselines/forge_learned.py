@@ -1,4 +1,8 @@
-"""The learned baseline of ``atom-forge`` and ``atom-drill``: policies trained by ``make learn``, for features or for sites detected in frames."""
+"""Learned baseline of ``atom-forge`` and ``atom-drill``: two policies that ``make learn`` trains.
+
+The inputs of a policy are the features of the observation form ``state``. If the environment gives frames, the features are computed from the sites
+that are detected in the frames.
+"""
 
 from collections.abc import Mapping
 from typing import Any

@@ -76,7 +76,7 @@ def outcomes(energy_ev: float) -> np.ndarray:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class SitePatch:
-    """The sites of the field of a perfect sheet.
+    """Lattice sites of perfect graphene within the field of view.
 
     Parameters
     ----------
@@ -113,7 +113,7 @@ class SitePatch:
 
 
 def patch(target: tuple[float, float], sublattice: int) -> SitePatch:
-    """Return the sites of the field, given the position (x, y) of the target (A) and its sublattice, 1 or -1."""
+    """Return the lattice sites within the field of view, given the position (x, y) of the target (A) and its sublattice, 1 or -1."""
     places, kinds, known, links = [np.array(target)], [sublattice], {(0, 0): 0}, []
     at = 0
     while at < len(places):

@@ -99,7 +99,7 @@ class Bayes:
     """Base class of policies that use the posterior probabilities of the laws, given all observations of the episode."""
 
     def reset(self, brief: Brief) -> None:
-        """Start a new episode with the known numbers of the brief."""
+        """Start a new episode, and store the settings of the experiment from ``brief.known``, such as the budgets and the prior."""
         known = known_numbers(brief, *NEEDED)
         self.preset, self.actions, self.closed = preset_from(known), known["actions"], known["randomisation"]["closed_valve"]
 

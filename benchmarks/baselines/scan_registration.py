@@ -16,7 +16,7 @@ WIDTH_ANGSTROM = (0.2, 0.6)
 ELECTRONS = 40.0
 """Target number of electrons of all frames in the area of the filter, 2 pi times its variance."""
 REACH_ANGSTROM = 0.6
-"""Distance from the expected shift within which a correlation peak is searched, A: less than half a cell of most lattices."""
+"""Distance from the expected shift within which the search for a correlation peak takes place, A: less than half a cell of most lattices."""
 GRID_PX = 0.5
 """Step of the search for the common shift from frame to frame of a series, px."""
 FASTEST_ANGSTROM_PER_S = 2.0
@@ -129,7 +129,8 @@ def sharpened(parts: np.ndarray, width: float) -> tuple[np.ndarray, np.ndarray]:
 def correlation_peak(first: np.ndarray, second: np.ndarray, near: np.ndarray, reach: float) -> tuple[np.ndarray, float]:
     """Return the offset (x, y), px, of the second image relative to the first one, and the normalised correlation at this offset.
 
-    The images have zero mean. An offset d means second(r + d) = first(r). It is searched within ``reach`` (px) of the expected offset ``near``.
+    The images have zero mean. An offset d means second(r + d) = first(r). The search covers all offsets within
+    ``reach`` (px) of the expected offset ``near``.
     """
     both = np.fft.irfft2(np.fft.rfft2(first).conj() * np.fft.rfft2(second), s=first.shape)
     n = first.shape[0]

@@ -169,8 +169,8 @@ class Searcher:
     def technique(self, observation: Mapping[str, np.ndarray], count: int) -> str:
         """Return the technique of the next spectrum.
 
-        The score of a spectrum is the value of a scalariser. If the scalariser is named, it determines the technique. If it is hidden, both
-        techniques are used in turn until a spectrum gives a score. The technique of this spectrum is used from then on.
+        The score of a spectrum is the value of a scalariser (a ratio of counts). If the scalariser is named, it determines the technique. If it is
+        hidden, both techniques are used in turn until a spectrum gives a score. The technique of this spectrum is used from then on.
         """
         if observation["target"].any():
             return TECHNIQUE[int(np.argmax(observation["target"]))]
@@ -219,7 +219,8 @@ class LowDiscrepancy(Searcher):
     def technique(self, observation: Mapping[str, np.ndarray], count: int) -> str:
         """Return the technique of the next spectrum.
 
-        A policy that ignores its scores always takes the technique that most scalarisers need.
+        A scalariser is a ratio of counts that gives the score of a spectrum. If ``looks`` is False, the technique that most scalarisers need is
+        always used.
         """
         return super().technique(observation, count) if self.looks else max(TECHNIQUES, key=TECHNIQUE.count)
 
@@ -275,7 +276,10 @@ class GaussianSearch(Searcher):
             self.deep = DeepKernel(self.groups[0], self.places, hidden=HIDDEN, outputs=FEATURES, reach=REACH, rng=self.rng)
 
     def model(self, measured: np.ndarray, scores: np.ndarray) -> Posterior:
-        """Return the posterior of the logarithms of scores, which are scaled to mean 0 and standard deviation 1."""
+        """Return the posterior at all candidates of the logarithm of the score.
+
+        The logarithms of the measured scores are first shifted and scaled to mean 0 and standard deviation 1.
+        """
         logs = standardised(scores)
         if self.sees == "learned":
             self.deep.train(measured, logs, iterations=ITERATIONS)

@@ -41,7 +41,10 @@ class ResponseFilter:
         self.knobs = np.zeros(count)
 
     def moved(self, knobs: np.ndarray, seconds: float) -> None:
-        """Update the filter with the knobs after a command (A) and the time since the previous command, s."""
+        """Update the filter after a command.
+
+        ``knobs`` holds the commanded values of the coefficients, A. ``seconds`` is the time since the previous command, s.
+        """
         change = np.abs(knobs - self.knobs)
         beside = np.where(self.same, change, 0.0).max(axis=1)
         self.covariance[:, 0, 0] += (HYSTERESIS * beside) ** 2 + self.straying**2 * seconds

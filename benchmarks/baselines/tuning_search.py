@@ -213,7 +213,11 @@ class TrustRegion:
         return int(np.argmin(self.values))
 
     def add(self, place: np.ndarray, value: float) -> None:
-        """Add the objective function at a point, and enlarge or shrink the region after a comparison with the prediction of the model."""
+        """Add a value of the objective function at a point, and adjust the radius of the region.
+
+        The model predicts a decrease of the logarithm of the objective function below its previous minimum. The radius is increased, up to a limit,
+        if the decrease exceeds half of the predicted one. The radius is reduced if the decrease is less than a tenth of the predicted one.
+        """
         before = min(self.values, default=math.inf)
         self.places.append(place / self.size)
         self.values.append(math.log(max(value, 1e-30)))
@@ -342,7 +346,7 @@ def blur_seen(observation: Mapping[str, np.ndarray]) -> float:
 def images_in_region() -> RegionSearch:
     """Return the policy that maximises the contrast of images by a search in a trust region.
 
-    The expected root mean square ray displacement at the optimum is 0.5 A.
+    The prior of the search assumes a root mean square ray displacement of 0.5 A at the optimum.
     """
     return RegionSearch(IMAGE, blur_seen, ray_weights, 0.5)
 
@@ -350,7 +354,7 @@ def images_in_region() -> RegionSearch:
 def ronchigrams_in_region() -> RegionSearch:
     """Return the policy that minimises the fineness of the texture of Ronchigrams by a search in a trust region.
 
-    The expected root mean square local defocus at the optimum is 25 A.
+    The prior of the search assumes a root mean square local defocus of 25 A at the optimum.
     """
     return RegionSearch(RONCHIGRAM, texture_seen, defocus_weights, 25.0)
 

@@ -218,8 +218,9 @@ def content_hash(data: xr.Dataset) -> str:
 def d90(sums: Sums) -> np.ndarray:
     """Return D90, the lowest dose that suffices for F1 >= 0.9, e-/A^2.
 
-    Samples are sorted into half-decade bins of dose, with edges from 10 to 10^6 e-/A^2, and bins without samples are ignored. D90 is the geometric
-    mean dose of the lowest bin that reaches F1 >= 0.9 together with all higher bins. It is NaN if the highest bin does not reach F1 >= 0.9.
+    Samples are sorted into half-decade bins of dose, with edges from 10 to 10^6 e-/A^2, and bins without samples are ignored. A bin
+    suffices if the F1 of this bin and of every higher bin is at least 0.9. D90 is the geometric mean dose of the samples in the lowest bin that
+    suffices. It is NaN if no bin suffices.
     """
     n = np.asarray(sums["dose_samples"], dtype=float)
     values = ratio(2 * sums["dose_tp"], 2 * sums["dose_tp"] + sums["dose_fp"] + sums["dose_fn"])

@@ -89,8 +89,8 @@ def read_bounded(data: xr.Dataset) -> list[BoundedColumns]:
 def ranked_matches(found: Points, truths: np.ndarray, gates: np.ndarray) -> np.ndarray:
     """Return the index of the column that is assigned to each detection, -1 for none, (n,) int64.
 
-    Detections are processed in the order of decreasing confidence. Each detection receives the nearest free column within the gate of this column. Of
-    detections with equal confidence, the one nearest to a column is processed first.
+    Detections are processed in the order of decreasing confidence. Of detections with equal confidence, the one nearest to a column is processed
+    first. Each detection receives the nearest free column whose distance is at most its gate, the largest distance of a match.
     """
     taken = np.full(len(found), -1)
     if len(found) == 0 or len(truths) == 0:

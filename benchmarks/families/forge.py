@@ -1,7 +1,7 @@
 """Task ``atom-forge``: move a silicon atom through graphene to a target site with a parked beam, without the loss of an atom.
 
-After each exposure to the parked beam, the agent receives features that are detected around the atom. This is the form ``state`` of the observation;
-the other forms of the environment are frames of the microscope. An episode without a declared end scores 0. Successive episodes use the presets
+After each exposure to the parked beam, the agent receives features that are detected around the atom (observation form ``state``). The environment
+can also give frames of the microscope (other observation forms). An episode without a declared end scores 0. Successive episodes use the presets
 ``easy``, ``standard`` and ``hard`` in turn. The preset ``drill``, whose goal is a pattern of vacancies and whose features differ, is a separate task
 (``forge_drill.py``).
 """

@@ -1,8 +1,8 @@
 """Messages between the runner and an agent.
 
 A message consists of its length (four bytes, big-endian) and of one msgpack map. Arrays are npy bytes in extension type 1. Nothing is ever unpickled.
-A message is refused before any of it is used if it is too long, if it is not a msgpack map with a text ``type``, or if one of its arrays holds
-objects.
+A message is refused before any of it is used if it is too long, if it is not a msgpack map, if its key ``type`` does not hold a string, or if one of
+its arrays holds objects.
 """
 
 import io

@@ -9,7 +9,7 @@ File               Content
 ``ranked.py``      average precision, efficiency against a bound
 ``restoration.py`` error, structure, resolution and deviance of images
 ``scan_fields.py`` error, strain and unit-cell jumps of displacement fields
-``vacancies.py``   vacancies that an image fills, and columns that it empties
+``vacancies.py``   false atoms at vacancies, missing atoms at intact columns
 ``wavefront.py``   phase, Strehl ratio, aperture and calibration of aberrations
 ================== ============================================================
 """

@@ -1,4 +1,4 @@
-"""Metrics of displacement fields of scans: the error after a rigid shift, the strain that it causes, and frames misaligned by a unit cell.
+"""Metrics of displacement fields of scans: the error minus its mean, the strain due to the error, and frames misaligned by a unit cell.
 
 A field gives, for each node of each line of each frame, the true position of the probe on the specimen minus the commanded position. A displacement
 that all frames share cannot be observed, so the mean error of a sample is subtracted before anything is measured.

@@ -1,4 +1,4 @@
-"""Metrics of hallucination: vacancies that an image fills with atoms, and intact columns that it empties, measured at the true sites.
+"""Metrics of hallucination: false atoms at vacancies and missing atoms at intact columns of an image, measured at the true sites.
 
 No detection step is involved. The level of an image at a site is its mean under a Gaussian window. Before the levels are compared with those of the
 truth, the image is corrected with the gain and the offset that fit the truth best. A vacancy counts as filled if its level exceeds that of the truth
@@ -65,7 +65,7 @@ def levels(image: np.ndarray, positions: np.ndarray, step: float) -> np.ndarray:
 
 
 def count_invented(estimate: np.ndarray, truth: np.ndarray, sites: LatticeSites, step: float) -> dict[str, int]:
-    """Count the vacancies that an image fills, and the intact columns that it empties.
+    """Count the vacancies with a false atom (filled) and the intact columns with a missing atom (emptied) in an image.
 
     Parameters
     ----------

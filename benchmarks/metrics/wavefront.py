@@ -20,12 +20,12 @@ def quarter_waves(semiangle_mrad: float, energy_ev: float) -> np.ndarray:
 
 
 def residual_phase(error: np.ndarray, semiangle_mrad: float, energy_ev: float) -> float:
-    """Return the root mean square phase over an aperture (rad) of coefficients (12,) in A; the mean phase is subtracted."""
+    """Return the root mean square phase (rad) over an aperture for the aberration coefficients ``error``, (12,) A; the mean phase is subtracted."""
     return rms_phase(wavelength(energy_ev), semiangle_mrad * 1e-3, aberrations_of(error))
 
 
 def strehl(error: np.ndarray, semiangle_mrad: float, energy_ev: float) -> float:
-    """Return the Strehl ratio of a probe whose aberrations are coefficients (12,) in A."""
+    """Return the Strehl ratio of a probe with the aberration coefficients ``error``, (12,) A."""
     return strehl_ratio(wavelength(energy_ev), semiangle_mrad * 1e-3, aberrations_of(error))
 
 

@@ -79,11 +79,17 @@ class Shown:
         return len(self.step)
 
     def whole(self, i: int) -> tuple[np.ndarray, ...]:
-        """Return features, mean, truth and signal range L of image ``i`` without changes."""
+        """Return the features, the mean counts, the true image and the signal range L of image ``i``.
+
+        The image is neither rotated, mirrored nor reduced in dose.
+        """
         return self._made(self.image[i, : self.frames[i]].sum(axis=0, dtype=np.int64), i, 1.0)
 
     def drawn(self, i: int, rng: np.random.Generator) -> tuple[np.ndarray, ...]:
-        """Return features, mean, truth and signal range L of image ``i``, randomly rotated, mirrored and reduced in dose."""
+        """Return the features, the mean counts, the true image and the signal range L of image ``i``.
+
+        The image is randomly rotated, mirrored and reduced in dose.
+        """
         frames = self.image[i, : self.frames[i]].astype(np.int64)
         some = int(rng.integers(1, len(frames) + 1)) if rng.random() < 0.5 else len(frames)
         counts, part = frames[:some].sum(axis=0), some / len(frames)

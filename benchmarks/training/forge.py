@@ -108,7 +108,8 @@ def demonstrations(goal: str, episodes: int) -> tuple[np.ndarray, np.ndarray]:
 def network(choices: ForgeChoices) -> Any:
     """Return a torch module that maps observations to the logits of all choices and to the state value of PPO.
 
-    The network applies the same weights to all candidates, and each candidate also receives the mean of the features over all candidates.
+    The network scores all candidate positions of the beam with the same weights. Each score also depends on the mean of the hidden features over all
+    candidate positions.
     """
     import torch  # pyright: ignore[reportMissingImports] - only where policies are trained
     from torch import nn  # pyright: ignore[reportMissingImports]

@@ -57,7 +57,7 @@ def test_actions_of_any_space_are_kept_to_the_last_bit(seed: int) -> None:
 def test_other_spaces_are_refused() -> None:
     """A space whose actions have no plain form is named."""
     space = gym.spaces.Sequence(gym.spaces.Discrete(2))
-    with pytest.raises(SettingsError, match="cannot be kept"):
+    with pytest.raises(SettingsError, match="cannot be stored"):
         episodes.plain_action(space, space.sample())
 
 

@@ -125,7 +125,7 @@ BAD = {
     "a user": ({"film": "https://bank.example@evil.example/"}, "method.film is .* which is not a web link"),
     "a quote": ({"film": 'https://a/" onclick="x'}, "method.film is"),
     "too long": ({"domain": "x" * 601}, "method.domain has 601 characters; at most 600"),
-    "a list": ({"summary": ["a"]}, "method.summary holds list; a text is needed"),
+    "a list": ({"summary": ["a"]}, "method.summary has the type list; a string is needed"),
 }
 
 
