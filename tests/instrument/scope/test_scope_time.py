@@ -418,7 +418,8 @@ def test_limits_are_told_before_any_work(make: Callable[..., Microscope]) -> Non
     with pytest.raises(SettingsError, match=r"C10=1e\+07 A is out of range: .* at most 1e\+06 A\. This is the range of the lenses"):
         scope.set(C10=1e7)
     with pytest.raises(
-        SettingsError, match=r"gain of 'haadf' cannot be set, as this detector counts electrons on ideal\. Detectors with a read-out chain: none"
+        SettingsError,
+        match=r"of 'haadf' cannot be set, as this detector has no read-out chain in the instrument ideal\. Detectors with a read-out chain: none",
     ):
         scope.set(gain={"haadf": 2.0})
     with pytest.raises(SettingsError, match="is not a RasterScan, but a dose map needs rows and columns"):

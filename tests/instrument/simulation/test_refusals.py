@@ -129,7 +129,7 @@ def test_a_scan_is_no_region_of_nonsense() -> None:
         ("set", {"semiangle_mrad": 0.02}, r"at least 0\.1 .* mrad\. Did you pass rad\?"),
         ("set", {"current_pa": 50e-12}, r"at least 0\.001 .* pA\. .* did you pass A or nA\?"),
         ("set", {"camera_length_mm": 0.1}, r"is not a camera length of ideal\. Use one of .* mm"),
-        ("set", {"gain": {"eels": 2.0}}, r"gain of 'eels' cannot be set, as this detector counts electrons on ideal"),
+        ("set", {"gain": {"eels": 2.0}}, r"gain of 'eels' cannot be set, as this detector has no read-out chain in the instrument ideal"),
         ("acquire", {"scan": SCAN, "dwell_time_us": 4e-6}, r"at least 0\.001 .* us\. It is given in microseconds"),
         ("move_stage", {"x_angstrom": 1e9}, r"out of the stage's reach\. Choose a value from -1e\+07 to 1e\+07 A"),
         ("advance_time", {"seconds": -1.0}, r"at least 0 and at most 1e\+06 s"),

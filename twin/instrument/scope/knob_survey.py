@@ -88,7 +88,7 @@ class Turn:
         return float(np.sqrt(square) / self.before[signal].mean())
 
     def certainty(self, signal: str) -> float:
-        """Return the significance of a signal's change in standard deviations.
+        """Return the significance of the change of a signal, as a number of standard deviations.
 
         For images, it is the largest change of a pixel, divided by the standard deviation of its counts. For spectra, patterns
         and Ronchigrams, it is the excess of chi squared over its expectation, divided by the standard deviation of chi squared.

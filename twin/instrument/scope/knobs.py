@@ -76,7 +76,7 @@ class Knobs:
         Pairs (detector name, value). A gain is a multiple of the detector's usual gain; an offset, ADU, is added to its
         usual offset. Detectors that are not named have gain 1 and offset 0.
     blanked : bool
-        Whether the beam is blanked, also during acquisitions.
+        Whether the beam is blanked. An acquisition does not unblank it.
     """
 
     energy_ev: float
@@ -164,7 +164,8 @@ def _by_detector(name: str, value: Any, profile: Profile, before: Knobs) -> tupl
     if without:
         known = ", ".join(key for key, _ in profile.chains if key) or "none"
         message = (
-            f"{name} of {without[0]!r} cannot be set, as this detector counts electrons on {profile.name}. Detectors with a read-out chain: {known}."
+            f"{name} of {without[0]!r} cannot be set, as this detector has no read-out chain in the instrument {profile.name}. "
+            f"Detectors with a read-out chain: {known}."
         )
         raise SettingsError(message)
     return tuple(sorted((dict(getattr(before, name)) | turned).items()))

@@ -188,8 +188,8 @@ class Microscope:
     def dose_map(self, scan: RasterScan) -> xr.DataArray:
         """Return the total nominal dose in each pixel of a raster without rotation, in coordinates of the specimen.
 
-        The nominal dose assumes commanded beam positions and the encoders' stage positions. The true map is hidden
-        truth.
+        The nominal dose assumes commanded beam positions and the encoders' stage positions. The dose at the true positions is
+        available only from :meth:`truth`.
 
         Returns
         -------
@@ -411,15 +411,15 @@ class Microscope:
         Returns
         -------
         xarray.Dataset
-            Estimates with 95 % intervals (A) and their images; see ``tableau.Measurement``.
+            Estimated aberrations with 95 % intervals, A, and the images that were fitted; see ``tableau.Measurement``.
 
         Raises
         ------
         UnknownNameError, SettingsError
             The measurement is unknown; the state is unchanged.
         InstrumentError
-            The beam is blanked; then the state is unchanged. Or the fit to the images fails, or it yields a probe diameter out of range; then the
-            clock has advanced by the duration of the measurement.
+            The beam is blanked, the fit to the images fails, or the fit yields a probe diameter out of range. With a blanked beam the state is
+            unchanged; in the other two cases the clock has advanced by the duration of the measurement.
         """
         checks.function("progress", progress)
         found, self._state = aberration_tuning.measure(

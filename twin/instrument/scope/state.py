@@ -103,7 +103,8 @@ class ScopeState:
     matter : Matter, optional
         Sites of a specimen that the beam can change, with past events.
     room : Room, optional
-        Window of the last image.
+        Side of the probe window of the last image, and the time when the window was chosen. The probe window is the square
+        of the specimen that contains the probe.
     last : LastPass, optional
         Last pass over a scan, whose expected signals are hidden truth.
     lineage : tuple

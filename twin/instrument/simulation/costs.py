@@ -44,8 +44,8 @@ class Cost:
     exactness : str
         Accuracy of the signals of this request, as a sentence; empty if the engine's ``exactness`` describes it.
     longest : float
-        Time (s) if the check of the error enlarges the windows as often as permitted; infinite if they would then be as large
-        as the field. 0 if the engine does not estimate this time.
+        Longest time, s, of an engine that enlarges windows of the field until their error is within the tolerance.
+        It is infinite if the largest permitted windows would fill the field, and 0 if the engine does not estimate it.
     """
 
     waves: int
@@ -68,9 +68,9 @@ def field_bytes(found: Discretisation) -> int:
 
 
 def first_seconds(found: Discretisation, configurations: int | None = None) -> float:
-    """Return the estimated time before the first wave is propagated, with transmission functions on the whole field, s.
+    """Return the estimated time before the first wave is propagated, s.
 
-    By default the transmission functions of all configurations are included.
+    It includes the computation of transmission functions on the whole field, by default for all configurations.
     """
     share = 1.0 if configurations is None else configurations / found.request.configurations
     return FIRST_SECONDS + share * specimen_seconds(found.request, found.grid, len(found.slices.planes))

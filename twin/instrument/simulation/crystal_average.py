@@ -29,8 +29,8 @@ def average_of(request: Request) -> LatticeAverage | None:
 
     ``lattice_average="auto"`` applies only to ``phonons="auto"``. If ``phonons`` is a number, the configurations are averaged
     without translations. If an average applies to ``phonons="auto"``, the computation begins with the smallest number of
-    configurations, at least 2, that together contain 8 symmetry-equivalent copies of each point of the image. Without the
-    average, 8 configurations contain as many.
+    configurations, at least 2, that together contain 8 symmetry-equivalent copies of each point of the image. Without an
+    average, 8 configurations are computed.
 
     Raises
     ------
@@ -116,8 +116,8 @@ def check_without_turns(request: Request, what: str) -> None:
 def configurations(request: Request) -> int:
     """Return the number of phonon configurations for estimates of time and memory before a computation.
 
-    It is the smallest number of a lattice average that applies to the request, or else the number in the request. The
-    computation itself can use more.
+    If a lattice average applies to the request, the number is the one with which the computation begins, and the computation
+    can use more. Otherwise it is the number in the request.
     """
     found = average_of(request)
     return request.configurations if found is None else found.least
@@ -156,7 +156,10 @@ def planned(average: LatticeAverage) -> str:
 
 
 def measured(configurations: int, average: MeasuredAverage, error: float) -> str:
-    """Return the sentence about a computed average; ``error`` is the largest relative standard error of a channel."""
+    """Return a sentence with the configurations, the translations and the standard error of a computed average.
+
+    ``error`` is the largest relative standard error of a detector channel; NaN omits the errors from the sentence.
+    """
     text = f"{configurations} phonon configuration{'s' * (configurations > 1)} averaged over {average.translations.count} lattice translations"
     text += _and_turns(average)
     if not error >= 0:

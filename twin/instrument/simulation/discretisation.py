@@ -227,7 +227,7 @@ def _blocks(request: Request, grid: Grid, thickness: float, window: float, notes
         message = (
             f"The probe spreads over {blocks[0]} x {blocks[1]} cells of {grid.extent[0]:.1f} x {grid.extent[1]:.1f} A, "
             f"but at most {MOST_BLOCKS} cells can be computed. "
-            "Use smaller aberrations, a smaller convergence, or a larger cell (size_angstrom)."
+            "Use smaller aberrations, a smaller convergence angle, or a larger cell (size_angstrom)."
         )
         raise SettingsError(message)
     if blocks != (1, 1):

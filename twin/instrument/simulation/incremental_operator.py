@@ -83,8 +83,8 @@ class Difference:
 class ChangingOperator:
     """Local operator that is updated to image a specimen whose atoms move under the beam.
 
-    The requests of the images are given to `expected` in temporal order, because its result depends, within the tolerance,
-    on the preceding requests. Several threads may share the operator; they wait for each other.
+    Call :meth:`expected` for the images in temporal order, because its result depends, within the tolerance, on the preceding
+    calls. Several threads may share the operator; they wait for each other.
 
     Attributes
     ----------

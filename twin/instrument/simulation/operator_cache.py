@@ -160,7 +160,10 @@ def operator_for(request: Request, plan: Plan, *, progress: Callable[[int], None
 
 
 def capped(progress: Callable[[int], None] | None, most: int) -> Callable[[int], None] | None:
-    """Return a progress callback that reports at most ``most`` waves, because a lattice average may need more than planned."""
+    """Return a progress callback that reports at most ``most`` waves in total.
+
+    A lattice average can need more waves than planned; these are not reported.
+    """
     left = most
 
     def report(waves: int) -> None:

@@ -151,7 +151,10 @@ def icom(com: xr.Dataset, *, energy_ev: float | None = None, periodic: bool = Fa
 def _checked(patterns: Any) -> tuple[np.ndarray, np.ndarray, tuple[float, float]]:
     """Return the angles ky and kx of an array of patterns (mrad) and the sides of its pixels, mrad."""
     if not isinstance(patterns, xr.DataArray) or tuple(patterns.dims[-2:]) != ANGLES or any(name not in patterns.coords for name in ANGLES):
-        message = "Patterns must be a DataArray whose last dimensions are ky and kx with coordinates in mrad. Use a variable of a result."
+        message = (
+            "Patterns must be a DataArray whose last dimensions are ky and kx with coordinates in mrad. "
+            "Pass a camera's patterns, for example st.simulate(...).pixelated."
+        )
         raise SettingsError(message)
     ky, kx = patterns["ky"].to_numpy().astype(float), patterns["kx"].to_numpy().astype(float)
     return ky, kx, (_step(ky), _step(kx))

@@ -327,7 +327,7 @@ def _in_slices(request: Request, edge: float) -> SlicedFilm:
 def camera_edge(request: Request, camera: PixelatedDetector) -> float:
     """Return the largest angle between the tilted beam and the middle of an edge of a camera, rad.
 
-    The camera is centred on the optical axis. The angle is half its longer side plus the beam tilt.
+    The camera is centred on the optical axis. The angle is the beam tilt plus half the angle that the camera's longer side covers.
     """
     return 0.5e-3 * camera.pixel_mrad * max(camera.shape_read) + math.hypot(*request.beam.tilt_rad)
 
@@ -402,7 +402,7 @@ def _flattened(request: Request, depth: float) -> Request:
 
 
 def fine_grid(request: Request, angle: float) -> Grid:
-    """Return a grid of one cell for transmission functions. Its band limit contains the given angle, rad."""
+    """Return the grid of the transmission functions. It covers one cell of the sample, and its band limit is at least ``angle``, rad."""
     size, wavelength = request.sample.size_angstrom, request.beam.wavelength_angstrom
     if isinstance(request.sample, PotentialSlices):
         grid = Grid(shape=request.sample.array.shape[1:], extent=size)  # type: ignore[arg-type]

@@ -201,8 +201,9 @@ def _window(request: Request, plan: Plan) -> Grid | None:
 class WindowedProbes:
     """Multislice signals of probes in a rectangle of the specimen, one frozen-phonon configuration after the other.
 
-    Aperture-edge waves carry the probe's tails beyond the rectangle. They contribute about one hundredth of the signal, and
-    are computed once.
+    Tails of a probe beyond the rectangle are represented by aperture-edge waves, which are plane waves at the edge of the aperture.
+    The signal of the tails is about one hundredth of the total. It is computed only for the first configuration and added to the signals of all
+    configurations.
 
     Parameters
     ----------
@@ -255,8 +256,8 @@ def refuse_if_missed(request: Request, detectors: Sequence[Detector]) -> None:
 def remark(request: Request, detectors: Sequence[Detector]) -> str:
     """Return a sentence on the error of the engine ``thermal`` for a request.
 
-    It gives the stored error for the request's sample. If no error is stored, it announces the measurement, or with
-    ``measure_error=False`` gives the errors of other samples.
+    It gives the stored error for the request's sample. If no error is stored, it says how the computation will measure the error,
+    or, with ``measure_error=False``, gives the errors of other samples.
     """
     head = "thermal cross-sections of the mean specimen"
     found = kept(request, detectors)
@@ -288,7 +289,11 @@ def is_known_to_suffice(request: Request, detectors: Sequence[Detector]) -> bool
 
 @functools.cache
 def table() -> tuple[dict, ...]:
-    """Return the table of errors of ``thermal`` on whole images, with sample, conditions, ``error`` and statistical error ``own``."""
+    """Return the table of errors of ``thermal`` on whole images.
+
+    Each row is a dictionary with the sample, the conditions, the error (key ``error``) and the statistical error of the exact image
+    (key ``own``).
+    """
     return tuple(json.loads(TABLE.read_text(encoding="utf-8"))["rows"]) if TABLE.exists() else ()
 
 

@@ -7,8 +7,9 @@ further configuration has some points of its own. Windows begin small and grow u
 tolerance. If they then save too little time, probes are propagated through the whole field instead.
 
 Windows of one size are tried in up to six ways before they grow. Each way combines two choices. Slices of films are joined
-up to a thickness of 8 A, up to 4 A, or not at all. The signals of the probes' tails come from aperture-edge waves through
-the whole field only, or also from such waves through the window.
+up to a thickness of 8 A, up to 4 A, or not at all. The tails of a probe outside its window are represented by aperture-edge
+waves, which are plane waves at the edge of the aperture. Their signal is that of waves through the whole field, or a weighted
+mean of this signal and the signal of waves through the window.
 """
 
 import itertools
@@ -82,7 +83,8 @@ class Windowed:
     joined : JoinedSlices, optional
         Joined slices of films.
     near : float
-        Weight of the window in the signal of the probes' tails, 0 to 1; the weight of the whole field is 1 - ``near``.
+        Weight, 0 to 1, of aperture-edge waves through the window in the signal of the probes' tails. Such waves through the whole
+        field have the weight 1 - ``near``.
     """
 
     windows: ProbeWindows
@@ -293,9 +295,10 @@ class WindowCheck:
         self._near = np.zeros(0)
 
     def first(self, stack: SliceStack, rim: np.ndarray) -> bool:
-        """Check windows on the first configuration and enlarge them until they pass; return True if they pass.
+        """Check windows on the first configuration, and enlarge windows that fail; return True as soon as windows pass.
 
-        ``stack`` contains the slices of the configuration, and ``rim`` the signals of the probes' tails in the whole field.
+        The result is False if larger windows would save too little time. ``stack`` contains the slices of the configuration, and
+        ``rim`` the signals of the probes' tails in the whole field.
         """
         assert self.windowed is not None  # a check begins with windows
         chosen, at = self._points(self.windowed.windows, POINTS, 0)

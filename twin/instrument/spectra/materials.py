@@ -1,4 +1,4 @@
-"""Materials of a sample for its low-loss spectrum, and compact islands of atoms of one material, as spheres with plasmons."""
+"""Materials of a sample for its low-loss spectrum, and spheres with plasmons that model compact islands of one material."""
 
 import functools
 import math

@@ -76,10 +76,10 @@ class EELSDetector(_Binned):
     collection_mrad : float
         Collection semi-angle, mrad.
     zero_loss_fwhm_ev : float, optional
-        Full width at half maximum of the zero-loss peak, eV: 0.3 to 0.35 for a cold field emitter, 0.7 to 1.0 for a
-        Schottky emitter [M]. None: the width of the microscope's source, or 0.35 eV without a microscope.
+        Full width at half maximum of the zero-loss peak, eV. Values quoted from memory [M] are 0.3 to 0.35 for a cold field
+        emitter and 0.7 to 1.0 for a Schottky emitter. None: the width of the microscope's source, or 0.35 eV without a microscope.
     zero_loss_asymmetry, zero_loss_lorentz : float
-        Shape parameters of :func:`stemtwin.twin.physics.spectra.zeroloss.zero_loss` [M].
+        Shape parameters of :func:`stemtwin.twin.physics.spectra.zeroloss.zero_loss`; the defaults are quoted from memory [M].
     energy_shift_ev : float
         Energy of the zero-loss peak, eV. It describes the drift of the spectrum.
     point_spread_channels : float
@@ -165,7 +165,7 @@ class EDXDetector(_Binned):
     dispersion_ev : float
         Width of a channel, eV.
     solid_angle_sr : float
-        Solid angle, sr; usual values are 0.1 to 1 sr, quoted from memory of the literature [M].
+        Solid angle, sr; usual values, quoted from memory [M], are 0.1 to 1 sr.
     take_off_deg : float
         Angle between the plane of the specimen and the direction of the detector, degrees.
     resolution_ev : float

@@ -97,13 +97,13 @@ class Site:
         Raises
         ------
         SettingsError
-            The temperature is out of range, or the velocity is known at 300 K only.
+            The temperature is out of range, or the mean square velocity is known at 300 K only.
         """
         repair = "Give the specimen's temperature in K."
         temperature = checks.number("temperature", temperature, "K", low=0.0, high=5000.0, repair=repair)
         if self.debye is None:
             if self.velocity2 and temperature != ROOM:
-                message = f"The velocity of {self.element} in {self.name} is known at {ROOM:g} K only, "
+                message = f"The mean square velocity of {self.element} in {self.name} is known at {ROOM:g} K only, "
                 message += f"not at {temperature:g} K. Give debye, the Debye temperature in K."
                 raise SettingsError(message)
             return self.velocity2 or 0.0
@@ -181,8 +181,8 @@ def find_site(element: str | int, site: str, sites: Sequence[Site] | None = None
 def surface_displacement(sublimation: float) -> float:
     """Return the displacement threshold of a surface atom, 5/3 of the sublimation energy, eV.
 
-    The value assumes a planar escape potential and lies between E_sub and 2 E_sub [V]. Source: Egerton, McLeod,
-    Wang, Malac, Ultramicroscopy 110 (2010) 991.
+    The value assumes a planar escape potential and lies between E_sub and 2 E_sub, as read in the source [V]:
+    Egerton, McLeod, Wang, Malac, Ultramicroscopy 110 (2010) 991.
 
     Parameters
     ----------

@@ -1,8 +1,8 @@
 """Natural isotopes: masses and abundances.
 
 The masses are those of AME 2020; the abundances are IUPAC 2013 representative values, normalised to 1, as tabulated by
-the package periodictable 2.1 (public domain). The values of Th, Pa and U are IUPAC's. Elements without a natural
-isotopic composition (Tc, Pm, Po to Ac) are absent.
+the package periodictable 2.1 (public domain). The package lacks abundances of U, which are quoted from IUPAC itself. Th is taken as pure 232Th.
+Elements without a natural isotopic composition (Tc, Pm, Po to Ac) are absent.
 """
 
 import functools

@@ -46,15 +46,15 @@ def graphene(
         of a bond; by default those of ``displacement_thresholds.py``. The default threshold of the hop is an effective value that
         reproduces the rate at 60 kV; the computed ``find_site("C", "graphene-si-computed")`` gives a rate 20 times lower.
     rotate_back : float
-        Threshold for the back-rotation of a rotated bond, eV. Such a bond is strained and rotates more easily. The default is assumed [A].
+        Threshold for the back-rotation of a rotated bond, eV. Such a bond is strained and rotates more easily. The default is an assumption [A].
     dopant : str
         Symbol of the dopant.
     replacement : float
-        Cross-section for the replacement of the dopant by a C adatom, A^2. The default, which is assumed [A] for
-        other dopants, is the value measured for P at 60 kV, 0.07 +- 0.02 barn (Su et al., Sci. Adv. 5 (2019) eaav2252, table 1).
+        Cross-section for the replacement of the dopant by a C adatom, A^2. The default is the value measured for P at 60 kV,
+        0.07 +- 0.02 barn (Su et al., Sci. Adv. 5 (2019) eaav2252, table 1); its use for other dopants is an assumption [A].
     dopant_vacancy : float
-        Cross-section for the loss of a C neighbour of the dopant, A^2. The default, which is assumed [A] for other
-        dopants, is the value measured for P at 60 kV, 0.010 +- 0.003 barn (the same source).
+        Cross-section for the loss of a C neighbour of the dopant, A^2. The default is the value measured for P at 60 kV,
+        0.010 +- 0.003 barn (the same source); its use for other dopants is an assumption [A].
     healing : float
         Rate at which adatoms fill an empty site that has three bonded neighbours, 1/s; 0 in a clean vacuum.
     """

@@ -1,4 +1,4 @@
-"""Recorder of the images of scanned detectors: expected signals and readings."""
+"""Recorder of scanned images and of their expected signals."""
 
 from dataclasses import dataclass, replace
 from typing import Any, Self
@@ -55,7 +55,7 @@ class ImageSignal:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class ImageRecorder:
-    """Recorder of the images of scanned detectors.
+    """Recorder of scanned images.
 
     Parameters
     ----------

@@ -106,7 +106,7 @@ class PatternRecorder:
         return results.visible_settings(self.found.request, self.found.plan)
 
     def notes(self) -> tuple[str, ...]:
-        """Return an empty tuple: patterns include bright and dark field, so no warning is needed."""
+        """Return an empty tuple, because the only warning about doubtful physics concerns dark-field images."""
         return ()
 
 

@@ -48,7 +48,7 @@ class Recording(Generic[Signal]):
 
 
 class Recorder(Protocol[Signal]):
-    """Recorder of one signal of one acquisition: a frozen value whose settings have been checked."""
+    """Immutable recorder of one signal during one acquisition. :meth:`prepare` creates it and checks its settings."""
 
     @staticmethod
     def longest_dwell_us(profile: Profile) -> float:

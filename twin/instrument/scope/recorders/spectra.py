@@ -230,7 +230,7 @@ class SpectrumRecorder:
         return {"scan": results.visible_scan(self.scan), "phonons": self.phonons, "spectra": spectra}
 
     def notes(self) -> tuple[str, ...]:
-        """Return an empty tuple: the collection aperture includes the bright field, so no warning is needed."""
+        """Return an empty tuple, because the only warning about doubtful physics concerns dark-field images."""
         return ()
 
 
@@ -329,7 +329,7 @@ def _check_memory(detectors: tuple[Spectral, ...], scan: Scan, frames: int) -> N
             free = memory.SHARE * psutil.virtual_memory().available
             message = (
                 f"{frames} x {' x '.join(map(str, scan.shape))} spectra of {detector.channels} channels "
-                f"({detector.name}) need {needed / 2**30:.1f} GiB of memory; the limit is {memory.SHARE:.0%} of the free memory, "
+                f"({detector.name}) need {needed / 2**30:.1f} GiB of memory, but {memory.SHARE:.0%} of the free memory is "
                 f"{free / 2**30:.1f} GiB. Use fewer points or frames, or a larger dispersion_ev."
             )
             raise SettingsError(message)

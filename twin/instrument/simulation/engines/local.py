@@ -54,7 +54,10 @@ def check_own_windows(found: Discretisation) -> None:
 
 
 def suits(found: Discretisation) -> str:
-    """Return a reason why ``engine="auto"`` compares this engine with the exact ones, or an empty string if a detector is not in the dark field."""
+    """Return the reason why ``engine="auto"`` may choose ``local`` for a request, or an empty string if it may not.
+
+    It may if all detectors are in the dark field.
+    """
     return "dark-field signals depend on short distances only" if is_dark(found.request, found.detectors) else ""
 
 

@@ -47,10 +47,10 @@ def cost(found: Discretisation) -> Cost:
 
 
 def suits(found: Discretisation) -> str:
-    """Return a reason why ``engine="auto"`` compares multislice in windows with the exact engines, or an empty string.
+    """Return the reason why ``engine="auto"`` may choose multislice in windows for a request, or an empty string if it may not.
 
-    The string is empty if the request does not permit windows, if the computation takes at most 10 s without windows, or if
-    windows would save less than half of the time.
+    It may not if the request does not permit windows, if the computation takes at most 10 s without windows, or if windows
+    would save less than half of the time.
     """
     windowed = windowed_probes.planned(found.request, found.grid, found.slices, found.blocks)
     return "" if windowed is None else f"each probe in a window of {windowed.side:.0f} A"

@@ -67,8 +67,8 @@ class Engine:
     check : callable
         ``check(discretisation)`` raises a StemtwinError, before any work, for a request that the engine cannot compute.
     suits : callable, optional
-        ``suits(discretisation)`` returns the reason why ``"auto"`` compares this engine with the exact engines, or an
-        empty string. ``"auto"`` does not compare an engine without this function.
+        ``suits(discretisation)`` returns the reason why ``"auto"`` may choose this engine if it is faster than the exact engines,
+        or an empty string if ``"auto"`` may not. With None, ``"auto"`` may choose the engine only as an exact engine.
     series : callable, optional
         ``series(request, plan, beams, progress)`` returns the signals of several beams that differ only in their
         aberrations, bit-identical to single calls but faster. The waves of the plan are reported once.

@@ -88,7 +88,10 @@ def check(found: Discretisation) -> None:
 
 
 def suits(found: Discretisation) -> str:
-    """Return the reason for the engine ``thermal`` if its stored error for a request is within the tolerance, else an empty string."""
+    """Return the reason why ``engine="auto"`` may choose ``thermal`` for a request, or an empty string if it may not.
+
+    It may if all detectors are dark-field rings and the stored error is precise and within the tolerance.
+    """
     dark = is_dark(found.detectors, found.request.beam.semiangle_mrad)
     known = dark and thermal_check.is_known_to_suffice(found.request, found.detectors)
     return "the stored error of thermal cross-sections is within the tolerance" if known else ""

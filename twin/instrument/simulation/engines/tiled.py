@@ -39,7 +39,10 @@ def bright_and_dark(request: Request, detectors: tuple[Detector, ...]) -> tuple[
 
 
 def suits(found: Discretisation) -> str:
-    """Return a reason why ``engine="auto"`` compares this engine with the exact ones, or an empty string if all detectors are in the dark field."""
+    """Return the reason why ``engine="auto"`` may choose ``tiled`` for a request, or an empty string if it may not.
+
+    It may if at least one detector is not in the dark field.
+    """
     return "the field is divided into windows" if bright_and_dark(found.request, found.detectors)[0] else ""
 
 

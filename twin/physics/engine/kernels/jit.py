@@ -228,7 +228,7 @@ def kernel(function: Callable, *, pipeline: type = KernelCompiler) -> Callable:
 
 
 def stepwise_kernel(function: Callable) -> Callable:
-    """Compile a kernel in two steps: optimise each function that it calls separately, then the whole kernel.
+    """Compile a kernel in two steps: optimise its own code, then optimise it together with the functions that it calls.
 
     The order of the optimisations affects rounding. This order keeps released images reproducible bit for bit.
     """

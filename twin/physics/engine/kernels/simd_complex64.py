@@ -5,7 +5,8 @@ streams do not overlap. A value type that is itself a pair of LLVM vectors needs
 AVX-512, LLVM splits each vector.
 
 A *point* is 16 complex numbers in memory: 16 real parts, then 16 imaginary parts, 32 float32, aligned to 64 bytes.
-Indices count float32. The functions below work inside numba kernels only and do not check bounds.
+An index is a position in a flat float32 array, so the indices of adjacent points differ by 32. The functions below work
+inside numba kernels only and do not check bounds.
 """
 
 import operator
@@ -134,11 +135,11 @@ class Written(NamedTuple):
 
     @classmethod
     def read(cls, builder: Any, data: Any, index: Any) -> "Written":
-        """Return the point (16 complex numbers) at an index of a flat float32 array."""
+        """Return 16 complex numbers of a flat float32 array: 16 real parts from element ``index`` on, then 16 imaginary parts."""
         return cls(builder, *(builder.load(_address(builder, data, index, half), align=ALIGNMENT) for half in (0, 1)))
 
     def write(self, data: Any, index: Any) -> None:
-        """Write the value to an index of a flat float32 array."""
+        """Write the value to a flat float32 array: 16 real parts from element ``index`` on, then 16 imaginary parts."""
         for half, part in enumerate((self.real, self.imag)):
             self.builder.store(part, _address(self.builder, data, index, half), align=ALIGNMENT)
 
@@ -253,7 +254,7 @@ def squared(typingctx, value):
 
 @intrinsic
 def weighted(typingctx, value, array, index):
-    """Return the value with lane i multiplied by ``array[index + i]``, a flat float32 array."""
+    """Return the value with lane i multiplied by element ``index + i`` of a flat float32 array."""
 
     def codegen(context, builder, sig, args):
         (at,) = integers(context, builder, sig, args, (2,))
@@ -279,7 +280,7 @@ def zeros(typingctx):
 
 @intrinsic
 def load(typingctx, array, index):
-    """Return the point (16 complex numbers) at ``index`` of a flat float32 array."""
+    """Return 16 complex numbers of a flat float32 array: 16 real parts from element ``index`` on, then 16 imaginary parts."""
 
     def codegen(context, builder, sig, args):
         (at,) = integers(context, builder, sig, args, (1,))
@@ -290,7 +291,7 @@ def load(typingctx, array, index):
 
 @intrinsic
 def store(typingctx, array, index, value):
-    """Write a point (16 complex numbers) at ``index`` of a flat float32 array."""
+    """Write 16 complex numbers to a flat float32 array: 16 real parts from element ``index`` on, then 16 imaginary parts."""
 
     def codegen(context, builder, sig, args):
         (at,) = integers(context, builder, sig, args, (1,))
@@ -302,7 +303,7 @@ def store(typingctx, array, index, value):
 
 @intrinsic
 def add_complex(typingctx, array, index, value):
-    """Add the value to sixteen interleaved complex64 numbers that begin at ``index`` of a flat float32 array."""
+    """Add the value to sixteen interleaved complex64 numbers that begin at element ``index`` of a flat float32 array."""
     mixed = ir.VectorType(ir.FloatType(), POINT)
 
     def codegen(context, builder, sig, args):
@@ -318,7 +319,10 @@ def add_complex(typingctx, array, index, value):
 
 @intrinsic
 def fetch_ahead(typingctx, array, index):
-    """Prefetch the point (16 complex numbers) at ``index`` of a flat float32 array into the cache; an index outside the array is harmless."""
+    """Prefetch the 16 complex numbers that begin at element ``index`` of a flat float32 array into the cache.
+
+    An index outside the array is harmless.
+    """
 
     def codegen(context, builder, sig, args):
         (at,) = integers(context, builder, sig, args, (1,))

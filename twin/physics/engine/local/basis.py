@@ -179,7 +179,7 @@ class Basis:
     origin : tuple of float
         Position (y, x) of the first lattice point, A.
     patches, pieces : tuple of int
-        Numbers of patches and of pieces along y and x.
+        Numbers (ny, nx) of patches, which are groups of 4 x 4 functions, and of pieces, which are groups of 8 x 8 patches.
     cutoff : float
         Spatial frequency above which the Fourier transform of a basis function is zero, 1/A. It is 1/h - ``top``, the lowest
         frequency of a probe's alias on the lattice, with the larger spacing h.

@@ -1,7 +1,7 @@
-"""Joining of the slices of amorphous films into thicker slices for the functions of a local operator.
+"""Joining of the slices of amorphous films into thicker slices, which saves computing time.
 
-Atoms of an amorphous film do not form columns, so their depths matter little for a dark-field signal. The accuracy check
-propagates its single probes through the original slices, so the measured error of the local operator includes the error
+Atoms of an amorphous film do not form columns, so their depths matter little for a dark-field signal. The accuracy of joined
+slices is measured against multislice of single probes through the original slices, so the measured error includes the error
 of joining.
 """
 

@@ -104,9 +104,10 @@ class Functions:
         self.places = setup.place_y[self.beam_y]
 
     def enter(self, phases: list[np.ndarray], points: np.ndarray, wave: np.ndarray, line: np.ndarray) -> None:
-        """Write sixteen functions with phases (y, x) into the columns of a batch, with real and imaginary parts exchanged.
+        """Write sixteen basis functions to the batch of waves ``wave``, with real and imaginary parts exchanged.
 
-        ``points`` is scratch memory.
+        ``phases`` are the phase factors along y and along x that shift the functions to their positions. ``points`` and ``line``
+        are scratch memory.
         """
         setup = self.setup
         local_kernels.fill_incident(self.values, self.beam_y, self.beam_x, phases[0], phases[1], points)

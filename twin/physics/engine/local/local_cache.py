@@ -48,9 +48,10 @@ def keep(cache: ArrayCache, key: str, operator: LocalOperator) -> None:
 def load(
     cache: ArrayCache, key: str, stacks: Sequence[SliceStack], semiangle: float, weights: Weights, *, periodic: bool, antialias: bool
 ) -> LocalOperator | None:
-    """Return the operator that is stored under a key, or None; a later build reads its overlaps from disk.
+    """Return the operator that is stored under a key, or None if none is stored.
 
-    The other parameters are those of :class:`LocalOperator`.
+    The operator has no overlaps yet. :meth:`LocalOperator.build` reads stored overlaps from disk and computes missing ones. The other
+    parameters are those of :class:`LocalOperator`.
     """
     found = cache.get(key)
     if found is None:
