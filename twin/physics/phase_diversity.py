@@ -72,7 +72,8 @@ def clusters(optics: FilmOptics, density: float, sigma: float, rng: np.random.Ge
     Returns
     -------
     ndarray
-        Fourier coefficients of the density in the order of ``rfft2``, shape (size, size // 2 + 1), in clusters.
+        Fourier coefficients of the film's density in the order of ``rfft2``, shape (size, size // 2 + 1). The coefficient
+        at zero frequency is the sum of the clusters' weights.
     """
     side = optics.size * optics.sampling
     count = int(rng.poisson(density * side**2))
@@ -129,7 +130,7 @@ def transfer(optics: FilmOptics, aberrations: Aberrations, foci: Sequence[tuple[
 
 
 def images(optics: FilmOptics, film: np.ndarray, transfers: list[np.ndarray], shifts: np.ndarray) -> np.ndarray:
-    """Return noiseless images of a film, in clusters per A^2.
+    """Return noiseless images of a film: its density, in clusters per A^2, convolved with the intensity of the probe.
 
     Parameters
     ----------
@@ -145,7 +146,7 @@ def images(optics: FilmOptics, film: np.ndarray, transfers: list[np.ndarray], sh
     Returns
     -------
     ndarray
-        float64, shape (n, size, size).
+        Images, float64, shape (n, size, size).
     """
     qy, qx = optics.frequencies()
     out = [

@@ -342,8 +342,8 @@ def _check_update(transmission: np.ndarray, old: fast.SliceAtoms, new: fast.Slic
         raise SettingsError(message)
     if old.positions.shape != new.positions.shape or len(old.positions) != len(slices.index) or len(old.numbers) != len(slices.index):
         message = (
-            f"The shapes of before {old.positions.shape}, after {new.positions.shape} and numbers {old.numbers.shape} do not fit "
-            f"{len(slices.index)} atoms, the number in slices. Give each array one row per atom, with nan as the position of an absent atom."
+            f"The shapes before={old.positions.shape}, after={new.positions.shape} and numbers={old.numbers.shape} do not fit the "
+            f"{len(slices.index)} atoms in slices. Give each array one row per atom, with nan as the position of an absent atom."
         )
         raise SettingsError(message)
     if reach is not None and not LEAST_REACH <= reach < math.inf:

@@ -198,9 +198,9 @@ def again_into_ring(scatterer: Atom, source: Atom, of: Ring, ring: Ring, q: np.n
     scatterer, source : Atom
         Atom of the second scattering, and atom of the first scattering.
     of, ring : Ring
-        Ring of the electrons before the second scattering, and ring into which they are scattered. If both are the
-        same ring, the result is the change of the electrons in the ring: an electron that leaves the ring counts as -1, and
-        an electron that stays in it counts as 0.
+        Ring of the electrons before the second scattering, and ring after it. If both are the same ring, the result
+        describes the change of the number of electrons in the ring: an electron that leaves the ring counts as -1, and an
+        electron that stays in the ring counts as 0.
     q : ndarray
         Spatial frequencies, 1/A, shape (n,).
 

@@ -254,7 +254,7 @@ def draw_sites(
         if np.abs(step).max() < SAME_PLACE:
             place = ", ".join(f"{value:.3f}" for value in positions[group[0]])
             message = (
-                f"{name}: the occupancies of the site at ({place}) A sum to {total:.3f}, but must not exceed 1. Repair the occupancies in the file."
+                f"{name}: the occupancies sum to {total:.3f} at the site ({place}) A, but must not exceed 1. Repair the occupancies in the file."
             )
             raise StructureFileError(message)
         filled[group] = False

@@ -74,9 +74,9 @@ def load_fields(
 ) -> tuple[FieldSample, ...]:
     """Load the alternative samples that cover a square field of view.
 
-    If there is a periodic sample about as large as the field, it is the only sample. Otherwise the first alternatives are
-    periodic samples that are longer than the field along y or along x, or one that is longer along both axes. The last
-    alternative is a window of the unstrained crystal: the field with a margin.
+    A library name gives one sample. A file gives one periodic sample if there is one about as large as the field. Otherwise it gives, as far as they
+    exist, a periodic sample longer than the field along y, one longer along x, and a window of the unstrained crystal (the field with a margin). If
+    neither of the two periodic samples exists, a periodic sample longer along both axes takes their place.
 
     Parameters
     ----------

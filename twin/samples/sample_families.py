@@ -227,7 +227,7 @@ def specimen(name: str, *tags: str, title: str, sigma: Mapping[str, float], latt
         parameters = list(inspect.signature(make).parameters.values())[1:]
         knobs = {one.name: replace(one.annotation.__metadata__[0], default=one.default) for one in parameters}
         if taken := RESERVED & set(knobs):
-            message = f"The sample {name!r} cannot have a knob named {', '.join(sorted(taken))}. Choose another name."
+            message = f"The sample {name!r} cannot have a knob named {', '.join(sorted(taken))} (reserved for its recipe). Choose another name."
             raise SettingsError(message)
         thing = SampleFamily(
             title=title,

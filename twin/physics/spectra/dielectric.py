@@ -79,7 +79,7 @@ class Material:
 
 
 def inverse_permittivity(material: Material, energy: np.ndarray) -> np.ndarray:
-    """Return 1/eps at energies above 0, eV, complex128, from the loss oscillators."""
+    """Return 1/eps from the loss oscillators, complex128, at energies (eV) above 0."""
     energy = np.asarray(energy, float)
     total = (1 - 1 / material.static) / sum(share for _, _, share in material.losses)
     out = np.ones(energy.shape, complex)
@@ -89,7 +89,10 @@ def inverse_permittivity(material: Material, energy: np.ndarray) -> np.ndarray:
 
 
 def permittivity(material: Material, energy: np.ndarray) -> np.ndarray:
-    """Return eps at energies above 0, eV, from the optical oscillators of the material if it has any, else from its loss oscillators."""
+    """Return the permittivity eps, complex128, at energies (eV) above 0.
+
+    It is computed from the material's optical oscillators, or from its loss oscillators if there are no optical oscillators.
+    """
     energy = np.asarray(energy, float)
     if not material.optical:
         return 1 / inverse_permittivity(material, energy)
@@ -148,9 +151,10 @@ def free_electron_material(counts: dict[str, float], density: float) -> Material
     Returns
     -------
     Material
-        The plasmon of the valence electrons, with a width of a third of its energy. A broad maximum at twice the
-        plasmon energy contributes a quarter of sum_j A_j / E_j^2; it represents the outer core shells, whose tails make
-        up most of the background of the core edges (an engineering assumption [A]).
+        Material with two maxima of Im(-1/eps). The first is the plasmon of the valence electrons; its width is a third of
+        its energy. The second is a broad maximum at twice the plasmon energy. It represents the outer core shells, whose
+        tails make up most of the background of the core edges. It contributes a quarter of the integral of Im(-1/eps) / E
+        over E. The widths and this contribution are engineering assumptions [A].
 
     Raises
     ------

@@ -195,8 +195,9 @@ def slab_surfaces(material: Material, loss: np.ndarray, beam_energy: float, coll
     Returns
     -------
     ndarray
-        Probability, 1/eV, of either sign; twice :func:`surface_loss` for a thick slab. Its sum with the bulk losses, t
-        times :func:`bulk_rate`, is never negative: the losses of a thin slab are proportional to Im eps, as for light.
+        Probability, 1/eV, which can be negative. For a thick slab, it is twice :func:`surface_loss`. The losses of the
+        whole slab are the sum of this probability and the bulk losses, t times :func:`bulk_rate`. The sum is never
+        negative. For a thin slab, the sum is proportional to Im eps, as is the absorption of light.
 
     Notes
     -----

@@ -23,7 +23,7 @@ def zero_loss(edges: np.ndarray, width: float, *, asymmetry: float = 0.0, lorent
     width : float
         Full width at half maximum, eV.
     asymmetry : float
-        Asymmetry between -1 and 1; about 0.3 for a cold field emitter (unverified literature value [M]).
+        Asymmetry between -1 and 1. It is about 0.3 for a cold field emitter (an unverified literature value [M]).
     lorentz : float
         Height of the squared Lorentzian as a fraction of the peak's height, 0 to 1.
     shift : float
@@ -40,8 +40,8 @@ def zero_loss(edges: np.ndarray, width: float, *, asymmetry: float = 0.0, lorent
         A parameter is out of range.
     """
     if not (0 < width < math.inf and -1 < asymmetry < 1 and 0 <= lorentz <= 1):
-        message = f"width={width} eV must be positive and finite, asymmetry={asymmetry} must be between -1 and 1, "
-        message += f"and lorentz={lorentz} must be between 0 and 1."
+        message = f"width={width} eV must be positive and finite, and asymmetry={asymmetry} must be between -1 and 1. "
+        message += f"lorentz={lorentz} must be between 0 and 1."
         raise SettingsError(message)
     x = np.asarray(edges, float) - shift
     half = np.where(x < 0, (1 - asymmetry) * width / 2, (1 + asymmetry) * width / 2)

@@ -183,7 +183,7 @@ def _atom_columns(content: FileContent, style: str, rows: list[list[str]]) -> tu
         return STYLES["molecular"] if all(row[2].isdigit() for row in rows) else STYLES["charge"]
     if width in (7, 10):
         return STYLES["full"]
-    raise _broken(content, f"its atoms have {width} columns and no style is named (Atoms # charge)")
+    raise _broken(content, f"its atoms have {width} columns and an unknown style, which the header must name, for example 'Atoms # charge'")
 
 
 def _types(content: FileContent, sections: dict[str, tuple[str, list[list[str]]]]) -> dict[str, int]:

@@ -61,11 +61,11 @@ class LocalImage:
         C, complex64, shape (channels, my + 1, 2 mx + 1): hy = 0..my, hx = -mx..mx, with the factor 2 of the half plane
         included.
     extent : tuple of float
-        Sides (Ly, Lx) of the canvas, which are the image's periods, A.
+        Sides (Ly, Lx) of the canvas, A; they are the image's periods. The canvas is the rectangle on which the image is computed.
     origin : tuple of float
         Corner (y, x) of the canvas, A.
     beyond : ndarray
-        Signal of the probe's tails beyond the canvas per unit of their power, (channels,); 0 without antialiasing.
+        Signal of the part of the probe outside the canvas, divided by the power of this part, (channels,); 0 without antialiasing.
     """
 
     coefficients: np.ndarray

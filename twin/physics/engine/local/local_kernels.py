@@ -1,7 +1,8 @@
 """Kernels of the local operator.
 
-The SIMD lanes (`simd_complex64`) hold sixteen neighbouring basis functions, or sixteen differences of lattice points. A
-*point* is 16 complex numbers.
+The kernels process 16 complex numbers at once in SIMD lanes (`simd_complex64`). There is one number for each of 16
+neighbouring basis functions, or for each of 16 vectors between lattice positions. The 16 numbers are stored together, real
+parts first, and are called a *point* of an array.
 """
 
 import numpy as np
@@ -153,7 +154,11 @@ def subtract_incident(chosen, values, qy, qx, phase_y, phase_x, points):
 
 @kernel
 def add_swapped(wave, given, columns, rows, pitch, factor):
-    """Add ``factor`` times some columns of another batch, with real and imaginary parts exchanged, to a batch of the same shape."""
+    """Add ``factor`` times columns of the batch ``given``, with real and imaginary parts exchanged, to the same columns of ``wave``.
+
+    ``columns`` are the indices of the columns in both batches. Both batches have ``rows`` rows, ``pitch`` points apart. A
+    point is 16 complex numbers.
+    """
     for y in range(rows):
         for c in range(columns.size):
             at = (y * pitch + columns[c]) * POINT
@@ -242,10 +247,10 @@ def overlap(left, right, rows, chosen, weights, qy, qx, ramp_y, ramp_x, shifted,
 def deposit(sums, entries, y0, x0, side, share, add, overlaps):
     """Write or add the result ``sums`` of :func:`overlap`, times ``share``, to ``overlaps``, shape (batches, ny, nx, 2, 16).
 
-    Each row (a, b, slot) of ``entries`` gives function a of a patch, function b of the partner patch, and the index of the
-    difference of their lattice points in ``Basis.steps``. The overlap of a and b goes to the lattice point of a, batch
-    slot // 16 and element slot % 16. Lattice point (y0, x0) is the first of the patch, which has ``side`` points along each
-    axis.
+    Each row of ``entries`` contains three indices: a function of a patch, a function of the partner patch, and the
+    difference of their lattice positions in ``Basis.steps`` (called slot). The overlap of the two functions is stored at the
+    lattice position of the first function. Its batch is ``slot // 16``, and its index in the last axis is ``slot % 16``.
+    The first lattice position of the patch is (``y0``, ``x0``), and a patch has ``side`` positions along each axis.
     """
     for e in range(entries.shape[0]):
         a, b, slot = entries[e, 0], entries[e, 1], entries[e, 2]
@@ -309,10 +314,12 @@ def pair_rows(real, imag, weights, pitch, origin, jumps, factors, begin, end, sl
 
 @kernel
 def form_columns(wave, begin, end, wave_pitch, overlaps, first, lattice_y, lattice_x, column_of, kept, out, line, places, plan):
-    """Fourier transform columns of the products, multiply by the conjugated transformed overlaps, and sum over the 16 differences of a batch.
+    """Compute the contributions of 16 lattice differences to the Fourier coefficients of the images.
 
-    ``first[c]`` is the start of channel c in the overlaps. Frequency i is written to row ``kept[i]`` of ``out`` (channels,
-    rows, columns); it is omitted if ``kept[i]`` is negative.
+    Columns ``begin`` to ``end - 1`` of ``wave``, a result of :func:`pair_rows`, are Fourier transformed. They are multiplied
+    by the complex conjugates of ``overlaps``, which are already transformed. The products are summed over the 16
+    differences. ``first[c]`` is the index in ``overlaps`` at which channel c begins. Frequency i is written to row
+    ``kept[i]`` of ``out`` (channels, rows, columns); it is omitted if ``kept[i]`` is negative.
     """
     for slot in range(begin, end):
         descend_line(wave, slot * wave_pitch * POINT, places, line, plan)

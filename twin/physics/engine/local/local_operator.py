@@ -50,8 +50,8 @@ class LocalOperator:
     ----------
     stacks : sequence of SliceStack
         One stack per frozen-phonon configuration, all on one grid with the same planes; overlaps are means over them.
-        Builds and checks access the stacks one after another, so a sequence may create each stack on demand and keep
-        only one in memory.
+        The methods access one stack after another, so a sequence may create each stack on demand and keep only one in
+        memory.
     semiangle : float
         Largest convergence semi-angle of images, rad.
     weights : callable
@@ -169,7 +169,7 @@ class LocalOperator:
         margin : float
             Width of the margin around the region for the tails of probes, A.
         progress : callable, optional
-            Called with 16 after each sixteen propagated functions.
+            Called with the number 16 whenever 16 more basis functions have been propagated.
         beside : callable, optional
             Called with each configuration of the specimen while it is in memory.
         """
@@ -249,8 +249,8 @@ class LocalOperator:
         target = self._overlaps[self._slices(piece)]
         given = arrays.get("overlaps")
         if given is None or given.shape != target.shape or given.dtype != np.float32:
-            found = "nothing" if given is None else f"{given.dtype} {given.shape}"
-            message = f"Piece {piece} needs overlaps of float32 {target.shape}, not {found}. Build the piece again."
+            found = "they are missing" if given is None else f"they have the type {given.dtype} and the shape {given.shape}"
+            message = f"The overlaps of piece {piece} must have the type float32 and the shape {target.shape}, but {found}. Build the piece again."
             raise SettingsError(message)
         target[...] = given
 
@@ -369,7 +369,7 @@ class LocalOperator:
         SamplingError
             The convergence is larger than that of the operator.
         SettingsError
-            The region with the margin of a probe has not been built.
+            Overlaps for the region, or for the margin that probes need around it, are missing. Call :meth:`build` first.
         """
         semiangle = self.semiangle if semiangle is None else semiangle
         if semiangle > self.semiangle * (1 + 1e-12):

@@ -36,7 +36,10 @@ class PieceStore:
         self.key = content_key({"operator": key, "local": local.numbers, **slices})
 
     def load(self, piece: Piece) -> tuple[int, dict[str, np.ndarray]]:
-        """Return the number of configurations in the longest stored sum of a piece, and the arrays of this sum; 0 and {} if none is stored."""
+        """Return the number of configurations in the stored sum of a piece, and the arrays of the sum; 0 and {} if none is stored.
+
+        If several sums are stored, the sum over the largest number of configurations is returned.
+        """
         for done in range(self.configurations, 0, -1):
             found = self.cache.get(piece_key(self.key, *piece, done))
             if found is not None:

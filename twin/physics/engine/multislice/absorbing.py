@@ -1,7 +1,7 @@
 """Absorption of single probes: the sum over all planes of abs(psi)^2 times a cross-section, in the same passes as multislice.
 
-A row of a batch is in real space between its two Fourier transforms. The weighted sum over abs(psi)^2 is computed there,
-which adds a fifth to the computing time.
+At each plane, multislice transforms every row of the waves to real space and back. The sum over abs(psi)^2, weighted by
+the cross-section, is computed while the row is in real space. This adds a fifth to the computing time.
 """
 
 from collections.abc import Iterator

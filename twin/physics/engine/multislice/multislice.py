@@ -350,7 +350,7 @@ class _Setup:
 
     def __init__(self, stack: SliceStack, offset: tuple[float, float]) -> None:
         if len(offset) != 2 or not all(abs(j) < 1 for j in offset):
-            message = f"offset={offset} must be two numbers between -1 and 1 (reciprocal pixels). Shift the beams' indices by whole pixels instead."
+            message = f"offset={offset} must be two numbers between -1 and 1 (reciprocal pixels). For larger offsets, shift the beams' indices."
             raise SettingsError(message)
         grid = stack.grid
         ny, nx = grid.shape

@@ -1,4 +1,7 @@
-"""The kernel of structure factors: sums over the phase ramps of atoms, kept in registers."""
+"""The kernel of structure factors: sums of the atoms' phase factors.
+
+Each sum stays in a register until all atoms are added.
+"""
 
 from stemtwin.twin.physics.engine.kernels.jit import inlined, kernel
 from stemtwin.twin.physics.engine.kernels.simd_complex64 import LANES, POINT, add_complex, load, turned, weighted, zeros

@@ -215,7 +215,9 @@ def values(half: np.ndarray, shape: tuple[int, int], threads: int = 1) -> np.nda
 
 
 class Band(NamedTuple):
-    """Coefficients inside the band limit of the wave's grid; the band excludes Nyquist frequencies.
+    """Numbers and weights of the Fourier coefficients inside the band limit of the wave's grid.
+
+    The band excludes Nyquist frequencies.
 
     Attributes
     ----------
@@ -223,7 +225,8 @@ class Band(NamedTuple):
         Numbers of frequencies >= 0 and < 0 along y and x. On the wave's grid and on finer grids, the frequencies >= 0
         come first and those < 0 come last, in FFT order.
     weights : ndarray
-        1 / (number of fine points) inside the band, 0 outside, float32, shape (sum(rows), sum(columns)).
+        1/N inside the band, for a function sampled on N points of a finer grid; 0 outside the band. float32, shape
+        (sum(rows), sum(columns)).
     """
 
     rows: tuple[int, int]

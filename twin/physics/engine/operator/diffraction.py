@@ -234,8 +234,9 @@ class DiffractionMatrix:
     average : MeasuredAverage, optional
         The average over lattice translations; its error is measured on patterns in focus.
     standard_error : float
-        Relative standard error of the mean over configurations for patterns in focus: the rms of the standard errors of the
-        pixels at all positions, divided by the mean signal; NaN without an average.
+        Relative standard error of patterns in focus, due to the finite number of configurations: the rms of the standard
+        errors of all pixels at 25 probe positions, divided by the mean signal. NaN if ``average`` is None or there is only
+        one configuration.
     """
 
     layout: PatternLayout

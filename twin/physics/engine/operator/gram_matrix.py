@@ -76,8 +76,8 @@ def detected(
     Returns
     -------
     tuple of ndarray
-        Elements, float32, (channels, 16 * steps), doubled off the diagonal; diagonal, float64, (channels, B). With
-        ``depths``, the channels of each depth follow those of the previous depth.
+        Elements as from :func:`quadratic_form_kernels.pick`, doubled off the diagonal, float32, shape (channels, 16 ``pairs.steps``); and
+        the diagonal, float64, shape (channels, B). With ``depths``, the channels of each depth follow those of the previous depth.
     """
     flat, count = detector.reshape(len(detector), -1), beams.size
     seen = np.flatnonzero(flat.any(axis=0))

@@ -314,7 +314,7 @@ def build(
     held : int, optional
         Memory for exit amplitudes, bytes, as in :func:`gram_matrix.detected`.
     depths : sequence of float, optional
-        Depths z, A. Each depth gives the forms of the part of the specimen above it; their channels follow those of the previous depth.
+        Depths z, A. Each depth gives one channel per detector, for the part of the specimen above it. The order is that of ``depths``.
     **settings
         The arguments antialias, progress, cache, key and average of :func:`assemble`.
 

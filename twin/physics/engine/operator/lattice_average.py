@@ -84,8 +84,8 @@ class Translations:
     def cosets(self, hy: np.ndarray, hx: np.ndarray) -> list[np.ndarray]:
         """Return the indices of the plane waves in each coset.
 
-        The waves have the integer components hy and hx, shapes (B,). Two waves are in the same coset if the average keeps
-        the wave that has the difference of their components (:meth:`kept`). There are at most as many cosets as translations.
+        The waves h have the integer components hy and hx, shapes (B,). Two waves h and h' are in the same coset if every
+        translation leaves the wave h' - h unchanged (:meth:`kept`). There are at most as many cosets as translations.
         """
         labels = np.zeros(len(hy), int)
         for iy, ix in _generators(self.steps):
@@ -103,8 +103,8 @@ class LatticeAverage:
     translations : Translations
         The crystal's translations.
     least, most : int
-        Smallest and largest number of configurations. Between these limits, configurations are added until the error with
-        the average is as small as the error that the largest number would have without the average.
+        Smallest and largest number of configurations. Within these limits, configurations are added until the mean of the
+        averaged images is as accurate as the mean of ``most`` plain images, to which the average is not applied.
     turns : tuple of PlaneSymmetry
         Rotations and mirrors of the average, including the identity; empty for an average over translations only.
     """
@@ -117,8 +117,8 @@ class LatticeAverage:
     def suffices(self, plain: np.ndarray, averaged: np.ndarray) -> bool:
         """Return True if the configurations computed so far suffice.
 
-        They suffice if their number is ``most``, the largest number. They also suffice if their number is at least 2 and at
-        least ``least``, and the error with the average is at most the error of ``most`` configurations without it.
+        A number of ``most`` configurations suffices. A smaller number suffices if it is at least 2 and at least ``least``,
+        and the mean of the averaged images is as accurate as the mean of ``most`` plain images (see Notes).
 
         Parameters
         ----------
@@ -127,11 +127,11 @@ class LatticeAverage:
 
         Notes
         -----
-        The errors are compared by the ratio of their squares, which must be at most 1. The variance of p averaged images
-        is itself known only to a relative error of about 1 / (2 (p - 1)) (SrTiO3, 2 configurations: 0.4). A ratio that
-        exceeds 1 by at most this error is therefore accepted. The expected ratio is 1 if atomic columns move independently
-        and the average combines as many of them as ``most`` configurations contain without it. About half of the estimates
-        would then be rejected without this margin.
+        The test quantity is the squared standard error of the mean of the p averaged images, divided by the squared
+        standard error of the mean of ``most`` plain images. It is known only to a relative error of about 1 / (2 (p - 1))
+        (SrTiO3, 2 configurations: 0.4). Values up to 1 + 1 / (2 (p - 1)) are therefore accepted. The expected value is 1 if
+        atomic columns move independently and the p averaged images represent as many columns as ``most`` plain images. In
+        this case, a limit of 1 would reject about half of the estimates.
         """
         count = len(plain)
         if count >= self.most:
@@ -146,17 +146,17 @@ class LatticeAverage:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class MeasuredAverage:
-    """Average over lattice translations, and the error of a reference without the average.
+    """Average over lattice translations, and the error of the mean image without this average, for comparison.
 
     Parameters
     ----------
     translations : Translations
         The crystal's translations.
     compared : int
-        Number of configurations in the reference.
+        Number of configurations to which ``plain_error`` refers.
     plain_error : ndarray
-        Relative standard error of the reference's mean image, (channels,), estimated from the configurations that were
-        computed.
+        Relative standard error of the mean of ``compared`` images without the average, (channels,). It is estimated from
+        the configurations that were computed.
     turns : tuple of PlaneSymmetry
         Rotations and mirrors of the average; empty for translations only.
     """
@@ -167,7 +167,7 @@ class MeasuredAverage:
     turns: tuple[PlaneSymmetry, ...] = ()
 
     def of_channels(self, part: slice) -> Self:
-        """Return the same average with the reference errors of some channels only."""
+        """Return the same average with ``plain_error`` of the channels in ``part`` only."""
         return replace(self, plain_error=self.plain_error[part])
 
 

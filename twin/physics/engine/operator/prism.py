@@ -277,7 +277,11 @@ def plane_waves(grid: Grid, wavelength: float, semiangle: float, interpolation: 
 
 
 def reduced_grid(grid: Grid, interpolation: tuple[int, int]) -> Grid:
-    """Return the smallest grid that contains the band and consists of whole windows."""
+    """Return the grid on which PRISM stores exit waves.
+
+    It has the extent of the cell and enough points for all frequencies below the band limit. Along each axis, the number of
+    points is a multiple of ``interpolation`` f, so a window of 1/f of the cell contains a whole number of points.
+    """
     sides = []
     for n, k, side, f in zip(grid.shape, (grid.ky, grid.kx), grid.extent, interpolation, strict=True):
         least = 2 * int(np.rint(np.abs(k[np.abs(k) < grid.band_limit]).max() * side)) + 1

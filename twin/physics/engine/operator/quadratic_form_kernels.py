@@ -31,8 +31,9 @@ class BeamPairs:
     """All pairs (i, j) of beams whose difference h_j - h_i lies in the half plane hy > 0, or hy = 0 and hx >= 0.
 
     h = (hy, hx) are the integer indices of a beam, and beams are sorted by them. A segment is a row of the aperture. A
-    group consists of eight neighbouring differences (hy, hx .. hx + 7). A run consists of contiguous beams i of one segment
-    whose partners j in one group lie in one segment.
+    group consists of eight neighbouring differences (hy, hx .. hx + 7). If h_j - h_i is one of them, beam j is a partner of beam
+    i in the group. For each group and each pair of segments, the beams i of one segment with partners j in the other form a
+    run. The beams of a run are contiguous.
 
     Parameters
     ----------
@@ -43,8 +44,8 @@ class BeamPairs:
         partner j, the number of beams i, and the indices of the first and the last beam of the partners' segment. All
         indices are those of padded arrays (:func:`padded`).
     groups : ndarray
-        First run and first step of each group, int64, shape (groups + 1, 2), where a step is one beam i of one run. The
-        last row contains the total numbers of runs and steps.
+        First run and first step (one beam i of one run) of each group, int64, shape (groups + 1, 2). The last row contains
+        the total numbers of runs and steps.
     differences : ndarray
         First difference (hy, hx) of each group, int64, shape (groups, 2), sorted by hy.
     """
@@ -56,7 +57,7 @@ class BeamPairs:
 
     @property
     def steps(self) -> int:
-        """Number of steps: the numbers of beams i in all runs, added up."""
+        """Number of steps, where a step is one beam i of one run and its eight partners j in a group."""
         return int(self.groups[-1, 1])
 
     @property
@@ -132,7 +133,8 @@ def pick(matrix: np.ndarray, listed: BeamPairs) -> np.ndarray:
     Returns
     -------
     ndarray
-        Elements, float32, shape (16 * steps,).
+        Elements, float32, shape (16 ``listed.steps``,): for each beam i of each run, the real parts of its eight elements
+        M_ij and then their imaginary parts.
     """
     out = np.empty(listed.steps * STEP, np.float32)
     _pick(matrix, listed.runs, out)

@@ -40,7 +40,8 @@ class Lens:
     camera : Camera
         The camera.
     beyond : ndarray
-        Mask of the coefficients beyond the band limit, which are cut between planes, bool, shape (ny, nx).
+        Mask of the Fourier coefficients beyond the band limit, bool, shape (ny, nx). They are set to 0 after each
+        propagation from plane to plane.
     rows, columns : ndarray
         Indices of the lines of Fourier coefficients that the aperture touches.
     seen_rows, seen_columns : ndarray

@@ -45,8 +45,8 @@ def probe_signals(
     blocks : tuple of int
         Number of offset blocks (ny, nx) for probes wider than the cell.
     antialias : bool
-        Whether pixels at the aperture's edge are weighted by their covered fraction instead of 0 or 1. If so,
-        aperture-edge waves represent the probe's tails beyond the cell times ``blocks`` (:func:`rim_waves`).
+        Whether pixels at the aperture's edge are weighted by their covered fraction instead of 0 or 1. If True,
+        aperture-edge waves (:func:`rim_waves`) represent the probe's tails beyond a window of ny x nx cells.
     depths : sequence of float, optional
         Depths z, A. Each depth gives the signals of the part of the specimen above it, all from one pass.
     progress : callable, optional
@@ -100,8 +100,8 @@ def _rim_signals(
 def rim_waves(grid: Grid, wavelength: float, semiangle: float, offset: tuple[float, float], blocks: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
     """Return the flat grid indices of the aperture-edge waves of one offset block, and the weights of the waves.
 
-    The waves represent the probe's tails beyond the window, which is the cell times ``blocks``. A weight is the relative
-    power of a wave in these tails.
+    The waves represent the probe's tails beyond a window of ny x nx cells, where ``blocks`` is (ny, nx). A weight is the
+    relative power of a wave in these tails.
     """
     beams = beam_blocks.aperture_beams(grid, wavelength, semiangle, offset, blocks, antialias=True)
     ky, kx = grid.ky[beams // grid.shape[1]] + offset[0] / grid.extent[0], grid.kx[beams % grid.shape[1]] + offset[1] / grid.extent[1]
