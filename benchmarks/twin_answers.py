@@ -86,16 +86,16 @@ def answer_both(
 
     ``square`` and ``again`` are the grey values of the image and of its simulation. All baselines receive the nominal conditions. Baselines of
     ``atoms-2d`` also receive electron counts, computed from the grey values with the fitted gain and offset. Baselines of ``atoms-2d@2`` receive the
-    grey values themselves, with this gain and offset. Points with a confidence of at least 0.5 are matched to the columns of the fit inside the
-    window, because columns are known only there.
+    grey values themselves, with this gain and offset. Columns are known only inside the fitted window of ``known``. Points in this window with a
+    confidence of at least 0.5 are matched to the known columns.
 
     Returns
     -------
     dict
-        Result of each baseline, by its full name. It contains the numbers of columns that ``atoms-2d`` would score and of the other (faint) columns.
-        For the image (``measured``) and for its simulation (``twin``), it contains the number of points matched to scored columns and their rms
-        distance [A], the numbers of points at faint columns and elsewhere, and the positions of all these points [A] (n, 2). The result of a skipped
-        baseline contains only the reason.
+        Result of each baseline, by its full name. ``columns`` is the number of known columns that ``atoms-2d`` would score, and ``faint_columns`` is
+        the number of the other known columns. ``measured`` (image) and ``twin`` (simulation) contain the numbers of points at scored columns, at
+        faint columns and elsewhere in the window, the rms distance between points and scored columns [A], and the positions of all points with a
+        confidence of at least 0.5 [A] (n, 2). The result of a skipped baseline contains only the reason.
     """
     registry = load_baselines()
     asked, origin = known.asked, np.array(known.corner[::-1])

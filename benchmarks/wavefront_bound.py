@@ -85,8 +85,8 @@ def least_mean_phase(information: np.ndarray, prior: np.ndarray, weights: np.nda
 
     The root mean square phase is at least the absolute error of a linear combination a . c of the coefficients c, if weights - a a^T is positive
     semidefinite. The function takes the combination with the largest variance, and returns a lower bound on its mean absolute error. The bound
-    follows from the probability of a wrong decision between two values of a . c. Among all pairs of coefficients c with these two values, the
-    decision is made between the pair that counts and prior distinguish least.
+    follows from the probability of a wrong decision between two values of a . c. Many pairs of coefficient vectors c have these two values. The
+    bound uses the pair that is hardest to distinguish, given the electron counts and the prior.
 
     Parameters
     ----------

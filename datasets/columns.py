@@ -147,8 +147,8 @@ def check_columns(columns: Sequence[Column]) -> None:
     _check_dims(columns, "is counted by", lambda column: {column.dim_names[0]: column.count_name}, ragged=True)
     both = {dim for c in columns if c.ragged for dim in c.dim_names} & {dim for c in columns if c.shape for dim in c.dim_names}
     if both | ({"sample"} & {dim for column in columns for dim in column.dim_names}):
-        message = f"the dimension {min(both or {'sample'})!r} has two meanings: arrays, ragged columns and the rows ('sample') "
-        message += "must have dimensions of different names; give another name in dims of a column"
+        message = f"the dimension {min(both or {'sample'})!r} cannot be used here: an array and a ragged column cannot share a dimension, "
+        message += "and 'sample' is the dimension of the rows; give another name in dims of a column"
         raise ValueError(message)
 
 

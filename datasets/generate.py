@@ -150,7 +150,7 @@ def build(
     folder = Path(folder).absolute()
     if workers < 1 or (scheduler is not None and workers > 1):
         beside = " beside a scheduler, which has workers of its own," if scheduler else ""
-        message = f"{workers} workers{beside} cannot build a dataset. Give at least 1 worker, or a scheduler alone."
+        message = f"{workers} workers{beside} cannot build a dataset. Give at least 1 worker; with a scheduler, leave out the workers."
         raise DatasetError(message)
     finished = check_build(card, size, folder)
     if finished is not None:

@@ -50,8 +50,8 @@ def release(card: Card, target: str | Path, *, workers: int = 1, progress: Build
     Raises
     ------
     DatasetError
-        A size cannot be built or written, fails its verification, or was built before with other versions than those
-        that are installed. The registry is not changed in these cases.
+        A size cannot be built or written, fails its verification, or has an earlier build with other versions of stemtwin or
+        NumPy. The registry is not changed in these cases.
     """
     registry = fetch.shipped_registry(card)
     check_writable(registry)
@@ -69,7 +69,7 @@ def release(card: Card, target: str | Path, *, workers: int = 1, progress: Build
 
 
 def _check_versions(card: Card, size: str) -> None:
-    """Raise DatasetError if a size was built before with other versions than those that are installed."""
+    """Raise DatasetError if a size has an earlier build with other versions of stemtwin or NumPy."""
     folder = fetch.folder_of(card, size)
     finished = generate.check_build(card, size, folder)
     here = generate.origin(card, size)

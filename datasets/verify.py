@@ -67,9 +67,9 @@ def verify(card: Card, folder: str | Path, *, regenerate: int = 0, seed: int = 0
     Raises
     ------
     DatasetError
-        A file is missing or changed, the Parquet and netCDF files differ, the content does not match the manifest, or a
-        row differs from its witness or from the regenerated row by more than the tolerances of
-        :mod:`stemtwin.datasets.comparison`.
+        A file is missing or changed, the Parquet and netCDF files differ, or the content does not match the manifest. A row
+        differs from the regenerated row, or from its reference row that ships with the card
+        (:mod:`stemtwin.datasets.witness`), by more than the tolerances of :mod:`stemtwin.datasets.comparison`.
     """
     folder = Path(folder)
     measured = isinstance(card, MeasuredCard)

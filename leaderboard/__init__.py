@@ -8,7 +8,7 @@ File                 Content
 ``connection.py``    connections to the board's file, migration of earlier versions
 ``duplicates.py``    near-duplicate answers of different teams
 ``models.py``        the database's tables
-``obstructions.py``  pairs of entries with the opposite order on a slice
+``obstructions.py``  pairs of entries whose order is reversed on a slice of the samples
 ``preview.py``       preview of a row before it is entered
 ``review_checks.py`` comparison of submissions of different teams
 ``reviews.py``       requests for review

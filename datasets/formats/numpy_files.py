@@ -27,6 +27,6 @@ def read(path: Path, *, lazy: bool) -> list[dict[str, Any]]:
         raise unreadable(path, "NumPy's arrays", error) from error
     signals = [plain_signal(array, name) for name, array in arrays.items() if array.ndim and array.dtype.kind in "biufc"]
     if not signals:
-        message = f"{path} holds no array of numbers with dimensions, only {', '.join(arrays) or 'nothing'}. Check that it is the right file."
+        message = f"{path} needs an array of numbers with at least one axis, but holds {', '.join(arrays) or 'no arrays'}. Check the file."
         raise DatasetError(message)
     return signals

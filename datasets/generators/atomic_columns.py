@@ -146,8 +146,9 @@ class AtomicColumnsGenerator(Generator):
     def specimen(self, card: Card, size: str, split: str, structure_seed: int) -> ColumnsSpecimen:  # noqa: ARG002 - all sizes draw alike
         """Return the specimen of a structure seed.
 
-        The seed and the split select the instrument from those that the material and the split allow. With M materials, successive specimens of one
-        material are 7 M + 1 instruments apart in this list, so they have the same instrument if the length of the list divides 7 M + 1.
+        The material and the split determine a list of allowed instruments. The seed and the split select one of them. With M materials, the place in
+        this list moves by 7 M + 1, cyclically, from one specimen of a material to its next specimen. Both have the same instrument if the length of
+        the list divides 7 M + 1.
         """
         settings = card.generator
         rng = random_generator(stream_seed(card, structure_seed, Stream.STRUCTURE))

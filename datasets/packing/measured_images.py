@@ -92,7 +92,7 @@ def read_images(paths: Sequence[Path], *, pixel_size_angstrom: float | None = No
         first = found[0] if found else one
         if abs(one.sampling_angstrom / first.sampling_angstrom - 1) > SAME_STEP:
             message = (
-                f"{path} has pixels of {one.sampling_angstrom:.6g} A, but the pixels of {by_name[first.name]} have {first.sampling_angstrom:.6g} A. "
+                f"{path} has pixels of {one.sampling_angstrom:.6g} A, but {by_name[first.name]} has pixels of {first.sampling_angstrom:.6g} A. "
                 "Pack files of different pixel sizes as separate datasets."
             )
             raise DatasetError(message)

@@ -100,7 +100,7 @@ def pack(paths: Sequence[Path], folder: Path, settings: PackSettings, like: Card
     Raises
     ------
     DatasetError
-        A file, a label, a fact or a setting is wrong, or the folder cannot be written. No file is written in these cases.
+        A file, a label or a setting is wrong, or the folder cannot be written. No file is written in these cases.
     """
     if like.kind not in LABELLED:
         message = f"Files cannot be packed for the task {task!r}, as its truth is not a list of points. Give another task: {', '.join(LABELLED)}."
@@ -172,10 +172,10 @@ def _checked_facts(facts: Mapping[str, str | float], like: Card) -> dict[str, An
         try:
             out[name] = str(value) if named[name].dtype == "string" else float(value)
         except ValueError:
-            message = f"The fact {name!r} is {value!r}, not a number. Give a number in {named[name].unit}, with a decimal point."
+            message = f"The given {name!r} is {value!r}, which is not a number. Give a number in {named[name].unit}, with a decimal point."
             raise DatasetError(message) from None
         if isinstance(out[name], float) and not math.isfinite(out[name]):
-            message = f"The fact {name!r} is {value}, not finite. Give a number in {named[name].unit}, or leave it out if it is not known."
+            message = f"The given {name!r} is {value}, which is not finite. Give a number in {named[name].unit}, or leave out an unknown value."
             raise DatasetError(message)
     return out
 

@@ -61,7 +61,7 @@ def demo(
         _main_job(structure or "srtio3-001", output, as_json=as_json)
         return
     if structure is not None:
-        message = f"The films show graphene, not --structure {structure}. Leave out --film or --structure."
+        message = f"--film shows only graphene, so --structure {structure} cannot be used with it. Leave out --film or --structure."
         raise SettingsError(message)
     _films(output, as_json=as_json)
 
@@ -98,7 +98,7 @@ def _signals(structure: str | None, output: Path, *, as_json: bool) -> None:
     from stemtwin.twin.errors import SettingsError
 
     if structure is not None:
-        message = f"The signals are those of srtio3-001, not of --structure {structure}. "
+        message = f"--signals uses only srtio3-001, so --structure {structure} cannot be used with it. "
         message += "Leave out --signals or --structure."
         raise SettingsError(message)
     began = time.perf_counter()

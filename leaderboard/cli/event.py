@@ -98,7 +98,7 @@ def seal(
 @app.command(name="open")
 def open_(
     path: Annotated[Path, typer.Argument(help="File of the bundle, or folder of the event that contains it.")],
-    key: Annotated[str | None, typer.Option(help="Key of the bundle; by default the published key.")] = None,
+    key: Annotated[str | None, typer.Option(help="Key for decryption of the bundle; by default read from the folder of the event.")] = None,
     output: Annotated[Path | None, typer.Option(help="New folder for the contents; by default 'opened' beside the bundle.")] = None,
     secret: SecretOption = None,
 ) -> None:

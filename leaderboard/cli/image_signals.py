@@ -219,8 +219,8 @@ def check_dose(options: ImageOptions) -> None:
 
     derived = [name for name in options.detectors if name in DERIVED]
     if options.dose and derived:
-        message = f"--dose needs signals that count electrons, but these are derived from several detectors: {', '.join(derived)}. "
-        message += "Leave out --dose or these signals, or use dpc4."
+        message = f"--dose needs signals that count electrons, not signals derived from several detectors: {', '.join(derived)}. "
+        message += "Leave out --dose or the derived signals, or use dpc4."
         raise SettingsError(message)
 
 

@@ -13,7 +13,7 @@ END = "<!-- end -->"
 
 
 def knobs(
-    page: Annotated[Path | None, typer.Option("--page", help="Markdown page in which the printed table replaces the present one.")] = None,
+    page: Annotated[Path | None, typer.Option("--page", help="Markdown page whose table is replaced; by default the table is printed.")] = None,
     as_json: JsonFlag = False,
 ) -> None:
     """Print the rms change of each signal for every knob, in per cent of the signal's mean; "-" marks changes that are not significant."""

@@ -25,7 +25,7 @@ def pack(
     tile: Annotated[int | None, typer.Option(help="Side of the square tiles into which images are cut, pixels.")] = None,
     pixel_size: Annotated[float | None, typer.Option(help="Pixel size for files without a calibration, A.")] = None,
     variable: Annotated[str | None, typer.Option(help="Name of the variable that contains the image, for files with several variables.")] = None,
-    fact: Annotated[list[str] | None, typer.Option(help="Fact that holds for all images, as COLUMN=VALUE; may be repeated.")] = None,
+    fact: Annotated[list[str] | None, typer.Option(help="Known value of a column for all images, as COLUMN=VALUE; may be repeated.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Pack measured images and their labels as a dataset with a card, hashes, splits and a manifest."""

@@ -61,7 +61,7 @@ class Attempt:
     seed : int
         Seed of the microscope.
     arrived : bool
-        Whether the agent located Si at the end of its path.
+        Whether the Si atom reached the end of the planned path, as detected by the agent.
     hops : int
         Number of exchanges of Si with C.
     parks : int
@@ -129,7 +129,7 @@ def lead(scope: "Microscope", scan: "RasterScan") -> Iterator[Step]:
 
 
 def has_arrived(decision: pilot.Decision) -> bool:
-    """Return True if the agent located Si at the end of its path."""
+    """Return True if the agent detected the Si atom at the end of the planned path."""
     return decision.silicon is not None and not decision.goals
 
 

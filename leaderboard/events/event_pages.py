@@ -36,7 +36,9 @@ def _templates(autoescape: bool) -> jinja2.Environment:
 
 
 def write_event_pages(folder: EventFolder, lines: Sequence[LogLine], pages: Path | None = None) -> None:
-    """Write the event's page and the pages of its board, with the requests for review from scoring and from the comparison of teams.
+    """Write the page of an event and the pages of its board.
+
+    The board shows two kinds of requests for review: the requests made by scoring, and the requests made by the comparison of teams.
 
     Parameters
     ----------

@@ -150,17 +150,17 @@ def _silent(text: str) -> None:
 
 
 def check_records(organiser: Organiser) -> None:
-    """Check that the secret folder contains the runs of all earlier scores.
+    """Check that the secret folder contains the results of all submissions that were scored.
 
     Raises
     ------
     SettingsError
-        The secret folder does not contain the run of an earlier score.
+        The results of a scored submission are missing.
     """
     for one in scores(organiser.folder.lines, organiser.event):
         if not (organiser.secret / one.run / "report.json").is_file():
             message = (
-                f"{organiser.secret / one.run}: the run of {one.label} is missing. "
+                f"{organiser.secret / one.run}: the results of {one.label} are missing. "
                 "Copy 'results' from the machine that scored it to the secret folder, "
                 f"or score all submissions to {one.task} again with 'stemtwin event correct'."
             )

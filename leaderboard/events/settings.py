@@ -141,7 +141,7 @@ class EventSettings(pydantic.BaseModel):
             _check_kind(part)
 
     def task(self, name: str) -> EventTask | EventEnvironment:
-        """Return the task or environment with a name.
+        """Return the task or environment of the given name.
 
         Raises
         ------

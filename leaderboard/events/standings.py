@@ -91,7 +91,7 @@ class CountedStore(Store):
     path : Path
         File of the board.
     rows : set of tuple
-        Key of the set of comparable entries, hash of the answers, and team of each row that counts.
+        Rows that count, each as (comparability key, hash of the answers, team). Comparable entries have equal comparability keys.
     """
 
     def __init__(self, path: Path, rows: set[tuple[str, str, str]]) -> None:

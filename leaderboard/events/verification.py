@@ -73,7 +73,7 @@ def verify_archive(
         raise SettingsError(message)
     lines = read_log(folder.log_path, event.public_key)
     if not lines or lines[-1].kind != "closed":
-        message = f"{folder.log_path}: the event is not closed. Take its archive, which 'stemtwin event close' makes."
+        message = f"{folder.log_path}: the event is not closed. Verify the archive that 'stemtwin event close' writes."
         raise SubmissionError(message)
     yield f"log: {len(lines)} lines, each with the hash of the line before and signed by {event.public_key}"
     state = read_state(path / STATE, event.public_key)
@@ -205,7 +205,7 @@ def _score_again(folder: EventFolder, one: Scored, keys: SeedKeys, truths: Truth
     evaluation, reviews = evaluate_table(hidden_task(folder.event, part), handed, truths)
     report, asked = evaluation.report, folder.records / one.run / REVIEWS
     if [review.kind for review in reviews] != [review.kind for review in (read_reviews(asked) if asked.is_file() else ())]:
-        message = f"{asked}: the requests for review do not follow from the answers, which give {len(reviews)} requests. "
+        message = f"{asked}: the requests for review differ from the {len(reviews)} requests that follow from the submitted answers. "
         message += "Use another copy of the archive."
         raise SubmissionError(message)
     value, kept = report.primary.value, one.value

@@ -82,7 +82,10 @@ class LawPrior:
     misread: float
 
     def shapes(self, law: str) -> tuple[float, ...]:
-        """Return the possible shapes of a law, or (0,) for a law without a shape."""
+        """Return the possible values of the parameter that a law has in addition to its strength, or (0,) for a law without one.
+
+        This parameter is the threshold (eV), the exponent, the number of hits, or the fraction of jumps.
+        """
         known = {"knock-on": self.thresholds, "one hit": self.exponents, "several hits": self.hits, "heat": self.shares, "beam": self.shares}
         return known.get(law, (0.0,))
 

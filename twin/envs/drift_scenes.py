@@ -141,14 +141,15 @@ def sheet(sample: str) -> Sample:
 
 
 def with_atoms(sample: str, atoms: Sequence[tuple[str, np.ndarray]]) -> Sample:
-    """Return a periodic box of a sheet with heavy atoms.
+    """Return the periodic box of a sheet with heavy atoms: gold on graphene, or tungsten at Mo sites of MoS2.
 
     Parameters
     ----------
     sample : str
         Name of the sheet.
     atoms : sequence of tuple
-        Kind of each atom, ``"lower"`` (in or on the sheet) or ``"upper"``, and its position (x, y) relative to :func:`centre`, A.
+        Kind of each atom, and its position (x, y) relative to :func:`centre`, A. On graphene, ``"lower"`` atoms are 2.6 A above the
+        sheet, and ``"upper"`` atoms are 2.35 A above the lower atoms. In MoS2, each atom replaces the nearest Mo atom.
     """
     perfect = sheet(sample)
     middle, heights = centre(sample), {"lower": GOLD_HEIGHT, "upper": GOLD_HEIGHT + GOLD_LAYER}
@@ -204,9 +205,9 @@ def box_image(sample: Sample, beam: Beam, tilt_mrad: float) -> np.ndarray:
 
 @functools.lru_cache(maxsize=64)
 def part(sample: str, beam: Beam, tilt_mrad: float, kind: str = "") -> np.ndarray:
-    """Return the image of a perfect box or, if ``kind`` is given, the change of this image due to one heavy atom.
+    """Return the image of a perfect sheet or, if ``kind`` is given, the change of this image due to one heavy atom of this kind.
 
-    The result is float64, shape (48, 48).
+    The image shows one periodic box of the sheet; it is float64, shape (48, 48).
     """
     if not kind:
         found = box_image(sheet(sample), beam, tilt_mrad)

@@ -204,7 +204,10 @@ def frame_scan(goal: str) -> RasterScan:
 
 @functools.lru_cache(maxsize=8)
 def forge_beam(goal: str, energy_ev: float) -> ForgeBeam:
-    """Return the beam of the microscope at an energy (eV), on the sheet of a goal."""
+    """Return the beam at an energy (eV), with its processes in the sheet of a goal.
+
+    The sheet is graphene for ``"walk"`` and MoS2 for ``"drill"``.
+    """
     from stemtwin.twin.instrument.scope import knobs as turning
 
     made = setup(goal, 0, 1)

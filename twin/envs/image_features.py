@@ -76,9 +76,10 @@ def log_sector_powers(image: np.ndarray) -> np.ndarray:
 
 
 def image_features(image: np.ndarray) -> np.ndarray:
-    """Return the logarithms of the mean, the standard deviation and the sector powers of an image in electrons.
+    """Return scaled logarithms of the mean, the standard deviation and the sector powers of an image in electrons.
 
-    The result is in [-1, 1] and has the shape (2 + rings * sectors,).
+    The first two features are log10(0.001 + x) / 9 for the mean and the standard deviation x, clipped to [-1, 1]. The others are those of
+    :func:`log_sector_powers`. The shape is (2 + rings * sectors,).
     """
     mean, deviation = max(float(image.mean()), 0.0), float(image.std())
     first = np.clip(np.log10([1e-3 + mean, 1e-3 + deviation]) / LARGEST, -1, 1)

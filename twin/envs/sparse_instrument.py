@@ -45,7 +45,7 @@ class SparsePreset:
     faults: bool = True
 
     def blocks(self, points: int) -> int:
-        """Return the number of blocks at the usual dwell time that the dose budget allows."""
+        """Return the number of blocks that the dose budget allows if every block has the usual dwell time; it is at least 4."""
         return max(4, round(self.share * points**2 / COUNT))
 
 

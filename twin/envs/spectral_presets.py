@@ -39,7 +39,7 @@ class DiscoveryPreset:
     randomisation: Randomisation = CALM
 
     def electrons(self, spectrum: str) -> float:
-        """Return the number of incident electrons of an exposure, ``"low"``, ``"core"`` or ``"edx"``."""
+        """Return the number of incident electrons for the spectrum ``"low"``, ``"core"`` or ``"edx"``."""
         return {"low": self.low_electrons, "core": self.core_electrons, "edx": self.edx_electrons}[spectrum]
 
 
@@ -102,5 +102,5 @@ class Discovery:
 
     @property
     def measured(self) -> list[int]:
-        """Candidates whose scalariser was measured, in order."""
+        """Candidates with a score above 0, in order of measurement."""
         return [place for place, score in zip(self.places, self.scores, strict=True) if score > 0]

@@ -37,7 +37,7 @@ def film_optics(wavelength: float, semiangle: float) -> FilmOptics:
 
 
 def draw_film(geometry: FilmOptics, density: float, rng: np.random.Generator) -> np.ndarray:
-    """Draw a film with a density of clusters, 1/A^2; see ``phase_diversity.clusters``."""
+    """Draw a film with the given mean number of clusters per A^2; see ``phase_diversity.clusters``."""
     return phase_diversity.clusters(geometry, density, SIGMA_ANGSTROM, rng)
 
 

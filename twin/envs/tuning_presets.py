@@ -183,5 +183,5 @@ def kind(name: str) -> Tableau:
 
 
 def measuring_dose(name: str, setting: ProbeImages) -> float:
-    """Return the dose that a measurement gives to the film, e-/A^2."""
+    """Return the dose of a measurement on the specimen, a carbon film with gold clusters, e-/A^2."""
     return len(kind(name).tilts_mrad()) * setting.dose_e_per_angstrom2

@@ -343,8 +343,8 @@ BAD_SETTINGS = {
         "'materials' cannot be given as a fact: it is not a column that a user can fill. Did you mean 'material'",
     ),
     "truth": ({"facts": {"n_columns": "3"}}, "'n_columns' cannot be given as a fact: it is not a column that a user can fill"),
-    "number": ({"facts": {"energy_ev": "200 keV"}}, "The fact 'energy_ev' is '200 keV', not a number. Give a number in eV"),
-    "not finite": ({"facts": {"energy_ev": "nan"}}, "The fact 'energy_ev' is nan, not finite"),
+    "number": ({"facts": {"energy_ev": "200 keV"}}, "The given 'energy_ev' is '200 keV', which is not a number. Give a number in eV"),
+    "not finite": ({"facts": {"energy_ev": "nan"}}, "The given 'energy_ev' is nan, which is not finite"),
 }
 
 

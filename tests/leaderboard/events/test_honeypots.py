@@ -188,7 +188,7 @@ def test_the_archive_reveals_them_and_finds_others(event: Organiser, tmp_path: P
     count = next(number for number, name in enumerate(given["sample_id"].values.tolist()) if name in planted.names)
     given["image"].values[count, 0, 0, :2] += 2  # two counts differ by more than another processor explains
     assert "of the counts differ, by up to 2" in hidden.difference(given, planted)
-    for file, told in (("reviews.json", "requests for review do not follow from the answers"), ("honeypots.json", "do not follow from the keys")):
+    for file, told in (("reviews.json", "requests for review differ from the"), ("honeypots.json", "do not follow from the keys")):
         copy = Path(shutil.copytree(archive, tmp_path / file))
         (path,) = (path for path in copy.rglob(f"*{file}") if "jury" not in path.parts)
         path.unlink() if file == "reviews.json" else path.write_text(path.read_text().replace("pure noise", "swapped labels", 1))

@@ -300,7 +300,7 @@ def test_a_missing_run_is_named(organiser: Organiser, scored: list[str]) -> None
     score_event(organiser)
     shutil.rmtree(organiser.secret / "results")
     (organiser.secret / "board.db").unlink()
-    with pytest.raises(SettingsError, match="the run of ours/one is missing"):
+    with pytest.raises(SettingsError, match="the results of ours/one are missing"):
         score_event(organiser)
     correct(organiser, "hypothesis-test", "The runs were lost.")
     assert list(statuses(score_event(organiser)).values()) == ["scored"]

@@ -149,15 +149,16 @@ class AberrationCorrection(GoalFamily[Tuning]):
         C30, C32, C34, um          --              --                3, 10, 3
         gains                      0.95 to 1.05    0.85 to 1.15      0.75 to 1.25
         rotation, coupling up to   none            0.06 rad, 1.5     0.12 rad, 2.5
-        hysteresis, failing        none            2 %, none         4 %, 10 %
+        hysteresis, ``failing``    none            2 %, none         4 %, 10 %
         electrons of an image      800 to 3000     500 to 2000       300 to 1500
         current of measurements    200 pA          60 pA             30 pA
         actions, s, e-/A^2         20, 120, 1e6    40, 240, 8e5      56, 360, 6e5
         instruments                200 kV, stable  200 kV, drifting  200, 300 kV, drifting
         ========================== =============== ================= =====================
 
-        The rows of coefficients give the largest misalignments. Electrons of an image are incident electrons at one
-        point. A coupling of 1 is that of a typical corrector, in which 1 um of C30 adds 5 nm of C10 and 20 nm of C21.
+        The rows of coefficients give the largest misalignments. ``failing`` is the probability that a command has no
+        effect. Electrons of an image are incident electrons at one point. A coupling of 1 is that of a typical
+        corrector, in which 1 um of C30 adds 5 nm of C10 and 20 nm of C21.
     Example
         ::
 
@@ -177,8 +178,8 @@ class AberrationCorrection(GoalFamily[Tuning]):
     ----------
     difficulty, split, observation, reward, randomisation, privileged_info
         See ``EnvArguments``. ``knob_gain`` is the corrector's gain for orders 1, 2 and 3. Specimen, scan rotation and
-        faults of the stage are not drawn; the probabilities of a closed valve and of failed corrections are 0 by
-        default.
+        faults of the stage are not drawn. The probabilities ``closed_valve`` and ``failed_correction`` are 0 by default;
+        see ``Faults``.
     tableau : str
         ``"emulated"``: the results of C1A1 and tableaus are drawn from their statistics. ``"real"``: the results are fitted
         to computed images.

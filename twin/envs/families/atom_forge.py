@@ -197,8 +197,8 @@ class AtomForge(GoalFamily[ForgeState]):
     Parameters
     ----------
     difficulty, split, observation, reward, randomisation, privileged_info
-        See ``stemtwin.twin.envs.arguments.EnvArguments``; ``failing`` and ``closed_valve`` can be given. A failing command does not
-        park the beam; a closed valve affects parked beams and frames.
+        See ``stemtwin.twin.envs.arguments.EnvArguments``. ``randomisation`` accepts the probabilities ``failing`` and ``closed_valve``.
+        A failing command does not park the beam; a closed valve affects parked beams and frames.
     phonons : int
         Number of frozen-phonon configurations of the microscope's frames.
 

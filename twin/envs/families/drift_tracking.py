@@ -426,10 +426,12 @@ class DriftTracking(GoalFamily[Watch]):
         }
 
     def truth(self, state: Watch) -> dict[str, float]:
-        """Return the position of the cluster, the watched fraction, conditions of the episode, and data on the hop of the single atom.
+        """Return the true position of the cluster, the watched fraction, the conditions of the episode, and the hop.
 
         The position is relative to the centre of the last frame, A. The conditions are the index of the specimen, the
-        logarithm of the usual number of electrons per point, and the drift speed (A/s).
+        logarithm of the usual number of electrons per point, and the drift speed (A/s). In the preset ``event`` the
+        single atom beside the cluster hops. The data on this hop are its time, the delay of its detection (both in s, -1 if
+        missing), whether the atom has hopped, the value of :func:`detection`, and the number of false alarms.
         """
         x, y = (float(value) for value in state.true)
         happens = math.isfinite(state.events.event_s)

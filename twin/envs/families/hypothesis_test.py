@@ -194,9 +194,9 @@ class HypothesisTest(GoalFamily[DamageTrial]):
     Parameters
     ----------
     difficulty, split, observation, reward, randomisation, privileged_info
-        See ``stemtwin.twin.envs.arguments.EnvArguments``; ``blocked_stage`` and ``closed_valve`` can be given. A blocked
-        stage does not reach a fresh area: nothing is exposed, and the unchanged budget reveals the fault. An exposure
-        with a closed valve spends area, dose and time; its frame is dark, so every site is read as lost, except for
+        See ``stemtwin.twin.envs.arguments.EnvArguments``. ``randomisation`` accepts the probabilities ``blocked_stage``
+        and ``closed_valve``. A blocked stage does not reach a fresh area: nothing is exposed, and the unchanged budget
+        reveals the fault. An exposure with a closed valve spends area, dose and time; its frame is dark, so every site is read as lost, except for
         misreadings. The posterior allows for dark frames with the given probability. The other faults cannot be given:
         every exposure is longer than the 2 s of a stage move, so no command comes during a move, and the environment has
         no corrections of aberrations that could fail.
@@ -242,8 +242,9 @@ class HypothesisTest(GoalFamily[DamageTrial]):
     def known(self) -> dict[str, Any]:
         """Return the numbers of the preset and the constants of the task.
 
-        The result has the numbers of sites and areas, the budgets, the largest factors of the settings, the prior, the usual
-        settings, the pairs of laws, the largest number of actions, and the probabilities of faults.
+        The result has the numbers of sites and areas, the budgets, the usual energy, dose and time, the largest factors by
+        which these may be multiplied or divided, the prior, the pairs of laws, the largest number of actions, and the
+        probabilities of faults.
         """
         preset = self.preset
         return {

@@ -271,7 +271,10 @@ class MicroscopeTask(EnvArguments, ScopeFamily):
 
     @property
     def common(self) -> CommonOperator | None:
-        """Settings covered by the imaging operator that ``make`` builds; None with ``tilting`` or ``damage``, as steps then build operators."""
+        """Settings covered by the imaging operator that ``make`` builds, or None with ``tilting`` or ``damage``.
+
+        With ``tilting`` or ``damage``, the method ``step`` builds operators.
+        """
         if self.tilting or self.damage:
             return None
         return CommonOperator(detectors=self.detectors, camera_lengths_mm=self.camera_lengths_mm, semiangles_mrad=self.semiangles_mrad)

@@ -105,7 +105,7 @@ class SpectrumDiscovery(GoalFamily[Discovery]):
 
     Reward
         0.3 [P(s') - P(s)] + 0.6 V - 0.1 [B(s') - B(s)]. P is the recall R. The best candidates are the 1 % with the
-        largest expected scalariser, and R is the fraction of them at which the scalariser was measured. The declaration
+        largest expected scalariser, and R is the fraction of them that count as measured. The declaration
         earns the achievement V = R / 2, plus 1/2 if the declared position is a best candidate. B is the spent fraction
         of the spectra. The agent's best score relative to the largest score is not rewarded, because random positions
         already reach most of the largest score.
@@ -188,7 +188,7 @@ class SpectrumDiscovery(GoalFamily[Discovery]):
     scene_root : int, optional
         Number from which the seeds of the scenes are derived; these scenes replace those of the split.
     difficulty, split, observation, reward, randomisation, privileged_info
-        See ``stemtwin.twin.envs.arguments.EnvArguments``; ``closed_valve`` can be given.
+        See ``stemtwin.twin.envs.arguments.EnvArguments``. ``randomisation`` accepts the probability ``closed_valve``.
 
     Raises
     ------
@@ -232,10 +232,10 @@ class SpectrumDiscovery(GoalFamily[Discovery]):
         Raises
         ------
         SettingsError
-            The split is ``test``, and no root is given.
+            The split is ``test``, and ``scene_root`` is None.
         """
         if self.split == "test" and self.scene_root is None:
-            message = "SpectrumDiscovery has scenes for split='test' only in a task. Run the task, or give scene_root."
+            message = "SpectrumDiscovery with split='test' needs the scenes of a task. Run the task, or give scene_root."
             raise SettingsError(message)
         return scenes.scene_seeds(self.split, self.scenes, self.scene_root)
 
@@ -411,7 +411,7 @@ class SpectrumDiscovery(GoalFamily[Discovery]):
     # ---- the goal
 
     def recall(self, state: Discovery) -> float:
-        """Return the recall, the fraction of the best candidates (1 % of all candidates) whose scalariser was measured."""
+        """Return the recall: the fraction of the best candidates (1 % of all candidates) that have a score above 0."""
         return len(set(state.best) & set(state.measured)) / len(state.best)
 
     def area(self, state: Discovery) -> float:
@@ -452,7 +452,7 @@ class SpectrumDiscovery(GoalFamily[Discovery]):
         return SHARE * self.recall(state) + (1 - SHARE) * self.success(state)
 
     def truncated(self, state: Discovery) -> bool:
-        """Return True if all spectra were taken and the next action did not declare a position."""
+        """Return True if the action after the last spectrum did not declare a position."""
         return not self.declared(state) and state.moves > len(state.places)
 
     def cost(self, state: Discovery) -> dict[str, float]:

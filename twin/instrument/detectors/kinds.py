@@ -101,9 +101,9 @@ The first tag is the signal.
 
 
 def load_detectors() -> Registry[Factory]:
-    """Return the registry `DETECTORS` after the import of all modules that register detectors.
+    """Return the registry `DETECTORS` with all detectors, including those of spectra.
 
-    Detectors of spectra are registered by the recorders of the microscope, whose import is slow.
+    The recorders of the microscope register the detectors of spectra. This function imports them, which is slow.
     """
     importlib.import_module(RECORDER_PACKAGE)
     return DETECTORS

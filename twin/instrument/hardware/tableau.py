@@ -425,10 +425,10 @@ def _refuse_failure(fitted: phase_diversity.FirstOrder, tilt: np.ndarray, settin
     advice = f"C10 and C12 must lie within {limit:.0f} A. Correct them first, or raise defocus_angstrom."
     measured = target * (1 + abs(c10) / setting.defocus_angstrom)  # the larger one of the two probes
     if abs(c10) > limit:
-        message = f"Measured probe diameter out of range{where}: target={target:.1f} px, measured={measured:.1f} px. {advice}"
+        message = f"The measured probe diameter is out of range{where}: {measured:.1f} px, but {target:.1f} px if C10 and C12 are 0. {advice}"
         raise InstrumentError(message)
     astigmatism = math.hypot(c12a, c12b) / setting.defocus_angstrom
     if astigmatism * setting.defocus_angstrom > limit:
         axes = f"{target * (1 + astigmatism):.1f} and {target * abs(1 - astigmatism):.1f} px"
-        message = f"Measured diameters of the elliptical probe out of range{where}: target={target:.1f} px, measured={axes}. {advice}"
+        message = f"The measured diameters of an elliptical probe are out of range{where}: {axes}, but {target:.1f} px if C10 and C12 are 0. {advice}"
         raise InstrumentError(message)

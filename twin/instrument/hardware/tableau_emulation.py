@@ -95,7 +95,7 @@ def _failure(true: np.ndarray, measured: np.ndarray, covariances: np.ndarray, se
         )
         return InstrumentError(message)
     if np.abs(measured[:, 0]).max() > limit or astigmatism.max() > limit:
-        return InstrumentError(f"Measured probe out of range: C10 and C12 must lie within {limit:.0f} A. Correct them first.")
+        return InstrumentError(f"The measured probe is out of range: C10 and C12 must lie within {limit:.0f} A. Correct them first.")
     return None
 
 
