@@ -11,7 +11,7 @@ from scipy import integrate, special
 from stemtwin.twin.errors import SettingsError, UnknownNameError
 from stemtwin.twin.physics import electrons, phonons
 from stemtwin.twin.physics.dynamics import knockon, mott
-from stemtwin.twin.physics.dynamics.isotopes import isotopes, number_of
+from stemtwin.twin.physics.dynamics.isotopes import _TABLE, isotopes, number_of
 
 BARN = knockon.BARN
 M2 = 1e20  # (A/s)^2 in 1 m^2/s^2
@@ -115,6 +115,13 @@ def test_thermal_average_against_many_velocities(energy, displacement, spread):
     x = knockon.max_transfer_moving(energy, 12.0, v) / displacement
     expected = float((weight * closed_form(6, energy, x)).sum() / weight.sum())
     assert knockon.cross_section("C", energy, displacement, mass=12.0, velocity2=spread * M2) == pytest.approx(expected, rel=1e-5, abs=1e-24)
+
+
+def test_the_table_has_each_element_once():
+    """A symbol that stands twice would hide its first entry without a word."""
+    symbols = [entry.split()[0] for entry in _TABLE.split("|") if entry.strip()]
+    assert len(symbols) == len(set(symbols))
+    assert isotopes("Th") == ((230.033132, 0.0002), (232.038054, 0.9998))  # IUPAC 2013
 
 
 def test_heavier_isotopes_are_harder_to_displace():

@@ -1,7 +1,7 @@
 """Natural isotopes: masses and abundances.
 
 The masses are those of AME 2020; the abundances are IUPAC 2013 representative values, normalised to 1, as tabulated by
-the package periodictable 2.1 (public domain). The package lacks abundances of U, which are quoted from IUPAC itself. Th is taken as pure 232Th.
+the package periodictable 2.1 (public domain). The package lacks abundances of U, which are quoted from IUPAC itself.
 Elements without a natural isotopic composition (Tc, Pm, Po to Ac) are absent.
 """
 
@@ -55,7 +55,7 @@ H 1.007825:0.999855 2.014102:0.000145 | He 3.016029:2e-06 4.002603:0.999998 | Li
 193.962683:0.32864 194.964794:0.33775 195.964955:0.25211 197.967897:0.07356 | Au 196.966570:1 | Hg 195.965833:0.0015 197.966769:0.1004
 198.968281:0.1694 199.968327:0.2314 200.970303:0.1317 201.970644:0.2974 203.973494:0.0682 | Tl 202.972344:0.29515 204.974427:0.70485 | Pb
 203.973043:0.014 205.974465:0.241 206.975897:0.221 207.976652:0.524 | Bi 208.980399:1 | Th 230.033132:0.0002 232.038054:0.9998 | Pa 231.035883:1 |
-Th 232.038054:1 | Pa 231.035883:1 | U 234.040950:0.000054 235.043928:0.007204 238.050787:0.992742
+U 234.040950:0.000054 235.043928:0.007204 238.050787:0.992742
 """
 
 

@@ -90,7 +90,7 @@ class LocalOperator:
         if self.basis.cutoff >= first.grid.band_limit:
             message = (
                 f"Basis functions for a convergence of {semiangle * 1e3:g} mrad reach {self.basis.cutoff * self.wavelength * 1e3:.1f} mrad, beyond "
-                f"the grid's band limit ({first.grid.max_angle(self.wavelength) * 1e3:.1f} mrad). Use a finer sampling or a smaller convergence."
+                f"the grid's band limit ({first.grid.max_angle(self.wavelength) * 1e3:.1f} mrad). Use a finer sampling or a smaller aperture."
             )
             raise SamplingError(message)
         self.joined: JoinedSlices | None = None

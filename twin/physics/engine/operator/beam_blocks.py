@@ -85,7 +85,7 @@ def beyond_band(grid: Grid, wavelength: float, semiangle: float, pixel: tuple[fl
     step = 0.995 / (3 * (semiangle / wavelength + math.hypot(*pixel)))
     return (
         f"A convergence of {semiangle * 1e3:g} mrad reaches beyond the grid's band limit ({grid.max_angle(wavelength) * 1e3:.1f} mrad). "
-        f"Use points at most {step:.3g} A apart or a smaller convergence."
+        f"Use points at most {step:.3g} A apart or a smaller convergence angle."
     )
 
 
