@@ -65,7 +65,7 @@ def phase_weights(semiangle_mrad: float, energy_ev: float) -> np.ndarray:
 
 
 def least_phase(information: Sequence[np.ndarray], prior: np.ndarray, semiangle_mrad: float, energy_ev: float) -> float:
-    """Return the lower bound of van Trees on the root mean square, over samples, of the residual phase in an aperture, rad.
+    """Return the van Trees bound on the rms residual phase in an aperture, rad; the mean square is over all samples.
 
     Parameters
     ----------

@@ -37,7 +37,7 @@ LOCK_S = 3600.0
 
 
 def specimens(card: Card, size: str) -> Iterator[DrawnSpecimen]:
-    """Yield the specimens of a size of a dataset, split by split, in the order of their seeds."""
+    """Yield the specimens of one size of a dataset (tiny, std or full), split by split, in the order of their seeds."""
     made = find_generator(card.kind)
     for split in card.splits:
         for seed in card.structure_seeds(size, split):

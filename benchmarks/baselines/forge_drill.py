@@ -145,7 +145,7 @@ class DrillPlan:
         """Return the value of a pattern, which is the negative cost of the remaining work; ``empty`` is the mask of vacancies.
 
         Stray vacancies are assigned, at the least cost, to wanted sites that hold S. The remaining wanted sites are emptied one by one. The next one
-        is always the site with the fewest vacancies beside it, because each of these vacancies allows a jump in place of a loss.
+        is always the site with the fewest vacancies beside it, because an S atom beside a vacancy can jump into it instead of leaving the sheet.
         """
         key = empty.tobytes()
         if key not in self.made:

@@ -104,7 +104,7 @@ class Bayes:
         self.preset, self.actions, self.closed = preset_from(known), known["actions"], known["randomisation"]["closed_valve"]
 
     def pair(self, observation: Mapping[str, np.ndarray]) -> str:
-        """Return the name of the pair of laws."""
+        """Return the name of the pair of laws of the episode, which the observation states."""
         return tuple(PAIRS)[int(np.argmax(observation["pair"]))]
 
     def exposed(self, observation: Mapping[str, np.ndarray]) -> int:

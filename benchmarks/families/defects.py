@@ -53,7 +53,7 @@ ASKED = PointAnswers(
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class TrueDefects:
-    """The defects of one image: (m, 2) x and y (A) and (m,) class, 1 to 11."""
+    """The m defects of one image: positions (x, y), A, shape (m, 2), and classes from 1 to 11, shape (m,)."""
 
     positions: np.ndarray
     classes: np.ndarray

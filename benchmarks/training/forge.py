@@ -309,7 +309,7 @@ def main(words: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--goals", nargs="+", default=list(PRESETS), choices=list(PRESETS))
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
-    parser.add_argument("--steps", type=int, help="number of PPO steps in the environment for each seed")
+    parser.add_argument("--steps", type=int, help="number of environment steps of the PPO training, for each seed")
     given = parser.parse_args(words)
     for goal in given.goals:
         steps, taught = given.steps or STEPS[goal], demonstrations(goal, DEMONSTRATIONS[goal])

@@ -27,17 +27,19 @@ def demo(
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder of the output files.")] = Path("stemtwin-demo"),
     signals: Annotated[
         bool,
-        typer.Option("--signals", help="Acquire all signals of SrTiO3 with one beam and save them in all formats, instead of the workflow."),
+        typer.Option("--signals", help="Instead of the full demonstration, acquire all signals of SrTiO3 and save them in all formats."),
     ] = False,
     film: Annotated[
         bool,
-        typer.Option("--film", help="Film the growth of a hole in graphene and the manipulation of a silicon atom, instead of the workflow."),
+        typer.Option(
+            "--film", help="Instead of the full demonstration, film the growth of a hole in graphene and the manipulation of a silicon atom."
+        ),
     ] = False,
     led: Annotated[
         int | None,
         typer.Option(
             "--led",
-            help="Instead of the workflow, make this number of silicon-manipulation attempts, each with its own seed, and count the successes.",
+            help="Instead of the full demonstration, manipulate a silicon atom this many times, each with its own seed, and count the successes.",
         ),
     ] = None,
     as_json: JsonFlag = False,

@@ -45,7 +45,8 @@ def new(
     ] = None,
     isolation: Annotated[str, typer.Option(help="Isolation of agents: bubblewrap or process.")] = "bubblewrap",
     pad: Annotated[
-        float, typer.Option(help="Minimum duration of each reply to an agent, s. It hides from agents how long the microscope computes.")
+        float,
+        typer.Option(help="Minimum time from an action of an agent to the reply, s. It hides the computing time, which could reveal the true state."),
     ] = 0.0,
     honeypots: Annotated[
         int, typer.Option(help="Number of honeypots (unanswerable rows) of each of three kinds, added to the hidden rows of tasks that support them.")

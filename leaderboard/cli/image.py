@@ -43,7 +43,7 @@ DetectorsOption = Annotated[
     typer.Option(help="Detectors and derived signals (com, icom, idpc), separated by commas; by default haadf,abf."),
 ]
 ExactOption = Annotated[
-    bool, typer.Option("--exact", help="Compute exact dark-field signals, even if this takes long, instead of quick approximations.")
+    bool, typer.Option("--exact", help="Compute exact dark-field signals, even if this takes a long time, instead of quick approximations.")
 ]
 InstrumentOption = Annotated[str, typer.Option(help="Instrument profile; see 'stemtwin list profiles'.")]
 SemiAngleOption = Annotated[float | None, typer.Option(help="Convergence semi-angle, mrad; by default that of the instrument.")]

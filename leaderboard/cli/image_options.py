@@ -24,7 +24,7 @@ class ImageOptions:
     detectors : tuple of str
         Names of the detectors and derived signals of an image.
     own_detectors : bool
-        Whether the user named the detectors. If so, all of them are computed, even if this takes long.
+        Whether the user named the detectors. If so, all of them are computed, even if this takes a long time.
     exact : bool
         Whether an exact image is computed even if it takes long, instead of a quick image.
     size : float

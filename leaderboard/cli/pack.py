@@ -15,7 +15,11 @@ def pack(
     name: Annotated[str, typer.Option(help="Name of the dataset: lowercase letters, digits and hyphens.")],
     labels_by: Annotated[str, typer.Option(help="Origin of the labels: person, algorithm (scores are then not ranked) or none.")],
     labels: Annotated[
-        Path | None, typer.Option(help="CSV file of labels; its columns are file, x_angstrom, y_angstrom (or x_px, y_px), heaviest and frame.")
+        Path | None,
+        typer.Option(
+            help="CSV file of labels, with the columns file, x_angstrom, y_angstrom (or x_px, y_px), and optionally "
+            "heaviest (atomic number) and frame (number of the image in its file)."
+        ),
     ] = None,
     folder: Annotated[Path | None, typer.Option(help="New folder of the dataset; by default <data folder>/measured/<name>/<version>.")] = None,
     version: Annotated[str, typer.Option(help="Version of the dataset.")] = "1.0.0",
@@ -25,7 +29,9 @@ def pack(
     tile: Annotated[int | None, typer.Option(help="Side of the square tiles into which images are cut, pixels.")] = None,
     pixel_size: Annotated[float | None, typer.Option(help="Pixel size for files without a calibration, A.")] = None,
     variable: Annotated[str | None, typer.Option(help="Name of the variable that contains the image, for files with several variables.")] = None,
-    fact: Annotated[list[str] | None, typer.Option(help="Known value of a column for all images, as COLUMN=VALUE; may be repeated.")] = None,
+    fact: Annotated[
+        list[str] | None, typer.Option(help="Value of a dataset column that is the same for all images, as COLUMN=VALUE; may be repeated.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Pack measured images and their labels as a dataset with a card, hashes, splits and a manifest."""

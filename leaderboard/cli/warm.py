@@ -11,7 +11,9 @@ from stemtwin.leaderboard.cli.work_progress import span
 def warm(
     environments: Annotated[
         list[str] | None,
-        typer.Argument(help="Ids of environments, for example stemtwin/Autofocus-v2; by default all that 'stemtwin list environments' names."),
+        typer.Argument(
+            help="Ids of environments, for example stemtwin/Autofocus-v2; by default all environments in the output of 'stemtwin list environments'."
+        ),
     ] = None,
 ) -> None:
     """Compile all kernels, then build the specimens and operators of environments at their default difficulty.

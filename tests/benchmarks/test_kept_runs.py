@@ -253,7 +253,7 @@ def test_runs_over_other_episodes_have_no_common_scale() -> None:
     """A policy that was played over fewer episodes than the others is named, with both numbers."""
     rng = np.random.default_rng(1)
     runs = {name: run_of(name, rng.random(count)) for name, count in (("no-op", 50), ("expert", 50), ("towards", 40))}
-    with pytest.raises(DatasetError, match="different seeds: 40 of towards, but 50 of no-op"):
+    with pytest.raises(DatasetError, match="different seeds; towards has 40 episodes, and no-op has 50"):
         scale_of(runs)
 
 

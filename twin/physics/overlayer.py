@@ -35,7 +35,7 @@ def scattered_share(height: np.ndarray, energy: float, *, number: int = CARBON, 
     Parameters
     ----------
     height : ndarray
-        Height of the film, A, any shape.
+        Thickness of the film, A, any shape.
     energy : float
         Beam energy, eV.
     number : int

@@ -39,7 +39,7 @@ def film_of(request: Request, slices: Slices, thickness: float | None) -> FilmSl
 def positions(request: Request, configuration: int) -> np.ndarray:
     """Return the atoms' positions (x, y, z), A, shape (n, 3), in one frozen-phonon configuration.
 
-    With ``displacements="independent"``, configuration i has the same positions for every number of configurations.
+    With ``displacements="independent"``, the positions of configuration i do not depend on the number of configurations.
     """
     sample = request.sample
     assert not isinstance(sample, PotentialSlices)  # callers pass samples only

@@ -64,7 +64,7 @@ def listed_sites(
     u: np.ndarray | None = None,
     digits: int = 6,
 ) -> ListedSites:
-    """Return sites without stated multiplicities, by default fully occupied and without displacements."""
+    """Return a list of sites from arrays; multiplicities are not stated. By default sites are fully occupied, without displacements."""
     nothing = np.full(len(numbers), np.nan)
     return ListedSites(
         labels=labels,

@@ -93,7 +93,7 @@ class FilmSlices:
     def allowed(self, comparison: Comparison, stack: SliceStack, tolerance: float) -> JoinedSlices | None:
         """Return the thickest groups whose error is at most half of a tolerance, or None if there are none.
 
-        The largest thickness of a group is halved until the error of single probes is small enough.
+        The limit of the thickness of a group is halved until the error of single probes is small enough.
         """
         film, true = self, None
         while (groups := film.joined(stack.planes)) is not None:
