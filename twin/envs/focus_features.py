@@ -16,8 +16,7 @@ DECADES = 4.0
 def square_roots(image: np.ndarray) -> np.ndarray:
     """Bin a frame by 2 x 2 points, and return the square roots of the bins as uint8.
 
-    The smallest bin is subtracted from all bins first. The square roots are then scaled to 100 for a bin at the mean, and clipped
-    at 255.
+    The values are 100 sqrt(b / mean b), where b is a bin minus the smallest bin. They are clipped at 255.
     """
     four = image.reshape(image.shape[0] // 2, 2, image.shape[1] // 2, 2).sum(axis=(1, 3), dtype=np.float32)
     four -= four.min()

@@ -121,7 +121,7 @@ class DriftTracking(GoalFamily[Watch]):
         ============= =================== ========= ==============================================================
 
         ``"pixels"``: a ``Dict``. ``image`` uint8 (2, 64, 64) has the last two frames, latest first, in bins of 2 x 2
-        points, as square roots of (bin - smallest bin), scaled to 100 for a bin at the mean. ``scalars`` float32 (13,)
+        points, as 100 sqrt(b / mean b), where b is a bin minus the smallest bin, at most 255. ``scalars`` float32 (13,)
         has field and shift of both frames in units of their largest values and log(electrons) / log(1e5) of both
         frames, then budget, clock in units of 1000 s, and tilt in units of 100 mrad. ``"state"``: float32 (525,). The
         images of the last two frames are averaged to 16 x 16 points each, in units of 255; then follow the same
