@@ -1,4 +1,4 @@
-"""Pages of environments as Markdown, from the docstrings of the families, the scales of returns and the films.
+"""Markdown pages of environments, made from docstrings, returns of baselines, and animations of episodes (GIF).
 
 ``python -m stemtwin.benchmarks.environment_pages`` (``make pages``) writes ``docs/environments/<Id>.md``, their index, and the tables of returns in
 ``docs/environments.md``.

@@ -21,7 +21,7 @@ LEAST_STEP = 1e-6
 
 
 def wrong_decision(squares: np.ndarray) -> np.ndarray:
-    """Return the least probability of a wrong decision between two equally probable sets of Poisson means.
+    """Return a lower bound on the probability of a wrong decision between two equally probable sets of Poisson means.
 
     ``squares`` is the sum of (sqrt(a) - sqrt(b))^2 over the means a of one set and the corresponding means b of the other set.
     """
@@ -29,7 +29,7 @@ def wrong_decision(squares: np.ndarray) -> np.ndarray:
 
 
 def uniform_mean_square(distances: np.ndarray, squares: np.ndarray, length: float) -> np.ndarray:
-    """Return the least mean square error of a parameter with a uniform prior.
+    """Return the lower bound of Ziv and Zakai on the mean square error of a parameter with a uniform prior.
 
     The result has the shape (...), which is the shape of ``squares`` without its last axis.
 
@@ -53,7 +53,7 @@ def uniform_mean_square(distances: np.ndarray, squares: np.ndarray, length: floa
 
 
 def normal_mean_absolute(information: float, prior: float) -> float:
-    """Return the least mean absolute error of a parameter with a normal prior.
+    """Return the lower bound of Ziv and Zakai on the mean absolute error of a parameter with a normal prior.
 
     The mean counts must be linear in the parameter for changes as large as the error.
 

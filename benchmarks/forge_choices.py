@@ -52,7 +52,7 @@ class ForgeChoices:
 
     @property
     def count(self) -> int:
-        """Number of choices: those of all candidates, a look, and the stop."""
+        """Number of choices: one for each combination of a candidate and a way to park the beam, one to look, and one to stop."""
         return self.candidates * len(self.ways) + 2
 
 

@@ -9,11 +9,11 @@ Three kinds are mixed with the rows of a split, in random order and under random
 ``swapped labels``
     a real image, mirrored and with half of its electrons, whose truth is that of another row.
 
-The truth stored with such a row is one of several candidates, which the organiser draws with equal probabilities. The inputs are independent of this
-draw, so an answer made without the truth favours no candidate. The test is therefore exact: it compares the similarity of the answers to the stored
-truths with their similarity to newly drawn candidates (99 999 draws), over all honeypots together. Among entries that have not seen the truth, at
-most one in a thousand has a p-value of 0.001 or less, whatever their method. The excess is the mean similarity to the stored truths minus the mean
-similarity to all candidates. Without a leak, its average is 0.
+Such a row has several candidate truths. The organiser draws one of them, with equal probabilities, and stores it as the truth of the row. The inputs
+are independent of the draw, so an answer made without the stored truth favours no candidate. The test for a leak is therefore exact. It compares the
+similarity of the answers to the stored truths with their similarity to newly drawn candidates (99 999 draws), over all honeypots together. Among
+entries that have not seen the truth, at most one in a thousand has a p-value of 0.001 or less, whatever their method. The excess is the mean
+similarity to the stored truths minus the mean similarity to all candidates. Without a leak, its average is 0.
 """
 
 import dataclasses

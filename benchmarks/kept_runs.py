@@ -120,7 +120,9 @@ class KeptRun:
 
 
 class EpisodeRecorder:
-    """Recorder of one episode, a ``returns.Watcher``.
+    """Recorder of episodes, which implements ``returns.Watcher``.
+
+    Each call of ``begin`` starts a new recording.
 
     Parameters
     ----------
@@ -135,7 +137,7 @@ class EpisodeRecorder:
 
     @classmethod
     def of(cls, environment: gym.Env) -> "EpisodeRecorder":
-        """Return a recorder for episodes of an environment that was made with ``privileged_info=True``."""
+        """Return a recorder for an environment that was made with ``privileged_info=True``."""
         told = getattr(environment.get_wrapper_attr("task"), "FINAL_ERROR", None)
         return cls(environment.action_space, told.entry if told else "")
 

@@ -60,7 +60,11 @@ def _kept(value: float) -> float | None:
 
 
 def values(task: Task, samples: "SampleStatistics") -> dict[str, dict[str, dict[str, Any]]]:
-    """Return every metric on all samples and on every slice, as dicts by column, slice and metric; None for an undefined value."""
+    """Return every metric on all samples and on every slice, as nested dicts ``[column][slice][metric]``.
+
+    A column is a property by which the samples are sorted into slices. All samples together are the slice ``"all"`` of the column ``"all"``. The
+    number of samples is stored as the metric ``"n"``. None stands for an undefined value.
+    """
 
     def of(part: "SampleStatistics") -> dict[str, Any]:
         sums = part.sums()

@@ -1,4 +1,4 @@
-"""Notes in which a team describes its method to a jury (key ``method`` of ``submission.yaml``), and a check that pages can show them."""
+"""Notes of a team on its method for a jury (key ``method`` of ``submission.yaml``), with a check of their lengths and links."""
 
 import re
 from collections.abc import Mapping

@@ -162,10 +162,10 @@ def _compare(episode: Episode, again: Episode, same: bool) -> None:
         return
     where = f"episode {episode.number}" + (f", attempt {episode.attempt}" if episode.attempt else "")
     if same:
-        message = f"{where}: its replay differs in {wrong!r}, although versions and processor are the same. Give the unmodified run."
+        message = f"{where}: the replay differs in {wrong!r}, although versions and processor are the same. Give the unmodified run."
         raise SubmissionError(message)
     if not _alike(episode.start, again.start) or episode.actions != again.actions:
-        message = f"{where}: its replay starts from a different truth or takes other actions. Replay it with the versions in its report."
+        message = f"{where}: the initial truth or the actions of the replay differ from those of the run. Replay it with the versions in its report."
         raise SubmissionError(message)
 
 

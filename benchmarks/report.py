@@ -122,7 +122,7 @@ class Report:
     task, major : str, int
         Task and its version.
     source : Source
-        Data of the score.
+        Data set or environment on which the entry was scored.
     entry, team : str
         Names of the entry and of its team.
     trust : str

@@ -181,11 +181,13 @@ def scale_of(runs: Mapping[str, KeptRun]) -> ReturnScale:
 
 
 def failings(scales: Sequence[ReturnScale]) -> list[str]:
-    """Return a sentence for each requirement that a family's scales of returns miss; the scales are ordered from the easiest preset to the hardest.
+    """Return a sentence for each violated requirement on the scales of returns of a family.
+
+    A scale holds the returns of all baselines on one preset. The scales are ordered from the easiest preset to the hardest.
 
     Paired intervals must separate the oracle from the expert, the expert from the best of no-op, random and blind, and a trained policy from the
     fixed rule. None of no-op, random and blind may reach half of the expert's normalised return. On neighbouring presets, the intervals of the
-    expert's interquartile means must not overlap, and neither may the intervals of its final errors, if the family has final errors.
+    expert's interquartile means must not overlap, and neither may those of the expert's final errors, if the family has final errors.
     """
     found = []
     for scale in scales:

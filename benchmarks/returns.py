@@ -265,7 +265,7 @@ def environments() -> dict[str, dict[str, Baseline]]:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Measure and write the scales."""
+    """Measure the returns of baselines and write them to ``twin/envs/scales``."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("environments", nargs="*", help="ids of environments (default: all environments with a goal)")
     parser.add_argument(
@@ -327,9 +327,10 @@ def ordered(environment: str) -> tuple[str, ...]:
 
 
 def missed(environment: str) -> list[str]:
-    """Return a sentence for each requirement of :func:`~stemtwin.benchmarks.return_statistics.failings` that the scales of a family miss.
+    """Return a sentence for each violated requirement on the scales of returns of a family.
 
-    Presets that differ only in difficulty are checked together, because neighbours must differ significantly. Each preset with a goal of its own is
+    The requirements are those of :func:`~stemtwin.benchmarks.return_statistics.failings`. Presets that differ only in difficulty are checked
+    together, because the returns on each of them must differ significantly from those on the next harder one. Each preset with a goal of its own is
     checked alone and not compared with other presets.
     """
     groups = [ordered(environment), *((other,) for other in presets(environment)[ORDERED:])]

@@ -44,7 +44,7 @@ def check_folder(path: Path, *, whole: bool = True) -> Path:
     elif header.is_file() and table.is_file():
         return path
     elif not header.is_file() and len(parts) > 1 and not table.exists():
-        message = f"{path} is a folder of {len(parts)} parquet files and has no {HEADER}; the first file is {parts[0]!r}. "
+        message = f"{path} contains {len(parts)} parquet files, such as {parts[0]!r}, and has no {HEADER}. "
         message += f"Join the files into one file {TABLE}. {FORM}"
     elif not header.is_file():
         told = _found(names, (".yaml", ".yml"), "The folder contains ")

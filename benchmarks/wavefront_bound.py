@@ -10,7 +10,7 @@ bound applies to the metric itself. It is the bound of Ziv and Zakai (:mod:`stem
 certain combination of the coefficients. The root mean square phase is at least the absolute value of this error. The second bound also assumes that
 the spread is known.
 
-``python -m stemtwin.benchmarks.wavefront_bound`` prints both bounds over rows of the test split.
+``python -m stemtwin.benchmarks.wavefront_bound`` computes both bounds for samples of the test split and prints them.
 
 References
 ----------
@@ -103,9 +103,9 @@ def least_mean_phase(information: np.ndarray, prior: np.ndarray, weights: np.nda
 
 
 def bounds(card: Card, rows: int) -> dict[float, tuple[float, float, float]]:
-    """Return three bounds on the residual phase (rad) for each beam energy, eV, computed from ``rows`` rows of the test split.
+    """Return three bounds on the residual phase (rad) for each beam energy, eV, computed from ``rows`` samples of the test split.
 
-    The first bound is that of :func:`least_phase`. The second and the third are the mean and the minimum, over the rows, of the bound that
+    The first bound is that of :func:`least_phase`. The second and the third are the mean and the minimum, over the samples, of the bound that
     :func:`least_mean_phase` gives.
     """
     made, settings = find_generator(card.kind), card.generator
@@ -135,7 +135,7 @@ def bounds(card: Card, rows: int) -> dict[float, tuple[float, float, float]]:
 def main(arguments: list[str] | None = None) -> None:
     """Print the bounds for each beam energy."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rows", type=int, default=12, help="number of rows for each energy (default: 12)")
+    parser.add_argument("--rows", type=int, default=12, help="number of simulated Ronchigrams for each beam energy (default: 12)")
     given = parser.parse_args(arguments)
     for energy, (least, mean, row) in bounds(find_card("ronchigram", "1.0.0"), given.rows).items():
         told = f"root mean square at least {least:.4f} rad, mean at least {mean:.4f} rad, of the best row at least {row:.4f} rad"

@@ -15,7 +15,7 @@ from stemtwin.datasets.cards import Card
 
 
 class Stream(IntEnum):
-    """Numbers of the independent random streams that belong to one structure seed."""
+    """Identifying numbers of the independent random streams of one structure seed."""
 
     STRUCTURE = 0
     MICROSCOPE = 1

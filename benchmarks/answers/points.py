@@ -130,7 +130,7 @@ class PointAnswers:
         )
 
     def missing(self, answers: Mapping[str, Points], source: str = "the answers") -> frozenset[str]:
-        """Return the parts among ``"classes"`` and ``"confidence"`` that the answers leave out; samples without points are ignored."""
+        """Return the names of the parts that the answers leave out, ``"classes"`` or ``"confidence"``; samples without points are ignored."""
 
         def given(points: Points, name: str) -> bool | None:
             return getattr(points, name) is not None if len(points) else None
@@ -242,7 +242,8 @@ class PointAnswers:
         """Return the sha256 of ids and points in a canonical order.
 
         If the class is not scored or not given, 0 is hashed in its place. If the confidence is not scored or not given, 1 is hashed in its place. If
-        the answers leave out a scored class or confidence, its name is also hashed.
+        the class is scored but not given, the text ``without classes;`` is also hashed. If the confidence is scored but not given, the text
+        ``without confidence;`` is also hashed.
         """
         missing = self.missing(answers)
         out = hashlib.sha256()

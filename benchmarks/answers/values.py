@@ -53,7 +53,7 @@ class ValueAnswers:
     level : float
         Nominal probability that an interval contains the true value.
     scored : tuple of str
-        Parts among ``"sigma"`` and ``"interval"`` that metrics read.
+        Uncertainties that metrics use: ``"sigma"``, ``"interval"``, both or none.
     """
 
     quantities: tuple[Field, ...]
@@ -100,7 +100,7 @@ class ValueAnswers:
         return self._answers(columns, ids)
 
     def missing(self, answers: Mapping[str, Values], source: str = "the answers") -> frozenset[str]:
-        """Return the parts among ``"sigma"`` and ``"interval"`` that the answers leave out."""
+        """Return the uncertainties that the answers leave out, ``"sigma"`` or ``"interval"``."""
 
         def given(answer: Values, name: str) -> bool:
             return all(getattr(answer, attribute) is not None for attribute in PARTS[name])

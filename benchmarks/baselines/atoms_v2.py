@@ -55,7 +55,10 @@ class RefinedPeaks:
         return self.points(electrons_of(given), float(given["sampling_angstrom"]))
 
     def points(self, image: np.ndarray, step: float, *, refined: bool = True) -> Points:
-        """Return the peaks of an image (ny, nx), e-, with a pixel size ``step``, A/px; ``refined`` requests a fit of each position."""
+        """Return the peaks of an image.
+
+        ``image`` is in electrons, (ny, nx), and ``step`` is the pixel size in A. If ``refined`` is True, a fit refines each position.
+        """
         response, noise, sigma = best_response(image, step, self.widths)
         strong = max(float(np.quantile(response, 0.995)), 1e-12)
         peaks = peak_local_max(response, min_distance=max(2, round(sigma)), threshold_abs=0.0, exclude_border=False)

@@ -31,7 +31,7 @@ def electrons(image: np.ndarray) -> np.ndarray:
 
 
 def binned(counts: np.ndarray) -> np.ndarray:
-    """Return the counts of a narrow frame, summed into the larger pixels of a template, shape (64, 64)."""
+    """Return the counts of a narrow frame (16 A wide), summed into the larger pixels of a template, shape (64, 64)."""
     return counts.reshape(SIDE, BIN, SIDE, BIN).sum(axis=(1, 3))
 
 
@@ -50,9 +50,10 @@ class Template:
     frames: np.ndarray = field(default_factory=lambda: np.full((SIDE, SIDE), 1e-9))
 
     def add(self, counts: np.ndarray, place: np.ndarray, exposure: float = 1.0) -> None:
-        """Add a narrow frame with the feature at a position (x, y) relative to the middle, A.
+        """Add a narrow frame (16 A wide) to the mean image.
 
-        ``exposure`` is the ratio of the electrons per point of the frame to those of a reference frame.
+        The feature is at ``place`` (x, y) relative to the middle of the frame, A. ``exposure`` is the ratio of the electrons per point of the frame
+        to those of a reference frame.
         """
         moved, there = aligned(counts, place)
         self.counts, self.frames = FORGET * self.counts + moved, FORGET * self.frames + exposure * there
@@ -78,7 +79,7 @@ class Template:
 
 
 def aligned(counts: np.ndarray, place: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return a narrow frame shifted to bring the position ``place`` (x, y), A, to the middle, and the coverage of its pixels, shape (64, 64) each."""
+    """Return a narrow frame (16 A wide), shifted so that ``place`` (x, y), A, is in the middle, and the coverage of its pixels, (64, 64) each."""
     way = (-place[1] / PITCH, -place[0] / PITCH)
     return tuple(np.maximum(ndimage.shift(part, way, order=1), 0) for part in (counts, np.ones_like(counts)))  # type: ignore[return-value]
 
@@ -197,9 +198,10 @@ class ChangeMaps:
     outer: float = 7.6
 
     def add(self, counts: np.ndarray, place: np.ndarray, template: Template, exposure: float = 1.0) -> float:
-        """Add a narrow frame with the feature at a position (x, y), A.
+        """Add a narrow frame (16 A wide), and return a measure of the change of the sample.
 
-        Return the sum of the largest rise and the largest fall, in standard deviations.
+        The feature is at ``place`` (x, y) relative to the middle of the frame, A. ``exposure`` is the ratio of the electrons per point of the frame
+        to those of a reference frame. The returned measure is the sum of the largest rise and the largest fall, in standard deviations.
         """
         moved, there = aligned(counts, place)
         axis = places(SIDE, PITCH)
@@ -217,5 +219,5 @@ class ChangeMaps:
 
 
 def wide_pitch() -> float:
-    """Return the pixel size of a wide frame, A."""
+    """Return the pixel size of a wide frame (40 A wide), A."""
     return WIDE_FIELD / SHAPE[0]

@@ -108,9 +108,9 @@ def fit_focus(knobs: np.ndarray, powers: np.ndarray, noise: np.ndarray) -> np.nd
 class FocalSeries:
     """Policy that focuses as a human operator does.
 
-    It takes a defocus series, moves to the maximum of parabolas through the sharpness, and continues with smaller changes about this point. Sharpness
-    is the normalised variance for each azimuth, because twofold astigmatism gives every azimuth a different focus (:func:`fit_focus`). Every fit uses
-    all frames of the episode so far.
+    It takes a defocus series, moves to the fitted best focus, and continues with smaller changes about this point. Twofold astigmatism gives every
+    azimuth a different focus, so the fit (:func:`fit_focus`) uses one parabola in defocus for each azimuth. The fitted quantity is the logarithm of
+    the normalised variance at this azimuth. Every fit uses all frames of the episode so far.
     """
 
     def reset(self, brief: Brief) -> None:

@@ -106,8 +106,8 @@ class Candidate:
     known : Known
         Prior before the first frame.
     basis, waves : ndarray
-        ``waves`` holds a constant and the cosines and sines of the Fourier coefficients in each pixel of the frame, shape (pixels, 81), and
-        ``basis`` is its pseudo-inverse.
+        ``waves`` holds the basis functions of the Fourier series of a frame in each pixel, shape (pixels, 81). They are a constant and the
+        cosine and sine waves of 40 spatial frequencies. ``basis`` is the pseudo-inverse of ``waves``.
     kept : int
         Number of hypotheses that are kept after each frame.
     knobs, measured, weight : list

@@ -1,4 +1,7 @@
-"""Baselines of ``atom-forge`` and ``atom-drill``: a planner based on rates of hops and losses, rules, a fixed cycle, random actions, an oracle."""
+"""Baselines of ``atom-forge`` and ``atom-drill``: a planner, a simple rule, a fixed cycle, random actions, an immediate stop, and an oracle.
+
+The planner uses the rates of hops and losses of atoms.
+"""
 
 import itertools
 from collections.abc import Mapping

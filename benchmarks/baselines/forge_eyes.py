@@ -47,7 +47,10 @@ class Seen:
 
 
 def look(observation: Any) -> Seen | None:
-    """Return the content of an observation of a walk; None if no Si is visible."""
+    """Return the content of an observation, or None if no Si is visible.
+
+    The observation must belong to a walk, which is an episode in which the beam moves a Si atom through graphene to a target.
+    """
     return _from_frame(observation) if isinstance(observation, Mapping) else _from_features(np.asarray(observation, float))
 
 
@@ -129,7 +132,7 @@ def _bright(smooth: np.ndarray, place: np.ndarray) -> float:
 
 
 def is_pattern(observation: Any) -> bool:
-    """Return True if an observation belongs to a pattern of vacancies, False if it belongs to a walk."""
+    """Return True if an observation belongs to a pattern of vacancies, False if it belongs to a walk of a Si atom."""
     return len(observation["target"]) > 1 if isinstance(observation, Mapping) else len(observation) > 2 * WIDTHS["walk"]
 
 

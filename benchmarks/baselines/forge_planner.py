@@ -136,7 +136,7 @@ def patch(target: tuple[float, float], sublattice: int) -> SitePatch:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class WalkPlan:
-    """Best action with Si at each site, for each number of remaining looks (observations).
+    """Table of best actions, one for each possible site of the Si atom and each number of remaining looks (observations).
 
     Parameters
     ----------

@@ -63,9 +63,11 @@ class Segments:
 
 
 def hessian_basis(angles: np.ndarray, energy_ev: float) -> np.ndarray:
-    """Return the second derivatives xx, xy, yy of the wave aberration for each coefficient, (12, n, 3), at angles (n, 2) x and y, rad.
+    """Return the second derivatives of the wave aberration at given angles, for each of the 12 coefficients.
 
-    The wave aberration is a polynomial of fourth order, so central differences are exact except for a negligible constant.
+    ``angles`` holds n angles (x, y), rad, with the shape (n, 2). The result has the shape (12, n, 3); its last axis holds the derivatives xx, xy and
+    yy. They are computed as central differences. The error of these differences is a negligible constant, because the wave aberration is a
+    polynomial of fourth order.
     """
     names, length, h = list(Aberrations().cartesian()), wavelength(energy_ev), 1e-3
     rows = [names.index(name) for name in COEFFICIENTS]

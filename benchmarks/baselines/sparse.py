@@ -204,7 +204,11 @@ def taken_away(square: np.ndarray, image: np.ndarray, electrons: float) -> np.nd
 
 
 def candidates(worth: np.ndarray) -> list[tuple[float, str, tuple[float, float, float, float]]]:
-    """Return the best block for each pattern of scan points: the sum of the map ``worth`` over the points of the block, its kind, and its corners."""
+    """Return the best position of each candidate block, as tuples (value, kind, corners).
+
+    The candidate blocks are spirals of several sizes and lines in several directions. The value is the sum of the map ``worth`` over the scan points
+    of the block. The kind is ``"spiral"`` or ``"line"``. The corners are two opposite corners, (x, y, x, y), as fractions of the field.
+    """
     n, found, spectrum = len(worth), [], scipy.fft.rfft2(worth)
     for kind, (dx, dy), pattern in patterns(n):
         covered = scipy.fft.irfft2(spectrum * pattern, (n, n))

@@ -219,8 +219,8 @@ class LowDiscrepancy(Searcher):
     def technique(self, observation: Mapping[str, np.ndarray], count: int) -> str:
         """Return the technique of the next spectrum.
 
-        A scalariser is a ratio of counts that gives the score of a spectrum. If ``looks`` is False, the technique that most scalarisers need is
-        always used.
+        If the search uses scores, the technique is that of :meth:`Searcher.technique`. If not, it is always the technique that most scalarisers
+        need. A scalariser is a ratio of counts that gives the score of a spectrum.
         """
         return super().technique(observation, count) if self.looks else max(TECHNIQUES, key=TECHNIQUE.count)
 
@@ -276,9 +276,9 @@ class GaussianSearch(Searcher):
             self.deep = DeepKernel(self.groups[0], self.places, hidden=HIDDEN, outputs=FEATURES, reach=REACH, rng=self.rng)
 
     def model(self, measured: np.ndarray, scores: np.ndarray) -> Posterior:
-        """Return the posterior at all candidates of the logarithm of the score.
+        """Return the posterior of the log score for every candidate position.
 
-        The logarithms of the measured scores are first shifted and scaled to mean 0 and standard deviation 1.
+        Log scores are logarithms of scores, shifted and scaled so that those of the measured positions have mean 0 and standard deviation 1.
         """
         logs = standardised(scores)
         if self.sees == "learned":

@@ -2,8 +2,8 @@
 
 The task is the preset ``drill`` of the environment of ``atom-forge``. Its features, actions and probabilities differ from those of a walk of Si, so
 an agent for walks cannot be used for patterns, and a mean score over walks and patterns would be meaningless. The score is the achievement that the
-environment defines. Each loss of an atom outside the pattern costs only a part of the achievement, because frames and probe tails eject atoms even if
-the oracle plays. An episode without a declared end scores 0.
+environment defines. Each loss of an atom outside the pattern costs only a part of the achievement, because frames and probe tails eject atoms even
+when the oracle plays. An episode without a declared end scores 0.
 """
 
 from collections.abc import Sequence

@@ -33,9 +33,10 @@ GIVEN = (*atoms_v2.GIVEN, Field(name="labels", dtype="int64", text="labelled ima
 
 
 def by_domain(sums: Sums, labels: tuple[int, ...] = LABELS) -> np.ndarray:
-    """Return the average precision on each of the five instruments, (..., 5), over the images with given numbers of labels.
+    """Return the average precision on each of the five instruments, (..., 5).
 
-    The training instruments come first. The value is NaN for an instrument without such images.
+    The training instruments come first. ``labels`` selects the images by the number of labelled images that a participant may use for adaptation: 0,
+    5 or 20. The value is NaN for an instrument without selected images.
     """
     which = [LABELS.index(number) for number in labels]
 

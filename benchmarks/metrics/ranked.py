@@ -1,7 +1,7 @@
-"""Metrics of ranked points: average precision from counts by confidence, which can be summed over samples, and efficiency against a bound.
+"""Metrics of ranked points: average precision, and efficiency relative to the Cramer-Rao bound.
 
-Confidences lie between 0 and 1 and fall into 200 bins. ``ranked_tp`` and ``ranked_fp`` are the numbers of right and wrong points in each bin, and
-``asked`` is the number of all true points.
+The average precision is computed from numbers of points in 200 bins of confidence from 0 to 1. These numbers can be summed over samples.
+``ranked_tp`` and ``ranked_fp`` are the numbers of right and wrong points in each bin, and ``asked`` is the number of all true points.
 """
 
 import numpy as np

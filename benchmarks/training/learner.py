@@ -181,7 +181,10 @@ def export(model: Any) -> bytes:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Train policies, write the best policy and the learning curves, and add its returns to the environment's scale (:func:`put_on_scale`)."""
+    """Train policies, and write the learning curves and the best policy.
+
+    The returns of the best policy are added to the environment's scale of returns (:func:`put_on_scale`).
+    """
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("environment", nargs="?", default="stemtwin/Autofocus-v2")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])

@@ -64,7 +64,10 @@ class ValScore(Protocol):
         ...
 
     def best_shift(self, run: Run) -> float:
-        """Return the constant, from -2 to 2, that is added to the class logits of a network for the best score."""
+        """Return the constant, from -2 to 2, whose addition to all class logits of a network gives the best score.
+
+        Each confidence is the sigmoid of one logit, so the constant determines which points have a confidence of at least 0.5.
+        """
         ...
 
 

@@ -1,4 +1,4 @@
-"""HyperSpy's files .hspy (HDF5) and .zspy (zarr), which are written by RosettaSciIO."""
+"""Writer of HyperSpy's files .hspy (HDF5) and .zspy (zarr), based on RosettaSciIO."""
 
 import warnings
 from pathlib import Path
@@ -18,7 +18,7 @@ STAGE_AXES = 5
 
 
 def hyperspy_signal(data: "xr.Dataset") -> dict[str, Any]:
-    """Return one variable as a dictionary in RosettaSciIO's form.
+    """Return a dataset with exactly one variable as a dictionary in RosettaSciIO's form.
 
     The dictionary contains calibrated axes and the metadata of HyperSpy and eXSpy.
     """
@@ -98,14 +98,14 @@ def _given(values: dict[str, Any]) -> dict[str, Any]:
 
 
 def write_hspy(data: "xr.Dataset", path: Path) -> None:
-    """Write one variable as HyperSpy's HDF5 file."""
+    """Write a dataset with exactly one variable as HyperSpy's HDF5 file."""
     from rsciio import hspy
 
     hspy.file_writer(str(path), hyperspy_signal(data), show_progressbar=False)
 
 
 def write_zspy(data: "xr.Dataset", path: Path) -> None:
-    """Write one variable as HyperSpy's zarr file.
+    """Write a dataset with exactly one variable as HyperSpy's zarr file.
 
     Raises
     ------

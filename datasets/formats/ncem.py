@@ -36,9 +36,10 @@ def is_ncem(path: Path) -> bool:
 
 
 def read(path: Path, *, lazy: bool) -> list[dict[str, Any]]:
-    """Return the arrays of a file as dictionaries in RosettaSciIO's form, with axes in the order of the file.
+    """Return the arrays of a file as dictionaries in RosettaSciIO's form.
 
-    In files that HyperSpy wrote, x precedes y; the arrays of these files are transposed, so y precedes x.
+    The axes keep the order of the file, with one exception. Where x directly precedes y, as in files of HyperSpy, the two axes are swapped. The same
+    holds for kx and ky, and for qx and qy.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""NSID, the HDF5 format of pycroscopy, for sidpy and SciFiReaders."""
+"""Writer and reader of NSID files, the HDF5 files of pycroscopy, for exchange with sidpy and SciFiReaders."""
 
 import warnings
 from pathlib import Path

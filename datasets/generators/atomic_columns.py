@@ -146,9 +146,9 @@ class AtomicColumnsGenerator(Generator):
     def specimen(self, card: Card, size: str, split: str, structure_seed: int) -> ColumnsSpecimen:  # noqa: ARG002 - all sizes draw alike
         """Return the specimen of a structure seed.
 
-        The material and the split determine a list of allowed instruments. The seed and the split select one of them. With M materials, the place in
-        this list moves by 7 M + 1, cyclically, from one specimen of a material to its next specimen. Both have the same instrument if the length of
-        the list divides 7 M + 1.
+        The material and the split determine a list of allowed instruments. The seed and the split select one of them. With M materials,
+        successive specimens of one material have structure seeds that differ by M. Their indices in the list then differ by 7 M + 1,
+        modulo the length of the list. They have the same instrument if 7 M + 1 is a multiple of this length.
         """
         settings = card.generator
         rng = random_generator(stream_seed(card, structure_seed, Stream.STRUCTURE))

@@ -80,7 +80,7 @@ def test_elsewhere_truth_and_score_decide(run: Path, keys: SeedKeys, monkeypatch
     assert "other versions" in found.text
     rows = json.loads((run / "episodes.json").read_text())
     change(run, 0, start={**rows[0]["start"], "strength": rows[0]["start"]["strength"] + 0.1})
-    with pytest.raises(SubmissionError, match="starts from a different truth"):
+    with pytest.raises(SubmissionError, match="the initial truth or the actions of the replay differ"):
         replays.replay_run(run, keys=keys)
 
 

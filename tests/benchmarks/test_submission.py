@@ -324,7 +324,7 @@ FOLDERS = {
     "no header": (without("submission.yaml"), r"submission\.yaml: there is no such file, only predictions\.parquet: a table without its header"),
     "no table": (without("predictions.parquet"), r"predictions\.parquet: there is no such file; a header alone is not a submission"),
     "parts": (parts, r"predictions\.parquet is a folder of parts, but one file is needed"),
-    "loose parts": (loose_parts, "is a folder of 2 parquet files and has no submission.yaml; the first file is 'a.parquet'"),
+    "loose parts": (loose_parts, "contains 2 parquet files, such as 'a.parquet', and has no submission.yaml"),
     "a pickle": (in_place(b"\x80\x04K\x01."), r"predictions\.parquet is not a parquet file"),
     "an empty table": (in_place(b""), "not a parquet file, but an empty file"),
     "commas": (in_place(b"sample_id,x\na,1\nb,2\n"), "not a parquet file, but a CSV file separated by commas"),
