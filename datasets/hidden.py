@@ -33,7 +33,7 @@ def hidden_card(card: Card, *, size: str, split: str, root: int, further: int = 
     root : int
         Secret number of 256 bits. The upper 128 bits are the entropy, and the next 62 bits are the first structure seed.
     further : int
-        Number of specimens in addition to those of the size. The additional specimens have the last structure seeds.
+        Number of specimens to add to the specimens of ``size``. Their structure seeds follow those of the other specimens.
 
     Raises
     ------

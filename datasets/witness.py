@@ -78,7 +78,10 @@ def make(card: Card, rows: Rows, progress: Callable[[int, int, str], None] | Non
         content = _file(card, made, edge)
         if len(content) <= LIMIT_BYTES:
             return content
-    message = f"The witness rows of {card.id} take {len(content)} bytes, above {LIMIT_BYTES}. Give the card shorter columns."
+    message = (
+        f"The witness rows of {card.id} take {len(content)} bytes, above the limit of {LIMIT_BYTES} bytes. "
+        "Remove columns from the card, or shorten the texts in its columns."
+    )
     raise DatasetError(message)
 
 

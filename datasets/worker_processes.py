@@ -149,7 +149,7 @@ def on_cluster(work: Work, jobs: Sequence[tuple[Any, ...]], scheduler: str, modu
     Raises
     ------
     DatasetError
-        The package distributed is not installed, the scheduler does not answer, the cluster has had no worker for a
+        The package ``distributed`` is not installed, the scheduler does not answer, the cluster has had no worker for a
         minute, or the same job repeatedly loses its worker. Errors of jobs are raised unchanged.
     """
     client = connect(scheduler)
@@ -175,7 +175,7 @@ def connect(scheduler: str) -> Any:
     Raises
     ------
     DatasetError
-        The package distributed is not installed, the address is not valid, or no scheduler answers there.
+        The package ``distributed`` is not installed, the address is not valid, or no scheduler answers there.
     """
     try:
         from distributed import Client

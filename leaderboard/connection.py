@@ -102,7 +102,10 @@ def _connect_reader(path: Path) -> sqlite3.Connection:
             raise
         for beside in (path.with_name(f"{path.name}-wal"), path.with_name(f"{path.name}-journal")):
             if beside.exists() and beside.stat().st_size:
-                message = f"{path} cannot be read before the change in {beside.name} is finished. Copy both files to a folder that can be written."
+                message = (
+                    f"{path} cannot be read: SQLite must first complete the change in {beside.name}, but cannot write to this folder. "
+                    "Copy both files to a writable folder, and open the copy there."
+                )
                 raise DatasetError(message) from None
         return connect("mode=ro&immutable=1")
     return connection

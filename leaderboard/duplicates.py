@@ -79,12 +79,13 @@ class Resemblance:
     Parameters
     ----------
     units, close : int
-        Number of compared units (episodes, or quarters of samples), and number of units in which the answers are close.
+        Number of compared units, and number of units in which the answers are close. For agents, a unit is an episode. For predictions, a
+        unit is a quarter of the image, or of the points, of one sample; any other answer to a sample is one unit.
     p_value : float
         Probability that at least this number of units is close, if each unit is close with probability 1/2.
     typical : float
-        For samples: the fraction of the errors that both answers share, as a median over the quarters. For episodes: the
-        difference of the actions divided by their range, as a median over the episodes.
+        Median over the units. For predictions: the fraction of the errors that both answers share. For agents: the
+        difference of the actions divided by their range.
     """
 
     units: int
@@ -147,7 +148,7 @@ def sign_test(close: np.ndarray, typical: float) -> Resemblance:
     Parameters
     ----------
     close : ndarray
-        Flag for each unit (an episode, or a quarter of a sample), True if the two entries are close, shape (n,).
+        Flag for each unit (see :class:`Resemblance`), True if the two entries are close, shape (n,).
     typical : float
         Median over the units of the shared fraction of the errors, or of the difference of the actions. The test does not use it; it is
         copied to :attr:`Resemblance.typical` of the result.
@@ -180,7 +181,7 @@ def squares(one: Any, other: Any, true: Any) -> list[dict[str, Squares]]:
 
     The sums are those of the difference between the answers, of the error of ``one``, and of the error of ``other``. Only
     points in both answers and in the truth count, because a missing point is due more to the image than to the method.
-    Answers that are not images are not divided into quarters.
+    Images (of at least 8 x 8 pixels) and sets of points are divided into quarters. Other answers are not divided.
     """
     if isinstance(true, Points):
         return _squares_of_points(one, other, true)

@@ -122,7 +122,7 @@ class AtomsSpecimen(DrawnSpecimen):
     microscope_seed: int
 
     def sample(self) -> "Sample":
-        """Return the atoms of the specimen, as a sample of the library."""
+        """Return the atoms that :func:`stemtwin.load_sample` builds for the specimen."""
         from stemtwin.twin.samples.library import load_sample
 
         wanted = None if self.size_angstrom is None else (self.size_angstrom, self.size_angstrom)

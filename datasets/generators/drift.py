@@ -2,7 +2,7 @@
 
 A row holds dark-field frames of a drifting specimen, recorded with an imperfect scan. The truth is the difference
 between the true and the commanded positions of the probe on the specimen, in the axes of the first frame. Each scan line is divided into segments of
-equal length, the nodes, and the displacement is averaged over each node.
+equal length, called nodes. The displacement is averaged over each segment.
 """
 
 import math
@@ -409,8 +409,8 @@ class DriftGenerator(Generator):
     def seconds(self, card: Card, size: str) -> float:
         """Return the estimated time of a build, s.
 
-        The estimate is the sum of the times of all rows and imaging operators. The time of an imaging operator is
-        determined only once for each material and setup.
+        The estimate is the sum of the times of all rows, and of one imaging operator for each specimen. The time of an
+        operator is estimated once for each material and setup.
         """
         from stemtwin.twin.instrument.simulation.plan import make_plan
 

@@ -1,8 +1,8 @@
 """``ronchigram``: Ronchigrams of films and crystals with a stationary probe and a wide aperture, and their aberrations.
 
-A row holds one Ronchigram in counted electrons. The truth consists of the Cartesian coefficients of all aberrations up to
-third order, and of the largest usable aperture. Within this aperture, the phase of the aberrations beyond first order,
-which focus and stigmator cannot correct, stays within pi/4.
+A row holds one Ronchigram in counted electrons. The truth has two parts: the Cartesian coefficients of all aberrations up to
+third order, and the largest usable aperture. Within this aperture, the phase of the aberrations beyond first order, which
+focus and stigmator cannot correct, stays within pi/4.
 """
 
 import math

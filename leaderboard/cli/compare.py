@@ -26,7 +26,7 @@ def compare(
     region: Annotated[
         list[str] | None,
         typer.Option(
-            help="Region per sample in pixels: first row, first column, height, width, as in 160,500,64,64; by default the best-fitting window."
+            help="One region for each --sample: first row, first column, height, width (px), as in 160,500,64,64; by default the best-fitting one."
         ),
     ] = None,
     zone_axis: Annotated[str, typer.Option(help="Zone axis of structure files.")] = "0,0,1",

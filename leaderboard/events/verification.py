@@ -128,7 +128,7 @@ def _check_keys(folder: EventFolder, lines: Sequence[LogLine]) -> SeedKeys:
     try:
         keys = read_keys(path)
     except SettingsError as error:
-        message = f"The keys were altered: {error}"
+        message = f"The seed keys of the event were altered: {error}"
         raise SubmissionError(message) from None
     if keys.commitment != folder.event.commitment or keys.commitment != published:
         message = f"{path}: the keys were altered; their commitment is {keys.commitment}, not the published {published}. "

@@ -148,7 +148,7 @@ class SheetEntry:
 
     @property
     def attempts(self) -> dict[str, Any] | None:
-        """Statistics of repeated attempts."""
+        """Statistics of an agent over repeated attempts at the same episodes, or None without repeated attempts."""
         return self.report.get("attempts")
 
 

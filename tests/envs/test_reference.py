@@ -181,5 +181,5 @@ def test_the_tables_of_the_docs_are_the_same_data() -> None:
 def test_a_scale_without_oracle_normalises_nothing() -> None:
     """A form whose events nobody knows in advance has no oracle, so a return has no value of 1: one sentence names the policies."""
     scale = st.reference("stemtwin/AtomForge-v1", "easy", "counts")
-    with pytest.raises(SettingsError, match=r"has returns of .*expert.*, but none of 'oracle', so a return cannot be normalised"):
+    with pytest.raises(SettingsError, match=r"cannot be normalised, because its scale has the policies .*expert.*, but not 'oracle'"):
         scale.normalized(0.5)

@@ -288,7 +288,7 @@ def test_a_change_that_was_left_half_is_not_shown(tmp_path, monkeypatch, kind):
         raise refusal
 
     monkeypatch.setattr(leaderboard_connection, "patiently", refuse)
-    with pytest.raises(DatasetError, match=f"cannot be read before the change in board.db-{kind} is finished. Copy both"):
+    with pytest.raises(DatasetError, match=f"must first complete the change in board.db-{kind}, but cannot write to this folder. Copy both"):
         Store(path, read_only=True)
 
 

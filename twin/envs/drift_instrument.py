@@ -61,7 +61,8 @@ class DriftPreset:
     height_angstrom : tuple of float
         Smallest and largest distance of the specimen from the tilt axis, A; a tilt therefore shifts the specimen.
     faults : bool
-        Whether the instrument has its detector read-out chain and scan distortion.
+        Whether the detector's read-out chain and the scan distortion are simulated. Otherwise, the detector counts electrons and the scan
+        is perfect.
     event : bool
         Whether the single atom beside the cluster hops.
     """

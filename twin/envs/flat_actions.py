@@ -1,4 +1,4 @@
-"""Nested actions as one vector: choices are bins of a number from -1 to 1."""
+"""Nested actions as one vector, in which a number from -1 to 1 selects a discrete option by its bin."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -66,7 +66,7 @@ class FlatAction:
 
     @property
     def components(self) -> tuple[Component, ...]:
-        """The numbers of the vector, in order."""
+        """Description of each number of the vector, in the same order."""
         out: list[Component] = []
         for path, part in _parts(self.space):
             if isinstance(part, gym.spaces.Discrete):

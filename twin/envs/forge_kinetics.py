@@ -174,8 +174,9 @@ def first_wait(
 ) -> tuple[int, float]:
     """Return the index of a beam position, and the time until the next event at this position, s.
 
-    The index is that of the first position at which the next event is a wanted event within the limits of time ``between``. If
-    no position meets this condition, the index is that of the position with the latest wanted event.
+    The position is the first whose next event is wanted and happens within the limits of time ``between``. If there is none,
+    it is the position with the longest time, among those whose next event is wanted. If no next event is wanted, the index is 0
+    and the time is -1.
 
     Parameters
     ----------

@@ -40,7 +40,7 @@ def power_over_noise(image: np.ndarray) -> np.ndarray:
     """Return the power spectrum of an image relative to its noise, with zero frequency in the middle, shape (ny, nx).
 
     The mean of the image is subtracted first. The noise level is estimated from the median of the spectrum, because most
-    frequencies contain only noise, so counts and readings in ADU are treated alike.
+    frequencies contain only noise. Division by the noise level makes the result independent of the unit, electrons or ADU.
     """
     power = np.fft.fftshift(np.abs(np.fft.fft2((image - image.mean()) * _window(image.shape))) ** 2)
     return power * (math.log(2) / max(float(np.median(power)), 1e-12))

@@ -92,12 +92,12 @@ class ReturnScale:
     version : str
         Version of stemtwin used for the measurement.
     policies : dict of PolicyReturn
-        Returns by name of the policy: ``no-op``, ``random``, ``blind``, ``expert``, ``oracle``, and ``learner`` if one was
-        trained.
+        Returns by name of the policy: ``no-op``, ``random``, ``blind``, ``expert`` and ``oracle``. Some environments have further
+        policies, such as ``learner`` (a trained policy) and ``towards`` (a fixed rule that moves towards the goal).
     paired : tuple of PairedReturn
-        Differences of two policies: the expert minus the best of no-op, random and blind; the oracle minus the expert; and
-        a trained policy minus a fixed rule, if both exist. Without an oracle, the expert minus the fixed rule is included.
-        The tuple is empty in older scales.
+        Differences of the returns of two policies: ``expert`` minus the best of ``no-op``, ``random`` and ``blind``; ``oracle`` minus
+        ``expert``; ``learner`` minus ``towards``. If there is no oracle, ``expert`` minus ``towards`` is included. A difference is left
+        out if one of its policies is missing. The tuple is empty in older scales.
     """
 
     environment: str
@@ -123,8 +123,8 @@ class ReturnScale:
         """
         if CEILING not in self.policies:
             message = (
-                f"The scale of {self.environment} with difficulty={self.difficulty!r} has returns of {', '.join(self.policies)}, but none of "
-                f"{CEILING!r}, so a return cannot be normalised. Compare mean returns without normalisation."
+                f"A return of {self.environment} with difficulty={self.difficulty!r} cannot be normalised, because its scale has the policies "
+                f"{', '.join(self.policies)}, but not {CEILING!r}. Compare mean returns without normalisation."
             )
             raise SettingsError(message)
         return (mean_return - self.floor) / (self.policies[CEILING].mean - self.floor)

@@ -104,7 +104,7 @@ CHANGES: dict[str, tuple[Callable[[Path], None], str]] = {
         "the report of ours/half",
     ),
     "another key": (lambda where: write_keys(where / "keys.json", draw_keys()), "the keys were altered; their commitment"),
-    "half a key": (lambda where: edit(where / "keys.json", lambda text: text.replace('"nonce": "', '"nonce": "0')), "The keys were altered"),
+    "half a key": (lambda where: edit(where / "keys.json", lambda text: text.replace('"nonce": "', '"nonce": "0')), "The seed keys of the event"),
     "a submission": (lambda where: edit(where / "submissions/ours/half/agent.py", lambda text: text + "#"), "agent.py was altered"),
     "episodes": (
         lambda where: edit(first_run(where, "episodes.json"), lambda text: text.replace('"attempt": 0', '"attempt": 1')),

@@ -129,8 +129,8 @@ class AberrationCorrection(GoalFamily[Tuning]):
         ``"dense"``: 0.3 times the change of 1 / (1 + s), plus 0.6 times the achievement exp(-s^2) at the declared end,
         minus 0.1 times the change of the spent budget (the largest of the spent fractions of actions, time and dose).
         ``"sparse"``: only the achievement. s is the root mean square over the aperture, in rad, of the phase of all
-        aberrations to fifth order, including those that cannot be corrected; aberrations that compensate each other in
-        one image do not cancel in s. For small s, exp(-s^2) is the Strehl ratio. An episode is a success if s < 2 pi /
+        aberrations to fifth order, including those that cannot be corrected. The mean phase is subtracted, and aberrations
+        such as C10 and C30 can partly compensate each other. For small s, exp(-s^2) is the Strehl ratio. An episode is a success if s < 2 pi /
         14 at the declared end (Marechal criterion).
     Starting state
         Misalignments of all correctable orders are added to the instrument's residual aberrations. Their magnitudes are

@@ -48,15 +48,15 @@ class ForgeState:
     bonds_left : ndarray
         Number of bonds on the shortest passable path from each site of graphene to the target, int (n,); empty for MoS2.
     draws : tuple of float
-        Random numbers of the next event, for observations ``state``.
+        Random numbers of the next event, used only with ``observation="state"``.
     tracked : tuple of float
         Last observed position of Si (x, y) from the centre of the field, A.
     found, session : ForgedSites or Session, optional
-        Sites with their events (``found``, for observations ``state``), or microscope (``session``, for other observations).
+        ``found``: sites with their events, used only with ``observation="state"``. ``session``: microscope, used with other observations.
     order : ndarray, optional
         Lattice site of each site of the microscope's specimen.
     bright, sight : ndarray, optional
-        Brightness of all sites in the last frame, and the observation from that frame, for observations ``state``.
+        Brightness of all sites in the last frame, and the observation from that frame; both are used only with ``observation="state"``.
     image, trace : ndarray, optional
         Last frame, and readings of the last parked beam.
     trail, aimed : tuple
@@ -147,7 +147,7 @@ class AtomForge(GoalFamily[ForgeState]):
         ``target``  float32 (1, 2)          target site; ``drill``: (6, 2), target sites,  A    -8 to 8
                                             padded with zeros
         ``budget``  float32 (2,)            remaining fractions of looks and beam time          0 to 1
-        ``energy``  float32 (1,)            beam energy over 100 keV                            0 to 1
+        ``energy``  float32 (1,)            beam energy divided by 100 keV                      0 to 1
         =========== ======================= ============================================== ==== ==============
 
         ``pixels``: ``image`` uint8 (32, 32), square roots of bins of 2 x 2 points, and ``scalars`` float32: position, targets,
@@ -383,7 +383,7 @@ class AtomForge(GoalFamily[ForgeState]):
         return int((state.numbers[list(state.scene.target)] == 0).sum())
 
     def potential(self, state: ForgeState) -> float:
-        """Return the hidden potential, in [0, 1]; at the start it is 1/2 if Si is to be moved, and 0 if vacancies are to be drilled."""
+        """Return the progress towards the goal, in [0, 1]; at the start it is 1/2 if Si is to be moved, and 0 if vacancies are to be drilled."""
         scene = state.scene
         if self.preset.goal == "drill":
             return min(max((self._made(state) - 0.5 * self._lost(state)) / scene.length, 0.0), 1.0)
@@ -466,7 +466,7 @@ class AtomForge(GoalFamily[ForgeState]):
         return found, any(SHORTEST_S <= seconds <= READY_S for _, seconds in found)
 
     def picture(self, state: ForgeState) -> np.ndarray:
-        """Draw the last frame or graph of sites with the path of Si, the beam, the goal and the budgets; return uint8, shape (height, width, 3)."""
+        """Draw the frame (for ``state`` the detected sites), path of Si, beam, goal and budgets; return uint8, shape (height, width, 3)."""
         from stemtwin.twin.envs import forge_pictures
 
         left = {"looks": 1 - state.looks / self.preset.looks, "beam time": 1 - state.beam_s / self.preset.beam_s}

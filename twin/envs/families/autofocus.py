@@ -184,9 +184,9 @@ class Autofocus(GoalFamily[Focusing]):
         9 A, C12 at random by 5 A.
     Baselines
         The returns of ``expert`` do not decrease from ``easy`` to ``hard``, because every policy, even the oracle, can gain more Strehl ratio from a
-        worse start. The final distance from focus does increase, and the confidence intervals of the presets do not overlap; the table of this
-        distance follows that of returns. ``expert`` fits a model of the instrument to all frames. The model is bounded by the specimens, instruments,
-        and ranges of start, residual aberrations and gains on this page. Like every agent, ``expert`` receives these bounds in its brief (``known``).
+        worse start. The final distance from focus does increase, and its confidence intervals in these presets do not overlap. ``stemtwin.reference``
+        gives returns and distances. ``expert`` fits a model of the instrument to all frames. The model is bounded by the specimens, instruments, and
+        ranges of start, residual aberrations and gains on this page. Like every agent, ``expert`` receives these bounds in its brief (``known``).
     Example
         ::
 
@@ -262,7 +262,7 @@ class Autofocus(GoalFamily[Focusing]):
         )
 
     def known(self) -> dict[str, Any]:
-        """Return the ranges of start, conditions and knobs, the budgets, and the constants of frames, action and goal."""
+        """Return the numbers in the brief of every agent, such as the ranges of random draws, the ranges of the knobs, the budgets and the goal."""
         numbers = operator_numbers(self.preset, self.conditions())
         return {**numbers, "randomisation": self.drawn_ranges(), "step_angstrom": STEP.tolist(), "goal_angstrom": GOAL}
 
@@ -344,7 +344,7 @@ class Autofocus(GoalFamily[Focusing]):
         generators: Sequence[np.random.Generator],
         beginning: Sequence[np.random.Generator] = (),
     ) -> list[Focusing]:
-        """Compute together the states of several episodes after their actions, and then the first states of new episodes."""
+        """Return the next states of several episodes, followed by the first states of new episodes; all frames are computed together."""
         del generators  # all randomness follows from the episodes' own seeds
         found = [self._turned(state, np.asarray(action, float)) for state, action in zip(states, actions, strict=True)]
         found += [self._begun(rng) for rng in beginning]
@@ -425,7 +425,7 @@ class Autofocus(GoalFamily[Focusing]):
     def achievement(self, state: Focusing) -> float:
         """Return 1 in focus and 0 otherwise; in the preset ``drift``, return the mean Strehl ratio over one hour.
 
-        This mean is the sum of the Strehl ratios of all frames except the first, one per minute, divided by 60, at most 1.
+        One minute passes before each frame. The sum of the Strehl ratios of all frames after the first is divided by 60. Values above 1 become 1.
         """
         if self.preset.wait_s:
             return min(state.kept * self.preset.wait_s / HOUR_S, 1.0)
@@ -452,7 +452,7 @@ class Autofocus(GoalFamily[Focusing]):
         """Return C10, C12a, C12b, abs(C12) and the root of C10^2 + C12^2 (all in A), the Strehl ratio, and the drawn conditions.
 
         Aberrations and Strehl ratio are those of the last frame or, after a declaration, those at the end. ``hour_strehl`` is
-        the achievement that an immediate declaration would give in the preset ``drift``; it is 0 in the other presets.
+        the mean Strehl ratio over one hour (:meth:`achievement`) in the preset ``drift``, and 0 in the other presets.
         """
         c10, c12a, c12b = (float(v) for v in state.true)
         drawn = state.conditions

@@ -121,7 +121,7 @@ class DriftTracking(GoalFamily[Watch]):
         ============= =================== ========= ==============================================================
 
         ``"pixels"``: a ``Dict``. ``image`` uint8 (2, 64, 64) has the last two frames, latest first, in bins of 2 x 2
-        points, as 100 sqrt(b / mean b), where b is a bin minus the smallest bin, at most 255. ``scalars`` float32 (13,)
+        points. Its values are 100 sqrt(b / mean b), clipped at 255, where b is a bin minus the smallest bin. ``scalars`` float32 (13,)
         has field and shift of both frames in units of their largest values and log(electrons) / log(1e5) of both
         frames, then budget, clock in units of 1000 s, and tilt in units of 100 mrad. ``"state"``: float32 (525,). The
         images of the last two frames are averaged to 16 x 16 points each, in units of 255; then follow the same
@@ -138,7 +138,7 @@ class DriftTracking(GoalFamily[Watch]):
     Starting state
         The cluster lies uniformly within 2 A of the centre, and the rotation of the scan is uniformly random. The first
         frame is narrow, with the usual number of electrons. Each episode draws a cluster of 4 to 7 atoms on
-        neighbouring sites and a single atom beside it. A cluster of gold has one more atom, above three of its atoms.
+        neighbouring sites and a single atom beside it. A cluster of gold has an additional atom in a second layer.
         No shape of a cluster occurs in two splits. Drift direction, jumps and their times are drawn. Option of
         ``reset``: ``offset_angstrom``, the position (x, y) of the cluster, at most 2 A from the centre.
     Episode end
@@ -214,8 +214,8 @@ class DriftTracking(GoalFamily[Watch]):
         most = 0.8 * FAST_S / math.prod(SHAPE) * noise.electrons_per_point(CURRENT_PA, 1.0) / MOST_DOSE
         if drawn.electrons_per_point[1] > most:
             message = (
-                f"randomisation draws up to {drawn.electrons_per_point[1]:g} electrons_per_point, but a fast frame of {FAST_S:g} s "
-                f"cannot record the largest permitted exposure, {MOST_DOSE:g} times this number. Give at most {most:.0f} electrons_per_point."
+                f"randomisation draws up to {drawn.electrons_per_point[1]:g} electrons_per_point. Give at most {most:.0f}, because an action can "
+                f"request {MOST_DOSE:g} times as many electrons in a fast frame of {FAST_S:g} s."
             )
             raise SettingsError(message)
 

@@ -139,11 +139,12 @@ class MicroscopeTask(EnvArguments, ScopeFamily):
                                                                                aberrations
         ``standard`` 0.6, 1         3              3rd (12)      2nd           as the profile, knob    128     100     2e7         4
                                                                                gain within 5 %
-        ``hard``     0.5, 0.75, 1   all            5th (25)      3rd           1 to 5 times its drift, 128     200     1e7         8
-                                                                               0.5 to 2 times its
-                                                                               residual aberrations,
-                                                                               knob gain within 10 %,
-                                                                               5 % failing commands
+        ``hard``     0.5, 0.75, 1   all            5th (25)      3rd           1 to 5 times the drift, 128     200     1e7         8
+                                                                               and 0.5 to 2 times the
+                                                                               residual aberrations of
+                                                                               the profile; knob gain
+                                                                               within 10 %, 5 % of
+                                                                               commands fail
         ============ ============== ============== ============= ============= ======================= ======= ======= =========== =======
 
         Apertures are in units of the profile's usual semi-angle. The scan is rotated on the specimen by up to 0.1 rad

@@ -214,7 +214,7 @@ class SparseScanning(GoalFamily[SparseSampling]):
         """Check the arguments."""
         GoalFamily.__post_init__(self)
         if self.points not in SIDES:
-            message = f"points={self.points!r} is not a size of the field. Give {' or '.join(map(str, SIDES))}."
+            message = f"points={self.points!r} is not a permitted number of points per side. Give {' or '.join(map(str, SIDES))}."
             raise SettingsError(message)
         for name in self.conditions().samples:
             one_of("samples", name, sparse_scenes.SCENES)
@@ -329,7 +329,7 @@ class SparseScanning(GoalFamily[SparseSampling]):
         )
 
     def asked(self, action: np.ndarray) -> tuple[Block, float]:
-        """Return the block of an action and its dwell time, us, before the budget limits the dwell time."""
+        """Return the block of scan points and the dwell time (us) of an action; the dwell time is not yet limited by the budget."""
         kind = KINDS[min(int((float(action[0]) + 1) / 2 * len(KINDS)), len(KINDS) - 1)]
         x0, y0, x1, y1 = ((float(value) + 1) / 2 for value in action[1:5])
         return sparse_paths.block(kind, (x0, y0, x1, y1), self.points, PROFILE), USUAL_DWELL_US * LONGEST ** float(action[6])

@@ -49,10 +49,10 @@ class SpectrumDiscovery(GoalFamily[Discovery]):
         ratio of the counts in two windows, and the goal is to find the best 1 % of the positions:
 
         ================ ========= =========================================== ==================================================
-        Scalariser       Technique Windows, eV                                 Positions of high values
+        Scalariser       Technique Ratio of windows, eV                        Positions of high values
         ================ ========= =========================================== ==================================================
         ``peak-ratio``   EDX       640 to 840 over 440 to 600                  FeO, which has more iron per oxygen
-        ``edge-plasmon`` EELS      1.3 to 1.9 over the zero loss, %            sharp corners of the flake
+        ``edge-plasmon`` EELS      1.3 to 1.9 over -0.5 to 0.5, times 100      sharp corners of the flake
         ``valence``      EELS      708.5 to 711.0 over 706.0 to 708.5          maghemite, whose iron is trivalent
         ================ ========= =========================================== ==================================================
 
