@@ -198,7 +198,7 @@ def scalars(state: ScopeSession, panel: ControlPanel, seen: dict[str, Any], budg
 
 
 def bounded(*parts: Any) -> np.ndarray:
-    """Join vectors to one vector, clipped to [-1, 1], float32."""
+    """Concatenate vectors into one float32 vector, and clip its values to [-1, 1]."""
     return np.clip(np.concatenate(parts), -1, 1).astype(np.float32)
 
 

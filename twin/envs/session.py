@@ -311,7 +311,7 @@ def imaging_plan(session: Session, scan: Scan, *, detectors: Sequence[str | AnyD
 def acquire_bare(
     sessions: Sequence[Session], operators: Sequence[tuple[ImagingOperator, ImagingPlan]], scans: Sequence[Scan], dwell_times_us: Sequence[float]
 ) -> list[tuple[np.ndarray, Aberrations, Session]]:
-    """Acquire one frame with each session; for each, return readings, true aberrations in the middle of the frame, and the new session.
+    """Acquire one frame with each session; return the readings, the true aberrations at half the frame time, and the new session of each.
 
     The readings, shape (channels, ny, nx), are bit-identical to those of :func:`acquire`; the distribution of electrons
     over the specimen is not recorded. Sessions with the same operator are computed together, on several threads.

@@ -80,7 +80,7 @@ def turned(values: np.ndarray, turn: int) -> np.ndarray:
 
 
 def candidates(field_angstrom: float) -> int:
-    """Return the number of candidates along each side of a field."""
+    """Return the number of candidate positions of the beam along each side of a square field."""
     return round(field_angstrom / PITCH_ANGSTROM)
 
 

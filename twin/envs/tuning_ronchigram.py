@@ -119,7 +119,7 @@ def expected_pattern(
 
 
 def expose(session: Session, incident: float, seconds: float, seed: int) -> np.ndarray:
-    """Return the counts of the camera behind a parked probe, uint16, shape (128, 128).
+    """Return the Ronchigram of a parked probe, electrons per pixel, uint16, shape (128, 128).
 
     Parameters
     ----------

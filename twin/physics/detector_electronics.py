@@ -1,4 +1,4 @@
-"""Read-out chain of a scanned detector: pulse heights, lag of the amplifier, digitisation, and response map.
+"""Read-out chain of an image detector: pulse heights, lag of the amplifier, digitisation, and response map.
 
 A detector turns each electron into a pulse. Pulse heights vary: if their mean is 1 and their variance is v, the sum of
 the pulses of a Poisson-distributed number of electrons with mean N has the variance N (1 + v). The signal-to-noise ratio

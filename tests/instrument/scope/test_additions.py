@@ -1,4 +1,4 @@
-"""One file suffices for a ring, for a new shape of scanned detector and for a new signal: here each is defined in a test."""
+"""One file suffices for a ring, for a new shape of image detector and for a new signal: here each is defined in a test."""
 
 import json
 import math

@@ -1,13 +1,13 @@
 """Protocols of detectors, and the registries of their classes and of the usual detectors by name.
 
-A new shape of scanned detector needs one file beside this one and an import line in the package's ``__init__``. The
+A new shape of image detector needs one file beside this one and an import line in the package's ``__init__``. The
 file contains a frozen dataclass with the members of `Detector`. It registers this class in `DETECTOR_KINDS`, and usual
 detectors of this shape in `DETECTORS`. In both registries, the first tag of a detector names the signal that it gives:
 
 ============ ====================================================================
 First tag    Signal
 ============ ====================================================================
-``image``    one number per channel at each point: scanned detectors
+``image``    one number per channel at each point, recorded by image detectors
 ``camera``   a diffraction pattern at each point
 ``spectrum`` a spectrum at each point, recorded by a microscope
 ============ ====================================================================
@@ -45,7 +45,7 @@ class NamedDetector(Protocol):
 
 
 class Detector(NamedDetector, Protocol):
-    """A scanned detector, with one number per channel at each point of a scan."""
+    """A detector that records one number per channel at each point of a scan."""
 
     @property
     def inner_mrad(self) -> float:

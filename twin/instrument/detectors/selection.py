@@ -24,7 +24,7 @@ def cameras(detectors: Sequence[str | NamedDetector]) -> tuple[str | PixelatedDe
 
 
 def scanned(detectors: Sequence[str | NamedDetector]) -> tuple[str | Detector, ...]:
-    """Return the scanned detectors from a sequence of detectors: those with one number per channel at each point."""
+    """Return the image detectors from a sequence of detectors: those that record one number per channel at each point."""
     return tuple(d for d in detectors if tags_of(d)[0] == "image")  # type: ignore[misc] - the tag decides
 
 
@@ -127,7 +127,7 @@ def _check_segments(detectors: tuple[str | NamedDetector, ...]) -> None:
 def _scanned_and_cameras(
     detectors: Sequence[str | NamedDetector], semiangle_mrad: float, largest_mrad: float
 ) -> tuple[tuple[Detector, ...], tuple[PixelatedDetector, ...]]:
-    """Return scanned detectors and cameras, with names resolved for a convergence and a largest angle, mrad."""
+    """Return image detectors and cameras, with names resolved for a convergence and a largest angle, mrad."""
     found = made(detectors, semiangle_mrad, largest_mrad)
     return scanned(found), cameras(found)  # type: ignore[return-value, arg-type] - all names are resolved
 
@@ -139,7 +139,9 @@ def wanted_angle(detectors: tuple[str | AnyDetector, ...], semiangle_mrad: float
 
 
 def resolve(detectors: tuple[str | AnyDetector, ...], semiangle_mrad: float, largest_mrad: float, why: str, repair: str) -> tuple[Detector, ...]:
-    """Return scanned detectors, with each registry name replaced by the detector of that name.
+    """Return image detectors, with each registry name replaced by the detector of that name.
+
+    An image detector records one number per channel at each point of a scan. A camera records a pattern instead.
 
     Parameters
     ----------

@@ -10,7 +10,7 @@ File                   Content
 ``normalisation.py``     conversion of readings to fractions of the beam
 ``profiles.py``          instrument profiles with their sources
 ``random_paths.py``      random paths that are pure functions of the time
-``readout_chain.py``     electronics of scanned detectors
+``readout_chain.py``     electronics of image detectors
 ``scan_distortion.py``   true probe positions: hum, jitter, settling, hysteresis
 ``stage.py``             the stage: five axes, reach, speed, backlash
 ``tableau.py``           measurement of aberrations from images: C1A1 and Zemlin tableaus

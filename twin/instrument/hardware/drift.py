@@ -248,7 +248,7 @@ class Course:
 
     @property
     def setting(self) -> Instabilities:
-        """Sizes of the instabilities, as a frozen value."""
+        """Sizes of the instabilities."""
         return self._setting
 
     @property

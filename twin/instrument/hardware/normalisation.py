@@ -25,7 +25,7 @@ def scan_detector(
     Parameters
     ----------
     detector : Detector
-        A scanned detector with its sensitivity; only the first of several channels is read.
+        An image detector with its sensitivity; only the first of several channels is read.
     chain : DetectorChain
         Read-out chain of the detector; its lag is neglected because such scans are slow.
     electrons_per_point : float

@@ -1,4 +1,4 @@
-"""Read-out chain of a scanned detector: from expected electrons to readings, and back to electrons."""
+"""Read-out chain of an image detector: from expected electrons to readings, and back to electrons."""
 
 from dataclasses import dataclass
 from typing import Any

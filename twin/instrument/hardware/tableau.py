@@ -422,13 +422,19 @@ def _refuse_failure(fitted: phase_diversity.FirstOrder, tilt: np.ndarray, settin
             f"uncertainty of C10 and C12 {error:.0f} A (at most {limit / 3:.0f}). Correct large aberrations first, or use more electrons."
         )
         raise InstrumentError(message)
-    advice = f"C10 and C12 must lie within {limit:.0f} A. Correct them first, or raise defocus_angstrom."
+    advice = f"C10 and C12 must be at most {limit:.0f} A in magnitude: correct them first, or raise defocus_angstrom."
     measured = target * (1 + abs(c10) / setting.defocus_angstrom)  # the larger one of the two probes
     if abs(c10) > limit:
-        message = f"The measured probe diameter is out of range{where}: {measured:.1f} px, but {target:.1f} px if C10 and C12 are 0. {advice}"
+        message = (
+            f"The measured probe diameter is out of range{where}: {measured:.1f} px instead of {target:.1f} px, "
+            f"the diameter for C10 = C12 = 0. {advice}"
+        )
         raise InstrumentError(message)
     astigmatism = math.hypot(c12a, c12b) / setting.defocus_angstrom
     if astigmatism * setting.defocus_angstrom > limit:
         axes = f"{target * (1 + astigmatism):.1f} and {target * abs(1 - astigmatism):.1f} px"
-        message = f"The measured diameters of an elliptical probe are out of range{where}: {axes}, but {target:.1f} px if C10 and C12 are 0. {advice}"
+        message = (
+            f"The measured diameters of an elliptical probe are out of range{where}: {axes} instead of {target:.1f} px, "
+            f"the diameter for C10 = C12 = 0. {advice}"
+        )
         raise InstrumentError(message)

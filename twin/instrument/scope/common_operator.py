@@ -150,7 +150,7 @@ def _whole(
     starts, together = {}, []
     for found in rings.values():
         if found not in starts:
-            starts[found] = sum(ring.channels for ring in together)  # type: ignore[attr-defined] - scanned detectors have channels
+            starts[found] = sum(ring.channels for ring in together)  # type: ignore[attr-defined] - image detectors have channels
             together += [replace(ring, name=f"{ring.name}_{len(starts)}") for ring in found]  # type: ignore[type-var] - detectors are dataclasses
     request = Request(
         sample=sample,
@@ -171,7 +171,7 @@ def _rings(common: CommonOperator, profile: Profile, length: float, semiangle: f
     at = replace(knobs.initial(profile), camera_length_mm=length, semiangle_mrad=semiangle)
     found = imaging_requests.at_camera_length(common.detectors, profile, at)
     named = tuple(profile.detector(ring) or ring if isinstance(ring, str) else ring for ring in found)
-    return made(named, semiangle, USUAL_OUTER_MRAD)  # type: ignore[return-value] - scanned detectors
+    return made(named, semiangle, USUAL_OUTER_MRAD)  # type: ignore[return-value] - image detectors
 
 
 @functools.lru_cache(maxsize=PARTS)

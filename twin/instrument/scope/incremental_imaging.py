@@ -20,17 +20,17 @@ Lineage = tuple[tuple[Request, Plan], ...]
 
 
 class Follower:
-    """Local imaging operator of a changing specimen, with the history of the images for which the operator was updated."""
+    """Local imaging operator of a changing specimen, with the requests and plans of all images computed with it."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._operator, self._lineage = ChangingOperator(), ()
 
     def expected(self, lineage: Lineage, request: Request, plan: Plan, progress: Progress | None) -> tuple[np.ndarray, np.ndarray, Lineage]:
-        """Return the signals of the next image, their relative standard errors, and the history with this image.
+        """Return the signals of the next image, their relative standard errors, and the lineage with this image.
 
-        ``lineage`` is the history of earlier images. If the operator has a different history, for example after a
-        snapshot is restored, the operator is rebuilt image by image.
+        The lineage contains the request and plan of each image so far. If ``lineage`` differs from that of the operator, for
+        example after a snapshot is restored, the operator is rebuilt image by image.
         """
         with self._lock:
             if not _same(self._lineage, lineage):

@@ -1,4 +1,4 @@
-"""True course of one pass over a scan: positions, times, electrons and the beam."""
+"""One pass over a scan: times and true positions of the points, numbers of incident electrons, and true aberrations."""
 
 import functools
 from dataclasses import dataclass, replace
@@ -31,7 +31,7 @@ class ScanPass:
     straight : bool
         Whether the true positions equal the commanded ones to the last bit.
     beam : Beam
-        Beam in the middle of the pass.
+        Beam with its true aberrations at half the time of the pass.
     """
 
     scan: Scan
@@ -43,7 +43,7 @@ class ScanPass:
 
 
 def expose(setup: Setup, state: ScopeState, scan: Scan, timing: ScanTiming) -> ScanPass:
-    """Return the true course of one pass over a scan.
+    """Return the true positions, incident electrons and beam of one pass over a scan.
 
     Parameters
     ----------

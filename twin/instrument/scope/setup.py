@@ -37,7 +37,7 @@ class CommonOperator:
     Parameters
     ----------
     detectors : tuple of str
-        Registry names of scanned detectors.
+        Registry names of image detectors.
     camera_lengths_mm, semiangles_mrad : tuple of float
         Camera lengths, mm, and convergence semi-angles, mrad.
     """

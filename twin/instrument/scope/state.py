@@ -21,7 +21,7 @@ from stemtwin.twin.samples.sample import Sample
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScanField:
-    """Field that the scan coils cover, with its last change.
+    """Field of view of a scan, with its last change.
 
     Parameters
     ----------
@@ -83,7 +83,7 @@ class ScopeState:
     made_of : tuple
         Description of the microscope by ``Setup.made_of``; the state is valid only for an equal microscope.
     scanned : ScanField, optional
-        Last field of the scan coils.
+        Field of view of the last scan, and its last change.
     stage : StageState
         State of the stage.
     creep : Creep
@@ -108,7 +108,7 @@ class ScopeState:
     last : LastPass, optional
         Last pass over a scan, whose expected signals are hidden truth.
     lineage : tuple
-        Requests and plans of the images for which a local operator was updated. A bit-identical operator can be
+        Requests and plans of past images that were computed with a local operator. A bit-identical operator can be
         rebuilt from them.
     frames, moves, measurements, exposures : int
         Numbers of past frames, moves, measurements and exposures, from which the seeds of their random numbers follow.

@@ -27,10 +27,10 @@ It is not zero because pixels at the edge are covered to single precision.
 def average_of(request: Request) -> LatticeAverage | None:
     """Return the average over lattice translations that applies to a request, or None.
 
-    ``lattice_average="auto"`` applies only to ``phonons="auto"``. If ``phonons`` is a number, the configurations are averaged
-    without translations. If an average applies to ``phonons="auto"``, the computation begins with the smallest number of
-    configurations, at least 2, that together contain 8 symmetry-equivalent copies of each point of the image. Without an
-    average, 8 configurations are computed.
+    If ``phonons`` is a number, only an explicitly requested average applies, and this number of configurations is computed.
+    If an average applies to ``phonons="auto"``, the computation begins with the smallest number of configurations, at least
+    2, that together contain 8 symmetry-equivalent copies of each point of the image. Without an average, 8 configurations
+    are computed.
 
     Raises
     ------

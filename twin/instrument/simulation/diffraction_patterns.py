@@ -260,9 +260,10 @@ def matrix_for(found: Patterns, *, progress: Progress | None = None) -> diffract
 
 
 def settled(found: Patterns, *, progress: Progress | None = None) -> Patterns:
-    """Return ``found``, updated with the number of phonon configurations and the error of a lattice average.
+    """Return ``found`` with the final number of phonon configurations and the final error in its plan.
 
-    The number and the error follow from the scattering matrix, which is built unless it is in the cache of the process.
+    Both follow from the scattering matrix, which is built unless it is in the cache of the process. If the plan has no average
+    over lattice translations, ``found`` is returned unchanged.
     """
     if found.plan.average is None:
         return found

@@ -48,8 +48,8 @@ class Plan:
     detectors : tuple
         Detectors with their angles.
     configurations : int
-        Number of phonon configurations over which the signal is averaged. If a lattice average determines this number
-        from the measured error, it is the smallest possible number.
+        Number of phonon configurations over which the signal is averaged. With a lattice average, the computation begins
+        with this number and can add configurations, up to :attr:`most_configurations`.
     blocks : tuple of int
         Number of cells (ny, nx) that the window of a probe spans. The plane waves form one block for each of these cells.
     beams : int

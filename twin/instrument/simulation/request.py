@@ -104,13 +104,14 @@ class Request:
         ``tolerance``; with False, the result states the stored error, or else the errors measured on other samples.
     lattice_average : bool or str
         Average of frozen-phonon signals over the translations of a perfect crystal inside the cell. The average does
-        not bias the signals: their mean over all displacements has this symmetry, which the mean of a few configurations
-        lacks. ``"auto"`` averages if ``phonons="auto"``, the atoms form a perfect crystal (within 0.001 A), and the
-        engine computes images of whole cells (``"operator"``, patterns from the scattering matrix, spectra from their
-        operator). True averages any number of configurations, and refuses other engines and samples that are not perfect
-        crystals. ``"point group"`` averages like True, and also over the crystal's rotations and mirrors about the beam
-        direction, which transform the aberrations too. It requires images, round detectors and no tilts; each image takes
-        up to eight times as long as with True, but building the operator takes no longer. False never averages.
+        not bias the signals, because their mean over all thermal displacements is invariant under these translations.
+        ``"auto"`` averages if ``phonons="auto"``, the atoms form a perfect crystal (within 0.001 A), and the engine
+        computes images of whole cells (``"operator"``, patterns from the scattering matrix, spectra from their
+        operator). True averages any number of configurations, and refuses other engines and samples that are not
+        perfect crystals. ``"point group"`` averages like True, and also over the crystal's rotations and mirrors about
+        the beam direction, which transform the aberrations too. It requires images, round detectors and no tilts; each
+        image takes up to eight times as long as with True, but building the operator takes no longer. False never
+        averages.
     film_slices_angstrom : float, optional
         Thickness, A, up to which the local operator joins slices that contain only light atoms (up to silicon), such
         as amorphous films. The error of joining, measured with single probes relative to the separate slices, may be at most

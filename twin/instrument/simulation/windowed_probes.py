@@ -1,15 +1,17 @@
 """Windows for the single probes of a long request: their size for a tolerance, their cost, and the check of their error.
 
 If the propagation of probes through the whole field takes long, they are propagated through windows of the field
-(:mod:`~stemtwin.twin.physics.engine.local.probe_windows`). The error of the windows is measured by probes at random points of
-the scan, in their windows and through the whole field; most of these points belong to the first configuration, and each
-further configuration has some points of its own. Windows begin small and grow until the error is clearly below the
-tolerance. If they then save too little time, probes are propagated through the whole field instead.
+(:mod:`~stemtwin.twin.physics.engine.local.probe_windows`). To measure the error of the windows, the
+signals of probes at random points of the scan are computed in windows and in the whole field, and compared. The first
+configuration has about 32 random points, and each further one about 8. Windows begin small and grow until the error is clearly
+below the tolerance. If they then save too little time, probes are propagated through the whole field instead.
 
-Windows of one size are tried in up to six ways before they grow. Each way combines two choices. Slices of films are joined
-up to a thickness of 8 A, up to 4 A, or not at all. The tails of a probe outside its window are represented by aperture-edge
-waves, which are plane waves at the edge of the aperture. Their signal is that of waves through the whole field, or a weighted
-mean of this signal and the signal of waves through the window.
+Windows of one size are tried in up to six ways before they grow. The ways differ in two settings:
+
+- Slices of films are joined up to a thickness of 8 A, up to 4 A, or not at all.
+- The tails of a probe, outside its window, are represented by plane waves at the edge of the aperture. These aperture-edge
+  waves are propagated either through the whole field only, or also through the window. In the second case, the signal of the
+  tails is a weighted mean of both results.
 """
 
 import itertools
@@ -83,8 +85,8 @@ class Windowed:
     joined : JoinedSlices, optional
         Joined slices of films.
     near : float
-        Weight, 0 to 1, of aperture-edge waves through the window in the signal of the probes' tails. Such waves through the whole
-        field have the weight 1 - ``near``.
+        Weight w, 0 to 1. The signal of a probe's tails is w times the signal of aperture-edge waves in the window plus 1 - w
+        times their signal in the whole field.
     """
 
     windows: ProbeWindows
@@ -298,7 +300,7 @@ class WindowCheck:
         """Check windows on the first configuration, and enlarge windows that fail; return True as soon as windows pass.
 
         The result is False if larger windows would save too little time. ``stack`` contains the slices of the configuration, and
-        ``rim`` the signals of the probes' tails in the whole field.
+        ``rim`` the signals of aperture-edge waves in the whole field.
         """
         assert self.windowed is not None  # a check begins with windows
         chosen, at = self._points(self.windowed.windows, POINTS, 0)
@@ -323,7 +325,7 @@ class WindowCheck:
         """Return True if the error at all points so far, including those of a further configuration, is within the tolerance.
 
         If the error is larger, the windows are enlarged. ``stack`` contains the slices of the further configuration, ``rim`` the
-        signals of the probes' tails in the whole field, and ``number`` is the number of the configuration.
+        signals of aperture-edge waves in the whole field, and ``number`` is the number of the configuration.
         """
         assert self.windowed is not None  # the previous configuration passed
         chosen, at = self._points(self.windowed.windows, FURTHER, number)
@@ -348,9 +350,10 @@ class WindowCheck:
         return stack if self.windowed.joined is None else self.windowed.joined.stack(stack)
 
     def tails(self, rim: np.ndarray) -> np.ndarray:
-        """Return the signals of the probes' tails in each window, shape ([depths,] channels, windows or 1).
+        """Return the signals of the probes' tails outside each window, shape ([depths,] channels, windows or 1).
 
-        ``rim`` contains the signals of the tails in the whole field.
+        ``rim`` contains the signals of aperture-edge waves in the whole field. If ``windowed.near`` is not 0, the
+        result is a weighted mean of ``rim`` and the signals of such waves in each window.
         """
         assert self.windowed is not None  # there are windows
         if not self._near.size:

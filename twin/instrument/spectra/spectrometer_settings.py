@@ -67,6 +67,8 @@ class _Binned:
 class EELSDetector(_Binned):
     """An energy-loss spectrometer with its camera.
 
+    The mark [M] denotes a literature value given from memory.
+
     Parameters
     ----------
     energy_range_ev : tuple of float
@@ -76,10 +78,10 @@ class EELSDetector(_Binned):
     collection_mrad : float
         Collection semi-angle, mrad.
     zero_loss_fwhm_ev : float, optional
-        Full width at half maximum of the zero-loss peak, eV. Values quoted from memory [M] are 0.3 to 0.35 for a cold field
-        emitter and 0.7 to 1.0 for a Schottky emitter. None: the width of the microscope's source, or 0.35 eV without a microscope.
+        Full width at half maximum of the zero-loss peak, eV. Usual values [M] are 0.3 to 0.35 eV for a cold field
+        emitter and 0.7 to 1.0 eV for a Schottky emitter. None: the width of the microscope's source, or 0.35 eV without a microscope.
     zero_loss_asymmetry, zero_loss_lorentz : float
-        Shape parameters of :func:`stemtwin.twin.physics.spectra.zeroloss.zero_loss`; the defaults are quoted from memory [M].
+        Shape parameters of :func:`stemtwin.twin.physics.spectra.zeroloss.zero_loss`; the defaults are usual values [M].
     energy_shift_ev : float
         Energy of the zero-loss peak, eV. It describes the drift of the spectrum.
     point_spread_channels : float
@@ -165,7 +167,7 @@ class EDXDetector(_Binned):
     dispersion_ev : float
         Width of a channel, eV.
     solid_angle_sr : float
-        Solid angle, sr; usual values, quoted from memory [M], are 0.1 to 1 sr.
+        Solid angle, sr; usual values are 0.1 to 1 sr ([M]: a literature value given from memory).
     take_off_deg : float
         Angle between the plane of the specimen and the direction of the detector, degrees.
     resolution_ev : float

@@ -3,8 +3,8 @@
 The beam fixes molecules on the surface. At low current density J the growth is proportional to J; at high J the supply
 of molecules limits the growth: dh/dt = supply k J / (1 + J / J_s). A fraction of the film grows in a halo beside the
 beam, because diffusing molecules are also fixed there. The halo is the growth under the beam convolved with the Green
-function of diffusion with loss, (1 - l^2 laplace)^-1. Every default value is an assumption [A] and should be replaced by
-a value that is fitted to the instrument and the specimen.
+function of diffusion with loss, (1 - l^2 laplace)^-1. The default values are assumptions (mark [A]). They should be
+replaced by values that are fitted to the instrument and the specimen.
 """
 
 import math

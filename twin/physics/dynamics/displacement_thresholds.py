@@ -181,8 +181,8 @@ def find_site(element: str | int, site: str, sites: Sequence[Site] | None = None
 def surface_displacement(sublimation: float) -> float:
     """Return the displacement threshold of a surface atom, 5/3 of the sublimation energy, eV.
 
-    The value assumes a planar escape potential and lies between E_sub and 2 E_sub, as read in the source [V]:
-    Egerton, McLeod, Wang, Malac, Ultramicroscopy 110 (2010) 991.
+    The value assumes a planar escape potential. It lies between E_sub and 2 E_sub, where E_sub is the sublimation energy.
+    Source: Egerton, McLeod, Wang, Malac, Ultramicroscopy 110 (2010) 991 ([V]: read in this source).
 
     Parameters
     ----------

@@ -101,7 +101,7 @@ class Exposure:
 
     @cached_property
     def by_place(self) -> tuple[np.ndarray, np.ndarray]:
-        """Path and tree with the points in spatial order; fewer nodes are needed for a total dose than with :attr:`tree`."""
+        """Path and tree with the points in spatial order; the dose of the whole path is computed from fewer nodes than with :attr:`tree`."""
         path = np.ascontiguousarray(self.path[_along_z_curve(self.points)])
         return path, kinetics_kernels.build_tree(path)
 

@@ -217,10 +217,11 @@ def fits_partner(rule, i, k, numbers, labels, links, kinds):
 
 @part
 def compete(i, rules, matter, own):
-    """Write the number of partners and the cross-section of each process at site ``i`` to ``own``, shape (2, r).
+    """Write the number of possible events and the cross-section of each process at site ``i`` to ``own``, shape (2, r).
 
-    The number is 1 for a possible process without a partner, and 0 for an impossible process. The cross-section, A^2,
-    excludes the energy transfers of processes with higher thresholds; see ``Branching``.
+    If the site meets the conditions of a process, the number is that of suitable partners, or 1 if the process needs no
+    partner. Otherwise it is 0. The cross-section, A^2, excludes the energy transfers of processes with higher
+    thresholds; see ``Branching``.
     """
     table, sigma, above, chances, parts = rules[0], rules[1], rules[4], rules[5], rules[6]
     numbers, labels, positions, links, kinds = matter

@@ -58,8 +58,8 @@ def max_transfer_moving(energy: float, mass: float, velocity: float | np.ndarray
     Returns
     -------
     ndarray
-        Kinetic energy, eV; for a nucleus at rest it is :func:`electrons.max_transfer`. The approximation
-        (r + t)^2 / (2 M) of Meyer et al. (Phys. Rev. Lett. 108 (2012) 196102) agrees to 2e-4.
+        Kinetic energy, eV; for a nucleus at rest it is :func:`electrons.max_transfer`. The approximate formula of Meyer
+        et al. (Phys. Rev. Lett. 108 (2012) 196102) agrees with it to 2e-4.
     """
     rest = mass * UNIFIED_MASS_ENERGY
     p = math.sqrt(energy * (energy + 2 * REST_ENERGY))

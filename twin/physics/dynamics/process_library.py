@@ -167,7 +167,7 @@ def solid(element: str, full: int, *, bulk: Site | None = None, surface: Site | 
 def putting_dune(current: float, *, rate: float = DUNE_RATE, dopant: str = "Si") -> tuple[Process, Density]:
     """Return the hop model of the published simulator putting-dune, as a process and the current density of the beam.
 
-    In putting-dune, Si and a C neighbour change places at the rate k = rate exp(-abs(b - 0.85 d)^2 / (2 0.1 (1.42 A)^2)),
+    In putting-dune, Si and a C neighbour change places at the rate k = rate exp(-abs(b - 0.85 d)^2 / (0.2 (1.42 A)^2)),
     where d and b are the positions of the neighbour and of the beam relative to Si. The returned process reproduces this
     rate. It uses the current density of a Gaussian probe at 0.85 of the way from Si to C, and a cross-section that yields
     ``rate`` at the peak of this density.

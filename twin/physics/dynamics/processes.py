@@ -26,7 +26,7 @@ ACTIONS = {
 LINKS = {"bond": BOND, "jump": JUMP}
 FACES = {"any": 0, "exit": 1, "entrance": -1}
 EMPTY = "empty"
-"""Value of ``element`` and ``partner`` for an empty site."""
+"""Value of ``element`` and ``partner`` for an empty lattice position."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,7 +34,7 @@ class Process:
     """One kind of event: conditions on the atom, the action, and its cross-section or rate.
 
     The rate at an atom is ``scale * cross_section * J + rate`` with the current density J (electrons / (A^2 s)) at the
-    point given by ``offset``. The cross-section of a site excludes energy transfers that cause a process with a higher
+    point given by ``offset``. A cross-section from ``site`` excludes energy transfers that cause a process with a higher
     threshold in the same atom (``competing_processes.py``).
 
     Parameters
@@ -42,15 +42,15 @@ class Process:
     name : str
         Name in the event log.
     element : str
-        Element on the site: a symbol, or "empty".
+        Symbol of the atom's element, or "empty" for an empty lattice position.
     action : {"eject", "become", "exchange", "rotate"}
         "eject": the atom is lost. "become": the atom is replaced by ``product``. "exchange": the atom changes places
-        with its partner, or jumps to the partner's site if this is empty. "rotate": the bond to the partner rotates by
-        90 degrees.
+        with its partner, or jumps to the partner's position if this is empty. "rotate": the bond to the partner rotates
+        by 90 degrees.
     site : Site, optional
-        Site that gives the cross-section at the beam's energy.
+        Displacement parameters from which the cross-section at the beam's energy is computed.
     cross_section : float, optional
-        Cross-section at every energy (A^2) in place of a site.
+        Cross-section at every energy, A^2; an alternative to ``site``.
     scale : float
         Factor of the cross-section, for example 1/3 for one of three bonds that can rotate.
     rate : float
@@ -62,19 +62,19 @@ class Process:
     face : {"any", "exit", "entrance"}
         Position of the atom relative to its neighbours: behind them along the beam ("exit") or in front ("entrance").
     label : int, optional
-        Required class of the site; see ``SiteNetwork.labels``.
+        Required class of the lattice position; see ``SiteNetwork.labels``.
     partner : str, optional
-        Element on the partner's site: a symbol, or "empty". Each matching partner gives a separate event.
+        Symbol of the partner's element, or "empty". Each matching partner gives a separate event.
     partner_coordination : (int, int)
         Smallest and largest number of atoms bonded to the partner.
     partner_label : int, optional
-        Required class of the partner's site.
+        Required class of the partner's lattice position.
     link : {"bond", "jump"}
         Kind of the link to the partner.
     product : str, optional
         Element that replaces the atom.
     product_label : int, optional
-        Class of both sites after the event.
+        Class of both lattice positions after the event.
     offset : float
         Point whose current density determines the rate, as a fraction of the way from the partner to the atom; 1 is the
         atom.

@@ -3,7 +3,7 @@
 =============== ==============================================
 File            Content
 =============== ==============================================
-``images.py``   images of scanned detectors
+``images.py``   images of annular and segmented detectors
 ``patterns.py`` diffraction patterns of a camera
 ``recorder.py`` protocol and registry of recorders
 ``spectra.py``  energy-loss and X-ray spectra

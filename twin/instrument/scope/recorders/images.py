@@ -81,7 +81,7 @@ class ImageRecorder:
 
     @classmethod
     def prepare(cls, setup: Setup, state: ScopeState, scan: Scan, detectors: tuple[str | AnyDetector, ...], frames: int) -> Self:
-        """Return the recorder of scanned detectors; see ``Recorder.prepare``."""
+        """Return the recorder of image detectors; see ``Recorder.prepare``."""
         del frames
         request = imaging_requests.request(setup, state, scan, detectors)
         part = common_operator.part(setup, state, request, detectors)

@@ -1,4 +1,4 @@
-"""Recorder of the diffraction patterns that a camera counts at each point."""
+"""Recorder of a camera's diffraction patterns at the points of a scan."""
 
 from dataclasses import dataclass, replace
 from typing import Any, Self

@@ -4,11 +4,11 @@ With every f-th plane wave, a probe repeats after 1/f of the cell. The interpola
 the part of the cell in which a probe is computed. The windows of single probes in multislice are chosen for a tolerance, but
 those of PRISM are not. Plane waves fill the whole cell, however small the probe is, so a smaller window would shorten only
 the sums over plane waves.
-This would save little. The estimated times for SrTiO3 of 48 x 48 x 100 A with 128 x 128 points and 8 configurations are
-1870 s for f = 4 (a window of 12 A), 26,600 s for f = 2, and 245 s for multislice in windows of 10 A to a checked tolerance of
-1 %. The propagation of plane waves, which a window does not shorten, takes 130 s of the time for f = 4 and 480 s of the time
-for f = 2. The error for a given f depends on the specimen. At 96 x 96 A the three times are 33,100 s (f = 4, a window of
-24 A), 482,000 s and 520 s.
+Even with such windows, PRISM would take longer than multislice in windows in the following examples. The estimated times for
+SrTiO3 of 48 x 48 x 100 A with 128 x 128 points and 8 configurations are 1870 s for f = 4 (a window of 12 A), 26,600 s for f = 2, and 245 s for
+multislice in windows of 10 A to a checked tolerance of 1 %. The propagation of plane waves, which a window does not shorten,
+takes 130 s of the time for f = 4 and 480 s of the time for f = 2. The error for a given f depends on the specimen. At
+96 x 96 A the three times are 33,100 s (f = 4, a window of 24 A), 482,000 s and 520 s.
 """
 
 import math

@@ -1,7 +1,7 @@
 """The engine ``thermal``: dark field by thermal diffuse cross-sections of one specimen on a coarse grid, with a measured error.
 
 The result always states the error, 1 to 15 % in most cases of ``docs/thermal.md``. The error is measured relative to multislice
-with frozen phonons and stored (:mod:`~stemtwin.twin.instrument.simulation.thermal_check`). If ``measure_error`` is False and no error
+with frozen phonons, and is then stored (:mod:`~stemtwin.twin.instrument.simulation.thermal_check`). If ``measure_error`` is False and no error
 is stored for the sample, the result states the errors that were measured on other samples.
 ``"auto"`` chooses this engine only if the stored error is within the tolerance.
 """
@@ -90,7 +90,7 @@ def check(found: Discretisation) -> None:
 def suits(found: Discretisation) -> str:
     """Return the reason why ``engine="auto"`` may choose ``thermal`` for a request, or an empty string if it may not.
 
-    It may if all detectors are dark-field rings and the stored error is precise and within the tolerance.
+    ``thermal`` may be chosen if all detectors are dark-field rings, and the stored error is within the tolerance and known precisely enough.
     """
     dark = is_dark(found.detectors, found.request.beam.semiangle_mrad)
     known = dark and thermal_check.is_known_to_suffice(found.request, found.detectors)

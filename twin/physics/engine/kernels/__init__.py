@@ -5,7 +5,7 @@ File                  Content
 ===================== ====================================================
 ``array_cache.py``    disk cache of arrays, keyed by a hash of their inputs
 ``blas.py``           BLAS limited to one thread
-``butterflies.py``    stages of Fourier transforms, generated in kernels
+``butterflies.py``    code generators for stages of Fourier transforms
 ``fft.py``            mixed-radix transforms of 16 lines at once
 ``jit.py``            compilation of kernels and the cache of machine code
 ``parts.py``          compilation of functions that only kernels call

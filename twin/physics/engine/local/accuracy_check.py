@@ -111,7 +111,7 @@ class Comparison:
     def through(self, stack: SliceStack) -> np.ndarray:
         """Return the signals of the probes for one configuration of the specimen, shape (channels, points).
 
-        The signals omit the parts of the probes outside their windows. Unlike :meth:`take`, this method does not store them.
+        The signals omit the parts of the probes outside their windows. Unlike :meth:`take`, this method does not store signals.
         """
         return np.concatenate(list(self._through(stack)), axis=1)
 

@@ -67,17 +67,20 @@ def smooth_length(n: int) -> int:
 class Localisation:
     """Truncation distances of the local operator; contributions beyond them are left out.
 
+    A patch is a group of 4 x 4 neighbouring basis functions, which share a window.
+
     Parameters
     ----------
     shape : float
         Parameter beta of the functions' shape. A larger value gives functions with weaker tails and a Fourier
         transform that varies more within the aperture.
     reach : float
-        Distance from a patch's lattice points up to which its window contains the specimen, A.
+        Width of the margin of specimen around a patch's lattice points in its window, A.
     band : float
         Largest distance between two functions whose overlap is included, A.
     correlation : float
-        Largest distance between two points of the exit wave up to which the detector's coherence is included, A.
+        Distance between two points of the exit wave beyond which the detector's coherence is left out, A. The coherence is
+        attenuated from half this distance.
     near : float, optional
         Reach at the first plane (A) if windows grow with depth; it increases to ``reach`` at the last plane. By default,
         one window is used for all planes.
@@ -91,12 +94,12 @@ class Localisation:
 
     @property
     def numbers(self) -> list[float]:
-        """The distances as numbers, in the order that `from_numbers` takes."""
+        """Values of ``shape``, ``reach``, ``band`` and ``correlation``, and of ``near`` if it is not None."""
         return [self.shape, self.reach, self.band, self.correlation, *([] if self.near is None else [self.near])]
 
     @classmethod
     def from_numbers(cls, numbers: Sequence[float]) -> "Localisation":
-        """Return the truncation distances from their ``numbers``."""
+        """Return the truncation distances with the given values of :attr:`numbers`."""
         shape, reach, band, correlation, *near = numbers
         return cls(shape=shape, reach=reach, band=band, correlation=correlation, near=near[0] if near else None)
 

@@ -62,13 +62,13 @@ class _Scratch(NamedTuple):
 class Windows:
     """The window shared by all patches: its grid, incident waves, and detector weights on its reciprocal pixels.
 
-    A detector correlates two points of an exit wave by the Fourier transform d(r - r') of its weights. d is computed from
-    the weights on a finer reciprocal grid (antialiased there), cut off softly at ``correlation``, and transformed back to
-    the window's reciprocal pixels. The result is a ring of weights with edges as soft as the window requires. For
-    distances r - r' below the soft cutoff, it gives d exactly. An annulus antialiased on the window's own pixels would
-    instead multiply d by sinc(y / window) sinc(x / window), which is an error of a quarter at 4 A in a window of 10 A.
-    Because of the soft edges, the detector would collect a small part of the bright field, so the unscattered wave is
-    subtracted first.
+    A detector correlates two points of an exit wave by the Fourier transform d(r - r') of its weights. d is computed
+    from the weights on a finer reciprocal grid (antialiased there), attenuated to zero between the distances c / 2 and
+    c, and transformed back to the window's reciprocal pixels; c is the attribute ``correlation`` of the basis's
+    truncation distances. The result is a ring of weights with edges as soft as the window requires. For distances
+    r - r' up to c / 2, it gives d exactly. An annulus antialiased on the window's own pixels would instead multiply d by
+    sinc(y / window) sinc(x / window), which is an error of a quarter at 4 A in a window of 10 A. Because of the soft
+    edges, the detector would collect a small part of the bright field, so the unscattered wave is subtracted first.
 
     Parameters
     ----------

@@ -33,7 +33,7 @@ class Stage(NamedTuple):
     begin, end : int
         First plane, and the plane after the last.
     reach : float
-        Distance from the lattice points up to which the specimen is included, A.
+        Width of the margin of specimen around the lattice points, A.
     """
 
     grid: Grid
