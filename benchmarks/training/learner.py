@@ -191,7 +191,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--steps", type=int, default=STEPS)
     parser.add_argument("--workers", type=int, default=2, help="number of seeds trained at the same time")
     parser.add_argument(
-        "--score", action="store_true", help="play the stored policy and store its returns in the environment's scale of returns, without training"
+        "--score", action="store_true", help="play the stored policy, add its returns to the environment's scale of returns, and train nothing"
     )
     parser.add_argument("--table", action="store_true", help="print the learning curves as a table and train nothing")
     parser.add_argument("--picture", type=Path, help="draw the learning curves, write the picture to this PNG file, and train nothing")

@@ -37,13 +37,13 @@ def compare(
     energy: Annotated[float | None, typer.Option(help="Beam energy, eV; by default that of the profile.")] = None,
     semiangle: Annotated[float | None, typer.Option(help="Convergence semi-angle, mrad; by default that of the profile.")] = None,
     inner: Annotated[float | None, typer.Option(help="Inner angle of the dark field, mrad; by default 3 times the semi-angle.")] = None,
-    outer: Annotated[float | None, typer.Option(help="Outer angle of the dark field, mrad; by default 6 times the semi-angle, at most 200.")] = None,
+    outer: Annotated[float | None, typer.Option(help="Outer dark-field angle, mrad; by default the lower of 200 and 6 times the semi-angle.")] = None,
     defocus: Annotated[float, typer.Option(help="Underfocus, A.")] = 0.0,
     dwell: Annotated[float, typer.Option(help="Dwell time per pixel, us.")] = 10.0,
     pixel_size: Annotated[float | None, typer.Option(help="Pixel size for a file without a calibration, A.")] = None,
     variable: Annotated[str | None, typer.Option(help="Name of the image in a file with several arrays.")] = None,
     window: Annotated[
-        int, typer.Option(help="Side of the square window for the fit, pixels; without --region, it is placed where the sample fits best.")
+        int, typer.Option(help="Side of the square window for a fit without --region, pixels; the window lies where the sample fits best.")
     ] = 64,
     seed: Annotated[int, typer.Option(min=0, help="Random seed.")] = 0,
     output: Annotated[Path, typer.Option(help="Folder for comparison.md, comparison.json and pictures.")] = Path("comparison"),

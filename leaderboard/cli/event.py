@@ -15,9 +15,7 @@ if TYPE_CHECKING:
     from stemtwin.leaderboard.events.folders import Organiser
     from stemtwin.leaderboard.events.scoring import Outcome
 
-app = typer.Typer(
-    no_args_is_help=True, help="Run an event such as a hackathon: create it, seal and open its bundle, score, serve, freeze, close and verify it."
-)
+app = typer.Typer(no_args_is_help=True, help="Run an event such as a hackathon, from its settings to a verifiable archive.")
 
 FolderArgument = Annotated[Path, typer.Argument(help="Folder of the event.")]
 SecretOption = Annotated[Path | None, typer.Option(help="Folder of the secrets; by default FOLDER-secret beside the folder of the event.")]
@@ -150,7 +148,7 @@ def predict(
 @app.command()
 def check(
     folder: Annotated[Path, typer.Argument(help="Folder of the event, or folder with the contents of the bundle.")],
-    submission: Annotated[list[Path] | None, typer.Argument(help="Folders of submissions.")] = None,
+    submission: Annotated[list[Path] | None, typer.Argument(help="Folders to check, one for each submission.")] = None,
     changed: Annotated[
         Path | None, typer.Option(help="File with the output of 'git diff --name-only -z'; the submissions that it lists are checked.")
     ] = None,

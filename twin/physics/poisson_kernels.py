@@ -286,11 +286,11 @@ def scratch() -> tuple[np.ndarray, np.ndarray]:
 
 @kernel
 def invert(mean, uniforms, out, most, floats, count):
-    """Write the Poisson count for each mean and its uniform number to ``out``.
+    """Write the Poisson count for each mean and its uniform number to ``out``; return -1, or the start of an invalid block.
 
-    ``mean``, ``uniforms`` and ``out`` are 1-D arrays of equal length, computed in blocks of 128 elements. The result is the
-    start of the first block with an invalid mean, an invalid uniform number or a count above ``most``, or -1 without such
-    a block. ``floats`` and ``count`` are working memory from :func:`scratch`.
+    ``mean``, ``uniforms`` and ``out`` are 1-D arrays of equal length. Blocks of 128 elements are processed one after
+    another. At a block with an invalid mean, an invalid uniform number or a count above ``most``, the function stops and
+    returns the index of the block's first element. ``floats`` and ``count`` are working memory from :func:`scratch`.
     """
     rate, value, term, total = floats[0], floats[1], floats[2], floats[3]
     for start in range(0, len(mean), LANES):

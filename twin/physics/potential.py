@@ -280,11 +280,11 @@ def update_transmissions(
     numbers, slices, grid, interaction, parametrization, oversampling, sigma
         The same values as in the call of :func:`transmissions`.
     reach : float, optional
-        Distance from the moved atoms within which exp(i sigma V) is recomputed, A, at least 4; the change is damped beyond half
-        of this distance. By default, and where the windows around the moved atoms cover at least a quarter of the cell, whole
-        slices are recomputed, with the same bits as :func:`transmissions`. The band-limited change is added to the whole slice,
-        because the sharp band limit makes it ring across the cell. The largest errors measured with reach = 8 at oversampling
-        2, relative to the largest abs(t - 1) of the transmission t, are 1e-5 (C, 60 kV), 4e-5 (Mo, 80 kV), 1e-4 (Au, 60 kV),
+        Distance from the moved atoms within which exp(i sigma V) is recomputed, A, at least 4. The change is damped beyond
+        half of this distance, and then added to the whole slice, because the band limit makes it ring across the cell. By
+        default, and if the windows around the moved atoms cover at least a quarter of the cell, the whole slice is recomputed,
+        bit-identical to :func:`transmissions`. The largest errors measured with reach = 8 at oversampling 2, relative
+        to the largest abs(t - 1) of the transmission t, are 1e-5 (C, 60 kV), 4e-5 (Mo, 80 kV), 1e-4 (Au, 60 kV),
         and 5e-6 with thermal displacements of 0.05 A. They are ten times as large at oversampling 1. The errors are
         due to atoms in the same row or column of the grid as the moved atom.
 

@@ -85,12 +85,12 @@ def aperture(ky: np.ndarray, kx: np.ndarray, pixel: tuple[float, float], radius:
 def rim(cover: np.ndarray) -> np.ndarray:
     """Return the weights of the aperture-edge waves, which represent the probe's tails beyond the window.
 
-    The weights are c^6 (1 - c), where c is the covered fraction of each reciprocal pixel. Positions far from the probe
-    correspond to the aperture's edge in reciprocal space. The power that the amplitudes omit, c - c^2, lies at this
-    edge. The tails therefore consist of aperture-edge waves, not of waves from the whole aperture. A pixel that the
-    aperture barely overlaps may belong to a detector outside the aperture, so the factor c^6 favours the inner edge
-    pixels. A bright-field detector in vacuum then collects exactly its fraction of the aperture. With waves from the
-    whole aperture in place of aperture-edge waves, it would collect 2 % more in a window of 24 A.
+    The weights are c^6 (1 - c), where c is the covered fraction of each reciprocal pixel. The sharp edge of the aperture
+    causes the tails. The power that the amplitudes omit, c - c^2, lies at this edge, so the tails consist of
+    aperture-edge waves. The factor c^6 favours pixels at the inner side of the edge, because a pixel that the aperture
+    barely overlaps may belong to a detector outside the aperture. In vacuum, the signal of a bright-field detector is then
+    exactly the detector's share of the aperture's area. With waves from the whole aperture in place of aperture-edge
+    waves, the signal would be 2 % larger in a window of 24 A.
     """
     return np.where(1 - cover > ROUNDING, cover**6 * (1 - cover), 0)
 

@@ -128,7 +128,10 @@ class Ring:
     outer: float
 
     def points(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Return points (ky > 0, kx), 1/A, and weights, 1/A^2, for integrals over the ring of functions that are even in ky."""
+        """Return points (ky > 0, kx), 1/A, and weights, 1/A^2, for integrals over the ring.
+
+        The integrand must be even in ky, because the points cover half of the ring.
+        """
         x, w = np.polynomial.legendre.leggauss(SHELLS)
         low, high = np.log(max(self.inner, 1e-2)), np.log(self.outer)
         radius = np.exp(low + (high - low) * (x + 1) / 2)

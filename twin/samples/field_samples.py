@@ -74,9 +74,9 @@ def load_fields(
 ) -> tuple[FieldSample, ...]:
     """Load the alternative samples that cover a square field of view.
 
-    A library name gives one sample. A file gives one periodic sample if there is one about as large as the field. Otherwise it gives, as far as they
-    exist, a periodic sample longer than the field along y, one longer along x, and a window of the unstrained crystal (the field with a margin). If
-    neither of the two periodic samples exists, a periodic sample longer along both axes takes their place.
+    A library name gives one sample. A file gives one periodic sample if one about as large as the field exists. Otherwise it gives a window cut from
+    the crystal without strain (the field with a margin) and, if they exist, a periodic sample longer than the field along y and one longer along x.
+    If neither of these two exists, a periodic sample longer along both axes, if one exists, takes their place.
 
     Parameters
     ----------

@@ -49,7 +49,7 @@ def srtio3_001(order: BuildRequest, *, oxygen_vacancy_fraction: NoOxygen = 0.0, 
 
 @specimen("srtio3-110", "crystal", "perovskite", title="strontium titanate along [110]", **_SRTIO3)
 def srtio3_110(order: BuildRequest, *, oxygen_vacancy_fraction: NoOxygen = 0.0, cation_vacancy_fraction: NoCation = 0.0) -> Sample:
-    """Return SrTiO3 [110], with Sr-O, Ti and O columns and x along the cubic [001]."""
+    """Return SrTiO3 [110]; the columns are Sr-O, Ti and O, and the x axis is the cubic [001] direction."""
     sample = order.crystal((3.905, 3.905, 3.905), cubic("Sr", "Ti"), zone_axis=(1, 1, 0))
     return with_vacancies(sample, order, ("Sr",), oxygen_vacancy_fraction, cation_vacancy_fraction)
 

@@ -1,19 +1,19 @@
 r"""Generalised oscillator strengths of hydrogenic K and L shells, in closed form.
 
-For one electron of a shell with the principal quantum number n, the energy loss E in units of the Rydberg energy times
-Z_s^2, k^2 = E - 1/n^2 and Q = (q a0 / Z_s)^2,
+The strength below is that of one electron of a subshell with the principal quantum number n. The effective nuclear charge
+Z_s follows from Slater's rules: Z - 0.5 (K shell, two electrons), Z - 4.15 (L shell). The energy loss E is in units of the
+Rydberg energy times Z_s^2, and Q = (q a0 / Z_s)^2. The exponent m is 3 for 1s and 5 for 2s and 2p.
 
 .. math::
 
     \frac{df}{dE} = E \, \frac{g(Q, k^2)}{a^m} \,
     \frac{\exp(-\tfrac{2}{k} \arctan \tfrac{2k/n}{Q - k^2 + 1/n^2})}{1 - \exp(-2\pi/k)}, \qquad
-    a = (Q - k^2 + n^{-2})^2 + (2 k / n)^2
+    k^2 = E - n^{-2}, \qquad a = (Q - k^2 + n^{-2})^2 + (2 k / n)^2
 
 1s: H. Bethe, Ann. Phys. 397 (1930) 325. 2s and 2p: M. C. Walske, Phys. Rev. 101 (1956) 940. The polynomials g were
 recomputed with 30 digits from Nordsieck's integral, summed over the directions of the ejected electron;
 ``tests/physics/spectra/test_gos.py`` contains that integral. Screening moves the threshold below k^2 = 0, where the
-expressions are continued analytically. Screening follows Slater's rules: Z_s = Z - 0.5 (K, two electrons), Z - 4.15
-(L).
+expressions are continued analytically.
 """
 
 import math

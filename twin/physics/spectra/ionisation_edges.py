@@ -5,9 +5,9 @@ The onsets are those of energy-loss spectra of common compounds, not X-ray edges
 in the Electron Microscope (Springer, 2011), appendix D. Bonding shifts the onsets by a few eV.
 
 The oscillator strength of white lines, 2p to 3d and 3d to 4f, is proportional to the number of holes. The strength per
-hole follows from X-ray absorption (iron, L3: a line 2 to 3 eV wide with an absorption
-coefficient of 1 / (170 A) at its maximum). It is assumed to be accurate to +-30 % [A]. Branching ratios and
-shifts with the valence are typical of oxides (unverified literature values [M]).
+hole follows from X-ray absorption (iron, L3: a line 2 to 3 eV wide with an absorption coefficient of 1 / (170 angstrom)
+at its maximum). Its accuracy, +-30 %, is an assumption; [A] marks assumptions. Branching ratios and shifts with the
+valence are typical values of oxides, quoted from memory of the literature; [M] marks such values.
 """
 
 from dataclasses import dataclass

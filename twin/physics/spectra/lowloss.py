@@ -46,7 +46,7 @@ def mean_free_path(mass_density: float, beam_energy: float, collection: float | 
     beam_energy : float
         Beam energy, eV.
     collection : float, optional
-        Collection semi-angle, rad; by default all losses up to the formula's cut-off at 20 mrad are included.
+        Collection semi-angle, rad. By default all scattering angles up to the formula's limit of 20 mrad are included.
     convergence : float
         Convergence semi-angle, rad.
 

@@ -2,8 +2,9 @@
 
 The table contains df/dE = sigma / (2 pi^2 e^2 hbar / m c) of one atom in units of 1e-3 / eV, at eight energies above the
 lowest onset. The contribution of electrons with lower onsets is subtracted; it is estimated by a power law through two
-energies below the edge. Between the onsets of two spin-orbit partners, the table gives the value that the whole shell
-would have at the same strength per electron. The L1 and M1 to M3 subshells are included above their onsets.
+energies below the edge. Between the onsets of two spin-orbit partners, only the electrons of the lower onset absorb. The
+table gives their strength, scaled to the number of electrons in both partners. The L1 and M1 to M3 subshells are included
+above their onsets.
 
 The values are computed from f2 of C. T. Chantler, J. Phys. Chem. Ref. Data 24 (1995) 71 and 29 (2000) 597 (NIST, public
 domain), as in xraydb. The uncertainty is 10 to 20 % up to 100 eV above the onset and grows with the background to 40 % at

@@ -113,8 +113,8 @@ class FlakeModes:
     """Plasmon modes of a flake's boundary: an edge mode, and a corner mode of lower energy.
 
     Amplitudes decay as exp(-d / reach) with the distance d from the boundary, on both sides; the corner mode is
-    weighted by the sharpness from :func:`rim_weights`. All default values are engineering assumptions [A]. They are
-    close to the values of doped semiconductor and metal flakes.
+    weighted by the sharpness from :func:`rim_weights`. All default values are engineering
+    assumptions ([A] marks assumptions), close to the values of doped semiconductor and metal flakes.
 
     Parameters
     ----------

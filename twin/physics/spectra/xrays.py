@@ -146,10 +146,11 @@ def bremsstrahlung(number: float, energy: np.ndarray, beam_energy: float) -> np.
     Returns
     -------
     ndarray
-        Cross-section per photon energy, summed over all directions, A^2/eV: (16 pi / 3 sqrt 3) alpha^3 a0^2 Z^2 (R / T) / E
-        with T = m v^2 / 2; 0 outside 0 < E < beam energy (H. A. Kramers, Phil. Mag. 46 (1923) 836). At relativistic
-        velocities the formula is a lower bound, and the true emission is not isotropic. The model is therefore an
-        engineering assumption [A].
+        Cross-section per photon energy, summed over all directions, A^2/eV. It is
+        16 pi / (3 sqrt(3)) alpha^3 a0^2 Z^2 (R / T) / E with the photon energy E, the fine-structure constant alpha, the Bohr
+        radius a0, the Rydberg energy R and T = m v^2 / 2; it is 0 outside 0 < E < beam energy (H. A. Kramers, Phil. Mag. 46
+        (1923) 836). At relativistic velocities the formula is a lower bound, and the true emission is not isotropic. The model
+        is therefore an engineering assumption; [A] marks assumptions.
     """
     energy = np.asarray(energy, float)
     scale = 16 * math.pi / (3 * math.sqrt(3)) * FINE_STRUCTURE**3 * BOHR**2 * number**2 * RYDBERG / half_velocity_energy(beam_energy)

@@ -107,8 +107,9 @@ def mixed_rows(symbols: list[str], kinds: np.ndarray | None, shares: dict) -> tu
     symbols : list of str
         Symbol of each atom: the element with the largest occupancy of the atom's site.
     kinds : (n,) int, optional
-        Kind of each atom's site. ASE's own formats do not store the kinds. Without them, the kind of a site follows from
-        the atom's symbol, if this element has the largest occupancy on only one kind of site.
+        Kind of each atom's site. ASE's own formats do not store the kinds. Without them, the occupancies of a site are those
+        of the kinds on which the atom's element has the largest occupancy. If there is no such kind, or if such kinds have
+        different occupancies, the atom's element is the only species on the site.
     shares : dict from kind to dict from symbol to float
         Occupancy of each species on each kind of site.
     """

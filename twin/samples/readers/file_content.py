@@ -71,7 +71,7 @@ class FileContent:
         names : sequence of str
             Names of the structures; "" for those without a name.
         default : int
-            Index of the structure that is used without a request.
+            Index of the structure that is used if none is requested.
         what : str
             Kind of the structures in messages, such as "data blocks" or "frames".
 

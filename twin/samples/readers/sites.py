@@ -64,7 +64,10 @@ def listed_sites(
     u: np.ndarray | None = None,
     digits: int = 6,
 ) -> ListedSites:
-    """Return a list of sites from arrays; multiplicities are not stated. By default sites are fully occupied, without displacements."""
+    """Return listed sites from arrays.
+
+    By default, the occupancies are 1 and the displacements are nan (not given by the file). The stated multiplicities are nan.
+    """
     nothing = np.full(len(numbers), np.nan)
     return ListedSites(
         labels=labels,

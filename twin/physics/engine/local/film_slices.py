@@ -91,9 +91,10 @@ class FilmSlices:
         return JoinedSlices(starts=tuple(starts), count=len(planes)) if len(starts) < len(planes) else None
 
     def allowed(self, comparison: Comparison, stack: SliceStack, tolerance: float) -> JoinedSlices | None:
-        """Return the thickest groups whose error is at most half of a tolerance, or None if there are none.
+        """Return groups of planes whose joining error is at most half of ``tolerance``, or None if no planes can be joined.
 
-        The limit of the thickness of a group is halved until the error of single probes is small enough.
+        The largest thickness of a group is halved until the error is small enough. The error is the rms difference between
+        the signals of the probes in ``comparison`` with and without joining, relative to the mean signal, for the worst channel.
         """
         film, true = self, None
         while (groups := film.joined(stack.planes)) is not None:

@@ -1,8 +1,9 @@
 """Windows of a local operator that grow with depth: waves spread with depth, so the first slices need only small windows.
 
-Behind the last plane of a window, its waves are transferred to the next, larger window. Only the scattered part is
-transferred and padded with zeros. The unscattered functions have tails that wrap around the small window. They are
-therefore subtracted before the transfer and added again in the large window, where they are known.
+Behind the last plane of a window, its waves are transferred to the next, larger window. Each wave is the sum of a
+scattered wave and an unscattered wave, which is a basis function after propagation through vacuum. The tails of the
+unscattered wave wrap around the small window. The unscattered wave is therefore subtracted, the scattered wave is padded
+with zeros, and the unscattered wave computed in the large window is added.
 """
 
 import math
@@ -127,8 +128,8 @@ class Change:
     def scratch(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Return three buffers for one thread, the argument ``scratch`` of :meth:`carry`.
 
-        The first is for the waves of the unscattered functions in the larger window, the second for one row of this window,
-        and the third for the Fourier coefficients of the functions.
+        The first is for the unscattered waves, the second for one row of the larger window, and the third for the Fourier
+        coefficients of the basis functions.
         """
         after = self.after.setup
         points = max(self.before.values.size, self.after.values.size) * POINT

@@ -138,10 +138,10 @@ def pick_points(wave, columns, starts, picked_places, picked, line, plan, places
 
 @kernel
 def subtract_incident(chosen, values, qy, qx, phase_y, phase_x, points):
-    """Subtract the unscattered waves of sixteen functions from exit coefficients.
+    """Subtract the unscattered parts of sixteen exit waves from their Fourier coefficients.
 
-    A point of ``points`` holds one exit coefficient of each function. The product
-    ``values[i] phase_y[qy[i], j // 4] phase_x[qx[i], j % 4]`` is subtracted from the coefficient of function j in point ``chosen[i]``.
+    A point of ``points`` holds one coefficient of each wave. The product
+    ``values[i] phase_y[qy[i], j // 4] phase_x[qx[i], j % 4]`` is subtracted from the coefficient of wave j in point ``chosen[i]``.
     """
     side = phase_x.shape[1]
     for i in range(chosen.size):
@@ -169,12 +169,13 @@ def add_swapped(wave, given, columns, rows, pitch, factor):
 def widen(small, small_pitch, reads, large, large_pitch, kept, slots, corner_y, corner_x, scale, source, line, small_plans, large_plans, places):
     """Copy sixteen waves from a small window into a larger window, padded with zeros.
 
-    Both batches are in real space along y and in Fourier space along x, like a batch after `multislice_kernels.advance`. Row
-    and column 0 of the small window are row ``corner_y`` and column ``corner_x`` of the large one.
+    Both batches are in real space along y and in Fourier space along x, like a batch after `multislice_kernels.advance`.
+    Each row is transformed to real space, padded and transformed back. Row and column 0 of the small window are row
+    ``corner_y`` and column ``corner_x`` of the large one.
 
     ``reads`` are the positions of a row's coefficients in the small batch. ``slots`` are the positions of the coefficients
     in a row of the large batch, or -1 for coefficients that are left out. ``kept`` is the number of coefficients in a row
-    of the large batch; a zero is written after the last of them. ``scale`` normalises the transform of a small row.
+    of the large batch; a zero is written after the last of them. ``scale`` normalises the transform to real space.
     ``source`` and ``line`` are scratch memory of a large row.
     """
     small_y, small_x = small_plans
@@ -289,9 +290,9 @@ def transform_columns(points, begin, end, ny, nx, line, places, plan):
 def pair_rows(real, imag, weights, pitch, origin, jumps, factors, begin, end, slots, wave, wave_pitch, source, line, places, plan):
     """Multiply the conjugated field by the field shifted by each of 16 differences, sum over states, and Fourier transform the rows.
 
-    ``real, imag`` are (states, points) of a field with margins, ``pitch`` points from row to row, with point (0, 0) at
-    ``origin``. ``jumps`` (16,) are the differences in points. The coefficient of column i is written to point
-    ``slots[i] * wave_pitch + y`` of the wave; it is omitted if the slot is negative.
+    ``real`` and ``imag``, shape (states, points), are the parts of a field with margins. Element (y, x) of the field is at
+    index ``origin + y * pitch + x``. ``jumps``, shape (16,), are the differences in this index. The coefficient of
+    column i is written to point ``slots[i] * wave_pitch + y`` of the wave; it is omitted if the slot is negative.
     """
     nx = plan.order.size
     for y in range(begin, end):

@@ -99,10 +99,10 @@ def size(basis: Basis, planes: int, seen: tuple[float, float], channels: int, re
 def sent(basis: Basis, pieces: list[Piece]) -> int:
     """Return the number of patches to propagate when pieces are built row by row; a patch that is propagated twice counts twice.
 
-    The number includes the patches that overlap with the pieces. ``pieces`` must contain every combination of their rows
-    and columns, like the result of :func:`basis.pieces_of`. The waves of a patch are dropped when the next row does not
-    need them, and computed again if a later row needs them. On a periodic field, the last rows need the waves of the
-    first rows.
+    A patch is a group of 4 x 4 basis functions, and a piece is a group of 8 x 8 patches. Patches beside the pieces are also
+    propagated if they overlap with them. ``pieces`` are indices (y, x); they must be all combinations of some y and some x,
+    like the result of :func:`basis.pieces_of`. The waves of a patch are dropped when the next row of patches does not need
+    them, and computed again if a later row needs them. On a periodic field, the last rows need the waves of the first rows.
     """
     rows, columns = ([i for p in sorted({piece[axis] for piece in pieces}) for i in _within(p, PIECE, basis.patches[axis])] for axis in (0, 1))
     across = _across(basis, [x for column in columns for x in _within(column, SIDE, basis.counts[1])])

@@ -31,7 +31,7 @@ def absorbed(stack: SliceStack, beams: np.ndarray, coefficients: np.ndarray, sec
         Absorbed fraction of the intensity that arrives at each point of each plane, float32, shape (D, n, ny, nx), for D
         channels at once.
     band : float
-        Spatial frequency at which waves are cut (1/A) if below the grid's band limit.
+        Spatial frequency at which waves are cut, 1/A. Values above the grid's band limit have no effect.
 
     Returns
     -------

@@ -24,9 +24,9 @@ from stemtwin.twin.physics.engine.kernels.simd_complex64 import LANES, POINT, lo
 def enter_waves(wave, values, beam_places, starts, columns, line, plan, places):
     """Transform Fourier coefficients along y to real space, and write them to columns of the batch.
 
-    Column ``columns[c]`` is computed from the coefficients ``values[starts[c] : starts[c + 1]]``, whose real and imaginary
-    parts are exchanged; all others are zero. Coefficient b is at position ``beam_places[b]`` of the column before its
-    transform, in the digit-reversed order of :func:`fft.ascend_line`.
+    Column ``columns[c]`` is computed from the coefficients ``values[starts[c] : starts[c + 1]]``; the other coefficients of
+    this column are zero. The real and imaginary parts of ``values`` are exchanged. Coefficient b is at position
+    ``beam_places[b]`` of the column before its transform, in the digit-reversed order of :func:`fft.ascend_line`.
     """
     for c in range(columns.size):
         for i in range(plan.order.size):

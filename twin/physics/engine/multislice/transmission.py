@@ -311,7 +311,11 @@ def finish(
     space: Space,
     threads: int,
 ) -> None:
-    """Transform columns inside the band (Fourier space along x, the finer grid along y) to rows of the wave's grid."""
+    """Apply the band limit to columns of the finer grid, and transform them to rows of the wave's grid in real space.
+
+    The columns from ``read`` are in real space along y and in Fourier space along x, inside the band along x. They are
+    Fourier transformed along y, cut to the band, and transformed back along y and then along x.
+    """
     ny, nx = grid.shape
     coarse = space.array("columns of the wave's grid", (ny, sum(band.columns)))
 

@@ -64,7 +64,8 @@ class BeamBlock:
 def window_blocks(extent: tuple[float, float], window: float) -> tuple[int, int]:
     """Return the number of blocks of plane waves (ny, nx) for a periodic cell and a probe window with sides of at least ``window``, A.
 
-    The aperture is sampled ny times more finely along y, and nx times along x, than by the cell's reciprocal pixels.
+    ``extent`` (Ly, Lx) are the sides of the cell, A. The plane waves of all blocks together are 1 / (ny Ly) apart along y
+    and 1 / (nx Lx) apart along x.
     """
     return tuple(max(1, math.ceil(window / side - 1e-9)) for side in extent)  # type: ignore[return-value]
 
@@ -93,7 +94,7 @@ def beyond_band(grid: Grid, wavelength: float, semiangle: float, pixel: tuple[fl
 def aperture_beams(
     grid: Grid, wavelength: float, semiangle: float, offset: tuple[float, float], blocks: tuple[int, int], *, antialias: bool
 ) -> np.ndarray:
-    """Return the flat indices of the Fourier coefficients that the aperture touches, for one offset block; read-only and cached.
+    """Return the flat indices of the Fourier coefficients that the aperture touches, for one block; read-only and cached.
 
     Raises
     ------

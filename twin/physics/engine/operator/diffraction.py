@@ -79,7 +79,7 @@ class ProbeOptics:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class PatternBlock:
-    """One offset block: its plane waves, the reciprocal pixels on the camera, and their overlap with the camera pixels.
+    """One block of plane waves: the waves, the reciprocal pixels on the camera, and their overlap with the camera pixels.
 
     Attributes
     ----------
@@ -189,7 +189,8 @@ def layout(
     camera : Camera
         The camera; pixels beyond the band limit receive no signal.
     blocks : tuple of int
-        Number of offset blocks (ny, nx).
+        Number of blocks of plane waves (ny, nx). The plane waves of all blocks together are spaced by 1 / ny and 1 / nx of
+        the cell's reciprocal pixels; see :func:`beam_blocks.window_blocks`.
     antialias : bool
         Whether pixels at the aperture's edge are weighted by their covered fraction instead of 0 or 1.
     """

@@ -36,7 +36,7 @@ def at_once(beams: Sequence[int]) -> int:
 def portion(count: int, held: int) -> int:
     """Return the number of exit coefficients to compute in one multislice run of ``count`` plane waves.
 
-    The memory of the exit amplitudes is at most ``held`` bytes, unless the smallest number, 8192, needs more.
+    The number is a multiple of 8192 and at least 8192. Above this minimum, the exit amplitudes take at most ``held`` bytes.
     """
     return max(PIXELS, held // (8 * count) // PIXELS * PIXELS)
 

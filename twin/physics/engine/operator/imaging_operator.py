@@ -40,7 +40,7 @@ FormBuilder = Callable[[int, SliceStack, BeamBlock, Callable[[int], None] | None
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class ImageCoefficients:
-    """One band-limited periodic image per channel: I(r) = Re sum_h C_h exp(-2 pi i h.r / L), hy >= 0.
+    """One band-limited periodic image per channel and state of the optics: I(r) = Re sum_h C_h exp(-2 pi i h.r / L), hy >= 0.
 
     Parameters
     ----------
@@ -54,13 +54,13 @@ class ImageCoefficients:
     extent: tuple[float, float]
 
     def raster(self, y: np.ndarray, x: np.ndarray) -> np.ndarray:
-        """Return the images on a rectangular raster of positions y (ny,) and x (nx,), A: float32, shape (..., channels, ny, nx)."""
+        """Return the images at the lines y (ny,) and columns x (nx,) of a raster, both in A, as float32 of shape ([states,] channels, ny, nx)."""
         angles = [2 * np.pi / side * np.asarray(at, float) for side, at in zip(self.extent, (y, x), strict=True)]
         out = image_kernels.raster(self._images, *angles)
         return out.reshape(*self.coefficients.shape[:-2], *out.shape[1:])
 
     def own_rasters(self, y: np.ndarray, x: np.ndarray) -> np.ndarray:
-        """Return the result of :meth:`raster` for each state on its own raster, y (states, ny) and x (states, nx), A, using one thread."""
+        """Return the images of each state on a raster given for it, with lines y (states, ny) and columns x (states, nx), A, using one thread."""
         angles = [2 * np.pi / side * np.asarray(at, float) for side, at in zip(self.extent, (y, x), strict=True)]
         return image_kernels.own_rasters(self.coefficients, *angles)
 
@@ -79,13 +79,13 @@ class ImageCoefficients:
         return rotated_rasters.rotated_rasters(self.coefficients, middle, per_line, per_column, shape)
 
     def sums(self, shape: tuple[int, int]) -> bool:
-        """Return True if rotated rasters (ny, nx) are faster to sum as Fourier series than to evaluate from a spline."""
+        """Return True if the sum of the Fourier series is faster than a spline for images on rotated rasters (ny, nx)."""
         return rotated_rasters.worth(self.coefficients, shape)
 
     def at_own(self, points: np.ndarray) -> np.ndarray:
-        """Return the images of each state at its own points, float32, shape (states, channels, P), bit-identical to :meth:`at`.
+        """Return the images of each state of the optics at P points given for this state, bit-identical to :meth:`at`.
 
-        ``points`` contains P points (x, y) per state, A, shape (states, P, 2).
+        ``points`` are (x, y), A, shape (states, P, 2). The result is float32, shape (states, channels, P).
         """
         return image_kernels.at_own_points(self.coefficients, points, self.extent)
 
@@ -111,7 +111,7 @@ class ImagingOperator:
     wavelength, semiangle : float
         Wavelength, A; largest convergence semi-angle of images, rad.
     blocks : tuple of int
-        Number of offset blocks (ny, nx).
+        Number of blocks of plane waves (ny, nx); see :func:`beam_blocks.window_blocks`.
     antialias : bool
         Whether pixels at the aperture's edge are weighted by their covered fraction.
     parts : tuple of BeamBlock
@@ -354,7 +354,7 @@ def assemble(
     piece : callable
         Function that computes a contribution; see ``FormBuilder``.
     blocks : tuple of int
-        Number of offset blocks (ny, nx); see :func:`beam_blocks.window_blocks`.
+        Number of blocks of plane waves (ny, nx); see :func:`beam_blocks.window_blocks`.
     antialias : bool
         Whether pixels at the aperture's edge are weighted by their covered fraction instead of 0 or 1.
     progress : callable, optional

@@ -227,7 +227,7 @@ def probe_densities(
     semiangle : float
         Convergence semi-angle, rad.
     blocks : tuple of int
-        Number of offset blocks (ny, nx) for probes wider than the cell.
+        Number of blocks of plane waves (ny, nx), see :func:`beam_blocks.window_blocks`; above 1 for probes wider than the cell.
     antialias : bool
         Whether pixels at the aperture's edge are weighted by their covered fraction instead of 0 or 1. If so,
         aperture-edge waves represent the probe's tails beyond the window, which is the cell times ``blocks``.

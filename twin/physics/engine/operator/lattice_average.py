@@ -6,10 +6,11 @@ over the n translations t,
 
 .. math:: \bar I(r) = \frac{1}{n} \sum_t I(r + t)
 
-is an unbiased estimate of the same mean image from n times as many columns. The average keeps the Fourier coefficients of
-the image whose waves h are unchanged by every translation t, and drops all others. This holds for any optics, scan path
-and tilt. In a diffraction pattern, the plane waves k and k' of a probe interfere in the average only if k' - k is one of
-these h. The averaged pattern is therefore a sum over *cosets*, sets of plane waves that interfere with each other.
+is an unbiased estimate of the same mean image from n times as many columns. The image is a sum of waves with integer
+indices h. The average keeps the waves that every translation t leaves unchanged, and drops all others. This holds for any
+optics, scan path and tilt. In a diffraction pattern, the plane waves k and k' of a probe interfere in the average only if
+k' - k is the index h of such a wave. The averaged pattern is therefore a sum over *cosets*, sets of plane waves that
+interfere with each other.
 """
 
 import functools
@@ -117,8 +118,8 @@ class LatticeAverage:
     def suffices(self, plain: np.ndarray, averaged: np.ndarray) -> bool:
         """Return True if the configurations computed so far suffice.
 
-        A number of ``most`` configurations suffices. A smaller number suffices if it is at least 2 and at least ``least``,
-        and the mean of the averaged images is as accurate as the mean of ``most`` plain images (see Notes).
+        They suffice if their number is ``most``. If there are fewer, their number must be at least 2 and at least ``least``,
+        and the mean of the averaged images must be as accurate as the mean of ``most`` plain images (see Notes).
 
         Parameters
         ----------

@@ -179,7 +179,11 @@ class ScatteringMatrix:
 
 
 def window_starts(grid: Grid, interpolation: tuple[int, int], positions: np.ndarray) -> np.ndarray:
-    """Return the first grid points (y, x) of the windows of probes at positions (x, y), A; int, shape (P, 2), all 0 for interpolation (1, 1)."""
+    """Return the first grid point (y, x) of each probe's window, int, shape (P, 2).
+
+    ``positions`` are the probe positions (x, y), A, shape (P, 2). For interpolation (1, 1) the window is the cell, and all
+    indices are 0.
+    """
     if interpolation == (1, 1):
         return np.zeros((len(positions), 2), int)
     sides = np.array(grid.shape) // np.array(interpolation)

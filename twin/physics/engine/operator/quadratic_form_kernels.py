@@ -133,8 +133,8 @@ def pick(matrix: np.ndarray, listed: BeamPairs) -> np.ndarray:
     Returns
     -------
     ndarray
-        Elements, float32, shape (16 ``listed.steps``,): for each beam i of each run, the real parts of its eight elements
-        M_ij and then their imaginary parts.
+        Elements, float32, shape (16 ``listed.steps``,), 16 numbers for each step. A step is a beam i with eight partners j
+        (:class:`BeamPairs`). Its numbers are the real parts of the eight elements M_ij, then their imaginary parts.
     """
     out = np.empty(listed.steps * STEP, np.float32)
     _pick(matrix, listed.runs, out)

@@ -20,7 +20,10 @@ TALL, WIDE = 8, 2 * SIXTEEN
 
 
 def worth(coefficients: np.ndarray, shape: tuple[int, int]) -> bool:
-    """Return True if images of coefficients (..., rows, 2 mx + 1) are faster to sum on a raster (ny, nx) than to evaluate from a spline."""
+    """Return True if the sum of the Fourier series is faster than a spline for images on rotated rasters.
+
+    ``coefficients`` has the shape (..., rows, 2 mx + 1). ``shape`` is the number of raster points (ny, nx).
+    """
     return coefficients.shape[-2] * coefficients.shape[-1] <= MOST_COEFFICIENTS and shape[0] * shape[1] <= MOST_POINTS
 
 

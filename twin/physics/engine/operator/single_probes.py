@@ -43,7 +43,7 @@ def probe_signals(
     weights : callable
         Detector weights of reciprocal pixels, for all channels.
     blocks : tuple of int
-        Number of offset blocks (ny, nx) for probes wider than the cell.
+        Number of blocks of plane waves (ny, nx), see :func:`beam_blocks.window_blocks`; above 1 for probes wider than the cell.
     antialias : bool
         Whether pixels at the aperture's edge are weighted by their covered fraction instead of 0 or 1. If True,
         aperture-edge waves (:func:`rim_waves`) represent the probe's tails beyond a window of ny x nx cells.
@@ -98,10 +98,11 @@ def _rim_signals(
 
 
 def rim_waves(grid: Grid, wavelength: float, semiangle: float, offset: tuple[float, float], blocks: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
-    """Return the flat grid indices of the aperture-edge waves of one offset block, and the weights of the waves.
+    """Return the flat grid indices and the weights of the aperture-edge waves in one block of plane waves.
 
-    The waves represent the probe's tails beyond a window of ny x nx cells, where ``blocks`` is (ny, nx). A weight is the
-    relative power of a wave in these tails.
+    The waves represent the probe's tails beyond its window, which consists of ny x nx periodic cells. ``blocks`` is
+    (ny, nx), and ``offset`` is that of the block (:func:`beam_blocks.block_offsets`). A weight is the relative power of a
+    wave in the tails.
     """
     beams = beam_blocks.aperture_beams(grid, wavelength, semiangle, offset, blocks, antialias=True)
     ky, kx = grid.ky[beams // grid.shape[1]] + offset[0] / grid.extent[0], grid.kx[beams % grid.shape[1]] + offset[1] / grid.extent[1]
@@ -149,8 +150,8 @@ def amplitudes(
     """Return the amplitudes of plane waves (ky, kx), 1/A, in the probe at the origin.
 
     With antialiasing, they are those of :func:`probe.amplitudes`, normalised by the area of the aperture. Without
-    antialiasing, they have the absolute value 1 inside the aperture, and the caller divides signals by the number of waves
-    in all offset blocks.
+    antialiasing, they have the absolute value 1 inside the aperture, and the caller divides signals by the number of all
+    plane waves of the probe.
     """
     if antialias:
         return probe.amplitudes(ky, kx, pixel, wavelength, semiangle, aberrations)
