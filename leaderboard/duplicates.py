@@ -150,7 +150,7 @@ def sign_test(close: np.ndarray, typical: float) -> Resemblance:
     close : ndarray
         Flag for each unit (see :class:`Resemblance`), True if the two entries are close, shape (n,).
     typical : float
-        Median over the units of the shared fraction of the errors, or of the difference of the actions. The test does not use it; it is
+        Median of a quantity over all units: the shared fraction of the errors, or the difference of the actions. The test does not use it; it is
         copied to :attr:`Resemblance.typical` of the result.
     """
     units, count = len(close), int(np.count_nonzero(close))

@@ -64,9 +64,9 @@ class Template:
         self.frames = np.maximum(self.frames, 1e-9)
 
     def rate(self) -> np.ndarray:
-        """Return the smoothed expected counts of a reference frame in each pixel.
+        """Return the smoothed expected counts in each pixel at an exposure of 1.
 
-        The result is the ratio of the smoothed sums ``counts`` and ``frames``. Half a reference frame with uniform counts is added to both sums.
+        The result is the ratio of the smoothed sums ``counts`` and ``frames``. A uniform frame with an exposure of one half is added to both sums.
         This limits the noise of a template of few frames. The result is at least 5 % of the mean count of a pixel.
         """
         level = self.level()

@@ -1,4 +1,4 @@
-"""File formats: export of results, and import of files from microscopes and other programs.
+"""File formats: export of results, and import of files from microscopes and of their programs.
 
 ========================== ============================================================
 File                       Content

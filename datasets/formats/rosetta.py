@@ -1,4 +1,4 @@
-"""Files of microscopes and other programs, read by RosettaSciIO."""
+"""Files from microscopes and of their programs, read by RosettaSciIO."""
 
 import importlib
 from pathlib import Path

@@ -104,7 +104,7 @@ class ScopeFamily(ABC):
         return self.panel.reach
 
     def step_reward(self, before: ScopeSession, after: ScopeSession) -> float:
-        """Return the reward that the argument ``reward`` names, from the frame and the cost of the last action."""
+        """Return the reward of the last action, from its frame and cost, by the reward function that the environment was made with."""
         del before
         frame = after.frame.copy(deep=True) if after.fresh and after.frame is not None else None
         return float(REWARDS[self.reward](frame, after.cost))

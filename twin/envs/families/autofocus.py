@@ -158,7 +158,7 @@ class Autofocus(GoalFamily[Focusing]):
         ``"pixels"``: a ``Dict``. ``image`` uint8 (2, 64, 64) has the last two frames, latest first, in bins of 2 x 2
         points, as 100 sqrt(b / mean b), where b is a bin minus the smallest bin, at most 255. ``scalars`` float32 (11,)
         has ``knobs`` at both frames, each divided by the end of its range, then ``budget``, ``scan``, and
-        log10(mean reading) / 5. ``"state"``: float32 (113,). Each of the last four frames has the knobs in the same unit
+        log10(mean reading) / 5. ``"state"``: float32 (113,). Each of the last four frames has the knobs, divided likewise,
         and 24 logarithms of power over noise, in 12 azimuths (relative to the specimen) and 2 bands of spatial frequency;
         the last five numbers are as in ``scalars``. The first frame replaces frames that are not yet taken.
     Reward

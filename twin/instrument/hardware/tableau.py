@@ -426,7 +426,7 @@ def _refuse_failure(fitted: phase_diversity.FirstOrder, tilt: np.ndarray, settin
     measured = target * (1 + abs(c10) / setting.defocus_angstrom)  # the larger one of the two probes
     if abs(c10) > limit:
         message = (
-            f"The measured probe diameter is out of range{where}: {measured:.1f} px instead of {target:.1f} px, "
+            f"The measured probe diameter is out of range{where}: {measured:.1f} px, too far from {target:.1f} px, "
             f"the diameter for C10 = C12 = 0. {advice}"
         )
         raise InstrumentError(message)
@@ -434,7 +434,7 @@ def _refuse_failure(fitted: phase_diversity.FirstOrder, tilt: np.ndarray, settin
     if astigmatism * setting.defocus_angstrom > limit:
         axes = f"{target * (1 + astigmatism):.1f} and {target * abs(1 - astigmatism):.1f} px"
         message = (
-            f"The measured diameters of an elliptical probe are out of range{where}: {axes} instead of {target:.1f} px, "
+            f"The measured diameters of an elliptical probe are out of range{where}: {axes}, too far from {target:.1f} px, "
             f"the diameter for C10 = C12 = 0. {advice}"
         )
         raise InstrumentError(message)

@@ -168,7 +168,7 @@ class ChangingOperator:
 
 
 def needed_bytes(plan: Plan) -> int:
-    """Return the peak memory of images of a changing specimen, bytes.
+    """Return the peak memory for computing images of a changing specimen, bytes.
 
     During a change, the slices of all configurations before and after the change are in memory, whereas the plan counts
     the slices of one configuration.

@@ -311,7 +311,7 @@ def delocalisation(loss: float, beam_energy: float, collection: float) -> float:
     float
         d50 = sqrt((0.5 lambda / theta_E^(3/4))^2 + (0.6 lambda / beta)^2), A, with the characteristic angle theta_E and
         the collection angle beta (R. F. Egerton, J. Phys.: Conference Series 644 (2015) 012008). The constants
-        of this formula are literature values quoted from memory; [M] marks such values.
+        of this formula are literature values quoted from memory [M].
     """
     wavelength = electrons.wavelength(beam_energy)
     return math.hypot(0.5 * wavelength / characteristic_angle(loss, beam_energy) ** 0.75, 0.6 * wavelength / collection)

@@ -80,7 +80,7 @@ def hydrogenic(subshell: str, charge: float, energy: np.ndarray, q2: np.ndarray)
     charge : float
         Effective nuclear charge Z_s.
     energy : ndarray
-        Energy loss above the threshold, eV, any shape.
+        Whole energy loss, not its excess over the threshold, eV, any shape.
     q2 : ndarray
         Squared momentum transfer, 1/A^2 (with 2 pi: q = 2 pi k), broadcastable with ``energy``.
 

@@ -61,7 +61,7 @@ class PatternRecorder:
     Parameters
     ----------
     found : Patterns
-        Plan of the patterns for the beam at the start of the acquisition.
+        Plan of the patterns, made with the beam as it is when the acquisition starts.
     """
 
     found: Patterns

@@ -25,7 +25,7 @@ EXACTNESS = "reference"
 
 
 def cost(found: Discretisation) -> Cost:
-    """Return the cost of multislice of each probe in each block, and of aperture-edge waves for each focal state.
+    """Return the cost of multislice: one wave for each probe and block, and aperture-edge waves for each focal state.
 
     If windows are used, each probe is propagated through its window only.
     """
