@@ -15,7 +15,9 @@ INCLUSIVE = (
 
 
 def damage(
-    element: Annotated[str | None, typer.Argument(help="Chemical symbol of the displaced atom; by default the sites of all elements are listed.")] = None,
+    element: Annotated[
+        str | None, typer.Argument(help="Chemical symbol of the displaced atom; by default the sites of all elements are listed.")
+    ] = None,
     site: Annotated[
         str | None,
         typer.Option("--site", help="Name of the atom's site, for example graphene, graphene-edge, bulk or surface."),

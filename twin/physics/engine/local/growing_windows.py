@@ -140,8 +140,8 @@ class Change:
     ) -> None:
         """Transfer a batch of waves from the smaller to the larger window.
 
-        ``phases`` are the phase factors of the basis functions in the smaller and in the larger window. ``corner`` is the row and the column of the larger
-        window at which the smaller window begins.
+        ``phases`` are the phase factors of the basis functions in the smaller and in the larger window. ``corner`` is the
+        row and the column of the larger window at which the smaller window begins.
         """
         (small, large), (extra, source, points) = waves, scratch
         before, after = self.before.setup, self.after.setup
