@@ -7,11 +7,11 @@ the whole field. This removes most of the error: in SrTiO3 60 A thick (200 kV, 2
 edge of their window are accurate to 0.7 % with aperture-edge waves, and to 5 % without them.
 
 Pixels at the aperture's edge are weighted by their covered fraction. This attenuates each probe toward the edge of its
-window, so the intensity of the probe in the window is smaller than that of the beam. A part of the missing intensity
-belongs inside the window (`share_inside`), and the rest belongs outside. In an inhomogeneous field, the signal of the part
-inside differs from the mean of the field. `rims_inside` therefore propagates aperture-edge waves through each window.
-For a gold particle on carbon (each window has sides of 8 A and contains 4 A of the scan), this reduces the error from 3.3 to
-1.1 %.
+window, so the intensity of the probe in the window is smaller than that of the beam. Up to about half of the missing
+intensity belongs inside the window (`share_inside`), and the rest belongs outside. In an inhomogeneous field, the signal
+of the part inside differs from the mean of the field. `rims_inside` therefore propagates aperture-edge waves through each
+window. For a gold particle on carbon (each window has sides of 8 A and contains 4 A of the scan), this reduces the error
+from 3.3 to 1.1 %.
 """
 
 import copy

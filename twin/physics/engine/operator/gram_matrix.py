@@ -68,7 +68,7 @@ def detected(
     progress : callable, optional
         Called with the number of plane waves finished since the last call.
     held : int, optional
-        Memory limit for exit amplitudes, bytes; 1 GiB by default. The result is bit-identical for any limit.
+        Memory for exit amplitudes (:func:`portion`), bytes; 1 GiB by default. The result is bit-identical for any value.
     depths : sequence of float, optional
         Depths z, A. Each depth gives the matrices of the part of the specimen above it, all from one pass. By default,
         the matrices of the whole specimen are returned.

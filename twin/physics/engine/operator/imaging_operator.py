@@ -60,7 +60,7 @@ class ImageCoefficients:
         return out.reshape(*self.coefficients.shape[:-2], *out.shape[1:])
 
     def own_rasters(self, y: np.ndarray, x: np.ndarray) -> np.ndarray:
-        """Return the images of each state on a raster given for it, with lines y (states, ny) and columns x (states, nx), A, using one thread."""
+        """Return each state's images on its own raster, y (states, ny) and x (states, nx), A, on one thread, bit-identical to :meth:`raster`."""
         angles = [2 * np.pi / side * np.asarray(at, float) for side, at in zip(self.extent, (y, x), strict=True)]
         return image_kernels.own_rasters(self.coefficients, *angles)
 
@@ -314,7 +314,7 @@ def build(
     held : int, optional
         Memory for exit amplitudes, bytes, as in :func:`gram_matrix.detected`.
     depths : sequence of float, optional
-        Depths z, A. Each depth gives one channel per detector, for the part of the specimen above it. The order is that of ``depths``.
+        Depths z, A. Each depth gives the channels of the part of the specimen above it; they follow the channels of the previous depth.
     **settings
         The arguments antialias, progress, cache, key and average of :func:`assemble`.
 
