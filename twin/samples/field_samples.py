@@ -76,7 +76,7 @@ def load_fields(
 
     A library name gives one sample. A file gives one periodic sample if one about as large as the field exists. Otherwise it gives a window cut from
     the crystal without strain (the field with a margin) and, if they exist, a periodic sample longer than the field along y and one longer along x.
-    If neither of these two exists, a periodic sample longer along both axes, if one exists, takes their place.
+    If neither of these two exists, a periodic sample longer along both axes, if one exists, takes their place. The window is the last sample.
 
     Parameters
     ----------

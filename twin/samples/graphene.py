@@ -18,7 +18,7 @@ VACUUM_CELL = 20.0  # A, height of the cell that holds a sheet; the builder trim
 SI_C_BOND = 1.75  # A
 SI_NEIGHBOUR_SHIFT = 0.10  # A
 B_C_BOND, N_C_BOND = 1.48, 1.41  # A, middle of published density functional calculations, +-0.02 A
-RESERVED = 3.0  # A, radius without other defects around the atoms of a rotated bond and the middle of a divacancy
+RESERVED = 3.0  # A, radius without other defects around the middle of a rotated bond or a divacancy
 APART = 7.0  # A, smallest distance between the centres of rotated bonds and divacancies
 EMPTY = 0.4  # fraction of the height or width that is vacuum beside an edge
 
@@ -111,8 +111,8 @@ def _scattered(sample: Sample, candidates: np.ndarray, fraction: float, rng: np.
     free = np.setdiff1d(candidates, np.concatenate(near)) if near else candidates
     if fraction * len(candidates) > len(free):
         message = (
-            f"{sample.name}: a fraction of {fraction:g} needs more than the {len(free)} atoms that belong to no other defect. "
-            f"Ask for a smaller fraction."
+            f"{sample.name}: a fraction of {fraction:g} needs more than the {len(free)} atoms available. "
+            f"Rotated bonds and divacancies exclude the atoms within {RESERVED:g} A of their middle. Ask for a smaller fraction."
         )
         raise SettingsError(message)
     return share(free, fraction * len(candidates) / max(len(free), 1), rng)

@@ -1,7 +1,8 @@
 """Natural isotopes: masses and abundances.
 
-The masses are those of AME 2020; the abundances are IUPAC 2013 representative values, normalised to 1, as tabulated by
-the package periodictable 2.1 (public domain). The package lacks abundances of U, which are quoted from IUPAC itself.
+The masses are those of AME 2020. The abundances are those of IUPAC (CIAAW 2021, midpoints of ranges; N, Ar and Pb
+as in 2013), normalised to 1, as given by the package periodictable 2.1 (public domain). The package returns no abundances
+of U, which are quoted from IUPAC itself.
 Elements without a natural isotopic composition (Tc, Pm, Po to Ac) are absent.
 """
 

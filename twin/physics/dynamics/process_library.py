@@ -44,7 +44,7 @@ def graphene(
     bulk, edge, hop, rotation : Site, optional
         Thresholds of C for the ejection of an atom with three bonds and with two bonds, the exchange with a dopant, and the rotation
         of a bond; by default those of ``displacement_thresholds.py``. The default threshold of the hop is an effective value that
-        reproduces the rate at 60 kV; the computed ``find_site("C", "graphene-si-computed")`` gives a rate 20 times lower.
+        reproduces the observed rate at 60 kV; the computed ``find_site("C", "graphene-si-computed")`` gives a rate 20 times lower.
     rotate_back : float
         Threshold for the back-rotation of a rotated bond, eV. Such a bond is strained and rotates more easily. The default is an assumption [A].
     dopant : str

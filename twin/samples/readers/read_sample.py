@@ -48,7 +48,7 @@ def read_sample(
         is larger. A cell larger than 1.5 times the given size and larger than 24 A is cut, and the sample is then a window that does not repeat.
     thickness_angstrom : float, optional
         Requested thickness; the sample has the nearest whole number of repeats. None: 40 A. A cell with more than 6 A of vacuum along the beam is a
-        sheet, which is not repeated. It is centred in a box of the given thickness, or cut to it. Without a thickness, it has 2 A of vacuum per side.
+        sheet, which is not repeated along the beam. It is centred in a box of the given thickness, or cut to it; None: 2 A of vacuum per side.
     seed : int
         Seed of the random choice of atoms on mixed and partly filled sites.
     thermal_sigma_angstrom : float or mapping from symbol to float, optional
