@@ -29,8 +29,8 @@ def average_of(request: Request) -> LatticeAverage | None:
 
     If ``phonons`` is a number, only an explicitly requested average applies, and this number of configurations is computed.
     If an average applies to ``phonons="auto"``, the computation begins with the smallest number of configurations, at least
-    2, that together contain 8 symmetry-equivalent copies of each point of the image. Without an average, 8 configurations
-    are computed.
+    2, that together contain 8 or more symmetry-equivalent copies of each point of the image. Without an average, 8
+    configurations are computed.
 
     Raises
     ------

@@ -116,7 +116,8 @@ class Request:
         Thickness, A, up to which the local operator joins slices that contain only light atoms (up to silicon), such
         as amorphous films. The error of joining, measured with single probes relative to the separate slices, may be at most
         half of ``tolerance``. If it is larger, half the thickness is tried, then a quarter, and so on. By default the local
-        operator joins no slices. The setting requires ``engine="local"``.
+        operator joins no slices. The setting requires ``engine="local"``. Multislice in windows joins such slices without
+        this setting if its check permits it.
     growing_windows : bool
         Whether the windows of the local operator grow with depth, within the same ``tolerance``, if that takes less
         time, as it does for thick specimens.

@@ -325,9 +325,9 @@ def _in_slices(request: Request, edge: float) -> SlicedFilm:
 
 
 def camera_edge(request: Request, camera: PixelatedDetector) -> float:
-    """Return the largest angle between the tilted beam and the middle of an edge of a camera, rad.
+    """Return an upper limit of the angle between the tilted beam and the middle of an edge of a camera, rad.
 
-    The camera is centred on the optical axis. The angle is the beam tilt plus half the angle that the camera's longer side covers.
+    The camera is centred on the optical axis. The limit is the beam tilt plus half the angle that the camera's longer side covers.
     """
     return 0.5e-3 * camera.pixel_mrad * max(camera.shape_read) + math.hypot(*request.beam.tilt_rad)
 

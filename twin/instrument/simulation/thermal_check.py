@@ -72,7 +72,10 @@ class ThermalError:
 
 
 def key_of(request: Request, detectors: Sequence[Detector]) -> str:
-    """Return the key under which an error is stored. It depends on sample, rings and optics, but not on scan or tolerance."""
+    """Return the key under which an error is stored.
+
+    It depends on sample, rings and optics, but not on source size, focal spread, scan or tolerance.
+    """
     beam = replace(request.beam, source_size_angstrom=0.0, focal_spread_angstrom=0.0)  # the comparison uses coherent probes
     return disk.content_key(
         {

@@ -175,7 +175,8 @@ def expected_edx(
 def explain_edx(sample: Sample, beam: Beam, scan: Scan, detector: EDXDetector, **settings: Any) -> DensityPlan:
     """Return the plan of a call of :func:`expected_edx` without computing the spectra.
 
-    ``settings`` are those of :func:`stemtwin.twin.instrument.spectra.areal_densities.plan_densities`.
+    ``settings`` are ``phonons``, ``seed``, ``tilt`` and ``average``, as in
+    :func:`stemtwin.twin.instrument.spectra.areal_densities.plan_densities`.
 
     Raises
     ------

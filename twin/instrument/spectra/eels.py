@@ -159,7 +159,8 @@ def explain_eels(
 ) -> DensityPlan:
     """Return the plan of a call of :func:`expected_eels` without computing the spectra.
 
-    ``settings`` are those of :func:`stemtwin.twin.instrument.spectra.areal_densities.plan_densities`.
+    ``settings`` are ``phonons``, ``seed``, ``tilt`` and ``average``, as in
+    :func:`stemtwin.twin.instrument.spectra.areal_densities.plan_densities`.
 
     Raises
     ------
