@@ -93,7 +93,7 @@ def write_manifest(manifest: Manifest, folder: Path) -> None:
 def check_card(manifest: Manifest, card: Card, folder: Path) -> None:
     """Raise DatasetError if the dataset of a manifest was not made from the given card."""
     if manifest.card_sha256 != card.digest:
-        message = f"{folder} was made from a card that differs from the installed card {card.id}. Build the dataset again into an empty folder."
+        message = f"{folder} was made from a card that differs from the present card {card.id}. Build the dataset again into an empty folder."
         raise DatasetError(message)
 
 

@@ -37,8 +37,8 @@ def save(data: "xr.Dataset | xr.DataArray", path: str | Path, *, form: str = "",
         Name of the format, which is required if the ending does not select one.
     variable : str
         Name of the variable to write; by default all variables are written. If the format holds only one variable and the
-        data have several, the name is required, with one exception: if one variable holds spectra and the others hold
-        quantities of the points of these spectra, such as densities, the spectra are written.
+        data have several, the name is required, with one exception: if one variable holds spectra, and the others hold
+        quantities of the points of these spectra, such as densities, but not detector images, the spectra are written.
     overwrite : bool
         Whether an existing file or folder may be replaced.
 

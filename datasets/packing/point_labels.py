@@ -73,7 +73,7 @@ def read_labels(path: Path, images: Sequence[MeasuredImages]) -> dict[tuple[str,
     Raises
     ------
     DatasetError
-        The table is not valid. The message describes the first error, with its row and column, and the necessary correction.
+        The table is not valid. The message names the file, the row and the column of the first error, and the necessary correction.
     """
     header, lines = _table(path)
     place = _check_header(header, path)

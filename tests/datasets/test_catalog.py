@@ -130,7 +130,7 @@ def test_a_manifest_that_is_none_is_found(local):
     with pytest.raises(DatasetError, match="is not a dataset manifest"):
         load()
     path.write_text(text.replace(json.loads(text)["card_sha256"], "0" * 64))
-    with pytest.raises(DatasetError, match=r"was made from a card that differs from the installed card atoms-small-1\.0\.0"):
+    with pytest.raises(DatasetError, match=r"was made from a card that differs from the present card atoms-small-1\.0\.0"):
         load()
 
 

@@ -104,10 +104,10 @@ class AtomForge(GoalFamily[ForgeState]):
         In the preset ``drill`` the beam ejects S atoms from the exit face of MoS2. An S atom beside a vacancy jumps into the vacancy about twice as
         often as it is ejected. Frames and probe tails eject and move atoms, too, so order and time matter, and a misplaced vacancy can be moved back.
         In ``drill`` the fixed rule ``towards`` is almost as good as the planner ``expert``. The ``learner`` has no memory. It was trained to imitate
-        the planner in episodes of the split ``train``; further training by PPO (``make learn``) gave no measurable gain in 100 episodes. The learner
-        is better than ``towards`` in walks but not in ``drill``. The form ``counts`` was measured on ``easy`` only. There the planner, ``learner``
-        and ``towards`` detect atoms in frames and are far better than policies without observations. The lead of ``learner`` over ``towards`` is
-        0.085 there, but its 95 % interval includes 0. There is no oracle for ``counts``, because no event is known in advance.
+        the planner in episodes of the split ``train``; a test of 100 episodes showed no gain from further training by PPO (``make learn``). The
+        learner is better than ``towards`` in walks but not in ``drill``. The form ``counts`` was measured on ``easy`` only. There the planner,
+        ``learner`` and ``towards`` detect atoms in frames and are far better than policies without observations. The lead of ``learner`` over
+        ``towards`` is 0.085 there, but its 95 % interval includes 0. There is no oracle for ``counts``, because no event is known in advance.
 
         The processes are the same in all forms of observation. In ``state`` they are computed on the sites of the lattice, and a frame (a look) gives
         sites with detection noise instead of an image. In the other forms the microscope acquires frames and parks the beam. Atoms stay on the sites
