@@ -252,7 +252,10 @@ def _standard_errors(drawn: np.ndarray, n: int) -> np.ndarray:
 
 
 def detectable_difference(standard_error: float, n: int) -> float:
-    """Return the minimum detectable difference of a comparison over n clusters, in the same unit as ``standard_error``, the paired standard error."""
+    """Return the minimum detectable difference of a comparison over n clusters.
+
+    ``standard_error`` is the standard error of the difference, in the unit of the result.
+    """
     from scipy import stats
 
     return float((stats.t.ppf((1 + LEVEL) / 2, n - 1) + stats.t.ppf(POWER, n - 1)) * standard_error)
@@ -274,9 +277,9 @@ def detectable_beside(formula: Formula, entry: ClusterSums) -> float | None:
 def order(formula: Formula | None, entries: Sequence[Standing], *, direction: str) -> Order:
     """Order entries by the differences of their scores, or by the intervals of the scores.
 
-    A pair of entries is compared by the paired difference if both entries have stored sums for the same clusters (specimens). Any other pair is
-    compared by the two intervals. Every pair is decided separately at 95 %, so ties need not be transitive, and one in twenty pairs of equal entries
-    is separated by chance.
+    A pair of entries is compared by the paired difference if both entries have stored sums for the same clusters, such as specimens. Any other pair
+    is compared by the two intervals. Every pair is decided separately at 95 %, so ties need not be transitive, and one in twenty pairs of equal
+    entries is separated by chance.
 
     Parameters
     ----------

@@ -65,7 +65,8 @@ class AnswerForm(Protocol):
     def checked(self, answers: Mapping[str, Any], data: "xr.Dataset", source: str) -> dict[str, Any]:
         """Return the answers in the types in which they are scored.
 
-        If the type, the shape or a value of an answer is not allowed, raise SubmissionError with a message that begins with ``source``.
+        If a required part of an answer is missing, or if its type, its shape or a value is not allowed, raise SubmissionError with a message that
+        begins with ``source``.
         """
         ...
 

@@ -1,4 +1,7 @@
-"""Baselines of ``denoise``: raw counts, a constant image, a Gaussian filter, a Fourier filter, non-local means, BM3D, a U-Net and an oracle."""
+"""Baselines of ``denoise``: raw counts, a constant image, a Gaussian filter, a Fourier filter, non-local means, BM3D, a U-Net and an oracle.
+
+BM3D runs only where the package ``bm3d`` is installed.
+"""
 
 from collections.abc import Callable, Mapping
 from typing import Any

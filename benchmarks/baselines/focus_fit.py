@@ -1,8 +1,8 @@
 """Fit of the expert of ``autofocus@2``: hypotheses about the aberrations, fitted to the frames of one specimen by damped least squares.
 
-A frame is represented by 40 Fourier coefficients. They depend on the position of the field and on nine fitted numbers: the initial C10, C12a and C12b
-(A), the size of the instrument's residual aberrations relative to its usual value, the gains of the three knobs, the logarithm of the brightness, and
-the blur of the scan, A^2. The true C10, C12a and C12b are the initial values plus the gains times the commanded changes.
+A frame is represented by 40 strong Fourier coefficients. They depend on the position of the field and on nine fitted numbers: the initial C10, C12a
+and C12b (A), the size of the instrument's residual aberrations relative to its usual value, the gains of the three knobs, the logarithm of the
+brightness, and the blur of the scan, A^2. The true C10, C12a and C12b are the initial values plus the gains times the commanded changes.
 """
 
 from collections.abc import Callable

@@ -5,7 +5,8 @@ instruments (home) and from three more. Each test specimen has three images, one
 none, five or twenty. These labelled images are of the same instrument, in the split ``adapt``. The input ``labels`` states the number.
 
 In version 1.0.0 each of the splits train, val and adapt has every material on one instrument only, so effects of material and instrument cannot
-be separated within these splits. In the test split the specimens of each material come from all five instruments.
+be separated within these splits. In the test split of the sizes std and full, the specimens of each material come from all five instruments. In the
+size tiny, the test split has one specimen of each of ten materials.
 """
 
 import hashlib

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 STEPS, CURVE, CROP = 2000, 5, 96
 """Steps of the training, points of its curve, and size of the crops, px."""
 PRIOR, SOUGHT = -7.0, 0.75
-"""Logit with which the training begins, and least fraction of the crops that contain a defect."""
+"""Logit with which the training begins, and probability with which a crop is placed around a defect of its image."""
 
 
 class ShownDefects:
