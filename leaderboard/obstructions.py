@@ -1,10 +1,10 @@
-"""Pairs of entries whose order on a slice is the reverse of their order on the whole data set.
+"""Pairs of entries whose order on a slice is the reverse of their order on the whole split.
 
-A slice is a subset of the samples, for example all samples with one dose. If several slices together contain each sample once, the
+A slice is a subset of the samples of a split, for example all samples with one dose. If several slices together contain each sample once, the
 sums over these slices add up to the sums over all samples, so the scores on the slices determine the score on all samples exactly. The
-order of two entries on a slice can nevertheless differ from their order on the whole data set. A pair is an obstruction [1]_ if
-one entry has the better score on the whole data set but the other entry has the better score on a slice, both at the 95 % level.
-On the whole data set, the test uses paired differences. On a slice, it requires intervals that do not overlap, which is stricter.
+order of two entries on a slice can nevertheless differ from their order on the whole split. A pair is an obstruction [1]_ if
+one entry has the better score on the whole split but the other entry has the better score on a slice, both at the 95 % level.
+On the whole split, the test uses paired differences. On a slice, it requires intervals that do not overlap, which is stricter.
 
 References
 ----------
@@ -50,7 +50,7 @@ class Obstruction:
     Parameters
     ----------
     ahead, behind : str
-        Entry with the better score on the whole data set, and entry with the better score on the slice.
+        Entry with the better score on the whole split, and entry with the better score on the slice.
     slice_title : str
         Title of the slice.
     whole, there : (float, float)

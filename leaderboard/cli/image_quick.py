@@ -74,7 +74,7 @@ def _plan(field: "FieldSample", options: ImageOptions, instead: str) -> ImageJob
     dark = tuple(name for name in options.detectors if _is_dark(name, beam.semiangle_mrad))
     bright = tuple(name for name in options.detectors if name not in dark)
     if not dark:
-        message = f"--detectors {','.join(options.detectors)} contains no dark-field signal. Add haadf."
+        message = f"--detectors {','.join(options.detectors)} contains no dark field within the range of thermal cross-sections. Add haadf."
         raise SettingsError(message)
     settings: dict[str, Any] = {"tilt_mrad": options.tilts[0], **options.series, "seed": options.seed}
     asked = {"sample": field.sample, "beam": beam, "scan": scan, **settings}

@@ -74,7 +74,7 @@ def has_jumped(before: float, now: float) -> bool:
 
 
 def is_stuck(places: Sequence[tuple[float, float]]) -> bool:
-    """Return True if Si had the same position (x, y), A, in the last 15 images."""
+    """Return True if Si stayed within 0.8 A of its last position (x, y), A, in the last 15 images."""
     recent = places[-PATIENCE - 1 :]
     return len(recent) > PATIENCE and all(math.dist(place, recent[-1]) < NEAR for place in recent)
 

@@ -1,4 +1,4 @@
-"""Submission to an event: the checks of scoring, then an atomic copy to ``submissions/TEAM/NAME-<hash>`` in the event's folder."""
+"""Submission to an event: checks of the team and of the files, then an atomic copy to ``submissions/TEAM/NAME-<hash>`` in the event's folder."""
 
 import dataclasses
 import re
