@@ -94,4 +94,4 @@ def _check_known(name: str, there: bool, known: list[str], what: str) -> None:
     """Raise SettingsError for an unknown name."""
     if not there:
         message = f"There is no {what} {name[:LONGEST_NAME]!r} in this event. Known: {', '.join(known[:10]) or 'none'}."
-        raise SettingsError(message.replace("an team", "a team"))
+        raise SettingsError(message)

@@ -157,7 +157,7 @@ def test_a_folder_in_use_is_left_alone(card, finished, local, tmp_path, image_so
     assert generate.build(card, "tiny", local) == read_manifest(finished)
     with pytest.raises(DatasetError, match=r"holds atoms-small 1\.0\.0 tiny, not atoms-small 1\.0\.0 std"):
         generate.build(card, "std", local)
-    with pytest.raises(DatasetError, match="not made from the card"):
+    with pytest.raises(DatasetError, match="was made from a card that differs"):
         generate.build(card.model_copy(update={"title": "Another"}), "tiny", local)
     assert files_of(local) == before
     (tmp_path / "mine").mkdir()

@@ -82,6 +82,21 @@ def test_failing_commands_do_nothing_and_are_told() -> None:
         assert session.failed == failed
 
 
+def test_a_failed_measurement_ends_with_the_next_command() -> None:
+    """Where no fault can be drawn, a measurement out of range fails, and the knob that brings C10 back still turns."""
+    far = sessions.turn_optics(opened(), {"C10": 3000.0})
+    found, failed = sessions.measure(far, "C1A1", emulated=True)
+    assert found is None
+    assert failed.failed
+    back = sessions.turn_optics(failed, {"C10": -3000.0})
+    assert c10(back) == pytest.approx(c10(far) - 3000.0)
+    assert not back.failed
+    assert sessions.measure(back, "C1A1", emulated=True)[0] is not None
+    assert not sessions.set_knobs(failed, {"current_pa": 20.0}).failed
+    assert sessions.move(failed, {"x_angstrom": 5.0}).scope != failed.scope
+    assert not sessions.correct(failed, "C1", 100.0).failed
+
+
 def test_spectra_patterns_and_parked_beams() -> None:
     """A point spectrum, a pattern and a parked beam have their own axes, and time and dose pass."""
     session = opened()

@@ -252,7 +252,7 @@ def test_faults_are_felt() -> None:
 
 def test_wrong_settings_are_refused() -> None:
     """Sizes and samples that there are none of, and conditions that are not drawn, end in a sentence."""
-    with pytest.raises(SettingsError, match="points=100 is not a size"):
+    with pytest.raises(SettingsError, match="points=100 is not a permitted number"):
         make(points=100)
     with pytest.raises(StemtwinError, match="samples='graphene' is unknown"):
         make(randomisation={"samples": ("graphene",)})

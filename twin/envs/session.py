@@ -454,7 +454,7 @@ def drifting(profile: Profile, factor: float) -> Profile:
 def _attempt(session: Session, *own: str) -> Session:
     """Return the session after the next command's failures were drawn: general ones, those of a moving stage, and ``own``."""
     if not (session.failing or session.faults.possible):
-        return session
+        return replace(session, failed=False) if session.failed else session
     number, moving = session.commands, session.clock_s < session.moving_until_s
     failed = bool(session.failing and session.setup.rng(FAILURES, number).random() < session.failing)
     session = replace(session, commands=number + 1, failed=failed)
