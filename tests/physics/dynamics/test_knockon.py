@@ -121,7 +121,7 @@ def test_the_table_has_each_element_once():
     """A symbol that stands twice would hide its first entry without a word."""
     symbols = [entry.split()[0] for entry in _TABLE.split("|") if entry.strip()]
     assert len(symbols) == len(set(symbols))
-    assert isotopes("Th") == ((230.033132, 0.0002), (232.038054, 0.9998))  # IUPAC 2013
+    assert isotopes("Th") == ((230.033132, 0.0002), (232.038054, 0.9998))
 
 
 def test_heavier_isotopes_are_harder_to_displace():
