@@ -89,12 +89,17 @@ def load_dataset(
     known("size", size, card.sizes, card.id)
     known("split", split, card.splits, card.id)
     known("format", format, FORMATS, "load_dataset")
-    labelled = format == "xarray" and not streaming
-    carriers = ("netcdf" if labelled else "parquet", *(("zarr",) if cubes.cubes_of(card) and format != "hf" and not streaming else ()))
+    return _split(name, card, size, split, "stream" if streaming else format, build)
+
+
+def _split(name: str | Path, card: Card, size: str, split: str, form: str, build: bool | None) -> Any:
+    """Return a split in one of the formats of :func:`load_dataset`, or as a stream for the form ``stream``."""
+    labelled = form == "xarray"
+    carriers = ("netcdf" if labelled else "parquet", *(("zarr",) if cubes.cubes_of(card) and form not in ("hf", "stream") else ()))
     folder, manifest = _obtained(name, card, size, split, carriers, build)
     paths = [folder / path for path in manifest.paths(split, carriers[0])]
     if not labelled:
-        return _stream(paths, card) if streaming else _tabular(paths, folder, split, card, format)
+        return _stream(paths, card) if form == "stream" else _tabular(paths, folder, split, card, form)
     data = storage.read_netcdf(paths[0], card)
     data = data.merge(cubes.labelled_cubes(folder, split, card)) if len(carriers) > 1 else data
     return data.assign_attrs(size=manifest.size, content_sha256=manifest.splits[split].content_sha256)

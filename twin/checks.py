@@ -77,6 +77,15 @@ def flag(name: str, value: object) -> bool:
     return bool(value)
 
 
+def choice(name: str, value: object, known: Iterable[str]) -> str:
+    """Return a value that is one of the known words; raise SettingsError otherwise."""
+    words = tuple(known)
+    if not isinstance(value, str) or value not in words:
+        message = f"{name}={value!r} is unknown. Use one of {', '.join(words)}."
+        raise SettingsError(message)
+    return value
+
+
 def function(name: str, value: object) -> None:
     """Raise SettingsError if a value is neither a function nor None."""
     if value is not None and not callable(value):

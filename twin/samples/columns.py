@@ -55,6 +55,20 @@ def _clusters(places: np.ndarray, box: np.ndarray, tolerance: float, *, periodic
     return count, labels[spot.reshape(-1)]
 
 
+def _mean_positions(
+    places: np.ndarray, column: np.ndarray, weights: np.ndarray, weight: np.ndarray, box: np.ndarray, *, periodic: bool
+) -> np.ndarray:
+    """Return the weighted mean position of each column, A, (count, 2), from the atoms' positions (n, 2), columns (n,) and weights (n,)."""
+    count = len(weight)
+    first = np.full(count, -1)
+    first[column[::-1]] = np.arange(len(column))[::-1]
+    step = places - places[first[column]]
+    if periodic:
+        step -= box * np.round(step / box)
+    mean = places[first] + np.column_stack([np.bincount(column, weights * step[:, axis], count) for axis in (0, 1)]) / weight[:, None]
+    return np.where(np.abs(mean % box - box) < 1e-9, 0.0, mean % box) if periodic else mean
+
+
 def projected_columns(sample: Sample, tolerance_angstrom: float = 0.3) -> Columns:
     """Return the projected atomic columns of a sample.
 
@@ -93,16 +107,9 @@ def projected_columns(sample: Sample, tolerance_angstrom: float = 0.3) -> Column
         return Columns(x=none, y=none, occupancy=none, species=(), heaviest=np.empty(0, dtype=np.int64), weight=none)
     places = sample.positions_angstrom[:, :2]
     count, column = _clusters(places, box, tolerance_angstrom, periodic=sample.periodic)
-    first = np.full(count, -1)
-    first[column[::-1]] = np.arange(len(column))[::-1]
-    step = places - places[first[column]]
-    if sample.periodic:
-        step -= box * np.round(step / box)
     weights = sample.numbers.astype(float) ** WEIGHT_EXPONENT
     weight = np.bincount(column, weights, count)
-    mean = places[first] + np.column_stack([np.bincount(column, weights * step[:, axis], count) for axis in (0, 1)]) / weight[:, None]
-    if sample.periodic:
-        mean = np.where(np.abs(mean % box - box) < 1e-9, 0.0, mean % box)
+    mean = _mean_positions(places, column, weights, weight, box, periodic=sample.periodic)
     kinds: list[set[int]] = [set() for _ in range(count)]
     for at, number in zip(column.tolist(), sample.numbers.tolist(), strict=True):
         kinds[at].add(number)

@@ -12,6 +12,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import ArrayLike
 
+from stemtwin.twin import checks
 from stemtwin.twin.errors import SettingsError
 from stemtwin.twin.samples.neighbours import steps_from
 from stemtwin.twin.samples.sample import Defect, Sample, symbols_of, wrap
@@ -48,9 +49,7 @@ def sites(sample: Sample, *symbols: str, side: str = "both") -> np.ndarray:
     SettingsError
         An element or the side is unknown, or the sample holds none of these atoms.
     """
-    if side not in SIDES:
-        message = f"side={side!r} is unknown. Use one of {', '.join(SIDES)}."
-        raise SettingsError(message)
+    checks.choice("side", side, SIDES)
     ours = np.isin(sample.numbers, [number_of(symbol) for symbol in symbols]) if symbols else np.ones(len(sample), dtype=bool)
     if side != "both" and len(sample):
         z = sample.positions_angstrom[:, 2]

@@ -9,6 +9,7 @@ from typing import TypeVar
 
 import numpy as np
 
+from stemtwin.twin import checks
 from stemtwin.twin.errors import SettingsError, UnknownNameError, suggestion
 from stemtwin.twin.registry import Registry
 from stemtwin.twin.samples.builders import Cut, build_sample, specimen_rng
@@ -58,10 +59,7 @@ class Knob:
             The value has a wrong type, is outside the limits, or is not one of the permitted words.
         """
         if self.choices:
-            if value in self.choices:
-                return str(value)
-            message = f"{name}={value!r} is unknown. Use one of {', '.join(self.choices)}."
-            raise SettingsError(message)
+            return checks.choice(name, value, self.choices)
         whole = isinstance(self.default, int)
         kinds = (int, np.integer) if whole else (int, float, np.integer, np.floating)
         number = float(value) if isinstance(value, kinds) and not isinstance(value, bool) else math.nan

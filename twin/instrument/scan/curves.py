@@ -70,9 +70,7 @@ class SpiralScan(PointScan):
         object.__setattr__(self, "rotation_rad", checks.number("rotation_rad", self.rotation_rad, "rad"))
         if self.turns is not None:
             object.__setattr__(self, "turns", checks.number("turns", self.turns, "turns", above=0, high=self.shape[0]))
-        if not isinstance(self.motion, str) or self.motion not in MOTIONS:
-            message = f"motion={self.motion!r} is unknown. Use one of {', '.join(MOTIONS)}."
-            raise SettingsError(message)
+        checks.choice("motion", self.motion, MOTIONS)
 
     @property
     def field_of_view_angstrom(self) -> tuple[float, float]:

@@ -7,6 +7,7 @@ import math
 
 import numpy as np
 
+from stemtwin.twin import checks
 from stemtwin.twin.errors import InstrumentError
 from stemtwin.twin.instrument.scan import Scan
 from stemtwin.twin.instrument.scope.dose_map import DoseMap
@@ -33,6 +34,11 @@ def largest_dose(dose: DoseMap, box: Box | None = None) -> float:
     pitch = max(PITCH_ANGSTROM, (x1 - x0) / MOST_SQUARES, (y1 - y0) / MOST_SQUARES)
     shape = (max(1, math.ceil((y1 - y0) / pitch)), max(1, math.ceil((x1 - x0) / pitch)))
     return float(dose.sample((x0 + pitch / 2, y0 + pitch / 2), shape, (pitch, pitch)).max())
+
+
+def checked(budget: float | None) -> float | None:
+    """Return a budget, e-/A^2, as a float, or None for no budget; raise SettingsError unless it is above 0."""
+    return None if budget is None else checks.number("dose_budget_e_per_angstrom2", budget, "e-/A^2", above=0)
 
 
 def remaining(state: ScopeState, budget: float | None) -> float:

@@ -116,15 +116,7 @@ class Microscope:
         if losses is not None and not isinstance(losses, LossModel):
             message = f"losses={losses!r} is not a LossModel. Use for example LossModel(valences=(('Fe', 2.0),)), or leave out losses."
             raise SettingsError(message)
-        if counting not in COUNTINGS:
-            message = f"counting={counting!r} is unknown. Use one of {', '.join(COUNTINGS)}."
-            raise SettingsError(message)
-        if rotated not in ROTATED:
-            message = f"rotated={rotated!r} is unknown. Use one of {', '.join(ROTATED)}."
-            raise SettingsError(message)
-        self._budget = None
-        if dose_budget_e_per_angstrom2 is not None:
-            self._budget = checks.number("dose_budget_e_per_angstrom2", dose_budget_e_per_angstrom2, "e-/A^2", above=0)
+        self._budget = dose_budget.checked(dose_budget_e_per_angstrom2)
         self._setup = Setup(
             profile=profile,
             seed=checks.whole("seed", seed, low=0),
@@ -134,8 +126,8 @@ class Microscope:
             engine=engine,
             damage=find_damage(damage),
             losses=losses,
-            counting=counting,
-            rotated=rotated,
+            counting=checks.choice("counting", counting, COUNTINGS),
+            rotated=checks.choice("rotated", rotated, ROTATED),
             lattice_average=lattice_average,
         )
         self._state = ScopeState(specimen=sample, knobs=knobs.initial(profile))
@@ -422,9 +414,8 @@ class Microscope:
             unchanged; in the other two cases the clock has advanced by the duration of the measurement.
         """
         checks.function("progress", progress)
-        found, self._state = aberration_tuning.measure(
-            self._setup, self._state, aberration_tuning.kind(kind, angle_mrad=angle_mrad, max_fit=max_fit), progress=progress
-        )
+        what = aberration_tuning.kind(kind, angle_mrad=angle_mrad, max_fit=max_fit)
+        found, self._state = aberration_tuning.measure(self._setup, self._state, what, progress=progress)
         if isinstance(found, InstrumentError):
             raise found
         return found.dataset()

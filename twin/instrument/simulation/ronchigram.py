@@ -169,18 +169,21 @@ def ronchigram(
     >>> import stemtwin as st
     >>> film = st.load_sample("carbon-amorphous", size_angstrom=(60, 60), thickness_angstrom=20)
     >>> beam = st.Beam(energy_ev=60e3, semiangle_mrad=20, aberrations=st.Aberrations(C10=200.0))
-    >>> camera = st.PixelatedDetector(shape=(64, 64), outer_mrad=25, name="ronchigram")
-    >>> pattern = st.ronchigram(film, beam, position_angstrom=(30, 30), camera=camera, check=False)
-    >>> pattern.ronchigram.dims
+    >>> st.ronchigram(film, beam, check=False).ronchigram.dims
     ('ky', 'kx')
     """
-    if engine not in RONCHIGRAM_ENGINES:
-        message = f"There is no engine named {engine!r} for Ronchigrams. Use one of {', '.join(RONCHIGRAM_ENGINES)}."
-        raise SettingsError(message)
     position = checks.pair("position_angstrom", position_angstrom, "A")
     tolerance = checks.number("coherence_tolerance", coherence_tolerance, "of an interference term", low=1e-6, high=0.1)
     request = ronchigram_request(sample, beam, position, camera, phonons, settings)
-    film = _film(request, engine)
+    return _computed(request, engine, position, tolerance, check=check)
+
+
+def _computed(request: Request, engine: str, position: tuple[float, float], tolerance: float, *, check: bool) -> xr.Dataset:
+    """Return the Ronchigram of a request; the other parameters and the errors are those of :func:`ronchigram`."""
+    if engine not in RONCHIGRAM_ENGINES:
+        message = f"There is no engine named {engine!r} for Ronchigrams. Use one of {', '.join(RONCHIGRAM_ENGINES)}."
+        raise SettingsError(message)
+    film, beam = _film(request, engine), request.beam
     if check and REFERENCE not in RONCHIGRAM_ENGINES.tags(engine):
         with film.lock:
             film.error = film.error or _measured_error(film, beam, position)

@@ -241,21 +241,9 @@ def exit_wave(
     >>> wave.wave_real.dims
     ('configuration', 'y', 'x')
     """
-    _check_wave_settings(beam, settings)
     position = checks.pair("position_angstrom", position_angstrom, "A")
-    if settings.get("grid") is None and settings.get("sampling_angstrom") is None and isinstance(sample, Sample):
-        settings["sampling_angstrom"] = WAVE_SAMPLING_ANGSTROM
-    if isinstance(beam, Beam):
-        stand_in, at = beam, position
-    else:  # a plane wave fills the cell and has no position
-        stand_in, at = Beam(energy_ev=beam.energy_ev, semiangle_mrad=1.0), (0.0, 0.0)
-        settings.setdefault("blocks", (1, 1))
-    scan = PathScan(positions_angstrom=np.array([at]))
-    request = _request(sample, stand_in, scan, {**settings, "detectors": ("bf",), "engine": multislice.NAME, "phonons": phonons, "tolerance": 0.0})
-    if request.blocks not in (None, (1, 1)):
-        message = f"An exit wave is computed in one cell, but blocks={request.blocks} requests more. Use blocks=(1, 1), or omit blocks."
-        raise SettingsError(message)
-    plan = make_plan(replace(request, beam=replace(stand_in, beam_tilt_mrad=(0.0, 0.0))))  # no detector needs a margin for a tilt
+    request = _wave_request(sample, beam, position, {**settings, "phonons": phonons})
+    plan = make_plan(replace(request, beam=replace(request.beam, beam_tilt_mrad=(0.0, 0.0))))  # no detector needs a margin for a tilt
     if plan.blocks != (1, 1):
         message = (
             f"The probe does not fit the cell of {plan.grid.extent[0]:.1f} x {plan.grid.extent[1]:.1f} A. "
@@ -264,6 +252,24 @@ def exit_wave(
         raise SamplingError(message)
     waves = np.array([_waves(stack, request, beam, position) for stack in slice_stacks.stacks(request, plan)])
     return _wave_dataset(request, plan, beam, waves)
+
+
+def _wave_request(sample: Sample | PotentialSlices, beam: Beam | PlaneWave, position: tuple[float, float], settings: dict[str, Any]) -> Request:
+    """Return the request of an exit wave, with a narrow beam in place of a plane wave; settings and errors are those of :func:`exit_wave`."""
+    _check_wave_settings(beam, settings)
+    if settings.get("grid") is None and settings.get("sampling_angstrom") is None and isinstance(sample, Sample):
+        settings["sampling_angstrom"] = WAVE_SAMPLING_ANGSTROM
+    if isinstance(beam, Beam):
+        stand_in, at = beam, position
+    else:  # a plane wave fills the cell and has no position
+        stand_in, at = Beam(energy_ev=beam.energy_ev, semiangle_mrad=1.0), (0.0, 0.0)
+        settings.setdefault("blocks", (1, 1))
+    scan = PathScan(positions_angstrom=np.array([at]))
+    request = _request(sample, stand_in, scan, {**settings, "detectors": ("bf",), "engine": multislice.NAME, "tolerance": 0.0})
+    if request.blocks not in (None, (1, 1)):
+        message = f"An exit wave is computed in one cell, but blocks={request.blocks} requests more. Use blocks=(1, 1), or omit blocks."
+        raise SettingsError(message)
+    return request
 
 
 def _check_wave_settings(beam: Beam | PlaneWave, settings: dict[str, Any]) -> None:

@@ -113,9 +113,7 @@ class Process:
     def __post_init__(self) -> None:
         """Check the parameters."""
         for field, value, known in (("action", self.action, ACTIONS), ("link", self.link, LINKS), ("face", self.face, FACES)):
-            if value not in known:
-                message = f"{self.name}: {field}={value!r} is unknown. Use one of {', '.join(known)}."
-                raise SettingsError(message)
+            checks.choice(f"{self.name}: {field}", value, known)
         for element in (self.element, self.partner, self.beside, self.apart_from, self.product):
             _number(element)
         if (self.action in {"exchange", "rotate"}) is not (self.partner is not None):

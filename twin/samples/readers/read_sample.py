@@ -60,10 +60,6 @@ def read_sample(
     block : str or int, optional
         Requested structure if the file contains several: the name of a CIF's data block, or a number from 1.
 
-    Returns
-    -------
-    Sample
-
     Raises
     ------
     StructureFileError
@@ -80,17 +76,26 @@ def read_sample(
     --------
     >>> import stemtwin as st
     >>> from ase.build import bulk
-    >>> from ase.io import write
-    >>> write("iron.cif", bulk("Fe", cubic=True))
-    >>> iron = st.read_sample("iron.cif", zone_axis="110", size_angstrom=(8, 8), thickness_angstrom=20)
-    >>> iron.formula
+    >>> bulk("Fe", cubic=True).write("iron.cif")
+    >>> st.read_sample("iron.cif", zone_axis="110", size_angstrom=(8, 8), thickness_angstrom=20).formula
     'Fe120'
     """
-    box = {"size_angstrom": size_angstrom, "thickness_angstrom": thickness_angstrom}
-    cut = Cut(zone_axis=parse_zone_axis(zone_axis), **box, seed=seed, max_strain=max_strain, periodic=periodic)
-    sample, doubts = _build(_existing(path), cut, thermal_sigma_angstrom, block, four_indices=has_four_indices(zone_axis))
+    box = {"size_angstrom": size_angstrom, "thickness_angstrom": thickness_angstrom, "seed": seed, "max_strain": max_strain, "periodic": periodic}
+    return _read(path, zone_axis, box, thermal_sigma_angstrom, block)
+
+
+def _read(
+    path: str | PathLike[str],
+    zone_axis: str | Sequence[int],
+    box: Mapping[str, Any],
+    thermal_sigma: float | Mapping[str, float] | None,
+    block: str | int | None,
+) -> Sample:
+    """Return a sample, and warn the caller of :func:`read_sample` of doubts about the file; ``box`` holds the fields of ``Cut`` but the zone axis."""
+    cut = Cut(zone_axis=parse_zone_axis(zone_axis), **box)
+    sample, doubts = _build(_existing(path), cut, thermal_sigma, block, four_indices=has_four_indices(zone_axis))
     for doubt in doubts:
-        warnings.warn(doubt, UserWarning, stacklevel=2)
+        warnings.warn(doubt, UserWarning, stacklevel=3)
     return sample
 
 
