@@ -275,7 +275,7 @@ def detectable_beside(formula: Formula, entry: ClusterSums) -> float | None:
 
 
 def order(formula: Formula | None, entries: Sequence[Standing], *, direction: str) -> Order:
-    """Order entries by the differences of their scores, or by the intervals of the scores.
+    """Return the ranks of entries from comparisons of all pairs.
 
     A pair of entries is compared by the paired difference if both entries have stored sums for the same clusters, such as specimens. Any other pair
     is compared by the two intervals. Every pair is decided separately at 95 %, so ties need not be transitive, and one in twenty pairs of equal

@@ -211,8 +211,8 @@ def torch_dataset(
     Examples
     --------
     >>> import stemtwin as st
-    >>> data = st.torch_dataset("atoms-2d@1", size="tiny", labels="column_heaviest")  # doctest: +SKIP
-    >>> data[0]["labels"].shape  # doctest: +SKIP
+    >>> data = st.torch_dataset("atoms-2d@1", size="tiny", labels="column_heaviest")
+    >>> data[0]["labels"].shape
     torch.Size([128, 128])
     """
     try:

@@ -18,6 +18,15 @@ def test_what_is_no_finite_number_is_refused_by_name_value_and_unit(value: objec
     assert repr(value) in str(caught.value)
 
 
+@pytest.mark.parametrize("value", ["Fast", "", None, 1, ["fast"]])
+def test_a_choice_is_one_of_the_known_words(value: object) -> None:
+    """A known word is returned; any other value, in other letters or of another type, is refused with all known words."""
+    assert checks.choice("mode", "fast", {"fast": 1, "slow": 2}) == "fast"
+    with pytest.raises(SettingsError, match=r"mode=.* is unknown\. Use one of fast, slow\.") as caught:
+        checks.choice("mode", value, ("fast", "slow"))
+    assert repr(value) in str(caught.value)
+
+
 @pytest.mark.parametrize("value", [1.0, "12", None, {1.0}, {1: 2}])
 def test_a_row_of_numbers_is_told_from_one_number(value: object) -> None:
     """Lists, tuples and arrays become floats; a single number, text and things in no order are refused, as is a row with a wrong number."""

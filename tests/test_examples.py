@@ -7,7 +7,7 @@ import pytest
 
 import stemtwin
 
-DATA = ("load_arrays", "load_dataset")
+DATA = ("load_arrays", "load_dataset", "torch_dataset")
 
 
 def failures(name: str) -> list[str]:
@@ -37,5 +37,7 @@ def test_examples_give_what_they_say(name: str, tmp_path: Path, monkeypatch: pyt
 @pytest.mark.parametrize("name", DATA)
 def test_examples_with_data_give_what_they_say(name: str, tiny_atoms: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The example of a function that loads data runs where the data are built."""
+    if name == "torch_dataset":
+        pytest.importorskip("torch")
     monkeypatch.setenv("STEMTWIN_DATA_DIR", str(tiny_atoms))
     assert failures(name) == []

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.drawn_texts import PARTS, ROOT, Text, docstrings, messages
+from tests.drawn_texts import PARTS, ROOT, Text, docstrings, messages, written
 
 PATTERNS = {
     "'is no' where 'is not a' is meant": re.compile(
@@ -22,7 +22,7 @@ def texts(source: str) -> Iterator[tuple[int, str]]:
     inside = {id(each) for node in ast.walk(tree) if isinstance(node, ast.JoinedStr) for each in ast.walk(node) if each is not node}
     for node in ast.walk(tree):
         if isinstance(node, ast.JoinedStr):
-            yield node.lineno, "".join(str(each.value) if isinstance(each, ast.Constant) else "{}" for each in node.values)
+            yield node.lineno, written(node)
         elif isinstance(node, ast.Constant) and isinstance(node.value, str) and " " in node.value and id(node) not in inside:
             yield node.lineno, node.value
 

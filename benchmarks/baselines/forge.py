@@ -262,7 +262,7 @@ class BlindCycle:
 
 
 class Clairvoyant:
-    """Oracle that parks the beam at a position at which the next hop or loss of an atom is a wanted one, until this event happens.
+    """Oracle that parks the beam where the next event is a wanted hop or loss of an atom, until this event happens.
 
     If there is no such position, the beam is parked briefly without effect. The oracle does not use events that would happen within 0.03 s, the
     shortest time for which an action parks the beam. After such an event, the beam would stay on and hit the atom that has just moved.

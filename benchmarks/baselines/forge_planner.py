@@ -98,9 +98,9 @@ class SitePatch:
         return int(apart.argmin()), float(apart.min())
 
     def bonds(self, shut: np.ndarray) -> np.ndarray:
-        """Return the number of bonds from each site to the target, (n,), on the shortest path that avoids the sites of a mask.
+        """Return the number of bonds on the shortest path from each site to the target, (n,).
 
-        The mask is ``shut``, bool (n,). The number is 10^6 if there is no path.
+        Paths avoid the sites of the mask ``shut``, bool (n,). The number is 10^6 if there is no path.
         """
         out = np.full(len(self.places), 10**6)
         out[0], front, steps = 0, [0], 0
