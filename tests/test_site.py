@@ -47,7 +47,7 @@ def test_units_and_explanations_state_no_value(source: str) -> None:
 
 
 def test_no_marked_statement_of_the_twin_is_lost() -> None:
-    """The page of values has as many marks as the sources of the twin, but for units and the legends of four modules."""
+    """The page of values has as many marks as the sources of the twin, but for units and the legends of three modules."""
     found = marked_values.by_module()
     lost = {}
     for path in sorted(marked_values.TWIN.rglob("*.py")):
@@ -56,10 +56,5 @@ def test_no_marked_statement_of_the_twin_is_lost() -> None:
         shown = "".join(marked_values.UNIT.sub("", each.text) for each in found.get(name, []))
         if missing := len(marked_values.MARK.findall(lines)) - len(marked_values.MARK.findall(shown)):
             lost[name] = missing
-    legends = (
-        "twin/instrument/hardware/components.py",
-        "twin/instrument/hardware/profiles.py",
-        "twin/physics/dynamics/displacement_thresholds.py",
-        "twin/physics/dynamics/process_library.py",
-    )
+    legends = ("twin/instrument/hardware/components.py", "twin/instrument/hardware/profiles.py", "twin/physics/dynamics/displacement_thresholds.py")
     assert lost == dict.fromkeys(legends, 3)

@@ -1,7 +1,7 @@
 """Sets of processes for common specimens.
 
-Most numbers are arguments that a caller can change. Marks: [V] read in the named source, [M] quoted from memory of the
-literature, [A] assumed.
+Most numbers are arguments that a caller can change. Letters in brackets mark the origin of a number;
+:mod:`~stemtwin.twin.physics.dynamics.displacement_thresholds` explains them.
 """
 
 import math
